@@ -1,0 +1,56 @@
+# Everything a person or a machine does with this repository. `make` alone lists it.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format generate bench clean
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+help:             ## list these commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
+
+demo: $(VENV)/.installed  ## explain bundled images with every lens: convscope-demo/report.html
+	$(BIN)/convscope demo
+
+test: $(VENV)/.dev  ## run the whole test suite
+	$(BIN)/python scripts/browser.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(VENV)/.dev  ## format, lint, types, import contract
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/generate.py --check
+
+format: $(VENV)/.dev  ## put the code in shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generate: $(VENV)/.dev  ## write what follows from the declarations: stub, README table, lens pages
+	$(BIN)/python scripts/generate.py
+
+bench: $(VENV)/.bench  ## ratios to a plain forward and to the peers: benchmarks/results.md
+	$(BIN)/python -m benchmarks
+
+clean:            ## remove the environment and what the demo wrote
+	rm -rf $(VENV) convscope-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+# pip inside a venv, never uv: the build of torch that pip is pointed at may be a small one.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("ConvScope needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps captum==0.9.0 grad-cam==1.5.7 torchcam==0.5.0 ttach==0.0.3 opencv-python-headless
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check tqdm
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@

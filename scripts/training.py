@@ -1,0 +1,91 @@
+"""What the two training scripts share: one loop, one measure, one way of writing weights with their story.
+
+Images stay uint8 (images, channels, height, width) until a batch is prepared, so that tens of thousands fit in memory.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+WEIGHTS = Path(__file__).parent.parent / "src" / "convscope" / "samples" / "weights"
+THREADS = 2
+
+Transform = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides how a training goes, written into the header of the weights."""
+
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    label_smoothing: float
+    precision: torch.dtype = torch.float32
+
+
+def prepare(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Pixels as the network wants them: 0..1, minus the mean, over the deviation, channels last for speed."""
+    shift, scale = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
+    return ((images / 255 - shift) / scale).contiguous(memory_format=torch.channels_last)
+
+
+def train(
+    network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, transform: Transform, report: Callable[[], str]
+) -> None:
+    """Fit the network under one cycle of the learning rate and leave it in evaluation mode."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    batches = len(images) // recipe.batch_size
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, epochs=recipe.epochs, steps_per_epoch=batches, pct_start=0.2
+    )
+    start = time.perf_counter()
+    for epoch in range(1, recipe.epochs + 1):
+        network.train()
+        order = torch.randperm(len(images))[: batches * recipe.batch_size]
+        total = 0.0
+        for rows in order.split(recipe.batch_size):
+            total += _step(network, optimizer, transform(images[rows]), labels[rows], recipe)
+            schedule.step()
+        network.eval()
+        minutes = (time.perf_counter() - start) / 60
+        print(f"epoch {epoch:3}/{recipe.epochs}  loss {total / batches:.4f}  {report()}  {minutes:.1f} min", flush=True)
+
+
+def _step(network: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, labels: Tensor, recipe: Recipe) -> float:
+    with torch.autocast("cpu", recipe.precision, enabled=recipe.precision != torch.float32):
+        scores = network(batch)
+    loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@torch.inference_mode()
+def accuracy(network: nn.Module, images: Tensor, labels: Tensor, transform: Transform) -> float:
+    """The share of images whose highest score is their label, in full precision, as users will run it."""
+    right = sum(
+        int((network(transform(part)).argmax(1) == truth).sum())
+        for part, truth in zip(images.split(250), labels.split(250), strict=True)
+    )
+    return right / len(images)
+
+
+def save(network: nn.Module, name: str, recipe: Recipe, script: str, **measured: float | int | str) -> None:
+    """Write the weights, and in their header how they came about and what they are worth."""
+    story = {"script": f"scripts/{Path(script).name}", "torch": torch.__version__, **asdict(recipe), **measured}
+    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
+    path = WEIGHTS / f"{name}.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    save_file(tensors, path, metadata={key: str(value) for key, value in story.items()})
+    print(f"wrote {path} ({path.stat().st_size / 1000:.0f} kB): {story}")

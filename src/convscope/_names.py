@@ -1,0 +1,32 @@
+"""Where each public name lives. Lenses are not listed: a lens is the file of its name under ``lens/``."""
+
+import functools
+from pathlib import Path
+
+PUBLIC = {
+    "Attribution": "convscope.values",
+    "Comparison": "convscope.values",
+    "ConvScopeError": "convscope.errors",
+    "Difference": "convscope.engine.targets",
+    "ImageInput": "convscope.engine.inputs",
+    "Model": "convscope.engine.model",
+    "Prediction": "convscope.values",
+    "Region": "convscope.engine.targets",
+    "TOP1": "convscope.engine.targets",
+    "TensorInput": "convscope.engine.inputs",
+    "Unit": "convscope.engine.targets",
+    "Value": "convscope.values",
+    "compare": "convscope.catalogue",
+    "lenses": "convscope.catalogue",
+    "load": "convscope.catalogue",
+    "report": "convscope.reporting",
+    "sample": "convscope.samples",
+}
+
+
+@functools.cache
+def lens_modules() -> dict[str, str]:
+    """The module of every lens, by its name, read off the folders without importing anything."""
+    root = Path(__file__).parent
+    files = sorted(root.glob("lens/*/*.py"))
+    return {f.stem: f"convscope.lens.{f.parent.name}.{f.stem}" for f in files if not f.stem.startswith("_")}

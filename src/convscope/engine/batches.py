@@ -1,0 +1,62 @@
+"""Many inputs through one network, a few at a time.
+
+Everything that multiplies inputs — noise copies, integration steps, large batches — runs in chunks whose size
+follows from the input's size alone, so that the same run gives the same bits. On a processor more is not better:
+past four to eight 224×224 images each activation outgrows what the allocator keeps, and every pass pays for
+fresh pages (`benchmarks/results.md`). A chunk that does not fit in memory is halved.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from convscope.engine.cost import progress
+
+_NUMBERS_AT_ONCE = {"cpu": 5 * 3 * 224 * 224, "cuda": 32 * 3 * 224 * 224, "mps": 16 * 3 * 224 * 224}
+_MOST_AT_ONCE = 64
+
+
+def chunk_size(sample: Tensor, batch_size: int | None = None) -> int:
+    """How many inputs like ``sample`` (C, …) go through the network together."""
+    if batch_size is not None:
+        return batch_size
+    at_once = _NUMBERS_AT_ONCE.get(sample.device.type, _NUMBERS_AT_ONCE["cpu"])
+    return max(1, min(_MOST_AT_ONCE, at_once // sample.numel()))
+
+
+def in_chunks(
+    total: int, like: Tensor, step: Callable[[Tensor], None], *, batch_size: int | None = None, quiet: bool = False
+) -> None:
+    """Call ``step(rows)`` with rows 0 … ``total`` - 1, a chunk at a time, halving the chunk when memory runs out.
+
+    Args:
+        like: one input (C, …), which decides how many go together.
+        step: works on these rows; it must not keep anything before it has succeeded.
+        quiet: do not report progress.
+    """
+    size, done = chunk_size(like, batch_size), 0
+    while done < total:
+        rows = torch.arange(done, min(done + size, total))
+        try:
+            step(rows)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if len(rows) == 1 or not is_out_of_memory(error):
+                raise
+            size = max(1, len(rows) // 2)
+            if like.device.type == "cuda":
+                torch.cuda.empty_cache()
+            continue
+        done += len(rows)
+        if not quiet:
+            progress(done, total)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, on any device, perhaps beneath another error."""
+    while error is not None:
+        said = str(error)
+        if isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate memory" in said:
+            return True
+        error = error.__cause__
+    return False

@@ -1,0 +1,108 @@
+"""Read layers during one forward, make them the start of a graph, or stop there.
+
+Two facts make this more than a forward hook. The next operation may overwrite a layer's output in place
+(``vgg16.features.29`` is an in-place ReLU on ``features.28``): what is kept here is the layer's own output, and the
+network goes on with a copy. And gradients to a layer need no graph below it: the forward runs without one until the
+first watched layer, whose output becomes a leaf.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convscope.errors import LayerError, OutputError
+
+
+class _Stop(BaseException):
+    """Raised to leave a forward once everything asked for was seen; no ``except Exception`` catches it."""
+
+
+class Capture:
+    """What was seen at each watched layer: address → tensor, the layer's last call where it is used several times."""
+
+    def __init__(self, addresses: Iterable[str]) -> None:
+        self.addresses = tuple(dict.fromkeys(addresses))
+        self.seen: dict[str, Tensor] = {}
+
+    def __getitem__(self, address: str) -> Tensor:
+        if address not in self.seen:
+            raise LayerError(
+                f"layer {address!r} was never reached in this forward (a branch not taken, or a scripted module "
+                "whose layers run outside Python); choose another layer"
+            )
+        return self.seen[address]
+
+
+@contextmanager
+def capture(module: nn.Module, addresses: Iterable[str], *, differentiable: bool = False) -> Iterator[Capture]:
+    """Watch the layers at ``addresses`` while the network runs within.
+
+    Args:
+        differentiable: start a graph at the first watched layer that runs, so that gradients reach all of them.
+            The caller runs the network under ``no_grad``; recording is switched on at that layer.
+    """
+    caught = Capture(addresses)
+
+    def watch(address: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            tensor = _the_tensor(output, address)
+            if differentiable:
+                torch.set_grad_enabled(True)
+                if not tensor.requires_grad:
+                    tensor = tensor.detach().requires_grad_(True)
+            caught.seen[address] = tensor
+            return _put_back(output, tensor.clone())
+
+        return hook
+
+    handles = [module.get_submodule(a).register_forward_hook(watch(a)) for a in caught.addresses]
+    try:
+        yield caught
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def stopping_at(module: nn.Module, address: str) -> Iterator[None]:
+    """Leave the forward within as soon as the layer at ``address`` has run once."""
+
+    def stop(*_: Any) -> None:
+        raise _Stop
+
+    handle = module.get_submodule(address).register_forward_hook(stop)
+    try:
+        yield
+    except _Stop:
+        pass
+    finally:
+        handle.remove()
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """The tensor of a layer's output, which may be a tuple, a list or a dict whose first tensor counts."""
+    if isinstance(output, Tensor):
+        return output
+    members = output.values() if isinstance(output, dict) else output if isinstance(output, (tuple, list)) else ()
+    return next((member for member in members if isinstance(member, Tensor)), None)
+
+
+def _the_tensor(output: Any, address: str) -> Tensor:
+    tensor = first_tensor(output)
+    if tensor is None:
+        raise OutputError(f"layer {address!r} gives {type(output).__name__}, not a tensor: choose another layer")
+    return tensor
+
+
+def _put_back(output: Any, tensor: Tensor) -> Any:
+    """``output`` with its first tensor replaced."""
+    if isinstance(output, Tensor):
+        return tensor
+    old = first_tensor(output)
+    if isinstance(output, dict):
+        return type(output)({key: tensor if value is old else value for key, value in output.items()})
+    members = [tensor if member is old else member for member in output]
+    return type(output)(*members) if hasattr(output, "_fields") else type(output)(members)

@@ -1,0 +1,79 @@
+"""Many variants of every image — noisy copies, steps of a path — in one stream of chunks, and sums over them.
+
+Only the sums are kept, so memory does not grow with the number of copies.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from convscope.engine import noise
+from convscope.engine.batches import in_chunks
+from convscope.engine.gradients import evidence_at, gradient_at
+from convscope.engine.inputs import Images
+from convscope.engine.model import Model
+from convscope.engine.targets import Aim
+from convscope.spec import Param
+
+Samples = Annotated[int, Param(help="noisy copies to average", min=1, max=4096)]
+Sigma = Annotated[float, Param(help="spread of the noise", min=0, max=2, unit="fraction of the image's range")]
+Seed = Annotated[int, Param(help="seed of the random numbers", min=0, max=2**31 - 1)]
+
+Draw = Callable[[Tensor, Tensor], Tensor]
+"""``(rows, copies) -> inputs``: the prepared inputs for copy ``copies[i]`` of image ``rows[i]``."""
+
+
+def each_copy(images: Images, copies: int, visit: Callable[[Tensor, Tensor], None]) -> None:
+    """Call ``visit(rows, copies)`` for ``copies`` variants of every image, a chunk at a time."""
+
+    def step(flat: Tensor) -> None:
+        visit(flat // copies, flat % copies)
+
+    in_chunks(len(images) * copies, images.tensor[0], step)
+
+
+def noisy(images: Images, *, sigma: float, seed: int) -> Draw:
+    """Draw x + ε with ε ~ N(0, (sigma · range(x))²), copy ``k`` of every image with the same ε up to its range."""
+    spread = sigma * noise.value_range(images.tensor)
+
+    def draw(rows: Tensor, copies: Tensor) -> Tensor:
+        clean = images.tensor[rows]
+        return clean + spread[rows] * noise.normal(clean.shape[1:], seed=seed, copies=copies, like=clean)
+
+    return draw
+
+
+def gradient_moments(
+    model: Model, images: Images, aim: Aim, draw: Draw, copies: int, *, powers: Sequence[int] = (1,)
+) -> list[Tensor]:
+    """The mean over copies of the input gradient to each of ``powers``, (N, C, …) each."""
+    sums = [torch.zeros_like(images.tensor, dtype=torch.float32) for _ in powers]
+
+    def visit(rows: Tensor, numbers: Tensor) -> None:
+        gradient = gradient_at(model, draw(rows, numbers), aim, rows, clean=False)
+        for total, power in zip(sums, powers, strict=True):
+            total.index_add_(0, rows.to(total.device), gradient.pow(power))
+
+    each_copy(images, copies, visit)
+    return [total.div_(copies) for total in sums]
+
+
+def layer_gradient_moments(
+    model: Model, images: Images, aim: Aim, layers: Sequence[str], draw: Draw, copies: int, *, powers: Sequence[int]
+) -> dict[str, list[Tensor]]:
+    """The mean over copies of the gradient at each layer to each of ``powers``, (N, C, …) each."""
+    sums: dict[str, list[Tensor]] = {}
+
+    def visit(rows: Tensor, numbers: Tensor) -> None:
+        inputs = model.laid_out(draw(rows, numbers))
+        for address, seen in evidence_at(model, inputs, aim, rows, layers, clean=False).items():
+            assert seen.gradient is not None
+            empty = seen.gradient.new_zeros(len(images), *seen.gradient.shape[1:])
+            totals = sums.setdefault(address, [empty.clone() for _ in powers])
+            for total, power in zip(totals, powers, strict=True):
+                total.index_add_(0, rows.to(total.device), seen.gradient.pow(power))
+
+    each_copy(images, copies, visit)
+    return {address: [total / copies for total in totals] for address, totals in sums.items()}

@@ -1,0 +1,84 @@
+"""What the run in hand costs, and how far it is: counted where the network is called, read at the edges."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import torch
+
+from convscope.values import Cost
+
+try:
+    import resource
+except ImportError:  # Windows keeps no such account: memory is then not reported
+    resource = None  # type: ignore[assignment]
+
+Report = Callable[[int, int], None]
+"""Called with (done, total) as long work goes on; it may raise `Cancelled` to stop it."""
+
+_report: ContextVar[Report | None] = ContextVar("report", default=None)
+
+
+@dataclass
+class Meter:
+    """Passes through the network, in images, since the run began."""
+
+    forwards: int = 0
+    backwards: int = 0
+    started: float = field(default_factory=time.perf_counter)
+    resident: int = field(default_factory=lambda: _peak_bytes())
+
+    def cost(self, images: int) -> Cost:
+        """The cost of one of ``images`` images that shared the run."""
+        seconds = time.perf_counter() - self.started
+        grown = max(0, _peak_bytes() - self.resident)
+        return Cost(self.forwards / images, self.backwards / images, seconds / images, grown)
+
+
+_meter: ContextVar[Meter | None] = ContextVar("meter", default=None)
+
+
+@contextmanager
+def metered() -> Iterator[Meter]:
+    """Count the passes made within."""
+    meter = Meter()
+    token = _meter.set(meter)
+    try:
+        yield meter
+    finally:
+        _meter.reset(token)
+
+
+def count(*, forwards: int = 0, backwards: int = 0) -> None:
+    """Add passes to the run in hand."""
+    if meter := _meter.get():
+        meter.forwards += forwards
+        meter.backwards += backwards
+
+
+@contextmanager
+def reporting(report: Report | None) -> Iterator[None]:
+    """Have ``report(done, total)`` called while long work within goes on."""
+    token = _report.set(report)
+    try:
+        yield
+    finally:
+        _report.reset(token)
+
+
+def progress(done: int, total: int) -> None:
+    """Say how far the run in hand is."""
+    if report := _report.get():
+        report(done, total)
+
+
+def _peak_bytes() -> int:
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
+    if resource is None:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

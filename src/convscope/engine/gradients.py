@@ -1,0 +1,193 @@
+"""Gradients of a score, to the input or to layers, that compute nothing they do not need.
+
+To a layer: everything below runs without a graph, the layer's output becomes a leaf, and one backward goes from the
+score to that leaf. To the input: parameters are frozen, so no gradient of a weight is ever formed. Within `sharing`,
+lenses that ask for the same gradients get them from one forward and one backward.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.engine.batches import in_chunks
+from convscope.engine.capture import capture, stopping_at
+from convscope.engine.cost import count
+from convscope.engine.inputs import Images
+from convscope.engine.layers import require_spatial
+from convscope.engine.model import Model
+from convscope.engine.targets import Aim
+from convscope.errors import NoGradient
+
+_shared: ContextVar[dict[Any, Any] | None] = ContextVar("shared", default=None)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One layer's activation (N, C, …) and, where it was asked for, the gradient of the score to it."""
+
+    activation: Tensor
+    gradient: Tensor | None
+
+
+@contextmanager
+def sharing(aim: Aim | None = None) -> Iterator[None]:
+    """Let the lenses called within share forwards and backwards on the same images and target ``aim``."""
+    token = _shared.set({"aim": aim})
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def layer_evidence(
+    model: Model, images: Images, aim: Aim | None, layers: Sequence[str]
+) -> dict[str, Evidence]:
+    """Activations and, with an ``aim``, gradients at ``layers``, for all images.
+
+    Without an aim the forward stops at the last of the layers. Within `sharing` gradients are formed in any case,
+    so that the first lens to ask serves the others.
+    """
+    shared = _shared.get()
+    if shared is not None:
+        aim = aim or shared["aim"]
+        key = (id(images), id(aim), tuple(layers))
+        if key not in shared:
+            shared[key] = _gather(model, images.tensor, aim, layers)
+        evidence = shared[key]
+    else:
+        evidence = _gather(model, images.tensor, aim, layers)
+    for address, seen in evidence.items():
+        require_spatial(seen.activation, address, images.tensor.ndim)
+    return evidence
+
+
+def input_gradient(model: Model, images: Images, aim: Aim) -> Tensor:
+    """The gradient of each image's score to its own pixels (N, C, …), float32."""
+    shared = _shared.get()
+    key = (id(images), id(aim))
+    if shared is not None and key in shared:
+        return shared[key]
+    gradients = torch.empty_like(images.tensor, dtype=torch.float32)
+
+    def step(rows: Tensor) -> None:
+        gradients[rows] = gradient_at(model, images.tensor[rows], aim, rows)
+
+    in_chunks(len(images), images.tensor[0], step)
+    if shared is not None:
+        shared[key] = gradients
+    return gradients
+
+
+def gradient_at(
+    model: Model, tensor: Tensor, aim: Aim, rows: Tensor, *, clean: bool = True, scores: Tensor | None = None
+) -> Tensor:
+    """The gradient of the scores of one chunk of prepared inputs to these inputs, float32.
+
+    Args:
+        rows: which image each input belongs to; ``clean`` says whether the inputs are the images as they are.
+        scores: where to put the scores themselves, one per input.
+    """
+    tensor = model.laid_out(tensor.detach()).requires_grad_(True)
+    with torch.enable_grad():
+        found = score(model, tensor, aim, rows, clean=clean)
+    if scores is not None:
+        scores.copy_(found.detach())
+    return _backward(found, [tensor], model)[0].float()
+
+
+def score(model: Model, tensor: Tensor, aim: Aim, rows: Tensor | None = None, *, clean: bool = True) -> Tensor:
+    """The explained number of each prepared input, with a graph when the input has one."""
+    return aim.score(read_out(model, tensor, aim), rows, clean=clean)
+
+
+def read_out(model: Model, tensor: Tensor, aim: Aim) -> Tensor:
+    """What an aim scores: the network's output, or the activation of the aim's layer with a forward that stops there."""
+    if aim.layer is None:
+        return model.run(tensor)
+    with capture(model.module, [aim.layer]) as caught, stopping_at(model.module, aim.layer):
+        model.run(tensor)
+    return caught[aim.layer]
+
+
+def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[Tensor, Tensor]:
+    """The scores of the images and of where a path to them starts, (N,) each; settles the aim."""
+    there, here = torch.empty(len(images)), torch.empty(len(images))
+
+    def step(rows: Tensor) -> None:
+        both = torch.cat([images.tensor[rows], start[rows]])
+        with torch.no_grad():
+            read = read_out(model, model.laid_out(both), aim)
+        there[rows] = aim.score(read[: len(rows)], rows).cpu()
+        here[rows] = aim.score(read[len(rows) :], rows, clean=False).cpu()
+
+    in_chunks(len(images), images.tensor[0], step, quiet=True)
+    return there, here
+
+
+def settle(model: Model, images: Images, aim: Aim) -> None:
+    """Make sure it is known which class of each image is explained, with a forward only where it is needed."""
+    if aim.settled:
+        return
+
+    def step(rows: Tensor) -> None:
+        with torch.no_grad():
+            score(model, model.laid_out(images.tensor[rows]), aim, rows)
+
+    in_chunks(len(images), images.tensor[0], step, quiet=True)
+
+
+def _gather(model: Model, tensor: Tensor, aim: Aim | None, layers: Sequence[str]) -> dict[str, Evidence]:
+    parts: dict[str, list[Evidence]] = {address: [] for address in layers}
+
+    def step(rows: Tensor) -> None:
+        laid = model.laid_out(tensor[rows])
+        found = activations_at(model, laid, layers) if aim is None else evidence_at(model, laid, aim, rows, layers)
+        for address, seen in found.items():
+            parts[address].append(seen)
+
+    in_chunks(len(tensor), tensor[0], step)
+    return {address: _joined(seen) for address, seen in parts.items()}
+
+
+def activations_at(model: Model, tensor: Tensor, layers: Sequence[str]) -> dict[str, Evidence]:
+    """Activations of one chunk of prepared inputs, without a graph; one layer alone ends the forward there."""
+    with torch.no_grad(), capture(model.module, layers) as caught:
+        with stopping_at(model.module, layers[0]) if len(layers) == 1 else nullcontext():
+            model.run(tensor)
+    return {address: Evidence(caught[address].float(), None) for address in layers}
+
+
+def evidence_at(
+    model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layers: Sequence[str], *, clean: bool = True
+) -> dict[str, Evidence]:
+    """Activations and gradients of one chunk of prepared inputs; input ``i`` belongs to image ``rows[i]``."""
+    with torch.no_grad(), capture(model.module, layers, differentiable=True) as caught:
+        found = score(model, tensor, aim, rows, clean=clean)
+        activations = [caught[address] for address in layers]
+        gradients = _backward(found, activations, model)
+    pairs = zip(layers, activations, gradients, strict=True)
+    return {address: Evidence(a.detach().float(), g.float()) for address, a, g in pairs}
+
+
+def _backward(scores: Tensor, to: list[Tensor], model: Model) -> list[Tensor]:
+    if not scores.requires_grad:
+        raise NoGradient(
+            f"nothing can be explained: {model.name}'s score is cut off from where its gradient is wanted (detached, "
+            "computed under torch.no_grad inside the network, or the target's layer comes before); "
+            "try another layer or target, or a lens without gradients such as eigen-cam"
+        )
+    count(backwards=len(scores))
+    gradients = torch.autograd.grad(scores.sum(), to, allow_unused=True)
+    return [torch.zeros_like(t) if g is None else g for t, g in zip(to, gradients, strict=True)]
+
+
+def _joined(parts: list[Evidence]) -> Evidence:
+    if len(parts) == 1:
+        return parts[0]
+    gradients = [part.gradient for part in parts if part.gradient is not None]
+    return Evidence(torch.cat([p.activation for p in parts]), torch.cat(gradients) if gradients else None)

@@ -1,0 +1,115 @@
+"""The model comes back exactly as it went in, whatever happens in between.
+
+Explaining needs the network in eval mode and its parameters frozen, and puts hooks on it; user code may raise in
+the middle of a forward. `untouched` writes down everything a run could disturb and puts it back.
+"""
+
+import random
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Put ``module`` in eval mode with frozen parameters, and give it back as it was.
+
+    Kept: training flags, ``requires_grad``, ``.grad``, buffers, hooks, in-place flags, the random number
+    generators of torch, NumPy and Python, the number of threads and the default dtype. Gradient recording is
+    on within, also when the caller is under ``no_grad`` or ``inference_mode``.
+    """
+    modules = list(module.modules())
+    parameters = list(module.parameters())
+    flags = [(m, m.training, getattr(m, "inplace", None)) for m in modules]
+    wanted = [(p, p.requires_grad, p.grad) for p in parameters]
+    buffers = _Buffers(modules)
+    hooks = [(m, name, OrderedDict(h)) for m in modules for name in _HOOKS if (h := m.__dict__.get(name)) is not None]
+    surroundings = _Surroundings(next((p.device for p in parameters), torch.device("cpu")))
+    try:
+        for m in modules:
+            m.training = False
+        for p in parameters:
+            if p.requires_grad:
+                p.requires_grad_(False)
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for m, training, inplace in flags:
+            m.training = training
+            if inplace is not None:
+                m.inplace = inplace  # type: ignore[assignment]
+        for p, requires_grad, grad in wanted:
+            if p.requires_grad != requires_grad:
+                p.requires_grad_(requires_grad)
+            if p.grad is not grad:
+                p.grad = grad
+        for m, name, before in hooks:
+            now = m.__dict__[name]
+            if now or before:
+                now.clear()
+                now.update(before)
+        buffers.restore()
+        surroundings.restore()
+
+
+class _Buffers:
+    """A copy of every buffer, put back only where a run wrote to it or swapped it."""
+
+    def __init__(self, modules: list[nn.Module]) -> None:
+        self.kept: list[tuple[dict[str, Any], str, Tensor, Tensor, int]] = []
+        for m in modules:
+            for name, buffer in m._buffers.items():
+                if buffer is not None:
+                    self.kept.append((m._buffers, name, buffer, buffer.detach().clone(), _version(buffer)))
+
+    def restore(self) -> None:
+        for owner, name, buffer, copy, version in self.kept:
+            if _version(buffer) != version:
+                with torch.no_grad():
+                    buffer.copy_(copy)
+            if owner.get(name) is not buffer:
+                owner[name] = buffer
+
+
+class _Surroundings:
+    """Random number generators and settings of the process that a forward may move."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.torch_state = torch.get_rng_state()
+        self.device_state = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        self.numpy_state = np.random.get_state()  # noqa: NPY002 - the user's global generator
+        self.python_state = random.getstate()
+        self.threads = torch.get_num_threads()
+        self.dtype = torch.get_default_dtype()
+
+    def restore(self) -> None:
+        torch.set_rng_state(self.torch_state)
+        if self.device_state is not None:
+            torch.cuda.set_rng_state(self.device_state, self.device)
+        np.random.set_state(self.numpy_state)  # noqa: NPY002
+        random.setstate(self.python_state)
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        if torch.get_default_dtype() != self.dtype:
+            torch.set_default_dtype(self.dtype)
+
+
+def _version(tensor: Tensor) -> int:
+    """How often the tensor was written to in place; inference tensors do not count that."""
+    return -1 if tensor.is_inference() else tensor._version

@@ -1,0 +1,347 @@
+"""From what people have — paths, pictures, arrays, tensors — to the prepared batch a network takes.
+
+`ImageInput` says how a network wants its images; `Images` is the prepared batch with its names. Files are
+opened with care: size is checked before pixels are decoded, and every failure is one sentence.
+"""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from convscope.errors import InputError
+from convscope.spec import SAMPLES
+
+ImageLike = str | Path | Pillow.Image | np.ndarray | Tensor
+"""One image: a path or ``sample:`` address, a Pillow image, an array (height, width[, channels]) or a prepared tensor."""
+
+MAX_SIDE, MAX_PIXELS = 20_000, 100_000_000
+"""An image larger than this is refused before it is decoded."""
+
+_FILTERS = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
+_FILTERS |= {"nearest": Pillow.Resampling.NEAREST, "lanczos": Pillow.Resampling.LANCZOS}
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """How a network wants its images.
+
+    Args:
+        size: (height, width) of the prepared image, or one number for a square.
+        mean, std: per channel, subtracted and divided after scaling to 0 … 1; None leaves 0 … 1.
+        channels: 1 (grey) or 3 (RGB); read from ``mean`` where that is given. Prepared tensors may have others.
+        fit: ``crop`` scales the shorter side to ``resize`` and cuts the middle out, ``stretch`` ignores the
+            proportions, ``pad`` keeps the whole image within grey bars.
+        resize: what the shorter side is scaled to before cropping; None is the shorter side of ``size``.
+        interpolation: ``bilinear``, ``bicubic``, ``nearest`` or ``lanczos``.
+    """
+
+    size: tuple[int, int] | int = (224, 224)
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    channels: int | None = None
+    fit: Literal["crop", "stretch", "pad"] = "crop"
+    resize: int | None = None
+    interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos"] = "bilinear"
+
+    def __post_init__(self) -> None:
+        size = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
+        if len(size) != 2 or min(size) < 1:
+            raise InputError(f"size must be (height, width) in pixels, got {self.size!r}")
+        channels = self.channels or (len(self.mean) if self.mean is not None else 3)
+        for name in ("mean", "std"):
+            given = getattr(self, name)
+            values = tuple(float(v) for v in (given if given is not None else [float(name == "std")] * channels))
+            if len(values) != channels:
+                raise InputError(f"{name} has {len(values)} numbers for {channels} channels")
+            object.__setattr__(self, name, values)
+        if 0 in self.std:  # type: ignore[operator]
+            raise InputError(f"std must not hold a zero, got {self.std}")
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "channels", channels)
+
+    def prepare(self, picture: Pillow.Image) -> Tensor:
+        """A Pillow image as a prepared tensor (channels, height, width)."""
+        pixels = np.asarray(self._fitted(_in_mode(picture, self.channels or 3)), np.float32) / 255
+        tensor = torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1).copy())
+        return (tensor - self._channelwise(self.mean)) / self._channelwise(self.std)
+
+    def level(self, brightness: float) -> Tensor:
+        """The prepared value (channels, 1, 1) of a pixel of that brightness, 0 black to 1 white."""
+        return (brightness - self._channelwise(self.mean)) / self._channelwise(self.std)
+
+    def picture(self, tensor: Tensor) -> np.ndarray[Any, Any]:
+        """The way back: a prepared tensor as uint8 (height, width, 3), for people."""
+        pixels = tensor.detach().float().cpu()
+        if len(pixels) == len(self.mean or ()):
+            pixels = pixels * self._channelwise(self.std) + self._channelwise(self.mean)
+        return _shown(pixels)
+
+    def _channelwise(self, values: Sequence[float] | None) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
+
+    def _fitted(self, picture: Pillow.Image) -> Pillow.Image:
+        height, width = self.size  # type: ignore[misc]
+        filter_ = _FILTERS[self.interpolation]
+        if self.fit == "stretch":
+            return picture.resize((width, height), filter_)
+        if self.fit == "pad":
+            grey = 128 if picture.mode == "L" else (128, 128, 128)
+            return ImageOps.pad(picture, (width, height), filter_, color=grey)  # type: ignore[arg-type]
+        if (picture.height, picture.width) == (height, width) and self.resize in (None, height):
+            return picture
+        # The arithmetic of torchvision's Resize and CenterCrop, so that prepared tensors agree to the bit.
+        short = self.resize or min(height, width)
+        scale = max(short / min(picture.size), height / picture.height, width / picture.width)
+        if scale * min(picture.size) > short:  # a non-square size that the shorter side alone would not cover
+            resized = (math.ceil(picture.width * scale), math.ceil(picture.height * scale))
+        elif picture.width <= picture.height:
+            resized = (short, int(short * picture.height / picture.width))
+        else:
+            resized = (int(short * picture.width / picture.height), short)
+        picture = picture.resize(resized, filter_)
+        top, left = round((picture.height - height) / 2), round((picture.width - width) / 2)
+        return picture.crop((left, top, left + width, top + height))
+
+
+@dataclass(frozen=True)
+class TensorInput:
+    """A network that takes prepared tensors only: signals, volumes, many channels.
+
+    Args:
+        shape: one sample without the batch axis, e.g. (1, 64, 64, 64); None accepts anything.
+    """
+
+    shape: tuple[int, ...] | None = None
+
+    def prepare(self, picture: Pillow.Image) -> Tensor:
+        """Refuse pictures: nothing says how to turn them into this network's input."""
+        raise InputError(
+            "this model says nothing about images: build it with input=cs.ImageInput(size=…, mean=…, std=…), "
+            "or pass a prepared tensor (N, C, H, W)"
+        )
+
+    def level(self, brightness: float) -> Tensor:
+        """Black is zero here and white is one; nothing is known of means and spreads."""
+        return torch.tensor(brightness)
+
+    def picture(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
+        """A picture where the tensor has the shape of one, scaled to its own range; otherwise nothing."""
+        pixels = tensor.detach().float().cpu()
+        if pixels.ndim != 3:
+            return None
+        low, high = pixels.min(), pixels.max()
+        return _shown((pixels - low) / (high - low).clamp_min(1e-12))
+
+
+InputSpec = ImageInput | TensorInput
+
+
+@dataclass(frozen=True)
+class Photo:
+    """The input as a picture for people, made from the prepared tensor only when somebody looks."""
+
+    tensor: Tensor
+    spec: InputSpec
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
+        picture = self.spec.picture(self.tensor)
+        return np.zeros((0, 0, 3), np.uint8) if picture is None else picture
+
+
+@dataclass(frozen=True)
+class Images:
+    """A prepared batch: ``tensor`` (N, C, …) on the model's device in its dtype, one name per image."""
+
+    tensor: Tensor
+    names: tuple[str, ...]
+    single: bool
+    spec: InputSpec = field(default_factory=TensorInput)
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """The spatial shape: (height, width) for images."""
+        return tuple(self.tensor.shape[2:])
+
+    def photo(self, index: int) -> Photo:
+        """Image ``index`` as people see it."""
+        return Photo(self.tensor[index].detach().clone(), self.spec)
+
+
+def read_images(given: Any, spec: InputSpec, *, device: torch.device, dtype: torch.dtype) -> Images:
+    """Prepare whatever a caller passed for a network that wants ``spec``.
+
+    Args:
+        given: one image, a list of images, or a prepared tensor, (C, …) for one or (N, C, …) for a batch.
+    """
+    single = not isinstance(given, (list, tuple))
+    if isinstance(given, Tensor):
+        tensor, single = _batched(given, spec)
+        names: tuple[str, ...] = tuple("tensor" if single else f"tensor[{i}]" for i in range(len(tensor)))
+    elif isinstance(given, np.ndarray) and given.ndim == 4:
+        return read_images(list(given), spec, device=device, dtype=dtype)
+    else:
+        members = [given] if single else list(given)
+        if not members:
+            raise InputError("there is no image: the list is empty")
+        tensor = torch.stack(_alike([_prepared(member, spec) for member in members]))
+        names = tuple(_name(member, i) for i, member in enumerate(members))
+    _refuse_unfit(tensor)
+    return Images(tensor.to(device=device, dtype=dtype), names, single, spec)
+
+
+def open_picture(path: str | Path) -> Pillow.Image:
+    """Read an image file as people see it: turned upright, its size checked before it is decoded."""
+    if isinstance(path, str) and path.startswith("sample:"):
+        return sample_picture(path)
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise InputError(f"no such file: {str(path)!r}")
+    if path.is_dir():
+        raise InputError(f"{str(path)!r} is a folder, not an image")
+    if path.stat().st_size == 0:
+        raise InputError(f"{str(path)!r} is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the limit below is ours
+            picture = Pillow.open(path)
+        _refuse_size(picture.size, str(path))
+        picture.load()
+        return ImageOps.exif_transpose(picture)
+    except InputError:
+        raise
+    except Pillow.DecompressionBombError as error:
+        raise InputError(f"{str(path)!r} is too large to open safely ({error})") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{str(path)!r} is not an image that Pillow can read") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{str(path)!r} is damaged: {error}") from error
+
+
+def sample_picture(address: str) -> Pillow.Image:
+    """The picture behind ``sample:NAME/KEY``."""
+    name, _, key = address.removeprefix("sample:").partition("/")
+    found = SAMPLES.find(name)
+    return Pillow.fromarray(found.function(key).image)
+
+
+def _prepared(one: Any, spec: InputSpec) -> Tensor:
+    if isinstance(one, Tensor):
+        tensor, single = _batched(one, spec)
+        if not single:
+            raise InputError(f"a list holds single images, got a batch of shape {tuple(one.shape)} in it")
+        return tensor[0]
+    if isinstance(one, (str, Path)):
+        one = open_picture(one)
+    if isinstance(one, np.ndarray):
+        one = _array_picture(one)
+    if not isinstance(one, Pillow.Image):
+        raise InputError(f"an image is a path, a Pillow image, an array or a tensor, got {type(one).__name__}")
+    _refuse_size(one.size, "the image")
+    return spec.prepare(one)
+
+
+def _batched(tensor: Tensor, spec: InputSpec) -> tuple[Tensor, bool]:
+    """A prepared tensor with its batch axis, and whether it is one image."""
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise InputError(f"a prepared tensor holds floating-point numbers, got {kind}; pass raw pixels as an array")
+    one = 3 if isinstance(spec, ImageInput) else len(spec.shape) if spec.shape else None
+    if one is not None and tensor.ndim not in (one, one + 1):
+        axes = "(C, H, W) or (N, C, H, W)" if one == 3 else f"{one} or {one + 1} axes"
+        raise InputError(f"a prepared tensor for this model is {axes}, got shape {tuple(tensor.shape)}")
+    if tensor.ndim < 2 or 0 in tensor.shape:
+        raise InputError(f"a prepared tensor is (N, C, …) without empty axes, got shape {tuple(tensor.shape)}")
+    if one is not None and tensor.ndim == one:
+        tensor = tensor[None]
+    channels = spec.channels if isinstance(spec, ImageInput) else spec.shape[0] if spec.shape else None
+    if channels is not None and tensor.shape[1] != channels:
+        raise InputError(f"this model takes {channels} channels, got {tensor.shape[1]} (shape {tuple(tensor.shape)})")
+    if tensor.is_inference():  # made under inference_mode: autograd may not record it, a copy may be recorded
+        tensor = tensor.clone()
+    return tensor.detach(), len(tensor) == 1
+
+
+def _array_picture(array: np.ndarray[Any, Any]) -> Pillow.Image:
+    """A NumPy array (height, width[, channels]) as a Pillow image."""
+    shape = array.shape
+    if array.ndim not in (2, 3) or 0 in shape or (array.ndim == 3 and shape[2] not in (1, 3, 4)):
+        raise InputError(f"an array is (height, width) or (height, width, 1, 3 or 4), got shape {shape}")
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    elif np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all():
+            raise InputError("the array holds NaN or infinite numbers")
+        if array.min() < 0 or array.max() > 1:
+            low, high = float(array.min()), float(array.max())
+            raise InputError(f"a float array holds numbers from 0 to 1, got {low:g} to {high:g}; scale it first")
+        array = np.rint(array * 255).astype(np.uint8)
+    elif array.dtype == np.uint16:
+        array = np.rint(array / 257).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise InputError(f"an array of pixels is uint8, uint16 or float, got {array.dtype}")
+    return Pillow.fromarray(array[..., 0] if array.ndim == 3 and shape[2] == 1 else array)
+
+
+def _in_mode(picture: Pillow.Image, channels: int) -> Pillow.Image:
+    """Any of Pillow's modes as grey or RGB, transparency laid on white."""
+    if channels not in (1, 3):
+        raise InputError(f"this model takes {channels} channels; pass a prepared tensor, a picture has 1 or 3")
+    try:
+        if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
+            wide = np.asarray(picture, np.float64)
+            picture = Pillow.fromarray(np.clip(np.rint(wide / 257), 0, 255).astype(np.uint8))
+        elif picture.mode == "F":
+            raise InputError("a floating-point image has no known range: load it as an array scaled to 0 … 1")
+        elif picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+            picture = picture.convert("RGBA")
+            white = Pillow.new("RGBA", picture.size, "white")
+            picture = Pillow.alpha_composite(white, picture)
+        return picture.convert("L" if channels == 1 else "RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"the image is damaged: {error}") from error
+
+
+def _refuse_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise InputError(f"{name} has {width}×{height} pixels, more than {MAX_SIDE} a side or 100 million: shrink it")
+    if width * height < 4 or min(size) < 2:
+        raise InputError(f"{name} has {width}×{height} pixels: there is nothing in it to look at")
+
+
+def _refuse_unfit(tensor: Tensor) -> None:
+    finite = torch.isfinite(tensor)
+    if not bool(finite.all()):
+        place = tuple((~finite).nonzero()[0].tolist())
+        raise InputError(f"the input holds NaN or infinite numbers, the first at {place}")
+
+
+def _alike(tensors: list[Tensor]) -> list[Tensor]:
+    shapes = {tuple(t.shape) for t in tensors}
+    if len(shapes) > 1:
+        raise InputError(f"tensors of one call have one shape, got {' and '.join(map(str, sorted(shapes)))}")
+    return tensors
+
+
+def _name(one: Any, index: int) -> str:
+    return str(one) if isinstance(one, (str, Path)) else f"{type(one).__name__.lower()}[{index}]"
+
+
+def _shown(pixels: Tensor) -> np.ndarray[Any, Any]:
+    """Channels in 0 … 1 as uint8 (height, width, 3): grey repeated, more than three cut to the first three."""
+    pixels = pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, *pixels.shape[1:])
+    return (pixels.permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -1,0 +1,198 @@
+"""Calling a lens: what happens between a person's arguments and the few lines of maths in a lens file.
+
+A lens is a function of a `Model`, prepared `Images`, an `Aim`, layer addresses and its own parameters, which returns
+one value per image. Around it, in this order: parameters are checked, the input is prepared, target and layers are
+looked up, the model is taken in eval mode and frozen, the cost is metered, the record is written on every value,
+and the model is given back as it was.
+"""
+
+import functools
+import inspect
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.engine.cost import metered
+from convscope.engine.inputs import Images
+from convscope.engine.layers import find_layers
+from convscope.engine.model import Model, as_model
+from convscope.engine.targets import Aim, aim_at, describe
+from convscope.spec import FAMILIES, LENSES, LensSpec, read_parameters
+from convscope.values import Attribution, Record, Value
+
+INPUTS = ("model", "image", "target", "layer")
+
+
+def lens(
+    *,
+    family: str,
+    title: str,
+    cite: str,
+    asks: str,
+    reads: str,
+    claims: Sequence[str] | frozenset[str] | set[str] = (),
+    fails: Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare a function as a lens.
+
+    Args:
+        family: one of ``spec.FAMILIES``.
+        title: the method's name as its authors write it.
+        cite: its key in ``docs/references.bib``.
+        asks: the question it answers, in a person's words.
+        reads: one line on how to read its picture and what that cannot say.
+        claims: properties that the conformance tests hold it to.
+        fails: properties it is known not to have, each with the reason.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"no family {family!r}: {', '.join(FAMILIES)}")
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        inputs = tuple(name for name in inspect.signature(function).parameters if name in INPUTS)
+        declaration = LensSpec(
+            name=function.__name__,
+            family=family,
+            title=title,
+            cite=cite,
+            asks=asks,
+            reads=reads,
+            function=function,
+            claims=frozenset(claims),
+            fails=dict(fails or {}),
+            parameters=read_parameters(function, INPUTS),
+            inputs=inputs,
+            returns=_value_kind(function),
+        )
+        LENSES.add(function.__name__, declaration)
+
+        @functools.wraps(function)
+        def call(*args: Any, **named: Any) -> Any:
+            return conduct(declaration, _by_name(declaration, args, named))
+
+        call.declaration = declaration  # type: ignore[attr-defined]
+        return call
+
+    return declare
+
+
+def attributions(
+    model: Model,
+    images: Images,
+    aim: Aim | None,
+    values: Tensor,
+    *,
+    layer_values: Mapping[str, Tensor] | None = None,
+    channels: Tensor | None = None,
+    signed: bool = True,
+    notes: Sequence[Mapping[str, Any]] | None = None,
+) -> list[Attribution]:
+    """One `Attribution` per image from maps (N, …) in the input's extent."""
+    values = values.detach().float().cpu()
+    channels = None if channels is None else channels.detach().float().cpu()
+    at_layers = {address: v.detach().float().cpu() for address, v in (layer_values or {}).items()}
+    made = []
+    for row in range(len(images)):
+        facts = dict(notes[row]) if notes else {}
+        if not bool(values[row].any()):
+            facts["blank"] = _why_blank(aim)
+        made.append(
+            Attribution(
+                values=values[row],
+                layer_values={address: v[row] for address, v in at_layers.items()},
+                channels=None if channels is None else channels[row],
+                photo=images.photo(row),  # type: ignore[arg-type]
+                signed=signed,
+                target="" if aim is None else describe(aim, row, model),
+                target_index=None if aim is None or aim.indices is None else int(aim.indices[row]),
+                score=None if aim is None else aim.scores[row],
+                layers=tuple(at_layers),
+                notes=facts,
+            )
+        )
+    return made
+
+
+def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
+    """Call a lens with everything a person gave it, by name."""
+    named = {name: given[name] for name in given if name in declaration.inputs}
+    parameters = declaration.checked({name: value for name, value in given.items() if name not in named})
+    model = as_model(named["model"])
+    images = named["image"] if isinstance(named["image"], Images) else model.prepare(named["image"])
+    arguments: dict[str, Any] = {"model": model, "image": images}
+    if declaration.takes_target:
+        arguments["target"] = aim_at(named.get("target", _default(declaration, "target")), model, len(images))
+    with model.untouched(), metered() as meter:
+        if declaration.takes_layer:
+            layer = named.get("layer", _default(declaration, "layer"))
+            arguments["layer"] = find_layers(model, layer, images.tensor)
+        values = declaration.function(**arguments, **parameters)
+        cost = meter.cost(len(images))
+    record = Record(
+        lens=declaration.command,
+        title=declaration.title,
+        asks=declaration.asks,
+        reads=declaration.reads,
+        parameters=parameters,
+        model=model.described(),
+        versions=versions(),
+        cost=cost,
+        caveats=model.caveats,
+    )
+    finished = [_recorded(value, record, name) for value, name in zip(values, images.names, strict=True)]
+    return finished[0] if images.single else finished
+
+
+def _by_name(declaration: LensSpec, args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+    """A call's arguments by name, refused when they do not fit the signature."""
+    required = [name for name in declaration.inputs if name in ("model", "image")]
+    if len(args) > len(required):
+        rest = ", ".join([*declaration.inputs[len(required) :], *declaration.parameters])
+        raise TypeError(f"{declaration.name}({', '.join(required)}, …) takes the rest by name: {rest}")
+    given = dict(zip(required, args, strict=False))
+    for name in given:
+        if name in named:
+            raise TypeError(f"{declaration.name}() got {name!r} twice")
+    given |= named
+    missing = [name for name in required if name not in given]
+    if missing:
+        raise TypeError(f"{declaration.name}() needs {' and '.join(missing)}")
+    return given
+
+
+def _recorded(value: Value, record: Record, name: str) -> Value:
+    asked = dict(record.parameters)
+    if isinstance(value, Attribution):
+        asked |= {"target": value.target_index if value.target_index is not None else value.target} if value.target else {}
+        asked |= {"layer": list(value.layers)} if value.layers else {}
+    return value.with_record(replace(record, input=name, parameters=asked))
+
+
+def _default(declaration: LensSpec, name: str) -> Any:
+    return inspect.signature(declaration.function).parameters[name].default
+
+
+def _value_kind(function: Callable[..., Any]) -> str:
+    kind = inspect.signature(function).return_annotation
+    return str(getattr(kind, "__args__", [kind])[0].__name__)
+
+
+def _why_blank(aim: Aim | None) -> str:
+    if aim is None:
+        return "every activation at this layer is the same"
+    return "the gradient is zero everywhere: the score does not change with what was looked at (a saturated or dead path)"
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """The versions a result depends on."""
+    found = {"python": platform.python_version(), "torch": torch.__version__}
+    try:
+        found["convscope"] = version("convscope")
+    except PackageNotFoundError:
+        found["convscope"] = "source"
+    return found

@@ -1,0 +1,193 @@
+"""A network together with what it takes to feed and read it."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convscope.engine.cost import count
+from convscope.engine.hygiene import untouched
+from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
+from convscope.engine.layout import laid_out, run_laid_out
+from convscope.errors import ConvScopeError, InputError, ModelFailed, OutputError
+
+OutputSelector = str | int | Callable[[Any], Tensor]
+"""Which part of a tuple or dict output is explained: a key, an index or a function."""
+
+
+class Model:
+    """A network, how it wants its input, and the names of its answers.
+
+    Args:
+        module: the network; any ``torch.nn.Module``, on any device, in any floating-point precision.
+        input: an `ImageInput`, or a `TensorInput` for signals and volumes; without one the model takes prepared
+            tensors (N, C, …) only.
+        labels: one name per class; without them classes are called by their number.
+        output: for networks that return a tuple or a dict, which part is meant: a key, an index or a function.
+        source: where it came from, as an address; it is written beside every result.
+        name: what to call it; by default the class of the module.
+        caveats: what every picture made with it must say, such as "random weights".
+
+    Example:
+        >>> import torch, convscope as cs
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.LazyLinear(2))
+        >>> model = cs.Model(net, input=cs.ImageInput(size=8, channels=1), labels=["no", "yes"])
+        >>> model
+        Model(Sequential, 1×8×8 input, 2 labels)
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        input: InputSpec | None = None,
+        labels: Sequence[str] | None = None,
+        output: OutputSelector | None = None,
+        source: str | None = None,
+        name: str | None = None,
+        caveats: Sequence[str] = (),
+    ) -> None:
+        if not isinstance(module, nn.Module):
+            raise InputError(f"a model is built from a torch.nn.Module, got {type(module).__name__}")
+        if input is not None and not isinstance(input, (ImageInput, TensorInput)):
+            raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
+        self.module = module
+        self.input: InputSpec = input if input is not None else TensorInput()
+        self.labels: tuple[str, ...] | None = tuple(str(label) for label in labels) if labels else None
+        self.output = output
+        self.name = name or type(module).__name__
+        self.source = source or f"python:{type(module).__module__}.{type(module).__qualname__}"
+        self.caveats = tuple(caveats)
+        self.found_layers: dict[tuple[int, ...], str] = {}
+        self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
+        self._lock = threading.RLock()
+        self._depth = 0
+
+    def __repr__(self) -> str:
+        shape = (self.input.channels, *self.input.size) if isinstance(self.input, ImageInput) else self.input.shape  # type: ignore[misc]
+        taken = "×".join(str(n) for n in shape) + " input" if shape else "prepared tensors"
+        return f"Model({self.name}, {taken}, {len(self.labels or ())} labels)"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lives; the CPU for one without parameters and buffers."""
+        return self._some_tensor().device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision the network computes in."""
+        return self._some_tensor().dtype
+
+    def to(self, device: str | torch.device) -> "Model":
+        """Move the network and give the model back."""
+        self.module.to(device)
+        return self
+
+    def layers(self) -> list[str]:
+        """All layer addresses."""
+        return [address for address, _ in self.module.named_modules() if address]
+
+    def label(self, index: int) -> str:
+        """The name of a class."""
+        return self.labels[index] if self.labels and index < len(self.labels) else f"class {index}"
+
+    def prepare(self, image: Any) -> Images:
+        """Turn paths, pictures, arrays or tensors into a prepared batch on this model's device."""
+        own = self._own_tensor()
+        if own is None and isinstance(image, Tensor):  # nothing to go by but the input itself
+            return read_images(image, self.input, device=image.device, dtype=image.dtype)
+        tensor = own if own is not None else torch.empty(0)
+        return read_images(image, self.input, device=tensor.device, dtype=tensor.dtype)
+
+    def run(self, tensor: Tensor) -> Tensor:
+        """One forward of a prepared batch; the selected output as a tensor whose first axis is the batch."""
+        count(forwards=len(tensor))
+        try:
+            output = run_laid_out(self.module, tensor)
+        except ConvScopeError:
+            raise
+        except Exception as error:
+            shape = tuple(tensor.shape)
+            raise ModelFailed(f"{self.name} raised {type(error).__name__} on input {shape}: {error}") from error
+        return self._selected(output, len(tensor))
+
+    def laid_out(self, tensor: Tensor) -> Tensor:
+        """``tensor`` in the memory layout in which this network runs fastest; measured once per input shape."""
+        return laid_out(self.module, tensor, self._layouts)
+
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """Have the network to oneself, in eval mode and frozen; it comes back exactly as it was."""
+        with self._lock:
+            if self._depth:  # a lens that calls a lens is already inside
+                yield
+                return
+            self._depth += 1
+            try:
+                with untouched(self.module):
+                    yield
+            finally:
+                self._depth -= 1
+
+    def described(self) -> dict[str, Any]:
+        """What a record says of this model."""
+        spec = self.input
+        taken = {k: v for k, v in vars(spec).items() if v is not None}
+        return {"name": self.name, "source": self.source, "input": {"kind": type(spec).__name__, **taken}}
+
+    def _selected(self, output: Any, batch: int) -> Tensor:
+        if self.output is not None:
+            output = _select(output, self.output, self.name)
+        if not isinstance(output, Tensor):
+            raise OutputError(_say_what_is_inside(output, self.name))
+        if output.ndim == 0 or len(output) != batch:
+            raise OutputError(
+                f"{self.name} gave an output of shape {tuple(output.shape)} for {batch} images: "
+                "its first axis must be the batch"
+            )
+        return output[:, None] if output.ndim == 1 else output
+
+    def _own_tensor(self) -> Tensor | None:
+        tensors = itertools.chain(self.module.parameters(), self.module.buffers())
+        return next((t for t in tensors if t.is_floating_point()), None)
+
+    def _some_tensor(self) -> Tensor:
+        own = self._own_tensor()
+        return torch.empty(0) if own is None else own
+
+
+def as_model(given: Any) -> Model:
+    """``given`` as a `Model`; a bare module becomes one that takes prepared tensors."""
+    if isinstance(given, Model):
+        return given
+    if isinstance(given, nn.Module):
+        return Model(given)
+    raise InputError(f"a model comes from cs.load(…) or cs.Model(module, …), got {type(given).__name__}")
+
+
+def _select(output: Any, selector: OutputSelector, name: str) -> Any:
+    if callable(selector):
+        return selector(output)
+    try:
+        if isinstance(selector, str) and not isinstance(output, Mapping):
+            return getattr(output, selector)
+        return output[selector]
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise OutputError(f"{name}'s output has no part {selector!r}; {_inside(output)}") from error
+
+
+def _say_what_is_inside(output: Any, name: str) -> str:
+    remedy = "say which part is meant: Model(…, output=…) takes a key, an index or a function"
+    return f"{name} gives {type(output).__name__}, not a tensor; {_inside(output)}; {remedy}"
+
+
+def _inside(output: Any) -> str:
+    if isinstance(output, Mapping):
+        return f"it has the keys {', '.join(repr(key) for key in output)}"
+    if isinstance(output, (tuple, list)):
+        return f"it has {len(output)} parts"
+    return f"it is a {type(output).__name__}"

@@ -1,0 +1,92 @@
+"""Paths from a baseline to an image: where gradients are taken on them, how they are weighed, what is missing at the end."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.engine.copies import each_copy
+from convscope.engine.gradients import gradient_at
+from convscope.engine.inputs import Images
+from convscope.engine.model import Model
+from convscope.engine.targets import Aim
+
+QuadratureName = Literal["gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"]
+Path = Callable[[Tensor, Tensor], Tensor]
+"""``(rows, alphas) -> inputs``: where the path to image ``rows[i]`` is at ``alphas[i]``."""
+
+
+def gauss_legendre(steps: int) -> tuple[Tensor, Tensor]:
+    """The points and weights on 0 … 1 that integrate polynomials of degree 2·steps - 1 exactly."""
+    points, weights = np.polynomial.legendre.leggauss(steps)
+    return torch.from_numpy((points + 1) / 2).float(), torch.from_numpy(weights / 2).float()
+
+
+def trapezoid(steps: int) -> tuple[Tensor, Tensor]:
+    """Even points with both ends, the ends weighed by half."""
+    if steps == 1:
+        return riemann_middle(1)
+    weights = torch.full((steps,), 1 / (steps - 1))
+    weights[[0, -1]] /= 2
+    return torch.linspace(0, 1, steps), weights
+
+
+def riemann_left(steps: int) -> tuple[Tensor, Tensor]:
+    """Even points with the baseline and without the image."""
+    return torch.arange(steps) / steps, torch.full((steps,), 1 / steps)
+
+
+def riemann_middle(steps: int) -> tuple[Tensor, Tensor]:
+    """The middles of even parts."""
+    return (torch.arange(steps) + 0.5) / steps, torch.full((steps,), 1 / steps)
+
+
+def riemann_right(steps: int) -> tuple[Tensor, Tensor]:
+    """Even points with the image and without the baseline."""
+    return (torch.arange(steps) + 1) / steps, torch.full((steps,), 1 / steps)
+
+
+QUADRATURES: Mapping[str, Callable[[int], tuple[Tensor, Tensor]]] = {
+    "gauss-legendre": gauss_legendre,
+    "trapezoid": trapezoid,
+    "riemann-left": riemann_left,
+    "riemann-middle": riemann_middle,
+    "riemann-right": riemann_right,
+}
+
+
+def straight(end: Tensor, start: Tensor) -> Path:
+    """The straight path from ``start`` to ``end``, (N, C, …) each."""
+
+    def at(rows: Tensor, alphas: Tensor) -> Tensor:
+        alphas = alphas.view(-1, *[1] * (end.ndim - 1)).to(end)
+        return start[rows] + alphas * (end[rows] - start[rows])
+
+    return at
+
+
+def along(model: Model, images: Images, aim: Aim, path: Path, points: Tensor, weights: Tensor) -> Tensor:
+    """The weighted sum of input gradients at ``points`` of each image's path, (N, C, …); only the sum is kept."""
+    total = torch.zeros_like(images.tensor, dtype=torch.float32)
+
+    def visit(rows: Tensor, numbers: Tensor) -> None:
+        gradient = gradient_at(model, path(rows, points[numbers]), aim, rows, clean=False)
+        weight = weights[numbers].view(-1, *[1] * (gradient.ndim - 1)).to(gradient)
+        total.index_add_(0, rows.to(total.device), weight * gradient)
+
+    each_copy(images, len(points), visit)
+    return total
+
+
+def gap_notes(contributions: Tensor, reached: Tensor, started: Tensor) -> list[dict[str, Any]]:
+    """What contributions (N, C, …) miss of the scores' rise: absolute in score units, and relative to the rise."""
+    sums = contributions.flatten(1).double().sum(1).cpu() if contributions.device.type != "mps" else contributions.flatten(1).sum(1).cpu()
+    rises = (reached - started).to(sums)
+    notes = []
+    for total, rise, start in zip(sums.tolist(), rises.tolist(), started.tolist(), strict=True):
+        gap = total - rise
+        relative = gap / rise if rise else (0.0 if gap == 0 else float("inf"))
+        notes.append({"completeness gap": gap, "relative completeness gap": relative, "baseline score": start})
+    return notes

@@ -1,0 +1,45 @@
+"""Several lenses on the same images: the model is taken once, passes are shared, the target is one and the same."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from convscope.engine.cost import progress, reporting
+from convscope.engine.gradients import sharing
+from convscope.engine.lens import conduct
+from convscope.engine.model import as_model
+from convscope.engine.targets import TOP1, aim_at
+from convscope.errors import ParameterError, did_you_mean
+from convscope.spec import LensSpec
+from convscope.values import Value
+
+
+def look_through(
+    declarations: Sequence[LensSpec], model: Any, image: Any, options: Mapping[str, Any]
+) -> list[list[Value]]:
+    """One list of values per lens, one value per image, whatever was passed as ``image``.
+
+    ``options`` go to the lenses that have them; one that no lens has is refused.
+    """
+    _refuse_unknown(declarations, options)
+    model = as_model(model)
+    images = model.prepare(image)
+    given = dict(options)
+    if any(d.takes_target for d in declarations):
+        given["target"] = aim_at(options.get("target", TOP1), model, len(images))
+    found = []
+    with model.untouched(), sharing(aim=given.get("target")):
+        for done, declaration in enumerate(declarations):
+            with reporting(None):
+                taken = {k: v for k, v in given.items() if k in declaration.inputs or k in declaration.parameters}
+                values = conduct(declaration, {"model": model, "image": images, **taken})
+            found.append([values] if images.single else values)
+            progress(done + 1, len(declarations))
+    return found
+
+
+def _refuse_unknown(declarations: Sequence[LensSpec], options: Mapping[str, Any]) -> None:
+    known = {name for d in declarations for name in (*d.inputs, *d.parameters)} - {"model", "image"}
+    for name in options:
+        if name not in known:
+            names = ", ".join(d.command for d in declarations)
+            raise ParameterError(f"none of {names} has a parameter {name!r}{did_you_mean(name, known)}")

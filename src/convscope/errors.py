@@ -1,0 +1,82 @@
+"""Everything ConvScope refuses, in one tree.
+
+    ConvScopeError
+    ├── ParameterError    (ValueError)    a parameter of a lens is of the wrong kind or out of range
+    ├── UnknownName       (LookupError)   no such lens, model, layer, label or sample; the message suggests one
+    ├── InputError        (ValueError)    what should be an image or a prepared tensor is not
+    ├── OutputError       (TypeError)     the network's output, or the target asked of it, does not fit
+    ├── LayerError        (ValueError)    the layer exists but cannot serve: never reached, no spatial extent
+    ├── NoGradient        (RuntimeError)  the target does not depend on what it should be explained by
+    ├── ModelFailed       (RuntimeError)  the network's own forward raised
+    ├── LoadError         (RuntimeError)  weights or a model file cannot be read, fetched or trusted
+    ├── MissingExtra      (ImportError)   an optional package is not installed
+    ├── CannotWrite       (OSError)       the place for a result cannot be written
+    └── Cancelled         (RuntimeError)  somebody stopped the work
+
+A message says what was asked, what was found and what to do, in one sentence.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConvScopeError(Exception):
+    """Anything a caller can cause and mend."""
+
+
+class ParameterError(ConvScopeError, ValueError):
+    """A parameter of a lens is of the wrong kind or out of range."""
+
+
+class UnknownName(ConvScopeError, LookupError):
+    """There is nothing of that name."""
+
+
+class InputError(ConvScopeError, ValueError):
+    """What should be an image or a prepared tensor is not."""
+
+
+class OutputError(ConvScopeError, TypeError):
+    """The network's output, or the target asked of it, does not fit."""
+
+
+class LayerError(ConvScopeError, ValueError):
+    """The layer exists but cannot serve for this."""
+
+
+class NoGradient(ConvScopeError, RuntimeError):
+    """The target does not depend on what it should be explained by."""
+
+
+class ModelFailed(ConvScopeError, RuntimeError):
+    """The network's own forward raised."""
+
+
+class LoadError(ConvScopeError, RuntimeError):
+    """Weights or a model file cannot be read, fetched or trusted."""
+
+
+class MissingExtra(ConvScopeError, ImportError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"this needs the package {package!r}: pip install 'convscope[{extra}]'")
+
+
+class CannotWrite(ConvScopeError, OSError):
+    """The place for a result cannot be written."""
+
+
+class Cancelled(ConvScopeError, RuntimeError):
+    """Somebody stopped the work."""
+
+
+def did_you_mean(asked: str, known: Iterable[str], *, most: int = 1) -> str:
+    """The clause ``; did you mean 'x'?`` for the nearest known names, or nothing when none is near."""
+    known = list(known)
+    plain = {name.lower(): name for name in known}
+    near = [plain[name] for name in difflib.get_close_matches(asked.lower(), plain, n=most, cutoff=0.6)]
+    if not near:  # a dropped or misplaced part ('layer4.conv2' for 'layer4.0.conv2') is not near by letters alone
+        parts = asked.lower().replace("_", ".").split(".")
+        near = [name for name in known if all(part in name.lower().split(".") for part in parts)][:most]
+    return f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ""

@@ -1,0 +1,1 @@
+"""One way of looking a file: each declared once, each a few lines of its paper's maths."""

@@ -1,0 +1,69 @@
+from typing import Annotated
+
+from torch import Tensor
+
+from convscope.engine.gradients import Evidence
+from convscope.engine.inputs import Images
+from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.lens import lens
+from convscope.engine.model import Model
+from convscope.engine.targets import TOP1, Aim
+from convscope.lens.cam._maps import Layers, activation_maps, first_component
+from convscope.spec import Param
+from convscope.values import Attribution
+
+
+@lens(
+    family="cam",
+    title="EigenGradCAM",
+    cite="gildenblat2021gradcam",
+    asks="What is the strongest pattern in the evidence for this answer?",
+    reads="Warm regions share the strongest pattern of activation × gradient, cool ones lack it; smoother than HiResCAM.",
+    claims={"class-sensitive", "deterministic"},
+    fails={"completeness": "keeps one direction of many"},
+)
+def eigen_grad_cam(
+    model: Model,
+    image: Images,
+    *,
+    target: Aim = TOP1,
+    layer: Layers = LAST_SPATIAL,
+    center: Annotated[bool, Param(help="subtract each channel's mean first, as principal components do")] = True,
+
+) -> list[Attribution]:
+    """Project activation × gradient on its first principal direction.
+
+        E = A ⊙ ∂f_c/∂A = U Σ Vᵀ over (positions × channels),    L = E · v₁
+
+    EigenCAM's smoothness with a class: the sign is turned so that the map agrees with Σ_k E_k (HiResCAM).
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
+            layer with spatial extent by default.
+        center: subtract each channel's mean over positions first.
+
+    Returns:
+        A signed map in score units, as coarse as the layer and enlarged bilinearly.
+
+    Raises:
+        UnknownName: no such layer, class or label.
+        LayerError: the layer is never reached or has no spatial extent.
+        NoGradient: the score does not depend on the layer.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.eigen_grad_cam(cs.load("bundled:shapes"), "sample:shapes/7")
+        >>> a.layers
+        ('layer3',)
+
+    Source: :cite:`gildenblat2021gradcam`; the decomposition is that of :cite:`muhammad2020eigencam`.
+    """
+
+    def combine(seen: Evidence) -> Tensor:
+        product = seen.gradient * seen.activation
+        return first_component(product, center=center, towards=product.sum(1))
+
+    return activation_maps(model, image, target, layer, combine)

@@ -1,0 +1,62 @@
+from torch import Tensor
+
+from convscope.engine.gradients import Evidence
+from convscope.engine.inputs import Images
+from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.lens import lens
+from convscope.engine.model import Model
+from convscope.engine.targets import TOP1, Aim
+from convscope.lens.cam._maps import Layers, Relu, activation_maps, mean_over_space
+from convscope.values import Attribution
+
+
+@lens(
+    family="cam",
+    title="Grad-CAM",
+    cite="selvaraju2017gradcam",
+    asks="Which regions made the model give this answer?",
+    reads="Warm regions raise the score of the target, cool ones lower it; the map is as coarse as the layer.",
+    claims={"class-sensitive", "deterministic"},
+    fails={"completeness": "pools gradients over space"},
+)
+def grad_cam(
+    model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False
+) -> list[Attribution]:
+    """Weigh a layer's channels by how much each raises the score on average.
+
+    A channel whose mean gradient is large matters for the answer; where it fires, the evidence lies.
+
+        w_k = mean over positions of ∂f_c/∂A_k,    L = Σ_k w_k · A_k
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
+            layer with spatial extent by default.
+        relu: keep only positive evidence.
+
+    Returns:
+        A signed map in score units × activation, bilinearly enlarged from the layer's resolution; the map at the
+        layer is in ``layer_values``. Only its shape is meaningful across images, not its scale.
+
+    Raises:
+        UnknownName: no such layer, class or label.
+        LayerError: the layer is never reached or has no spatial extent.
+        NoGradient: the score does not depend on the layer.
+
+    Differs from the paper: the final ReLU is off by default, so that evidence against the target stays visible.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.grad_cam(cs.load("bundled:shapes"), "sample:shapes/7")
+        >>> tuple(a.values.shape), a.layers
+        ((96, 96), ('layer3',))
+
+    Source: :cite:`selvaraju2017gradcam`, equations 1 and 2.
+    """
+
+    def combine(seen: Evidence) -> Tensor:
+        return (mean_over_space(seen.gradient) * seen.activation).sum(1)
+
+    return activation_maps(model, image, target, layer, combine, relu=relu)

@@ -1,0 +1,64 @@
+import torch
+from torch import Tensor
+
+from convscope.engine.gradients import Evidence
+from convscope.engine.inputs import Images
+from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.lens import lens
+from convscope.engine.model import Model
+from convscope.engine.targets import TOP1, Aim
+from convscope.lens.cam._maps import Layers, Relu, activation_maps, over_space
+from convscope.values import Attribution
+
+
+@lens(
+    family="cam",
+    title="Grad-CAM++",
+    cite="chattopadhay2018gradcampp",
+    asks="Which regions made the model give this answer, when the object appears several times?",
+    reads="Warm regions raise the score; several instances are weighed more evenly than by Grad-CAM. Its weights are never negative.",
+    claims={"class-sensitive", "deterministic"},
+    fails={"completeness": "weights gradients by their own powers"},
+)
+def grad_cam_plus_plus(
+    model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False
+) -> list[Attribution]:
+    """Weigh channels by their positive gradients, each position scaled so that every instance counts alike.
+
+        α_k = g² / (2·g² + Σ A_k · g³),   w_k = Σ positions α_k · relu(g),   L = Σ_k w_k · A_k,   g = ∂f_c/∂A_k
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
+            layer with spatial extent by default.
+        relu: keep only positive evidence.
+
+    Returns:
+        A map as coarse as the layer, enlarged bilinearly; negative only where activations are.
+
+    Raises:
+        UnknownName: no such layer, class or label.
+        LayerError: the layer is never reached or has no spatial extent.
+        NoGradient: the score does not depend on the layer.
+
+    Differs from the paper: the score is the logit itself; the paper's exp(f_c) only scales all weights alike, and its
+    higher derivatives are then the powers of g, as used here.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.grad_cam_plus_plus(cs.load("bundled:shapes"), "sample:shapes/7")
+        >>> a.layers
+        ('layer3',)
+
+    Source: :cite:`chattopadhay2018gradcampp`, equations 10 and 19.
+    """
+
+    def combine(seen: Evidence) -> Tensor:
+        g, a = seen.gradient, seen.activation
+        below = 2 * g.square() + over_space(a) * g.pow(3)
+        alpha = torch.where((g != 0) & (below != 0), g.square() / below, 0.0)
+        return (over_space(alpha * torch.relu(g)) * a).sum(1)
+
+    return activation_maps(model, image, target, layer, combine, relu=relu)

@@ -1,0 +1,62 @@
+from torch import Tensor
+
+from convscope.engine.gradients import Evidence
+from convscope.engine.inputs import Images
+from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.lens import lens
+from convscope.engine.model import Model
+from convscope.engine.targets import TOP1, Aim
+from convscope.lens.cam._maps import Layers, Relu, activation_maps
+from convscope.values import Attribution
+
+
+@lens(
+    family="cam",
+    title="HiResCAM",
+    cite="draelos2020hirescam",
+    asks="Which positions of the layer did the answer really use?",
+    reads="Warm regions raised the score, cool ones lowered it; for a pooling or linear head the map sums to the score's share.",
+    claims={"class-sensitive", "deterministic"},
+    fails={"completeness": "only a linear head makes the sum exact"},
+)
+def hires_cam(
+    model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False
+) -> list[Attribution]:
+    """Multiply activation and gradient position by position, and add the channels up.
+
+        L = Σ_k ∂f_c/∂A_k ⊙ A_k
+
+    Without Grad-CAM's averaging of gradients a position gets credit only for what it did itself.
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
+            layer with spatial extent by default.
+        relu: keep only positive evidence.
+
+    Returns:
+        A signed map in score units, as coarse as the layer and enlarged bilinearly. With one linear layer above, the
+        map at the layer sums to f_c minus the bias.
+
+    Raises:
+        UnknownName: no such layer, class or label.
+        LayerError: the layer is never reached or has no spatial extent.
+        NoGradient: the score does not depend on the layer.
+
+    Differs from the paper: the ReLU for drawing is off by default.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.hires_cam(cs.load("bundled:shapes"), "sample:shapes/7")
+        >>> a.layers
+        ('layer3',)
+
+    Source: :cite:`draelos2020hirescam`, equation 5.
+    """
+
+    def combine(seen: Evidence) -> Tensor:
+        return (seen.gradient * seen.activation).sum(1)
+
+    return activation_maps(model, image, target, layer, combine, relu=relu)

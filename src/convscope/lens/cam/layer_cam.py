@@ -1,0 +1,62 @@
+import torch
+from torch import Tensor
+
+from convscope.engine.gradients import Evidence
+from convscope.engine.inputs import Images
+from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.lens import lens
+from convscope.engine.model import Model
+from convscope.engine.targets import TOP1, Aim
+from convscope.lens.cam._maps import Layers, Relu, activation_maps
+from convscope.values import Attribution
+
+
+@lens(
+    family="cam",
+    title="LayerCAM",
+    cite="jiang2021layercam",
+    asks="Where in this layer, early ones too, is evidence for the answer?",
+    reads="Warm regions carry features that raise the score right there; early layers give fine maps. Evidence against is left out.",
+    claims={"class-sensitive", "deterministic"},
+    fails={"completeness": "drops negative gradients"},
+)
+def layer_cam(
+    model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False
+) -> list[Attribution]:
+    """Weigh every position of every channel by its own positive gradient.
+
+        L = Σ_k relu(∂f_c/∂A_k) ⊙ A_k
+
+    Position-wise weights keep the detail that averaging loses, which makes early layers readable.
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
+            layer with spatial extent by default.
+        relu: keep only positive evidence.
+
+    Returns:
+        A map as coarse as the layer, enlarged bilinearly; negative only where activations are.
+
+    Raises:
+        UnknownName: no such layer, class or label.
+        LayerError: the layer is never reached or has no spatial extent.
+        NoGradient: the score does not depend on the layer.
+
+    Differs from the paper: the ReLU for drawing is off by default.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.layer_cam(cs.load("bundled:shapes"), "sample:shapes/7")
+        >>> a.layers
+        ('layer3',)
+
+    Source: :cite:`jiang2021layercam`, equations 6 and 7.
+    """
+
+    def combine(seen: Evidence) -> Tensor:
+        return (torch.relu(seen.gradient) * seen.activation).sum(1)
+
+    return activation_maps(model, image, target, layer, combine, relu=relu)

@@ -1,0 +1,66 @@
+import torch
+from torch import Tensor
+
+from convscope.engine.gradients import Evidence
+from convscope.engine.inputs import Images
+from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.lens import lens
+from convscope.engine.model import Model
+from convscope.engine.targets import TOP1, Aim
+from convscope.lens.cam._maps import Layers, Relu, activation_maps, over_space
+from convscope.values import Attribution
+
+
+@lens(
+    family="cam",
+    title="XGradCAM",
+    cite="fu2020axiom",
+    asks="Which regions made the model give this answer, weighed so that the channels' shares add up?",
+    reads="Warm regions raise the score, cool ones lower it; the map is as coarse as the layer.",
+    claims={"class-sensitive", "deterministic"},
+    fails={"completeness": "holds for the layer of a ReLU network without biases above it only"},
+)
+def x_grad_cam(
+    model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False
+) -> list[Attribution]:
+    """Weigh each channel by its mean gradient, averaged with its own activation as the weight.
+
+        w_k = Σ positions (A_k / ΣA_k) · ∂f_c/∂A_k,    L = Σ_k w_k · A_k
+
+    So each channel's map sums to its gradient × activation: the sensitivity and conservation axioms hold best.
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
+            layer with spatial extent by default.
+        relu: keep only positive evidence.
+
+    Returns:
+        A signed map in score units, as coarse as the layer and enlarged bilinearly; its sum at the layer is that of
+        gradient × activation.
+
+    Raises:
+        UnknownName: no such layer, class or label.
+        LayerError: the layer is never reached or has no spatial extent.
+        NoGradient: the score does not depend on the layer.
+
+    Differs from the paper: the ReLU for drawing is off by default; a channel that sums to zero is left out.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.x_grad_cam(cs.load("bundled:shapes"), "sample:shapes/7")
+        >>> a.layers
+        ('layer3',)
+
+    Source: :cite:`fu2020axiom`, equation 8.
+    """
+
+    def combine(seen: Evidence) -> Tensor:
+        g, a = seen.gradient, seen.activation
+        total = over_space(a)
+        weight = torch.where(total != 0, over_space(g * a) / total, 0.0)
+        return (weight * a).sum(1)
+
+    return activation_maps(model, image, target, layer, combine, relu=relu)

@@ -1,0 +1,53 @@
+from convscope.engine.gradients import input_gradient
+from convscope.engine.inputs import Images
+from convscope.engine.lens import attributions, lens
+from convscope.engine.model import Model
+from convscope.engine.targets import TOP1, Aim
+from convscope.lens.gradient._pool import Sign, pooled
+from convscope.values import Attribution
+
+
+@lens(
+    family="gradient",
+    title="Saliency",
+    cite="simonyan2014deep",
+    asks="Which pixels would change the score most if they changed a little?",
+    reads="Bright pixels are those the score reacts to; a large gradient says sensitive, not important.",
+    claims={"class-sensitive", "deterministic"},
+    fails={"completeness": "a slope is not a contribution"},
+)
+def saliency(
+    model: Model, image: Images, *, target: Aim = TOP1, sign: Sign = "signed"
+) -> list[Attribution]:
+    """Take the gradient of the score with respect to each pixel.
+
+        S(x) = Σ_channels ∂f_c/∂x        (signed)
+        S(x) = max_channels |∂f_c/∂x|    (absolute, as in the paper)
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        sign: ``signed`` adds the channels up, ``absolute`` takes the largest magnitude.
+
+    Returns:
+        A map in score units per unit of prepared input, at full resolution. Signed: positive where brightening the
+        pixel raises the score. The gradient per channel is in ``channels``.
+
+    Raises:
+        UnknownName: no such class or label.
+        NoGradient: the score does not depend on the input.
+
+    Differs from the paper: signed by default; the paper's map is ``sign="absolute"``.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.saliency(cs.load("bundled:digits"), "sample:digits/3")
+        >>> tuple(a.values.shape), tuple(a.channels.shape)
+        ((32, 32), (1, 32, 32))
+
+    Source: :cite:`simonyan2014deep`, section 3.
+    """
+    gradient = input_gradient(model, image, target)
+    values = pooled(gradient, sign)
+    return attributions(model, image, target, values, channels=gradient, signed=sign == "signed")

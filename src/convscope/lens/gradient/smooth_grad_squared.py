@@ -1,0 +1,61 @@
+from convscope.engine.copies import Samples, Seed, Sigma, gradient_moments, noisy
+from convscope.engine.gradients import settle
+from convscope.engine.inputs import Images
+from convscope.engine.lens import attributions, lens
+from convscope.engine.model import Model
+from convscope.engine.targets import TOP1, Aim
+from convscope.values import Attribution
+
+
+@lens(
+    family="gradient",
+    title="SmoothGrad²",
+    cite="hooker2019benchmark",
+    asks="Where does the score react strongly, whichever way?",
+    reads="Bright pixels are those the score reacts to strongly on noisy copies; no sign: for or against is not told.",
+    claims={"class-sensitive", "deterministic", "non-negative"},
+    fails={"completeness": "averages squared slopes"},
+)
+def smooth_grad_squared(
+    model: Model,
+    image: Images,
+    *,
+    target: Aim = TOP1,
+    samples: Samples = 25,
+    sigma: Sigma = 0.15,
+    seed: Seed = 0,
+
+) -> list[Attribution]:
+    """Average the squared gradient over noisy copies of the image.
+
+        S(x) = Σ_channels 1/N · Σ_i (∂f_c(x + ε_i)/∂x)²,    ε_i ~ N(0, (sigma · range(x))²)
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        samples: noisy copies per image.
+        sigma: spread of the noise, as a fraction of the image's range.
+        seed: of the noise; the same seed gives the same map.
+
+    Returns:
+        A map that is never negative, in squared score units per squared unit of prepared input; per channel in
+        ``channels``.
+
+    Raises:
+        UnknownName: no such class or label.
+        NoGradient: the score does not depend on the input.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.smooth_grad_squared(cs.load("bundled:shapes"), "sample:shapes/7", samples=4)
+        >>> bool((a.values >= 0).all())
+        True
+
+    Source: :cite:`hooker2019benchmark`, section 4.2.
+    """
+
+    settle(model, image, target)
+    draw = noisy(image, sigma=sigma, seed=seed)
+    (mean_square,) = gradient_moments(model, image, target, draw, samples, powers=(2,))
+    return attributions(model, image, target, mean_square.sum(1), channels=mean_square, signed=False)

@@ -1,0 +1,62 @@
+from convscope.engine.copies import Samples, Seed, Sigma, gradient_moments, noisy
+from convscope.engine.gradients import settle
+from convscope.engine.inputs import Images
+from convscope.engine.lens import attributions, lens
+from convscope.engine.model import Model
+from convscope.engine.targets import TOP1, Aim
+from convscope.values import Attribution
+
+
+@lens(
+    family="gradient",
+    title="VarGrad",
+    cite="adebayo2018sanity",
+    asks="Where does the score's reaction change when the image changes a little?",
+    reads="Bright pixels have a gradient that varies between noisy copies; no sign: for or against is not told.",
+    claims={"class-sensitive", "deterministic", "non-negative"},
+    fails={"completeness": "is a variance of slopes"},
+)
+def var_grad(
+    model: Model,
+    image: Images,
+    *,
+    target: Aim = TOP1,
+    samples: Samples = 25,
+    sigma: Sigma = 0.15,
+    seed: Seed = 0,
+
+) -> list[Attribution]:
+    """Take the variance of the gradient over noisy copies of the image.
+
+        S(x) = Σ_channels mean_i(g_i²) - mean_i(g_i)²,    g_i = ∂f_c(x + ε_i)/∂x,    ε_i ~ N(0, (sigma · range(x))²)
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        samples: noisy copies per image.
+        sigma: spread of the noise, as a fraction of the image's range; 0 gives zero everywhere.
+        seed: of the noise; the same seed gives the same map.
+
+    Returns:
+        A map that is never negative, in squared score units per squared unit of prepared input; per channel in
+        ``channels``.
+
+    Raises:
+        UnknownName: no such class or label.
+        NoGradient: the score does not depend on the input.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.var_grad(cs.load("bundled:shapes"), "sample:shapes/7", samples=4)
+        >>> bool((a.values >= 0).all())
+        True
+
+    Source: :cite:`adebayo2018sanity`, section 2.2.
+    """
+
+    settle(model, image, target)
+    draw = noisy(image, sigma=sigma, seed=seed)
+    mean, mean_square = gradient_moments(model, image, target, draw, samples, powers=(1, 2))
+    variance = (mean_square - mean.square()).clamp_min(0)
+    return attributions(model, image, target, variance.sum(1), channels=variance, signed=False)

@@ -1,0 +1,54 @@
+"""``PATH.py:NAME``: a network made by a function of one's own source file."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convscope.errors import ConvScopeError, LoadError, UnknownName, did_you_mean
+from convscope.spec import loader
+
+if TYPE_CHECKING:
+    from convscope.engine.model import Model
+
+
+@loader(scheme="py", title="a function in your own file that makes the network", example="net.py:make", names=list)
+def source(name: str, *, chosen: str | None = None, weights: str | Path | None = None, trust: bool = False) -> "Model":
+    """Call ``NAME`` of the file ``PATH.py``; it gives a module or a `Model`. Running the file runs its code."""
+    from torch import nn
+
+    from convscope.engine.model import Model
+    from convscope.loaders.weights import fit, read_state
+
+    path, _, attribute = name.rpartition(":")
+    made = _made(Path(path).expanduser(), attribute)
+    model = made if isinstance(made, Model) else Model(made, name=attribute) if isinstance(made, nn.Module) else None
+    if model is None:
+        raise LoadError(f"{name} gives {type(made).__name__}, not a torch.nn.Module or a convscope.Model")
+    if weights is not None:
+        fit(model.module, read_state(weights, trust=trust), weights)
+    model.source = name + (f" with {weights}" if weights else "")
+    return model
+
+
+def _made(path: Path, attribute: str) -> Any:
+    if not path.is_file():
+        raise LoadError(f"no such file: {str(path)!r}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None, "a .py file has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))
+    sys.modules.setdefault(path.stem, module)  # so that dataclasses and pickles of the file find their module
+    try:
+        spec.loader.exec_module(module)
+        make = getattr(module, attribute, None)
+        if make is None:
+            known = [n for n in vars(module) if not n.startswith("_")]
+            raise UnknownName(f"{path.name} has no {attribute!r}{did_you_mean(attribute, known)}")
+        return make() if callable(make) and not hasattr(make, "forward") else make() if isinstance(make, type) else make
+    except ConvScopeError:
+        raise
+    except Exception as error:
+        raise LoadError(f"{path.name}:{attribute} raised {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.parent.resolve()))

@@ -1,0 +1,111 @@
+"""``timm:NAME``: an architecture of timm with its own weights, a file's, or random ones."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from convscope.errors import MissingExtra, UnknownName, did_you_mean
+from convscope.spec import loader
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from convscope.engine.inputs import ImageInput
+    from convscope.engine.model import Model
+
+
+def library() -> ModuleType:
+    """timm, after torchvision was made importable: timm imports it."""
+    if importlib.util.find_spec("timm") is None:
+        raise MissingExtra("timm", "models")
+    from convscope.loaders.torchvision import library as torchvision
+
+    torchvision()
+    import timm
+
+    return timm
+
+
+def _names() -> list[str]:
+    return list(library().list_models()) if importlib.util.find_spec("timm") else []
+
+
+@loader(scheme="timm", title="networks of timm", example="timm:convnext_tiny", names=_names, extra="models")
+def timm(name: str, *, chosen: str | None = None, weights: str | Path | None = None, trust: bool = False) -> "Model":
+    """Open an architecture of timm; ``timm:resnet18.a1_in1k`` names weights by their tag."""
+    import torch
+
+    from convscope.engine.model import Model
+    from convscope.loaders.weights import RANDOM, with_weights
+
+    if chosen not in (None, "none"):
+        raise UnknownName(f"timm names weights in the architecture: timm:{name.split('.')[0]}.{chosen}")
+    if not library().is_model(name):
+        raise UnknownName(f"timm has no network {name!r}{did_you_mean(name.split('.')[0], _names())} ('convscope models' lists them)")
+    if weights is not None:
+        module = with_weights(lambda classes: _build(name, classes), weights, trust=trust)
+    else:
+        module = _build(name, None) if chosen == "none" else _pretrained(name)
+    return Model(
+        module.eval().to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        input=_input(module),
+        labels=_labels(module),
+        name=name,
+        source=f"timm:{name}" + (f"?weights={chosen}" if chosen else "") + (f" with {weights}" if weights else ""),
+        caveats=RANDOM if chosen == "none" and weights is None else (),
+    )
+
+
+def _build(name: str, classes: int | None) -> "nn.Module":
+    options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
+    module: nn.Module = library().create_model(name, pretrained=False, **options)
+    return module
+
+
+def _pretrained(name: str) -> "nn.Module":
+    from huggingface_hub import constants
+
+    from convscope.loaders.download import fetching, reachable
+
+    config = library().get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise UnknownName(f"timm has no weights for {name!r}: take random ones with 'timm:{name}?weights=none'")
+    url = config.url or constants.ENDPOINT
+    if _kept(config) and not reachable(url):
+        constants.HF_HUB_OFFLINE = True
+        module: nn.Module = library().create_model(name, pretrained=True)
+        return module
+    with fetching(f"timm:{name}", url):
+        module = library().create_model(name, pretrained=True)
+    return module
+
+
+def _kept(config: Any) -> bool:
+    """Whether the weights were fetched before."""
+    from huggingface_hub import try_to_load_from_cache
+
+    names = ("model.safetensors", "pytorch_model.bin")
+    return bool(config.hf_hub_id) and any(isinstance(try_to_load_from_cache(config.hf_hub_id, n), str) for n in names)
+
+
+def _input(module: "nn.Module") -> "ImageInput":
+    from convscope.engine.inputs import ImageInput
+
+    config = library().data.resolve_model_data_config(module)
+    height, width = config["input_size"][1:]
+    return ImageInput(
+        size=(height, width),
+        resize=int(min(height, width) / config["crop_pct"]),
+        mean=config["mean"],
+        std=config["std"],
+        channels=config["input_size"][0],
+        interpolation=config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic", "nearest", "lanczos") else "bicubic",
+    )
+
+
+def _labels(module: "nn.Module") -> list[str] | None:
+    """The names of ImageNet's classes, where the network's classes are those."""
+    data = library().data
+    subset = data.infer_imagenet_subset(module)
+    return list(data.ImageNetInfo(subset).label_descriptions()) if subset else None

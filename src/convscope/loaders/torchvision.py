@@ -1,0 +1,152 @@
+"""``torchvision:NAME``: an architecture of torchvision with its own weights, a file's, or random ones."""
+
+import contextlib
+import functools
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from convscope.errors import LoadError, MissingExtra, UnknownName, did_you_mean
+from convscope.spec import loader
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from convscope.engine.inputs import ImageInput
+    from convscope.engine.model import Model
+
+_UNCOMPILED = ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",)
+_UNCOMPILED += ("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",)
+
+
+@functools.cache
+def library() -> ModuleType:
+    """torchvision, also where its compiled operators do not match the build of torch."""
+    try:
+        import torchvision
+    except ImportError as error:
+        raise MissingExtra("torchvision", "models") from error
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+        torchvision = _without_operators()
+    return torchvision
+
+
+def _names() -> list[str]:
+    try:
+        import importlib.util
+
+        found = importlib.util.find_spec("torchvision") is not None
+        return list(library().models.list_models(module=library().models)) if found else []
+    except MissingExtra:
+        return []
+
+
+@loader(
+    scheme="torchvision",
+    title="classification networks of torchvision",
+    example="torchvision:resnet50",
+    names=_names,
+    extra="models",
+)
+def torchvision(name: str, *, chosen: str | None = None, weights: str | Path | None = None, trust: bool = False) -> "Model":
+    """Open an architecture of torchvision."""
+    import torch
+
+    from convscope.engine.model import Model
+    from convscope.loaders.weights import RANDOM, with_weights
+
+    models = library().models
+    if name not in _names():
+        raise UnknownName(f"torchvision has no classification network {name!r}{did_you_mean(name, _names())} ('convscope models' lists them)")
+    enum = _weight_enum(name, chosen)
+    if weights is not None:
+        module = with_weights(lambda classes: _build(name, classes), weights, trust=trust)
+    elif chosen == "none":
+        module = _build(name, None)
+    else:
+        module = _pretrained(name, enum)
+    labels = enum.meta["categories"]
+    classes = _class_count(module)
+    return Model(
+        module.eval().to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        input=_input(enum),
+        labels=labels if classes in (None, len(labels)) else None,
+        name=name,
+        source=f"torchvision:{name}" + (f"?weights={chosen}" if chosen else "") + (f" with {weights}" if weights else ""),
+        caveats=RANDOM if chosen == "none" and weights is None else (),
+    )
+
+
+def _build(name: str, classes: int | None) -> "nn.Module":
+    options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
+    if name in ("googlenet", "inception_v3"):  # their own initialisation takes half a minute and warns
+        options["init_weights"] = False
+    if name == "googlenet":
+        options["aux_logits"] = True
+    module: nn.Module = library().models.get_model(name, weights=None, **options)
+    return module
+
+
+def _pretrained(name: str, enum: Any) -> "nn.Module":
+    import torch
+
+    from convscope.loaders.download import fetching
+
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(enum.url).name
+    with contextlib.nullcontext() if kept.exists() else fetching(f"torchvision:{name}", enum.url):
+        module: nn.Module = library().models.get_model(name, weights=enum)
+    return module
+
+
+def _weight_enum(name: str, chosen: str | None) -> Any:
+    known = library().models.get_model_weights(name)
+    if chosen in (None, "none", "DEFAULT"):
+        return known.DEFAULT
+    if chosen not in known.__members__:
+        names = list(known.__members__)
+        raise UnknownName(f"{name} has no weights {chosen!r}{did_you_mean(str(chosen), names)} (it has {', '.join(names)} and none)")
+    return known[chosen]
+
+
+def _input(enum: Any) -> "ImageInput":
+    from convscope.engine.inputs import ImageInput
+
+    preset = enum.transforms()
+    return ImageInput(
+        size=preset.crop_size[0],
+        resize=preset.resize_size[0],
+        mean=preset.mean,
+        std=preset.std,
+        interpolation=preset.interpolation.value,
+    )
+
+
+def _class_count(module: "nn.Module") -> int | None:
+    """How many classes the last layer with weights gives."""
+    shapes = [m.weight.shape for m in module.modules() if type(m).__name__ in ("Linear", "Conv2d")]
+    return int(shapes[-1][0]) if shapes else None
+
+
+def _without_operators() -> ModuleType:
+    """Import torchvision after declaring the operators its import asks about; its networks need none of them."""
+    import torch
+
+    for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    declared = torch.library.Library("torchvision", "DEF")
+    for schema in _UNCOMPILED:
+        declared.define(schema)
+    _KEPT.append(declared)
+    try:
+        import torchvision
+    except (ImportError, RuntimeError) as error:
+        raise LoadError(f"torchvision does not fit this build of torch: {error}") from error
+    print("note: torchvision's compiled operators do not fit this torch; its networks work without them", file=sys.stderr)
+    return torchvision
+
+
+_KEPT: list[Any] = []
+"""A library's declarations live as long as the object that made them."""

@@ -1,0 +1,87 @@
+"""Inputs and small trained networks that come with the package: real, offline, with labels and masks.
+
+``sample:digits/3`` and ``sample:shapes/7`` were never seen in training; ``sample:photo/china`` and
+``sample:photo/flower`` serve networks that take photographs.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convscope.errors import UnknownName, did_you_mean
+from convscope.spec import SAMPLES, SampleSpec
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One input with what is known of it.
+
+    Attributes:
+        image: uint8, (height, width) or (height, width, 3).
+        label: the true class, where there is one, and ``index`` its number.
+        mask: True on the object's pixels, where that is known.
+    """
+
+    name: str
+    image: Pixels
+    label: str | None = None
+    index: int | None = None
+    mask: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+
+
+def sample(address: str) -> Sample:
+    """The bundled input of that name.
+
+    Args:
+        address: ``digits/3``, ``shapes/7``, ``photo/china`` …, with or without ``sample:`` before it.
+
+    Raises:
+        UnknownName: no such sample; the message suggests one.
+
+    Example:
+        >>> import convscope as cs
+        >>> s = cs.sample("shapes/7")
+        >>> s.image.shape, s.mask.shape
+        ((96, 96, 3), (96, 96))
+    """
+    name, _, key = address.removeprefix("sample:").partition("/")
+    found: Sample = SAMPLES.find(name).function(key)
+    return found
+
+
+def _digit(key: str) -> Sample:
+    from convscope.samples import digits
+
+    image, label = digits.held_out(_number(key, "digits", digits.HELD_OUT))
+    return Sample(f"sample:digits/{key}", image, digits.CLASSES[label], label)
+
+
+def _scene(key: str) -> Sample:
+    from convscope.samples import shapes
+
+    scene = shapes.scene(_number(key, "shapes", 1_000_000))
+    return Sample(f"sample:shapes/{key}", scene.image, shapes.CLASSES[scene.label], scene.label, scene.mask)
+
+
+def _photo(key: str) -> Sample:
+    from convscope.samples import photos
+
+    if key not in photos.NAMES:
+        raise UnknownName(f"no sample 'photo/{key}'{did_you_mean(key, photos.NAMES)} (there are {', '.join(photos.NAMES)})")
+    return Sample(f"sample:photo/{key}", photos.photo(key))
+
+
+def _number(key: str, name: str, count: int) -> int:
+    if not key.isdecimal() or int(key) >= count:
+        raise UnknownName(f"no sample '{name}/{key}': {name} are numbered 0 to {count - 1}")
+    return int(key)
+
+
+SAMPLES.add("digits", SampleSpec("digits", "handwritten digits, 8×8", _digit, ("3", "8", "14")))
+SAMPLES.add("shapes", SampleSpec("shapes", "colour scenes with one object and its mask", _scene, ("7", "12", "25")))
+SAMPLES.add("photo", SampleSpec("photo", "two photographs", _photo, ("china", "flower")))
+
+from convscope.samples import bundled  # noqa: E402, F401 - declares the loader 'bundled'

@@ -1,0 +1,85 @@
+"""The two small networks that come with the package, spelt as torchvision spells its own.
+
+Both end in global average pooling and one linear layer: there, class activation mapping is exact, and every other
+method has a truth to be compared with. The last map of each keeps enough pixels (8 × 8 and 12 × 12) to point with.
+"""
+
+from torch import Tensor, nn
+
+DIGITS_SIZE = (32, 32)  # the 8 × 8 digit, enlarged bilinearly
+DIGITS_MEAN, DIGITS_STD = (0.305,), (0.324,)
+SHAPES_SIZE = (96, 96)
+SHAPES_MEAN, SHAPES_STD = (0.42, 0.42, 0.42), (0.23, 0.23, 0.23)
+
+
+class DigitsNet(nn.Module):
+    """Four convolutions on a grey digit, plain enough to be followed by hand."""
+
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *_convolution(1, 16),
+            *_convolution(16, 32),
+            nn.MaxPool2d(2),
+            *_convolution(32, 32),
+            nn.MaxPool2d(2),
+            *_convolution(32, 64),
+        )
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(64, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)
+        x = self.avgpool(x).flatten(1)
+        return self.fc(x)
+
+
+def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True)
+
+
+class BasicBlock(nn.Module):
+    """Two convolutions and a way around them (He et al., 2016)."""
+
+    def __init__(self, inplanes: int, planes: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inplanes, planes, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or inplanes != planes:
+            shortcut = nn.Conv2d(inplanes, planes, 1, stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(planes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += identity
+        return self.relu(out)
+
+
+class ShapesNet(nn.Module):
+    """A residual network for the generated scenes: a stem, three stages, and a 12 × 12 map at the end."""
+
+    def __init__(self, num_classes: int = 10, widths: tuple[int, int, int] = (24, 48, 96)) -> None:
+        super().__init__()
+        first, second, third = widths
+        self.conv1 = nn.Conv2d(3, first, 5, stride=2, padding=2, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.relu = nn.ReLU(inplace=True)
+        self.layer1 = nn.Sequential(BasicBlock(first, first), BasicBlock(first, first))
+        self.layer2 = nn.Sequential(BasicBlock(first, second, stride=2), BasicBlock(second, second))
+        self.layer3 = nn.Sequential(BasicBlock(second, third, stride=2), BasicBlock(third, third))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(third, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.layer1(x)
+        x = self.layer2(x)
+        x = self.layer3(x)
+        x = self.avgpool(x).flatten(1)
+        return self.fc(x)

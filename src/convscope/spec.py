@@ -1,0 +1,272 @@
+"""What a lens, a loader or a sample declares about itself, and the tables those declarations fill.
+
+A declaration is read by every surface: Python checks arguments with it, the command line makes options of it,
+the docs their tables, the tests their conformance rows. It therefore holds plain data and imports nothing heavy.
+"""
+
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from convscope.errors import ParameterError, UnknownName, did_you_mean
+
+FAMILIES: Mapping[str, str] = {
+    "prediction": "What it answers",
+    "gradient": "Gradients: what in the input the answer hangs on",
+    "cam": "Class activation maps: which regions gave the answer",
+}
+"""The families of lenses, in the order in which people meet them."""
+
+
+@dataclass(frozen=True)
+class Param:
+    """What a person needs to know of one parameter, and what values it takes.
+
+    Attached to the annotation: ``samples: Annotated[int, Param(help="noisy copies to average", min=1, max=512)]``.
+    """
+
+    help: str
+    min: float | None = None
+    max: float | None = None
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+
+    def range(self) -> str:
+        """The values it takes, in words: ``1 to 512``, ``0 or more``, ``black, white or blur``."""
+        if self.choices:
+            return ", ".join(self.choices[:-1]) + f" or {self.choices[-1]}"
+        if self.min is None and self.max is None:
+            return ""
+        if self.max is None:
+            return f"{self.min:g} or more"
+        return f"at most {self.max:g}" if self.min is None else f"{self.min:g} to {self.max:g}"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared parameter of a lens: its name, its kind, its default and its `Param`."""
+
+    name: str
+    kind: type
+    default: Any
+    about: Param
+    also: tuple[type, ...] = ()
+    """Other types that Python callers may pass as they are (a tensor where a name is usual)."""
+
+    def check(self, value: Any) -> Any:
+        """``value`` as this parameter's kind, or a refusal that names the parameter."""
+        if self.also and isinstance(value, self.also):
+            return value
+        if self.about.choices:
+            return self._choice(value)
+        if self.kind is bool:
+            if isinstance(value, bool):
+                return value
+            raise ParameterError(f"{self.name} must be True or False, got {value!r}")
+        return self._number(value)
+
+    def _choice(self, value: Any) -> str:
+        if isinstance(value, str) and value in self.about.choices:
+            return value
+        near = did_you_mean(value, self.about.choices) if isinstance(value, str) else ""
+        raise ParameterError(f"{self.name} must be {self.about.range()}, got {_short(value)}{near}")
+
+    def _number(self, value: Any) -> Any:
+        whole = self.kind is int
+        try:
+            number = value.__index__() if whole else float(value)
+        except (AttributeError, TypeError, ValueError):
+            number = None
+        if number is None or isinstance(value, (bool, str)) or not math.isfinite(number):
+            kind = "a whole number" if whole else "a number"
+            raise ParameterError(f"{self.name} must be {kind}, got {_short(value)}")
+        low, high = self.about.min, self.about.max
+        if (low is not None and number < low) or (high is not None and number > high):
+            unit = f" ({self.about.unit})" if self.about.unit else ""
+            raise ParameterError(f"{self.name} must be {self.about.range()}{unit}, got {value!r}")
+        return number
+
+    def bad_value(self) -> Any:
+        """A value this parameter must refuse; the conformance tests try it on every lens."""
+        if self.about.choices or self.kind is bool:
+            return "no such choice"
+        if self.about.max is not None:
+            return self.about.max + 1
+        return self.about.min - 1 if self.about.min is not None else math.nan
+
+
+@dataclass(frozen=True)
+class LensSpec:
+    """The declaration of one lens."""
+
+    name: str
+    family: str
+    title: str
+    cite: str
+    asks: str
+    reads: str
+    function: Callable[..., Any]
+    claims: frozenset[str] = frozenset()
+    fails: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    """The parameters with a meaning of their own: ``model image target layer``, those this lens takes."""
+    returns: str = "Attribution"
+
+    @property
+    def command(self) -> str:
+        """The name on the command line."""
+        return self.name.replace("_", "-")
+
+    @property
+    def takes_layer(self) -> bool:
+        """Whether it looks at layers."""
+        return "layer" in self.inputs
+
+    @property
+    def takes_target(self) -> bool:
+        """Whether it explains a target."""
+        return "target" in self.inputs
+
+    def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters of this lens with ``given`` put in, each checked, none unknown."""
+        for name in given:
+            if name not in self.parameters:
+                known = [*self.parameters, *(i for i in self.inputs if i not in ("model", "image"))]
+                listed = f" (it takes {', '.join(known)})" if known else " (it takes none)"
+                raise ParameterError(f"{self.command} has no parameter {name!r}{did_you_mean(name, known)}{listed}")
+        return {name: p.check(given.get(name, p.default)) for name, p in self.parameters.items()}
+
+
+@dataclass(frozen=True)
+class LoaderSpec:
+    """The declaration of one loader: ``scheme:NAME`` (or a file ending) and the function that opens it."""
+
+    scheme: str
+    title: str
+    example: str
+    function: Callable[..., Any]
+    names: Callable[[], list[str]]
+    extra: str = ""
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """The declaration of one source of sample inputs: ``sample:NAME/KEY``."""
+
+    name: str
+    title: str
+    function: Callable[[str], Any]
+    keys: tuple[str, ...]
+    """A few keys worth trying, the first of which stands in examples."""
+
+
+Spec = TypeVar("Spec")
+
+
+class Table(Mapping[str, Spec]):
+    """Declarations by name, which refuses a name twice and suggests one when asked for an unknown."""
+
+    def __init__(self, what: str, listed_by: str) -> None:
+        self.what, self.listed_by = what, listed_by
+        self._specs: dict[str, Spec] = {}
+
+    def add(self, name: str, spec: Spec) -> None:
+        """Put a declaration in; a name is declared once."""
+        if name in self._specs:
+            raise ValueError(f"{self.what} {name!r} is declared twice")
+        self._specs[name] = spec
+
+    def find(self, name: str) -> Spec:
+        """The declaration of that name, underscores and dashes alike."""
+        fill_tables()
+        for spelling in (name, name.replace("-", "_"), name.replace("_", "-")):
+            if spelling in self._specs:
+                return self._specs[spelling]
+        near = did_you_mean(name, self._specs)
+        raise UnknownName(f"no {self.what} {name!r}{near} ({self.listed_by})")
+
+    def __getitem__(self, name: str) -> Spec:
+        return self._specs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+
+LENSES: Table[LensSpec] = Table("lens", "'convscope lenses' lists them")
+LOADERS: Table[LoaderSpec] = Table("kind of model", "'convscope models' lists what can be loaded")
+SAMPLES: Table[SampleSpec] = Table("sample", "there are sample:digits/3, sample:shapes/7 and sample:photo/china")
+
+def loader(
+    *,
+    scheme: str,
+    title: str,
+    example: str,
+    names: Callable[[], list[str]],
+    extra: str = "",
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare a function ``(name, *, chosen, weights, trust) -> Model`` as what opens ``scheme:name``.
+
+    Args:
+        scheme: what stands before the colon.
+        title: what it opens, in words.
+        example: an address that works.
+        names: the names it knows, for lists and suggestions; empty where any name may be right.
+        extra: the extra of this package that installs what it needs.
+    """
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        LOADERS.add(scheme, LoaderSpec(scheme, title, example, function, names, extra))
+        return function
+
+    return declare
+
+
+_fill: Callable[[], Any] = lambda: None  # noqa: E731
+
+
+def filled_by(fill: Callable[[], Any]) -> None:
+    """Tell the tables who imports everything that declares."""
+    global _fill
+    _fill = fill
+
+
+def fill_tables() -> None:
+    """Have everything that declares imported, once."""
+    _fill()
+
+
+def read_parameters(function: Callable[..., Any], inputs: tuple[str, ...]) -> dict[str, Parameter]:
+    """The declared parameters of a lens, from its signature."""
+    hints = typing.get_type_hints(function, include_extras=True)
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name not in inputs:
+            found[name] = _read(name, hints[name], parameter.default)
+    return found
+
+
+def _read(name: str, hint: Any, default: Any) -> Parameter:
+    about = next((extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Param)), None)
+    if about is None or default is inspect.Parameter.empty:
+        raise TypeError(f"parameter {name!r} of a lens needs Annotated[..., Param(help=...)] and a default")
+    kind = typing.get_args(hint)[0]
+    union = typing.get_origin(kind) in (types.UnionType, typing.Union)
+    kinds = typing.get_args(kind) if union else (kind,)
+    if typing.get_origin(kinds[0]) is Literal:
+        choices = typing.get_args(kinds[0])
+        about = Param(**{**vars(about), "choices": choices})
+        kinds = (str, *kinds[1:])
+    return Parameter(name, kinds[0], default, about, also=tuple(kinds[1:]))
+
+
+def _short(value: Any) -> str:
+    text = repr(value) if not hasattr(value, "shape") else f"{type(value).__name__}{tuple(value.shape)}"
+    return text if len(text) < 60 else text[:57] + "…"
