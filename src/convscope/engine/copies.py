@@ -11,6 +11,7 @@ from torch import Tensor
 
 from convscope.engine import noise
 from convscope.engine.batches import in_chunks
+from convscope.engine.fused import fused
 from convscope.engine.gradients import evidence_at, gradient_at
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
@@ -25,13 +26,21 @@ Draw = Callable[[Tensor, Tensor], Tensor]
 """``(rows, copies) -> inputs``: the prepared inputs for copy ``copies[i]`` of image ``rows[i]``."""
 
 
-def each_copy(images: Images, copies: int, visit: Callable[[Tensor, Tensor], None]) -> None:
-    """Call ``visit(rows, copies)`` for ``copies`` variants of every image, a chunk at a time."""
+def each_copy(
+    model: Model, images: Images, aim: Aim, copies: int, visit: Callable[[Tensor, Tensor], None], *, whole: bool = True
+) -> None:
+    """Call ``visit(rows, copies)`` for ``copies`` variants of every image, a chunk at a time.
+
+    Args:
+        whole: only the network's output is looked at, so that its batch norms may be folded meanwhile.
+    """
 
     def step(flat: Tensor) -> None:
         visit(flat // copies, flat % copies)
 
-    in_chunks(len(images) * copies, images.tensor[0], step)
+    passes = len(images) * copies if whole and aim.layer is None else 0
+    with fused(model, images.tensor[:1], passes):
+        in_chunks(len(images) * copies, images.tensor[0], step)
 
 
 def noisy(images: Images, *, sigma: float, seed: int) -> Draw:
@@ -56,7 +65,7 @@ def gradient_moments(
         for total, power in zip(sums, powers, strict=True):
             total.index_add_(0, rows.to(total.device), gradient.pow(power))
 
-    each_copy(images, copies, visit)
+    each_copy(model, images, aim, copies, visit)
     return [total.div_(copies) for total in sums]
 
 
@@ -75,5 +84,5 @@ def layer_gradient_moments(
             for total, power in zip(totals, powers, strict=True):
                 total.index_add_(0, rows.to(total.device), seen.gradient.pow(power))
 
-    each_copy(images, copies, visit)
+    each_copy(model, images, aim, copies, visit, whole=False)
     return {address: [total / copies for total in totals] for address, totals in sums.items()}

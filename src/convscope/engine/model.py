@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.cost import count
+from convscope.engine.fused import Pairs
 from convscope.engine.hygiene import untouched
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.layout import laid_out, run_laid_out
@@ -64,6 +65,7 @@ class Model:
         self.caveats = tuple(caveats)
         self.found_layers: dict[tuple[int, ...], str] = {}
         self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
+        self.convolutions: Pairs | None = None
         self._lock = threading.RLock()
         self._depth = 0
 

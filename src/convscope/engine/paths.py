@@ -76,7 +76,7 @@ def along(model: Model, images: Images, aim: Aim, path: Path, points: Tensor, we
         weight = weights[numbers].view(-1, *[1] * (gradient.ndim - 1)).to(gradient)
         total.index_add_(0, rows.to(total.device), weight * gradient)
 
-    each_copy(images, len(points), visit)
+    each_copy(model, images, aim, len(points), visit)
     return total
 
 

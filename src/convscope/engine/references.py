@@ -48,7 +48,7 @@ def reference_scores(
             found = score(model, model.laid_out(references(rows, numbers)), aim, rows, clean=False)
         total.index_add_(0, rows, found.cpu())
 
-    each_copy(images, copies, visit)
+    each_copy(model, images, aim, copies, visit)
     if any(known is None for known in aim.scores):
         with torch.no_grad():
             score(model, model.laid_out(images.tensor), aim)

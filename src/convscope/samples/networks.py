@@ -30,8 +30,8 @@ class DigitsNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.features(x)
-        x = self.avgpool(x).flatten(1)
-        return self.fc(x)
+        scores: Tensor = self.fc(self.avgpool(x).flatten(1))
+        return scores
 
 
 def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
@@ -58,7 +58,8 @@ class BasicBlock(nn.Module):
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         out += identity
-        return self.relu(out)
+        activated: Tensor = self.relu(out)
+        return activated
 
 
 class ShapesNet(nn.Module):
@@ -81,5 +82,5 @@ class ShapesNet(nn.Module):
         x = self.layer1(x)
         x = self.layer2(x)
         x = self.layer3(x)
-        x = self.avgpool(x).flatten(1)
-        return self.fc(x)
+        scores: Tensor = self.fc(self.avgpool(x).flatten(1))
+        return scores

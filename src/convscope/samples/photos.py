@@ -1,14 +1,12 @@
 """Two real photographs that scikit-learn carries: a Chinese temple and a flower, 427 × 640 pixels."""
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
 NAMES: tuple[str, ...] = ("china", "flower")
 
 
-def photo(name: Literal["china", "flower"]) -> NDArray[np.uint8]:
+def photo(name: str) -> NDArray[np.uint8]:
     """The photograph as uint8 (427, 640, 3)."""
     if name not in NAMES:
         raise LookupError(f"no photograph '{name}'; there are {' and '.join(NAMES)}")

@@ -107,7 +107,7 @@ def _crescent(rng: Generator) -> Array:
     tip = (1 - bite**2 + aside**2) / (2 * aside)
     outer = math.acos(tip)
     inner = math.atan2(math.sin(outer), tip - aside)
-    back = _polar(bite, np.linspace(2 * math.pi - inner, inner, 36)) + [aside, 0]
+    back = _polar(bite, np.linspace(2 * math.pi - inner, inner, 36)) + np.array([aside, 0.0])
     return np.concatenate([_polar(1.0, np.linspace(outer, 2 * math.pi - outer, 48)), back])
 
 
@@ -243,7 +243,7 @@ def _textured(
     u = along * math.cos(angle) + down * math.sin(angle)
     v = down * math.cos(angle) - along * math.sin(angle)
     weight = textures[rng.integers(len(textures))](rng, u, v)
-    return (colours[0] + weight[..., None] * (colours[1] - colours[0])).astype(np.float32)
+    return _over(colours[0], colours[1], weight).astype(np.float32)
 
 
 # Colours: RGB 0..1, chosen by how far apart people see them.
@@ -255,12 +255,14 @@ def _palette(rng: Generator, count: int) -> Array:
     """Colours of even hue, from greyish to pure and from dark to light."""
     hue, saturation, value = rng.random((3, count, 1))
     pure = np.clip(np.abs((hue * 6 + [0, 4, 2]) % 6 - 3) - 1, 0, 1)
-    return (0.15 + 0.85 * value) * (1 - saturation * (1 - pure))
+    colours: Array = (0.15 + 0.85 * value) * (1 - saturation * (1 - pure))
+    return colours
 
 
 def _distance(colours: Array, others: Array) -> Array:
     """From each colour to the nearest of the others."""
-    return np.linalg.norm((colours[:, None] - others[None]) @ OPPONENT, axis=2).min(axis=1)
+    distances: Array = np.linalg.norm((colours[:, None] - others[None]) @ OPPONENT, axis=2)
+    return distances.min(axis=1)
 
 
 def _neighbours(rng: Generator) -> Array:
@@ -330,7 +332,9 @@ def _with_distractors(rng: Generator, canvas: Array, inks: Array) -> Array:
 
 
 def _over(canvas: Array, paint: Array, cover: Array) -> Array:
-    return canvas + cover[..., None] * (paint - canvas)
+    """Lay paint on the canvas as far as it covers each pixel."""
+    painted: Array = canvas + cover[..., None] * (paint - canvas)
+    return painted
 
 
 def _photographed(rng: Generator, canvas: Array) -> NDArray[np.uint8]:

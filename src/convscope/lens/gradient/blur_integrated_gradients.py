@@ -80,6 +80,6 @@ def blur_integrated_gradients(
         gradient = gradient_at(model, (before + after) / 2, target, rows, clean=False)
         total.index_add_(0, rows.to(total.device), gradient * (after - before).float())
 
-    each_copy(image, steps, visit)
+    each_copy(model, image, target, steps, visit)
     notes = gap_notes(total, *ends)
     return attributions(model, image, target, total.sum(1), channels=total, notes=notes)

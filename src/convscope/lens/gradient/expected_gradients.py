@@ -82,7 +82,7 @@ def expected_gradients(
         gradient = gradient_at(model, start + alpha * path, target, rows, clean=False)
         total.index_add_(0, rows.to(total.device), path.float() * gradient)
 
-    each_copy(image, samples, visit)
+    each_copy(model, image, target, samples, visit)
     contributions = total / samples
     notes = gap_notes(contributions, *reference_scores(model, image, target, reference, samples))
     return attributions(model, image, target, contributions.sum(1), channels=contributions, notes=notes)

@@ -7,6 +7,7 @@ from convscope.engine.baselines import BaselineName, baseline_of
 from convscope.engine.batches import in_chunks
 from convscope.engine.copies import Seed
 from convscope.engine.cost import progress
+from convscope.engine.fused import fused
 from convscope.engine.gradients import end_scores, gradient_at
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
@@ -23,7 +24,7 @@ from convscope.values import Attribution
     cite="kapishnikov2021guided",
     asks="How much did each pixel add to the score, on a path that avoids regions where gradients explode?",
     reads="Warm pixels added to the score, cool ones took from it; less noise far from the object than on the straight path.",
-    claims={"class-sensitive", "deterministic", "complete"},
+    claims={"class-sensitive", "deterministic"},
 )
 def guided_integrated_gradients(
     model: Model,
@@ -33,13 +34,13 @@ def guided_integrated_gradients(
     steps: Annotated[int, Param(help="gradients along the path", min=2, max=4096)] = 50,
     baseline: Annotated[BaselineName | Tensor, Param(help="the image that says nothing")] = "black",
     fraction: Annotated[float, Param(help="pixels moved together, those of least gradient first", min=0.01, max=1)] = 0.25,
-    max_distance: Annotated[float, Param(help="how far the path may stray from the straight one", min=0, max=1)] = 0.1,
+    max_distance: Annotated[float, Param(help="how far the path may stray from the straight one", min=0, max=1)] = 0.02,
     seed: Seed = 0,
 
 ) -> list[Attribution]:
     """Add up the gradient along a path that moves the pixels of least gradient first.
 
-        S(x) = Σ_steps ∂f_c/∂x(γ_t) ⊙ (γ_t+1 - γ_t)
+        S(x) = Σ_t (∂f_c/∂x(γ_t) + ∂f_c/∂x(γ_t+1))/2 ⊙ (γ_t+1 - γ_t)
 
     After step t the path has covered t/steps of the L1 distance from baseline to image; which pixels cover it is chosen
     by the smallest |gradient|, and no pixel strays more than ``max_distance`` from the straight path.
@@ -63,7 +64,9 @@ def guided_integrated_gradients(
         NoGradient: the score does not depend on the input.
         InputError: the baseline's shape is not the image's.
 
-    Differs from the paper: 50 steps and a band of 0.1 by default instead of 200 and 0.02.
+    Differs from the paper: gradients of a step's two ends are averaged, which brings the sum nearer to completeness
+    with the same steps; 50 steps by default instead of 200; groups of numbers are formed once a step, in the order of
+    their gradients. The path turns at every step, so the sum converges slowly on ReLU networks: read the gap.
 
     Example:
         >>> import convscope as cs
@@ -79,53 +82,49 @@ def guided_integrated_gradients(
     total = torch.zeros_like(image.tensor, dtype=torch.float32)
 
     def step(rows: Tensor) -> None:
-        path = _GuidedPath(start[rows].float().flatten(1), image.tensor[rows].float().flatten(1), fraction, max_distance)
-        shape = image.tensor[rows].shape
+        end = image.tensor[rows]
+        path = _GuidedPath(start[rows].float().flatten(1), end.float().flatten(1), fraction, max_distance)
+        gradient = gradient_at(model, start[rows], target, rows, clean=False).flatten(1)
         for t in range(steps):
-            here = path.place.view(shape).to(image.tensor)
-            gradient = gradient_at(model, here, target, rows, clean=False)
-            path.advance(gradient.flatten(1), t / steps, (t + 1) / steps)
+            moved = path.advance(gradient, (t + 1) / steps)
+            ahead = gradient_at(model, path.place.view(end.shape).to(end), target, rows, clean=False).flatten(1)
+            total[rows] += (moved * (gradient + ahead) / 2).view(end.shape)
+            gradient = ahead
             progress(t + 1, steps)
-        total[rows] = path.contributions.view(shape)
 
-    in_chunks(len(image), image.tensor[0], step, quiet=True)
+    with fused(model, image.tensor[:1], 0 if target.layer else steps * len(image)):
+        in_chunks(len(image), image.tensor[0], step, quiet=True)
     notes = gap_notes(total, *ends)
     return attributions(model, image, target, total.sum(1), channels=total, notes=notes)
 
 
 class _GuidedPath:
-    """A place between baseline and image, (images, numbers), and the contributions gathered on the way there."""
+    """A place between baseline and image, (images, numbers), that moves where gradients are small first."""
 
     def __init__(self, start: Tensor, end: Tensor, fraction: float, band: float) -> None:
         self.start, self.way, self.fraction, self.band = start, end - start, fraction, band
         self.length = self.way.abs()
-        self.share = torch.where(self.length > 0, 0.0, 1.0)  # how much of its own way each number has covered
-        self.contributions = torch.zeros_like(start)
+        self.covered = torch.where(self.length > 0, 0.0, 1.0)  # how much of its own way each number has gone
 
     @property
     def place(self) -> Tensor:
-        return self.start + self.share * self.way
+        return self.start + self.covered * self.way
 
-    def advance(self, gradient: Tensor, _from: float, to: float) -> None:
-        """Move until the share ``to`` of the L1 distance is covered, numbers of least |gradient| first."""
-        before = self.share
+    def advance(self, gradient: Tensor, to: float) -> Tensor:
+        """Move until the share ``to`` of the L1 distance is covered, and say how far each number went."""
         lowest, highest = max(to - self.band, 0.0), min(to + self.band, 1.0)
-        share = before.clamp_min(lowest)
-        missing = to * self.length.sum(1) - (share * self.length).sum(1)
-        while bool((missing > 1e-6 * self.length.sum(1)).any()):
-            movable = share < highest
-            if not bool((movable & (missing > 0)[:, None]).any()):
+        before, now = self.covered, self.covered.clamp_min(lowest)
+        size = torch.where(self.length > 0, gradient.abs(), torch.inf)
+        order = size.argsort(1)
+        goal = to * self.length.sum(1)
+        group = max(1, int(self.fraction * size.shape[1]))
+        for numbers in order.split(group, dim=1):
+            missing = goal - (now * self.length).sum(1)
+            if not bool((missing > 1e-6 * goal).any()):
                 break
-            chosen = movable & (gradient.abs() <= self._threshold(gradient, movable))
-            reach = torch.where(chosen, (highest - share) * self.length, 0.0).sum(1)
+            here, length = now.gather(1, numbers), self.length.gather(1, numbers)
+            reach = ((highest - here).clamp_min(0) * length).sum(1)
             part = (missing / reach.clamp_min(1e-30)).clamp(0, 1)[:, None]
-            share = torch.where(chosen, share + part * (highest - share), share)
-            missing = missing - part[:, 0] * reach
-        self.contributions += (share - before) * self.way * gradient
-        self.share = share
-
-    def _threshold(self, gradient: Tensor, movable: Tensor) -> Tensor:
-        """The |gradient| below which a ``fraction`` of an image's movable numbers lie; at least one of them."""
-        ordered = torch.where(movable, gradient.abs(), torch.inf).sort(1).values
-        last = (movable.sum(1) * self.fraction).long().clamp_min(1) - 1
-        return ordered.gather(1, last[:, None])
+            now = now.scatter(1, numbers, here + part * (highest - here).clamp_min(0))
+        self.covered = now
+        return (now - before) * self.way

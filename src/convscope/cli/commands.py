@@ -1,0 +1,201 @@
+"""The commands that are not lenses."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convscope import __version__
+from convscope.catalogue import Outline, outlines
+from convscope.cli import options
+from convscope.cli.talk import guarded, put, put_json, say, watched
+from convscope.errors import ConvScopeError
+from convscope.spec import FAMILIES, LOADERS, fill_tables
+from convscope.values import writable
+
+Command = Callable[..., None]
+Lenses = Annotated[
+    str | None, typer.Option("--lenses", help="names of lenses with commas between them; 'convscope lenses' lists all", metavar="NAMES")
+]
+
+
+def root(
+    version: Annotated[bool, typer.Option("--version", help="print the version", is_eager=True)] = False,
+) -> None:
+    """A microscope for convolutional networks: see why a network answered as it did."""
+    if version:
+        put(f"convscope {__version__}")
+        raise typer.Exit
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="the folder to write to", metavar="FOLDER")] = Path("convscope-demo"),
+    debug: options.Debug = False,
+) -> None:
+    """Explain bundled images with every lens: a report and pictures, without network."""
+    from convscope.cli.demo import run_demo
+
+    run_demo(out)
+
+
+def compare(
+    image: options.Images,
+    model: options.ModelAddress,
+    lenses: Lenses = None,
+    target: options.Target = None,
+    layer: options.Layer = None,
+    out: options.Out = None,
+    as_json: options.Json = False,
+    weights: options.Weights = None,
+    trust: options.Trust = False,
+    device: options.Device = None,
+    debug: options.Debug = False,
+) -> None:
+    """Put several lenses, on one image or several, side by side on one scale."""
+    place = None if out is None and as_json else writable(out or Path("compare.png"))
+    from convscope.catalogue import compare as compare_
+    from convscope.catalogue import load
+
+    opened = load(model, weights=weights, device=device, trust=trust)
+    with watched("comparing"):
+        found = compare_(opened, image, _names(lenses), **_given(target=target, layer=layer))
+    if place is not None:
+        found.save(place)
+    if as_json:
+        put_json(found.manifest())
+    elif place is not None:
+        put(f"{len(found.rows)} images × {len(found.rows[0])} lenses, written to {place}")
+
+
+def report(
+    image: options.Images,
+    model: options.ModelAddress,
+    lenses: Lenses = None,
+    target: options.Target = None,
+    layer: options.Layer = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="the HTML file to write", metavar="FILE")] = Path("report.html"),
+    weights: options.Weights = None,
+    trust: options.Trust = False,
+    device: options.Device = None,
+    debug: options.Debug = False,
+) -> None:
+    """Write everything the lenses see in an image into one offline HTML file."""
+    writable(out)
+    from convscope.catalogue import load
+    from convscope.reporting import report as report_
+
+    opened = load(model, weights=weights, device=device, trust=trust)
+    with watched("looking"):
+        written = report_(opened, image, lenses=_names(lenses), out=out, **_given(target=target, layer=layer))
+    put(f"written to {written}: open it in a browser, it needs no network")
+
+
+def lenses(as_json: options.Json = False, debug: options.Debug = False) -> None:
+    """List every lens with its question."""
+    if as_json:
+        from convscope.catalogue import lenses as all_lenses
+
+        put_json([_described(spec) for spec in all_lenses()])
+        return
+    width = max(len(outline.command) for outline in outlines())
+    for family, title in FAMILIES.items():
+        members = [outline for outline in outlines() if outline.family == family]
+        put("\n".join([title, *(_line(outline, width) for outline in members), ""]))
+
+
+def models(
+    text: Annotated[str, typer.Argument(help="list only names with this in them", metavar="[TEXT]")] = "",
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """List the models that can be loaded."""
+    fill_tables()
+    found = {spec.scheme: [n for n in spec.names() if text.lower() in n.lower()] for spec in LOADERS.values()}
+    if as_json:
+        put_json(
+            [
+                {"scheme": s.scheme, "title": s.title, "example": s.example, "extra": s.extra, "names": found[s.scheme]}
+                for s in LOADERS.values()
+            ]
+        )
+        return
+    for spec in LOADERS.values():
+        names = found[spec.scheme]
+        shown = names if text or len(names) < 200 else names[:20]
+        more = f" … and {len(names) - len(shown)} more: convscope models TEXT filters" if len(shown) < len(names) else ""
+        missing = f" (none: pip install 'convscope[{spec.extra}]')" if spec.extra and not names and not text else ""
+        put(f"{spec.title}, for example {spec.example}{missing}")
+        put(f"  {' '.join(shown)}{more}\n" if shown else "")
+
+
+def layers(
+    model: options.ModelAddress,
+    text: Annotated[str, typer.Argument(help="list only addresses with this in them", metavar="[TEXT]")] = "",
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """List the layer addresses of a model, for --layer."""
+    from convscope.catalogue import load
+
+    address = model if "?" in model or model.startswith("bundled:") or ".py:" in model else f"{model}?weights=none"
+    opened = load(address)  # addresses do not depend on the weights: nothing is fetched
+    named = [(a, type(m).__name__) for a, m in opened.module.named_modules() if a and text in a]
+    if as_json:
+        put_json([{"layer": a, "kind": kind} for a, kind in named])
+        return
+    width = max((len(a) for a, _ in named), default=0)
+    put("\n".join(f"{a:<{width}}  {kind}" for a, kind in named))
+
+
+def doctor(debug: options.Debug = False) -> None:
+    """Say what is installed and what each missing package would add."""
+    import importlib.util
+
+    import torch
+
+    put(f"convscope {__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    put(f"accelerators: {_accelerators(torch.cuda.is_available(), torch.backends.mps.is_available())}")
+    for package, extra in (("torchvision", "models"), ("timm", "models")):
+        found = importlib.util.find_spec(package) is not None
+        put(f"{package}: {'installed' if found else f'missing: pip install convscope[{extra}]'}")
+    fill_tables()
+    for name in LOADERS["bundled"].names():
+        try:
+            put(f"bundled:{name}: {LOADERS['bundled'].function(name)}")
+        except ConvScopeError as error:
+            say(f"bundled:{name}: {error}")
+
+
+def _accelerators(cuda: bool, mps: bool) -> str:
+    return ", ".join(name for name, there in (("cuda", cuda), ("mps", mps)) if there) or "none, everything runs on the CPU"
+
+
+def _names(lenses: str | None) -> list[str] | None:
+    return None if lenses is None else [name.strip() for name in lenses.split(",") if name.strip()]
+
+
+def _given(**options_: object) -> dict[str, object]:
+    return {name: value for name, value in options_.items() if value not in (None, [])}
+
+
+def _line(outline: Outline, width: int) -> str:
+    return f"  {outline.command:<{width}}  {outline.asks}"
+
+
+def _described(spec: object) -> dict[str, object]:
+    from convscope.spec import LensSpec
+
+    assert isinstance(spec, LensSpec)
+    parameters = {
+        p.name: {"default": p.default, "help": p.about.help, "range": p.about.range(), "unit": p.about.unit}
+        for p in spec.parameters.values()
+    }
+    said = ("name", "command", "family", "title", "asks", "reads", "cite", "inputs", "returns", "fails")
+    return {**{key: getattr(spec, key) for key in said}, "claims": sorted(spec.claims), "parameters": parameters}
+
+
+COMMANDS: list[Command] = [guarded(c) for c in (demo, report, compare, lenses, models, layers, doctor)]
+for _command in COMMANDS:  # `guarded` hides nothing: typer reads the signature of the command itself
+    _command.__signature__ = inspect.signature(_command.__wrapped__)  # type: ignore[attr-defined]

@@ -1,0 +1,77 @@
+"""How commands talk: results on standard output, everything else on standard error, one sentence for a refusal."""
+
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from convscope.errors import Cancelled, ConvScopeError, ModelFailed
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn what goes wrong within a command into one sentence and an exit status: 2 the request, 1 anything else."""
+
+    @functools.wraps(command)
+    def run(*args: Any, debug: bool = False, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            _stop("stopped", 1, debug)
+        except ConvScopeError as error:
+            _stop(str(error), 1 if isinstance(error, (ModelFailed, Cancelled)) else 2, debug)
+        except Exception as error:
+            hint = "" if debug else " (--debug shows where)"
+            _stop(f"unexpected {type(error).__name__}: {error}{hint}", 1, debug)
+
+    return run
+
+
+def say(text: str) -> None:
+    """A line for the person, on standard error."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def put(text: str) -> None:
+    """A result, on standard output."""
+    print(text, flush=True)  # noqa: T201
+
+
+def put_json(thing: Any) -> None:
+    """A result as JSON, on standard output."""
+    put(json.dumps(thing, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, as ``report(done, total)``; silent where nobody watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def watched(title: str) -> Iterator[None]:
+    """Show the progress of the lens that runs within."""
+    from convscope.engine.cost import reporting
+
+    with bar(title) as report, reporting(report):
+        yield
+
+
+def _stop(sentence: str, status: int, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    say(f"convscope: {sentence}")
+    raise typer.Exit(status)
