@@ -72,11 +72,12 @@ class _Watch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        for tensor in _tensors((*args, *kwargs.values())):
-            if id(tensor) in self.made:
-                is_input = func is F.batch_norm and tensor is _argument(args, kwargs, 0, "input")
-                self.uses[self.made[id(tensor)][1]].append(_norm(args, kwargs) if is_input else None)
         out = func(*args, **kwargs)
+        if any(True for _ in _tensors([out])):  # a question such as tensor.dim() is no use of the tensor
+            for tensor in _tensors((*args, *kwargs.values())):
+                if id(tensor) in self.made:
+                    is_input = func is F.batch_norm and tensor is _argument(args, kwargs, 0, "input")
+                    self.uses[self.made[id(tensor)][1]].append(_norm(args, kwargs) if is_input else None)
         if func in CONVOLUTIONS:
             kernel = _argument(args, kwargs, 1, "weight")
             self.made[id(out)] = (out, id(kernel))

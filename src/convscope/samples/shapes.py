@@ -262,7 +262,8 @@ def _palette(rng: Generator, count: int) -> Array:
 def _distance(colours: Array, others: Array) -> Array:
     """From each colour to the nearest of the others."""
     distances: Array = np.linalg.norm((colours[:, None] - others[None]) @ OPPONENT, axis=2)
-    return distances.min(axis=1)
+    nearest: Array = distances.min(axis=1)
+    return nearest
 
 
 def _neighbours(rng: Generator) -> Array:

@@ -1,0 +1,63 @@
+"""What many tests share: tiny models, pictures, and libraries that need care to import."""
+
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+import convscope as cs
+from convscope.loaders.torchvision import library
+from tests.nets import LABELS, MEAN, SIDE, STD, PlainNet, seeded
+
+ASSETS = Path(__file__).parents[2] / "shared/assets"
+
+torch.set_num_threads(1)  # tiny networks gain nothing from threads, and parallel workers lose by them
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """The folder of real photographs and weights, which a checkout may lack."""
+    if not ASSETS.is_dir():
+        pytest.skip(f"the shared assets are not here ({ASSETS})")
+    return ASSETS
+
+
+@pytest.fixture(scope="session")
+def torchvision() -> ModuleType:
+    """torchvision, with the operators declared that its import asks about."""
+    return library()
+
+
+@pytest.fixture(scope="session")
+def peers(torchvision: ModuleType) -> ModuleType:
+    """The libraries that ConvScope's numbers are compared with; two of them import torchvision on their own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what they warn of while they are imported is not ours
+        from tests.twins import peers
+    return peers
+
+
+@pytest.fixture
+def model() -> cs.Model:
+    """A tiny network of colour images that every lens can explain."""
+    return picture_model(seeded(PlainNet))
+
+
+@pytest.fixture
+def pictures() -> list[np.ndarray]:
+    """Three pictures as people have them: uint8, (height, width, 3)."""
+    return list(np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def picture(pictures: list[np.ndarray]) -> np.ndarray:
+    """One of them."""
+    return pictures[0]
+
+
+def picture_model(net: torch.nn.Module) -> cs.Model:
+    """A tiny network with what it takes to feed it pictures and to read its answers."""
+    return cs.Model(net, input=cs.ImageInput(size=SIDE, mean=MEAN, std=STD), labels=LABELS)

@@ -1,0 +1,487 @@
+"""From files, pictures, arrays and tensors to what the network gets: right where it is right, one sentence where not."""
+
+import struct
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFile
+from torch import nn
+
+import convscope as cs
+from convscope.errors import InputError, ModelFailed, UnknownName
+from tests.engine._nets import SIDE, axes_net, condition, made, pictured, tensor
+
+Make = Callable[[Path], Any]
+
+
+def blocks(height: int = SIDE, width: int = SIDE) -> np.ndarray:
+    """Four colours in four corners of unequal size, so that no turn or flip goes unnoticed."""
+    array = np.empty((height, width, 3), np.uint8)
+    array[: height // 2, : width // 2], array[: height // 2, width // 2 :] = (250, 20, 30), (20, 200, 40)
+    array[height // 2 :, : width // 2], array[height // 2 :, width // 2 :] = (30, 60, 220), (240, 230, 90)
+    return array
+
+
+def prepared(given: Any, height: int = SIDE, width: int = SIDE, channels: int = 3) -> np.ndarray:
+    """The pixels the network gets, (height, width, channels) from 0 to 255, of pictures that need no scaling."""
+    spec = cs.ImageInput(size=(height, width), channels=channels)
+    batch = cs.Model(nn.Identity(), input=spec).prepare(given).tensor
+    assert batch.shape == (1, channels, height, width)
+    return (batch[0] * 255).permute(1, 2, 0).numpy()
+
+
+def jpeg(path: Path, size: tuple[int, int] = (64, 64), **options: Any) -> Path:
+    Image.fromarray(blocks(*reversed(size))).save(path, **options)
+    return path
+
+
+def cut(path: Path, share: float) -> Path:
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    return path
+
+
+def png_header(path: Path, width: int, height: int) -> Path:
+    """A PNG that says it is huge and holds a few bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    said = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", said) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b""))
+    return path
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+REFUSED: dict[str, tuple[Make, str]] = {
+    "a missing file": (lambda p: p / "none.jpg", r"^no such file: '.*none\.jpg'$"),
+    "a missing file by name": (lambda p: "none.jpg", r"^no such file: 'none\.jpg'$"),
+    "a folder": (lambda p: p, r"' is a folder, not an image$"),
+    "zero bytes": (lambda p: written(p / "a.png", b""), r"a\.png' is empty \(0 bytes\)$"),
+    "a text called .jpg": (lambda p: written(p / "a.jpg", b"dear diary"), r"a\.jpg' is not an image that Pillow can read$"),
+    "a truncated JPEG": (lambda p: cut(jpeg(p / "a.jpg"), 0.6), r"a\.jpg' is damaged: .*truncated"),
+    "a truncated PNG": (lambda p: cut(jpeg(p / "a.png"), 0.6), r"a\.png' is damaged: "),
+    "one pixel": (lambda p: jpeg(p / "a.png", (1, 1)), r"a\.png' has 1×1 pixels: there is nothing in it to look at$"),
+    "one row": (lambda p: jpeg(p / "a.png", (64, 1)), r"has 64×1 pixels: there is nothing in it"),
+    "30,000 pixels wide": (lambda p: png_header(p / "a.png", 30_000, 20), r"a\.png' has 30000×20 pixels, more than 20000 a side"),
+    "120 million pixels": (lambda p: png_header(p / "a.png", 20_000, 6_000), r"has 20000×6000 pixels, more than .*100 million"),
+    "900 million pixels": (lambda p: png_header(p / "a.png", 30_000, 30_000), r"a\.png' .*(too large|more than)"),
+    "one pixel as an array": (lambda p: np.zeros((1, 1, 3), np.uint8), r"the image has 1×1 pixels"),
+    "30,000 pixels as a picture": (lambda p: Image.new("L", (30_000, 2)), r"the image has 30000×2 pixels, more than"),
+    "floats as a picture": (lambda p: Image.new("F", (8, 8)), r"a floating-point image has no known range"),
+    "a NaN in an array": (lambda p: np.full((8, 8), np.nan), r"the array holds NaN or infinite numbers"),
+    "an infinite array": (lambda p: np.full((8, 8, 3), np.inf, np.float32), r"the array holds NaN or infinite numbers"),
+    "floats to 255": (lambda p: np.full((8, 8), 255.0), r"a float array holds numbers from 0 to 1, got 255 to 255; scale it first"),
+    "negative floats": (lambda p: np.full((8, 8), -0.5), r"holds numbers from 0 to 1, got -0\.5 to -0\.5"),
+    "wide integers": (lambda p: np.zeros((8, 8, 3), np.int64), r"an array of pixels is uint8, uint16 or float, got int64"),
+    "an array of words": (lambda p: np.full((8, 8), "a"), r"an array of pixels is uint8, uint16 or float, got <U1"),
+    "two channels": (lambda p: np.zeros((8, 8, 2), np.uint8), r"\(height, width, 1, 3 or 4\), got shape \(8, 8, 2\)"),
+    "channels first": (lambda p: np.zeros((3, 8, 8), np.uint8), r"got shape \(3, 8, 8\)"),
+    "an empty array": (lambda p: np.zeros((0, 8, 3), np.uint8), r"got shape \(0, 8, 3\)"),
+    "a vector": (lambda p: np.zeros(8, np.uint8), r"an array is \(height, width\) .* got shape \(8,\)"),
+    "a NaN in a tensor": (lambda p: torch.full((1, 3, 8, 8), torch.nan), r"holds NaN or infinite numbers, the first at \(0, 0, 0, 0\)"),
+    "an infinite tensor": (lambda p: torch.full((3, 8, 8), -torch.inf), r"the input holds NaN or infinite numbers"),
+    "an integer tensor": (lambda p: torch.zeros(1, 3, 8, 8, dtype=torch.uint8), r"floating-point numbers, got uint8; pass raw pixels as"),
+    "a tensor of another channel count": (lambda p: torch.zeros(1, 4, 8, 8), r"this model takes 3 channels, got 4 \(shape \(1, 4, 8, 8\)\)"),
+    "a tensor of two axes": (lambda p: torch.zeros(8, 8), r"is \(C, H, W\) or \(N, C, H, W\), got shape \(8, 8\)"),
+    "a tensor of five axes": (lambda p: torch.zeros(1, 1, 3, 8, 8), r"got shape \(1, 1, 3, 8, 8\)"),
+    "an empty tensor": (lambda p: torch.zeros(0, 3, 8, 8), r"without empty axes, got shape \(0, 3, 8, 8\)"),
+    "no image": (lambda p: [], r"there is no image: the list is empty"),
+    "nothing": (lambda p: None, r"a path, a Pillow image, an array or a tensor, got NoneType"),
+    "a number in a list": (lambda p: [3], r"a path, a Pillow image, an array or a tensor, got int"),
+    "a batch in a list": (lambda p: [torch.zeros(2, 3, 8, 8)], r"a list holds single images, got a batch"),
+    "tensors of two sizes": (lambda p: [torch.zeros(3, 8, 8), torch.zeros(3, 9, 8)], r"have one shape, got \(3, 8, 8\) and \(3, 9, 8\)"),
+    "a name too long for a file": (lambda p: "x" * 5000, r"."),
+    "somebody without a home": (lambda p: "~no-such-user/a.jpg", r"."),
+}
+
+
+@pytest.mark.parametrize(("make", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_an_image_is_refused_in_one_sentence_and_the_model_stays_as_it_was(
+    make: Make, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = pictured()
+    before = condition(model.module)
+    with pytest.raises(InputError, match=sentence) as caught:
+        cs.saliency(model, make(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert condition(model.module) == before
+
+
+@pytest.mark.parametrize("size", [(30_000, 20), (20_000, 6_000), (30_000, 30_000)])
+def test_a_bomb_is_refused_before_a_pixel_is_decoded(
+    size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = png_header(tmp_path / "bomb.png", *size)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("the pixels were decoded"))
+    started = time.perf_counter()
+    with pytest.raises(InputError):
+        pictured().prepare(path)
+    assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize("size", [(20_000, 2), (2, 20_000)])
+def test_a_thread_thin_picture_is_not_blown_up_to_gigabytes(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scaled until its shorter side is 224 it would have two million pixels on the other."""
+    plain = Image.Image.resize
+
+    def resize(self: Image.Image, size: tuple[int, int], *args: Any, **named: Any) -> Image.Image:
+        assert size[0] * size[1] <= 100_000_000, f"{size[0] * size[1] * 4 / 2**30:.1f} GB"
+        return plain(self, size, *args, **named)
+
+    monkeypatch.setattr(Image.Image, "resize", resize)
+    try:
+        batch = cs.Model(nn.Identity(), input=cs.ImageInput(size=224)).prepare(Image.new("RGB", size))
+    except InputError:
+        return
+    assert batch.tensor.shape == (1, 3, 224, 224)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "gif", "bmp", "tiff", "webp", "ico", "ppm"])
+def test_a_file_damaged_anywhere_is_read_or_refused_but_never_raises_anything_else(ending: str, tmp_path: Path) -> None:
+    whole = jpeg(tmp_path / f"whole.{ending}").read_bytes()
+    model, draw = pictured(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(40):
+        data = bytearray(whole[: draw.integers(1, len(whole) + 1)])
+        for place in draw.integers(0, len(data), 5):
+            data[place] = draw.integers(256)
+        try:
+            model.prepare(written(tmp_path / f"a.{ending}", bytes(data)))
+        except InputError:
+            refused += 1
+    assert refused > 0
+
+
+# Pictures of every mode
+
+
+def _palette(transparency: int | bytes | None) -> tuple[Image.Image, np.ndarray]:
+    picture = Image.new("P", (SIDE, SIDE))
+    picture.putpalette([250, 20, 30, 20, 200, 40, 30, 60, 220, 240, 230, 90])
+    numbers = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 4
+    picture.putdata(numbers.ravel().tolist())
+    colours = np.array([[250, 20, 30], [20, 200, 40], [30, 60, 220], [240, 230, 90]], float)
+    alpha = np.ones(4)
+    if isinstance(transparency, int):
+        alpha[transparency] = 0
+    if isinstance(transparency, bytes):
+        alpha = np.frombuffer(transparency, np.uint8) / 255
+    if transparency is not None:
+        picture.info["transparency"] = transparency
+    on_white = colours * alpha[:, None] + 255 * (1 - alpha[:, None])
+    return picture, on_white[numbers]
+
+
+def _with_alpha(mode: str) -> tuple[Image.Image, np.ndarray]:
+    colours = blocks() if mode == "RGBA" else blocks()[..., :1]
+    alpha = np.tile(np.array([0, 85, 170, 255], np.uint8), SIDE // 4)[None, :, None].repeat(SIDE, 0)
+    share = alpha / 255
+    expected = colours * share + 255 * (1 - share)
+    return Image.fromarray(np.concatenate([colours, alpha], 2)), np.broadcast_to(expected, (SIDE, SIDE, 3))
+
+
+def _sixteen_bits() -> tuple[Image.Image, np.ndarray]:
+    values = np.linspace(0, 65535, SIDE * SIDE).astype(np.uint16).reshape(SIDE, SIDE)
+    return Image.fromarray(values), (values / 257)[..., None].repeat(3, 2)
+
+
+def _grey() -> tuple[Image.Image, np.ndarray]:
+    values = np.arange(256, dtype=np.uint8).reshape(SIDE, SIDE)
+    return Image.fromarray(values), values[..., None].repeat(3, 2).astype(float)
+
+
+def _black_and_white() -> tuple[Image.Image, np.ndarray]:
+    values = np.indices((SIDE, SIDE)).sum(0) % 2 == 0
+    return Image.fromarray(values), values[..., None].repeat(3, 2) * 255.0
+
+
+def _grey_with_one_transparent_value() -> tuple[Image.Image, np.ndarray]:
+    picture, expected = _grey()
+    picture.info["transparency"] = 7
+    return picture, np.where(expected == 7, 255.0, expected)
+
+
+MODES: dict[str, Callable[[], tuple[Image.Image, np.ndarray]]] = {
+    "grey": _grey,
+    "grey with a transparent value": _grey_with_one_transparent_value,
+    "black and white": _black_and_white,
+    "palette": lambda: _palette(None),
+    "palette with a transparent colour": lambda: _palette(2),
+    "palette with half-transparent colours": lambda: _palette(bytes([255, 0, 85, 170])),
+    "colour with transparency": lambda: _with_alpha("RGBA"),
+    "grey with transparency": lambda: _with_alpha("LA"),
+    "sixteen bits": _sixteen_bits,
+}
+
+
+@pytest.mark.parametrize("make", MODES.values(), ids=MODES)
+def test_a_picture_of_any_mode_has_its_own_colours_and_lies_on_white(
+    make: Callable[[], tuple[Image.Image, np.ndarray]], tmp_path: Path
+) -> None:
+    picture, expected = make()
+    picture.save(tmp_path / "a.png", **{k: v for k, v in picture.info.items() if k == "transparency"})
+    np.testing.assert_allclose(prepared(tmp_path / "a.png"), expected, atol=1.01)
+    np.testing.assert_allclose(prepared(picture), expected, atol=1.01)
+
+
+def test_a_network_of_one_channel_gets_the_brightness() -> None:
+    expected = blocks() @ [0.299, 0.587, 0.114]
+    np.testing.assert_allclose(prepared(blocks(), channels=1)[..., 0], expected, atol=1.01)
+
+
+def test_the_colours_of_a_four_colour_print_come_back(tmp_path: Path) -> None:
+    Image.fromarray(blocks()).convert("CMYK").save(tmp_path / "a.jpg", quality=100)
+    expected = np.asarray(Image.fromarray(blocks()).convert("CMYK").convert("RGB"), float)
+    np.testing.assert_allclose(prepared(tmp_path / "a.jpg"), expected, atol=6)
+    np.testing.assert_allclose(prepared(tmp_path / "a.jpg")[2, 2], blocks()[2, 2], atol=40)
+
+
+ORIENTATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a),
+}
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("way", ["path", "picture"])
+def test_a_photograph_is_turned_as_its_camera_says(orientation: int, way: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(blocks(16, 32)).save(tmp_path / "a.jpg", quality=100, subsampling=0, exif=exif)
+    upright = ORIENTATIONS[orientation](blocks(16, 32))
+    given = tmp_path / "a.jpg" if way == "path" else Image.open(tmp_path / "a.jpg")
+    np.testing.assert_allclose(prepared(given, *upright.shape[:2]), upright, atol=6)
+
+
+def test_a_damaged_picture_that_the_caller_opened_is_refused(tmp_path: Path) -> None:
+    picture = Image.open(cut(jpeg(tmp_path / "a.jpg"), 0.6))
+    with pytest.raises(InputError, match=r"the image is damaged: .*truncated"):
+        pictured().prepare(picture)
+
+
+def test_the_first_frame_of_an_animation_is_meant(tmp_path: Path) -> None:
+    frames = [Image.fromarray(blocks()), Image.new("RGB", (SIDE, SIDE))]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    np.testing.assert_allclose(prepared(tmp_path / "a.gif"), blocks(), atol=1)
+
+
+# Arrays and tensors
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        blocks(),
+        blocks() / 255,
+        (blocks() / 255).astype(np.float32),
+        blocks().astype(np.uint16) * 257,
+        np.concatenate([blocks(), np.full((SIDE, SIDE, 1), 255, np.uint8)], 2),
+        np.asfortranarray(blocks()),
+        blocks()[:, ::-1][:, ::-1],
+        Image.fromarray(blocks()),
+    ],
+    ids=["uint8", "float64", "float32", "uint16", "with alpha", "another order", "negative strides", "picture"],
+)
+def test_an_array_is_the_picture_it_looks_like(given: Any) -> None:
+    np.testing.assert_allclose(prepared(given), blocks(), atol=1e-4)
+
+
+@pytest.mark.parametrize("given", [blocks()[..., 0], blocks()[..., :1]], ids=["without axis", "with axis"])
+def test_a_grey_array_needs_no_channel_axis(given: np.ndarray) -> None:
+    np.testing.assert_allclose(prepared(given), blocks()[..., :1].repeat(3, 2), atol=1e-4)
+
+
+def test_a_mask_of_true_and_false_is_black_and_white() -> None:
+    mask = blocks()[..., 0] > 100
+    np.testing.assert_array_equal(prepared(mask, channels=1)[..., 0], mask * 255)
+
+
+def test_a_list_gives_a_list_and_one_image_one_value() -> None:
+    model = pictured()
+    one = cs.saliency(model, blocks())
+    assert isinstance(one, cs.Attribution)
+    for several in ([blocks()], [blocks(), blocks()], (blocks(),), np.stack([blocks(), blocks()]), tensor(2, 3, SIDE, SIDE)):
+        found = cs.saliency(model, several)
+        assert isinstance(found, list)
+        assert len(found) == len(several)
+    assert isinstance(cs.saliency(model, tensor(1, 3, SIDE, SIDE)), cs.Attribution)
+    assert isinstance(cs.saliency(model, tensor(3, SIDE, SIDE)), cs.Attribution)
+
+
+def test_a_prepared_tensor_is_taken_as_it_is_and_never_written_to() -> None:
+    given = tensor()
+    before = given.clone()
+    assert torch.equal(pictured().prepare(given).tensor, before)
+    watchful = given.clone().requires_grad_(True)
+    cs.integrated_gradients(pictured(), watchful, steps=2)
+    assert torch.equal(watchful, before)
+    assert watchful.grad is None
+
+
+def test_a_tensor_made_under_inference_mode_can_be_explained() -> None:
+    with torch.inference_mode():
+        given = tensor().clone()
+    assert torch.equal(cs.saliency(pictured(), given).values, cs.saliency(pictured(), tensor()).values)
+
+
+def test_numbers_that_the_networks_precision_cannot_hold_are_refused() -> None:
+    """One million is infinite in half precision: whatever came out would explain nothing."""
+    with pytest.raises(InputError, match="NaN or infinite"):
+        cs.saliency(cs.Model(made().half()), tensor() * 1e6)
+
+
+def test_a_model_of_prepared_tensors_says_how_to_make_it_take_pictures() -> None:
+    with pytest.raises(InputError, match=r"says nothing about images: build it with input=cs\.ImageInput\("):
+        cs.saliency(cs.Model(made()), blocks())
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_a_picture_cannot_have_other_channels_than_one_or_three(channels: int) -> None:
+    with pytest.raises(InputError, match=f"this model takes {channels} channels; pass a prepared tensor, a picture has 1 or 3"):
+        cs.saliency(pictured(channels=channels), blocks())
+
+
+@pytest.mark.parametrize("shape", [(2, 64), (1, 2, 64)])
+def test_the_declared_shape_of_a_signal_is_held(shape: tuple[int, ...]) -> None:
+    model = cs.Model(axes_net(1), input=cs.TensorInput(shape=(2, 64)))
+    assert cs.saliency(model, tensor(*shape)).values.shape == (64,)
+    with pytest.raises(InputError, match="this model takes 2 channels, got 3"):
+        cs.saliency(model, tensor(1, 3, 64))
+    with pytest.raises(InputError, match=r"is 2 or 3 axes, got shape \(64,\)"):
+        cs.saliency(model, tensor(64))
+
+
+def test_an_unknown_sample_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UnknownName, match="no sample 'digitz'; did you mean 'digits'"):
+        cs.predict(pictured(), "sample:digitz/3")
+    with pytest.raises(UnknownName, match="digits are numbered 0 to 399"):
+        cs.predict(pictured(), "sample:digits/4000")
+
+
+# What a network says of its input
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"size": (8, 8, 8)}, r"size must be \(height, width\) in pixels, got \(8, 8, 8\)"),
+        ({"size": 0}, r"size must be"),
+        ({"size": (8, -1)}, r"size must be"),
+        ({"size": "224"}, r"size must be"),
+        ({"size": None}, r"size must be"),
+        ({"size": (8.5, 8)}, r"size must be"),
+        ({"mean": (0.5, 0.5), "channels": 3}, r"mean has 2 numbers for 3 channels"),
+        ({"std": (1, 1)}, r"std has 2 numbers for 3 channels"),
+        ({"std": (1, 0, 1)}, r"std must not hold a zero"),
+        ({"mean": 0.5}, r"mean"),
+        ({"mean": (0.5, float("nan"), 0.5)}, r"mean"),
+        ({"fit": "squash"}, r"fit must be .*'?squash"),
+        ({"interpolation": "cubic"}, r"interpolation must be .*'?cubic"),
+        ({"resize": -3}, r"resize"),
+        ({"channels": -1}, r"channels"),
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",
+)
+def test_an_impossible_input_is_refused_where_it_is_said(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        cs.ImageInput(**options)
+
+
+@pytest.mark.parametrize("shape", [64, "64", (0, 3), (2.5, 8)])
+def test_an_impossible_shape_is_refused_where_it_is_said(shape: Any) -> None:
+    with pytest.raises(InputError, match="shape"):
+        cs.TensorInput(shape=shape)
+
+
+def test_a_tensor_that_the_bare_network_cannot_take_is_refused_with_its_shape() -> None:
+    """Nothing says how many channels a bare network takes: its own error is told, with what it was given."""
+    for lens in (cs.saliency, cs.grad_cam, cs.predict, cs.integrated_gradients, cs.eigen_cam):
+        with pytest.raises(ModelFailed, match=r"Sequential raised RuntimeError on input \(1, 4, 16, 16\): .*channels"):
+            lens(cs.Model(made()), tensor(1, 4, SIDE, SIDE))
+
+
+@pytest.mark.parametrize("height", [12, 40])
+@pytest.mark.parametrize("width", [12, 40])
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
+@pytest.mark.parametrize("size", [(24, 24), (16, 32), (32, 16)])
+def test_every_picture_fits_every_size(height: int, width: int, fit: Any, size: tuple[int, int]) -> None:
+    model = cs.Model(nn.Identity(), input=cs.ImageInput(size=size, fit=fit))
+    given = np.full((height, width, 3), 200, np.uint8)
+    batch = model.prepare(given).tensor
+    assert batch.shape == (1, 3, *size)
+    inside = batch if fit != "pad" else batch[..., size[0] // 2, size[1] // 2]
+    torch.testing.assert_close(inside, torch.full_like(inside, 200 / 255), atol=1e-6, rtol=0)
+
+
+# The same preprocessing as the libraries
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest", "lanczos"])
+@pytest.mark.parametrize(("crop", "resize"), [(24, 24), (24, 32), (25, 28), (23, 31)])
+@pytest.mark.parametrize("shape", [(40, 60), (61, 43), (33, 33), (20, 50), (24, 24)])
+def test_pictures_are_prepared_as_torchvision_prepares_them(
+    interpolation: Any, crop: int, resize: int, shape: tuple[int, int], torchvision: ModuleType
+) -> None:
+    theirs = torchvision.transforms
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    steps = [theirs.Resize(resize, theirs.InterpolationMode(interpolation)), theirs.CenterCrop(crop)]
+    steps += [theirs.ToTensor(), theirs.Normalize(mean, std)]
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8))
+    ours = cs.ImageInput(size=crop, resize=resize, mean=mean, std=std, interpolation=interpolation).prepare(picture)
+    torch.testing.assert_close(ours, theirs.Compose(steps)(picture), atol=1e-6, rtol=0)
+
+
+def test_every_network_of_torchvision_gets_its_own_preprocessing(torchvision: ModuleType) -> None:
+    from convscope.loaders.torchvision import _input
+
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 421, 3), dtype=np.uint8))
+    presets = {}
+    for name in torchvision.models.list_models(module=torchvision.models):
+        for weights in torchvision.models.get_model_weights(name):
+            presets[repr(weights.transforms())] = weights
+    assert len(presets) > 20
+    for weights in presets.values():
+        theirs = weights.transforms()(picture)
+        torch.testing.assert_close(_input(weights).prepare(picture), theirs, atol=1e-6, rtol=0, msg=str(weights))
+
+
+def test_networks_of_timm_get_their_own_preprocessing() -> None:
+    from convscope.loaders.timm import _input, library
+
+    timm = library()
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (150, 211, 3), dtype=np.uint8))
+    seen: dict[str, Any] = {}
+    for name in timm.list_pretrained():
+        config = timm.get_pretrained_cfg(name)
+        if config.input_size[0] == 3 and max(config.input_size) <= 240:
+            known = (config.input_size, config.crop_pct, config.crop_mode, config.interpolation, config.mean, config.std)
+            seen.setdefault(str(known), (name, config))
+    assert len(seen) > 20
+    differ = []
+    for name, config in seen.values():
+        bare = nn.Identity()
+        bare.pretrained_cfg = bare.default_cfg = config.to_dict()
+        resolved = timm.data.resolve_model_data_config(bare)
+        theirs = timm.data.create_transform(**resolved, is_training=False)(picture)
+        ours = _input(bare).prepare(picture)
+        if ours.shape != theirs.shape or (ours - theirs).abs().max() > 1e-5:
+            differ.append(f"{name} ({resolved['input_size']}, {resolved['crop_pct']}, {resolved['crop_mode']}, {resolved['interpolation']})")
+    assert not differ, differ

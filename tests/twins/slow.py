@@ -1,0 +1,68 @@
+"""Explaining the slow, obvious way: in float64, one image and one gradient at a time, with nothing but autograd."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+TOLERANCE = 1e-4
+"""How far float32 on a network of a few layers may be from float64, relative to the size of the map."""
+
+
+class Slow:
+    """One network, one image ``x`` (C, …) and one class, in double precision."""
+
+    def __init__(self, net: nn.Module, x: Tensor, target: int) -> None:
+        self.net, self.x, self.target = copy.deepcopy(net).double().eval(), x.double(), target
+        self._found: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def score(self, x: Tensor) -> Tensor:
+        """The class score of one image."""
+        return self.net(x.double()[None])[0, self.target]
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """The gradient of the score at one image."""
+        x = x.double().clone().requires_grad_()
+        return torch.autograd.grad(self.score(x), x)[0]
+
+    def at(self, address: str) -> tuple[Tensor, Tensor]:
+        """A layer's activation (C, …) for the image, and the gradient of the score to it; found once."""
+        if address not in self._found:
+            self._found[address] = self.seen_at(address, self.x)
+        return self._found[address]
+
+    def seen_at(self, address: str, x: Tensor) -> tuple[Tensor, Tensor]:
+        """A layer's activation (C, …) for any input, and the gradient of the score to it."""
+        kept = []
+
+        def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+            kept.append(output)
+            return output.clone()  # what follows may overwrite it
+
+        handle = self.net.get_submodule(address).register_forward_hook(keep)
+        score = self.score(x)
+        handle.remove()
+        (gradient,) = torch.autograd.grad(score, kept)
+        return kept[0][0].detach(), gradient[0]
+
+
+def relative_error(found: Any, true: Any) -> float:
+    """The size of the difference as a share of the size of what is true, which must not be nothing."""
+    found, true = torch.as_tensor(found).double(), torch.as_tensor(true).double()
+    assert found.shape == true.shape
+    assert true.norm() > 0, "comparing with a blank map proves nothing"
+    return float((found - true).norm() / true.norm())
+
+
+@contextmanager
+def inputs_seen(net: nn.Module) -> Iterator[list[Tensor]]:
+    """Every input that the network is given within, one at a time: what a lens that draws at random really drew."""
+    seen: list[Tensor] = []
+    handle = net.register_forward_pre_hook(lambda _net, inputs: seen.extend(inputs[0].detach().clone()))
+    try:
+        yield seen
+    finally:
+        handle.remove()

@@ -1,0 +1,215 @@
+"""Gradients added up along a path to the image, each formula written a second time, step by step in float64.
+
+Each function here bears the name of its lens and gives one number per channel and pixel, which should add up to what
+the score rose by.
+"""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+import convscope as cs
+from tests.nets import MEAN, STD
+from tests.twins.slow import TOLERANCE, Slow, inputs_seen, relative_error
+from tests.twins.subjects import Subject
+
+
+def integrated_gradients(slow: Slow, start: Tensor, steps: int, quadrature: str = "gauss-legendre") -> Tensor:
+    mean = sum(weight * slow.gradient(start + at * (slow.x - start)) for at, weight in _quadrature(quadrature, steps))
+    return (slow.x - start) * mean
+
+
+def expected_gradients(slow: Slow, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Of (reference, point on the way from it to the image) pairs."""
+    return sum((slow.x - reference) * slow.gradient(point) for reference, point in pairs) / len(pairs)
+
+
+def blur_integrated_gradients(slow: Slow, steps: int, max_sigma: float) -> Tensor:
+    widest = max_sigma * max(slow.x.shape[1:])
+    levels = [_blurred(slow.x, widest * (1 - i / steps) ** 2) for i in range(steps + 1)]
+    return sum((after - before) * slow.gradient((before + after) / 2) for before, after in zip(levels, levels[1:]))  # noqa: B905
+
+
+def guided_integrated_gradients(slow: Slow, start: Tensor, steps: int, fraction: float, band: float) -> Tensor:
+    """Algorithm 1 of the paper with the anchors of its section 3.3, after the authors' own code (PAIR saliency)."""
+    end, start = slow.x.flatten().numpy(), start.flatten().numpy()
+    way, place, total = end - start, start.copy(), np.zeros(start.shape)
+    length = abs(way).sum()
+    for step in range(steps):
+        gradient = slow.gradient(torch.from_numpy(place).view(slow.x.shape)).flatten().numpy()
+        alpha = (step + 1) / steps
+        lowest, highest = (start + min(max(a, 0), 1) * way for a in (alpha - band, alpha + band))
+        before = place.copy()
+        with np.errstate(invalid="ignore"):
+            behind = np.where(way != 0, (place - start) / way, 1) < alpha - band
+        place[behind] = lowest[behind]
+        target = length * (1 - alpha)
+        while (missing := abs(end - place).sum() - target) > 1e-9 * length:
+            movable = abs(highest - place) > 1e-12 * abs(way)
+            size = np.where(movable, abs(gradient), np.inf)
+            chosen = movable & (size <= np.quantile(size, fraction, method="lower"))
+            reach = abs(highest - place)[chosen].sum()
+            share = min(missing / reach, 1) if reach else 1
+            place[chosen] += share * (highest - place)[chosen]
+        total += (place - before) * gradient
+    return torch.from_numpy(total).view(slow.x.shape)
+
+
+PATHED = ["plain", "residual", "flatten", "smooth", "signal", "volume", "digits"]
+QUADRATURES = ["gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"]
+BASELINES = ["black", "white", "mean", "blur"]
+
+
+@pytest.mark.parametrize("subject", [*PATHED, "shapes"], indirect=True)
+@pytest.mark.parametrize("quadrature", QUADRATURES)
+def test_integrated_gradients_are_a_weighted_sum_of_gradients(subject: Subject, quadrature: str) -> None:
+    for found, slow in zip(_explained(subject, quadrature=quadrature, steps=7), subject.slow, strict=True):
+        start = _baseline("black", subject, slow)
+        _check(found, integrated_gradients(slow, start, 7, quadrature), slow, float(slow.score(start)))
+
+
+@pytest.mark.parametrize("subject", PATHED, indirect=True)
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_integrated_gradients_start_where_the_baseline_says(subject: Subject, baseline: str) -> None:
+    for found, slow in zip(_explained(subject, baseline=baseline, steps=6), subject.slow, strict=True):
+        start = _baseline(baseline, subject, slow)
+        _check(found, integrated_gradients(slow, start, 6), slow, float(slow.score(start)))
+
+
+@pytest.mark.parametrize("subject", ["plain", "volume"], indirect=True)
+def test_a_baseline_may_be_a_tensor_of_ones_own(subject: Subject) -> None:
+    each_its_own = torch.rand(subject.images.shape, generator=torch.Generator().manual_seed(3))
+    for baseline in (each_its_own, each_its_own[0]):
+        starts = baseline.expand_as(subject.images)
+        found = _explained(subject, baseline=baseline, steps=6)
+        for one, slow, start in zip(found, subject.slow, starts.double(), strict=True):
+            _check(one, integrated_gradients(slow, start, 6), slow, float(slow.score(start)))
+
+
+@pytest.mark.parametrize("subject", ["plain", "signal", "digits"], indirect=True)
+def test_the_noise_baseline_is_uniform_over_the_range_of_the_image(subject: Subject) -> None:
+    """Its draw is the lens's affair: the twin reads the baseline off the left end of the path."""
+    with inputs_seen(subject.model.module) as seen:
+        found = _explained(subject, baseline="noise", steps=5, quadrature="riemann-left", seed=3)
+    for row, (one, slow) in enumerate(zip(found, subject.slow, strict=True)):
+        start = seen[-10 + 5 * row].double()  # the last ten inputs are the two paths
+        _check(one, integrated_gradients(slow, start, 5, "riemann-left"), slow, float(slow.score(start)))
+        unit = (start - slow.x.min()) / (slow.x.max() - slow.x.min())
+        assert unit.min() >= -1e-6
+        assert unit.max() <= 1 + 1e-6
+        assert float(unit.mean()) == pytest.approx(1 / 2, abs=4 / (12 * unit.numel()) ** 0.5)
+        assert float(unit.var()) == pytest.approx(1 / 12, abs=4 / (180 * unit.numel()) ** 0.5)
+
+
+@pytest.mark.parametrize("subject", PATHED, indirect=True)
+def test_expected_gradients_average_over_references_and_evenly_spread_points(subject: Subject) -> None:
+    """One point on the way from each reference, one in every equal part of the way; which is which is seen, not known."""
+    samples = 8
+    references = torch.rand(4, *subject.images.shape[1:], generator=torch.Generator().manual_seed(3))
+    with inputs_seen(subject.model.module) as seen:
+        maps = subject.explained("expected_gradients", references=references, samples=samples)
+    for row, (found, slow) in enumerate(zip(maps, subject.slow, strict=True)):
+        first = 2 + row * samples  # after the two images that settle nothing here come the paths
+        points = _paths_seen(seen, subject, samples)[row]
+        pairs = [(references[i % 4].double(), point.double()) for i, point in enumerate(points)]
+        shares = [float(((p - r) * (slow.x - r)).sum() / ((slow.x - r) ** 2).sum()) for r, p in pairs]
+        for share, (reference, point) in zip(shares, pairs, strict=True):
+            torch.testing.assert_close(point, reference + share * (slow.x - reference), atol=1e-5, rtol=0)
+        assert sorted(math.floor(share * samples) for share in shares) == list(range(samples))
+        _check(found, expected_gradients(slow, pairs), slow, sum(float(slow.score(r)) for r, _ in pairs) / samples)
+        del first
+
+
+@pytest.mark.parametrize("subject", ["plain", "digits", "volume"], indirect=True)
+def test_blank_references_are_black_white_the_mean_colour_and_blur_in_turn(subject: Subject) -> None:
+    with inputs_seen(subject.model.module) as seen:
+        maps = subject.explained("expected_gradients", samples=8)
+    for found, slow, points in zip(maps, subject.slow, _paths_seen(seen, subject, 8), strict=True):
+        references = [_baseline(name, subject, slow) for name in BASELINES] * 2
+        pairs = list(zip(references, points, strict=True))
+        assert relative_error(found.channels, expected_gradients(slow, pairs)) < TOLERANCE
+
+
+@pytest.mark.parametrize("subject", [*PATHED, "shapes"], indirect=True)
+@pytest.mark.parametrize("max_sigma", [0.2, 0.5])
+def test_blur_integrated_gradients_come_into_focus_step_by_step(subject: Subject, max_sigma: float) -> None:
+    found = subject.explained("blur_integrated_gradients", steps=6, max_sigma=max_sigma)
+    for one, slow in zip(found, subject.slow, strict=True):
+        blurred = _blurred(slow.x, max_sigma * max(slow.x.shape[1:]))
+        _check(one, blur_integrated_gradients(slow, 6, max_sigma), slow, float(slow.score(blurred)))
+
+
+@pytest.mark.parametrize("subject", PATHED, indirect=True)
+@pytest.mark.parametrize(("fraction", "band"), [(0.25, 0.1), (0.1, 0.02), (0.5, 1.0), (1.0, 0.3)])
+def test_guided_integrated_gradients_follow_the_path_of_least_gradient(
+    subject: Subject, fraction: float, band: float
+) -> None:
+    found = subject.explained("guided_integrated_gradients", steps=12, fraction=fraction, max_distance=band)
+    for one, slow in zip(found, subject.slow, strict=True):
+        start = _baseline("black", subject, slow)
+        _check(one, guided_integrated_gradients(slow, start, 12, fraction, band), slow, float(slow.score(start)))
+
+
+def _explained(subject: Subject, **parameters: object) -> list[cs.Attribution]:
+    return subject.explained("integrated_gradients", **parameters)
+
+
+def _check(found: cs.Attribution, contributions: Tensor, slow: Slow, started: float) -> None:
+    """The contributions, their sum over channels, and what they say of what they miss."""
+    assert relative_error(found.channels, contributions) < TOLERANCE
+    assert relative_error(found.values, contributions.sum(0)) < TOLERANCE
+    rise = float(slow.score(slow.x)) - started
+    gap = float(contributions.sum()) - rise
+    scale = float(contributions.abs().sum()) + abs(started)
+    assert found.notes["baseline score"] == pytest.approx(started, abs=1e-5 * scale)
+    assert found.notes["completeness gap"] == pytest.approx(gap, abs=1e-5 * scale)
+    assert found.notes["relative completeness gap"] * rise == pytest.approx(gap, abs=1e-4 * scale)
+
+
+def _paths_seen(seen: list[Tensor], subject: Subject, samples: int) -> list[list[Tensor]]:
+    """The points at which gradients were taken: the first inputs, since a given class needs no forward to be settled."""
+    return [seen[row * samples : (row + 1) * samples] for row in range(len(subject.images))]
+
+
+def _quadrature(name: str, steps: int) -> list[tuple[float, float]]:
+    """(point, weight) pairs on 0 … 1."""
+    if name == "gauss-legendre":
+        points, weights = np.polynomial.legendre.leggauss(steps)
+        return [((p + 1) / 2, w / 2) for p, w in zip(points, weights, strict=True)]
+    if name == "trapezoid":
+        inner = 1 / (steps - 1)
+        return [(i * inner, inner / 2 if i in (0, steps - 1) else inner) for i in range(steps)]
+    shift = {"riemann-left": 0, "riemann-middle": 0.5, "riemann-right": 1}[name]
+    return [((i + shift) / steps, 1 / steps) for i in range(steps)]
+
+
+def _baseline(name: str, subject: Subject, slow: Slow) -> Tensor:
+    """An input that says nothing, in the sense of ``name``; (C, …)."""
+    x = slow.x
+    if name == "blur":
+        return _blurred(x, 0.08 * max(x.shape[1:]))
+    if name == "mean":
+        return x.flatten(1).mean(1).view(-1, *[1] * (x.ndim - 1)).expand_as(x)
+    colour = float(name == "white")
+    spec = subject.model.input
+    levels = [(colour - m) / s for m, s in zip(spec.mean, spec.std, strict=True)] if hasattr(spec, "mean") else [colour]
+    return torch.tensor(levels).double().view(-1, *[1] * (x.ndim - 1)).expand_as(x)
+
+
+def _blurred(x: Tensor, sigma: float) -> Tensor:
+    if sigma == 0:
+        return x
+    return torch.from_numpy(np.stack([gaussian_filter(channel, sigma, mode="reflect", truncate=4) for channel in x.numpy()]))
+
+
+def test_black_is_what_the_network_sees_of_a_black_pixel() -> None:
+    """The twin's own arithmetic, once by hand."""
+    from tests.twins.subjects import subject_called
+
+    subject = subject_called("plain")
+    black = _baseline("black", subject, subject.slow[0])
+    assert black[:, 0, 0].tolist() == pytest.approx([-m / s for m, s in zip(MEAN, STD, strict=True)])

@@ -1,0 +1,47 @@
+"""The answer of a network, written a second time: softmax in float64, sorted by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import convscope as cs
+from tests.twins.slow import Slow
+from tests.twins.subjects import BUNDLED, LARGE, TINY, Subject
+
+
+def predict(scores: list[float]) -> list[tuple[int, float, float]]:
+    """(class, share, score), the best first."""
+    total = math.fsum(math.exp(s - max(scores)) for s in scores)
+    return sorted(((c, math.exp(s - max(scores)) / total, s) for c, s in enumerate(scores)), key=lambda row: -row[2])
+
+
+@pytest.mark.parametrize("subject", [*TINY, *BUNDLED, *LARGE], indirect=True)
+def test_the_best_classes_are_those_of_the_softmax(subject: Subject) -> None:
+    for found, slow in zip(subject.explained("predict", top=3), subject.slow, strict=True):
+        best = predict(slow.net(slow.x[None])[0].tolist())[:3]
+        assert [index for index, _, _ in best] == list(found.indices)
+        assert [subject.model.label(index) for index, _, _ in best] == list(found.labels)
+        np.testing.assert_allclose(found.confidences, [share for _, share, _ in best], rtol=1e-4)
+        np.testing.assert_allclose(found.scores, [score for _, _, score in best], rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_that_ends_in_a_softmax_is_not_given_another(model: cs.Model, picture: np.ndarray) -> None:
+    plain = cs.predict(model, picture)
+    ended = cs.Model(nn.Sequential(model.module, nn.Softmax(1)), input=model.input, labels=model.labels)
+    np.testing.assert_allclose(cs.predict(ended, picture).confidences, plain.confidences, rtol=1e-5)
+
+
+def test_a_single_output_is_read_as_a_sigmoid() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 1))
+    x = torch.randn(1, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    found = cs.predict(net, x)
+    (score,) = found.scores
+    assert found.confidences == pytest.approx((1 / (1 + math.exp(-score)),))
+    assert score == pytest.approx(float(Slow(net, x[0], 0).score(x[0])))
+
+
+def test_no_more_classes_are_listed_than_there_are(model: cs.Model, picture: np.ndarray) -> None:
+    assert sorted(cs.predict(model, picture, top=1000).indices) == [0, 1, 2, 3]
