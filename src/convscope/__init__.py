@@ -41,4 +41,4 @@ def _near(name: str) -> str:
     return "" if name.startswith("_") else did_you_mean(name, __dir__())
 
 
-__all__ = sorted({*PUBLIC, *lens_modules()})  # noqa: PLE0605 - the lenses are found, not listed
+__all__ = sorted({*PUBLIC, *lens_modules()})

@@ -106,9 +106,13 @@ def load(
     scheme, name, options = _parsed(str(address))
     if scheme not in LOADERS:
         known = ", ".join(f"{spec.example}" for spec in LOADERS.values())
-        raise UnknownName(f"cannot open {str(address)!r}: no kind of model {scheme!r}{did_you_mean(scheme, LOADERS)} (try {known})")
+        raise UnknownName(
+            f"cannot open {str(address)!r}: no kind of model {scheme!r}{did_you_mean(scheme, LOADERS)} (try {known})"
+        )
     if unknown := set(options) - {"weights"}:
-        raise LoadError(f"{str(address)!r} has the option {sorted(unknown)[0]!r}; only '?weights=none' or '?weights=NAME' is known")
+        raise LoadError(
+            f"{str(address)!r} has the option {sorted(unknown)[0]!r}; only '?weights=none' or '?weights=NAME' is known"
+        )
     model = LOADERS[scheme].function(name, chosen=options.get("weights"), weights=weights, trust=trust)
     return model.to(device) if device else model
 
@@ -117,7 +121,7 @@ def _parsed(address: str) -> tuple[str, str, dict[str, str]]:
     """``scheme:name?key=value`` in its parts; ``net.py:make`` has the scheme ``py``."""
     plain, _, query = address.partition("?")
     options = dict(part.partition("=")[::2] for part in query.split("&") if part)
-    path, colon, attribute = plain.rpartition(":")
+    path, _, _ = plain.rpartition(":")
     if path.endswith(".py"):
         return "py", plain, options
     if plain.endswith(".py"):

@@ -204,6 +204,7 @@ LENSES: Table[LensSpec] = Table("lens", "'convscope lenses' lists them")
 LOADERS: Table[LoaderSpec] = Table("kind of model", "'convscope models' lists what can be loaded")
 SAMPLES: Table[SampleSpec] = Table("sample", "there are sample:digits/3, sample:shapes/7 and sample:photo/china")
 
+
 def loader(
     *,
     scheme: str,

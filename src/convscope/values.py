@@ -123,7 +123,7 @@ class Value:
             raise InputError(f"{str(path)!r} holds {kind.__name__}, not {cls.__name__}")
         record = manifest.pop("record")
         record = Record(**{**record, "cost": Cost(**record["cost"]), "caveats": tuple(record["caveats"])})
-        return kind(**kind._revive({**manifest, **_unpack(packed)}), record=record)  # type: ignore[return-value]
+        return kind(**kind._revive({**manifest, **_unpack(packed)}), record=record)
 
     @classmethod
     def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:

@@ -49,4 +49,8 @@ def _body(name: str) -> commands.Command:
 
 def _words() -> list[str]:
     """The words of the command line, also while a shell asks for completions."""
-    return [*sys.argv[1:], *os.environ.get("COMP_WORDS", "").split(), *os.environ.get("_TYPER_COMPLETE_ARGS", "").split()]
+    return [
+        *sys.argv[1:],
+        *os.environ.get("COMP_WORDS", "").split(),
+        *os.environ.get("_TYPER_COMPLETE_ARGS", "").split(),
+    ]

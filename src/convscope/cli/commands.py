@@ -17,7 +17,10 @@ from convscope.values import writable
 
 Command = Callable[..., None]
 Lenses = Annotated[
-    str | None, typer.Option("--lenses", help="names of lenses with commas between them; 'convscope lenses' lists all", metavar="NAMES")
+    str | None,
+    typer.Option(
+        "--lenses", help="names of lenses with commas between them; 'convscope lenses' lists all", metavar="NAMES"
+    ),
 ]
 
 
@@ -31,7 +34,9 @@ def root(
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="the folder to write to", metavar="FOLDER")] = Path("convscope-demo"),
+    out: Annotated[Path, typer.Option("--out", help="the folder to write to", metavar="FOLDER")] = Path(
+        "convscope-demo"
+    ),
     debug: options.Debug = False,
 ) -> None:
     """Explain bundled images with every lens: a report and pictures, without network."""
@@ -75,7 +80,9 @@ def report(
     lenses: Lenses = None,
     target: options.Target = None,
     layer: options.Layer = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="the HTML file to write", metavar="FILE")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="the HTML file to write", metavar="FILE")] = Path(
+        "report.html"
+    ),
     weights: options.Weights = None,
     trust: options.Trust = False,
     device: options.Device = None,
@@ -124,7 +131,9 @@ def models(
     for spec in LOADERS.values():
         names = found[spec.scheme]
         shown = names if text or len(names) < 200 else names[:20]
-        more = f" … and {len(names) - len(shown)} more: convscope models TEXT filters" if len(shown) < len(names) else ""
+        more = (
+            f" … and {len(names) - len(shown)} more: convscope models TEXT filters" if len(shown) < len(names) else ""
+        )
         missing = f" (none: pip install 'convscope[{spec.extra}]')" if spec.extra and not names and not text else ""
         put(f"{spec.title}, for example {spec.example}{missing}")
         put(f"  {' '.join(shown)}{more}\n" if shown else "")
@@ -169,7 +178,9 @@ def doctor(debug: options.Debug = False) -> None:
 
 
 def _accelerators(cuda: bool, mps: bool) -> str:
-    return ", ".join(name for name, there in (("cuda", cuda), ("mps", mps)) if there) or "none, everything runs on the CPU"
+    return (
+        ", ".join(name for name, there in (("cuda", cuda), ("mps", mps)) if there) or "none, everything runs on the CPU"
+    )
 
 
 def _names(lenses: str | None) -> list[str] | None:

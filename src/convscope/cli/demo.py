@@ -2,10 +2,6 @@
 
 from pathlib import Path
 
-from convscope.cli.talk import put, say, watched
-from convscope.errors import CannotWrite
-from convscope.values import writable
-
 
 def run_demo(folder: Path) -> None:
     """Explain the bundled inputs and say where to look."""

@@ -74,7 +74,10 @@ def run_lens(
         if place is not None:
             value.save(place)
     if as_json:
-        manifests = [{**value.manifest(), "file": str(place) if place else None} for value, place in zip(values, places, strict=True)]
+        manifests = [
+            {**value.manifest(), "file": str(place) if place else None}
+            for value, place in zip(values, places, strict=True)
+        ]
         put_json(manifests[0] if len(manifests) == 1 else manifests)
     else:
         for name, value, place in zip(image, values, places, strict=True):
@@ -97,7 +100,9 @@ def summary(name: str, value: Value) -> list[str]:
         lines += [f"  explains {value.target}{score}"] if value.target else []
         lines += [f"  at layer {', '.join(value.layers)}"] if value.layers else []
         lines += [f"  values {float(value.values.min()):.3g} to {float(value.values.max()):.3g}"]
-    lines += [f"  {key}: {fact:.3g}" if isinstance(fact, float) else f"  {key}: {fact}" for key, fact in value.notes.items()]
+    lines += [
+        f"  {key}: {fact:.3g}" if isinstance(fact, float) else f"  {key}: {fact}" for key, fact in value.notes.items()
+    ]
     lines += [f"  note: {caveat}" for caveat in value.record.caveats]
     return [*lines, f"  cost {value.record.cost}"]
 

@@ -6,30 +6,47 @@ from typing import Annotated
 import typer
 
 Images = Annotated[
-    list[str], typer.Argument(metavar="IMAGE", help="image files, or samples such as sample:shapes/7", show_default=False)
+    list[str],
+    typer.Argument(metavar="IMAGE", help="image files, or samples such as sample:shapes/7", show_default=False),
 ]
 ModelAddress = Annotated[
     str,
     typer.Option(
-        "--model", "-m", help="torchvision:NAME, timm:NAME, bundled:NAME or net.py:FUNCTION; add ?weights=none for random weights",
-        metavar="ADDRESS", show_default=False,
+        "--model",
+        "-m",
+        help="torchvision:NAME, timm:NAME, bundled:NAME or net.py:FUNCTION; add ?weights=none for random weights",
+        metavar="ADDRESS",
+        show_default=False,
     ),
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", help="a weight file to load into it (.safetensors, .pt, .pth)", metavar="FILE")
+    Path | None,
+    typer.Option("--weights", help="a weight file to load into it (.safetensors, .pt, .pth)", metavar="FILE"),
 ]
-Trust = Annotated[bool, typer.Option("--trust", help="open a weight file that runs code; only for files you made yourself")]
-Device = Annotated[str | None, typer.Option("--device", help="where to compute, such as cuda or cuda:1", metavar="DEVICE")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="open a weight file that runs code; only for files you made yourself")
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="where to compute, such as cuda or cuda:1", metavar="DEVICE")
+]
 Target = Annotated[
     str | None,
     typer.Option(
-        "--target", "-t", help="what to explain: a label, a class index, 'A - B', or a unit such as 'layer4(17)' in square "
-        "brackets; the top class by default", metavar="TARGET",
+        "--target",
+        "-t",
+        help="what to explain: a label, a class index, 'A - B', or a unit such as 'layer4(17)' in square "
+        "brackets; the top class by default",
+        metavar="TARGET",
     ),
 ]
 Layer = Annotated[
     list[str] | None,
-    typer.Option("--layer", "-l", help="layer address; repeat it to fuse several; the last spatial layer by default", metavar="ADDRESS"),
+    typer.Option(
+        "--layer",
+        "-l",
+        help="layer address; repeat it to fuse several; the last spatial layer by default",
+        metavar="ADDRESS",
+    ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="what to write: .png, .npz or .json", metavar="FILE")]
 Json = Annotated[bool, typer.Option("--json", help="print machine-readable results on standard output")]

@@ -78,7 +78,6 @@ def layer_gradient_moments(
     def visit(rows: Tensor, numbers: Tensor) -> None:
         inputs = model.laid_out(draw(rows, numbers))
         for address, seen in evidence_at(model, inputs, aim, rows, layers, clean=False).items():
-            assert seen.gradient is not None
             empty = seen.gradient.new_zeros(len(images), *seen.gradient.shape[1:])
             totals = sums.setdefault(address, [empty.clone() for _ in powers])
             for total, power in zip(totals, powers, strict=True):

@@ -76,7 +76,7 @@ def progress(done: int, total: int) -> None:
 
 
 def _peak_bytes() -> int:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     if resource is None:
         return 0

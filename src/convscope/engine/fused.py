@@ -88,7 +88,10 @@ class _Watch(TorchFunctionMode):
     def pairs(self) -> Pairs:
         runs = [kernel for _, kernel in self.made.values()]
         return {
-            key: (*self.kernels[key], self.uses[key][0] if self.uses[key] and runs.count(key) == len(self.uses[key]) == 1 else None)
+            key: (
+                *self.kernels[key],
+                self.uses[key][0] if self.uses[key] and runs.count(key) == len(self.uses[key]) == 1 else None,
+            )
             for key in self.kernels
         }
 

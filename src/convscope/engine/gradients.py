@@ -31,7 +31,13 @@ class Evidence:
     """One layer's activation (N, C, …) and, where it was asked for, the gradient of the score to it."""
 
     activation: Tensor
-    gradient: Tensor | None
+    formed: Tensor | None = None
+
+    @property
+    def gradient(self) -> Tensor:
+        """The gradient; a lens that reads it has a target."""
+        assert self.formed is not None, "gradients are formed where there is an aim"
+        return self.formed
 
 
 @contextmanager
@@ -44,9 +50,7 @@ def sharing(aim: Aim | None = None) -> Iterator[None]:
         _shared.reset(token)
 
 
-def layer_evidence(
-    model: Model, images: Images, aim: Aim | None, layers: Sequence[str]
-) -> dict[str, Evidence]:
+def layer_evidence(model: Model, images: Images, aim: Aim | None, layers: Sequence[str]) -> dict[str, Evidence]:
     """Activations and, with an ``aim``, gradients at ``layers``, for all images.
 
     Without an aim the forward stops at the last of the layers. Within `sharing` gradients are formed in any case,
@@ -58,7 +62,7 @@ def layer_evidence(
         key = (id(images), id(aim), tuple(layers))
         if key not in shared:
             shared[key] = _gather(model, images.tensor, aim, layers)
-        evidence = shared[key]
+        evidence: dict[str, Evidence] = shared[key]
     else:
         evidence = _gather(model, images.tensor, aim, layers)
     for address, seen in evidence.items():
@@ -71,7 +75,8 @@ def input_gradient(model: Model, images: Images, aim: Aim) -> Tensor:
     shared = _shared.get()
     key = (id(images), id(aim))
     if shared is not None and key in shared:
-        return shared[key]
+        found: Tensor = shared[key]
+        return found
     gradients = torch.empty_like(images.tensor, dtype=torch.float32)
 
     def step(rows: Tensor) -> None:
@@ -106,7 +111,7 @@ def score(model: Model, tensor: Tensor, aim: Aim, rows: Tensor | None = None, *,
 
 
 def read_out(model: Model, tensor: Tensor, aim: Aim) -> Tensor:
-    """What an aim scores: the network's output, or the activation of the aim's layer with a forward that stops there."""
+    """What an aim scores: the network's output, or a layer's activation with a forward that stops there."""
     if aim.layer is None:
         return model.run(tensor)
     with capture(model.module, [aim.layer]) as caught, stopping_at(model.module, aim.layer):
@@ -156,10 +161,10 @@ def _gather(model: Model, tensor: Tensor, aim: Aim | None, layers: Sequence[str]
 
 def activations_at(model: Model, tensor: Tensor, layers: Sequence[str]) -> dict[str, Evidence]:
     """Activations of one chunk of prepared inputs, without a graph; one layer alone ends the forward there."""
-    with torch.no_grad(), capture(model.module, layers) as caught:
-        with stopping_at(model.module, layers[0]) if len(layers) == 1 else nullcontext():
-            model.run(tensor)
-    return {address: Evidence(caught[address].float(), None) for address in layers}
+    early = stopping_at(model.module, layers[0]) if len(layers) == 1 else nullcontext()
+    with torch.no_grad(), capture(model.module, layers) as caught, early:
+        model.run(tensor)
+    return {address: Evidence(caught[address].float()) for address in layers}
 
 
 def evidence_at(
@@ -189,5 +194,5 @@ def _backward(scores: Tensor, to: list[Tensor], model: Model) -> list[Tensor]:
 def _joined(parts: list[Evidence]) -> Evidence:
     if len(parts) == 1:
         return parts[0]
-    gradients = [part.gradient for part in parts if part.gradient is not None]
+    gradients = [part.formed for part in parts if part.formed is not None]
     return Evidence(torch.cat([p.activation for p in parts]), torch.cat(gradients) if gradients else None)

@@ -52,7 +52,7 @@ def untouched(module: nn.Module) -> Iterator[None]:
         for m, training, inplace in flags:
             m.training = training
             if inplace is not None:
-                m.inplace = inplace  # type: ignore[assignment]
+                m.inplace = inplace
         for p, requires_grad, grad in wanted:
             if p.requires_grad != requires_grad:
                 p.requires_grad_(requires_grad)

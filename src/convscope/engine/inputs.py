@@ -21,7 +21,7 @@ from convscope.errors import InputError
 from convscope.spec import SAMPLES
 
 ImageLike = str | Path | Pillow.Image | np.ndarray | Tensor
-"""One image: a path or ``sample:`` address, a Pillow image, an array (height, width[, channels]) or a prepared tensor."""
+"""One image: a path or ``sample:`` address, a Pillow image, an array (height, width[, 1, 3 or 4]) or a tensor."""
 
 MAX_SIDE, MAX_PIXELS = 20_000, 100_000_000
 """An image larger than this is refused before it is decoded."""
@@ -95,7 +95,7 @@ class ImageInput:
             return picture.resize((width, height), filter_)
         if self.fit == "pad":
             grey = 128 if picture.mode == "L" else (128, 128, 128)
-            return ImageOps.pad(picture, (width, height), filter_, color=grey)  # type: ignore[arg-type]
+            return ImageOps.pad(picture, (width, height), filter_, color=grey)
         if (picture.height, picture.width) == (height, width) and self.resize in (None, height):
             return picture
         # The arithmetic of torchvision's Resize and CenterCrop, so that prepared tensors agree to the bit.

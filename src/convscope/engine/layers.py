@@ -13,7 +13,7 @@ from convscope.errors import LayerError, UnknownName, did_you_mean
 if TYPE_CHECKING:
     from convscope.engine.model import Model
 
-LAST_SPATIAL = "last spatial layer"
+LAST_SPATIAL: Any = "last spatial layer"
 """The default of CAM methods: the last layer whose output still has spatial extent, found by running the model."""
 
 LayerAddress = str | list[str] | tuple[str, ...]

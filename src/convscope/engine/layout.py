@@ -66,5 +66,7 @@ def _seconds(module: nn.Module, tensor: Tensor) -> float:
 
 def _kernels(module: nn.Module) -> list[Tensor]:
     return [
-        m.weight for m in module.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)) and m.weight.shape[2:] != (1, 1)
+        m.weight
+        for m in module.modules()
+        if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)) and m.weight.shape[2:] != (1, 1)
     ]

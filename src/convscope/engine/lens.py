@@ -167,7 +167,9 @@ def _by_name(declaration: LensSpec, args: tuple[Any, ...], named: dict[str, Any]
 def _recorded(value: Value, record: Record, name: str) -> Value:
     asked = dict(record.parameters)
     if isinstance(value, Attribution):
-        asked |= {"target": value.target_index if value.target_index is not None else value.target} if value.target else {}
+        asked |= (
+            {"target": value.target_index if value.target_index is not None else value.target} if value.target else {}
+        )
         asked |= {"layer": list(value.layers)} if value.layers else {}
     return value.with_record(replace(record, input=name, parameters=asked))
 
@@ -184,7 +186,9 @@ def _value_kind(function: Callable[..., Any]) -> str:
 def _why_blank(aim: Aim | None) -> str:
     if aim is None:
         return "every activation at this layer is the same"
-    return "the gradient is zero everywhere: the score does not change with what was looked at (a saturated or dead path)"
+    return (
+        "the gradient is zero everywhere: the score does not change with what was looked at (a saturated or dead path)"
+    )
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Paths from a baseline to an image: where gradients are taken on them, how they are weighed, what is missing at the end."""
+"""Paths from a baseline to an image: where gradients are taken, how they are weighed, what the sum misses."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -82,7 +82,11 @@ def along(model: Model, images: Images, aim: Aim, path: Path, points: Tensor, we
 
 def gap_notes(contributions: Tensor, reached: Tensor, started: Tensor) -> list[dict[str, Any]]:
     """What contributions (N, C, …) miss of the scores' rise: absolute in score units, and relative to the rise."""
-    sums = contributions.flatten(1).double().sum(1).cpu() if contributions.device.type != "mps" else contributions.flatten(1).sum(1).cpu()
+    sums = (
+        contributions.flatten(1).double().sum(1).cpu()
+        if contributions.device.type != "mps"
+        else contributions.flatten(1).sum(1).cpu()
+    )
     rises = (reached - started).to(sums)
     notes = []
     for total, rise, start in zip(sums.tolist(), rises.tolist(), started.tolist(), strict=True):

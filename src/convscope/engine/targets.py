@@ -17,7 +17,7 @@ from convscope.errors import OutputError, UnknownName, did_you_mean
 if TYPE_CHECKING:
     from convscope.engine.model import Model
 
-TOP1 = "top-1"
+TOP1: Any = "top-1"
 """The class with the highest score, each image its own."""
 
 
@@ -221,7 +221,8 @@ def _unit(target: Unit | UnitAddress, model: "Model", images: int) -> Aim:
         inside = len(address.position) == chosen.ndim - 1
         if not inside or any(p >= n for p, n in zip(address.position, chosen.shape[1:], strict=True)):
             raise UnknownName(f"no position {address}: the map of {layer!r} is {tuple(chosen.shape[1:])}")
-        return chosen[(slice(None), *address.position)]
+        place: Any = (slice(None), *address.position)
+        return chosen[place]
 
     return Aim(images, scorer, words=[str(address)] * images, layer=layer)
 
@@ -253,7 +254,9 @@ def _class_axis(output: Tensor) -> Tensor:
     if output.ndim > 2 and max(output.shape[2:]) == 1:
         output = output.flatten(1)
     if output.ndim != 2:
-        raise OutputError(f"the output has shape {tuple(output.shape)}: a class needs a place, use cs.Region(label, mask)")
+        raise OutputError(
+            f"the output has shape {tuple(output.shape)}: a class needs a place, use cs.Region(label, mask)"
+        )
     return output
 
 

@@ -35,7 +35,8 @@ def _made(path: Path, attribute: str) -> Any:
     if not path.is_file():
         raise LoadError(f"no such file: {str(path)!r}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None, "a .py file has a loader"
+    assert spec is not None, "a .py file has a loader"
+    assert spec.loader is not None, "and that loader can run it"
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent.resolve()))
     sys.modules.setdefault(path.stem, module)  # so that dataclasses and pickles of the file find their module

@@ -2,7 +2,6 @@
 
 import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from convscope.errors import MissingExtra, UnknownName, did_you_mean
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from convscope.engine.model import Model
 
 
-def library() -> ModuleType:
+def library() -> Any:
     """timm, after torchvision was made importable: timm imports it."""
     if importlib.util.find_spec("timm") is None:
         raise MissingExtra("timm", "models")
@@ -42,7 +41,9 @@ def timm(name: str, *, chosen: str | None = None, weights: str | Path | None = N
     if chosen not in (None, "none"):
         raise UnknownName(f"timm names weights in the architecture: timm:{name.split('.')[0]}.{chosen}")
     if not library().is_model(name):
-        raise UnknownName(f"timm has no network {name!r}{did_you_mean(name.split('.')[0], _names())} ('convscope models' lists them)")
+        raise UnknownName(
+            f"timm has no network {name!r}{did_you_mean(name.split('.')[0], _names())} ('convscope models' lists them)"
+        )
     if weights is not None:
         module = with_weights(lambda classes: _build(name, classes), weights, trust=trust)
     else:
@@ -77,8 +78,8 @@ def _pretrained(name: str) -> "nn.Module":
         module: nn.Module = library().create_model(name, pretrained=True)
         return module
     with fetching(f"timm:{name}", url):
-        module = library().create_model(name, pretrained=True)
-    return module
+        fetched: nn.Module = library().create_model(name, pretrained=True)
+    return fetched
 
 
 def _kept(config: Any) -> bool:
@@ -100,7 +101,9 @@ def _input(module: "nn.Module") -> "ImageInput":
         mean=config["mean"],
         std=config["std"],
         channels=config["input_size"][0],
-        interpolation=config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic", "nearest", "lanczos") else "bicubic",
+        interpolation=config["interpolation"]
+        if config["interpolation"] in ("bilinear", "bicubic", "nearest", "lanczos")
+        else "bicubic",
     )
 
 

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from convscope.errors import LoadError, MissingExtra, UnknownName, did_you_mean
@@ -16,12 +15,14 @@ if TYPE_CHECKING:
     from convscope.engine.inputs import ImageInput
     from convscope.engine.model import Model
 
-_UNCOMPILED = ("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",)
-_UNCOMPILED += ("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",)
+_UNCOMPILED = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
 
 
 @functools.cache
-def library() -> ModuleType:
+def library() -> Any:
     """torchvision, also where its compiled operators do not match the build of torch."""
     try:
         import torchvision
@@ -51,16 +52,21 @@ def _names() -> list[str]:
     names=_names,
     extra="models",
 )
-def torchvision(name: str, *, chosen: str | None = None, weights: str | Path | None = None, trust: bool = False) -> "Model":
+def torchvision(
+    name: str, *, chosen: str | None = None, weights: str | Path | None = None, trust: bool = False
+) -> "Model":
     """Open an architecture of torchvision."""
     import torch
 
     from convscope.engine.model import Model
     from convscope.loaders.weights import RANDOM, with_weights
 
-    models = library().models
+    library()
     if name not in _names():
-        raise UnknownName(f"torchvision has no classification network {name!r}{did_you_mean(name, _names())} ('convscope models' lists them)")
+        raise UnknownName(
+            f"torchvision has no classification network {name!r}{did_you_mean(name, _names())} "
+            "('convscope models' lists them)"
+        )
     enum = _weight_enum(name, chosen)
     if weights is not None:
         module = with_weights(lambda classes: _build(name, classes), weights, trust=trust)
@@ -75,7 +81,9 @@ def torchvision(name: str, *, chosen: str | None = None, weights: str | Path | N
         input=_input(enum),
         labels=labels if classes in (None, len(labels)) else None,
         name=name,
-        source=f"torchvision:{name}" + (f"?weights={chosen}" if chosen else "") + (f" with {weights}" if weights else ""),
+        source=f"torchvision:{name}"
+        + (f"?weights={chosen}" if chosen else "")
+        + (f" with {weights}" if weights else ""),
         caveats=RANDOM if chosen == "none" and weights is None else (),
     )
 
@@ -107,7 +115,9 @@ def _weight_enum(name: str, chosen: str | None) -> Any:
         return known.DEFAULT
     if chosen not in known.__members__:
         names = list(known.__members__)
-        raise UnknownName(f"{name} has no weights {chosen!r}{did_you_mean(str(chosen), names)} (it has {', '.join(names)} and none)")
+        raise UnknownName(
+            f"{name} has no weights {chosen!r}{did_you_mean(str(chosen), names)} (it has {', '.join(names)} and none)"
+        )
     return known[chosen]
 
 
@@ -126,17 +136,17 @@ def _input(enum: Any) -> "ImageInput":
 
 def _class_count(module: "nn.Module") -> int | None:
     """How many classes the last layer with weights gives."""
-    shapes = [m.weight.shape for m in module.modules() if type(m).__name__ in ("Linear", "Conv2d")]
-    return int(shapes[-1][0]) if shapes else None
+    weights: list[Any] = [m.weight for m in module.modules() if type(m).__name__ in ("Linear", "Conv2d")]
+    return int(weights[-1].shape[0]) if weights else None
 
 
-def _without_operators() -> ModuleType:
+def _without_operators() -> Any:
     """Import torchvision after declaring the operators its import asks about; its networks need none of them."""
     import torch
 
     for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
         del sys.modules[name]
-    declared = torch.library.Library("torchvision", "DEF")
+    declared: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for schema in _UNCOMPILED:
         declared.define(schema)
     _KEPT.append(declared)
@@ -144,7 +154,9 @@ def _without_operators() -> ModuleType:
         import torchvision
     except (ImportError, RuntimeError) as error:
         raise LoadError(f"torchvision does not fit this build of torch: {error}") from error
-    print("note: torchvision's compiled operators do not fit this torch; its networks work without them", file=sys.stderr)
+    print(
+        "note: torchvision's compiled operators do not fit this torch; its networks work without them", file=sys.stderr
+    )
     return torchvision
 
 

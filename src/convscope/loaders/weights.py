@@ -39,7 +39,11 @@ def fit(module: nn.Module, state: State, path: str | Path) -> None:
     own = module.state_dict()
     missing, extra = [k for k in own if k not in state], [k for k in state if k not in own]
     missing = [k for k in missing if not k.endswith("num_batches_tracked")]
-    wrong = [f"{k} is {tuple(state[k].shape)}, not {tuple(own[k].shape)}" for k in own if k in state and own[k].shape != state[k].shape]
+    wrong = [
+        f"{k} is {tuple(state[k].shape)}, not {tuple(own[k].shape)}"
+        for k in own
+        if k in state and own[k].shape != state[k].shape
+    ]
     problems = [_some("lacks", missing), _some("has unknown", extra), _some("does not fit:", wrong)]
     if any(problems):
         said = "; ".join(p for p in problems if p)
@@ -56,7 +60,9 @@ def read_state(path: str | Path, *, trust: bool) -> State:
         return _safetensors(path)
     if path.suffix in (".pt", ".pth", ".th", ".bin", ".ckpt"):
         return _pickled(path, trust=trust)
-    raise LoadError(f"cannot read weights from {path.name!r}: it must end in .safetensors, .pt, .pth, .th, .bin or .ckpt")
+    raise LoadError(
+        f"cannot read weights from {path.name!r}: it must end in .safetensors, .pt, .pth, .th, .bin or .ckpt"
+    )
 
 
 def _safetensors(path: Path) -> State:
@@ -64,7 +70,8 @@ def _safetensors(path: Path) -> State:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        found: State = load_file(path)
+        return found
     except (SafetensorError, OSError) as error:
         raise LoadError(f"{str(path)!r} is not a whole safetensors file: {error}") from error
 
@@ -76,11 +83,13 @@ def _pickled(path: Path, *, trust: bool) -> State:
             found = torch.load(path, map_location="cpu", weights_only=not trust)
     except Exception as error:
         if "TorchScript" in str(error):
-            raise LoadError(f"{str(path)!r} is a TorchScript archive, not a state dict: save module.state_dict()") from error
+            raise LoadError(
+                f"{str(path)!r} is a TorchScript archive, not a state dict: save module.state_dict()"
+            ) from error
         if "weights_only" in str(error) or "Unsupported" in str(error):
             raise LoadError(
                 f"{str(path)!r} is refused: opening this pickle would run code that is stored in it. Ask for a "
-                "safetensors file or a plain state dict; trust=True (--trust) opens it anyway, for files you made yourself"
+                "safetensors file or a plain state dict; trust=True (--trust) opens it anyway: only your own files"
             ) from error
         raise LoadError(f"{str(path)!r} cannot be read as weights: {type(error).__name__}: {error}") from error
     return _state_in(found, path)

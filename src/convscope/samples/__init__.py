@@ -70,7 +70,9 @@ def _photo(key: str) -> Sample:
     from convscope.samples import photos
 
     if key not in photos.NAMES:
-        raise UnknownName(f"no sample 'photo/{key}'{did_you_mean(key, photos.NAMES)} (there are {', '.join(photos.NAMES)})")
+        raise UnknownName(
+            f"no sample 'photo/{key}'{did_you_mean(key, photos.NAMES)} (there are {', '.join(photos.NAMES)})"
+        )
     return Sample(f"sample:photo/{key}", photos.photo(key))
 
 

@@ -17,7 +17,8 @@ from convscope.values import Attribution
     title="EigenCAM",
     cite="muhammad2020eigencam",
     asks="What does this layer see most of, whatever the answer?",
-    reads="Warm regions share the layer's strongest pattern, cool ones lack it. It does not depend on the class: the same for every target.",
+    reads="Warm regions share the layer's strongest pattern, cool ones lack it. It does not depend on the "
+    "class: the same for every target.",
     claims={"deterministic"},
     fails={"class-sensitive": "looks at activations only", "completeness": "is no share of any score"},
 )
@@ -27,7 +28,6 @@ def eigen_cam(
     *,
     layer: Layers = LAST_SPATIAL,
     center: Annotated[bool, Param(help="subtract each channel's mean first, as principal components do")] = True,
-
 ) -> list[Attribution]:
     """Project a layer's activations on their first principal direction.
 

@@ -18,7 +18,8 @@ from convscope.values import Attribution
     title="EigenGradCAM",
     cite="gildenblat2021gradcam",
     asks="What is the strongest pattern in the evidence for this answer?",
-    reads="Warm regions share the strongest pattern of activation × gradient, cool ones lack it; smoother than HiResCAM.",
+    reads="Warm regions share the strongest pattern of activation × gradient, cool ones lack it; smoother than "
+    "HiResCAM.",
     claims={"class-sensitive", "deterministic"},
     fails={"completeness": "keeps one direction of many"},
 )
@@ -29,7 +30,6 @@ def eigen_grad_cam(
     target: Aim = TOP1,
     layer: Layers = LAST_SPATIAL,
     center: Annotated[bool, Param(help="subtract each channel's mean first, as principal components do")] = True,
-
 ) -> list[Attribution]:
     """Project activation × gradient on its first principal direction.
 

@@ -26,8 +26,9 @@ def fem(
     image: Images,
     *,
     layer: Layers = LAST_SPATIAL,
-    k: Annotated[float, Param(help="how far above a channel's mean counts as strong", min=0, max=10, unit="standard deviations")] = 2.0,
-
+    k: Annotated[
+        float, Param(help="how far above a channel's mean counts as strong", min=0, max=10, unit="standard deviations")
+    ] = 2.0,
 ) -> list[Attribution]:
     """Weigh each channel by how much of it is unusually strong.
 

@@ -16,7 +16,8 @@ from convscope.values import Attribution
     title="Grad-CAM++",
     cite="chattopadhay2018gradcampp",
     asks="Which regions made the model give this answer, when the object appears several times?",
-    reads="Warm regions raise the score; several instances are weighed more evenly than by Grad-CAM. Its weights are never negative.",
+    reads="Warm regions raise the score; several instances are weighed more evenly than by Grad-CAM. Its "
+    "weights are never negative.",
     claims={"class-sensitive", "deterministic"},
     fails={"completeness": "weights gradients by their own powers"},
 )

@@ -15,7 +15,8 @@ from convscope.values import Attribution
     title="HiResCAM",
     cite="draelos2020hirescam",
     asks="Which positions of the layer did the answer really use?",
-    reads="Warm regions raised the score, cool ones lowered it; for a pooling or linear head the map sums to the score's share.",
+    reads="Warm regions raised the score, cool ones lowered it; for a pooling or linear head the map sums to "
+    "the score's share.",
     claims={"class-sensitive", "deterministic"},
     fails={"completeness": "only a linear head makes the sum exact"},
 )

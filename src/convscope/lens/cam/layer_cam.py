@@ -16,7 +16,8 @@ from convscope.values import Attribution
     title="LayerCAM",
     cite="jiang2021layercam",
     asks="Where in this layer, early ones too, is evidence for the answer?",
-    reads="Warm regions carry features that raise the score right there; early layers give fine maps. Evidence against is left out.",
+    reads="Warm regions carry features that raise the score right there; early layers give fine maps. Evidence "
+    "against is left out.",
     claims={"class-sensitive", "deterministic"},
     fails={"completeness": "drops negative gradients"},
 )

@@ -30,7 +30,6 @@ def smooth_grad_cam_plus_plus(
     sigma: Sigma = 0.1,
     seed: Seed = 0,
     relu: Relu = False,
-
 ) -> list[Attribution]:
     """Form Grad-CAM++'s weights from derivatives averaged over noisy copies of the image.
 

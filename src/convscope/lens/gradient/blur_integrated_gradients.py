@@ -20,7 +20,8 @@ from convscope.values import Attribution
     title="Blur integrated gradients",
     cite="xu2020attribution",
     asks="At which details, from coarse to fine, did the score come about?",
-    reads="Warm pixels added to the score as the blurred image came into focus, cool ones took from it; together they add up to the rise.",
+    reads="Warm pixels added to the score as the blurred image came into focus, cool ones took from it; "
+    "together they add up to the rise.",
     claims={"class-sensitive", "deterministic", "complete"},
 )
 def blur_integrated_gradients(
@@ -29,8 +30,9 @@ def blur_integrated_gradients(
     *,
     target: Aim = TOP1,
     steps: Annotated[int, Param(help="levels of blur between the strongest and none", min=1, max=4096)] = 50,
-    max_sigma: Annotated[float, Param(help="the strongest blur", min=0.001, max=1, unit="share of the longer side")] = 0.2,
-
+    max_sigma: Annotated[
+        float, Param(help="the strongest blur", min=0.001, max=1, unit="share of the longer side")
+    ] = 0.2,
 ) -> list[Attribution]:
     """Add up the gradient along the path on which the image comes into focus.
 

@@ -20,7 +20,8 @@ from convscope.values import Attribution
     title="Expected gradients",
     cite="erion2021improving",
     asks="How much did each pixel add to the score, compared with many images instead of one baseline?",
-    reads="Warm pixels added to the score, cool ones took from it; together they add up to the rise over the references' mean score, up to sampling error.",
+    reads="Warm pixels added to the score, cool ones took from it; together they add up to the rise over the "
+    "references' mean score, up to sampling error.",
     claims={"class-sensitive", "deterministic", "complete"},
 )
 def expected_gradients(
@@ -31,7 +32,6 @@ def expected_gradients(
     samples: Samples = 64,
     references: Annotated[ReferenceName | Tensor, Param(help="the images to compare with")] = "blank",
     seed: Seed = 0,
-
 ) -> list[Attribution]:
     """Average integrated gradients over a distribution of baselines, one random point of the path at a time.
 

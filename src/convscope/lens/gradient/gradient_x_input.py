@@ -11,13 +11,12 @@ from convscope.values import Attribution
     title="Gradient × input",
     cite="shrikumar2017gradxinput",
     asks="How much does each pixel, as bright as it is, push the score?",
-    reads="Warm pixels push the score up from where the network sees zero, cool ones down; exact for a linear network only.",
+    reads="Warm pixels push the score up from where the network sees zero, cool ones down; exact for a linear "
+    "network only.",
     claims={"class-sensitive", "deterministic"},
     fails={"completeness": "holds for a network linear from zero to the image only"},
 )
-def gradient_x_input(
-    model: Model, image: Images, *, target: Aim = TOP1
-) -> list[Attribution]:
+def gradient_x_input(model: Model, image: Images, *, target: Aim = TOP1) -> list[Attribution]:
     """Multiply the gradient by the prepared input and add the channels up.
 
         S(x) = Σ_channels x ⊙ ∂f_c/∂x

@@ -23,7 +23,8 @@ from convscope.values import Attribution
     title="Guided integrated gradients",
     cite="kapishnikov2021guided",
     asks="How much did each pixel add to the score, on a path that avoids regions where gradients explode?",
-    reads="Warm pixels added to the score, cool ones took from it; less noise far from the object than on the straight path.",
+    reads="Warm pixels added to the score, cool ones took from it; less noise far from the object than on the "
+    "straight path.",
     claims={"class-sensitive", "deterministic"},
 )
 def guided_integrated_gradients(
@@ -33,10 +34,11 @@ def guided_integrated_gradients(
     target: Aim = TOP1,
     steps: Annotated[int, Param(help="gradients along the path", min=2, max=4096)] = 50,
     baseline: Annotated[BaselineName | Tensor, Param(help="the image that says nothing")] = "black",
-    fraction: Annotated[float, Param(help="pixels moved together, those of least gradient first", min=0.01, max=1)] = 0.25,
+    fraction: Annotated[
+        float, Param(help="pixels moved together, those of least gradient first", min=0.01, max=1)
+    ] = 0.25,
     max_distance: Annotated[float, Param(help="how far the path may stray from the straight one", min=0, max=1)] = 0.02,
     seed: Seed = 0,
-
 ) -> list[Attribution]:
     """Add up the gradient along a path that moves the pixels of least gradient first.
 
@@ -118,7 +120,7 @@ class _GuidedPath:
         order = size.argsort(1)
         goal = to * self.length.sum(1)
         group = max(1, int(self.fraction * size.shape[1]))
-        for numbers in order.split(group, dim=1):
+        for numbers in torch.split(order, group, dim=1):
             missing = goal - (now * self.length).sum(1)
             if not bool((missing > 1e-6 * goal).any()):
                 break

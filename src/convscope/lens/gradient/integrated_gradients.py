@@ -19,7 +19,8 @@ from convscope.values import Attribution
     title="Integrated gradients",
     cite="sundararajan2017axiomatic",
     asks="How much did each pixel add to the score, compared with an image that says nothing?",
-    reads="Warm pixels added to the score, cool ones took from it; together they add up to the score's rise over the baseline.",
+    reads="Warm pixels added to the score, cool ones took from it; together they add up to the score's rise "
+    "over the baseline.",
     claims={"class-sensitive", "deterministic", "complete"},
 )
 def integrated_gradients(
@@ -31,7 +32,6 @@ def integrated_gradients(
     baseline: Annotated[BaselineName | Tensor, Param(help="the image that says nothing")] = "black",
     quadrature: Annotated[QuadratureName, Param(help="how the points are placed and weighed")] = "gauss-legendre",
     seed: Seed = 0,
-
 ) -> list[Attribution]:
     """Add up the gradient along the straight path from a baseline to the image.
 

@@ -16,9 +16,7 @@ from convscope.values import Attribution
     claims={"class-sensitive", "deterministic"},
     fails={"completeness": "a slope is not a contribution"},
 )
-def saliency(
-    model: Model, image: Images, *, target: Aim = TOP1, sign: Sign = "signed"
-) -> list[Attribution]:
+def saliency(model: Model, image: Images, *, target: Aim = TOP1, sign: Sign = "signed") -> list[Attribution]:
     """Take the gradient of the score with respect to each pixel.
 
         S(x) = Σ_channels ∂f_c/∂x        (signed)

@@ -26,7 +26,6 @@ def smooth_grad(
     sigma: Sigma = 0.15,
     seed: Seed = 0,
     sign: Sign = "signed",
-
 ) -> list[Attribution]:
     """Average the gradient over noisy copies of the image.
 

@@ -24,7 +24,6 @@ def smooth_grad_squared(
     samples: Samples = 25,
     sigma: Sigma = 0.15,
     seed: Seed = 0,
-
 ) -> list[Attribution]:
     """Average the squared gradient over noisy copies of the image.
 

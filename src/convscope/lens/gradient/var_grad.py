@@ -24,7 +24,6 @@ def var_grad(
     samples: Samples = 25,
     sigma: Sigma = 0.15,
     seed: Seed = 0,
-
 ) -> list[Attribution]:
     """Take the variance of the gradient over noisy copies of the image.
 

@@ -16,7 +16,8 @@ from convscope.values import Prediction
     title="Prediction",
     cite="bridle1990softmax",
     asks="What does the model answer, and how sure does it say it is?",
-    reads="Longer bars are answers the model favours; a softmax share is confidence, not the probability of being right.",
+    reads="Longer bars are answers the model favours; a softmax share is confidence, not the probability of "
+    "being right.",
     claims={"deterministic"},
 )
 def predict(

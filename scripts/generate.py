@@ -1,0 +1,181 @@
+"""Write what follows from the declarations: the stub for editors, the table in the README, the page of lenses.
+
+python scripts/generate.py           write them
+python scripts/generate.py --check   say what is out of date, and fail
+"""
+
+import inspect
+import re
+import sys
+import typing
+from pathlib import Path
+
+import convscope as cs
+from convscope._names import PUBLIC
+from convscope.spec import FAMILIES, LensSpec, Parameter
+
+ROOT = Path(__file__).parents[1]
+STUB_HEAD = '''"""Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
+
+from pathlib import Path
+from typing import Literal, overload
+
+import numpy as np
+from PIL.Image import Image
+from torch import Tensor
+from torch.nn import Module
+
+from convscope.engine.layers import LayerAddress
+from convscope.engine.targets import TargetLike
+'''
+OWN_TYPES = '''
+__version__: str
+
+OneImage = str | Path | Image | np.ndarray
+"""A path or sample: address, a Pillow image, or an array (height, width[, channels])."""
+'''
+
+
+def stub() -> str:
+    """The stub: public names from where they live, lenses with the signatures a person calls."""
+    imports = [
+        f"from {module} import {name} as {name}" for name, module in sorted(PUBLIC.items(), key=lambda item: item[1])
+    ]
+    lenses = [_signatures(spec) for spec in cs.lenses()]
+    return _formatted(STUB_HEAD + "\n".join(imports) + "\n" + OWN_TYPES + "\n\n" + "\n".join(lenses))
+
+
+def _signatures(spec: LensSpec) -> str:
+    """Three overloads: one image, several, a prepared tensor."""
+    named = [f"target: TargetLike = {_default(spec, 'target')}"] if spec.takes_target else []
+    named += ["layer: LayerAddress = ..."] if spec.takes_layer else []
+    named += [f"{p.name}: {_type(p)} = {p.default!r}" for p in spec.parameters.values()]
+    rest = ", *, " + ", ".join(named) if named else ""
+    kinds = (
+        ("OneImage", spec.returns),
+        ("list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor]", f"list[{spec.returns}]"),
+    )
+    kinds += (("Tensor", f"{spec.returns} | list[{spec.returns}]"),)
+    question = (spec.function.__doc__ or "").partition("\n")[0]
+    return "\n".join(
+        f"@overload\ndef {spec.name}(model: Model | Module, image: {given}{rest}) -> {returned}:\n"
+        f'    """{question}"""\n'
+        for given, returned in kinds
+    )
+
+
+def _default(spec: LensSpec, name: str) -> str:
+    default = inspect.signature(spec.function).parameters[name].default
+    return repr(default) if isinstance(default, str) else "..."
+
+
+def _type(parameter: Parameter) -> str:
+    kind = (
+        f"Literal[{', '.join(repr(c) for c in parameter.about.choices)}]"
+        if parameter.about.choices
+        else parameter.kind.__name__
+    )
+    return " | ".join([kind, *(t.__name__ for t in parameter.also)])
+
+
+def readme() -> str:
+    """The README with its table of lenses renewed."""
+    return _between((ROOT / "README.md").read_text("utf-8"), "lenses", table())
+
+
+def table() -> str:
+    """The lenses by family: name, question, cost, what they are known not to do."""
+    rows = ["| lens | asks | passes | known to fail |", "|---|---|---|---|"]
+    for family, title in FAMILIES.items():
+        rows.append(f"| **{title}** | | | |")
+        for spec in cs.lenses():
+            if spec.family == family:
+                fails = "; ".join(f"{what}: {why}" for what, why in spec.fails.items())
+                rows.append(
+                    f"| [`{spec.command}`](docs/lenses.md#{_anchor(spec)}) | {spec.asks} | {_passes(spec)} | {fails} |"
+                )
+    return "\n".join(rows)
+
+
+def _passes(spec: LensSpec) -> str:
+    """Forward + backward passes for one bundled image with the default parameters, measured now."""
+    model = cs.load("bundled:shapes")
+    for _ in range(2):  # the first call also finds the default layer, once per model
+        cost = getattr(cs, spec.name)(model, "sample:shapes/7").record.cost
+    return f"{cost.forwards:g} + {cost.backwards:g}"
+
+
+def lens_pages() -> str:
+    """One section a lens: its docstring, its parameters, what it is held to."""
+    parts = ["# The lenses", "", "Written by `make generate` from the declarations.", ""]
+    for spec in cs.lenses():
+        parts += [f"## {spec.title}", "", f"*{spec.asks}*", "", f"`cs.{spec.name}` · `convscope {spec.command}`", ""]
+        parts += [f"**How to read it.** {spec.reads}", ""]
+        parts += ["```text", inspect.getdoc(spec.function) or "", "```", ""]
+        if spec.parameters:
+            parts += ["| parameter | default | values | meaning |", "|---|---|---|---|"]
+            parts += [
+                f"| `{p.name}` | `{p.default}` | {_values(p)} | {p.about.help} |" for p in spec.parameters.values()
+            ]
+            parts += [""]
+        if spec.claims:
+            parts += [f"Held by tests: {', '.join(sorted(spec.claims))}.", ""]
+        parts += [f"Known to fail — {what}: {why}." for what, why in spec.fails.items()]
+        parts += [""] if spec.fails else []
+        parts += [f"Source: {_source(spec.cite)}", ""]
+    return "\n".join(parts)
+
+
+def _values(parameter: Parameter) -> str:
+    return " ".join(
+        part for part in (parameter.about.range(), f"({parameter.about.unit})" if parameter.about.unit else "") if part
+    )
+
+
+def _source(key: str) -> str:
+    """A line of the bibliography."""
+    entries = (ROOT / "docs/references.bib").read_text("utf-8").split("\n@")
+    entry = next(e for e in entries if f"{{{key}," in e)
+    found = dict(re.findall(r"(\w+) = \{([^{}]*)\}", entry))
+    where = found.get("booktitle") or found.get("journal") or found.get("note", "")
+    arxiv = f", arXiv:{found['eprint']}" if "eprint" in found else ""
+    return f"{found['author'].replace(' and ', '; ')}. *{found['title']}*. {where} {found['year']}{arxiv}."
+
+
+def _anchor(spec: LensSpec) -> str:
+    return re.sub(r"[^\w\- ]", "", spec.title.lower()).replace(" ", "-")
+
+
+def _between(text: str, name: str, new: str) -> str:
+    """``text`` with what stands between the markers of that name replaced."""
+    return re.sub(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", lambda m: m[1] + new + m[2], text, flags=re.DOTALL)
+
+
+def _formatted(code: str) -> str:
+    import subprocess
+
+    ruff = Path(sys.executable).with_name("ruff")
+    options = ["format", "--stdin-filename", "x.pyi", "--line-length", "120", "-"]
+    done = subprocess.run([ruff, *options], input=code, capture_output=True, text=True, check=True)
+    return typing.cast("str", done.stdout)
+
+
+def main() -> int:
+    """Write or check."""
+    files = {
+        ROOT / "src/convscope/__init__.pyi": stub,
+        ROOT / "docs/lenses.md": lens_pages,
+        ROOT / "README.md": readme,
+    }
+    stale = [path for path, make in files.items() if not path.exists() or path.read_text("utf-8") != make()]
+    for path in stale:
+        if "--check" in sys.argv:
+            print(f"{path.relative_to(ROOT)} is out of date: run 'make generate'")
+        else:
+            path.write_text(files[path](), "utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,80 @@
+"""The two scales of colour and the two themes, as data: the only place where colours of pictures are decided.
+
+Signed maps have one diverging scale: cool speaks against, warm speaks for, and both arms lose lightness and gain
+chroma alike (equal steps in OKLCH), so that neither side looks stronger than it is and no pair of colours relies on
+telling red from green. Unsigned maps have one sequential scale, dark to bright.
+
+Each scale is *ink on a ground*: a colour and an opacity for every step, nothing at all at zero. On its ground the ink
+gives the scale's opaque colours exactly; on a photo the same ink is the overlay. One layer serves both.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+_COOL = (
+    "174cb4 1558c0 1063cd 096fd9 057ce4 0288ef 0b95f8 26a1fe 42aeff 5cbafe 72c5ff 89d0ff a0daff b7e4ff cfeeff e7f7ff"
+)
+_WARM = (
+    "fff1e7 ffe2d0 fed3ba fdc3a5 fbb490 faa37c f79369 f48156 f07044 e95f37 de5230 d2452c c73827 ba2c25 ad1f22 a00f1f"
+)
+_FIRE = "000000 0b0724 210c4a 3d0965 57106e 71196e 8a226a a32c61 bc3754 d24644 e45a31 f1731d f98e09 fcac11 f9cb35 f2ea69 fcffa4"
+
+SCALES = {True: f"{_COOL} ffffff {_WARM}".split(), False: _FIRE.split()}
+"""The opaque colours from the low end to the high end, for signed and for unsigned (matplotlib's inferno) maps."""
+
+GROUNDS = {True: (255, 255, 255), False: (0, 0, 0)}
+"""What zero looks like."""
+
+WORDS = {True: ("against", "for"), False: ("none", "strong")}
+"""What stands at the two ends of a scale."""
+
+FADED = 0.5
+"""How much of the photo, in grey, remains under an overlay; the rest is the scale's ground."""
+
+
+@functools.cache
+def inks(signed: bool) -> Pixels:
+    """The scale as 255 (signed, zero in the middle) or 256 inks from the low end to the high end, RGBA."""
+    colours = opaque(signed).astype(float)
+    zero = np.array(GROUNDS[signed], float)
+    room = np.where(colours < zero, zero, 255 - zero)
+    opacity = (np.abs(colours - zero) / np.maximum(room, 1)).max(1, keepdims=True)
+    ink = zero + (colours - zero) / np.maximum(opacity, 1e-9)
+    found = np.concatenate([ink, 255 * opacity], 1).round().clip(0, 255).astype(np.uint8)
+    found.setflags(write=False)
+    return found
+
+
+@functools.cache
+def opaque(signed: bool) -> Pixels:
+    """The scale as 255 or 256 opaque colours, RGB."""
+    anchors = np.array([[int(colour[i : i + 2], 16) for i in (0, 2, 4)] for colour in SCALES[signed]])
+    places = np.linspace(0, len(anchors) - 1, 255 if signed else 256)
+    columns = [np.interp(places, np.arange(len(anchors)), channel) for channel in anchors.T]
+    found = np.stack(columns, 1).round().astype(np.uint8)
+    found.setflags(write=False)
+    return found
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours around a map; the scales themselves are the same on a light and on a dark page."""
+
+    page: str
+    text: str
+    faint: str
+    line: str
+    warning: str
+    accent: str
+    track: str
+
+
+THEMES = {
+    "light": Theme("#ffffff", "#1a1d24", "#5b6270", "#c9ced6", "#a3470a", "#3d5a80", "#e9ecf1"),
+    "dark": Theme("#15181e", "#eceff4", "#a2abb9", "#3b424e", "#ffb066", "#8fb3e0", "#262c36"),
+}
