@@ -19,14 +19,14 @@ class Slow:
         self.net, self.x, self.target = copy.deepcopy(net).double().eval(), x.double(), target
         self._found: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def score(self, x: Tensor) -> Tensor:
+    def score(self, x: Tensor) -> float:
         """The class score of one image."""
-        return self.net(x.double()[None])[0, self.target]
+        return float(self._score(x).detach())
 
     def gradient(self, x: Tensor) -> Tensor:
         """The gradient of the score at one image."""
         x = x.double().clone().requires_grad_()
-        return torch.autograd.grad(self.score(x), x)[0]
+        return torch.autograd.grad(self._score(x), x)[0]
 
     def at(self, address: str) -> tuple[Tensor, Tensor]:
         """A layer's activation (C, …) for the image, and the gradient of the score to it; found once."""
@@ -43,10 +43,13 @@ class Slow:
             return output.clone()  # what follows may overwrite it
 
         handle = self.net.get_submodule(address).register_forward_hook(keep)
-        score = self.score(x)
+        score = self._score(x)
         handle.remove()
         (gradient,) = torch.autograd.grad(score, kept)
         return kept[0][0].detach(), gradient[0]
+
+    def _score(self, x: Tensor) -> Tensor:
+        return self.net(x.double()[None])[0, self.target]
 
 
 def relative_error(found: Any, true: Any) -> float:
@@ -58,10 +61,19 @@ def relative_error(found: Any, true: Any) -> float:
 
 
 @contextmanager
-def inputs_seen(net: nn.Module) -> Iterator[list[Tensor]]:
-    """Every input that the network is given within, one at a time: what a lens that draws at random really drew."""
+def inputs_seen(net: nn.Module, *, with_gradient: bool = True) -> Iterator[list[Tensor]]:
+    """The inputs that the network is given within, one at a time: what a lens that draws at random really drew.
+
+    Args:
+        with_gradient: only those at which a gradient is taken.
+    """
     seen: list[Tensor] = []
-    handle = net.register_forward_pre_hook(lambda _net, inputs: seen.extend(inputs[0].detach().clone()))
+
+    def look(_net: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].requires_grad or not with_gradient:
+            seen.extend(inputs[0].detach().clone())
+
+    handle = net.register_forward_pre_hook(look)
     try:
         yield seen
     finally:

@@ -105,7 +105,7 @@ def test_cam_refuses_a_network_that_does_more_than_pool_and_weigh(subject: Subje
 def test_smooth_grad_cam_plus_plus_is_its_formula_on_the_copies_it_drew(subject: Subject) -> None:
     """Which noise is drawn is the lens's affair; the twin looks at what the network was given."""
     layer = subject.layers[-1]
-    with inputs_seen(subject.model.module) as seen:
+    with inputs_seen(subject.model.module, with_gradient=False) as seen:
         found = subject.explained("smooth_grad_cam_plus_plus", layer=layer, samples=5)
     clean = [float(x.flatten()[0]) for x in subject.images]
     noisy = [x for x in seen if float(x.flatten()[0]) not in clean]

@@ -67,7 +67,7 @@ def test_absolute_takes_the_largest_magnitude_among_the_channels(subject: Subjec
 def test_the_noise_is_normal_and_as_wide_as_asked(lens: str, subject: Subject) -> None:
     """ε ~ N(0, (sigma · range(x))²), drawn anew for every copy and pixel."""
     image, samples, sigma = subject.images[0], 40, 0.2
-    with inputs_seen(subject.model.module) as seen:
+    with inputs_seen(subject.model.module, with_gradient=False) as seen:
         subject.explained(lens, samples=samples, sigma=sigma)
     noise = (torch.stack(seen[-2 * samples : -samples]) - image) / (sigma * (image.max() - image.min()))
     assert abs(float(noise.mean())) < 4 / noise.numel() ** 0.5

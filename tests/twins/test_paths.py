@@ -35,31 +35,47 @@ def blur_integrated_gradients(slow: Slow, steps: int, max_sigma: float) -> Tenso
 
 
 def guided_integrated_gradients(slow: Slow, start: Tensor, steps: int, fraction: float, band: float) -> Tensor:
-    """Algorithm 1 of the paper with the anchors of its section 3.3, after the authors' own code (PAIR saliency)."""
-    end, start = slow.x.flatten().numpy(), start.flatten().numpy()
+    way, shape = (slow.x - start).flatten().numpy(), slow.x.shape
+    length, covered, total = abs(way), np.where(way == 0, 1.0, 0.0), np.zeros(way.shape)
+    gradient = slow.gradient(start).flatten().numpy()
+    together = max(1, int(fraction * len(way)))
+    for share in np.arange(1, steps + 1) / steps:
+        before, covered = covered, np.maximum(covered, share - band)
+        highest = min(share + band, 1)
+        order = np.argsort(np.where(way == 0, np.inf, abs(gradient)), kind="stable")
+        for numbers in (order[i : i + together] for i in range(0, len(order), together)):
+            missing = share * length.sum() - (covered * length).sum()
+            room = np.maximum(highest - covered[numbers], 0)
+            reach = (room * length[numbers]).sum()
+            covered[numbers] += room * np.clip(missing / reach if reach else 0, 0, 1)
+        ahead = slow.gradient(start + torch.from_numpy(covered * way).view(shape)).flatten().numpy()
+        total += (covered - before) * way * (gradient + ahead) / 2
+        gradient = ahead
+    return torch.from_numpy(total).view(shape)
+
+
+def guided_integrated_gradients_of_its_authors(slow: Slow, start: Tensor, steps: int, fraction: float, band: float) -> Tensor:
+    """Algorithm 1 of the paper with the anchors of its section 3.3, as its authors code it (PAIR saliency)."""
+    end, shape, start = slow.x.flatten().numpy(), slow.x.shape, start.flatten().numpy()
     way, place, total = end - start, start.copy(), np.zeros(start.shape)
     length = abs(way).sum()
-    for step in range(steps):
-        gradient = slow.gradient(torch.from_numpy(place).view(slow.x.shape)).flatten().numpy()
-        alpha = (step + 1) / steps
-        lowest, highest = (start + min(max(a, 0), 1) * way for a in (alpha - band, alpha + band))
+    for share in np.arange(1, steps + 1) / steps:
+        gradient = slow.gradient(torch.from_numpy(place).view(shape)).flatten().numpy()
+        lowest, highest = (start + min(max(s, 0), 1) * way for s in (share - band, share + band))
         before = place.copy()
-        with np.errstate(invalid="ignore"):
-            behind = np.where(way != 0, (place - start) / way, 1) < alpha - band
+        behind = abs(place - start) < abs(lowest - start)
         place[behind] = lowest[behind]
-        target = length * (1 - alpha)
-        while (missing := abs(end - place).sum() - target) > 1e-9 * length:
-            movable = abs(highest - place) > 1e-12 * abs(way)
-            size = np.where(movable, abs(gradient), np.inf)
-            chosen = movable & (size <= np.quantile(size, fraction, method="lower"))
-            reach = abs(highest - place)[chosen].sum()
-            share = min(missing / reach, 1) if reach else 1
-            place[chosen] += share * (highest - place)[chosen]
+        while (missing := abs(end - place).sum() - length * (1 - share)) > 1e-9 * length:
+            size = np.where(abs(highest - place) > 1e-12 * abs(way), abs(gradient), np.inf)
+            chosen = (size <= np.quantile(size, fraction, method="lower")) & (size < np.inf)
+            place[chosen] += min(missing / abs(highest - place)[chosen].sum(), 1) * (highest - place)[chosen]
         total += (place - before) * gradient
-    return torch.from_numpy(total).view(slow.x.shape)
+    return torch.from_numpy(total).view(shape)
 
 
 PATHED = ["plain", "residual", "flatten", "smooth", "signal", "volume", "digits"]
+KINKED_AT_RANDOM = PATHED[:-1]
+"""All but the digits: where their paper is all one shade, max pooling meets ties, which rounding breaks."""
 QUADRATURES = ["gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"]
 BASELINES = ["black", "white", "mean", "blur"]
 
@@ -69,15 +85,15 @@ BASELINES = ["black", "white", "mean", "blur"]
 def test_integrated_gradients_are_a_weighted_sum_of_gradients(subject: Subject, quadrature: str) -> None:
     for found, slow in zip(_explained(subject, quadrature=quadrature, steps=7), subject.slow, strict=True):
         start = _baseline("black", subject, slow)
-        _check(found, integrated_gradients(slow, start, 7, quadrature), slow, float(slow.score(start)))
+        _check(found, integrated_gradients(slow, start, 7, quadrature), slow, slow.score(start))
 
 
-@pytest.mark.parametrize("subject", PATHED, indirect=True)
+@pytest.mark.parametrize("subject", KINKED_AT_RANDOM, indirect=True)
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_integrated_gradients_start_where_the_baseline_says(subject: Subject, baseline: str) -> None:
     for found, slow in zip(_explained(subject, baseline=baseline, steps=6), subject.slow, strict=True):
         start = _baseline(baseline, subject, slow)
-        _check(found, integrated_gradients(slow, start, 6), slow, float(slow.score(start)))
+        _check(found, integrated_gradients(slow, start, 6), slow, slow.score(start))
 
 
 @pytest.mark.parametrize("subject", ["plain", "volume"], indirect=True)
@@ -87,7 +103,7 @@ def test_a_baseline_may_be_a_tensor_of_ones_own(subject: Subject) -> None:
         starts = baseline.expand_as(subject.images)
         found = _explained(subject, baseline=baseline, steps=6)
         for one, slow, start in zip(found, subject.slow, starts.double(), strict=True):
-            _check(one, integrated_gradients(slow, start, 6), slow, float(slow.score(start)))
+            _check(one, integrated_gradients(slow, start, 6), slow, slow.score(start))
 
 
 @pytest.mark.parametrize("subject", ["plain", "signal", "digits"], indirect=True)
@@ -96,8 +112,8 @@ def test_the_noise_baseline_is_uniform_over_the_range_of_the_image(subject: Subj
     with inputs_seen(subject.model.module) as seen:
         found = _explained(subject, baseline="noise", steps=5, quadrature="riemann-left", seed=3)
     for row, (one, slow) in enumerate(zip(found, subject.slow, strict=True)):
-        start = seen[-10 + 5 * row].double()  # the last ten inputs are the two paths
-        _check(one, integrated_gradients(slow, start, 5, "riemann-left"), slow, float(slow.score(start)))
+        start = seen[5 * row].double()
+        _check(one, integrated_gradients(slow, start, 5, "riemann-left"), slow, slow.score(start))
         unit = (start - slow.x.min()) / (slow.x.max() - slow.x.min())
         assert unit.min() >= -1e-6
         assert unit.max() <= 1 + 1e-6
@@ -113,22 +129,20 @@ def test_expected_gradients_average_over_references_and_evenly_spread_points(sub
     with inputs_seen(subject.model.module) as seen:
         maps = subject.explained("expected_gradients", references=references, samples=samples)
     for row, (found, slow) in enumerate(zip(maps, subject.slow, strict=True)):
-        first = 2 + row * samples  # after the two images that settle nothing here come the paths
-        points = _paths_seen(seen, subject, samples)[row]
+        points = seen[row * samples : (row + 1) * samples]
         pairs = [(references[i % 4].double(), point.double()) for i, point in enumerate(points)]
         shares = [float(((p - r) * (slow.x - r)).sum() / ((slow.x - r) ** 2).sum()) for r, p in pairs]
         for share, (reference, point) in zip(shares, pairs, strict=True):
             torch.testing.assert_close(point, reference + share * (slow.x - reference), atol=1e-5, rtol=0)
         assert sorted(math.floor(share * samples) for share in shares) == list(range(samples))
-        _check(found, expected_gradients(slow, pairs), slow, sum(float(slow.score(r)) for r, _ in pairs) / samples)
-        del first
+        _check(found, expected_gradients(slow, pairs), slow, sum(slow.score(r) for r, _ in pairs) / samples)
 
 
 @pytest.mark.parametrize("subject", ["plain", "digits", "volume"], indirect=True)
 def test_blank_references_are_black_white_the_mean_colour_and_blur_in_turn(subject: Subject) -> None:
     with inputs_seen(subject.model.module) as seen:
         maps = subject.explained("expected_gradients", samples=8)
-    for found, slow, points in zip(maps, subject.slow, _paths_seen(seen, subject, 8), strict=True):
+    for found, slow, points in zip(maps, subject.slow, (seen[:8], seen[8:]), strict=True):
         references = [_baseline(name, subject, slow) for name in BASELINES] * 2
         pairs = list(zip(references, points, strict=True))
         assert relative_error(found.channels, expected_gradients(slow, pairs)) < TOLERANCE
@@ -140,7 +154,7 @@ def test_blur_integrated_gradients_come_into_focus_step_by_step(subject: Subject
     found = subject.explained("blur_integrated_gradients", steps=6, max_sigma=max_sigma)
     for one, slow in zip(found, subject.slow, strict=True):
         blurred = _blurred(slow.x, max_sigma * max(slow.x.shape[1:]))
-        _check(one, blur_integrated_gradients(slow, 6, max_sigma), slow, float(slow.score(blurred)))
+        _check(one, blur_integrated_gradients(slow, 6, max_sigma), slow, slow.score(blurred))
 
 
 @pytest.mark.parametrize("subject", PATHED, indirect=True)
@@ -151,7 +165,7 @@ def test_guided_integrated_gradients_follow_the_path_of_least_gradient(
     found = subject.explained("guided_integrated_gradients", steps=12, fraction=fraction, max_distance=band)
     for one, slow in zip(found, subject.slow, strict=True):
         start = _baseline("black", subject, slow)
-        _check(one, guided_integrated_gradients(slow, start, 12, fraction, band), slow, float(slow.score(start)))
+        _check(one, guided_integrated_gradients(slow, start, 12, fraction, band), slow, slow.score(start))
 
 
 def _explained(subject: Subject, **parameters: object) -> list[cs.Attribution]:
@@ -162,17 +176,12 @@ def _check(found: cs.Attribution, contributions: Tensor, slow: Slow, started: fl
     """The contributions, their sum over channels, and what they say of what they miss."""
     assert relative_error(found.channels, contributions) < TOLERANCE
     assert relative_error(found.values, contributions.sum(0)) < TOLERANCE
-    rise = float(slow.score(slow.x)) - started
+    rise = slow.score(slow.x) - started
     gap = float(contributions.sum()) - rise
     scale = float(contributions.abs().sum()) + abs(started)
     assert found.notes["baseline score"] == pytest.approx(started, abs=1e-5 * scale)
     assert found.notes["completeness gap"] == pytest.approx(gap, abs=1e-5 * scale)
     assert found.notes["relative completeness gap"] * rise == pytest.approx(gap, abs=1e-4 * scale)
-
-
-def _paths_seen(seen: list[Tensor], subject: Subject, samples: int) -> list[list[Tensor]]:
-    """The points at which gradients were taken: the first inputs, since a given class needs no forward to be settled."""
-    return [seen[row * samples : (row + 1) * samples] for row in range(len(subject.images))]
 
 
 def _quadrature(name: str, steps: int) -> list[tuple[float, float]]:

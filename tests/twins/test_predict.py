@@ -21,7 +21,7 @@ def predict(scores: list[float]) -> list[tuple[int, float, float]]:
 @pytest.mark.parametrize("subject", [*TINY, *BUNDLED, *LARGE], indirect=True)
 def test_the_best_classes_are_those_of_the_softmax(subject: Subject) -> None:
     for found, slow in zip(subject.explained("predict", top=3), subject.slow, strict=True):
-        best = predict(slow.net(slow.x[None])[0].tolist())[:3]
+        best = predict(slow.net(slow.x[None])[0].detach().tolist())[:3]
         assert [index for index, _, _ in best] == list(found.indices)
         assert [subject.model.label(index) for index, _, _ in best] == list(found.labels)
         np.testing.assert_allclose(found.confidences, [share for _, share, _ in best], rtol=1e-4)
@@ -40,7 +40,7 @@ def test_a_single_output_is_read_as_a_sigmoid() -> None:
     found = cs.predict(net, x)
     (score,) = found.scores
     assert found.confidences == pytest.approx((1 / (1 + math.exp(-score)),))
-    assert score == pytest.approx(float(Slow(net, x[0], 0).score(x[0])))
+    assert score == pytest.approx(Slow(net, x[0], 0).score(x[0]))
 
 
 def test_no_more_classes_are_listed_than_there_are(model: cs.Model, picture: np.ndarray) -> None:

@@ -1,0 +1,1 @@
+"""Ratios to one plain forward, ours and the peers', measured interleaved in one run: ``make bench``."""

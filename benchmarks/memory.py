@@ -1,0 +1,66 @@
+"""Peak memory and growth, each measured in a process of its own: a peak once reached hides the next one.
+
+python -m benchmarks.memory plain resnet50 16      prints the growth of the peak in bytes
+"""
+
+import resource
+import subprocess
+import sys
+
+TASKS = ("plain", "grad-cam", "ig-10", "ig-50", "ig-300", "loop")
+
+
+def peak_growth(task: str, name: str, batch: int) -> int:
+    """Bytes by which the resident peak grows while a fresh process does ``task``."""
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.memory", task, name, str(batch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1])
+
+
+def _main(task: str, name: str, batch: int) -> int:
+    import torch
+
+    import convscope as cs
+    from benchmarks.contenders import LAST_LAYER, network, plain
+
+    module = network(name)
+    x = torch.randn(batch, 3, 224, 224)
+    model = cs.Model(module)
+    works = {
+        "plain": plain(module, x),
+        "grad-cam": lambda: cs.grad_cam(model, x, layer=LAST_LAYER[name]),
+        **{f"ig-{n}": lambda n=n: cs.integrated_gradients(model, x, target=0, steps=n) for n in (10, 50, 300)},
+    }
+    if task == "loop":
+        return _loop_growth(model)
+    plain(module, x[:1, :, :64, :64])()  # what a first forward allocates once and for all
+    cs.grad_cam(cs.Model(module), x[:1, :, :64, :64], layer=LAST_LAYER[name])
+    before = _peak()
+    works[task]()
+    return _peak() - before
+
+
+def _loop_growth(model: object) -> int:
+    """Growth of resident memory over 200 explanations, after the first ten."""
+    import psutil
+    import torch
+
+    import convscope as cs
+
+    process, x = psutil.Process(), torch.randn(1, 3, 224, 224)
+    for _ in range(10):
+        cs.grad_cam(model, x)
+        cs.saliency(model, x)
+    before = process.memory_info().rss
+    for _ in range(100):
+        cs.grad_cam(model, x)
+        cs.saliency(model, x)
+    return process.memory_info().rss - before
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    print(_main(sys.argv[1], sys.argv[2], int(sys.argv[3])))

@@ -1,0 +1,44 @@
+"""The colour bar, always drawn: the scale with its numbers and, at its ends, what they mean."""
+
+from convscope.render.palette import opaque
+from convscope.render.scale import Legend
+from convscope.render.sheet import SMALL, Sheet
+
+THICK = 18
+
+
+def upright(sheet: Sheet, x: float, y: float, height: int, legend: Legend) -> None:
+    """Draw the bar from the bottom (low) up, numbers and words to its right."""
+    colours = opaque(legend.signed)[::-1]
+    rows = colours[[round(i * (len(colours) - 1) / (height - 1)) for i in range(height)]]
+    sheet.image(x, y, rows[:, None].repeat(THICK, 1))
+    beside = x + THICK + 12
+    for place, number in legend.ticks:
+        level = y + (1 - place) * (height - 1)
+        sheet.line([x + THICK, x + THICK + 6], [level, level], colour=sheet.theme.faint, width=1)
+        top = min(max(level - 0.7 * SMALL, y - 4), y + height - 1.4 * SMALL + 4)
+        sheet.text(beside, top, number, size=SMALL)
+    sheet.text(beside, y + 1.3 * SMALL, legend.high, size=SMALL, colour=sheet.theme.faint)
+    sheet.text(beside, y + height - 2.7 * SMALL, legend.low, size=SMALL, colour=sheet.theme.faint)
+
+
+def upright_width(sheet: Sheet, legend: Legend) -> float:
+    """How much room the bar takes with its words."""
+    words = [number for _, number in legend.ticks] + [legend.low, legend.high]
+    return THICK + 12 + max(sheet.extent(word, SMALL) for word in words)
+
+
+def lying(sheet: Sheet, x: float, y: float, width: int, legend: Legend) -> float:
+    """Draw the bar from left (low) to right with its words beside it and its numbers below; its height."""
+    before = sheet.extent(legend.low, SMALL) + 10
+    sheet.text(x, y - 1, legend.low, size=SMALL, colour=sheet.theme.faint)
+    start = x + before
+    colours = opaque(legend.signed)
+    columns = colours[[round(i * (len(colours) - 1) / (width - 1)) for i in range(width)]]
+    sheet.image(start, y, columns[None].repeat(THICK, 0))
+    for place, number in legend.ticks:
+        across = start + place * (width - 1)
+        sheet.line([across, across], [y + THICK, y + THICK + 5], colour=sheet.theme.faint, width=1)
+        sheet.text(across, y + THICK + 6, number, size=SMALL, anchor="center")
+    sheet.text(start + width + 10, y - 1, legend.high, size=SMALL, colour=sheet.theme.faint)
+    return THICK + 6 + 1.4 * SMALL

@@ -1,0 +1,179 @@
+"""A sheet of text, pixels and shapes, laid out from the top in pixels and drawn by matplotlib's object interface.
+
+Coordinates are pixels from the top left, so that small inputs stay whole multiples of their pixels. Nothing global is
+touched (no pyplot, no rcParams for text), so sheets may be drawn in several threads. Text is never markup: a label
+such as ``$x$`` is drawn as it is written, and a character that the font lacks becomes a box.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, get_font
+from matplotlib.image import FigureImage
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from matplotlib.transforms import IdentityTransform
+
+from convscope.errors import ParameterError
+from convscope.render.palette import THEMES, Pixels, Theme
+
+TITLE, BODY, SMALL = 25, 17, 14
+"""The type scale, in pixels."""
+
+MARGIN, GAP = 36, 20
+
+Anchor = Literal["left", "center", "right"]
+_DPI = 72  # a point is a pixel
+_FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+
+
+class Sheet:
+    """What will be drawn: things are placed first, the height is known at the end."""
+
+    def __init__(self, theme: str, width: int) -> None:
+        self.theme: Theme = theme_named(theme)
+        self.width = width
+        self.y = float(MARGIN)
+        self._artists: list[Callable[[Figure, float], None]] = []
+        self._ruler = RendererAgg(1, 1, _DPI)
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        words: str,
+        *,
+        size: int = BODY,
+        colour: str = "",
+        bold: bool = False,
+        anchor: Anchor = "left",
+        width: float | None = None,
+    ) -> float:
+        """Write ``words`` with their top at ``y``, in lines of at most ``width``; the height they take."""
+        lines = [_drawable(words)] if width is None else self._wrapped(_drawable(words), size, bold, width)
+        for number, line in enumerate(lines):
+            self._line_of_text(x, y + (number * 1.4 + 1.05) * size, line, size, colour or self.theme.text, bold, anchor)
+        return 1.4 * size * len(lines)
+
+    def paragraph(self, words: str, **look: Any) -> None:
+        """Write ``words`` over the whole width at the cursor and move it down."""
+        self.y += self.text(MARGIN, self.y, words, width=self.width - 2 * MARGIN, **look)
+
+    def image(self, x: float, y: float, pixels: Pixels, *, frame: bool = True) -> None:
+        """Put pixels with their top left corner at (x, y), one for one."""
+        height, width = pixels.shape[:2]
+
+        def add(figure: Figure, total: float) -> None:
+            placed = FigureImage(figure, offsetx=round(x), offsety=round(total - y - height), origin="upper")
+            placed.set_data(pixels)
+            figure.add_artist(placed)
+
+        self._artists.append(add)
+        if frame:
+            self.box(x - 0.5, y - 0.5, width + 1, height + 1, edge=self.theme.line)
+
+    def box(self, x: float, y: float, width: float, height: float, *, fill: str = "none", edge: str = "none") -> None:
+        """Draw a rectangle with its top left corner at (x, y)."""
+
+        def add(figure: Figure, total: float) -> None:
+            place = (x, total - y - height)
+            figure.add_artist(
+                Rectangle(place, width, height, facecolor=fill, edgecolor=edge, linewidth=1, transform=IdentityTransform())
+            )
+
+        self._artists.append(add)
+
+    def line(self, xs: Sequence[float], ys: Sequence[float], *, colour: str, width: float = 1.5) -> None:
+        """Draw a line through points."""
+
+        def add(figure: Figure, total: float) -> None:
+            heights = total - np.asarray(ys, float)
+            figure.add_artist(Line2D(xs, heights, color=colour, linewidth=width, transform=IdentityTransform()))
+
+        self._artists.append(add)
+
+    def extent(self, words: str, size: int = BODY, bold: bool = False) -> float:
+        """How wide ``words`` are on one line."""
+        width, _, _ = self._ruler.get_text_width_height_descent(_drawable(words), _font(bold, size), ismath=False)
+        return float(width)
+
+    def pixels(self) -> Pixels:
+        """Draw everything, with a margin below the cursor."""
+        height = round(self.y + MARGIN)
+        figure = Figure(figsize=(self.width / _DPI, height / _DPI), dpi=_DPI, facecolor=self.theme.page)
+        canvas = FigureCanvasAgg(figure)
+        for add in self._artists:
+            add(figure, height)
+        canvas.draw()
+        return np.array(canvas.buffer_rgba())[..., :3]  # type: ignore[no-any-return]
+
+    def _line_of_text(
+        self, x: float, baseline: float, line: str, size: int, colour: str, bold: bool, anchor: Anchor
+    ) -> None:
+        def add(figure: Figure, total: float) -> None:
+            look: dict[str, Any] = {"color": colour, "ha": anchor, "va": "baseline", "fontproperties": _font(bold, size)}
+            figure.add_artist(
+                Text(x, total - baseline, line, transform=IdentityTransform(), parse_math=False, usetex=False, **look)
+            )
+
+        self._artists.append(add)
+
+    def _wrapped(self, words: str, size: int, bold: bool, width: float) -> list[str]:
+        lines: list[str] = []
+        for word in _breakable(words, lambda part: self.extent(part, size, bold) <= width):
+            longer = f"{lines[-1]} {word}" if lines else word
+            if lines and self.extent(longer, size, bold) <= width:
+                lines[-1] = longer
+            else:
+                lines.append(word)
+        return lines or [""]
+
+
+def theme_named(name: str) -> Theme:
+    """The theme of that name.
+
+    Raises:
+        ParameterError: there is none.
+    """
+    if name not in THEMES:
+        raise ParameterError(f"theme must be {' or '.join(THEMES)}, got {name!r}")
+    return THEMES[name]
+
+
+def _breakable(words: str, fits: Callable[[str], bool]) -> list[str]:
+    """The words of a text; one that is wider than a line (a path, a layer's address) is cut to fit."""
+    found = []
+    for word in words.split():
+        while not fits(word):
+            keep = max(1, next((n for n in range(len(word) - 1, 0, -1) if fits(word[:n])), 1))
+            found.append(word[:keep])
+            word = word[keep:]
+        found.append(word)
+    return found
+
+
+@functools.cache
+def _font(bold: bool, size: int) -> FontProperties:
+    return FontProperties(fname=_path(bold), size=size)
+
+
+def _path(bold: bool) -> str:
+    return str(_FONTS / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))
+
+
+@functools.cache
+def _characters() -> frozenset[int]:
+    return frozenset(get_font(_path(bold=False)).get_charmap())
+
+
+def _drawable(words: str) -> str:
+    """``words`` on one line, with a box for what the font lacks."""
+    known = _characters()
+    return "".join(c if ord(c) in known else "□" for c in " ".join(words.split()))

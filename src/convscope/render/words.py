@@ -1,0 +1,117 @@
+"""What a picture says in words: titles, sources, costs, notes and warnings, the same on every surface."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from convscope.render.scale import Scale, number, numbers
+from convscope.values import Attribution, Value
+
+GAP, RELATIVE_GAP, BASELINE = "completeness gap", "relative completeness gap", "baseline score"
+LARGE_GAP = 0.1
+
+
+@dataclass(frozen=True)
+class Note:
+    """One sentence beside a picture; a warning is one that changes how the picture is read."""
+
+    text: str
+    warning: bool = False
+
+
+def title(value: Value) -> str:
+    """The title line: ``Grad-CAM · tabby (281) · score 17.4``."""
+    parts = [value.record.title or value.record.lens or type(value).__name__]
+    if isinstance(value, Attribution):
+        parts += [target(value)] if value.target else []
+        parts += [f"score {number(value.score)}"] if value.score is not None else []
+    return " · ".join(parts)
+
+
+def target(attribution: Attribution) -> str:
+    """The explained number in words, with the class's index where it says more than the label."""
+    label, index = attribution.target, attribution.target_index
+    if index is None:
+        return label
+    return f"class {index}" if label in (str(index), f"class {index}") else f"{label} ({index})"
+
+
+def source(value: Value, *, cost: bool = True) -> str:
+    """Where a value comes from: layer, network, input and what it cost."""
+    layers = value.layers if isinstance(value, Attribution) else ()
+    parts = [f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)}"] if layers else []
+    parts += [str(value.record.model.get("name", "")), short(value.record.input)]
+    parts += [str(value.record.cost)] if cost and value.record.cost.forwards else []
+    return " · ".join(part for part in parts if part)
+
+
+def short(name: str, most: int = 48) -> str:
+    """The name of an input: a file's name without its folders, cut in the middle where it is long."""
+    name = name if name.startswith("sample:") else Path(name).name or name
+    keep = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:keep]}…{name[-keep:]}"
+
+
+def notes(value: Value, scale: Scale | None = None) -> list[Note]:
+    """Everything that must be known to read the picture rightly, warnings first."""
+    found = [Note(_sentence(caveat), warning=True) for caveat in value.record.caveats]
+    if isinstance(value, Attribution):
+        found += _on_emptiness(value)
+    if scale is not None:
+        found += [Note(f"{scale.broken} numbers are NaN or infinite; they are drawn as zero.", True)] if scale.broken else []
+        found += [Note(scale.clipping())] if scale.beyond else []
+    facts = dict(value.notes)
+    if GAP in facts:
+        found.append(_on_gap(facts.pop(GAP), facts.pop(RELATIVE_GAP, None), facts.pop(BASELINE, None)))
+    found += [Note(_sentence(f"{key}: {_said(fact)}")) for key, fact in facts.items() if key != "blank"]
+    return sorted(found, key=lambda note: not note.warning)
+
+
+def alt(attribution: Attribution, scale: Scale) -> str:
+    """The map for those who cannot see it: what it is, where it peaks, and the ends of its scale."""
+    what = f"{title(attribution)}, a heat map of {short(attribution.record.input) or 'one input'}"
+    if attribution.blank:
+        return f"{what}: blank, zero everywhere."
+    values = np.nan_to_num(numbers(attribution))
+    said = [f"{'what speaks for it' if scale.signed else 'strongest'} peaks {_place(values)}"]
+    if scale.signed and float(values.min()) < 0:
+        said.append(f"what speaks against it peaks {_place(-values)}")
+    low = number(-scale.limit) if scale.signed else "0"
+    return f"{what}: {', '.join(said)}. Scale from {low} to {number(scale.limit)}."
+
+
+def _on_emptiness(attribution: Attribution) -> list[Note]:
+    if attribution.blank:
+        why = str(attribution.notes.get("blank", "every number in it is zero"))
+        return [Note(f"This map is blank: {why}.", warning=True)]
+    values = numbers(attribution)
+    if values.size > 1 and float(values.min()) == float(values.max()):
+        return [Note(f"This map is flat: it is {number(float(values.flat[0]))} everywhere.", warning=True)]
+    return []
+
+
+def _on_gap(gap: float, relative: float | None, baseline: float | None) -> Note:
+    share = "" if relative is None else f", {number(100 * relative)} %" if np.isfinite(relative) else ""
+    rise = "the score's rise" + ("" if baseline is None else f" from {number(baseline)} at the baseline")
+    large = relative is not None and not abs(relative) <= LARGE_GAP
+    advice = " It is large: do not read the map as shares of the score." if large else ""
+    return Note(f"Completeness gap {number(gap)}{share}: what the map misses of {rise}.{advice}", warning=large)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _said(fact: object) -> str:
+    return number(fact) if isinstance(fact, float) else str(fact)
+
+
+def _place(values: np.ndarray) -> str:  # type: ignore[type-arg]
+    """Where the largest number lies, in the words people use for places."""
+    peak = np.unravel_index(int(values.argmax()), values.shape)
+    if values.ndim != 2:
+        return f"at position {', '.join(str(int(p)) for p in peak)}"
+    down, across = (min(2, 3 * int(p) // side) for p, side in zip(peak, values.shape, strict=True))
+    row, column = ("top", "middle", "bottom")[down], ("left", "centre", "right")[across]
+    return "in the centre" if (down, across) == (1, 1) else f"at the {row} {column}"

@@ -1,0 +1,232 @@
+"""Layer addresses: the right layer by default, a refusal that helps where there is none."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.engine.layers import last_spatial_layer, parse_unit, run_order
+from convscope.errors import ConvScopeError, LayerError, UnknownName
+from tests.engine._nets import SIDE, Branches, Dense, Stages, axes_net, condition, made, pictured, seeded, tensor
+
+ONLY_ACTIVATIONS = {"eigen_cam", "fem"}
+CAMS = [spec for spec in cs.lenses() if spec.takes_layer]
+
+
+def default_layer(net: nn.Module, x: Tensor | None = None) -> str:
+    model = cs.Model(net)
+    with model.untouched():
+        return last_spatial_layer(model, tensor() if x is None else x)
+
+
+REFUSED: dict[str, tuple[Any, type[ConvScopeError], str]] = {
+    "a misspelt layer": ("secnd", UnknownName, r"no layer 'secnd' in Stages; did you mean 'second'\? \(it has 4; model\.layers\(\)"),
+    "a layer of nothing": ("transformer.h.3", UnknownName, r"no layer 'transformer\.h\.3' in Stages \(it has 4"),
+    "an empty address": ("", UnknownName, r"no layer '' in Stages"),
+    "one of two misspelt": (["first", "thrid"], UnknownName, r"no layer 'thrid' in Stages"),
+    "no layer at all": ([], LayerError, r"no layer was named: the list is empty"),
+    "nothing": (None, UnknownName, r"layer.*None"),
+    "a number": (3, UnknownName, r"layer.*3"),
+    "a number in a list": ([3], UnknownName, r"no layer 3 in Stages"),
+    "a linear layer": ("head", LayerError, r"layer 'head' gives shape \(1, 4\), which has no spatial extent: choose an earlier layer"),
+    "a linear layer beside another": (["first", "head"], LayerError, r"layer 'head' gives shape \(1, 4\), which has no spatial"),
+}
+
+
+@pytest.mark.parametrize(("layer", "kind", "sentence"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("lens", [cs.grad_cam, cs.eigen_cam, cs.smooth_grad_cam_plus_plus])
+def test_a_layer_that_cannot_be_meant_is_refused_in_one_sentence(
+    lens: Any, layer: Any, kind: type[ConvScopeError], sentence: str
+) -> None:
+    model = cs.Model(seeded(Stages))
+    before = condition(model.module)
+    with pytest.raises(kind, match=sentence) as caught:
+        lens(model, tensor(), layer=layer)
+    assert "\n" not in str(caught.value)
+    assert condition(model.module) == before
+
+
+@pytest.mark.parametrize("spec", CAMS, ids=lambda spec: spec.name)
+def test_no_lens_makes_a_map_of_a_layer_without_extent_or_of_one_that_is_never_reached(spec: Any) -> None:
+    model = cs.Model(seeded(Branches))
+    with pytest.raises(LayerError, match="'head' gives shape .* no spatial extent"):
+        getattr(cs, spec.name)(model, tensor(), layer="head")
+    with pytest.raises(LayerError, match=r"layer 'second' was never reached in this forward \(a branch not taken"):
+        getattr(cs, spec.name)(model, tensor(), layer="second")
+    with pytest.raises(LayerError, match=r"layer 'second' was never reached"):
+        getattr(cs, spec.name)(model, tensor(), layer=["first", "second"])
+
+
+def test_a_dropped_part_of_an_address_is_suggested() -> None:
+    net = nn.Sequential()
+    net.add_module("layer4", nn.Sequential(nn.Sequential()))
+    net.layer4[0].add_module("conv2", nn.Conv2d(3, 3, 1))
+    with pytest.raises(UnknownName, match=r"no layer 'layer4\.conv2' in Sequential; did you mean 'layer4\.0\.conv2'\?"):
+        cs.grad_cam(cs.Model(net), tensor(), layer="layer4.conv2")
+
+
+def test_a_layer_that_gives_whole_numbers_is_refused() -> None:
+    class Chooses(Stages):
+        def __init__(self) -> None:
+            super().__init__()
+            self.chosen = nn.MaxPool2d(2, return_indices=True)
+            self.only = _Second()
+
+        def forward(self, x: Tensor) -> Tensor:
+            maps = self.first(x)
+            self.only(self.chosen(maps))
+            return self.answer(maps)
+
+    class _Second(nn.Module):
+        def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
+            return pair[1]
+
+    with pytest.raises(LayerError, match="layer 'only' gives"):
+        cs.grad_cam(cs.Model(seeded(Chooses)), tensor(), layer="only")
+
+
+def test_a_unit_above_the_layer_explains_the_layer_and_one_below_it_is_refused() -> None:
+    model = cs.Model(made())
+    assert not cs.grad_cam(model, tensor(), layer="0", target="2[3]").blank
+    with pytest.raises(ConvScopeError, match="target") as caught:
+        cs.grad_cam(model, tensor(), layer="2", target="0[3]")
+    assert "branch not taken" not in str(caught.value)
+
+
+@pytest.mark.parametrize("target", ["0[3]", "1[3]", "2[3]"])
+def test_a_unit_is_explained_at_the_last_spatial_layer_before_it_when_no_layer_is_named(target: str) -> None:
+    found = cs.grad_cam(cs.Model(made()), tensor(), target=target)
+    assert found.target == target
+    assert int(found.layers[0]) <= int(target[0])
+
+
+# The default
+
+
+def test_the_last_layer_with_extent_is_the_default() -> None:
+    assert default_layer(made()) == "3"
+    assert default_layer(seeded(Stages)) == "second"
+    assert default_layer(axes_net(1), tensor(1, 2, 30)) == "1"
+    assert default_layer(axes_net(3), tensor(1, 2, 6, 7, 8)) == "1"
+
+
+def test_the_answer_laid_out_in_space_is_not_evidence_for_it() -> None:
+    """SqueezeNet's last convolution has the classes for channels: the layer before it is meant."""
+    net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Dropout(), nn.Conv2d(5, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert default_layer(net.eval()) == "1"
+    assert default_layer(seeded(Dense)).startswith("decoder")
+
+
+def test_a_layer_beside_the_answer_is_not_the_default() -> None:
+    """Networks for segmentation run an auxiliary head last; the answer does not depend on it."""
+
+    class WithAuxiliaryHead(Stages):
+        def __init__(self) -> None:
+            super().__init__()
+            self.auxiliary = nn.Conv2d(5, 7, 1)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            maps = self.act(self.second(self.first(x)))
+            return {"out": self.answer(maps), "aux": self.auxiliary(maps)}
+
+    model = cs.Model(seeded(WithAuxiliaryHead), output="out")
+    found = cs.grad_cam(model, tensor())
+    assert found.layers != ("auxiliary",)
+    assert not found.blank
+
+
+def test_maps_with_their_channels_last_are_not_taken_for_maps_with_their_channels_first() -> None:
+    """Swin keeps (N, height, width, channels): rows must not be summed as channels, nor channels drawn as columns."""
+
+    class ChannelsLast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.norm, self.head = nn.Conv2d(3, 12, 4, 4), nn.LayerNorm(12), nn.Linear(12, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.norm(self.embed(x).permute(0, 2, 3, 1)).mean((1, 2)))
+
+    net = seeded(ChannelsLast)
+    found = cs.grad_cam(cs.Model(net), tensor())
+    assert found.layer_values[found.layers[0]].shape == (4, 4)
+    try:
+        named = cs.grad_cam(cs.Model(net), tensor(), layer="norm")
+    except LayerError:
+        return
+    assert named.layer_values["norm"].shape == (4, 4)
+
+
+def test_a_network_without_a_spatial_layer_says_so() -> None:
+    net = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 4)))
+    with pytest.raises(LayerError, match=r"no layer of Sequential has an output with spatial extent: name one with layer="):
+        cs.grad_cam(cs.Model(net), tensor())
+    assert cs.saliency(cs.Model(net), tensor()).values.shape == (SIDE, SIDE)
+
+
+def test_the_default_is_found_once_per_input_shape() -> None:
+    model = pictured()
+    first, second = (cs.grad_cam(model, tensor()) for _ in range(2))
+    assert first.cost.forwards == 2
+    assert second.cost.forwards == 1
+    assert torch.equal(first.values, second.values)
+
+
+# Several layers
+
+
+@pytest.mark.parametrize("spec", [s for s in CAMS if s.name != "cam"], ids=lambda spec: spec.name)
+def test_several_layers_in_one_pass_equal_single_layers(spec: Any) -> None:
+    model = cs.Model(made(2))
+    lens = getattr(cs, spec.name)
+    together = lens(model, tensor(2, 3, SIDE, SIDE), layer=["0", "3"])
+    for address in ("0", "3"):
+        alone = lens(model, tensor(2, 3, SIDE, SIDE), layer=address)
+        for one, other in zip(together, alone, strict=True):
+            assert one.layers == ("0", "3")
+            torch.testing.assert_close(one.layer_values[address], other.layer_values[address])
+
+
+def test_a_layer_named_twice_counts_once() -> None:
+    model = cs.Model(made(2))
+    twice, once = (cs.grad_cam(model, tensor(), layer=layer) for layer in (["3", "3"], ["3"]))
+    assert torch.equal(twice.values, once.values)
+
+
+def test_layers_are_fused_by_their_mean_in_units_of_each_ones_peak() -> None:
+    found = cs.grad_cam(cs.Model(made(2)), tensor(), layer=["0", "3"])
+    resized = [
+        nn.functional.interpolate(v[None, None] / 1, (SIDE, SIDE), mode="bilinear")[0, 0] for v in found.layer_values.values()
+    ]
+    torch.testing.assert_close(found.values, sum(v / v.abs().max() for v in resized) / 2)
+
+
+# Reading addresses
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("layer4.1.conv2[17]", ("layer4.1.conv2", 17, ())),
+        ("layer4.1.conv2[17, 3, 5]", ("layer4.1.conv2", 17, (3, 5))),
+        ("0[1,2]", ("0", 1, (2,))),
+        ("a [3]", ("a", 3, ())),
+    ],
+)
+def test_a_unit_is_read_as_pytorch_writes_it(text: str, read: tuple[Any, ...]) -> None:
+    unit = parse_unit(text)
+    assert unit is not None
+    assert (unit.layer, unit.unit, unit.position) == read
+
+
+@pytest.mark.parametrize("text", ["layer4", "layer4[]", "layer4[-1]", "layer4[a]", "layer4[1", "layer4[1.5]", "layer4[1] "])
+def test_what_is_no_unit_is_not_read_as_one(text: str) -> None:
+    assert parse_unit(text) is None
+
+
+def test_the_run_order_is_that_in_which_layers_finish() -> None:
+    shapes, output = run_order(cs.Model(made()), tensor())
+    assert [address for address, _ in shapes] == list("0123456")
+    assert dict(shapes)["2"] == (1, 6, SIDE // 2, SIDE // 2)
+    assert output.shape == (1, 4)

@@ -1,0 +1,218 @@
+"""The explained number is the one that was asked for, in every way of asking; what cannot be meant is refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.errors import ConvScopeError, NoGradient, OutputError, UnknownName
+from tests.engine._nets import SIDE, Dense, condition, made, pictured, seeded, tensor
+
+LABELS = ("tabby cat", "Egyptian cat", "tench", "hen")
+
+
+def gradient(score: Callable[[nn.Sequential, Tensor], Tensor], x: Tensor, net: nn.Module | None = None) -> Tensor:
+    """The slow obvious way: write the score down, and ask torch."""
+    net = made() if net is None else net
+    x = x.clone().requires_grad_(True)
+    return torch.autograd.grad(score(net, x).sum(), x)[0]
+
+
+def middle(net: nn.Sequential, x: Tensor) -> Tensor:
+    return net[2](net[1](net[0](x)))
+
+
+MEANT: dict[str, tuple[Any, Callable[[nn.Sequential, Tensor], Tensor], str]] = {
+    "an index": (2, lambda n, x: n(x)[:, 2], "tench"),
+    "an index of NumPy": (np.int64(2), lambda n, x: n(x)[:, 2], "tench"),
+    "an index of torch": (torch.tensor(2), lambda n, x: n(x)[:, 2], "tench"),
+    "an index as a text": ("2", lambda n, x: n(x)[:, 2], "tench"),
+    "a label": ("tench", lambda n, x: n(x)[:, 2], "tench"),
+    "a label in other letters": ("Tabby_CAT", lambda n, x: n(x)[:, 0], "tabby cat"),
+    "a difference": (cs.Difference("hen", 0), lambda n, x: n(x)[:, 3] - n(x)[:, 0], "hen - tabby cat"),
+    "a difference as a text": ("hen - tabby cat", lambda n, x: n(x)[:, 3] - n(x)[:, 0], "hen - tabby cat"),
+    "a difference of indices": ("3 - 0", lambda n, x: n(x)[:, 3] - n(x)[:, 0], "hen - tabby cat"),
+    "a unit": (cs.Unit("2", 4), lambda n, x: middle(n, x)[:, 4].mean((1, 2)), "2[4]"),
+    "a unit as a text": ("2[4]", lambda n, x: middle(n, x)[:, 4].mean((1, 2)), "2[4]"),
+    "a position": (cs.Unit("2", 4, (1, 3)), lambda n, x: middle(n, x)[:, 4, 1, 3], "2[4, 1, 3]"),
+    "a position as a text": ("2[4, 1, 3]", lambda n, x: middle(n, x)[:, 4, 1, 3], "2[4, 1, 3]"),
+    "a unit of a linear layer": ("6[1]", lambda n, x: n(x)[:, 1], "6[1]"),
+    "a function": (lambda output: output.square().sum(1), lambda n, x: n(x).square().sum(1), "<lambda>(output)"),
+    "the top class": (cs.TOP1, lambda n, x: n(x).amax(1), ""),
+}
+
+
+@pytest.mark.parametrize(("target", "score", "words"), MEANT.values(), ids=MEANT)
+def test_the_explained_number_is_the_one_that_was_asked_for(target: Any, score: Any, words: str) -> None:
+    x = tensor(3, 3, SIDE, SIDE)
+    found = cs.saliency(pictured(labels=LABELS), x, target=target)
+    torch.testing.assert_close(torch.stack([a.channels for a in found]), gradient(score, x))
+    expected = score(made(), x).tolist()
+    assert [a.score for a in found] == pytest.approx(expected, abs=1e-6)
+    if words:
+        assert {a.target for a in found} == {words}
+
+
+@pytest.mark.parametrize("target", [[2, 0, 3], (2, "tabby cat", "hen"), torch.tensor([2, 0, 3]), np.array([2, 0, 3])], ids=str)
+def test_a_list_names_one_class_for_each_image(target: Any) -> None:
+    x = tensor(3, 3, SIDE, SIDE)
+    found = cs.saliency(pictured(labels=LABELS), x, target=target)
+    expected = gradient(lambda n, x: n(x)[[0, 1, 2], [2, 0, 3]], x)
+    torch.testing.assert_close(torch.stack([a.channels for a in found]), expected)
+    assert [a.target_index for a in found] == [2, 0, 3]
+
+
+def test_every_image_of_a_batch_has_its_own_top_class() -> None:
+    net, x = made(1), tensor(12, 3, SIDE, SIDE) * 20
+    top = net(x).argmax(1).tolist()
+    assert len(set(top)) > 1
+    assert [a.target_index for a in cs.saliency(cs.Model(net), x)] == top
+
+
+def test_a_label_that_reads_like_a_difference_or_a_number_is_a_label() -> None:
+    labels = ("7", "cat - dog", "cat", "dog")
+    found = {target: cs.saliency(pictured(labels=labels), tensor(), target=target).target_index for target in labels}
+    assert found == {"7": 0, "cat - dog": 1, "cat": 2, "dog": 3}
+
+
+MASK = np.zeros((SIDE, SIDE), bool)
+MASK[2:6, 8:12] = True
+
+
+@pytest.mark.parametrize("mask", [MASK, MASK[::2, ::2], torch.from_numpy(MASK), MASK.astype(float), MASK.tolist()])
+def test_a_region_is_a_class_under_a_mask_of_any_size(mask: Any) -> None:
+    net, x = seeded(Dense), tensor()
+    found = cs.saliency(pictured(net, labels=LABELS), x, target=cs.Region("tench", mask))
+    expected = gradient(lambda n, x: n(x)[:, 2, 1:3, 4:6].mean((1, 2)), x, net)
+    torch.testing.assert_close(found.channels, expected[0])
+    assert found.target == "tench within the region"
+
+
+def test_a_region_without_a_mask_is_everywhere() -> None:
+    net, x = seeded(Dense), tensor()
+    found = cs.saliency(cs.Model(net), x, target=cs.Region(1))
+    torch.testing.assert_close(found.channels, gradient(lambda n, x: n(x)[:, 1].mean((1, 2)), x, net)[0])
+
+
+class Flips(nn.Module):
+    """Class 0 is the picture's energy, class 1 falls with it: bright or noisy pictures are 0, faint ones 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        energy = x.square().mean((1, 2, 3))
+        return torch.stack([energy, 3 - energy], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("lens", "options", "top"),
+    [
+        (cs.smooth_grad, {"samples": 8, "sigma": 2.0}, 1),
+        (cs.var_grad, {"samples": 8, "sigma": 2.0}, 1),
+        (cs.integrated_gradients, {"steps": 8}, 0),
+        (cs.guided_integrated_gradients, {"steps": 8}, 0),
+        (cs.blur_integrated_gradients, {"steps": 8}, 0),
+        (cs.expected_gradients, {"samples": 8}, 0),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_top_class_is_settled_by_the_clean_image_however_it_is_disturbed(lens: Any, options: Any, top: int) -> None:
+    """Along the way the other class wins: all passes explain one and the same."""
+    x = tensor() * (0.8 if top else 2)
+    assert int(Flips()(x).argmax()) == top
+    found, named = (lens(cs.Model(Flips()), x, target=target, **options) for target in (cs.TOP1, top))
+    assert found.target_index == top
+    assert torch.equal(found.values, named.values)
+    other = lens(cs.Model(Flips()), x, target=1 - top, **options)
+    assert not torch.allclose(found.values, other.values)
+
+
+def test_all_lenses_of_a_comparison_explain_one_number() -> None:
+    cells = list(cs.compare(cs.Model(made(3)), tensor(), ["smooth-grad", "grad-cam", "integrated-gradients"], samples=3))
+    assert len({(cell.target_index, cell.target) for cell in cells}) == 1
+
+
+REFUSED: dict[str, tuple[Any, type[ConvScopeError], str]] = {
+    "an index beyond the labels": (4, UnknownName, r"class index 4 is out of range: Sequential has classes 0 to 3"),
+    "a negative index": (-1, UnknownName, r"class index -1 is out of range"),
+    "an index beyond the labels in a list": ([9], UnknownName, r"class index 9 is out of range"),
+    "an index beyond the labels in a text": ("17", UnknownName, r"class index 17 is out of range"),
+    "a misspelt label": ("tabby kat", UnknownName, r"no label 'tabby kat' in Sequential; did you mean 'tabby cat'"),
+    "a label of nothing": ("zeppelin", UnknownName, r"no label 'zeppelin' in Sequential"),
+    "an empty text": ("", UnknownName, r"no label ''"),
+    "a misspelt difference": ("hen - tenhc", UnknownName, r"no label 'tenhc' in Sequential; did you mean 'tench'"),
+    "True": (True, UnknownName, r"class index True is out of range"),
+    "a fraction": (1.5, UnknownName, r"a class is an index or a label, got 1\.5"),
+    "nothing": (None, UnknownName, r"a class is an index or a label, got None"),
+    "a fraction of torch": (torch.tensor(1.5), UnknownName, r"a class is an index or a label, got tensor\(1\.5"),
+    "a list of another length": ([1, 2], OutputError, r"2 targets for 1 images: give one each, or one for all"),
+    "an array of another length": (np.array([1, 2]), OutputError, r"2 targets for 1 images"),
+    "an empty list": ([], OutputError, r"0 targets for 1 images"),
+    "a unit of no layer": ("seven[3]", UnknownName, r"no layer 'seven' in Sequential .*model\.layers\(\) lists them"),
+    "a unit too many": ("2[6]", UnknownName, r"no unit 2\[6\]: '2' has units 0 to 5"),
+    "a unit by name": (cs.Unit("2", "a"), UnknownName, r"no unit 2\[a\]"),
+    "a position outside": ("2[1, 99, 0]", UnknownName, r"no position 2\[1, 99, 0\]: the map of '2' is \(8, 8\)"),
+    "a position of one number": ("2[1, 3]", UnknownName, r"no position 2\[1, 3\]"),
+    "a negative position": (cs.Unit("2", 1, (-1, 0)), UnknownName, r"no position 2\[1, -1, 0\]"),
+    "a function that gives a map": (lambda o: o, OutputError, r"gives one number per image, got shape \(1, 4\) for 1 images"),
+    "a function that gives one number": (lambda o: o.sum(), OutputError, r"got shape \(\) for 1 images"),
+    "a function that gives a float": (lambda o: 3.0, OutputError, r"target .*gives? .*float"),
+    "a function that raises": (lambda o: o[:, 99], OutputError, r"target .*raised IndexError: "),
+    "a function without a gradient": (lambda o: o.detach()[:, 0], NoGradient, r"nothing can be explained: .*detached"),
+    "a region of one row of scores": (cs.Region(0), OutputError, r"a region needs a dense output .* got shape \(1, 4\)"),
+    "an empty region": (cs.Region(0, MASK & False), OutputError, r"the region's mask is empty"),
+}
+
+
+@pytest.mark.parametrize(("target", "kind", "sentence"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("lens", [cs.saliency, cs.grad_cam])
+def test_a_target_that_cannot_be_meant_is_refused_in_one_sentence(
+    lens: Any, target: Any, kind: type[ConvScopeError], sentence: str
+) -> None:
+    model = pictured(labels=LABELS)
+    before = condition(model.module)
+    named = {} if lens is cs.saliency else {"layer": "0"}
+    with pytest.raises(kind, match=sentence) as caught:
+        lens(model, tensor(), target=target, **named)
+    assert "\n" not in str(caught.value)
+    assert condition(model.module) == before
+
+
+def test_an_index_beyond_the_output_is_refused_also_without_labels() -> None:
+    for target in (9, "9", [9], cs.Difference(0, 9), "9 - 0"):
+        with pytest.raises(OutputError, match="class 9 is out of range: the output has 4 classes"):
+            cs.saliency(cs.Model(made()), tensor(), target=target)
+
+
+def test_a_class_is_known_by_index_where_there_are_no_labels() -> None:
+    with pytest.raises(UnknownName, match="Sequential has no labels: name the class 'tench' by its index"):
+        cs.saliency(cs.Model(made()), tensor(), target="tench")
+    assert cs.saliency(cs.Model(made()), tensor(), target=1).target == "class 1"
+
+
+def test_a_label_of_two_classes_asks_for_the_index() -> None:
+    model = pictured(labels=("crane", "hen", "Crane", "tench"))
+    with pytest.raises(UnknownName, match="label 'crane' is ambiguous: classes 0 and 2; use the index"):
+        cs.saliency(model, tensor(), target="crane")
+    assert cs.saliency(model, tensor(), target=2).target_index == 2
+
+
+def test_a_dense_output_asks_for_a_region() -> None:
+    for target in (cs.TOP1, 1, "1 - 0"):
+        with pytest.raises(OutputError, match=r"the output has shape \(1, 4, 8, 8\): a class needs a place, use cs\.Region"):
+            cs.saliency(cs.Model(seeded(Dense)), tensor(), target=target)
+
+
+@pytest.mark.parametrize("mask", ["a text", np.ones((1, 4, 4)), np.ones(4), np.full((4, 4), np.nan), np.ones((0, 4))], ids=str)
+def test_a_mask_that_is_no_map_is_refused(mask: Any) -> None:
+    with pytest.raises(OutputError, match="mask"):
+        cs.saliency(cs.Model(seeded(Dense)), tensor(), target=cs.Region(0, mask))
+
+
+def test_a_network_with_one_number_per_image_needs_no_target() -> None:
+    net = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(1)))
+    net(tensor())
+    found = cs.saliency(cs.Model(net), tensor())
+    torch.testing.assert_close(found.channels, gradient(lambda n, x: n(x)[:, 0], tensor(), net)[0])
