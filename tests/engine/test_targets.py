@@ -103,14 +103,14 @@ class Flips(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         energy = x.square().mean((1, 2, 3))
-        return torch.stack([energy, 3 - energy], dim=1)
+        return torch.stack([energy, 3 - 2 * energy], dim=1)
 
 
 @pytest.mark.parametrize(
     ("lens", "options", "top"),
     [
         (cs.smooth_grad, {"samples": 8, "sigma": 2.0}, 1),
-        (cs.var_grad, {"samples": 8, "sigma": 2.0}, 1),
+        (cs.smooth_grad_squared, {"samples": 8, "sigma": 2.0}, 1),
         (cs.integrated_gradients, {"steps": 8}, 0),
         (cs.guided_integrated_gradients, {"steps": 8}, 0),
         (cs.blur_integrated_gradients, {"steps": 8}, 0),

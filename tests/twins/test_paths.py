@@ -34,24 +34,11 @@ def blur_integrated_gradients(slow: Slow, steps: int, max_sigma: float) -> Tenso
     return sum((after - before) * slow.gradient((before + after) / 2) for before, after in zip(levels, levels[1:]))  # noqa: B905
 
 
-def guided_integrated_gradients(slow: Slow, start: Tensor, steps: int, fraction: float, band: float) -> Tensor:
-    way, shape = (slow.x - start).flatten().numpy(), slow.x.shape
-    length, covered, total = abs(way), np.where(way == 0, 1.0, 0.0), np.zeros(way.shape)
-    gradient = slow.gradient(start).flatten().numpy()
-    together = max(1, int(fraction * len(way)))
-    for share in np.arange(1, steps + 1) / steps:
-        before, covered = covered, np.maximum(covered, share - band)
-        highest = min(share + band, 1)
-        order = np.argsort(np.where(way == 0, np.inf, abs(gradient)), kind="stable")
-        for numbers in (order[i : i + together] for i in range(0, len(order), together)):
-            missing = share * length.sum() - (covered * length).sum()
-            room = np.maximum(highest - covered[numbers], 0)
-            reach = (room * length[numbers]).sum()
-            covered[numbers] += room * np.clip(missing / reach if reach else 0, 0, 1)
-        ahead = slow.gradient(start + torch.from_numpy(covered * way).view(shape)).flatten().numpy()
-        total += (covered - before) * way * (gradient + ahead) / 2
-        gradient = ahead
-    return torch.from_numpy(total).view(shape)
+def guided_integrated_gradients(slow: Slow, path: list[Tensor]) -> Tensor:
+    """Of the places that the path went through."""
+    gradients = [slow.gradient(place) for place in path]
+    steps = zip(path, path[1:], gradients, gradients[1:])  # noqa: B905
+    return sum((after - before) * (here + ahead) / 2 for before, after, here, ahead in steps)
 
 
 def guided_integrated_gradients_of_its_authors(slow: Slow, start: Tensor, steps: int, fraction: float, band: float) -> Tensor:
@@ -157,15 +144,73 @@ def test_blur_integrated_gradients_come_into_focus_step_by_step(subject: Subject
         _check(one, blur_integrated_gradients(slow, 6, max_sigma), slow, slow.score(blurred))
 
 
-@pytest.mark.parametrize("subject", PATHED, indirect=True)
-@pytest.mark.parametrize(("fraction", "band"), [(0.25, 0.1), (0.1, 0.02), (0.5, 1.0), (1.0, 0.3)])
-def test_guided_integrated_gradients_follow_the_path_of_least_gradient(
-    subject: Subject, fraction: float, band: float
-) -> None:
-    found = subject.explained("guided_integrated_gradients", steps=12, fraction=fraction, max_distance=band)
-    for one, slow in zip(found, subject.slow, strict=True):
+GUIDED = pytest.mark.parametrize(("fraction", "band"), [(0.25, 0.1), (0.1, 0.02), (0.5, 1.0), (1.0, 0.3)])
+
+
+@pytest.mark.parametrize("subject", [*PATHED, "shapes"], indirect=True)
+@GUIDED
+def test_guided_integrated_gradients_add_up_along_the_path_they_took(subject: Subject, fraction: float, band: float) -> None:
+    """Which path, is the matter of the next test: where gradients are tied it hangs on rounding."""
+    for found, slow, path in _guided(subject, fraction=fraction, max_distance=band):
         start = _baseline("black", subject, slow)
-        _check(one, guided_integrated_gradients(slow, start, 12, fraction, band), slow, slow.score(start))
+        assert relative_error(path[-1], slow.x) < 1e-5
+        torch.testing.assert_close(path[0], start)
+        _check(found, guided_integrated_gradients(slow, path), slow, slow.score(start))
+
+
+@pytest.mark.parametrize("subject", PATHED, indirect=True)
+@GUIDED
+def test_the_guided_path_moves_the_pixels_of_least_gradient_first(subject: Subject, fraction: float, band: float) -> None:
+    """After each step the asked share of the way is covered, within the band, by what has the smallest gradients."""
+    for _, slow, path in _guided(subject, fraction=fraction, max_distance=band):
+        way = path[-1] - path[0]
+        moves = way.abs() > 0.01 * way.abs().max()  # of a way shorter than that, float32 cannot tell the shares
+        covered = [((place - path[0])[moves] / way[moves]).clamp(0, 1) for place in path]
+        length = way[moves].abs() / way.abs().sum()
+        for step, (place, before, after) in enumerate(zip(path, covered, covered[1:]), 1):  # noqa: B905
+            share = step / (len(path) - 1)
+            assert float((after * length).sum()) == pytest.approx(share * float(length.sum()), abs=5e-3)
+            assert (after - share).abs().max() < band + 1e-4
+            highest, size = min(share + band, 1), slow.gradient(place)[moves].abs()
+            gone = after > before.clamp(min=share - band) + 1e-4  # further than the band demands
+            full = after > highest - 1e-4
+            tie = 1 + 1e-3
+            if (gone & ~full).any() and (~gone & ~full).any():
+                assert size[gone & ~full].max() <= size[~gone & ~full].min() * tie
+            if (gone & full).any() and (~full).any():
+                assert size[gone & full].max() <= size[~full].min() * tie
+            assert (gone & ~full).sum() <= max(1, int(fraction * way.numel()))
+
+
+@pytest.mark.parametrize("subject", ["smooth", "signal"], indirect=True)
+def test_guided_integrated_gradients_are_nearly_those_of_their_authors(subject: Subject) -> None:
+    """They differ as the lens says: gradients of both ends of a step, and groups that are formed once a step."""
+    for found, slow, _ in _guided(subject, steps=50):
+        theirs = guided_integrated_gradients_of_its_authors(slow, _baseline("black", subject, slow), 50, 0.25, 0.1)
+        assert relative_error(found.channels, theirs) < 0.15
+
+
+@pytest.mark.parametrize("subject", ["smooth"], indirect=True)
+@GUIDED
+def test_the_guided_path_does_not_hang_on_rounding(subject: Subject, fraction: float, band: float) -> None:
+    """From a baseline of one shade, pixels of equal gradient abound, and which of them goes first must be settled.
+
+    A batch and its images one by one are computed alike but for rounding; so their maps may not differ by more.
+    """
+    parameters = {"steps": 12, "fraction": fraction, "max_distance": band}
+    for row, found in enumerate(subject.explained("guided_integrated_gradients", **parameters)):
+        alone = cs.guided_integrated_gradients(
+            subject.model, subject.images[row], target=subject.targets[row], **parameters
+        )
+        assert relative_error(alone.values, found.values) < TOLERANCE
+
+
+def _guided(subject: Subject, **parameters: float) -> list[tuple[cs.Attribution, Slow, list[Tensor]]]:
+    """What the lens says of each image, and the places it went through on the way to it."""
+    with inputs_seen(subject.model.module) as seen:
+        found = subject.explained("guided_integrated_gradients", **{"steps": 12, **parameters})
+    paths = [[place.double() for place in seen[row :: len(found)]] for row in range(len(found))]
+    return list(zip(found, subject.slow, paths, strict=True))
 
 
 def _explained(subject: Subject, **parameters: object) -> list[cs.Attribution]:

@@ -2,10 +2,11 @@
 
 Everything that multiplies inputs — noise copies, integration steps, large batches — runs in chunks whose size
 follows from the input's size alone, so that the same run gives the same bits. On a processor more is not better:
-past four to eight 224×224 images each activation outgrows what the allocator keeps, and every pass pays for
+past eight 224×224 images each activation outgrows what the allocator keeps, and every pass pays for
 fresh pages (`benchmarks/results.md`). A chunk that does not fit in memory is halved.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from convscope.engine.cost import progress
 
-_NUMBERS_AT_ONCE = {"cpu": 5 * 3 * 224 * 224, "cuda": 32 * 3 * 224 * 224, "mps": 16 * 3 * 224 * 224}
+_NUMBERS_AT_ONCE = {"cpu": 8 * 3 * 224 * 224, "cuda": 32 * 3 * 224 * 224, "mps": 16 * 3 * 224 * 224}
 _MOST_AT_ONCE = 64
 
 
@@ -36,6 +37,7 @@ def in_chunks(
         quiet: do not report progress.
     """
     size, done = chunk_size(like, batch_size), 0
+    size = math.ceil(total / math.ceil(total / size)) if total else 1  # even chunks: no lone straggler at the end
     while done < total:
         rows = torch.arange(done, min(done + size, total))
         try:

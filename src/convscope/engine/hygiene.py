@@ -5,7 +5,6 @@ the middle of a forward. `untouched` writes down everything a run could disturb 
 """
 
 import random
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,37 +33,49 @@ def untouched(module: nn.Module) -> Iterator[None]:
     on within, also when the caller is under ``no_grad`` or ``inference_mode``.
     """
     modules = list(module.modules())
-    parameters = list(module.parameters())
-    flags = [(m, m.training, getattr(m, "inplace", None)) for m in modules]
+    parameters = [p for m in modules for p in m._parameters.values() if p is not None]
+    flags = [(m.__dict__, m.training, m.__dict__.get("inplace")) for m in modules]
     wanted = [(p, p.requires_grad, p.grad) for p in parameters]
     buffers = _Buffers(modules)
-    hooks = [(m, name, OrderedDict(h)) for m in modules for name in _HOOKS if (h := m.__dict__.get(name)) is not None]
+    hooks = {id(table): (table, table.copy()) for table in _hook_tables(modules)}
     surroundings = _Surroundings(next((p.device for p in parameters), torch.device("cpu")))
     try:
-        for m in modules:
-            m.training = False
+        for own, training, _ in flags:
+            if training:
+                own["training"] = False
         for p in parameters:
             if p.requires_grad:
                 p.requires_grad_(False)
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
-        for m, training, inplace in flags:
-            m.training = training
+        for own, training, inplace in flags:
+            own["training"] = training
             if inplace is not None:
-                m.inplace = inplace
+                own["inplace"] = inplace
         for p, requires_grad, grad in wanted:
             if p.requires_grad != requires_grad:
                 p.requires_grad_(requires_grad)
             if p.grad is not grad:
                 p.grad = grad
-        for m, name, before in hooks:
-            now = m.__dict__[name]
-            if now or before:
-                now.clear()
-                now.update(before)
+        for table in _hook_tables(modules):
+            if id(table) not in hooks:
+                table.clear()
+        for table, before in hooks.values():
+            if table != before:
+                table.clear()
+                table.update(before)
         buffers.restore()
         surroundings.restore()
+
+
+def _hook_tables(modules: list[nn.Module]) -> Iterator[dict[int, Any]]:
+    """The tables of hooks that have something in them."""
+    for m in modules:
+        own = m.__dict__
+        for name in _HOOKS:
+            if table := own.get(name):
+                yield table
 
 
 class _Buffers:
@@ -72,10 +83,11 @@ class _Buffers:
 
     def __init__(self, modules: list[nn.Module]) -> None:
         self.kept: list[tuple[dict[str, Any], str, Tensor, Tensor, int]] = []
-        for m in modules:
-            for name, buffer in m._buffers.items():
-                if buffer is not None:
-                    self.kept.append((m._buffers, name, buffer, buffer.detach().clone(), _version(buffer)))
+        with torch.no_grad():
+            for m in modules:
+                for name, buffer in m._buffers.items():
+                    if buffer is not None:
+                        self.kept.append((m._buffers, name, buffer, buffer.clone(), _version(buffer)))
 
     def restore(self) -> None:
         for owner, name, buffer, copy, version in self.kept:

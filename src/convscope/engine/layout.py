@@ -13,28 +13,29 @@ import torch
 from torch import Tensor, nn
 
 Layouts = dict[tuple[int, ...], torch.memory_format]
+"""By the shape of the input, batch included."""
 
 _REORDERING_PAYS_FROM = 4
 _TOO_SLOW_TO_TIME = 0.5  # seconds a forward
 
 
 def laid_out(module: nn.Module, tensor: Tensor, known: Layouts) -> Tensor:
-    """``tensor`` in the fastest layout for ``module``; what was timed is kept in ``known``."""
-    if tensor.ndim != 4 or tensor.device.type == "mps":
-        return tensor.contiguous()
-    kernels = _kernels(module)
-    if not kernels:
-        return tensor.contiguous()
-    if all(k.is_contiguous(memory_format=torch.channels_last) for k in kernels):
-        return tensor.contiguous(memory_format=torch.channels_last)
-    if tensor.device.type != "cpu":
-        return tensor.contiguous()
-    if len(tensor) >= _REORDERING_PAYS_FROM:
-        return tensor.contiguous(memory_format=torch.channels_last)
+    """``tensor`` in the fastest layout for ``module``; what was found is kept in ``known``."""
     shape = tuple(tensor.shape)
     if shape not in known:
-        known[shape] = _timed(module, tensor)
+        known[shape] = _fastest(module, tensor)
     return tensor.contiguous(memory_format=known[shape])
+
+
+def _fastest(module: nn.Module, tensor: Tensor) -> torch.memory_format:
+    kernels = _kernels(module)
+    if tensor.ndim != 4 or tensor.device.type == "mps" or not kernels:
+        return torch.contiguous_format
+    if all(k.is_contiguous(memory_format=torch.channels_last) for k in kernels):
+        return torch.channels_last
+    if tensor.device.type != "cpu":
+        return torch.contiguous_format
+    return torch.channels_last if len(tensor) >= _REORDERING_PAYS_FROM else _timed(module, tensor)
 
 
 def run_laid_out(module: nn.Module, tensor: Tensor) -> Any:

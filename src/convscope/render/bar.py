@@ -28,11 +28,10 @@ def upright_width(sheet: Sheet, legend: Legend) -> float:
     return THICK + 12 + max(sheet.extent(word, SMALL) for word in words)
 
 
-def lying(sheet: Sheet, x: float, y: float, width: int, legend: Legend) -> float:
-    """Draw the bar from left (low) to right with its words beside it and its numbers below; its height."""
-    before = sheet.extent(legend.low, SMALL) + 10
-    sheet.text(x, y - 1, legend.low, size=SMALL, colour=sheet.theme.faint)
+def lying(sheet: Sheet, x: float, y: float, width: int, legend: Legend, before: float) -> float:
+    """Draw the bar from left (low) to right: words beside it (``before`` wide on the left), numbers below; its height."""
     start = x + before
+    sheet.text(start - 10, y - 1, legend.low, size=SMALL, colour=sheet.theme.faint, anchor="right")
     colours = opaque(legend.signed)
     columns = colours[[round(i * (len(colours) - 1) / (width - 1)) for i in range(width)]]
     sheet.image(start, y, columns[None].repeat(THICK, 0))

@@ -30,11 +30,11 @@ SCALES = {True: f"{_COOL} ffffff {_WARM}".split(), False: _FIRE.split()}
 GROUNDS = {True: (255, 255, 255), False: (0, 0, 0)}
 """What zero looks like."""
 
-WORDS = {True: ("against", "for"), False: ("none", "strong")}
-"""What stands at the two ends of a scale."""
-
-FADED = 0.5
+FADED = 0.55
 """How much of the photo, in grey, remains under an overlay; the rest is the scale's ground."""
+
+OPACITY = 0.8
+"""How opaque the strongest ink of an overlay is, so that the photo shows through everywhere."""
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from convscope.render.palette import FADED, GROUNDS, Pixels, inks, opaque
+from convscope.render.palette import FADED, GROUNDS, OPACITY, Pixels, inks, opaque
 from convscope.render.scale import Numbers, Scale, numbers
 from convscope.values import Attribution, Prediction
 
@@ -37,7 +37,7 @@ def overlay_pixels(values: Numbers, photo: Pixels, scale: Scale) -> Pixels:
     grey = photo.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     faded = FADED * grey[..., None] + (1 - FADED) * np.array(GROUNDS[scale.signed], np.float32)
     ink = inks(scale.signed)[scale.steps(values)].astype(np.float32)
-    opacity = ink[..., 3:] / 255
+    opacity = OPACITY * ink[..., 3:] / 255
     mixed: Pixels = (faded * (1 - opacity) + ink[..., :3] * opacity).round().astype(np.uint8)
     return mixed
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from convscope.errors import ParameterError
-from convscope.render.palette import SCALES, WORDS
+from convscope.render.palette import SCALES
 from convscope.values import Attribution
 
 PERCENTILE = 99.5
@@ -27,6 +27,7 @@ class Scale:
         limit: the magnitude at the end of the scale; 0 for maps that are zero everywhere.
         beyond: the share of numbers past the limit, and ``peak`` the largest magnitude.
         broken: how many numbers are NaN or infinite; they are drawn as zero.
+        ends: what the low and the high end mean, in words.
     """
 
     limit: float
@@ -34,6 +35,7 @@ class Scale:
     peak: float
     beyond: float = 0.0
     broken: int = 0
+    ends: tuple[str, str] = ("", "")
 
     def steps(self, values: Numbers) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """The number of the ink of every value: 127 is zero on the signed scale, 0 on the unsigned one."""
@@ -61,7 +63,15 @@ def scale_of(maps: Sequence[Attribution], limit: float | None = None) -> Scale:
         limit = float(np.percentile(sound, PERCENTILE)) if peak else 0.0
         limit = limit or peak  # fewer than one number in two hundred differs from zero
     beyond = float((sound > limit).mean()) if peak else 0.0
-    return Scale(float(limit), signed, peak, beyond, broken=int(values.size - sound.size))
+    ends = _ends(signed, about=any(one.target for one in maps))
+    return Scale(float(limit), signed, peak, beyond, broken=int(values.size - sound.size), ends=ends)
+
+
+def _ends(signed: bool, about: bool) -> tuple[str, str]:
+    """The words at the ends; a map that is about no target (EigenCAM) speaks neither for nor against."""
+    if not signed:
+        return ("none", "strong")
+    return ("against", "for") if about else ("negative", "positive")
 
 
 def numbers(attribution: Attribution) -> Numbers:
@@ -98,8 +108,8 @@ def legend_of(scale: Scale, *, share: bool = False) -> Legend:
     return Legend(
         signed=scale.signed,
         ticks=tuple((place, number(low + place * (limit - low))) for place in places),
-        low=WORDS[scale.signed][0],
-        high=WORDS[scale.signed][1],
+        low=scale.ends[0],
+        high=scale.ends[1],
         colours=tuple(f"#{colour}" for colour in SCALES[scale.signed]),
         clipping="" if share else scale.clipping(),
     )

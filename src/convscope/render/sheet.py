@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, get_font
-from matplotlib.image import FigureImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -37,11 +37,13 @@ _FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 class Sheet:
     """What will be drawn: things are placed first, the height is known at the end."""
 
-    def __init__(self, theme: str, width: int) -> None:
-        self.theme: Theme = theme_named(theme)
+    def __init__(self, theme: str, width: int = 0) -> None:
+        if theme not in THEMES:
+            raise ParameterError(f"theme must be {' or '.join(THEMES)}, got {theme!r}")
+        self.theme: Theme = THEMES[theme]
         self.width = width
         self.y = float(MARGIN)
-        self._artists: list[Callable[[Figure, float], None]] = []
+        self._things: list[Callable[[Figure, float], Artist]] = []
         self._ruler = RendererAgg(1, 1, _DPI)
 
     def text(
@@ -69,35 +71,36 @@ class Sheet:
     def image(self, x: float, y: float, pixels: Pixels, *, frame: bool = True) -> None:
         """Put pixels with their top left corner at (x, y), one for one."""
         height, width = pixels.shape[:2]
-
-        def add(figure: Figure, total: float) -> None:
-            placed = FigureImage(figure, offsetx=round(x), offsety=round(total - y - height), origin="upper")
-            placed.set_data(pixels)
-            figure.add_artist(placed)
-
-        self._artists.append(add)
+        x, y = round(x), round(y)
         if frame:
-            self.box(x - 0.5, y - 0.5, width + 1, height + 1, edge=self.theme.line)
+            self.box(x - 1, y - 1, width + 2, height + 2, fill=self.theme.line)
+
+        def add(figure: Figure, total: float) -> Artist:
+            return figure.figimage(pixels, x, round(total) - y - height, origin="upper")
+
+        self._things.append(add)
 
     def box(self, x: float, y: float, width: float, height: float, *, fill: str = "none", edge: str = "none") -> None:
         """Draw a rectangle with its top left corner at (x, y)."""
 
-        def add(figure: Figure, total: float) -> None:
+        def add(figure: Figure, total: float) -> Artist:
             place = (x, total - y - height)
-            figure.add_artist(
-                Rectangle(place, width, height, facecolor=fill, edgecolor=edge, linewidth=1, transform=IdentityTransform())
+            return figure.add_artist(
+                Rectangle(
+                    place, width, height, facecolor=fill, edgecolor=edge, linewidth=1, transform=IdentityTransform()
+                )
             )
 
-        self._artists.append(add)
+        self._things.append(add)
 
     def line(self, xs: Sequence[float], ys: Sequence[float], *, colour: str, width: float = 1.5) -> None:
         """Draw a line through points."""
 
-        def add(figure: Figure, total: float) -> None:
+        def add(figure: Figure, total: float) -> Artist:
             heights = total - np.asarray(ys, float)
-            figure.add_artist(Line2D(xs, heights, color=colour, linewidth=width, transform=IdentityTransform()))
+            return figure.add_artist(Line2D(xs, heights, color=colour, linewidth=width, transform=IdentityTransform()))
 
-        self._artists.append(add)
+        self._things.append(add)
 
     def extent(self, words: str, size: int = BODY, bold: bool = False) -> float:
         """How wide ``words`` are on one line."""
@@ -109,21 +112,26 @@ class Sheet:
         height = round(self.y + MARGIN)
         figure = Figure(figsize=(self.width / _DPI, height / _DPI), dpi=_DPI, facecolor=self.theme.page)
         canvas = FigureCanvasAgg(figure)
-        for add in self._artists:
-            add(figure, height)
+        for order, add in enumerate(self._things):
+            add(figure, height).set_zorder(order)  # what is placed later lies on top
         canvas.draw()
         return np.array(canvas.buffer_rgba())[..., :3]  # type: ignore[no-any-return]
 
     def _line_of_text(
         self, x: float, baseline: float, line: str, size: int, colour: str, bold: bool, anchor: Anchor
     ) -> None:
-        def add(figure: Figure, total: float) -> None:
-            look: dict[str, Any] = {"color": colour, "ha": anchor, "va": "baseline", "fontproperties": _font(bold, size)}
-            figure.add_artist(
+        def add(figure: Figure, total: float) -> Artist:
+            look: dict[str, Any] = {
+                "color": colour,
+                "ha": anchor,
+                "va": "baseline",
+                "fontproperties": _font(bold, size),
+            }
+            return figure.add_artist(
                 Text(x, total - baseline, line, transform=IdentityTransform(), parse_math=False, usetex=False, **look)
             )
 
-        self._artists.append(add)
+        self._things.append(add)
 
     def _wrapped(self, words: str, size: int, bold: bool, width: float) -> list[str]:
         lines: list[str] = []
@@ -134,17 +142,6 @@ class Sheet:
             else:
                 lines.append(word)
         return lines or [""]
-
-
-def theme_named(name: str) -> Theme:
-    """The theme of that name.
-
-    Raises:
-        ParameterError: there is none.
-    """
-    if name not in THEMES:
-        raise ParameterError(f"theme must be {' or '.join(THEMES)}, got {name!r}")
-    return THEMES[name]
 
 
 def _breakable(words: str, fits: Callable[[str], bool]) -> list[str]:

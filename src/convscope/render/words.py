@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from convscope.render.scale import Scale, number, numbers
-from convscope.values import Attribution, Value
+from convscope.values import Attribution, Prediction, Value
 
 GAP, RELATIVE_GAP, BASELINE = "completeness gap", "relative completeness gap", "baseline score"
 LARGE_GAP = 0.1
@@ -31,10 +31,8 @@ def title(value: Value) -> str:
 
 def target(attribution: Attribution) -> str:
     """The explained number in words, with the class's index where it says more than the label."""
-    label, index = attribution.target, attribution.target_index
-    if index is None:
-        return label
-    return f"class {index}" if label in (str(index), f"class {index}") else f"{label} ({index})"
+    index = attribution.target_index
+    return attribution.target if index is None else _class(attribution.target, index)
 
 
 def source(value: Value, *, cost: bool = True) -> str:
@@ -59,7 +57,9 @@ def notes(value: Value, scale: Scale | None = None) -> list[Note]:
     if isinstance(value, Attribution):
         found += _on_emptiness(value)
     if scale is not None:
-        found += [Note(f"{scale.broken} numbers are NaN or infinite; they are drawn as zero.", True)] if scale.broken else []
+        found += (
+            [Note(f"{scale.broken} numbers are NaN or infinite; they are drawn as zero.", True)] if scale.broken else []
+        )
         found += [Note(scale.clipping())] if scale.beyond else []
     facts = dict(value.notes)
     if GAP in facts:
@@ -74,11 +74,27 @@ def alt(attribution: Attribution, scale: Scale) -> str:
     if attribution.blank:
         return f"{what}: blank, zero everywhere."
     values = np.nan_to_num(numbers(attribution))
-    said = [f"{'what speaks for it' if scale.signed else 'strongest'} peaks {_place(values)}"]
+    said = [f"strongest “{scale.ends[1]}” {_place(values)}"]
     if scale.signed and float(values.min()) < 0:
-        said.append(f"what speaks against it peaks {_place(-values)}")
+        said.append(f"strongest “{scale.ends[0]}” {_place(-values)}")
     low = number(-scale.limit) if scale.signed else "0"
     return f"{what}: {', '.join(said)}. Scale from {low} to {number(scale.limit)}."
+
+
+def answers(prediction: Prediction) -> list[tuple[str, float]]:
+    """The best classes with their confidence: ``("tabby (281)", 0.93)``."""
+    named = zip(prediction.labels, prediction.indices, prediction.confidences, strict=True)
+    return [(_class(label, index), share) for label, index, share in named]
+
+
+def alt_of_prediction(prediction: Prediction) -> str:
+    """A prediction for those who cannot see its bars."""
+    said = ", ".join(f"{name} {share:.1%}" for name, share in answers(prediction))
+    return f"{title(prediction)} for {short(prediction.record.input) or 'one input'}: {said}."
+
+
+def _class(label: str, index: int) -> str:
+    return f"class {index}" if label in (str(index), f"class {index}") else f"{label} ({index})"
 
 
 def _on_emptiness(attribution: Attribution) -> list[Note]:
@@ -92,11 +108,14 @@ def _on_emptiness(attribution: Attribution) -> list[Note]:
 
 
 def _on_gap(gap: float, relative: float | None, baseline: float | None) -> Note:
-    share = "" if relative is None else f", {number(100 * relative)} %" if np.isfinite(relative) else ""
-    rise = "the score's rise" + ("" if baseline is None else f" from {number(baseline)} at the baseline")
+    share = "" if relative is None or not np.isfinite(relative) else f" ({abs(relative):.1%})"
+    start = "the score's rise" + ("" if baseline is None else f" from {number(baseline)} at the baseline")
     large = relative is not None and not abs(relative) <= LARGE_GAP
-    advice = " It is large: do not read the map as shares of the score." if large else ""
-    return Note(f"Completeness gap {number(gap)}{share}: what the map misses of {rise}.{advice}", warning=large)
+    advice = "; do not read it as shares of the score" if large else ""
+    more = "more" if gap > 0 else "less"
+    return Note(
+        f"Completeness gap {number(gap)}{share}: the map adds up to {more} than {start}{advice}.", warning=large
+    )
 
 
 def _sentence(text: str) -> str:

@@ -1,0 +1,49 @@
+"""Value in, picture out: one renderer for each kind of value, one theme and one pair of scales for all.
+
+`picture` draws any value whole. The pieces (`overlay_png`, `map_png`, `photo_png`, `legend`, `notes`) are for surfaces
+that lay pictures out themselves, such as the report and a web page.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from convscope.errors import ParameterError
+from convscope.render.attribution import draw_attribution
+from convscope.render.comparison import draw_comparison
+from convscope.render.picture import Picture
+from convscope.render.pieces import alt, legend, map_png, notes, overlay_png, photo_png
+from convscope.render.prediction import draw_prediction
+from convscope.render.scale import Legend
+from convscope.values import Attribution, Comparison, Prediction, Value
+
+__all__ = ["Legend", "Picture", "alt", "legend", "map_png", "notes", "overlay_png", "photo_png", "picture"]
+
+RENDERERS: dict[type[Value], Callable[..., Picture]] = {
+    Attribution: draw_attribution,
+    Comparison: draw_comparison,
+    Prediction: draw_prediction,
+}
+"""Who draws which kind of value: a new kind is one renderer and one line here."""
+
+
+def picture(value: Value, *, theme: str = "light", **options: Any) -> Picture:
+    """Draw a value: an image with its scale, its title and one line on how to read it.
+
+    Args:
+        value: an attribution, a prediction or a comparison.
+        theme: ``light`` or ``dark``: the page around the maps; their scales are the same on both.
+        options: ``limit`` of an attribution, the magnitude at the end of its scale.
+
+    Raises:
+        ParameterError: no such theme or option.
+    """
+    draw = next((RENDERERS[kind] for kind in type(value).__mro__ if kind in RENDERERS), None)
+    if draw is None:
+        raise ParameterError(f"there is no picture of a {type(value).__name__}")
+    known = (draw.__kwdefaults__ or {}).keys()
+    for name in options:
+        if name not in known:
+            raise ParameterError(
+                f"a picture of a {type(value).__name__} has no option {name!r} (it has {', '.join(known)})"
+            )
+    return draw(value, theme=theme, **options)

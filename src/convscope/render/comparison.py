@@ -1,0 +1,144 @@
+"""Drawing a comparison: one row an image, one column a lens, every column on its own scale.
+
+Numbers of different lenses have different units, so a column's colours run to that column's own limit, shared by all
+its rows, and the colour bar counts in shares of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from convscope.render import bar, words
+from convscope.render.panels import Panel, panels_of
+from convscope.render.picture import Picture
+from convscope.render.raster import enlarged, photo_pixels
+from convscope.render.scale import Scale, legend_of, number, scale_of
+from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
+from convscope.values import Attribution, Comparison
+
+CELL, MOST_COLUMNS = 224, 6
+BAR, NARROWEST = 300, 760
+
+HOW_TO_READ = {
+    True: "Signed maps: warm speaks for the target, cool against it.",
+    False: "Unsigned maps: the brighter, the stronger; for or against is not told.",
+}
+SHARES = (
+    "Numbers of different lenses have different units: each column's colours run to its own limit, written below its "
+    "name, and the scale counts in shares of it. Compare places between columns, strengths within one."
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One lens over all images, or the inputs themselves where there is no scale."""
+
+    title: str
+    ends: str
+    panels: tuple[Panel | None, ...]
+    blank: tuple[bool, ...]
+
+    @property
+    def width(self) -> int:
+        """Of the widest cell, in pixels."""
+        return max((panel.width for panel in self.panels if panel is not None), default=0)
+
+
+def draw_comparison(comparison: Comparison, *, theme: str = "light") -> Picture:
+    """The picture of a comparison; ``theme`` is ``light`` or ``dark``."""
+    by_lens = list(zip(*comparison.rows, strict=True))
+    scales = [scale_of(cells) for cells in by_lens]
+    inputs = _inputs([row[0] for row in comparison.rows])
+    lenses = [_column(cells, scale) for cells, scale in zip(by_lens, scales, strict=True)]
+    bands = [[inputs, *lenses[i : i + MOST_COLUMNS]] for i in range(0, len(lenses), MOST_COLUMNS)]
+    sheet = Sheet(theme)
+    sheet.width = max(NARROWEST, *(2 * MARGIN - GAP + sum(c.width + GAP for c in band) for band in bands))
+    sheet.paragraph(_title(comparison), size=TITLE, bold=True)
+    sheet.y += 14
+    for band in bands:
+        _draw_band(sheet, band, comparison.rows)
+    _draw_scales(sheet, scales)
+    _write_warnings(sheet, comparison)
+    return Picture(sheet.pixels(), _alt(comparison, lenses))
+
+
+def _inputs(first: Sequence[Attribution]) -> Column:
+    photos = [photo_pixels(cell) for cell in first]
+    panels = tuple(None if photo is None else Panel("", enlarged(photo, CELL)) for photo in photos)
+    return Column("Input", "", panels, (False,) * len(panels))
+
+
+def _column(cells: Sequence[Attribution], scale: Scale) -> Column:
+    shown = [panels_of(cell, scale, CELL) for cell in cells]
+    panels = tuple(panels[min(1, len(panels) - 1)] for panels in shown)  # over the input where that can be seen
+    ends = f"{'±' if scale.signed else '0 … '}{number(scale.limit)}"
+    return Column(cells[0].record.title or cells[0].record.lens, ends, panels, tuple(cell.blank for cell in cells))
+
+
+def _draw_band(sheet: Sheet, columns: Sequence[Column], rows: Sequence[Sequence[Attribution]]) -> None:
+    """A row of titles and, below it, the cells of every image."""
+    columns = [column for column in columns if column.width]
+    heights = [_write_header(Sheet("light", sheet.width), 0, 0, column) for column in columns]  # a dry run
+    x = float(MARGIN)
+    for column, height in zip(columns, heights, strict=True):
+        _write_header(sheet, x, sheet.y + max(heights) - height, column)
+        x += column.width + GAP
+    sheet.y += max(heights) + 6
+    for number_of_row, row in enumerate(rows):
+        panels = [column.panels[number_of_row] for column in columns]
+        tall = max(panel.height for panel in panels if panel is not None)
+        x, below = float(MARGIN), 0.0
+        for column, panel in zip(columns, panels, strict=True):
+            if panel is not None:
+                panel.draw(sheet, x, sheet.y)
+            if column.blank[number_of_row]:
+                sheet.text(
+                    x + column.width / 2, sheet.y + tall / 2, "blank", colour=sheet.theme.warning, anchor="center"
+                )
+            x += column.width + GAP
+        below = _write_row_name(sheet, MARGIN, sheet.y + tall + 4, row[0])
+        sheet.y += tall + below + 16
+    sheet.y += 6
+
+
+def _write_header(sheet: Sheet, x: float, y: float, column: Column) -> float:
+    height = sheet.text(x, y, column.title, size=BODY, bold=True, width=column.width)
+    return height + sheet.text(x, y + height, column.ends, size=SMALL, colour=sheet.theme.faint)
+
+
+def _write_row_name(sheet: Sheet, x: float, y: float, cell: Attribution) -> float:
+    """Below a row: what is explained there, and of which input."""
+    said = " · ".join(part for part in (words.target(cell), words.short(cell.record.input)) if part)
+    return sheet.text(x, y, said, size=SMALL, colour=sheet.theme.faint) if said else 0.0
+
+
+def _draw_scales(sheet: Sheet, scales: Sequence[Scale]) -> None:
+    """One bar for each kind of scale there is, with the line on how to read it beside it."""
+    kinds = {scale.signed: Scale(1.0, scale.signed, 1.0, ends=scale.ends) for scale in scales}
+    legends = [legend_of(kinds[signed], share=True) for signed in (True, False) if signed in kinds]
+    before = max(sheet.extent(legend.low, SMALL) for legend in legends) + 10
+    beside = MARGIN + before + BAR + 90
+    for legend in legends:
+        tall = bar.lying(sheet, MARGIN, sheet.y, BAR, legend, before)
+        said = sheet.text(beside, sheet.y, HOW_TO_READ[legend.signed], size=SMALL, width=sheet.width - beside - MARGIN)
+        sheet.y += max(tall, said) + 12
+    sheet.paragraph(SHARES, size=SMALL, colour=sheet.theme.faint)
+    sheet.y += 4
+
+
+def _write_warnings(sheet: Sheet, comparison: Comparison) -> None:
+    said = [f"{note.text}" for cell in comparison for note in words.notes(cell) if note.warning]
+    for text in dict.fromkeys(said):
+        sheet.paragraph(f"⚠ {text}", size=SMALL, colour=sheet.theme.warning, bold=True)
+
+
+def _title(comparison: Comparison) -> str:
+    rows, lenses = len(comparison.rows), len(comparison.rows[0])
+    model = str(comparison.rows[0][0].record.model.get("name", ""))
+    counted = f"{rows} input{'s' * (rows > 1)} through {lenses} lens{'es' * (lenses > 1)}"
+    return f"{counted} · {model}" if model else counted
+
+
+def _alt(comparison: Comparison, columns: Sequence[Column]) -> str:
+    names = ", ".join(column.title for column in columns)
+    cells = " ".join(words.alt(cell, scale_of([cell])) for cell in comparison)
+    return f"{_title(comparison)}: {names}. {cells}"

@@ -1,0 +1,43 @@
+"""Drawing a prediction: the input and a bar for each of the best classes."""
+
+from convscope.render import words
+from convscope.render.picture import Picture
+from convscope.render.raster import enlarged, photo_pixels
+from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
+from convscope.values import Prediction
+
+PANEL, BARS = 320, 560
+ROW, THICK = 56, 14
+
+
+def draw_prediction(prediction: Prediction, *, theme: str = "light") -> Picture:
+    """The picture of a prediction; ``theme`` is ``light`` or ``dark``."""
+    sheet = Sheet(theme)
+    photo = photo_pixels(prediction)
+    panel = None if photo is None else enlarged(photo, PANEL)
+    aside = 0 if panel is None else panel.shape[1] + 2 * GAP
+    sheet.width = 2 * MARGIN + aside + BARS
+    sheet.paragraph(words.title(prediction), size=TITLE, bold=True)
+    sheet.y += 4
+    sheet.paragraph(words.source(prediction), size=SMALL, colour=sheet.theme.faint)
+    sheet.y += 14
+    if panel is not None:
+        sheet.image(MARGIN, sheet.y, panel)
+    tall = max(_bars(sheet, MARGIN + aside, sheet.y, prediction), 0 if panel is None else panel.shape[0])
+    sheet.y += tall + 16
+    for note in words.notes(prediction):
+        mark, colour = ("⚠ ", sheet.theme.warning) if note.warning else ("", sheet.theme.faint)
+        sheet.paragraph(mark + note.text, colour=colour, bold=note.warning)
+    sheet.paragraph(prediction.record.reads)
+    return Picture(sheet.pixels(), words.alt_of_prediction(prediction))
+
+
+def _bars(sheet: Sheet, x: float, y: float, prediction: Prediction) -> float:
+    """One row a class: its name over a bar from 0 to 100 %; the height of all."""
+    for row, (name, share) in enumerate(words.answers(prediction)):
+        top = y + row * ROW
+        sheet.text(x, top, name, size=BODY, bold=row == 0, width=BARS - 90)
+        sheet.text(x + BARS, top, f"{share:.1%}", size=BODY, bold=row == 0, anchor="right")
+        sheet.box(x, top + 1.5 * BODY, BARS, THICK, fill=sheet.theme.track)
+        sheet.box(x, top + 1.5 * BODY, BARS * share, THICK, fill=sheet.theme.accent)
+    return ROW * len(prediction.labels)

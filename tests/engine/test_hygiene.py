@@ -1,0 +1,344 @@
+"""The model comes back exactly as it went in, after a good run, a refused one, and one that breaks in the middle."""
+
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.engine.hygiene import untouched
+from convscope.errors import ConvScopeError, ModelFailed, NoGradient
+from tests.engine._nets import Counts, FrozenBackbone, Raises, Stages, condition, made, pictured, seeded, small, tensor
+
+LENSES = [cs.predict, cs.saliency, cs.grad_cam, cs.eigen_cam, cs.integrated_gradients, cs.smooth_grad_cam_plus_plus]
+by_name = pytest.mark.parametrize("lens", LENSES, ids=lambda lens: lens.__name__)
+
+
+def same(found: Any, expected: Any) -> None:
+    if isinstance(found, cs.Prediction):
+        assert found.confidences == pytest.approx(expected.confidences, abs=1e-6)
+    else:
+        torch.testing.assert_close(found.values, expected.values)
+
+
+def mixed() -> nn.Module:
+    """Training and eval, frozen and free, in place and not, a gradient here, hooks there: nothing is as it is by default."""
+    net = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), *small(4)))
+    net.train()
+    net[1].eval()
+    net[3].weight.requires_grad_(False)
+    net[0].bias.requires_grad_(False)
+    net[0].weight.grad = torch.ones_like(net[0].weight)
+    net[4].inplace = False
+    net[0].register_forward_hook(lambda *_: None)
+    net[3].register_forward_pre_hook(lambda *_: None)
+    net[9].register_full_backward_pre_hook(lambda *_: None)
+    return net
+
+
+@by_name
+def test_a_model_in_training_mode_is_used_in_eval_mode_and_put_back(lens: Any) -> None:
+    net, resting = (seeded(lambda: nn.Sequential(nn.Dropout(0.9), nn.BatchNorm2d(3), *small())) for _ in range(2))
+    net.train()
+    before = condition(net)
+    found, expected = lens(cs.Model(net), tensor()), lens(cs.Model(resting), tensor())
+    assert condition(net) == before
+    same(found, expected)
+
+
+@by_name
+def test_every_flag_of_every_submodule_comes_back(lens: Any) -> None:
+    net = mixed()
+    before = condition(net)
+    lens(cs.Model(net), tensor())
+    assert condition(net) == before
+
+
+@by_name
+def test_a_frozen_model_is_explained_like_a_free_one(lens: Any) -> None:
+    free, frozen = made(), made().requires_grad_(False)
+    before = condition(frozen)
+    found, expected = lens(cs.Model(frozen), tensor()), lens(cs.Model(free), tensor())
+    assert condition(frozen) == before
+    same(found, expected)
+
+
+@by_name
+@pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode], ids=lambda mode: mode.__name__)
+def test_the_callers_no_grad_does_not_stop_an_explanation_and_is_still_there_afterwards(lens: Any, around: Any) -> None:
+    net = made()
+    expected = lens(cs.Model(net), tensor())
+    with around():
+        found = lens(cs.Model(net), tensor())
+        assert not torch.is_grad_enabled()
+        assert torch.is_inference_mode_enabled() == (around is torch.inference_mode)
+    same(found, expected)
+
+
+def test_a_network_that_forbids_gradients_inside_is_refused_and_told_of_a_lens_that_needs_none() -> None:
+    for lens, named in ((cs.saliency, {}), (cs.integrated_gradients, {}), (cs.grad_cam, {"layer": "first"})):
+        model = cs.Model(seeded(FrozenBackbone))
+        before = condition(model.module)
+        with pytest.raises(NoGradient, match=r"FrozenBackbone's score is cut off .*torch\.no_grad inside .* such as eigen-cam"):
+            lens(model, tensor(), **named)
+        assert condition(model.module) == before
+    assert cs.eigen_cam(cs.Model(seeded(FrozenBackbone)), tensor(), layer="first").layers == ("first",)
+
+
+def test_a_network_under_inference_mode_is_refused_too() -> None:
+    class Detached(Stages):
+        @torch.inference_mode()
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x)
+
+    for lens in (cs.saliency, cs.grad_cam):
+        with pytest.raises(NoGradient, match="nothing can be explained"):
+            lens(cs.Model(seeded(Detached)), tensor())
+
+
+@by_name
+@pytest.mark.parametrize("error", [ValueError("bad luck"), RuntimeError("bad luck"), ZeroDivisionError("bad luck")], ids=repr)
+def test_a_forward_that_raises_midway_is_told_in_one_sentence_and_leaves_no_trace(lens: Any, error: Exception) -> None:
+    net = seeded(lambda: Raises(error)).train()
+    before = condition(net)
+    with pytest.raises(ModelFailed, match=rf"^Raises raised {type(error).__name__} on input \(1, 3, 16, 16\): bad luck$") as caught:
+        lens(cs.Model(net), tensor())
+    assert caught.value.__cause__ is error
+    assert condition(net) == before
+
+
+@by_name
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=repr)
+def test_somebody_who_interrupts_is_heard_and_the_model_is_untouched(lens: Any, error: BaseException) -> None:
+    net = seeded(lambda: Raises(error)).train()
+    before = condition(net)
+    with pytest.raises(type(error)):
+        lens(cs.Model(net), tensor())
+    assert condition(net) == before
+
+
+@by_name
+def test_buffers_that_a_forward_writes_or_replaces_come_back(lens: Any) -> None:
+    net = seeded(Counts)
+    before = condition(net)
+    lens(cs.Model(net), tensor())
+    assert condition(net) == before
+    net(tensor())
+    assert net.calls == 1
+
+
+def test_a_buffer_and_a_parameter_that_a_forward_adds_or_takes_away_is_no_reason_to_fail() -> None:
+    class Caches(Stages):
+        def forward(self, x: Tensor) -> Tensor:
+            self.register_buffer("cache", x.mean()[None])
+            return super().forward(x)
+
+    net = seeded(Caches)
+    for _ in range(2):
+        assert not cs.grad_cam(cs.Model(net), tensor()).blank
+
+
+@by_name
+def test_the_users_hooks_stay_and_fire(lens: Any) -> None:
+    fired: list[str] = []
+    net = made()
+    net.register_forward_pre_hook(lambda *_: fired.append("before"))
+    net[0].register_forward_hook(lambda *_: fired.append("after"))
+    before = condition(net)
+    lens(cs.Model(net), tensor())
+    assert {"before", "after"} <= set(fired)
+    assert condition(net) == before
+    fired.clear()
+    net(tensor())
+    assert fired == ["before", "after"]
+
+
+def test_a_hook_that_changes_a_layer_is_part_of_the_network() -> None:
+    net, doubled = made(), made()
+    net[2].register_forward_hook(lambda _m, _i, output: output * 2)
+    with torch.no_grad():
+        doubled[2].weight.mul_(2), doubled[2].bias.mul_(2)
+    for layer in ("2", "0"):
+        found, expected = (cs.hires_cam(cs.Model(n), tensor(), layer=layer).values for n in (net, doubled))
+        torch.testing.assert_close(found, expected)
+
+
+def test_hooks_that_a_forward_leaves_behind_are_gone() -> None:
+    class Leaves(Stages):
+        def forward(self, x: Tensor) -> Tensor:
+            self.first.register_forward_hook(lambda *_: None)
+            return super().forward(x)
+
+    net = seeded(Leaves)
+    cs.grad_cam(cs.Model(net), tensor())
+    assert not net.first._forward_hooks
+
+
+@by_name
+def test_the_random_numbers_of_the_caller_go_on_as_if_nothing_had_happened(lens: Any) -> None:
+    class Draws(Stages):
+        def forward(self, x: Tensor) -> Tensor:
+            noise = torch.rand(1) + np.random.rand() + random.random()  # noqa: NPY002
+            torch.set_num_threads(2)
+            return super().forward(x) + 0 * noise
+
+    def drawn() -> tuple[Any, ...]:
+        return torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random(), torch.get_num_threads()  # noqa: NPY002
+
+    def seed() -> None:
+        torch.manual_seed(5), np.random.seed(5), random.seed(5)  # noqa: NPY002
+
+    seed()
+    expected = drawn()
+    seed()
+    lens(cs.Model(seeded(Draws)), tensor())
+    assert drawn() == expected
+
+
+def test_the_default_dtype_may_be_any() -> None:
+    expected, model = {}, pictured()
+    for dtype in (torch.float32, torch.float64):
+        torch.set_default_dtype(dtype)
+        try:
+            for lens in (cs.saliency, cs.grad_cam, cs.integrated_gradients, cs.guided_integrated_gradients, cs.expected_gradients):
+                values = lens(model, torch.ones(1, 3, 16, 16, dtype=torch.float32)).values
+                assert values.dtype == torch.float32
+                torch.testing.assert_close(values, expected.setdefault(lens, values))
+            assert torch.get_default_dtype() == dtype
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+def test_what_is_put_back_is_put_back_once_however_deep_one_is() -> None:
+    model = cs.Model(mixed())
+    before = condition(model.module)
+    with model.untouched():
+        inside = condition(model.module)
+        with model.untouched():
+            cs.grad_cam(model, tensor())
+        assert condition(model.module)["modules"] == inside["modules"]
+        assert not any(m.training for m in model.module.modules())
+        assert not any(p.requires_grad for p in model.module.parameters())
+    assert condition(model.module) == before
+
+
+class Scriptable(nn.Module):
+    """What TorchScript can compile: no inheritance, one buffer that counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = small()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls.add_(1)
+        return self.net(x)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_network_can_be_explained_at_its_input_and_stays_as_it_was() -> None:
+    """A TorchScript module keeps its flags and buffers elsewhere, and runs its layers outside Python."""
+    source = seeded(Scriptable)
+    net = torch.jit.script(source.train())
+    expected = cs.saliency(cs.Model(source), tensor())
+    before = [m.training for m in net.modules()], {k: v.tolist() for k, v in net.state_dict().items()}
+    torch.testing.assert_close(cs.saliency(cs.Model(net), tensor()).values, expected.values)
+    with pytest.raises(ConvScopeError, match="scripted|TorchScript"):
+        cs.grad_cam(cs.Model(net), tensor())
+    assert ([m.training for m in net.modules()], {k: v.tolist() for k, v in net.state_dict().items()}) == before
+
+
+def test_the_layers_of_a_scripted_archive_cannot_be_watched(assets: Path) -> None:
+    net = torch.jit.load(assets / "loaders/mnist_cnn_scripted.pt")
+    assert not cs.saliency(cs.Model(net), tensor(1, 1, 28, 28)).blank
+    with pytest.raises(ConvScopeError, match="scripted|TorchScript"):
+        cs.grad_cam(cs.Model(net), tensor(1, 1, 28, 28))
+
+
+def test_parameters_made_under_inference_mode_are_refused_and_left_alone() -> None:
+    with torch.inference_mode():
+        net = small()
+    for lens in (cs.saliency, cs.grad_cam):
+        with pytest.raises(ConvScopeError, match="inference") as caught:
+            lens(cs.Model(net), tensor())
+        assert "\n" not in str(caught.value)
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_lazy_layers_are_explained_once_they_know_their_size_and_refused_before() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(4)).eval()
+    for lens in (cs.saliency, cs.grad_cam):
+        with pytest.raises(ConvScopeError, match="run it once"):
+            lens(cs.Model(net), tensor())
+    net(tensor())
+    assert not cs.grad_cam(cs.Model(net), tensor()).blank
+
+
+# Threads
+
+
+def test_two_threads_share_a_model_and_both_are_right() -> None:
+    net = mixed()
+    model = pictured(net)
+    inputs = [tensor(seed=s) for s in range(8)]
+    alone = [(cs.grad_cam(model, x, layer="0").values, cs.smooth_grad(model, x, samples=3).values) for x in inputs]
+    before = condition(net)
+    wrong: list[Any] = []
+
+    def work(numbers: range) -> None:
+        for _ in range(3):
+            for i in numbers:
+                found = cs.grad_cam(model, inputs[i], layer="0").values, cs.smooth_grad(model, inputs[i], samples=3).values
+                if not all(torch.allclose(f, a) for f, a in zip(found, alone[i], strict=True)):
+                    wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(range(start, 8, 2),)) for start in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
+    assert not wrong
+    assert {**condition(net), "generator": 0} == {**before, "generator": 0}
+
+
+def test_two_models_around_one_network_do_not_disturb_each_other() -> None:
+    """Whoever passes the bare network gets a new model at every call."""
+    net = mixed()
+    x = tensor()
+    expected, before, wrong = cs.grad_cam(net, x, layer="0").values, condition(net), []
+
+    def work() -> None:
+        for _ in range(40):
+            try:
+                if not torch.allclose(cs.grad_cam(net, x, layer="0").values, expected):
+                    wrong.append("values")
+            except Exception as error:
+                wrong.append(repr(error))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not wrong, set(wrong)
+    assert {**condition(net), "generator": 0} == {**before, "generator": 0}
+
+
+def test_untouched_gives_the_network_back_when_the_body_raises() -> None:
+    net = mixed()
+    before = condition(net)
+    with pytest.raises(KeyError), untouched(net):
+        net[0].train()
+        net[4].inplace = True
+        net[3].weight.requires_grad_(True)
+        net[0].weight.grad = None
+        net[1].running_mean.add_(1)
+        net[2].register_forward_hook(lambda *_: None)
+        raise KeyError
+    assert condition(net) == before
