@@ -35,7 +35,7 @@ class PlainNet(nn.Module):
 
 
 class ResidualNet(nn.Module):
-    """ReLUs as functions (one in place), a residual sum, and batch norm whose statistics are not the trivial ones."""
+    """A ReLU as a function and one in place, a residual sum, dropout, and batch norm with statistics of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,6 +43,7 @@ class ResidualNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(6)
         self.conv = nn.Conv2d(6, 6, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(6)
+        self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(0.5)
         self.fc = nn.Linear(6, CLASSES)
         for norm in (self.bn1, self.bn2):
@@ -52,7 +53,7 @@ class ResidualNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.stem(x)))
-        x = F.relu_(x + self.bn2(self.conv(x)))
+        x = self.relu(x + self.bn2(self.conv(x)))
         x = F.adaptive_avg_pool2d(x, 1).flatten(1)
         return self.fc(self.dropout(x))
 
@@ -107,13 +108,27 @@ class LinearHeadNet(nn.Module):
 class Raises(nn.Module):
     """A network whose forward fails after half of its layers ran."""
 
-    def __init__(self, net: PlainNet) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.net = net
+        self.net = ResidualNet()
 
     def forward(self, x: Tensor) -> Tensor:
-        self.net.features(x)
+        self.net.bn1(self.net.stem(x))
         raise ZeroDivisionError("the network is broken")
+
+
+class Hungry(nn.Module):
+    """A network for which memory runs out at every second call with more than two inputs."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.calls = net, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += len(x) > 2
+        if len(x) > 2 and self.calls % 2 == 0:
+            raise torch.OutOfMemoryError("out of memory, it is pretended")
+        return self.net(x)
 
 
 def seeded(build: type[nn.Module], *args: object, seed: int = 0, **named: object) -> nn.Module:

@@ -16,7 +16,7 @@ from tests.twins.slow import Slow
 TINY = ("plain", "residual", "flatten", "signal", "volume")
 BUNDLED = ("digits", "shapes")
 LARGE = ("resnet18", "squeezenet1_1", "squeezenet1_1, trained")
-POOLED = ("plain", "signal", "volume", "digits", "shapes", "resnet18")
+POOLED = ("plain", "residual", "signal", "volume", "digits", "shapes", "resnet18")
 """Those that end in global average pooling and one linear layer."""
 
 
@@ -54,7 +54,7 @@ def subject_called(name: str) -> Subject:
             case "plain":
                 return Subject(picture_model(seeded(PlainNet)), _colours(SIDE), ("features.1", "features"))
             case "residual":
-                return Subject(picture_model(seeded(ResidualNet)), _colours(SIDE), ("bn1", "bn2"))
+                return Subject(picture_model(seeded(ResidualNet)), _colours(SIDE), ("bn2", "relu"))
             case "flatten":
                 return Subject(picture_model(seeded(FlattenNet)), _colours(SIDE), ("features.1", "features"))
             case "smooth":

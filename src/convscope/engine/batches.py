@@ -33,7 +33,7 @@ def in_chunks(
 
     Args:
         like: one input (C, …), which decides how many go together.
-        step: works on these rows; it must not keep anything before it has succeeded.
+        step: works on these consecutive rows; it must not keep anything before it has succeeded.
         quiet: do not report progress.
     """
     size, done = chunk_size(like, batch_size), 0
@@ -52,6 +52,11 @@ def in_chunks(
         done += len(rows)
         if not quiet:
             progress(done, total)
+
+
+def of_chunk(tensor: Tensor, rows: Tensor) -> Tensor:
+    """The rows of a chunk as a view: chunks are consecutive, and indexing would copy."""
+    return tensor[int(rows[0]) : int(rows[-1]) + 1]
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.engine.batches import in_chunks
+from convscope.engine.batches import in_chunks, of_chunk
 from convscope.engine.capture import capture, stopping_at
 from convscope.engine.cost import count
 from convscope.engine.inputs import Images
-from convscope.engine.layers import require_spatial
+from convscope.engine.layers import token_grid
+from convscope.engine.maps import as_map, require_map
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
 from convscope.errors import NoGradient
@@ -65,8 +66,6 @@ def layer_evidence(model: Model, images: Images, aim: Aim | None, layers: Sequen
         evidence: dict[str, Evidence] = shared[key]
     else:
         evidence = _gather(model, images.tensor, aim, layers)
-    for address, seen in evidence.items():
-        require_spatial(seen.activation, address, images.tensor.ndim)
     return evidence
 
 
@@ -80,7 +79,7 @@ def input_gradient(model: Model, images: Images, aim: Aim) -> Tensor:
     gradients = torch.empty_like(images.tensor, dtype=torch.float32)
 
     def step(rows: Tensor) -> None:
-        gradients[rows] = gradient_at(model, images.tensor[rows], aim, rows)
+        of_chunk(gradients, rows).copy_(gradient_at(model, of_chunk(images.tensor, rows), aim, rows))
 
     in_chunks(len(images), images.tensor[0], step)
     if shared is not None:
@@ -124,7 +123,7 @@ def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[T
     there, here = torch.empty(len(images)), torch.empty(len(images))
 
     def step(rows: Tensor) -> None:
-        both = torch.cat([images.tensor[rows], start[rows]])
+        both = torch.cat([of_chunk(images.tensor, rows), of_chunk(start, rows)])
         with torch.no_grad():
             read = read_out(model, model.laid_out(both), aim)
         there[rows] = aim.score(read[: len(rows)], rows).cpu()
@@ -141,7 +140,7 @@ def settle(model: Model, images: Images, aim: Aim) -> None:
 
     def step(rows: Tensor) -> None:
         with torch.no_grad():
-            score(model, model.laid_out(images.tensor[rows]), aim, rows)
+            score(model, model.laid_out(of_chunk(images.tensor, rows)), aim, rows)
 
     in_chunks(len(images), images.tensor[0], step, quiet=True)
 
@@ -150,7 +149,7 @@ def _gather(model: Model, tensor: Tensor, aim: Aim | None, layers: Sequence[str]
     parts: dict[str, list[Evidence]] = {address: [] for address in layers}
 
     def step(rows: Tensor) -> None:
-        laid = model.laid_out(tensor[rows])
+        laid = model.laid_out(of_chunk(tensor, rows))
         found = activations_at(model, laid, layers) if aim is None else evidence_at(model, laid, aim, rows, layers)
         for address, seen in found.items():
             parts[address].append(seen)
@@ -164,7 +163,7 @@ def activations_at(model: Model, tensor: Tensor, layers: Sequence[str]) -> dict[
     early = stopping_at(model.module, layers[0]) if len(layers) == 1 else nullcontext()
     with torch.no_grad(), capture(model.module, layers) as caught, early:
         model.run(tensor)
-    return {address: Evidence(caught[address].float()) for address in layers}
+    return {address: _on_the_map(model, tensor, address, caught[address]) for address in layers}
 
 
 def evidence_at(
@@ -176,7 +175,17 @@ def evidence_at(
         activations = [caught[address] for address in layers]
         gradients = _backward(found, activations, model)
     pairs = zip(layers, activations, gradients, strict=True)
-    return {address: Evidence(a.detach().float(), g.float()) for address, a, g in pairs}
+    return {address: _on_the_map(model, tensor, address, a.detach(), g) for address, a, g in pairs}
+
+
+def _on_the_map(
+    model: Model, tensor: Tensor, address: str, activation: Tensor, gradient: Tensor | None = None
+) -> Evidence:
+    """What was seen at a layer for the inputs ``tensor``, in float32, spatial axes last."""
+    extent = tuple(tensor.shape[2:])
+    tokens = token_grid(model, address, tensor) if len(extent) == 2 and activation.ndim == 3 else None
+    activation = require_map(as_map(activation, extent, tokens), address, extent)
+    return Evidence(activation.float(), None if gradient is None else as_map(gradient, extent, tokens).float())
 
 
 def _backward(scores: Tensor, to: list[Tensor], model: Model) -> list[Tensor]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.capture import first_tensor
+from convscope.engine.capture import capture, first_tensor
+from convscope.engine.maps import Tokens, Trace, channels_last, is_map, tokens_of
 from convscope.errors import LayerError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
@@ -70,22 +71,46 @@ def last_spatial_layer(model: "Model", tensor: Tensor) -> str:
     """The last layer to finish whose output keeps spatial extent and is not yet the answer itself.
 
     A layer whose channels are the classes (SqueezeNet's last convolution) is the answer laid out in space, not the
-    evidence for it, and is passed over. The finding is kept on the model per input shape.
+    evidence for it, and is passed over. Of token layers it is the last whose patches the score still depends on: behind
+    the last attention only the class token counts. The finding is kept on the model per input shape.
     """
     key = tuple(tensor.shape[1:])
     if key not in model.found_layers:
-        shapes, output = run_order(model, tensor[:1])
-        classes = output.shape[1] if output.ndim == 2 else -1
-        spatial = [a for a, s in shapes if is_spatial(s, tensor.ndim) and s[1] != classes]
-        if not spatial:
+        trace, extent = traced(model, tensor), tuple(tensor.shape[2:])
+        spatial = [a for a, s in trace.shapes if is_map(_as_shape(s, extent), extent) and s[1] != trace.classes]
+        tokens = _token_layers(trace, extent)
+        if not spatial and not tokens:
             raise LayerError(f"no layer of {model.name} has an output with spatial extent: name one with layer=…")
-        model.found_layers[key] = spatial[-1]
+        order = [address for address, _ in trace.shapes]
+        by_tokens = tokens and (not spatial or order.index(tokens[-1]) > order.index(spatial[-1]))
+        model.found_layers[key] = _last_that_counts(model, tensor[:1], tokens) if by_tokens else spatial[-1]
     return model.found_layers[key]
 
 
-def run_order(model: "Model", tensor: Tensor) -> tuple[list[tuple[str, tuple[int, ...]]], Tensor]:
-    """Each module's output shape in the order in which they finish, and the model's output, from one forward."""
-    shapes: list[tuple[str, tuple[int, ...]]] = []
+@dataclass(frozen=True)
+class Traced:
+    """What one forward showed: each layer's output shape in the order of finishing, and the number of classes."""
+
+    shapes: Trace
+    classes: int
+
+
+def traced(model: "Model", tensor: Tensor) -> Traced:
+    """Run the model once per input shape and note what its layers give."""
+    key = tuple(tensor.shape[1:])
+    if key not in model.traces:
+        shapes, output = run_order(model, tensor[:1])
+        model.traces[key] = Traced(shapes, output.shape[1] if output.ndim == 2 else -1)
+    return model.traces[key]
+
+
+def token_grid(model: "Model", address: str, tensor: Tensor) -> Tokens | None:
+    """How a layer's tokens lie in the input, where it gives tokens."""
+    return tokens_of(address, traced(model, tensor).shapes, tuple(tensor.shape[2:]))
+
+
+def run_order(model: "Model", tensor: Tensor) -> tuple[Trace, Tensor]:
+    shapes: Trace = []
 
     def note(address: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -99,23 +124,31 @@ def run_order(model: "Model", tensor: Tensor) -> tuple[list[tuple[str, tuple[int
     handles = [m.register_forward_hook(note(a)) for a, m in named]
     try:
         with torch.no_grad():
-            output = model.run(tensor)
+            output = model.run(model.laid_out(tensor))
     finally:
         for handle in handles:
             handle.remove()
     return shapes, output
 
 
-def is_spatial(shape: tuple[int, ...], input_axes: int) -> bool:
-    """Whether (N, C, …) keeps more than one position along some spatial axis of an input with so many axes."""
-    return len(shape) == input_axes and input_axes > 2 and max(shape[2:]) > 1
+def _token_layers(trace: Traced, extent: tuple[int, ...]) -> list[str]:
+    """The layers behind the last map that give patch tokens as wide as the network's embedding."""
+    found = [(a, s) for a, s in trace.shapes if len(s) == 3 and tokens_of(a, trace.shapes, extent)]
+    return [a for a, s in found if s[2] == found[-1][1][2]]
 
 
-def require_spatial(tensor: Tensor, address: str, input_axes: int) -> Tensor:
-    """``tensor`` if a map can be made of it, else a refusal that says what it is instead."""
-    if not is_spatial(tuple(tensor.shape), input_axes):
-        raise LayerError(
-            f"layer {address!r} gives shape {tuple(tensor.shape)}, which has no spatial extent: "
-            "choose an earlier layer, or leave layer out for the last one that has"
-        )
-    return tensor
+def _last_that_counts(model: "Model", tensor: Tensor, tokens: list[str]) -> str:
+    """The last token layer to whose patches the top score has a gradient."""
+    with torch.no_grad(), capture(model.module, tokens, differentiable=True) as caught:
+        score = model.run(model.laid_out(tensor)).flatten(1).amax(1).sum()
+        reached = [a for a in tokens if caught.seen[a].requires_grad]
+        gradients = torch.autograd.grad(score, [caught[a] for a in reached], allow_unused=True)
+    for address, gradient in reversed(list(zip(reached, gradients, strict=True))):
+        grid = token_grid(model, address, tensor)
+        if gradient is not None and grid is not None and bool(gradient[:, grid.prefix :].any()):
+            return address
+    return tokens[-1]
+
+
+def _as_shape(shape: tuple[int, ...], extent: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[0], shape[3], shape[1], shape[2]) if channels_last(shape, extent) else shape

@@ -4,7 +4,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from convscope.engine.hygiene import untouched
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.layout import laid_out, run_laid_out
 from convscope.errors import ConvScopeError, InputError, ModelFailed, OutputError
+
+if TYPE_CHECKING:
+    from convscope.engine.layers import Traced
 
 OutputSelector = str | int | Callable[[Any], Tensor]
 """Which part of a tuple or dict output is explained: a key, an index or a function."""
@@ -64,6 +67,7 @@ class Model:
         self.source = source or f"python:{type(module).__module__}.{type(module).__qualname__}"
         self.caveats = tuple(caveats)
         self.found_layers: dict[tuple[int, ...], str] = {}
+        self.traces: dict[tuple[int, ...], Traced] = {}
         self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
         self.convolutions: Pairs | None = None
         self._lock = threading.RLock()

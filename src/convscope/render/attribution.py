@@ -40,8 +40,6 @@ def _lay_out(sheet: Sheet, attribution: Attribution, scale: Scale, panels: Seque
         panel.draw(sheet, x, sheet.y)
         below = max(below, panel.write_caption(sheet, x, sheet.y + tall + 6))
         x += panel.width + GAP
-    if attribution.blank:
-        _stamp(sheet, x - GAP - panels[-1].width, panels[-1])
     bar.upright(sheet, x, sheet.y, tall, legend)
     sheet.y += tall + 6 + below + 16
     write_below(sheet, attribution, scale)
@@ -58,11 +56,3 @@ def write_below(sheet: Sheet, attribution: Attribution, scale: Scale) -> None:
         sheet.y += 4
     for note in (note for note in said if not note.warning):
         sheet.paragraph(note.text, size=SMALL, colour=sheet.theme.faint)
-
-
-def _stamp(sheet: Sheet, x: float, panel: Panel) -> None:
-    """Say across a blank map that it is blank, so that its one colour is not taken for a result."""
-    middle, centre = sheet.y + panel.height / 2, x + panel.width / 2
-    half = sheet.extent("blank map", BODY, bold=True) / 2 + 14
-    sheet.box(centre - half, middle - 20, 2 * half, 40, fill=sheet.theme.page, edge=sheet.theme.warning)
-    sheet.text(centre, middle - 0.72 * BODY, "blank map", bold=True, colour=sheet.theme.warning, anchor="center")

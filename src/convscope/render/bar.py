@@ -18,8 +18,10 @@ def upright(sheet: Sheet, x: float, y: float, height: int, legend: Legend) -> No
         sheet.line([x + THICK, x + THICK + 6], [level, level], colour=sheet.theme.faint, width=1)
         top = min(max(level - 0.7 * SMALL, y - 4), y + height - 1.4 * SMALL + 4)
         sheet.text(beside, top, number, size=SMALL)
-    sheet.text(beside, y + 1.3 * SMALL, legend.high, size=SMALL, colour=sheet.theme.faint)
-    sheet.text(beside, y + height - 2.7 * SMALL, legend.low, size=SMALL, colour=sheet.theme.faint)
+    inwards = 1.3 * SMALL if legend.ticks[-1][0] == 1 else 0  # the numbers stand at the ends, the words within
+    sheet.text(beside, y - 4 + inwards, legend.high, size=SMALL, colour=sheet.theme.faint)
+    inwards = 1.3 * SMALL if legend.ticks[0][0] == 0 else 0
+    sheet.text(beside, y + height - 1.4 * SMALL + 4 - inwards, legend.low, size=SMALL, colour=sheet.theme.faint)
 
 
 def upright_width(sheet: Sheet, legend: Legend) -> float:
@@ -29,7 +31,10 @@ def upright_width(sheet: Sheet, legend: Legend) -> float:
 
 
 def lying(sheet: Sheet, x: float, y: float, width: int, legend: Legend, before: float) -> float:
-    """Draw the bar from left (low) to right: words beside it (``before`` wide on the left), numbers below; its height."""
+    """Draw the bar from left (low) to right, words beside it, numbers below; its height.
+
+    ``before`` is the room for the word on the left, so that bars stand below each other.
+    """
     start = x + before
     sheet.text(start - 10, y - 1, legend.low, size=SMALL, colour=sheet.theme.faint, anchor="right")
     colours = opaque(legend.signed)

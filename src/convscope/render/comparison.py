@@ -35,7 +35,6 @@ class Column:
     title: str
     ends: str
     panels: tuple[Panel | None, ...]
-    blank: tuple[bool, ...]
 
     @property
     def width(self) -> int:
@@ -64,45 +63,41 @@ def draw_comparison(comparison: Comparison, *, theme: str = "light") -> Picture:
 def _inputs(first: Sequence[Attribution]) -> Column:
     photos = [photo_pixels(cell) for cell in first]
     panels = tuple(None if photo is None else Panel("", enlarged(photo, CELL)) for photo in photos)
-    return Column("Input", "", panels, (False,) * len(panels))
+    return Column("Input", "", panels)
 
 
 def _column(cells: Sequence[Attribution], scale: Scale) -> Column:
     shown = [panels_of(cell, scale, CELL) for cell in cells]
     panels = tuple(panels[min(1, len(panels) - 1)] for panels in shown)  # over the input where that can be seen
-    ends = f"{'±' if scale.signed else '0 … '}{number(scale.limit)}"
-    return Column(cells[0].record.title or cells[0].record.lens, ends, panels, tuple(cell.blank for cell in cells))
+    ends = f"{'±' if scale.signed else '0 … '}{number(scale.limit)}" if scale.limit else "blank"
+    return Column(cells[0].record.title or cells[0].record.lens, ends, panels)
 
 
 def _draw_band(sheet: Sheet, columns: Sequence[Column], rows: Sequence[Sequence[Attribution]]) -> None:
     """A row of titles and, below it, the cells of every image."""
     columns = [column for column in columns if column.width]
-    heights = [_write_header(Sheet("light", sheet.width), 0, 0, column) for column in columns]  # a dry run
-    x = float(MARGIN)
-    for column, height in zip(columns, heights, strict=True):
-        _write_header(sheet, x, sheet.y + max(heights) - height, column)
-        x += column.width + GAP
-    sheet.y += max(heights) + 6
-    for number_of_row, row in enumerate(rows):
-        panels = [column.panels[number_of_row] for column in columns]
-        tall = max(panel.height for panel in panels if panel is not None)
-        x, below = float(MARGIN), 0.0
+    _write_titles(sheet, columns)
+    for row, cells in enumerate(rows):
+        panels = [column.panels[row] for column in columns]
+        x, tall = float(MARGIN), max(panel.height for panel in panels if panel is not None)
         for column, panel in zip(columns, panels, strict=True):
             if panel is not None:
                 panel.draw(sheet, x, sheet.y)
-            if column.blank[number_of_row]:
-                sheet.text(
-                    x + column.width / 2, sheet.y + tall / 2, "blank", colour=sheet.theme.warning, anchor="center"
-                )
             x += column.width + GAP
-        below = _write_row_name(sheet, MARGIN, sheet.y + tall + 4, row[0])
-        sheet.y += tall + below + 16
+        sheet.y += tall + 4
+        sheet.y += _write_row_name(sheet, MARGIN, sheet.y, cells[0]) + 12
     sheet.y += 6
 
 
-def _write_header(sheet: Sheet, x: float, y: float, column: Column) -> float:
-    height = sheet.text(x, y, column.title, size=BODY, bold=True, width=column.width)
-    return height + sheet.text(x, y + height, column.ends, size=SMALL, colour=sheet.theme.faint)
+def _write_titles(sheet: Sheet, columns: Sequence[Column]) -> None:
+    """The lenses' names, as many lines as they need, standing on the ends of their scales."""
+    heights = [sheet.height(column.title, column.width, size=BODY, bold=True) for column in columns]
+    x = float(MARGIN)
+    for column, height in zip(columns, heights, strict=True):
+        sheet.text(x, sheet.y + max(heights) - height, column.title, bold=True, width=column.width)
+        sheet.text(x, sheet.y + max(heights), column.ends, size=SMALL, colour=sheet.theme.faint)
+        x += column.width + GAP
+    sheet.y += max(heights) + 1.4 * SMALL + 6
 
 
 def _write_row_name(sheet: Sheet, x: float, y: float, cell: Attribution) -> float:
@@ -113,7 +108,8 @@ def _write_row_name(sheet: Sheet, x: float, y: float, cell: Attribution) -> floa
 
 def _draw_scales(sheet: Sheet, scales: Sequence[Scale]) -> None:
     """One bar for each kind of scale there is, with the line on how to read it beside it."""
-    kinds = {scale.signed: Scale(1.0, scale.signed, 1.0, ends=scale.ends) for scale in scales}
+    about_target_last = sorted(scales, key=lambda scale: scale.ends[1] == "for")
+    kinds = {scale.signed: scale for scale in about_target_last}
     legends = [legend_of(kinds[signed], share=True) for signed in (True, False) if signed in kinds]
     before = max(sheet.extent(legend.low, SMALL) for legend in legends) + 10
     beside = MARGIN + before + BAR + 90

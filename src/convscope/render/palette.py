@@ -10,21 +10,22 @@ gives the scale's opaque colours exactly; on a photo the same ink is the overlay
 
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Pixels = NDArray[np.uint8]
 
 _COOL = (
-    "174cb4 1558c0 1063cd 096fd9 057ce4 0288ef 0b95f8 26a1fe 42aeff 5cbafe 72c5ff 89d0ff a0daff b7e4ff cfeeff e7f7ff"
+    "1a4fb7 185bc3 1566d0 0f72dc 047ee8 098af2 0797fc 2ca3fe 46b0ff 5fbbff 76c6fe 8cd1ff a2dbff b9e5ff d0eeff e7f7ff"
 )
 _WARM = (
-    "fff1e7 ffe2d0 fed3ba fdc3a5 fbb490 faa37c f79369 f48156 f07044 e95f37 de5230 d2452c c73827 ba2c25 ad1f22 a00f1f"
+    "fff1e7 fee3d0 fdd4ba fcc5a4 fab68f f8a77b f69766 f38650 ef753b eb6325 df571e d54913 c83e10 bc330d af2709 a31906"
 )
-_FIRE = "000000 0b0724 210c4a 3d0965 57106e 71196e 8a226a a32c61 bc3754 d24644 e45a31 f1731d f98e09 fcac11 f9cb35 f2ea69 fcffa4"
+_DARK = "000000 0b0724 210c4a 3d0965 57106e 71196e 8a226a a32c61 bc3754"
+_BRIGHT = "d24644 e45a31 f1731d f98e09 fcac11 f9cb35 f2ea69 fcffa4"
 
-SCALES = {True: f"{_COOL} ffffff {_WARM}".split(), False: _FIRE.split()}
+SCALES = {True: f"{_COOL} ffffff {_WARM}".split(), False: f"{_DARK} {_BRIGHT}".split()}
 """The opaque colours from the low end to the high end, for signed and for unsigned (matplotlib's inferno) maps."""
 
 GROUNDS = {True: (255, 255, 255), False: (0, 0, 0)}
@@ -33,7 +34,7 @@ GROUNDS = {True: (255, 255, 255), False: (0, 0, 0)}
 FADED = 0.55
 """How much of the photo, in grey, remains under an overlay; the rest is the scale's ground."""
 
-OPACITY = 0.8
+OPACITY = 0.85
 """How opaque the strongest ink of an overlay is, so that the photo shows through everywhere."""
 
 

@@ -13,35 +13,50 @@ from convscope.values import Attribution
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Pixels with a caption, and for a signal the line to draw over them."""
+    """Pixels with a caption; for a signal the line to draw over them, for a blank map the word that says so."""
 
     caption: str
     pixels: Pixels
     line: Numbers | None = None
-    ink: str = "#000000"
+    blank: bool = False
 
     @property
     def width(self) -> int:
         """In pixels."""
-        return self.pixels.shape[1]
+        return int(self.pixels.shape[1])
 
     @property
     def height(self) -> int:
         """In pixels."""
-        return self.pixels.shape[0]
+        return int(self.pixels.shape[0])
 
     def draw(self, sheet: Sheet, x: float, y: float) -> None:
         """Put the panel on a sheet, its top left corner at (x, y)."""
         sheet.image(x, y, self.pixels)
         if self.line is not None:
-            low, high = float(self.line.min()), float(self.line.max())
-            share = (self.line - low) / max(high - low, 1e-12)
-            across = x + (np.arange(len(share)) + 0.5) * self.width / len(share)
-            sheet.line(across.tolist(), (y + (0.93 - 0.86 * share) * self.height).tolist(), colour=self.ink, width=1.8)
+            self._draw_line(sheet, x, y, self.line)
+        if self.blank:
+            self._stamp(sheet, x + self.width / 2, y + self.height / 2)
 
     def write_caption(self, sheet: Sheet, x: float, y: float) -> float:
         """Write the caption at (x, y); the height it takes."""
         return sheet.text(x, y, self.caption, size=SMALL, colour=sheet.theme.faint, width=self.width)
+
+    def _draw_line(self, sheet: Sheet, x: float, y: float, line: Numbers) -> None:
+        """From the lowest number near the bottom to the highest near the top, with a halo to be seen on any colour."""
+        low, high = float(line.min()), float(line.max())
+        share = (line - low) / max(high - low, 1e-12)
+        across = (x + (np.arange(len(line)) + 0.5) * self.width / len(line)).tolist()
+        down = (y + (0.93 - 0.86 * share) * self.height).tolist()
+        sheet.line(across, down, colour="#ffffff", width=4.5)
+        sheet.line(across, down, colour="#000000", width=1.8)
+
+    def _stamp(self, sheet: Sheet, centre: float, middle: float) -> None:
+        """Say across a blank map that it is blank, so that its one colour is not taken for a result."""
+        half = sheet.extent("blank map", SMALL, bold=True) / 2 + 12
+        sheet.box(centre - half, middle - 17, 2 * half, 34, fill=sheet.theme.page, edge=sheet.theme.warning)
+        top, colour = middle - 0.72 * SMALL, sheet.theme.warning
+        sheet.text(centre, top, "blank map", size=SMALL, bold=True, colour=colour, anchor="center")
 
 
 def panels_of(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
@@ -57,9 +72,11 @@ def panels_of(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
 def _image(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
     """The input, the map over it, the map; the map alone where there is no input to be seen."""
     values, photo = numbers(attribution), under_map(attribution)
-    found = [] if photo is None else [("input", photo), ("map over the input", overlay_pixels(values, photo, scale))]
-    found.append((_map_caption(attribution), map_pixels(values, scale)))
-    return [Panel(caption, enlarged(pixels, side)) for caption, pixels in found]
+    own = Panel(_map_caption(attribution), enlarged(map_pixels(values, scale), side), blank=attribution.blank)
+    if photo is None:
+        return [own]
+    over = enlarged(overlay_pixels(values, photo, scale), side)
+    return [Panel("input", enlarged(photo, side)), Panel("map over the input", over, blank=attribution.blank), own]
 
 
 def _map_caption(attribution: Attribution) -> str:
@@ -78,8 +95,7 @@ def _signal(attribution: Attribution, scale: Scale, side: int) -> Panel:
     pixels = np.broadcast_to(map_pixels(values, scale)[place], (height, width, 3))
     line = np.nan_to_num(values) if own is None else own[0]
     what = "the map" if own is None else "the input, coloured by the map"
-    ink = "#000000" if scale.signed else "#ffffff"
-    return Panel(f"{what}, positions 0 to {len(values) - 1}", pixels, line, ink)
+    return Panel(f"{what}, positions 0 to {len(values) - 1}", pixels, line, attribution.blank)
 
 
 def _slices(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
@@ -89,10 +105,12 @@ def _slices(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
     peak = np.unravel_index(int(np.abs(np.nan_to_num(values)).argmax()), values.shape)
     found = []
     for axis, place in enumerate(int(p) for p in peak):
-        cut = values.take(place, axis)
-        under = None if grey is None else grey.take(place, axis)[..., None].repeat(3, -1)
+        cut = np.take(values, place, axis)
+        under = None if grey is None else np.take(grey, place, axis)[..., None].repeat(3, -1)
         pixels = map_pixels(cut, scale) if under is None else overlay_pixels(cut, under, scale)
-        found.append(Panel(f"slice {place} of axis {axis}, through the peak", enlarged(pixels, side)))
+        found.append(
+            Panel(f"slice {place} of axis {axis}, through the peak", enlarged(pixels, side), blank=attribution.blank)
+        )
     return found
 
 

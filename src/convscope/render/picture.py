@@ -1,5 +1,6 @@
 """What drawing gives: pixels, words for those who cannot see them, and the way out to a file or a notebook."""
 
+import importlib
 import io
 import sys
 from dataclasses import dataclass
@@ -45,11 +46,11 @@ class Picture:
 
     def show(self) -> None:
         """Show the picture in the notebook, or in the system's viewer where there is none."""
-        shell = _notebook()
-        if shell is None:
+        display = _notebook()
+        if display is None:
             Image.fromarray(self.pixels).show()
         else:
-            shell(self)
+            display(self)
 
     def _repr_png_(self) -> bytes:
         return self.png()
@@ -58,9 +59,6 @@ class Picture:
 def _notebook() -> Any:
     """The function that displays things in the notebook at hand; None in a plain interpreter or a terminal."""
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    if not hasattr(shell, "kernel"):
+    if ipython is None or not hasattr(ipython.get_ipython(), "kernel"):
         return None
-    from IPython.display import display
-
-    return display
+    return importlib.import_module("IPython.display").display

@@ -3,11 +3,11 @@
 from convscope.render import words
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, photo_pixels
-from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
+from convscope.render.sheet import GAP, MARGIN, SMALL, TITLE, Sheet
 from convscope.values import Prediction
 
 PANEL, BARS = 320, 560
-ROW, THICK = 56, 14
+THICK, BETWEEN = 14, 16
 
 
 def draw_prediction(prediction: Prediction, *, theme: str = "light") -> Picture:
@@ -34,10 +34,11 @@ def draw_prediction(prediction: Prediction, *, theme: str = "light") -> Picture:
 
 def _bars(sheet: Sheet, x: float, y: float, prediction: Prediction) -> float:
     """One row a class: its name over a bar from 0 to 100 %; the height of all."""
+    top = y
     for row, (name, share) in enumerate(words.answers(prediction)):
-        top = y + row * ROW
-        sheet.text(x, top, name, size=BODY, bold=row == 0, width=BARS - 90)
-        sheet.text(x + BARS, top, f"{share:.1%}", size=BODY, bold=row == 0, anchor="right")
-        sheet.box(x, top + 1.5 * BODY, BARS, THICK, fill=sheet.theme.track)
-        sheet.box(x, top + 1.5 * BODY, BARS * share, THICK, fill=sheet.theme.accent)
-    return ROW * len(prediction.labels)
+        sheet.text(x + BARS, top, f"{share:.1%}", bold=row == 0, anchor="right")
+        top += sheet.text(x, top, name, bold=row == 0, width=BARS - 90) + 2
+        sheet.box(x, top, BARS, THICK, fill=sheet.theme.track)
+        sheet.box(x, top, BARS * share, THICK, fill=sheet.theme.accent)
+        top += THICK + BETWEEN
+    return top - y

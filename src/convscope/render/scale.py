@@ -6,9 +6,9 @@ it is drawn at the end of the scale and said to be there. The scale of a signed 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convscope.errors import ParameterError
 from convscope.render.palette import SCALES
@@ -16,7 +16,7 @@ from convscope.values import Attribution
 
 PERCENTILE = 99.5
 
-Numbers = np.ndarray[Any, np.dtype[np.float32]]
+Numbers = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Scale:
     broken: int = 0
     ends: tuple[str, str] = ("", "")
 
-    def steps(self, values: Numbers) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def steps(self, values: Numbers) -> NDArray[np.uint8]:
         """The number of the ink of every value: 127 is zero on the signed scale, 0 on the unsigned one."""
         shares = np.nan_to_num(values, nan=0, posinf=0, neginf=0) / (self.limit or 1)
         if self.signed:
@@ -101,7 +101,7 @@ class Legend:
 def legend_of(scale: Scale, *, share: bool = False) -> Legend:
     """The colour bar of a scale; with ``share`` its numbers are shares of the limit instead of the map's own."""
     limit = 1.0 if share else scale.limit
-    places = (0, 0.25, 0.5, 0.75, 1) if scale.signed else (0, 0.5, 1)
+    places: tuple[float, ...] = (0, 0.25, 0.5, 0.75, 1) if scale.signed else (0, 0.5, 1)
     if not limit:  # a blank map: zero is the only number there is
         places = (0.5,) if scale.signed else (0,)
     low = -limit if scale.signed else 0.0
@@ -117,7 +117,7 @@ def legend_of(scale: Scale, *, share: bool = False) -> Legend:
 
 def number(value: float) -> str:
     """A number for people: three digits, a true minus sign, powers of ten written as such."""
-    text = f"{value:.3g}"
+    text = f"{value or 0:.3g}"  # no minus zero
     digits, _, power = text.partition("e")
     if power:
         digits += "·10" + str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
-from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, get_font
 from matplotlib.lines import Line2D
@@ -44,7 +44,6 @@ class Sheet:
         self.width = width
         self.y = float(MARGIN)
         self._things: list[Callable[[Figure, float], Artist]] = []
-        self._ruler = RendererAgg(1, 1, _DPI)
 
     def text(
         self,
@@ -59,7 +58,7 @@ class Sheet:
         width: float | None = None,
     ) -> float:
         """Write ``words`` with their top at ``y``, in lines of at most ``width``; the height they take."""
-        lines = [_drawable(words)] if width is None else self._wrapped(_drawable(words), size, bold, width)
+        lines = self._lines(words, size, bold, width)
         for number, line in enumerate(lines):
             self._line_of_text(x, y + (number * 1.4 + 1.05) * size, line, size, colour or self.theme.text, bold, anchor)
         return 1.4 * size * len(lines)
@@ -102,20 +101,26 @@ class Sheet:
 
         self._things.append(add)
 
+    def height(self, words: str, width: float, *, size: int = BODY, bold: bool = False) -> float:
+        """How tall ``words`` are in lines of at most ``width``."""
+        return 1.4 * size * len(self._lines(words, size, bold, width))
+
     def extent(self, words: str, size: int = BODY, bold: bool = False) -> float:
         """How wide ``words`` are on one line."""
-        width, _, _ = self._ruler.get_text_width_height_descent(_drawable(words), _font(bold, size), ismath=False)
-        return float(width)
+        font = get_font(_path(bold))
+        font.set_size(size, _DPI)
+        font.set_text(_drawable(words))
+        return font.get_width_height()[0] / 64
 
     def pixels(self) -> Pixels:
         """Draw everything, with a margin below the cursor."""
         height = round(self.y + MARGIN)
         figure = Figure(figsize=(self.width / _DPI, height / _DPI), dpi=_DPI, facecolor=self.theme.page)
-        canvas = FigureCanvasAgg(figure)
+        canvas: Any = FigureCanvasAgg(figure)
         for order, add in enumerate(self._things):
             add(figure, height).set_zorder(order)  # what is placed later lies on top
         canvas.draw()
-        return np.array(canvas.buffer_rgba())[..., :3]  # type: ignore[no-any-return]
+        return np.array(canvas.buffer_rgba(), np.uint8)[..., :3]
 
     def _line_of_text(
         self, x: float, baseline: float, line: str, size: int, colour: str, bold: bool, anchor: Anchor
@@ -133,7 +138,11 @@ class Sheet:
 
         self._things.append(add)
 
-    def _wrapped(self, words: str, size: int, bold: bool, width: float) -> list[str]:
+    def _lines(self, words: str, size: int, bold: bool, width: float | None) -> list[str]:
+        """The words in lines of at most ``width``."""
+        words = _drawable(words)
+        if width is None:
+            return [words]
         lines: list[str] = []
         for word in _breakable(words, lambda part: self.extent(part, size, bold) <= width):
             longer = f"{lines[-1]} {word}" if lines else word

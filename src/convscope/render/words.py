@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convscope.render.scale import Scale, number, numbers
+from convscope.render.scale import Numbers, Scale, number, numbers
 from convscope.values import Attribution, Prediction, Value
 
 GAP, RELATIVE_GAP, BASELINE = "completeness gap", "relative completeness gap", "baseline score"
@@ -56,11 +56,10 @@ def notes(value: Value, scale: Scale | None = None) -> list[Note]:
     found = [Note(_sentence(caveat), warning=True) for caveat in value.record.caveats]
     if isinstance(value, Attribution):
         found += _on_emptiness(value)
-    if scale is not None:
-        found += (
-            [Note(f"{scale.broken} numbers are NaN or infinite; they are drawn as zero.", True)] if scale.broken else []
-        )
-        found += [Note(scale.clipping())] if scale.beyond else []
+    if scale is not None and scale.broken:
+        found.append(Note(f"{scale.broken} numbers are NaN or infinite; they are drawn as zero.", warning=True))
+    if scale is not None and scale.beyond:
+        found.append(Note(scale.clipping()))
     facts = dict(value.notes)
     if GAP in facts:
         found.append(_on_gap(facts.pop(GAP), facts.pop(RELATIVE_GAP, None), facts.pop(BASELINE, None)))
@@ -74,7 +73,7 @@ def alt(attribution: Attribution, scale: Scale) -> str:
     if attribution.blank:
         return f"{what}: blank, zero everywhere."
     values = np.nan_to_num(numbers(attribution))
-    said = [f"strongest “{scale.ends[1]}” {_place(values)}"]
+    said = [f"strongest “{scale.ends[1]}” {_place(values)}" if scale.signed else f"strongest {_place(values)}"]
     if scale.signed and float(values.min()) < 0:
         said.append(f"strongest “{scale.ends[0]}” {_place(-values)}")
     low = number(-scale.limit) if scale.signed else "0"
@@ -126,7 +125,7 @@ def _said(fact: object) -> str:
     return number(fact) if isinstance(fact, float) else str(fact)
 
 
-def _place(values: np.ndarray) -> str:  # type: ignore[type-arg]
+def _place(values: Numbers) -> str:
     """Where the largest number lies, in the words people use for places."""
     peak = np.unravel_index(int(values.argmax()), values.shape)
     if values.ndim != 2:

@@ -2,7 +2,7 @@ from typing import Annotated
 
 import torch
 
-from convscope.engine.batches import in_chunks
+from convscope.engine.batches import in_chunks, of_chunk
 from convscope.engine.inputs import Images
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
@@ -54,7 +54,7 @@ def predict(
 
     def step(rows: torch.Tensor) -> None:
         with torch.no_grad():
-            output = model.run(model.laid_out(image.tensor[rows])).float().cpu()
+            output = model.run(model.laid_out(of_chunk(image.tensor, rows))).float().cpu()
         if output.ndim > 2 and max(output.shape[2:]) == 1:
             output = output.flatten(1)
         if output.ndim != 2:

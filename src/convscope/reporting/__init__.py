@@ -1,0 +1,54 @@
+"""One self-contained HTML file from values: a report that opens anywhere, offline, in ten years too."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from convscope.reporting.gather import look
+from convscope.reporting.page import write_report
+from convscope.reporting.sections import Section
+from convscope.values import writable
+
+__all__ = ["Section", "report", "write_report"]
+
+
+def report(
+    model: Any,
+    image: Any,
+    *,
+    lenses: Sequence[str] | None = None,
+    out: str | Path = "report.html",
+    target: Any = None,
+    layer: Any = None,
+    **options: Any,
+) -> Path:
+    """Look at one image, or several, through many lenses and write what they show into one HTML file.
+
+    Args:
+        model: the network.
+        image: one image or several.
+        lenses: names of lenses; by default every one that explains an answer. A lens that cannot serve this network
+            (CAM without a pooling head) is listed with its reason, it does not stop the others.
+        out: the file to write; it needs no network and no other file.
+        target: what is explained; by default each image's top class.
+        layer: where the lenses look that look at layers; by default the last layer with spatial extent.
+        options: parameters of lenses, such as ``steps``; each goes to the lenses that have it.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        CannotWrite: the file cannot be written; found out before any work.
+        UnknownName: no such lens, layer, class or label.
+        ParameterError: a parameter that none of the lenses has, or that is out of range.
+        InputError: an image cannot be read.
+
+    Example:
+        >>> import convscope as cs
+        >>> path = cs.report(cs.load("bundled:digits"), "sample:digits/3", lenses=["grad-cam"], out="/tmp/report.html")
+        >>> path.name
+        'report.html'
+    """
+    out = writable(out)
+    asked = {name: value for name, value in {"target": target, "layer": layer}.items() if value is not None}
+    return write_report(look(model, image, lenses, {**asked, **options}), out)

@@ -1,0 +1,112 @@
+"""One card a value: everything the template shows of it, as plain data."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from convscope import render
+from convscope.catalogue import find
+from convscope.errors import UnknownName
+from convscope.render import Legend, Note
+from convscope.reporting.repeat import Recipe, recipe
+from convscope.spec import LensSpec
+from convscope.values import Attribution, Value
+
+MOST = 384
+"""Pixels a side of the layers in a report; a card is no larger."""
+
+COARSE = 128
+"""An input smaller than this is shown pixel by pixel."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The picture of a card as a heat layer over the section's photo."""
+
+    heat: str
+    width: int
+    height: int
+    coarse: bool
+    legend: Legend
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the template shows of one value."""
+
+    anchor: str
+    family: str
+    title: str
+    headline: str
+    asks: str
+    reads: str
+    alt: str
+    fails: Sequence[tuple[str, str]]
+    notes: Sequence[Note]
+    facts: Sequence[tuple[str, str]]
+    recipe: Recipe
+    layers: Layers | None
+    picture: str = ""
+
+
+def card_of(value: Value, anchor: str) -> Card:
+    """The card of a value: with a slider where a map lies over a photo, a whole picture otherwise."""
+    spec = _spec(value)
+    layers = _layers(value) if isinstance(value, Attribution) else None
+    caveats = set(value.record.caveats)
+    return Card(
+        anchor=anchor,
+        family=spec.family if spec else "",
+        title=value.record.title or value.record.lens or type(value).__name__,
+        headline=render.headline(value),
+        asks=value.record.asks,
+        reads=value.record.reads,
+        alt=render.alt(value),
+        fails=tuple((name, why) for name, why in (spec.fails if spec else {}).items()),
+        notes=[note for note in render.notes(value) if note.text.rstrip(".").lower() not in {c.lower() for c in caveats}],
+        facts=_facts(value),
+        recipe=recipe(value.record),
+        layers=layers,
+        picture="" if layers else data_uri(render.picture(value).png()),
+    )
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG file as an address that needs no network."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _layers(value: Attribution) -> Layers | None:
+    photo = render.photo_png(value)
+    if photo is None or value.values.ndim != 2:
+        return None
+    height, width = value.values.shape
+    return Layers(
+        heat=data_uri(render.overlay_png(value, most=MOST)),
+        width=width,
+        height=height,
+        coarse=max(height, width) < COARSE,
+        legend=render.legend(value),
+    )
+
+
+def _facts(value: Value) -> list[tuple[str, str]]:
+    """Where a value comes from, row by row."""
+    record = value.record
+    rows = [("lens", record.lens), ("input", record.input)]
+    rows += [(name.replace("_", " "), _said(given)) for name, given in record.parameters.items()]
+    rows += [("cost", str(record.cost))]
+    return [(name, said) for name, said in rows if said]
+
+
+def _said(given: object) -> str:
+    if isinstance(given, (list, tuple)):
+        return ", ".join(str(one) for one in given)
+    return f"tensor {tuple(given.shape)}" if hasattr(given, "shape") else str(given)
+
+
+def _spec(value: Value) -> LensSpec | None:
+    try:
+        return find(value.record.lens)
+    except UnknownName:
+        return None

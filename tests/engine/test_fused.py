@@ -1,0 +1,205 @@
+"""Folded batch norms change how fast a run is, and nothing else: not the numbers, not the network, not the next run."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import convscope as cs
+from convscope.engine import fused
+from tests.engine._nets import condition, pictured, seeded, tensor
+
+RUNS: dict[str, dict[str, int]] = {"integrated_gradients": {"steps": 12}, "smooth_grad": {"samples": 12}}
+
+
+def untrivial(norm: nn.Module) -> nn.Module:
+    """A batch norm whose statistics are not zeros and ones."""
+    nn.init.uniform_(norm.running_mean, -0.5, 0.5)
+    nn.init.uniform_(norm.running_var, 0.3, 3)
+    if norm.affine:
+        nn.init.uniform_(norm.weight, -1.5, 1.5)
+        nn.init.uniform_(norm.bias, -0.5, 0.5)
+    return norm
+
+
+class Normed(nn.Module):
+    """Convolution and batch norm, twice, with a residual sum; subclasses change how they are wired."""
+
+    def __init__(self, *, bias: bool = False, affine: bool = True, axes: int = 2) -> None:
+        super().__init__()
+        convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
+        norm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[axes - 1]
+        self.conv1, self.bn1 = convolution(3, 5, 3, padding=1, bias=bias), untrivial(norm(5, affine=affine))
+        self.conv2, self.bn2 = convolution(5, 5, 3, padding=1, bias=bias), untrivial(norm(5, affine=affine))
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = F.relu_(self.bn1(self.conv1(x)))
+        return self.answer(F.relu_(self.bn2(self.conv2(first)) + first))
+
+    def answer(self, maps: Tensor) -> Tensor:
+        return self.head(maps.flatten(2).mean(2))
+
+
+class UsesConvolutionTwice(Normed):
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.conv1(x)
+        return self.answer(F.relu(self.bn1(maps)) + maps)
+
+
+class SharesConvolution(Normed):
+    def forward(self, x: Tensor) -> Tensor:
+        first = F.relu(self.bn1(self.conv1(x)))
+        return self.answer(self.bn2(self.conv2(F.relu(self.bn1(self.conv2(first))))))
+
+
+class SharesNorm(Normed):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.answer(F.relu(self.bn1(self.conv2(F.relu(self.bn1(self.conv1(x)))))))
+
+
+class WritesBetween(Normed):
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.conv1(x)
+        maps += 1
+        maps[:, 0] = 2
+        return self.answer(F.relu(self.bn1(maps)))
+
+
+class NormsByKeyword(Normed):
+    def forward(self, x: Tensor) -> Tensor:
+        bn = self.bn1
+        maps = F.conv2d(input=x, weight=self.conv1.weight, padding=1)
+        return self.answer(F.batch_norm(input=maps, running_mean=bn.running_mean, running_var=bn.running_var, weight=bn.weight, bias=bn.bias, eps=1e-3))
+
+
+class NormsByBatch(Normed):
+    """No running statistics: the norm depends on the batch, and may not be folded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(5, track_running_stats=False)
+
+
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "plain": Normed,
+    "biases": lambda: Normed(bias=True),
+    "norms without weights": lambda: Normed(affine=False),
+    "a convolution used twice": UsesConvolutionTwice,
+    "a shared convolution": SharesConvolution,
+    "a shared norm": SharesNorm,
+    "writing in between": WritesBetween,
+    "keywords": NormsByKeyword,
+    "norms of the batch": NormsByBatch,
+}
+
+
+def both(build: Callable[[], Any], x: Tensor, name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    """A run as it is, and one in which nothing is worth folding."""
+    found = getattr(cs, name)(build(), x, target=1, **RUNS[name])
+    with monkeypatch.context() as patch:
+        patch.setattr(fused, "WORTH_IT", 10**9)
+        return found, getattr(cs, name)(build(), x, target=1, **RUNS[name])
+
+
+@pytest.mark.parametrize("build", NETS.values(), ids=NETS)
+@pytest.mark.parametrize("name", RUNS)
+def test_folding_changes_no_number_and_leaves_no_trace(build: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = seeded(build).train()
+    before = condition(net)
+    found, expected = both(lambda: cs.Model(net), tensor(), name, monkeypatch)
+    torch.testing.assert_close(found.values, expected.values, atol=1e-5 * float(expected.values.abs().max()), rtol=1e-4)
+    assert condition(net) == before
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_signals_and_volumes_fold_too(axes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = tensor(1, 3, *(8,) * axes)
+    found, expected = both(lambda: cs.Model(seeded(lambda: Normed(axes=axes))), x, "smooth_grad", monkeypatch)
+    torch.testing.assert_close(found.values, expected.values, atol=1e-6, rtol=1e-4)
+
+
+def _doubled(net: Normed) -> None:
+    net.double()
+
+
+def _trained_on(net: Normed) -> None:
+    net.train()
+    for seed in range(3):
+        net(tensor(4, 3, 16, 16, seed=seed) * 3 + 2)
+    with torch.no_grad():
+        net.conv1.weight.mul_(1.5)
+    net.eval()
+
+
+def _loaded(net: Normed) -> None:
+    net.load_state_dict(seeded(Normed, 7).state_dict())
+
+
+def _assigned(net: Normed) -> None:
+    net.load_state_dict(seeded(Normed, 7).state_dict(), assign=True)
+
+
+def _without_norm(net: Normed) -> None:
+    net.bn1 = nn.Identity()
+
+
+def _with_another_norm(net: Normed) -> None:
+    net.bn1 = seeded(lambda: untrivial(nn.BatchNorm2d(5)), 9)
+
+
+def _moved(net: Normed) -> None:
+    net._apply(lambda t: t.clone())  # what .to(device) does
+
+
+def _hooked(net: Normed) -> None:
+    net.conv1.register_forward_hook(lambda _m, _i, output: output * 2)
+
+
+CHANGES = [_doubled, _trained_on, _loaded, _assigned, _without_norm, _with_another_norm, _moved, _hooked]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
+@pytest.mark.parametrize("name", RUNS)
+def test_a_network_that_changed_since_the_last_run_is_explained_as_it_is_now(change: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = cs.Model(seeded(Normed))
+    getattr(cs, name)(model, tensor(), **RUNS[name])
+    change(model.module)
+    found, expected = both(lambda: model, tensor(), name, monkeypatch)
+    fresh = getattr(cs, name)(cs.Model(model.module), tensor(), target=1, **RUNS[name])
+    for other in (expected, fresh):
+        torch.testing.assert_close(found.values, other.values, atol=1e-5 * float(other.values.abs().max()), rtol=1e-4)
+
+
+def test_a_path_that_only_some_inputs_take_is_not_folded_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The forward that was watched went through the norm; a noisy or dark copy does not."""
+
+    class Gated(Normed):
+        def forward(self, x: Tensor) -> Tensor:
+            maps = self.conv1(x)
+            if float(x.detach()[0].std()) < 1.2:
+                maps = self.bn1(maps)
+            return self.answer(F.relu(maps))
+
+    found, expected = both(lambda: cs.Model(seeded(Gated)), tensor(), "smooth_grad", monkeypatch)
+    torch.testing.assert_close(found.values, expected.values, atol=1e-5 * float(expected.values.abs().max()), rtol=1e-4)
+
+
+def test_the_users_hooks_see_the_layers_own_outputs() -> None:
+    """A hook that records a convolution's output gets the convolution's output, folded run or not."""
+    net, kept = seeded(Normed), []
+    net.conv1.register_forward_hook(lambda _m, inputs, output: kept.append((inputs[0], output)))
+    cs.smooth_grad(cs.Model(net), tensor(), samples=12)
+    for given, output in kept:
+        torch.testing.assert_close(output, net.conv1.forward(given))
+
+
+def test_a_batch_and_its_images_one_by_one_agree_when_folded() -> None:
+    model, x = pictured(seeded(Normed)), tensor(3, 3, 16, 16)
+    for lens, options in ((cs.smooth_grad, {"samples": 12}), (cs.integrated_gradients, {"steps": 12})):
+        together = lens(model, list(x), **options)
+        for one, given in zip(together, x, strict=True):
+            torch.testing.assert_close(one.values, lens(model, given, **options).values)

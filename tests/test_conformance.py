@@ -1,0 +1,478 @@
+"""What every lens promises by its declaration alone: each test runs over the whole catalogue.
+
+A new lens joins by being declared. Nothing here knows a method; where a lens takes a target, a layer or a seed, its
+declaration says so. The network is a `ResidualNet`: batch norm, dropout, a residual sum, ReLUs in place and not.
+"""
+
+import copy
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.engine.cost import reporting
+from convscope.errors import Cancelled, ConvScopeError, LayerError, ModelFailed, OutputError, ParameterError, UnknownName
+from convscope.spec import LensSpec
+from tests.conftest import picture_model
+from tests.nets import LABELS, Hungry, PlainNet, Raises, ResidualNet, SmoothNet, seeded
+
+LENSES = cs.lenses()
+MAPS = [spec for spec in LENSES if spec.returns == "Attribution"]
+ENOUGH = {"samples": 8, "steps": 8}
+"""So many repetitions that every path through the engine is taken, where a lens repeats at all."""
+CLAIMS = {"class-sensitive", "deterministic", "non-negative", "complete"}
+FAILURES = {"class-sensitive": "class-sensitive", "completeness": "complete"}
+"""The claim that each declared failure denies."""
+
+_command = lambda spec: spec.command  # noqa: E731
+every_lens = pytest.mark.parametrize("spec", LENSES, ids=_command)
+every_map = pytest.mark.parametrize("spec", MAPS, ids=_command)
+
+
+@pytest.fixture
+def model() -> cs.Model:
+    """A tiny network with all that is easily got wrong."""
+    return picture_model(seeded(ResidualNet))
+
+
+def look(spec: LensSpec, model: cs.Model, image: Any, **given: Any) -> Any:
+    """Call a lens with enough repetitions, and with those of ``given`` that it takes."""
+    offered = {**ENOUGH, **given}
+    known = {*spec.parameters, *spec.inputs}
+    return getattr(cs, spec.name)(model, image, **{name: value for name, value in offered.items() if name in known})
+
+
+def numbers(value: Any) -> dict[str, Tensor]:
+    """Everything in a value that was computed, by name."""
+    found = {}
+    for field in fields(value):
+        content = getattr(value, field.name)
+        if isinstance(content, Tensor):
+            found[field.name] = content
+        elif isinstance(content, Mapping):
+            found |= {f"{field.name}/{k}": torch.as_tensor(v) for k, v in content.items() if isinstance(v, (Tensor, float))}
+        elif isinstance(content, tuple) and content and isinstance(content[0], (int, float)):
+            found[field.name] = torch.tensor(content)
+    assert found, "a value holds something"
+    return found
+
+
+def assert_same(found: Any, true: Any, *, tolerance: float = 0.0) -> None:
+    """Both values hold the same numbers: to the bit, or within a share of their largest."""
+    found, true = numbers(found), numbers(true)
+    assert found.keys() == true.keys()
+    for name in true:
+        assert found[name].shape == true[name].shape
+        allowed = tolerance * max(float(true[name].abs().max()), 0.01 if name.startswith("notes") else 0)
+        assert float((found[name].double() - true[name].double()).abs().max()) <= allowed, name
+
+
+# What comes back
+
+
+@every_lens
+def test_a_lens_gives_the_kind_of_value_it_declares_with_the_record_of_its_making(spec, model, picture) -> None:
+    value = look(spec, model, picture)
+    assert type(value).__name__ == spec.returns
+    assert (value.record.lens, value.record.title) == (spec.command, spec.title)
+    assert (value.record.asks, value.record.reads) == (spec.asks, spec.reads)
+    assert set(spec.parameters) <= set(value.record.parameters)
+    assert value.record.model["name"] == "ResidualNet"
+    assert {"torch", "python", "convscope"} <= set(value.record.versions)
+    assert value.record.cost.forwards > 0
+    assert value.record.cost.seconds > 0
+
+
+@every_map
+@pytest.mark.parametrize(("axes", "shape"), [(1, (2, 24)), (2, (3, 12, 20)), (3, (1, 6, 8, 10))])
+def test_a_map_has_the_extent_of_the_input_along_one_two_or_three_axes(spec, axes: int, shape: tuple[int, ...]) -> None:
+    net = seeded(PlainNet, axes, shape[0])
+    value = look(spec, net, torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)))
+    assert value.values.dtype == torch.float32
+    assert value.values.device.type == "cpu"
+    assert value.values.shape == shape[1:]
+    assert torch.isfinite(value.values).all()
+    assert not value.blank
+    assert all(layer.dtype == torch.float32 and layer.ndim == axes for layer in value.layer_values.values())
+    assert value.layers == tuple(value.layer_values)
+    assert spec.takes_layer == bool(value.layers)
+    if value.channels is not None:
+        assert value.channels.dtype == torch.float32
+        assert value.channels.shape == shape
+    if not value.signed:
+        assert value.values.min() >= 0
+
+
+@every_map
+def test_a_map_says_what_it_explains(spec: LensSpec, model: cs.Model, picture: np.ndarray) -> None:
+    """The class by its label, its number and its score; a lens without a target says none of them."""
+    value = look(spec, model, picture, target="cat")
+    score = float(model.module(model.prepare(picture).tensor)[0, 2].detach())
+    if spec.takes_target:
+        assert (value.target, value.target_index) == ("cat", 2)
+        assert value.score == pytest.approx(score, abs=1e-5)
+        top = look(spec, model, picture)
+        assert top.target_index == int(model.module(model.prepare(picture).tensor).argmax())
+        assert top.target == LABELS[top.target_index]
+    else:
+        assert (value.target, value.target_index, value.score) == ("", None, None)
+
+
+# The same again
+
+
+@every_lens
+def test_the_same_seed_gives_the_same_bits_whatever_other_generators_do(spec, model, pictures) -> None:
+    """"deterministic": nothing is drawn from a generator that other code may move."""
+    assert "deterministic" in spec.claims
+    torch.manual_seed(1)
+    first = look(spec, model, pictures, **_at_random(spec))
+    torch.manual_seed(2)
+    np.random.seed(2)  # noqa: NPY002 - the global generator is the point
+    random.seed(2)
+    for one, again in zip(first, look(spec, model, pictures, **_at_random(spec)), strict=True):
+        assert_same(again, one)
+
+
+@pytest.mark.parametrize("seeds", [(0, 1), (0, 256), (7, 7 + 2**30)], ids=str)
+@pytest.mark.parametrize("spec", [spec for spec in LENSES if "seed" in spec.parameters], ids=_command)
+def test_another_seed_gives_other_numbers(spec: LensSpec, seeds: tuple[int, int], model, picture) -> None:
+    first, second = (numbers(look(spec, model, picture, seed=seed, **_at_random(spec))) for seed in seeds)
+    assert not torch.equal(first["values"], second["values"])
+
+
+@every_lens
+@pytest.mark.parametrize("faster", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_the_answer_does_not_hang_on_which_memory_layout_was_faster(
+    spec: LensSpec, faster: torch.memory_format, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs of one script time the layouts anew; whichever wins, the map is the same but for rounding."""
+    plain = look(spec, picture_model(seeded(PlainNet).to(memory_format=torch.channels_last)), picture)
+    monkeypatch.setattr("convscope.engine.layout._timed", lambda _module, _tensor: faster)
+    assert_same(look(spec, picture_model(seeded(PlainNet)), picture), plain, tolerance=1e-4)
+
+
+# Many at once
+
+
+@every_lens
+def test_a_batch_is_its_images_one_by_one(spec: LensSpec, model: cs.Model, pictures: list[np.ndarray]) -> None:
+    together = look(spec, model, pictures)
+    assert len(together) == len(pictures)
+    for one, picture in zip(together, pictures, strict=True):
+        assert_same(one, look(spec, model, picture), tolerance=1e-4)
+
+
+@every_lens
+def test_a_prepared_batch_is_the_list_of_its_images(spec: LensSpec, model: cs.Model, pictures: list[np.ndarray]) -> None:
+    tensor = model.prepare(pictures).tensor
+    assert tensor.shape == (3, 3, 16, 16)
+    for one, same in zip(look(spec, model, tensor), look(spec, model, pictures), strict=True):
+        assert_same(one, same)
+
+
+@every_lens
+def test_a_single_image_gives_a_single_value(spec: LensSpec, model: cs.Model, picture: np.ndarray) -> None:
+    """As a picture, as a tensor with or without its batch axis; a list of one stays a list."""
+    tensor = model.prepare(picture).tensor
+    single = look(spec, model, picture)
+    assert_same(look(spec, model, tensor), single)
+    assert_same(look(spec, model, tensor[0]), single)
+    (listed,) = look(spec, model, [picture])
+    assert_same(listed, single)
+
+
+@pytest.mark.parametrize("spec", [spec for spec in MAPS if spec.takes_target], ids=_command)
+def test_every_image_of_a_batch_may_have_a_class_of_its_own(spec: LensSpec, model: cs.Model, pictures) -> None:
+    classes = [2, 0, 3]
+    for one, picture, target in zip(look(spec, model, pictures, target=classes), pictures, classes, strict=True):
+        assert one.target_index == target
+        assert_same(one, look(spec, model, picture, target=target), tolerance=1e-4)
+
+
+@every_lens
+def test_the_answer_does_not_hang_on_how_many_inputs_go_together(spec, model, pictures, monkeypatch) -> None:
+    whole = look(spec, model, pictures)
+    monkeypatch.setattr("convscope.engine.batches._MOST_AT_ONCE", 2)
+    for one, same in zip(look(spec, model, pictures), whole, strict=True):
+        assert_same(one, same, tolerance=1e-4)
+
+
+@every_lens
+def test_running_out_of_memory_costs_time_but_not_the_answer(spec: LensSpec, model: cs.Model, pictures) -> None:
+    """Chunks are halved and begun anew; nothing of a chunk that failed midway is counted."""
+    whole = look(spec, model, pictures)
+    hungry = cs.Model(Hungry(model.module), input=model.input, labels=model.labels)
+    layer = {"layer": "net.relu"} if spec.takes_layer else {}
+    for one, same in zip(look(spec, hungry, pictures, **layer), whole, strict=True):
+        found, true = numbers(one), numbers(same)
+        for name in true:
+            found_name = name.replace("layer_values/", "layer_values/net.")
+            torch.testing.assert_close(found[found_name], true[name], rtol=0, atol=1e-4 * float(true[name].abs().max()) + 1e-6)
+
+
+def test_lenses_that_share_their_passes_say_what_each_says_alone(model: cs.Model, pictures: list[np.ndarray]) -> None:
+    compared = cs.compare(model, pictures, [spec.command for spec in MAPS], **ENOUGH)
+    for spec, column in zip(MAPS, zip(*compared.rows, strict=True), strict=True):
+        for one, alone in zip(column, look(spec, model, pictures), strict=True):
+            assert one.method == spec.command
+            assert_same(one, alone, tolerance=1e-5)
+
+
+# Nothing is left behind
+
+
+@every_lens
+def test_the_network_comes_back_as_it_went_in(spec: LensSpec, model: cs.Model, pictures: list[np.ndarray]) -> None:
+    _disarrange(model.module)
+    with _left_alone(model.module):
+        look(spec, model, pictures)
+
+
+@every_lens
+def test_the_network_comes_back_after_a_request_that_fails_midway(spec, model, picture) -> None:
+    """A target that gives no number, or a layer without extent, is noticed only once the network has run."""
+    _disarrange(model.module)
+    bad = {"target": lambda output: output} if spec.takes_target else {"layer": "fc"} if spec.takes_layer else None
+    if bad is None:
+        pytest.skip("this lens takes neither a target nor a layer")
+    with _left_alone(model.module), pytest.raises((OutputError, LayerError)):
+        look(spec, model, picture, **bad)
+
+
+@pytest.mark.parametrize("spec", [spec for spec in LENSES if spec.takes_target], ids=_command)
+def test_an_unknown_class_is_refused_with_the_nearest_known(spec: LensSpec, model: cs.Model, picture: np.ndarray) -> None:
+    _disarrange(model.module)
+    with _left_alone(model.module), pytest.raises(UnknownName, match="no label 'catt' in ResidualNet; did you mean 'cat'"):
+        look(spec, model, picture, target="catt")
+
+
+@pytest.mark.parametrize("spec", [spec for spec in LENSES if spec.takes_layer], ids=_command)
+def test_an_unknown_layer_is_refused_with_the_nearest_known(spec: LensSpec, model: cs.Model, picture: np.ndarray) -> None:
+    _disarrange(model.module)
+    with _left_alone(model.module), pytest.raises(UnknownName, match="no layer 'rellu' in ResidualNet; did you mean 'relu'"):
+        look(spec, model, picture, layer="rellu")
+
+
+@every_lens
+def test_a_network_that_raises_midway_is_named_and_comes_back(spec: LensSpec, picture: np.ndarray) -> None:
+    model = picture_model(seeded(Raises))
+    _disarrange(model.module.net)
+    with _left_alone(model.module), pytest.raises(ModelFailed, match="Raises raised ZeroDivisionError.*is broken") as failure:
+        look(spec, model, picture, **({"layer": "net.bn1"} if spec.takes_layer else {}))
+    assert isinstance(failure.value.__cause__, ZeroDivisionError)
+    assert isinstance(failure.value, ConvScopeError)
+
+
+@every_lens
+def test_a_run_can_be_stopped_and_leaves_nothing_behind(spec: LensSpec, model: cs.Model, pictures) -> None:
+    def stop(_done: int, _total: int) -> None:
+        raise Cancelled("enough")
+
+    _disarrange(model.module)
+    with _left_alone(model.module), pytest.raises(Cancelled), reporting(stop):
+        look(spec, model, pictures)
+
+
+# Wherever it is called
+
+
+SURROUNDINGS: dict[str, Any] = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "grad disabled": lambda: torch.autograd.grad_mode.set_grad_enabled(False),
+}
+
+
+@every_lens
+@pytest.mark.parametrize("surroundings", SURROUNDINGS)
+def test_it_does_not_matter_whether_gradients_are_being_recorded(spec, surroundings: str, model, pictures) -> None:
+    plain = look(spec, model, pictures)
+    with SURROUNDINGS[surroundings]():
+        found = look(spec, model, pictures)
+        from_tensor = look(spec, model, model.prepare(pictures).tensor)
+    for one, other, true in zip(found, from_tensor, plain, strict=True):
+        assert_same(one, true)
+        assert_same(other, true)
+
+
+@every_lens
+@pytest.mark.parametrize("state", ["training", "frozen", "half in training"])
+def test_it_does_not_matter_how_the_network_was_left(spec: LensSpec, state: str, model: cs.Model, pictures) -> None:
+    """Dropout and batch norm answer otherwise in training, and peers raise on frozen parameters."""
+    plain = look(spec, model, pictures)
+    if state == "frozen":
+        model.module.requires_grad_(False)
+    else:
+        (model.module if state == "training" else model.module.bn2).train()
+    for one, true in zip(look(spec, model, pictures), plain, strict=True):
+        assert_same(one, true)
+
+
+CHANGES: dict[str, Any] = {
+    "weights trained on": lambda net: [w.data.mul_(1.5) for w in net.parameters()],
+    "weights replaced": lambda net: setattr(net.conv, "weight", nn.Parameter(net.conv.weight.detach().flip(0))),
+    "statistics replaced": lambda net: setattr(net.bn1, "running_mean", net.bn1.running_mean + 0.3),
+    "layer replaced": lambda net: setattr(net, "bn2", nn.BatchNorm2d(6).eval()),
+    "other precision": lambda net: net.double(),
+    "hooked": lambda net: net.conv.register_forward_hook(lambda _module, _inputs, output: output * 0.5),
+}
+
+
+@every_lens
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_network_changed_between_two_looks_is_explained_as_it_is_now(spec, change: str, model, pictures) -> None:
+    """Whatever is remembered of a network must not outlive a change to it."""
+    look(spec, model, pictures)
+    CHANGES[change](model.module)
+    fresh = cs.Model(model.module, input=model.input, labels=model.labels, name=model.name)
+    for one, true in zip(look(spec, model, pictures), look(spec, fresh, pictures), strict=True):
+        assert_same(one, true, tolerance=1e-4)
+
+
+# Parameters
+
+
+PARAMETERS = [(spec, name) for spec in LENSES for name in spec.parameters]
+every_parameter = pytest.mark.parametrize(("spec", "name"), PARAMETERS, ids=[f"{s.command} {n}" for s, n in PARAMETERS])
+
+
+@every_parameter
+def test_a_value_out_of_range_is_refused_by_the_name_of_the_parameter(spec: LensSpec, name: str, model, picture) -> None:
+    parameter = spec.parameters[name]
+    wrong_kind = [None, object()] + ([] if parameter.about.choices else ["many"])
+    for value in (parameter.bad_value(), *wrong_kind):
+        with _left_alone(model.module), pytest.raises(ParameterError, match=rf"^{name} must be "):
+            look(spec, model, picture, **{name: value})
+
+
+@every_parameter
+def test_the_ends_of_a_range_and_every_choice_are_taken(spec: LensSpec, name: str) -> None:
+    parameter = spec.parameters[name]
+    ends = (parameter.about.min, parameter.about.max)
+    for value in (parameter.default, *parameter.about.choices, *(parameter.kind(end) for end in ends if end is not None)):
+        assert parameter.check(value) == value
+
+
+@every_lens
+def test_an_unknown_parameter_is_refused_with_the_nearest_known(spec: LensSpec, model: cs.Model, picture: np.ndarray) -> None:
+    known = [*spec.parameters, *(name for name in ("target", "layer") if name in spec.inputs)]
+    for name in known:
+        misspelt = name + name[-1]
+        with pytest.raises(ParameterError, match=f"{spec.command} has no parameter '{misspelt}'; did you mean '{name}'"):
+            getattr(cs, spec.name)(model, picture, **{misspelt: 1})
+
+
+# Claims and declared failures
+
+
+def _held(spec: LensSpec, claim: str) -> Any:
+    """A row for a claim that holds, or, where the lens declares that it fails, a strict expected failure."""
+    reason = spec.fails.get(next((word for word, denied in FAILURES.items() if denied == claim), ""))
+    marks = [pytest.mark.xfail(reason=reason, raises=AssertionError, strict=True)] if reason else []
+    return pytest.param(spec, id=spec.command, marks=marks)
+
+
+def _rows(claim: str) -> list[Any]:
+    denied = {word for word, other in FAILURES.items() if other == claim}
+    return [_held(spec, claim) for spec in MAPS if claim in spec.claims or denied & set(spec.fails)]
+
+
+@every_lens
+def test_every_claim_and_every_declared_failure_is_put_to_a_test(spec: LensSpec) -> None:
+    assert spec.claims <= CLAIMS
+    assert set(spec.fails) <= set(FAILURES)
+    assert all(spec.fails.values()), "a failure is declared with its reason"
+    assert not {FAILURES[word] for word in spec.fails} & spec.claims, "what is claimed is not declared to fail"
+
+
+@pytest.mark.parametrize("spec", _rows("class-sensitive"))
+def test_class_sensitive_two_classes_have_different_maps(spec: LensSpec, model: cs.Model, pictures) -> None:
+    """Different in shape, not only in scale or sign."""
+    for first, second in zip(*(look(spec, model, pictures, target=target) for target in (0, 1)), strict=True):
+        likeness = torch.nn.functional.cosine_similarity(first.values.flatten(), second.values.flatten(), dim=0)
+        assert abs(float(likeness)) < 0.999
+
+
+@pytest.mark.parametrize("spec", _rows("non-negative"))
+def test_non_negative_no_number_is_below_zero(spec: LensSpec, model: cs.Model, pictures) -> None:
+    for target in range(len(LABELS)):
+        for value in look(spec, model, pictures, target=target):
+            assert value.values.min() >= 0
+            assert value.values.max() > 0
+            assert not value.signed
+
+
+@pytest.mark.parametrize("spec", _rows("complete"))
+def test_complete_the_map_adds_up_to_the_rise_of_the_score(spec: LensSpec, pictures: list[np.ndarray]) -> None:
+    """With the defaults, on a network without kinks; from the lens's own baseline or, where it has none, from black."""
+    net = seeded(SmoothNet)
+    with torch.no_grad():
+        for weight in net.features.parameters():
+            weight.mul_(2)
+        net.fc.weight.mul_(40)
+    model = picture_model(net)
+    black = net(model.input.level(0.0).expand(1, 3, 16, 16))[0, 1].item()
+    for value in getattr(cs, spec.name)(model, pictures, target=1):
+        rise = value.score - value.notes.get("baseline score", black)
+        map_ = next(iter(value.layer_values.values()), value.values)
+        assert abs(float(map_.sum()) - rise) < 0.05 * max(abs(rise), float(map_.abs().sum()))
+        assert value.notes["completeness gap"] == pytest.approx(float(map_.sum()) - rise, abs=1e-3)
+
+
+# How it is seen that nothing changed
+
+
+def _at_random(spec: LensSpec) -> dict[str, Any]:
+    """The choices that make a lens draw at random, where it would not by default."""
+    drawn = {name: "noise" for name, p in spec.parameters.items() if "noise" in p.about.choices}
+    return drawn if "seed" in spec.parameters else {}
+
+
+def _disarrange(net: ResidualNet) -> None:
+    """Leave a network as people do in the middle of their work."""
+    net.train()
+    net.bn1.eval()
+    net.stem.weight.requires_grad_(False)
+    net.conv.weight.grad = torch.ones_like(net.conv.weight)
+    net.bn2.register_forward_hook(lambda _module, _inputs, _output: None)
+    net.fc.register_forward_pre_hook(lambda _module, _inputs: None)
+
+
+@contextmanager
+def _left_alone(net: nn.Module) -> Iterator[None]:
+    """Nothing about the network, the generators or the process's settings differs afterwards."""
+    before, weights = _state(net), copy.deepcopy(net.state_dict())
+    drawn = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    yield
+    assert _state(net) == before
+    assert net.state_dict().keys() == weights.keys()
+    assert all(torch.equal(found, weights[name]) for name, found in net.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), drawn[0])
+    assert np.array_equal(np.random.get_state()[1], drawn[1])  # noqa: NPY002
+    assert random.getstate() == drawn[2]
+
+
+def _state(net: nn.Module) -> dict[str, Any]:
+    """All of a network that is no number, and of the process what a forward may change."""
+    gradients = {name: None if p.grad is None else (id(p.grad), p.grad.sum().item()) for name, p in net.named_parameters()}
+    return {
+        "training": {name: m.training for name, m in net.named_modules()},
+        "inplace": {name: getattr(m, "inplace", None) for name, m in net.named_modules()},
+        "hooks": {
+            name: {kind: list(hooks.items()) for kind, hooks in vars(m).items() if kind.endswith("hooks") and hooks}
+            for name, m in net.named_modules()
+        },
+        "attributes": {name: sorted(vars(m)) for name, m in net.named_modules()},
+        "tensors": {name: id(t) for name, t in (*net.named_parameters(), *net.named_buffers())},
+        "requires_grad": {name: p.requires_grad for name, p in net.named_parameters()},
+        "gradients": gradients,
+        "process": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_num_threads(), torch.get_default_dtype()),
+    }
