@@ -73,7 +73,13 @@ def test_noise_does_not_move_the_gradient_of_a_linear_network(linear: cs.Model, 
 @pytest.mark.parametrize("baseline", ["black", "white", "mean", "blur", "noise"])
 @pytest.mark.parametrize(
     ("quadrature", "tolerance"),
-    [("gauss-legendre", 1e-4), ("trapezoid", 2e-3), ("riemann-middle", 2e-3), ("riemann-left", 0.1), ("riemann-right", 0.1)],
+    [
+        ("gauss-legendre", 1e-4),
+        ("trapezoid", 2e-3),
+        ("riemann-middle", 2e-3),
+        ("riemann-left", 0.1),
+        ("riemann-right", 0.1),
+    ],
 )
 def test_integrated_gradients_add_up_to_the_rise_of_the_score(smooth, picture, baseline, quadrature, tolerance) -> None:
     found = cs.integrated_gradients(smooth, picture, target=TARGET, baseline=baseline, quadrature=quadrature)
@@ -120,7 +126,8 @@ def test_expected_gradients_over_one_reference_tend_to_integrated_gradients(smoo
     reference = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     exact = cs.integrated_gradients(smooth, picture, target=TARGET, baseline=reference[0])
     few, many = (
-        cs.expected_gradients(smooth, picture, target=TARGET, references=reference, samples=samples) for samples in (8, 256)
+        cs.expected_gradients(smooth, picture, target=TARGET, references=reference, samples=samples)
+        for samples in (8, 256)
     )
     _close(many.values, exact.values, 2e-3)
     assert abs(many.notes["completeness gap"]) < abs(few.notes["completeness gap"])
@@ -199,7 +206,9 @@ def test_the_parts_of_hires_cam_that_speak_for_and_against_are_element_wise_grad
     _close(fore - against, cs.hires_cam(model, picture, target=TARGET).values)
 
 
-@pytest.mark.parametrize("lens", ["saliency", "gradient_x_input", "integrated_gradients", "grad_cam", "hires_cam", "cam"])
+@pytest.mark.parametrize(
+    "lens", ["saliency", "gradient_x_input", "integrated_gradients", "grad_cam", "hires_cam", "cam"]
+)
 def test_a_difference_of_classes_is_the_difference_of_their_maps(lens: str, smooth, picture) -> None:
     first, second, both = (getattr(cs, lens)(smooth, picture, target=t).values for t in (1, 2, "bee - cat"))
     _close(both, first - second, 1e-4)

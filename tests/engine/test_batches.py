@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine import batches, layout
+from convscope.engine import batches, fused, layout
 from convscope.engine.batches import chunk_size, in_chunks
 from convscope.engine.cost import reporting
 from convscope.errors import Cancelled, ModelFailed
@@ -163,8 +163,10 @@ def test_the_cost_is_what_was_really_run(name: str, options: Any, forwards: int,
     model = pictured()
     getattr(cs, name)(model, tensor(), **options)  # what a network is like may be learned at the first call
     value, ran, backward_calls = counted(model, lambda: getattr(cs, name)(model, tensor(), **options))
-    assert (value.record.cost.forwards, value.record.cost.backwards) == (forwards, backwards)
-    assert (ran, backward_calls) == (forwards, backwards)
+    assert (value.record.cost.forwards, value.record.cost.backwards) == (ran, backward_calls)
+    assert backward_calls == backwards
+    looked = 1 if backwards >= fused.WORTH_IT else 0  # a long run looks once at how the network is wired
+    assert forwards <= ran <= forwards + looked
 
 
 @pytest.mark.parametrize(("name", "options"), [(n, o) for n, o, *_ in COSTS], ids=[f"{n}-{o}" for n, o, *_ in COSTS])
@@ -179,7 +181,8 @@ def test_the_cost_is_told_per_image() -> None:
     model = pictured()
     cs.integrated_gradients(model, tensor())
     found = cs.integrated_gradients(model, list(tensor(3, 3, SIDE, SIDE)), steps=10)
-    assert {(a.cost.forwards, a.cost.backwards) for a in found} == {(12, 10)}
+    assert {a.cost.backwards for a in found} == {10}
+    assert all(12 <= a.cost.forwards < 13 for a in found)
     assert all(a.cost.seconds > 0 for a in found)
 
 
@@ -229,7 +232,7 @@ def _live_bytes() -> int:
 
 
 class Weighs(nn.Module):
-    """Notes at every ninth forward, counted from the second, how many bytes of tensors are alive."""
+    """Notes at its first five forwards, and then at every ninth, how many bytes of tensors are alive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -237,7 +240,7 @@ class Weighs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
-        if self.calls % 9 == 2:
+        if self.calls < 6 or self.calls % 9 == 0:
             self.most = max(self.most, _live_bytes())
         return self.net(x)
 

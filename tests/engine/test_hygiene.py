@@ -80,6 +80,18 @@ def test_the_callers_no_grad_does_not_stop_an_explanation_and_is_still_there_aft
     same(found, expected)
 
 
+@by_name
+@pytest.mark.parametrize("way", ["picture", "list of tensors", "list of pictures"])
+def test_whatever_is_prepared_under_inference_mode_can_be_explained(lens: Any, way: str) -> None:
+    model, pixels = pictured(), np.full((16, 16, 3), 99, np.uint8)
+    given = {"picture": pixels, "list of tensors": [tensor()[0], tensor()[0]], "list of pictures": [pixels, pixels]}[way]
+    expected = lens(model, given)
+    with torch.inference_mode():
+        found = lens(model, given)
+    for one, other in zip(found if isinstance(found, list) else [found], expected if isinstance(expected, list) else [expected], strict=True):
+        same(one, other)
+
+
 def test_a_network_that_forbids_gradients_inside_is_refused_and_told_of_a_lens_that_needs_none() -> None:
     for lens, named in ((cs.saliency, {}), (cs.integrated_gradients, {}), (cs.grad_cam, {"layer": "first"})):
         model = cs.Model(seeded(FrozenBackbone))
@@ -106,7 +118,7 @@ def test_a_network_under_inference_mode_is_refused_too() -> None:
 def test_a_forward_that_raises_midway_is_told_in_one_sentence_and_leaves_no_trace(lens: Any, error: Exception) -> None:
     net = seeded(lambda: Raises(error)).train()
     before = condition(net)
-    with pytest.raises(ModelFailed, match=rf"^Raises raised {type(error).__name__} on input \(1, 3, 16, 16\): bad luck$") as caught:
+    with pytest.raises(ModelFailed, match=rf"^Raises raised {type(error).__name__} on input \(\d, 3, 16, 16\): bad luck$") as caught:
         lens(cs.Model(net), tensor())
     assert caught.value.__cause__ is error
     assert condition(net) == before
@@ -232,12 +244,12 @@ class Scriptable(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = small()
+        self.net, self.dropout = small(), nn.Dropout(0.5)
         self.register_buffer("calls", torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls.add_(1)
-        return self.net(x)
+        return self.net(self.dropout(x))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -271,7 +283,7 @@ def test_parameters_made_under_inference_mode_are_refused_and_left_alone() -> No
 
 
 def test_lazy_layers_are_explained_once_they_know_their_size_and_refused_before() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(4)).eval()
+    net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.LazyLinear(4)).eval()
     for lens in (cs.saliency, cs.grad_cam):
         with pytest.raises(ConvScopeError, match="run it once"):
             lens(cs.Model(net), tensor())

@@ -119,6 +119,11 @@ def test_the_answer_laid_out_in_space_is_not_evidence_for_it() -> None:
     assert default_layer(seeded(Dense)).startswith("decoder")
 
 
+def test_as_many_channels_as_classes_are_no_answer_while_weights_follow() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4))
+    assert default_layer(net.eval()) == "2"
+
+
 def test_a_layer_beside_the_answer_is_not_the_default() -> None:
     """Networks for segmentation run an auxiliary head last; the answer does not depend on it."""
 

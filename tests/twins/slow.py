@@ -12,7 +12,7 @@ TOLERANCE = 1e-4
 """How far float32 on a network of a few layers may be from float64, relative to the size of the map."""
 
 KINKED = 2e-3
-"""The same for many gradients of a larger ReLU network: some unit lies so near its kink that rounding takes its side."""
+"""The same for many gradients of a larger ReLU network: some unit lies so near its kink that rounding decides."""
 
 
 class Slow:

@@ -112,7 +112,9 @@ def test_smooth_grad_cam_plus_plus_is_its_formula_on_the_copies_it_drew(subject:
     for one, slow, copies in zip(found, subject.slow, (noisy[:5], noisy[5:]), strict=True):
         gradients = [slow.seen_at(layer, copy)[1] for copy in copies]
         assert len(gradients) == 5
-        assert relative_error(one.layer_values[layer], smooth_grad_cam_plus_plus(slow.at(layer)[0], gradients)) < TOLERANCE
+        assert (
+            relative_error(one.layer_values[layer], smooth_grad_cam_plus_plus(slow.at(layer)[0], gradients)) < TOLERANCE
+        )
 
 
 @pytest.mark.parametrize("subject", ["plain", "shapes", "resnet18"], indirect=True)

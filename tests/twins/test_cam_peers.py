@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import convscope as cs
 from tests.conftest import picture_model
 from tests.nets import PlainNet, seeded
 from tests.twins import test_cam as twins
@@ -140,7 +139,10 @@ def test_torchcam_maps_the_last_noisy_copy_in_smooth_grad_cam_plus_plus(
     Without noise both are the same. Below a pooling head, whose gradient depends neither on the input nor on the
     position, the weights are the same in any case, so that the copy is all that differs.
     """
-    layer, noise = subject.layers[-1], torch.randn(subject.images[0].shape, generator=torch.Generator().manual_seed(0)) / 5
+    layer, noise = (
+        subject.layers[-1],
+        torch.randn(subject.images[0].shape, generator=torch.Generator().manual_seed(0)) / 5,
+    )
     ours = _at_layer(subject, "smooth_grad_cam_plus_plus", layer, samples=2, sigma=0.0, relu=True)
     monkeypatch.setattr(torch.distributions.Normal, "sample", lambda _self, size: torch.zeros(size))
     clean = peers.torchcam_maps("SmoothGradCAMpp", subject, layer, num_samples=2, eps=0.0)
@@ -152,7 +154,10 @@ def test_torchcam_maps_the_last_noisy_copy_in_smooth_grad_cam_plus_plus(
         a, g = slow.at(layer)
         weights = [twins.plus_plus_weight(a_k, g_k, g_k**2, g_k**3) for a_k, g_k in zip(a, g, strict=True)]
         disturbed, _ = slow.seen_at(layer, slow.x + noise)
-        assert relative_error(other, sum(w * a_k for w, a_k in zip(weights, disturbed, strict=True)).clamp(min=0)) < TOLERANCE
+        assert (
+            relative_error(other, sum(w * a_k for w, a_k in zip(weights, disturbed, strict=True)).clamp(min=0))
+            < TOLERANCE
+        )
 
 
 @pytest.mark.parametrize("subject", ["flatten"], indirect=True)
@@ -167,7 +172,9 @@ def test_torchcam_sums_smooth_grad_cam_plus_plus_at_equal_positions(subject: Sub
         return torch.einsum("c,c...->...", weight, a).clamp(min=0)
 
     assert _apart([at_equal_positions(*slow.at(layer)) for slow in subject.slow], theirs) < TOLERANCE
-    assert _apart(_at_layer(subject, "smooth_grad_cam_plus_plus", layer, sigma=0.0, samples=1, relu=True), theirs) > 0.01
+    assert (
+        _apart(_at_layer(subject, "smooth_grad_cam_plus_plus", layer, sigma=0.0, samples=1, relu=True), theirs) > 0.01
+    )
 
 
 def test_a_constant_in_the_denominator_makes_x_grad_cam_depend_on_the_units_of_a_layer(peers: ModuleType) -> None:

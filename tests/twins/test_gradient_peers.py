@@ -50,7 +50,7 @@ def test_gradient_x_input_is_that_of_captum(subject: Subject, peers: ModuleType)
 
 @pytest.mark.parametrize("subject", SMALL, indirect=True)
 @pytest.mark.parametrize("quadrature", QUADRATURES)
-def test_integrated_gradients_and_their_gap_are_those_of_captum(subject: Subject, quadrature: str, peers: ModuleType) -> None:
+def test_integrated_gradients_and_their_gap_are_those_of_captum(subject: Subject, quadrature: str, peers) -> None:
     found = subject.explained("integrated_gradients", steps=9, quadrature=quadrature)
     options = {"n_steps": 9, "method": QUADRATURES[quadrature], "return_convergence_delta": True}
     theirs, gaps = _theirs(peers, "IntegratedGradients", subject, baselines=_black(subject), **options)
@@ -60,7 +60,7 @@ def test_integrated_gradients_and_their_gap_are_those_of_captum(subject: Subject
 
 
 @pytest.mark.parametrize("subject", ["plain", "residual", "volume"], indirect=True)
-def test_integrated_gradients_from_a_baseline_of_ones_own_are_those_of_captum(subject: Subject, peers: ModuleType) -> None:
+def test_integrated_gradients_from_a_baseline_of_ones_own_are_those_of_captum(subject: Subject, peers) -> None:
     baseline = torch.rand(subject.images.shape, generator=torch.Generator().manual_seed(0))
     found = subject.explained("integrated_gradients", steps=9, baseline=baseline)
     assert _apart(found, _theirs(peers, "IntegratedGradients", subject, baselines=baseline, n_steps=9)) < TOLERANCE
@@ -88,8 +88,8 @@ def test_smoothed_gradients_are_those_of_captum_on_the_same_noise(
 
 @pytest.mark.parametrize("subject", ["plain", "residual", "signal", "digits"], indirect=True)
 @pytest.mark.parametrize("steps", [2, 10])
-def test_captum_weighs_the_trapezoids_as_if_there_were_one_more(subject: Subject, steps: int, peers: ModuleType) -> None:
-    """Its n points have n - 1 trapezoids between them, but weights of 1/n: what it finds is (n - 1)/n of the integral."""
+def test_captum_weighs_the_trapezoids_as_if_there_were_one_more(subject: Subject, steps: int, peers) -> None:
+    """Its n points have n - 1 trapezoids between them, but weights of 1/n: it finds (n - 1)/n of the integral."""
     found = subject.explained("integrated_gradients", steps=steps, quadrature="trapezoid")
     options = {"n_steps": steps, "method": "riemann_trapezoid", "baselines": _black(subject)}
     theirs = _theirs(peers, "IntegratedGradients", subject, **options)

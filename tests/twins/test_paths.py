@@ -5,6 +5,7 @@ the score rose by.
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -31,17 +32,16 @@ def expected_gradients(slow: Slow, pairs: list[tuple[Tensor, Tensor]]) -> Tensor
 def blur_integrated_gradients(slow: Slow, steps: int, max_sigma: float) -> Tensor:
     widest = max_sigma * max(slow.x.shape[1:])
     levels = [_blurred(slow.x, widest * (1 - i / steps) ** 2) for i in range(steps + 1)]
-    return sum((after - before) * slow.gradient((before + after) / 2) for before, after in zip(levels, levels[1:]))  # noqa: B905
+    return sum((after - before) * slow.gradient((before + after) / 2) for before, after in pairwise(levels))
 
 
 def guided_integrated_gradients(slow: Slow, path: list[Tensor]) -> Tensor:
     """Of the places that the path went through."""
-    gradients = [slow.gradient(place) for place in path]
-    steps = zip(path, path[1:], gradients, gradients[1:])  # noqa: B905
-    return sum((after - before) * (here + ahead) / 2 for before, after, here, ahead in steps)
+    visited = [(place, slow.gradient(place)) for place in path]
+    return sum((after - before) * (here + ahead) / 2 for (before, here), (after, ahead) in pairwise(visited))
 
 
-def guided_integrated_gradients_of_its_authors(slow: Slow, start: Tensor, steps: int, fraction: float, band: float) -> Tensor:
+def as_its_authors_guide(slow: Slow, start: Tensor, steps: int, fraction: float, band: float) -> Tensor:
     """Algorithm 1 of the paper with the anchors of its section 3.3, as its authors code it (PAIR saliency)."""
     end, shape, start = slow.x.flatten().numpy(), slow.x.shape, start.flatten().numpy()
     way, place, total = end - start, start.copy(), np.zeros(start.shape)
@@ -110,7 +110,7 @@ def test_the_noise_baseline_is_uniform_over_the_range_of_the_image(subject: Subj
 
 @pytest.mark.parametrize("subject", PATHED, indirect=True)
 def test_expected_gradients_average_over_references_and_evenly_spread_points(subject: Subject) -> None:
-    """One point on the way from each reference, one in every equal part of the way; which is which is seen, not known."""
+    """One point on the way from each reference, one in every equal part of the way; the twin sees which."""
     samples = 8
     references = torch.rand(4, *subject.images.shape[1:], generator=torch.Generator().manual_seed(3))
     with inputs_seen(subject.model.module) as seen:
@@ -149,7 +149,7 @@ GUIDED = pytest.mark.parametrize(("fraction", "band"), [(0.25, 0.1), (0.1, 0.02)
 
 @pytest.mark.parametrize("subject", [*PATHED, "shapes"], indirect=True)
 @GUIDED
-def test_guided_integrated_gradients_add_up_along_the_path_they_took(subject: Subject, fraction: float, band: float) -> None:
+def test_guided_integrated_gradients_add_up_along_the_path_they_took(subject: Subject, fraction, band) -> None:
     """Which path, is the matter of the next test: where gradients are tied it hangs on rounding."""
     for found, slow, path in _guided(subject, fraction=fraction, max_distance=band):
         start = _baseline("black", subject, slow)
@@ -160,14 +160,14 @@ def test_guided_integrated_gradients_add_up_along_the_path_they_took(subject: Su
 
 @pytest.mark.parametrize("subject", PATHED, indirect=True)
 @GUIDED
-def test_the_guided_path_moves_the_pixels_of_least_gradient_first(subject: Subject, fraction: float, band: float) -> None:
+def test_the_guided_path_moves_the_pixels_of_least_gradient_first(subject: Subject, fraction, band) -> None:
     """After each step the asked share of the way is covered, within the band, by what has the smallest gradients."""
     for _, slow, path in _guided(subject, fraction=fraction, max_distance=band):
         way = path[-1] - path[0]
         moves = way.abs() > 0.01 * way.abs().max()  # of a way shorter than that, float32 cannot tell the shares
         covered = [((place - path[0])[moves] / way[moves]).clamp(0, 1) for place in path]
         length = way[moves].abs() / way.abs().sum()
-        for step, (place, before, after) in enumerate(zip(path, covered, covered[1:]), 1):  # noqa: B905
+        for step, (place, (before, after)) in enumerate(zip(path, pairwise(covered), strict=False), 1):
             share = step / (len(path) - 1)
             assert float((after * length).sum()) == pytest.approx(share * float(length.sum()), abs=5e-3)
             assert (after - share).abs().max() < band + 1e-4
@@ -186,7 +186,7 @@ def test_the_guided_path_moves_the_pixels_of_least_gradient_first(subject: Subje
 def test_guided_integrated_gradients_are_nearly_those_of_their_authors(subject: Subject) -> None:
     """They differ as the lens says: gradients of both ends of a step, and groups that are formed once a step."""
     for found, slow, _ in _guided(subject, steps=50):
-        theirs = guided_integrated_gradients_of_its_authors(slow, _baseline("black", subject, slow), 50, 0.25, 0.1)
+        theirs = as_its_authors_guide(slow, _baseline("black", subject, slow), 50, 0.25, 0.1)
         assert relative_error(found.channels, theirs) < 0.15
 
 
@@ -258,7 +258,8 @@ def _baseline(name: str, subject: Subject, slow: Slow) -> Tensor:
 def _blurred(x: Tensor, sigma: float) -> Tensor:
     if sigma == 0:
         return x
-    return torch.from_numpy(np.stack([gaussian_filter(channel, sigma, mode="reflect", truncate=4) for channel in x.numpy()]))
+    blurred = [gaussian_filter(channel, sigma, mode="reflect", truncate=4) for channel in x.numpy()]
+    return torch.from_numpy(np.stack(blurred))
 
 
 def test_black_is_what_the_network_sees_of_a_black_pixel() -> None:

@@ -2,8 +2,9 @@
 
 In eval mode a batch norm is a scale and a shift per channel, which the convolution before it can do at no cost:
 w' = w·γ/σ, b' = (b - μ)·γ/σ + β. A pass with its input gradient then takes a seventh less time. The pairs are found
-by watching one forward: only a convolution whose output goes to one batch norm and nowhere else is folded. While the
-network runs, a function mode hands the folded kernels to the convolutions and lets the batch norms pass.
+by watching one forward: a convolution whose output goes to one batch norm and nowhere else. While the network runs, a
+function mode hands the folded kernels to the convolutions and lets the batch norms pass. Should such an output go
+anywhere else after all (a branch taken by other inputs only, a hook), it is first made what it would have been.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,10 @@ CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
 WORTH_IT = 8
 """Passes from which folding pays for itself."""
 
+_QUESTIONS = {Tensor.dim, Tensor.size, Tensor.numel, Tensor.is_contiguous, Tensor.is_floating_point}
+_QUESTIONS |= {getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device", "requires_grad")}
+"""What may be asked of a tensor without looking at its numbers."""
+
 Norm = tuple[Tensor, Tensor, Tensor | None, Tensor | None, float]
 """Running mean and variance, weight, bias and epsilon of a batch norm."""
 Pairs = dict[int, tuple[Tensor, Tensor | None, Norm | None]]
@@ -33,32 +38,15 @@ def fused(model: "Model", sample: Tensor, passes: int) -> Iterator[None]:
     """Run the network within with its batch norms folded, if so many passes make that worth it.
 
     Args:
-        sample: one prepared input (1, C, …) on which the pairs are looked up, once per model.
+        sample: one prepared input (1, C, …), run once to find the pairs.
     """
     if passes < WORTH_IT or sample.dtype not in (torch.float32, torch.float64):
         yield
         return
-    pairs = _pairs(model, sample)
-    if not pairs:
+    with torch.no_grad(), _Watch() as watch:
+        model.run(model.laid_out(sample))
+    with _Fused(watch.pairs()):
         yield
-        return
-    with _Fused(pairs):
-        yield
-
-
-def _pairs(model: "Model", sample: Tensor) -> Pairs:
-    """The convolutions of a model and what folds into them, found once and kept on the model."""
-    if model.convolutions is None:
-        with torch.no_grad(), _Watch() as watch:
-            plain = model.run(sample)
-        found = watch.pairs()
-        if any(norm for _, _, norm in found.values()):
-            with torch.no_grad(), _Fused(found):
-                folded = model.run(sample)
-            if not torch.allclose(folded, plain, rtol=1e-3, atol=1e-4 * float(plain.abs().max())):
-                found = {}  # what was watched is not all there is: run as it is
-        model.convolutions = found
-    return model.convolutions
 
 
 class _Watch(TorchFunctionMode):
@@ -73,7 +61,7 @@ class _Watch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        if any(True for _ in _tensors([out])):  # a question such as tensor.dim() is no use of the tensor
+        if func not in _QUESTIONS:
             for tensor in _tensors((*args, *kwargs.values())):
                 if id(tensor) in self.made:
                     is_input = func is F.batch_norm and tensor is _argument(args, kwargs, 0, "input")
@@ -101,32 +89,44 @@ class _Fused(TorchFunctionMode):
 
     def __init__(self, pairs: Pairs) -> None:
         super().__init__()
-        self.kernels = {key: _folded(*pair) for key, pair in pairs.items()}
+        self.kernels = {key: (pair[0], *_folded(*pair)) for key, pair in pairs.items()}
         self.norms = {key: id(norm[0]) for key, (_, _, norm) in pairs.items() if norm is not None}
-        self.awaited: dict[int, tuple[Tensor, int]] = {}  # folded output → (kept alive, its norm)
+        self.awaited: dict[int, tuple[Tensor, int, Any]] = {}  # folded output → (kept alive, its norm, plain run)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        if func in CONVOLUTIONS:
-            return self._convolve(func, args, dict(kwargs))
-        if func is F.batch_norm and self.awaited:
-            given, mean = _argument(args, kwargs, 0, "input"), _argument(args, kwargs, 1, "running_mean")
-            if id(given) in self.awaited and self.awaited[id(given)][1] == id(mean):
+        if self.awaited and func not in _QUESTIONS:
+            given = _argument(args, kwargs, 0, "input")
+            if func is F.batch_norm and self._expected(given, args, kwargs):
                 del self.awaited[id(given)]
                 return given
+            for tensor in _tensors((*args, *kwargs.values())):
+                self._make_plain(tensor)
+        if func in CONVOLUTIONS:
+            return self._convolve(func, args, dict(kwargs))
         return func(*args, **kwargs)
 
+    def _expected(self, given: Any, args: Any, kwargs: Mapping[str, Any]) -> bool:
+        """Whether this is the very norm in eval mode whose scale and shift ``given`` already has."""
+        norm = _norm(args, kwargs)
+        return norm is not None and id(given) in self.awaited and self.awaited[id(given)][1] == id(norm[0])
+
+    def _make_plain(self, tensor: Tensor) -> None:
+        """Overwrite a folded output with what the convolution alone gives; gradients follow."""
+        if id(tensor) in self.awaited:
+            _, _, plain = self.awaited.pop(id(tensor))
+            tensor.copy_(plain())
+
     def _convolve(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        key = id(_argument(args, kwargs, 1, "weight"))
-        if key not in self.kernels:
+        kernel = _argument(args, kwargs, 1, "weight")
+        if id(kernel) not in self.kernels or self.kernels[id(kernel)][0] is not kernel:
             return func(*args, **kwargs)
-        weight, bias = self.kernels[key]
+        _, weight, bias = self.kernels[id(kernel)]
         given = _argument(args, kwargs, 0, "input")
-        for name in ("input", "weight", "bias"):
-            kwargs.pop(name, None)
-        out = func(given, weight, bias, *args[3:], **kwargs)
-        if key in self.norms:
-            self.awaited[id(out)] = (out, self.norms[key])
+        rest = {name: value for name, value in kwargs.items() if name not in ("input", "weight", "bias")}
+        out = func(given, weight, bias, *args[3:], **rest)
+        if id(kernel) in self.norms:
+            self.awaited[id(out)] = (out, self.norms[id(kernel)], lambda: func(*args, **kwargs))
         return out
 
 

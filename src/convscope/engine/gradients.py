@@ -134,9 +134,7 @@ def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[T
 
 
 def settle(model: Model, images: Images, aim: Aim) -> None:
-    """Make sure it is known which class of each image is explained, with a forward only where it is needed."""
-    if aim.settled:
-        return
+    """Make sure it is known what is explained and how high it scores, by a forward of the images as they are."""
 
     def step(rows: Tensor) -> None:
         with torch.no_grad():

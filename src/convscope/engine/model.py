@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.cost import count
-from convscope.engine.fused import Pairs
 from convscope.engine.hygiene import untouched
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
-from convscope.engine.layout import laid_out, run_laid_out
+from convscope.engine.layout import fastest_layout, run_laid_out
 from convscope.errors import ConvScopeError, InputError, ModelFailed, OutputError
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class Model:
         self.found_layers: dict[tuple[int, ...], str] = {}
         self.traces: dict[tuple[int, ...], Traced] = {}
         self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
-        self.convolutions: Pairs | None = None
+        self._modules: tuple[nn.Module, ...] = ()
         self._lock = threading.RLock()
         self._depth = 0
 
@@ -122,8 +121,11 @@ class Model:
         return self._selected(output, len(tensor))
 
     def laid_out(self, tensor: Tensor) -> Tensor:
-        """``tensor`` in the memory layout in which this network runs fastest; measured once per input shape."""
-        return laid_out(self.module, tensor, self._layouts)
+        """``tensor`` in the memory layout in which this network runs fastest."""
+        shape = tuple(tensor.shape)
+        if shape not in self._layouts:
+            self._layouts[shape] = fastest_layout(self.module, tensor)
+        return tensor.contiguous(memory_format=self._layouts[shape])
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
@@ -134,10 +136,19 @@ class Model:
                 return
             self._depth += 1
             try:
+                self._forget_if_changed()
                 with untouched(self.module):
                     yield
             finally:
                 self._depth -= 1
+
+    def _forget_if_changed(self) -> None:
+        """What was found by running the network is found again when its modules are no longer the same."""
+        modules = tuple(self.module.modules())
+        if len(modules) != len(self._modules) or any(a is not b for a, b in zip(modules, self._modules, strict=True)):
+            self._modules = modules
+            for found in (self.found_layers, self.traces, self._layouts):
+                found.clear()
 
     def described(self) -> dict[str, Any]:
         """What a record says of this model."""

@@ -6,6 +6,7 @@ images one by one, whatever the chunks.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,4 +31,5 @@ def value_range(images: Tensor) -> Tensor:
 
 
 def _generator(seed: int, copy: int) -> torch.Generator:
-    return torch.Generator().manual_seed((seed << 24) + copy)
+    # A CPU generator takes 32 bits of its seed: the sequence mixes both numbers into them.
+    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, copy]).generate_state(1)[0]))

@@ -10,13 +10,38 @@ from typing import Any
 from convscope.errors import ParameterError
 from convscope.render.attribution import draw_attribution
 from convscope.render.comparison import draw_comparison
+from convscope.render.palette import FADED, GROUNDS, OPACITY, SCALES, THEMES
 from convscope.render.picture import Picture
 from convscope.render.pieces import alt, legend, map_png, notes, overlay_png, photo_png
 from convscope.render.prediction import draw_prediction
-from convscope.render.scale import Legend
+from convscope.render.raster import photo_pixels
+from convscope.render.scale import Legend, number
+from convscope.render.words import Note, answers, short, subject, target
 from convscope.values import Attribution, Comparison, Prediction, Value
 
-__all__ = ["Legend", "Picture", "alt", "legend", "map_png", "notes", "overlay_png", "photo_png", "picture"]
+__all__ = [
+    "FADED",
+    "GROUNDS",
+    "OPACITY",
+    "SCALES",
+    "THEMES",
+    "Legend",
+    "Note",
+    "Picture",
+    "alt",
+    "answers",
+    "legend",
+    "map_png",
+    "notes",
+    "number",
+    "overlay_png",
+    "photo_pixels",
+    "photo_png",
+    "picture",
+    "short",
+    "subject",
+    "target",
+]
 
 RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Attribution: draw_attribution,

@@ -73,9 +73,11 @@ class Theme:
     warning: str
     accent: str
     track: str
+    behind: str
+    """The desk on which pages lie, where a surface shows several."""
 
 
 THEMES = {
-    "light": Theme("#ffffff", "#1a1d24", "#5b6270", "#c9ced6", "#a3470a", "#3d5a80", "#e9ecf1"),
-    "dark": Theme("#15181e", "#eceff4", "#a2abb9", "#3b424e", "#ffb066", "#8fb3e0", "#262c36"),
+    "light": Theme("#ffffff", "#1a1d24", "#5b6270", "#c9ced6", "#a3470a", "#3d5a80", "#e9ecf1", "#f4f5f7"),
+    "dark": Theme("#15181e", "#eceff4", "#a2abb9", "#3b424e", "#ffb066", "#8fb3e0", "#262c36", "#0d0f13"),
 }

@@ -117,7 +117,7 @@ def legend_of(scale: Scale, *, share: bool = False) -> Legend:
 
 def number(value: float) -> str:
     """A number for people: three digits, a true minus sign, powers of ten written as such."""
-    text = f"{value or 0:.3g}"  # no minus zero
+    text = f"{value or 0:.0f}" if 1000 <= abs(value) < 100_000 else f"{value or 0:.3g}"  # no minus zero
     digits, _, power = text.partition("e")
     if power:
         digits += "·10" + str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -5,6 +5,7 @@ touched (no pyplot, no rcParams for text), so sheets may be drawn in several thr
 such as ``$x$`` is drawn as it is written, and a character that the font lacks becomes a box.
 """
 
+import bisect
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -157,12 +158,21 @@ def _breakable(words: str, fits: Callable[[str], bool]) -> list[str]:
     """The words of a text; one that is wider than a line (a path, a layer's address) is cut to fit."""
     found = []
     for word in words.split():
-        while not fits(word):
-            keep = max(1, next((n for n in range(len(word) - 1, 0, -1) if fits(word[:n])), 1))
-            found.append(word[:keep])
-            word = word[keep:]
+        while len(word) > 1 and not fits(word):
+            length = _fitting(word, fits)
+            found.append(word[:length])
+            word = word[length:]
         found.append(word)
     return found
+
+
+def _fitting(word: str, fits: Callable[[str], bool]) -> int:
+    """How many characters of a word that is too long go on one line, at least one."""
+
+    def too_long(length: int) -> bool:
+        return not fits(word[:length])
+
+    return max(1, bisect.bisect_left(range(1, len(word)), True, key=too_long))
 
 
 @functools.cache

@@ -29,6 +29,14 @@ def title(value: Value) -> str:
     return " · ".join(parts)
 
 
+def subject(value: Value) -> str:
+    """What a value is about: ``tabby (281), at layer4``."""
+    if not isinstance(value, Attribution):
+        return ""
+    where = f"at {', '.join(value.layers)}" if value.layers else ""
+    return ", ".join(part for part in (target(value) or "whatever the answer", where) if part)
+
+
 def target(attribution: Attribution) -> str:
     """The explained number in words, with the class's index where it says more than the label."""
     index = attribution.target_index

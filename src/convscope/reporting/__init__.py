@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from convscope.reporting.gather import look
-from convscope.reporting.page import write_report
+from convscope.reporting.page import place_for, write_report
 from convscope.reporting.sections import Section
-from convscope.values import writable
 
 __all__ = ["Section", "report", "write_report"]
 
@@ -49,6 +48,6 @@ def report(
         >>> path.name
         'report.html'
     """
-    out = writable(out)
+    path = place_for(out)
     asked = {name: value for name, value in {"target": target, "layer": layer}.items() if value is not None}
-    return write_report(look(model, image, lenses, {**asked, **options}), out)
+    return write_report(look(model, image, lenses, {**asked, **options}), path)

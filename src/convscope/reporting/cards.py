@@ -37,7 +37,7 @@ class Card:
     anchor: str
     family: str
     title: str
-    headline: str
+    subject: str
     asks: str
     reads: str
     alt: str
@@ -53,17 +53,16 @@ def card_of(value: Value, anchor: str) -> Card:
     """The card of a value: with a slider where a map lies over a photo, a whole picture otherwise."""
     spec = _spec(value)
     layers = _layers(value) if isinstance(value, Attribution) else None
-    caveats = set(value.record.caveats)
     return Card(
         anchor=anchor,
         family=spec.family if spec else "",
         title=value.record.title or value.record.lens or type(value).__name__,
-        headline=render.headline(value),
+        subject=render.subject(value),
         asks=value.record.asks,
         reads=value.record.reads,
         alt=render.alt(value),
         fails=tuple((name, why) for name, why in (spec.fails if spec else {}).items()),
-        notes=[note for note in render.notes(value) if note.text.rstrip(".").lower() not in {c.lower() for c in caveats}],
+        notes=render.notes(value),
         facts=_facts(value),
         recipe=recipe(value.record),
         layers=layers,
@@ -77,8 +76,7 @@ def data_uri(png: bytes) -> str:
 
 
 def _layers(value: Attribution) -> Layers | None:
-    photo = render.photo_png(value)
-    if photo is None or value.values.ndim != 2:
+    if value.values.ndim != 2 or render.photo_pixels(value) is None:
         return None
     height, width = value.values.shape
     return Layers(

@@ -15,9 +15,13 @@ _PLAIN = (str, int, float, bool, list, tuple, type(None))
 
 @dataclass(frozen=True)
 class Recipe:
-    """Lines of Python and of the shell; the shell has none where the image or the model is an object in memory."""
+    """Lines of Python, to open the model and to call the lens, and the one line of the shell that does both.
 
-    python: str
+    The shell has none where the image, the model or the target is an object in memory.
+    """
+
+    opening: str
+    call: str
     shell: str
 
 
@@ -28,7 +32,8 @@ def recipe(record: Record) -> Recipe:
     from_file = address and not _in_memory(record.input)
     plain = all(isinstance(value, _PLAIN) and not _unspeakable(value) for value in given.values())
     return Recipe(
-        python=_python(record, given, address, weights),
+        opening=_opening(address, weights),
+        call=_call(record, given),
         shell=_shell(record, given, address, weights) if from_file and plain else "",
     )
 
@@ -42,13 +47,16 @@ def _given(record: Record) -> dict[str, Any]:
     return {k: v for k, v in record.parameters.items() if not (k in defaults and defaults[k] == v)}
 
 
-def _python(record: Record, given: Mapping[str, Any], address: str, weights: str) -> str:
+def _opening(address: str, weights: str) -> str:
     keeping = f", weights={weights!r}" if weights else ""
-    model = f'model = cs.load("{address}"{keeping})' if address else "# model: the cs.Model of this report"
+    model = f"model = cs.load({address!r}{keeping})" if address else "model = ...  # the cs.Model of this report"
+    return f"import convscope as cs\n{model}"
+
+
+def _call(record: Record, given: Mapping[str, Any]) -> str:
     image = "image" if _in_memory(record.input) else repr(record.input)
     said = [f"{name}={_literal(value)}" for name, value in given.items()]
-    call = ", ".join(["model", image, *said])
-    return f"import convscope as cs\n\n{model}\ncs.{record.lens.replace('-', '_')}({call}).show()"
+    return f"cs.{record.lens.replace('-', '_')}({', '.join(['model', image, *said])})"
 
 
 def _shell(record: Record, given: Mapping[str, Any], address: str, weights: str) -> str:

@@ -1,0 +1,188 @@
+"""From sections to the file: everything inlined, nothing fetched."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from convscope import render
+from convscope.errors import CannotWrite, InputError
+from convscope.reporting.cards import COARSE, Card, card_of, data_uri
+from convscope.reporting.sections import Section, as_section
+from convscope.spec import FAMILIES
+from convscope.values import Attribution, Prediction, Value, writable
+
+
+@dataclass(frozen=True)
+class Family:
+    """The cards of one family."""
+
+    key: str
+    title: str
+    says: str
+    cards: Sequence[Card]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """The input of a section, embedded once and shown under every map."""
+
+    uri: str
+    width: int
+    height: int
+    coarse: bool
+    alt: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the template shows of one section."""
+
+    anchor: str
+    title: str
+    model: str
+    explained: str
+    caveats: Sequence[str]
+    photo: Photo | None
+    answers: Sequence[tuple[str, float]]
+    answers_read: str
+    families: Sequence[Family]
+    refused: Sequence[tuple[str, str]]
+
+
+def write_report(sections: Sequence[Section | Sequence[Value]], out: str | Path, *, title: str = "") -> Path:
+    """Write values into one HTML file that needs no network and no other file.
+
+    Args:
+        sections: for each image (under each network) a `Section`, or simply the list of its values.
+        out: the file, ending in ``.html``.
+        title: the heading; by default the networks' names.
+
+    Raises:
+        CannotWrite: the file cannot be written, or its name does not end in ``.html``.
+        InputError: there is nothing to report.
+    """
+    path = place_for(out)
+    whole = [as_section(section) for section in sections]
+    if not any(section.values for section in whole):
+        raise InputError("there is nothing to report: no section holds a value")
+    path.write_text(page(whole, title), "utf-8")
+    return path
+
+
+def place_for(out: str | Path) -> Path:
+    """``out`` as the path of a report, refused before any work when nothing can be written there."""
+    path = writable(out)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise CannotWrite(f"a report is one HTML file: end {path.name!r} in .html")
+    return path
+
+
+def page(sections: Sequence[Section], title: str = "") -> str:
+    """The text of the HTML file."""
+    subjects = [_subject(section, f"s{place}") for place, section in enumerate(sections, 1)]
+    values = [value for section in sections for value in section.values]
+    models = {str(v.record.model.get("source", "")): v.record for v in values}
+    families = {family.key: family.title for subject in subjects for family in subject.families}
+    text: str = _template().render(
+        title=title or ", ".join(dict.fromkeys(str(r.model.get("name", "model")) for r in models.values())),
+        counted=_counted(len(subjects), len({v.record.lens for v in values if not isinstance(v, Prediction)})),
+        versions={name: version for value in values for name, version in value.record.versions.items()},
+        models=list(models.values()),
+        subjects=subjects,
+        families={key: families[key] for key in [*FAMILIES, ""] if key in families},
+        themes={name: asdict(theme) for name, theme in render.THEMES.items()},
+        scales={kind: render.SCALES[signed] for kind, signed in (("signed", True), ("unsigned", False))},
+        faded=render.FADED,
+        opacity=render.OPACITY,
+        css=Markup(_text("report.css")),
+        js=Markup(_text("report.js")),
+        manifests=Markup(_json([_manifest(section) for section in sections])),
+    )
+    return text
+
+
+def _subject(section: Section, anchor: str) -> Subject:
+    prediction = next((value for value in section.values if isinstance(value, Prediction)), None)
+    maps = [value for value in section.values if isinstance(value, Attribution)]
+    shown = [value for value in section.values if value is not prediction]
+    cards = [card_of(value, f"{anchor}-{place}") for place, value in enumerate(shown, 1)]
+    record = section.values[0].record if section.values else None
+    name = render.short(record.input) if record else ""
+    aimed = next((value for value in maps if value.target), None)
+    return Subject(
+        anchor=anchor,
+        title=section.title or name or "input",
+        model=str(record.model.get("name", "")) if record else "",
+        explained="" if aimed is None else _explained(aimed),
+        caveats=record.caveats if record else (),
+        photo=_photo([*maps, *([prediction] if prediction else [])], name),
+        answers=render.answers(prediction) if prediction else (),
+        answers_read=prediction.record.reads if prediction else "",
+        families=_by_family(cards),
+        refused=tuple(section.refused.items()),
+    )
+
+
+def _photo(values: Sequence[Attribution | Prediction], name: str) -> Photo | None:
+    for value in values:
+        pixels, png = render.photo_pixels(value), render.photo_png(value)
+        if pixels is not None and png is not None:
+            height, width = pixels.shape[:2]
+            return Photo(data_uri(png), width, height, max(height, width) < COARSE, f"The input {name}")
+    return None
+
+
+def _by_family(cards: Sequence[Card]) -> list[Family]:
+    """The cards in the order of the families, those of no known family last."""
+    found = []
+    for key in [*FAMILIES, ""]:
+        members = [card for card in cards if card.family == key]
+        title, _, says = FAMILIES.get(key, "More").partition(": ")
+        if members:
+            found.append(Family(key, title, says, members))
+    return found
+
+
+def _explained(attribution: Attribution) -> str:
+    score = "" if attribution.score is None else f", score {render.number(attribution.score)}"
+    return f"{render.target(attribution)}{score}"
+
+
+def _counted(inputs: int, lenses: int) -> str:
+    return f"{inputs} input{'s' * (inputs != 1)} through {lenses} lens{'es' * (lenses != 1)}"
+
+
+def _manifest(section: Section) -> dict[str, Any]:
+    return {"title": section.title, "values": [v.manifest() for v in section.values], "refused": dict(section.refused)}
+
+
+def _json(thing: Any) -> str:
+    """JSON that may stand in a script element: no NaN, which JSON lacks, and nothing that ends the element."""
+    return json.dumps(_finite(thing), ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+
+
+def _finite(thing: Any) -> Any:
+    if isinstance(thing, dict):
+        return {key: _finite(value) for key, value in thing.items()}
+    if isinstance(thing, list):
+        return [_finite(value) for value in thing]
+    return str(thing) if isinstance(thing, float) and not math.isfinite(thing) else thing
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_text("report.html"))
+
+
+@cache
+def _text(name: str) -> str:
+    return files("convscope.reporting").joinpath(name).read_text("utf-8")

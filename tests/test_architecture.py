@@ -1,0 +1,151 @@
+"""What holds the house together: everything declared is documented, cited and twinned, and importing costs nothing."""
+
+import ast
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import convscope as cs
+from convscope.catalogue import find, outlines
+from convscope.spec import FAMILIES, LensSpec
+
+PACKAGE = Path(cs.__file__).parent
+ROOT = Path(__file__).parents[1]
+TWINS = Path(__file__).parent / "twins"
+
+every_lens = pytest.mark.parametrize("spec", cs.lenses(), ids=lambda spec: spec.command)
+FILES = sorted(PACKAGE.glob("lens/*/*.py"))
+
+
+# Everything declared is accounted for
+
+
+@every_lens
+def test_every_lens_has_a_twin(spec: LensSpec) -> None:
+    """A function of the lens's name in a test module of ``tests/twins``, where it is used: the formula once more."""
+    for path in TWINS.glob("test_*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        written = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        if spec.name in written & used:
+            return
+    pytest.fail(f"write the formula of {spec.command} a second time: def {spec.name}(…) in a module of tests/twins")
+
+
+@every_lens
+def test_every_lens_cites_its_paper(spec: LensSpec) -> None:
+    known = re.findall(r"^@\w+\{([^,\s]+),", (ROOT / "docs/references.bib").read_text("utf-8"), re.MULTILINE)
+    assert spec.cite in known
+    assert f":cite:`{spec.cite}`" in (spec.function.__doc__ or "")
+
+
+@every_lens
+def test_every_lens_explains_itself(spec: LensSpec) -> None:
+    """In words, for each argument, with an example that can be run, and with where it comes from."""
+    said = inspect.getdoc(spec.function) or ""
+    assert re.findall(r"^(Args|Returns|Example|Source):", said, re.MULTILINE) == [
+        "Args",
+        "Returns",
+        "Example",
+        "Source",
+    ]
+    assert ">>> import convscope as cs" in said
+    assert f"cs.{spec.name}(" in said
+    for argument in (*spec.inputs, *spec.parameters):
+        assert re.search(rf"^    {argument}: \S", said, re.MULTILINE), f"{argument} is not explained"
+    assert all(p.about.help and not p.about.help.endswith(".") for p in spec.parameters.values())
+    assert spec.asks.endswith("?")
+    assert spec.reads.endswith(".")
+    assert spec.family in FAMILIES
+
+
+@every_lens
+def test_what_is_read_of_a_lens_from_its_text_is_what_it_declares(spec: LensSpec) -> None:
+    """Lists and help pages are made without importing anything; they must not say something else."""
+    (outline,) = [o for o in outlines() if o.name == spec.name]
+    found = find(spec.command)
+    assert found is spec
+    for word in ("name", "command", "family", "title", "asks"):
+        assert getattr(outline, word) == getattr(found, word)
+    assert outline.module == found.function.__module__
+
+
+def test_lenses_are_listed_by_family_and_name() -> None:
+    order = [(list(FAMILIES).index(spec.family), spec.name) for spec in cs.lenses()]
+    assert order == sorted(order)
+    assert len({spec.command for spec in cs.lenses()}) == len(order)
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if not f.stem.startswith("_")], ids=lambda path: path.stem)
+def test_a_lens_is_the_file_of_its_name_in_the_folder_of_its_family(path: Path) -> None:
+    spec = find(path.stem)
+    assert (spec.name, spec.family) == (path.stem, path.parent.name)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}.{path.stem}")
+def test_no_lens_knows_another_lens_or_another_family(path: Path) -> None:
+    """Families meet through the engine; within one, only what starts with an underscore is shared."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        for name in names:
+            if name.startswith("convscope.lens"):
+                assert re.fullmatch(rf"convscope\.lens\.{path.parent.name}\._\w+", name), f"{path.name} imports {name}"
+            assert not re.match(r"convscope\.(render|cli|reporting|loaders|samples)", name), (
+                f"{path.name} imports {name}"
+            )
+
+
+# The public face
+
+
+def test_all_is_what_dir_shows() -> None:
+    assert sorted([*cs.__all__, "__version__"]) == dir(cs)
+    assert {spec.name for spec in cs.lenses()} <= set(cs.__all__)
+
+
+@pytest.mark.parametrize("name", cs.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(cs, name) is not None
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'grad_camm'; did you mean 'grad_cam'"):
+        cs.grad_camm  # noqa: B018
+
+
+# What importing costs
+
+
+def _in_a_fresh_process(code: str) -> dict[str, object]:
+    """What ``code`` leaves in ``said``, run by an interpreter that has imported nothing yet."""
+    script = f"import json, sys, time\nsaid = {{}}\nstart = time.perf_counter()\n{code}\nprint(json.dumps(said))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+HEAVY = ("torch", "torchvision", "timm", "matplotlib", "sklearn", "numpy", "PIL", "typer")
+NOTES = f"said |= {{'seconds': time.perf_counter() - start, 'heavy': [m for m in {HEAVY} if m in sys.modules]}}"
+
+
+def test_importing_convscope_is_quick_and_imports_nothing_heavy() -> None:
+    runs = [_in_a_fresh_process(f"import convscope\n{NOTES}") for _ in range(3)]
+    assert runs[0]["heavy"] == []
+    assert min(run["seconds"] for run in runs) < 0.3
+
+
+def test_listing_the_lenses_imports_nothing_heavy() -> None:
+    code = f"from convscope.catalogue import outlines\nsaid['lenses'] = [o.command for o in outlines()]\n{NOTES}"
+    said = _in_a_fresh_process(code)
+    assert said["heavy"] == []
+    assert said["lenses"] == [spec.command for spec in cs.lenses()]
+
+
+def test_the_test_above_would_notice() -> None:
+    said = _in_a_fresh_process(f"import convscope\nconvscope.grad_cam\n{NOTES}")
+    assert "torch" in said["heavy"]

@@ -1,0 +1,359 @@
+"""Pictures: every kind of value is drawn in both themes, with its scale, its words and its provenance."""
+
+import io
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import convscope as cs
+from convscope import render
+from convscope.errors import CannotWrite, ParameterError
+from convscope.render.palette import GROUNDS, SCALES, THEMES, inks, opaque
+from convscope.render.raster import enlarged, map_pixels
+from convscope.render.scale import legend_of, number, numbers, scale_of
+from convscope.render.sheet import Sheet
+from convscope.values import Attribution, Comparison, Cost, Prediction, Record
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+RECORD = Record(
+    lens="grad-cam",
+    title="Grad-CAM",
+    asks="Which regions made the model give this answer?",
+    reads="Warm regions raise the score of the target, cool ones lower it.",
+    model={"name": "net", "source": "bundled:net"},
+    input="folder/cat.jpg",
+    cost=Cost(1, 1, 0.1),
+)
+
+
+def attribution(shape: tuple[int, ...] = (24, 32), **fields: Any) -> Attribution:
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    given = {"values": values, "photo": PHOTO if len(shape) == 2 else None, "target": "cat", "target_index": 3}
+    return Attribution(**{**given, "score": 1.5, "record": RECORD, **fields})
+
+
+def unsigned(**fields: Any) -> Attribution:
+    one = attribution(**fields)
+    return replace(one, values=one.values.abs(), signed=False)
+
+
+def prediction(**fields: Any) -> Prediction:
+    given = {"labels": ("cat", "dog"), "indices": (3, 4), "confidences": (0.9, 0.1), "scores": (2.0, 0.0)}
+    return Prediction(**{**given, "photo": PHOTO, "record": replace(RECORD, title="Prediction"), **fields})
+
+
+VALUES = {
+    "signed": attribution(),
+    "unsigned": unsigned(),
+    "no photo": attribution(photo=None),
+    "empty photo": attribution(photo=np.zeros((0, 0, 3), np.uint8)),
+    "signal": attribution((40,)),
+    "signal with input": unsigned(shape=(40,), photo=np.random.default_rng(1).normal(size=(2, 40))),
+    "volume": attribution((5, 6, 7)),
+    "volume with input": attribution((5, 6, 7), photo=np.random.default_rng(1).normal(size=(1, 5, 6, 7))),
+    "prediction": prediction(),
+    "comparison": Comparison(rows=((attribution(), unsigned()), (attribution(), unsigned()))),
+    "comparison of volumes": Comparison(rows=((attribution((5, 6, 7)),),)),
+}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What is written on pictures from here on, each with its colour."""
+    written: list[tuple[str, str]] = []
+    write = Sheet.text
+
+    def text(self: Sheet, x: float, y: float, words: str, **look: Any) -> float:
+        written.append((words, look.get("colour", "")))
+        return write(self, x, y, words, **look)
+
+    monkeypatch.setattr(Sheet, "text", text)
+    return written
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("name", VALUES)
+def test_every_kind_of_value_is_drawn_in_both_themes_with_words(name: str, theme: str) -> None:
+    value = VALUES[name]
+    picture = value.picture(theme=theme)
+    height, width, channels = picture.pixels.shape
+    assert height > 200
+    assert width > 400
+    assert channels == 3
+    assert tuple(picture.pixels[0, 0]) == rgb(THEMES[theme].page)
+    assert len(picture.alt) > 20
+
+
+@pytest.mark.parametrize("name", [name for name in VALUES if name != "prediction"])
+def test_the_scale_is_always_drawn_from_end_to_end(name: str) -> None:
+    value = VALUES[name]
+    maps = [value] if isinstance(value, Attribution) else list(value)  # type: ignore[call-overload]
+    pixels = value.picture().pixels
+    for one in maps:
+        for end in (0, -1):
+            assert (pixels == opaque(one.signed)[end]).all(-1).any()
+
+
+def test_numbers_and_words_stand_at_the_ends_of_the_scale(drawn: list[tuple[str, str]]) -> None:
+    one = attribution()
+    one.picture()
+    written = {words for words, _ in drawn}
+    limit = scale_of([one]).limit
+    assert {number(limit), number(-limit), "0", "for", "against"} <= written
+
+
+def test_title_source_and_reading_line_are_written(drawn: list[tuple[str, str]]) -> None:
+    attribution(layers=("layer4",)).picture()
+    written = "\n".join(words for words, _ in drawn)
+    assert "Grad-CAM · cat (3) · score 1.5" in written
+    assert "layer layer4 · net · cat.jpg · 1 forward, 1 backward, 0.10 s" in written
+    assert RECORD.reads in written
+
+
+def test_a_map_about_no_target_speaks_neither_for_nor_against() -> None:
+    legend = render.legend(attribution(target="", target_index=None))
+    assert (legend.low, legend.high) == ("negative", "positive")
+
+
+def test_a_signed_scale_is_symmetric_and_outliers_do_not_blank_the_rest() -> None:
+    values = torch.linspace(-1, 0.5, 10_000).reshape(100, 100)
+    values[0, 0] = 1000.0
+    scale = scale_of([attribution(values=values)])
+    assert 0.9 < scale.limit < 1
+    assert scale.peak == 1000
+    ticks = legend_of(scale).ticks
+    assert [place for place, _ in ticks] == [0, 0.25, 0.5, 0.75, 1]
+    assert ticks[0][1] == "−" + ticks[-1][1]
+    assert "up to 1000" in scale.clipping()
+
+
+def test_a_map_with_one_place_in_a_thousand_is_scaled_to_its_peak() -> None:
+    values = torch.zeros(100, 100)
+    values[3, 4] = 2.0
+    assert scale_of([attribution(values=values)]).limit == 2
+
+
+def test_the_same_number_has_the_same_colour_on_both_sides_of_zero() -> None:
+    colours = opaque(True).astype(int)
+    assert len(colours) == 255
+    assert tuple(colours[127]) == GROUNDS[True]
+    lightness = colours @ np.array([0.2126, 0.7152, 0.0722])
+    assert np.abs(lightness[:127] - lightness[:127:-1]).max() < 26
+    assert (np.diff(lightness[:128]) > 0).all()
+
+
+def test_an_unsigned_scale_begins_at_zero_and_grows_brighter() -> None:
+    scale = scale_of([unsigned()])
+    assert scale.steps(np.zeros((1, 1), np.float32))[0, 0] == 0
+    assert legend_of(scale).ticks[0] == (0, "0")
+    lightness = opaque(False) @ np.array([0.2126, 0.7152, 0.0722])
+    assert (np.diff(lightness) > -1).all()
+    assert (np.diff(lightness[::16]) > 0).all()
+
+
+def test_limit_fixes_the_scale_so_that_pictures_can_be_compared() -> None:
+    legend = render.legend(attribution(), limit=4)
+    assert legend.ticks[-1] == (1, "4")
+    assert attribution().picture(limit=4).pixels.any()
+    with pytest.raises(ParameterError, match="limit is the magnitude"):
+        attribution().picture(limit=-1)
+
+
+def test_a_column_of_a_comparison_shares_one_scale() -> None:
+    weak, strong = attribution(), replace(attribution(), values=10 * attribution().values)
+    shared = scale_of([weak, strong])
+    assert shared.limit > 5 * scale_of([weak]).limit
+    alone = Comparison(rows=((weak,),)).picture().pixels
+    beside = Comparison(rows=((weak,), (strong,))).picture().pixels
+    assert not np.array_equal(beside[150:300, 300:480], alone[150:300, 300:480])
+
+
+def test_more_than_six_lenses_wrap_to_a_second_band() -> None:
+    six, seven = (Comparison(rows=((attribution(),) * n,)).picture().pixels.shape for n in (6, 7))
+    assert seven[1] == six[1]
+    assert seven[0] > six[0] + 100
+
+
+@pytest.mark.parametrize("one", [attribution(), unsigned()], ids=["signed", "unsigned"])
+def test_the_heat_on_the_scales_ground_is_the_map(one: Attribution, tmp_path: Path) -> None:
+    (tmp_path / "heat.png").write_bytes(render.overlay_png(one))
+    (tmp_path / "map.png").write_bytes(render.map_png(one))
+    heat = Image.open(tmp_path / "heat.png")
+    assert heat.mode == "P"
+    ground = Image.new("RGBA", heat.size, (*GROUNDS[one.signed], 255))
+    laid = np.asarray(Image.alpha_composite(ground, heat.convert("RGBA")).convert("RGB"), int)
+    assert np.abs(laid - np.asarray(Image.open(tmp_path / "map.png"), int)).max() <= 2
+
+
+def test_zero_is_no_ink_and_the_ends_are_nearly_opaque() -> None:
+    for signed, zero in ((True, 127), (False, 0)):
+        assert inks(signed)[zero, 3] == 0
+        assert inks(signed)[-1, 3] > 230
+        assert len(SCALES[signed]) % 2 == 1
+
+
+def test_the_heat_of_a_large_map_can_be_had_smaller_and_only_for_images() -> None:
+    with Image.open(io.BytesIO(render.overlay_png(attribution((100, 50), photo=None), most=20))) as image:
+        assert image.size == (10, 20)
+    with pytest.raises(ParameterError, match="3 axes"):
+        render.overlay_png(attribution((5, 6, 7)))
+
+
+def test_a_blank_map_says_so(drawn: list[tuple[str, str]]) -> None:
+    notes = {"blank": "the gradient is zero everywhere"}
+    picture = attribution(values=torch.zeros(24, 32), notes=notes).picture()
+    assert ("blank map", THEMES["light"].warning) in drawn
+    assert any("This map is blank: the gradient is zero everywhere." in words for words, _ in drawn)
+    assert "blank" in picture.alt
+    assert (picture.pixels == rgb(THEMES["light"].warning)).all(-1).any()
+    drawn.clear()
+    Comparison(rows=((attribution(values=torch.zeros(24, 32)),),)).picture()
+    assert ("blank map", THEMES["light"].warning) in drawn
+
+
+def test_a_flat_and_a_broken_map_say_so() -> None:
+    flat = [note.text for note in render.notes(attribution(values=torch.ones(24, 32))) if note.warning]
+    assert flat == ["This map is flat: it is 1 everywhere."]
+    broken = attribution()
+    broken.values[0, 0] = float("nan")
+    assert any("1 numbers are NaN" in note.text for note in render.notes(broken) if note.warning)
+    assert broken.picture().pixels.any()
+
+
+def test_random_weights_are_said_in_the_colour_of_warnings(drawn: list[tuple[str, str]]) -> None:
+    model = cs.load("bundled:digits?weights=none")
+    for value in (
+        cs.saliency(model, "sample:digits/3"),
+        cs.predict(model, "sample:digits/3"),
+        cs.compare(model, "sample:digits/3", ["saliency"]),
+    ):
+        drawn.clear()
+        value.picture(theme="dark")
+        said = [words for words, colour in drawn if colour == THEMES["dark"].warning]
+        assert any("Random weights: the network has learned nothing." in words for words in said)
+
+
+@pytest.mark.parametrize(("relative", "warning"), [(0.001, False), (-0.5, True), (float("inf"), True)])
+def test_a_large_completeness_gap_is_a_warning(relative: float, warning: bool) -> None:
+    facts = {"completeness gap": relative * 4, "relative completeness gap": relative, "baseline score": 0.5}
+    (note,) = [n for n in render.notes(attribution(notes=facts)) if "ompleteness" in n.text]
+    assert note.warning == warning
+    assert "from 0.5 at the baseline" in note.text
+
+
+def test_a_png_carries_its_manifest_and_its_description(tmp_path: Path) -> None:
+    value = attribution()
+    path = value.save(tmp_path / "map.png", theme="dark")
+    with Image.open(path) as image:
+        image.load()
+        stored = image.info
+    assert json.loads(stored["convscope"]) == json.loads(json.dumps(value.manifest()))
+    assert stored["Description"] == value.picture().alt
+
+
+def test_pictures_are_png_files_only(tmp_path: Path) -> None:
+    with pytest.raises(CannotWrite, match=r"written as \.png"):
+        attribution().picture().save(tmp_path / "map.jpg")
+
+
+def test_a_wrong_theme_or_option_is_refused_by_name() -> None:
+    with pytest.raises(ParameterError, match="theme must be light or dark, got 'pink'"):
+        attribution().picture(theme="pink")
+    with pytest.raises(ParameterError, match="no option 'scale'"):
+        attribution().picture(scale=3)
+    with pytest.raises(ParameterError, match="no option 'limit'"):
+        prediction().picture(limit=3)
+
+
+@pytest.mark.parametrize(
+    "label", ["$\\frac{a}{b", "<script>alert(1)</script>", "漢字 \x00\n tab\there", "_^{}%#&~", "x" * 400]
+)
+def test_hostile_names_are_drawn_as_they_are(label: str) -> None:
+    record = replace(RECORD, input=f"/tmp/{label}.png", model={"name": label}, caveats=(label,))
+    value = attribution(target=label, record=record, layers=(label,))
+    assert value.picture().pixels.any()
+    assert prediction(labels=(label, label), record=record).picture().pixels.any()
+    assert Comparison(rows=((value,),)).picture().pixels.any()
+
+
+def test_small_inputs_are_enlarged_by_whole_pixels() -> None:
+    tiny = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    large = enlarged(tiny, 400)
+    assert large.shape == (400, 400, 3)
+    assert np.array_equal(large[25::50, 25::50], tiny)
+    assert enlarged(np.zeros((1000, 500, 3), np.uint8), 400).shape == (400, 200, 3)
+
+
+def test_a_photo_of_another_size_is_brought_to_the_map() -> None:
+    assert attribution(photo=np.zeros((48, 64, 3), np.uint8)).picture().pixels.any()
+
+
+def test_the_strongest_places_are_told_in_words() -> None:
+    values = torch.zeros(30, 30)
+    values[2, 27], values[28, 2] = 3.0, -2.0
+    alt = attribution(values=values).picture().alt
+    assert "strongest “for” at the top right" in alt
+    assert "strongest “against” at the bottom left" in alt
+
+
+def test_a_map_enlarged_from_a_layer_says_from_what(drawn: list[tuple[str, str]]) -> None:
+    attribution(layer_values={"layer4": torch.zeros(3, 4)}).picture()
+    assert any(words == "map, enlarged from 3×4" for words, _ in drawn)
+
+
+def test_raw_numbers_are_left_alone() -> None:
+    value = attribution()
+    before = value.values.clone()
+    value.picture()
+    assert torch.equal(value.values, before)
+    assert map_pixels(numbers(value), scale_of([value])).dtype == np.uint8
+
+
+def test_pictures_are_shown_in_the_notebook_or_in_the_viewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, shown = attribution().picture(), []
+    monkeypatch.setattr(Image.Image, "show", lambda self: shown.append("viewer"))
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    picture.show()
+    shell = SimpleNamespace(kernel=object())
+    display = SimpleNamespace(display=lambda thing: shown.append(thing))
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    picture.show()
+    assert shown == ["viewer", picture]
+    assert picture._repr_png_() == picture.png()
+
+
+def test_pictures_are_the_same_from_several_threads() -> None:
+    alone = attribution().picture().pixels
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: attribution().picture().pixels, range(8)))
+    assert all(np.array_equal(one, alone) for one in found)
+
+
+def test_drawing_takes_less_than_four_tenths_of_a_second() -> None:
+    value = attribution((224, 224), photo=np.zeros((224, 224, 3), np.uint8))
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        value.picture()
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.4
+
+
+def test_numbers_are_written_for_people() -> None:
+    written = [number(x) for x in (0.0, -0.0, 1234.5, -0.00001234, 17.36, 1e6)]
+    assert written == ["0", "0", "1234", "−1.23·10⁻⁵", "17.4", "1·10⁶"]
+
+
+def rgb(colour: str) -> tuple[int, ...]:
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
