@@ -4,6 +4,9 @@ They differ where explaining goes wrong: ReLUs as modules, in place, and as func
 must stay in eval mode; a head that pools and one that does not; one, two and three spatial axes.
 """
 
+import random
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -109,16 +112,31 @@ class LinearHeadNet(nn.Module):
         return self.fc(self.features(x).flatten(1))
 
 
-class Raises(nn.Module):
-    """A network whose forward fails after half of its layers ran."""
+class CarelessNet(ResidualNet):
+    """It counts its calls in a buffer and draws from every global generator, as some networks do."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = ResidualNet()
+        self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        self.net.bn1(self.net.stem(x))
-        raise ZeroDivisionError("the network is broken")
+        self.calls += 1
+        torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002 - the global generator is the point
+        return super().forward(x)
+
+
+class BrokenNet(CarelessNet):
+    """Its forward fails after half of the layers ran."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        try:
+            return super().forward(x)
+        except RuntimeError as error:
+            raise ZeroDivisionError("the network is broken") from error
 
 
 class Hungry(nn.Module):

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from tests.nets import PlainNet, seeded
 
 import convscope as cs
 from convscope.errors import ConvScopeError, InputError, LoadError, MissingExtra, UnknownName
 from convscope.loaders import download
 from convscope.loaders.weights import read_state
-from tests.nets import PlainNet, seeded
 
 SMALL = "torchvision:shufflenet_v2_x0_5"
 
@@ -56,28 +55,58 @@ def same_state(model: cs.Model, state: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize(
     ("address", "kind", "sentence"),
     [
-        ("resnet18", UnknownName, r"^'resnet18' is not the address of a model: write it as torchvision:resnet50 or net\.py:make$"),
+        (
+            "resnet18",
+            UnknownName,
+            r"^'resnet18' is not the address of a model: write it as torchvision:resnet50 or net\.py:make$",
+        ),
         ("", UnknownName, r"^'' is not the address of a model"),
         ("torchvision:", UnknownName, r"^'torchvision:' is not the address of a model"),
         (":resnet18", UnknownName, r"':resnet18'"),
-        ("torchvison:resnet18", UnknownName, r"no kind of model 'torchvison'; did you mean 'torchvision'\? \(try .*torchvision:resnet50"),
+        (
+            "torchvison:resnet18",
+            UnknownName,
+            r"no kind of model 'torchvison'; did you mean 'torchvision'\? \(try .*torchvision:resnet50",
+        ),
         ("http://x.org/net.pt", UnknownName, r"no kind of model 'http' \(try "),
-        ("torchvision:resnet81", UnknownName, r"^torchvision has no classification network 'resnet81'; did you mean 'resnet\d+'\?"),
-        ("torchvision:zeppelin", UnknownName, r"^torchvision has no classification network 'zeppelin' \('convscope models' lists"),
+        (
+            "torchvision:resnet81",
+            UnknownName,
+            r"^torchvision has no classification network 'resnet81'; did you mean 'resnet\d+'\?",
+        ),
+        (
+            "torchvision:zeppelin",
+            UnknownName,
+            r"^torchvision has no classification network 'zeppelin' \('convscope models' lists",
+        ),
         ("torchvision:fcn_resnet50", UnknownName, r"^torchvision has no classification network 'fcn_resnet50'"),
-        ("torchvision:resnet18?weights=IMAGENET1K_V2", UnknownName, r"^resnet18 has no weights 'IMAGENET1K_V2'; did you mean 'IMAGENET1K_V1'\? \(it has .* and none\)"),
+        (
+            "torchvision:resnet18?weights=IMAGENET1K_V2",
+            UnknownName,
+            r"^resnet18 has no weights 'IMAGENET1K_V2'; did you mean 'IMAGENET1K_V1'\? \(it has .* and none\)",
+        ),
         ("torchvision:resnet18?weights", UnknownName, r"^resnet18 has no weights ''"),
         ("torchvision:resnet18?wights=none", LoadError, r"has the option 'wights'; only '\?weights=none' or"),
         ("timm:convnext_atoo", UnknownName, r"^timm has no network 'convnext_atoo'; did you mean 'convnext_atto'\?"),
-        ("timm:resnet18?weights=a1_in1k", UnknownName, r"^timm names weights in the architecture: timm:resnet18\.a1_in1k$"),
+        (
+            "timm:resnet18?weights=a1_in1k",
+            UnknownName,
+            r"^timm names weights in the architecture: timm:resnet18\.a1_in1k$",
+        ),
         ("timm:resnet18.no_such_tag?weights=none", ConvScopeError, r"no_such_tag"),
-        ("bundled:digit", UnknownName, r"^no bundled network 'digit'; did you mean 'digits'\? \(there are digits and shapes\)$"),
+        (
+            "bundled:digit",
+            UnknownName,
+            r"^no bundled network 'digit'; did you mean 'digits'\? \(there are digits and shapes\)$",
+        ),
         ("bundled:digits?weights=best", LoadError, r"^bundled:digits comes with its weights"),
         ("net.py", LoadError, r"^'net\.py' needs the function that makes the network: net\.py:NAME$"),
         ("none.py:make", LoadError, r"^no such file: 'none\.py'$"),
     ],
-)  # fmt: skip
-def test_an_address_that_leads_nowhere_is_refused(address: str, kind: type[ConvScopeError], sentence: str, torchvision: Any) -> None:
+)
+def test_an_address_that_leads_nowhere_is_refused(
+    address: str, kind: type[ConvScopeError], sentence: str, torchvision: Any
+) -> None:
     with pytest.raises(kind, match=sentence) as caught:
         cs.load(address)
     assert "\n" not in str(caught.value)
@@ -197,7 +226,9 @@ def test_a_checkpoint_may_have_any_of_the_usual_endings(ending: str, tmp_path: P
 
 def test_a_network_that_has_a_part_called_module_keeps_its_name(tmp_path: Path) -> None:
     """``module.`` is a prefix of data-parallel training only where the network does not use it itself."""
-    (tmp_path / "net.py").write_text("from torch import nn\ndef make():\n    n = nn.Sequential()\n    n.add_module('module', nn.Conv2d(3, 2, 1))\n    return n\n")
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\nmake = nn.Sequential()\nmake.add_module('module', nn.Conv2d(3, 2, 1))\n"
+    )
     state = {"module.weight": torch.ones(2, 3, 1, 1), "module.bias": torch.zeros(2)}
     torch.save(state, tmp_path / "w.pt")
     assert same_state(cs.load(f"{tmp_path}/net.py:make", weights=tmp_path / "w.pt"), state)
@@ -235,28 +266,69 @@ def _shortened(path: Path, state: Any) -> Path:
 BAD_WEIGHTS = {
     "a missing file": (lambda p, s: p / "none.safetensors", r"^no such weight file: '.*none\.safetensors'$"),
     "a folder": (lambda p, s: p, r"^no such weight file: "),
-    "another ending": (lambda p, s: _written(p / "w.zip", b"x"), r"^cannot read weights from 'w\.zip': it must end in \.safetensors, \.pt"),
-    "a truncated safetensors": (lambda p, s: _truncated(p / "w.safetensors", s), r"w\.safetensors' is not a whole safetensors file: "),
-    "an empty safetensors": (lambda p, s: _written(p / "w.safetensors", b""), r"w\.safetensors' is not a whole safetensors file: "),
-    "a text called .safetensors": (lambda p, s: _written(p / "w.safetensors", b"dear diary " * 99), r"is not a whole safetensors file: "),
+    "another ending": (
+        lambda p, s: _written(p / "w.zip", b"x"),
+        r"^cannot read weights from 'w\.zip': it must end in \.safetensors, \.pt",
+    ),
+    "a truncated safetensors": (
+        lambda p, s: _truncated(p / "w.safetensors", s),
+        r"w\.safetensors' is not a whole safetensors file: ",
+    ),
+    "an empty safetensors": (
+        lambda p, s: _written(p / "w.safetensors", b""),
+        r"w\.safetensors' is not a whole safetensors file: ",
+    ),
+    "a text called .safetensors": (
+        lambda p, s: _written(p / "w.safetensors", b"dear diary " * 99),
+        r"is not a whole safetensors file: ",
+    ),
     "a truncated checkpoint": (lambda p, s: _shortened(p / "w.pt", s), r"w\.pt' cannot be read as weights: "),
     "an empty checkpoint": (lambda p, s: _written(p / "w.pt", b""), r"w\.pt' cannot be read as weights: "),
-    "a text called .pth": (lambda p, s: _written(p / "w.pth", b"dear diary " * 99), r"w\.pth' cannot be read as weights: "),
-    "a picture called .pt": (lambda p, s: _written(p / "w.pt", b"\x89PNG\r\n\x1a\n" + bytes(99)), r"w\.pt' cannot be read as weights: "),
-    "a list of tensors": (lambda p, s: _saved(p / "w.pt", list(s.values())), r"w\.pt' holds no state dict \(names to tensors\), but list$"),
+    "a text called .pth": (
+        lambda p, s: _written(p / "w.pth", b"dear diary " * 99),
+        r"w\.pth' cannot be read as weights: ",
+    ),
+    "a picture called .pt": (
+        lambda p, s: _written(p / "w.pt", b"\x89PNG\r\n\x1a\n" + bytes(99)),
+        r"w\.pt' cannot be read as weights: ",
+    ),
+    "a list of tensors": (
+        lambda p, s: _saved(p / "w.pt", list(s.values())),
+        r"w\.pt' holds no state dict \(names to tensors\), but list$",
+    ),
     "numbers": (lambda p, s: _saved(p / "w.pt", {"lr": 0.1, "epoch": 3}), r"w\.pt' holds no state dict"),
     "nothing": (lambda p, s: _saved(p / "w.pt", {}), r"w\.pt' holds no state dict"),
-    "another network": (lambda p, s: _saved(p / "w.pt", {"stem.weight": torch.zeros(1)}), r"w\.pt' is not for ShuffleNetV2: it lacks conv1\.0\.weight, .* and \d+ more; has unknown stem\.weight$"),
-    "a layer too few": (lambda p, s: _saved(p / "w.pt", {k: v for k, v in s.items() if not k.startswith("fc")}), r"is not for ShuffleNetV2: it lacks fc\.weight, fc\.bias$"),
-    "a layer too many": (lambda p, s: _saved(p / "w.pt", {**s, "extra": torch.zeros(1)}), r"is not for ShuffleNetV2: it has unknown extra$"),
-    "another width": (lambda p, s: _saved(p / "w.pt", {**s, "conv1.0.weight": torch.zeros(3, 3, 3, 3)}), r"it does not fit: conv1\.0\.weight is \(3, 3, 3, 3\), not \(24, 3, 3, 3\)"),
-    "code in a pickle": (lambda p, s: _saved(p / "w.pt", NeedsCode(s)), r"w\.pt' is refused: opening this pickle would run code .* trust=True \(--trust\) opens it anyway"),
-    "a plain pickle": (lambda p, s: _written(p / "w.pt", pickle.dumps(NeedsCode({}))), r"w\.pt' (is refused|cannot be read)"),
-}  # fmt: skip
+    "another network": (
+        lambda p, s: _saved(p / "w.pt", {"stem.weight": torch.zeros(1)}),
+        r"w\.pt' is not for ShuffleNetV2: it lacks conv1\.0\.weight, .* and \d+ more; has unknown stem\.weight$",
+    ),
+    "a layer too few": (
+        lambda p, s: _saved(p / "w.pt", {k: v for k, v in s.items() if not k.startswith("fc")}),
+        r"is not for ShuffleNetV2: it lacks fc\.weight, fc\.bias$",
+    ),
+    "a layer too many": (
+        lambda p, s: _saved(p / "w.pt", {**s, "extra": torch.zeros(1)}),
+        r"is not for ShuffleNetV2: it has unknown extra$",
+    ),
+    "another width": (
+        lambda p, s: _saved(p / "w.pt", {**s, "conv1.0.weight": torch.zeros(3, 3, 3, 3)}),
+        r"it does not fit: conv1\.0\.weight is \(3, 3, 3, 3\), not \(24, 3, 3, 3\)",
+    ),
+    "code in a pickle": (
+        lambda p, s: _saved(p / "w.pt", NeedsCode(s)),
+        r"w\.pt' is refused: opening this pickle would run code .* trust=True \(--trust\) opens it anyway",
+    ),
+    "a plain pickle": (
+        lambda p, s: _written(p / "w.pt", pickle.dumps(NeedsCode({}))),
+        r"w\.pt' (is refused|cannot be read)",
+    ),
+}
 
 
 @pytest.mark.parametrize(("make", "sentence"), BAD_WEIGHTS.values(), ids=BAD_WEIGHTS)
-def test_weights_that_cannot_be_read_or_do_not_fit_are_refused(make: Any, sentence: str, ten_classes: Any, tmp_path: Path) -> None:
+def test_weights_that_cannot_be_read_or_do_not_fit_are_refused(
+    make: Any, sentence: str, ten_classes: Any, tmp_path: Path
+) -> None:
     path = make(tmp_path, ten_classes[1])
     with pytest.raises(LoadError, match=sentence) as caught:
         cs.load(SMALL, weights=path)
@@ -284,7 +356,9 @@ def test_a_pickle_that_needs_code_is_opened_on_request(ten_classes: Any, tmp_pat
 
 
 def test_a_scripted_archive_is_told_apart_from_weights(assets: Path) -> None:
-    with pytest.raises(LoadError, match=r"mnist_cnn_scripted\.pt' is a TorchScript archive, not a state dict") as caught:
+    with pytest.raises(
+        LoadError, match=r"mnist_cnn_scripted\.pt' is a TorchScript archive, not a state dict"
+    ) as caught:
         cs.load(SMALL, weights=assets / "loaders/mnist_cnn_scripted.pt")
     assert "\n" not in str(caught.value)
 
@@ -301,7 +375,7 @@ def test_published_weights_are_explained(assets: Path) -> None:
 # One's own source
 
 
-SOURCE = '''
+SOURCE = """
 from torch import nn
 import convscope as cs
 
@@ -328,7 +402,7 @@ def wants(number):
     return make()
 
 number = 3
-'''
+"""
 
 
 @pytest.fixture
@@ -366,11 +440,17 @@ def test_own_weights_go_into_a_network_of_ones_own(source: Path, tmp_path: Path)
         ("", UnknownName, r"^my_net\.py has no ''"),
         ("raises", LoadError, r"^my_net\.py:raises raised ValueError: no data$"),
         ("gives_words", LoadError, r"my_net\.py:gives_words gives str, not a torch\.nn\.Module or a convscope\.Model$"),
-        ("wants", LoadError, r"^my_net\.py:wants raised TypeError: wants\(\) missing 1 required positional argument: 'number'$"),
+        (
+            "wants",
+            LoadError,
+            r"^my_net\.py:wants raised TypeError: wants\(\) missing 1 required positional argument: 'number'$",
+        ),
         ("number", LoadError, r"my_net\.py:number gives int, not a torch\.nn\.Module"),
     ],
 )
-def test_a_name_that_gives_no_network_is_refused(name: str, kind: type[ConvScopeError], sentence: str, source: Path) -> None:
+def test_a_name_that_gives_no_network_is_refused(
+    name: str, kind: type[ConvScopeError], sentence: str, source: Path
+) -> None:
     with pytest.raises(kind, match=sentence) as caught:
         cs.load(f"{source}:{name}")
     assert "\n" not in str(caught.value)
@@ -386,7 +466,9 @@ def test_a_name_that_gives_no_network_is_refused(name: str, kind: type[ConvScope
         ("raise SystemExit(3)\n", r"bad\.py:make (raised|stopped) .*3"),
     ],
 )
-def test_a_file_that_cannot_be_run_is_refused(text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_run_is_refused(
+    text: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import sys
 
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -405,7 +487,9 @@ def test_a_file_may_import_its_neighbours_and_leaves_the_search_path_alone(tmp_p
     import sys
 
     (tmp_path / "neighbour_of_net.py").write_text("from torch import nn\nparts = [nn.Flatten(), nn.Linear(4, 2)]\n")
-    (tmp_path / "net_with_neighbour.py").write_text("from neighbour_of_net import parts\nfrom torch import nn\nmake = lambda: nn.Sequential(*parts)\n")
+    (tmp_path / "net_with_neighbour.py").write_text(
+        "from neighbour_of_net import parts\nfrom torch import nn\nmake = lambda: nn.Sequential(*parts)\n"
+    )
     before = list(sys.path)
     assert len(cs.load(f"{tmp_path}/net_with_neighbour.py:make").module) == 2
     assert sys.path == before
@@ -440,10 +524,15 @@ def nothing_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("nothing_kept")
 @pytest.mark.parametrize("connect", [_nobody_answers, _silence], ids=["refused", "silent"])
 @pytest.mark.parametrize("address", ["torchvision:resnet18", "timm:convnext_atto"])
-def test_without_a_network_one_is_told_at_once_what_to_do(address: str, connect: Any, monkeypatch: pytest.MonkeyPatch, torchvision: Any) -> None:
+def test_without_a_network_one_is_told_at_once_what_to_do(
+    address: str, connect: Any, monkeypatch: pytest.MonkeyPatch, torchvision: Any
+) -> None:
     monkeypatch.setattr(socket, "create_connection", connect)
     started = time.perf_counter()
-    with pytest.raises(LoadError, match=f"weights of {address} could not be fetched .*no network.*pass a file with weights=.*'{address}.weights=none'") as caught:
+    with pytest.raises(
+        LoadError,
+        match=f"weights of {address} could not be fetched .*no network.*pass a file.*'{address}.weights=none'",
+    ) as caught:
         cs.load(address)
     assert time.perf_counter() - started < 3
     assert "\n" not in str(caught.value)
@@ -454,7 +543,9 @@ def test_ten_seconds_are_the_most_one_waits() -> None:
 
 
 @pytest.mark.usefixtures("nothing_kept")
-def test_a_download_that_breaks_is_told_in_the_same_words(monkeypatch: pytest.MonkeyPatch, torchvision: ModuleType) -> None:
+def test_a_download_that_breaks_is_told_in_the_same_words(
+    monkeypatch: pytest.MonkeyPatch, torchvision: ModuleType
+) -> None:
     def breaks(*_: Any, **__: Any) -> None:
         raise ConnectionResetError("reset by peer")
 
@@ -465,7 +556,9 @@ def test_a_download_that_breaks_is_told_in_the_same_words(monkeypatch: pytest.Mo
 
 
 @pytest.mark.usefixtures("nothing_kept")
-def test_a_server_that_answers_and_then_says_nothing_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch, torchvision: ModuleType) -> None:
+def test_a_server_that_answers_and_then_says_nothing_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch, torchvision: ModuleType
+) -> None:
     """A proxy may take the connection and never speak; the download itself needs a time limit too."""
     limits: list[float | None] = []
 

@@ -120,6 +120,15 @@ def test_title_source_and_reading_line_are_written(drawn: list[tuple[str, str]])
     assert RECORD.reads in written
 
 
+def test_a_bare_picture_keeps_its_scale_and_leaves_the_words_to_the_page(drawn: list[tuple[str, str]]) -> None:
+    one = attribution()
+    bare = one.picture(bare=True)
+    written = {words for words, _ in drawn}
+    assert {"for", "against", "map over the input"} <= written
+    assert not any("Grad-CAM" in words for words in written)
+    assert bare.alt == one.picture().alt
+
+
 def test_a_map_about_no_target_speaks_neither_for_nor_against() -> None:
     legend = render.legend(attribution(target="", target_index=None))
     assert (legend.low, legend.high) == ("negative", "positive")

@@ -1,6 +1,7 @@
 """Declarations check what is passed for them, and the tables of them suggest what was meant."""
 
 import math
+import re
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -86,11 +87,15 @@ REFUSED: list[tuple[Parameter, Any, str]] = [
     (CHOICE, torch.zeros(3), r"^choice must be black, white or blur, got Tensor\(3,\)$"),
     (ALSO, np.zeros((3, 4)), r"^also must be black or white.*, got ndarray\(3, 4\)$"),
     (CHOICE, "x" * 500, r"^choice must be black, white or blur, got '.{1,60}…"),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(("parameter", "given", "sentence"), REFUSED, ids=[f"{p.name}-{str(g)[:20]}" for p, g, _ in REFUSED])
-def test_a_value_of_the_wrong_kind_or_out_of_range_is_refused_by_name(parameter: Parameter, given: Any, sentence: str) -> None:
+@pytest.mark.parametrize(
+    ("parameter", "given", "sentence"), REFUSED, ids=[f"{p.name}-{str(g)[:20]}" for p, g, _ in REFUSED]
+)
+def test_a_value_of_the_wrong_kind_or_out_of_range_is_refused_by_name(
+    parameter: Parameter, given: Any, sentence: str
+) -> None:
     with pytest.raises(ParameterError, match=sentence) as caught:
         parameter.check(given)
     assert "\n" not in str(caught.value)
@@ -114,11 +119,17 @@ def test_a_tensor_may_stand_where_it_is_declared() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [torch.full((3, 16, 16), torch.nan), torch.full((3, 16, 16), torch.inf), torch.full((3, 16, 16), 1e30)], ids=["NaN", "infinite", "huge"]
-)  # fmt: skip
+    "given",
+    [torch.full((3, 16, 16), torch.nan), torch.full((3, 16, 16), torch.inf), torch.full((3, 16, 16), 1e30)],
+    ids=["NaN", "infinite", "huge"],
+)
 @pytest.mark.parametrize(
     ("name", "parameter"),
-    [("integrated_gradients", "baseline"), ("guided_integrated_gradients", "baseline"), ("expected_gradients", "references")],
+    [
+        ("integrated_gradients", "baseline"),
+        ("guided_integrated_gradients", "baseline"),
+        ("expected_gradients", "references"),
+    ],
 )
 def test_numbers_that_are_none_are_refused_as_a_baseline_too(
     name: str, parameter: str, given: torch.Tensor, model: cs.Model, picture: np.ndarray
@@ -139,9 +150,13 @@ def test_a_baseline_of_another_shape_is_refused(shape: tuple[int, ...], model: c
         cs.expected_gradients(model, picture, references=torch.zeros(shape[1:] if len(shape) == 4 else shape))
 
 
-def test_a_parameter_that_a_lens_does_not_have_is_refused_with_those_it_has(model: cs.Model, picture: np.ndarray) -> None:
-    sentence = r"smooth-grad has no parameter 'sample'; did you mean 'samples'\? \(it takes samples, sigma, seed, sign, target\)"
-    with pytest.raises(ParameterError, match=sentence):
+def test_a_parameter_that_a_lens_does_not_have_is_refused_with_those_it_has(
+    model: cs.Model, picture: np.ndarray
+) -> None:
+    sentence = (
+        "smooth-grad has no parameter 'sample'; did you mean 'samples'? (it takes samples, sigma, seed, sign, target)"
+    )
+    with pytest.raises(ParameterError, match=re.escape(sentence)):
         cs.smooth_grad(model, picture, sample=3)
     with pytest.raises(ParameterError, match="saliency has no parameter 'layer'"):
         cs.saliency(model, picture, layer="features.0")
@@ -166,22 +181,13 @@ def test_a_comparison_refuses_what_it_cannot_do(model: cs.Model, picture: np.nda
 
 
 def test_the_name_of_one_lens_may_stand_for_a_list_of_one(model: cs.Model, picture: np.ndarray) -> None:
-    try:
-        found = cs.compare(model, picture, "grad-cam")
-    except ConvScopeError as error:
-        assert "'g'" not in str(error), "its letters are no lenses"
-    else:
-        assert [cell.method for cell in found] == ["grad-cam"]
+    assert [cell.method for cell in cs.compare(model, picture, "grad-cam")] == ["grad-cam"]
 
 
-@pytest.mark.parametrize("name", [3, None, cs.grad_cam])
-def test_a_lens_that_is_no_name_is_refused_or_understood(name: Any, model: cs.Model, picture: np.ndarray) -> None:
-    try:
-        found = cs.compare(model, picture, [name])
-    except UnknownName as error:
-        assert "no lens" in str(error)
-    else:
-        assert [cell.method for cell in found] == ["grad-cam"]
+@pytest.mark.parametrize("name", [3, None, []], ids=str)
+def test_a_lens_that_is_no_name_is_refused(name: Any, model: cs.Model, picture: np.ndarray) -> None:
+    with pytest.raises(UnknownName, match="lens"):
+        cs.compare(model, picture, [name])
 
 
 # Declaring
@@ -194,7 +200,12 @@ def test_ranges_are_told_in_words() -> None:
 
 
 def test_parameters_are_read_off_a_signature() -> None:
-    def lens(model: int, *, mode: Annotated[Literal["a", "b"] | torch.Tensor, Param(help="how")] = "a", n: Annotated[int, Param(help="many", min=1)] = 2) -> None: ...
+    def lens(
+        model: int,
+        *,
+        mode: Annotated[Literal["a", "b"] | torch.Tensor, Param(help="how")] = "a",
+        n: Annotated[int, Param(help="many", min=1)] = 2,
+    ) -> None: ...
 
     found = read_parameters(lens, ("model",))
     assert list(found) == ["mode", "n"]
@@ -240,10 +251,17 @@ def test_a_misspelt_name_of_the_package_is_suggested() -> None:
 
 
 def test_every_error_is_of_the_tree_and_of_pythons_own_kind() -> None:
-    kinds = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, ConvScopeError) and e is not ConvScopeError]
+    kinds = [
+        e
+        for e in vars(errors).values()
+        if isinstance(e, type) and issubclass(e, ConvScopeError) and e is not ConvScopeError
+    ]
     assert len(kinds) >= 11
     for kind in kinds:
-        assert any(issubclass(kind, python) for python in (ValueError, LookupError, TypeError, RuntimeError, ImportError, OSError))
+        assert any(
+            issubclass(kind, python)
+            for python in (ValueError, LookupError, TypeError, RuntimeError, ImportError, OSError)
+        )
         assert kind.__name__ in (errors.__doc__ or "")
     assert str(MissingExtra("timm", "models")) == "this needs the package 'timm': pip install 'convscope[models]'"
 

@@ -62,6 +62,8 @@ def lenses() -> list[LensSpec]:
 
 def find(name: str) -> LensSpec:
     """The declaration of the lens of that name, dashes and underscores alike, without importing the others."""
+    if not isinstance(name, str):
+        raise UnknownName(f"no lens {name!r}: a lens is named by a text such as 'grad-cam'")
     modules = lens_modules()
     asked = name.replace("-", "_")
     if asked not in modules:
@@ -156,7 +158,8 @@ def compare(model: Any, image: Any, lenses: Sequence[str] | None = None, **share
     """
     from convscope.engine.together import look_through
 
-    declarations = [find(name) for name in (lenses if lenses is not None else DEFAULT_COMPARISON)]
+    names = DEFAULT_COMPARISON if lenses is None else [lenses] if isinstance(lenses, str) else lenses
+    declarations = [find(name) for name in names]
     if not declarations:
         raise UnknownName("there is nothing to compare: name at least one lens")
     odd = [d.command for d in declarations if d.returns != "Attribution"]

@@ -79,9 +79,10 @@ class Parameter:
         whole = self.kind is int
         try:
             number = value.__index__() if whole else float(value)
-        except (AttributeError, TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError, OverflowError):
             number = None
-        if number is None or isinstance(value, (bool, str)) or not math.isfinite(number):
+        numeric = not isinstance(value, (bool, str, bytes)) and str(getattr(value, "dtype", "")).find("bool") < 0
+        if number is None or not numeric or not (whole or math.isfinite(number)):
             kind = "a whole number" if whole else "a number"
             raise ParameterError(f"{self.name} must be {kind}, got {_short(value)}")
         low, high = self.about.min, self.about.max
@@ -99,7 +100,7 @@ class Parameter:
         return self.about.min - 1 if self.about.min is not None else math.nan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LensSpec:
     """The declaration of one lens."""
 

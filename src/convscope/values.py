@@ -7,6 +7,8 @@ pictures: drawing is ``convscope.render``'s business, which the package root mak
 from __future__ import annotations
 
 import json
+import math
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -29,8 +31,9 @@ class Cost:
     peak_bytes: int | None = None
 
     def __str__(self) -> str:
-        memory = "" if not self.peak_bytes else f", {self.peak_bytes / 2**20:.0f} MB"
-        return f"{self.forwards:g} forward, {self.backwards:g} backward, {self.seconds:.2f} s{memory}"
+        memory = f", {self.peak_bytes / 2**20:.0f} MB" if self.peak_bytes and self.peak_bytes >= 2**20 else ""
+        took = f"{self.seconds:.2f} s" if self.seconds >= 0.1 else f"{self.seconds * 1e3:.0f} ms"
+        return f"{self.forwards:.3g} forward, {self.backwards:.3g} backward, {took}{memory}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,7 @@ _renderer: Callable[[], Any] | None = None
 
 
 def drawn_by(renderer: Callable[[], Any]) -> None:
-    """Tell the values who draws them: a function that gives the module with `picture` and `html`."""
+    """Tell the values who draws them: a function that gives the module with `picture`."""
     global _renderer
     _renderer = renderer
 
@@ -89,7 +92,13 @@ class Value:
         writers = {".png": self._save_png, ".npz": self._save_npz, ".json": self._save_json}
         if path.suffix.lower() not in writers:
             raise CannotWrite(f"cannot tell what to write from {path.name!r}: end it in {', '.join(writers)}")
-        writers[path.suffix.lower()](path, **options)
+        try:
+            writers[path.suffix.lower()](path, **options)
+        except CannotWrite:
+            raise
+        except OSError as error:
+            path.unlink(missing_ok=True)  # half a file is worse than none
+            raise CannotWrite(f"cannot write {str(path)!r}: {error.strerror or error}") from error
         return path
 
     def _save_json(self, path: Path) -> None:
@@ -113,17 +122,18 @@ class Value:
         import numpy as np
 
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 manifest = json.loads(str(stored["manifest"]))
                 packed = {name: stored[name] for name in stored.files if name != "manifest"}
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise InputError(f"{str(path)!r} is not a value saved as .npz ({error})") from error
-        kind = Value.kinds[manifest.pop("kind")]
-        if not issubclass(kind, cls):
+            kind = Value.kinds[manifest.pop("kind")]
+            record = manifest.pop("record")
+            record = Record(**{**record, "cost": Cost(**record["cost"]), "caveats": tuple(record["caveats"])})
+            value = kind(**kind._revive({**manifest, **_unpack(packed)}), record=record)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{str(path)!r} is not a value saved as .npz ({type(error).__name__}: {error})") from error
+        if not isinstance(value, cls):
             raise InputError(f"{str(path)!r} holds {kind.__name__}, not {cls.__name__}")
-        record = manifest.pop("record")
-        record = Record(**{**record, "cost": Cost(**record["cost"]), "caveats": tuple(record["caveats"])})
-        return kind(**kind._revive({**manifest, **_unpack(packed)}), record=record)
+        return value
 
     @classmethod
     def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:
@@ -256,12 +266,17 @@ def writable(path: str | Path) -> Path:
     """``path``, once it is sure that a file can be written there; checked before long work begins."""
     import os
 
-    path = Path(path).expanduser()
-    if path.is_dir():
-        raise CannotWrite(f"cannot write {str(path)!r}: it is a folder")
-    if not path.parent.is_dir():
-        raise CannotWrite(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
-    place = path if path.exists() else path.parent
+    try:
+        path = Path(path).expanduser()
+        if path.is_dir():
+            raise CannotWrite(f"cannot write {str(path)!r}: it is a folder")
+        if not path.parent.is_dir():
+            raise CannotWrite(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
+        place = path if path.exists() else path.parent
+    except CannotWrite:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CannotWrite(f"cannot write {str(path)[:80]!r}: {error.args[-1] if error.args else error}") from error
     if not os.access(place, os.W_OK):
         raise CannotWrite(f"cannot write {str(path)!r}: no permission to write to {str(place)!r}")
     return path
@@ -273,6 +288,8 @@ def _plain(thing: Any) -> Any:
         return {str(key): _plain(value) for key, value in thing.items()}
     if isinstance(thing, (list, tuple, set, frozenset)):
         return [_plain(value) for value in thing]
+    if isinstance(thing, float) and not math.isfinite(thing):
+        return str(thing)  # infinity and NaN are no JSON
     if thing is None or isinstance(thing, (str, bool, int, float)):
         return thing
     if hasattr(thing, "shape"):

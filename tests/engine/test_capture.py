@@ -7,6 +7,17 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from tests.engine._nets import (
+    FrozenBackbone,
+    InsistsOnView,
+    ReusedLayer,
+    Stages,
+    made,
+    pictured,
+    seeded,
+    tensor,
+    watched,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,7 +26,6 @@ from convscope.engine.capture import capture, stopping_at
 from convscope.engine.gradients import Evidence, activations_at, evidence_at
 from convscope.engine.targets import aim_at
 from convscope.errors import LayerError, OutputError
-from tests.engine._nets import FrozenBackbone, InsistsOnView, ReusedLayer, Stages, made, pictured, seeded, tensor, watched
 
 NO_BACKWARD = [cs.eigen_cam, cs.fem]
 
@@ -62,7 +72,9 @@ IN_PLACE: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
 
 
 @pytest.mark.parametrize(("build", "addresses"), IN_PLACE.values(), ids=IN_PLACE)
-def test_a_layers_own_output_is_seen_whatever_overwrites_it_next(build: Callable[[], nn.Module], addresses: list[str]) -> None:
+def test_a_layers_own_output_is_seen_whatever_overwrites_it_next(
+    build: Callable[[], nn.Module], addresses: list[str]
+) -> None:
     x = tensor(2, 3, 16, 16)
     together = evidence(build(), addresses, x)
     for address in addresses:
@@ -234,14 +246,20 @@ def test_a_backbone_frozen_by_its_own_forward_can_be_explained_above_it() -> Non
 def test_checkpointed_networks_give_the_same_maps() -> None:
     class Checkpointed(Stages):
         def forward(self, x: Tensor) -> Tensor:
-            return self.answer(torch.utils.checkpoint.checkpoint(lambda x: self.act(self.second(x)), self.first(x), use_reentrant=False))
+            return self.answer(
+                torch.utils.checkpoint.checkpoint(
+                    lambda x: self.act(self.second(x)), self.first(x), use_reentrant=False
+                )
+            )
 
     class Plain(Stages):
         def forward(self, x: Tensor) -> Tensor:
             return self.answer(self.act(self.second(self.first(x))))
 
     for lens in (cs.saliency, cs.grad_cam):
-        torch.testing.assert_close(lens(cs.Model(seeded(Checkpointed)), tensor()).values, lens(cs.Model(seeded(Plain)), tensor()).values)
+        torch.testing.assert_close(
+            lens(cs.Model(seeded(Checkpointed)), tensor()).values, lens(cs.Model(seeded(Plain)), tensor()).values
+        )
 
 
 def test_never_reached_is_said_when_it_is_read() -> None:

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from tests.engine._nets import condition, pictured, seeded, tensor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
 from convscope.engine import fused
-from tests.engine._nets import condition, pictured, seeded, tensor
 
 RUNS: dict[str, dict[str, int]] = {"integrated_gradients": {"steps": 12}, "smooth_grad": {"samples": 12}}
 
@@ -73,7 +73,16 @@ class NormsByKeyword(Normed):
     def forward(self, x: Tensor) -> Tensor:
         bn = self.bn1
         maps = F.conv2d(input=x, weight=self.conv1.weight, padding=1)
-        return self.answer(F.batch_norm(input=maps, running_mean=bn.running_mean, running_var=bn.running_var, weight=bn.weight, bias=bn.bias, eps=1e-3))
+        return self.answer(
+            F.batch_norm(
+                input=maps,
+                running_mean=bn.running_mean,
+                running_var=bn.running_var,
+                weight=bn.weight,
+                bias=bn.bias,
+                eps=1e-3,
+            )
+        )
 
 
 class NormsByBatch(Normed):
@@ -164,7 +173,9 @@ CHANGES = [_doubled, _trained_on, _loaded, _assigned, _without_norm, _with_anoth
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
 @pytest.mark.parametrize("name", RUNS)
-def test_a_network_that_changed_since_the_last_run_is_explained_as_it_is_now(change: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_changed_since_the_last_run_is_explained_as_it_is_now(
+    change: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = cs.Model(seeded(Normed))
     getattr(cs, name)(model, tensor(), **RUNS[name])
     change(model.module)

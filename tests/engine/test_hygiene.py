@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.engine._nets import Counts, FrozenBackbone, Raises, Stages, condition, made, pictured, seeded, small, tensor
 from torch import Tensor, nn
 
 import convscope as cs
 from convscope.engine.hygiene import untouched
 from convscope.errors import ConvScopeError, ModelFailed, NoGradient
-from tests.engine._nets import Counts, FrozenBackbone, Raises, Stages, condition, made, pictured, seeded, small, tensor
 
 LENSES = [cs.predict, cs.saliency, cs.grad_cam, cs.eigen_cam, cs.integrated_gradients, cs.smooth_grad_cam_plus_plus]
 by_name = pytest.mark.parametrize("lens", LENSES, ids=lambda lens: lens.__name__)
@@ -27,7 +27,7 @@ def same(found: Any, expected: Any) -> None:
 
 
 def mixed() -> nn.Module:
-    """Training and eval, frozen and free, in place and not, a gradient here, hooks there: nothing is as it is by default."""
+    """Training and eval, frozen and free, in place and not, a gradient here, hooks there: nothing as by default."""
     net = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), *small(4)))
     net.train()
     net[1].eval()
@@ -84,11 +84,17 @@ def test_the_callers_no_grad_does_not_stop_an_explanation_and_is_still_there_aft
 @pytest.mark.parametrize("way", ["picture", "list of tensors", "list of pictures"])
 def test_whatever_is_prepared_under_inference_mode_can_be_explained(lens: Any, way: str) -> None:
     model, pixels = pictured(), np.full((16, 16, 3), 99, np.uint8)
-    given = {"picture": pixels, "list of tensors": [tensor()[0], tensor()[0]], "list of pictures": [pixels, pixels]}[way]
+    given = {"picture": pixels, "list of tensors": [tensor()[0], tensor()[0]], "list of pictures": [pixels, pixels]}[
+        way
+    ]
     expected = lens(model, given)
     with torch.inference_mode():
         found = lens(model, given)
-    for one, other in zip(found if isinstance(found, list) else [found], expected if isinstance(expected, list) else [expected], strict=True):
+    for one, other in zip(
+        found if isinstance(found, list) else [found],
+        expected if isinstance(expected, list) else [expected],
+        strict=True,
+    ):
         same(one, other)
 
 
@@ -96,7 +102,9 @@ def test_a_network_that_forbids_gradients_inside_is_refused_and_told_of_a_lens_t
     for lens, named in ((cs.saliency, {}), (cs.integrated_gradients, {}), (cs.grad_cam, {"layer": "first"})):
         model = cs.Model(seeded(FrozenBackbone))
         before = condition(model.module)
-        with pytest.raises(NoGradient, match=r"FrozenBackbone's score is cut off .*torch\.no_grad inside .* such as eigen-cam"):
+        with pytest.raises(
+            NoGradient, match=r"FrozenBackbone's score is cut off .*torch\.no_grad inside .* such as eigen-cam"
+        ):
             lens(model, tensor(), **named)
         assert condition(model.module) == before
     assert cs.eigen_cam(cs.Model(seeded(FrozenBackbone)), tensor(), layer="first").layers == ("first",)
@@ -114,11 +122,15 @@ def test_a_network_under_inference_mode_is_refused_too() -> None:
 
 
 @by_name
-@pytest.mark.parametrize("error", [ValueError("bad luck"), RuntimeError("bad luck"), ZeroDivisionError("bad luck")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [ValueError("bad luck"), RuntimeError("bad luck"), ZeroDivisionError("bad luck")], ids=repr
+)
 def test_a_forward_that_raises_midway_is_told_in_one_sentence_and_leaves_no_trace(lens: Any, error: Exception) -> None:
     net = seeded(lambda: Raises(error)).train()
     before = condition(net)
-    with pytest.raises(ModelFailed, match=rf"^Raises raised {type(error).__name__} on input \(\d, 3, 16, 16\): bad luck$") as caught:
+    with pytest.raises(
+        ModelFailed, match=rf"^Raises raised {type(error).__name__} on input \(\d, 3, 16, 16\): bad luck$"
+    ) as caught:
         lens(cs.Model(net), tensor())
     assert caught.value.__cause__ is error
     assert condition(net) == before
@@ -217,7 +229,13 @@ def test_the_default_dtype_may_be_any() -> None:
     for dtype in (torch.float32, torch.float64):
         torch.set_default_dtype(dtype)
         try:
-            for lens in (cs.saliency, cs.grad_cam, cs.integrated_gradients, cs.guided_integrated_gradients, cs.expected_gradients):
+            for lens in (
+                cs.saliency,
+                cs.grad_cam,
+                cs.integrated_gradients,
+                cs.guided_integrated_gradients,
+                cs.expected_gradients,
+            ):
                 values = lens(model, torch.ones(1, 3, 16, 16, dtype=torch.float32)).values
                 assert values.dtype == torch.float32
                 torch.testing.assert_close(values, expected.setdefault(lens, values))
@@ -260,7 +278,7 @@ def test_a_scripted_network_can_be_explained_at_its_input_and_stays_as_it_was() 
     expected = cs.saliency(cs.Model(source), tensor())
     before = [m.training for m in net.modules()], {k: v.tolist() for k, v in net.state_dict().items()}
     torch.testing.assert_close(cs.saliency(cs.Model(net), tensor()).values, expected.values)
-    with pytest.raises(ConvScopeError, match="scripted|TorchScript"):
+    with pytest.raises(ConvScopeError, match=r"scripted|TorchScript"):
         cs.grad_cam(cs.Model(net), tensor())
     assert ([m.training for m in net.modules()], {k: v.tolist() for k, v in net.state_dict().items()}) == before
 
@@ -268,7 +286,7 @@ def test_a_scripted_network_can_be_explained_at_its_input_and_stays_as_it_was() 
 def test_the_layers_of_a_scripted_archive_cannot_be_watched(assets: Path) -> None:
     net = torch.jit.load(assets / "loaders/mnist_cnn_scripted.pt")
     assert not cs.saliency(cs.Model(net), tensor(1, 1, 28, 28)).blank
-    with pytest.raises(ConvScopeError, match="scripted|TorchScript"):
+    with pytest.raises(ConvScopeError, match=r"scripted|TorchScript"):
         cs.grad_cam(cs.Model(net), tensor(1, 1, 28, 28))
 
 
@@ -305,7 +323,10 @@ def test_two_threads_share_a_model_and_both_are_right() -> None:
     def work(numbers: range) -> None:
         for _ in range(3):
             for i in numbers:
-                found = cs.grad_cam(model, inputs[i], layer="0").values, cs.smooth_grad(model, inputs[i], samples=3).values
+                found = (
+                    cs.grad_cam(model, inputs[i], layer="0").values,
+                    cs.smooth_grad(model, inputs[i], samples=3).values,
+                )
                 if not all(torch.allclose(f, a) for f, a in zip(found, alone[i], strict=True)):
                     wrong.append(i)
 
@@ -345,7 +366,8 @@ def test_two_models_around_one_network_do_not_disturb_each_other() -> None:
 def test_untouched_gives_the_network_back_when_the_body_raises() -> None:
     net = mixed()
     before = condition(net)
-    with pytest.raises(KeyError), untouched(net):
+
+    def disturb() -> None:
         net[0].train()
         net[4].inplace = True
         net[3].weight.requires_grad_(True)
@@ -353,4 +375,7 @@ def test_untouched_gives_the_network_back_when_the_body_raises() -> None:
         net[1].running_mean.add_(1)
         net[2].register_forward_hook(lambda *_: None)
         raise KeyError
+
+    with pytest.raises(KeyError), untouched(net):
+        disturb()
     assert condition(net) == before

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.engine._nets import SIDE, Dense, condition, made, pictured, seeded, tensor
 from torch import Tensor, nn
 
 import convscope as cs
 from convscope.errors import ConvScopeError, NoGradient, OutputError, UnknownName
-from tests.engine._nets import SIDE, Dense, condition, made, pictured, seeded, tensor
 
 LABELS = ("tabby cat", "Egyptian cat", "tench", "hen")
 
@@ -57,7 +57,9 @@ def test_the_explained_number_is_the_one_that_was_asked_for(target: Any, score: 
         assert {a.target for a in found} == {words}
 
 
-@pytest.mark.parametrize("target", [[2, 0, 3], (2, "tabby cat", "hen"), torch.tensor([2, 0, 3]), np.array([2, 0, 3])], ids=str)
+@pytest.mark.parametrize(
+    "target", [[2, 0, 3], (2, "tabby cat", "hen"), torch.tensor([2, 0, 3]), np.array([2, 0, 3])], ids=str
+)
 def test_a_list_names_one_class_for_each_image(target: Any) -> None:
     x = tensor(3, 3, SIDE, SIDE)
     found = cs.saliency(pictured(labels=LABELS), x, target=target)
@@ -130,7 +132,9 @@ def test_the_top_class_is_settled_by_the_clean_image_however_it_is_disturbed(len
 
 
 def test_all_lenses_of_a_comparison_explain_one_number() -> None:
-    cells = list(cs.compare(cs.Model(made(3)), tensor(), ["smooth-grad", "grad-cam", "integrated-gradients"], samples=3))
+    cells = list(
+        cs.compare(cs.Model(made(3)), tensor(), ["smooth-grad", "grad-cam", "integrated-gradients"], samples=3)
+    )
     assert len({(cell.target_index, cell.target) for cell in cells}) == 1
 
 
@@ -156,12 +160,20 @@ REFUSED: dict[str, tuple[Any, type[ConvScopeError], str]] = {
     "a position outside": ("2[1, 99, 0]", UnknownName, r"no position 2\[1, 99, 0\]: the map of '2' is \(8, 8\)"),
     "a position of one number": ("2[1, 3]", UnknownName, r"no position 2\[1, 3\]"),
     "a negative position": (cs.Unit("2", 1, (-1, 0)), UnknownName, r"no position 2\[1, -1, 0\]"),
-    "a function that gives a map": (lambda o: o, OutputError, r"gives one number per image, got shape \(1, 4\) for 1 images"),
+    "a function that gives a map": (
+        lambda o: o,
+        OutputError,
+        r"gives one number per image, got shape \(1, 4\) for 1 images",
+    ),
     "a function that gives one number": (lambda o: o.sum(), OutputError, r"got shape \(\) for 1 images"),
     "a function that gives a float": (lambda o: 3.0, OutputError, r"target .*gives? .*float"),
     "a function that raises": (lambda o: o[:, 99], OutputError, r"target .*raised IndexError: "),
     "a function without a gradient": (lambda o: o.detach()[:, 0], NoGradient, r"nothing can be explained: .*detached"),
-    "a region of one row of scores": (cs.Region(0), OutputError, r"a region needs a dense output .* got shape \(1, 4\)"),
+    "a region of one row of scores": (
+        cs.Region(0),
+        OutputError,
+        r"a region needs a dense output .* got shape \(1, 4\)",
+    ),
     "an empty region": (cs.Region(0, MASK & False), OutputError, r"the region's mask is empty"),
 }
 
@@ -201,11 +213,15 @@ def test_a_label_of_two_classes_asks_for_the_index() -> None:
 
 def test_a_dense_output_asks_for_a_region() -> None:
     for target in (cs.TOP1, 1, "1 - 0"):
-        with pytest.raises(OutputError, match=r"the output has shape \(1, 4, 8, 8\): a class needs a place, use cs\.Region"):
+        with pytest.raises(
+            OutputError, match=r"the output has shape \(1, 4, 8, 8\): a class needs a place, use cs\.Region"
+        ):
             cs.saliency(cs.Model(seeded(Dense)), tensor(), target=target)
 
 
-@pytest.mark.parametrize("mask", ["a text", np.ones((1, 4, 4)), np.ones(4), np.full((4, 4), np.nan), np.ones((0, 4))], ids=str)
+@pytest.mark.parametrize(
+    "mask", ["a text", np.ones((1, 4, 4)), np.ones(4), np.full((4, 4), np.nan), np.ones((0, 4))], ids=str
+)
 def test_a_mask_that_is_no_map_is_refused(mask: Any) -> None:
     with pytest.raises(OutputError, match="mask"):
         cs.saliency(cs.Model(seeded(Dense)), tensor(), target=cs.Region(0, mask))

@@ -101,7 +101,7 @@ def test_cam_refuses_a_network_that_does_more_than_pool_and_weigh(subject: Subje
         subject.explained("cam", layer=subject.layers[0])
 
 
-@pytest.mark.parametrize("subject", ["plain", "residual", "volume", "digits", "shapes", "resnet18"], indirect=True)
+@pytest.mark.parametrize("subject", ["plain", "flatten", "volume", "digits", "shapes", "resnet18"], indirect=True)
 def test_smooth_grad_cam_plus_plus_is_its_formula_on_the_copies_it_drew(subject: Subject) -> None:
     """Which noise is drawn is the lens's affair; the twin looks at what the network was given."""
     layer = subject.layers[-1]

@@ -24,13 +24,18 @@ Lenses = Annotated[
 ]
 
 
-def root(
-    version: Annotated[bool, typer.Option("--version", help="print the version", is_eager=True)] = False,
-) -> None:
-    """A microscope for convolutional networks: see why a network answered as it did."""
-    if version:
+def _say_version(wanted: bool) -> None:
+    if wanted:
         put(f"convscope {__version__}")
         raise typer.Exit
+
+
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", is_eager=True, callback=_say_version)
+    ] = False,
+) -> None:
+    """A microscope for convolutional networks: see why a network answered as it did."""
 
 
 def demo(

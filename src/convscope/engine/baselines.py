@@ -27,6 +27,8 @@ def baseline_of(given: BaselineName | Tensor | Any, images: Images, *, seed: int
     if isinstance(given, Tensor):
         if given.shape not in (x.shape, x.shape[1:]):
             raise InputError(f"a baseline has the image's shape {tuple(x.shape[1:])}, got {tuple(given.shape)}")
+        if not bool(torch.isfinite(given).all()):
+            raise InputError("the baseline holds NaN or infinite numbers")
         return given.to(x).expand_as(x)
     if given in ("black", "white"):
         return images.spec.level(float(given == "white")).to(x).expand_as(x)

@@ -26,13 +26,12 @@ class Capture:
     def __init__(self, addresses: Iterable[str]) -> None:
         self.addresses = tuple(dict.fromkeys(addresses))
         self.seen: dict[str, Tensor] = {}
+        self.ended = " (a branch not taken)"
+        """Why a layer may not have been reached."""
 
     def __getitem__(self, address: str) -> Tensor:
         if address not in self.seen:
-            raise LayerError(
-                f"layer {address!r} was never reached in this forward (a branch not taken, or a scripted module "
-                "whose layers run outside Python); choose another layer"
-            )
+            raise LayerError(f"layer {address!r} was never reached in this forward{self.ended}: choose another layer")
         return self.seen[address]
 
 
@@ -58,7 +57,7 @@ def capture(module: nn.Module, addresses: Iterable[str], *, differentiable: bool
 
         return hook
 
-    handles = [module.get_submodule(a).register_forward_hook(watch(a)) for a in caught.addresses]
+    handles = [on_forward(module, a, watch(a)) for a in caught.addresses]
     try:
         yield caught
     finally:
@@ -67,19 +66,34 @@ def capture(module: nn.Module, addresses: Iterable[str], *, differentiable: bool
 
 
 @contextmanager
-def stopping_at(module: nn.Module, address: str) -> Iterator[None]:
-    """Leave the forward within as soon as the layer at ``address`` has run once."""
+def stopping_at(module: nn.Module, address: str, *, call: int = 1) -> Iterator[None]:
+    """Leave the forward within as soon as the layer at ``address`` has run ``call`` times."""
+    calls = 0
 
     def stop(*_: Any) -> None:
-        raise _Stop
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise _Stop
 
-    handle = module.get_submodule(address).register_forward_hook(stop)
+    handle = on_forward(module, address, stop)
     try:
         yield
     except _Stop:
         pass
     finally:
         handle.remove()
+
+
+def on_forward(module: nn.Module, address: str, hook: Any) -> Any:
+    """Have ``hook`` called when the layer at ``address`` has run; the handle removes it."""
+    try:
+        return module.get_submodule(address).register_forward_hook(hook)
+    except RuntimeError as error:  # torch's word that a scripted module takes no hooks
+        raise LayerError(
+            f"layer {address!r} is scripted (TorchScript) and cannot be watched: open the network from its source; "
+            "lenses of the input's gradient work as it is"
+        ) from error
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -94,6 +108,11 @@ def _the_tensor(output: Any, address: str) -> Tensor:
     tensor = first_tensor(output)
     if tensor is None:
         raise OutputError(f"layer {address!r} gives {type(output).__name__}, not a tensor: choose another layer")
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise LayerError(
+            f"layer {address!r} gives whole numbers ({kind}), which have no gradient: choose another layer"
+        )
     return tensor
 
 

@@ -69,6 +69,26 @@ def gradient_moments(
     return [total.div_(copies) for total in sums]
 
 
+def gradient_variance(model: Model, images: Images, aim: Aim, draw: Draw, copies: int) -> Tensor:
+    """The variance over copies of the input gradient, (N, C, …).
+
+    Deviations are taken from each image's first gradient: the sums of squares stay small where gradients hardly vary.
+    """
+    first = torch.zeros_like(images.tensor, dtype=torch.float32)
+    total, squares = torch.zeros_like(first), torch.zeros_like(first)
+
+    def visit(rows: Tensor, numbers: Tensor) -> None:
+        gradient = gradient_at(model, draw(rows, numbers), aim, rows, clean=False)
+        begun = numbers == 0
+        first[rows[begun]] = gradient[begun]
+        deviation = gradient - first[rows]
+        total.index_add_(0, rows.to(total.device), deviation)
+        squares.index_add_(0, rows.to(total.device), deviation.square())
+
+    each_copy(model, images, aim, copies, visit)
+    return (squares / copies - (total / copies).square()).clamp_min(0)
+
+
 def layer_gradient_moments(
     model: Model, images: Images, aim: Aim, layers: Sequence[str], draw: Draw, copies: int, *, powers: Sequence[int]
 ) -> dict[str, list[Tensor]]:

@@ -40,7 +40,8 @@ def fused(model: "Model", sample: Tensor, passes: int) -> Iterator[None]:
     Args:
         sample: one prepared input (1, C, …), run once to find the pairs.
     """
-    if passes < WORTH_IT or sample.dtype not in (torch.float32, torch.float64):
+    hooked = any(m._forward_hooks or m._forward_pre_hooks for m in model.module.modules())  # they see layers' outputs
+    if passes < WORTH_IT or hooked or sample.dtype not in (torch.float32, torch.float64):
         yield
         return
     with torch.no_grad(), _Watch() as watch:

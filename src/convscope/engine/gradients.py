@@ -18,7 +18,7 @@ from convscope.engine.batches import in_chunks, of_chunk
 from convscope.engine.capture import capture, stopping_at
 from convscope.engine.cost import count
 from convscope.engine.inputs import Images
-from convscope.engine.layers import token_grid
+from convscope.engine.layers import calls_of, token_grid
 from convscope.engine.maps import as_map, require_map
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
@@ -113,14 +113,15 @@ def read_out(model: Model, tensor: Tensor, aim: Aim) -> Tensor:
     """What an aim scores: the network's output, or a layer's activation with a forward that stops there."""
     if aim.layer is None:
         return model.run(tensor)
-    with capture(model.module, [aim.layer]) as caught, stopping_at(model.module, aim.layer):
+    last = calls_of(model, aim.layer, tensor)
+    with capture(model.module, [aim.layer]) as caught, stopping_at(model.module, aim.layer, call=last):
         model.run(tensor)
     return caught[aim.layer]
 
 
 def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[Tensor, Tensor]:
     """The scores of the images and of where a path to them starts, (N,) each; settles the aim."""
-    there, here = torch.empty(len(images)), torch.empty(len(images))
+    there, here = (torch.empty(len(images), dtype=torch.float32) for _ in range(2))
 
     def step(rows: Tensor) -> None:
         both = torch.cat([of_chunk(images.tensor, rows), of_chunk(start, rows)])
@@ -158,7 +159,8 @@ def _gather(model: Model, tensor: Tensor, aim: Aim | None, layers: Sequence[str]
 
 def activations_at(model: Model, tensor: Tensor, layers: Sequence[str]) -> dict[str, Evidence]:
     """Activations of one chunk of prepared inputs, without a graph; one layer alone ends the forward there."""
-    early = stopping_at(model.module, layers[0]) if len(layers) == 1 else nullcontext()
+    alone = layers[0] if len(layers) == 1 else None
+    early = stopping_at(model.module, alone, call=calls_of(model, alone, tensor)) if alone else nullcontext()
     with torch.no_grad(), capture(model.module, layers) as caught, early:
         model.run(tensor)
     return {address: _on_the_map(model, tensor, address, caught[address]) for address in layers}
@@ -169,6 +171,8 @@ def evidence_at(
 ) -> dict[str, Evidence]:
     """Activations and gradients of one chunk of prepared inputs; input ``i`` belongs to image ``rows[i]``."""
     with torch.no_grad(), capture(model.module, layers, differentiable=True) as caught:
+        if aim.layer is not None:
+            caught.ended = f", which ends at the target's own layer {aim.layer!r}"
         found = score(model, tensor, aim, rows, clean=clean)
         activations = [caught[address] for address in layers]
         gradients = _backward(found, activations, model)

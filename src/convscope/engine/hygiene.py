@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from convscope.errors import ModelFailed
+
 _HOOKS = (
     "_forward_hooks",
     "_forward_hooks_with_kwargs",
@@ -33,26 +35,28 @@ def untouched(module: nn.Module) -> Iterator[None]:
     on within, also when the caller is under ``no_grad`` or ``inference_mode``.
     """
     modules = list(module.modules())
+    _refuse_unready(modules)
     parameters = [p for m in modules for p in m._parameters.values() if p is not None]
-    flags = [(m.__dict__, m.training, m.__dict__.get("inplace")) for m in modules]
+    flags = [(m, m.training, m.__dict__.get("inplace")) for m in modules]
     wanted = [(p, p.requires_grad, p.grad) for p in parameters]
     buffers = _Buffers(modules)
     hooks = {id(table): (table, table.copy()) for table in _hook_tables(modules)}
     surroundings = _Surroundings(next((p.device for p in parameters), torch.device("cpu")))
     try:
-        for own, training, _ in flags:
+        for m, training, _ in flags:
             if training:
-                own["training"] = False
+                m.training = False
         for p in parameters:
             if p.requires_grad:
                 p.requires_grad_(False)
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
-        for own, training, inplace in flags:
-            own["training"] = training
+        for m, training, inplace in flags:
+            if m.training != training:
+                m.training = training
             if inplace is not None:
-                own["inplace"] = inplace
+                m.__dict__["inplace"] = inplace
         for p, requires_grad, grad in wanted:
             if p.requires_grad != requires_grad:
                 p.requires_grad_(requires_grad)
@@ -67,6 +71,20 @@ def untouched(module: nn.Module) -> Iterator[None]:
                 table.update(before)
         buffers.restore()
         surroundings.restore()
+
+
+def _refuse_unready(modules: list[nn.Module]) -> None:
+    """Refuse parameters that no gradient can pass, before anything is touched."""
+    for m in modules:
+        for p in m._parameters.values():
+            if isinstance(p, nn.parameter.UninitializedParameter):
+                raise ModelFailed(
+                    f"the network has a lazy {type(m).__name__} that has no size yet: run it once on an input"
+                )
+            if p is not None and p.is_inference():
+                raise ModelFailed(
+                    "the network's parameters were made under torch.inference_mode: build it outside of it"
+                )
 
 
 def _hook_tables(modules: list[nn.Module]) -> Iterator[dict[int, Any]]:
@@ -94,7 +112,7 @@ class _Buffers:
             if _version(buffer) != version:
                 with torch.no_grad():
                     buffer.copy_(copy)
-            if owner.get(name) is not buffer:
+            if isinstance(owner, dict) and owner.get(name) is not buffer:
                 owner[name] = buffer
 
 

@@ -38,7 +38,7 @@ class ImageInput:
         size: (height, width) of the prepared image, or one number for a square.
         mean, std: per channel, subtracted and divided after scaling to 0 … 1; None leaves 0 … 1.
         channels: 1 (grey) or 3 (RGB); read from ``mean`` where that is given. Prepared tensors may have others.
-        fit: ``crop`` scales the shorter side to ``resize`` and cuts the middle out, ``stretch`` ignores the
+        fit: ``crop`` scales the shorter side to ``resize`` and cuts the middle out, ``stretch`` does so ignoring the
             proportions, ``pad`` keeps the whole image within grey bars.
         resize: what the shorter side is scaled to before cropping; None is the shorter side of ``size``.
         interpolation: ``bilinear``, ``bicubic``, ``nearest`` or ``lanczos``.
@@ -53,20 +53,28 @@ class ImageInput:
     interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos"] = "bilinear"
 
     def __post_init__(self) -> None:
-        size = (self.size, self.size) if isinstance(self.size, int) else tuple(self.size)
-        if len(size) != 2 or min(size) < 1:
+        size = _whole_numbers("size", self.size)
+        size = size * 2 if len(size) == 1 else size
+        if len(size) != 2:
             raise InputError(f"size must be (height, width) in pixels, got {self.size!r}")
-        channels = self.channels or (len(self.mean) if self.mean is not None else 3)
-        for name in ("mean", "std"):
+        if self.fit not in ("crop", "stretch", "pad"):
+            raise InputError(f"fit must be crop, stretch or pad, got {self.fit!r}")
+        if self.interpolation not in _FILTERS:
+            raise InputError(f"interpolation must be one of {', '.join(_FILTERS)}, got {self.interpolation!r}")
+        for name in ("resize", "channels"):
             given = getattr(self, name)
-            values = tuple(float(v) for v in (given if given is not None else [float(name == "std")] * channels))
+            if given is not None and len(_whole_numbers(name, given)) != 1:
+                raise InputError(f"{name} must be a whole number, got {given!r}")
+        mean, std = _numbers("mean", self.mean), _numbers("std", self.std)
+        channels = self.channels or len(mean or std or (0, 0, 0))
+        mean, std = mean or (0.0,) * channels, std or (1.0,) * channels
+        for name, values in (("mean", mean), ("std", std)):
             if len(values) != channels:
                 raise InputError(f"{name} has {len(values)} numbers for {channels} channels")
-            object.__setattr__(self, name, values)
-        if 0 in self.std:  # type: ignore[operator]
-            raise InputError(f"std must not hold a zero, got {self.std}")
-        object.__setattr__(self, "size", size)
-        object.__setattr__(self, "channels", channels)
+        if 0 in std:
+            raise InputError(f"std must not hold a zero, got {std}")
+        for name, found in (("size", size), ("mean", mean), ("std", std), ("channels", channels)):
+            object.__setattr__(self, name, found)
 
     def prepare(self, picture: Pillow.Image) -> Tensor:
         """A Pillow image as a prepared tensor (channels, height, width)."""
@@ -92,24 +100,29 @@ class ImageInput:
         height, width = self.size  # type: ignore[misc]
         filter_ = _FILTERS[self.interpolation]
         if self.fit == "stretch":
-            return picture.resize((width, height), filter_)
+            scale = (self.resize or min(height, width)) / min(height, width)
+            return _middle(picture.resize((int(width * scale), int(height * scale)), filter_), height, width)
         if self.fit == "pad":
             grey = 128 if picture.mode == "L" else (128, 128, 128)
             return ImageOps.pad(picture, (width, height), filter_, color=grey)
         if (picture.height, picture.width) == (height, width) and self.resize in (None, height):
             return picture
-        # The arithmetic of torchvision's Resize and CenterCrop, so that prepared tensors agree to the bit.
+        return self._cropped(picture, height, width)
+
+    def _cropped(self, picture: Pillow.Image, height: int, width: int) -> Pillow.Image:
+        """Scale and cut with the arithmetic of torchvision's Resize and CenterCrop: tensors agree to the bit."""
+        filter_ = _FILTERS[self.interpolation]
         short = self.resize or min(height, width)
-        scale = max(short / min(picture.size), height / picture.height, width / picture.width)
-        if scale * min(picture.size) > short:  # a non-square size that the shorter side alone would not cover
-            resized = (math.ceil(picture.width * scale), math.ceil(picture.height * scale))
-        elif picture.width <= picture.height:
+        if picture.width <= picture.height:
             resized = (short, int(short * picture.height / picture.width))
         else:
             resized = (int(short * picture.width / picture.height), short)
-        picture = picture.resize(resized, filter_)
-        top, left = round((picture.height - height) / 2), round((picture.width - width) / 2)
-        return picture.crop((left, top, left + width, top + height))
+        if resized[0] < width or resized[1] < height:  # a size that the shorter side alone would not cover
+            scale = max(height / picture.height, width / picture.width)
+            resized = (max(width, round(picture.width * scale)), max(height, round(picture.height * scale)))
+        if resized[0] * resized[1] > MAX_PIXELS:  # thread-thin: cut before scaling, not after
+            return ImageOps.fit(picture, (width, height), filter_)
+        return _middle(picture.resize(resized, filter_), height, width)
 
 
 @dataclass(frozen=True)
@@ -121,6 +134,12 @@ class TensorInput:
     """
 
     shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.shape is not None:
+            object.__setattr__(self, "shape", _whole_numbers("shape", self.shape))
+            if len(self.shape) < 2:
+                raise InputError(f"shape is (channels, …) of one sample without the batch, got {self.shape!r}")
 
     def prepare(self, picture: Pillow.Image) -> Tensor:
         """Refuse pictures: nothing says how to turn them into this network's input."""
@@ -154,7 +173,7 @@ class Photo:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray[Any, Any]:
         picture = self.spec.picture(self.tensor)
-        return np.zeros((0, 0, 3), np.uint8) if picture is None else picture
+        return self.tensor.float().cpu().numpy() if picture is None else picture  # a signal or volume as it is
 
 
 @dataclass(frozen=True)
@@ -197,36 +216,51 @@ def read_images(given: Any, spec: InputSpec, *, device: torch.device, dtype: tor
             raise InputError("there is no image: the list is empty")
         tensor = torch.stack(_alike([_prepared(member, spec) for member in members]))
         names = tuple(_name(member, i) for i, member in enumerate(members))
-    _refuse_unfit(tensor)
-    return Images(tensor.to(device=device, dtype=dtype), names, single, spec)
+    _refuse_unfit(tensor, "the input holds")
+    prepared = tensor.to(device=device, dtype=dtype)
+    if dtype not in (tensor.dtype, torch.float64, torch.float32):
+        _refuse_unfit(prepared, f"in the network's {str(dtype).removeprefix('torch.')} the input holds")
+    return Images(prepared, names, single, spec)
 
 
 def open_picture(path: str | Path) -> Pillow.Image:
     """Read an image file as people see it: turned upright, its size checked before it is decoded."""
     if isinstance(path, str) and path.startswith("sample:"):
         return sample_picture(path)
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise InputError(f"no such file: {str(path)!r}")
-    if path.is_dir():
-        raise InputError(f"{str(path)!r} is a folder, not an image")
-    if path.stat().st_size == 0:
-        raise InputError(f"{str(path)!r} is empty (0 bytes)")
+    path = _existing(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the limit below is ours
-            picture = Pillow.open(path)
-        _refuse_size(picture.size, str(path))
-        picture.load()
-        return ImageOps.exif_transpose(picture)
+            with Pillow.open(path) as picture:
+                _refuse_size(picture.size, str(path))
+                picture.load()
+                return ImageOps.exif_transpose(picture)
     except InputError:
         raise
     except Pillow.DecompressionBombError as error:
         raise InputError(f"{str(path)!r} is too large to open safely ({error})") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{str(path)!r} is not an image that Pillow can read") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{str(path)!r} is damaged: {error}") from error
+    except Exception as error:  # Pillow's decoders raise whatever a damaged byte makes of them
+        raise InputError(f"{str(path)!r} is damaged: {_one_line(error)}") from error
+
+
+def _existing(path: str | Path) -> Path:
+    """A path to a file with something in it."""
+    try:
+        found = Path(path).expanduser()
+        if not found.exists():
+            raise InputError(f"no such file: {str(path)!r}")
+        if found.is_dir():
+            raise InputError(f"{str(path)!r} is a folder, not an image")
+        if found.stat().st_size == 0:
+            raise InputError(f"{str(path)!r} is empty (0 bytes)")
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        shown = str(path) if len(str(path)) < 80 else f"{str(path)[:77]}…"
+        raise InputError(f"cannot open {shown!r}: {_one_line(error)}") from error
+    return found
 
 
 def sample_picture(address: str) -> Pillow.Image:
@@ -249,7 +283,7 @@ def _prepared(one: Any, spec: InputSpec) -> Tensor:
     if not isinstance(one, Pillow.Image):
         raise InputError(f"an image is a path, a Pillow image, an array or a tensor, got {type(one).__name__}")
     _refuse_size(one.size, "the image")
-    return spec.prepare(one)
+    return spec.prepare(_upright(one))
 
 
 def _batched(tensor: Tensor, spec: InputSpec) -> tuple[Tensor, bool]:
@@ -294,6 +328,20 @@ def _array_picture(array: np.ndarray[Any, Any]) -> Pillow.Image:
     return Pillow.fromarray(array[..., 0] if array.ndim == 3 and shape[2] == 1 else array)
 
 
+def _middle(picture: Pillow.Image, height: int, width: int) -> Pillow.Image:
+    """The middle of a picture."""
+    top, left = round((picture.height - height) / 2), round((picture.width - width) / 2)
+    return picture.crop((left, top, left + width, top + height))
+
+
+def _upright(picture: Pillow.Image) -> Pillow.Image:
+    """A picture turned as its camera says."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception as error:  # a damaged picture that the caller opened is decoded only here
+        raise InputError(f"the image is damaged: {_one_line(error)}") from error
+
+
 def _in_mode(picture: Pillow.Image, channels: int) -> Pillow.Image:
     """Any of Pillow's modes as grey or RGB, transparency laid on white."""
     if channels not in (1, 3):
@@ -309,10 +357,10 @@ def _in_mode(picture: Pillow.Image, channels: int) -> Pillow.Image:
             white = Pillow.new("RGBA", picture.size, "white")
             picture = Pillow.alpha_composite(white, picture)
         return picture.convert("L" if channels == 1 else "RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"the image is damaged: {error}") from error
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"the image is damaged: {_one_line(error)}") from error
 
 
 def _refuse_size(size: tuple[int, int], name: str) -> None:
@@ -323,13 +371,38 @@ def _refuse_size(size: tuple[int, int], name: str) -> None:
         raise InputError(f"{name} has {width}×{height} pixels: there is nothing in it to look at")
 
 
-def _refuse_unfit(tensor: Tensor) -> None:
+def _refuse_unfit(tensor: Tensor, what: str) -> None:
     if math.isfinite(float(tensor.sum())):  # cheap, and finite only where every number is
         return
     finite = torch.isfinite(tensor)
     if not bool(finite.all()):
         place = tuple((~finite).nonzero()[0].tolist())
-        raise InputError(f"the input holds NaN or infinite numbers, the first at {place}")
+        raise InputError(f"{what} NaN or infinite numbers, the first at {place}")
+
+
+def _whole_numbers(name: str, given: Any) -> tuple[int, ...]:
+    """A number or several as a tuple of whole numbers above zero."""
+    several = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    if not several or any(isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1 for n in several):
+        raise InputError(f"{name} must be made of whole numbers above zero, got {given!r}")
+    return tuple(n.__index__() for n in several)
+
+
+def _numbers(name: str, given: Any) -> tuple[float, ...]:
+    """A mean or spread, a number per channel."""
+    if given is None:
+        return ()
+    try:
+        several = tuple(float(n) for n in given)
+    except (TypeError, ValueError):
+        several = (math.nan,)
+    if not several or not all(math.isfinite(n) for n in several):
+        raise InputError(f"{name} is one finite number per channel, got {given!r}")
+    return several
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _alike(tensors: list[Tensor]) -> list[Tensor]:

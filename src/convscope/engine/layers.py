@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.capture import capture, first_tensor
+from convscope.engine.capture import capture, first_tensor, on_forward
 from convscope.engine.maps import Tokens, Trace, channels_last, is_map, tokens_of
 from convscope.errors import LayerError, UnknownName, did_you_mean
 
@@ -22,6 +22,9 @@ LayerAddress = str | list[str] | tuple[str, ...]
 
 _PASS_THROUGH = (nn.Identity, nn.modules.dropout._DropoutNd)
 """Modules that hand on in eval mode what they were given: the layer before them is the one to name."""
+
+_CANDIDATES = 8
+"""How many of the last spatial layers are tried for a gradient."""
 
 _ADDRESS = re.compile(r"^(?P<layer>.*?)\[(?P<unit>\d+)(?P<place>(\s*,\s*\d+)*)\]$")
 
@@ -56,34 +59,43 @@ def check_address(module: nn.Module, address: str, name: str) -> str:
     return address
 
 
-def find_layers(model: "Model", given: LayerAddress, tensor: Tensor) -> tuple[str, ...]:
-    """The addresses that ``given`` names, with `LAST_SPATIAL` looked up by running the model once."""
+def find_layers(model: "Model", given: LayerAddress, tensor: Tensor, *, below: str | None = None) -> tuple[str, ...]:
+    """The addresses that ``given`` names, with `LAST_SPATIAL` looked up by running the model once.
+
+    Args:
+        below: the layer whose unit is explained, if it is one: the map is then read before it.
+    """
+    if not isinstance(given, (str, list, tuple)):
+        raise UnknownName(f"a layer is named by its address, as in layer='layer4', got layer={given!r}")
     addresses = (given,) if isinstance(given, str) else tuple(given)
     if not addresses:
         raise LayerError("no layer was named: the list is empty")
     return tuple(
-        last_spatial_layer(model, tensor) if a == LAST_SPATIAL else check_address(model.module, a, model.name)
+        last_spatial_layer(model, tensor, below) if a == LAST_SPATIAL else check_address(model.module, a, model.name)
         for a in addresses
     )
 
 
-def last_spatial_layer(model: "Model", tensor: Tensor) -> str:
-    """The last layer to finish whose output keeps spatial extent and is not yet the answer itself.
+def last_spatial_layer(model: "Model", tensor: Tensor, below: str | None = None) -> str:
+    """The last layer to finish whose output keeps spatial extent, is not yet the answer itself and bears on it.
 
-    A layer whose channels are the classes (SqueezeNet's last convolution) is the answer laid out in space, not the
-    evidence for it, and is passed over. Of token layers it is the last whose patches the score still depends on: behind
-    the last attention only the class token counts. The finding is kept on the model per input shape.
+    A layer with as many channels as there are classes and no weights behind it (SqueezeNet's last convolution) is the
+    answer laid out in space, not the evidence for it. A layer without a gradient is beside the answer: an auxiliary
+    head, or patches behind the last attention, where only the class token counts. The finding is kept on the model.
     """
-    key = tuple(tensor.shape[1:])
+    key = (*tensor.shape[1:], below)
     if key not in model.found_layers:
         trace, extent = traced(model, tensor), tuple(tensor.shape[2:])
-        spatial = [a for a, s in trace.shapes if is_map(_as_shape(s, extent), extent) and s[1] != trace.classes]
-        tokens = _token_layers(trace, extent)
+        shapes = trace.shapes if below is None else _before(trace.shapes, below)
+        answers = _answers(model, trace)
+        spatial = [a for a, s in shapes if is_map(_as_shape(s, extent), extent) and a not in answers]
+        tokens = _token_layers(shapes, extent)
         if not spatial and not tokens:
             raise LayerError(f"no layer of {model.name} has an output with spatial extent: name one with layer=…")
-        order = [address for address, _ in trace.shapes]
+        order = [address for address, _ in shapes]
         by_tokens = tokens and (not spatial or order.index(tokens[-1]) > order.index(spatial[-1]))
-        model.found_layers[key] = _last_that_counts(model, tensor[:1], tokens) if by_tokens else spatial[-1]
+        candidates = tokens if by_tokens else spatial[-_CANDIDATES:]
+        model.found_layers[key] = candidates[-1] if below else _last_that_counts(model, tensor[:1], candidates)
     return model.found_layers[key]
 
 
@@ -100,8 +112,13 @@ def traced(model: "Model", tensor: Tensor) -> Traced:
     key = tuple(tensor.shape[1:])
     if key not in model.traces:
         shapes, output = run_order(model, tensor[:1])
-        model.traces[key] = Traced(shapes, output.shape[1] if output.ndim == 2 else -1)
+        model.traces[key] = Traced(shapes, output.shape[1])
     return model.traces[key]
+
+
+def calls_of(model: "Model", address: str, tensor: Tensor) -> int:
+    """How often a layer runs in one forward; a reused layer is read at its last call."""
+    return max(1, sum(name == address for name, _ in traced(model, tensor).shapes))
 
 
 def token_grid(model: "Model", address: str, tensor: Tensor) -> Tokens | None:
@@ -121,7 +138,7 @@ def run_order(model: "Model", tensor: Tensor) -> tuple[Trace, Tensor]:
         return hook
 
     named = [(a, m) for a, m in model.module.named_modules() if a and not isinstance(m, _PASS_THROUGH)]
-    handles = [m.register_forward_hook(note(a)) for a, m in named]
+    handles = [on_forward(model.module, a, note(a)) for a, _ in named]
     try:
         with torch.no_grad():
             output = model.run(model.laid_out(tensor))
@@ -131,23 +148,43 @@ def run_order(model: "Model", tensor: Tensor) -> tuple[Trace, Tensor]:
     return shapes, output
 
 
-def _token_layers(trace: Traced, extent: tuple[int, ...]) -> list[str]:
+def _before(shapes: Trace, below: str) -> Trace:
+    """What ran before the layer ``below`` began: neither it, nor its parts, nor what holds it."""
+    order = [address for address, _ in shapes]
+    parts = [i for i, a in enumerate(order) if a == below or a.startswith(f"{below}.")]
+    return [pair for pair in shapes[: min(parts, default=0)] if not below.startswith(f"{pair[0]}.")]
+
+
+def _answers(model: "Model", trace: Traced) -> set[str]:
+    """The layers at the end that are the scores laid out in space: as many channels as classes, no weights behind."""
+    found = set()
+    for address, shape in reversed(trace.shapes):
+        if len(shape) > 2 and shape[1] == trace.classes:
+            found.add(address)
+        if any(True for _ in model.module.get_submodule(address).parameters(recurse=False)):
+            break
+    return found
+
+
+def _token_layers(shapes: Trace, extent: tuple[int, ...]) -> list[str]:
     """The layers behind the last map that give patch tokens as wide as the network's embedding."""
-    found = [(a, s) for a, s in trace.shapes if len(s) == 3 and tokens_of(a, trace.shapes, extent)]
+    found = [(a, s) for a, s in shapes if len(s) == 3 and tokens_of(a, shapes, extent)]
     return [a for a, s in found if s[2] == found[-1][1][2]]
 
 
-def _last_that_counts(model: "Model", tensor: Tensor, tokens: list[str]) -> str:
-    """The last token layer to whose patches the top score has a gradient."""
-    with torch.no_grad(), capture(model.module, tokens, differentiable=True) as caught:
+def _last_that_counts(model: "Model", tensor: Tensor, candidates: list[str]) -> str:
+    """The last of the candidates to whose map the top score has a gradient; the last of all where none has."""
+    candidates = list(dict.fromkeys(candidates))
+    with torch.no_grad(), capture(model.module, candidates, differentiable=True) as caught:
         score = model.run(model.laid_out(tensor)).flatten(1).amax(1).sum()
-        reached = [a for a in tokens if caught.seen[a].requires_grad]
-        gradients = torch.autograd.grad(score, [caught[a] for a in reached], allow_unused=True)
-    for address, gradient in reversed(list(zip(reached, gradients, strict=True))):
-        grid = token_grid(model, address, tensor)
-        if gradient is not None and grid is not None and bool(gradient[:, grid.prefix :].any()):
+        if not score.requires_grad:
+            return candidates[-1]
+        gradients = torch.autograd.grad(score, [caught[a] for a in candidates], allow_unused=True)
+    for address, gradient in reversed(list(zip(candidates, gradients, strict=True))):
+        grid = token_grid(model, address, tensor) if gradient is not None and gradient.ndim == 3 else None
+        if gradient is not None and bool(gradient[:, grid.prefix if grid else 0 :].any()):
             return address
-    return tokens[-1]
+    return candidates[-1]
 
 
 def _as_shape(shape: tuple[int, ...], extent: tuple[int, ...]) -> tuple[int, ...]:

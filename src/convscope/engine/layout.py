@@ -7,8 +7,6 @@ layout (ResNet-50 at batch 1: 1.4 times as slow, where VGG-16 and SqueezeNet run
 is a rule and not a timing, so that the same call gives the same bits.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -28,16 +26,6 @@ def fastest_layout(module: nn.Module, tensor: Tensor) -> torch.memory_format:
     normed = any(isinstance(m, nn.BatchNorm2d) for m in module.modules())
     too_large = sum(k.numel() for k in kernels) > _LARGE * len(tensor)
     return torch.contiguous_format if normed and too_large else torch.channels_last
-
-
-def run_laid_out(module: nn.Module, tensor: Tensor) -> Any:
-    """``module(tensor)``; a network that insists on ``view`` is run on a plainly laid out tensor instead."""
-    try:
-        return module(tensor)
-    except RuntimeError as error:
-        if "view size is not compatible" not in str(error) or tensor.is_contiguous():
-            raise
-        return module(tensor.contiguous())
 
 
 def _kernels(module: nn.Module) -> list[Tensor]:

@@ -22,6 +22,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.layers import find_layers
 from convscope.engine.model import Model, as_model
 from convscope.engine.targets import Aim, aim_at, describe
+from convscope.errors import OutputError
 from convscope.spec import FAMILIES, LENSES, LensSpec, read_parameters
 from convscope.values import Attribution, Record, Value
 
@@ -93,6 +94,8 @@ def attributions(
 ) -> list[Attribution]:
     """One `Attribution` per image from maps (N, …) in the input's extent."""
     values = values.detach().float().cpu()
+    if not bool(torch.isfinite(values).all()):
+        raise OutputError("the map holds NaN or infinite numbers: the network overflows on this input")
     channels = None if channels is None else channels.detach().float().cpu()
     at_layers = {address: v.detach().float().cpu() for address, v in (layer_values or {}).items()}
     made = []
@@ -102,9 +105,9 @@ def attributions(
             facts["blank"] = _why_blank(aim)
         made.append(
             Attribution(
-                values=values[row],
-                layer_values={address: v[row] for address, v in at_layers.items()},
-                channels=None if channels is None else channels[row],
+                values=values[row].clone(),  # a kept value must not keep the batch
+                layer_values={address: v[row].clone() for address, v in at_layers.items()},
+                channels=None if channels is None else channels[row].clone(),
                 photo=images.photo(row),  # type: ignore[arg-type]
                 signed=signed,
                 target="" if aim is None else describe(aim, row, model),
@@ -129,7 +132,8 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
     with model.untouched(), metered() as meter:
         if declaration.takes_layer:
             layer = named.get("layer", _default(declaration, "layer"))
-            arguments["layer"] = find_layers(model, layer, images.tensor)
+            aim = arguments.get("target")
+            arguments["layer"] = find_layers(model, layer, images.tensor, below=aim.layer if aim else None)
         values = declaration.function(**arguments, **parameters)
         cost = meter.cost(len(images))
     record = Record(

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from convscope.engine.cost import count
 from convscope.engine.hygiene import untouched
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
-from convscope.engine.layout import fastest_layout, run_laid_out
+from convscope.engine.layout import fastest_layout
 from convscope.errors import ConvScopeError, InputError, ModelFailed, OutputError
 
 if TYPE_CHECKING:
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
 
 OutputSelector = str | int | Callable[[Any], Tensor]
 """Which part of a tuple or dict output is explained: a key, an index or a function."""
+
+
+class _Turn:
+    """Whose turn it is with a network: one at a time, however many models stand around it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.depth = 0
+
+
+_TURNS: weakref.WeakKeyDictionary[nn.Module, _Turn] = weakref.WeakKeyDictionary()
 
 
 class Model:
@@ -60,17 +72,17 @@ class Model:
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
         self.module = module
         self.input: InputSpec = input if input is not None else TensorInput()
-        self.labels: tuple[str, ...] | None = tuple(str(label) for label in labels) if labels else None
+        self.labels = _label_names(labels)
         self.output = output
         self.name = name or type(module).__name__
         self.source = source or f"python:{type(module).__module__}.{type(module).__qualname__}"
         self.caveats = tuple(caveats)
-        self.found_layers: dict[tuple[int, ...], str] = {}
+        self.found_layers: dict[tuple[int | str | None, ...], str] = {}
         self.traces: dict[tuple[int, ...], Traced] = {}
         self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
+        self._insists_on_view = False
         self._modules: tuple[nn.Module, ...] = ()
-        self._lock = threading.RLock()
-        self._depth = 0
+        self._turn = _TURNS.setdefault(module, _Turn())
 
     def __repr__(self) -> str:
         shape = (self.input.channels, *self.input.size) if isinstance(self.input, ImageInput) else self.input.shape  # type: ignore[misc]
@@ -112,7 +124,7 @@ class Model:
         """One forward of a prepared batch; the selected output as a tensor whose first axis is the batch."""
         count(forwards=len(tensor))
         try:
-            output = run_laid_out(self.module, tensor)
+            output = self._forward(tensor)
         except ConvScopeError:
             raise
         except Exception as error:
@@ -120,8 +132,21 @@ class Model:
             raise ModelFailed(f"{self.name} raised {type(error).__name__} on input {shape}: {error}") from error
         return self._selected(output, len(tensor))
 
+    def _forward(self, tensor: Tensor) -> Any:
+        """``module(tensor)``; a network that insists on ``view`` is run on plainly laid out tensors from then on."""
+        try:
+            return self.module(tensor)
+        except RuntimeError as error:
+            if "view size is not compatible" not in str(error) or tensor.is_contiguous():
+                raise
+            self._insists_on_view = True
+            count(forwards=len(tensor))
+            return self.module(tensor.contiguous())
+
     def laid_out(self, tensor: Tensor) -> Tensor:
         """``tensor`` in the memory layout in which this network runs fastest."""
+        if self._insists_on_view:
+            return tensor.contiguous()
         shape = tuple(tensor.shape)
         if shape not in self._layouts:
             self._layouts[shape] = fastest_layout(self.module, tensor)
@@ -130,23 +155,24 @@ class Model:
     @contextmanager
     def untouched(self) -> Iterator[None]:
         """Have the network to oneself, in eval mode and frozen; it comes back exactly as it was."""
-        with self._lock:
-            if self._depth:  # a lens that calls a lens is already inside
+        turn = self._turn
+        with turn.lock:
+            if turn.depth:  # a lens that calls a lens is already inside
                 yield
                 return
-            self._depth += 1
+            turn.depth += 1
             try:
                 self._forget_if_changed()
                 with untouched(self.module):
                     yield
             finally:
-                self._depth -= 1
+                turn.depth -= 1
 
     def _forget_if_changed(self) -> None:
         """What was found by running the network is found again when its modules are no longer the same."""
         modules = tuple(self.module.modules())
         if len(modules) != len(self._modules) or any(a is not b for a, b in zip(modules, self._modules, strict=True)):
-            self._modules = modules
+            self._modules, self._insists_on_view = modules, False
             for found in (self.found_layers, self.traces, self._layouts):
                 found.clear()
 
@@ -161,10 +187,10 @@ class Model:
             output = _select(output, self.output, self.name)
         if not isinstance(output, Tensor):
             raise OutputError(_say_what_is_inside(output, self.name))
-        if output.ndim == 0 or len(output) != batch:
+        if output.ndim == 0 or len(output) != batch or 0 in output.shape:
             raise OutputError(
                 f"{self.name} gave an output of shape {tuple(output.shape)} for {batch} images: "
-                "its first axis must be the batch"
+                "its first axis must be the batch, and no axis empty"
             )
         return output[:, None] if output.ndim == 1 else output
 
@@ -186,9 +212,22 @@ def as_model(given: Any) -> Model:
     raise InputError(f"a model comes from cs.load(…) or cs.Model(module, …), got {type(given).__name__}")
 
 
+def _label_names(labels: Any) -> tuple[str, ...] | None:
+    if labels is None:
+        return None
+    if isinstance(labels, (str, bytes)) or not hasattr(labels, "__iter__"):
+        raise InputError(f"labels are a list with one name per class, got {labels!r}")
+    return tuple(str(label) for label in labels) or None
+
+
 def _select(output: Any, selector: OutputSelector, name: str) -> Any:
     if callable(selector):
-        return selector(output)
+        try:
+            return selector(output)
+        except Exception as error:
+            raise OutputError(
+                f"output={selector!r} raised {type(error).__name__}: {error}; {_inside(output)}"
+            ) from error
     try:
         if isinstance(selector, str) and not isinstance(output, Mapping):
             return getattr(output, selector)
@@ -205,6 +244,9 @@ def _say_what_is_inside(output: Any, name: str) -> str:
 def _inside(output: Any) -> str:
     if isinstance(output, Mapping):
         return f"it has the keys {', '.join(repr(key) for key in output)}"
+    named = getattr(output, "_fields", None) or list(getattr(output, "__dataclass_fields__", ()))
+    if named:
+        return f"it has the parts {', '.join(named)}"
     if isinstance(output, (tuple, list)):
         return f"it has {len(output)} parts"
     return f"it is a {type(output).__name__}"

@@ -41,7 +41,7 @@ def reference_scores(
     model: Model, images: Images, aim: Aim, references: References, copies: int
 ) -> tuple[Tensor, Tensor]:
     """The images' own scores and the mean score of their references, (N,) each."""
-    total = torch.zeros(len(images))
+    total = torch.zeros(len(images), dtype=torch.float32)
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
         with torch.no_grad():
@@ -52,12 +52,14 @@ def reference_scores(
     if any(known is None for known in aim.scores):
         with torch.no_grad():
             score(model, model.laid_out(images.tensor), aim)
-    return torch.tensor([float(known or 0.0) for known in aim.scores]), total / copies
+    return torch.tensor([float(known or 0.0) for known in aim.scores], dtype=torch.float32), total / copies
 
 
 def _of_tensor(given: Tensor, images: Images) -> References:
     if given.ndim != images.tensor.ndim or given.shape[1:] != images.tensor.shape[1:]:
         wanted = ", ".join(map(str, images.tensor.shape[1:]))
         raise InputError(f"references are a tensor (R, {wanted}), got shape {tuple(given.shape)}")
+    if not bool(torch.isfinite(given).all()):
+        raise InputError("the references hold NaN or infinite numbers")
     given = given.to(images.tensor)
     return lambda rows, copies: given[copies % len(given)]

@@ -92,6 +92,10 @@ class Aim:
         if scores.shape != (len(output),):
             shape = tuple(scores.shape)
             raise OutputError(f"a target gives one number per image, got shape {shape} for {len(output)} images")
+        if not bool(torch.isfinite(scores).all()):
+            raise OutputError(
+                "the score is NaN or infinite: the network overflows on this input, nothing can be explained"
+            )
         if clean:
             for row, value in zip(rows.tolist(), scores.tolist(), strict=True):
                 self.scores[row] = value
@@ -131,8 +135,7 @@ def aim_at(target: TargetLike, model: "Model", images: int) -> Aim:
     if isinstance(target, Region):
         return _region(target, model, images)
     if callable(target):
-        word = getattr(target, "__name__", type(target).__name__)
-        return Aim(images, lambda output, rows: target(output), words=[f"{word}(output)"] * images)
+        return _function(target, images)
     return _classes(target, model, images)
 
 
@@ -145,7 +148,7 @@ def class_index(label: int | str, model: "Model") -> int:
     if not isinstance(label, str):
         try:
             index = label.__index__()
-        except AttributeError:
+        except (AttributeError, TypeError):
             raise UnknownName(f"a class is an index or a label, got {label!r}") from None
         if isinstance(label, bool) or index < 0 or (model.labels and index >= len(model.labels)):
             known = f"0 to {len(model.labels) - 1}" if model.labels else "0 or more"
@@ -185,7 +188,7 @@ def _read(text: str, model: "Model") -> TargetLike:
 
 
 def _classes(target: Any, model: "Model", images: int) -> Aim:
-    several = target.tolist() if isinstance(target, Tensor) and target.ndim else target
+    several = target.tolist() if getattr(target, "ndim", 0) else target
     if isinstance(several, (list, tuple)):
         if len(several) != images:
             raise OutputError(f"{len(several)} targets for {images} images: give one each, or one for all")
@@ -211,6 +214,9 @@ def _difference(target: Difference, model: "Model", images: int) -> Aim:
 def _unit(target: Unit | UnitAddress, model: "Model", images: int) -> Aim:
     layer = check_address(model.module, target.layer, model.name)
     address = UnitAddress(layer, target.unit, tuple(target.position))
+    whole = all(isinstance(i, int) and i >= 0 for i in address.position)
+    if not isinstance(address.unit, int):
+        raise UnknownName(f"no unit {address}: units are numbered")
 
     def scorer(activation: Tensor, rows: Tensor) -> Tensor:
         if not 0 <= address.unit < activation.shape[1]:
@@ -218,7 +224,7 @@ def _unit(target: Unit | UnitAddress, model: "Model", images: int) -> Aim:
         chosen = activation[:, address.unit]
         if not address.position:
             return chosen.flatten(1).mean(1) if chosen.ndim > 1 else chosen
-        inside = len(address.position) == chosen.ndim - 1
+        inside = whole and len(address.position) == chosen.ndim - 1
         if not inside or any(p >= n for p, n in zip(address.position, chosen.shape[1:], strict=True)):
             raise UnknownName(f"no position {address}: the map of {layer!r} is {tuple(chosen.shape[1:])}")
         place: Any = (slice(None), *address.position)
@@ -229,7 +235,7 @@ def _unit(target: Unit | UnitAddress, model: "Model", images: int) -> Aim:
 
 def _region(target: Region, model: "Model", images: int) -> Aim:
     index = class_index(target.label, model)
-    mask = None if target.mask is None else torch.as_tensor(target.mask).float()
+    mask = None if target.mask is None else _mask(target.mask)
     if mask is not None and not bool(mask.any()):
         raise OutputError("the region's mask is empty: it counts nowhere")
 
@@ -240,6 +246,8 @@ def _region(target: Region, model: "Model", images: int) -> Aim:
         dense = output[:, index]
         if mask is None:
             return dense.flatten(1).mean(1)
+        if mask.ndim != dense.ndim - 1:
+            raise OutputError(f"the region's mask has shape {tuple(mask.shape)} for maps of {tuple(dense.shape[1:])}")
         weight = torch.nn.functional.interpolate(mask[None, None].to(dense), size=dense.shape[1:], mode="area")[0]
         if not bool(weight.any()):
             raise OutputError("the region's mask is empty at the output's resolution")
@@ -249,10 +257,39 @@ def _region(target: Region, model: "Model", images: int) -> Aim:
     return Aim(images, scorer, words=[f"{model.label(index)}{where}"] * images)
 
 
+def _function(target: Callable[[Tensor], Tensor], images: int) -> Aim:
+    word = getattr(target, "__name__", type(target).__name__)
+
+    def scorer(output: Tensor, rows: Tensor) -> Tensor:
+        try:
+            found = target(output)
+        except Exception as error:
+            raise OutputError(f"the target {word}(output) raised {type(error).__name__}: {error}") from error
+        if not isinstance(found, Tensor):
+            raise OutputError(
+                f"the target {word}(output) gives {type(found).__name__}, not a tensor of one number per image"
+            )
+        return found
+
+    return Aim(images, scorer, words=[f"{word}(output)"] * images)
+
+
+def _mask(given: Any) -> Tensor:
+    try:
+        mask = torch.as_tensor(given).float()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise OutputError(f"a region's mask is an array of True and False, got {type(given).__name__}") from error
+    if not bool(torch.isfinite(mask).all()) or bool((mask < 0).any()):
+        raise OutputError("a region's mask is made of True and False or of weights, got NaN or numbers below zero")
+    return mask
+
+
 def _class_axis(output: Tensor) -> Tensor:
     """The output as (N, classes); trailing axes of size one are dropped, larger ones need a `Region`."""
     if output.ndim > 2 and max(output.shape[2:]) == 1:
         output = output.flatten(1)
+    if output.ndim == 2 and output.shape[1] == 0:
+        raise OutputError(f"the output has shape {tuple(output.shape)}: there are no classes in it")
     if output.ndim != 2:
         raise OutputError(
             f"the output has shape {tuple(output.shape)}: a class needs a place, use cs.Region(label, mask)"

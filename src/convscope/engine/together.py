@@ -1,6 +1,6 @@
 """Several lenses on the same images: the model is taken once, passes are shared, the target is one and the same."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from convscope.engine.cost import progress, reporting
@@ -8,17 +8,27 @@ from convscope.engine.gradients import sharing
 from convscope.engine.lens import conduct
 from convscope.engine.model import as_model
 from convscope.engine.targets import TOP1, aim_at
-from convscope.errors import ParameterError, did_you_mean
+from convscope.errors import ConvScopeError, LayerError, NoGradient, OutputError, ParameterError, did_you_mean
 from convscope.spec import LensSpec
 from convscope.values import Value
 
+DOES_NOT_FIT = (LayerError, NoGradient, OutputError)
+"""Refusals that say something about lens and network; any other is a mistake in the request."""
+
 
 def look_through(
-    declarations: Sequence[LensSpec], model: Any, image: Any, options: Mapping[str, Any]
+    declarations: Sequence[LensSpec],
+    model: Any,
+    image: Any,
+    options: Mapping[str, Any],
+    *,
+    refused: Callable[[LensSpec, ConvScopeError], None] | None = None,
 ) -> list[list[Value]]:
     """One list of values per lens, one value per image, whatever was passed as ``image``.
 
-    ``options`` go to the lenses that have them; one that no lens has is refused.
+    Args:
+        options: go to the lenses that have them; one that no lens has is refused.
+        refused: told of a lens that does not fit this network, which is then left out; without it, it raises.
     """
     _refuse_unknown(declarations, options)
     model = as_model(model)
@@ -29,10 +39,15 @@ def look_through(
     found = []
     with model.untouched(), sharing(aim=given.get("target")):
         for done, declaration in enumerate(declarations):
-            with reporting(None):
-                taken = {k: v for k, v in given.items() if k in declaration.inputs or k in declaration.parameters}
-                values = conduct(declaration, {"model": model, "image": images, **taken})
-            found.append([values] if images.single else values)
+            taken = {k: v for k, v in given.items() if k in declaration.inputs or k in declaration.parameters}
+            try:
+                with reporting(None):
+                    values = conduct(declaration, {"model": model, "image": images, **taken})
+                found.append([values] if images.single else values)
+            except DOES_NOT_FIT as error:
+                if refused is None:
+                    raise
+                refused(declaration, error)
             progress(done + 1, len(declarations))
     return found
 

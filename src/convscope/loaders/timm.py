@@ -101,6 +101,7 @@ def _input(module: "nn.Module") -> "ImageInput":
         mean=config["mean"],
         std=config["std"],
         channels=config["input_size"][0],
+        fit={"squash": "stretch", "border": "pad"}.get(config["crop_mode"], "crop"),  # type: ignore[arg-type]
         interpolation=config["interpolation"]
         if config["interpolation"] in ("bilinear", "bicubic", "nearest", "lanczos")
         else "bicubic",

@@ -57,7 +57,7 @@ def picture(value: Value, *, theme: str = "light", **options: Any) -> Picture:
     Args:
         value: an attribution, a prediction or a comparison.
         theme: ``light`` or ``dark``: the page around the maps; their scales are the same on both.
-        options: ``limit`` of an attribution, the magnitude at the end of its scale.
+        options: of an attribution ``limit``, the magnitude at the end of its scale, and ``bare``, without words.
 
     Raises:
         ParameterError: no such theme or option.

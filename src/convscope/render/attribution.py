@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from convscope.render import bar, words
 from convscope.render.panels import Panel, panels_of
 from convscope.render.picture import Picture
-from convscope.render.scale import Scale, legend_of, scale_of
+from convscope.render.scale import Legend, Scale, legend_of, scale_of
 from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
 from convscope.values import Attribution
 
@@ -13,27 +13,38 @@ PANEL = 400
 NARROWEST = 760
 
 
-def draw_attribution(attribution: Attribution, *, theme: str = "light", limit: float | None = None) -> Picture:
+def draw_attribution(
+    attribution: Attribution, *, theme: str = "light", limit: float | None = None, bare: bool = False
+) -> Picture:
     """The picture of one attribution.
 
     Args:
         theme: ``light`` or ``dark``.
         limit: the magnitude at the end of the colour scale; by default the 99.5th percentile of the map's own.
+        bare: leave title, notes and reading line to a page that writes them itself; the scale stays.
     """
     scale = scale_of([attribution], limit)
+    legend, panels = legend_of(scale), panels_of(attribution, scale, PANEL)
     sheet = Sheet(theme)
-    _lay_out(sheet, attribution, scale, panels_of(attribution, scale, PANEL))
+    across = sum(panel.width + GAP for panel in panels) + bar.upright_width(sheet, legend)
+    sheet.width = max(0 if bare else NARROWEST, round(2 * MARGIN + across))
+    if not bare:
+        _write_above(sheet, attribution)
+    _draw_panels(sheet, panels, legend)
+    if not bare:
+        _write_below(sheet, attribution, scale)
     return Picture(sheet.pixels(), words.alt(attribution, scale))
 
 
-def _lay_out(sheet: Sheet, attribution: Attribution, scale: Scale, panels: Sequence[Panel]) -> None:
-    legend = legend_of(scale)
-    across = sum(panel.width + GAP for panel in panels)
-    sheet.width = max(NARROWEST, round(2 * MARGIN + across + bar.upright_width(sheet, legend)))
+def _write_above(sheet: Sheet, attribution: Attribution) -> None:
     sheet.paragraph(words.title(attribution), size=TITLE, bold=True)
     sheet.y += 4
     sheet.paragraph(words.source(attribution), size=SMALL, colour=sheet.theme.faint)
     sheet.y += 14
+
+
+def _draw_panels(sheet: Sheet, panels: Sequence[Panel], legend: Legend) -> None:
+    """The panels side by side with their captions, and the scale at the end of the row."""
     tall = max(panel.height for panel in panels)
     x, below = float(MARGIN), 0.0
     for panel in panels:
@@ -41,12 +52,12 @@ def _lay_out(sheet: Sheet, attribution: Attribution, scale: Scale, panels: Seque
         below = max(below, panel.write_caption(sheet, x, sheet.y + tall + 6))
         x += panel.width + GAP
     bar.upright(sheet, x, sheet.y, tall, legend)
-    sheet.y += tall + 6 + below + 16
-    write_below(sheet, attribution, scale)
+    sheet.y += tall + 6 + below
 
 
-def write_below(sheet: Sheet, attribution: Attribution, scale: Scale) -> None:
+def _write_below(sheet: Sheet, attribution: Attribution, scale: Scale) -> None:
     """Warnings, how to read the map, and notes."""
+    sheet.y += 16
     said = words.notes(attribution, scale)
     for note in (note for note in said if note.warning):
         sheet.paragraph(f"⚠ {note.text}", colour=sheet.theme.warning, bold=True)

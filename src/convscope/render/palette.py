@@ -31,7 +31,7 @@ SCALES = {True: f"{_COOL} ffffff {_WARM}".split(), False: f"{_DARK} {_BRIGHT}".s
 GROUNDS = {True: (255, 255, 255), False: (0, 0, 0)}
 """What zero looks like."""
 
-FADED = 0.55
+FADED = 0.5
 """How much of the photo, in grey, remains under an overlay; the rest is the scale's ground."""
 
 OPACITY = 0.85

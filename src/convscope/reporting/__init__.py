@@ -8,7 +8,7 @@ from convscope.reporting.gather import look
 from convscope.reporting.page import place_for, write_report
 from convscope.reporting.sections import Section
 
-__all__ = ["Section", "report", "write_report"]
+__all__ = ["Section", "look", "report", "write_report"]
 
 
 def report(
@@ -43,8 +43,9 @@ def report(
         InputError: an image cannot be read.
 
     Example:
-        >>> import convscope as cs
-        >>> path = cs.report(cs.load("bundled:digits"), "sample:digits/3", lenses=["grad-cam"], out="/tmp/report.html")
+        >>> import tempfile, convscope as cs
+        >>> out = f"{tempfile.mkdtemp()}/report.html"
+        >>> path = cs.report(cs.load("bundled:digits"), "sample:digits/3", lenses=["grad-cam"], out=out)
         >>> path.name
         'report.html'
     """

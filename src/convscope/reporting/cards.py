@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from convscope import render
 from convscope.catalogue import find
@@ -66,8 +67,14 @@ def card_of(value: Value, anchor: str) -> Card:
         facts=_facts(value),
         recipe=recipe(value.record),
         layers=layers,
-        picture="" if layers else data_uri(render.picture(value).png()),
+        picture="" if layers else _whole(value),
     )
+
+
+def _whole(value: Value) -> str:
+    """The value as one picture, without the words that its card writes anyway."""
+    options: dict[str, Any] = {"bare": True} if isinstance(value, Attribution) else {}
+    return data_uri(render.picture(value, **options).png())
 
 
 def data_uri(png: bytes) -> str:
@@ -93,7 +100,8 @@ def _facts(value: Value) -> list[tuple[str, str]]:
     record = value.record
     rows = [("lens", record.lens), ("input", record.input)]
     rows += [(name.replace("_", " "), _said(given)) for name, given in record.parameters.items()]
-    rows += [("cost", str(record.cost))]
+    shared = "" if record.cost.forwards else " (its passes are those of the lenses before it)"
+    rows += [("cost", f"{record.cost}{shared}")]
     return [(name, said) for name, said in rows if said]
 
 

@@ -87,12 +87,14 @@ def guided_integrated_gradients(
         end = image.tensor[rows]
         path = _GuidedPath(start[rows].float().flatten(1), end.float().flatten(1), fraction, max_distance)
         gradient = gradient_at(model, start[rows], target, rows, clean=False).flatten(1)
+        gathered = torch.zeros_like(gradient)
         for t in range(steps):
             moved = path.advance(gradient, (t + 1) / steps)
             ahead = gradient_at(model, path.place.view(end.shape).to(end), target, rows, clean=False).flatten(1)
-            total[rows] += (moved * (gradient + ahead) / 2).view(end.shape)
+            gathered += moved * (gradient + ahead) / 2
             gradient = ahead
             progress(t + 1, steps)
+        total[rows] = gathered.view(end.shape)
 
     with fused(model, image.tensor[:1], 0 if target.layer else steps * len(image)):
         in_chunks(len(image), image.tensor[0], step, quiet=True)
@@ -117,7 +119,7 @@ class _GuidedPath:
         lowest, highest = max(to - self.band, 0.0), min(to + self.band, 1.0)
         before, now = self.covered, self.covered.clamp_min(lowest)
         size = torch.where(self.length > 0, gradient.abs(), torch.inf)
-        order = size.argsort(1)
+        order = _rounded(size).argsort(dim=1, stable=True)  # ties go in the order of the pixels
         goal = to * self.length.sum(1)
         group = max(1, int(self.fraction * size.shape[1]))
         for numbers in torch.split(order, group, dim=1):
@@ -128,5 +130,11 @@ class _GuidedPath:
             reach = ((highest - here).clamp_min(0) * length).sum(1)
             part = (missing / reach.clamp_min(1e-30)).clamp(0, 1)[:, None]
             now = now.scatter(1, numbers, here + part * (highest - here).clamp_min(0))
-        self.covered = now
+        self.covered = now = torch.ones_like(now) if to == 1 else now
         return (now - before) * self.way
+
+
+def _rounded(sizes: Tensor) -> Tensor:
+    """Sizes to four digits of their largest, so that equal gradients stay equal when they are computed in a batch."""
+    largest = torch.where(sizes.isfinite(), sizes, 0.0).amax(1, keepdim=True).clamp_min(torch.finfo(sizes.dtype).tiny)
+    return torch.where(sizes.isfinite(), (sizes / largest * 1e4).round(), torch.inf)

@@ -12,7 +12,7 @@ from convscope.values import Attribution
     title="Saliency",
     cite="simonyan2014deep",
     asks="Which pixels would change the score most if they changed a little?",
-    reads="Bright pixels are those the score reacts to; a large gradient says sensitive, not important.",
+    reads="Brightening a warm pixel raises the score, a cool one lowers it; strong says sensitive, not important.",
     claims={"class-sensitive", "deterministic"},
     fails={"completeness": "a slope is not a contribution"},
 )

@@ -1,4 +1,4 @@
-from convscope.engine.copies import Samples, Seed, Sigma, gradient_moments, noisy
+from convscope.engine.copies import Samples, Seed, Sigma, gradient_variance, noisy
 from convscope.engine.gradients import settle
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
@@ -56,6 +56,5 @@ def var_grad(
 
     settle(model, image, target)
     draw = noisy(image, sigma=sigma, seed=seed)
-    mean, mean_square = gradient_moments(model, image, target, draw, samples, powers=(1, 2))
-    variance = (mean_square - mean.square()).clamp_min(0)
+    variance = gradient_variance(model, image, target, draw, samples)
     return attributions(model, image, target, variance.sum(1), channels=variance, signed=False)

@@ -59,6 +59,8 @@ def predict(
             output = output.flatten(1)
         if output.ndim != 2:
             raise OutputError(f"a prediction needs one row of scores per image, got output shape {tuple(output.shape)}")
+        if not bool(torch.isfinite(output).all()):
+            raise OutputError("the scores are NaN or infinite: the network overflows on this input")
         made.extend(_best(model, image, int(row), scores, top) for row, scores in zip(rows, output, strict=True))
 
     in_chunks(len(image), image.tensor[0], step)
