@@ -1,6 +1,6 @@
 # Everything a person or a machine does with this repository. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format generate bench clean
+.PHONY: help demo test check format generate pictures bench clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -29,6 +29,9 @@ format: $(VENV)/.dev  ## put the code in shape
 
 generate: $(VENV)/.dev  ## write what follows from the declarations: stub, README table, lens pages
 	$(BIN)/python scripts/generate.py
+
+pictures: $(VENV)/.dev  ## make the pictures of the README and the gallery
+	$(BIN)/python scripts/pictures.py
 
 bench: $(VENV)/.bench  ## ratios to a plain forward and to the peers: benchmarks/results.md
 	$(BIN)/python -m benchmarks

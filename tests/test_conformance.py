@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import picture_model
+from tests.nets import LABELS, BrokenNet, CarelessNet, FlattenNet, Hungry, PlainNet, ResidualNet, SmoothNet, seeded
 from torch import Tensor, nn
 
 import convscope as cs
@@ -28,8 +30,6 @@ from convscope.errors import (
     UnknownName,
 )
 from convscope.spec import LensSpec
-from tests.conftest import picture_model
-from tests.nets import LABELS, BrokenNet, CarelessNet, FlattenNet, Hungry, PlainNet, ResidualNet, SmoothNet, seeded
 
 LENSES = cs.lenses()
 MAPS = [spec for spec in LENSES if spec.returns == "Attribution"]

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from tests.conftest import picture_model
+from tests.nets import CLASSES, SIDE, FlattenNet, LinearHeadNet, LinearNet, PlainNet, ResidualNet, SmoothNet, seeded
 from torch import Tensor
 
 import convscope as cs
-from tests.conftest import picture_model
-from tests.nets import CLASSES, SIDE, FlattenNet, LinearHeadNet, LinearNet, PlainNet, ResidualNet, SmoothNet, seeded
 
 TARGET = 1
 
@@ -160,6 +160,24 @@ def test_smooth_grad_cam_plus_plus_without_noise_is_grad_cam_plus_plus(net: type
     model = picture_model(seeded(net))
     plain = cs.grad_cam_plus_plus(model, picture, target=TARGET)
     _close(cs.smooth_grad_cam_plus_plus(model, picture, target=TARGET, sigma=0.0).values, plain.values)
+
+
+# Symmetry
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [spec for spec in cs.lenses() if spec.returns == "Attribution" and "samples" not in spec.parameters],
+    ids=lambda spec: spec.command,
+)
+def test_a_picture_turned_round_has_the_map_turned_round_on_a_network_that_knows_no_up(spec, smooth, picture) -> None:
+    """Nothing prefers one side: neither how a map is enlarged nor in which order pixels of equal rank are taken."""
+    with torch.no_grad():
+        for layer in smooth.module.features[::2]:
+            layer.weight.add_(layer.weight.flip(2, 3)).div_(2)
+    upright, turned = (getattr(cs, spec.name)(smooth, each).values for each in (picture, picture[::-1, ::-1]))
+    assert not torch.allclose(upright, upright.flip(0, 1), rtol=0.01)
+    _close(turned, upright.flip(0, 1), 1e-3)
 
 
 # Class activation maps

@@ -164,6 +164,21 @@ def test_a_parameter_that_a_lens_does_not_have_is_refused_with_those_it_has(
         cs.eigen_cam(model, picture, target=1)
 
 
+@pytest.mark.parametrize("baseline", ["black", "white", "mean", "blur", "noise"])
+def test_every_named_baseline_fits_every_number_of_axes_or_says_why_not(baseline: str) -> None:
+    for extent in ((), (9,), (5, 6), (4, 5, 3)):
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2 * int(np.prod(extent)), 3))
+        x = torch.rand(1, 2, *extent)
+        try:
+            found = cs.integrated_gradients(cs.Model(net), x, baseline=baseline, steps=2)
+        except ConvScopeError as error:
+            said = str(error)
+            assert not extent, said
+            assert baseline in said, said
+        else:
+            assert found.values.shape == extent
+
+
 # Comparing
 
 

@@ -115,8 +115,22 @@ def load(
         raise LoadError(
             f"{str(address)!r} has the option {sorted(unknown)[0]!r}; only '?weights=none' or '?weights=NAME' is known"
         )
+    if weights is not None and options:
+        raise LoadError(
+            f"{str(address)!r} asks for its own weights and weights={str(weights)!r} for a file's: choose one"
+        )
     model = LOADERS[scheme].function(name, chosen=options.get("weights"), weights=weights, trust=trust)
-    return model.to(device) if device else model
+    return _placed(model, device) if device else model
+
+
+def _placed(model: Any, device: str) -> Any:
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise LoadError(
+            f"there is no device {device!r} here: {reason} ('convscope doctor' lists what there is)"
+        ) from error
 
 
 def _parsed(address: str) -> tuple[str, str, dict[str, str]]:

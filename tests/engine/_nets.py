@@ -185,8 +185,12 @@ def axes_net(axes: int, channels: int = 2) -> nn.Module:
     """A network of one, two or three spatial axes."""
     convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
     pooling = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[axes - 1]
-    layers = (convolution(channels, 4, 3, padding=1), nn.ReLU(inplace=True), pooling(1), nn.Flatten(), nn.Linear(4, 3))
-    return seeded(lambda: nn.Sequential(*layers))
+
+    def build() -> nn.Module:
+        first = convolution(channels, 4, 3, padding=1)
+        return nn.Sequential(first, nn.ReLU(inplace=True), pooling(1), nn.Flatten(), nn.Linear(4, 3))
+
+    return seeded(build)
 
 
 def condition(module: nn.Module) -> dict[str, Any]:

@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.engine._nets import Counts, FrozenBackbone, Raises, Stages, condition, made, pictured, seeded, small, tensor
+from tests.engine._nets import (
+    Counts,
+    FrozenBackbone,
+    Raises,
+    Stages,
+    axes_net,
+    condition,
+    made,
+    pictured,
+    seeded,
+    small,
+    tensor,
+)
 from torch import Tensor, nn
 
 import convscope as cs
@@ -307,6 +319,39 @@ def test_lazy_layers_are_explained_once_they_know_their_size_and_refused_before(
             lens(cs.Model(net), tensor())
     net(tensor())
     assert not cs.grad_cam(cs.Model(net), tensor()).blank
+
+
+class NormalisesInPlace(nn.Module):
+    """Many networks subtract the mean first, and some do it where the input lies."""
+
+    def __init__(self, axes: int = 2) -> None:
+        super().__init__()
+        self.net = axes_net(axes, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x -= 0.5
+        x /= 0.25
+        return self.net(x)
+
+
+class NormalisesInACopy(NormalisesInPlace):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net((x - 0.5) / 0.25)
+
+
+@pytest.mark.parametrize("lens", [*LENSES, cs.gradient_x_input, cs.fem, cs.smooth_grad], ids=lambda lens: lens.__name__)
+@pytest.mark.parametrize("kind", ["signal", "image", "image channels last", "volume"])
+def test_a_network_that_writes_to_its_input_writes_to_a_copy(lens: Any, kind: str) -> None:
+    """Neither the caller's tensor nor what the next pass is given may change."""
+    axes = ("signal", "image", "volume").index(kind.split()[0]) + 1
+    laid = torch.channels_last if "last" in kind else torch.preserve_format
+    writes, copies = (made(axes).eval().to(memory_format=laid) for made in (NormalisesInPlace, NormalisesInACopy))
+    x = tensor(2, 3, *(10,) * axes).clone(memory_format=laid)
+    before = x.clone()
+    found, expected = lens(cs.Model(writes), x), lens(cs.Model(copies), before.clone())
+    assert torch.equal(x, before)
+    for one, other in zip(found, expected, strict=True):
+        same(one, other)
 
 
 # Threads

@@ -126,6 +126,8 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "a tensor of two axes": (lambda p: torch.zeros(8, 8), r"is \(C, H, W\) or \(N, C, H, W\), got shape \(8, 8\)"),
     "a tensor of five axes": (lambda p: torch.zeros(1, 1, 3, 8, 8), r"got shape \(1, 1, 3, 8, 8\)"),
     "an empty tensor": (lambda p: torch.zeros(0, 3, 8, 8), r"without empty axes, got shape \(0, 3, 8, 8\)"),
+    "a sparse tensor": (lambda p: torch.zeros(1, 3, 8, 8).to_sparse(), r"sparse|dense"),
+    "a tensor without numbers": (lambda p: torch.zeros(1, 3, 8, 8, device="meta"), r"meta"),
     "no image": (lambda p: [], r"there is no image: the list is empty"),
     "nothing": (lambda p: None, r"a path, a Pillow image, an array or a tensor, got NoneType"),
     "a number in a list": (lambda p: [3], r"a path, a Pillow image, an array or a tensor, got int"),

@@ -174,6 +174,7 @@ def test_a_layer_beside_the_answer_is_not_the_default() -> None:
     assert not found.blank
 
 
+@pytest.mark.xfail(strict=True, reason="weights of the head run behind the classifier: name the layer")
 def test_a_head_beside_the_answer_does_not_make_the_answer_evidence() -> None:
     """FCN and DeepLab as they are published: the classes laid out in space, and an auxiliary head that runs last."""
 
@@ -184,7 +185,8 @@ def test_a_head_beside_the_answer_does_not_make_the_answer_evidence() -> None:
 
         def forward(self, x: Tensor) -> dict[str, Tensor]:
             encoded = self.encoder(x)
-            return {"out": self.classifier(self.decoder(encoded)), "aux": self.auxiliary(encoded)}
+            scores = nn.functional.interpolate(self.classifier(self.decoder(encoded)), x.shape[2:])
+            return {"out": scores, "aux": self.auxiliary(encoded)}
 
     found = cs.grad_cam(cs.Model(seeded(WithAuxiliaryHead), output="out"), tensor(), target=cs.Region(1))
     assert found.layers[0].startswith("decoder")

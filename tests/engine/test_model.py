@@ -1,5 +1,7 @@
 """Any network that gives one row of numbers per image: of any size, channels, axes, precision and kind of output."""
 
+import copy
+import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -225,6 +227,15 @@ def test_what_is_no_model_is_refused(make: Any, sentence: str) -> None:
 
 def test_a_bare_network_is_a_model_of_prepared_tensors() -> None:
     assert torch.equal(cs.grad_cam(made(), tensor()).values, cs.grad_cam(cs.Model(made()), tensor()).values)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copied", "pickled"])
+def test_a_model_can_be_copied_and_sent_to_another_process(copied: Any) -> None:
+    model = pictured(labels=["a", "b", "c", "d"])
+    expected = cs.grad_cam(model, tensor())
+    other = copied(model)
+    assert (repr(other), other.source, other.module is model.module) == (repr(model), model.source, False)
+    assert torch.equal(cs.grad_cam(other, tensor()).values, expected.values)
 
 
 def test_a_model_tells_what_it_is() -> None:

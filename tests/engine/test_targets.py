@@ -138,6 +138,12 @@ def test_all_lenses_of_a_comparison_explain_one_number() -> None:
     assert len({(cell.target_index, cell.target) for cell in cells}) == 1
 
 
+def test_a_unit_can_be_looked_at_through_several_lenses() -> None:
+    cells = list(cs.compare(cs.Model(made()), tensor(), ["grad-cam", "eigen-cam", "saliency"], target="2[1]"))
+    assert [cell.method for cell in cells] == ["grad-cam", "eigen-cam", "saliency"]
+    assert {cell.layers for cell in cells[:2]} == {cs.grad_cam(cs.Model(made()), tensor(), target="2[1]").layers}
+
+
 REFUSED: dict[str, tuple[Any, type[ConvScopeError], str]] = {
     "an index beyond the labels": (4, UnknownName, r"class index 4 is out of range: Sequential has classes 0 to 3"),
     "a negative index": (-1, UnknownName, r"class index -1 is out of range"),

@@ -112,17 +112,18 @@ def _places(spec: LensSpec, images: Sequence[str], out: Path | None, as_json: bo
     if out is None and as_json:
         return [None] * len(images)
     if len(images) == 1:
-        return [writable(out or Path(f"{_stem(images[0])}-{spec.command}.png"))]
+        return [writable(out or Path(f"{stem(images[0])}-{spec.command}.png"))]
     if out is not None and out.suffix and not out.is_dir():
         raise CannotWrite(f"{len(images)} images cannot all be written to {str(out)!r}: name a folder with --out")
     folder = out or Path()
     folder.mkdir(parents=True, exist_ok=True)
-    stems = [_stem(image) for image in images]
+    stems = [stem(image) for image in images]
     stems = [f"{i}-{stem}" if stems.count(stem) > 1 else stem for i, stem in enumerate(stems)]
     return [writable(folder / f"{stem}-{spec.command}.png") for stem in stems]
 
 
-def _stem(image: str) -> str:
+def stem(image: str) -> str:
+    """The name of an image for use in file names."""
     return image.removeprefix("sample:").replace("/", "-") if image.startswith("sample:") else Path(image).stem
 
 

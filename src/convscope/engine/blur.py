@@ -3,6 +3,7 @@
 A convolution with a wide kernel would need padding wider than the image; the matrix folds the reflected borders in.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,13 +19,17 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 
 
 def blur_matrix(length: int, sigma: float) -> Tensor:
-    """The (length, length) matrix that blurs a line of that length; each row sums to one."""
+    """The (length, length) matrix that blurs a line of that length; each row sums to one.
+
+    The line is continued by half-sample symmetric reflection, d c b a | a b c d | d c b a: place j stands for all of
+    j + 2kL and -j - 1 + 2kL, whose shares are added up.
+    """
     reach = int(4 * sigma + 0.5)
-    offsets = torch.arange(-reach, reach + 1)
-    kernel = torch.exp(-0.5 * (offsets.double() / sigma) ** 2)
-    kernel /= kernel.sum()
-    places = torch.arange(length)[:, None] + offsets  # half-sample symmetric reflection: d c b a | a b c d | d c b a
-    places = places % (2 * length)
-    places = torch.where(places >= length, 2 * length - 1 - places, places)
-    matrix = torch.zeros(length, length, dtype=torch.double)
-    return matrix.scatter_add_(1, places, kernel.expand(length, -1)).float()
+    share = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
+    share = np.append(share / (2 * share.sum() - share[0]), 0.0)  # the last stands for everything out of reach
+    rows, columns = np.mgrid[:length, :length]
+    matrix = np.zeros((length, length))
+    for turn in range(-(reach // (2 * length)) - 1, reach // (2 * length) + 2):
+        for offset in (columns - rows, columns + rows + 1):
+            matrix += share[np.minimum(np.abs(offset + 2 * length * turn), reach + 1)]
+    return torch.from_numpy(matrix).float()

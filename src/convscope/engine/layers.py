@@ -88,10 +88,15 @@ def last_spatial_layer(model: "Model", tensor: Tensor, below: str | None = None)
         trace, extent = traced(model, tensor), tuple(tensor.shape[2:])
         shapes = trace.shapes if below is None else _before(trace.shapes, below)
         answers = _answers(model, trace)
-        spatial = [a for a, s in shapes if is_map(_as_shape(s, extent), extent) and a not in answers]
+        counts = {s[1] for _, s in shapes if len(s) == 3}  # (heads, tokens, tokens) is attention, not a map
+        maps = [(a, _as_shape(s, extent)) for a, s in shapes if a not in answers]
+        spatial = [a for a, s in maps if is_map(s, extent) and not (s[2] == s[-1] and s[2] in counts)]
         tokens = _token_layers(shapes, extent)
         if not spatial and not tokens:
-            raise LayerError(f"no layer of {model.name} has an output with spatial extent: name one with layer=…")
+            where = "" if below is None else f" before the target's own layer {below!r}"
+            raise LayerError(
+                f"no layer of {model.name}{where} has an output with spatial extent: name one with layer=…"
+            )
         order = [address for address, _ in shapes]
         by_tokens = tokens and (not spatial or order.index(tokens[-1]) > order.index(spatial[-1]))
         candidates = tokens if by_tokens else spatial[-_CANDIDATES:]
@@ -101,18 +106,22 @@ def last_spatial_layer(model: "Model", tensor: Tensor, below: str | None = None)
 
 @dataclass(frozen=True)
 class Traced:
-    """What one forward showed: each layer's output shape in the order of finishing, and the number of classes."""
+    """What one forward showed: each layer's output shape in the order of finishing, and what became the answer."""
 
     shapes: Trace
     classes: int
+    handed_on: frozenset[str]
+    """The layers whose very output is the network's."""
 
 
 def traced(model: "Model", tensor: Tensor) -> Traced:
     """Run the model once per input shape and note what its layers give."""
     key = tuple(tensor.shape[1:])
     if key not in model.traces:
-        shapes, output = run_order(model, tensor[:1])
-        model.traces[key] = Traced(shapes, output.shape[1])
+        places: dict[str, int] = {}
+        shapes, output = run_order(model, tensor[:1], places)
+        handed_on = frozenset(a for a, place in places.items() if place == output.data_ptr())
+        model.traces[key] = Traced(shapes, output.shape[1], handed_on)
     return model.traces[key]
 
 
@@ -126,14 +135,20 @@ def token_grid(model: "Model", address: str, tensor: Tensor) -> Tokens | None:
     return tokens_of(address, traced(model, tensor).shapes, tuple(tensor.shape[2:]))
 
 
-def run_order(model: "Model", tensor: Tensor) -> tuple[Trace, Tensor]:
+def run_order(model: "Model", tensor: Tensor, places: dict[str, int] | None = None) -> tuple[Trace, Tensor]:
+    """Each module's output shape in the order in which they finish, and the model's output, from one forward.
+
+    ``places`` is filled with where in memory each output lay.
+    """
     shapes: Trace = []
+    places = {} if places is None else places
 
     def note(address: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             found = first_tensor(output)
             if found is not None:
                 shapes.append((address, tuple(found.shape)))
+                places[address] = found.data_ptr()
 
         return hook
 
@@ -157,7 +172,7 @@ def _before(shapes: Trace, below: str) -> Trace:
 
 def _answers(model: "Model", trace: Traced) -> set[str]:
     """The layers at the end that are the scores laid out in space: as many channels as classes, no weights behind."""
-    found = set()
+    found = {a for a, s in trace.shapes if a in trace.handed_on and len(s) > 2 and s[1] == trace.classes}
     for address, shape in reversed(trace.shapes):
         if len(shape) > 2 and shape[1] == trace.classes:
             found.add(address)

@@ -176,6 +176,13 @@ class Model:
             for found in (self.found_layers, self.traces, self._layouts):
                 found.clear()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, or a model in another process, has a network and so a turn of its own."""
+        return {name: value for name, value in vars(self).items() if name not in ("_turn", "_modules")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _modules=(), _turn=_TURNS.setdefault(state["module"], _Turn()))
+
     def described(self) -> dict[str, Any]:
         """What a record says of this model."""
         spec = self.input

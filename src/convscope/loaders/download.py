@@ -12,16 +12,23 @@ from convscope.errors import LoadError
 PATIENCE = 6.0
 """Seconds to wait for an answer before saying that there is no network."""
 
+SILENCE = 10.0
+"""Seconds that a server may be silent in the middle of a download."""
+
 
 @contextlib.contextmanager
 def fetching(what: str, url: str) -> Iterator[None]:
     """Run a download within; a failure says what to do instead of a network trace."""
     if not reachable(url):
         raise LoadError(_advice(what, "there is no network"))
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE)
     try:
         yield
     except Exception as error:
         raise LoadError(_advice(what, f"{type(error).__name__}: {error}")) from error
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def reachable(url: str) -> bool:

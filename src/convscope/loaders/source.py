@@ -20,6 +20,10 @@ def source(name: str, *, chosen: str | None = None, weights: str | Path | None =
     from convscope.engine.model import Model
     from convscope.loaders.weights import fit, read_state
 
+    if chosen is not None:
+        raise LoadError(
+            f"{name} makes its own weights; ?weights={chosen} means nothing to it, weights=FILE loads others"
+        )
     path, _, attribute = name.rpartition(":")
     made = _made(Path(path).expanduser(), attribute)
     model = made if isinstance(made, Model) else Model(made, name=attribute) if isinstance(made, nn.Module) else None
@@ -38,7 +42,8 @@ def _made(path: Path, attribute: str) -> Any:
     assert spec is not None, "a .py file has a loader"
     assert spec.loader is not None, "and that loader can run it"
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.resolve()))
+    folder = str(path.parent.resolve())
+    sys.path.insert(0, folder)
     sys.modules.setdefault(path.stem, module)  # so that dataclasses and pickles of the file find their module
     try:
         spec.loader.exec_module(module)
@@ -49,7 +54,8 @@ def _made(path: Path, attribute: str) -> Any:
         return make() if callable(make) and not hasattr(make, "forward") else make() if isinstance(make, type) else make
     except ConvScopeError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LoadError(f"{path.name}:{attribute} raised {type(error).__name__}: {error}") from error
     finally:
-        sys.path.remove(str(path.parent.resolve()))
+        if folder in sys.path:
+            sys.path.remove(folder)

@@ -40,7 +40,7 @@ def timm(name: str, *, chosen: str | None = None, weights: str | Path | None = N
 
     if chosen not in (None, "none"):
         raise UnknownName(f"timm names weights in the architecture: timm:{name.split('.')[0]}.{chosen}")
-    if not library().is_model(name):
+    if not library().is_model(name) or not _tag_is_known(name):
         raise UnknownName(
             f"timm has no network {name!r}{did_you_mean(name.split('.')[0], _names())} ('convscope models' lists them)"
         )
@@ -62,6 +62,11 @@ def _build(name: str, classes: int | None) -> "nn.Module":
     options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
     module: nn.Module = library().create_model(name, pretrained=False, **options)
     return module
+
+
+def _tag_is_known(name: str) -> bool:
+    base, _, tag = name.partition(".")
+    return not tag or name in library().list_pretrained(f"{base}.*")
 
 
 def _pretrained(name: str) -> "nn.Module":

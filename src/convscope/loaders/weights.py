@@ -11,6 +11,11 @@ from torch import Tensor, nn
 from convscope.errors import LoadError
 
 State = Mapping[str, Tensor]
+_MOST_HEADS = 6
+"""Weights and biases that change with the number of classes: one head and two auxiliary ones."""
+_CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "ema")
+_WRAPPERS = ("module.", "_orig_mod.", "module.", "model.")
+"""What data-parallel training, compiling and training frameworks put before every name."""
 RANDOM = ("random weights: the network has learned nothing",)
 """The caveat of a network without trained weights."""
 
@@ -23,12 +28,12 @@ def with_weights(build: Callable[[int | None], nn.Module], path: str | Path, *, 
         path: a .safetensors, .pt, .pth, .th or .bin file holding a state dict.
         trust: allow a pickle that runs code.
     """
-    state = read_state(path, trust=trust)
     module = build(None)
     own = module.state_dict()
+    state = _named_as(own, read_state(path, trust=trust))
     mismatched = [k for k in state if k in own and own[k].shape != state[k].shape]
     classes = {state[k].shape[0] for k in mismatched if state[k].shape[1:] == own[k].shape[1:]}
-    if mismatched and len(mismatched) <= 4 and len(classes) == 1:
+    if mismatched and len(mismatched) <= _MOST_HEADS and len(classes) == 1:
         module = build(classes.pop())
     fit(module, state, path)
     return module
@@ -37,6 +42,7 @@ def with_weights(build: Callable[[int | None], nn.Module], path: str | Path, *, 
 def fit(module: nn.Module, state: State, path: str | Path) -> None:
     """Load a state dict to the letter; what is missing, left over or of another shape is named."""
     own = module.state_dict()
+    state = _named_as(own, state)
     missing, extra = [k for k in own if k not in state], [k for k in state if k not in own]
     missing = [k for k in missing if not k.endswith("num_batches_tracked")]
     wrong = [
@@ -53,8 +59,12 @@ def fit(module: nn.Module, state: State, path: str | Path) -> None:
 
 def read_state(path: str | Path, *, trust: bool) -> State:
     """The tensors of a weight file by name."""
-    path = Path(path).expanduser()
-    if not path.is_file():
+    try:
+        path = Path(path).expanduser()
+        there = path.is_file()
+    except (TypeError, OSError, RuntimeError, ValueError) as error:
+        raise LoadError(f"a weight file is named by its path, got {path!r} ({type(error).__name__})") from error
+    if not there:
         raise LoadError(f"no such weight file: {str(path)!r}")
     if path.suffix == ".safetensors":
         return _safetensors(path)
@@ -86,25 +96,41 @@ def _pickled(path: Path, *, trust: bool) -> State:
             raise LoadError(
                 f"{str(path)!r} is a TorchScript archive, not a state dict: save module.state_dict()"
             ) from error
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        if _needs_code(error):
             raise LoadError(
                 f"{str(path)!r} is refused: opening this pickle would run code that is stored in it. Ask for a "
                 "safetensors file or a plain state dict; trust=True (--trust) opens it anyway: only your own files"
             ) from error
-        raise LoadError(f"{str(path)!r} cannot be read as weights: {type(error).__name__}: {error}") from error
+        reason = " ".join(str(error).split())[:160]
+        raise LoadError(f"{str(path)!r} cannot be read as weights: {type(error).__name__}: {reason}") from error
     return _state_in(found, path)
 
 
+def _named_as(own: State, state: State) -> State:
+    """``state`` without the prefixes of wrappers that the network itself does not have."""
+    for prefix in _WRAPPERS:
+        if all(key.startswith(prefix) for key in state) and not any(key.startswith(prefix) for key in own):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _needs_code(error: Exception) -> bool:
+    """Whether a pickle was refused for the code in it, rather than unreadable."""
+    said = str(error)
+    return "Unsupported global" in said or "Unsupported class" in said or "add_safe_globals" in said
+
+
 def _state_in(found: Any, path: Path) -> State:
-    """The state dict within what a checkpoint holds, names without the prefix that data-parallel training adds."""
-    if isinstance(found, nn.Module):
-        found = found.state_dict()
-    for key in ("state_dict", "model_state_dict", "model", "net"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not found or not all(isinstance(v, Tensor) for v in found.values()):
+    """The state dict within what a checkpoint holds, names without what wrappers put before them."""
+    for _ in range(3):
+        if isinstance(found, nn.Module):
+            found = found.state_dict()
+        inner = (found.get(key) for key in _CHECKPOINT_KEYS) if isinstance(found, Mapping) else ()
+        found = next((part for part in inner if isinstance(part, (Mapping, nn.Module))), found)
+    tensors = isinstance(found, Mapping) and found and all(isinstance(v, Tensor) for v in found.values())
+    if not tensors:
         raise LoadError(f"{str(path)!r} holds no state dict (names to tensors), but {type(found).__name__}")
-    return {str(key).removeprefix("module."): value for key, value in found.items()}
+    return {str(key): value for key, value in found.items()}
 
 
 def _some(word: str, names: list[str]) -> str:

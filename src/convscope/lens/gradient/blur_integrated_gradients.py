@@ -78,7 +78,10 @@ def blur_integrated_gradients(
         return torch.cat([gaussian_blur(image.tensor[row : row + 1], float(sigmas[level])) for row, level in pairs])
 
     def visit(rows: Tensor, levels: Tensor) -> None:
-        before, after = in_focus(rows, levels), in_focus(rows, levels + 1)
+        before = in_focus(rows, levels)
+        last = torch.cat([rows[1:] != rows[:-1], torch.ones(1, dtype=torch.bool)])  # whose next level is not here
+        after = torch.cat([before[1:], before[:1]])
+        after[last] = in_focus(rows[last], levels[last] + 1)
         gradient = gradient_at(model, (before + after) / 2, target, rows, clean=False)
         total.index_add_(0, rows.to(total.device), gradient * (after - before).float())
 
