@@ -266,6 +266,8 @@ def test_what_is_put_back_is_put_back_once_however_deep_one_is() -> None:
         assert condition(model.module)["modules"] == inside["modules"]
         assert not any(m.training for m in model.module.modules())
         assert not any(p.requires_grad for p in model.module.parameters())
+    with torch.no_grad(), model.untouched():
+        assert torch.is_grad_enabled()
     assert condition(model.module) == before
 
 
