@@ -92,7 +92,7 @@ def table() -> str:
             if spec.family == family:
                 fails = "; ".join(f"{what}: {why}" for what, why in spec.fails.items())
                 rows.append(
-                    f"| [`{spec.command}`](docs/lenses.md#{_anchor(spec)}) | {spec.asks} | {_passes(spec)} | {fails} |"
+                    f"| [`{spec.command}`](docs/lenses.md#{spec.command}) | {spec.asks} | {_passes(spec)} | {fails} |"
                 )
     return "\n".join(rows)
 
@@ -109,7 +109,16 @@ def lens_pages() -> str:
     """One section a lens: its docstring, its parameters, what it is held to."""
     parts = ["# The lenses", "", "Written by `make generate` from the declarations.", ""]
     for spec in cs.lenses():
-        parts += [f"## {spec.title}", "", f"*{spec.asks}*", "", f"`cs.{spec.name}` · `convscope {spec.command}`", ""]
+        parts += [
+            f'<a id="{spec.command}"></a>',
+            "",
+            f"## {spec.title}",
+            "",
+            f"*{spec.asks}*",
+            "",
+            f"`cs.{spec.name}` · `convscope {spec.command}`",
+            "",
+        ]
         parts += [f"**How to read it.** {spec.reads}", ""]
         parts += ["```text", inspect.getdoc(spec.function) or "", "```", ""]
         if spec.parameters:
@@ -140,10 +149,6 @@ def _source(key: str) -> str:
     where = found.get("booktitle") or found.get("journal") or found.get("note", "")
     arxiv = f", arXiv:{found['eprint']}" if "eprint" in found else ""
     return f"{found['author'].replace(' and ', '; ')}. *{found['title']}*. {where} {found['year']}{arxiv}."
-
-
-def _anchor(spec: LensSpec) -> str:
-    return re.sub(r"[^\w\- ]", "", spec.title.lower()).replace(" ", "-")
 
 
 def _between(text: str, name: str, new: str) -> str:

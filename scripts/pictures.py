@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from PIL import Image
-
 import convscope as cs
 
 PICTURES = Path(__file__).parents[1] / "docs/pictures"
@@ -25,9 +23,6 @@ def main() -> None:
     cs.predict(model, SCENES[0]).save(PICTURES / "predict.png")
     cs.grad_cam(cs.load("bundled:shapes?weights=none"), SCENES[0]).save(PICTURES / "random.png")
     for path in PICTURES.glob("*.png"):
-        Image.open(path).convert("RGB").quantize(256).save(
-            path, optimize=True
-        )  # a quarter of the size, same to the eye
         print(f"{path.name}: {path.stat().st_size // 1024} kB")
 
 

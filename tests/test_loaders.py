@@ -336,7 +336,7 @@ def test_weights_that_cannot_be_read_or_do_not_fit_are_refused(
     assert len(str(caught.value)) < 600
 
 
-@pytest.mark.parametrize("weights", [{}, 3, object()], ids=str)
+@pytest.mark.parametrize("weights", [{}, 3, object()], ids=["a state dict", "a number", "an object"])
 def test_weights_that_are_no_path_are_refused(weights: Any, torchvision: ModuleType) -> None:
     with pytest.raises(ConvScopeError, match="weight"):
         cs.load(SMALL, weights=weights)

@@ -169,7 +169,7 @@ def test_an_output_that_is_no_tensor_needs_a_selector_and_says_what_there_is(
         (lambda t: t.T, None, r"gave an output of shape \(4, 1\) for 1 images"),
         (lambda t: t[:, :0], None, r"output (of|has) shape \(1, 0\)"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_an_output_or_a_selector_that_does_not_fit_is_refused_in_one_sentence(
     wrap: Any, selector: Any, sentence: str
