@@ -8,6 +8,7 @@ import argparse
 import platform
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -48,7 +49,7 @@ def grad_cam(rounds: int) -> list[Row]:
     for (name, batch), aim in GRAD_CAM_AIMS.items():
         module, x = network(name), torch.randn(batch, 3, 224, 224)
         layer = LAST_LAYER[name]
-        works = {who: (lambda m=m: cs.grad_cam(m, x, layer=layer)) for who, m in ours(module).items()}
+        works = {who: partial(cs.grad_cam, m, x, layer=layer) for who, m in ours(module).items()}
         works |= grad_cam_peers(module, layer, x)
         found = interleaved(plain(module, x), works, rounds=rounds if batch == 1 else max(3, rounds // 3))
         rows += _rows(f"Grad-CAM, {name}, batch {batch}", found, aim)
@@ -59,7 +60,7 @@ def family(rounds: int) -> list[Row]:
     """All class activation maps but the smoothed ones at one layer, together."""
     module, x = network("resnet50"), torch.randn(1, 3, 224, 224)
     names = [s.command for s in cs.lenses() if s.family == "cam" and not s.name.startswith("smooth")]
-    works = {who: (lambda m=m: cs.compare(m, x, names, layer="layer4")) for who, m in ours(module).items()}
+    works = {who: partial(cs.compare, m, x, names, layer="layer4") for who, m in ours(module).items()}
     found = interleaved(plain(module, x), works, rounds=rounds)
     return _rows(f"CAM family ({len(names)} maps), resnet50, batch 1", found, 1.4)
 
@@ -68,17 +69,17 @@ def gradients(rounds: int) -> list[Row]:
     """Saliency against forward + input gradient, path and noise methods against forwards."""
     module, x = network("resnet50"), torch.randn(1, 3, 224, 224)
     peers, models = captum_gradients(module, x), ours(module)
-    works = {who: (lambda m=m: cs.saliency(m, x)) for who, m in models.items()} | {"Captum": peers["saliency"]}
+    works = {who: partial(cs.saliency, m, x) for who, m in models.items()} | {"Captum": peers["saliency"]}
     rows = _rows(
         "Saliency, resnet50, in forward + input gradient",
         interleaved(input_gradient(module, x), works, rounds=rounds),
         1.1,
     )
-    works = {who: (lambda m=m: cs.integrated_gradients(m, x, steps=50)) for who, m in models.items()}
+    works = {who: partial(cs.integrated_gradients, m, x, steps=50) for who, m in models.items()}
     works |= {"Captum, tuned": peers["integrated gradients"]}
     few = max(3, rounds // 3)
     rows += _rows("Integrated gradients, 50 steps, resnet50", _in_forwards(module, x, works, few), 75)
-    works = {who: (lambda m=m: cs.smooth_grad(m, x, samples=25)) for who, m in models.items()}
+    works = {who: partial(cs.smooth_grad, m, x, samples=25) for who, m in models.items()}
     works |= {"Captum, tuned": peers["smooth-grad"]}
     return rows + _rows("SmoothGrad, 25 samples, resnet50", _in_forwards(module, x, works, few), 38)
 
@@ -129,18 +130,17 @@ def _rows(what: str, found: dict[str, Ratio], aim: float) -> list[Row]:
 
 def page(rows: list[Row]) -> str:
     """The results as a page."""
-    head = [
-        "# What an explanation costs",
-        "",
-        "Written by `make bench`. Ratios to one plain forward (`eval`, `inference_mode`, default memory format, same batch)",
-        f"unless said otherwise, medians with quartiles, all contenders interleaved in one run. torch {torch.__version__}, "
-        f"{torch.get_num_threads()} threads, {platform.machine()}, float32, 224×224, random weights.",
-        "*own module* is a network passed to `cs.Model`, *loaded* one that `cs.load` opened (its weights lie channels-last).",
-        "",
-        "| what | who | measured | aim |",
-        "|---|---|---|---|",
-    ]
-    return "\n".join(head + [f"| {' | '.join(row)} |" for row in rows]) + "\n"
+    machine = f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
+    head = f"""# What an explanation costs
+
+Written by `make bench`. Ratios to one plain forward (`eval`, `inference_mode`, default memory format, same batch) unless
+said otherwise: medians with quartiles, all contenders interleaved in one run. {machine}, float32, 224×224, random weights.
+*own module* is a network passed to `cs.Model`, *loaded* one that `cs.load` opened (its weights lie channels-last).
+
+| what | who | measured | aim |
+|---|---|---|---|
+"""
+    return head + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,17 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.nn import Module
 
-from convscope.engine.layers import LayerAddress
-from convscope.engine.targets import TargetLike
 from convscope.catalogue import compare as compare
 from convscope.catalogue import lenses as lenses
 from convscope.catalogue import load as load
 from convscope.engine.inputs import ImageInput as ImageInput
 from convscope.engine.inputs import TensorInput as TensorInput
+from convscope.engine.layers import LayerAddress
 from convscope.engine.model import Model as Model
+from convscope.engine.targets import TOP1 as TOP1
 from convscope.engine.targets import Difference as Difference
 from convscope.engine.targets import Region as Region
-from convscope.engine.targets import TOP1 as TOP1
+from convscope.engine.targets import TargetLike
 from convscope.engine.targets import Unit as Unit
 from convscope.errors import ConvScopeError as ConvScopeError
 from convscope.reporting import report as report

@@ -174,7 +174,6 @@ def test_a_layer_beside_the_answer_is_not_the_default() -> None:
     assert not found.blank
 
 
-@pytest.mark.xfail(strict=True, reason="weights of the head run behind the classifier: name the layer")
 def test_a_head_beside_the_answer_does_not_make_the_answer_evidence() -> None:
     """FCN and DeepLab as they are published: the classes laid out in space, and an auxiliary head that runs last."""
 

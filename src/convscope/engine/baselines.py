@@ -32,6 +32,10 @@ def baseline_of(given: BaselineName | Tensor | Any, images: Images, *, seed: int
         return given.to(x).expand_as(x)
     if given in ("black", "white"):
         return images.spec.level(float(given == "white")).to(x).expand_as(x)
+    if given in ("mean", "blur") and x.ndim < 3:
+        raise InputError(
+            f"the baseline {given!r} needs spatial axes, the input has shape {tuple(x.shape)}: use 'black'"
+        )
     if given == "mean":
         return x.flatten(2).mean(2).view(*x.shape[:2], *[1] * (x.ndim - 2)).expand_as(x)
     if given == "blur":

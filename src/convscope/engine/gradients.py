@@ -20,7 +20,7 @@ from convscope.engine.capture import capture, stopping_at
 from convscope.engine.cost import count
 from convscope.engine.inputs import Images
 from convscope.engine.layers import calls_of, token_grid
-from convscope.engine.maps import as_map, require_map
+from convscope.engine.maps import as_map, channels_last, require_map
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
 from convscope.errors import NoGradient, OutputError
@@ -50,6 +50,12 @@ def sharing(aim: Aim | None = None) -> Iterator[None]:
         yield
     finally:
         _shared.reset(token)
+
+
+def shared_aim() -> Aim | None:
+    """What the lenses that share passes explain, also for a lens that has no target of its own."""
+    shared = _shared.get()
+    return shared["aim"] if shared is not None else None
 
 
 def layer_evidence(model: Model, images: Images, aim: Aim | None, layers: Sequence[str]) -> dict[str, Evidence]:
@@ -117,7 +123,9 @@ def read_out(model: Model, tensor: Tensor, aim: Aim) -> Tensor:
     last = calls_of(model, aim.layer, tensor)
     with capture(model.module, [aim.layer]) as caught, stopping_at(model.module, aim.layer, call=last):
         model.run(tensor)
-    return caught[aim.layer]
+    extent = tuple(tensor.shape[2:])
+    seen = caught[aim.layer]
+    return as_map(seen, extent, None) if channels_last(tuple(seen.shape), extent) else seen
 
 
 def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[Tensor, Tensor]:

@@ -274,7 +274,8 @@ def _prepared(one: Any, spec: InputSpec) -> Tensor:
     if isinstance(one, Tensor):
         tensor, single = _batched(one, spec)
         if not single:
-            raise InputError(f"a list holds single images, got a batch of shape {tuple(one.shape)} in it")
+            remedy = "; say what one sample is: input=cs.TensorInput(shape=…)" if isinstance(spec, TensorInput) else ""
+            raise InputError(f"a list holds single images, got a batch of shape {tuple(one.shape)} in it{remedy}")
         return tensor[0]
     if isinstance(one, (str, Path)):
         one = open_picture(one)
@@ -288,6 +289,9 @@ def _prepared(one: Any, spec: InputSpec) -> Tensor:
 
 def _batched(tensor: Tensor, spec: InputSpec) -> tuple[Tensor, bool]:
     """A prepared tensor with its batch axis, and whether it is one image."""
+    if tensor.layout is not torch.strided or tensor.is_meta:
+        kind = "meta" if tensor.is_meta else str(tensor.layout).removeprefix("torch.")
+        raise InputError(f"a prepared tensor is dense and holds numbers, got a {kind} tensor")
     if not tensor.is_floating_point():
         kind = str(tensor.dtype).removeprefix("torch.")
         raise InputError(f"a prepared tensor holds floating-point numbers, got {kind}; pass raw pixels as an array")

@@ -87,7 +87,8 @@ def last_spatial_layer(model: "Model", tensor: Tensor, below: str | None = None)
     if key not in model.found_layers:
         trace, extent = traced(model, tensor), tuple(tensor.shape[2:])
         shapes = trace.shapes if below is None else _before(trace.shapes, below)
-        answers = _answers(model, trace)
+        beside = _beside(model, trace, tensor[:1]) if model.output is not None else set()
+        answers = _answers(model, trace, beside)
         counts = {s[1] for _, s in shapes if len(s) == 3}  # (heads, tokens, tokens) is attention, not a map
         maps = [(a, _as_shape(s, extent)) for a, s in shapes if a not in answers]
         spatial = [a for a, s in maps if is_map(s, extent) and not (s[2] == s[-1] and s[2] in counts)]
@@ -170,13 +171,26 @@ def _before(shapes: Trace, below: str) -> Trace:
     return [pair for pair in shapes[: min(parts, default=0)] if not below.startswith(f"{pair[0]}.")]
 
 
-def _answers(model: "Model", trace: Traced) -> set[str]:
+def _beside(model: "Model", trace: Traced, tensor: Tensor) -> set[str]:
+    """The last layers with weights on which the selected output does not depend: auxiliary heads."""
+    own = {a for a, m in model.module.named_modules() if any(True for _ in m.parameters(recurse=False))}
+    last = [a for a in dict.fromkeys(a for a, _ in trace.shapes) if a in own][-_CANDIDATES:]
+    with torch.no_grad(), capture(model.module, last, differentiable=True) as caught:
+        score = model.run(model.laid_out(tensor)).float().sum()
+        if not score.requires_grad:
+            return set()
+        gradients = torch.autograd.grad(score, [caught[a] for a in last], allow_unused=True)
+    return {a for a, gradient in zip(last, gradients, strict=True) if gradient is None}
+
+
+def _answers(model: "Model", trace: Traced, beside: set[str]) -> set[str]:
     """The layers at the end that are the scores laid out in space: as many channels as classes, no weights behind."""
     found = {a for a, s in trace.shapes if a in trace.handed_on and len(s) > 2 and s[1] == trace.classes}
     for address, shape in reversed(trace.shapes):
         if len(shape) > 2 and shape[1] == trace.classes:
             found.add(address)
-        if any(True for _ in model.module.get_submodule(address).parameters(recurse=False)):
+        own = any(True for _ in model.module.get_submodule(address).parameters(recurse=False))
+        if own and address not in beside:
             break
     return found
 

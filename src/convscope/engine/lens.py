@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.cost import metered
+from convscope.engine.gradients import shared_aim
 from convscope.engine.inputs import Images
 from convscope.engine.layers import find_layers
 from convscope.engine.model import Model, as_model
@@ -132,7 +133,7 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
     with model.untouched(), metered() as meter:
         if declaration.takes_layer:
             layer = named.get("layer", _default(declaration, "layer"))
-            aim = arguments.get("target")
+            aim = arguments.get("target") or shared_aim()
             arguments["layer"] = find_layers(model, layer, images.tensor, below=aim.layer if aim else None)
         values = declaration.function(**arguments, **parameters)
         cost = meter.cost(len(images))

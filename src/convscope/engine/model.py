@@ -32,6 +32,12 @@ class _Turn:
 
 
 _TURNS: weakref.WeakKeyDictionary[nn.Module, _Turn] = weakref.WeakKeyDictionary()
+_NEW_TURN = threading.Lock()
+
+
+def _turn_with(module: nn.Module) -> _Turn:
+    with _NEW_TURN:
+        return _TURNS.setdefault(module, _Turn())
 
 
 class Model:
@@ -70,19 +76,19 @@ class Model:
             raise InputError(f"a model is built from a torch.nn.Module, got {type(module).__name__}")
         if input is not None and not isinstance(input, (ImageInput, TensorInput)):
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
-        self.module = module
+        self.module = getattr(module, "_orig_mod", module)  # a compiled network hides its layers: look at its source
         self.input: InputSpec = input if input is not None else TensorInput()
         self.labels = _label_names(labels)
         self.output = output
-        self.name = name or type(module).__name__
-        self.source = source or f"python:{type(module).__module__}.{type(module).__qualname__}"
+        self.name = name or type(self.module).__name__
+        self.source = source or f"python:{type(self.module).__module__}.{type(self.module).__qualname__}"
         self.caveats = tuple(caveats)
         self.found_layers: dict[tuple[int | str | None, ...], str] = {}
         self.traces: dict[tuple[int, ...], Traced] = {}
         self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
         self._insists_on_view = False
         self._modules: tuple[nn.Module, ...] = ()
-        self._turn = _TURNS.setdefault(module, _Turn())
+        self._turn = _turn_with(self.module)
 
     def __repr__(self) -> str:
         shape = (self.input.channels, *self.input.size) if isinstance(self.input, ImageInput) else self.input.shape  # type: ignore[misc]
@@ -123,6 +129,7 @@ class Model:
     def run(self, tensor: Tensor) -> Tensor:
         """One forward of a prepared batch; the selected output as a tensor whose first axis is the batch."""
         count(forwards=len(tensor))
+        tensor = tensor.clone()  # the network may write to it: not to the caller's, and not to a leaf
         try:
             output = self._forward(tensor)
         except ConvScopeError:
@@ -181,7 +188,7 @@ class Model:
         return {name: value for name, value in vars(self).items() if name not in ("_turn", "_modules")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _modules=(), _turn=_TURNS.setdefault(state["module"], _Turn()))
+        vars(self).update(state, _modules=(), _turn=_turn_with(state["module"]))
 
     def described(self) -> dict[str, Any]:
         """What a record says of this model."""

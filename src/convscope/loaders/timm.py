@@ -79,9 +79,12 @@ def _pretrained(name: str) -> "nn.Module":
         raise UnknownName(f"timm has no weights for {name!r}: take random ones with 'timm:{name}?weights=none'")
     url = config.url or constants.ENDPOINT
     if _kept(config) and not reachable(url):
-        constants.HF_HUB_OFFLINE = True
-        module: nn.Module = library().create_model(name, pretrained=True)
-        return module
+        before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+        try:
+            kept: nn.Module = library().create_model(name, pretrained=True)
+        finally:
+            constants.HF_HUB_OFFLINE = before
+        return kept
     with fetching(f"timm:{name}", url):
         fetched: nn.Module = library().create_model(name, pretrained=True)
     return fetched
