@@ -133,8 +133,9 @@ def page(rows: list[Row]) -> str:
     machine = f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
     head = f"""# What an explanation costs
 
-Written by `make bench`. Ratios to one plain forward (`eval`, `inference_mode`, default memory format, same batch) unless
-said otherwise: medians with quartiles, all contenders interleaved in one run. {machine}, float32, 224×224, random weights.
+Written by `make bench`. Ratios to one plain forward (`eval`, `inference_mode`, default memory format, same batch)
+unless said otherwise: medians with quartiles, all contenders interleaved in one run. {machine}, float32, 224×224,
+random weights.
 *own module* is a network passed to `cs.Model`, *loaded* one that `cs.load` opened (its weights lie channels-last).
 
 | what | who | measured | aim |

@@ -7,7 +7,6 @@ python scripts/generate.py --check   say what is out of date, and fail
 import inspect
 import re
 import sys
-import typing
 from pathlib import Path
 
 import convscope as cs
@@ -160,9 +159,10 @@ def _formatted(code: str) -> str:
     import subprocess
 
     ruff = Path(sys.executable).with_name("ruff")
-    options = ["format", "--stdin-filename", "x.pyi", "--line-length", "120", "-"]
-    done = subprocess.run([ruff, *options], input=code, capture_output=True, text=True, check=True)
-    return typing.cast("str", done.stdout)
+    for command in (["check", "--select", "I", "--fix", "--quiet"], ["format"]):
+        options = [*command, "--stdin-filename", str(ROOT / "src/convscope/__init__.pyi"), "-"]
+        code = subprocess.run([ruff, *options], input=code, capture_output=True, text=True, check=True).stdout
+    return code
 
 
 def main() -> int:

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from training import THREADS, Recipe, accuracy, prepare, save, train
 
 from convscope.samples import digits
 from convscope.samples.networks import DIGITS_MEAN, DIGITS_SIZE, DIGITS_STD, DigitsNet
-from training import THREADS, Recipe, accuracy, prepare, save, train
 
 RECIPE = Recipe(seed=0, epochs=40, batch_size=64, learning_rate=4e-3, weight_decay=0.01, label_smoothing=0.05)
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from training import THREADS, Recipe, accuracy, prepare, save, train
 
 from convscope.samples.networks import SHAPES_MEAN, SHAPES_STD, ShapesNet
 from convscope.samples.shapes import FIRST_TRAINING_SEED, Scene, scene
-from training import THREADS, Recipe, accuracy, prepare, save, train
 
 TRAINING_SEEDS = range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 30_000)
 HELD_OUT_SEEDS = range(2_000)

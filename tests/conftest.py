@@ -7,10 +7,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from tests.nets import LABELS, MEAN, SIDE, STD, PlainNet, seeded
 
 import convscope as cs
 from convscope.loaders.torchvision import library
+from tests.nets import LABELS, MEAN, SIDE, STD, PlainNet, seeded
 
 ASSETS = Path(__file__).parents[2] / "shared/assets"
 

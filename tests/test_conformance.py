@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.conftest import picture_model
-from tests.nets import LABELS, BrokenNet, CarelessNet, FlattenNet, Hungry, PlainNet, ResidualNet, SmoothNet, seeded
 from torch import Tensor, nn
 
 import convscope as cs
@@ -30,6 +28,8 @@ from convscope.errors import (
     UnknownName,
 )
 from convscope.spec import LensSpec
+from tests.conftest import picture_model
+from tests.nets import LABELS, BrokenNet, CarelessNet, FlattenNet, Hungry, PlainNet, ResidualNet, SmoothNet, seeded
 
 LENSES = cs.lenses()
 MAPS = [spec for spec in LENSES if spec.returns == "Attribution"]

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from tests.conftest import picture_model
-from tests.nets import CLASSES, SIDE, FlattenNet, LinearHeadNet, LinearNet, PlainNet, ResidualNet, SmoothNet, seeded
 from torch import Tensor
 
 import convscope as cs
+from tests.conftest import picture_model
+from tests.nets import CLASSES, SIDE, FlattenNet, LinearHeadNet, LinearNet, PlainNet, ResidualNet, SmoothNet, seeded
 
 TARGET = 1
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.nets import PlainNet, seeded
 
 import convscope as cs
 from convscope.errors import ConvScopeError, InputError, LoadError, MissingExtra, UnknownName
 from convscope.loaders import download
 from convscope.loaders.weights import read_state
+from tests.nets import PlainNet, seeded
 
 SMALL = "torchvision:shufflenet_v2_x0_5"
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.engine._nets import SIDE, Hungry, InsistsOnView, condition, made, pictured, seeded, tensor, watched
 from torch import Tensor, nn
 
 import convscope as cs
@@ -15,6 +14,7 @@ from convscope.engine import batches, fused
 from convscope.engine.batches import chunk_size, in_chunks
 from convscope.engine.cost import reporting
 from convscope.errors import Cancelled, ModelFailed
+from tests.engine._nets import SIDE, Hungry, InsistsOnView, condition, made, pictured, seeded, tensor, watched
 
 LENSES: dict[str, dict[str, Any]] = {
     "predict": {},

@@ -7,6 +7,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import convscope as cs
+from convscope.engine.capture import capture, stopping_at
+from convscope.engine.gradients import Evidence, activations_at, evidence_at
+from convscope.engine.targets import aim_at
+from convscope.errors import LayerError, OutputError
 from tests.engine._nets import (
     FrozenBackbone,
     InsistsOnView,
@@ -18,14 +26,6 @@ from tests.engine._nets import (
     tensor,
     watched,
 )
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-import convscope as cs
-from convscope.engine.capture import capture, stopping_at
-from convscope.engine.gradients import Evidence, activations_at, evidence_at
-from convscope.engine.targets import aim_at
-from convscope.errors import LayerError, OutputError
 
 NO_BACKWARD = [cs.eigen_cam, cs.fem]
 

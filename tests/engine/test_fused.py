@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.engine._nets import condition, pictured, seeded, tensor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
 from convscope.engine import fused
+from tests.engine._nets import condition, pictured, seeded, tensor
 
 RUNS: dict[str, dict[str, int]] = {"integrated_gradients": {"steps": 12}, "smooth_grad": {"samples": 12}}
 

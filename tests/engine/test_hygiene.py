@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.engine.hygiene import untouched
+from convscope.errors import ConvScopeError, ModelFailed, NoGradient
 from tests.engine._nets import (
     Counts,
     FrozenBackbone,
@@ -21,11 +26,6 @@ from tests.engine._nets import (
     small,
     tensor,
 )
-from torch import Tensor, nn
-
-import convscope as cs
-from convscope.engine.hygiene import untouched
-from convscope.errors import ConvScopeError, ModelFailed, NoGradient
 
 LENSES = [cs.predict, cs.saliency, cs.grad_cam, cs.eigen_cam, cs.integrated_gradients, cs.smooth_grad_cam_plus_plus]
 by_name = pytest.mark.parametrize("lens", LENSES, ids=lambda lens: lens.__name__)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFile
-from tests.engine._nets import SIDE, axes_net, condition, made, pictured, tensor
 from torch import nn
 
 import convscope as cs
 from convscope.errors import InputError, ModelFailed, UnknownName
+from tests.engine._nets import SIDE, axes_net, condition, made, pictured, tensor
 
 Make = Callable[[Path], Any]
 

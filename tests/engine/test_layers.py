@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.engine._nets import SIDE, Branches, Dense, Stages, axes_net, condition, made, pictured, seeded, tensor
 from torch import Tensor, nn
 
 import convscope as cs
 from convscope.engine.layers import last_spatial_layer, parse_unit, run_order
 from convscope.errors import ConvScopeError, LayerError, UnknownName
+from tests.engine._nets import SIDE, Branches, Dense, Stages, axes_net, condition, made, pictured, seeded, tensor
 
 ONLY_ACTIVATIONS = {"eigen_cam", "fem"}
 CAMS = [spec for spec in cs.lenses() if spec.takes_layer]

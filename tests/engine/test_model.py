@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.errors import InputError, OutputError
 from tests.engine._nets import (
     SIDE,
     Answer,
@@ -22,10 +26,6 @@ from tests.engine._nets import (
     seeded,
     tensor,
 )
-from torch import Tensor, nn
-
-import convscope as cs
-from convscope.errors import InputError, OutputError
 
 LENSES = [cs.saliency, cs.grad_cam, cs.eigen_cam, cs.integrated_gradients, cs.smooth_grad]
 by_name = pytest.mark.parametrize("lens", LENSES, ids=lambda lens: lens.__name__)

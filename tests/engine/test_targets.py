@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.engine._nets import SIDE, Dense, condition, made, pictured, seeded, tensor
 from torch import Tensor, nn
 
 import convscope as cs
 from convscope.errors import ConvScopeError, NoGradient, OutputError, UnknownName
+from tests.engine._nets import SIDE, Dense, condition, made, pictured, seeded, tensor
 
 LABELS = ("tabby cat", "Egyptian cat", "tench", "hen")
 

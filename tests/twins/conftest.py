@@ -1,6 +1,7 @@
 """The subject of a twin is named in the test's parameters and built when first needed."""
 
 import pytest
+
 from tests.twins.subjects import Subject, subject_called
 
 

@@ -10,8 +10,9 @@ import pytorch_grad_cam
 import torch
 import torchcam.methods
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from tests.twins.subjects import Subject
 from torch import Tensor
+
+from tests.twins.subjects import Subject
 
 __all__ = ["captum", "pytorch_grad_cam", "pytorch_grad_cam_maps", "torchcam", "torchcam_maps"]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.conftest import ASSETS, picture_model
-from tests.nets import MEAN, SIDE, STD, FlattenNet, PlainNet, ResidualNet, SmoothNet, seeded
-from tests.twins.slow import Slow
 from torch import Tensor
 
 import convscope as cs
+from tests.conftest import ASSETS, picture_model
+from tests.nets import MEAN, SIDE, STD, FlattenNet, PlainNet, ResidualNet, SmoothNet, seeded
+from tests.twins.slow import Slow
 
 TINY = ("plain", "residual", "flatten", "signal", "volume")
 BUNDLED = ("digits", "shapes")

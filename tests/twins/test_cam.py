@@ -7,12 +7,12 @@ one layer from the activation ``a`` and the gradient ``g`` there, (C, …) each.
 import numpy as np
 import pytest
 import torch
-from tests.twins.slow import TOLERANCE, Slow, inputs_seen, relative_error
-from tests.twins.subjects import BUNDLED, LARGE, POOLED, TINY, Subject
 from torch import Tensor, nn
 
 import convscope as cs
 from convscope.errors import LayerError
+from tests.twins.slow import TOLERANCE, Slow, inputs_seen, relative_error
+from tests.twins.subjects import BUNDLED, LARGE, POOLED, TINY, Subject
 
 
 def grad_cam(a: Tensor, g: Tensor) -> Tensor:

@@ -6,12 +6,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from tests.conftest import picture_model
 from tests.nets import PlainNet, seeded
 from tests.twins import test_cam as twins
 from tests.twins.slow import TOLERANCE, relative_error
 from tests.twins.subjects import Subject, subject_called
-from torch import Tensor
 
 FLAT = ["plain", "residual", "flatten", "digits", "shapes", "resnet18", "squeezenet1_1", "squeezenet1_1, trained"]
 

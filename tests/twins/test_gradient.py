@@ -5,9 +5,10 @@ Each function here bears the name of its lens and gives one number per channel a
 
 import pytest
 import torch
+from torch import Tensor
+
 from tests.twins.slow import KINKED, TOLERANCE, Slow, inputs_seen, relative_error
 from tests.twins.subjects import BUNDLED, LARGE, TINY, Subject
-from torch import Tensor
 
 
 def saliency(slow: Slow) -> Tensor:

@@ -4,9 +4,10 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch import Tensor
+
 from tests.twins.slow import TOLERANCE, inputs_seen, relative_error
 from tests.twins.subjects import Subject
-from torch import Tensor
 
 SMALL = ["plain", "residual", "flatten", "signal", "volume", "digits"]
 EVERYWHERE = [*SMALL, "shapes", "resnet18", "squeezenet1_1", "squeezenet1_1, trained"]

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
-from tests.nets import MEAN, STD
-from tests.twins.slow import KINKED, TOLERANCE, Slow, inputs_seen, relative_error
-from tests.twins.subjects import Subject
 from torch import Tensor
 
 import convscope as cs
+from tests.nets import MEAN, STD
+from tests.twins.slow import KINKED, TOLERANCE, Slow, inputs_seen, relative_error
+from tests.twins.subjects import Subject
 
 
 def integrated_gradients(slow: Slow, start: Tensor, steps: int, quadrature: str = "gauss-legendre") -> Tensor:

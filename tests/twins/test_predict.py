@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.nets import seeded
-from tests.twins.slow import Slow
-from tests.twins.subjects import BUNDLED, LARGE, TINY, Subject
 from torch import nn
 
 import convscope as cs
+from tests.nets import seeded
+from tests.twins.slow import Slow
+from tests.twins.subjects import BUNDLED, LARGE, TINY, Subject
 
 
 def predict(scores: list[float]) -> list[tuple[int, float, float]]:
