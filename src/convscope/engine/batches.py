@@ -2,7 +2,7 @@
 
 Everything that multiplies inputs — noise copies, integration steps, large batches — runs in chunks whose size
 follows from the input's size alone, so that the same run gives the same bits. On a processor more is not better:
-past eight 224×224 images each activation outgrows what the allocator keeps, and every pass pays for
+past five or six 224×224 images each activation outgrows what the allocator keeps, and every pass pays for
 fresh pages (`benchmarks/results.md`). A chunk that does not fit in memory is halved.
 """
 
@@ -14,29 +14,38 @@ from torch import Tensor
 
 from convscope.engine.cost import progress
 
-_NUMBERS_AT_ONCE = {"cpu": 8 * 3 * 224 * 224, "cuda": 32 * 3 * 224 * 224, "mps": 16 * 3 * 224 * 224}
+_NUMBERS_AT_ONCE = {"cpu": 5 * 3 * 224 * 224, "cuda": 32 * 3 * 224 * 224, "mps": 16 * 3 * 224 * 224}
+_LIGHT = 8 / 5
+"""How many more go together when no graph is kept of the whole network."""
 _MOST_AT_ONCE = 64
 
 
-def chunk_size(sample: Tensor, batch_size: int | None = None) -> int:
+def chunk_size(sample: Tensor, batch_size: int | None = None, *, light: bool = False) -> int:
     """How many inputs like ``sample`` (C, …) go through the network together."""
     if batch_size is not None:
         return batch_size
-    at_once = _NUMBERS_AT_ONCE.get(sample.device.type, _NUMBERS_AT_ONCE["cpu"])
-    return max(1, min(_MOST_AT_ONCE, at_once // sample.numel()))
+    at_once = _NUMBERS_AT_ONCE.get(sample.device.type, _NUMBERS_AT_ONCE["cpu"]) * (_LIGHT if light else 1)
+    return max(1, min(_MOST_AT_ONCE, int(at_once) // sample.numel()))
 
 
 def in_chunks(
-    total: int, like: Tensor, step: Callable[[Tensor], None], *, batch_size: int | None = None, quiet: bool = False
+    total: int,
+    like: Tensor,
+    step: Callable[[Tensor], None],
+    *,
+    batch_size: int | None = None,
+    light: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Call ``step(rows)`` with rows 0 … ``total`` - 1, a chunk at a time, halving the chunk when memory runs out.
 
     Args:
         like: one input (C, …), which decides how many go together.
         step: works on these consecutive rows; it must not keep anything before it has succeeded.
+        light: no graph of the whole network is kept, so that more fit well.
         quiet: do not report progress.
     """
-    size, done = chunk_size(like, batch_size), 0
+    size, done = chunk_size(like, batch_size, light=light), 0
     size = math.ceil(total / math.ceil(total / size)) if total else 1  # even chunks: no lone straggler at the end
     while done < total:
         rows = torch.arange(done, min(done + size, total))

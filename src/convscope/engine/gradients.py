@@ -103,9 +103,9 @@ def gradient_at(
         rows: which image each input belongs to; ``clean`` says whether the inputs are the images as they are.
         scores: where to put the scores themselves, one per input.
     """
-    tensor = model.laid_out(tensor.detach()).requires_grad_(True)
+    tensor = model.laid_out(tensor).requires_grad_(True)
     with torch.enable_grad():
-        found = score(model, tensor, aim, rows, clean=clean)
+        found = score(model, tensor.clone(), aim, rows, clean=clean)  # a network may not write to a leaf
     if scores is not None:
         scores.copy_(found.detach())
     return _backward(found, [tensor], model)[0].float()
@@ -139,7 +139,7 @@ def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[T
         there[rows] = aim.score(read[: len(rows)], rows).cpu()
         here[rows] = aim.score(read[len(rows) :], rows, clean=False).cpu()
 
-    in_chunks(len(images), images.tensor[0], step, quiet=True)
+    in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
     return there, here
 
 
@@ -150,7 +150,7 @@ def settle(model: Model, images: Images, aim: Aim) -> None:
         with torch.no_grad():
             score(model, model.laid_out(of_chunk(images.tensor, rows)), aim, rows)
 
-    in_chunks(len(images), images.tensor[0], step, quiet=True)
+    in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
 
 
 def _gather(model: Model, tensor: Tensor, aim: Aim | None, layers: Sequence[str]) -> dict[str, Evidence]:
@@ -162,7 +162,7 @@ def _gather(model: Model, tensor: Tensor, aim: Aim | None, layers: Sequence[str]
         for address, seen in found.items():
             parts[address].append(seen)
 
-    in_chunks(len(tensor), tensor[0], step)
+    in_chunks(len(tensor), tensor[0], step, light=True)
     return {address: _joined(seen) for address, seen in parts.items()}
 
 

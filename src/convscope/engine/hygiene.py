@@ -5,7 +5,7 @@ the middle of a forward. `untouched` writes down everything a run could disturb 
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,16 +27,15 @@ _HOOKS = (
 
 
 @contextmanager
-def untouched(module: nn.Module) -> Iterator[None]:
-    """Put ``module`` in eval mode with frozen parameters, and give it back as it was.
+def untouched(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Put a network, given as all its modules, in eval mode with frozen parameters, and give it back as it was.
 
     Kept: training flags, ``requires_grad``, ``.grad``, buffers, hooks, in-place flags, the random number
     generators of torch, NumPy and Python, the number of threads and the default dtype. Gradient recording is
     on within, also when the caller is under ``no_grad`` or ``inference_mode``.
     """
-    modules = list(module.modules())
-    _refuse_unready(modules)
     parameters = [p for m in modules for p in m._parameters.values() if p is not None]
+    _refuse_unready(parameters)
     flags = [(m, m.training, m.__dict__.get("inplace")) for m in modules]
     wanted = [(p, p.requires_grad, p.grad) for p in parameters]
     buffers = _Buffers(modules)
@@ -73,21 +72,15 @@ def untouched(module: nn.Module) -> Iterator[None]:
         surroundings.restore()
 
 
-def _refuse_unready(modules: list[nn.Module]) -> None:
+def _refuse_unready(parameters: list[nn.Parameter]) -> None:
     """Refuse parameters that no gradient can pass, before anything is touched."""
-    for m in modules:
-        for p in m._parameters.values():
-            if isinstance(p, nn.parameter.UninitializedParameter):
-                raise ModelFailed(
-                    f"the network has a lazy {type(m).__name__} that has no size yet: run it once on an input"
-                )
-            if p is not None and p.is_inference():
-                raise ModelFailed(
-                    "the network's parameters were made under torch.inference_mode: build it outside of it"
-                )
+    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in parameters):
+        raise ModelFailed("the network has a lazy layer that has no size yet: run it once on an input")
+    if any(p.is_inference() for p in parameters):
+        raise ModelFailed("the network's parameters were made under torch.inference_mode: build it outside of it")
 
 
-def _hook_tables(modules: list[nn.Module]) -> Iterator[dict[int, Any]]:
+def _hook_tables(modules: Sequence[nn.Module]) -> Iterator[dict[int, Any]]:
     """The tables of hooks that have something in them."""
     for m in modules:
         own = m.__dict__
@@ -97,21 +90,27 @@ def _hook_tables(modules: list[nn.Module]) -> Iterator[dict[int, Any]]:
 
 
 class _Buffers:
-    """A copy of every buffer, put back only where a run wrote to it or swapped it."""
+    """A copy of every buffer, put back only where a run wrote to it or swapped it.
 
-    def __init__(self, modules: list[nn.Module]) -> None:
-        self.kept: list[tuple[dict[str, Any], str, Tensor, Tensor, int]] = []
+    Networks have hundreds of small buffers: those of a kind are copied in one stroke.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self.places = [(m._buffers, name, b) for m in modules for name, b in m._buffers.items() if b is not None]
+        self.versions = [_version(b) for _, _, b in self.places]
+        kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+        for _, _, buffer in self.places:
+            kinds.setdefault((buffer.dtype, buffer.device), []).append(buffer)
         with torch.no_grad():
-            for m in modules:
-                for name, buffer in m._buffers.items():
-                    if buffer is not None:
-                        self.kept.append((m._buffers, name, buffer, buffer.clone(), _version(buffer)))
+            self.copies = [(b, torch.cat([one.reshape(-1) for one in b])) for b in kinds.values()]
 
     def restore(self) -> None:
-        for owner, name, buffer, copy, version in self.kept:
-            if _version(buffer) != version:
-                with torch.no_grad():
-                    buffer.copy_(copy)
+        if any(_version(b) != version for (_, _, b), version in zip(self.places, self.versions, strict=True)):
+            with torch.no_grad():
+                for buffers, copy in self.copies:
+                    for buffer, kept in zip(buffers, torch.split(copy, [b.numel() for b in buffers]), strict=True):
+                        buffer.copy_(kept.view_as(buffer))
+        for owner, name, buffer in self.places:
             if isinstance(owner, dict) and owner.get(name) is not buffer:
                 owner[name] = buffer
 

@@ -52,11 +52,18 @@ def parse_unit(text: str) -> UnitAddress | None:
 
 def check_address(module: nn.Module, address: str, name: str) -> str:
     """``address`` if ``module`` has it, else a refusal with the nearest that it has."""
+    if isinstance(address, str) and _has(module, address):
+        return address
     known = [path for path, _ in module.named_modules() if path]
-    if not isinstance(address, str) or address not in known:
-        near = did_you_mean(str(address), known)
-        raise UnknownName(f"no layer {address!r} in {name}{near} (it has {len(known)}; model.layers() lists them)")
-    return address
+    near = did_you_mean(str(address), known)
+    raise UnknownName(f"no layer {address!r} in {name}{near} (it has {len(known)}; model.layers() lists them)")
+
+
+def _has(module: nn.Module, address: str) -> bool:
+    found: nn.Module | None = module
+    for part in address.split("."):
+        found = None if found is None else dict(found.named_children()).get(part)
+    return found is not None
 
 
 def find_layers(model: "Model", given: LayerAddress, tensor: Tensor, *, below: str | None = None) -> tuple[str, ...]:

@@ -129,7 +129,6 @@ class Model:
     def run(self, tensor: Tensor) -> Tensor:
         """One forward of a prepared batch; the selected output as a tensor whose first axis is the batch."""
         count(forwards=len(tensor))
-        tensor = tensor.clone()  # the network may write to it: not to the caller's, and not to a leaf
         try:
             output = self._forward(tensor)
         except ConvScopeError:
@@ -151,13 +150,12 @@ class Model:
             return self.module(tensor.contiguous())
 
     def laid_out(self, tensor: Tensor) -> Tensor:
-        """``tensor`` in the memory layout in which this network runs fastest."""
-        if self._insists_on_view:
-            return tensor.contiguous()
+        """A copy of ``tensor``, which the network may write to, in the memory layout in which it runs fastest."""
         shape = tuple(tensor.shape)
         if shape not in self._layouts:
             self._layouts[shape] = fastest_layout(self.module, tensor)
-        return tensor.contiguous(memory_format=self._layouts[shape])
+        layout = torch.contiguous_format if self._insists_on_view else self._layouts[shape]
+        return tensor.detach().clone(memory_format=layout)
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
@@ -169,19 +167,19 @@ class Model:
                 return
             turn.depth += 1
             try:
-                self._forget_if_changed()
-                with untouched(self.module):
+                with untouched(self._present_modules()):
                     yield
             finally:
                 turn.depth -= 1
 
-    def _forget_if_changed(self) -> None:
-        """What was found by running the network is found again when its modules are no longer the same."""
+    def _present_modules(self) -> tuple[nn.Module, ...]:
+        """The network's modules; when they changed, what was found by running it is forgotten."""
         modules = tuple(self.module.modules())
         if len(modules) != len(self._modules) or any(a is not b for a, b in zip(modules, self._modules, strict=True)):
             self._modules, self._insists_on_view = modules, False
             for found in (self.found_layers, self.traces, self._layouts):
                 found.clear()
+        return modules
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, or a model in another process, has a network and so a turn of its own."""

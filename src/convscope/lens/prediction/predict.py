@@ -63,7 +63,7 @@ def predict(
             raise OutputError("the scores are NaN or infinite: the network overflows on this input")
         made.extend(_best(model, image, int(row), scores, top) for row, scores in zip(rows, output, strict=True))
 
-    in_chunks(len(image), image.tensor[0], step)
+    in_chunks(len(image), image.tensor[0], step, light=True)
     return made
 
 
