@@ -73,7 +73,7 @@ def grad_cam_peers(module: nn.Module, layer: str, x: Tensor) -> dict[str, Work]:
     def by_captum() -> object:
         return LayerAttribution.interpolate(captum.attribute(x, target=0), x.shape[2:], "bilinear")
 
-    return {"pytorch-grad-cam": lambda: jacob(input_tensor=x), "TorchCAM": torchcam, "Captum": by_captum}
+    return {"pytorch-grad-cam": lambda: jacob(x, None), "TorchCAM": torchcam, "Captum": by_captum}
 
 
 def captum_gradients(module: nn.Module, x: Tensor) -> dict[str, Work]:

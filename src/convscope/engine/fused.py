@@ -38,16 +38,24 @@ def fused(model: "Model", sample: Tensor, passes: int) -> Iterator[None]:
     """Run the network within with its batch norms folded, if so many passes make that worth it.
 
     Args:
-        sample: one prepared input (1, C, …), run once to find the pairs.
+        sample: one prepared input (1, C, …), run to find the pairs. They are kept on the model until one of them proves
+            mistaken; what is folded is read from kernels and norms anew each time.
     """
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in model.module.modules())  # they see layers' outputs
     if passes < WORTH_IT or hooked or sample.dtype not in (torch.float32, torch.float64):
         yield
         return
-    with torch.no_grad(), _Watch() as watch:
-        model.run(model.laid_out(sample))
-    with _Fused(watch.pairs()):
-        yield
+    if model.pairs is None:
+        with torch.no_grad(), _Watch() as watch:
+            model.run(model.laid_out(sample))
+        model.pairs = watch.pairs()
+    mode = _Fused(model.pairs)
+    try:
+        with mode:
+            yield
+    finally:
+        if mode.mistaken:
+            model.pairs = None
 
 
 class _Watch(TorchFunctionMode):
@@ -91,8 +99,9 @@ class _Fused(TorchFunctionMode):
     def __init__(self, pairs: Pairs) -> None:
         super().__init__()
         self.kernels = {key: (pair[0], *_folded(*pair)) for key, pair in pairs.items()}
-        self.norms = {key: id(norm[0]) for key, (_, _, norm) in pairs.items() if norm is not None}
-        self.awaited: dict[int, tuple[Tensor, int, Any]] = {}  # folded output → (kept alive, its norm, plain run)
+        self.norms = {key: _identity(norm) for key, (_, _, norm) in pairs.items() if norm is not None}
+        self.awaited: dict[int, tuple[Tensor, Any, Any]] = {}  # folded output → (kept alive, its norm, plain run)
+        self.mistaken = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
@@ -110,13 +119,14 @@ class _Fused(TorchFunctionMode):
     def _expected(self, given: Any, args: Any, kwargs: Mapping[str, Any]) -> bool:
         """Whether this is the very norm in eval mode whose scale and shift ``given`` already has."""
         norm = _norm(args, kwargs)
-        return norm is not None and id(given) in self.awaited and self.awaited[id(given)][1] == id(norm[0])
+        return norm is not None and id(given) in self.awaited and self.awaited[id(given)][1] == _identity(norm)
 
     def _make_plain(self, tensor: Tensor) -> None:
         """Overwrite a folded output with what the convolution alone gives; gradients follow."""
         if id(tensor) in self.awaited:
             _, _, plain = self.awaited.pop(id(tensor))
             tensor.copy_(plain())
+            self.mistaken = True
 
     def _convolve(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         kernel = _argument(args, kwargs, 1, "weight")
@@ -153,6 +163,11 @@ def _norm(args: Any, kwargs: Mapping[str, Any]) -> Norm | None:
     mean, variance = _argument(args, kwargs, 1, "running_mean"), _argument(args, kwargs, 2, "running_var")
     gamma, beta = _argument(args, kwargs, 3, "weight"), _argument(args, kwargs, 4, "bias")
     return None if mean is None else (mean, variance, gamma, beta, _argument(args, kwargs, 7, "eps", 1e-5))
+
+
+def _identity(norm: Norm) -> tuple[Any, ...]:
+    """What makes a batch norm that one: the very tensors it holds, and its epsilon."""
+    return (*(id(part) for part in norm[:4]), norm[4])
 
 
 def _argument(args: Any, kwargs: Mapping[str, Any], place: int, name: str, default: Any = None) -> Any:

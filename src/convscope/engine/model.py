@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.cost import count
+from convscope.engine.fused import Pairs
 from convscope.engine.hygiene import untouched
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.layout import fastest_layout
@@ -86,6 +87,7 @@ class Model:
         self.found_layers: dict[tuple[int | str | None, ...], str] = {}
         self.traces: dict[tuple[int, ...], Traced] = {}
         self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
+        self.pairs: Pairs | None = None
         self._insists_on_view = False
         self._modules: tuple[nn.Module, ...] = ()
         self._turn = _turn_with(self.module)
@@ -176,17 +178,17 @@ class Model:
         """The network's modules; when they changed, what was found by running it is forgotten."""
         modules = tuple(self.module.modules())
         if len(modules) != len(self._modules) or any(a is not b for a, b in zip(modules, self._modules, strict=True)):
-            self._modules, self._insists_on_view = modules, False
+            self._modules, self._insists_on_view, self.pairs = modules, False, None
             for found in (self.found_layers, self.traces, self._layouts):
                 found.clear()
         return modules
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, or a model in another process, has a network and so a turn of its own."""
-        return {name: value for name, value in vars(self).items() if name not in ("_turn", "_modules")}
+        return {name: value for name, value in vars(self).items() if name not in ("_turn", "_modules", "pairs")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _modules=(), _turn=_turn_with(state["module"]))
+        vars(self).update(state, _modules=(), pairs=None, _turn=_turn_with(state["module"]))
 
     def described(self) -> dict[str, Any]:
         """What a record says of this model."""
