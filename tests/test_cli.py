@@ -169,3 +169,12 @@ def test_lenses_and_models_and_layers_are_listed_also_as_json() -> None:
 
 def test_the_version_is_told() -> None:
     assert convscope("--version").stdout.strip() == f"convscope {cs.__version__}"
+
+
+def test_somebody_who_interrupts_gets_a_word_and_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("convscope.catalogue.call", interrupted)
+    done = convscope("saliency", "sample:shapes/7", "-m", "bundled:shapes")
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, "convscope: stopped")

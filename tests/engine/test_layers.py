@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.layers import last_spatial_layer, parse_unit, run_order
+from convscope.engine.last_spatial import last_spatial_layer
+from convscope.engine.layers import parse_unit
+from convscope.engine.trace import run_order
 from convscope.errors import ConvScopeError, LayerError, UnknownName
 from tests.engine._nets import SIDE, Branches, Dense, Stages, axes_net, condition, made, pictured, seeded, tensor
 

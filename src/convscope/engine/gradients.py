@@ -19,10 +19,10 @@ from convscope.engine.batches import in_chunks, of_chunk
 from convscope.engine.capture import capture, stopping_at
 from convscope.engine.cost import count
 from convscope.engine.inputs import Images
-from convscope.engine.layers import calls_of, token_grid
 from convscope.engine.maps import as_map, channels_last, require_map
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
+from convscope.engine.trace import calls_of, token_grid
 from convscope.errors import NoGradient, OutputError
 
 _shared: ContextVar[dict[Any, Any] | None] = ContextVar("shared", default=None)

@@ -1,11 +1,9 @@
 """From what people have — paths, pictures, arrays, tensors — to the prepared batch a network takes.
 
-`ImageInput` says how a network wants its images; `Images` is the prepared batch with its names. Files are
-opened with care: size is checked before pixels are decoded, and every failure is one sentence.
+`ImageInput` says how a network wants its images; `Images` is the prepared batch with its names.
 """
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,20 +12,23 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image as Pillow
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageOps
 from torch import Tensor
 
+from convscope.engine.pictures import (
+    FILTERS,
+    MAX_PIXELS,
+    array_picture,
+    in_mode,
+    middle,
+    open_picture,
+    refuse_size,
+    upright,
+)
 from convscope.errors import InputError
-from convscope.spec import SAMPLES
 
 ImageLike = str | Path | Pillow.Image | np.ndarray | Tensor
 """One image: a path or ``sample:`` address, a Pillow image, an array (height, width[, 1, 3 or 4]) or a tensor."""
-
-MAX_SIDE, MAX_PIXELS = 20_000, 100_000_000
-"""An image larger than this is refused before it is decoded."""
-
-_FILTERS = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
-_FILTERS |= {"nearest": Pillow.Resampling.NEAREST, "lanczos": Pillow.Resampling.LANCZOS}
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class ImageInput:
             raise InputError(f"size must be (height, width) in pixels, got {self.size!r}")
         if self.fit not in ("crop", "stretch", "pad"):
             raise InputError(f"fit must be crop, stretch or pad, got {self.fit!r}")
-        if self.interpolation not in _FILTERS:
-            raise InputError(f"interpolation must be one of {', '.join(_FILTERS)}, got {self.interpolation!r}")
+        if self.interpolation not in FILTERS:
+            raise InputError(f"interpolation must be one of {', '.join(FILTERS)}, got {self.interpolation!r}")
         for name in ("resize", "channels"):
             given = getattr(self, name)
             if given is not None and len(_whole_numbers(name, given)) != 1:
@@ -78,7 +79,7 @@ class ImageInput:
 
     def prepare(self, picture: Pillow.Image) -> Tensor:
         """A Pillow image as a prepared tensor (channels, height, width)."""
-        pixels = np.asarray(self._fitted(_in_mode(picture, self.channels or 3)), np.float32) / 255
+        pixels = np.asarray(self._fitted(in_mode(picture, self.channels or 3)), np.float32) / 255
         tensor = torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1).copy())
         return (tensor - self._channelwise(self.mean)) / self._channelwise(self.std)
 
@@ -98,10 +99,10 @@ class ImageInput:
 
     def _fitted(self, picture: Pillow.Image) -> Pillow.Image:
         height, width = self.size  # type: ignore[misc]
-        filter_ = _FILTERS[self.interpolation]
+        filter_ = FILTERS[self.interpolation]
         if self.fit == "stretch":
             scale = (self.resize or min(height, width)) / min(height, width)
-            return _middle(picture.resize((int(width * scale), int(height * scale)), filter_), height, width)
+            return middle(picture.resize((int(width * scale), int(height * scale)), filter_), height, width)
         if self.fit == "pad":
             grey = 128 if picture.mode == "L" else (128, 128, 128)
             return ImageOps.pad(picture, (width, height), filter_, color=grey)
@@ -111,7 +112,7 @@ class ImageInput:
 
     def _cropped(self, picture: Pillow.Image, height: int, width: int) -> Pillow.Image:
         """Scale and cut with the arithmetic of torchvision's Resize and CenterCrop: tensors agree to the bit."""
-        filter_ = _FILTERS[self.interpolation]
+        filter_ = FILTERS[self.interpolation]
         short = self.resize or min(height, width)
         if picture.width <= picture.height:
             resized = (short, int(short * picture.height / picture.width))
@@ -122,7 +123,7 @@ class ImageInput:
             resized = (max(width, round(picture.width * scale)), max(height, round(picture.height * scale)))
         if resized[0] * resized[1] > MAX_PIXELS:  # thread-thin: cut before scaling, not after
             return ImageOps.fit(picture, (width, height), filter_)
-        return _middle(picture.resize(resized, filter_), height, width)
+        return middle(picture.resize(resized, filter_), height, width)
 
 
 @dataclass(frozen=True)
@@ -223,53 +224,6 @@ def read_images(given: Any, spec: InputSpec, *, device: torch.device, dtype: tor
     return Images(prepared, names, single, spec)
 
 
-def open_picture(path: str | Path) -> Pillow.Image:
-    """Read an image file as people see it: turned upright, its size checked before it is decoded."""
-    if isinstance(path, str) and path.startswith("sample:"):
-        return sample_picture(path)
-    path = _existing(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the limit below is ours
-            with Pillow.open(path) as picture:
-                _refuse_size(picture.size, str(path))
-                picture.load()
-                return ImageOps.exif_transpose(picture)
-    except InputError:
-        raise
-    except Pillow.DecompressionBombError as error:
-        raise InputError(f"{str(path)!r} is too large to open safely ({error})") from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{str(path)!r} is not an image that Pillow can read") from error
-    except Exception as error:  # Pillow's decoders raise whatever a damaged byte makes of them
-        raise InputError(f"{str(path)!r} is damaged: {_one_line(error)}") from error
-
-
-def _existing(path: str | Path) -> Path:
-    """A path to a file with something in it."""
-    try:
-        found = Path(path).expanduser()
-        if not found.exists():
-            raise InputError(f"no such file: {str(path)!r}")
-        if found.is_dir():
-            raise InputError(f"{str(path)!r} is a folder, not an image")
-        if found.stat().st_size == 0:
-            raise InputError(f"{str(path)!r} is empty (0 bytes)")
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        shown = str(path) if len(str(path)) < 80 else f"{str(path)[:77]}…"
-        raise InputError(f"cannot open {shown!r}: {_one_line(error)}") from error
-    return found
-
-
-def sample_picture(address: str) -> Pillow.Image:
-    """The picture behind ``sample:NAME/KEY``."""
-    name, _, key = address.removeprefix("sample:").partition("/")
-    found = SAMPLES.find(name)
-    return Pillow.fromarray(found.function(key).image)
-
-
 def _prepared(one: Any, spec: InputSpec) -> Tensor:
     if isinstance(one, Tensor):
         tensor, single = _batched(one, spec)
@@ -280,11 +234,11 @@ def _prepared(one: Any, spec: InputSpec) -> Tensor:
     if isinstance(one, (str, Path)):
         one = open_picture(one)
     if isinstance(one, np.ndarray):
-        one = _array_picture(one)
+        one = array_picture(one)
     if not isinstance(one, Pillow.Image):
         raise InputError(f"an image is a path, a Pillow image, an array or a tensor, got {type(one).__name__}")
-    _refuse_size(one.size, "the image")
-    return spec.prepare(_upright(one))
+    refuse_size(one.size, "the image")
+    return spec.prepare(upright(one))
 
 
 def _batched(tensor: Tensor, spec: InputSpec) -> tuple[Tensor, bool]:
@@ -309,70 +263,6 @@ def _batched(tensor: Tensor, spec: InputSpec) -> tuple[Tensor, bool]:
     if tensor.is_inference():  # made under inference_mode: autograd may not record it, a copy may be recorded
         tensor = tensor.clone()
     return tensor.detach(), len(tensor) == 1
-
-
-def _array_picture(array: np.ndarray[Any, Any]) -> Pillow.Image:
-    """A NumPy array (height, width[, channels]) as a Pillow image."""
-    shape = array.shape
-    if array.ndim not in (2, 3) or 0 in shape or (array.ndim == 3 and shape[2] not in (1, 3, 4)):
-        raise InputError(f"an array is (height, width) or (height, width, 1, 3 or 4), got shape {shape}")
-    if array.dtype == bool:
-        array = array.astype(np.uint8) * 255
-    elif np.issubdtype(array.dtype, np.floating):
-        if not np.isfinite(array).all():
-            raise InputError("the array holds NaN or infinite numbers")
-        if array.min() < 0 or array.max() > 1:
-            low, high = float(array.min()), float(array.max())
-            raise InputError(f"a float array holds numbers from 0 to 1, got {low:g} to {high:g}; scale it first")
-        array = np.rint(array * 255).astype(np.uint8)
-    elif array.dtype == np.uint16:
-        array = np.rint(array / 257).astype(np.uint8)
-    elif array.dtype != np.uint8:
-        raise InputError(f"an array of pixels is uint8, uint16 or float, got {array.dtype}")
-    return Pillow.fromarray(array[..., 0] if array.ndim == 3 and shape[2] == 1 else array)
-
-
-def _middle(picture: Pillow.Image, height: int, width: int) -> Pillow.Image:
-    """The middle of a picture."""
-    top, left = round((picture.height - height) / 2), round((picture.width - width) / 2)
-    return picture.crop((left, top, left + width, top + height))
-
-
-def _upright(picture: Pillow.Image) -> Pillow.Image:
-    """A picture turned as its camera says."""
-    try:
-        return ImageOps.exif_transpose(picture)
-    except Exception as error:  # a damaged picture that the caller opened is decoded only here
-        raise InputError(f"the image is damaged: {_one_line(error)}") from error
-
-
-def _in_mode(picture: Pillow.Image, channels: int) -> Pillow.Image:
-    """Any of Pillow's modes as grey or RGB, transparency laid on white."""
-    if channels not in (1, 3):
-        raise InputError(f"this model takes {channels} channels; pass a prepared tensor, a picture has 1 or 3")
-    try:
-        if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
-            wide = np.asarray(picture, np.float64)
-            picture = Pillow.fromarray(np.clip(np.rint(wide / 257), 0, 255).astype(np.uint8))
-        elif picture.mode == "F":
-            raise InputError("a floating-point image has no known range: load it as an array scaled to 0 … 1")
-        elif picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-            picture = picture.convert("RGBA")
-            white = Pillow.new("RGBA", picture.size, "white")
-            picture = Pillow.alpha_composite(white, picture)
-        return picture.convert("L" if channels == 1 else "RGB")
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"the image is damaged: {_one_line(error)}") from error
-
-
-def _refuse_size(size: tuple[int, int], name: str) -> None:
-    width, height = size
-    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise InputError(f"{name} has {width}×{height} pixels, more than {MAX_SIDE} a side or 100 million: shrink it")
-    if width * height < 4 or min(size) < 2:
-        raise InputError(f"{name} has {width}×{height} pixels: there is nothing in it to look at")
 
 
 def _refuse_unfit(tensor: Tensor, what: str) -> None:
@@ -403,10 +293,6 @@ def _numbers(name: str, given: Any) -> tuple[float, ...]:
     if not several or not all(math.isfinite(n) for n in several):
         raise InputError(f"{name} is one finite number per channel, got {given!r}")
     return several
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _alike(tensors: list[Tensor]) -> list[Tensor]:

@@ -18,7 +18,7 @@ from convscope.engine.layout import fastest_layout
 from convscope.errors import ConvScopeError, InputError, ModelFailed, OutputError
 
 if TYPE_CHECKING:
-    from convscope.engine.layers import Traced
+    from convscope.engine.trace import Traced
 
 OutputSelector = str | int | Callable[[Any], Tensor]
 """Which part of a tuple or dict output is explained: a key, an index or a function."""

@@ -1,0 +1,135 @@
+"""Pictures of any kind: opened with care, turned upright, brought to grey or RGB.
+
+Size is checked before pixels are decoded, and every failure is one sentence.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
+
+from convscope.errors import InputError
+from convscope.spec import SAMPLES
+
+MAX_SIDE, MAX_PIXELS = 20_000, 100_000_000
+"""An image larger than this is refused before it is decoded."""
+
+FILTERS = {name: Pillow.Resampling[name.upper()] for name in ("bilinear", "bicubic", "nearest", "lanczos")}
+
+
+def open_picture(path: str | Path) -> Pillow.Image:
+    """Read an image file as people see it: turned upright, its size checked before it is decoded."""
+    if isinstance(path, str) and path.startswith("sample:"):
+        return sample_picture(path)
+    path = _existing(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the limit below is ours
+            with Pillow.open(path) as picture:
+                refuse_size(picture.size, str(path))
+                picture.load()
+                return ImageOps.exif_transpose(picture)
+    except InputError:
+        raise
+    except Pillow.DecompressionBombError as error:
+        raise InputError(f"{str(path)!r} is too large to open safely ({error})") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{str(path)!r} is not an image that Pillow can read") from error
+    except Exception as error:  # Pillow's decoders raise whatever a damaged byte makes of them
+        raise InputError(f"{str(path)!r} is damaged: {_one_line(error)}") from error
+
+
+def _existing(path: str | Path) -> Path:
+    """A path to a file with something in it."""
+    try:
+        found = Path(path).expanduser()
+        if not found.exists():
+            raise InputError(f"no such file: {str(path)!r}")
+        if found.is_dir():
+            raise InputError(f"{str(path)!r} is a folder, not an image")
+        if found.stat().st_size == 0:
+            raise InputError(f"{str(path)!r} is empty (0 bytes)")
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        shown = str(path) if len(str(path)) < 80 else f"{str(path)[:77]}…"
+        raise InputError(f"cannot open {shown!r}: {_one_line(error)}") from error
+    return found
+
+
+def sample_picture(address: str) -> Pillow.Image:
+    """The picture behind ``sample:NAME/KEY``."""
+    name, _, key = address.removeprefix("sample:").partition("/")
+    found = SAMPLES.find(name)
+    return Pillow.fromarray(found.function(key).image)
+
+
+def array_picture(array: np.ndarray[Any, Any]) -> Pillow.Image:
+    """A NumPy array (height, width[, channels]) as a Pillow image."""
+    shape = array.shape
+    if array.ndim not in (2, 3) or 0 in shape or (array.ndim == 3 and shape[2] not in (1, 3, 4)):
+        raise InputError(f"an array is (height, width) or (height, width, 1, 3 or 4), got shape {shape}")
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    elif np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all():
+            raise InputError("the array holds NaN or infinite numbers")
+        if array.min() < 0 or array.max() > 1:
+            low, high = float(array.min()), float(array.max())
+            raise InputError(f"a float array holds numbers from 0 to 1, got {low:g} to {high:g}; scale it first")
+        array = np.rint(array * 255).astype(np.uint8)
+    elif array.dtype == np.uint16:
+        array = np.rint(array / 257).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise InputError(f"an array of pixels is uint8, uint16 or float, got {array.dtype}")
+    return Pillow.fromarray(array[..., 0] if array.ndim == 3 and shape[2] == 1 else array)
+
+
+def middle(picture: Pillow.Image, height: int, width: int) -> Pillow.Image:
+    """The middle of a picture."""
+    top, left = round((picture.height - height) / 2), round((picture.width - width) / 2)
+    return picture.crop((left, top, left + width, top + height))
+
+
+def upright(picture: Pillow.Image) -> Pillow.Image:
+    """A picture turned as its camera says."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception as error:  # a damaged picture that the caller opened is decoded only here
+        raise InputError(f"the image is damaged: {_one_line(error)}") from error
+
+
+def in_mode(picture: Pillow.Image, channels: int) -> Pillow.Image:
+    """Any of Pillow's modes as grey or RGB, transparency laid on white."""
+    if channels not in (1, 3):
+        raise InputError(f"this model takes {channels} channels; pass a prepared tensor, a picture has 1 or 3")
+    try:
+        if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
+            wide = np.asarray(picture, np.float64)
+            picture = Pillow.fromarray(np.clip(np.rint(wide / 257), 0, 255).astype(np.uint8))
+        elif picture.mode == "F":
+            raise InputError("a floating-point image has no known range: load it as an array scaled to 0 … 1")
+        elif picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+            picture = picture.convert("RGBA")
+            white = Pillow.new("RGBA", picture.size, "white")
+            picture = Pillow.alpha_composite(white, picture)
+        return picture.convert("L" if channels == 1 else "RGB")
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"the image is damaged: {_one_line(error)}") from error
+
+
+def refuse_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise InputError(f"{name} has {width}×{height} pixels, more than {MAX_SIDE} a side or 100 million: shrink it")
+    if width * height < 4 or min(size) < 2:
+        raise InputError(f"{name} has {width}×{height} pixels: there is nothing in it to look at")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
