@@ -16,14 +16,22 @@ PAGES = ["README.md", "docs/gallery.md", "docs/architecture.md", "CONTRIBUTING.m
 DOCTESTED = sorted({*lens_modules().values(), *PUBLIC.values()})
 
 
-def snippets(language: str) -> list[pytest.param]:
-    """The code blocks of the README, each with a name."""
-    text = (ROOT / "README.md").read_text("utf-8")
-    blocks = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [pytest.param(block, id=f"{language or 'shell'}-{i}") for i, block in enumerate(blocks)]
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+"""The code blocks of the README, each with its language."""
+
+PYTHON = [code for language, code in FENCED if language == "python"]
+SHELL = [
+    line for language, code in FENCED if not language for line in code.splitlines() if line.startswith("convscope ")
+]
+"""What the README shows to type, but for make, which runs these tests."""
 
 
-@pytest.mark.parametrize("code", snippets("python"))
+def test_the_readme_shows_five_examples_in_python_and_five_in_the_shell() -> None:
+    assert sum(code.count("\n# ") for code in PYTHON) + PYTHON[1].startswith("# 5") >= 5
+    assert len(SHELL) >= 5
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
 def test_python_snippets_of_the_readme_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
@@ -31,14 +39,7 @@ def test_python_snippets_of_the_readme_run(code: str, tmp_path: Path, monkeypatc
     assert [name for name in promised if not Path(name).exists()] == []
 
 
-def shell_lines() -> list[str]:
-    """The commands that the README shows, but for make, which runs these tests."""
-    text = (ROOT / "README.md").read_text("utf-8")
-    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.startswith("convscope ")]
-
-
-@pytest.mark.parametrize("line", shell_lines())
+@pytest.mark.parametrize("line", SHELL)
 def test_shell_lines_of_the_readme_run(line: str, tmp_path: Path) -> None:
     command = f"{Path(sys.executable).with_name('convscope')} {line.removeprefix('convscope ')}"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
