@@ -50,8 +50,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps captum==0.9.0 grad-cam==1.5.7 torchcam==0.5.0 ttach==0.0.3 opencv-python-headless
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check tqdm
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps grad-cam==1.5.7
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

@@ -29,7 +29,7 @@ def inside(mask: Path, spec: ImageInput) -> torch.Tensor:
 
 @pytest.mark.parametrize("lens", ["grad_cam", "layer_cam", "hires_cam", "integrated_gradients"])
 def test_the_evidence_lies_on_the_animal(trained: cs.Model, lens: str, assets: Path) -> None:
-    """Where the animal is, evidence is denser than over the picture, also on MobileNet's 7×7 map that spills over it."""
+    """Where the animal is, evidence is denser than over the picture, even on a 7×7 map that spills over it."""
     entries = json.loads((assets / "masks.json").read_text("utf-8"))
     gains = []
     for name in (f"davis_{animal}" for animal in ANIMALS):
