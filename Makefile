@@ -50,7 +50,6 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps grad-cam==1.5.7
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
