@@ -6,12 +6,15 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convscope._names import lens_modules
 from convscope.errors import LoadError, UnknownName, did_you_mean
 from convscope.spec import FAMILIES, LENSES, LOADERS, LensSpec
 from convscope.values import Comparison
+
+if TYPE_CHECKING:
+    from convscope.engine.model import Model
 
 DEFAULT_COMPARISON = ("grad-cam", "layer-cam", "saliency", "integrated-gradients")
 _DECLARING = ("convscope.samples", "convscope.loaders")
@@ -80,8 +83,8 @@ def call(name: str, /, *args: Any, **named: Any) -> Any:
 
 
 def load(
-    address: str | Path, *, weights: str | Path | None = None, device: str | None = None, trust: bool = False
-) -> Any:
+    address: str | Path, weights: str | Path | None = None, *, device: str | None = None, trust: bool = False
+) -> "Model":
     """Open a model by its address.
 
     Args:
@@ -115,15 +118,15 @@ def load(
         raise LoadError(
             f"{str(address)!r} has the option {sorted(unknown)[0]!r}; only '?weights=none' or '?weights=NAME' is known"
         )
-    if weights is not None and options:
+    if weights is not None and options.get("weights") not in (None, "none"):
         raise LoadError(
             f"{str(address)!r} asks for its own weights and weights={str(weights)!r} for a file's: choose one"
         )
-    model = LOADERS[scheme].function(name, chosen=options.get("weights"), weights=weights, trust=trust)
+    model: Model = LOADERS[scheme].function(name, chosen=options.get("weights"), weights=weights, trust=trust)
     return _placed(model, device) if device else model
 
 
-def _placed(model: Any, device: str) -> Any:
+def _placed(model: "Model", device: str) -> "Model":
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -148,7 +151,7 @@ def _parsed(address: str) -> tuple[str, str, dict[str, str]]:
     return scheme, name, options
 
 
-def compare(model: Any, image: Any, lenses: Sequence[str] | None = None, **shared: Any) -> Any:
+def compare(model: Any, image: Any, lenses: Sequence[str] | None = None, **shared: Any) -> Comparison:
     """Look at one image, or several, through several lenses and put them side by side on one scale.
 
     Args:

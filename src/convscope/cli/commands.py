@@ -10,7 +10,7 @@ import typer
 from convscope import __version__
 from convscope.catalogue import Outline, outlines
 from convscope.cli import options
-from convscope.cli.talk import guarded, put, put_json, say, watched
+from convscope.cli.talk import check_images, guarded, put, put_json, say, watched
 from convscope.errors import ConvScopeError
 from convscope.spec import FAMILIES, LOADERS, fill_tables
 from convscope.values import writable
@@ -65,6 +65,7 @@ def compare(
 ) -> None:
     """Put several lenses, on one image or several, side by side on one scale."""
     place = None if out is None and as_json else writable(out or Path("compare.png"))
+    check_images(image)
     from convscope.catalogue import compare as compare_
     from convscope.catalogue import load
 
@@ -95,6 +96,7 @@ def report(
 ) -> None:
     """Write everything the lenses see in an image into one offline HTML file."""
     writable(out)
+    check_images(image)
     from convscope.catalogue import load
     from convscope.reporting import report as report_
 

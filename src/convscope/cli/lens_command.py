@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from convscope.cli import options
-from convscope.cli.talk import guarded, put, put_json, say, watched
+from convscope.cli.talk import check_images, guarded, put, put_json, say, watched
 from convscope.errors import CannotWrite
 from convscope.spec import LensSpec, Parameter
 from convscope.values import Value, writable
@@ -63,6 +63,7 @@ def run_lens(
 ) -> None:
     """Run a lens on images and write or print what it gives."""
     places = _places(spec, image, out, as_json)
+    check_images(image)
     from convscope.catalogue import call, load
 
     asked = {name: _plain(value) for name, value in parameters.items() if value not in (None, [])}

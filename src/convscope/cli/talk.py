@@ -48,6 +48,15 @@ def put_json(thing: Any) -> None:
     put(json.dumps(thing, indent=2, ensure_ascii=False))
 
 
+def check_images(images: list[str]) -> None:
+    """Refuse missing files before a model is opened, which may take long."""
+    from convscope.engine.pictures import existing_file
+
+    for image in images:
+        if not image.startswith("sample:"):
+            existing_file(image)
+
+
 @contextmanager
 def bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error, as ``report(done, total)``; silent where nobody watches."""

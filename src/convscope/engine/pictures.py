@@ -24,7 +24,7 @@ def open_picture(path: str | Path) -> Pillow.Image:
     """Read an image file as people see it: turned upright, its size checked before it is decoded."""
     if isinstance(path, str) and path.startswith("sample:"):
         return sample_picture(path)
-    path = _existing(path)
+    path = existing_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the limit below is ours
@@ -42,7 +42,7 @@ def open_picture(path: str | Path) -> Pillow.Image:
         raise InputError(f"{str(path)!r} is damaged: {_one_line(error)}") from error
 
 
-def _existing(path: str | Path) -> Path:
+def existing_file(path: str | Path) -> Path:
     """A path to a file with something in it."""
     try:
         found = Path(path).expanduser()
