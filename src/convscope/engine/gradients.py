@@ -5,7 +5,6 @@ score to that leaf. To the input: parameters are frozen, so no gradient of a wei
 lenses that ask for the same gradients get them from one forward and one backward.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -23,7 +22,7 @@ from convscope.engine.maps import as_map, channels_last, require_map
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
 from convscope.engine.trace import calls_of, token_grid
-from convscope.errors import NoGradient, OutputError
+from convscope.errors import NoGradient
 
 _shared: ContextVar[dict[Any, Any] | None] = ContextVar("shared", default=None)
 
@@ -196,8 +195,6 @@ def _on_the_map(
     extent = tuple(tensor.shape[2:])
     tokens = token_grid(model, address, tensor) if len(extent) == 2 and activation.ndim == 3 else None
     activation = require_map(as_map(activation, extent, tokens), address, extent)
-    if not math.isfinite(float(activation.sum())) and not bool(torch.isfinite(activation).all()):
-        raise OutputError(f"layer {address!r} holds NaN or infinite numbers: the network overflows on this input")
     return Evidence(activation.float(), None if gradient is None else as_map(gradient, extent, tokens).float())
 
 

@@ -95,14 +95,15 @@ def attributions(
 ) -> list[Attribution]:
     """One `Attribution` per image from maps (N, …) in the input's extent."""
     values = values.detach().float().cpu()
-    if not bool(torch.isfinite(values).all()):
+    peaks = values.flatten(1).abs().amax(1)
+    if not bool(torch.isfinite(peaks).all()):
         raise OutputError("the map holds NaN or infinite numbers: the network overflows on this input")
     channels = None if channels is None else channels.detach().float().cpu()
     at_layers = {address: v.detach().float().cpu() for address, v in (layer_values or {}).items()}
     made = []
     for row in range(len(images)):
         facts = dict(notes[row]) if notes else {}
-        if not bool(values[row].any()):
+        if peaks[row] == 0:
             facts["blank"] = _why_blank(aim)
         made.append(
             Attribution(

@@ -12,6 +12,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
+from convscope.errors import OutputError
 from convscope.spec import Param
 from convscope.values import Attribution
 
@@ -85,6 +86,8 @@ def first_component(features: Tensor, *, center: bool, towards: Tensor) -> Tenso
     Uses the smaller of the two Gram matrices, positions or channels, on the device. A singular vector's sign is
     arbitrary: it is turned so that the map agrees with ``towards`` (N, …).
     """
+    if not bool(torch.isfinite(features).all()):
+        raise OutputError("the layer holds NaN or infinite numbers: the network overflows on this input")
     flat = features.flatten(2).double() if features.device.type != "mps" else features.flatten(2).cpu().double()
     if center:
         flat = flat - flat.mean(2, keepdim=True)
