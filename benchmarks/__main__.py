@@ -98,11 +98,11 @@ def memory(rounds: int) -> list[Row]:
                 "≤ 1.2",
             )
         )
-    few, many = peak_growth("ig-50", "resnet50", 1), peak_growth("ig-300", "resnet50", 1)
+    few, many = (peak_growth(f"ig-{steps}", "resnet50", 1, processes=1) for steps in (50, 300))
     rows.append(
         ("Peak memory of integrated gradients, 300 steps, in that of 50", "ConvScope", f"{many / few:.2f}", "flat")
     )
-    grown = peak_growth("loop", "squeezenet1_1", 1) / 2**20
+    grown = peak_growth("loop", "squeezenet1_1", 1, processes=1) / 2**20
     rows.append(("Growth over 200 explanations after the first ten, MB", "ConvScope", f"{grown:.1f}", "< 20"))
     return rows
 

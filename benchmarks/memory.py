@@ -3,6 +3,7 @@
 python -m benchmarks.memory plain resnet50 16      prints the growth of the peak in bytes
 """
 
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,11 @@ from pathlib import Path
 TASKS = ("plain", "grad-cam", "ig-10", "ig-50", "ig-300", "loop")
 
 
-def peak_growth(task: str, name: str, batch: int) -> int:
-    """Bytes by which the resident peak grows while a fresh process does ``task``."""
+def peak_growth(task: str, name: str, batch: int, *, processes: int = 5) -> int:
+    """Bytes by which the resident peak grows while a fresh process does ``task``: the median of several processes."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.memory", task, name, str(batch)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[-1])
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(processes)]
+    return int(statistics.median(int(run.stdout.split()[-1]) for run in runs))
 
 
 def _main(task: str, name: str, batch: int) -> int:
