@@ -95,7 +95,7 @@ def attributions(
 ) -> list[Attribution]:
     """One `Attribution` per image from maps (N, …) in the input's extent."""
     values = values.detach().float().cpu()
-    peaks = values.flatten(1).abs().amax(1)
+    peaks = values.reshape(len(values), -1).abs().amax(1)
     if not bool(torch.isfinite(peaks).all()):
         raise OutputError("the map holds NaN or infinite numbers: the network overflows on this input")
     channels = None if channels is None else channels.detach().float().cpu()
