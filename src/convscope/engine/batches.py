@@ -20,10 +20,8 @@ _LIGHT = 8 / 5
 _MOST_AT_ONCE = 64
 
 
-def chunk_size(sample: Tensor, batch_size: int | None = None, *, light: bool = False) -> int:
+def chunk_size(sample: Tensor, *, light: bool = False) -> int:
     """How many inputs like ``sample`` (C, …) go through the network together."""
-    if batch_size is not None:
-        return batch_size
     at_once = _NUMBERS_AT_ONCE.get(sample.device.type, _NUMBERS_AT_ONCE["cpu"]) * (_LIGHT if light else 1)
     return max(1, min(_MOST_AT_ONCE, int(at_once) // sample.numel()))
 
@@ -33,7 +31,6 @@ def in_chunks(
     like: Tensor,
     step: Callable[[Tensor], None],
     *,
-    batch_size: int | None = None,
     light: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -45,7 +42,7 @@ def in_chunks(
         light: no graph of the whole network is kept, so that more fit well.
         quiet: do not report progress.
     """
-    size, done = chunk_size(like, batch_size, light=light), 0
+    size, done = chunk_size(like, light=light), 0
     size = math.ceil(total / math.ceil(total / size)) if total else 1  # even chunks: no lone straggler at the end
     while done < total:
         rows = torch.arange(done, min(done + size, total))

@@ -7,7 +7,7 @@ first watched layer, whose output becomes a leaf.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -78,9 +78,8 @@ def stopping_at(module: nn.Module, address: str, *, call: int = 1) -> Iterator[N
 
     handle = on_forward(module, address, stop)
     try:
-        yield
-    except _Stop:
-        pass
+        with suppress(_Stop):
+            yield
     finally:
         handle.remove()
 

@@ -24,6 +24,10 @@ OutputSelector = str | int | Callable[[Any], Tensor]
 """Which part of a tuple or dict output is explained: a key, an index or a function."""
 
 
+RANDOM_WEIGHTS = ("random weights: the network has learned nothing",)
+"""The caveat of a network without trained weights."""
+
+
 class _Turn:
     """Whose turn it is with a network: one at a time, however many models stand around it."""
 

@@ -74,11 +74,6 @@ class Aim:
         self.scores: list[float | None] = [None] * images
         self._scorer = scorer
 
-    @property
-    def settled(self) -> bool:
-        """Whether it is known which number is explained."""
-        return self._scorer is not None or self.indices is not None
-
     def score(self, output: Tensor, rows: Tensor | None = None, *, clean: bool = True) -> Tensor:
         """One number per output, in float32; ``rows`` says which image each output belongs to.
 

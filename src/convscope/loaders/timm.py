@@ -35,8 +35,8 @@ def timm(name: str, *, chosen: str | None = None, weights: str | Path | None = N
     """Open an architecture of timm; ``timm:resnet18.a1_in1k`` names weights by their tag."""
     import torch
 
-    from convscope.engine.model import Model
-    from convscope.loaders.weights import RANDOM, with_weights
+    from convscope.engine.model import RANDOM_WEIGHTS, Model
+    from convscope.loaders.weights import with_weights
 
     if chosen not in (None, "none"):
         raise UnknownName(f"timm names weights in the architecture: timm:{name.split('.')[0]}.{chosen}")
@@ -54,7 +54,7 @@ def timm(name: str, *, chosen: str | None = None, weights: str | Path | None = N
         labels=_labels(module),
         name=name,
         source=f"timm:{name}" + (f"?weights={chosen}" if chosen else "") + (f" with {weights}" if weights else ""),
-        caveats=RANDOM if chosen == "none" and weights is None else (),
+        caveats=RANDOM_WEIGHTS if chosen == "none" and weights is None else (),
     )
 
 

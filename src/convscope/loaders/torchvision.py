@@ -58,8 +58,8 @@ def torchvision(
     """Open an architecture of torchvision."""
     import torch
 
-    from convscope.engine.model import Model
-    from convscope.loaders.weights import RANDOM, with_weights
+    from convscope.engine.model import RANDOM_WEIGHTS, Model
+    from convscope.loaders.weights import with_weights
 
     library()
     if name not in _names():
@@ -84,7 +84,7 @@ def torchvision(
         source=f"torchvision:{name}"
         + (f"?weights={chosen}" if chosen else "")
         + (f" with {weights}" if weights else ""),
-        caveats=RANDOM if chosen == "none" and weights is None else (),
+        caveats=RANDOM_WEIGHTS if chosen == "none" and weights is None else (),
     )
 
 

@@ -16,8 +16,6 @@ _MOST_HEADS = 6
 _CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "ema")
 _WRAPPERS = ("module.", "_orig_mod.", "module.", "model.")
 """What data-parallel training, compiling and training frameworks put before every name."""
-RANDOM = ("random weights: the network has learned nothing",)
-"""The caveat of a network without trained weights."""
 
 
 def with_weights(build: Callable[[int | None], nn.Module], path: str | Path, *, trust: bool) -> nn.Module:

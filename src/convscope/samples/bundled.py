@@ -26,7 +26,7 @@ def bundled(name: str, *, chosen: str | None = None, weights: Any = None, trust:
     from safetensors.torch import load_file
 
     from convscope.engine.inputs import ImageInput
-    from convscope.engine.model import Model
+    from convscope.engine.model import RANDOM_WEIGHTS, Model
     from convscope.samples import digits, networks, shapes
 
     if name not in NAMES:
@@ -49,7 +49,7 @@ def bundled(name: str, *, chosen: str | None = None, weights: Any = None, trust:
         labels=labels,
         name=name,
         source=f"bundled:{name}" + ("?weights=none" if chosen else ""),
-        caveats=("random weights: the network has learned nothing",) if chosen else (),
+        caveats=RANDOM_WEIGHTS if chosen else (),
     )
 
 
