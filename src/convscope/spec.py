@@ -18,6 +18,8 @@ FAMILIES: Mapping[str, str] = {
     "prediction": "What it answers",
     "gradient": "Gradients: what in the input the answer hangs on",
     "cam": "Class activation maps: which regions gave the answer",
+    "backward": "Backward rules: how the answer flows back, operation by operation",
+    "perturbation": "Perturbation, surrogates, regions: what changes when parts are taken away",
 }
 """The families of lenses, in the order in which people meet them."""
 
@@ -63,6 +65,10 @@ class Parameter:
             return value
         if self.about.choices:
             return self._choice(value)
+        if self.kind is str:
+            if isinstance(value, str):
+                return value
+            raise ParameterError(f"{self.name} must be a text, got {_short(value)}")
         if self.kind is bool:
             if isinstance(value, bool):
                 return value

@@ -165,6 +165,9 @@ class Attribution(Value):
         values: float32, the spatial shape of the input (height, width): the map, signed and unnormalised.
         layer_values: address → float32 map at that layer's own resolution (CAM methods).
         channels: float32 (channels, height, width): the map before its channels were pooled, where there is one.
+        uncertainty: float32 maps of how sure the values are, where a lens measures that: ``"spread"`` (standard
+            deviation over copies), ``"band"`` (half-width of the 95 % confidence interval), ``"sign agreement"``
+            (share of copies with the value's sign).
         signed: whether negative numbers mean "speaks against"; unsigned maps are never below zero.
         target: the explained number in words; ``target_index`` the class, where it is one.
         score: the explained number itself, before softmax.
@@ -173,11 +176,12 @@ class Attribution(Value):
         notes: facts measured in passing, such as ``"completeness gap"``.
     """
 
-    arrays: ClassVar[tuple[str, ...]] = ("values", "layer_values", "channels", "photo")
+    arrays: ClassVar[tuple[str, ...]] = ("values", "layer_values", "channels", "uncertainty", "photo")
 
     values: Tensor
     layer_values: Mapping[str, Tensor] = field(default_factory=dict)
     channels: Tensor | None = None
+    uncertainty: Mapping[str, Tensor] = field(default_factory=dict)
     photo: np.ndarray[Any, Any] | None = None
     signed: bool = True
     target: str = ""
@@ -207,7 +211,8 @@ class Attribution(Value):
         for name in ("values", "channels"):
             if stored.get(name) is not None:
                 stored[name] = torch.from_numpy(stored[name])
-        stored["layer_values"] = {k: torch.from_numpy(v) for k, v in stored.get("layer_values", {}).items()}
+        for name in ("layer_values", "uncertainty"):
+            stored[name] = {key: torch.from_numpy(found) for key, found in stored.get(name, {}).items()}
         return {**stored, "layers": tuple(stored["layers"])}
 
     def __repr__(self) -> str:

@@ -90,26 +90,35 @@ def attributions(
     *,
     layer_values: Mapping[str, Tensor] | None = None,
     channels: Tensor | None = None,
+    uncertainty: Mapping[str, Tensor] | None = None,
     signed: bool = True,
     notes: Sequence[Mapping[str, Any]] | None = None,
+    why_blank: str | None = None,
 ) -> list[Attribution]:
-    """One `Attribution` per image from maps (N, …) in the input's extent."""
+    """One `Attribution` per image from maps (N, …) in the input's extent.
+
+    Args:
+        uncertainty: maps (N, …) of how sure the values are, such as ``"spread"`` or ``"band"``.
+        why_blank: the reason to give where a map is zero everywhere; by default that of gradients.
+    """
     values = values.detach().float().cpu()
     peaks = values.reshape(len(values), -1).abs().amax(1)
     if not bool(torch.isfinite(peaks).all()):
         raise OutputError("the map holds NaN or infinite numbers: the network overflows on this input")
     channels = None if channels is None else channels.detach().float().cpu()
+    sureness = {name: v.detach().float().cpu() for name, v in (uncertainty or {}).items()}
     at_layers = {address: v.detach().float().cpu() for address, v in (layer_values or {}).items()}
     made = []
     for row in range(len(images)):
         facts = dict(notes[row]) if notes else {}
         if peaks[row] == 0:
-            facts["blank"] = _why_blank(aim)
+            facts["blank"] = why_blank or _why_blank(aim)
         made.append(
             Attribution(
                 values=values[row].clone(),  # a kept value must not keep the batch
                 layer_values={address: v[row].clone() for address, v in at_layers.items()},
                 channels=None if channels is None else channels[row].clone(),
+                uncertainty={name: v[row].clone() for name, v in sureness.items()},
                 photo=images.photo(row),  # type: ignore[arg-type]
                 signed=signed,
                 target="" if aim is None else describe(aim, row, model),

@@ -1,13 +1,14 @@
 from torch import Tensor
 
 from convscope.engine.gradients import layer_evidence
+from convscope.engine.heatmaps import Layers, Relu, maps_to_values
 from convscope.engine.inputs import Images
 from convscope.engine.layers import LAST_SPATIAL
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
 from convscope.engine.targets import TOP1, Aim
 from convscope.errors import LayerError
-from convscope.lens.cam._maps import Layers, Relu, maps_to_values, over_space
+from convscope.lens.cam._maps import over_space
 from convscope.values import Attribution
 
 

@@ -2,12 +2,13 @@ import torch
 from torch import Tensor
 
 from convscope.engine.gradients import Evidence
+from convscope.engine.heatmaps import Layers, Relu
 from convscope.engine.inputs import Images
 from convscope.engine.layers import LAST_SPATIAL
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
 from convscope.engine.targets import TOP1, Aim
-from convscope.lens.cam._maps import Layers, Relu, activation_maps
+from convscope.lens.cam._maps import activation_maps
 from convscope.values import Attribution
 
 

@@ -1,0 +1,47 @@
+"""Maps at layers brought to the input's extent, fused over layers, and made into values."""
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from convscope.engine.inputs import Images
+from convscope.engine.lens import attributions
+from convscope.engine.model import Model
+from convscope.engine.targets import Aim
+from convscope.spec import Param
+from convscope.values import Attribution
+
+Layers = tuple[str, ...]
+
+Relu = Annotated[bool, Param(help="keep only what speaks for the target, as the paper draws it")]
+
+
+def maps_to_values(
+    model: Model,
+    images: Images,
+    aim: Aim | None,
+    layer_values: dict[str, Tensor],
+    *,
+    relu: bool = False,
+    signed: bool = True,
+) -> list[Attribution]:
+    """Values from one map (N, …) a layer."""
+    if relu:
+        layer_values = {address: torch.relu(values) for address, values in layer_values.items()}
+    resized = [resize(values, images.extent) for values in layer_values.values()]
+    fused = resized[0] if len(resized) == 1 else torch.stack([in_units_of_peak(v) for v in resized]).mean(0)
+    return attributions(model, images, aim, fused, layer_values=layer_values, signed=signed and not relu)
+
+
+def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
+    """Maps (N, …) linearly interpolated to ``extent``, along one, two or three axes."""
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(extent)]
+    return F.interpolate(maps[:, None], size=extent, mode=mode, align_corners=False)[:, 0]
+
+
+def in_units_of_peak(maps: Tensor) -> Tensor:
+    """Each map divided by its own largest magnitude, so that layers of different scale can be averaged."""
+    peak = maps.flatten(1).abs().amax(1).clamp_min(torch.finfo(maps.dtype).tiny)
+    return maps / peak.view(-1, *[1] * (maps.ndim - 1))
