@@ -7,6 +7,7 @@
     ├── OutputError       (TypeError)     the network's output, or the target asked of it, does not fit
     ├── LayerError        (ValueError)    the layer exists but cannot serve: never reached, no spatial extent
     ├── NoGradient        (RuntimeError)  the target does not depend on what it should be explained by
+    ├── NoRule            (RuntimeError)  a method of backward rules meets an operation it has no rule for
     ├── ModelFailed       (RuntimeError)  the network's own forward raised
     ├── LoadError         (RuntimeError)  weights or a model file cannot be read, fetched or trusted
     ├── MissingExtra      (ImportError)   an optional package is not installed
@@ -46,6 +47,10 @@ class LayerError(ConvScopeError, ValueError):
 
 class NoGradient(ConvScopeError, RuntimeError):
     """The target does not depend on what it should be explained by."""
+
+
+class NoRule(ConvScopeError, RuntimeError):
+    """A method of backward rules meets an operation it has no rule for."""
 
 
 class ModelFailed(ConvScopeError, RuntimeError):

@@ -107,7 +107,7 @@ def gradient_at(
         found = score(model, tensor.clone(), aim, rows, clean=clean)  # a network may not write to a leaf
     if scores is not None:
         scores.copy_(found.detach())
-    return _backward(found, [tensor], model)[0].float()
+    return gradients_of(found, [tensor], model)[0].float()
 
 
 def score(model: Model, tensor: Tensor, aim: Aim, rows: Tensor | None = None, *, clean: bool = True) -> Tensor:
@@ -183,7 +183,7 @@ def evidence_at(
             caught.ended = f", which ends at the target's own layer {aim.layer!r}"
         found = score(model, tensor, aim, rows, clean=clean)
         activations = [caught[address] for address in layers]
-        gradients = _backward(found, activations, model)
+        gradients = gradients_of(found, activations, model)
     pairs = zip(layers, activations, gradients, strict=True)
     return {address: _on_the_map(model, tensor, address, a.detach(), g) for address, a, g in pairs}
 
@@ -198,7 +198,12 @@ def _on_the_map(
     return Evidence(activation.float(), None if gradient is None else as_map(gradient, extent, tokens).float())
 
 
-def _backward(scores: Tensor, to: list[Tensor], model: Model) -> list[Tensor]:
+def gradients_of(scores: Tensor, to: list[Tensor], model: Model) -> list[Tensor]:
+    """The gradient of each image's score to several tensors of its forward; zeros where one has no part in it.
+
+    Raises:
+        NoGradient: the scores have no graph at all.
+    """
     if not scores.requires_grad:
         raise NoGradient(
             f"nothing can be explained: {model.name}'s score is cut off from where its gradient is wanted (detached, "

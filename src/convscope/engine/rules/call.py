@@ -1,0 +1,121 @@
+"""One operation of a forward: what was called, with which arguments."""
+
+import functools
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.engine.rules.operations import Kind, kind_of, name_of
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """An operation with its arguments, at the address of the module in which it was called."""
+
+    function: Any
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    address: str = ""
+
+    @property
+    def name(self) -> str:
+        """``relu``, ``add``, ``conv2d``, however it was spelt."""
+        return name_of(self.function)[0]
+
+    @property
+    def kind(self) -> Kind | None:
+        """Its kind, where it is known."""
+        return kind_of(self.function)
+
+    @property
+    def inplace(self) -> bool:
+        """Whether it writes to its first argument."""
+        if name_of(self.function)[1]:
+            return True
+        place = _inplace_parameter(self.function)
+        return place is not None and bool(self.argument(place, "inplace", False))
+
+    def run(self) -> Any:
+        """Do it, as the network would have."""
+        return self.function(*self.args, **self.kwargs)
+
+    def on(self, *tensors: Tensor) -> Any:
+        """Do the same to other tensors in the place of those it was called with, in order."""
+        fresh = iter(tensors)
+        args = tuple(next(fresh, a) if isinstance(a, Tensor) else a for a in self.args)
+        kwargs = {name: next(fresh, v) if isinstance(v, Tensor) else v for name, v in self.kwargs.items()}
+        return self.function(*args, **kwargs)
+
+    def argument(self, place: int, name: str, default: Any = None) -> Any:
+        """An argument by place or name."""
+        return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All tensors among the arguments."""
+        yield from _tensors((*self.args, *self.kwargs.values()))
+
+    def carrying(self) -> list[Tensor]:
+        """Those that depend on what is explained."""
+        return [t for t in self.tensors() if t.requires_grad]
+
+    def without(self, gates: list[Tensor]) -> "Call":
+        """The same call with some of its tensors as constants."""
+        swap = {id(g): g.detach() for g in gates}
+        return self.replaced(lambda t: swap.get(id(t), t))
+
+    def replaced(self, other: Any) -> "Call":
+        """The same call with ``other(tensor)`` in the place of each tensor."""
+        args = tuple(_mapped(a, other) for a in self.args)
+        return replace(self, args=args, kwargs={name: _mapped(v, other) for name, v in self.kwargs.items()})
+
+    def out_of_place(self) -> "Call":
+        """The operation that computes the same and writes to nothing."""
+        place = _inplace_parameter(self.function)
+        if place is not None:
+            args = tuple(False if i == place else a for i, a in enumerate(self.args))
+            return replace(
+                self, args=args, kwargs={**self.kwargs, **({"inplace": False} if len(args) <= place else {})}
+            )
+        if self.name == "setitem":
+            return replace(self, function=_with_item)
+        plain = getattr(Tensor, self.name, None) or getattr(torch, self.name)
+        return replace(self, function=plain)
+
+
+def _with_item(x: Tensor, index: Any, value: Any) -> Tensor:
+    """``x`` with some of its numbers replaced, as a new tensor."""
+    fresh = x.clone()
+    fresh[index] = value
+    return fresh
+
+
+_with_item.__name__ = "setitem"
+
+
+@functools.cache
+def _inplace_parameter(function: Any) -> int | None:
+    """Where a function takes ``inplace``."""
+    if not inspect.isfunction(function):
+        return None
+    names = list(inspect.signature(function).parameters)
+    return names.index("inplace") if "inplace" in names else None
+
+
+def _tensors(things: Any) -> Iterator[Tensor]:
+    for thing in things:
+        if isinstance(thing, Tensor):
+            yield thing
+        elif isinstance(thing, (list, tuple)):
+            yield from _tensors(thing)
+
+
+def _mapped(thing: Any, other: Any) -> Any:
+    if isinstance(thing, Tensor):
+        return other(thing)
+    if isinstance(thing, (list, tuple)) and any(isinstance(t, Tensor) for t in thing):
+        return type(thing)([_mapped(t, other) for t in thing])
+    return thing

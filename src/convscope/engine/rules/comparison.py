@@ -1,0 +1,52 @@
+"""DeepLIFT over a batch of images and their references, and what its contributions miss of the difference."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.engine.gradients import read_out
+from convscope.engine.inputs import Images
+from convscope.engine.model import Model
+from convscope.engine.paths import gap_notes
+from convscope.engine.rules.deep_lift import DeepLift
+from convscope.engine.rules.flow import flow_back, said_of
+from convscope.engine.rules.ledger import Ledger
+from convscope.engine.rules.mode import Rules
+from convscope.engine.targets import Aim
+
+
+def compared(
+    model: Model,
+    images: Images,
+    aim: Aim,
+    references: Callable[[Tensor, Tensor], Tensor],
+    *,
+    copies: int = 1,
+    reveal_cancel: bool = False,
+    on_missing: str = "error",
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Contributions (N, C, …), averaged over references, with notes on their completeness.
+
+    Args:
+        references: ``(rows, copies) -> inputs``: reference number ``copies[i]`` of image ``rows[i]``.
+    """
+    outputs: list[tuple[Tensor, Tensor]] = []
+
+    def make(ledger: Ledger, rows: Tensor, numbers: Tensor) -> DeepLift:
+        method = DeepLift(ledger, reveal_cancel=reveal_cancel)
+        start = model.laid_out(references(rows, numbers))
+        with torch.enable_grad(), method.over_the_reference(start):
+            seen = start.clone().requires_grad_(True)
+            with Rules(method, ledger, on_missing=on_missing).within(model.module):
+                outputs.append((rows, read_out(model, seen.clone(), aim).detach()))
+        return method
+
+    flow = flow_back(model, images, aim, make, on_missing=on_missing, copies=copies)
+    started = torch.zeros(len(images))
+    for rows, output in outputs:
+        started.index_add_(0, rows, aim.score(output, rows, clean=False).cpu() / copies)
+    reached = torch.tensor([float(s or 0.0) for s in aim.scores])
+    rules = {"rules": flow.ledgers[0].rules(), **said_of(flow)}
+    return flow.relevance, [{**note, **rules} for note in gap_notes(flow.relevance, reached, started)]

@@ -1,0 +1,118 @@
+"""Which rule where: named composites, and rules by layer name, by kind of operation and by depth."""
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from convscope.engine.rules.relevance import RULES, Rule
+from convscope.errors import ParameterError, did_you_mean
+
+CompositeName = Literal[
+    "epsilon-plus",
+    "epsilon-plus-flat",
+    "epsilon-gamma-box",
+    "alpha2-beta1",
+    "alpha2-beta1-flat",
+    "deep-taylor",
+    "epsilon",
+    "zero",
+]
+
+_NAMED: Mapping[str, Mapping[str, str]] = {
+    "epsilon-plus": {"conv": "z-plus", "linear": "epsilon"},
+    "epsilon-plus-flat": {"conv": "z-plus", "linear": "epsilon", "first": "flat"},
+    "epsilon-gamma-box": {"conv": "gamma 0.25", "linear": "epsilon", "first": "box"},
+    "alpha2-beta1": {"conv": "alpha-beta 2 1", "linear": "epsilon"},
+    "alpha2-beta1-flat": {"conv": "alpha-beta 2 1", "linear": "epsilon", "first": "flat"},
+    "deep-taylor": {"conv": "z-plus", "linear": "z-plus", "first": "box"},
+    "epsilon": {"conv": "epsilon", "linear": "epsilon"},
+    "zero": {"conv": "zero", "linear": "zero"},
+}
+_KINDS = ("conv", "linear", "first")
+_DEPTH = re.compile(r"^depth\s+(?P<from>-?\d+)(\s*\.\.\s*(?P<to>-?\d+))?$")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an affine operation stands: its layer, its kind, its depth in order of execution, and of how many."""
+
+    address: str
+    kind: str
+    depth: int
+    first: bool
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A table from place to rule; the last entry that fits decides, named layers before depths before kinds."""
+
+    name: str
+    kinds: Mapping[str, Rule]
+    depths: tuple[tuple[int, int, Rule], ...] = ()
+    layers: tuple[tuple[str, Rule], ...] = ()
+    matched: set[str] = field(default_factory=set)
+
+    def rule_at(self, place: Place, depths: int) -> Rule:
+        """The rule of one operation out of ``depths``."""
+        for pattern, rule in reversed(self.layers):
+            if fnmatch.fnmatchcase(place.address, pattern) or place.address.startswith(pattern + "."):
+                self.matched.add(pattern)
+                return rule
+        for begin, end, rule in reversed(self.depths):
+            if begin % depths <= place.depth <= end % depths:
+                return rule
+        if place.first and "first" in self.kinds:
+            return self.kinds["first"]
+        return self.kinds[place.kind]
+
+    def refuse_unmatched(self, known: Sequence[str]) -> None:
+        """Refuse names of layers that fitted no affine operation of the run that is over."""
+        for pattern, _ in self.layers:
+            if pattern not in self.matched:
+                near = did_you_mean(pattern, known)
+                raise ParameterError(f"no convolution or linear layer fits {pattern!r} of the rules{near}")
+
+
+def composite_of(name: str, rules: str = "", epsilon: float = 0.0) -> Composite:
+    """A named composite with some of its rules replaced.
+
+    Args:
+        epsilon: the strength of its ε rules.
+        rules: ``place: rule`` separated by commas; a place is ``conv``, ``linear``, ``first``, ``depth 0``,
+            ``depth 0..3``, ``depth -1`` or a layer's address with ``*``; a rule is one of `RULES` with its numbers.
+    """
+    kinds = {
+        kind: rule_called(f"epsilon {epsilon}" if text == "epsilon" else text) for kind, text in _NAMED[name].items()
+    }
+    depths: list[tuple[int, int, Rule]] = []
+    layers: list[tuple[str, Rule]] = []
+    for part in filter(None, (one.strip() for one in re.split(r"[,;\n]", rules))):
+        place, colon, text = (piece.strip() for piece in part.rpartition(":"))
+        if not colon or not place or not text:
+            raise ParameterError(
+                f"rules are written as 'place: rule' separated by commas, got {part!r} (as in 'layer4: gamma 0.1')"
+            )
+        rule = rule_called(text)
+        if found := _DEPTH.match(place):
+            begin = int(found["from"])
+            depths.append((begin, int(found["to"]) if found["to"] else begin, rule))
+        elif place in _KINDS:
+            kinds[place] = rule
+        else:
+            layers.append((place, rule))
+    return Composite(name, kinds, tuple(depths), tuple(layers))
+
+
+def rule_called(text: str) -> Rule:
+    """``gamma 0.25`` as a `Rule`."""
+    name, *numbers = text.split()
+    if name not in RULES:
+        raise ParameterError(f"no rule {name!r}{did_you_mean(name, RULES)} (there are {', '.join(RULES)})")
+    try:
+        return RULES[name](*(float(n) for n in numbers))
+    except (TypeError, ValueError):
+        raise ParameterError(
+            f"the rule {name!r} does not take {' '.join(numbers)!r}: write it as in 'gamma 0.25'"
+        ) from None

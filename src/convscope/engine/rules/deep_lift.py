@@ -1,0 +1,236 @@
+"""DeepLIFT as a method: every operation is compared with itself at a reference input.
+
+The network runs twice. Over the reference, the operands of each operation that is not linear are written down; over the
+image, the multiplier of an operation is what its output changed by, over what its input changed by. The sum of
+multiplier × change of input is then the change of the score, at every operation and so in total.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from convscope.engine.rules import decompose
+from convscope.engine.rules.affine import Affine, affine_of, batch_norm_of
+from convscope.engine.rules.call import Call
+from convscope.engine.rules.ledger import Ledger
+from convscope.engine.rules.methods import Treatment, note_chance, opened
+from convscope.engine.rules.mode import Rules
+from convscope.engine.rules.pieces import valued
+from convscope.errors import ModelFailed
+
+_SAME = 1e-6
+"""Changes smaller than this, against the number itself, are no change: the derivative stands in for their ratio."""
+
+
+class DeepLift:
+    """DeepLIFT's rules for all kinds of operation.
+
+    Args:
+        reveal_cancel: at an activation behind an affine operation, treat what raised its input apart from what lowered
+            it (the RevealCancel rule), instead of their sum (Rescale).
+    """
+
+    out_of_place = True
+
+    def __init__(self, ledger: Ledger, *, reveal_cancel: bool = False) -> None:
+        self.ledger, self.reveal_cancel = ledger, reveal_cancel
+        self.start: Tensor | None = None
+        """The reference itself, once it has been run."""
+        self._kept: list[tuple[Tensor, ...]] = []
+        self._place: int | None = None
+        self.made = WeakTensorKeyDictionary()
+        self._table: dict[str, Treatment] = {
+            "affine": self._affine,
+            "batch norm": self._batch_norm,
+            "activation": self._function,
+            "pointwise": self._function,
+            "matmul": self._product,
+            "product": self._product,
+            "ratio": self._ratio,
+            "max": self._max,
+            "norm": lambda call, mode: opened(_full_norm, call, mode),
+            "softmax": self._softmax,
+            "attention": lambda call, mode: opened(decompose.attention, call, mode),
+            "multi-head": lambda call, mode: opened(decompose.multi_head, call, mode),
+        }
+
+    @contextmanager
+    def over_the_reference(self, start: Tensor) -> Iterator[None]:
+        """Have the network run over the reference within; afterwards it is compared with what was seen."""
+        self.start, self._place = start, None
+        yield
+        self._place = 0
+
+    def treat(self, call: Call, mode: Rules) -> Any:
+        """What the table says, or the operation as it is."""
+        note_chance(call, mode.ledger)
+        treatment = self._table.get(call.kind or "")
+        return call.run() if treatment is None else treatment(call, mode)
+
+    def _reference(self, *seen: Tensor) -> tuple[Tensor, ...] | None:
+        """What stood in the place of these tensors at the reference; None while it is being written down."""
+        if self._place is None:
+            self._kept.append(tuple(t.detach() for t in seen))
+            return None
+        if self._place >= len(self._kept) or any(
+            a.shape != b.shape for a, b in zip(self._kept[self._place], seen, strict=True)
+        ):
+            raise ModelFailed("the network took another way for the reference than for the image: use another baseline")
+        self._place += 1
+        return self._kept[self._place - 1]
+
+    def _affine(self, call: Call, mode: Rules) -> Any:
+        found = affine_of(call)
+        if found is None:
+            return mode.missing(call)
+        out = call.run()
+        if self.reveal_cancel:
+            x, op = found
+            reference = self._reference(x)
+            if reference is not None:
+                self.made[out] = (x, reference[0], op)
+        return out
+
+    def _batch_norm(self, call: Call, mode: Rules) -> Any:
+        found = batch_norm_of(call)
+        if found is None:
+            return mode.missing(call)
+        out, x = call.run(), call.argument(0, "input")
+        if x in self.made:
+            source, reference, op = self.made[x]
+            self.made[out] = (source, reference, op.merged(*found))
+        return out
+
+    def _function(self, call: Call, mode: Rules) -> Any:
+        """A function of one number: Δy / Δx, or its derivative where nothing changed."""
+        x = next(t for t in call.tensors() if t.requires_grad)
+        with torch.no_grad():
+            y = call.run()
+        reference = self._reference(x, y)
+        if reference is None:
+            return call.run()
+        x0, y0 = reference
+
+        def function(at: Tensor) -> Tensor:
+            found: Tensor = call.replaced(lambda t: at if t is x else t).run()
+            return found
+
+        if x in self.made:
+            self.ledger.treat(call.name, "reveal-cancel")
+            source, reference_source, op = self.made[x]
+            return valued(_reveal_cancel(function, source, reference_source, op, x0), y)
+        self.ledger.treat(call.name, "rescale")
+        return valued(x * _ratio(function, y - y0, x.detach() - x0, x.detach()), y)
+
+    def _product(self, call: Call, mode: Rules) -> Any:
+        """Two factors that both changed: each is weighed with the mean of the other's two values."""
+        carrying = call.carrying()
+        if len(carrying) == 1:
+            return call.run()
+        if len(carrying) > 2 or len(list(call.tensors())) != 2 or any(isinstance(a, (list, tuple)) for a in call.args):
+            return mode.missing(call)
+        reference = self._reference(*carrying)
+        if reference is None:
+            return call.run()
+        self.ledger.treat(call.name, "midpoint")
+        first, second = carrying
+        middles = [(now.detach() + then) / 2 for now, then in zip(carrying, reference, strict=True)]
+        with torch.no_grad():
+            value = call.run()
+        return valued(call.on(first, middles[1]) + call.on(middles[0], second), value)
+
+    def _ratio(self, call: Call, mode: Rules) -> Any:
+        """Division as the product with a reciprocal."""
+        numerator, denominator = call.argument(0, "input"), call.argument(1, "other")
+        if call.name == "rdiv":
+            numerator, denominator = denominator, numerator
+        if not (isinstance(denominator, Tensor) and denominator.requires_grad) or call.kwargs.get("rounding_mode"):
+            return call.run()
+        return opened(lambda _: denominator.reciprocal() * numerator, call, mode)
+
+    def _softmax(self, call: Call, mode: Rules) -> Any:
+        x, axis = call.argument(0, "input"), call.argument(1, "dim")
+        if axis is None:
+            return mode.missing(call)
+        largest = x.detach().amax(axis, keepdim=True)
+        reference = self._reference(largest)  # both runs shift by the same constant
+        shift = largest if reference is None else reference[0]
+        return opened(lambda one: decompose.softmax(one, shift=shift), call, mode)
+
+    def _max(self, call: Call, mode: Rules) -> Any:
+        """Pooling: where the maximum rose, the place of the new one takes the change, else the place of the old one."""
+        if "pool" not in call.name:
+            return (
+                self._function(call, mode) if len(call.carrying()) == 1 and _of_constant(call) else mode.missing(call)
+            )
+        x = call.argument(0, "input")
+        with torch.no_grad():
+            y, index = _pooled(call)
+        reference = self._reference(x, y, index)
+        wants_index = call.name.endswith("_with_indices") or call.kwargs.get("return_indices")
+        if reference is None:
+            out = _pooled(call)[0]
+            return (out, index) if wants_index else out
+        self.ledger.treat(call.name.removesuffix("_with_indices"), "rescale")
+        x0, y0, index0 = reference
+        place = torch.where(y >= y0, index, index0)
+        axes = place.ndim - 2
+
+        def at_place(of: Tensor) -> Tensor:
+            return of.flatten(-axes).gather(-1, place.flatten(-axes)).view_as(place)
+
+        change = at_place(x.detach() - x0)
+        weight = torch.where(change.abs() > 0, (y - y0) / torch.where(change == 0, 1, change), 1.0)
+        out = valued(at_place(x) * weight, y)
+        return (out, index) if wants_index else out
+
+
+def _reveal_cancel(
+    function: Callable[[Tensor], Tensor], source: Tensor, reference: Tensor, op: Affine, z0: Tensor
+) -> Tensor:
+    """The surrogate of an activation behind an affine operation, with rising and falling contributions apart."""
+    change = source - reference
+    above, below = change.clamp_min(0), change.clamp_max(0)
+    plus, minus = op.plus().unbiased(), op.minus().unbiased()
+    rising, falling = plus(above) + minus(below), minus(above) + plus(below)
+    with torch.no_grad():
+        at = [function(z0 + r + f) for r, f in ((0, 0), (rising, 0), (0, falling), (rising, falling))]
+        rise = (at[1] - at[0] + at[3] - at[2]) / 2
+        fall = (at[2] - at[0] + at[3] - at[1]) / 2
+        up = _ratio(function, rise, rising, z0)
+        down = _ratio(function, fall, falling, z0)
+    return rising * up + falling * down
+
+
+def _ratio(function: Callable[[Tensor], Tensor], change: Tensor, of: Tensor, x: Tensor) -> Tensor:
+    """Δy / Δx; where Δx is nothing, the function's derivative at ``x``."""
+    still = of.abs() <= _SAME * (1 + x.abs())
+    ratio = change / torch.where(still, 1, of)
+    if not bool(still.any()):
+        return ratio
+    with torch.enable_grad():
+        at = x.detach().requires_grad_(True)
+        (derivative,) = torch.autograd.grad(function(at).sum(), at)
+    return torch.where(still, derivative, ratio)
+
+
+def _full_norm(call: Call) -> Tensor:
+    return decompose.norm(call, spread_is_constant=False)
+
+
+def _of_constant(call: Call) -> bool:
+    """``maximum(x, constant)`` is a function of one number; a maximum along an axis is not."""
+    return call.name in ("maximum", "minimum")
+
+
+def _pooled(call: Call) -> tuple[Tensor, Tensor]:
+    """Maxima and where they were found."""
+    name = call.name.removesuffix("_with_indices")
+    kwargs = {key: value for key, value in call.kwargs.items() if key != "return_indices"}
+    found: tuple[Tensor, Tensor] = getattr(F, name)(*call.args[:6], return_indices=True, **kwargs)
+    return found

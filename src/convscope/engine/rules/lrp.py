@@ -1,0 +1,321 @@
+"""Layer-wise relevance propagation as a method: which rule for which operation, and what constants absorb."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from convscope.engine.rules import decompose
+from convscope.engine.rules.affine import Affine, affine_of, batch_norm_of
+from convscope.engine.rules.call import Call
+from convscope.engine.rules.composites import Composite, Place
+from convscope.engine.rules.ledger import Entry, Ledger
+from convscope.engine.rules.methods import Treatment, note_chance, opened
+from convscope.engine.rules.mode import Rules
+from convscope.engine.rules.operations import GATES, VANISHING
+from convscope.engine.rules.pieces import absorbing, passing_on
+from convscope.engine.rules.relevance import Rule, away_from_zero, multiplier
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What goes with the input up to the first layer: an even share (all ones) and the input's bounds.
+
+    The rules of the first layer give relevance that is no multiple of the input, which may be zero. The gradient to
+    ``share`` is that relevance.
+    """
+
+    share: Tensor
+    low: Tensor
+    high: Tensor
+
+    def mapped(self, do: Callable[[Tensor], Tensor]) -> "Ground":
+        """Moved about like the input."""
+        return Ground(do(self.share), do(self.low), do(self.high))
+
+
+class Relevance:
+    """LRP over all kinds of operation.
+
+    Args:
+        composite: which rule for which affine operation.
+        ledger: the books.
+        bias: ``absorb`` lets biases take their share of the relevance, ``share`` gives it to the inputs.
+        attention: ``constant`` holds attention weights for given, ``flows`` sends relevance through them too.
+    """
+
+    out_of_place = True
+
+    def __init__(
+        self, composite: Composite, ledger: Ledger, *, bias: str = "absorb", attention: str = "constant"
+    ) -> None:
+        self.composite, self.ledger, self.bias, self.attention = composite, ledger, bias, attention
+        self.ground = WeakTensorKeyDictionary()
+        self.made = WeakTensorKeyDictionary()
+        """Outputs of affine operations → (input, ground, map, place), for the batch norm that may follow."""
+        self.gates = WeakTensorKeyDictionary()
+        self.depths = 0
+        self._table: dict[str, Treatment] = {
+            "shape": self._moved,
+            "linear": self._summed,
+            "affine": self._affine,
+            "matmul": self._matmul,
+            "activation": self._function,
+            "pointwise": self._function,
+            "product": self._product,
+            "ratio": self._ratio,
+            "max": self._winner,
+            "batch norm": self._batch_norm,
+            "norm": self._norm,
+            "softmax": self._softmax,
+            "attention": lambda call, mode: opened(decompose.attention, call, mode),
+            "multi-head": lambda call, mode: opened(decompose.multi_head, call, mode),
+        }
+
+    def treat(self, call: Call, mode: Rules) -> Any:
+        """What the table says of this kind."""
+        note_chance(call, mode.ledger)
+        assert call.kind is not None, "the mode asks about known kinds only"
+        return self._table[call.kind](call, mode)
+
+    def _moved(self, call: Call, mode: Rules) -> Any:
+        """The same numbers elsewhere: relevance goes with them."""
+        out = call.run()
+        carrying = call.carrying()
+        if carrying and all(t in self.ground for t in carrying):
+            self._move_ground(call, out)
+        if isinstance(out, Tensor) and all(t in self.gates for t in carrying):
+            self.gates[out] = True
+        return out
+
+    def _move_ground(self, call: Call, out: Any) -> None:
+        def side(pick: Callable[[Ground], Tensor], constant: Callable[[Tensor], Tensor]) -> Any:
+            return call.replaced(lambda t: pick(self.ground[t]) if t in self.ground else constant(t)).run()
+
+        moved = (
+            side(lambda g: g.share, torch.zeros_like),
+            side(lambda g: g.low, lambda t: t),
+            side(lambda g: g.high, lambda t: t),
+        )
+        if isinstance(out, Tensor):
+            self.ground[out] = Ground(*moved)
+        elif isinstance(out, (tuple, list)):
+            for part, *sides in zip(out, *moved, strict=True):
+                if isinstance(part, Tensor):
+                    self.ground[part] = Ground(*sides)
+
+    def _summed(self, call: Call, mode: Rules) -> Tensor:
+        """Sums and means: each term receives in proportion to what it brought; constants absorb theirs."""
+        out: Tensor = call.run()
+        if call.name not in ("add", "sub", "subtract", "rsub"):
+            return out
+        self.ledger.treat(call.name, "proportional")
+        first, second = call.argument(0, "input"), call.argument(1, "other")
+        weight = call.kwargs.get("alpha", 1)
+        signs = {"add": (1, weight), "rsub": (-1, 1)}.get(call.name, (1, -weight))
+        for term, sign in zip((first, second), signs, strict=True):
+            if not (isinstance(term, Tensor) and term.requires_grad):
+                if isinstance(first, Tensor) and first in self.ground:
+                    return self._shifted(call, out, first)
+                if isinstance(term, Tensor) or term != 0:
+                    return absorbing(out, term * sign, self.ledger)
+        return out
+
+    def _shifted(self, call: Call, out: Tensor, x: Tensor) -> Tensor:
+        """A preprocessing step inside the network, value by value: the share stays, the bounds move along."""
+        ground = self.ground[x]
+        bounds = [call.replaced(lambda t, b=b: b if t is x else t).run() for b in (ground.low, ground.high)]
+        self.ground[out] = Ground(ground.share.expand_as(out), torch.minimum(*bounds), torch.maximum(*bounds))
+        return out
+
+    def _affine(self, call: Call, mode: Rules) -> Any:
+        found = affine_of(call)
+        if found is None:
+            return mode.missing(call)
+        x, op = found
+        return self._ruled(x, op, call, lambda: call.run(), merging=False)
+
+    def _ruled(self, x: Tensor, op: Affine, call: Call, compute: Callable[[], Tensor], *, merging: bool) -> Tensor:
+        """An affine operation under its rule, which is looked up on the way back, once all depths are known."""
+        ground = self.ground[x] if x in self.ground else None
+        if not merging:
+            place = Place(call.address, "linear" if op.convolution is None else "conv", self.depths, ground is not None)
+            self.depths += 1
+        else:
+            place = self.made[call.argument(0, "input")][2]
+        step = _Step(self, op, place, call.name if not merging else "conv + batch_norm", ground)
+        share = ground.share if ground is not None else None
+        out: Tensor = _Split.apply(x, share, compute, step)  # type: ignore[no-untyped-call]
+        if not merging:
+            self.made[out] = (x, op, place)
+        return out
+
+    def _batch_norm(self, call: Call, mode: Rules) -> Any:
+        """After a convolution it is part of it; elsewhere a scale and a shift."""
+        x, found = call.argument(0, "input"), batch_norm_of(call)
+        if found is None:
+            return mode.missing(call)
+        if x in self.made:
+            source, op, _ = self.made[x]
+            return self._ruled(source, op.merged(*found), call, call.run, merging=True)
+        self.ledger.treat("batch_norm", "proportional")
+        out = call.run()
+        if x in self.ground:
+            return self._shifted(call, out, x)
+        return absorbing(out, found[1].view(-1, *[1] * (out.ndim - 2)), self.ledger)
+
+    def _matmul(self, call: Call, mode: Rules) -> Any:
+        carrying = call.carrying()
+        if len(carrying) > 1:
+            return self._product(call, mode) if call.name in ("matmul", "bmm", "mm", "einsum") else mode.missing(call)
+        x, other = call.argument(0, "input"), call.argument(1, "other")
+        if call.name in ("matmul", "mm") and x is carrying[0] and isinstance(other, Tensor) and other.ndim == 2:
+            return self._ruled(x, Affine(other.t(), None), call, call.run, merging=False)
+        self.ledger.treat(call.name, "proportional")
+        return call.run()
+
+    def _function(self, call: Call, mode: Rules) -> Any:
+        """A function of one number hands its relevance on: where it is y = g(x)·x, the gate g is held for given."""
+        x = next(t for t in call.tensors() if t.requires_grad)
+        if call.name == "relu":
+            self.ledger.treat("relu", "pass")
+            return call.run()  # its own derivative is y / x
+        if call.name in ("log", "log2", "log10", "reciprocal", "rsqrt", "pow") and not _is_power(call):
+            return mode.missing(call)
+        self.ledger.treat(call.name, "gate" if call.name in GATES else "pass")
+        with torch.no_grad():
+            y = call.run()
+            rest = call.replaced(lambda t: torch.zeros_like(t) if t is x else t)
+            at_zero = None if call.name in VANISHING else rest.run()
+        out = passing_on(x, y, at_zero, self.ledger)
+        if call.name in GATES:
+            self.gates[out] = True
+        return out
+
+    def _product(self, call: Call, mode: Rules) -> Any:
+        """By a constant: as it is. By a gate: the signal takes all. Of two signals: half each."""
+        carrying = call.carrying()
+        if len(carrying) == 1:
+            out = call.run()
+            if carrying[0] in self.ground and out.shape == carrying[0].shape:
+                return self._shifted(call, out, carrying[0])
+            return out
+        first, second = carrying[:2]
+        gates = [t for t in (first, second) if t in self.gates]
+        if call.kind == "product" and not gates and first.numel() != second.numel():
+            gates = [min(first, second, key=Tensor.numel)]
+        if len(gates) == 1 and first is not second:
+            self.ledger.treat(call.name, "signal takes all")
+            return call.without(gates).run()
+        self.ledger.treat(call.name, "half each")
+        out = call.run()
+        out.register_hook(lambda gradient: gradient / 2)  # type: ignore[no-untyped-call]
+        return out
+
+    def _ratio(self, call: Call, mode: Rules) -> Any:
+        """What is divided by is held for given."""
+        numerator, denominator = call.argument(0, "input"), call.argument(1, "other")
+        if call.name == "rdiv":
+            return mode.missing(call)
+        if isinstance(denominator, Tensor) and denominator.requires_grad:
+            if not (isinstance(numerator, Tensor) and numerator.requires_grad):
+                return mode.missing(call)
+            self.ledger.treat("div", "signal takes all")
+            return call.without([denominator]).run()
+        return self._product(call, mode)
+
+    def _winner(self, call: Call, mode: Rules) -> Any:
+        self.ledger.treat(call.name, "winner takes all")
+        return call.run()
+
+    def _norm(self, call: Call, mode: Rules) -> Any:
+        self.ledger.treat(call.name, "spread held constant")
+
+        def parts(one: Call) -> Tensor:
+            return decompose.norm(one, spread_is_constant=True)
+
+        return opened(parts, call, mode)
+
+    def _softmax(self, call: Call, mode: Rules) -> Any:
+        out = call.run()
+        if call.name == "softmax" and self.attention == "constant":
+            self.ledger.treat("softmax", "gate")
+            self.gates[out] = True
+        else:
+            self.ledger.treat(call.name, "gradient (Taylor)")
+        return out
+
+
+def _is_power(call: Call) -> bool:
+    """Whether this is a power that vanishes at zero."""
+    exponent = call.argument(1, "exponent")
+    return call.name == "pow" and isinstance(exponent, (int, float)) and exponent > 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One affine operation on the way back."""
+
+    method: Relevance
+    op: Affine
+    place: Place
+    operation: str
+    ground: Ground | None
+
+    def back(self, x: Tensor, z: Tensor, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """The multiplier of the input and, under a rule of the first layer, the relevance of its even share."""
+        rule = self.method.composite.rule_at(self.place, self.method.depths)
+        self.method.ledger.treat(self.operation, rule.name)
+        relevance = z * gradient
+        if rule.split is not None:
+            return self._split(rule, x, z, relevance), None
+        return self._shared(rule, x, z, relevance)
+
+    def _split(self, rule: Rule, x: Tensor, z: Tensor, relevance: Tensor) -> Tensor:
+        op = self.op
+        bias = op.bias_along(z)
+        if self.method.bias == "share" and bias is not None:
+            op, z = op.unbiased(), z - bias
+        assert rule.split is not None
+        streams = rule.split(op, x, z, relevance)
+        books, received = self.method.ledger, self.method.ledger.per_image(relevance)
+        carried = sum(books.per_image(s.signal * s.carried) for s in streams)
+        absorbed = torch.zeros_like(received)
+        for stream in streams:
+            shift = stream.op.bias_along(z)
+            if shift is not None:
+                absorbed = absorbed + books.absorb(stream.signal * shift)
+        books.entries.append(Entry(self.place.address or "?", rule.name, received, absorbed, received - carried))
+        return multiplier(x, streams)
+
+    def _shared(self, rule: Rule, x: Tensor, z: Tensor, relevance: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        assert rule.share is not None
+        low, high = (self.ground.low, self.ground.high) if self.ground else (x.amin(), x.amax())
+        low, high = low.expand_as(x), high.expand_as(x)
+        found = rule.share(self.op, x, relevance, low, high)
+        books, received = self.method.ledger, self.method.ledger.per_image(relevance)
+        nothing = torch.zeros_like(received)
+        books.entries.append(
+            Entry(self.place.address or "?", rule.name, received, nothing, received - books.per_image(found))
+        )
+        return (None, found) if self.ground else (found / away_from_zero(x), None)
+
+
+class _Split(torch.autograd.Function):
+    """An affine operation whose way back is a rule's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, share: Tensor | None, compute: Callable[[], Tensor], step: _Step) -> Tensor:
+        z = compute()
+        ctx.save_for_backward(x, z)
+        ctx.step = step
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+        x, z = ctx.saved_tensors
+        multiplier_of_x, share = ctx.step.back(x, z, gradient)
+        return multiplier_of_x, share, None, None

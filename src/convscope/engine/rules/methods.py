@@ -1,0 +1,144 @@
+"""The tables of methods: what becomes of each kind of operation. What a table leaves out keeps its plain gradient."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.engine.rules import decompose
+from convscope.engine.rules.affine import batch_norm_of
+from convscope.engine.rules.call import Call
+from convscope.engine.rules.ledger import Ledger
+from convscope.engine.rules.mode import Rules
+from convscope.engine.rules.operations import RECTIFIERS, Kind
+
+Treatment = Callable[[Call, Rules], Any]
+
+_SILENT = ("shape", "linear", "affine", "matmul", "max", "batch norm")
+"""Kinds whose plain gradient is no news in a method of modified gradients."""
+
+
+class ModifiedGradient:
+    """Plain gradients but for some kinds of operation."""
+
+    out_of_place = False
+
+    def __init__(self, table: Mapping[Kind, Treatment]) -> None:
+        self.table = table
+
+    def treat(self, call: Call, mode: Rules) -> Any:
+        """What the table says, or the operation as it is."""
+        note_chance(call, mode.ledger)
+        kind = call.kind
+        if kind == "multi-head":
+            return opened(decompose.multi_head, call, mode)
+        treatment = self.table.get(kind) if kind else None
+        if treatment is not None:
+            return treatment(call, mode)
+        if kind not in _SILENT:
+            mode.ledger.treat(call.name, "gradient")
+        return call.run()
+
+
+def guided() -> ModifiedGradient:
+    """Guided backpropagation: at rectifiers only what is positive flows back, on top of their own derivative."""
+
+    def rectifier(call: Call, mode: Rules) -> Tensor:
+        out: Tensor = call.run()
+        if call.name not in RECTIFIERS:
+            mode.ledger.treat(call.name, "gradient")
+            return out
+        mode.ledger.treat(call.name, "guided")
+        out.register_hook(lambda gradient: gradient.clamp_min(0))  # type: ignore[no-untyped-call]
+        return out
+
+    return ModifiedGradient({"activation": rectifier})
+
+
+def deconvnet() -> ModifiedGradient:
+    """DeconvNet: a rectifier does to what flows back what it does to activations, whatever these were."""
+    return _redirected("deconvnet", lambda gradient, x, y: gradient.clamp_min(0))
+
+
+def rectified(quantile: float) -> ModifiedGradient:
+    """Rectified gradient: at rectifiers only what matters flows back, where y · G is above a quantile of its layer."""
+
+    def rule(gradient: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        importance = (gradient * y).flatten(1)
+        place = max(1, min(importance.shape[1], round(quantile * importance.shape[1])))
+        threshold = importance.kthvalue(place, 1).values
+        return torch.where(gradient * y > threshold.view(-1, *[1] * (y.ndim - 1)), gradient, 0)
+
+    return _redirected("rectified", rule)
+
+
+def full_gradient(visit: Callable[[str, Tensor, Tensor], None]) -> ModifiedGradient:
+    """Plain gradients, with ``visit(address, bias, gradient)`` called for every bias that was added on the way."""
+
+    def affine(call: Call, mode: Rules) -> Tensor:
+        bias = call.argument(2, "bias")
+        return _visited(call.run(), _along_channels(bias, call.name == "linear"), call)
+
+    def batch_norm(call: Call, mode: Rules) -> Tensor:
+        found = batch_norm_of(call)
+        if found is None:
+            return mode.missing(call)  # type: ignore[no-any-return]
+        return _visited(call.run(), _along_channels(found[1], False), call)
+
+    def _along_channels(bias: Tensor | None, last: bool) -> Callable[[Tensor], Tensor] | None:
+        if bias is None:
+            return None
+        return lambda out: bias if last else bias.view(-1, *[1] * (out.ndim - 2))
+
+    def _visited(out: Tensor, bias: Callable[[Tensor], Tensor] | None, call: Call) -> Tensor:
+        if bias is not None:
+            shaped, address = bias(out), call.address
+            out.register_hook(lambda gradient: visit(address, shaped, gradient))  # type: ignore[no-untyped-call]
+        return out
+
+    return ModifiedGradient({"affine": affine, "batch norm": batch_norm})
+
+
+def _redirected(name: str, rule: Callable[[Tensor, Tensor, Tensor], Tensor]) -> ModifiedGradient:
+    """A method that replaces the derivative of rectifiers by ``rule(gradient, x, y)``."""
+
+    def rectifier(call: Call, mode: Rules) -> Any:
+        if call.name not in RECTIFIERS:
+            mode.ledger.treat(call.name, "gradient")
+            return call.run()
+        mode.ledger.treat(call.name, name)
+        x = next(t for t in call.tensors() if t.requires_grad)
+        return _Redirected.apply(x, call, rule)
+
+    method = ModifiedGradient({"activation": rectifier})
+    method.out_of_place = True
+    return method
+
+
+class _Redirected(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, call: Call, rule: Any) -> Tensor:
+        y: Tensor = call.run()
+        ctx.save_for_backward(x, y)
+        ctx.rule = rule
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+        return ctx.rule(gradient, *ctx.saved_tensors), None, None
+
+
+def opened(parts: Callable[[Call], Any], call: Call, mode: Rules) -> Any:
+    """An operation done as its parts, each seen by the mode."""
+    try:
+        with mode:
+            return parts(call)
+    except NotImplementedError:
+        return mode.missing(call)
+
+
+def note_chance(call: Call, ledger: Ledger) -> None:
+    """Write down where the network draws random numbers although it is in eval mode."""
+    if "dropout" in call.name and call.argument(2, "training", True) and call.argument(1, "p", 0.5):
+        ledger.random[f"{call.name} in {call.address or 'the network itself'}"] += 1

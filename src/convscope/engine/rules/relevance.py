@@ -1,0 +1,218 @@
+"""The rules of layer-wise relevance propagation for affine operations, each as its formula.
+
+A rule splits the relevance R_k of each output among the terms z_jk = x_j·w_jk (and the bias) of which it is made. It is
+written as **streams**: a signal s_k = R_k / denominator_k sent back through some version of the weights, to the
+positive inputs, the negative ones or both. The multiplier of an input is G_j = Σ_k w_jk·s_k, its relevance x_j·G_j.
+
+Three rules for the first layer (flat, w², box) split by something else than x_j: they give the relevance itself.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convscope.engine.rules.affine import Affine
+
+_GUARD = 1e-30
+"""Added to denominators against zero alone: what flows is a multiplier, which no small denominator blows up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Relevance on its way back: ``signal`` through ``op``, which made ``carried`` of the inputs of that ``sign``."""
+
+    op: Affine
+    signal: Tensor
+    carried: Tensor
+    sign: int = 0
+
+
+Split = Callable[[Affine, Tensor, Tensor, Tensor], list[Stream]]
+"""``(op, x, z, relevance) -> streams``, where z = op(x)."""
+
+Share = Callable[[Affine, Tensor, Tensor, Tensor, Tensor], Tensor]
+"""``(op, x, relevance, low, high) -> relevance of x``, where low and high bound the input's values."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way of splitting relevance; exactly one of ``split`` and ``share`` is there."""
+
+    name: str
+    split: Split | None = None
+    share: Share | None = None
+
+
+def away_from_zero(tensor: Tensor, epsilon: float = _GUARD) -> Tensor:
+    """``tensor`` moved away from zero by ``epsilon``, so that it can be divided by."""
+    return tensor + torch.where(tensor < 0, -epsilon, epsilon)
+
+
+class _Signed:
+    """An input with its positive and its negative part apart; mostly, after a ReLU, there is no negative part."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.mixed = bool(x.amin() < 0)
+        self.above = x.clamp_min(0) if self.mixed else x
+        self.below = x.clamp_max(0) if self.mixed else None
+
+    def through(self, op: Affine, other: Affine) -> Tensor:
+        """What positive inputs bring through ``op``, with its bias, and negative ones through ``other``."""
+        return op(self.above) if self.below is None else op(self.above) + other.unbiased()(self.below)
+
+    def streams(self, op: Affine, other: Affine, signal: Tensor, carried: Tensor) -> list[Stream]:
+        """The way back of ``through``."""
+        if self.below is None:
+            return [Stream(op, signal, carried)]
+        return [Stream(op, signal, carried, +1), Stream(other.unbiased(), signal, carried.new_zeros(()), -1)]
+
+
+def epsilon(strength: float = 0.0) -> Rule:
+    """LRP-ε, R_j = Σ_k z_jk / (z_k + ε·sign z_k) · R_k (Bach et al. 2015)."""
+
+    def split(op: Affine, x: Tensor, z: Tensor, relevance: Tensor) -> list[Stream]:
+        return [Stream(op, relevance / away_from_zero(z, max(strength, _GUARD)), z)]
+
+    return Rule(f"epsilon {strength:g}" if strength else "epsilon", split)
+
+
+def alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Rule:
+    """LRP-αβ, R_j = Σ_k (α·z⁺_jk / z⁺_k - β·z⁻_jk / z⁻_k) R_k with α - β = 1 (Bach et al. 2015)."""
+
+    def split(op: Affine, x: Tensor, z: Tensor, relevance: Tensor) -> list[Stream]:
+        inputs = _Signed(x)
+        plus = op.plus()
+        minus = op.minus() if beta or inputs.mixed else plus  # not asked otherwise
+        raising = inputs.through(plus, minus)
+        lowering = inputs.through(minus, plus) if beta else z - raising
+        one_sided = raising <= 0, lowering >= 0
+        if beta:  # an output of terms of one sign shares all it has among them
+            up = torch.where(one_sided[1], 1.0, alpha) * relevance / (raising + _GUARD)
+            down = torch.where(one_sided[0], 1.0, -beta) * relevance / (lowering - _GUARD)
+            return [*inputs.streams(plus, minus, up, raising), *inputs.streams(minus, plus, down, lowering)]
+        streams = inputs.streams(plus, minus, relevance / (raising + _GUARD), raising)
+        unraised = one_sided[0] & (relevance != 0)
+        if bool(unraised.any()):  # what nothing raised hands its relevance to what lowered it
+            minus = op.minus()
+            down = torch.where(unraised, relevance / (z - _GUARD), 0)
+            streams += inputs.streams(minus, plus, down, z)
+        return streams
+
+    return Rule("z-plus" if (alpha, beta) == (1, 0) else f"alpha{alpha:g}-beta{beta:g}", split)
+
+
+def z_plus() -> Rule:
+    """LRP-z⁺, R_j = Σ_k z⁺_jk / z⁺_k · R_k: only what raised an output receives from it (Montavon et al. 2017)."""
+    return alpha_beta(1.0, 0.0)
+
+
+def excitation() -> Rule:
+    """Marginal winning probabilities, P_j = Σ_k x_j·w⁺_jk / Σ x·w⁺ · P_k, biases left out (Zhang et al. 2016)."""
+    rule = z_plus()
+    assert rule.split is not None
+    split = rule.split
+    return Rule("excitation", lambda op, x, z, relevance: split(op.unbiased(), x, z, relevance))
+
+
+def contrast() -> Rule:
+    """Excitation minus that of the dual unit with all weights negated (Zhang et al. 2016, section 3.4)."""
+    rule = alpha_beta(1.0, 1.0)
+    assert rule.split is not None
+    split = rule.split
+    return Rule("contrast", lambda op, x, z, relevance: split(op.unbiased(), x, z, relevance))
+
+
+def gamma(strength: float = 0.25) -> Rule:
+    """LRP-γ, R_j = Σ_k x_j(w_jk + γ·w⁺_jk) / Σ_j … · R_k (Montavon et al. 2019), for inputs and outputs of any sign.
+
+    What favours the sign of the output is strengthened: for a positive output the positive terms, for a negative one
+    the negative terms.
+    """
+
+    def split(op: Affine, x: Tensor, z: Tensor, relevance: Tensor) -> list[Stream]:
+        inputs, plus, minus = _Signed(x), op.plus(), op.minus()
+        raising = inputs.through(plus, minus)
+        streams = []
+        for favoured, opposed, carried, where in (
+            (plus, minus, z + strength * raising, z > 0),
+            (minus, plus, z + strength * (z - raising), z < 0),
+        ):
+            signal = torch.where(where, relevance / away_from_zero(carried), 0)
+            favoured, opposed = (_stronger(op, one, strength) for one in (favoured, opposed))
+            streams += inputs.streams(favoured, opposed, signal, carried)
+        return streams
+
+    return Rule("gamma", split)
+
+
+def flat() -> Rule:
+    """LRP-flat, R_j = Σ_k 1 / n_k · R_k: alike among all inputs an output can see (Lapuschkin et al. 2019)."""
+
+    def share(op: Affine, x: Tensor, relevance: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        return _by_weight(op.of(torch.ones_like(op.weight)), x, relevance)
+
+    return Rule("flat", share=share)
+
+
+def w_square() -> Rule:
+    """LRP-w², R_j = Σ_k w²_jk / Σ_j w²_jk · R_k (Montavon et al. 2017)."""
+
+    def share(op: Affine, x: Tensor, relevance: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        return _by_weight(op.of(op.weight.square()), x, relevance)
+
+    return Rule("w-square", share=share)
+
+
+def box() -> Rule:
+    """LRP-zᴮ, R_j = Σ_k (x_j·w - l_j·w⁺ - h_j·w⁻) / Σ_j … · R_k for inputs between l and h (Montavon et al. 2017)."""
+
+    def share(op: Affine, x: Tensor, relevance: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        op = op.unbiased()
+        plus, minus = op.plus(), op.minus()
+        signal = relevance / away_from_zero(op(x) - plus(low) - minus(high))
+        return (
+            x * op.transposed(signal, x)
+            - low * plus.transposed(signal, x)
+            - high * minus.transposed(signal, x)
+        )  # fmt: skip
+
+    return Rule("box", share=share)
+
+
+RULES: dict[str, Callable[..., Rule]] = {
+    "zero": epsilon,
+    "epsilon": epsilon,
+    "gamma": gamma,
+    "alpha-beta": alpha_beta,
+    "z-plus": z_plus,
+    "flat": flat,
+    "w-square": w_square,
+    "box": box,
+    "excitation": excitation,
+    "contrast": contrast,
+}
+"""By the name that people write, with numbers behind it: ``gamma 0.25``."""
+
+
+def multiplier(x: Tensor, streams: Sequence[Stream]) -> Tensor:
+    """What the streams bring back to each input, G."""
+    total: Tensor | None = None
+    for stream in streams:
+        found = stream.op.transposed(stream.signal, x)
+        if stream.sign:
+            found = torch.where(x >= 0 if stream.sign > 0 else x < 0, found, 0)
+        total = found if total is None else total + found
+    assert total is not None, "a rule has at least one stream"
+    return total
+
+
+def _stronger(op: Affine, favoured: Affine, strength: float) -> Affine:
+    bias = None if op.bias is None or favoured.bias is None else op.bias + strength * favoured.bias
+    return op.of(op.weight + strength * favoured.weight, bias)
+
+
+def _by_weight(op: Affine, x: Tensor, relevance: Tensor) -> Tensor:
+    reach = op(torch.ones_like(x[:1]))
+    return op.transposed(relevance / away_from_zero(reach), x)

@@ -1,0 +1,78 @@
+from typing import Annotated
+
+from convscope.engine.inputs import Images
+from convscope.engine.lens import attributions, lens
+from convscope.engine.model import Model
+from convscope.engine.rules.composites import composite_of
+from convscope.engine.rules.flow import flow_back, flow_notes
+from convscope.engine.rules.lrp import Relevance
+from convscope.engine.targets import TOP1, Aim
+from convscope.lens.backward._rules import OnMissing
+from convscope.spec import Param
+from convscope.values import Attribution
+
+Gamma = Annotated[float, Param(help="how much more positive terms receive", min=0, max=100)]
+
+
+@lens(
+    family="backward",
+    title="AttnLRP",
+    cite="achtibat2024attnlrp",
+    asks="How much of the score does each pixel receive when relevance also flows through attention?",
+    reads="Warm pixels received relevance for the target, cool ones against it; made for networks with attention, on "
+    "others it is LRP-γ. The softmax keeps some relevance, which the notes state.",
+    claims={"class-sensitive", "deterministic"},
+    fails={"completeness": "biases and the softmax absorb their share, which the notes state"},
+)
+def attn_lrp(
+    model: Model,
+    image: Images,
+    *,
+    target: Aim = TOP1,
+    conv_gamma: Gamma = 0.25,
+    linear_gamma: Gamma = 0.05,
+    on_missing: OnMissing = "error",
+) -> list[Attribution]:
+    """Hand the score back through attention too: queries and keys receive what they did to the weights.
+
+        softmax s(x):        R_x = x ⊙ (R_s - s · Σ R_s)
+        product of a and b:  half of R to each, in proportion within        (attention · values, queries · keys)
+        norm:                its spread held for given                      (layer norm, RMS norm)
+        affine:              LRP-γ, convolutions and linear layers each with their own γ
+
+    Args:
+        model: the network; made for transformers, such as ViT and Swin.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        conv_gamma: γ of convolutions, for a ViT the patch embedding.
+        linear_gamma: γ of linear layers.
+        on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
+
+    Returns:
+        A signed map in score units at full resolution, per channel in ``channels``; the notes are those of ``lrp``.
+
+    Raises:
+        UnknownName: no such class or label.
+        NoRule: an operation that no rule is known for.
+        LayerError: a part of the network is traced or scripted.
+        NoGradient: the score does not depend on the input.
+
+    Differs from the paper: weights of squeeze-and-excite and other sigmoid gates are held for given, as for LRP.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.attn_lrp(cs.load("bundled:shapes"), "sample:shapes/7")
+        >>> tuple(a.values.shape)
+        (96, 96)
+
+    Source: :cite:`achtibat2024attnlrp`, sections 3.2 and 3.3.
+    """
+    table = composite_of("epsilon", f"conv: gamma {conv_gamma}, linear: gamma {linear_gamma}")
+    flow = flow_back(
+        model,
+        image,
+        target,
+        lambda ledger, rows, copies: Relevance(table, ledger, attention="flows"),
+        on_missing=on_missing,
+    )
+    return attributions(model, image, target, flow.relevance.sum(1), channels=flow.relevance, notes=flow_notes(flow))

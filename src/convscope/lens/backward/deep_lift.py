@@ -1,0 +1,80 @@
+from typing import Annotated, Literal
+
+from torch import Tensor
+
+from convscope.engine.baselines import BaselineName, baseline_of
+from convscope.engine.copies import Seed
+from convscope.engine.inputs import Images
+from convscope.engine.lens import attributions, lens
+from convscope.engine.model import Model
+from convscope.engine.rules.comparison import compared
+from convscope.engine.targets import TOP1, Aim
+from convscope.lens.backward._rules import OnMissing
+from convscope.spec import Param
+from convscope.values import Attribution
+
+
+@lens(
+    family="backward",
+    title="DeepLIFT",
+    cite="shrikumar2017deeplift",
+    asks="How much did each pixel's difference from a reference add to the difference in the score?",
+    reads="Warm pixels raised the score above that of the reference, cool ones lowered it; together they add up to "
+    "the difference.",
+    claims={"class-sensitive", "deterministic", "complete"},
+)
+def deep_lift(
+    model: Model,
+    image: Images,
+    *,
+    target: Aim = TOP1,
+    baseline: Annotated[BaselineName | Tensor, Param(help="the image that is compared with")] = "black",
+    rule: Annotated[Literal["rescale", "reveal-cancel"], Param(help="how activations share out")] = "rescale",
+    seed: Seed = 0,
+    on_missing: OnMissing = "error",
+) -> list[Attribution]:
+    """Compare every operation with itself at a reference input, and hand the difference of the score back.
+
+        m = Δy / Δx at each activation;    S(x) = (x - x⁰) ⊙ G,    G the product of multipliers down to the input
+        RevealCancel: m⁺ = Δy⁺/Δx⁺ and m⁻ = Δy⁻/Δx⁻ apart, Δx⁺ what the layer's positive terms brought
+
+    Differences do not vanish where gradients do: a saturated unit that the reference leaves unsaturated still counts.
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a prepared tensor.
+        rule: ``rescale`` or ``reveal-cancel``.
+        seed: of the noise baseline.
+        on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
+
+    Returns:
+        A signed map in score units that sums to f_c(x) - f_c(x⁰); the gap is in ``notes["completeness gap"]``, how many
+        operations each rule treated in ``notes["rules"]``; per channel in ``channels``.
+
+    Raises:
+        UnknownName: no such class or label.
+        InputError: the baseline's shape is not the image's.
+        NoRule: an operation that no rule is known for.
+        LayerError: a part of the network is traced or scripted.
+        NoGradient: the score does not depend on the input.
+
+    Differs from the paper: products, softmax, norms and pooling, of which it says nothing, are taken apart so that
+    differences still add up exactly: a product weighs each factor with the mean of the other, a maximum that rose
+    gives to its new place and one that fell to its old.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.deep_lift(cs.load("bundled:shapes"), "sample:shapes/7")
+        >>> abs(a.notes["relative completeness gap"]) < 1e-3
+        True
+
+    Source: :cite:`shrikumar2017deeplift`, sections 3.5.2 and 3.5.3.
+    """
+    start = baseline_of(baseline, image, seed=seed)
+    found, notes = compared(
+        model, image, target, lambda rows, copies: start[rows], reveal_cancel=rule == "reveal-cancel",
+        on_missing=on_missing,
+    )  # fmt: skip
+    return attributions(model, image, target, found.sum(1), channels=found, notes=notes)

@@ -1,0 +1,73 @@
+from typing import Annotated
+
+from torch import Tensor
+
+from convscope.engine.copies import Samples, Seed
+from convscope.engine.inputs import Images
+from convscope.engine.lens import attributions, lens
+from convscope.engine.model import Model
+from convscope.engine.references import ReferenceName, references_of
+from convscope.engine.rules.comparison import compared
+from convscope.engine.targets import TOP1, Aim
+from convscope.lens.backward._rules import OnMissing
+from convscope.spec import Param
+from convscope.values import Attribution
+
+
+@lens(
+    family="backward",
+    title="DeepSHAP",
+    cite="lundberg2017unified",
+    asks="How much did each pixel add to the score, compared with many references instead of one?",
+    reads="Warm pixels raised the score above the references' mean, cool ones lowered it; together they add up to "
+    "the difference.",
+    claims={"class-sensitive", "deterministic", "complete"},
+)
+def deep_shap(
+    model: Model,
+    image: Images,
+    *,
+    target: Aim = TOP1,
+    samples: Samples = 8,
+    references: Annotated[ReferenceName | Tensor, Param(help="the images to compare with")] = "blank",
+    seed: Seed = 0,
+    on_missing: OnMissing = "error",
+) -> list[Attribution]:
+    """Average DeepLIFT over several references, an estimate of Shapley values.
+
+        S(x) = mean over references r of (x - r) ⊙ G_r
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        samples: references per image.
+        references: ``blank`` (black, white, mean colour and blur in turn), ``noise``, or a prepared tensor (R, C, …)
+            of real images, best from the training data.
+        seed: of the noise references.
+        on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
+
+    Returns:
+        A signed map in score units that sums to f_c(x) less the references' mean score; the gap is in
+        ``notes["completeness gap"]``; per channel in ``channels``.
+
+    Raises:
+        UnknownName: no such class or label.
+        InputError: references of another shape than the image.
+        NoRule: an operation that no rule is known for.
+        LayerError: a part of the network is traced or scripted.
+        NoGradient: the score does not depend on the input.
+
+    Differs from the paper: activations, products and maxima share out as in ``deep-lift``.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.deep_shap(cs.load("bundled:shapes"), "sample:shapes/7", samples=4)
+        >>> abs(a.notes["relative completeness gap"]) < 1e-3
+        True
+
+    Source: :cite:`lundberg2017unified`, section 4.2.
+    """
+    reference = references_of(references, image, samples, seed=seed)
+    found, notes = compared(model, image, target, reference, copies=samples, on_missing=on_missing)
+    return attributions(model, image, target, found.sum(1), channels=found, notes=notes)
