@@ -47,7 +47,8 @@ def norm(call: Call, *, spread_is_constant: bool) -> Tensor:
         strength, power, offset = (
             call.argument(i, n, d) for i, n, d in ((2, "alpha", 1e-4), (3, "beta", 0.75), (4, "k", 1.0))
         )
-        return x * (mean * strength + offset).pow(-power)
+        damping: Tensor = (mean * strength + offset).pow(-power)
+        return x * damping
     grouped, axes, weight, bias, floor = _normed(call, x)
     centred = grouped if call.name == "rms_norm" else grouped - grouped.mean(axes, keepdim=True)
     around = centred.detach() if spread_is_constant else centred

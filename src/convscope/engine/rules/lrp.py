@@ -140,7 +140,7 @@ class Relevance:
 
     def _ruled(self, x: Tensor, op: Affine, call: Call, compute: Callable[[], Tensor], *, merging: bool) -> Tensor:
         """An affine operation under its rule, which is looked up on the way back, once all depths are known."""
-        ground = self.ground[x] if x in self.ground else None
+        ground = self.ground.get(x, None)  # type: ignore[no-untyped-call]
         if not merging:
             place = Place(call.address, "linear" if op.convolution is None else "conv", self.depths, ground is not None)
             self.depths += 1
@@ -212,7 +212,7 @@ class Relevance:
             return call.without(gates).run()
         self.ledger.treat(call.name, "half each")
         out = call.run()
-        out.register_hook(lambda gradient: gradient / 2)  # type: ignore[no-untyped-call]
+        out.register_hook(lambda gradient: gradient / 2)
         return out
 
     def _ratio(self, call: Call, mode: Rules) -> Any:
@@ -315,7 +315,7 @@ class _Split(torch.autograd.Function):
         return z
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         x, z = ctx.saved_tensors
         multiplier_of_x, share = ctx.step.back(x, z, gradient)
         return multiplier_of_x, share, None, None

@@ -109,7 +109,7 @@ def _redirected(name: str, rule: Callable[[Tensor, Tensor, Tensor], Tensor]) -> 
             return call.run()
         mode.ledger.treat(call.name, name)
         x = next(t for t in call.tensors() if t.requires_grad)
-        return _Redirected.apply(x, call, rule)
+        return _Redirected.apply(x, call, rule)  # type: ignore[no-untyped-call]
 
     method = ModifiedGradient({"activation": rectifier})
     method.out_of_place = True
@@ -125,7 +125,7 @@ class _Redirected(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         return ctx.rule(gradient, *ctx.saved_tensors), None, None
 
 

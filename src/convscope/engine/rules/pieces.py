@@ -32,7 +32,7 @@ class _Valued(torch.autograd.Function):
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         return gradient, None
 
 
@@ -43,7 +43,7 @@ class _Absorbing(torch.autograd.Function):
         return out.view_as(out)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         ctx.ledger.absorb(gradient * ctx.constant)
         return gradient, None, None
 
@@ -56,7 +56,7 @@ class _PassingOn(torch.autograd.Function):
         return y.view_as(y)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         x, y = ctx.saved_tensors
         if ctx.at_zero is not None:
             ctx.ledger.absorb(gradient * ctx.at_zero)
