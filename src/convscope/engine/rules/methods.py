@@ -58,19 +58,36 @@ def guided() -> ModifiedGradient:
 
 def deconvnet() -> ModifiedGradient:
     """DeconvNet: a rectifier does to what flows back what it does to activations, whatever these were."""
-    return _redirected("deconvnet", lambda gradient, x, y: gradient.clamp_min(0))
+
+    def rectifier(call: Call, mode: Rules) -> Any:
+        if call.name not in RECTIFIERS:
+            mode.ledger.treat(call.name, "gradient")
+            return call.run()
+        mode.ledger.treat(call.name, "deconvnet")
+        return _Deconvolved.apply(call.carrying()[0], call)  # type: ignore[no-untyped-call]
+
+    return ModifiedGradient({"activation": rectifier})
 
 
 def rectified(quantile: float) -> ModifiedGradient:
     """Rectified gradient: at rectifiers only what matters flows back, where y · G is above a quantile of its layer."""
 
-    def rule(gradient: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    def rule(gradient: Tensor, y: Tensor) -> Tensor:
         importance = (gradient * y).flatten(1)
         place = max(1, min(importance.shape[1], round(quantile * importance.shape[1])))
         threshold = importance.kthvalue(place, 1).values
         return torch.where(gradient * y > threshold.view(-1, *[1] * (y.ndim - 1)), gradient, 0)
 
-    return _redirected("rectified", rule)
+    def rectifier(call: Call, mode: Rules) -> Any:
+        if call.name not in RECTIFIERS:
+            mode.ledger.treat(call.name, "gradient")
+            return call.run()
+        mode.ledger.treat(call.name, "rectified")
+        return _Rectified.apply(call.carrying()[0], call, rule)  # type: ignore[no-untyped-call]
+
+    method = ModifiedGradient({"activation": rectifier})
+    method.out_of_place = True
+    return method
 
 
 def full_gradient(visit: Callable[[str, Tensor, Tensor], None]) -> ModifiedGradient:
@@ -100,27 +117,24 @@ def full_gradient(visit: Callable[[str, Tensor, Tensor], None]) -> ModifiedGradi
     return ModifiedGradient({"affine": affine, "batch norm": batch_norm})
 
 
-def _redirected(name: str, rule: Callable[[Tensor, Tensor, Tensor], Tensor]) -> ModifiedGradient:
-    """A method that replaces the derivative of rectifiers by ``rule(gradient, x, y)``."""
+class _Deconvolved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, call: Call) -> Tensor:
+        y: Tensor = call.run()
+        if call.inplace:
+            ctx.mark_dirty(x)
+        return y
 
-    def rectifier(call: Call, mode: Rules) -> Any:
-        if call.name not in RECTIFIERS:
-            mode.ledger.treat(call.name, "gradient")
-            return call.run()
-        mode.ledger.treat(call.name, name)
-        x = next(t for t in call.tensors() if t.requires_grad)
-        return _Redirected.apply(x, call, rule)  # type: ignore[no-untyped-call]
-
-    method = ModifiedGradient({"activation": rectifier})
-    method.out_of_place = True
-    return method
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return gradient.clamp_min(0), None
 
 
-class _Redirected(torch.autograd.Function):
+class _Rectified(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, call: Call, rule: Any) -> Tensor:
         y: Tensor = call.run()
-        ctx.save_for_backward(x, y)
+        ctx.save_for_backward(y)
         ctx.rule = rule
         return y
 
