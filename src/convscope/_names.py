@@ -12,6 +12,7 @@ PUBLIC = {
     "Model": "convscope.engine.model",
     "Prediction": "convscope.values",
     "Region": "convscope.engine.targets",
+    "Smooth": "convscope.engine.smooth",
     "TOP1": "convscope.engine.targets",
     "TensorInput": "convscope.engine.inputs",
     "Unit": "convscope.engine.targets",

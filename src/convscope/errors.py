@@ -5,6 +5,7 @@
     ├── UnknownName       (LookupError)   no such lens, model, layer, label or sample; the message suggests one
     ├── InputError        (ValueError)    what should be an image or a prepared tensor is not
     ├── OutputError       (TypeError)     the network's output, or the target asked of it, does not fit
+    │   └── NotFinite                     a score or a map is NaN or infinite; says at which operation it began
     ├── LayerError        (ValueError)    the layer exists but cannot serve: never reached, no spatial extent
     ├── NoGradient        (RuntimeError)  the target does not depend on what it should be explained by
     ├── NoRule            (RuntimeError)  a method of backward rules meets an operation it has no rule for
@@ -39,6 +40,10 @@ class InputError(ConvScopeError, ValueError):
 
 class OutputError(ConvScopeError, TypeError):
     """The network's output, or the target asked of it, does not fit."""
+
+
+class NotFinite(OutputError):
+    """A score or a map is NaN or infinite."""
 
 
 class LayerError(ConvScopeError, ValueError):

@@ -309,8 +309,13 @@ def _pack(name: str, thing: Any) -> dict[str, np.ndarray[Any, Any]]:
     if thing is None:
         return {}
     if isinstance(thing, Mapping):
-        return {f"{name}/{key}": np.asarray(value) for key, value in thing.items()}
-    return {name: np.asarray(thing)}
+        return {f"{name}/{key}": np.asarray(_without_graph(value)) for key, value in thing.items()}
+    return {name: np.asarray(_without_graph(thing))}
+
+
+def _without_graph(thing: Any) -> Any:
+    """A differentiable map's numbers."""
+    return thing.detach() if hasattr(thing, "detach") else thing
 
 
 def _unpack(packed: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,22 @@ from convscope.engine.trace import calls_of, token_grid
 from convscope.errors import NoGradient
 
 _shared: ContextVar[dict[Any, Any] | None] = ContextVar("shared", default=None)
+_graph: ContextVar[bool] = ContextVar("graph", default=False)
+
+
+@contextmanager
+def differentiating(wanted: bool) -> Iterator[None]:
+    """Let gradients formed within have gradients of their own, to the network's parameters."""
+    token = _graph.set(wanted)
+    try:
+        yield
+    finally:
+        _graph.reset(token)
+
+
+def differentiable() -> bool:
+    """Whether what is computed keeps its graph, so that it can stand in a loss."""
+    return _graph.get()
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,16 @@ class Evidence:
 def sharing(aim: Aim | None = None) -> Iterator[None]:
     """Let the lenses called within share forwards and backwards on the same images and target ``aim``."""
     token = _shared.set({"aim": aim})
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+@contextmanager
+def sharing_nothing() -> Iterator[None]:
+    """Let the lenses called within compute for themselves: what they look at is gone before the sharing ends."""
+    token = _shared.set(None)
     try:
         yield
     finally:
@@ -178,14 +204,15 @@ def evidence_at(
     model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layers: Sequence[str], *, clean: bool = True
 ) -> dict[str, Evidence]:
     """Activations and gradients of one chunk of prepared inputs; input ``i`` belongs to image ``rows[i]``."""
-    with torch.no_grad(), capture(model.module, layers, differentiable=True) as caught:
+    graph = differentiable()
+    with torch.set_grad_enabled(graph), capture(model.module, layers, differentiable=True) as caught:
         if aim.layer is not None:
             caught.ended = f", which ends at the target's own layer {aim.layer!r}"
         found = score(model, tensor, aim, rows, clean=clean)
         activations = [caught[address] for address in layers]
         gradients = gradients_of(found, activations, model)
     pairs = zip(layers, activations, gradients, strict=True)
-    return {address: _on_the_map(model, tensor, address, a.detach(), g) for address, a, g in pairs}
+    return {address: _on_the_map(model, tensor, address, a if graph else a.detach(), g) for address, a, g in pairs}
 
 
 def _on_the_map(
@@ -211,7 +238,7 @@ def gradients_of(scores: Tensor, to: list[Tensor], model: Model) -> list[Tensor]
             "try another layer or target, or a lens without gradients such as eigen-cam"
         )
     count(backwards=len(scores))
-    gradients = torch.autograd.grad(scores.sum(), to, allow_unused=True)
+    gradients = torch.autograd.grad(scores.sum(), to, allow_unused=True, create_graph=differentiable())
     return [torch.zeros_like(t) if g is None else g for t, g in zip(to, gradients, strict=True)]
 
 

@@ -27,12 +27,15 @@ _HOOKS = (
 
 
 @contextmanager
-def untouched(modules: Sequence[nn.Module]) -> Iterator[None]:
+def untouched(modules: Sequence[nn.Module], *, frozen: bool = True) -> Iterator[None]:
     """Put a network, given as all its modules, in eval mode with frozen parameters, and give it back as it was.
 
     Kept: training flags, ``requires_grad``, ``.grad``, buffers, hooks, in-place flags, the random number
     generators of torch, NumPy and Python, the number of threads and the default dtype. Gradient recording is
     on within, also when the caller is under ``no_grad`` or ``inference_mode``.
+
+    Args:
+        frozen: whether parameters take no gradients within.
     """
     parameters = [p for m in modules for p in m._parameters.values() if p is not None]
     _refuse_unready(parameters)
@@ -46,7 +49,7 @@ def untouched(modules: Sequence[nn.Module]) -> Iterator[None]:
             if training:
                 m.training = False
         for p in parameters:
-            if p.requires_grad:
+            if frozen and p.requires_grad:
                 p.requires_grad_(False)
         with torch.inference_mode(False), torch.enable_grad():
             yield

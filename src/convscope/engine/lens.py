@@ -18,16 +18,21 @@ import torch
 from torch import Tensor
 
 from convscope.engine.cost import metered
-from convscope.engine.gradients import shared_aim
+from convscope.engine.gradients import differentiable, differentiating, settle, shared_aim, sharing_nothing
 from convscope.engine.inputs import Images
 from convscope.engine.layers import find_layers
 from convscope.engine.model import Model, as_model
+from convscope.engine.nonfinite import where_it_begins
+from convscope.engine.smooth import Smooth, as_smooth, smoothed
 from convscope.engine.targets import Aim, aim_at, describe
-from convscope.errors import OutputError
+from convscope.errors import NotFinite, ParameterError
 from convscope.spec import FAMILIES, LENSES, LensSpec, read_parameters
 from convscope.values import Attribution, Record, Value
 
 INPUTS = ("model", "image", "target", "layer")
+
+FOR_ALL = ("smooth", "differentiable")
+"""What can be asked of every attribution without its declaring it: a mean over copies, a map with a graph."""
 
 
 def lens(
@@ -101,13 +106,15 @@ def attributions(
         uncertainty: maps (N, …) of how sure the values are, such as ``"spread"`` or ``"band"``.
         why_blank: the reason to give where a map is zero everywhere; by default that of gradients.
     """
-    values = values.detach().float().cpu()
-    peaks = values.reshape(len(values), -1).abs().amax(1)
+    values = (values if differentiable() else values.detach()).float().cpu()
+    peaks = values.detach().reshape(len(values), -1).abs().amax(1)
     if not bool(torch.isfinite(peaks).all()):
-        raise OutputError("the map holds NaN or infinite numbers: the network overflows on this input")
-    channels = None if channels is None else channels.detach().float().cpu()
+        raise NotFinite("the map holds NaN or infinite numbers: nothing can be read from it")
+    channels = None if channels is None else (channels if differentiable() else channels.detach()).float().cpu()
     sureness = {name: v.detach().float().cpu() for name, v in (uncertainty or {}).items()}
-    at_layers = {address: v.detach().float().cpu() for address, v in (layer_values or {}).items()}
+    at_layers = {
+        address: (v if differentiable() else v.detach()).float().cpu() for address, v in (layer_values or {}).items()
+    }
     made = []
     for row in range(len(images)):
         facts = dict(notes[row]) if notes else {}
@@ -134,25 +141,30 @@ def attributions(
 def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
     """Call a lens with everything a person gave it, by name."""
     named = {name: given[name] for name in given if name in declaration.inputs}
-    parameters = declaration.checked({name: value for name, value in given.items() if name not in named})
+    how, graph = _for_all(declaration, given)
+    own = {name: value for name, value in given.items() if name not in named and name not in FOR_ALL}
+    parameters = declaration.checked(own)
     model = as_model(named["model"])
     images = named["image"] if isinstance(named["image"], Images) else model.prepare(named["image"])
     arguments: dict[str, Any] = {"model": model, "image": images}
     if declaration.takes_target:
         arguments["target"] = aim_at(named.get("target", _default(declaration, "target")), model, len(images))
-    with model.untouched(), metered() as meter:
+    with model.untouched(frozen=not graph), metered() as meter, differentiating(graph):
         if declaration.takes_layer:
             layer = named.get("layer", _default(declaration, "layer"))
             aim = arguments.get("target") or shared_aim()
             arguments["layer"] = find_layers(model, layer, images.tensor, below=aim.layer if aim else None)
-        values = declaration.function(**arguments, **parameters)
+        try:
+            values = _looked(declaration, arguments, parameters, how)
+        except NotFinite as error:
+            raise NotFinite(f"{error} ({where_it_begins(model, images)})") from error
         cost = meter.cost(len(images))
     record = Record(
         lens=declaration.command,
         title=declaration.title,
         asks=declaration.asks,
         reads=declaration.reads,
-        parameters=parameters,
+        parameters=parameters | ({} if how is None else {"smooth": vars(how)}),
         model=model.described(),
         versions=versions(),
         cost=cost,
@@ -160,6 +172,42 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
     )
     finished = [_recorded(value, record, name) for value, name in zip(values, images.names, strict=True)]
     return finished[0] if images.single else finished
+
+
+def _for_all(declaration: LensSpec, given: Mapping[str, Any]) -> tuple[Smooth | None, bool]:
+    """Whether and how to average over copies, and whether the map keeps its graph."""
+    how, graph = as_smooth(given.get("smooth")), given.get("differentiable", False)
+    if not isinstance(graph, bool):
+        raise ParameterError(f"differentiable must be True or False, got {graph!r}")
+    if how is not None and declaration.returns != "Attribution":
+        raise ParameterError(f"{declaration.command} gives no map that could be averaged: leave smooth out")
+    if graph and "differentiable" not in declaration.claims:
+        able = [spec.command for spec in LENSES.values() if "differentiable" in spec.claims]
+        raise ParameterError(f"{declaration.command} gives no differentiable map; {', '.join(sorted(able))} do")
+    if graph and how is not None:
+        raise ParameterError("smooth and differentiable do not go together: average in your own loop")
+    return how, graph
+
+
+def _looked(
+    declaration: LensSpec, arguments: dict[str, Any], parameters: dict[str, Any], how: Smooth | None
+) -> list[Value]:
+    """The lens's own values, or their mean over copies of the images."""
+    if how is None:
+        found: list[Value] = declaration.function(**arguments, **parameters)
+        return found
+    model, images, aim = arguments["model"], arguments["image"], arguments.get("target")
+    if aim is not None:
+        settle(model, images, aim)
+
+    def look(copies: Images, rows: Tensor) -> list[Attribution]:
+        targeted = {} if aim is None else {"target": aim.for_copies(rows)}
+        made: list[Attribution] = declaration.function(**{**arguments, "image": copies, **targeted}, **parameters)
+        return made
+
+    with sharing_nothing():
+        averaged = smoothed(images, how, look)
+    return [replace(one, score=None if aim is None else aim.scores[row]) for row, one in enumerate(averaged)]
 
 
 def _by_name(declaration: LensSpec, args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:

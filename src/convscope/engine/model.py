@@ -164,8 +164,8 @@ class Model:
         return tensor.detach().clone(memory_format=layout)
 
     @contextmanager
-    def untouched(self) -> Iterator[None]:
-        """Have the network to oneself, in eval mode and frozen; it comes back exactly as it was."""
+    def untouched(self, *, frozen: bool = True) -> Iterator[None]:
+        """Have the network to oneself, in eval mode and (mostly) frozen; it comes back exactly as it was."""
         turn = self._turn
         with turn.lock:
             if turn.depth:  # a lens that calls a lens is already inside
@@ -173,7 +173,7 @@ class Model:
                 return
             turn.depth += 1
             try:
-                with untouched(self._present_modules()):
+                with untouched(self._present_modules(), frozen=frozen):
                     yield
             finally:
                 turn.depth -= 1

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.layers import UnitAddress, check_address, parse_unit
-from convscope.errors import OutputError, UnknownName, did_you_mean
+from convscope.errors import NotFinite, OutputError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -88,13 +88,21 @@ class Aim:
             shape = tuple(scores.shape)
             raise OutputError(f"a target gives one number per image, got shape {shape} for {len(output)} images")
         if not bool(torch.isfinite(scores).all()):
-            raise OutputError(
-                "the score is NaN or infinite: the network overflows on this input, nothing can be explained"
-            )
+            raise NotFinite("the score is NaN or infinite: nothing can be explained")
         if clean:
             for row, value in zip(rows.tolist(), scores.tolist(), strict=True):
                 self.scores[row] = value
         return scores.float()
+
+    def for_copies(self, rows: Tensor) -> "Aim":
+        """The same aim for a batch of copies, of image ``rows[i]`` each."""
+        scorer = self._scorer
+        moved = None if scorer is None else lambda output, copies: scorer(output, rows[copies])
+        aim = Aim(
+            len(rows), moved, words=[self.words[row] for row in rows.tolist()] if self.words else (), layer=self.layer
+        )
+        aim.indices = None if self.indices is None else self.indices[rows]
+        return aim
 
     def _settle(self, output: Tensor, rows: Tensor) -> None:
         if self.indices is None:

@@ -39,7 +39,7 @@ def look_through(
     found = []
     with model.untouched(), sharing(aim=given.get("target")):
         for done, declaration in enumerate(declarations):
-            taken = {k: v for k, v in given.items() if k in declaration.inputs or k in declaration.parameters}
+            taken = {k: v for k, v in given.items() if k in (*declaration.inputs, *declaration.parameters, "smooth")}
             try:
                 with reporting(None):
                     values = conduct(declaration, {"model": model, "image": images, **taken})
@@ -53,7 +53,7 @@ def look_through(
 
 
 def _refuse_unknown(declarations: Sequence[LensSpec], options: Mapping[str, Any]) -> None:
-    known = {name for d in declarations for name in (*d.inputs, *d.parameters)} - {"model", "image"}
+    known = {name for d in declarations for name in (*d.inputs, *d.parameters)} - {"model", "image"} | {"smooth"}
     for name in options:
         if name not in known:
             names = ", ".join(d.command for d in declarations)

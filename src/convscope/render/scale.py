@@ -76,7 +76,7 @@ def _ends(signed: bool, about: bool) -> tuple[str, str]:
 
 def numbers(attribution: Attribution) -> Numbers:
     """The map as a NumPy array."""
-    return np.asarray(attribution.values, np.float32)
+    return np.asarray(attribution.values.detach(), np.float32)
 
 
 @dataclass(frozen=True)

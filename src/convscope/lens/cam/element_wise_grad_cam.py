@@ -18,7 +18,7 @@ from convscope.values import Attribution
     cite="gildenblat2021gradcam",
     asks="Which positions of the layer spoke for the answer, channel by channel?",
     reads="Bright regions hold channels that raised the score there; what speaks against it is left out.",
-    claims={"class-sensitive", "deterministic", "non-negative"},
+    claims={"class-sensitive", "deterministic", "non-negative", "differentiable"},
     fails={"completeness": "drops all negative contributions"},
 )
 def element_wise_grad_cam(

@@ -19,7 +19,7 @@ from convscope.values import Attribution
     asks="Which regions made the model give this answer, when the object appears several times?",
     reads="Warm regions raise the score; several instances are weighed more evenly than by Grad-CAM. Its "
     "weights are never negative.",
-    claims={"class-sensitive", "deterministic"},
+    claims={"class-sensitive", "deterministic", "differentiable"},
     fails={"completeness": "weights gradients by their own powers"},
 )
 def grad_cam_plus_plus(

@@ -19,7 +19,7 @@ from convscope.values import Attribution
     asks="Where in this layer, early ones too, is evidence for the answer?",
     reads="Warm regions carry features that raise the score right there; early layers give fine maps. Evidence "
     "against is left out.",
-    claims={"class-sensitive", "deterministic"},
+    claims={"class-sensitive", "deterministic", "differentiable"},
     fails={"completeness": "drops negative gradients"},
 )
 def layer_cam(

@@ -1,0 +1,177 @@
+"""Any attribution averaged over disturbed copies of the image: its mean, its spread, and how far signs agree."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from convscope.engine import noise
+from convscope.engine.batches import chunk_size
+from convscope.engine.cost import progress, reporting
+from convscope.engine.inputs import Images
+from convscope.errors import ParameterError
+from convscope.values import Attribution
+
+Augment = Literal["noise", "views"]
+
+_SHIFT = 1 / 16
+"""How far a view is moved at most, as a share of each side."""
+
+
+@dataclass(frozen=True)
+class Smooth:
+    """Average a lens over copies of the image.
+
+    Args:
+        samples: how many copies.
+        augment: ``noise`` adds normal noise; ``views`` mirrors and shifts at random and brings the maps back.
+        sigma: spread of the noise, as a fraction of the image's range.
+        seed: of what is drawn.
+    """
+
+    samples: int = 16
+    augment: Augment = "noise"
+    sigma: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.samples, bool) or not isinstance(self.samples, int) or not 2 <= self.samples <= 4096:
+            raise ParameterError(f"smooth needs 2 to 4096 samples, got {self.samples!r}")
+        if self.augment not in get_args(Augment):
+            raise ParameterError(f"augment must be noise or views, got {self.augment!r}")
+        if not isinstance(self.sigma, (int, float)) or not 0 < self.sigma <= 2:
+            raise ParameterError(
+                f"sigma must be above 0 and at most 2 (fraction of the image's range), got {self.sigma!r}"
+            )
+
+
+def as_smooth(given: Any) -> Smooth | None:
+    """What people pass as ``smooth=``: nothing, a number of samples, or a `Smooth`."""
+    if given is None or isinstance(given, Smooth):
+        return given
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise ParameterError(f"smooth is a number of copies or cs.Smooth(samples=…, augment=…), got {given!r}")
+    return Smooth(samples=given)
+
+
+Look = Callable[[Images, Tensor], list[Attribution]]
+"""``(copies, rows) -> attributions``: look through the lens at copies, of image ``rows[i]`` each."""
+
+
+def smoothed(images: Images, how: Smooth, look: Look) -> list[Attribution]:
+    """One attribution per image: the mean over its copies, with ``spread`` and ``sign agreement`` as maps.
+
+    Copies go through the lens a chunk at a time, and only sums are kept.
+    """
+    copies = _Noise(images, how) if how.augment == "noise" else _Views(images, how)
+    sums: list[_Sum] = [_Sum() for _ in range(len(images))]
+    total, size = len(images) * how.samples, chunk_size(images.tensor[0])
+    for begin in range(0, total, size):
+        flat = torch.arange(begin, min(begin + size, total))
+        rows, numbers = flat // how.samples, flat % how.samples
+        tensor = copies.drawn(rows, numbers)
+        with reporting(None):
+            found = look(_copied(images, tensor, rows), rows)
+        for row, number, one in zip(rows.tolist(), numbers.tolist(), found, strict=True):
+            sums[row].add(copies.brought_back(one, number))
+        progress(min(begin + size, total), total)
+    return [one.mean(how, images, row) for row, one in enumerate(sums)]
+
+
+def _copied(images: Images, tensor: Tensor, rows: Tensor) -> Images:
+    return replace(images, tensor=tensor, names=tuple(images.names[row] for row in rows.tolist()), single=False)
+
+
+class _Noise:
+    """Copies under normal noise, copy ``k`` of every image under the same."""
+
+    def __init__(self, images: Images, how: Smooth) -> None:
+        self.images, self.how = images, how
+
+    def drawn(self, rows: Tensor, numbers: Tensor) -> Tensor:
+        clean = self.images.tensor[rows]
+        drawn = noise.normal(clean.shape[1:], seed=self.how.seed, copies=numbers, like=clean)
+        return clean + self.how.sigma * noise.value_range(self.images.tensor)[rows] * drawn
+
+    def brought_back(self, one: Attribution, number: int) -> Attribution:
+        return one
+
+
+class _Views:
+    """Copies mirrored along the last axis and shifted along all, wrapping around."""
+
+    def __init__(self, images: Images, how: Smooth) -> None:
+        self.images = images
+        drawn = torch.Generator().manual_seed(how.seed)
+        self.mirrored = (torch.rand(how.samples, generator=drawn) < 0.5).tolist()
+        reach = [max(1, round(side * _SHIFT)) for side in images.extent]
+        self.shifts = [[int(torch.randint(-r, r + 1, (), generator=drawn)) for r in reach] for _ in range(how.samples)]
+        self.mirrored[0], self.shifts[0] = False, [0] * len(reach)  # the image as it is, is one of the views
+
+    def drawn(self, rows: Tensor, numbers: Tensor) -> Tensor:
+        axes = list(range(1, 1 + len(self.images.extent)))
+        views = []
+        for row, number in zip(rows.tolist(), numbers.tolist(), strict=True):
+            view = self.images.tensor[row].roll(self.shifts[number], axes)
+            views.append(view.flip(-1) if self.mirrored[number] else view)
+        return torch.stack(views)
+
+    def brought_back(self, one: Attribution, number: int) -> Attribution:
+        def back(tensor: Tensor | None) -> Tensor | None:
+            if tensor is None:
+                return None
+            unmirrored = tensor.flip(-1) if self.mirrored[number] else tensor
+            last = len(self.images.extent)
+            return unmirrored.roll([-s for s in self.shifts[number]], list(range(-last, 0)))
+
+        values = back(one.values)
+        assert values is not None
+        return replace(one, values=values, channels=back(one.channels), layer_values={})
+
+
+class _Sum:
+    """Running sums of one image's maps."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: Attribution | None = None
+
+    def add(self, one: Attribution) -> None:
+        parts = {"values": one.values, "channels": one.channels, **one.layer_values}
+        found = {name: part.double() for name, part in parts.items() if part is not None}
+        if self.first is None:
+            self.first, self.sums = one, {name: torch.zeros_like(part) for name, part in found.items()}
+            self.squares = torch.zeros_like(found["values"])
+            self.positive, self.negative = torch.zeros_like(self.squares), torch.zeros_like(self.squares)
+            self.offset = found["values"]  # deviations from the first copy stay small where maps hardly vary
+        for name, part in found.items():
+            self.sums[name] += part
+        self.squares += (found["values"] - self.offset).square()
+        self.positive += found["values"] > 0
+        self.negative += found["values"] < 0
+        self.count += 1
+
+    def mean(self, how: Smooth, images: Images, row: int) -> Attribution:
+        assert self.first is not None, "every image has copies"
+        means = {name: (part / self.count).float() for name, part in self.sums.items()}
+        deviation = self.sums["values"] / self.count - self.offset
+        spread = (self.squares / self.count - deviation.square()).clamp_min(0).sqrt().float()
+        agreeing = torch.where(means["values"] > 0, self.positive, self.negative) / self.count
+        agreeing = torch.where(means["values"] == 0, 1 - (self.positive + self.negative) / self.count, agreeing)
+        kind = "noisy copies" if how.augment == "noise" else "mirrored and shifted views"
+        return replace(
+            self.first,
+            values=means["values"],
+            channels=means.get("channels"),
+            layer_values={name: means[name] for name in self.first.layer_values},
+            uncertainty={"spread": spread, "sign agreement": agreeing.float()},
+            photo=images.photo(row),  # type: ignore[arg-type]
+            notes=_notes(means["values"], f"{self.count} {kind}"),
+        )
+
+
+def _notes(values: Tensor, kind: str) -> Mapping[str, Any]:
+    blank = {} if bool(values.any()) else {"blank": f"the map is zero for all of the {kind}"}
+    return {"averaged over": kind, **blank}
