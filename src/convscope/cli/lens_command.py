@@ -34,6 +34,7 @@ def lens_command(spec: LensSpec) -> Command:
         *([_keyword("target", options.Target, None)] if spec.takes_target else []),
         *([_keyword("layer", options.Layer, None)] if spec.takes_layer else []),
         *own,
+        *([_keyword("smooth", options.Smooth, None)] if spec.returns == "Attribution" else []),
         _keyword("out", options.Out, None),
         _keyword("as_json", options.Json, False),
         _keyword("weights", options.Weights, None),
@@ -89,6 +90,7 @@ def run_lens(
 
 def summary(name: str, value: Value) -> list[str]:
     """A few lines on a value for the terminal."""
+    from convscope.render.words import notes
     from convscope.values import Attribution, Prediction
 
     lines = [f"{name}: {value.record.title}"]
@@ -101,10 +103,7 @@ def summary(name: str, value: Value) -> list[str]:
         lines += [f"  explains {value.target}{score}"] if value.target else []
         lines += [f"  at layer {', '.join(value.layers)}"] if value.layers else []
         lines += [f"  values {float(value.values.min()):.3g} to {float(value.values.max()):.3g}"]
-    lines += [
-        f"  {key}: {fact:.3g}" if isinstance(fact, float) else f"  {key}: {fact}" for key, fact in value.notes.items()
-    ]
-    lines += [f"  note: {caveat}" for caveat in value.record.caveats]
+    lines += [f"  {'note: ' if note.warning else ''}{note.text}" for note in notes(value)]
     return [*lines, f"  cost {value.record.cost}"]
 
 

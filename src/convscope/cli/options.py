@@ -48,6 +48,10 @@ Layer = Annotated[
         metavar="ADDRESS",
     ),
 ]
+Smooth = Annotated[
+    int | None,
+    typer.Option("--smooth", help="average over so many noisy copies of the image, with spread and sign agreement"),
+]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="what to write: .png, .npz or .json", metavar="FILE")]
 Json = Annotated[bool, typer.Option("--json", help="print machine-readable results on standard output")]
 Debug = Annotated[bool, typer.Option("--debug", help="show the whole trace of an error")]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from convscope.render import bar, words
-from convscope.render.panels import Panel, panels_of
+from convscope.render.panels import Panel, panels_of, uncertainty_panels
 from convscope.render.picture import Picture
 from convscope.render.scale import Legend, Scale, legend_of, scale_of
 from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
@@ -25,12 +25,16 @@ def draw_attribution(
     """
     scale = scale_of([attribution], limit)
     legend, panels = legend_of(scale), panels_of(attribution, scale, PANEL)
+    sure = uncertainty_panels(attribution, PANEL)
     sheet = Sheet(theme)
     across = sum(panel.width + GAP for panel in panels) + bar.upright_width(sheet, legend)
     sheet.width = max(0 if bare else NARROWEST, round(2 * MARGIN + across))
     if not bare:
         _write_above(sheet, attribution)
     _draw_panels(sheet, panels, legend)
+    if sure:
+        sheet.y += GAP
+        _draw_row(sheet, sure)
     if not bare:
         _write_below(sheet, attribution, scale)
     return Picture(sheet.pixels(), words.alt(attribution, scale))
@@ -45,14 +49,21 @@ def _write_above(sheet: Sheet, attribution: Attribution) -> None:
 
 def _draw_panels(sheet: Sheet, panels: Sequence[Panel], legend: Legend) -> None:
     """The panels side by side with their captions, and the scale at the end of the row."""
+    top, tall = sheet.y, max(panel.height for panel in panels)
+    x = _draw_row(sheet, panels)
+    bar.upright(sheet, x, top, tall, legend)
+
+
+def _draw_row(sheet: Sheet, panels: Sequence[Panel]) -> float:
+    """Panels side by side with their captions; where the row ends."""
     tall = max(panel.height for panel in panels)
     x, below = float(MARGIN), 0.0
     for panel in panels:
         panel.draw(sheet, x, sheet.y)
         below = max(below, panel.write_caption(sheet, x, sheet.y + tall + 6))
         x += panel.width + GAP
-    bar.upright(sheet, x, sheet.y, tall, legend)
     sheet.y += tall + 6 + below
+    return x
 
 
 def _write_below(sheet: Sheet, attribution: Attribution, scale: Scale) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from convscope.render.palette import Pixels
 from convscope.render.raster import enlarged, map_pixels, overlay_pixels, under_map
-from convscope.render.scale import Numbers, Scale, numbers
+from convscope.render.scale import Numbers, Scale, number, numbers
 from convscope.render.sheet import SMALL, Sheet
 from convscope.values import Attribution
 
@@ -77,6 +77,18 @@ def _image(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
         return [own]
     over = enlarged(overlay_pixels(values, photo, scale), side)
     return [Panel("input", enlarged(photo, side)), Panel("map over the input", over, blank=attribution.blank), own]
+
+
+def uncertainty_panels(attribution: Attribution, side: int) -> list[Panel]:
+    """How sure the map is, each measure on a scale of its own from zero, whose end the caption names."""
+    found = []
+    for name, values in attribution.uncertainty.items():
+        drawn = np.asarray(values.detach(), np.float32)
+        if drawn.ndim == 2:
+            limit = 1.0 if name == "sign agreement" else float(np.nan_to_num(drawn).max())
+            scale = Scale(limit, signed=False, peak=limit)
+            found.append(Panel(f"{name}, 0 to {number(limit)}", enlarged(map_pixels(drawn, scale), side)))
+    return found
 
 
 def _map_caption(attribution: Attribution) -> str:

@@ -1,5 +1,6 @@
 """What a picture says in words: titles, sources, costs, notes and warnings, the same on every surface."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def notes(value: Value, scale: Scale | None = None) -> list[Note]:
     facts = dict(value.notes)
     if GAP in facts:
         found.append(_on_gap(facts.pop(GAP), facts.pop(RELATIVE_GAP, None), facts.pop(BASELINE, None)))
-    found += [Note(_sentence(f"{key}: {_said(fact)}")) for key, fact in facts.items() if key != "blank"]
+    found += [Note(_sentence(f"{key}: {said(fact)}")) for key, fact in facts.items() if not _elsewhere(key, fact)]
     return sorted(found, key=lambda note: not note.warning)
 
 
@@ -129,8 +130,19 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
-def _said(fact: object) -> str:
+def said(fact: object) -> str:
+    """A fact among the notes, for people: a number, a text, or how often something was counted."""
+    if isinstance(fact, Mapping):
+        return ", ".join(f"{key} ×{count}" for key, count in fact.items())
+    if isinstance(fact, (list, tuple)):
+        return ", ".join(said(one) for one in fact)
     return number(fact) if isinstance(fact, float) else str(fact)
+
+
+def _elsewhere(key: str, fact: object) -> bool:
+    """Whether a fact is said in another place, or is a table that only the manifest has room for."""
+    table = isinstance(fact, Mapping) and any(isinstance(value, Mapping) for value in fact.values())
+    return key == "blank" or table
 
 
 def _place(values: Numbers) -> str:
