@@ -19,7 +19,9 @@ PUBLIC = {
     "Value": "convscope.values",
     "compare": "convscope.catalogue",
     "lenses": "convscope.catalogue",
+    "Recommendation": "convscope.values",
     "load": "convscope.catalogue",
+    "recommend": "convscope.catalogue",
     "report": "convscope.reporting",
     "sample": "convscope.samples",
 }

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope._names import lens_modules
-from convscope.errors import LoadError, UnknownName, did_you_mean
+from convscope.errors import LoadError, ParameterError, UnknownName, did_you_mean
 from convscope.spec import FAMILIES, LENSES, LOADERS, LensSpec
-from convscope.values import Comparison
+from convscope.values import Advice, Comparison, Recommendation
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -151,30 +151,73 @@ def _parsed(address: str) -> tuple[str, str, dict[str, str]]:
     return scheme, name, options
 
 
-def compare(model: Any, image: Any, lenses: Sequence[str] | None = None, **shared: Any) -> Comparison:
-    """Look at one image, or several, through several lenses and put them side by side on one scale.
+def compare(
+    model: Any,
+    image: Any,
+    lenses: str | Sequence[str] | None = None,
+    *,
+    targets: Sequence[Any] | None = None,
+    **shared: Any,
+) -> Comparison:
+    """Put lenses side by side on the same images; or one lens over several targets, or over several models.
 
     Args:
-        model: the network.
+        model: the network; a list of networks gives each its columns.
         image: one image or several; each becomes a row.
         lenses: names of lenses, each a column; a choice of different families by default.
-        shared: ``target`` and ``layer`` for those that take them, and parameters that several lenses have.
+        targets: several targets, each with its columns: ``["cat", "dog", "cat - dog"]`` asks why A rather than B.
+        shared: ``target`` and ``layer`` for those that take them, ``smooth``, and parameters that several lenses have.
 
     Returns:
-        A `Comparison`. Lenses that need the same gradients share one forward and one backward.
+        A `Comparison` with the attributions, how alike the columns are in rank and in structure, and a map per image
+        of how many of them point at each place. Columns of the same lens share one scale. Lenses that need the same
+        gradients share one forward and one backward.
 
     Raises:
         UnknownName: no such lens.
-        ParameterError: a parameter that none of the lenses has.
+        ParameterError: a parameter that none of the lenses has, or both ``target`` and ``targets``.
 
     Example:
         >>> import convscope as cs
-        >>> c = cs.compare(cs.load("bundled:shapes"), "sample:shapes/7", ["grad-cam", "saliency"])
+        >>> model = cs.load("bundled:shapes")
+        >>> c = cs.compare(model, "sample:shapes/7", ["grad-cam", "saliency"])
         >>> [a.method for a in c]
         ['grad-cam', 'saliency']
+        >>> cs.compare(model, "sample:shapes/7", "grad-cam", targets=["crescent", "star"]).titles
+        ('crescent (7)', 'star (8)')
     """
+    from convscope.engine.agreement import agreement, rank_similarity, structural_similarity
     from convscope.engine.together import look_through
 
+    declarations = _to_compare(lenses)
+    models = list(model) if isinstance(model, (list, tuple)) else [model]
+    if not models:
+        raise UnknownName("there is nothing to compare: the list of models is empty")
+    if targets is not None and ("target" in shared or isinstance(targets, str) or not list(targets)):
+        raise ParameterError("targets is a list of what to explain, each in a column, and replaces target")
+    columns, titles, scales = [], [], []
+    asked = [{}] if targets is None else [{"target": one} for one in targets]
+    for opened in models:
+        for aimed in asked:
+            found = look_through(declarations, opened, image, {**shared, **aimed})
+            for number, column in enumerate(found):
+                columns.append(column)
+                titles.append(_column_title(column[0], opened, declarations, models, targets))
+                scales.append(number)
+    rows: Any = tuple(zip(*columns, strict=True))
+    if len(columns) == 1:
+        return Comparison(rows=rows)
+    return Comparison(
+        rows=rows,
+        titles=tuple(titles),
+        scales=tuple(scales),
+        rank_similarity=rank_similarity(rows),
+        structural_similarity=structural_similarity(rows),
+        agreement=tuple(agreement(row) for row in rows),
+    )
+
+
+def _to_compare(lenses: str | Sequence[str] | None) -> list[LensSpec]:
     names = DEFAULT_COMPARISON if lenses is None else [lenses] if isinstance(lenses, str) else lenses
     declarations = [find(name) for name in names]
     if not declarations:
@@ -182,8 +225,106 @@ def compare(model: Any, image: Any, lenses: Sequence[str] | None = None, **share
     odd = [d.command for d in declarations if d.returns != "Attribution"]
     if odd:
         raise UnknownName(f"compare puts attributions side by side, and {odd[0]} gives none")
-    columns = look_through(declarations, model, image, shared)
-    return Comparison(rows=tuple(zip(*columns, strict=True)))
+    return declarations
+
+
+def _column_title(value: Any, model: Any, declarations: Any, models: Any, targets: Any) -> str:
+    """What sets a column apart: its lens, its target, its model, those of them that vary."""
+    parts = [value.record.title] if len(declarations) > 1 or (len(models) == 1 and targets is None) else []
+    if targets is not None:
+        index = value.target_index
+        parts.append(value.target if index is None or value.target == f"class {index}" else f"{value.target} ({index})")
+    if len(models) > 1:
+        name = str(value.record.model.get("name", ""))
+        named = [str(getattr(one, "name", type(one).__name__)) for one in models]
+        parts.append(
+            f"{name} #{next(i for i, m in enumerate(models) if m is model) + 1}" if named.count(name) > 1 else name
+        )
+    return " · ".join(parts)
+
+
+QUESTIONS = {
+    "any": "anything",
+    "class": "why this class and not another",
+    "regions": "which regions",
+    "pixels": "which pixels",
+    "shares": "how much each part added to the score",
+    "black-box": "what matters, without looking inside",
+}
+"""What people want to know, in the words of ``recommend``."""
+
+
+def recommend(model: Any, image: Any, question: str = "any") -> Recommendation:
+    """Say which lenses fit a network and a question, the cheapest of the most telling first, and why others do not.
+
+    Args:
+        model: the network; it is tried out with a handful of passes.
+        image: an image it takes.
+        question: ``any``, ``class`` (why this class and not another), ``regions``, ``pixels``, ``shares`` (how much
+            each part added) or ``black-box``.
+
+    Returns:
+        A `Recommendation`: every lens with a reason; ``best`` names those that fit.
+
+    Raises:
+        ParameterError: no such question.
+
+    Example:
+        >>> import convscope as cs
+        >>> cs.recommend(cs.load("bundled:digits"), "sample:digits/3", "shares").best[:2]
+        ['deep-lift', 'deep-shap']
+    """
+    from convscope.engine.fitness import fitness
+    from convscope.engine.model import as_model
+
+    if question not in QUESTIONS:
+        near = did_you_mean(question, QUESTIONS) if isinstance(question, str) else ""
+        raise ParameterError(f"question must be {', '.join(list(QUESTIONS)[:-1])} or black-box, got {question!r}{near}")
+    opened = as_model(model)
+    fit = fitness(opened, opened.prepare(image))
+    advice = [_advice(spec, question, fit) for spec in lenses() if spec.returns == "Attribution"]
+    telling = {spec.command: "class-sensitive" not in spec.claims for spec in lenses()}
+    order = sorted(advice, key=lambda a: (not a.fits, telling[a.lens], a.passes, a.lens))
+    return Recommendation(question=QUESTIONS[question], lenses=tuple(order))
+
+
+def _advice(spec: LensSpec, question: str, fit: Any) -> Advice:
+    """Whether one lens fits, and the reason."""
+    passes = next((int(p.default) for n, p in spec.parameters.items() if n in ("samples", "steps") and p.default), 1)
+    objection = fit.objection(spec) or _off_the_point(spec, question)
+    why = objection or _merit(spec, fit)
+    return Advice(lens=spec.command, title=spec.title, asks=spec.asks, fits=not objection, why=why, passes=passes)
+
+
+def _off_the_point(spec: LensSpec, question: str) -> str:
+    """Why a lens does not answer a question."""
+    if question == "class" and "class-sensitive" not in spec.claims:
+        return spec.fails.get("class-sensitive", "its map is much the same for every class")
+    if question == "shares" and "complete" not in spec.claims:
+        return f"does not add up to the score: {spec.fails.get('completeness', 'it makes no such claim')}"
+    if question == "pixels" and spec.takes_layer:
+        return "its map is as coarse as the layer"
+    if question == "regions" and spec.family in ("gradient", "backward") and not spec.takes_layer:
+        return "points at pixels and edges rather than at regions"
+    if question == "black-box" and (spec.family != "perturbation" or spec.takes_layer):
+        return "looks inside the network"
+    return ""
+
+
+def _merit(spec: LensSpec, fit: Any) -> str:
+    """What speaks for a lens here."""
+    said = []
+    if spec.takes_layer and fit.layer:
+        said.append(f"looks at {fit.layer}")
+    if fit.attention and spec.name == "attn_lrp":
+        said.append("made for attention, which this network has")
+    if "complete" in spec.claims:
+        said.append("adds up to the score")
+    if "class-sensitive" not in spec.claims:
+        said.append("hardly depends on the class")
+    if fit.random:
+        said.append(f"will vary: the network draws random numbers ({fit.random})")
+    return ", ".join(said) or spec.asks
 
 
 def _outline(name: str, module: str) -> Outline:

@@ -250,21 +250,81 @@ class Prediction(Value):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison(Value):
-    """Several values side by side: one column a lens, one row an image."""
+    """Several values side by side: one row an image; one column a lens, a target or a model.
+
+    Attributes:
+        rows: the attributions, all rows of the same length.
+        titles: what the columns are called; by default their lenses.
+        scales: columns with the same number here share one colour scale; by default each has its own.
+        rank_similarity: Spearman's rank correlation between columns (K, K), the mean over rows.
+        structural_similarity: SSIM between columns (K, K), the mean over rows.
+        agreement: per row, for each place the share of columns that have it among their strongest fifth.
+    """
 
     rows: tuple[tuple[Attribution, ...], ...]
+    titles: tuple[str, ...] = ()
+    scales: tuple[int, ...] = ()
+    rank_similarity: Tensor | None = None
+    structural_similarity: Tensor | None = None
+    agreement: tuple[Tensor, ...] = ()
     arrays: ClassVar[tuple[str, ...]] = ()
 
     def manifest(self) -> dict[str, Any]:
-        """The manifests of all cells, row by row."""
+        """The manifests of all cells, row by row, and how alike the columns are."""
+        alike = {
+            name: None if matrix is None else _plain(matrix.tolist())
+            for name, matrix in (
+                ("rank similarity", self.rank_similarity),
+                ("structural similarity", self.structural_similarity),
+            )
+        }
         cells = [[cell.manifest() for cell in row] for row in self.rows]
-        return {"kind": "Comparison", "rows": cells, "record": _plain(asdict(self.record))}
+        titles = list(self.titles) or [cell.record.title for cell in self.rows[0]]
+        return {"kind": "Comparison", "columns": titles, **alike, "rows": cells, "record": _plain(asdict(self.record))}
 
     def _save_npz(self, path: Path) -> None:
         raise CannotWrite("a comparison has no numbers of its own: save its attributions, or use .png or .json")
 
     def __iter__(self) -> Any:
         return (cell for row in self.rows for cell in row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What is said of one lens: whether it fits, why or why not, and about how many passes it takes."""
+
+    lens: str
+    title: str
+    asks: str
+    fits: bool
+    why: str
+    passes: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recommendation(Value):
+    """Which lenses fit a network and a question, the best first, and why the others do not."""
+
+    question: str
+    lenses: tuple[Advice, ...]
+
+    @property
+    def best(self) -> list[str]:
+        """The names of those that fit."""
+        return [one.lens for one in self.lenses if one.fits]
+
+    def __str__(self) -> str:
+        width = max(len(one.lens) for one in self.lenses)
+        fitting = [f"  {one.lens:<{width}}  {one.why}" for one in self.lenses if one.fits]
+        others = [f"  {one.lens:<{width}}  {one.why}" for one in self.lenses if not one.fits]
+        return "\n".join([f"To ask {self.question!r}:", *fitting, *(["Not these:", *others] if others else [])])
+
+    def __repr__(self) -> str:
+        return f"Recommendation({self.question!r}: {', '.join(self.best[:5])}, …)"
+
+    @classmethod
+    def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:
+        return {**stored, "lenses": tuple(Advice(**one) for one in stored["lenses"])}
 
 
 def writable(path: str | Path) -> Path:
@@ -297,6 +357,8 @@ def _plain(thing: Any) -> Any:
         return str(thing)  # infinity and NaN are no JSON
     if thing is None or isinstance(thing, (str, bool, int, float)):
         return thing
+    if isinstance(thing, Advice):
+        return asdict(thing)
     if hasattr(thing, "shape"):
         return thing.item() if not tuple(thing.shape) else f"{type(thing).__name__}{tuple(thing.shape)}"
     return str(thing)

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,7 +55,16 @@ def compare(
     model: options.ModelAddress,
     lenses: Lenses = None,
     target: options.Target = None,
+    targets: Annotated[
+        str | None,
+        typer.Option("--targets", help="several targets with commas between them, each in a column", metavar="NAMES"),
+    ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--beside", help="another model to compare with; repeat it for more", metavar="ADDRESS"),
+    ] = None,
     layer: options.Layer = None,
+    smooth: options.Smooth = None,
     out: options.Out = None,
     as_json: options.Json = False,
     weights: options.Weights = None,
@@ -63,21 +72,25 @@ def compare(
     device: options.Device = None,
     debug: options.Debug = False,
 ) -> None:
-    """Put several lenses, on one image or several, side by side on one scale."""
+    """Put several lenses, targets or models side by side, with how far they agree."""
     place = None if out is None and as_json else writable(out or Path("compare.png"))
     check_images(image)
     from convscope.catalogue import compare as compare_
     from convscope.catalogue import load
 
     opened = load(model, weights=weights, device=device, trust=trust)
+    others = [load(address, device=device, trust=trust) for address in beside or []]
+    shared: dict[str, Any] = _given(target=target, layer=layer, smooth=smooth)
     with watched("comparing"):
-        found = compare_(opened, image, _names(lenses), **_given(target=target, layer=layer))
+        found = compare_(
+            [opened, *others] if others else opened, image, _names(lenses), targets=_names(targets), **shared
+        )
     if place is not None:
         found.save(place)
     if as_json:
         put_json(found.manifest())
     elif place is not None:
-        put(f"{len(found.rows)} images × {len(found.rows[0])} lenses, written to {place}")
+        put(f"{len(found.rows)} images × {len(found.rows[0])} columns, written to {place}")
 
 
 def report(
@@ -104,6 +117,31 @@ def report(
     with watched("looking"):
         written = report_(opened, image, lenses=_names(lenses), out=out, **_given(target=target, layer=layer))
     put(f"written to {written}: open it in a browser, it needs no network")
+
+
+def recommend(
+    image: options.Images,
+    model: options.ModelAddress,
+    question: Annotated[
+        str, typer.Option("--question", "-q", help="any, class, regions, pixels, shares or black-box")
+    ] = "any",
+    as_json: options.Json = False,
+    weights: options.Weights = None,
+    trust: options.Trust = False,
+    device: options.Device = None,
+    debug: options.Debug = False,
+) -> None:
+    """Say which lenses fit a model and a question, and why others do not."""
+    check_images(image)
+    from convscope.catalogue import load
+    from convscope.catalogue import recommend as recommend_
+
+    opened = load(model, weights=weights, device=device, trust=trust)
+    found = recommend_(opened, image[0], question)
+    if as_json:
+        put_json(found.manifest())
+    else:
+        put(str(found))
 
 
 def lenses(as_json: options.Json = False, debug: options.Debug = False) -> None:
@@ -214,6 +252,6 @@ def _described(spec: object) -> dict[str, object]:
     return {**{key: getattr(spec, key) for key in said}, "claims": sorted(spec.claims), "parameters": parameters}
 
 
-COMMANDS: list[Command] = [guarded(c) for c in (demo, report, compare, lenses, models, layers, doctor)]
+COMMANDS: list[Command] = [guarded(c) for c in (demo, report, compare, recommend, lenses, models, layers, doctor)]
 for _command in COMMANDS:  # `guarded` hides nothing: typer reads the signature of the command itself
     _command.__signature__ = inspect.signature(_command.__wrapped__)  # type: ignore[attr-defined]

@@ -15,9 +15,10 @@ from convscope.render.picture import Picture
 from convscope.render.pieces import alt, legend, map_png, notes, overlay_png, photo_png
 from convscope.render.prediction import draw_prediction
 from convscope.render.raster import photo_pixels
+from convscope.render.recommendation import draw_recommendation
 from convscope.render.scale import Legend, number
 from convscope.render.words import Note, answers, short, subject, target
-from convscope.values import Attribution, Comparison, Prediction, Value
+from convscope.values import Attribution, Comparison, Prediction, Recommendation, Value
 
 __all__ = [
     "FADED",
@@ -47,6 +48,7 @@ RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Attribution: draw_attribution,
     Comparison: draw_comparison,
     Prediction: draw_prediction,
+    Recommendation: draw_recommendation,
 }
 """Who draws which kind of value: a new kind is one renderer and one line here."""
 

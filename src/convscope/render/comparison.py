@@ -7,21 +7,28 @@ its rows, and the colour bar counts in shares of it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from convscope.render import bar, words
 from convscope.render.panels import Panel, panels_of
 from convscope.render.picture import Picture
-from convscope.render.raster import enlarged, photo_pixels
+from convscope.render.raster import enlarged, map_pixels, photo_pixels
 from convscope.render.scale import Scale, legend_of, number, scale_of
 from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
 from convscope.values import Attribution, Comparison
 
 CELL, MOST_COLUMNS = 224, 6
+MOST_LIKENESS = 16
 BAR, NARROWEST = 300, 760
 
 HOW_TO_READ = {
     True: "Signed maps: warm speaks for the target, cool against it.",
     False: "Unsigned maps: the brighter, the stronger; for or against is not told.",
 }
+LIKENESS = (
+    "Above the diagonal: rank correlation of the pixels (Spearman). Below: structural similarity (SSIM). 1 is the "
+    "same, 0 unrelated. Agreement: the share of columns that have a place among the strongest fifth of what speaks for."
+)
 SHARES = (
     "Numbers of different lenses have different units: each column's colours run to its own limit, written below its "
     "name, and the scale counts in shares of it. Compare places between columns, strengths within one."
@@ -44,10 +51,18 @@ class Column:
 
 def draw_comparison(comparison: Comparison, *, theme: str = "light") -> Picture:
     """The picture of a comparison; ``theme`` is ``light`` or ``dark``."""
-    by_lens = list(zip(*comparison.rows, strict=True))
-    scales = [scale_of(cells) for cells in by_lens]
+    columns = list(zip(*comparison.rows, strict=True))
+    groups = comparison.scales or tuple(range(len(columns)))
+    shared = {
+        group: scale_of([cell for g, cells in zip(groups, columns, strict=True) for cell in cells if g == group])
+        for group in groups
+    }
+    scales = [shared[group] for group in groups]
     inputs = _inputs([row[0] for row in comparison.rows])
-    lenses = [_column(cells, scale) for cells, scale in zip(by_lens, scales, strict=True)]
+    titles = comparison.titles or tuple(cells[0].record.title or cells[0].record.lens for cells in columns)
+    lenses = [_column(title, cells, scale) for title, cells, scale in zip(titles, columns, scales, strict=True)]
+    if comparison.agreement:
+        lenses.append(_agreement(comparison))
     bands = [[inputs, *lenses[i : i + MOST_COLUMNS]] for i in range(0, len(lenses), MOST_COLUMNS)]
     sheet = Sheet(theme)
     sheet.width = max(NARROWEST, *(2 * MARGIN - GAP + sum(c.width + GAP for c in band) for band in bands))
@@ -56,6 +71,7 @@ def draw_comparison(comparison: Comparison, *, theme: str = "light") -> Picture:
     for band in bands:
         _draw_band(sheet, band, comparison.rows)
     _draw_scales(sheet, scales)
+    _draw_likeness(sheet, comparison, titles)
     _write_warnings(sheet, comparison)
     return Picture(sheet.pixels(), _alt(comparison, lenses))
 
@@ -66,11 +82,45 @@ def _inputs(first: Sequence[Attribution]) -> Column:
     return Column("Input", "", panels)
 
 
-def _column(cells: Sequence[Attribution], scale: Scale) -> Column:
+def _column(title: str, cells: Sequence[Attribution], scale: Scale) -> Column:
     shown = [panels_of(cell, scale, CELL) for cell in cells]
     panels = tuple(panels[min(1, len(panels) - 1)] for panels in shown)  # over the input where that can be seen
     ends = f"{'±' if scale.signed else '0 … '}{number(scale.limit)}" if scale.limit else "blank"
-    return Column(cells[0].record.title or cells[0].record.lens, ends, panels)
+    return Column(title, ends, panels)
+
+
+def _agreement(comparison: Comparison) -> Column:
+    """What the columns agree on, the brighter the more of them."""
+    scale = Scale(1.0, signed=False, peak=1.0)
+    maps = [np.asarray(values, np.float32) for values in comparison.agreement]
+    panels = tuple(Panel("", enlarged(map_pixels(m, scale), CELL)) if m.ndim == 2 else None for m in maps)
+    return Column("Agreement", "0 … all of them", panels)
+
+
+def _draw_likeness(sheet: Sheet, comparison: Comparison, titles: Sequence[str]) -> None:
+    """How alike the columns are, as a table of numbers: rank correlation above the diagonal, SSIM below."""
+    ranks, structure = comparison.rank_similarity, comparison.structural_similarity
+    if ranks is None or structure is None or len(titles) > MOST_LIKENESS:
+        return
+    sheet.y += 8
+    sheet.paragraph("How alike the columns are", size=BODY, bold=True)
+    first = max(sheet.extent(title, SMALL) for title in titles) + 16
+    cell, tall = 58.0, 1.7 * SMALL
+    for column in range(len(titles)):
+        sheet.text(MARGIN + first + (column + 0.5) * cell, sheet.y, str(column + 1), size=SMALL, anchor="center")
+    sheet.y += tall
+    for row, title in enumerate(titles):
+        sheet.text(MARGIN, sheet.y, f"{row + 1}  {title}", size=SMALL)
+        for column in range(len(titles)):
+            value = float((ranks if column > row else structure)[row, column])
+            said = "" if column == row else "–" if value != value else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+            x = MARGIN + first + column * cell
+            if said and value > 0:
+                sheet.box(x + 2, sheet.y - 2, cell - 4, tall - 3, fill=sheet.theme.tint(value))
+            sheet.text(x + cell / 2, sheet.y, said, size=SMALL, anchor="center")
+        sheet.y += tall
+    sheet.paragraph(LIKENESS, size=SMALL, colour=sheet.theme.faint)
+    sheet.y += 4
 
 
 def _draw_band(sheet: Sheet, columns: Sequence[Column], rows: Sequence[Sequence[Attribution]]) -> None:

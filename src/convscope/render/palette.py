@@ -76,6 +76,12 @@ class Theme:
     behind: str
     """The desk on which pages lie, where a surface shows several."""
 
+    def tint(self, share: float) -> str:
+        """The page's colour on its way to the accent's, for a share from 0 to 1."""
+        ends = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in (self.page, self.accent)]
+        mixed = [round(a + 0.45 * share * (b - a)) for a, b in zip(*ends, strict=True)]
+        return "#" + "".join(f"{part:02x}" for part in mixed)
+
 
 THEMES = {
     "light": Theme("#ffffff", "#1a1d24", "#5b6270", "#c9ced6", "#a3470a", "#3d5a80", "#e9ecf1", "#f4f5f7"),

@@ -10,6 +10,7 @@ from convscope.render.scale import Numbers, Scale, number, numbers
 from convscope.values import Attribution, Prediction, Value
 
 GAP, RELATIVE_GAP, BASELINE = "completeness gap", "relative completeness gap", "baseline score"
+CONSERVATION, ABSORBED = "conservation gap", "absorbed by biases"
 LARGE_GAP = 0.1
 
 
@@ -70,6 +71,8 @@ def notes(value: Value, scale: Scale | None = None) -> list[Note]:
     if scale is not None and scale.beyond:
         found.append(Note(scale.clipping()))
     facts = dict(value.notes)
+    if CONSERVATION in facts and isinstance(value, Attribution):
+        found.append(_on_conservation(facts, value.score))
     if GAP in facts:
         found.append(_on_gap(facts.pop(GAP), facts.pop(RELATIVE_GAP, None), facts.pop(BASELINE, None)))
     found += [Note(_sentence(f"{key}: {said(fact)}")) for key, fact in facts.items() if not _elsewhere(key, fact)]
@@ -124,6 +127,17 @@ def _on_gap(gap: float, relative: float | None, baseline: float | None) -> Note:
     return Note(
         f"Completeness gap {number(gap)}{share}: the map adds up to {more} than {start}{advice}.", warning=large
     )
+
+
+def _on_conservation(facts: dict[str, object], score: float | None) -> Note:
+    """Where relevance went: to the input, to constants, or nowhere; what is said is taken out of the facts."""
+    missing, absorbed, gap = (float(str(facts.pop(name))) for name in (GAP, ABSORBED, CONSERVATION))
+    relative = float(str(facts.pop(f"relative {CONSERVATION}")))
+    facts.pop(RELATIVE_GAP)
+    whole = "" if score is None else f"Of the score {number(score)} the input received {number(score + missing)}, and "
+    lost = f"{number(gap)} ({relative:.1%}) was lost on the way."
+    text = f"{whole}biases and other constants absorbed {number(absorbed)}; {lost}"
+    return Note(text[:1].upper() + text[1:], warning=not relative <= LARGE_GAP)
 
 
 def _sentence(text: str) -> str:
