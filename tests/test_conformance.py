@@ -35,7 +35,7 @@ LENSES = cs.lenses()
 MAPS = [spec for spec in LENSES if spec.returns == "Attribution"]
 ENOUGH = {"samples": 8, "steps": 8}
 """So many repetitions that every path through the engine is taken, where a lens repeats at all."""
-CLAIMS = {"class-sensitive", "deterministic", "non-negative", "complete"}
+CLAIMS = {"class-sensitive", "deterministic", "non-negative", "complete", "differentiable"}
 FAILURES = {"class-sensitive": "class-sensitive", "completeness": "complete"}
 """The claim that each declared failure denies."""
 
