@@ -18,10 +18,10 @@ from convscope.engine.batches import in_chunks, of_chunk
 from convscope.engine.capture import capture, stopping_at
 from convscope.engine.cost import count
 from convscope.engine.inputs import Images
-from convscope.engine.maps import as_map, channels_last, require_map
+from convscope.engine.maps import as_map, channels_last
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
-from convscope.engine.trace import calls_of, token_grid
+from convscope.engine.trace import calls_of, map_at
 from convscope.errors import NoGradient
 
 _shared: ContextVar[dict[Any, Any] | None] = ContextVar("shared", default=None)
@@ -192,10 +192,8 @@ def _on_the_map(
     model: Model, tensor: Tensor, address: str, activation: Tensor, gradient: Tensor | None = None
 ) -> Evidence:
     """What was seen at a layer for the inputs ``tensor``, in float32, spatial axes last."""
-    extent = tuple(tensor.shape[2:])
-    tokens = token_grid(model, address, tensor) if len(extent) == 2 and activation.ndim == 3 else None
-    activation = require_map(as_map(activation, extent, tokens), address, extent)
-    return Evidence(activation.float(), None if gradient is None else as_map(gradient, extent, tokens).float())
+    formed = None if gradient is None else map_at(model, address, tensor, gradient).float()
+    return Evidence(map_at(model, address, tensor, activation).float(), formed)
 
 
 def _backward(scores: Tensor, to: list[Tensor], model: Model) -> list[Tensor]:

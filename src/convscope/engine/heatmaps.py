@@ -1,6 +1,7 @@
 """Maps at layers brought to the input's extent, fused over layers, and made into values."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -26,13 +27,24 @@ def maps_to_values(
     *,
     relu: bool = False,
     signed: bool = True,
+    notes: Sequence[Mapping[str, Any]] | None = None,
+    why_blank: str | None = None,
 ) -> list[Attribution]:
     """Values from one map (N, …) a layer."""
     if relu:
         layer_values = {address: torch.relu(values) for address, values in layer_values.items()}
     resized = [resize(values, images.extent) for values in layer_values.values()]
     fused = resized[0] if len(resized) == 1 else torch.stack([in_units_of_peak(v) for v in resized]).mean(0)
-    return attributions(model, images, aim, fused, layer_values=layer_values, signed=signed and not relu)
+    return attributions(
+        model,
+        images,
+        aim,
+        fused,
+        layer_values=layer_values,
+        signed=signed and not relu,
+        notes=notes,
+        why_blank=why_blank,
+    )
 
 
 def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.capture import first_tensor, on_forward
-from convscope.engine.maps import Tokens, Trace, tokens_of
+from convscope.engine.maps import Tokens, Trace, as_map, require_map, tokens_of
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -45,6 +45,13 @@ def calls_of(model: "Model", address: str, tensor: Tensor) -> int:
 def token_grid(model: "Model", address: str, tensor: Tensor) -> Tokens | None:
     """How a layer's tokens lie in the input, where it gives tokens."""
     return tokens_of(address, traced(model, tensor).shapes, tuple(tensor.shape[2:]))
+
+
+def map_at(model: "Model", address: str, tensor: Tensor, activation: Tensor) -> Tensor:
+    """What a layer gave for the inputs ``tensor`` as a map (N, C, …), a view of it; refused where it is none."""
+    extent = tuple(tensor.shape[2:])
+    tokens = token_grid(model, address, tensor) if len(extent) == 2 and activation.ndim == 3 else None
+    return require_map(as_map(activation, extent, tokens), address, extent)
 
 
 def run_order(model: "Model", tensor: Tensor, places: dict[str, int] | None = None) -> tuple[Trace, Tensor]:
