@@ -104,7 +104,9 @@ class Above:
         if self.why_whole is None:
             self.calls = watch.calls_without_what_nobody_needs()
             self.why_whole = self._why_replaying_fails(answer)
-        self.chunk = chunk_of(watch.largest, image.device) if self.why_whole is None else chunk_size(image[0], light=True)
+        self.chunk = (
+            chunk_of(watch.largest, image.device) if self.why_whole is None else chunk_size(image[0], light=True)
+        )
 
     def map_of(self, activations: Tensor) -> Tensor:
         """Activations like this layer's as maps (B, C, …), a view of them."""

@@ -18,7 +18,7 @@ _NUMBERS_AT_ONCE = {"cpu": 5 * 3 * 224 * 224, "cuda": 32 * 3 * 224 * 224, "mps":
 _LIGHT = 8 / 5
 """How many more go together when no graph is kept of the whole network."""
 _MOST_AT_ONCE = 64
-_NUMBERS_ABOVE = {"cpu": 2**24, "cuda": 2**28, "mps": 2**26}
+_NUMBERS_ABOVE = {"cpu": 2**23, "cuda": 2**28, "mps": 2**26}
 _MOST_ABOVE = 1024
 """Above a layer maps are small and weights may be large: many together read the weights once."""
 

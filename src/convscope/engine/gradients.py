@@ -68,10 +68,10 @@ def layer_evidence(model: Model, images: Images, aim: Aim | None, layers: Sequen
         aim = aim or shared["aim"]
         key = (id(images), id(aim), tuple(layers))
         if key not in shared:
-            shared[key] = _gather(model, images.tensor, aim, layers)
+            shared[key] = gather_evidence(model, images.tensor, aim, layers)
         evidence: dict[str, Evidence] = shared[key]
     else:
-        evidence = _gather(model, images.tensor, aim, layers)
+        evidence = gather_evidence(model, images.tensor, aim, layers)
     return evidence
 
 
@@ -107,7 +107,7 @@ def gradient_at(
         found = score(model, tensor.clone(), aim, rows, clean=clean)  # a network may not write to a leaf
     if scores is not None:
         scores.copy_(found.detach())
-    return _backward(found, [tensor], model)[0].float()
+    return backward(found, [tensor], model)[0].float()
 
 
 def score(model: Model, tensor: Tensor, aim: Aim, rows: Tensor | None = None, *, clean: bool = True) -> Tensor:
@@ -152,7 +152,8 @@ def settle(model: Model, images: Images, aim: Aim) -> None:
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
 
 
-def _gather(model: Model, tensor: Tensor, aim: Aim | None, layers: Sequence[str]) -> dict[str, Evidence]:
+def gather_evidence(model: Model, tensor: Tensor, aim: Aim | None, layers: Sequence[str]) -> dict[str, Evidence]:
+    """Activations and gradients as `layer_evidence` gives them, shared with nobody: for an aim that a lens made."""
     parts: dict[str, list[Evidence]] = {address: [] for address in layers}
 
     def step(rows: Tensor) -> None:
@@ -183,7 +184,7 @@ def evidence_at(
             caught.ended = f", which ends at the target's own layer {aim.layer!r}"
         found = score(model, tensor, aim, rows, clean=clean)
         activations = [caught[address] for address in layers]
-        gradients = _backward(found, activations, model)
+        gradients = backward(found, activations, model)
     pairs = zip(layers, activations, gradients, strict=True)
     return {address: _on_the_map(model, tensor, address, a.detach(), g) for address, a, g in pairs}
 
@@ -196,7 +197,8 @@ def _on_the_map(
     return Evidence(map_at(model, address, tensor, activation).float(), formed)
 
 
-def _backward(scores: Tensor, to: list[Tensor], model: Model) -> list[Tensor]:
+def backward(scores: Tensor, to: list[Tensor], model: Model, *, differentiable: bool = False) -> list[Tensor]:
+    """The gradients of the summed ``scores``, zero where they do not depend on what is asked for."""
     if not scores.requires_grad:
         raise NoGradient(
             f"nothing can be explained: {model.name}'s score is cut off from where its gradient is wanted (detached, "
@@ -204,7 +206,7 @@ def _backward(scores: Tensor, to: list[Tensor], model: Model) -> list[Tensor]:
             "try another layer or target, or a lens without gradients such as eigen-cam"
         )
     count(backwards=len(scores))
-    gradients = torch.autograd.grad(scores.sum(), to, allow_unused=True)
+    gradients = torch.autograd.grad(scores.sum(), to, allow_unused=True, create_graph=differentiable)
     return [torch.zeros_like(t) if g is None else g for t, g in zip(to, gradients, strict=True)]
 
 
