@@ -15,8 +15,8 @@ from convscope.values import Attribution
     title="Score-CAM",
     cite="wang2020scorecam",
     asks="Which regions hold the answer when the rest of the image is masked away?",
-    reads="Warm regions are those whose features keep the score high on their own. Of a sure network few channels count; "
-    "of an unsure one all count alike, and the map is then much the same for every class.",
+    reads="Warm regions are those whose features keep the score high on their own. Of a sure network few channels "
+    "count; of an unsure one all count alike, and the map is then much the same for every class.",
     claims={"deterministic"},
     fails={
         "class-sensitive": "where masked scores differ by little, a softmax weighs all channels alike for any class",
