@@ -149,7 +149,7 @@ def test_the_map_at_a_layer_is_its_formula(formula, parameters: dict, subject: S
             assert relative_error(one.layer_values[layer], formula(slow, layer, **parameters)) < TOLERANCE
 
 
-@pytest.mark.parametrize("subject", ["plain", "flatten", "signal"], indirect=True)
+@pytest.mark.parametrize("subject", ["plain", "flatten"], indirect=True)
 def test_smoothed_score_cam_is_its_formula_on_the_inputs_it_drew(subject: Subject) -> None:
     """Which noise is drawn is the lens's affair; the twin looks at what the network was given."""
     layer = subject.layers[-1]
@@ -289,7 +289,7 @@ def test_a_layer_without_spatial_extent_is_refused(lens: str, model: cs.Model, p
         getattr(cs, lens)(model, picture, layer="head")
 
 
-@pytest.mark.parametrize("lens", ["ablation_cam", "recipro_cam", "group_cam", "shapley_cam"])
+@pytest.mark.parametrize("lens", ["ablation_cam", "recipro_cam"])
 def test_a_layer_above_the_target_s_own_is_refused(lens: str, model: cs.Model, picture) -> None:
     with pytest.raises(LayerError, match=r"ends at the target's own layer 'features\.0'"):
         getattr(cs, lens)(model, picture, target="features.0[1]", layer="features.2")

@@ -68,16 +68,16 @@ def test_torchcam_scales_a_map_before_it_is_enlarged_and_adds_steps_up(
         large = [twins.enlarged(m, slow.x.shape[1:]) for m in scaled]
         scores = [sum(slow.score(slow.x * m * s) for s in strengths) / len(strengths) for m in large]
         weights = torch.tensor(scores).softmax(0)
-        return sum(w * m for w, m in zip(weights, scaled, strict=True)).clamp(min=0)
+        return sum(w * a_k for w, a_k in zip(weights, a, strict=True)).clamp(min=0)
 
     assert _apart([as_they_do(slow, layer) for slow in subject.slow], theirs) < TOLERANCE
 
 
-@pytest.mark.parametrize("subject", ["plain", "flatten", "digits", "resnet18"], indirect=True)
+@pytest.mark.parametrize("subject", ["plain", "digits", "resnet18"], indirect=True)
 def test_ablation_cam_is_that_of_pytorch_grad_cam_times_the_score(subject: Subject, peers: ModuleType) -> None:
     """It divides by the score, which turns the map round where the score is negative."""
     layer = subject.layers[-1]
-    assert float(min(slow.at(layer)[0].min() for slow in subject.slow)) == 0
+    assert all(float(slow.at(layer)[0].min()) == 0 for slow in subject.slow)
     theirs = peers.pytorch_grad_cam_maps("AblationCAM", subject, layer)
     scaled = [m * slow.score(slow.x) for m, slow in zip(theirs, subject.slow, strict=True)]
     assert _apart(_at_layer(subject, "ablation_cam", layer), scaled) < 1e-3
@@ -103,6 +103,8 @@ def test_shapley_cam_is_that_of_pytorch_grad_cam(
 
     if utility == "rest":
         monkeypatch.setattr(peers, "ClassifierOutputTarget", ClassifierOutputReST)
+    keeper = "pytorch_grad_cam.activations_and_gradients.ActivationsAndGradients"
+    monkeypatch.setattr(f"{keeper}.clear", lambda _self: None)  # it raises where a gradient is a view
     layer = subject.layers[-1]
     theirs = peers.pytorch_grad_cam_maps("ShapleyCAM", subject, layer)
     assert _apart(_at_layer(subject, "shapley_cam", layer, utility=utility), theirs) < TOLERANCE
@@ -132,14 +134,17 @@ def test_finer_cam_with_one_similar_class_is_that_of_pytorch_grad_cam(
         assert (apart < TOLERANCE) == near
 
 
-@pytest.mark.parametrize("subject", ["flatten", "shapes"], indirect=True)
-def test_refine_cam_is_that_of_pytorch_grad_cam_but_for_its_scaling(subject: Subject, peers: ModuleType) -> None:
-    """It subtracts each map's smallest number and scales the product again; only where zero is the smallest are they alike."""
+@pytest.mark.parametrize("subject", ["flatten"], indirect=True)
+def test_refine_cam_is_that_of_pytorch_grad_cam_once_scaled_alike(subject: Subject, peers: ModuleType) -> None:
+    """It takes the smallest number off each map, off the product too, and adds a constant within Grad-CAM++."""
     net = subject.model.module
     method = peers.pytorch_grad_cam.RefineCAM(net, [net.get_submodule(a) for a in subject.layers])
-    targets = [peers.ClassifierOutputTarget(t) for t in subject.targets]
-    theirs = torch.from_numpy(method(subject.images, targets))
+    theirs = torch.from_numpy(method(subject.images, [peers.ClassifierOutputTarget(t) for t in subject.targets]))
     net.zero_grad()
     for one, other in zip(subject.explained("refine_cam", layer=list(subject.layers)), theirs, strict=True):
-        likeness = F.cosine_similarity(one.values.flatten(), other.flatten(), dim=0)
-        assert float(likeness) > 0.98
+        scaled = [_unit(twins.enlarged(_unit(v), one.values.shape)) for v in one.layer_values.values()]
+        assert relative_error(_unit(scaled[0] * scaled[1]), other) < 0.02
+
+
+def _unit(values: Tensor) -> Tensor:
+    return (values - values.min()) / (values.max() - values.min())

@@ -85,15 +85,19 @@ class Above:
     """
 
     def __init__(self, model: Model, image: Tensor, aim: Aim, row: int, address: str) -> None:
-        self.model, self.image, self.aim, self.address = model, model.laid_out(image), aim, address
-        self.row = torch.tensor([row])
-        self.call = calls_of(model, address, image)
+        self.model, self.aim, self.address, self.row = model, aim, address, torch.tensor([row])
+        self.call = calls_of(model, address, image)  # by a forward that also shows which layout the network takes
+        self.image = model.laid_out(image)
         self.tensor = self.image.clone()  # the network may write to it
         watch = _Watch(model, self.tensor)
         with torch.no_grad(), watch, editing(model.module, address, watch.begin, call=self.call):
             answer = read_out(model, self.tensor, aim)
         if watch.activation is None:
-            ended = "" if aim.layer is None else f", which ends at the target's own layer {aim.layer!r}"
+            ended = (
+                " (a branch not taken)"
+                if aim.layer is None
+                else f", which ends at the target's own layer {aim.layer!r}"
+            )
             raise LayerError(f"layer {address!r} was never reached in this forward{ended}: choose another layer")
         self.activation = watch.activation
         if len(self.activation) != 1:
@@ -170,7 +174,6 @@ class _Watch(TorchFunctionMode):
         self.known = {id(t): t for t in (tensor, *_tensors(held))}  # kept alive, so that an id stays that tensor's
         self.above: set[int] = set()
         self.needed: dict[int, int] = {}  # of those from below, what meets operations above, and in which version
-        self.scripted = any(isinstance(m, torch.jit.ScriptModule) for m in model.module.modules())
         self.unseen = self.rewritten = self.aside = False
 
     def begin(self, output: Tensor) -> Tensor:
@@ -200,7 +203,7 @@ class _Watch(TorchFunctionMode):
 
     def why_not(self, answer: Tensor) -> str | None:
         """Why this forward cannot be run again from the layer up; None where it can."""
-        if self.scripted or self.unseen or id(answer) not in self.known:
+        if self.unseen or id(answer) not in self.known:
             return "parts of it are scripted or hidden, so that what they do is not seen"
         if self.rewritten or any(_version(self.known[key]) != seen for key, seen in self.needed.items()):
             return "what comes from below the layer is written over after its use"

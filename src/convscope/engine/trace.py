@@ -71,8 +71,14 @@ def run_order(model: "Model", tensor: Tensor, places: dict[str, int] | None = No
 
         return hook
 
+    def anew(*_: Any) -> None:
+        shapes.clear()
+        places.clear()
+
     named = [(a, m) for a, m in model.module.named_modules() if a and not isinstance(m, _PASS_THROUGH)]
     handles = [on_forward(model.module, a, note(a)) for a, _ in named]
+    if named:  # a forward that is begun again in another memory layout shows itself anew
+        handles.append(model.module.register_forward_pre_hook(anew))
     try:
         with torch.no_grad():
             output = model.run(model.laid_out(tensor))
