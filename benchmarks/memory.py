@@ -30,7 +30,7 @@ def _main(task: str, name: str, batch: int) -> int:
     works = {
         "plain": plain(module, x),
         "grad-cam": lambda: cs.grad_cam(model, x, layer=LAST_LAYER[name]),
-        "forward-backward": lambda: network(name).train()(x).sum().backward(),
+        "forward-backward": lambda: module(x).sum().backward(),
         "score-cam": lambda: cs.score_cam(model, x, layer=LAST_LAYER[name]),
         "score-cam-256": lambda: cs.score_cam(model, x, layer=LAST_LAYER[name], channels=256),
         **{f"ig-{n}": lambda n=n: cs.integrated_gradients(model, x, target=0, steps=n) for n in (10, 50, 300)},
