@@ -20,8 +20,8 @@ from convscope.values import Attribution
     title="RefineCAM",
     cite="domeniconi2026refinecam",
     asks="Which regions made the model give this answer, seen as finely as its early layers see?",
-    reads="Warm regions are active evidence at every one of the layers at once. Channels have no negative weights, so of "
-    "two objects in a picture the stronger may shine for either; evidence against is left out.",
+    reads="Warm regions are active evidence at every one of the layers at once. Channels have no negative weights, so "
+    "of two objects in a picture the stronger may shine for either; evidence against is left out.",
     claims={"class-sensitive", "deterministic", "non-negative"},
     fails={"completeness": "multiplies maps that are divided by their peaks"},
 )
