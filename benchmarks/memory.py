@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TASKS = ("plain", "grad-cam", "ig-10", "ig-50", "ig-300", "loop")
+TASKS = ("plain", "forward-backward", "grad-cam", "score-cam", "score-cam-256", "ig-10", "ig-50", "ig-300", "loop")
 
 
 def peak_growth(task: str, name: str, batch: int, *, processes: int = 5) -> int:
@@ -30,6 +30,9 @@ def _main(task: str, name: str, batch: int) -> int:
     works = {
         "plain": plain(module, x),
         "grad-cam": lambda: cs.grad_cam(model, x, layer=LAST_LAYER[name]),
+        "forward-backward": lambda: module(x).sum().backward(),
+        "score-cam": lambda: cs.score_cam(model, x, layer=LAST_LAYER[name]),
+        "score-cam-256": lambda: cs.score_cam(model, x, layer=LAST_LAYER[name], channels=256),
         **{f"ig-{n}": lambda n=n: cs.integrated_gradients(model, x, target=0, steps=n) for n in (10, 50, 300)},
     }
     if task == "loop":

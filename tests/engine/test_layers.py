@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import convscope as cs
 from convscope.engine.last_spatial import last_spatial_layer
 from convscope.engine.layers import parse_unit
-from convscope.engine.trace import run_order
+from convscope.engine.trace import calls_of, run_order
 from convscope.errors import ConvScopeError, LayerError, UnknownName
 from tests.engine._nets import SIDE, Branches, Dense, Stages, axes_net, condition, made, pictured, seeded, tensor
 
@@ -310,3 +310,18 @@ def test_the_run_order_is_that_in_which_layers_finish() -> None:
     assert [address for address, _ in shapes] == list("0123456")
     assert dict(shapes)["2"] == (1, 6, SIDE // 2, SIDE // 2)
     assert output.shape == (1, 4)
+
+
+class Views(nn.Module):
+    """It insists on ``view``, which fails on channels-last tensors: its forward is begun again on plain ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4 * 14 * 14, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.conv(x).view(len(x), -1))
+
+
+def test_a_forward_that_is_begun_again_counts_once() -> None:
+    assert calls_of(cs.Model(seeded(Views)), "conv", tensor()) == 1

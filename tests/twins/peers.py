@@ -27,6 +27,7 @@ def pytorch_grad_cam_maps(method: str, subject: Subject, layer: str) -> list[Ten
         method_on_net.get_cam_image = lambda *args, **named: maps.extend(made(*args, **named)) or maps
         with torch.enable_grad():
             method_on_net(subject.images, targets)
+        method_on_net.activations_and_grads.gradients = []  # its own clearing up raises where one is a view
     return [torch.from_numpy(each) for each in maps]
 
 

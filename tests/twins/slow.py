@@ -51,6 +51,18 @@ class Slow:
         (gradient,) = torch.autograd.grad(score, kept)
         return kept[0][0].detach(), gradient[0]
 
+    def answer_given(self, address: str, activation: Tensor) -> Tensor:
+        """The scores of all classes for the image, with this activation (C, …) in place of the layer's own."""
+        handle = self.net.get_submodule(address).register_forward_hook(lambda *_: activation.double()[None].clone())
+        try:
+            return self.net(self.x[None])[0]
+        finally:
+            handle.remove()
+
+    def score_given(self, address: str, activation: Tensor) -> float:
+        """The class score for the image, with this activation in place of the layer's own."""
+        return float(self.answer_given(address, activation)[self.target].detach())
+
     def _score(self, x: Tensor) -> Tensor:
         return self.net(x.double()[None])[0, self.target]
 

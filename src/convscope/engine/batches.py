@@ -18,6 +18,9 @@ _NUMBERS_AT_ONCE = {"cpu": 5 * 3 * 224 * 224, "cuda": 32 * 3 * 224 * 224, "mps":
 _LIGHT = 8 / 5
 """How many more go together when no graph is kept of the whole network."""
 _MOST_AT_ONCE = 64
+_NUMBERS_ABOVE = {"cpu": 2**23, "cuda": 2**28, "mps": 2**26}
+_MOST_ABOVE = 1024
+"""Above a layer maps are small and weights may be large: many together read the weights once."""
 
 
 def chunk_size(sample: Tensor, *, light: bool = False) -> int:
@@ -26,11 +29,17 @@ def chunk_size(sample: Tensor, *, light: bool = False) -> int:
     return max(1, min(_MOST_AT_ONCE, int(at_once) // sample.numel()))
 
 
+def chunk_of(numbers: int, device: torch.device) -> int:
+    """How many go together of which each makes tensors of ``numbers`` numbers at most, on its way from a layer up."""
+    return max(1, min(_MOST_ABOVE, _NUMBERS_ABOVE.get(device.type, _NUMBERS_ABOVE["cpu"]) // numbers))
+
+
 def in_chunks(
     total: int,
     like: Tensor,
     step: Callable[[Tensor], None],
     *,
+    size: int | None = None,
     light: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -39,10 +48,11 @@ def in_chunks(
     Args:
         like: one input (C, …), which decides how many go together.
         step: works on these consecutive rows; it must not keep anything before it has succeeded.
+        size: how many go together, where that is known better than from ``like``.
         light: no graph of the whole network is kept, so that more fit well.
         quiet: do not report progress.
     """
-    size, done = chunk_size(like, light=light), 0
+    size, done = size or chunk_size(like, light=light), 0
     size = math.ceil(total / math.ceil(total / size)) if total else 1  # even chunks: no lone straggler at the end
     while done < total:
         rows = torch.arange(done, min(done + size, total))

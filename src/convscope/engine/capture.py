@@ -1,4 +1,4 @@
-"""Read layers during one forward, make them the start of a graph, or stop there.
+"""Read layers during one forward, make them the start of a graph, edit them, or stop there.
 
 Two facts make this more than a forward hook. The next operation may overwrite a layer's output in place
 (``vgg16.features.29`` is an in-place ReLU on ``features.28``): what is kept here is the layer's own output, and the
@@ -6,7 +6,7 @@ network goes on with a copy. And gradients to a layer need no graph below it: th
 first watched layer, whose output becomes a leaf.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -63,6 +63,23 @@ def capture(module: nn.Module, addresses: Iterable[str], *, differentiable: bool
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def editing(module: nn.Module, address: str, edit: Callable[[Tensor], Tensor], *, call: int = 1) -> Iterator[None]:
+    """Have the network go on with ``edit(output)`` when the layer at ``address`` runs for the ``call``-th time."""
+    calls = 0
+
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return _put_back(output, edit(_the_tensor(output, address))) if calls == call else None
+
+    handle = on_forward(module, address, hook)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

@@ -18,10 +18,10 @@ from convscope.engine.batches import in_chunks, of_chunk
 from convscope.engine.capture import capture, stopping_at
 from convscope.engine.cost import count
 from convscope.engine.inputs import Images
-from convscope.engine.maps import as_map, channels_last, require_map
+from convscope.engine.maps import as_map, channels_last
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
-from convscope.engine.trace import calls_of, token_grid
+from convscope.engine.trace import calls_of, map_at
 from convscope.errors import NoGradient
 
 _shared: ContextVar[dict[Any, Any] | None] = ContextVar("shared", default=None)
@@ -94,10 +94,10 @@ def layer_evidence(model: Model, images: Images, aim: Aim | None, layers: Sequen
         aim = aim or shared["aim"]
         key = (id(images), id(aim), tuple(layers))
         if key not in shared:
-            shared[key] = _gather(model, images.tensor, aim, layers)
+            shared[key] = gather_evidence(model, images.tensor, aim, layers)
         evidence: dict[str, Evidence] = shared[key]
     else:
-        evidence = _gather(model, images.tensor, aim, layers)
+        evidence = gather_evidence(model, images.tensor, aim, layers)
     return evidence
 
 
@@ -178,7 +178,8 @@ def settle(model: Model, images: Images, aim: Aim) -> None:
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
 
 
-def _gather(model: Model, tensor: Tensor, aim: Aim | None, layers: Sequence[str]) -> dict[str, Evidence]:
+def gather_evidence(model: Model, tensor: Tensor, aim: Aim | None, layers: Sequence[str]) -> dict[str, Evidence]:
+    """Activations and gradients as `layer_evidence` gives them, shared with nobody: for an aim that a lens made."""
     parts: dict[str, list[Evidence]] = {address: [] for address in layers}
 
     def step(rows: Tensor) -> None:
@@ -219,13 +220,11 @@ def _on_the_map(
     model: Model, tensor: Tensor, address: str, activation: Tensor, gradient: Tensor | None = None
 ) -> Evidence:
     """What was seen at a layer for the inputs ``tensor``, in float32, spatial axes last."""
-    extent = tuple(tensor.shape[2:])
-    tokens = token_grid(model, address, tensor) if len(extent) == 2 and activation.ndim == 3 else None
-    activation = require_map(as_map(activation, extent, tokens), address, extent)
-    return Evidence(activation.float(), None if gradient is None else as_map(gradient, extent, tokens).float())
+    formed = None if gradient is None else map_at(model, address, tensor, gradient).float()
+    return Evidence(map_at(model, address, tensor, activation).float(), formed)
 
 
-def gradients_of(scores: Tensor, to: list[Tensor], model: Model) -> list[Tensor]:
+def gradients_of(scores: Tensor, to: list[Tensor], model: Model, *, create_graph: bool = False) -> list[Tensor]:
     """The gradient of each image's score to several tensors of its forward; zeros where one has no part in it.
 
     Raises:
@@ -238,7 +237,7 @@ def gradients_of(scores: Tensor, to: list[Tensor], model: Model) -> list[Tensor]
             "try another layer or target, or a lens without gradients such as eigen-cam"
         )
     count(backwards=len(scores))
-    gradients = torch.autograd.grad(scores.sum(), to, allow_unused=True, create_graph=differentiable())
+    gradients = torch.autograd.grad(scores.sum(), to, allow_unused=True, create_graph=create_graph or differentiable())
     return [torch.zeros_like(t) if g is None else g for t, g in zip(to, gradients, strict=True)]
 
 

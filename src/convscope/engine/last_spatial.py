@@ -1,5 +1,6 @@
 """The layer that CAM methods look at by default, found by running the network and not by the names of its classes."""
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -44,6 +45,20 @@ def last_spatial_layer(model: "Model", tensor: Tensor, below: str | None = None)
         candidates = tokens if by_tokens else spatial[-_CANDIDATES:]
         model.found_layers[key] = candidates[-1] if below else _last_that_counts(model, tensor[:1], candidates)
     return model.found_layers[key]
+
+
+def stages_up_to(model: "Model", tensor: Tensor, address: str, most: int) -> tuple[str, ...]:
+    """The layer at ``address`` and before it the last layers of finer resolutions, ``most`` layers in all."""
+    shapes, extent = traced(model, tensor).shapes, tuple(tensor.shape[2:])
+    ends = [place for place, (name, _) in enumerate(shapes) if name == address]
+    stages = [address]
+    finest = math.prod(_as_shape(shapes[ends[-1]][1], extent)[2:]) if ends else 0
+    for name, shape in reversed(shapes[: ends[-1]] if ends else []):
+        places = math.prod(_as_shape(shape, extent)[2:])
+        if len(stages) < most and is_map(_as_shape(shape, extent), extent) and places > finest:
+            stages.append(name)
+            finest = places
+    return tuple(reversed(stages))
 
 
 def _before(shapes: Trace, below: str) -> Trace:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.capture import first_tensor, on_forward
-from convscope.engine.maps import Tokens, Trace, tokens_of
+from convscope.engine.maps import Tokens, Trace, as_map, require_map, tokens_of
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -47,6 +47,13 @@ def token_grid(model: "Model", address: str, tensor: Tensor) -> Tokens | None:
     return tokens_of(address, traced(model, tensor).shapes, tuple(tensor.shape[2:]))
 
 
+def map_at(model: "Model", address: str, tensor: Tensor, activation: Tensor) -> Tensor:
+    """What a layer gave for the inputs ``tensor`` as a map (N, C, …), a view of it; refused where it is none."""
+    extent = tuple(tensor.shape[2:])
+    tokens = token_grid(model, address, tensor) if len(extent) == 2 and activation.ndim == 3 else None
+    return require_map(as_map(activation, extent, tokens), address, extent)
+
+
 def run_order(model: "Model", tensor: Tensor, places: dict[str, int] | None = None) -> tuple[Trace, Tensor]:
     """Each module's output shape in the order in which they finish, and the model's output, from one forward.
 
@@ -64,8 +71,14 @@ def run_order(model: "Model", tensor: Tensor, places: dict[str, int] | None = No
 
         return hook
 
+    def anew(*_: Any) -> None:
+        shapes.clear()
+        places.clear()
+
     named = [(a, m) for a, m in model.module.named_modules() if a and not isinstance(m, _PASS_THROUGH)]
     handles = [on_forward(model.module, a, note(a)) for a, _ in named]
+    if named:  # a forward that is begun again in another memory layout shows itself anew
+        handles.append(model.module.register_forward_pre_hook(anew))
     try:
         with torch.no_grad():
             output = model.run(model.laid_out(tensor))

@@ -44,6 +44,14 @@ def mean_over_space(tensor: Tensor) -> Tensor:
     return tensor.mean(tuple(range(2, tensor.ndim)), keepdim=True)
 
 
+def plus_plus_map(seen: Evidence) -> Tensor:
+    """The map of Grad-CAM++: channels weighed by their positive gradients, each in its share α."""
+    g, a = seen.gradient, seen.activation
+    below = 2 * g.square() + over_space(a) * g.pow(3)
+    alpha = torch.where((g != 0) & (below != 0), g.square() / below, 0.0)
+    return (over_space(alpha * torch.relu(g)) * a).sum(1)
+
+
 def first_component(features: Tensor, *, center: bool, towards: Tensor) -> Tensor:
     """Features (N, C, …) projected on their first principal direction, as a map (N, …).
 

@@ -1,14 +1,10 @@
-import torch
-from torch import Tensor
-
-from convscope.engine.gradients import Evidence
 from convscope.engine.heatmaps import Layers, Relu
 from convscope.engine.inputs import Images
 from convscope.engine.layers import LAST_SPATIAL
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
 from convscope.engine.targets import TOP1, Aim
-from convscope.lens.cam._maps import activation_maps, over_space
+from convscope.lens.cam._maps import activation_maps, plus_plus_map
 from convscope.values import Attribution
 
 
@@ -57,10 +53,4 @@ def grad_cam_plus_plus(
     Source: :cite:`chattopadhay2018gradcampp`, equations 10 and 19.
     """
 
-    def combine(seen: Evidence) -> Tensor:
-        g, a = seen.gradient, seen.activation
-        below = 2 * g.square() + over_space(a) * g.pow(3)
-        alpha = torch.where((g != 0) & (below != 0), g.square() / below, 0.0)
-        return (over_space(alpha * torch.relu(g)) * a).sum(1)
-
-    return activation_maps(model, image, target, layer, combine, relu=relu)
+    return activation_maps(model, image, target, layer, plus_plus_map, relu=relu)

@@ -1,0 +1,76 @@
+from typing import Annotated
+
+import torch
+
+from convscope.engine.gradients import gather_evidence
+from convscope.engine.heatmaps import Layers, in_units_of_peak, resize
+from convscope.engine.inputs import Images
+from convscope.engine.last_spatial import stages_up_to
+from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.lens import attributions, lens
+from convscope.engine.model import Model
+from convscope.engine.targets import TOP1, Aim
+from convscope.lens.cam._maps import plus_plus_map
+from convscope.spec import Param
+from convscope.values import Attribution
+
+
+@lens(
+    family="cam",
+    title="RefineCAM",
+    cite="domeniconi2026refinecam",
+    asks="Which regions made the model give this answer, seen as finely as its early layers see?",
+    reads="Warm regions are active evidence at every one of the layers at once. Channels have no negative weights, so "
+    "of two objects in a picture the stronger may shine for either; evidence against is left out.",
+    claims={"class-sensitive", "deterministic", "non-negative"},
+    fails={"completeness": "multiplies maps that are divided by their peaks"},
+)
+def refine_cam(
+    model: Model,
+    image: Images,
+    *,
+    target: Aim = TOP1,
+    layer: Layers = LAST_SPATIAL,
+    stages: Annotated[int, Param(help="resolutions to multiply, from a single named layer down", min=1, max=16)] = 3,
+) -> list[Attribution]:
+    """Multiply the Grad-CAM++ maps of layers of several resolutions: late ones know what, early ones know where.
+
+        L = Π_l  relu(L_l) / max(relu(L_l))
+
+    All maps come from one forward and one backward and are enlarged to the image before they are multiplied.
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        layer: the layers whose maps are multiplied. A single one, such as the default (the last layer with spatial
+            extent), stands for itself and the last layers of the finer resolutions before it.
+        stages: how many resolutions a single layer stands for, itself counted; fewer where the network has fewer.
+
+    Returns:
+        A map from 0 to 1 as fine as the earliest layer. Each layer's own map, before it is divided by its peak, is in
+        ``layer_values``.
+
+    Raises:
+        UnknownName: no such layer, class or label.
+        LayerError: the layer is never reached or has no spatial extent.
+        NoGradient: the score does not depend on the layer.
+
+    Differs from the paper: the layers to multiply are chosen by resolution where only one is named.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.refine_cam(cs.load("bundled:shapes"), "sample:shapes/7")
+        >>> a.layers
+        ('layer1', 'layer2', 'layer3')
+
+    Source: :cite:`domeniconi2026refinecam`, section 5.
+    """
+    layers = layer if len(layer) > 1 else stages_up_to(model, image.tensor, layer[0], stages)
+    evidence = gather_evidence(model, image.tensor, target, layers)
+    maps = {address: torch.relu(plus_plus_map(seen)) for address, seen in evidence.items()}
+    product = torch.ones(len(image), *image.extent)
+    for values in maps.values():
+        product = product * resize(in_units_of_peak(values), image.extent).cpu()
+    why = "no region is evidence at every one of these layers; name fewer layers"
+    return attributions(model, image, target, product, layer_values=maps, signed=False, why_blank=why)

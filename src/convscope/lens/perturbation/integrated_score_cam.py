@@ -1,0 +1,79 @@
+from typing import Annotated
+
+from torch import Tensor
+
+from convscope.engine.heatmaps import Layers, Relu
+from convscope.engine.inputs import Images
+from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.lens import lens
+from convscope.engine.model import Model
+from convscope.engine.targets import TOP1, Aim
+from convscope.lens.perturbation._channels import Channels, score_cam_maps
+from convscope.spec import Param
+from convscope.values import Attribution
+
+
+@lens(
+    family="perturbation",
+    title="IS-CAM",
+    cite="naidu2020iscam",
+    asks="Which regions hold the answer as they fade in from black, the rest masked away?",
+    reads="Warm regions are those whose features keep the score high on their own, in full view and faintly. Of an "
+    "unsure network the map is much the same for every class.",
+    claims={"deterministic"},
+    fails={
+        "class-sensitive": "where masked scores differ by little, a softmax weighs all channels alike for any class",
+        "completeness": "weights are a softmax of scores",
+    },
+)
+def integrated_score_cam(
+    model: Model,
+    image: Images,
+    *,
+    target: Aim = TOP1,
+    layer: Layers = LAST_SPATIAL,
+    steps: Annotated[int, Param(help="steps from a faint mask to the full one", min=1, max=1024)] = 10,
+    channels: Channels = 0,
+    relu: Relu = False,
+) -> list[Attribution]:
+    """Score-CAM with every mask faded in step by step, and the scores averaged along the way.
+
+        M_k = up(A_k) scaled to 0 … 1,    L = Σ_k w_k · A_k
+        w = softmax over k of the mean over i = 1 … N of f_c(i/N · x ⊙ M_k)
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
+            layer with spatial extent by default.
+        steps: how many steps N; 1 gives Score-CAM.
+        channels: how many channels to try, those that vary most over the map first; 0, the paper's way, tries all.
+        relu: keep only positive evidence.
+
+    Returns:
+        A map in units of activation, bilinearly enlarged from the layer's resolution; negative only where activations
+        are. The map at the layer is in ``layer_values``.
+
+    Raises:
+        UnknownName: no such layer, class or label.
+        LayerError: the layer is never reached or has no spatial extent.
+
+    Differs from the paper: step i shows the masked image at strength i/N. Read to the letter, as TorchCAM does, the
+    paper adds the steps up as it goes, to strength (N + 1)/2 at the last: far outside the range of images. A constant
+    channel gets no weight, and the final ReLU is off by default.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.integrated_score_cam(cs.load("bundled:digits"), "sample:digits/3", steps=2)
+        >>> a.record.parameters["steps"]
+        2
+
+    Source: :cite:`naidu2020iscam`, section 3.
+    """
+
+    def faded(rows: Tensor, masks: Tensor, copies: Tensor) -> Tensor:
+        strength = (copies + 1).to(masks) / steps
+        return image.tensor[rows] * (masks * strength.view(-1, *[1] * (masks.ndim - 1)))
+
+    return score_cam_maps(model, image, target, layer, faded, copies=steps, channels=channels, relu=relu)
