@@ -59,21 +59,13 @@ class Ends:
 def ends_of(model: Model, images: Images, start: Tensor, aim: Aim) -> Ends:
     """Score images and baselines; the images twice, to notice a network that answers differently each time."""
     here, there = end_scores(model, images, start, aim)
-    again = settled_scores(model, images, aim)
-    notes: list[dict[str, Any]] = []
-    for first, second in zip(here.tolist(), again.tolist(), strict=True):
-        drifted = abs(first - second) > 1e-3 * max(abs(first), abs(second))
-        said = (
-            f"the same image scored {first:.6g} and then {second:.6g}: the network draws at random, so do these values"
-        )
-        notes.append({"nondeterministic": said} if drifted else {})
-    return Ends(here, there, notes)
+    return Ends(here, there, _drift(here, _scores(model, images, aim)))
 
 
-def settled_scores(model: Model, images: Images, aim: Aim) -> Tensor:
-    """The scores of the images as they are, (N,), by a forward of their own."""
-    settle(model, images, aim)
-    return torch.tensor([float(known or 0.0) for known in aim.scores], dtype=torch.float32)
+def settled_ends(model: Model, images: Images, aim: Aim) -> tuple[Tensor, list[dict[str, Any]]]:
+    """The same where there is no baseline: the images' scores, and what was noticed."""
+    here = _scores(model, images, aim)
+    return here, _drift(here, _scores(model, images, aim))
 
 
 def each_score(
@@ -86,12 +78,14 @@ def each_score(
     *,
     enough: Enough | None = None,
     precision: str = "float32",
+    quiet: bool = False,
 ) -> list[int]:
     """Score ``variants`` variants of every image (or as many as it has), a chunk at a time.
 
     Args:
         draw: makes variants of one image; ``visit`` gets them with their scores, in order.
         enough: asked after every `LOOK_EVERY` variants of an image whether the rest may be left out.
+        quiet: do not report progress.
 
     Returns:
         How many variants of each image were visited.
@@ -134,7 +128,7 @@ def each_score(
     with in_precision(model, precision) as runner:
         sample = images.tensor[:1].to(runner.dtype)
         with fused(runner, sample, total if aim.layer is None else 0):
-            in_chunks(total, images.tensor[0], step, light=True)
+            in_chunks(total, images.tensor[0], step, light=True, quiet=quiet)
     return seen
 
 
@@ -176,8 +170,24 @@ class GridMasks:
 
 
 def blended(image: Tensor, start: Tensor, masks: Tensor) -> Tensor:
-    """One image (C, …) where masks (n, …) are 1, its baseline where they are 0."""
-    return torch.lerp(start[None], image[None], masks[:, None].to(image))
+    """One image (C, …) where masks (n, …) are 1; where they are 0 its baseline (C, …), or each its own (n, C, …)."""
+    start = start if start.ndim > image.ndim else start[None]
+    return torch.lerp(start, image[None], masks[:, None].to(image))
+
+
+def _scores(model: Model, images: Images, aim: Aim) -> Tensor:
+    """The scores of the images as they are, (N,), by a forward of their own."""
+    settle(model, images, aim)
+    return torch.tensor([float(known or 0.0) for known in aim.scores], dtype=torch.float32)
+
+
+def _drift(before: Tensor, after: Tensor) -> list[dict[str, Any]]:
+    """A note for each image that scored otherwise the second time."""
+    notes: list[dict[str, Any]] = []
+    for first, second in zip(before.tolist(), after.tolist(), strict=True):
+        said = f"the same image scored {first:.6g}, then {second:.6g}: the network draws at random"
+        notes.append({"nondeterministic": said} if abs(first - second) > 1e-3 * max(abs(first), abs(second)) else {})
+    return notes
 
 
 def _interpolation(cells: int, length: int) -> Tensor:

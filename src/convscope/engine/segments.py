@@ -134,8 +134,8 @@ def _quickshift(picture: np.ndarray[Any, Any], segments: int, colour: bool, seed
         return_tree=True,
         rng=seed,
     )
-    places = np.arange(parent.size)
-    parent, distance = parent.astype(np.int64).ravel(), distance.ravel()
+    places = np.arange(picture.shape[0] * picture.shape[1])
+    parent, distance = np.array(parent, np.int64).ravel(), np.asarray(distance).ravel()
     roots = int((parent == places).sum())
     longest = np.argsort(np.where(parent == places, np.inf, distance), kind="stable")[::-1]
     cut = longest[: max(segments, roots)]
