@@ -285,7 +285,7 @@ def test_partition_shap_halves_where_most_is_at_stake() -> None:
             return torch.stack([x[:, :, :3, :3].mean((1, 2, 3)), x[:, :, :3, :3].amax((1, 2, 3))], 1)
 
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    found = cs.partition_shap(cs.Model(Corner()), images, target=0, samples=60, cells=32, baseline="black")
+    found = cs.partition_shap(cs.Model(Corner()), images, target=0, samples=600, cells=32, baseline="black")
     assert float(found.values[8:].abs().max()) == float(found.values[:, 8:].abs().max()) == 0
     assert float(found.values[:3, :3].sum()) > 0.5 * found.score
     assert float(found.values.sum()) == pytest.approx(found.score, rel=1e-5)

@@ -25,6 +25,11 @@ _SMOOTHED = 1.0
 """Pixels of blur before superpixels are sought, so that they do not follow noise."""
 
 
+_SCALES = (50, 100, 150, 250, 500, 1200)
+_LEAST = 150 / 224**2
+"""The smallest region at any scale, as a share of the image."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """One image's parts: ``labels`` (…) in the input's extent, numbered from 0 to ``count`` - 1."""
@@ -62,6 +67,19 @@ def segmented(images: Images, segments: int | Tensor, segmenter: str, *, seed: i
                 "ask for more, or for segmenter='grid'"
             )
     return cuts
+
+
+def scales(images: Images, row: int) -> list[Tensor]:
+    """A picture's parts at six scales, by Felzenszwalb and Huttenlocher; grids of six sizes for what is no picture."""
+    extent = images.extent
+    if len(extent) != 2:
+        return [_numbered(grid(extent, parts), torch.device("cpu")).labels for parts in (128, 64, 32, 16, 8, 4)]
+    from skimage.segmentation import felzenszwalb
+
+    picture, _ = _picture(images, row)
+    least = max(2, round(_LEAST * picture.shape[0] * picture.shape[1]))
+    cuts = [felzenszwalb(picture, scale=scale, sigma=0.8, min_size=least, channel_axis=-1) for scale in _SCALES]
+    return [_numbered(torch.from_numpy(cut.astype(np.int64)), torch.device("cpu")).labels for cut in cuts]
 
 
 def grid(extent: Sequence[int], parts: int) -> Tensor:
