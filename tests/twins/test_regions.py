@@ -84,7 +84,7 @@ def extremal_perturbation(slow: Slow, start: Tensor, steps: int, area: float, wi
         assert abs(int(least) - kept) <= 1
         apart = ((ascending[-least:] - 1) ** 2).sum() + (ascending[:-least] ** 2).sum()
         score = slow._score(m * slow.x + (1 - m) * start) / rise
-        (20 * 100 ** (step / steps) * apart / len(places) - score).backward()
+        (5 * 100 ** (step / steps) * apart / len(places) - score).backward()
         adam.step()
         heights.data.clamp_(0, 1)
     return mask().detach()
@@ -121,7 +121,7 @@ def test_xrai_covers_the_image_region_by_region(subject: Subject) -> None:
         )
 
 
-@pytest.mark.parametrize("subject", ["plain", "flatten", "smooth", "signal", "volume"], indirect=True)
+@pytest.mark.parametrize("subject", ["plain", "flatten", "smooth", "volume"], indirect=True)
 def test_meaningful_perturbation_is_gradient_descent_on_its_objective(subject: Subject) -> None:
     asked = {"steps": 12, "cells": 5, "sparsity": 0.03, "smoothness": 2.0}
     starts = _starts(subject, "blur")

@@ -19,7 +19,7 @@ from convscope.values import Attribution
 FINEST = 56
 """Places along the longer side on which a mask is formed before it is enlarged: it is smoother than that."""
 
-FIRM = 20.0
+FIRM = 5.0
 """λ at the start; it is a hundred times as large at the end."""
 
 

@@ -97,7 +97,10 @@ def sobol(
 
     def enough(row: int, seen: int) -> bool:
         whole = seen // (count + 1)
-        return whole >= 2 and narrow(*_total_indices(scores[row, :whole]), stop_when)
+        if whole < 2:
+            return False
+        values, band = (each.view(1, *shape) for each in _total_indices(scores[row, :whole]))
+        return narrow(resize(values, image.extent), resize(band, image.extent), stop_when)
 
     used = each_score(
         model,
