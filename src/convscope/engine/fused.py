@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d)
 WORTH_IT = 8
 """Passes from which folding pays for itself."""
+FOLDED_IN = (torch.float32, torch.float64, torch.bfloat16)
 
 _QUESTIONS = {Tensor.dim, Tensor.size, Tensor.numel, Tensor.is_contiguous, Tensor.is_floating_point}
 _QUESTIONS |= {getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device", "requires_grad")}
@@ -42,7 +43,7 @@ def fused(model: "Model", sample: Tensor, passes: int) -> Iterator[None]:
             mistaken; what is folded is read from kernels and norms anew each time.
     """
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in model.module.modules())  # they see layers' outputs
-    if passes < WORTH_IT or hooked or sample.dtype not in (torch.float32, torch.float64):
+    if passes < WORTH_IT or hooked or sample.dtype not in FOLDED_IN:
         yield
         return
     if model.pairs is None:
@@ -149,8 +150,8 @@ def _folded(weight: Tensor, bias: Tensor | None, norm: Norm | None) -> tuple[Ten
             scale = torch.rsqrt(variance + epsilon)
             scale = scale if gamma is None else scale * gamma
             shift = -mean * scale if bias is None else (bias - mean) * scale
-            weight = weight * scale.view(-1, *[1] * (weight.ndim - 1))
-            bias = shift if beta is None else shift + beta
+            bias = (shift if beta is None else shift + beta).to(weight)
+            weight = (weight * scale.view(-1, *[1] * (weight.ndim - 1))).to(weight)  # a norm may be more precise
         if weight.ndim == 4 and weight.device.type == "cpu":
             weight = weight.contiguous(memory_format=torch.channels_last)
     return weight.detach(), None if bias is None else bias.detach()

@@ -1,0 +1,233 @@
+"""The engine under the lenses that change the input: what it notices, refuses and gives back."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import convscope as cs
+from convscope.engine.cost import reporting
+from convscope.engine.precision import has_bfloat16
+from convscope.engine.segments import Cut, grid, segmented
+from convscope.errors import Cancelled, ModelFailed, OutputError, ParameterError
+from tests.conftest import picture_model
+from tests.nets import FlattenNet, PlainNet, ResidualNet, seeded
+
+MASKED = ["rise", "lime", "kernel_shap", "partition_shap", "feature_ablation", "permutation", "sobol", "hsic"]
+LEARNED = ["meaningful_perturbation", "extremal_perturbation"]
+WITH_PARTS = ["lime", "kernel_shap", "feature_ablation", "permutation"]
+ENOUGH = {"samples": 8, "steps": 4}
+
+
+def look(lens: str, model: cs.Model, image: Any, **given: Any) -> Any:
+    function = getattr(cs, lens)
+    known = function.declaration.parameters
+    return function(model, image, **{k: v for k, v in {**ENOUGH, **given}.items() if k in known or k == "target"})
+
+
+# What is noticed
+
+
+class Drawing(PlainNet):
+    """A network whose dropout is forced on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.dropout(self.features(x), 0.5, training=True).flatten(2).mean(2))
+
+
+@pytest.mark.parametrize("lens", [*MASKED, *LEARNED])
+def test_a_network_that_draws_at_random_is_noticed_with_both_scores(lens: str, picture: np.ndarray) -> None:
+    torch.manual_seed(0)
+    drawing = look(lens, picture_model(seeded(Drawing)), picture, target=1)
+    assert "the network draws at random" in drawing.notes["nondeterministic"]
+    assert "nondeterministic" not in look(lens, picture_model(seeded(PlainNet)), picture, target=1).notes
+
+
+@pytest.mark.parametrize("lens", MASKED)
+def test_a_target_that_does_not_depend_on_the_input_gives_a_blank_map_that_says_why(lens: str, model, picture) -> None:
+    found = look(lens, model, picture, target=lambda output: torch.full((len(output),), 2.5))
+    assert found.blank
+    assert found.values.abs().max() == 0
+    assert "stayed the same under every mask" in found.notes["blank"]
+
+
+@pytest.mark.parametrize("lens", [*MASKED, *LEARNED])
+def test_a_score_of_zero_divides_nothing(lens: str, model: cs.Model, picture: np.ndarray) -> None:
+    own = float(model.module(model.prepare(picture).tensor)[0, 1].detach())
+    found = look(lens, model, picture, target=lambda output: output[:, 1] - own)
+    assert torch.isfinite(found.values).all()
+    assert not found.blank
+
+
+@pytest.mark.parametrize("lens", MASKED)
+def test_a_score_that_overflows_under_a_mask_is_refused(lens: str, picture: np.ndarray) -> None:
+    class Overflowing(PlainNet):
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls = getattr(self, "calls", 0) + 1
+            return super().forward(x) * (torch.nan if self.calls > 3 else 1)
+
+    with pytest.raises(OutputError, match="NaN or infinite"):
+        look(lens, picture_model(seeded(Overflowing)), picture)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("lens", ["rise", "lime", "kernel_shap", "partition_shap", "permutation", "sobol"])
+def test_a_budget_too_small_to_say_anything_is_refused(lens: str, model: cs.Model, picture: np.ndarray) -> None:
+    with pytest.raises(ParameterError, match=r"^samples must be 2 to .*, got 1"):
+        getattr(cs, lens)(model, picture, samples=1)
+
+
+@pytest.mark.parametrize("lens", ["lime", "kernel_shap"])
+def test_fewer_samples_than_segments_is_said_and_widens_the_band(lens: str, model: cs.Model, picture) -> None:
+    few = getattr(cs, lens)(model, picture, samples=8, segments=16, segmenter="grid")
+    many = getattr(cs, lens)(model, picture, samples=400, segments=16, segmenter="grid")
+    assert few.notes["few samples"].startswith("8 for 16 segments, which need 18")
+    assert "few samples" not in many.notes
+    assert few.uncertainty["band"].max() > many.uncertainty["band"].max()
+
+
+@pytest.mark.parametrize("lens", WITH_PARTS)
+def test_fewer_than_two_segments_are_refused(lens: str, model: cs.Model, picture: np.ndarray) -> None:
+    for segments, said in ((1, "2 to 4096, got 1"), (torch.zeros(16, 16), "two parts or more")):
+        with pytest.raises(ParameterError, match=f"^segments must be {said}"):
+            look(lens, model, picture, segments=segments)
+    for wrong, said in ((torch.zeros(4, 4), "a map of shape"), (torch.rand(16, 16), "whole numbers")):
+        with pytest.raises(ParameterError, match=f"segments must be .*{said}"):
+            look(lens, model, picture, segments=wrong)
+
+
+# How the image is cut
+
+
+@pytest.mark.parametrize("segmenter", ["slic", "quickshift", "grid"])
+@pytest.mark.parametrize("shape", [(3, 40, 60), (2, 30, 30), (1, 50), (2, 8, 10, 12)])
+def test_every_segmenter_cuts_every_input_into_parts_numbered_from_zero(segmenter: str, shape: tuple) -> None:
+    x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    for cut in segmented(cs.Model(nn.Identity()).prepare(x), 12, segmenter):
+        assert cut.labels.shape == shape[1:]
+        assert cut.labels.unique().tolist() == list(range(cut.count))
+        assert 2 <= cut.count <= 24
+        assert int(cut.sizes.sum()) == cut.labels.numel()
+
+
+def test_quickshift_gives_as_many_parts_as_were_asked_for() -> None:
+    model = cs.load("bundled:shapes")
+    for parts in (5, 30, 100):
+        (cut,) = segmented(model.prepare("sample:shapes/7"), parts, "quickshift")
+        assert cut.count == parts
+
+
+def test_superpixels_follow_the_edges_of_the_picture() -> None:
+    picture = np.zeros((32, 32, 3), np.uint8)
+    picture[:, 13:] = (250, 40, 40)
+    model = cs.Model(nn.Identity(), input=cs.ImageInput(size=32))
+    for segmenter in ("slic", "quickshift"):
+        (cut,) = segmented(model.prepare(picture), 8, segmenter)
+        assert not set(cut.labels[:, :12].unique().tolist()) & set(cut.labels[:, 14:].unique().tolist())
+
+
+@pytest.mark.parametrize("extent", [(7,), (16, 16), (10, 40), (6, 8, 10)])
+def test_a_grid_is_as_even_as_it_can_be(extent: tuple[int, ...]) -> None:
+    labels = grid(extent, 6)
+    sizes = torch.bincount(labels.flatten())
+    assert 4 <= len(sizes) <= 9
+    assert int(sizes.max()) <= 4 * int(sizes.min())
+
+
+def test_painting_spreads_a_number_over_its_part() -> None:
+    cut = Cut(torch.tensor([[0, 0, 1], [0, 2, 1]]), 3)
+    painted = cut.painted(torch.tensor([3.0, 4.0, -5.0]))
+    assert painted.tolist() == [[1, 1, 2], [1, -5, 2]]
+    assert float(painted.sum()) == 2
+
+
+def test_each_image_of_a_batch_may_have_a_cut_of_its_own(model: cs.Model, pictures: list[np.ndarray]) -> None:
+    labels = torch.stack([grid((16, 16), parts) for parts in (4, 9, 16)])
+    together = cs.kernel_shap(model, pictures, segments=labels, samples=20)
+    for one, picture, own in zip(together, pictures, labels, strict=True):
+        alone = cs.kernel_shap(model, picture, segments=own, samples=20)
+        torch.testing.assert_close(one.values, alone.values, atol=1e-5 * float(alone.values.abs().max()), rtol=0)
+
+
+# Stopping
+
+
+@pytest.mark.parametrize("lens", ["rise", "lime", "kernel_shap", "sobol"])
+def test_a_run_stops_once_its_band_is_narrow_whatever_the_chunks(lens: str, pictures, monkeypatch) -> None:
+    model = picture_model(seeded(FlattenNet))
+    given = {"samples": 3000, "segments": 9, "segmenter": "grid", "cells": 4, "stop_when": 0.4}
+    if lens == "sobol":
+        given["samples"] = 100
+    whole = look(lens, model, pictures, **given)
+    monkeypatch.setattr("convscope.engine.batches._MOST_AT_ONCE", 5)
+    for one, same in zip(whole, look(lens, model, pictures, **given), strict=True):
+        spread = float(one.values.max() - one.values.min())
+        assert one.cost.forwards < 3000
+        assert float(one.uncertainty["band"].max()) <= 0.41 * spread
+        torch.testing.assert_close(one.values, same.values, atol=1e-4 * spread, rtol=0)
+        counted = {k: v for k, v in one.notes.items() if k in ("masks", "samples", "designs")}
+        assert counted == {k: same.notes[k] for k in counted}
+
+
+@pytest.mark.parametrize("lens", [*MASKED, *LEARNED, "xrai"])
+def test_a_run_can_be_cancelled_midway(lens: str, model: cs.Model, pictures: list[np.ndarray], monkeypatch) -> None:
+    monkeypatch.setattr("convscope.engine.batches._MOST_AT_ONCE", 2)
+    seen = []
+
+    def stop(done: int, total: int) -> None:
+        seen.append((done, total))
+        if len(seen) == 2:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled), reporting(stop):
+        look(lens, model, pictures)
+    assert seen[0][0] < seen[1][0] <= seen[1][1]
+
+
+# Precision
+
+bfloat16 = pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="this processor has no bfloat16 arithmetic")
+
+
+@bfloat16
+@pytest.mark.parametrize("lens", MASKED)
+def test_bfloat16_gives_nearly_the_same_map_and_leaves_the_network_as_it_is(lens: str, pictures) -> None:
+    model = picture_model(seeded(ResidualNet))
+    given = {"target": 1, "samples": 300 if lens in ("rise", "hsic") else 64, "segmenter": "grid", "segments": 9}
+    plain = look(lens, model, pictures, **given)
+    for one, true in zip(look(lens, model, pictures, precision="bfloat16", **given), plain, strict=True):
+        both = torch.stack([one.values.flatten(), true.values.flatten()])
+        assert float(torch.corrcoef(both)[0, 1]) > 0.98
+        assert not torch.equal(one.values, true.values)
+    assert {p.dtype for p in model.module.parameters()} == {torch.float32}
+
+
+@bfloat16
+def test_a_network_that_cannot_be_copied_stays_in_float32(picture: np.ndarray) -> None:
+    model = picture_model(seeded(PlainNet))
+    model.module.lock = __import__("threading").Lock()
+    with pytest.raises(ParameterError, match=r"^precision must be 'float32' for this network: .* copying raised"):
+        cs.rise(model, picture, samples=8, precision="bfloat16")
+
+
+def test_bfloat16_is_refused_where_the_processor_has_none(model: cs.Model, picture: np.ndarray, monkeypatch) -> None:
+    monkeypatch.setattr("convscope.engine.precision.has_bfloat16", lambda _device: False)
+    with pytest.raises(ParameterError, match=r"^precision must be 'float32' on this processor"):
+        cs.rise(model, picture, samples=8, precision="bfloat16")
+
+
+def test_a_network_that_insists_on_float32_is_named_in_bfloat16(picture: np.ndarray) -> None:
+    class Insisting(PlainNet):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.dtype != torch.float32:
+                raise TypeError("float32 please")
+            return super().forward(x)
+
+    if has_bfloat16(torch.device("cpu")):
+        with pytest.raises(ModelFailed, match="float32 please"):
+            cs.rise(picture_model(seeded(Insisting)), picture, samples=8, precision="bfloat16")
