@@ -33,6 +33,7 @@ def in_chunks(
     *,
     light: bool = False,
     quiet: bool = False,
+    size: int | None = None,
 ) -> None:
     """Call ``step(rows)`` with rows 0 … ``total`` - 1, a chunk at a time, halving the chunk when memory runs out.
 
@@ -41,8 +42,9 @@ def in_chunks(
         step: works on these consecutive rows; it must not keep anything before it has succeeded.
         light: no graph of the whole network is kept, so that more fit well.
         quiet: do not report progress.
+        size: how many go together at most, where the caller knows better than by the size of the input.
     """
-    size, done = chunk_size(like, light=light), 0
+    size, done = size or chunk_size(like, light=light), 0
     size = math.ceil(total / math.ceil(total / size)) if total else 1  # even chunks: no lone straggler at the end
     while done < total:
         rows = torch.arange(done, min(done + size, total))

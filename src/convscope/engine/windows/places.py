@@ -1,0 +1,147 @@
+"""Where windows lie on a map, where they lie after an operation, and how their numbers are brought together.
+
+All windows of a chunk have one size, so that a chunk is one tensor (B, C, …): a window that could be smaller at the
+border of the map is moved inwards until it fits, and holds a few numbers that did not change. Positions are NumPy
+arrays: there are a few hundred of them, and an operation on a small tensor costs ten times as much.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Whole = np.ndarray[tuple[int, int], np.dtype[np.int64]]
+"""Whole numbers, a row for each window and a column for each axis."""
+Extent = tuple[int, ...]
+
+_NOWHERE = 2**40
+"""A row number that no table reaches, still so after a few have been added up."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How an operation looks at its input, along each axis: convolutions and pooling alike."""
+
+    kernel: Extent
+    stride: Extent
+    padding: Extent
+    dilation: Extent
+
+    @property
+    def span(self) -> Extent:
+        """How much of the input one output looks at."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Windows of one ``size`` at ``starts`` (B, axes) on maps of one ``extent``."""
+
+    starts: Whole
+    size: Extent
+    extent: Extent
+
+    @property
+    def share(self) -> float:
+        """How much of the map one window covers."""
+        return math.prod(self.size) / math.prod(self.extent)
+
+    def same(self, other: "Places") -> bool:
+        """Whether these are the very same windows."""
+        return self is other or (self.size == other.size and np.array_equal(self.starts, other.starts))
+
+    def after(self, reach: Reach, extent: Extent) -> "Places":
+        """The outputs, on maps of that ``extent``, that an operation may change when these windows changed."""
+        stride, before = np.array(reach.stride), np.array(reach.padding)
+        first = -((np.array(reach.span) - 1 - self.starts - before) // stride)  # the first output that looks at it
+        last = (self.starts + np.array(self.size) - 1 + before) // stride
+        return _boxes(np.maximum(first, 0), np.minimum(last, np.array(extent) - 1), extent)
+
+    def seen_by(self, reach: Reach) -> "Places":
+        """What an operation must look at to give these outputs; it may stretch beyond the map, into its padding."""
+        starts = self.starts * np.array(reach.stride) - np.array(reach.padding)
+        size = tuple((n - 1) * s + w for n, s, w in zip(self.size, reach.stride, reach.span, strict=True))
+        return Places(starts, size, self.extent)
+
+    def shifted(self, by: Sequence[int], extent: Extent) -> "Places":
+        """The same windows on a map that grew by so much before each axis."""
+        return Places(self.starts + np.array(by), self.size, extent)
+
+
+def enclosing(places: Sequence[Places]) -> Places:
+    """The smallest windows that contain all of ``places``, window by window."""
+    if all(p.same(places[0]) for p in places[1:]):
+        return places[0]
+    first = np.min([p.starts for p in places], axis=0)
+    last = np.max([p.starts + np.array(p.size) - 1 for p in places], axis=0)
+    return _boxes(first, last, places[0].extent)
+
+
+def _boxes(first: Whole, last: Whole, extent: Extent) -> Places:
+    """Windows from ``first`` to ``last`` brought to one size and moved inwards where they would stick out."""
+    size = np.clip((last - first + 1).max(0), 1, np.array(extent))
+    return Places(np.clip(first, 0, np.array(extent) - size), tuple(size.tolist()), extent)
+
+
+def cut_out(base: Tensor, patches: Tensor | None, at: Places | None, wanted: Places, fill: float = 0.0) -> Tensor:
+    """The maps (1, C, …) of ``base`` with ``patches`` (B, C, …) put in ``at`` their places, as seen in ``wanted`` ones.
+
+    Windows may stick out of the map, where they hold ``fill``. The band of the map that matters, one row of ``fill`` and
+    all patches become one table with a row of C numbers per position; a single selection of rows does the rest.
+    """
+    if patches is not None and at is not None and at.same(wanted):
+        return patches
+    count, channels, extent = len(wanted.starts), base.shape[1], tuple(base.shape[2:])
+    low = max(0, int(wanted.starts[:, 0].min()))
+    high = max(low, min(extent[0], int(wanted.starts[:, 0].max()) + wanted.size[0]))
+    band = base[:, :, low:high]
+    table = [_rows(band), base.new_full((1, channels), fill)]
+    beyond = (high - low) * math.prod(extent[1:])
+    index = _row_numbers(wanted, (low, *[0] * (len(extent) - 1)), (high - low, *extent[1:]))
+    np.minimum(index, beyond, out=index)
+    if patches is not None and at is not None:
+        table.append(_rows(patches))
+        inside = _row_numbers(wanted, at.starts, at.size)
+        inside += (np.arange(count) * math.prod(at.size) + beyond + 1).reshape(-1, *[1] * len(extent))
+        index = np.where(inside < _NOWHERE, inside, index)
+    numbers = torch.from_numpy(index.reshape(-1)).to(base.device)
+    found = torch.cat(table).index_select(0, numbers)
+    return found.view(count, *wanted.size, channels).movedim(-1, 1)
+
+
+def _row_numbers(wanted: Places, origin: Whole | Sequence[int], extent: Extent) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """For each position of the wanted windows its row in a box of that ``extent`` at ``origin``, or nowhere."""
+    relative = wanted.starts - np.asarray(origin)
+    total = np.zeros((len(relative), *[1] * len(extent)), dtype=np.int64)
+    for axis, (length, reached) in enumerate(zip(extent, wanted.size, strict=True)):
+        steps = relative[:, axis, None] + np.arange(reached)
+        numbers = np.where((steps >= 0) & (steps < length), steps * math.prod(extent[axis + 1 :]), _NOWHERE)
+        total = total + numbers.reshape(len(relative), *[reached if a == axis else 1 for a in range(len(extent))])
+    return total
+
+
+def rows_last(maps: Tensor) -> Tensor:
+    """The same maps (N, C, …) with the channels of a position side by side in memory: channels-last for any axes."""
+    return maps.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """Maps (N, C, …) as a table with one row of C numbers per position."""
+    return maps.movedim(1, -1).reshape(-1, maps.shape[1])
+
+
+def grid(extent: Extent, size: Extent, stride: Extent) -> Whole:
+    """Windows of that size every ``stride``, and where these do not reach the end of an axis, one more flush with it."""
+    axes: list[list[int]] = []
+    for length, side, step in zip(extent, size, stride, strict=True):
+        starts = list(range(0, length - side + 1, step))
+        if starts[-1] + side < length:
+            starts.append(length - side)
+        axes.append(starts)
+    return np.array(list(itertools.product(*axes)), dtype=np.int64).reshape(-1, len(extent))
+
+
