@@ -1,13 +1,13 @@
 """One clean map and many small changed windows of it, in the guise of the batch of maps that they stand for.
 
 The user's own forward runs on a `Changed`: to it this is a tensor (B, C, …) like any other. Operations reach it below
-autograd, after functional, method, module and in-place spellings have become one (`__torch_dispatch__`). Those that are
-known (`operations.KNOWN`) are done on the clean map once and on the windows; any other gets the whole batch of maps, and
-from there on the network runs on ordinary tensors.
+autograd, where functional, method, module and in-place spellings have become one (`__torch_dispatch__`). Those that are
+known (`operations`) are done on the clean map once and on the windows; any other gets the whole maps, and so does what
+comes after it.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
 from convscope.engine.windows.places import Places, cut_out, rows_last
+
+Operation = Callable[..., Any]
 
 
 class Unfit(Exception):
@@ -30,29 +32,49 @@ class Astray(BaseException):
 
 
 class Changed(Tensor):
-    """A batch of maps that are all like ``base`` but for a window each; or, once somebody needed them, the maps."""
+    """A batch of maps that are all like ``base`` but for a window each; or, once they were needed, the ``whole`` maps.
 
+    Attributes:
+        shared: whether another tensor is a view of this one, so that writing to either would have to show in both.
+    """
+
+    run: "Run"
     base: Tensor
     patches: Tensor
     places: Places
-    run: "Run"
     whole: Tensor | None
     shared: bool
-    """Whether another tensor is a view of this one, so that writing to either would have to show in both."""
 
     @staticmethod
-    def __new__(cls, base: Tensor, patches: Tensor, places: Places, run: "Run") -> "Changed":
-        shape = (len(patches), *base.shape[1:])
-        made: Changed = Tensor._make_wrapper_subclass(cls, shape, dtype=base.dtype, device=base.device)  # type: ignore[attr-defined]
+    def __new__(cls, run: "Run", like: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) -> "Changed":
+        made: Changed = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls, shape, strides=strides, dtype=like.dtype, device=like.device
+        )
+        made.run, made.whole, made.shared = run, None, False
         return made
 
-    def __init__(self, base: Tensor, patches: Tensor, places: Places, run: "Run") -> None:
-        self.base, self.patches, self.places, self.run = base, patches, places, run
-        self.whole, self.shared = None, False
-        run.meet(patches)
+    def __init__(self, *_: Any) -> None:
+        pass  # all is done by `in_windows` and `as_whole`
 
     def __repr__(self, **_: Any) -> str:
-        return f"Changed({tuple(self.shape)}, windows of {self.places.size})"
+        return f"Changed({tuple(self.shape)}, {'whole' if self.whole is not None else self.places.size})"
+
+    @classmethod
+    def in_windows(cls, run: "Run", base: Tensor, patches: Tensor, places: Places, *, plain: bool = False) -> "Changed":
+        """Maps like ``base`` with ``patches`` in their places; ``plain``: channels not last in memory."""
+        shape = (len(patches), *base.shape[1:])
+        made = cls(run, patches, shape, _strides(shape, plain=plain or run.plain))
+        made.base, made.patches, made.places = base, patches, places
+        run.meet(patches)
+        return made
+
+    @classmethod
+    def as_whole(cls, run: "Run", whole: Tensor) -> "Changed":
+        """What came of whole maps."""
+        made = cls(run, whole, tuple(whole.shape), whole.stride())
+        made.whole = whole
+        run.meet(whole)
+        return made
 
     def seen_in(self, wanted: Places, fill: float = 0.0) -> Tensor:
         """What these maps show in other windows (B, C, …)."""
@@ -61,11 +83,12 @@ class Changed(Tensor):
     def become_whole(self) -> Tensor:
         """The maps themselves (B, C, …), from now on what this tensor is."""
         if self.whole is None:
-            origin = Places(self.places.starts * 0, self.places.extent, self.places.extent)
-            self.whole = self.seen_in(origin)
-            if self.run.plainly_laid_out:
-                self.whole = self.whole.contiguous()
-            self.run.meet(self.whole)
+            maps = self.seen_in(self.places.everything())
+            promised = self.stride()
+            if maps.stride() != promised:
+                maps = torch.empty_strided(maps.shape, promised, dtype=maps.dtype, device=maps.device).copy_(maps)
+            self.whole = maps
+            self.run.meet(maps)
             del self.base, self.patches
         return self.whole
 
@@ -74,16 +97,15 @@ class Changed(Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        run = next(t.run for t in tree_leaves((args, kwargs)) if isinstance(t, Changed))
-        return run.operate(func, args, kwargs)
+        return changed_in(args, kwargs)[0].run.operate(func, args, kwargs)
 
 
 class Unread(Tensor):
     """A result that hardly any network reads, such as the indices of a maximum: reading it leads astray."""
 
     @staticmethod
-    def __new__(cls, like: Tensor) -> "Unread":
-        made: Unread = Tensor._make_wrapper_subclass(cls, like.shape, dtype=torch.int64)  # type: ignore[attr-defined]
+    def __new__(cls, shape: tuple[int, ...]) -> "Unread":
+        made: Unread = Tensor._make_wrapper_subclass(cls, shape, dtype=torch.int64)  # type: ignore[attr-defined]
         return made
 
     def __repr__(self, **_: Any) -> str:
@@ -93,53 +115,49 @@ class Unread(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (torch.ops.aten.squeeze.dim, torch.ops.aten.unsqueeze.default):
-            return Unread(func(torch.empty(args[0].shape, device="meta"), *args[1:]))
+        if func is torch.ops.aten.squeeze.dim:  # of one-dimensional pooling, on its way out
+            return Unread(tuple(torch.empty(args[0].shape, device="meta").squeeze(args[1]).shape))
         raise Astray(f"{func.__name__} reads the indices of a maximum")
 
 
 @dataclass
 class Step:
-    """One operation of the recorded forward: what it made of the clean map, or that it needed whole maps."""
+    """One operation of the forward, and what it makes of the clean map once somebody wanted to know."""
 
     func: Any
     base: Any = None
-    whole: bool = False
-
-
-Operation = Callable[..., Any]
 
 
 @dataclass
 class Run:
-    """What the forwards of one image's windows have in common.
+    """What the forwards of one image's windows have in common: the clean maps, computed once.
 
-    The first forward records what each operation makes of the clean map and where whole maps were needed; those that
-    follow take the same decisions and do not compute the clean maps again.
+    Every operation on a `Changed` is counted, also those on whole maps, so that each finds its clean map again.
 
     Args:
         known: how an operation is done on windows, if that is known.
+        network: whose layers are named where whole maps were needed.
         most: the share of the map from which a window is not worth following.
+        plain: whole maps lie in memory with their channels first.
     """
 
     known: Callable[[Any], Operation | None]
     network: nn.Module
     most: float
-    plainly_laid_out: bool = False
+    plain: bool = False
     steps: list[Step] = field(default_factory=list)
     done: int = 0
-    recorded: bool = False
     multiplied: int = 0
     largest: int = 0
-    fallbacks: dict[str, str] = field(default_factory=dict)
+    became_whole: str | None = None
 
     def begin(self, base: Tensor, patches: Tensor, places: Places) -> Changed:
         """The network's input for one chunk."""
-        self.recorded, self.done = bool(self.steps), 0
-        return Changed(base, patches, places, self)
+        self.done = 0
+        return Changed.in_windows(self, base, patches, places)
 
     def clean(self, compute: Callable[[], Any]) -> Any:
-        """What the operation in hand makes of the clean map, computed by the first forward only."""
+        """What the operation in hand makes of the clean map."""
         step = self.steps[self.done - 1]
         if step.base is None:
             base = compute()
@@ -147,25 +165,42 @@ class Run:
         return step.base
 
     def require_worth(self, places: Places) -> None:
-        """Refuse windows that cover most of the map; a recorded decision stands."""
-        if not self.recorded and places.share > self.most:
+        """Refuse windows that cover most of the map."""
+        if places.share > self.most:
             raise Unfit(f"a window covers {places.share:.0%} of the map")
 
     def operate(self, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """One operation with at least one `Changed` among its arguments."""
-        step = self._step(func)
-        if not step.whole:
-            if any(t.whole is not None for t in changed_in(args, kwargs)):
-                step.whole = True
-            else:
-                try:
-                    return self._on_windows(func, args, kwargs)
-                except Unfit as reason:
-                    if self.recorded:
-                        raise Astray(str(reason)) from reason
-                    step.whole = True
-                    self.fallbacks.setdefault(layer_in_hand(self.network), str(reason))
-        return self._on_whole_maps(func, args, kwargs)
+        self._next(func)
+        changed = changed_in(args, kwargs)
+        if all(t.whole is None for t in changed):
+            try:
+                return self._on_windows(func, args, kwargs)
+            except Unfit as reason:
+                if self.became_whole is None:
+                    self.became_whole = f"from {layer_in_hand(self.network)}: {reason}"
+        if func._schema.is_mutable and any(t.shared and t.whole is None for t in changed):
+            raise Astray(f"{func.__name__} writes to a tensor that has views")
+        out = self.call(func, *tree_map(_whole, args), **tree_map(_whole, dict(kwargs)))
+        return tree_map(lambda made: self._wrapped(made, changed), out)
+
+    def call(self, func: Any, *args: Any, **kwargs: Any) -> Any:
+        """Do an operation on ordinary tensors, and count its multiplications."""
+        out = func(*args, **kwargs)
+        self.multiplied += multiplications(func, args, kwargs, out)
+        return out
+
+    def meet(self, tensor: Tensor) -> None:
+        """Notice how many numbers a tensor holds for each window."""
+        if tensor.ndim:
+            self.largest = max(self.largest, tensor.numel() // max(1, len(tensor)))
+
+    def _next(self, func: Any) -> None:
+        if self.done == len(self.steps):
+            self.steps.append(Step(func))
+        if self.steps[self.done].func is not func:
+            raise Astray(f"{func.__name__} is done where the first time it was {self.steps[self.done].func.__name__}")
+        self.done += 1
 
     def _on_windows(self, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         operation = self.known(func)
@@ -173,62 +208,25 @@ class Run:
             raise Unfit(f"{func.__name__} is not done on windows")
         return operation(self, func, *args, **kwargs)
 
-    def call(self, func: Any, *args: Any, **kwargs: Any) -> Any:
-        """Do an operation on ordinary tensors, and count what it cost."""
-        out = func(*args, **kwargs)
-        self.count(func, args, kwargs, out)
-        return out
-
-    def count(self, func: Any, args: Any, kwargs: Mapping[str, Any], out: Any) -> None:
-        """Add up multiplications, while the first forward records."""
-        if not self.recorded:
-            self.multiplied += multiplications(func, args, kwargs, out)
-
-    def meet(self, tensor: Tensor) -> None:
-        """Notice how many numbers one window, or one whole map, has at most."""
-        self.largest = max(self.largest, tensor.numel() // max(1, len(tensor)))
-
-    def _step(self, func: Any) -> Step:
-        if self.done == len(self.steps):
-            if self.recorded:
-                raise Astray(f"{func.__name__} was not done the first time")
-            self.steps.append(Step(func))
-        step = self.steps[self.done]
-        if step.func is not func:
-            raise Astray(f"{func.__name__} is done where the first time it was {step.func.__name__}")
-        self.done += 1
-        return step
-
-    def _on_whole_maps(self, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        """The operation as torch does it; what it wrote to, or hands on as it is, stays the tensor that it was."""
-        changed = changed_in(args, kwargs)
-        if func is torch.ops.aten.view.default:  # which was promised a tensor that lies plainly in memory
-            args[0].whole = args[0].become_whole().contiguous()
-        if any(t.shared and t.whole is None for t in changed) and func._schema.is_mutable:
-            raise Astray(f"{func.__name__} writes to a tensor that has views")
-        args, kwargs = tree_map(_whole, args), tree_map(_whole, dict(kwargs))
-        out = self.call(func, *args, **kwargs)
-        for made in tree_leaves(out):
-            if isinstance(made, Tensor) and made.ndim:
-                self.meet(made)
-        return tree_map(lambda made: next((t for t in changed if t.whole is made), made), out)
+    def _wrapped(self, made: Any, changed: list[Changed]) -> Any:
+        """A result on whole maps; an argument that was written to stays the tensor that it was."""
+        if not isinstance(made, Tensor):
+            return made
+        for written in (t for t in changed if t.whole is made):
+            return written
+        return Changed.as_whole(self, made)
 
 
 class Counter(TorchDispatchMode):
-    """Counts multiplications of ordinary tensors, and notices the largest that a network makes of each input."""
+    """Counts the multiplications of ordinary tensors."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.run = run
+        self.multiplied = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        if not changed_in(args, kwargs):
-            self.run.multiplied += multiplications(func, args, kwargs, out)
-            for tensor in tree_leaves(out):
-                if isinstance(tensor, Tensor) and not isinstance(tensor, (Changed, Unread)) and tensor.ndim:
-                    self.run.meet(tensor)
+        out = func(*args, **(kwargs or {}))
+        self.multiplied += multiplications(func, args, kwargs or {}, out)
         return out
 
 
@@ -239,25 +237,26 @@ def changed_in(*things: Any) -> list[Changed]:
 
 def multiplications(func: Any, args: Any, kwargs: Mapping[str, Any], out: Any) -> int:
     """Two for each multiply-add of a convolution or a matrix product, nothing for the rest."""
-    packet = getattr(func, "overloadpacket", None)
-    return int(flop_registry[packet](*args, **kwargs, out_val=out)) if packet in flop_registry else 0
+    counted = flop_registry.get(func.overloadpacket)
+    return int(counted(*args, **kwargs, out_val=out)) if counted else 0
 
 
 def layer_in_hand(network: nn.Module) -> str:
-    """The address of the innermost layer whose forward is running, seen from the calls in progress."""
+    """The innermost layer whose forward is running, seen from the calls in progress."""
     addresses = {id(module): address for address, module in network.named_modules() if address}
-    for frame in _frames():
+    frame = sys._getframe(1)
+    while frame is not None:
         address = addresses.get(id(frame.f_locals.get("self")))
         if address is not None:
             return address
+        frame = frame.f_back  # type: ignore[assignment]
     return "the network itself"
 
 
-def _frames() -> Iterator[Any]:
-    frame = sys._getframe(1)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back  # type: ignore[assignment]
+def _strides(shape: tuple[int, ...], *, plain: bool) -> tuple[int, ...]:
+    """How maps lie in memory: channels-last in two dimensions, as everywhere in the engine, else plainly."""
+    layout = torch.channels_last if len(shape) == 4 and not plain else torch.contiguous_format
+    return torch.empty(shape, device="meta", memory_format=layout).stride()
 
 
 def _whole(thing: Any) -> Any:

@@ -61,7 +61,7 @@ def _convolution(
     base = run.clean(lambda: func(x.base, weight, bias, stride, padding, dilation, *rest))
     seen = x.seen_in(places.seen_by(reach))
     run.meet(seen)
-    return Changed(base, run.call(func, seen, weight, bias, stride, [0] * len(extent), dilation, *rest), places, run)
+    return Changed.in_windows(run, base, run.call(func, seen, weight, bias, stride, [0] * len(extent), dilation, *rest), places)
 
 
 @_known(aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default)
@@ -71,8 +71,8 @@ def _max_pool(
     base = run.clean(lambda: func(x.base, kernel, stride, padding, dilation, ceil)[0])
     places, reach = _pooled(run, x, base, kernel, stride, padding, dilation)
     out = func(x.seen_in(places.seen_by(reach), -math.inf), kernel, stride, 0, dilation)[0]
-    made = Changed(base, out, places, run)
-    return made, Unread(made)
+    made = Changed.in_windows(run, base, out, places)
+    return made, Unread(tuple(made.shape))
 
 
 @_known(aten.avg_pool2d.default, aten.avg_pool3d.default)
@@ -97,7 +97,7 @@ def _avg_pool(
         out = out * cut_out(shares, None, None, places)
     else:
         out = out / (divisor_override or math.prod(reach.kernel))
-    return Changed(base, out, places, run)
+    return Changed.in_windows(run, base, out, places)
 
 
 @_known(aten._adaptive_avg_pool2d.default, aten._adaptive_avg_pool3d.default)
@@ -169,7 +169,7 @@ def _pointwise(run: Run, func: Any, *args: Any, **kwargs: Any) -> Changed:
         first.patches = func(*patches[0], **patches[1])
         first.base, first.places = base, places
         return first
-    return Changed(run.clean(lambda: func(*own[0], **own[1])), func(*patches[0], **patches[1]), places, run)
+    return Changed.in_windows(run, run.clean(lambda: func(*own[0], **own[1])), func(*patches[0], **patches[1]), places)
 
 
 def _constant(tensor: Tensor, places: Places, batch: int, axes: int) -> Tensor:
@@ -196,19 +196,20 @@ def _batch_norm(run: Run, func: Any, x: Changed, *rest: Any) -> tuple[Changed, T
         raise Unfit("a batch norm that takes its statistics from the batch is not done on windows")
     base = run.clean(lambda: func(x.base, *rest)[0])
     out, mean, scale = func(x.patches, *rest)
-    return Changed(base, out, x.places, run), mean, scale
+    return Changed.in_windows(run, base, out, x.places), mean, scale
 
 
 @_known(aten._softmax.default, aten._log_softmax.default)
 def _softmax(run: Run, func: Any, x: Changed, dim: int, half: bool) -> Changed:
     if dim % x.ndim != 1:
         raise Unfit("a softmax over positions is not done on windows")
-    return Changed(run.clean(lambda: func(x.base, dim, half)), func(x.patches, dim, half), x.places, run)
+    return Changed.in_windows(run, run.clean(lambda: func(x.base, dim, half)), func(x.patches, dim, half), x.places)
 
 
 @_known(aten.clone.default, aten._to_copy.default)
 def _copied(run: Run, func: Any, x: Changed, *, memory_format: Any = None, **kwargs: Any) -> Changed:
-    return Changed(run.clean(lambda: func(x.base, **kwargs)), func(x.patches, **kwargs), x.places, run)
+    plain = memory_format is torch.contiguous_format
+    return Changed.in_windows(run, run.clean(lambda: func(x.base, **kwargs)), func(x.patches, **kwargs), x.places, plain=plain)
 
 
 @_known(aten.copy_.default)
@@ -228,7 +229,7 @@ def _cat(run: Run, func: Any, maps: Sequence[Any], dim: int = 0) -> Changed:
         raise Unfit("only windows are joined, channel to channel")
     places = enclosing([m.places for m in maps])
     base = run.clean(lambda: func([m.base for m in maps], dim))
-    return Changed(base, func([m.seen_in(places) for m in maps], dim), places, run)
+    return Changed.in_windows(run, base, func([m.seen_in(places) for m in maps], dim), places)
 
 
 @_known(aten.split.Tensor, aten.split_with_sizes.default)
@@ -274,7 +275,7 @@ def _pad(run: Run, func: Any, x: Changed, pad: Sequence[int], value: float = 0.0
         raise Unfit("padding of channels and cropping by padding are not done on windows")
     base = run.clean(lambda: func(x.base, pad, value))
     before = [0] * (len(x.places.extent) - len(before)) + before
-    return Changed(base, x.patches.clone(), x.places.shifted(before, tuple(base.shape[2:])), run)
+    return Changed.in_windows(run, base, x.patches.clone(), x.places.shifted(before, tuple(base.shape[2:])))
 
 
 @_known(aten.upsample_nearest1d.default, aten.upsample_nearest2d.default, aten.upsample_nearest3d.default)
@@ -286,7 +287,7 @@ def _upsample(run: Run, func: Any, x: Changed, extent: Sequence[int], *_: Any) -
     base = run.clean(lambda: func(x.base, extent))
     size = [n * t for n, t in zip(x.places.size, times, strict=True)]
     places = Places(x.places.starts * _columns(times), tuple(size), tuple(base.shape[2:]))
-    return Changed(base, func(x.patches, size), places, run)
+    return Changed.in_windows(run, base, func(x.patches, size), places)
 
 
 # Operations on all positions at once
@@ -303,7 +304,7 @@ def _mean(run: Run, func: Any, x: Changed, dims: Any = None, keepdim: bool = Fal
 
 
 def _view(x: Changed, base: Tensor, patches: Tensor) -> Changed:
-    made = Changed(base, patches, x.places, x.run)
+    made = Changed.in_windows(run, base, patches, x.places, x.run)
     made.shared = x.shared = True
     return made
 

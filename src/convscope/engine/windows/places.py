@@ -50,6 +50,14 @@ class Places:
         """How much of the map one window covers."""
         return math.prod(self.size) / math.prod(self.extent)
 
+    def everything(self) -> "Places":
+        """As many windows that cover the whole map."""
+        return Places(np.zeros_like(self.starts), self.extent, self.extent)
+
+    def chosen(self, rows: Whole) -> "Places":
+        """Some of these windows."""
+        return Places(self.starts[rows], self.size, self.extent)
+
     def same(self, other: "Places") -> bool:
         """Whether these are the very same windows."""
         return self is other or (self.size == other.size and np.array_equal(self.starts, other.starts))
@@ -145,3 +153,23 @@ def grid(extent: Extent, size: Extent, stride: Extent) -> Whole:
     return np.array(list(itertools.product(*axes)), dtype=np.int64).reshape(-1, len(extent))
 
 
+
+
+def alike(places: Places, together: int) -> list[Whole]:
+    """The windows in groups of about ``together``, of like distance from the border along each axis.
+
+    What a change can reach ends at the border: windows near it stay small in deep layers, and so does a group of them.
+    """
+    axes = len(places.extent)
+    room = np.minimum(places.starts, np.array(places.extent) - np.array(places.size) - places.starts)
+    parts = max(1.0, len(room) / together) ** (1 / axes)
+    groups = [np.arange(len(room))]
+    for axis in range(axes):
+        groups = [part for group in groups for part in _split(group, room[:, axis], round(parts))]
+    return groups
+
+
+def _split(group: Whole, by: Whole, parts: int) -> list[Whole]:
+    """A group in about equal parts of rising ``by``; what is equal stays together in its order."""
+    ordered = group[np.argsort(by[group], kind="stable")]
+    return [np.sort(part) for part in np.array_split(ordered, min(parts, len(ordered)))]

@@ -18,7 +18,7 @@ from convscope.engine.model import Model
 from convscope.engine.targets import Aim
 from convscope.engine.windows.carrier import Astray, Changed, Counter, Run
 from convscope.engine.windows.operations import operation_on_windows
-from convscope.engine.windows.places import Places, cut_out, rows_last
+from convscope.engine.windows.places import Places, Whole, alike, cut_out, rows_last
 from convscope.errors import ModelFailed
 
 WORTH_FOLLOWING = 0.85
@@ -57,7 +57,7 @@ def window_scores(
             job = _Job(model, images, aim, row, places, content, changed[row])
             clean[row], reason = job.look_at_clean()
             if incremental and reason is None:
-                reason = job.run_incrementally()
+                reason = job.follow()
             if reason is not None or not incremental:
                 job.run_whole(reason)
             notes.append(job.notes)
@@ -73,77 +73,74 @@ class _Job:
         self.model, self.aim, self.row, self.places, self.content, self.scores = model, aim, row, places, content, scores
         self.image, self.images = images.tensor[row : row + 1], len(images)
         self.notes: dict[str, Any] = {}
-        self.run = Run(operation_on_windows, model.module, WORTH_FOLLOWING)
-        self.multiplied = 0
+        self.whole_forward = 0
 
     def look_at_clean(self) -> tuple[float, str | None]:
         """The image's own score, and why its windows cannot be followed, if that is so."""
         first = read_out(self.model, self.model.laid_out(self.image), self.aim)
         score = float(self.aim.score(first, torch.tensor([self.row])))
-        with Counter(self.run):
+        with Counter() as counter:
             second = read_out(self.model, self.model.laid_out(self.image), self.aim)
-        self.multiplied, self.run.multiplied, self.run.largest = self.run.multiplied, 0, 0
+        self.whole_forward = counter.multiplied
         if float((first - second).abs().max()) > _ALIKE * float(first.abs().max()):
             again = float(self.aim.score(second, torch.tensor([self.row]), clean=False))
             self.notes["nondeterministic"] = f"the same image scored {score:.6g} and {again:.6g}"
             return score, "two runs on the same image differ"
         if any(isinstance(m, torch.jit.ScriptModule) for m in self.model.module.modules()):
-            return score, "the network is scripted (TorchScript) and hides its operations; open it from its source"
+            return score, "the network is scripted (TorchScript) and hides its operations: open it from its source"
         return score, None
 
-    def run_incrementally(self) -> str | None:
+    def follow(self) -> str | None:
         """Fill in the scores, following the windows; or say why that did not go well."""
+        run = Run(operation_on_windows, self.model.module, WORTH_FOLLOWING, self.model._insists_on_view)
         windows = len(self.places.starts)
         try:
-            self.run.plainly_laid_out = self.model._insists_on_view
-            probe = torch.tensor([windows // 2, 0])  # one with room on all sides, and two so that a batch is seen as one
-            with Counter(self.run):
-                self._score(probe)
-            share = self.run.multiplied / (len(probe) * self.multiplied) if self.multiplied else 1.0
-            at_once = _NUMBERS_AT_ONCE.get(self.image.device.type, _NUMBERS_AT_ONCE["cpu"]) // self.run.largest
-            self._chunks(self._score, max(2, min(at_once, 4 * batches._MOST_AT_ONCE)))
+            self._score_followed(run, np.array([windows // 2, 0]))  # the largest tensor decides on how many go together
+            budget = _NUMBERS_AT_ONCE.get(self.image.device.type, _NUMBERS_AT_ONCE["cpu"])
+            size = max(2, min(budget // run.largest, 4 * batches._MOST_AT_ONCE))
+            run.multiplied, done = 0, 0
+            for group in alike(self.places, size):
+                done = self._each(group, done, size, lambda rows: self._score_followed(run, rows))
         except (Astray, ModelFailed) as error:
             return str(error)
-        self.notes["recomputed"] = share
-        if self.run.fallbacks:
-            self.notes["whole maps"] = "; ".join(f"from {layer}: {why}" for layer, why in self.run.fallbacks.items())
+        share = run.multiplied / (windows * self.whole_forward) if self.whole_forward else 1.0
+        self.notes["recomputed"] = f"{share:.1%} of what {windows} forwards multiply"
+        if run.became_whole:
+            self.notes["whole maps"] = run.became_whole
         count(forwards=round((share - 1) * windows))
         return None
 
     def run_whole(self, reason: str | None) -> None:
-        """Fill in the scores with one forward for each window."""
-        self.notes["recomputed"] = 1.0
+        """Fill in the scores with one whole forward for each window."""
+        self.notes["recomputed"] = "everything"
         if reason is not None:
             self.notes["whole maps"] = f"everywhere: {reason}"
-        self._chunks(self._score_whole, None)
+        self._each(np.arange(len(self.places.starts)), 0, None, self._score_whole)
 
-    def _chunks(self, score: Callable[[Tensor], None], size: int | None) -> None:
+    def _each(self, group: Whole, done: int, size: int | None, score: Callable[[Whole], None]) -> int:
+        """Score a group of windows in chunks, and say how many are done now."""
         total = len(self.places.starts)
 
         def step(rows: Tensor) -> None:
-            score(rows)
-            progress(self.row * total + int(rows[-1]) + 1, self.images * total)
+            score(group[rows.numpy()])
+            progress(self.row * total + done + int(rows[-1]) + 1, self.images * total)
 
-        in_chunks(total, self.image[0], step, light=True, quiet=True, size=size)
+        in_chunks(len(group), self.image[0], step, light=True, quiet=True, size=size)
+        return done + len(group)
 
-    def _score(self, rows: Tensor) -> None:
+    def _score_followed(self, run: Run, rows: Whole) -> None:
         """A chunk of windows, never of a single one: what has one row would be taken for what is the same for all."""
         several = rows if len(rows) > 1 else rows.repeat(2)
-        places, patches = self._chunk(several)
-        maps = self.run.begin(rows_last(self.image), rows_last(patches), places)
+        patches = self.content(self.row, torch.from_numpy(several))
+        maps = run.begin(rows_last(self.image), rows_last(patches), self.places.chosen(several))
         output = read_out(self.model, maps, self.aim)
-        output = output.become_whole() if isinstance(output, Changed) else output
-        self._keep(output[: len(rows)], rows)
+        self._keep((output.become_whole() if isinstance(output, Changed) else output)[: len(rows)], rows)
 
-    def _score_whole(self, rows: Tensor) -> None:
-        places, patches = self._chunk(rows)
-        everything = Places(np.zeros_like(places.starts), places.extent, places.extent)
-        maps = cut_out(self.image, patches, places, everything)
+    def _score_whole(self, rows: Whole) -> None:
+        places, patches = self.places.chosen(rows), self.content(self.row, torch.from_numpy(rows))
+        maps = cut_out(self.image, patches, places, places.everything())
         self._keep(read_out(self.model, self.model.laid_out(maps), self.aim), rows)
 
-    def _chunk(self, rows: Tensor) -> tuple[Places, Tensor]:
-        return Places(self.places.starts[rows.numpy()], self.places.size, self.places.extent), self.content(self.row, rows)
-
-    def _keep(self, output: Tensor, rows: Tensor) -> None:
+    def _keep(self, output: Tensor, rows: Whole) -> None:
         of_image = torch.full((len(output),), self.row)
-        self.scores[rows] = self.aim.score(output, of_image, clean=False).cpu()
+        self.scores[torch.from_numpy(rows)] = self.aim.score(output, of_image, clean=False).cpu()
