@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.windows.carrier import Changed, Operation, Run, Unfit, Unread, changed_in
-from convscope.engine.windows.places import Extent, Places, Reach, cut_out, enclosing
+from convscope.engine.windows.places import Extent, Places, Reach, box_sums, cut_out, enclosing
 
 aten = torch.ops.aten
 KNOWN: dict[Any, Operation] = {}
@@ -299,7 +299,8 @@ def _mean(run: Run, func: Any, x: Changed, dims: Any = None, keepdim: bool = Fal
     if dtype is not None or not dims or sorted(d % x.ndim for d in dims) != list(range(2, x.ndim)):
         raise Unfit(f"{func.__name__} over other axes than the map's is not done on windows")
     base: Tensor = run.clean(lambda: func(x.base, dims, keepdim))
-    change = (x.patches - cut_out(x.base, None, None, x.places)).sum(dims, keepdim)
+    change = x.patches.sum(dims, keepdim)
+    change = change - box_sums(x.base, x.places).view_as(change)
     return base + (change / math.prod(x.places.extent) if func is aten.mean.dim else change)
 
 

@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,8 @@ Whole = np.ndarray[tuple[int, int], np.dtype[np.int64]]
 """Whole numbers, a row for each window and a column for each axis."""
 Extent = tuple[int, ...]
 
-_NOWHERE = 2**40
-"""A row number that no table reaches, still so after a few have been added up."""
+_NOWHERE = 2**29
+"""A row number that no table reaches; three of them still fit into 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -103,33 +104,55 @@ def cut_out(base: Tensor, patches: Tensor | None, at: Places | None, wanted: Pla
     """
     if patches is not None and at is not None and at.same(wanted):
         return patches
-    count, channels, extent = len(wanted.starts), base.shape[1], tuple(base.shape[2:])
+    extent, channels = tuple(base.shape[2:]), base.shape[1]
     low = max(0, int(wanted.starts[:, 0].min()))
     high = max(low, min(extent[0], int(wanted.starts[:, 0].max()) + wanted.size[0]))
-    band = base[:, :, low:high]
-    table = [_rows(band), base.new_full((1, channels), fill)]
-    beyond = (high - low) * math.prod(extent[1:])
-    index = _row_numbers(wanted, (low, *[0] * (len(extent) - 1)), (high - low, *extent[1:]))
-    np.minimum(index, beyond, out=index)
+    band, start = (high - low, *extent[1:]), (low, *[0] * (len(extent) - 1))
+    table = [_rows(base[:, :, low:high]), base.new_full((1, channels), fill)]
+    beyond = math.prod(band)
+    index = _total(_row_numbers(wanted, np.array([start]), band))
+    if _sticks_out(wanted, extent):
+        np.minimum(index, beyond, out=index)
     if patches is not None and at is not None:
         table.append(_rows(patches))
-        inside = _row_numbers(wanted, at.starts, at.size)
-        inside += (np.arange(count) * math.prod(at.size) + beyond + 1).reshape(-1, *[1] * len(extent))
-        index = np.where(inside < _NOWHERE, inside, index)
-    numbers = torch.from_numpy(index.reshape(-1)).to(base.device)
-    found = torch.cat(table).index_select(0, numbers)
-    return found.view(count, *wanted.size, channels).movedim(-1, 1)
+        numbers = _row_numbers(wanted, at.starts, at.size)
+        numbers[0] += (np.arange(len(patches), dtype=np.int32) * math.prod(at.size) + beyond + 1)[:, None]
+        inside = _total(numbers)
+        np.copyto(index, inside, where=inside < _NOWHERE)
+    chosen = torch.from_numpy(index.reshape(-1)).to(base.device)
+    found = torch.cat(table).index_select(0, chosen)
+    return found.view(len(wanted.starts), *wanted.size, channels).movedim(-1, 1)
 
 
-def _row_numbers(wanted: Places, origin: Whole | Sequence[int], extent: Extent) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """For each position of the wanted windows its row in a box of that ``extent`` at ``origin``, or nowhere."""
-    relative = wanted.starts - np.asarray(origin)
-    total = np.zeros((len(relative), *[1] * len(extent)), dtype=np.int64)
+def box_sums(base: Tensor, places: Places) -> Tensor:
+    """The sum of the maps (1, C, …) of ``base`` within each window (B, C)."""
+    numbers = _row_numbers(places.everything(), places.starts, places.size)
+    inside = torch.from_numpy(_total(numbers) < _NOWHERE).flatten(1).to(base)
+    return inside @ _rows(base)
+
+
+def _row_numbers(wanted: Places, origin: Whole, extent: Extent) -> list[Whole]:
+    """For each position of the wanted windows its row in a box of that ``extent`` at ``origin``, one share per axis.
+
+    Positions outside the box get a share so large that their total stays beyond `_NOWHERE`.
+    """
+    shares = []
     for axis, (length, reached) in enumerate(zip(extent, wanted.size, strict=True)):
-        steps = relative[:, axis, None] + np.arange(reached)
-        numbers = np.where((steps >= 0) & (steps < length), steps * math.prod(extent[axis + 1 :]), _NOWHERE)
-        total = total + numbers.reshape(len(relative), *[reached if a == axis else 1 for a in range(len(extent))])
+        steps = (wanted.starts[:, axis, None] - origin[:, axis, None] + np.arange(reached)).astype(np.int32)
+        shares.append(np.where((steps >= 0) & (steps < length), steps * math.prod(extent[axis + 1 :]), _NOWHERE))
+    return shares
+
+
+def _total(shares: list[Whole]) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """The sum (B, …) of one share per axis."""
+    total: np.ndarray[Any, np.dtype[np.int32]] = shares[0].astype(np.int32)
+    for share in shares[1:]:
+        total = total[..., None] + share.astype(np.int32).reshape(len(share), *[1] * (total.ndim - 1), -1)
     return total
+
+
+def _sticks_out(places: Places, extent: Extent) -> bool:
+    return bool((places.starts < 0).any() or (places.starts + np.array(places.size) > np.array(extent)).any())
 
 
 def rows_last(maps: Tensor) -> Tensor:
