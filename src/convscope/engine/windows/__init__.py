@@ -6,7 +6,17 @@ little larger. Hundreds of such images need the clean maps once and the windows 
 operation does to windows, `scores` the run from windows of an image to scores.
 """
 
-from convscope.engine.windows.places import Extent, Places, grid
-from convscope.engine.windows.scores import WindowScores, window_scores
+from convscope.engine.windows.places import Extent, Places, covered, grid, mean_over_windows, seen_in
+from convscope.engine.windows.scores import Content, WindowScores, window_scores
 
-__all__ = ["Extent", "Places", "WindowScores", "grid", "window_scores"]
+__all__ = [
+    "Content",
+    "Extent",
+    "Places",
+    "WindowScores",
+    "covered",
+    "grid",
+    "mean_over_windows",
+    "seen_in",
+    "window_scores",
+]

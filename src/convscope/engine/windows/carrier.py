@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
 from convscope.engine.windows.places import Places, cut_out, rows_last
@@ -97,7 +97,7 @@ class Changed(Tensor):
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        return changed_in(args, kwargs)[0].run.operate(func, args, kwargs)
+        return changed_in((*args, *kwargs.values()))[0].run.operate(func, args, kwargs)
 
 
 class Unread(Tensor):
@@ -172,7 +172,7 @@ class Run:
     def operate(self, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """One operation with at least one `Changed` among its arguments."""
         self._next(func)
-        changed = changed_in(args, kwargs)
+        changed = changed_in((*args, *kwargs.values()))
         if all(t.whole is None for t in changed):
             try:
                 return self._on_windows(func, args, kwargs)
@@ -230,9 +230,15 @@ class Counter(TorchDispatchMode):
         return out
 
 
-def changed_in(*things: Any) -> list[Changed]:
-    """All `Changed` among arguments."""
-    return [t for t in tree_leaves(things) if isinstance(t, Changed)]
+def changed_in(things: Any) -> list[Changed]:
+    """All `Changed` among arguments, also within lists of them."""
+    found = []
+    for thing in things:
+        if isinstance(thing, Changed):
+            found.append(thing)
+        elif isinstance(thing, (list, tuple)):
+            found += changed_in(thing)
+    return found
 
 
 def multiplications(func: Any, args: Any, kwargs: Mapping[str, Any], out: Any) -> int:

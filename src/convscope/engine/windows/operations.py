@@ -48,7 +48,7 @@ def _convolution(
     output_padding: Any,
     groups: int,
 ) -> Changed:
-    if transposed or len(changed_in(x, weight, bias)) != 1 or not isinstance(x, Changed):
+    if transposed or len(changed_in((x, weight, bias))) != 1 or not isinstance(x, Changed):
         raise Unfit("a transposed convolution, or one whose kernel changes, is not done on windows")
     reach = _reach(x, weight.shape[2:], stride, padding, dilation)
     extent = tuple(
@@ -61,12 +61,21 @@ def _convolution(
     base = run.clean(lambda: func(x.base, weight, bias, stride, padding, dilation, *rest))
     seen = x.seen_in(places.seen_by(reach))
     run.meet(seen)
-    return Changed.in_windows(run, base, run.call(func, seen, weight, bias, stride, [0] * len(extent), dilation, *rest), places)
+    return Changed.in_windows(
+        run, base, run.call(func, seen, weight, bias, stride, [0] * len(extent), dilation, *rest), places
+    )
 
 
 @_known(aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default)
 def _max_pool(
-    run: Run, func: Any, x: Changed, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil: bool = False
+    run: Run,
+    func: Any,
+    x: Changed,
+    kernel: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil: bool = False,
 ) -> tuple[Changed, Unread]:
     base = run.clean(lambda: func(x.base, kernel, stride, padding, dilation, ceil)[0])
     places, reach = _pooled(run, x, base, kernel, stride, padding, dilation)
@@ -145,7 +154,7 @@ def _each(given: Any, axes: int) -> Extent:
 
 def _pointwise(run: Run, func: Any, *args: Any, **kwargs: Any) -> Changed:
     """Any function of the numbers at one position, of one map or of several that lie over each other."""
-    changed = changed_in(args, kwargs)
+    changed = changed_in((*args, *kwargs.values()))
     first, batch = changed[0], changed[0].shape[0]
     if any(t.places.extent != first.places.extent for t in changed):
         raise Unfit(f"{func.__name__} of maps of different extent is not done on windows")
@@ -162,14 +171,13 @@ def _pointwise(run: Run, func: Any, *args: Any, **kwargs: Any) -> Changed:
             return thing.seen_in(places)
         return _constant(thing, places, batch, first.ndim) if isinstance(thing, Tensor) else thing
 
-    patches = [[seen(a) for a in args], {name: seen(a) for name, a in kwargs.items()}]
-    own = [clean(a) for a in args], {name: clean(a) for name, a in kwargs.items()}
+    bases, named_bases = [clean(a) for a in args], {name: clean(a) for name, a in kwargs.items()}
+    patches = func(*[seen(a) for a in args], **{name: seen(a) for name, a in kwargs.items()})
     if writes:
-        base = run.clean(lambda: func(first.base.clone(), *own[0][1:], **own[1]))
-        first.patches = func(*patches[0], **patches[1])
-        first.base, first.places = base, places
+        first.base = run.clean(lambda: func(bases[0].clone(), *bases[1:], **named_bases))
+        first.patches, first.places = patches, places
         return first
-    return Changed.in_windows(run, run.clean(lambda: func(*own[0], **own[1])), func(*patches[0], **patches[1]), places)
+    return Changed.in_windows(run, run.clean(lambda: func(*bases, **named_bases)), patches, places)
 
 
 def _constant(tensor: Tensor, places: Places, batch: int, axes: int) -> Tensor:
@@ -209,7 +217,9 @@ def _softmax(run: Run, func: Any, x: Changed, dim: int, half: bool) -> Changed:
 @_known(aten.clone.default, aten._to_copy.default)
 def _copied(run: Run, func: Any, x: Changed, *, memory_format: Any = None, **kwargs: Any) -> Changed:
     plain = memory_format is torch.contiguous_format
-    return Changed.in_windows(run, run.clean(lambda: func(x.base, **kwargs)), func(x.patches, **kwargs), x.places, plain=plain)
+    return Changed.in_windows(
+        run, run.clean(lambda: func(x.base, **kwargs)), func(x.patches, **kwargs), x.places, plain=plain
+    )
 
 
 @_known(aten.copy_.default)
@@ -260,11 +270,7 @@ def _axis(run: Run, func: Any, x: Changed, dim: Any) -> Changed:
     if place < 0 or (not more and x.shape[dim] != 1) or (not more and x.ndim == 3):
         raise Unfit(f"{func.__name__} of batch or channels is not done on windows")
     made = _view(x, run.clean(lambda: func(x.base, dim)), func(x.patches, dim))
-    starts, size, extent = x.places.starts, list(x.places.size), list(x.places.extent)
-    columns = [starts[:, a] for a in range(starts.shape[1])]
-    for listed, one in ((columns, starts[:, 0] * 0), (size, 1), (extent, 1)):
-        listed.insert(place, one) if more else listed.pop(place)  # type: ignore[attr-defined]
-    made.places = Places(_columns(columns), tuple(size), tuple(extent))
+    made.places = x.places.with_axis(place) if more else x.places.without_axis(place)
     return made
 
 
@@ -286,7 +292,7 @@ def _upsample(run: Run, func: Any, x: Changed, extent: Sequence[int], *_: Any) -
         raise Unfit("upsampling by a fraction is not done on windows")
     base = run.clean(lambda: func(x.base, extent))
     size = [n * t for n, t in zip(x.places.size, times, strict=True)]
-    places = Places(x.places.starts * _columns(times), tuple(size), tuple(base.shape[2:]))
+    places = Places(x.places.starts * np.array(times), tuple(size), tuple(base.shape[2:]))
     return Changed.in_windows(run, base, func(x.patches, size), places)
 
 
@@ -305,7 +311,7 @@ def _mean(run: Run, func: Any, x: Changed, dims: Any = None, keepdim: bool = Fal
 
 
 def _view(x: Changed, base: Tensor, patches: Tensor) -> Changed:
-    made = Changed.in_windows(run, base, patches, x.places, x.run)
+    made = Changed.in_windows(x.run, base, patches, x.places)
     made.shared = x.shared = True
     return made
 
@@ -318,7 +324,3 @@ def _require_channels(func: Any, x: Changed, dim: int) -> None:
 def _require_alone(func: Any, rest: Any) -> None:
     if changed_in(rest):
         raise Unfit(f"{func.__name__} whose parameters change is not done on windows")
-
-
-def _columns(columns: Any) -> Any:
-    return np.stack(columns, axis=-1) if isinstance(columns[0], np.ndarray) else np.array(columns)

@@ -9,14 +9,14 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Whole = np.ndarray[tuple[int, int], np.dtype[np.int64]]
-"""Whole numbers, a row for each window and a column for each axis."""
+Whole = npt.NDArray[np.int64]
+"""Whole numbers; positions have a row for each window and a column for each axis."""
 Extent = tuple[int, ...]
 
 _NOWHERE = 2**29
@@ -76,6 +76,16 @@ class Places:
         size = tuple((n - 1) * s + w for n, s, w in zip(self.size, reach.stride, reach.span, strict=True))
         return Places(starts, size, self.extent)
 
+    def with_axis(self, axis: int) -> "Places":
+        """The same windows on maps with one more axis, of length one."""
+        size, extent = ((*shape[:axis], 1, *shape[axis:]) for shape in (self.size, self.extent))
+        return Places(np.insert(self.starts, axis, 0, axis=1), size, extent)
+
+    def without_axis(self, axis: int) -> "Places":
+        """The same windows on maps without an axis of length one."""
+        size, extent = ((*shape[:axis], *shape[axis + 1 :]) for shape in (self.size, self.extent))
+        return Places(np.delete(self.starts, axis, axis=1), size, extent)
+
     def shifted(self, by: Sequence[int], extent: Extent) -> "Places":
         """The same windows on a map that grew by so much before each axis."""
         return Places(self.starts + np.array(by), self.size, extent)
@@ -99,8 +109,8 @@ def _boxes(first: Whole, last: Whole, extent: Extent) -> Places:
 def cut_out(base: Tensor, patches: Tensor | None, at: Places | None, wanted: Places, fill: float = 0.0) -> Tensor:
     """The maps (1, C, …) of ``base`` with ``patches`` (B, C, …) put in ``at`` their places, as seen in ``wanted`` ones.
 
-    Windows may stick out of the map, where they hold ``fill``. The band of the map that matters, one row of ``fill`` and
-    all patches become one table with a row of C numbers per position; a single selection of rows does the rest.
+    Windows may stick out of the map, where they hold ``fill``. The band of the map that matters, one row of ``fill``
+    and all patches become one table with a row of C numbers per position; a single selection of rows does the rest.
     """
     if patches is not None and at is not None and at.same(wanted):
         return patches
@@ -143,9 +153,9 @@ def _row_numbers(wanted: Places, origin: Whole, extent: Extent) -> list[Whole]:
     return shares
 
 
-def _total(shares: list[Whole]) -> np.ndarray[Any, np.dtype[np.int32]]:
+def _total(shares: list[Whole]) -> npt.NDArray[np.int32]:
     """The sum (B, …) of one share per axis."""
-    total: np.ndarray[Any, np.dtype[np.int32]] = shares[0].astype(np.int32)
+    total: npt.NDArray[np.int32] = shares[0].astype(np.int32)
     for share in shares[1:]:
         total = total[..., None] + share.astype(np.int32).reshape(len(share), *[1] * (total.ndim - 1), -1)
     return total
@@ -166,7 +176,7 @@ def _rows(maps: Tensor) -> Tensor:
 
 
 def grid(extent: Extent, size: Extent, stride: Extent) -> Whole:
-    """Windows of that size every ``stride``, and where these do not reach the end of an axis, one more flush with it."""
+    """Windows of that size every ``stride``; where they do not reach the end of an axis, one more lies flush with it."""
     axes: list[list[int]] = []
     for length, side, step in zip(extent, size, stride, strict=True):
         starts = list(range(0, length - side + 1, step))
@@ -174,8 +184,6 @@ def grid(extent: Extent, size: Extent, stride: Extent) -> Whole:
             starts.append(length - side)
         axes.append(starts)
     return np.array(list(itertools.product(*axes)), dtype=np.int64).reshape(-1, len(extent))
-
-
 
 
 def alike(places: Places, together: int) -> list[Whole]:
@@ -196,3 +204,36 @@ def _split(group: Whole, by: Whole, parts: int) -> list[Whole]:
     """A group in about equal parts of rising ``by``; what is equal stays together in its order."""
     ordered = group[np.argsort(by[group], kind="stable")]
     return [np.sort(part) for part in np.array_split(ordered, min(parts, len(ordered)))]
+
+
+def seen_in(maps: Tensor, places: Places) -> Tensor:
+    """Maps (1, C, …) as seen in each window (B, C, …); zero where a window sticks out."""
+    return cut_out(maps, None, None, places)
+
+
+def mean_over_windows(values: Tensor, places: Places, mask: Tensor) -> Tensor:
+    """Maps (N, …) with, at each position, the mean of ``values`` (N, windows) over the windows that cover it.
+
+    Args:
+        mask: which part of a window covers, of its size. Where none does, the mean is zero.
+    """
+    positions = _positions(places)
+    total = torch.zeros(len(values), math.prod(places.extent), dtype=torch.float64)
+    total.index_add_(1, positions, (values.double()[:, :, None] * mask.flatten().double()).flatten(1))
+    return (total / _times_covered(places, mask).clamp_min(1)).view(len(values), *places.extent)
+
+
+def covered(places: Places, mask: Tensor) -> Tensor:
+    """One where some window covers, zero elsewhere."""
+    return (_times_covered(places, mask) > 0).double().view(places.extent)
+
+
+def _times_covered(places: Places, mask: Tensor) -> Tensor:
+    times = torch.zeros(math.prod(places.extent), dtype=torch.float64)
+    return times.index_add_(0, _positions(places), mask.flatten().double().repeat(len(places.starts)))
+
+
+def _positions(places: Places) -> Tensor:
+    """The number of each position of each window on the flattened map."""
+    shares = _row_numbers(places, np.zeros_like(places.starts), places.extent)
+    return torch.from_numpy(_total(shares).reshape(-1)).long()

@@ -70,7 +70,14 @@ class _Job:
     def __init__(
         self, model: Model, images: Images, aim: Aim, row: int, places: Places, content: Content, scores: Tensor
     ) -> None:
-        self.model, self.aim, self.row, self.places, self.content, self.scores = model, aim, row, places, content, scores
+        self.model, self.aim, self.row, self.places, self.content, self.scores = (
+            model,
+            aim,
+            row,
+            places,
+            content,
+            scores,
+        )
         self.image, self.images = images.tensor[row : row + 1], len(images)
         self.notes: dict[str, Any] = {}
         self.whole_forward = 0
