@@ -47,16 +47,14 @@ class Changed(Tensor):
 
     @staticmethod
     def __new__(cls, run: "Run", like: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) -> "Changed":
-        made: Changed = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
-            cls, shape, strides=strides, dtype=like.dtype, device=like.device
-        )
+        made: Changed = Tensor._make_wrapper_subclass(cls, shape, strides=strides, dtype=like.dtype, device=like.device)
         made.run, made.whole, made.shared = run, None, False
         return made
 
     def __init__(self, *_: Any) -> None:
         pass  # all is done by `in_windows` and `as_whole`
 
-    def __repr__(self, **_: Any) -> str:
+    def __repr__(self, **_: Any) -> str:  # type: ignore[override]
         return f"Changed({tuple(self.shape)}, {'whole' if self.whole is not None else self.places.size})"
 
     @classmethod
@@ -92,10 +90,12 @@ class Changed(Tensor):
             del self.base, self.patches
         return self.whole
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         return changed_in((*args, *kwargs.values()))[0].run.operate(func, args, kwargs)
 
@@ -105,16 +105,18 @@ class Unread(Tensor):
 
     @staticmethod
     def __new__(cls, shape: tuple[int, ...]) -> "Unread":
-        made: Unread = Tensor._make_wrapper_subclass(cls, shape, dtype=torch.int64)  # type: ignore[attr-defined]
+        made: Unread = Tensor._make_wrapper_subclass(cls, shape, dtype=torch.int64)
         return made
 
-    def __repr__(self, **_: Any) -> str:
+    def __repr__(self, **_: Any) -> str:  # type: ignore[override]
         return "Unread()"
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         if func is torch.ops.aten.squeeze.dim:  # of one-dimensional pooling, on its way out
             return Unread(tuple(torch.empty(args[0].shape, device="meta").squeeze(args[1]).shape))
         raise Astray(f"{func.__name__} reads the indices of a maximum")
@@ -217,11 +219,11 @@ class Run:
         return Changed.as_whole(self, made)
 
 
-class Counter(TorchDispatchMode):
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the multiplications of ordinary tensors."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.multiplied = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
@@ -252,7 +254,7 @@ def layer_in_hand(network: nn.Module) -> str:
     addresses = {id(module): address for address, module in network.named_modules() if address}
     frame = sys._getframe(1)
     while frame is not None:
-        address = addresses.get(id(frame.f_locals.get("self")))
+        address: str | None = addresses.get(id(frame.f_locals.get("self")))
         if address is not None:
             return address
         frame = frame.f_back  # type: ignore[assignment]

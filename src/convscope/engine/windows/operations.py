@@ -110,11 +110,13 @@ def _avg_pool(
 
 
 @_known(aten._adaptive_avg_pool2d.default, aten._adaptive_avg_pool3d.default)
-def _adaptive_avg_pool(run: Run, func: Any, x: Changed, extent: Sequence[int]) -> Changed:
+def _adaptive_avg_pool(run: Run, _func: Any, x: Changed, extent: Sequence[int]) -> Changed:
     if any(n % m for n, m in zip(x.places.extent, extent, strict=True)):
         raise Unfit("adaptive pooling to a size that does not divide the map's is not done on windows")
     kernel = [n // m for n, m in zip(x.places.extent, extent, strict=True)]
-    return _avg_pool(run, aten.avg_pool2d.default if len(extent) == 2 else aten.avg_pool3d.default, x, kernel, kernel)
+    pool = aten.avg_pool2d.default if len(extent) == 2 else aten.avg_pool3d.default
+    made: Changed = _avg_pool(run, pool, x, kernel, kernel)
+    return made
 
 
 def _pooled(
@@ -136,7 +138,9 @@ def _shares(func: Any, base: Tensor, kernel: Any, stride: Any, padding: Any, *re
     if divisor is not None or not (ceil or any(_each(padding, base.ndim - 2))):
         return None
     ones = torch.ones_like(base[:, :1])
-    return func(ones, kernel, stride, padding, *rest) / func(ones, kernel, stride, padding, ceil, divisor_override=1)
+    shares: Tensor = func(ones, kernel, stride, padding, *rest)
+    sums: Tensor = func(ones, kernel, stride, padding, ceil, divisor_override=1)
+    return shares / sums
 
 
 def _reach(x: Changed, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Reach:

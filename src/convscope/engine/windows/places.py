@@ -176,7 +176,7 @@ def _rows(maps: Tensor) -> Tensor:
 
 
 def grid(extent: Extent, size: Extent, stride: Extent) -> Whole:
-    """Windows of that size every ``stride``; where they do not reach the end of an axis, one more lies flush with it."""
+    """Windows of that size every ``stride``; where they do not reach an axis's end, one more lies flush with it."""
     axes: list[list[int]] = []
     for length, side, step in zip(extent, size, stride, strict=True):
         starts = list(range(0, length - side + 1, step))

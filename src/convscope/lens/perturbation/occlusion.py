@@ -40,7 +40,7 @@ def occlusion(
     shape: Annotated[Literal["square", "disc"], Param(help="what is covered of the patch")] = "square",
     fill: Annotated[FillName, Param(help="what the patch is filled with")] = "value",
     value: Annotated[float | Tensor, Param(help="the number (prepared) to fill with")] = 0.0,
-    samples: Annotated[int, Param(help="fillings with noise to average", min=1, max=4096)] = 1,
+    samples: Annotated[int, Param(help="fillings with noise to average", min=1, max=4096)] = 8,
     seed: Seed = 0,
 ) -> list[Attribution]:
     """Slide a patch over the image and see how far the score falls where it lies.
