@@ -70,7 +70,7 @@ def test_each_filling_and_shape_is_its_formula(fill: str, shape: str, subject: S
 
 
 def _whole_filling(subject: Subject, row: int, options: dict[str, object]) -> Tensor:
-    """The image that shines through the patches: one patch covers everything, of a network that is given whole images."""
+    """The image that shines through the patches: one patch covers everything, of a network that is given all of it."""
     traced = cs.Model(torch.jit.trace(subject.model.module, subject.images), input=subject.model.input)
     side = min(subject.images.shape[2:])
     with inputs_seen(traced.module, with_gradient=False) as seen:
