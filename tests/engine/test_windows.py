@@ -1,0 +1,313 @@
+"""Following windows through a network gives what running it on whole images gives."""
+
+import re
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import convscope as cs
+from convscope.engine.cost import reporting
+from convscope.engine.targets import Unit, aim_at
+from convscope.engine.windows import Places, WindowScores, grid, window_scores
+from convscope.engine.windows.places import alike
+from convscope.errors import Cancelled
+from tests.nets import CarelessNet, FlattenNet, PlainNet, ResidualNet, seeded
+
+AGREED = {torch.float64: 1e-6, torch.float32: 1e-5}
+"""Scores are handed on in float32, so that even float64 networks agree to its precision only."""
+
+
+class Operations(nn.Module):
+    """One function of maps between two convolutions, and a head that weighs every position."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], *, axes: int = 2) -> None:
+        super().__init__()
+        convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
+        self.stem, self.function = convolution(3, 6, 3, padding=1), function
+        self.tail = convolution(6, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.tail(self.function(self.stem(x)))
+        weights = torch.linspace(-1, 1, maps.shape[1:].numel(), dtype=maps.dtype).view(maps.shape[1:])
+        return (maps * weights).sum(tuple(range(2, maps.ndim)))
+
+
+def _add_in_place(x: Tensor) -> Tensor:
+    out = F.conv2d(x, _kernel(6, 6, 3, 3), padding=1)
+    out += x
+    return out
+
+
+def _kernel(*shape: int) -> Tensor:
+    return torch.sin(torch.arange(int(np.prod(shape)))).view(shape).double()
+
+
+def _reused(x: Tensor) -> Tensor:
+    relu = nn.ReLU(inplace=True)
+    return relu(F.conv2d(relu(x), _kernel(6, 6, 3, 3), padding=1))
+
+
+def _rows_last(x: Tensor) -> Tensor:
+    return F.layer_norm(x.permute(0, 2, 3, 1), (6,)).permute(0, 3, 1, 2)
+
+
+FOLLOWED: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "relu in place": lambda x: F.relu_(x),
+    "a relu used twice": _reused,
+    "relu6": F.relu6,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "hardswish in place": lambda x: F.hardswish(x, inplace=True),
+    "selu": F.selu,
+    "leaky relu": lambda x: F.leaky_relu(x, 0.2),
+    "softplus": F.softplus,
+    "mish": F.mish,
+    "prelu": lambda x: F.prelu(x, torch.full((6,), 0.2, dtype=x.dtype)),
+    "a mask": lambda x: torch.where(x > 0, x, x * 0.1),
+    "masked fill": lambda x: x.masked_fill(x < 0, 0.0),
+    "a constant map": lambda x: x * torch.linspace(0, 1, x.shape[-1], dtype=x.dtype),
+    "a constant gate": lambda x: x * torch.linspace(0, 1, 6, dtype=x.dtype).view(1, 6, 1, 1),
+    "softmax over channels": lambda x: F.softmax(x, 1),
+    "dropout": lambda x: F.dropout(x, training=False),
+    "a strided convolution": lambda x: F.conv2d(x, _kernel(6, 6, 3, 3), stride=2, padding=1),
+    "a strided 1×1 convolution": lambda x: F.conv2d(x, _kernel(6, 6, 1, 1), stride=3),
+    "an even kernel": lambda x: F.conv2d(x, _kernel(6, 6, 4, 2), stride=(3, 1), padding=(2, 0)),
+    "a dilated convolution": lambda x: F.conv2d(x, _kernel(6, 6, 3, 3), dilation=2, padding=2),
+    "groups": lambda x: F.conv2d(x, _kernel(6, 2, 3, 3), groups=3),
+    "depthwise": lambda x: F.conv2d(x, _kernel(6, 1, 3, 3), groups=6, padding="same"),
+    "max pooling": lambda x: F.max_pool2d(x, 3, 2, 1),
+    "max pooling, rounded up": lambda x: F.max_pool2d(x, 3, 2, ceil_mode=True),
+    "max pooling, dilated": lambda x: F.max_pool2d(x, 2, 2, dilation=2),
+    "average pooling": lambda x: F.avg_pool2d(x, 3, 2, 1),
+    "average pooling without its padding": lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+    "average pooling, rounded up": lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True),
+    "average pooling, its own divisor": lambda x: F.avg_pool2d(x, 3, 2, 1, divisor_override=5),
+    "adaptive pooling that divides": lambda x: F.adaptive_avg_pool2d(x, (x.shape[2] // 2, x.shape[3] // 3)),
+    "in-place residual": _add_in_place,
+    "residual": lambda x: x + F.relu(F.conv2d(x, _kernel(6, 6, 3, 3), padding=1)),
+    "residual around a stride": lambda x: F.conv2d(x, _kernel(6, 6, 1, 1), stride=2) + F.max_pool2d(x, 3, 2, 1),
+    "concatenation": lambda x: torch.cat([x[:, :3], F.max_pool2d(x, 5, 1, 2)[:, 3:]], 1),
+    "chunks": lambda x: torch.cat(x.chunk(2, 1)[::-1], 1),
+    "zero padding": lambda x: F.pad(x, (1, 2, 3, 0)),
+    "padding with a number": lambda x: F.pad(x, (2, 1), value=0.7),
+    "nearest upsampling": lambda x: F.interpolate(x, scale_factor=2),
+    "a gate per position": lambda x: x * torch.sigmoid(F.conv2d(x, _kernel(1, 6, 3, 3), padding=1)),
+    "batch norm": lambda x: F.batch_norm(x, *(torch.full((6,), v, dtype=x.dtype) for v in (0.1, 2.0, 1.5, -0.3))),
+}
+GIVEN_UP: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "reflected padding": (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "reflection_pad2d"),
+    "replicated padding": (lambda x: F.pad(x, (1, 1, 1, 1), mode="replicate"), "replication_pad2d"),
+    "circular padding": (lambda x: F.pad(x, (1, 1, 1, 1), mode="circular"), "slice|empty|copy"),
+    "bilinear upsampling": (lambda x: F.interpolate(x, scale_factor=1.5, mode="bilinear"), "upsample_bilinear2d"),
+    "transposed convolution": (lambda x: F.conv_transpose2d(x, _kernel(6, 6, 2, 2), stride=2), "transposed"),
+    "squeeze and excite": (lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(), "changes everywhere"),
+    "einsum": (lambda x: torch.einsum("nchw,cd->ndhw", x, _kernel(6, 6)), "is not done on windows"),
+    "layer norm": (_rows_last, "permute"),
+    "group norm": (lambda x: F.group_norm(x, 2), "native_group_norm"),
+    "shuffled channels": (lambda x: x.view(-1, 2, 3, *x.shape[2:]).transpose(1, 2).flatten(1, 2), "view"),
+    "a slice written to": (lambda x: _with_slice_zeroed(x), "slice"),
+    "a flip": (lambda x: x.flip(3), "flip"),
+    "global maximum": (lambda x: x - x.amax((2, 3), keepdim=True), "amax"),
+    "uneven adaptive pooling": (lambda x: F.adaptive_avg_pool2d(x, (5, 7)), "does not divide"),
+}
+
+
+def _with_slice_zeroed(x: Tensor) -> Tensor:
+    x = x.clone()
+    x[:, :, 2:5] = 0
+    return x
+
+
+def _scored(model: cs.Model, x: Tensor, patch: int, stride: int, target: Any = 0, **options: bool) -> WindowScores:
+    images = model.prepare(x)
+    size = (patch,) * len(images.extent)
+    places = Places(grid(images.extent, size, (stride,) * len(size)), size, images.extent)
+    content = torch.sin(torch.arange(len(places.starts) * x.shape[1] * patch ** len(size))).to(x)
+    content = content.view(len(places.starts), x.shape[1], *size) * 2
+    with model.untouched():
+        aim = aim_at(target, model, len(images))
+        return window_scores(model, images, aim, places, lambda _, rows: content[rows], **options)
+
+
+def _agree(model: cs.Model, x: Tensor, patch: int = 4, stride: int = 3, **named: Any) -> WindowScores:
+    """Score windows both ways; they agree, and the windows do change the score."""
+    found = _scored(model, x, patch, stride, **named)
+    whole = _scored(model, x, patch, stride, incremental=False, **named)
+    drops = whole.changed - whole.clean[:, None]
+    assert float(drops.std()) > 1e-4 * float(whole.changed.abs().max()), "a score that hardly changes proves nothing"
+    apart = float((found.changed - whole.changed).abs().max())
+    assert apart <= AGREED[x.dtype] * float(whole.changed.abs().max())
+    return found
+
+
+def _share(found: WindowScores) -> float:
+    """How much was recomputed."""
+    return max(float(notes["recomputed"].split("%")[0]) / 100 for notes in found.notes)
+
+
+def _random(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_windows_are_followed_through(name: str) -> None:
+    model = cs.Model(seeded(Operations, FOLLOWED[name]).double())
+    found = _agree(model, _random(1, 3, 26, 36))
+    assert _share(found) < 0.5
+    assert "whole maps" not in found.notes[0]
+
+
+@pytest.mark.parametrize("name", GIVEN_UP)
+def test_whole_maps_are_used_where_windows_cannot_be_followed(name: str) -> None:
+    function, said = GIVEN_UP[name]
+    found = _agree(cs.Model(seeded(Operations, function).double()), _random(1, 3, 24, 30))
+    assert re.search(said, found.notes[0]["whole maps"])
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+@pytest.mark.parametrize("pooling", ["max_pool", "avg_pool", "adaptive_avg_pool"])
+def test_windows_on_signals_and_volumes(axes: int, pooling: str) -> None:
+    function = getattr(F, f"{pooling}{axes}d")
+    size = {1: (60,), 3: (10, 12, 16)}[axes]
+    net = seeded(Operations, lambda x: function(F.relu(x), 2 if "adaptive" not in pooling else size[0] // 2), axes=axes)
+    if pooling == "adaptive_avg_pool" and axes == 3:
+        net = seeded(Operations, lambda x: F.adaptive_avg_pool3d(x, (5, 6, 8)), axes=axes)
+    assert _share(_agree(cs.Model(net.double()), _random(1, 3, *size))) < 0.5
+
+
+@pytest.mark.parametrize("dtype", AGREED, ids=str)
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        ((PlainNet,), (2, 3, 31, 40)),
+        ((PlainNet, 1, 2), (1, 2, 50)),
+        ((PlainNet, 3, 1), (1, 1, 12, 14, 18)),
+        ((ResidualNet,), (2, 3, 33, 47)),
+        ((CarelessNet,), (1, 3, 33, 47)),
+        ((FlattenNet,), (1, 3, 16, 16)),
+    ],
+    ids=lambda made: getattr(made[0], "__name__", None) and f"{made[0].__name__}{made[1:] or ''}",
+)
+def test_small_networks(build: tuple[Any, ...], shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    net = seeded(*build).to(dtype)
+    assert _share(_agree(cs.Model(net), _random(*shape, dtype=dtype))) < 0.6
+
+
+LARGE = {
+    "alexnet": 96, "vgg11": 64, "resnet18": 96, "squeezenet1_1": 96, "densenet121": 64, "mobilenet_v2": 64,
+    "googlenet": 64, "inception_v3": 96, "efficientnet_b0": 64, "convnext_tiny": 64, "regnet_x_400mf": 64, "swin_t": 64,
+}  # fmt: skip
+EXTRA = {name: {"init_weights": False, "aux_logits": False} for name in ("googlenet", "inception_v3")}
+NO_GAIN = {"efficientnet_b0", "convnext_tiny", "swin_t"}
+"""Gates of whole maps, or channels last in the network itself: windows end almost where they began."""
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_networks_as_people_have_them(name: str, torchvision: ModuleType) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = torchvision.models.get_model(name, weights=None, **EXTRA.get(name, {}))
+        _make_lively(net, torch.randn(4, 3, LARGE[name], LARGE[name]))
+    found = _agree(cs.Model(net.double()), _random(1, 3, LARGE[name], LARGE[name] + 8), 9, 32)
+    assert (_share(found) < 0.9) == (name not in NO_GAIN)
+
+
+def _make_lively(net: nn.Module, images: Tensor) -> None:
+    """Let batch norms take the statistics of some images, and layer scales a size that matters; then eval mode."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+        if hasattr(module, "layer_scale"):
+            module.layer_scale.data.fill_(0.3)
+    with torch.no_grad():
+        net.train()(images)
+    net.eval()
+
+
+def test_a_unit_of_a_layer_is_read_from_windows() -> None:
+    model = cs.Model(seeded(ResidualNet).double())
+    found = _agree(model, _random(1, 3, 40, 40), target=Unit("conv", 3))
+    assert _share(found) < 0.3
+
+
+def test_a_hooked_network_is_followed_with_its_hooks() -> None:
+    net = seeded(ResidualNet).double()
+    net.conv.register_forward_hook(lambda _module, _inputs, output: output * 0.5)
+    assert _share(_agree(cs.Model(net), _random(1, 3, 40, 40))) < 0.5
+
+
+def test_a_network_that_insists_on_view_is_run_on_plain_tensors() -> None:
+    net = seeded(Operations, lambda x: F.relu(x)).double()
+    net.forward = lambda x: net.stem(x).view(len(x), 6, -1).relu().mean(2)  # type: ignore[method-assign]
+    _agree(cs.Model(net), _random(1, 3, 20, 20))
+
+
+def test_a_scripted_network_is_run_on_whole_images_and_says_why() -> None:
+    found = _agree(cs.Model(torch.jit.script(seeded(ResidualNet).double())), _random(1, 3, 20, 20))
+    assert "scripted" in found.notes[0]["whole maps"]
+    assert found.notes[0]["recomputed"] == "everything"
+
+
+def test_a_network_that_answers_at_random_is_told_on() -> None:
+    net = seeded(Operations, lambda x: F.dropout(x, training=True)).double()
+    found = _scored(cs.Model(net), _random(1, 3, 20, 20), 4, 3)
+    assert re.fullmatch(r"the same image scored \S+ and \S+", found.notes[0]["nondeterministic"])
+    assert found.notes[0]["recomputed"] == "everything"
+
+
+def test_indices_of_a_maximum_lead_to_whole_images() -> None:
+    def unpooled(x: Tensor) -> Tensor:
+        return F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)
+
+    found = _agree(cs.Model(seeded(Operations, unpooled).double()), _random(1, 3, 20, 20))
+    assert "indices" in found.notes[0]["whole maps"]
+
+
+def test_writing_to_a_tensor_that_has_views_leads_to_whole_images() -> None:
+    def through_a_view(x: Tensor) -> Tensor:
+        x[:, :2].relu_()
+        return x
+
+    found = _agree(cs.Model(seeded(Operations, through_a_view).double()), _random(1, 3, 20, 20))
+    assert "has views" in found.notes[0]["whole maps"]
+
+
+@pytest.mark.parametrize("at_once", [2, 3, 7, 1000])
+def test_the_scores_do_not_hang_on_how_many_windows_go_together(at_once: int, monkeypatch: Any) -> None:
+    model, x = cs.Model(seeded(ResidualNet).double()), _random(1, 3, 40, 40)
+    whole = _scored(model, x, 4, 3, incremental=False)
+    monkeypatch.setattr("convscope.engine.windows.scores._NUMBERS_AT_ONCE", {"cpu": at_once * 6 * 36})
+    torch.testing.assert_close(_scored(model, x, 4, 3).changed, whole.changed, rtol=1e-6, atol=1e-6)
+
+
+def test_progress_is_told_and_a_run_can_be_stopped() -> None:
+    told: list[tuple[int, int]] = []
+    model, x = cs.Model(seeded(PlainNet)), _random(2, 3, 20, 20, dtype=torch.float32)
+    with reporting(lambda done, total: told.append((done, total))):
+        windows = _scored(model, x, 4, 3).changed.shape[1]
+    assert told[-1] == (2 * windows, 2 * windows)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+    def stop(_done: int, _total: int) -> None:
+        raise Cancelled("enough")
+
+    with reporting(stop), pytest.raises(Cancelled):
+        _scored(model, x, 4, 3)
+
+
+def test_the_grid_covers_everything_and_groups_lose_no_window() -> None:
+    for extent, size, stride in (((224, 224), 16, 8), ((30, 41), 7, 3), ((10,), 4, 9), ((6, 8, 10), 2, 1)):
+        sizes, steps = (size,) * len(extent), (stride,) * len(extent)
+        places = Places(grid(extent, sizes, steps), sizes, extent)
+        assert (places.starts.min(0) == 0).all()
+        assert (places.starts.max(0) + size == extent).all()
+        groups = alike(places, 20)
+        assert sorted(np.concatenate(groups).tolist()) == list(range(len(places.starts)))
+    assert len(grid((224, 224), (16, 16), (8, 8))) == 729
