@@ -8,7 +8,8 @@ of a residual sum) are needed; for the rest an empty tensor of the same shape st
 
 Before any variant is scored, the activation itself is: that must give the network's own answer. Where it does not, or
 the network does what cannot be done for many at once (reads a number off a tensor, writes into what came from below,
-runs scripted parts), every variant is scored by a full forward with the layer's output replaced, and it is said why.
+calls scripted functions), every variant is scored by a full forward with the layer's output replaced, and it is said
+why.
 """
 
 import warnings

@@ -69,7 +69,7 @@ def finer_cam(
         >>> import convscope as cs
         >>> a = cs.finer_cam(cs.load("bundled:shapes"), "sample:shapes/7", similar=1)
         >>> a.target, a.notes["similar classes"]
-        ('star', 'triangle')
+        ('crescent', 'circle')
 
     Source: :cite:`zhang2025finercam`, section 3.
     """
