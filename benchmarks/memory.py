@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TASKS = ("plain", "grad-cam", "ig-10", "ig-50", "ig-300", "loop")
+TASKS = ("plain", "grad-cam", "ig-10", "ig-50", "ig-300", "rise-1000", "rise-4000", "step", "loop")
 
 
 def peak_growth(task: str, name: str, batch: int, *, processes: int = 5) -> int:
@@ -32,6 +32,8 @@ def _main(task: str, name: str, batch: int) -> int:
         "grad-cam": lambda: cs.grad_cam(model, x, layer=LAST_LAYER[name]),
         **{f"ig-{n}": lambda n=n: cs.integrated_gradients(model, x, target=0, steps=n) for n in (10, 50, 300)},
     }
+    works |= {f"rise-{n}": lambda n=n: cs.rise(model, x, target=0, samples=n) for n in (64, 1000, 4000)}
+    works["step"] = lambda: module.train()(x).sum().backward()  # a step of training, for comparison
     if task == "loop":
         return _loop_growth(model)
     plain(module, x[:1, :, :64, :64])()  # what a first forward allocates once and for all
