@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-TASKS = ("plain", "forward-backward", "grad-cam", "score-cam", "score-cam-256", "ig-10", "ig-50", "ig-300", "loop")
+TASKS = (
+    "plain", "forward-backward", "grad-cam", "score-cam", "score-cam-256", "ig-10", "ig-50", "ig-300", "rise-1000",
+    "rise-4000", "loop",
+)  # fmt: skip
 
 
 def peak_growth(task: str, name: str, batch: int, *, processes: int = 5) -> int:
@@ -35,6 +38,7 @@ def _main(task: str, name: str, batch: int) -> int:
         "score-cam-256": lambda: cs.score_cam(model, x, layer=LAST_LAYER[name], channels=256),
         **{f"ig-{n}": lambda n=n: cs.integrated_gradients(model, x, target=0, steps=n) for n in (10, 50, 300)},
     }
+    works |= {f"rise-{n}": lambda n=n: cs.rise(model, x, target=0, samples=n) for n in (64, 1000, 4000)}
     if task == "loop":
         return _loop_growth(model)
     plain(module, x[:1, :, :64, :64])()  # what a first forward allocates once and for all

@@ -42,7 +42,6 @@ def in_chunks(
     size: int | None = None,
     light: bool = False,
     quiet: bool = False,
-    size: int | None = None,
 ) -> None:
     """Call ``step(rows)`` with rows 0 … ``total`` - 1, a chunk at a time, halving the chunk when memory runs out.
 
@@ -52,7 +51,6 @@ def in_chunks(
         size: how many go together, where that is known better than from ``like``.
         light: no graph of the whole network is kept, so that more fit well.
         quiet: do not report progress.
-        size: how many go together at most, where the caller knows better than by the size of the input.
     """
     size, done = size or chunk_size(like, light=light), 0
     size = math.ceil(total / math.ceil(total / size)) if total else 1  # even chunks: no lone straggler at the end
