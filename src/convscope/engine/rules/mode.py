@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -47,18 +48,14 @@ class Rules(TorchFunctionMode):
             call = call.replaced(self._latest)
         if not call.carrying():
             return call.run()
-        if call.kind is None:
-            return self._unknown(call)
-        if not (self.method.out_of_place and call.inplace):
-            return self.method.treat(call, self)
-        written = next(call.tensors())
-        out = self.method.treat(call.out_of_place(), self)
-        if out is not written:  # dropout in eval mode hands on what it was given
-            self.replaced[written] = out
-        return out
+        if self.method.out_of_place and call.inplace:
+            return self._written(call)
+        if not torch.is_grad_enabled():  # a constant to all that follows
+            return call.run()
+        return self._unknown(call) if call.kind is None else self.method.treat(call, self)
 
-    def missing(self, call: Call) -> Any:
-        """An operation that the method has no rule for."""
+    def missing(self, call: Call, out: Any = None) -> Any:
+        """An operation that the method has no rule for, perhaps already done."""
         self.ledger.missing[f"{call.name} in {call.address or 'the network itself'}"] += 1
         if self.on_missing == "error":
             where = f"in layer {call.address!r}" if call.address else "in the network's own forward"
@@ -67,7 +64,7 @@ class Rules(TorchFunctionMode):
                 "on_missing='gradient' lets its plain gradient through and says so"
             )
         self.ledger.treat(call.name, "gradient, for want of a rule")
-        return call.run()
+        return call.run() if out is None else out
 
     @contextmanager
     def within(self, module: nn.Module) -> Iterator[None]:
@@ -96,16 +93,53 @@ class Rules(TorchFunctionMode):
             for handle in handles:
                 handle.remove()
 
+    def _written(self, call: Call) -> Any:
+        """Do an in-place operation as a new tensor, which takes the place of what would have been written to."""
+        written, fresh = next(call.tensors()), call.out_of_place()
+        if call.kind is None or not torch.is_grad_enabled():
+            out = self.missing(fresh)
+        else:
+            out = self.method.treat(fresh, self)
+        if out is written:  # dropout in eval mode hands on what it was given
+            return out
+        whole = whole_of(written)
+        if whole is not written:
+            changed = _laid_like(whole, self._latest(whole))
+            _same_part(changed, written, whole).copy_(out)
+            out = changed
+        self.replaced[whole] = out
+        return self._latest(written)
+
     def _latest(self, tensor: Tensor) -> Tensor:
-        while tensor in self.replaced:
-            tensor = self.replaced[tensor]
-        return tensor
+        """What a tensor has become since it, or what it is a view of, was written to."""
+        whole = latest = whole_of(tensor)
+        while latest in self.replaced:
+            latest = self.replaced[latest]
+        if latest is whole:
+            return tensor
+        return latest if tensor is whole else _same_part(_laid_like(whole, latest), tensor, whole)
 
     def _unknown(self, call: Call) -> Any:
         """An operation of no known kind: a question about a tensor, or one that is missing from the tables."""
-        if not call.inplace:
-            out = call.run()
-            made = out if isinstance(out, (tuple, list)) else [out]
-            if not any(isinstance(t, Tensor) and t.requires_grad for t in made):
-                return out  # a size, a comparison, something detached
-        return self.missing(call)
+        if call.inplace:
+            return self.missing(call)
+        out = call.run()
+        made = out if isinstance(out, (tuple, list)) else [out]
+        if not any(isinstance(t, Tensor) and t.requires_grad for t in made):
+            return out  # a size, a comparison, something detached
+        return self.missing(call, out)
+
+
+def whole_of(tensor: Tensor) -> Tensor:
+    """The tensor whose numbers a view shows, or the tensor itself."""
+    return tensor._base if tensor._is_view() and tensor._base is not None else tensor
+
+
+def _laid_like(tensor: Tensor, other: Tensor) -> Tensor:
+    """A copy of ``other`` in the memory layout of ``tensor``, so that places in the one are places in the other."""
+    return torch.empty_strided(tensor.size(), tensor.stride(), dtype=other.dtype, device=other.device).copy_(other)
+
+
+def _same_part(of: Tensor, part: Tensor, whole: Tensor) -> Tensor:
+    """The view of a tensor that ``part`` is of ``whole``."""
+    return of.as_strided(part.size(), part.stride(), part.storage_offset() - whole.storage_offset())

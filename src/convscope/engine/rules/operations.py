@@ -16,7 +16,8 @@ _NAMES: dict[Kind, str] = {
         take_along_dim cat concat concatenate stack hstack vstack dstack flip fliplr flipud roll rot90 pad repeat
         repeat_interleave tile pixel_shuffle pixel_unshuffle channel_shuffle unfold fold dropout dropout1d dropout2d
         dropout3d alpha_dropout feature_alpha_dropout masked_fill where alias identity atleast_2d as_strided
-        diagonal ravel copy cpu cuda positive checkpoint slice block_diag broadcast_to""",
+        diagonal ravel copy fill zero cpu cuda positive slice block_diag broadcast_to max_unpool1d max_unpool2d
+        max_unpool3d masked_select masked_scatter select_scatter slice_scatter""",
     # linear in what depends on the input: the plain gradient is the proportional rule
     "linear": """add sub subtract rsub mean sum nansum neg negative avg_pool1d avg_pool2d avg_pool3d
         adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d lp_pool interpolate upsample upsample_nearest
@@ -34,7 +35,8 @@ _NAMES: dict[Kind, str] = {
     "max": """max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices
         max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
         adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices adaptive_max_pool3d_with_indices amax amin
-        max min maximum minimum""",
+        max min maximum minimum topk sort median
+        kthvalue""",
     "batch norm": "batch_norm",
     "norm": "layer_norm group_norm instance_norm rms_norm local_response_norm normalize",
     "softmax": "softmax log_softmax",
