@@ -71,13 +71,16 @@ class Affine:
         return (-1, *[1] * (ndim - 1))
 
 
-def affine_of(call: Call) -> tuple[Tensor, Affine] | None:
-    """The input and the map of a convolution or linear operation; None where its kernel depends on the input too."""
+def affine_of(call: Call) -> tuple[Tensor, Affine, list[int]] | None:
+    """The input, the map, and what the input is to be padded with first (``F.pad``), of an affine operation.
+
+    None where its kernel depends on the input too.
+    """
     x, weight, bias = call.argument(0, "input"), call.argument(1, "weight"), call.argument(2, "bias")
     if weight.requires_grad or (bias is not None and bias.requires_grad):
         return None
     if call.name == "linear":
-        return x, Affine(weight, bias)
+        return x, Affine(weight, bias), []
     axes = weight.ndim - 2
     if x.ndim != weight.ndim:
         return None
@@ -86,16 +89,16 @@ def affine_of(call: Call) -> tuple[Tensor, Affine] | None:
         padding = _per_axis(call.argument(4, "padding", 0), axes)
         extra = _per_axis(call.argument(5, "output_padding", 0), axes)
         groups, dilation = call.argument(6, "groups", 1), _per_axis(call.argument(7, "dilation", 1), axes)
-        return x, Affine(weight, bias, (stride, padding, dilation, True, extra, groups))
+        return x, Affine(weight, bias, (stride, padding, dilation, True, extra, groups)), []
     dilation, groups = _per_axis(call.argument(5, "dilation", 1), axes), call.argument(6, "groups", 1)
-    padding = call.argument(4, "padding", 0)
+    padding, uneven = call.argument(4, "padding", 0), []
     if isinstance(padding, str):
         around = [d * (k - 1) * (padding == "same") for d, k in zip(dilation, weight.shape[2:], strict=True)]
         if any(one % 2 for one in around):
-            x = F.pad(x, [side for one in reversed(around) for side in (one // 2, one - one // 2)])
+            uneven = [side for one in reversed(around) for side in (one // 2, one - one // 2)]
             around = [0] * axes
         padding = [one // 2 for one in around]
-    return x, Affine(weight, bias, (stride, _per_axis(padding, axes), dilation, False, [0] * axes, groups))
+    return x, Affine(weight, bias, (stride, _per_axis(padding, axes), dilation, False, [0] * axes, groups)), uneven
 
 
 def batch_norm_of(call: Call) -> tuple[Tensor, Tensor] | None:

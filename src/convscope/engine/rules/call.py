@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from convscope.engine.rules.operations import Kind, kind_of, name_of
@@ -80,20 +79,21 @@ class Call:
             return replace(
                 self, args=args, kwargs={**self.kwargs, **({"inplace": False} if len(args) <= place else {})}
             )
-        if self.name == "setitem":
-            return replace(self, function=_with_item)
-        plain = getattr(Tensor, self.name, None) or getattr(torch, self.name)
-        return replace(self, function=plain)
+        plain = getattr(Tensor, self.name, None) if self.name not in ("fill", "zero", "copy", "setitem") else None
+        return replace(self, function=plain or _anew(self.function))
 
 
-def _with_item(x: Tensor, index: Any, value: Any) -> Tensor:
-    """``x`` with some of its numbers replaced, as a new tensor."""
-    fresh = x.clone()
-    fresh[index] = value
-    return fresh
+@functools.cache
+def _anew(function: Any) -> Any:
+    """An operation that writes to its first argument, done to a copy of it."""
 
+    def anew(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        fresh = x.clone()
+        function(fresh, *args, **kwargs)
+        return fresh
 
-_with_item.__name__ = "setitem"
+    anew.__name__ = name_of(function)[0]
+    return anew
 
 
 @functools.cache
@@ -101,7 +101,7 @@ def _inplace_parameter(function: Any) -> int | None:
     """Where a function takes ``inplace``."""
     if not inspect.isfunction(function):
         return None
-    names = list(inspect.signature(function).parameters)
+    names = list(inspect.signature(function, follow_wrapped=False).parameters)
     return names.index("inplace") if "inplace" in names else None
 
 

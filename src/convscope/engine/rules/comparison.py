@@ -32,20 +32,23 @@ def compared(
     Args:
         references: ``(rows, copies) -> inputs``: reference number ``copies[i]`` of image ``rows[i]``.
     """
-    outputs: list[tuple[Tensor, Tensor]] = []
+    outputs: list[tuple[Ledger, Tensor, Tensor]] = []
 
     def make(ledger: Ledger, rows: Tensor, numbers: Tensor) -> DeepLift:
         method = DeepLift(ledger, reveal_cancel=reveal_cancel)
         start = model.laid_out(references(rows, numbers))
         with torch.enable_grad(), method.over_the_reference(start):
             seen = start.clone().requires_grad_(True)
-            with Rules(method, ledger, on_missing=on_missing).within(model.module):
-                outputs.append((rows, read_out(model, seen.clone(), aim).detach()))
+            mode = Rules(method, ledger, on_missing=on_missing)
+            output = mode.seen_by(lambda: read_out(model, seen.clone(), aim), model.module)
+        outputs.append((ledger, rows, output.detach()))
         return method
 
     flow = flow_back(model, images, aim, make, on_missing=on_missing, copies=copies)
     started = torch.zeros(len(images))
-    for rows, output in outputs:
+    for ledger, rows, output in outputs:
+        if not any(ledger is counted for counted in flow.ledgers):
+            continue  # of a chunk for which memory ran out
         started.index_add_(0, rows, aim.score(output, rows, clean=False).cpu() / copies)
     reached = torch.tensor([float(s or 0.0) for s in aim.scores])
     rules = {"rules": flow.ledgers[0].rules(), **said_of(flow)}

@@ -92,7 +92,7 @@ def composite_of(name: str, rules: str = "", epsilon: float = 0.0) -> Composite:
         place, colon, text = (piece.strip() for piece in part.rpartition(":"))
         if not colon or not place or not text:
             raise ParameterError(
-                f"rules are written as 'place: rule' separated by commas, got {part!r} (as in 'layer4: gamma 0.1')"
+                f"rules must be written as 'place: rule' separated by commas, got {part!r} (as in 'layer4: gamma 0.1')"
             )
         rule = rule_called(text)
         if found := _DEPTH.match(place):

@@ -103,6 +103,61 @@ def multi_head(call: Call) -> tuple[Tensor, Tensor | None]:
     return out.transpose(0, 1), weights
 
 
+def compound(call: Call) -> Tensor:
+    """What several operations in one are made of."""
+    given, kwargs = call.args, call.kwargs
+    if call.name in ("addmm", "addbmm", "baddbmm", "addmv"):
+        added, first, second = (
+            call.argument(i, n) for i, n in enumerate(("input", _SECOND[call.name][0], _SECOND[call.name][1]))
+        )
+        product = first @ second
+        product = product.sum(0) if call.name == "addbmm" else product
+        alpha, beta = kwargs.get("alpha", 1), kwargs.get("beta", 1)
+        product = product if alpha == 1 else product * alpha
+        return product + (added if beta == 1 else added * beta)
+    if call.name in ("addcmul", "addcdiv"):
+        added, first, second = (call.argument(i, n) for i, n in enumerate(("input", "tensor1", "tensor2")))
+        change: Tensor = (first * second if call.name == "addcmul" else first / second) * kwargs.get("value", 1)
+        return change + added
+    if call.name == "lerp":
+        start, end, weight = (call.argument(i, n) for i, n in enumerate(("input", "end", "weight")))
+        return start * (1 - weight) + end * weight
+    if call.name == "glu":
+        signal, gate = given[0].chunk(2, call.argument(1, "dim", -1))
+        return signal * gate.sigmoid()
+    return _spread(call)
+
+
+def _spread(call: Call) -> Tensor:
+    """A norm, a standard deviation or a variance, of squares."""
+    x: Tensor = call.argument(0, "input")
+    if call.name in ("std", "var"):
+        first = call.argument(1, "dim")
+        axes = None if isinstance(first, bool) else first
+        unbiased = call.kwargs.get("unbiased", first if isinstance(first, bool) else True)
+        rest = [a for a in call.args[2:] if isinstance(a, bool)]
+        keep = call.kwargs.get("keepdim", rest[-1] if rest else False)
+        unbiased = rest[0] if len(rest) > 1 else unbiased
+        less = call.kwargs.get("correction", int(unbiased))
+        centred = x - x.mean(axes, keepdim=True)
+        squares = (centred * centred).sum(axes, keepdim=keep)
+        variance = squares / (x.numel() / squares.numel() - (1 if less is None else less))
+        return variance.sqrt() if call.name == "std" else variance
+    order = call.argument(1, "p" if call.name == "norm" else "ord", 2)
+    if order not in (2, 2.0, None, "fro"):
+        raise NotImplementedError(f"a norm of order {order}")
+    axes = call.argument(2, "dim")
+    return (x * x).sum(axes, keepdim=bool(call.argument(3, "keepdim", False))).sqrt()
+
+
+_SECOND = {
+    "addmm": ("mat1", "mat2"),
+    "addbmm": ("batch1", "batch2"),
+    "baddbmm": ("batch1", "batch2"),
+    "addmv": ("mat", "vec"),
+}
+
+
 def _in_heads(t: Tensor, heads: int) -> Tensor:
     return t.reshape(*t.shape[:2], heads, -1).transpose(1, 2)
 

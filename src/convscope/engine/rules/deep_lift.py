@@ -57,6 +57,7 @@ class DeepLift:
             "softmax": self._softmax,
             "attention": lambda call, mode: opened(decompose.attention, call, mode),
             "multi-head": lambda call, mode: opened(decompose.multi_head, call, mode),
+            "compound": lambda call, mode: opened(decompose.compound, call, mode),
         }
 
     @contextmanager
@@ -77,12 +78,11 @@ class DeepLift:
         if self._place is None:
             self._kept.append(tuple(t.detach() for t in seen))
             return None
-        if self._place >= len(self._kept) or any(
-            a.shape != b.shape for a, b in zip(self._kept[self._place], seen, strict=True)
-        ):
+        kept = self._kept[self._place] if self._place < len(self._kept) else ()
+        if [t.shape for t in kept] != [t.shape for t in seen]:
             raise ModelFailed("the network took another way for the reference than for the image: use another baseline")
         self._place += 1
-        return self._kept[self._place - 1]
+        return kept
 
     def _affine(self, call: Call, mode: Rules) -> Any:
         found = affine_of(call)
@@ -90,7 +90,8 @@ class DeepLift:
             return mode.missing(call)
         out = call.run()
         if self.reveal_cancel:
-            x, op = found
+            x, op, around = found
+            x = F.pad(x, around) if any(around) else x
             reference = self._reference(x)
             if reference is not None:
                 self.made[out] = (x, reference[0], op)
@@ -165,9 +166,7 @@ class DeepLift:
     def _max(self, call: Call, mode: Rules) -> Any:
         """Pooling: where the maximum rose, the place of the new one takes the change, else the place of the old one."""
         if "pool" not in call.name:
-            return (
-                self._function(call, mode) if len(call.carrying()) == 1 and _of_constant(call) else mode.missing(call)
-            )
+            return self._extreme(call, mode)
         x = call.argument(0, "input")
         with torch.no_grad():
             y, index = _pooled(call)
@@ -184,10 +183,49 @@ class DeepLift:
         def at_place(of: Tensor) -> Tensor:
             return of.flatten(-axes).gather(-1, place.flatten(-axes)).view_as(place)
 
-        change = at_place(x.detach() - x0)
-        weight = torch.where(change.abs() > 0, (y - y0) / torch.where(change == 0, 1, change), 1.0)
-        out = valued(at_place(x) * weight, y)
+        out = _chosen(at_place, x, x0, y, y0)
         return (out, index) if wants_index else out
+
+    def _extreme(self, call: Call, mode: Rules) -> Any:
+        """The largest or smallest along an axis, in all, or of two tensors: as in pooling."""
+        x, other = call.argument(0, "input"), call.argument(1, "other")
+        if isinstance(other, Tensor):
+            if len(call.carrying()) == 1:
+                return self._function(call, mode)
+            shape = torch.broadcast_shapes(x.shape, other.shape)
+            extreme = torch.amax if call.name.startswith("max") else torch.amin
+            return opened(lambda _: extreme(torch.stack([x.expand(shape), other.expand(shape)]), 0), call, mode)
+        if call.name not in ("amax", "amin", "max", "min"):
+            return mode.missing(call)
+        least, found = call.name.endswith("in"), call.argument(1, "dim")
+        keep = bool(call.argument(2, "keepdim", False))
+        axes = list(range(x.ndim)) if found in (None, ()) else [found] if isinstance(found, int) else list(found)
+
+        def in_line(of: Tensor) -> Tensor:
+            return of.movedim(axes, list(range(-len(axes), 0))).flatten(-len(axes))
+
+        def shaped(of: Tensor) -> Tensor:
+            for axis in sorted(a % x.ndim for a in axes) if keep else ():
+                of = of.unsqueeze(axis)
+            return of
+
+        y, index = (in_line(x.detach()) * (-1 if least else 1)).max(-1)
+        y = -y if least else y
+        reference = self._reference(in_line(x), y, index)
+        if reference is None:
+            return call.run()
+        self.ledger.treat(call.name, "rescale")
+        x0, y0, index0 = reference
+        place = torch.where(y <= y0 if least else y >= y0, index, index0)[..., None]
+        out = shaped(_chosen(lambda of: of.gather(-1, place)[..., 0], in_line(x), x0, y, y0))
+        return type(made := call.run())((out, made[1])) if call.name in ("max", "min") and found is not None else out
+
+
+def _chosen(at_place: Callable[[Tensor], Tensor], x: Tensor, x0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
+    """A maximum that hands its change to one place: in proportion to what changed there."""
+    change = at_place(x.detach() - x0)
+    weight = torch.where(change == 0, 1.0, (y - y0) / torch.where(change == 0, 1, change))
+    return valued(at_place(x) * weight, y)
 
 
 def _reveal_cancel(
@@ -221,11 +259,6 @@ def _ratio(function: Callable[[Tensor], Tensor], change: Tensor, of: Tensor, x: 
 
 def _full_norm(call: Call) -> Tensor:
     return decompose.norm(call, spread_is_constant=False)
-
-
-def _of_constant(call: Call) -> bool:
-    """``maximum(x, constant)`` is a function of one number; a maximum along an axis is not."""
-    return call.name in ("maximum", "minimum")
 
 
 def _pooled(call: Call) -> tuple[Tensor, Tensor]:

@@ -83,10 +83,10 @@ def flow_back(
         x = leaf.clone()  # a network may not write to a leaf
         share = _lay_ground(method, x, images)
         with torch.enable_grad(), capture(model.module, layers, differentiable=True) as caught:
-            with Rules(method, ledger, on_missing=on_missing).within(model.module):
-                output = read_out(model, x, aim)
+            mode = Rules(method, ledger, on_missing=on_missing)
+            output = mode.seen_by(lambda: read_out(model, x, aim), model.module)
             scores = aim.score(output, rows)
-        seen = [caught[address] for address in layers]
+        seen = [mode.latest(caught[address]) for address in layers]
         if restrict is not None:
             _restrict(seen[0], layers[0], model, leaf, lambda relevance: restrict(rows, relevance))
         found = gradients_of(scores, [output, leaf, *seen, *([share] if share is not None else [])], model)

@@ -43,7 +43,8 @@ class Ledger:
     def per_image(self, amounts: Tensor) -> Tensor:
         """Sums per image (N,) of a tensor whose first axis is the batch, perhaps times the windows of each image."""
         if len(amounts) % self.images == 0:
-            return amounts.detach().reshape(self.images, -1).sum(1).double()
+            flat = amounts.detach().reshape(self.images, -1)
+            return (flat if flat.dtype == torch.float64 else flat.float()).sum(1).double()
         return amounts.detach().double().sum().expand(self.images) / self.images
 
     def rules(self) -> dict[str, int]:

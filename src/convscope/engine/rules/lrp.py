@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.rules import decompose
@@ -17,7 +18,13 @@ from convscope.engine.rules.methods import Treatment, note_chance, opened
 from convscope.engine.rules.mode import Rules
 from convscope.engine.rules.operations import GATES, VANISHING
 from convscope.engine.rules.pieces import absorbing, passing_on
-from convscope.engine.rules.relevance import Rule, away_from_zero, multiplier
+from convscope.engine.rules.relevance import Rule, multiplier, per
+
+_MEANS = {
+    "mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d", "interpolate", "upsample", "upsample_nearest", "upsample_bilinear",
+}  # fmt: skip
+"""Weighted means, which leave bounds bounds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +80,7 @@ class Relevance:
             "softmax": self._softmax,
             "attention": lambda call, mode: opened(decompose.attention, call, mode),
             "multi-head": lambda call, mode: opened(decompose.multi_head, call, mode),
+            "compound": lambda call, mode: opened(decompose.compound, call, mode),
         }
 
     def treat(self, call: Call, mode: Rules) -> Any:
@@ -85,11 +93,23 @@ class Relevance:
         """The same numbers elsewhere: relevance goes with them."""
         out = call.run()
         carrying = call.carrying()
-        if carrying and all(t in self.ground for t in carrying):
+        if isinstance(out, Tensor):
+            out = self._less_constants(call, out)
+            if all(t in self.gates for t in carrying):
+                self.gates[out] = True
+        if all(t in self.ground for t in carrying):
             self._move_ground(call, out)
-        if isinstance(out, Tensor) and all(t in self.gates for t in carrying):
-            self.gates[out] = True
         return out
+
+    def _less_constants(self, call: Call, out: Tensor) -> Tensor:
+        """What constants among the arguments absorb, such as a class token or what a border is filled with."""
+        given = [t for t in call.tensors() if not t.requires_grad and t.is_floating_point()]
+        if not given and call.name not in ("masked_fill", "where", "pad", "setitem", "fill"):
+            return out
+        with torch.no_grad():
+            alone = call.replaced(lambda t: torch.zeros_like(t) if t.requires_grad else t).run()
+        alone = alone.masked_fill(alone.isinf(), 0)  # a masked place, to which nothing flows back
+        return absorbing(out, alone, self.ledger) if bool(alone.any()) else out
 
     def _move_ground(self, call: Call, out: Any) -> None:
         def side(pick: Callable[[Ground], Tensor], constant: Callable[[Tensor], Tensor]) -> Any:
@@ -111,6 +131,8 @@ class Relevance:
         """Sums and means: each term receives in proportion to what it brought; constants absorb theirs."""
         out: Tensor = call.run()
         if call.name not in ("add", "sub", "subtract", "rsub"):
+            if call.name in _MEANS and call.argument(0, "input") in self.ground:
+                self._move_ground(call, out)
             return out
         self.ledger.treat(call.name, "proportional")
         first, second = call.argument(0, "input"), call.argument(1, "other")
@@ -118,10 +140,9 @@ class Relevance:
         signs = {"add": (1, weight), "rsub": (-1, 1)}.get(call.name, (1, -weight))
         for term, sign in zip((first, second), signs, strict=True):
             if not (isinstance(term, Tensor) and term.requires_grad):
-                if isinstance(first, Tensor) and first in self.ground:
-                    return self._shifted(call, out, first)
-                if isinstance(term, Tensor) or term != 0:
-                    return absorbing(out, term * sign, self.ledger)
+                moved = absorbing(out, term * sign, self.ledger) if isinstance(term, Tensor) or term != 0 else out
+                x = second if term is first else first
+                return self._shifted(call, moved, x) if x in self.ground else moved
         return out
 
     def _shifted(self, call: Call, out: Tensor, x: Tensor) -> Tensor:
@@ -135,8 +156,11 @@ class Relevance:
         found = affine_of(call)
         if found is None:
             return mode.missing(call)
-        x, op = found
-        return self._ruled(x, op, call, lambda: call.run(), merging=False)
+        x, op, around = found
+        if any(around):
+            with mode:
+                x = F.pad(x, around)
+        return self._ruled(x, op, call, call.run, merging=False)
 
     def _ruled(self, x: Tensor, op: Affine, call: Call, compute: Callable[[], Tensor], *, merging: bool) -> Tensor:
         """An affine operation under its rule, which is looked up on the way back, once all depths are known."""
@@ -163,9 +187,8 @@ class Relevance:
             return self._ruled(source, op.merged(*found), call, call.run, merging=True)
         self.ledger.treat("batch_norm", "proportional")
         out = call.run()
-        if x in self.ground:
-            return self._shifted(call, out, x)
-        return absorbing(out, found[1].view(-1, *[1] * (out.ndim - 2)), self.ledger)
+        out = absorbing(out, found[1].view(-1, *[1] * (out.ndim - 2)), self.ledger)
+        return self._shifted(call, out, x) if x in self.ground else out
 
     def _matmul(self, call: Call, mode: Rules) -> Any:
         carrying = call.carrying()
@@ -183,7 +206,12 @@ class Relevance:
         if call.name == "relu":
             self.ledger.treat("relu", "pass")
             return call.run()  # its own derivative is y / x
-        if call.name in ("log", "log2", "log10", "reciprocal", "rsqrt", "pow") and not _is_power(call):
+        if call.name in ("reciprocal", "rsqrt"):  # what a signal will be multiplied with
+            self.ledger.treat(call.name, "gate")
+            weight: Tensor = call.run()
+            self.gates[weight] = True
+            return weight
+        if call.name in ("log", "log2", "log10", "logit", "pow") and not _is_power(call):
             return mode.missing(call)
         self.ledger.treat(call.name, "gate" if call.name in GATES else "pass")
         with torch.no_grad():
@@ -275,15 +303,17 @@ class _Step:
         return self._shared(rule, x, z, relevance)
 
     def _split(self, rule: Rule, x: Tensor, z: Tensor, relevance: Tensor) -> Tensor:
-        op = self.op
-        bias = op.bias_along(z)
-        if self.method.bias == "share" and bias is not None:
-            op, z = op.unbiased(), z - bias
         assert rule.split is not None
-        streams = rule.split(op, x, z, relevance)
         books, received = self.method.ledger, self.method.ledger.per_image(relevance)
-        carried = sum(books.per_image(s.signal * s.carried) for s in streams)
-        absorbed = torch.zeros_like(received)
+        absorbed, op = torch.zeros_like(received), self.op
+        if op.bias is not None and (self.method.bias == "share" or rule.unbiased):
+            op = op.unbiased()
+            z = op(x)
+            alone = torch.where(z == 0, relevance, 0)  # of a bias and nothing else
+            absorbed = absorbed + books.absorb(alone)
+            relevance = relevance - alone
+        streams = rule.split(op, x, z, relevance)
+        carried = absorbed + sum(books.per_image(s.signal * s.carried) for s in streams)
         for stream in streams:
             shift = stream.op.bias_along(z)
             if shift is not None:
@@ -301,7 +331,7 @@ class _Step:
         books.entries.append(
             Entry(self.place.address or "?", rule.name, received, nothing, received - books.per_image(found))
         )
-        return (None, found) if self.ground else (found / away_from_zero(x), None)
+        return (None, found) if self.ground else (per(found, x), None)
 
 
 class _Split(torch.autograd.Function):

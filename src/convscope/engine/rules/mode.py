@@ -1,9 +1,10 @@
 """The function mode that looks at every operation of a forward and has a method decide what flows back through it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -11,6 +12,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from convscope.engine.rules.call import Call
 from convscope.engine.rules.ledger import Ledger
 from convscope.errors import NoRule
+
+_CHECKPOINTED = (
+    "it recomputes parts of itself on the way back (torch.utils.checkpoint), where rules cannot see them: switch "
+    "checkpointing off"
+)
 
 
 class Method(Protocol):
@@ -42,23 +48,19 @@ class Rules(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         if getattr(func, "__name__", "") == "__get__" and not isinstance(found := func(*args), Tensor):
             return found  # a shape, a dtype
-        call = Call(func, args, kwargs or {}, self.address)
+        asked = call = Call(func, args, kwargs or {}, self.address)
         if self.replaced:
-            call = call.replaced(self._latest)
+            call = asked.replaced(self.latest)
         if not call.carrying():
             return call.run()
-        if call.kind is None:
-            return self._unknown(call)
-        if not (self.method.out_of_place and call.inplace):
-            return self.method.treat(call, self)
-        written = next(call.tensors())
-        out = self.method.treat(call.out_of_place(), self)
-        if out is not written:  # dropout in eval mode hands on what it was given
-            self.replaced[written] = out
-        return out
+        if self.method.out_of_place and call.inplace:
+            return self._written(next(asked.tensors()), call)
+        if not torch.is_grad_enabled():  # a constant to all that follows
+            return call.run()
+        return self._unknown(call) if call.kind is None else self.method.treat(call, self)
 
-    def missing(self, call: Call) -> Any:
-        """An operation that the method has no rule for."""
+    def missing(self, call: Call, out: Any = None) -> Any:
+        """An operation that the method has no rule for, perhaps already done."""
         self.ledger.missing[f"{call.name} in {call.address or 'the network itself'}"] += 1
         if self.on_missing == "error":
             where = f"in layer {call.address!r}" if call.address else "in the network's own forward"
@@ -67,7 +69,18 @@ class Rules(TorchFunctionMode):
                 "on_missing='gradient' lets its plain gradient through and says so"
             )
         self.ledger.treat(call.name, "gradient, for want of a rule")
-        return call.run()
+        return call.run() if out is None else out
+
+    def seen_by(self, run: Callable[[], Tensor], module: nn.Module) -> Tensor:
+        """What ``run()``, which runs a network, gives under the rules.
+
+        Raises:
+            NoRule: the network recomputes parts on the way back, where no mode is on.
+        """
+        with self.within(module), torch.autograd.graph.disable_saved_tensors_hooks(_CHECKPOINTED):
+            output = self.latest(run())
+        self._own_functions(output)
+        return output
 
     @contextmanager
     def within(self, module: nn.Module) -> Iterator[None]:
@@ -96,16 +109,76 @@ class Rules(TorchFunctionMode):
             for handle in handles:
                 handle.remove()
 
-    def _latest(self, tensor: Tensor) -> Tensor:
-        while tensor in self.replaced:
-            tensor = self.replaced[tensor]
-        return tensor
+    def _own_functions(self, output: Tensor) -> None:
+        """A network's own ``autograd.Function`` is no operation that a mode could see, but its way back shows it."""
+        todo, seen = [output.grad_fn], set()
+        while todo:
+            node = todo.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            todo += [following for following, _ in node.next_functions]
+            made_by = getattr(node, "_forward_cls", None)
+            if made_by is not None and not made_by.__module__.startswith("convscope."):
+                self.missing(Call(made_by, (), {}), out=output)
+
+    def latest(self, tensor: Tensor) -> Tensor:
+        """What a tensor has become since it, or what it is a view of, was written to."""
+        whole = _whole(tensor)
+        end = self._end(whole)
+        if end is whole:
+            return tensor
+        return end if tensor is whole else _same_part(_laid_like(whole, end), tensor, whole)
+
+    def _end(self, whole: Tensor) -> Tensor:
+        while whole in self.replaced:
+            whole = self.replaced[whole]
+        return whole
+
+    def _written(self, place: Tensor, call: Call) -> Any:
+        """Do an operation that writes to ``place`` as a new tensor, which is used in its stead from then on."""
+        now, fresh = next(call.tensors()), call.out_of_place()
+        if call.kind is None or not torch.is_grad_enabled():
+            out = self.missing(fresh)
+        else:
+            out = self.method.treat(fresh, self)
+        if out is now:  # dropout in eval mode hands on what it was given
+            return out
+        whole = _whole(place)
+        end = self._end(whole)
+        if whole is place:
+            self.replaced[end] = out
+            return out
+        changed = _laid_like(whole, end, anew=True)
+        part = _same_part(changed, place, whole)
+        part.copy_(out)
+        self.replaced[end] = changed
+        return part
 
     def _unknown(self, call: Call) -> Any:
         """An operation of no known kind: a question about a tensor, or one that is missing from the tables."""
-        if not call.inplace:
-            out = call.run()
-            made = out if isinstance(out, (tuple, list)) else [out]
-            if not any(isinstance(t, Tensor) and t.requires_grad for t in made):
-                return out  # a size, a comparison, something detached
-        return self.missing(call)
+        if call.inplace:
+            return self.missing(call)
+        out = call.run()
+        made = out if isinstance(out, (tuple, list)) else [out]
+        if not any(isinstance(t, Tensor) and t.requires_grad for t in made):
+            return out  # a size, a comparison, something detached
+        return self.missing(call, out)
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """The tensor whose numbers a view shows, or the tensor itself."""
+    return tensor._base if tensor._is_view() and tensor._base is not None else tensor
+
+
+def _laid_like(tensor: Tensor, other: Tensor, *, anew: bool = False) -> Tensor:
+    """``other`` in the memory layout of ``tensor``, so that places in the one are places in the other."""
+    if not anew and other.stride() == tensor.stride() and other.storage_offset() == tensor.storage_offset():
+        return other
+    return torch.empty_strided(tensor.size(), tensor.stride(), dtype=other.dtype, device=other.device).copy_(other)
+
+
+def _same_part(of: Tensor, part: Tensor, whole: Tensor) -> Tensor:
+    """The view of a tensor that ``part`` is of ``whole``."""
+    offset = of.storage_offset() + part.storage_offset() - whole.storage_offset()
+    return of.as_strided(part.size(), part.stride(), offset)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 Kind = Literal[
     "shape", "linear", "affine", "matmul", "activation", "pointwise", "product", "ratio", "max", "batch norm",
-    "norm", "softmax", "attention", "multi-head",
+    "norm", "softmax", "attention", "multi-head", "compound",
 ]  # fmt: skip
 
 _NAMES: dict[Kind, str] = {
@@ -16,30 +16,34 @@ _NAMES: dict[Kind, str] = {
         take_along_dim cat concat concatenate stack hstack vstack dstack flip fliplr flipud roll rot90 pad repeat
         repeat_interleave tile pixel_shuffle pixel_unshuffle channel_shuffle unfold fold dropout dropout1d dropout2d
         dropout3d alpha_dropout feature_alpha_dropout masked_fill where alias identity atleast_2d as_strided
-        diagonal ravel copy cpu cuda positive checkpoint slice block_diag broadcast_to""",
+        diagonal ravel copy fill zero cpu cuda positive slice block_diag broadcast_to max_unpool1d max_unpool2d
+        max_unpool3d masked_select masked_scatter select_scatter slice_scatter""",
     # linear in what depends on the input: the plain gradient is the proportional rule
     "linear": """add sub subtract rsub mean sum nansum neg negative avg_pool1d avg_pool2d avg_pool3d
-        adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d lp_pool interpolate upsample upsample_nearest
-        upsample_bilinear cumsum trapz lerp addcmul grid_sample index_add scatter_add""",
+        adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample upsample_nearest
+        upsample_bilinear cumsum trapz grid_sample index_add scatter_add""",
     "affine": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear",
-    "matmul": "matmul bmm mm einsum baddbmm addmm mv tensordot rmatmul bilinear",
+    "matmul": "matmul bmm mm einsum mv tensordot rmatmul bilinear",
     # stand between layers
     "activation": """relu relu6 hardtanh leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish softplus
         threshold clamp clamp_min clamp_max clip""",
     # any other function of one number
     "pointwise": """sigmoid hardsigmoid tanh logsigmoid log_sigmoid softsign tanhshrink hardshrink softshrink exp expm1
-        log log1p log2 log10 sqrt rsqrt square pow abs erf sin cos atan reciprocal sigmoid_ sinh cosh""",
+        log log1p log2 log10 sqrt rsqrt square pow abs erf sin cos atan reciprocal sinh cosh""",
     "product": "mul multiply",
     "ratio": "div divide true_divide rdiv truediv rtruediv",
     "max": """max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices
         max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
         adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices adaptive_max_pool3d_with_indices amax amin
-        max min maximum minimum""",
+        max min maximum minimum topk sort median
+        kthvalue""",
     "batch norm": "batch_norm",
     "norm": "layer_norm group_norm instance_norm rms_norm local_response_norm normalize",
     "softmax": "softmax log_softmax",
     "attention": "scaled_dot_product_attention",
     "multi-head": "multi_head_attention_forward",
+    # several operations in one
+    "compound": "addmm addbmm baddbmm addmv addcmul addcdiv lerp glu std var norm linalg_vector_norm linalg_norm",
 }  # fmt: skip
 
 

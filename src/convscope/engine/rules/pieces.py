@@ -1,4 +1,4 @@
-"""Three small functions of autograd of which rules are made."""
+"""Three small functions of autograd of which rules are made; what they give is no view of what they were given."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def passing_on(x: Tensor, y: Tensor, at_zero: Tensor | None, ledger: Ledger) -> 
 class _Valued(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, surrogate: Tensor, value: Tensor) -> Tensor:
-        return value.view_as(value)
+        return value.detach()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
@@ -40,7 +40,7 @@ class _Absorbing(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, out: Tensor, constant: Tensor | float, ledger: Ledger) -> Tensor:
         ctx.constant, ctx.ledger = constant, ledger
-        return out.view_as(out)
+        return out.detach()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
@@ -53,7 +53,7 @@ class _PassingOn(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, y: Tensor, at_zero: Tensor | None, ledger: Ledger) -> Tensor:
         ctx.save_for_backward(x, y)
         ctx.at_zero, ctx.ledger = at_zero, ledger
-        return y.view_as(y)
+        return y.detach()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:

@@ -15,9 +15,6 @@ from torch import Tensor
 
 from convscope.engine.rules.affine import Affine
 
-_GUARD = 1e-30
-"""Added to denominators against zero alone: what flows is a multiplier, which no small denominator blows up."""
-
 
 @dataclass(frozen=True, eq=False)
 class Stream:
@@ -43,11 +40,18 @@ class Rule:
     name: str
     split: Split | None = None
     share: Share | None = None
+    unbiased: bool = False
+    """Whether the map is to be given without its bias."""
 
 
-def away_from_zero(tensor: Tensor, epsilon: float = _GUARD) -> Tensor:
-    """``tensor`` moved away from zero by ``epsilon``, so that it can be divided by."""
-    return tensor + torch.where(tensor < 0, -epsilon, epsilon)
+def per(amount: Tensor | float, tensor: Tensor, epsilon: float = 0.0) -> Tensor:
+    """``amount / tensor``, and nothing where that is zero; with ``epsilon`` the denominator is moved away from zero.
+
+    No other guard is needed: what flows is a multiplier, which no small denominator blows up.
+    """
+    if epsilon:
+        return amount / (tensor + torch.where(tensor < 0, -epsilon, epsilon))
+    return amount / tensor.masked_fill(tensor == 0, torch.inf)
 
 
 class _Signed:
@@ -73,7 +77,7 @@ def epsilon(strength: float = 0.0) -> Rule:
     """LRP-ε, R_j = Σ_k z_jk / (z_k + ε·sign z_k) · R_k (Bach et al. 2015)."""
 
     def split(op: Affine, x: Tensor, z: Tensor, relevance: Tensor) -> list[Stream]:
-        return [Stream(op, relevance / away_from_zero(z, max(strength, _GUARD)), z)]
+        return [Stream(op, per(relevance, z, strength), z)]
 
     return Rule(f"epsilon {strength:g}" if strength else "epsilon", split)
 
@@ -89,14 +93,14 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Rule:
         lowering = inputs.through(minus, plus) if beta else z - raising
         one_sided = raising <= 0, lowering >= 0
         if beta:  # an output of terms of one sign shares all it has among them
-            up = torch.where(one_sided[1], 1.0, alpha) * relevance / (raising + _GUARD)
-            down = torch.where(one_sided[0], 1.0, -beta) * relevance / (lowering - _GUARD)
+            up = per(torch.where(one_sided[1], 1.0, alpha).to(z) * relevance, raising)
+            down = per(torch.where(one_sided[0], 1.0, -beta).to(z) * relevance, lowering)
             return [*inputs.streams(plus, minus, up, raising), *inputs.streams(minus, plus, down, lowering)]
-        streams = inputs.streams(plus, minus, relevance / (raising + _GUARD), raising)
+        streams = inputs.streams(plus, minus, per(relevance, raising), raising)
         unraised = one_sided[0] & (relevance != 0)
         if bool(unraised.any()):  # what nothing raised hands its relevance to what lowered it
             minus = op.minus()
-            down = torch.where(unraised, relevance / (z - _GUARD), 0)
+            down = torch.where(unraised, per(relevance, z), 0)
             streams += inputs.streams(minus, plus, down, z)
         return streams
 
@@ -110,18 +114,21 @@ def z_plus() -> Rule:
 
 def excitation() -> Rule:
     """Marginal winning probabilities, P_j = Σ_k x_j·w⁺_jk / Σ x·w⁺ · P_k, biases left out (Zhang et al. 2016)."""
-    rule = z_plus()
-    assert rule.split is not None
-    split = rule.split
-    return Rule("excitation", lambda op, x, z, relevance: split(op.unbiased(), x, z, relevance))
+    return Rule("excitation", z_plus().split, unbiased=True)
 
 
 def contrast() -> Rule:
     """Excitation minus that of the dual unit with all weights negated (Zhang et al. 2016, section 3.4)."""
-    rule = alpha_beta(1.0, 1.0)
-    assert rule.split is not None
-    split = rule.split
-    return Rule("contrast", lambda op, x, z, relevance: split(op.unbiased(), x, z, relevance))
+
+    def split(op: Affine, x: Tensor, z: Tensor, relevance: Tensor) -> list[Stream]:
+        inputs, plus, minus = _Signed(x), op.plus(), op.minus()
+        raising, lowering = inputs.through(plus, minus), inputs.through(minus, plus)
+        return [
+            *inputs.streams(plus, minus, per(relevance, raising), raising),
+            *inputs.streams(minus, plus, per(-relevance, lowering), lowering),
+        ]
+
+    return Rule("contrast", split, unbiased=True)
 
 
 def gamma(strength: float = 0.25) -> Rule:
@@ -139,7 +146,7 @@ def gamma(strength: float = 0.25) -> Rule:
             (plus, minus, z + strength * raising, z > 0),
             (minus, plus, z + strength * (z - raising), z < 0),
         ):
-            signal = torch.where(where, relevance / away_from_zero(carried), 0)
+            signal = torch.where(where, per(relevance, carried), 0)
             favoured, opposed = (_stronger(op, one, strength) for one in (favoured, opposed))
             streams += inputs.streams(favoured, opposed, signal, carried)
         return streams
@@ -171,7 +178,7 @@ def box() -> Rule:
     def share(op: Affine, x: Tensor, relevance: Tensor, low: Tensor, high: Tensor) -> Tensor:
         op = op.unbiased()
         plus, minus = op.plus(), op.minus()
-        signal = relevance / away_from_zero(op(x) - plus(low) - minus(high))
+        signal = per(relevance, op(x) - plus(low) - minus(high))
         return (
             x * op.transposed(signal, x)
             - low * plus.transposed(signal, x)
@@ -215,4 +222,4 @@ def _stronger(op: Affine, favoured: Affine, strength: float) -> Affine:
 
 def _by_weight(op: Affine, x: Tensor, relevance: Tensor) -> Tensor:
     reach = op(torch.ones_like(x[:1]))
-    return op.transposed(relevance / away_from_zero(reach), x)
+    return op.transposed(per(relevance, reach), x)

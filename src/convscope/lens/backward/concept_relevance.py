@@ -125,7 +125,7 @@ def _named(text: str, address: str, count: int) -> list[int]:
     try:
         named = [int(part) for part in text.replace(",", " ").split()]
     except ValueError:
-        raise ParameterError(f"channels are numbers separated by commas, got {text!r}") from None
+        raise ParameterError(f"channels must be numbers separated by commas, got {text!r}") from None
     for number in named:
         if not 0 <= number < count:
             raise ParameterError(f"no channel {number}: {address!r} has channels 0 to {count - 1}")

@@ -6,7 +6,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.rules.flow import flow_back, said_of
-from convscope.engine.rules.ledger import Ledger
+from convscope.engine.rules.ledger import Ledger, merged
 from convscope.engine.rules.methods import ModifiedGradient, full_gradient
 from convscope.engine.targets import TOP1, Aim
 from convscope.lens.backward._rules import OnMissing
@@ -59,21 +59,24 @@ def full_grad(model: Model, image: Images, *, target: Aim = TOP1, on_missing: On
 
     Source: :cite:`srinivas2019fullgrad`, equations 2 and 8.
     """
-    maps = torch.zeros(len(image), *image.extent)
-    sums = torch.zeros(len(image), dtype=torch.float64)
+    chunks: list[tuple[Ledger, Tensor]] = []
 
     def make(ledger: Ledger, rows: Tensor, copies: Tensor) -> ModifiedGradient:
+        of_biases = torch.zeros(len(rows), *image.extent)
+        chunks.append((ledger, of_biases))
+
         def visit(address: str, bias: Tensor, gradient: Tensor) -> None:
             term = (gradient * bias).detach()
-            sums.index_add_(0, rows, ledger.per_image(term).cpu())
+            ledger.absorb(term)
             if term.ndim == image.tensor.ndim and max(term.shape[2:]) > 1:
-                maps.index_add_(0, rows, _psi(term, image.extent))
+                of_biases.add_(_psi(term, image.extent))
 
         return full_gradient(visit)
 
     flow = flow_back(model, image, target, make, on_missing=on_missing)
-    maps += _psi(flow.relevance, image.extent)
-    arrived = sums + flow.relevance.double().flatten(1).sum(1).cpu()
+    done = [part for ledger, part in chunks if any(ledger is one for one in flow.ledgers)]  # memory ran out for others
+    maps = torch.cat(done) + _psi(flow.relevance, image.extent)
+    arrived = merged(flow.ledgers)["absorbed"].cpu() + flow.relevance.double().flatten(1).sum(1).cpu()
     notes = []
     for gap, total in zip((arrived - flow.totals).tolist(), flow.totals.tolist(), strict=True):
         relative = gap / total if total else 0.0
