@@ -97,7 +97,49 @@ class Changed(Tensor):
         cls, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if OneChannel in types:
+            return with_channel_axes(func, args, kwargs)
         return changed_in((*args, *kwargs.values()))[0].run.operate(func, args, kwargs)
+
+
+class OneChannel(Tensor):
+    """One channel of some ``maps`` without its axis, ``x[:, 0]``, which most often is given it back at once."""
+
+    maps: Changed
+
+    @staticmethod
+    def __new__(cls, maps: Changed) -> "OneChannel":
+        shape = (len(maps), *maps.shape[2:])
+        made: OneChannel = Tensor._make_wrapper_subclass(cls, shape, dtype=maps.dtype, device=maps.device)
+        made.maps = maps
+        return made
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __repr__(self, **_: Any) -> str:  # type: ignore[override]
+        return f"OneChannel({tuple(self.shape)})"
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is torch.ops.aten.unsqueeze.default and args[1] == 1:
+            return args[0].maps
+        return with_channel_axes(func, args, kwargs or {})
+
+
+def with_channel_axes(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    """An operation on single channels, done on whole maps."""
+    if func._schema.is_mutable:
+        raise Astray(f"{func.__name__} meets a single channel")
+
+    def opened(thing: Any) -> Any:
+        return torch.ops.aten.squeeze.dim(thing.maps, 1) if isinstance(thing, OneChannel) else thing
+
+    return func(*tree_map(opened, args), **tree_map(opened, dict(kwargs)))
 
 
 class Unread(Tensor):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.engine.windows.carrier import Changed, Operation, Run, Unfit, Unread, changed_in
+from convscope.engine.windows.carrier import Changed, OneChannel, Operation, Run, Unfit, Unread, changed_in
 from convscope.engine.windows.places import Extent, Places, Reach, box_sums, cut_out, enclosing
 
 aten = torch.ops.aten
@@ -257,6 +257,14 @@ def _split(run: Run, func: Any, x: Changed, sizes: Any, dim: int = 0) -> list[Ch
 def _slice(run: Run, func: Any, x: Changed, dim: int = 0, *rest: Any) -> Changed:
     _require_channels(func, x, dim)
     return _view(x, run.clean(lambda: func(x.base, dim, *rest)), func(x.patches, dim, *rest))
+
+
+@_known(aten.select.int)
+def _select(run: Run, func: Any, x: Changed, dim: int, index: int) -> OneChannel:
+    _require_channels(func, x, dim)
+    one = (1, index % x.shape[1], index % x.shape[1] + 1)
+    base = run.clean(lambda: aten.slice.Tensor(x.base, *one))
+    return OneChannel(_view(x, base, aten.slice.Tensor(x.patches, *one)))
 
 
 @_known(aten.detach.default, aten.alias.default)

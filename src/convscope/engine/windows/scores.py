@@ -23,7 +23,7 @@ from convscope.errors import ModelFailed
 
 WORTH_FOLLOWING = 0.85
 """The share of a map from which a window is no longer followed: the whole map costs no more, in a single tensor."""
-_NUMBERS_AT_ONCE = {"cpu": 6_000_000, "cuda": 2**27, "mps": 2**25}
+_NUMBERS_AT_ONCE = {"cpu": 2**23, "cuda": 2**27, "mps": 2**25}
 """How many numbers the largest tensor of a chunk holds: beyond that every pass pays for fresh pages."""
 _ALIKE = 1e-5
 """How far two runs on the same image may lie apart, as a share of the largest output."""
