@@ -13,6 +13,21 @@ SHOWN = {
 }
 """The inputs of the demo, by the network that answers them; training has seen none."""
 
+QUICK: dict[str, dict[str, int]] = {
+    "rise": {"samples": 160},
+    "lime": {"samples": 160},
+    "kernel-shap": {"samples": 160},
+    "partition-shap": {"samples": 160},
+    "hsic": {"samples": 160},
+    "sobol": {"samples": 4},
+    "permutation": {"samples": 3},
+    "smoothed-score-cam": {"samples": 2, "channels": 32},
+    "integrated-score-cam": {"steps": 4, "channels": 32},
+    "extremal-perturbation": {"steps": 60},
+    "meaningful-perturbation": {"steps": 60},
+}
+"""Fewer repetitions than the defaults, so that nobody waits: the maps are noisier than they need be."""
+
 
 def run_demo(folder: Path) -> None:
     """Explain the bundled inputs and say where to look."""
@@ -22,16 +37,16 @@ def run_demo(folder: Path) -> None:
         raise CannotWrite(f"cannot make the folder {str(folder)!r}: {error.strerror}") from error
     report = writable(folder / "report.html")
     say("opening the bundled networks …")
-    from convscope.catalogue import lenses, load
+    from convscope.catalogue import lenses, load, outlines
     from convscope.engine.cost import reporting
     from convscope.reporting import look, write_report
 
-    sections = []
+    sections, names = [], [outline.command for outline in outlines()]
     for name, samples in SHOWN.items():
         model = load(f"bundled:{name}")
         for sample in samples:
             with bar(f"{sample:<16}") as told, reporting(told):
-                sections += look(model, sample, None, {})
+                sections += look(model, sample, names, {}, budgets=QUICK)
     values = [value for section in sections for value in section.values]
     with bar("drawing") as told:
         for done, value in enumerate(values):

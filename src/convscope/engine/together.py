@@ -8,11 +8,11 @@ from convscope.engine.gradients import sharing
 from convscope.engine.lens import conduct
 from convscope.engine.model import as_model
 from convscope.engine.targets import TOP1, aim_at
-from convscope.errors import ConvScopeError, LayerError, NoGradient, OutputError, ParameterError, did_you_mean
+from convscope.errors import ConvScopeError, LayerError, NoGradient, NoRule, OutputError, ParameterError, did_you_mean
 from convscope.spec import LensSpec
 from convscope.values import Value
 
-DOES_NOT_FIT = (LayerError, NoGradient, OutputError)
+DOES_NOT_FIT = (LayerError, NoGradient, NoRule, OutputError)
 """Refusals that say something about lens and network; any other is a mistake in the request."""
 
 
@@ -22,12 +22,14 @@ def look_through(
     image: Any,
     options: Mapping[str, Any],
     *,
+    budgets: Mapping[str, Mapping[str, Any]] | None = None,
     refused: Callable[[LensSpec, ConvScopeError], None] | None = None,
 ) -> list[list[Value]]:
     """One list of values per lens, one value per image, whatever was passed as ``image``.
 
     Args:
         options: go to the lenses that have them; one that no lens has is refused.
+        budgets: parameters of single lenses, by command.
         refused: told of a lens that does not fit this network, which is then left out; without it, it raises.
     """
     _refuse_unknown(declarations, options)
@@ -42,7 +44,8 @@ def look_through(
             taken = {k: v for k, v in given.items() if k in (*declaration.inputs, *declaration.parameters, "smooth")}
             try:
                 with reporting(None):
-                    values = conduct(declaration, {"model": model, "image": images, **taken})
+                    own = (budgets or {}).get(declaration.command, {})
+                    values = conduct(declaration, {"model": model, "image": images, **taken, **own})
                 found.append([values] if images.single else values)
             except DOES_NOT_FIT as error:
                 if refused is None:
