@@ -26,9 +26,9 @@ def report(
     Args:
         model: the network.
         image: one image or several.
-        lenses: names of lenses; by default every one that explains an answer but those of the perturbation family, which
-            take hundreds of passes each. A lens that cannot serve this network (CAM without a pooling head) is listed
-            with its reason, it does not stop the others.
+        lenses: names of lenses; by default every one that explains an answer but those of the perturbation family,
+            which take hundreds of passes each. A lens that cannot serve this network (CAM without a pooling head) is
+            listed with its reason, it does not stop the others.
         out: the file to write; it needs no network and no other file.
         target: what is explained; by default each image's top class.
         layer: where the lenses look that look at layers; by default the last layer with spatial extent.

@@ -103,7 +103,7 @@ def multi_head(call: Call) -> tuple[Tensor, Tensor | None]:
     return out.transpose(0, 1), weights
 
 
-def compound(call: Call) -> Tensor:
+def compound(call: Call) -> Any:
     """What several operations in one are made of."""
     given, kwargs = call.args, call.kwargs
     if call.name in ("addmm", "addbmm", "baddbmm", "addmv"):

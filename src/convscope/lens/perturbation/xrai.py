@@ -89,7 +89,7 @@ def xrai(
 
 def _by_region(values: Tensor, cuts: Sequence[Tensor]) -> tuple[Tensor, int]:
     """The map (…) in which each pixel has the gain of the region it was covered with, and how many regions it took."""
-    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
+    from scipy.sparse import csr_matrix
 
     regions = [_widened(labels.numpy()) for labels in cuts]
     owners, pixels = (np.concatenate(each) for each in zip(*_numbered_through(regions), strict=True))
@@ -119,7 +119,7 @@ def _numbered_through(regions: Sequence[tuple[Array, Array]]) -> list[tuple[Arra
 
 def _widened(labels: Array) -> tuple[Array, Array]:
     """Each region of a cut made wider on all sides, as pairs of a region's number and the place of a pixel in it."""
-    from scipy.ndimage import binary_dilation, find_objects  # type: ignore[import-untyped]
+    from scipy.ndimage import binary_dilation, find_objects
 
     reach = max(1, round(_WIDER * max(labels.shape)))
     owners, pixels = [], []
