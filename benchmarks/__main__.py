@@ -1,13 +1,14 @@
 """Measure everything, print it, and write benchmarks/results.md.
 
-python -m benchmarks            all of it, some ten minutes on two cores
-python -m benchmarks --quick    fewer rounds
+python -m benchmarks                    all of it, most of an hour on two cores
+python -m benchmarks --quick            fewer rounds
+python -m benchmarks rise occlusion     these parts only, printed and not written
 """
 
 import argparse
 import platform
-import sys
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +16,12 @@ import torch
 
 import convscope as cs
 from benchmarks.contenders import LAST_LAYER, captum_gradients, grad_cam_peers, input_gradient, network, ours, plain
-from benchmarks.measure import Ratio, interleaved
+from benchmarks.masks import bfloat16, kernel_shap, lime, rise
+from benchmarks.measure import Row, in_forwards, interleaved, rows_of, said
 from benchmarks.memory import peak_growth
-
-Row = tuple[str, str, str, str]
-"""What, who, measured, the aim it is held to (empty for peers)."""
+from benchmarks.occlusion import occlusion
+from benchmarks.perturbed_cams import ablation_cam, score_cam
+from benchmarks.rules import modified_gradients, relevance
 
 GRAD_CAM_AIMS = {
     ("resnet50", 1): 1.05, ("resnet50", 16): 0.85,
@@ -32,15 +34,16 @@ def main() -> None:
     """Run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    rounds = 5 if parser.parse_args().quick else 15
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure; everything by default")
+    asked = parser.parse_args()
     warnings.simplefilter("ignore")  # the peers' deprecations
     torch.manual_seed(0)
     rows: list[Row] = []
-    for part in (grad_cam, family, gradients, memory):
-        rows += part(rounds)
-    text = page(rows)
-    Path(__file__).with_name("results.md").write_text(text, "utf-8")
-    print(text)
+    for name in asked.parts or PARTS:
+        rows += PARTS[name](5 if asked.quick else 15)
+        if not asked.parts:  # what is measured is kept, should the rest be interrupted
+            Path(__file__).with_name("results.md").write_text(page(rows), "utf-8")
+    print(page(rows))
 
 
 def grad_cam(rounds: int) -> list[Row]:
@@ -52,17 +55,18 @@ def grad_cam(rounds: int) -> list[Row]:
         works = {who: partial(cs.grad_cam, m, x, layer=layer) for who, m in ours(module).items()}
         works |= grad_cam_peers(module, layer, x)
         found = interleaved(plain(module, x), works, rounds=rounds if batch == 1 else max(3, rounds // 3))
-        rows += _rows(f"Grad-CAM, {name}, batch {batch}", found, aim)
+        rows += rows_of(f"Grad-CAM, {name}, batch {batch}", found, aim)
     return rows
 
 
 def family(rounds: int) -> list[Row]:
-    """All class activation maps but the smoothed ones at one layer, together."""
+    """All class activation maps that can share one forward and backward, at one layer, together."""
     module, x = network("resnet50"), torch.randn(1, 3, 224, 224)
-    names = [s.command for s in cs.lenses() if s.family == "cam" and not s.name.startswith("smooth")]
+    apart = ("smooth_grad_cam_plus_plus", "shapley_cam", "finer_cam", "refine_cam")
+    names = [s.command for s in cs.lenses() if s.family == "cam" and s.name not in apart]
     works = {who: partial(cs.compare, m, x, names, layer="layer4") for who, m in ours(module).items()}
     found = interleaved(plain(module, x), works, rounds=rounds)
-    return _rows(f"CAM family ({len(names)} maps), resnet50, batch 1", found, 1.4)
+    return rows_of(f"CAM family ({len(names)} maps), resnet50, batch 1", found, 1.4)
 
 
 def gradients(rounds: int) -> list[Row]:
@@ -70,7 +74,7 @@ def gradients(rounds: int) -> list[Row]:
     module, x = network("resnet50"), torch.randn(1, 3, 224, 224)
     peers, models = captum_gradients(module, x), ours(module)
     works = {who: partial(cs.saliency, m, x) for who, m in models.items()} | {"Captum": peers["saliency"]}
-    rows = _rows(
+    rows = rows_of(
         "Saliency, resnet50, in forward + input gradient",
         interleaved(input_gradient(module, x), works, rounds=rounds),
         1.1,
@@ -78,54 +82,37 @@ def gradients(rounds: int) -> list[Row]:
     works = {who: partial(cs.integrated_gradients, m, x, steps=50) for who, m in models.items()}
     works |= {"Captum, tuned": peers["integrated gradients"]}
     few = max(3, rounds // 3)
-    rows += _rows("Integrated gradients, 50 steps, resnet50", _in_forwards(module, x, works, few), 75)
+    rows += rows_of("Integrated gradients, 50 steps, resnet50", in_forwards(plain(module, x), works, rounds=few), 73)
     works = {who: partial(cs.smooth_grad, m, x, samples=25) for who, m in models.items()}
     works |= {"Captum, tuned": peers["smooth-grad"]}
-    return rows + _rows("SmoothGrad, 25 samples, resnet50", _in_forwards(module, x, works, few), 38)
+    return rows + rows_of("SmoothGrad, 25 samples, resnet50", in_forwards(plain(module, x), works, rounds=few), 37)
 
 
 def memory(rounds: int) -> list[Row]:
     """Peaks in units of a plain forward's, flatness in steps, growth of a long loop."""
     rows: list[Row] = []
+    row = lambda what, measured, aim: said([(what, "ConvScope", measured, aim)])  # noqa: E731
     for batch in (1, 16):
         base = peak_growth("plain", "resnet50", batch)
         share = peak_growth("grad-cam", "resnet50", batch) / base
-        rows.append(
-            (
-                f"Peak memory of Grad-CAM, resnet50, batch {batch}, in a plain forward's",
-                "ConvScope",
-                f"{share:.2f}",
-                "≤ 1.2",
-            )
-        )
-    few, many = (peak_growth(f"ig-{steps}", "resnet50", 1, processes=1) for steps in (50, 300))
-    rows.append(
-        ("Peak memory of integrated gradients, 300 steps, in that of 50", "ConvScope", f"{many / few:.2f}", "flat")
-    )
+        rows += row(f"Peak memory of Grad-CAM, resnet50, batch {batch}, in a plain forward's", f"{share:.2f}", "≤ 1.2")
+    step = peak_growth("forward-backward", "resnet50", 8)
+    for task, few, many in (("ig", 50, 300), ("rise", 1000, 4000), ("score-cam", 256, 2048)):
+        small, large = (peak_growth(f"{task}-{n}", "resnet50", 1, processes=1) for n in (few, many))
+        what = f"Peak memory of {task}, resnet50"
+        rows += row(f"{what}, {many}, in that of a batch-8 forward + backward", f"{large / step:.2f}", "≤ 1.5")
+        rows += row(f"{what}, {many} in that of {few}", f"{large / small:.2f}", "flat")
     grown = peak_growth("loop", "squeezenet1_1", 1, processes=1) / 2**20
-    rows.append(("Growth over 200 explanations after the first ten, MB", "ConvScope", f"{grown:.1f}", "< 20"))
-    return rows
+    return rows + row("Growth over 500 explanations after the first ten, MB", f"{grown:.1f}", "< 20")
 
 
-def _in_forwards(module: torch.nn.Module, x: torch.Tensor, works: dict[str, object], rounds: int) -> dict[str, Ratio]:
-    """In plain forwards, of which ten are timed a round so that one hiccup does not decide."""
-    forward = plain(module, x)
-
-    def ten() -> None:
-        for _ in range(10):
-            forward()
-
-    return interleaved(ten, works, rounds=rounds, unit=10)  # type: ignore[arg-type]
-
-
-def _rows(what: str, found: dict[str, Ratio], aim: float) -> list[Row]:
-    rows = [
-        (what, who, f"{r} ({r.low:.2f}–{r.high:.2f})", f"≤ {aim:g}" if who.startswith("ConvScope") else "")
-        for who, r in found.items()
-    ]
-    for row in rows:
-        print("  ".join(row), file=sys.stderr, flush=True)
-    return rows
+PARTS: dict[str, Callable[[int], list[Row]]] = {
+    part.__name__: part
+    for part in (
+        grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
+        kernel_shap, bfloat16, memory,
+    )
+}  # fmt: skip
 
 
 def page(rows: list[Row]) -> str:

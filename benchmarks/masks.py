@@ -12,9 +12,8 @@ from torch.nn import functional as F
 
 import convscope as cs
 from benchmarks.contenders import Work, network, ours, plain
-from benchmarks.measure import Ratio, interleaved
+from benchmarks.measure import Row, in_forwards, interleaved, rows_of, said
 
-Row = tuple[str, str, str, str]
 FEW = 200
 """Masks that are timed: the cost of a thousand is five times theirs, and rounds stay short."""
 
@@ -23,16 +22,18 @@ def rise(rounds: int) -> list[Row]:
     """RISE on resnet50."""
     module, x = network("resnet50"), picture()
     works = {who: partial(cs.rise, model, x, target=0, samples=FEW) for who, model in ours(module).items()}
-    return _rows("RISE, 1,000 masks, resnet50", _per(1000 / FEW, module, x, works, rounds), 830)
+    return rows_of(
+        "RISE, 1,000 masks, resnet50", in_forwards(plain(module, x), works, rounds=rounds, times=1000 / FEW), 830
+    )
 
 
 def lime(rounds: int) -> list[Row]:
     """LIME on squeezenet, and the share of its time that is not spent in the network."""
     module, x = network("squeezenet1_1"), picture()
     works = {who: partial(cs.lime, model, x, target=0, samples=1000) for who, model in ours(module).items()}
-    rows = _rows("LIME, 1,000 samples, squeezenet1_1", _per(1, module, x, works, rounds), 320)
+    rows = rows_of("LIME, 1,000 samples, squeezenet1_1", in_forwards(plain(module, x), works, rounds=rounds), 320)
     outside = outside_the_network(next(iter(works.values())), rounds)
-    return [*rows, ("LIME, share of the time outside the network", "ConvScope", f"{outside:.1%}", "< 10%")]
+    return rows + said([("LIME, share of the time outside the network", "ConvScope", f"{outside:.1%}", "< 10%")])
 
 
 def kernel_shap(rounds: int) -> list[Row]:
@@ -46,7 +47,7 @@ def kernel_shap(rounds: int) -> list[Row]:
     labels = torch.arange(224)[:, None] // 32 * 7 + torch.arange(224) // 32
     theirs = KernelShap(module)
     works["Captum"] = lambda: theirs.attribute(x, target=0, feature_mask=labels[None, None], n_samples=500)
-    return _rows("KernelSHAP, 500 samples, squeezenet1_1", _per(1, module, x, works, rounds), 165)
+    return rows_of("KernelSHAP, 500 samples, squeezenet1_1", in_forwards(plain(module, x), works, rounds=rounds), 165)
 
 
 def bfloat16(rounds: int) -> list[Row]:
@@ -58,8 +59,8 @@ def bfloat16(rounds: int) -> list[Row]:
         in_bfloat16 = partial(cs.rise, model, x, target=0, samples=FEW, precision="bfloat16")
         found = interleaved(in_bfloat16, {who: in_float32}, rounds=rounds)
         alike = spearmanr(in_float32().values.flatten(), in_bfloat16().values.flatten())[0]
-        rows += _rows("RISE in bfloat16, resnet50, times as fast as float32", found, 1.7, at_least=True)
-        rows.append(("RISE in bfloat16, resnet50, rank correlation with float32", who, f"{alike:.4f}", "≥ 0.99"))
+        rows += rows_of("RISE in bfloat16, resnet50, times as fast as float32", found, 1.7, at_least=True)
+        rows += said([("RISE in bfloat16, resnet50, rank correlation with float32", who, f"{alike:.4f}", "≥ 0.99")])
     return rows
 
 
@@ -86,25 +87,6 @@ def outside_the_network(work: Work, rounds: int) -> float:
             work()
             shares.append(1 - inside[0] / (time.perf_counter() - started))
     return statistics.median(shares)
-
-
-def _per(times: float, module: torch.nn.Module, x: Tensor, works: dict[str, Work], rounds: int) -> dict[str, Ratio]:
-    """In plain forwards, of which ten are timed a round; ``times`` as many as were run."""
-    forward = plain(module, x)
-
-    def ten() -> None:
-        for _ in range(10):
-            forward()
-
-    return interleaved(ten, works, rounds=rounds, unit=10 / times)
-
-
-def _rows(what: str, found: dict[str, Ratio], aim: float, *, at_least: bool = False) -> list[Row]:
-    sign = "≥" if at_least else "≤"
-    return [
-        (what, who, f"{r} ({r.low:.3g}–{r.high:.3g})", f"{sign} {aim:g}" if who.startswith("ConvScope") else "")
-        for who, r in found.items()
-    ]
 
 
 if __name__ == "__main__":

@@ -4,11 +4,14 @@ Absolute times on a shared machine mean little; a ratio within one round cancels
 """
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 Work = Callable[[], object]
+Row = tuple[str, str, str, str]
+"""What, who, measured, the aim it is held to (empty for peers)."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,48 @@ def interleaved(plain: Work, contenders: Mapping[str, Work], *, rounds: int, uni
         for name, work in contenders.items():
             found[name].append(_seconds(work) / base)
     return {name: _ratio(values) for name, values in found.items()}
+
+
+def in_forwards(
+    forward: Work, works: Mapping[str, Work], *, rounds: int, forwards: int = 10, times: float = 1.0
+) -> dict[str, Ratio]:
+    """In plain forwards, of which ``forwards`` are timed a round so that one hiccup does not decide.
+
+    Args:
+        rounds: with a single one, contenders are not warmed up.
+        times: what to multiply with, where only a part of the work was run.
+    """
+
+    def several() -> None:
+        for _ in range(forwards):
+            forward()
+
+    timed = works if rounds > 1 else {name: _cold(work) for name, work in works.items()}
+    return interleaved(several, timed, rounds=rounds, unit=forwards / times)
+
+
+def said(rows: list[Row]) -> list[Row]:
+    """The rows, told on standard error as they come."""
+    for row in rows:
+        print("  ".join(row), file=sys.stderr, flush=True)
+    return rows
+
+
+def rows_of(what: str, found: Mapping[str, Ratio], aim: float | None, *, at_least: bool = False) -> list[Row]:
+    """One row a contender; the aim stands beside ours."""
+    held = "" if aim is None else f"{'≥' if at_least else '≤'} {aim:g}"
+    return said(
+        [
+            (what, who, f"{r} ({r.low:.3g}–{r.high:.3g})", held if who.startswith("ConvScope") else "")
+            for who, r in found.items()
+        ]
+    )
+
+
+def _cold(work: Work) -> Work:
+    """``work``, but for the call that would warm it up."""
+    calls = iter(range(2))
+    return lambda: work() if next(calls) else None
 
 
 def _ratio(values: list[float]) -> Ratio:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 TASKS = (
-    "plain", "forward-backward", "grad-cam", "score-cam", "score-cam-256", "ig-10", "ig-50", "ig-300", "rise-1000",
+    "plain", "forward-backward", "grad-cam", "score-cam-256", "score-cam-2048", "ig-10", "ig-50", "ig-300", "rise-1000",
     "rise-4000", "loop",
 )  # fmt: skip
 
@@ -34,7 +34,7 @@ def _main(task: str, name: str, batch: int) -> int:
         "plain": plain(module, x),
         "grad-cam": lambda: cs.grad_cam(model, x, layer=LAST_LAYER[name]),
         "forward-backward": lambda: module(x).sum().backward(),
-        "score-cam": lambda: cs.score_cam(model, x, layer=LAST_LAYER[name]),
+        "score-cam-2048": lambda: cs.score_cam(model, x, layer=LAST_LAYER[name]),
         "score-cam-256": lambda: cs.score_cam(model, x, layer=LAST_LAYER[name], channels=256),
         **{f"ig-{n}": lambda n=n: cs.integrated_gradients(model, x, target=0, steps=n) for n in (10, 50, 300)},
     }
@@ -50,7 +50,7 @@ def _main(task: str, name: str, batch: int) -> int:
 
 
 def _loop_growth(model: object) -> int:
-    """Growth of resident memory over 200 explanations, after the first ten."""
+    """Growth of resident memory over 500 explanations, after the first ten."""
     import psutil
     import torch
 
@@ -61,7 +61,7 @@ def _loop_growth(model: object) -> int:
         cs.grad_cam(model, x)
         cs.saliency(model, x)
     before = process.memory_info().rss
-    for _ in range(100):
+    for _ in range(250):
         cs.grad_cam(model, x)
         cs.saliency(model, x)
     return process.memory_info().rss - before

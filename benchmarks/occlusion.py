@@ -3,7 +3,6 @@
 python -m benchmarks.occlusion
 """
 
-import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -13,11 +12,10 @@ from torch import Tensor, nn
 
 import convscope as cs
 from benchmarks.contenders import network, ours, plain
-from benchmarks.measure import Ratio, interleaved
+from benchmarks.measure import Ratio, Row, in_forwards, interleaved, rows_of, said
 from convscope.engine.targets import aim_at
 from convscope.engine.windows import Places, WindowScores, grid, window_scores
 
-Row = tuple[str, str, str, str]
 AIMS = {"squeezenet1_1": 95, "resnet50": 280, "vgg16": 95}
 """In plain forwards, for 729 windows of 16×16 every 8 pixels at 224×224."""
 SAMPLE = 24
@@ -40,15 +38,10 @@ def _at_224(name: str, aim: float, rounds: int) -> list[Row]:
         "ConvScope, loaded": partial(cs.occlusion, model, x, patch=16, stride=8),
         "Captum": partial(_captum, module, x),
     }
-    forward = plain(module, x)
-    found = interleaved(lambda: [forward() for _ in range(5)], works, rounds=rounds, unit=5)
-    (ours_, theirs) = found.values()
-    what = f"Occlusion, {name}, 729 windows, in forwards"
-    return [
-        _said(what, "ConvScope, loaded", ours_, f"≤ {aim}"),
-        _said(what, "Captum, 49 windows × 729 / 49", _scaled(theirs, 729 / 49), ""),
-        _equality(name, model, x, 16, 8),
-    ]
+    found = in_forwards(plain(module, x), works, rounds=rounds)
+    found["Captum, 49 windows × 729 / 49"] = _scaled(found.pop("Captum"), 729 / 49)
+    rows = rows_of(f"Occlusion, {name}, 729 windows, in forwards", found, aim)
+    return [*rows, _equality(name, model, x, 16, 8)]
 
 
 def _at_448(rounds: int) -> list[Row]:
@@ -61,8 +54,7 @@ def _at_448(rounds: int) -> list[Row]:
     faster = 729 / SAMPLE / found.median
     what = "Occlusion, vgg16, 448×448, patch 32: times faster than whole forwards in batches"
     row = (what, "ConvScope, loaded", f"{faster:.1f}", "≥ 10")
-    print("  ".join(row), file=sys.stderr, flush=True)
-    return [row, _equality("vgg16 at 448×448", model, x, 32, 16)]
+    return [*said([row]), _equality("vgg16 at 448×448", model, x, 32, 16)]
 
 
 def _equality(name: str, model: cs.Model, x: Tensor, patch: int, stride: int) -> Row:
@@ -71,8 +63,7 @@ def _equality(name: str, model: cs.Model, x: Tensor, patch: int, stride: int) ->
     whole = _scores(model, x, patch, stride, sample=SAMPLE, incremental=False).changed
     apart = float((found - whole).abs().max() / whole.abs().max())
     row = (f"Occlusion, {name}: difference to whole forwards", "ConvScope, loaded", f"{apart:.1e}", "≤ 1e-5")
-    print("  ".join(row), file=sys.stderr, flush=True)
-    return row
+    return said([row])[0]
 
 
 def _scores(
@@ -105,12 +96,6 @@ def _captum(module: nn.Module, x: Tensor) -> object:
 
 def _scaled(ratio: Ratio, by: float) -> Ratio:
     return Ratio(ratio.median * by, ratio.low * by, ratio.high * by)
-
-
-def _said(what: str, who: str, ratio: Ratio, aim: str) -> Row:
-    row = (what, who, f"{ratio} ({ratio.low:.0f}–{ratio.high:.0f})", aim)
-    print("  ".join(row), file=sys.stderr, flush=True)
-    return row
 
 
 if __name__ == "__main__":

@@ -186,7 +186,6 @@ def compare(
         >>> cs.compare(model, "sample:shapes/7", "grad-cam", targets=["crescent", "star"]).titles
         ('crescent (7)', 'star (8)')
     """
-    from convscope.engine.agreement import agreement, rank_similarity, structural_similarity
     from convscope.engine.together import look_through
 
     declarations = _to_compare(lenses)
@@ -204,17 +203,7 @@ def compare(
                 columns.append(column)
                 titles.append(_column_title(column[0], opened, declarations, models, targets))
                 scales.append(number)
-    rows: Any = tuple(zip(*columns, strict=True))
-    if len(columns) == 1:
-        return Comparison(rows=rows)
-    return Comparison(
-        rows=rows,
-        titles=tuple(titles),
-        scales=tuple(scales),
-        rank_similarity=rank_similarity(rows),
-        structural_similarity=structural_similarity(rows),
-        agreement=tuple(agreement(row) for row in rows),
-    )
+    return Comparison(rows=tuple(zip(*columns, strict=True)), titles=tuple(titles), scales=tuple(scales))
 
 
 def _to_compare(lenses: str | Sequence[str] | None) -> list[LensSpec]:

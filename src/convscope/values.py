@@ -11,6 +11,7 @@ import math
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -54,12 +55,19 @@ class Record:
 
 _NO_RECORD = Record(lens="", title="", asks="", reads="")
 _renderer: Callable[[], Any] | None = None
+_measures: Callable[[], Any] | None = None
 
 
 def drawn_by(renderer: Callable[[], Any]) -> None:
     """Tell the values who draws them: a function that gives the module with `picture`."""
     global _renderer
     _renderer = renderer
+
+
+def measured_by(measures: Callable[[], Any]) -> None:
+    """Tell the values who measures how alike they are: a function that gives the module with those measures."""
+    global _measures
+    _measures = measures
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -256,18 +264,34 @@ class Comparison(Value):
         rows: the attributions, all rows of the same length.
         titles: what the columns are called; by default their lenses.
         scales: columns with the same number here share one colour scale; by default each has its own.
-        rank_similarity: Spearman's rank correlation between columns (K, K), the mean over rows.
-        structural_similarity: SSIM between columns (K, K), the mean over rows.
-        agreement: per row, for each place the share of columns that have it among their strongest fifth.
     """
 
     rows: tuple[tuple[Attribution, ...], ...]
     titles: tuple[str, ...] = ()
     scales: tuple[int, ...] = ()
-    rank_similarity: Tensor | None = None
-    structural_similarity: Tensor | None = None
-    agreement: tuple[Tensor, ...] = ()
     arrays: ClassVar[tuple[str, ...]] = ()
+
+    @cached_property
+    def rank_similarity(self) -> Tensor | None:
+        """Spearman's rank correlation between columns (K, K), the mean over rows; none of a single column."""
+        return self._measured("rank_similarity", self.rows)
+
+    @cached_property
+    def structural_similarity(self) -> Tensor | None:
+        """The structural similarity index (SSIM) between columns (K, K), the mean over rows."""
+        return self._measured("structural_similarity", self.rows)
+
+    @cached_property
+    def agreement(self) -> tuple[Tensor, ...]:
+        """Per row, for each place the share of columns that have it among the strongest fifth that speak for."""
+        maps = [self._measured("agreement", row) for row in self.rows]
+        return tuple(one for one in maps if one is not None)
+
+    def _measured(self, measure: str, of: Any) -> Tensor | None:
+        """One measure of how alike the columns are, taken only when it is asked for."""
+        assert _measures is not None, "the package root names who measures"
+        found: Tensor | None = getattr(_measures(), measure)(of) if len(self.rows[0]) > 1 else None
+        return found
 
     def manifest(self) -> dict[str, Any]:
         """The manifests of all cells, row by row, and how alike the columns are."""
