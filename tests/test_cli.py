@@ -14,7 +14,7 @@ import convscope as cs
 from convscope.cli import app
 from convscope.spec import FAMILIES
 
-QUICK = {"steps": "4", "samples": "3"}
+QUICK = {"steps": "4", "samples": "4"}
 """Few passes, where a lens has so many parameters."""
 
 SPECS = {spec.command: spec for spec in cs.lenses()}

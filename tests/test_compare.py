@@ -85,7 +85,7 @@ def test_every_lens_is_recommended_or_refused_with_a_reason(question: str, model
     assert all(one.why for one in found.lenses)
     specs = {spec.command: spec for spec in cs.lenses()}
     for name in found.best:
-        assert question != "class" or "class-sensitive" in specs[name].claims
+        assert question != "class" or "contrasting" in specs[name].claims
         assert question != "shares" or "complete" in specs[name].claims
     assert found.picture().pixels.any()
     assert Value.load(found.save(tmp_path / "r.npz")).best == found.best

@@ -35,8 +35,8 @@ LENSES = cs.lenses()
 MAPS = [spec for spec in LENSES if spec.returns == "Attribution"]
 ENOUGH = {"samples": 8, "steps": 8}
 """So many repetitions that every path through the engine is taken, where a lens repeats at all."""
-CLAIMS = {"class-sensitive", "deterministic", "non-negative", "complete", "differentiable"}
-FAILURES = {"class-sensitive": "class-sensitive", "completeness": "complete"}
+CLAIMS = {"class-sensitive", "deterministic", "non-negative", "complete", "differentiable", "contrasting"}
+FAILURES = {"class-sensitive": "class-sensitive", "completeness": "complete", "class contrast": "contrasting"}
 """The claim that each declared failure denies."""
 
 _command = lambda spec: spec.command  # noqa: E731
@@ -420,6 +420,35 @@ def test_class_sensitive_two_classes_have_different_maps(spec: LensSpec, model: 
     for first, second in zip(*(look(spec, model, pictures, target=target) for target in (0, 1)), strict=True):
         likeness = torch.nn.functional.cosine_similarity(first.values.flatten(), second.values.flatten(), dim=0)
         assert abs(float(likeness)) < 0.999
+
+
+MODEST = {"samples": 64, "steps": 60}
+SPARING = {
+    "sobol": {"samples": 8},
+    "integrated_score_cam": {"steps": 4, "channels": 24},
+    "smoothed_score_cam": {"samples": 2, "channels": 24},
+    "score_cam": {"channels": 24},
+}
+
+
+@pytest.mark.parametrize("spec", _rows("contrasting"))
+def test_contrasting_a_trained_network_has_another_map_for_its_second_choice(spec: LensSpec) -> None:
+    """On three scenes: the cosine between the maps of the best and the second best class, on average.
+
+    Where this fails, a map shows what the network sees, and hardly why it gave this answer rather than the next.
+    """
+    model = cs.load("bundled:shapes")
+    scenes = model.prepare(["sample:shapes/7", "sample:shapes/12", "sample:shapes/33"]).tensor
+    first, second = model.module(scenes).topk(2, 1).indices.T.tolist()
+    enough = SPARING.get(spec.name, MODEST)
+    pairs = zip(*(look(spec, model, scenes, enough=enough, target=t) for t in (first, second)), strict=True)
+    alike = [torch.nn.functional.cosine_similarity(a.values.flatten(), b.values.flatten(), 0) for a, b in pairs]
+    assert float(torch.stack(alike).mean()) < 0.7
+
+
+@pytest.mark.parametrize("spec", [spec for spec in MAPS if spec.takes_target], ids=_command)
+def test_every_lens_says_whether_its_map_depends_much_on_the_class(spec: LensSpec) -> None:
+    assert ("contrasting" in spec.claims) != bool({"class contrast", "class-sensitive"} & set(spec.fails))
 
 
 @pytest.mark.parametrize("spec", _rows("non-negative"))

@@ -165,9 +165,20 @@ def test_smooth_grad_cam_plus_plus_without_noise_is_grad_cam_plus_plus(net: type
 # Symmetry
 
 
+PREFERS_A_SIDE = {
+    "deconvnet": "without a kink or a pooling its map does not depend on the image at all",
+    "extremal-perturbation": "its seeded start is no turned copy of itself",
+    "feature-ablation": "superpixels grow from a grid of seeds that is not symmetric",
+}
+
+
 @pytest.mark.parametrize(
     "spec",
-    [spec for spec in cs.lenses() if spec.returns == "Attribution" and "samples" not in spec.parameters],
+    [
+        spec
+        for spec in cs.lenses()
+        if spec.returns == "Attribution" and "samples" not in spec.parameters and spec.command not in PREFERS_A_SIDE
+    ],
     ids=lambda spec: spec.command,
 )
 def test_a_picture_turned_round_has_the_map_turned_round_on_a_network_that_knows_no_up(spec, smooth, picture) -> None:

@@ -184,7 +184,7 @@ def compare(
         >>> [a.method for a in c]
         ['grad-cam', 'saliency']
         >>> cs.compare(model, "sample:shapes/7", "grad-cam", targets=["crescent", "star"]).titles
-        ('crescent (7)', 'star (8)')
+        ('crescent (7)', 'star (3)')
     """
     from convscope.engine.together import look_through
 
@@ -272,7 +272,7 @@ def recommend(model: Any, image: Any, question: str = "any") -> Recommendation:
     opened = as_model(model)
     fit = fitness(opened, opened.prepare(image))
     advice = [_advice(spec, question, fit) for spec in lenses() if spec.returns == "Attribution"]
-    telling = {spec.command: "class-sensitive" not in spec.claims for spec in lenses()}
+    telling = {spec.command: "contrasting" not in spec.claims for spec in lenses()}
     order = sorted(advice, key=lambda a: (not a.fits, telling[a.lens], a.passes, a.lens))
     return Recommendation(question=QUESTIONS[question], lenses=tuple(order))
 
@@ -287,8 +287,9 @@ def _advice(spec: LensSpec, question: str, fit: Any) -> Advice:
 
 def _off_the_point(spec: LensSpec, question: str) -> str:
     """Why a lens does not answer a question."""
-    if question == "class" and "class-sensitive" not in spec.claims:
-        return spec.fails.get("class-sensitive", "its map is much the same for every class")
+    if question == "class" and "contrasting" not in spec.claims:
+        blind = spec.fails.get("class-sensitive") or spec.fails.get("class contrast")
+        return blind or "its map is much the same for every class"
     if question == "shares" and "complete" not in spec.claims:
         return f"does not add up to the score: {spec.fails.get('completeness', 'it makes no such claim')}"
     if question == "pixels" and spec.takes_layer:
@@ -309,7 +310,7 @@ def _merit(spec: LensSpec, fit: Any) -> str:
         said.append("made for attention, which this network has")
     if "complete" in spec.claims:
         said.append("adds up to the score")
-    if "class-sensitive" not in spec.claims:
+    if "contrasting" not in spec.claims:
         said.append("hardly depends on the class")
     if fit.random:
         said.append(f"will vary: the network draws random numbers ({fit.random})")

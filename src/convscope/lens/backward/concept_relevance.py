@@ -26,7 +26,10 @@ from convscope.values import Attribution
     reads="Warm pixels gave relevance to the target by way of the chosen channels, cool ones against it; the other "
     "channels' share is left out.",
     claims={"class-sensitive", "deterministic"},
-    fails={"completeness": "only what flows through the chosen channels is shown"},
+    fails={
+        "class contrast": "the most relevant channels are often the same for two classes",
+        "completeness": "only what flows through the chosen channels is shown",
+    },
 )
 def concept_relevance(
     model: Model,

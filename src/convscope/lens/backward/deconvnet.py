@@ -15,7 +15,10 @@ from convscope.values import Attribution
     reads="Structures that the network's kernels paint back; they are much the same for every class and do not say "
     "why this answer.",
     claims={"deterministic"},
-    fails={"completeness": "not a decomposition of the score"},
+    fails={
+        "class contrast": "paints back whatever the network sees",
+        "completeness": "not a decomposition of the score",
+    },
 )
 def deconvnet(model: Model, image: Images, *, target: Aim = TOP1, on_missing: OnMissing = "error") -> list[Attribution]:
     """Send the score back through the transposed network, with each rectifier applied to what flows back.
@@ -48,7 +51,7 @@ def deconvnet(model: Model, image: Images, *, target: Aim = TOP1, on_missing: On
         >>> import convscope as cs
         >>> a = cs.deconvnet(cs.load("bundled:shapes"), "sample:shapes/7")
         >>> a.notes["rules"]
-        {'relu: deconvnet': 7}
+        {'relu: deconvnet': 13}
 
     Source: :cite:`zeiler2014visualizing`, section 2.1.
     """

@@ -21,7 +21,7 @@ from convscope.values import Attribution
     asks="How much did each pixel's difference from a reference add to the difference in the score?",
     reads="Warm pixels raised the score above that of the reference, cool ones lowered it; together they add up to "
     "the difference.",
-    claims={"class-sensitive", "deterministic", "complete"},
+    claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
 def deep_lift(
     model: Model,

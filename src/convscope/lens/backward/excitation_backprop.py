@@ -24,7 +24,10 @@ from convscope.values import Attribution
     reads="A probability over the positions of the layer: where the answer's excitation comes from. Without the "
     "contrast it shows all that excites, hardly this class.",
     claims={"deterministic"},
-    fails={"completeness": "a probability at a layer, enlarged, not a decomposition of the score"},
+    fails={
+        "class contrast": "shows what excites, for any class, unless contrastive",
+        "completeness": "a probability at a layer, enlarged, not a decomposition of the score",
+    },
 )
 def excitation_backprop(
     model: Model,

@@ -21,7 +21,10 @@ from convscope.values import Attribution
     reads="Bright regions are where input and biases matter, for or against; the sign is lost and the picture is much "
     "the same for every class.",
     claims={"deterministic", "non-negative"},
-    fails={"completeness": "magnitudes are added, not contributions; the notes state how complete the gradients are"},
+    fails={
+        "class contrast": "adds magnitudes, which are much the same for every class",
+        "completeness": "magnitudes are added, not contributions; the notes state how complete the gradients are",
+    },
 )
 def full_grad(model: Model, image: Images, *, target: Aim = TOP1, on_missing: OnMissing = "error") -> list[Attribution]:
     """Add up the magnitudes of all terms of which a ReLU network's score is exactly the sum.

@@ -15,7 +15,10 @@ from convscope.values import Attribution
     reads="Fine lines are structures the network sees; they are much the same for every class, so they do not say "
     "why this answer.",
     claims={"deterministic"},
-    fails={"completeness": "not a decomposition of the score"},
+    fails={
+        "class contrast": "restores what the network sees, whatever the class",
+        "completeness": "not a decomposition of the score",
+    },
 )
 def guided_backprop(
     model: Model, image: Images, *, target: Aim = TOP1, on_missing: OnMissing = "error"
@@ -51,7 +54,7 @@ def guided_backprop(
         >>> import convscope as cs
         >>> a = cs.guided_backprop(cs.load("bundled:shapes"), "sample:shapes/7")
         >>> a.notes["rules"]
-        {'relu: guided': 7}
+        {'relu: guided': 13}
 
     Source: :cite:`springenberg2015striving`, figure 1.
     """

@@ -18,7 +18,10 @@ from convscope.values import Attribution
     asks="Which pixels still matter when every layer keeps only its most important units?",
     reads="Warm pixels lie on the few paths that carry most of the score; where the map is blank, nothing is said.",
     claims={"deterministic"},
-    fails={"completeness": "most of what flows back is cut off"},
+    fails={
+        "class contrast": "keeps the strongest units, which are much the same for every class",
+        "completeness": "most of what flows back is cut off",
+    },
 )
 def rectified_gradient(
     model: Model,
@@ -56,7 +59,7 @@ def rectified_gradient(
         >>> import convscope as cs
         >>> a = cs.rectified_gradient(cs.load("bundled:shapes"), "sample:shapes/7")
         >>> a.notes["rules"]
-        {'relu: rectified': 7}
+        {'relu: rectified': 13}
 
     Source: :cite:`kim2019rectgrad`, equation 5.
     """

@@ -19,7 +19,10 @@ from convscope.values import Attribution
     asks="Which positions of the layer spoke for the answer, channel by channel?",
     reads="Bright regions hold channels that raised the score there; what speaks against it is left out.",
     claims={"class-sensitive", "deterministic", "non-negative", "differentiable"},
-    fails={"completeness": "drops all negative contributions"},
+    fails={
+        "class contrast": "positive parts of a layer are much the same for every class",
+        "completeness": "drops all negative contributions",
+    },
 )
 def element_wise_grad_cam(
     model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL

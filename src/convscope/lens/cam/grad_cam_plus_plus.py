@@ -16,7 +16,10 @@ from convscope.values import Attribution
     reads="Warm regions raise the score; several instances are weighed more evenly than by Grad-CAM. Its "
     "weights are never negative.",
     claims={"class-sensitive", "deterministic", "differentiable"},
-    fails={"completeness": "weights gradients by their own powers"},
+    fails={
+        "class contrast": "weights are never negative, so that what fires counts for every class",
+        "completeness": "weights gradients by their own powers",
+    },
 )
 def grad_cam_plus_plus(
     model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False

@@ -20,7 +20,10 @@ from convscope.values import Attribution
     reads="Warm regions carry features that raise the score right there; early layers give fine maps. Evidence "
     "against is left out.",
     claims={"class-sensitive", "deterministic", "differentiable"},
-    fails={"completeness": "drops negative gradients"},
+    fails={
+        "class contrast": "positive parts of a layer are much the same for every class",
+        "completeness": "drops negative gradients",
+    },
 )
 def layer_cam(
     model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False

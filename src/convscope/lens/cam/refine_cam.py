@@ -23,7 +23,10 @@ from convscope.values import Attribution
     reads="Warm regions are active evidence at every one of the layers at once. Channels have no negative weights, so "
     "of two objects in a picture the stronger may shine for either; evidence against is left out.",
     claims={"class-sensitive", "deterministic", "non-negative"},
-    fails={"completeness": "multiplies maps that are divided by their peaks"},
+    fails={
+        "class contrast": "built of maps whose weights are never negative",
+        "completeness": "multiplies maps that are divided by their peaks",
+    },
 )
 def refine_cam(
     model: Model,

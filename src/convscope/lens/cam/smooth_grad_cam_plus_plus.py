@@ -19,7 +19,10 @@ from convscope.values import Attribution
     asks="Which regions made the model give this answer, steadied against small changes of the image?",
     reads="Warm regions raise the score, also when the image is slightly disturbed; its weights are never negative.",
     claims={"class-sensitive", "deterministic"},
-    fails={"completeness": "weights gradients by their own powers"},
+    fails={
+        "class contrast": "weights are never negative, so that what fires counts for every class",
+        "completeness": "weights gradients by their own powers",
+    },
 )
 def smooth_grad_cam_plus_plus(
     model: Model,

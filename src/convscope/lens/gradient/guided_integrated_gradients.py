@@ -25,7 +25,7 @@ from convscope.values import Attribution
     asks="How much did each pixel add to the score, on a path that avoids regions where gradients explode?",
     reads="Warm pixels added to the score, cool ones took from it; less noise far from the object than on the "
     "straight path.",
-    claims={"class-sensitive", "deterministic"},
+    claims={"class-sensitive", "deterministic", "contrasting"},
 )
 def guided_integrated_gradients(
     model: Model,

@@ -14,7 +14,10 @@ from convscope.values import Attribution
     asks="Where does the score react strongly, whichever way?",
     reads="Bright pixels are those the score reacts to strongly on noisy copies; no sign: for or against is not told.",
     claims={"class-sensitive", "deterministic", "non-negative"},
-    fails={"completeness": "averages squared slopes"},
+    fails={
+        "class contrast": "squares lose the sign, and the edges that matter matter for every class",
+        "completeness": "averages squared slopes",
+    },
 )
 def smooth_grad_squared(
     model: Model,

@@ -14,7 +14,10 @@ from convscope.values import Attribution
     asks="Where does the score's reaction change when the image changes a little?",
     reads="Bright pixels have a gradient that varies between noisy copies; no sign: for or against is not told.",
     claims={"class-sensitive", "deterministic", "non-negative"},
-    fails={"completeness": "is a variance of slopes"},
+    fails={
+        "class contrast": "a variance has no sign, and edges vary for every class",
+        "completeness": "is a variance of slopes",
+    },
 )
 def var_grad(
     model: Model,

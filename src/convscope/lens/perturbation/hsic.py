@@ -25,7 +25,10 @@ from convscope.values import Attribution
     asks="On which regions does the score depend at all, in whatever way?",
     reads="Bright regions and the score depend on each other; up or down is not told, nor how much in score units.",
     claims={"class-sensitive", "deterministic", "non-negative"},
-    fails={"completeness": "is a measure of dependence, no share of any score"},
+    fails={
+        "class contrast": "measures dependence without a sign",
+        "completeness": "is a measure of dependence, no share of any score",
+    },
 )
 def hsic(
     model: Model,

@@ -25,7 +25,7 @@ FillName = Literal["value", "mean", "blur", "inpaint", "noise"]
     asks="Which regions does the score miss when they are covered?",
     reads="Warm regions lower the score when covered, cool ones raise it; what only counts together with something "
     "outside the patch stays unseen.",
-    claims={"class-sensitive", "deterministic"},
+    claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "patches interact: what two of them change together is not the sum of what each changes"},
 )
 def occlusion(
@@ -34,9 +34,11 @@ def occlusion(
     *,
     target: Aim = TOP1,
     patch: Annotated[
-        int, Param(help="side of the patch; 0: a fourteenth of the longer side", min=0, unit="pixels")
+        int, Param(help="side of the patch; 0: a fourteenth of the longer side", min=0, max=65536, unit="pixels")
     ] = 0,
-    stride: Annotated[int, Param(help="from one patch to the next; 0: half a patch", min=0, unit="pixels")] = 0,
+    stride: Annotated[
+        int, Param(help="from one patch to the next; 0: half a patch", min=0, max=65536, unit="pixels")
+    ] = 0,
     shape: Annotated[Literal["square", "disc"], Param(help="what is covered of the patch")] = "square",
     fill: Annotated[FillName, Param(help="what the patch is filled with")] = "value",
     value: Annotated[float | Tensor, Param(help="the number (prepared) to fill with")] = 0.0,

@@ -31,7 +31,7 @@ TOGETHER = 32
     asks="How is the score shared out fairly when the image is halved again and again where it matters?",
     reads="Warm boxes add to the score, cool ones take from it, small where the score was worth following; "
     "together they add up to the score's rise over the baseline.",
-    claims={"class-sensitive", "deterministic", "complete"},
+    claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
 def partition_shap(
     model: Model,

@@ -25,7 +25,10 @@ from convscope.values import Attribution
     reads="Bright regions move the score, up or down is not told; regions that act together are each counted in full, "
     "so the map may add up to more than one.",
     claims={"class-sensitive", "deterministic", "non-negative"},
-    fails={"completeness": "shares of variance, in which interactions count more than once"},
+    fails={
+        "class contrast": "measures variance without a sign",
+        "completeness": "shares of variance, in which interactions count more than once",
+    },
 )
 def sobol(
     model: Model,
