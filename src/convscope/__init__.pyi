@@ -11,10 +11,12 @@ from torch.nn import Module
 from convscope.catalogue import compare as compare
 from convscope.catalogue import lenses as lenses
 from convscope.catalogue import load as load
+from convscope.catalogue import recommend as recommend
 from convscope.engine.inputs import ImageInput as ImageInput
 from convscope.engine.inputs import TensorInput as TensorInput
 from convscope.engine.layers import LayerAddress
 from convscope.engine.model import Model as Model
+from convscope.engine.smooth import Smooth as Smooth
 from convscope.engine.targets import TOP1 as TOP1
 from convscope.engine.targets import Difference as Difference
 from convscope.engine.targets import Region as Region
@@ -26,6 +28,7 @@ from convscope.samples import sample as sample
 from convscope.values import Attribution as Attribution
 from convscope.values import Comparison as Comparison
 from convscope.values import Prediction as Prediction
+from convscope.values import Recommendation as Recommendation
 from convscope.values import Value as Value
 
 __version__: str
@@ -477,6 +480,45 @@ def fem(
     """Weigh each channel by how much of it is unusually strong."""
 
 @overload
+def finer_cam(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    similar: int = 3,
+    alpha: float = 1.0,
+    relu: bool = False,
+) -> Attribution:
+    """Explain by Grad-CAM how far a class is above the classes most like it, and not the class alone."""
+
+@overload
+def finer_cam(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    similar: int = 3,
+    alpha: float = 1.0,
+    relu: bool = False,
+) -> list[Attribution]:
+    """Explain by Grad-CAM how far a class is above the classes most like it, and not the class alone."""
+
+@overload
+def finer_cam(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    similar: int = 3,
+    alpha: float = 1.0,
+    relu: bool = False,
+) -> Attribution | list[Attribution]:
+    """Explain by Grad-CAM how far a class is above the classes most like it, and not the class alone."""
+
+@overload
 def grad_cam(
     model: Model | Module,
     image: OneImage,
@@ -587,6 +629,65 @@ def layer_cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
 ) -> Attribution | list[Attribution]:
     """Weigh every position of every channel by its own positive gradient."""
+
+@overload
+def refine_cam(
+    model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", layer: LayerAddress = ..., stages: int = 3
+) -> Attribution:
+    """Multiply the Grad-CAM++ maps of layers of several resolutions: late ones know what, early ones know where."""
+
+@overload
+def refine_cam(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    stages: int = 3,
+) -> list[Attribution]:
+    """Multiply the Grad-CAM++ maps of layers of several resolutions: late ones know what, early ones know where."""
+
+@overload
+def refine_cam(
+    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., stages: int = 3
+) -> Attribution | list[Attribution]:
+    """Multiply the Grad-CAM++ maps of layers of several resolutions: late ones know what, early ones know where."""
+
+@overload
+def shapley_cam(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    utility: Literal["rest", "score"] = "rest",
+    relu: bool = False,
+) -> Attribution:
+    """Weigh channels as Grad-CAM does, by gradients corrected for the curvature on the way from nothing to the image."""
+
+@overload
+def shapley_cam(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    utility: Literal["rest", "score"] = "rest",
+    relu: bool = False,
+) -> list[Attribution]:
+    """Weigh channels as Grad-CAM does, by gradients corrected for the curvature on the way from nothing to the image."""
+
+@overload
+def shapley_cam(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    utility: Literal["rest", "score"] = "rest",
+    relu: bool = False,
+) -> Attribution | list[Attribution]:
+    """Weigh channels as Grad-CAM does, by gradients corrected for the curvature on the way from nothing to the image."""
 
 @overload
 def smooth_grad_cam_plus_plus(
@@ -657,3 +758,1191 @@ def x_grad_cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
 ) -> Attribution | list[Attribution]:
     """Weigh each channel by its mean gradient, averaged with its own activation as the weight."""
+
+@overload
+def attn_lrp(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    conv_gamma: float = 0.25,
+    linear_gamma: float = 0.05,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution:
+    """Hand the score back through attention too: queries and keys receive what they did to the weights."""
+
+@overload
+def attn_lrp(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    conv_gamma: float = 0.25,
+    linear_gamma: float = 0.05,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[Attribution]:
+    """Hand the score back through attention too: queries and keys receive what they did to the weights."""
+
+@overload
+def attn_lrp(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    conv_gamma: float = 0.25,
+    linear_gamma: float = 0.05,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution | list[Attribution]:
+    """Hand the score back through attention too: queries and keys receive what they did to the weights."""
+
+@overload
+def concept_relevance(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    channels: str = "",
+    most: int = 1,
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution:
+    """Hand the score back as LRP does, but at one layer let it through chosen channels only."""
+
+@overload
+def concept_relevance(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    channels: str = "",
+    most: int = 1,
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[Attribution]:
+    """Hand the score back as LRP does, but at one layer let it through chosen channels only."""
+
+@overload
+def concept_relevance(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    channels: str = "",
+    most: int = 1,
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution | list[Attribution]:
+    """Hand the score back as LRP does, but at one layer let it through chosen channels only."""
+
+@overload
+def deconvnet(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution:
+    """Send the score back through the transposed network, with each rectifier applied to what flows back."""
+
+@overload
+def deconvnet(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[Attribution]:
+    """Send the score back through the transposed network, with each rectifier applied to what flows back."""
+
+@overload
+def deconvnet(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution | list[Attribution]:
+    """Send the score back through the transposed network, with each rectifier applied to what flows back."""
+
+@overload
+def deep_lift(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution:
+    """Compare every operation with itself at a reference input, and hand the difference of the score back."""
+
+@overload
+def deep_lift(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[Attribution]:
+    """Compare every operation with itself at a reference input, and hand the difference of the score back."""
+
+@overload
+def deep_lift(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution | list[Attribution]:
+    """Compare every operation with itself at a reference input, and hand the difference of the score back."""
+
+@overload
+def deep_shap(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 8,
+    references: Literal["blank", "noise"] | Tensor = "blank",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution:
+    """Average DeepLIFT over several references, an estimate of Shapley values."""
+
+@overload
+def deep_shap(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 8,
+    references: Literal["blank", "noise"] | Tensor = "blank",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[Attribution]:
+    """Average DeepLIFT over several references, an estimate of Shapley values."""
+
+@overload
+def deep_shap(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 8,
+    references: Literal["blank", "noise"] | Tensor = "blank",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution | list[Attribution]:
+    """Average DeepLIFT over several references, an estimate of Shapley values."""
+
+@overload
+def excitation_backprop(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    contrastive: bool = False,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution:
+    """Pass a winner's probability down: each unit chooses among its exciting inputs in proportion to x · w⁺."""
+
+@overload
+def excitation_backprop(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    contrastive: bool = False,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[Attribution]:
+    """Pass a winner's probability down: each unit chooses among its exciting inputs in proportion to x · w⁺."""
+
+@overload
+def excitation_backprop(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    contrastive: bool = False,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution | list[Attribution]:
+    """Pass a winner's probability down: each unit chooses among its exciting inputs in proportion to x · w⁺."""
+
+@overload
+def full_grad(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution:
+    """Add up the magnitudes of all terms of which a ReLU network's score is exactly the sum."""
+
+@overload
+def full_grad(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[Attribution]:
+    """Add up the magnitudes of all terms of which a ReLU network's score is exactly the sum."""
+
+@overload
+def full_grad(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution | list[Attribution]:
+    """Add up the magnitudes of all terms of which a ReLU network's score is exactly the sum."""
+
+@overload
+def guided_backprop(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution:
+    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+
+@overload
+def guided_backprop(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[Attribution]:
+    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+
+@overload
+def guided_backprop(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution | list[Attribution]:
+    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+
+@overload
+def guided_grad_cam(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution:
+    """Cut the fine structures of guided backpropagation out with the regions of Grad-CAM."""
+
+@overload
+def guided_grad_cam(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[Attribution]:
+    """Cut the fine structures of guided backpropagation out with the regions of Grad-CAM."""
+
+@overload
+def guided_grad_cam(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution | list[Attribution]:
+    """Cut the fine structures of guided backpropagation out with the regions of Grad-CAM."""
+
+@overload
+def lrp(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    rules: str = "",
+    epsilon: float = 0.0,
+    bias: Literal["absorb", "share"] = "absorb",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution:
+    """Hand the score back from layer to layer, each output's relevance to what made it, by rules of sharing."""
+
+@overload
+def lrp(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    rules: str = "",
+    epsilon: float = 0.0,
+    bias: Literal["absorb", "share"] = "absorb",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[Attribution]:
+    """Hand the score back from layer to layer, each output's relevance to what made it, by rules of sharing."""
+
+@overload
+def lrp(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    rules: str = "",
+    epsilon: float = 0.0,
+    bias: Literal["absorb", "share"] = "absorb",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution | list[Attribution]:
+    """Hand the score back from layer to layer, each output's relevance to what made it, by rules of sharing."""
+
+@overload
+def rectified_gradient(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    quantile: float = 0.9,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution:
+    """Let the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
+
+@overload
+def rectified_gradient(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    quantile: float = 0.9,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[Attribution]:
+    """Let the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
+
+@overload
+def rectified_gradient(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    quantile: float = 0.9,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> Attribution | list[Attribution]:
+    """Let the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
+
+@overload
+def ablation_cam(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+) -> Attribution:
+    """Weigh each channel of a layer by how far the score drops when that channel is set to zero."""
+
+@overload
+def ablation_cam(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+) -> list[Attribution]:
+    """Weigh each channel of a layer by how far the score drops when that channel is set to zero."""
+
+@overload
+def ablation_cam(
+    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
+) -> Attribution | list[Attribution]:
+    """Weigh each channel of a layer by how far the score drops when that channel is set to zero."""
+
+@overload
+def extremal_perturbation(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 200,
+    area: float = 0.1,
+    width: float = 0.09,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    seed: int = 0,
+) -> Attribution:
+    """Learn the smooth mask of a given area that keeps the score as high as possible."""
+
+@overload
+def extremal_perturbation(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 200,
+    area: float = 0.1,
+    width: float = 0.09,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    seed: int = 0,
+) -> list[Attribution]:
+    """Learn the smooth mask of a given area that keeps the score as high as possible."""
+
+@overload
+def extremal_perturbation(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 200,
+    area: float = 0.1,
+    width: float = 0.09,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    seed: int = 0,
+) -> Attribution | list[Attribution]:
+    """Learn the smooth mask of a given area that keeps the score as high as possible."""
+
+@overload
+def feature_ablation(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution:
+    """Replace one part of the image at a time, and see how far the score falls."""
+
+@overload
+def feature_ablation(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> list[Attribution]:
+    """Replace one part of the image at a time, and see how far the score falls."""
+
+@overload
+def feature_ablation(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution | list[Attribution]:
+    """Replace one part of the image at a time, and see how far the score falls."""
+
+@overload
+def group_cam(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    groups: int = 32,
+    keep: float = 0.3,
+    relu: bool = False,
+) -> Attribution:
+    """Make a few masks of groups of channels weighed as in Grad-CAM, and weigh each by the score it brings back."""
+
+@overload
+def group_cam(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    groups: int = 32,
+    keep: float = 0.3,
+    relu: bool = False,
+) -> list[Attribution]:
+    """Make a few masks of groups of channels weighed as in Grad-CAM, and weigh each by the score it brings back."""
+
+@overload
+def group_cam(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    groups: int = 32,
+    keep: float = 0.3,
+    relu: bool = False,
+) -> Attribution | list[Attribution]:
+    """Make a few masks of groups of channels weighed as in Grad-CAM, and weigh each by the score it brings back."""
+
+@overload
+def hsic(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    cells: int = 7,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution:
+    """Measure how strongly the score depends on whether each cell of a random mask shows the image."""
+
+@overload
+def hsic(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    cells: int = 7,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> list[Attribution]:
+    """Measure how strongly the score depends on whether each cell of a random mask shows the image."""
+
+@overload
+def hsic(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    cells: int = 7,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution | list[Attribution]:
+    """Measure how strongly the score depends on whether each cell of a random mask shows the image."""
+
+@overload
+def integrated_score_cam(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 10,
+    channels: int = 0,
+    relu: bool = False,
+) -> Attribution:
+    """Score-CAM with every mask faded in step by step, and the scores averaged along the way."""
+
+@overload
+def integrated_score_cam(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 10,
+    channels: int = 0,
+    relu: bool = False,
+) -> list[Attribution]:
+    """Score-CAM with every mask faded in step by step, and the scores averaged along the way."""
+
+@overload
+def integrated_score_cam(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 10,
+    channels: int = 0,
+    relu: bool = False,
+) -> Attribution | list[Attribution]:
+    """Score-CAM with every mask faded in step by step, and the scores averaged along the way."""
+
+@overload
+def kernel_shap(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 500,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution:
+    """Estimate each part's Shapley value by a regression on random coalitions of parts."""
+
+@overload
+def kernel_shap(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 500,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> list[Attribution]:
+    """Estimate each part's Shapley value by a regression on random coalitions of parts."""
+
+@overload
+def kernel_shap(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 500,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution | list[Attribution]:
+    """Estimate each part's Shapley value by a regression on random coalitions of parts."""
+
+@overload
+def lime(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    width: float = 0.25,
+    ridge: float = 1.0,
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution:
+    """Fit a linear model to the scores of the image with random parts taken away."""
+
+@overload
+def lime(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    width: float = 0.25,
+    ridge: float = 1.0,
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> list[Attribution]:
+    """Fit a linear model to the scores of the image with random parts taken away."""
+
+@overload
+def lime(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    width: float = 0.25,
+    ridge: float = 1.0,
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution | list[Attribution]:
+    """Fit a linear model to the scores of the image with random parts taken away."""
+
+@overload
+def meaningful_perturbation(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 150,
+    cells: int = 28,
+    sparsity: float = 1.0,
+    smoothness: float = 5.0,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    seed: int = 0,
+) -> Attribution:
+    """Learn a mask that deletes as little of the image as possible and makes the score fall as far as possible."""
+
+@overload
+def meaningful_perturbation(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 150,
+    cells: int = 28,
+    sparsity: float = 1.0,
+    smoothness: float = 5.0,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    seed: int = 0,
+) -> list[Attribution]:
+    """Learn a mask that deletes as little of the image as possible and makes the score fall as far as possible."""
+
+@overload
+def meaningful_perturbation(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 150,
+    cells: int = 28,
+    sparsity: float = 1.0,
+    smoothness: float = 5.0,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    seed: int = 0,
+) -> Attribution | list[Attribution]:
+    """Learn a mask that deletes as little of the image as possible and makes the score fall as far as possible."""
+
+@overload
+def occlusion(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    patch: int = 0,
+    stride: int = 0,
+    shape: Literal["square", "disc"] = "square",
+    fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
+    value: float | Tensor = 0.0,
+    samples: int = 8,
+    seed: int = 0,
+) -> Attribution:
+    """Slide a patch over the image and see how far the score falls where it lies."""
+
+@overload
+def occlusion(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    patch: int = 0,
+    stride: int = 0,
+    shape: Literal["square", "disc"] = "square",
+    fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
+    value: float | Tensor = 0.0,
+    samples: int = 8,
+    seed: int = 0,
+) -> list[Attribution]:
+    """Slide a patch over the image and see how far the score falls where it lies."""
+
+@overload
+def occlusion(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    patch: int = 0,
+    stride: int = 0,
+    shape: Literal["square", "disc"] = "square",
+    fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
+    value: float | Tensor = 0.0,
+    samples: int = 8,
+    seed: int = 0,
+) -> Attribution | list[Attribution]:
+    """Slide a patch over the image and see how far the score falls where it lies."""
+
+@overload
+def partition_shap(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 500,
+    cells: int = 32,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution:
+    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of boxes."""
+
+@overload
+def partition_shap(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 500,
+    cells: int = 32,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> list[Attribution]:
+    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of boxes."""
+
+@overload
+def partition_shap(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 500,
+    cells: int = 32,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution | list[Attribution]:
+    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of boxes."""
+
+@overload
+def permutation(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 8,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution:
+    """Fill one part of the image at a time with pixels drawn from all over it, and see how far the score falls."""
+
+@overload
+def permutation(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 8,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> list[Attribution]:
+    """Fill one part of the image at a time with pixels drawn from all over it, and see how far the score falls."""
+
+@overload
+def permutation(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 8,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution | list[Attribution]:
+    """Fill one part of the image at a time with pixels drawn from all over it, and see how far the score falls."""
+
+@overload
+def recipro_cam(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    gaussian: bool = True,
+    relu: bool = False,
+) -> Attribution:
+    """Blank a layer except for one position, for each position in turn, and see what score is left."""
+
+@overload
+def recipro_cam(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    gaussian: bool = True,
+    relu: bool = False,
+) -> list[Attribution]:
+    """Blank a layer except for one position, for each position in turn, and see what score is left."""
+
+@overload
+def recipro_cam(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    gaussian: bool = True,
+    relu: bool = False,
+) -> Attribution | list[Attribution]:
+    """Blank a layer except for one position, for each position in turn, and see what score is left."""
+
+@overload
+def rise(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    cells: int = 7,
+    keep: float = 0.5,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    centred: bool = True,
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution:
+    """Hide random parts of the image, and average the masks, each weighed by the score it leaves."""
+
+@overload
+def rise(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    cells: int = 7,
+    keep: float = 0.5,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    centred: bool = True,
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> list[Attribution]:
+    """Hide random parts of the image, and average the masks, each weighed by the score it leaves."""
+
+@overload
+def rise(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    cells: int = 7,
+    keep: float = 0.5,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    centred: bool = True,
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution | list[Attribution]:
+    """Hide random parts of the image, and average the masks, each weighed by the score it leaves."""
+
+@overload
+def score_cam(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    channels: int = 0,
+    relu: bool = False,
+) -> Attribution:
+    """Mask the image with each channel of a layer, and weigh the channel by the score that is left."""
+
+@overload
+def score_cam(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    channels: int = 0,
+    relu: bool = False,
+) -> list[Attribution]:
+    """Mask the image with each channel of a layer, and weigh the channel by the score that is left."""
+
+@overload
+def score_cam(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    channels: int = 0,
+    relu: bool = False,
+) -> Attribution | list[Attribution]:
+    """Mask the image with each channel of a layer, and weigh the channel by the score that is left."""
+
+@overload
+def smoothed_score_cam(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    samples: int = 10,
+    sigma: float = 2.0,
+    seed: int = 0,
+    channels: int = 0,
+    relu: bool = False,
+) -> Attribution:
+    """Score-CAM with every mask disturbed by noise several times, and the scores averaged."""
+
+@overload
+def smoothed_score_cam(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    samples: int = 10,
+    sigma: float = 2.0,
+    seed: int = 0,
+    channels: int = 0,
+    relu: bool = False,
+) -> list[Attribution]:
+    """Score-CAM with every mask disturbed by noise several times, and the scores averaged."""
+
+@overload
+def smoothed_score_cam(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    samples: int = 10,
+    sigma: float = 2.0,
+    seed: int = 0,
+    channels: int = 0,
+    relu: bool = False,
+) -> Attribution | list[Attribution]:
+    """Score-CAM with every mask disturbed by noise several times, and the scores averaged."""
+
+@overload
+def sobol(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 32,
+    cells: int = 8,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution:
+    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that it has a part in."""
+
+@overload
+def sobol(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 32,
+    cells: int = 8,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> list[Attribution]:
+    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that it has a part in."""
+
+@overload
+def sobol(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 32,
+    cells: int = 8,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> Attribution | list[Attribution]:
+    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that it has a part in."""
+
+@overload
+def xrai(model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", steps: int = 50) -> Attribution:
+    """Sum integrated gradients over regions of many sizes, and rank the regions, the densest first."""
+
+@overload
+def xrai(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+) -> list[Attribution]:
+    """Sum integrated gradients over regions of many sizes, and rank the regions, the densest first."""
+
+@overload
+def xrai(
+    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", steps: int = 50
+) -> Attribution | list[Attribution]:
+    """Sum integrated gradients over regions of many sizes, and rank the regions, the densest first."""
