@@ -247,7 +247,7 @@ def _reveal_cancel(
 
 def _ratio(function: Callable[[Tensor], Tensor], change: Tensor, of: Tensor, x: Tensor) -> Tensor:
     """Δy / Δx; where Δx is nothing, the function's derivative at ``x``."""
-    still = of.abs() <= _SAME * (1 + x.abs())
+    still = of.abs() <= _SAME * x.abs()
     ratio = change / torch.where(still, 1, of)
     if not bool(still.any()):
         return ratio
