@@ -207,7 +207,7 @@ def test_deep_shap_is_that_of_captum(peers: ModuleType) -> None:
 def test_lrp_epsilon_is_that_of_captum(peers: ModuleType) -> None:
     """Captum puts 1e-9 into every denominator; it raises at ``nn.Flatten`` and at whatever else it has no rule for."""
     sequence, x = one_net()
-    net = Flattening(sequence[:7], sequence[8:])
+    net = Flattening(sequence[:6], sequence[7:])
     found = ours("lrp", net, x, composite="epsilon", epsilon=1e-9)
     assert relative_error(found, captum_says(peers, "LRP", net, x)) < TOLERANCE
 
