@@ -1,6 +1,7 @@
 """Which rule where: named composites, and rules by layer name, by kind of operation and by depth."""
 
 import fnmatch
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,6 +62,11 @@ class Composite:
                 self.matched.add(pattern)
                 return rule
         for begin, end, rule in reversed(self.depths):
+            for depth in (begin, end):
+                if not -depths <= depth < depths:
+                    raise ParameterError(
+                        f"no depth {depth} for the rules: {depths} convolutions and linear layers ran, 0 to {depths - 1}"
+                    )
             if begin % depths <= place.depth <= end % depths:
                 return rule
         if place.first and "first" in self.kinds:
@@ -111,7 +117,10 @@ def rule_called(text: str) -> Rule:
     if name not in RULES:
         raise ParameterError(f"no rule {name!r}{did_you_mean(name, RULES)} (there are {', '.join(RULES)})")
     try:
-        return RULES[name](*(float(n) for n in numbers))
+        strengths = [float(n) for n in numbers]
+        if not all(0 <= n < math.inf for n in strengths):
+            raise ValueError("a strength is a number from 0 on")
+        return RULES[name](*strengths)
     except (TypeError, ValueError):
         raise ParameterError(
             f"the rule {name!r} does not take {' '.join(numbers)!r}: write it as in 'gamma 0.25'"

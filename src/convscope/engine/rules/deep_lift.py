@@ -233,7 +233,7 @@ def _reveal_cancel(
 ) -> Tensor:
     """The surrogate of an activation behind an affine operation, with rising and falling contributions apart."""
     change = source - reference
-    above, below = change.clamp_min(0), change.clamp_max(0)
+    above, below = (change + change.abs()) / 2, (change - change.abs()) / 2  # what did not change counts half to each
     plus, minus = op.plus().unbiased(), op.minus().unbiased()
     rising, falling = plus(above) + minus(below), minus(above) + plus(below)
     with torch.no_grad():
@@ -247,7 +247,7 @@ def _reveal_cancel(
 
 def _ratio(function: Callable[[Tensor], Tensor], change: Tensor, of: Tensor, x: Tensor) -> Tensor:
     """Δy / Δx; where Δx is nothing, the function's derivative at ``x``."""
-    still = of.abs() <= _SAME * (1 + x.abs())
+    still = of.abs() <= _SAME * x.abs()
     ratio = change / torch.where(still, 1, of)
     if not bool(still.any()):
         return ratio

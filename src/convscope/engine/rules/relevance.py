@@ -84,6 +84,8 @@ def epsilon(strength: float = 0.0) -> Rule:
 
 def alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Rule:
     """LRP-αβ, R_j = Σ_k (α·z⁺_jk / z⁺_k - β·z⁻_jk / z⁻_k) R_k with α - β = 1 (Bach et al. 2015)."""
+    if alpha - beta != 1:
+        raise ValueError("what α gives more than all, β takes back: α - β = 1")
 
     def split(op: Affine, x: Tensor, z: Tensor, relevance: Tensor) -> list[Stream]:
         inputs = _Signed(x)
