@@ -20,6 +20,7 @@ from convscope.engine.rules.call import Call
 from convscope.engine.rules.ledger import Ledger
 from convscope.engine.rules.methods import Treatment, note_chance, opened
 from convscope.engine.rules.mode import Rules
+from convscope.engine.rules.operations import Kind
 from convscope.engine.rules.pieces import valued
 from convscope.errors import ModelFailed
 
@@ -36,6 +37,7 @@ class DeepLift:
     """
 
     out_of_place = True
+    as_it_is: frozenset[Kind] = frozenset()
 
     def __init__(self, ledger: Ledger, *, reveal_cancel: bool = False) -> None:
         self.ledger, self.reveal_cancel = ledger, reveal_cancel

@@ -16,7 +16,7 @@ from convscope.engine.rules.composites import Composite, Place
 from convscope.engine.rules.ledger import Entry, Ledger
 from convscope.engine.rules.methods import Treatment, note_chance, opened
 from convscope.engine.rules.mode import Rules
-from convscope.engine.rules.operations import GATES, VANISHING
+from convscope.engine.rules.operations import GATES, VANISHING, Kind
 from convscope.engine.rules.pieces import absorbing, passing_on
 from convscope.engine.rules.relevance import Rule, multiplier, per
 
@@ -55,6 +55,7 @@ class Relevance:
     """
 
     out_of_place = True
+    as_it_is: frozenset[Kind] = frozenset()
 
     def __init__(
         self, composite: Composite, ledger: Ledger, *, bias: str = "absorb", attention: str = "constant"

@@ -22,10 +22,10 @@ _SILENT = ("shape", "linear", "affine", "matmul", "max", "batch norm")
 class ModifiedGradient:
     """Plain gradients but for some kinds of operation."""
 
-    out_of_place = False
-
-    def __init__(self, table: Mapping[Kind, Treatment]) -> None:
-        self.table = table
+    def __init__(self, table: Mapping[Kind, Treatment], *, out_of_place: bool = False) -> None:
+        self.table, self.out_of_place = table, out_of_place
+        unseen: frozenset[Kind] = frozenset(("linear", "affine", "matmul", "max", "batch norm"))
+        self.as_it_is = frozenset[Kind]() if out_of_place else unseen - table.keys()
 
     def treat(self, call: Call, mode: Rules) -> Any:
         """What the table says, or the operation as it is."""
@@ -85,9 +85,7 @@ def rectified(quantile: float) -> ModifiedGradient:
         mode.ledger.treat(call.name, "rectified")
         return _Rectified.apply(call.carrying()[0], call, rule)  # type: ignore[no-untyped-call]
 
-    method = ModifiedGradient({"activation": rectifier})
-    method.out_of_place = True
-    return method
+    return ModifiedGradient({"activation": rectifier}, out_of_place=True)
 
 
 def full_gradient(visit: Callable[[str, Tensor, Tensor], None]) -> ModifiedGradient:

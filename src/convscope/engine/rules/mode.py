@@ -11,6 +11,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.rules.call import Call
 from convscope.engine.rules.ledger import Ledger
+from convscope.engine.rules.operations import Kind, kind_of
 from convscope.errors import NoRule
 
 _CHECKPOINTED = (
@@ -24,6 +25,8 @@ class Method(Protocol):
 
     out_of_place: bool
     """Whether operations that write to their input must not, because what they would overwrite is still needed."""
+    as_it_is: frozenset[Kind]
+    """Kinds of operation that need not be looked at."""
 
     def treat(self, call: Call, mode: "Rules") -> Any:
         """Do the operation so that the right thing flows back through its result."""
@@ -46,6 +49,8 @@ class Rules(TorchFunctionMode):
         """What an in-place operation has made of a tensor: it is left alone, and its successor used from then on."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        if kind_of(func) in self.method.as_it_is and not self.replaced:
+            return func(*args, **(kwargs or {}))
         if getattr(func, "__name__", "") == "__get__" and not isinstance(found := func(*args), Tensor):
             return found  # a shape, a dtype
         asked = call = Call(func, args, kwargs or {}, self.address)

@@ -79,6 +79,7 @@ def name_of(function: Any) -> tuple[str, bool]:
     return name.strip("_"), name.endswith("_") and not name.startswith("_")
 
 
+@functools.cache
 def kind_of(function: Any) -> Kind | None:
     """The kind of an operation, or None for one that is not known."""
     return KINDS.get(name_of(function)[0])
