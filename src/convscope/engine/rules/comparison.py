@@ -39,7 +39,7 @@ def compared(
         start = model.laid_out(references(rows, numbers))
         with torch.enable_grad(), method.over_the_reference(start):
             seen = start.clone().requires_grad_(True)
-            mode = Rules(method, ledger, on_missing=on_missing)
+            mode = Rules(method, Ledger(len(rows)), on_missing=on_missing)  # counted when the image goes through
             output = mode.seen_by(lambda: read_out(model, seen.clone(), aim), model.module)
         outputs.append((ledger, rows, output.detach()))
         return method

@@ -65,7 +65,7 @@ class Composite:
             for depth in (begin, end):
                 if not -depths <= depth < depths:
                     raise ParameterError(
-                        f"no depth {depth} for the rules: {depths} convolutions and linear layers ran, 0 to {depths - 1}"
+                        f"no depth {depth} for the rules: the layers that ran have depths 0 to {depths - 1}"
                     )
             if begin % depths <= place.depth <= end % depths:
                 return rule

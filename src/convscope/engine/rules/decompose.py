@@ -19,7 +19,7 @@ _MULTI_HEAD = """query key value embed_dim_to_check num_heads in_proj_weight in_
 
 
 def softmax(call: Call, *, shift: Tensor) -> Tensor:
-    """exp(x) / Σ exp(x), with x shifted by a constant against overflow."""
+    """exp(x) / Σ exp(x), with x shifted against overflow."""
     x: Tensor = call.argument(0, "input")
     axis = call.argument(1, "dim")
     raised = (x - shift).exp()

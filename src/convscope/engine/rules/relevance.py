@@ -15,6 +15,9 @@ from torch import Tensor
 
 from convscope.engine.rules.affine import Affine
 
+_NOTHING = 1e-6
+"""What terms of one sign bring is nothing if it is less than this share of what those of the other sign bring."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stream:
@@ -92,18 +95,23 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Rule:
         plus = op.plus()
         minus = op.minus() if beta or inputs.mixed else plus  # not asked otherwise
         raising = inputs.through(plus, minus)
-        lowering = inputs.through(minus, plus) if beta else z - raising
-        one_sided = raising <= 0, lowering >= 0
+        lowering = inputs.through(minus, plus) if beta else z
+        unraised = raising <= (lowering * -_NOTHING).clamp_min(
+            0
+        )  # where so little was raised, the sum z is what was lowered
         if beta:  # an output of terms of one sign shares all it has among them
-            up = per(torch.where(one_sided[1], 1.0, alpha).to(z) * relevance, raising)
-            down = per(torch.where(one_sided[0], 1.0, -beta).to(z) * relevance, lowering)
-            return [*inputs.streams(plus, minus, up, raising), *inputs.streams(minus, plus, down, lowering)]
-        streams = inputs.streams(plus, minus, per(relevance, raising), raising)
-        unraised = one_sided[0] & (relevance != 0)
+            unlowered = lowering >= -_NOTHING * raising
+            up = torch.where(unlowered, 1.0, alpha).masked_fill(unraised, 0).to(z)
+            down = torch.where(unraised, 1.0, -beta).masked_fill(unlowered, 0).to(z)
+            return [
+                *inputs.streams(plus, minus, per(up * relevance, raising), raising),
+                *inputs.streams(minus, plus, per(down * relevance, lowering), lowering),
+            ]
+        streams = inputs.streams(plus, minus, relevance / raising.masked_fill(unraised, torch.inf), raising)
+        unraised &= relevance != 0
         if bool(unraised.any()):  # what nothing raised hands its relevance to what lowered it
-            minus = op.minus()
             down = torch.where(unraised, per(relevance, z), 0)
-            streams += inputs.streams(minus, plus, down, z)
+            streams += inputs.streams(op.minus(), plus, down, z)
         return streams
 
     return Rule("z-plus" if (alpha, beta) == (1, 0) else f"alpha{alpha:g}-beta{beta:g}", split)
