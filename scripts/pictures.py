@@ -1,11 +1,33 @@
-"""Make the pictures of the README and the gallery by running what they show: ``make pictures``."""
+"""Make the pictures of the README and the gallery by running what they show: ``make pictures``.
 
+The sheet of every lens on photographs needs ``../shared/assets``; it shows maps only: the photographs are not ours
+to publish.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
-import convscope as cs
+import numpy as np
+from PIL import Image
 
-PICTURES = Path(__file__).parents[1] / "docs/pictures"
+import convscope as cs
+from convscope.errors import ConvScopeError
+from convscope.render import raster
+from convscope.render.scale import numbers, scale_of
+from convscope.render.sheet import GAP, MARGIN, SMALL, Sheet
+from convscope.spec import LensSpec
+from convscope.values import Attribution
+
+ROOT = Path(__file__).parents[1]
+PICTURES = ROOT / "docs/pictures"
+ASSETS = ROOT.parent / "shared/assets"
 SCENES = ["sample:shapes/33", "sample:shapes/12"]
+PHOTOS = (
+    ("pytorch-grad-cam__both.png", "boxer"),
+    ("pytorch-grad-cam__both.png", "tiger cat"),
+    ("captum__zebra.jpg", "zebra"),
+)
+MAP, COLUMNS = 112, 4
 
 
 def main() -> None:
@@ -20,10 +42,59 @@ def main() -> None:
     cs.grad_cam(model, SCENES[0]).save(PICTURES / "grad-cam.png")
     cs.integrated_gradients(model, SCENES[0]).save(PICTURES / "integrated-gradients.png")
     cs.integrated_gradients(model, SCENES[0], target="star - triangle").save(PICTURES / "difference.png")
+    cs.compare(model, SCENES[0], "lrp", targets=["star", "triangle", "star - triangle"]).save(PICTURES / "targets.png")
+    cs.lrp(model, SCENES[0], composite="epsilon-plus-flat", smooth=16).save(PICTURES / "smooth.png")
+    cs.rise(model, SCENES[0], samples=500).save(PICTURES / "rise.png")
+    cs.recommend(model, SCENES[0], "class").save(PICTURES / "recommend.png")
     cs.predict(model, SCENES[0]).save(PICTURES / "predict.png")
     cs.grad_cam(cs.load("bundled:shapes?weights=none"), SCENES[0]).save(PICTURES / "random.png")
-    for path in PICTURES.glob("*.png"):
+    if ASSETS.is_dir():
+        photographs(PICTURES / "photographs.png")
+    else:
+        print(f"no sheet of photographs: {ASSETS} is not here")
+    for path in sorted(PICTURES.glob("*.png")):
         print(f"{path.name}: {path.stat().st_size // 1024} kB")
+
+
+def photographs(path: Path) -> None:
+    """Every lens on three questions to a trained SqueezeNet, maps only, four lenses a row."""
+    model = cs.load("torchvision:squeezenet1_1", weights=ASSETS / "models/squeezenet1_1.safetensors")
+    block = 3 * (MAP + 4) + GAP
+    sheet = Sheet("light", round(2 * MARGIN + COLUMNS * block - GAP))
+    looked = [(spec, _maps(model, spec)) for spec in cs.lenses() if spec.returns == "Attribution"]
+    for begin in range(0, len(looked), COLUMNS):
+        for place, (spec, maps) in enumerate(looked[begin : begin + COLUMNS]):
+            _draw(sheet, MARGIN + place * block, spec, maps)
+        sheet.y += 1.5 * SMALL * 2 + MAP + GAP
+    Image.fromarray(sheet.pixels()).quantize(128).save(path, optimize=True)
+
+
+def _maps(model: cs.Model, spec: LensSpec) -> Sequence[Attribution] | str:
+    """A lens's three maps, or why there are none."""
+    try:
+        return [
+            getattr(cs, spec.name)(
+                model, ASSETS / "photos" / photo, **({"target": target} if spec.takes_target else {})
+            )
+            for photo, target in PHOTOS
+        ]
+    except ConvScopeError as error:
+        return str(error)
+
+
+def _draw(sheet: Sheet, x: float, spec: LensSpec, maps: Sequence[Attribution] | str) -> None:
+    blind = "class contrast" in spec.fails or "class-sensitive" in spec.fails
+    sheet.text(x, sheet.y, spec.title, size=SMALL, bold=True)
+    sheet.text(
+        x, sheet.y + 1.4 * SMALL, "hardly depends on the class" if blind else "", size=SMALL, colour=sheet.theme.faint
+    )
+    if isinstance(maps, str):
+        sheet.text(x, sheet.y + 3 * SMALL, maps, size=SMALL, colour=sheet.theme.faint, width=3 * MAP)
+        return
+    for place, one in enumerate(maps):
+        pixels = raster.map_pixels(numbers(one), scale_of([one]))
+        small = Image.fromarray(pixels).resize((MAP, MAP), Image.Resampling.BOX)
+        sheet.image(x + place * (MAP + 4), sheet.y + 3 * SMALL, np.asarray(small))
 
 
 if __name__ == "__main__":

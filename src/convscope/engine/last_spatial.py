@@ -11,6 +11,11 @@ from convscope.engine.maps import Trace, channels_last, is_map, tokens_of
 from convscope.engine.trace import Traced, token_grid, traced
 from convscope.errors import LayerError
 
+SCRIPTED = (
+    "; parts of it are traced or scripted (torch.jit), which hides their layers: open the network from its source, or use "
+    "a lens that looks at no layer"
+)
+
 if TYPE_CHECKING:
     from convscope.engine.model import Model
 
@@ -39,6 +44,7 @@ def last_spatial_layer(model: "Model", tensor: Tensor, below: str | None = None)
             where = "" if below is None else f" before the target's own layer {below!r}"
             raise LayerError(
                 f"no layer of {model.name}{where} has an output with spatial extent: name one with layer=…"
+                + (SCRIPTED if any(isinstance(m, torch.jit.ScriptModule) for m in model.module.modules()) else "")
             )
         order = [address for address, _ in shapes]
         by_tokens = tokens and (not spatial or order.index(tokens[-1]) > order.index(spatial[-1]))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.cost import metered
+from convscope.engine.determinism import scored_again
 from convscope.engine.gradients import differentiable, differentiating, settle, shared_aim, sharing_nothing
 from convscope.engine.inputs import Images
 from convscope.engine.layers import find_layers
@@ -193,10 +194,10 @@ def _looked(
     declaration: LensSpec, arguments: dict[str, Any], parameters: dict[str, Any], how: Smooth | None
 ) -> list[Value]:
     """The lens's own values, or their mean over copies of the images."""
+    model, images, aim = arguments["model"], arguments["image"], arguments.get("target")
     if how is None:
         found: list[Value] = declaration.function(**arguments, **parameters)
-        return found
-    model, images, aim = arguments["model"], arguments["image"], arguments.get("target")
+        return _doubted(found, model, images, aim) if aim and declaration.family == "perturbation" else found
     if aim is not None:
         settle(model, images, aim)
 
@@ -208,6 +209,14 @@ def _looked(
     with sharing_nothing():
         averaged = smoothed(images, how, look)
     return [replace(one, score=None if aim is None else aim.scores[row]) for row, one in enumerate(averaged)]
+
+
+def _doubted(found: list[Value], model: Model, images: Images, aim: Aim) -> list[Value]:
+    """What compares many forwards means nothing where the network answers at random: that is looked for and said."""
+    if any("nondeterministic" in value.notes for value in found):
+        return found
+    notes = scored_again(model, images, aim)
+    return [replace(v, notes={**v.notes, **said}) if said else v for v, said in zip(found, notes, strict=True)]
 
 
 def _by_name(declaration: LensSpec, args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:

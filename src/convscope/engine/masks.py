@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from convscope.engine import noise
 from convscope.engine.batches import in_chunks
+from convscope.engine.determinism import drift
 from convscope.engine.fused import fused
 from convscope.engine.gradients import end_scores, score, settle
 from convscope.engine.inputs import Images
@@ -59,13 +60,13 @@ class Ends:
 def ends_of(model: Model, images: Images, start: Tensor, aim: Aim) -> Ends:
     """Score images and baselines; the images twice, to notice a network that answers differently each time."""
     here, there = end_scores(model, images, start, aim)
-    return Ends(here, there, _drift(here, _scores(model, images, aim)))
+    return Ends(here, there, drift(here.tolist(), _scores(model, images, aim).tolist()))
 
 
 def settled_ends(model: Model, images: Images, aim: Aim) -> tuple[Tensor, list[dict[str, Any]]]:
     """The same where there is no baseline: the images' scores, and what was noticed."""
     here = _scores(model, images, aim)
-    return here, _drift(here, _scores(model, images, aim))
+    return here, drift(here.tolist(), _scores(model, images, aim).tolist())
 
 
 def each_score(
@@ -179,15 +180,6 @@ def _scores(model: Model, images: Images, aim: Aim) -> Tensor:
     """The scores of the images as they are, (N,), by a forward of their own."""
     settle(model, images, aim)
     return torch.tensor([float(known or 0.0) for known in aim.scores], dtype=torch.float32)
-
-
-def _drift(before: Tensor, after: Tensor) -> list[dict[str, Any]]:
-    """A note for each image that scored otherwise the second time."""
-    notes: list[dict[str, Any]] = []
-    for first, second in zip(before.tolist(), after.tolist(), strict=True):
-        said = f"the same image scored {first:.6g}, then {second:.6g}: the network draws at random"
-        notes.append({"nondeterministic": said} if abs(first - second) > 1e-3 * max(abs(first), abs(second)) else {})
-    return notes
 
 
 def _interpolation(cells: int, length: int) -> Tensor:

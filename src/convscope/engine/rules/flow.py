@@ -18,7 +18,7 @@ from convscope.engine.rules.lrp import Ground, Relevance
 from convscope.engine.rules.mode import Method, Rules
 from convscope.engine.targets import Aim
 from convscope.engine.trace import token_grid
-from convscope.errors import LayerError
+from convscope.errors import LayerError, NoGradient
 
 Make = Callable[[Ledger, Tensor, Tensor], Method]
 """``(ledger, rows, copies) -> method``: a method for one chunk, of copy ``copies[i]`` of image ``rows[i]`` each."""
@@ -87,6 +87,11 @@ def flow_back(
             output = mode.seen_by(lambda: read_out(model, x, aim), model.module)
             scores = aim.score(output, rows)
         seen = [mode.latest(caught[address]) for address in layers]
+        if restrict is not None and seen[0].grad_fn is None:
+            raise NoGradient(
+                f"layer {layers[0]!r} is cut off from the input (detached, or run under torch.no_grad inside the network): "
+                "nothing flows from it to the pixels"
+            )
         if restrict is not None:
             _restrict(seen[0], layers[0], model, leaf, lambda relevance: restrict(rows, relevance))
         found = gradients_of(scores, [output, leaf, *seen, *([share] if share is not None else [])], model)

@@ -110,12 +110,15 @@ def extremal_perturbation(
         return resize(bumps.mask(heights), image.extent)
 
     masks = learned_masks(model, image, target, start, ends, steps, learn)
+    constant = (ends.here - ends.there).abs() <= 1e-9 * ends.here.abs()
+    masks = torch.where(constant.view(-1, *[1] * (masks.ndim - 1)).to(masks.device), 0, masks)
     kept = shares_left(model, image, target, start, masks, ends)
     notes = [
         {"score kept": share, "area": float(mask.mean()), **said}
         for share, mask, said in zip(kept, masks, ends.notes, strict=True)
     ]
-    return attributions(model, image, target, masks, signed=False, notes=notes)
+    why = "the score is the same for the image as for its baseline: no part of it keeps anything"
+    return attributions(model, image, target, masks, signed=False, notes=notes, why_blank=why)
 
 
 def _firmness(step: int, steps: int) -> float:

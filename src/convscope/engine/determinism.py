@@ -1,0 +1,37 @@
+"""Whether a network gives the same image the same score twice."""
+
+from typing import Any
+
+import torch
+
+from convscope.engine.batches import in_chunks, of_chunk
+from convscope.engine.gradients import score
+from convscope.engine.inputs import Images
+from convscope.engine.model import Model
+from convscope.engine.targets import Aim
+
+_SAME = 1e-3
+"""How far two scores of one image may be apart, relative to the larger: rounding, and nothing more."""
+
+
+def drift(before: list[float], after: list[float]) -> list[dict[str, Any]]:
+    """A note for each image that scored otherwise the second time."""
+    notes: list[dict[str, Any]] = []
+    for first, second in zip(before, after, strict=True):
+        said = f"the same image scored {first:.6g}, then {second:.6g}: the network draws at random"
+        notes.append({"nondeterministic": said} if abs(first - second) > _SAME * max(abs(first), abs(second)) else {})
+    return notes
+
+
+def scored_again(model: Model, images: Images, aim: Aim) -> list[dict[str, Any]]:
+    """Notes from one more forward of the images as they are, whose scores are known."""
+    before = [float(known or 0.0) for known in aim.scores]
+    after = list(before)
+
+    def step(rows: torch.Tensor) -> None:
+        with torch.no_grad():
+            found = score(model, model.laid_out(of_chunk(images.tensor, rows)), aim, rows, clean=False)
+        after[int(rows[0]) : int(rows[-1]) + 1] = found.tolist()
+
+    in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
+    return drift(before, after)
