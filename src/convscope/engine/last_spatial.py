@@ -12,8 +12,8 @@ from convscope.engine.trace import Traced, token_grid, traced
 from convscope.errors import LayerError
 
 SCRIPTED = (
-    "; parts of it are traced or scripted (torch.jit), which hides their layers: open the network from its source, or use "
-    "a lens that looks at no layer"
+    "; parts of it are traced or scripted (torch.jit), which hides their layers: open the network from its source, or "
+    "use a lens that looks at no layer"
 )
 
 if TYPE_CHECKING:

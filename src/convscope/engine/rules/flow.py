@@ -89,8 +89,8 @@ def flow_back(
         seen = [mode.latest(caught[address]) for address in layers]
         if restrict is not None and seen[0].grad_fn is None:
             raise NoGradient(
-                f"layer {layers[0]!r} is cut off from the input (detached, or run under torch.no_grad inside the network): "
-                "nothing flows from it to the pixels"
+                f"layer {layers[0]!r} is cut off from the input (detached, or run under torch.no_grad inside the "
+                "network): nothing flows from it to the pixels"
             )
         if restrict is not None:
             _restrict(seen[0], layers[0], model, leaf, lambda relevance: restrict(rows, relevance))
