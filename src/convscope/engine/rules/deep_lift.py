@@ -193,7 +193,7 @@ class DeepLift:
         if isinstance(other, Tensor):
             if len(call.carrying()) == 1:
                 return self._function(call, mode)
-            shape = torch.broadcast_shapes(x.shape, other.shape)
+            shape = torch.broadcast_shapes(x.shape, other.shape)  # type: ignore[no-untyped-call]
             extreme = torch.amax if call.name.startswith("max") else torch.amin
             return opened(lambda _: extreme(torch.stack([x.expand(shape), other.expand(shape)]), 0), call, mode)
         if call.name not in ("amax", "amin", "max", "min"):
