@@ -109,11 +109,13 @@ def compound(call: Call) -> Tensor:
         added, first, second = (call.argument(i, n) for i, n in enumerate(("input", *_PRODUCTS[call.name])))
         product: Tensor = first @ second
         product = product.sum(0) if call.name == "addbmm" else product
-        return _times(product, call.kwargs.get("alpha", 1)) + _times(added, call.kwargs.get("beta", 1))
+        total: Tensor = _times(product, call.kwargs.get("alpha", 1)) + _times(added, call.kwargs.get("beta", 1))
+        return total
     if call.name in ("addcmul", "addcdiv"):
         added, first, second = (call.argument(i, n) for i, n in enumerate(("input", "tensor1", "tensor2")))
         change: Tensor = first * second if call.name == "addcmul" else first / second
-        return _times(change, call.kwargs.get("value", 1)) + added
+        changed: Tensor = _times(change, call.kwargs.get("value", 1)) + added
+        return changed
     if call.name == "lerp":
         start, end, weight = (call.argument(i, n) for i, n in enumerate(("input", "end", "weight")))
         between: Tensor = start * (1 - weight) + end * weight
