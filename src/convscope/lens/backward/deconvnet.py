@@ -48,7 +48,7 @@ def deconvnet(model: Model, image: Images, *, target: Aim = TOP1, on_missing: On
         >>> import convscope as cs
         >>> a = cs.deconvnet(cs.load("bundled:shapes"), "sample:shapes/7")
         >>> a.notes["rules"]
-        {'relu: deconvnet': 7}
+        {'relu: deconvnet': 13}
 
     Source: :cite:`zeiler2014visualizing`, section 2.1.
     """

@@ -51,7 +51,7 @@ def guided_backprop(
         >>> import convscope as cs
         >>> a = cs.guided_backprop(cs.load("bundled:shapes"), "sample:shapes/7")
         >>> a.notes["rules"]
-        {'relu: guided': 7}
+        {'relu: guided': 13}
 
     Source: :cite:`springenberg2015striving`, figure 1.
     """

@@ -56,7 +56,7 @@ def rectified_gradient(
         >>> import convscope as cs
         >>> a = cs.rectified_gradient(cs.load("bundled:shapes"), "sample:shapes/7")
         >>> a.notes["rules"]
-        {'relu: rectified': 7}
+        {'relu: rectified': 13}
 
     Source: :cite:`kim2019rectgrad`, equation 5.
     """
