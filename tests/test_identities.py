@@ -187,7 +187,8 @@ def test_a_picture_turned_round_has_the_map_turned_round_on_a_network_that_knows
         for layer in smooth.module.features[::2]:
             layer.weight.add_(layer.weight.flip(2, 3)).div_(2)
     upright, turned = (getattr(cs, spec.name)(smooth, each).values for each in (picture, picture[::-1, ::-1]))
-    assert not torch.allclose(upright, upright.flip(0, 1), rtol=0.01)
+    if spec.name != "deconvnet":  # which sees the input through the switches of max pooling alone
+        assert not torch.allclose(upright, upright.flip(0, 1), rtol=0.01)
     _close(turned, upright.flip(0, 1), 1e-3)
 
 

@@ -54,6 +54,9 @@ def alive(net: nn.Module, side: int) -> cs.Model:
         for layer in net.modules():
             if isinstance(layer, nn.LayerNorm):
                 layer.bias.uniform_(-0.2, 0.2, generator=generator)
+        for name, constant in net.named_parameters():
+            if name.endswith(("class_token", "cls_token")):
+                constant.normal_(generator=generator)
         heads = [layer for layer in net.modules() if isinstance(layer, nn.Linear)]
         if heads and not heads[-1].weight.any():  # torchvision's ViT begins with a head of zeros
             nn.init.normal_(heads[-1].weight, std=0.05, generator=generator)

@@ -105,27 +105,39 @@ def multi_head(call: Call) -> tuple[Tensor, Tensor | None]:
 
 def compound(call: Call) -> Any:
     """What several operations in one are made of."""
-    given, kwargs = call.args, call.kwargs
-    if call.name in ("addmm", "addbmm", "baddbmm", "addmv"):
-        added, first, second = (
-            call.argument(i, n) for i, n in enumerate(("input", _SECOND[call.name][0], _SECOND[call.name][1]))
-        )
-        product = first @ second
+    if call.name in _PRODUCTS:
+        added, first, second = (call.argument(i, n) for i, n in enumerate(("input", *_PRODUCTS[call.name])))
+        product: Tensor = first @ second
         product = product.sum(0) if call.name == "addbmm" else product
-        alpha, beta = kwargs.get("alpha", 1), kwargs.get("beta", 1)
-        product = product if alpha == 1 else product * alpha
-        return product + (added if beta == 1 else added * beta)
+        total: Tensor = _times(product, call.kwargs.get("alpha", 1)) + _times(added, call.kwargs.get("beta", 1))
+        return total
     if call.name in ("addcmul", "addcdiv"):
         added, first, second = (call.argument(i, n) for i, n in enumerate(("input", "tensor1", "tensor2")))
-        change: Tensor = (first * second if call.name == "addcmul" else first / second) * kwargs.get("value", 1)
-        return change + added
+        change: Tensor = first * second if call.name == "addcmul" else first / second
+        changed: Tensor = _times(change, call.kwargs.get("value", 1)) + added
+        return changed
     if call.name == "lerp":
         start, end, weight = (call.argument(i, n) for i, n in enumerate(("input", "end", "weight")))
-        return start * (1 - weight) + end * weight
+        between: Tensor = start * (1 - weight) + end * weight
+        return between
     if call.name == "glu":
-        signal, gate = given[0].chunk(2, call.argument(1, "dim", -1))
+        x: Tensor = call.argument(0, "input")
+        signal, gate = x.chunk(2, call.argument(1, "dim", -1))
         return signal * gate.sigmoid()
     return _spread(call)
+
+
+_PRODUCTS = {
+    "addmm": ("mat1", "mat2"),
+    "addbmm": ("batch1", "batch2"),
+    "baddbmm": ("batch1", "batch2"),
+    "addmv": ("mat", "vec"),
+}
+"""A product with something added, and what its factors are called."""
+
+
+def _times(tensor: Tensor, number: float) -> Tensor:
+    return tensor if number == 1 else tensor * number
 
 
 def _spread(call: Call) -> Tensor:
@@ -148,14 +160,6 @@ def _spread(call: Call) -> Tensor:
         raise NotImplementedError(f"a norm of order {order}")
     axes = call.argument(2, "dim")
     return (x * x).sum(axes, keepdim=bool(call.argument(3, "keepdim", False))).sqrt()
-
-
-_SECOND = {
-    "addmm": ("mat1", "mat2"),
-    "addbmm": ("batch1", "batch2"),
-    "baddbmm": ("batch1", "batch2"),
-    "addmv": ("mat", "vec"),
-}
 
 
 def _in_heads(t: Tensor, heads: int) -> Tensor:

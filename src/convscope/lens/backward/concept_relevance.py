@@ -39,7 +39,7 @@ def concept_relevance(
     layer: Layers = LAST_SPATIAL,
     channels: Annotated[str, Param(help="channels of the layer, as in '3, 17'; empty for the most relevant ones")] = "",
     most: Annotated[
-        int, Param(help="how many of the most relevant channels where none are named", min=1, max=4096)
+        int, Param(help="how many of the most relevant channels where none are named", min=1, max=10_000)
     ] = 1,
     composite: Annotated[CompositeName, Param(help="which rule for which kind of layer")] = "epsilon-plus",
     on_missing: OnMissing = "error",
