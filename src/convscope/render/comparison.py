@@ -29,6 +29,7 @@ LIKENESS = (
     "Above the diagonal: rank correlation of the pixels (Spearman). Below: structural similarity (SSIM). 1 is the "
     "same, 0 unrelated. Agreement: the share of columns that have a place among the strongest fifth of what speaks for."
 )
+ONE_SCALE = "All columns share one scale in one unit: compare strengths between columns as well as places."
 SHARES = (
     "Numbers of different lenses have different units: each column's colours run to its own limit, written below its "
     "name, and the scale counts in shares of it. Compare places between columns, strengths within one."
@@ -70,7 +71,7 @@ def draw_comparison(comparison: Comparison, *, theme: str = "light") -> Picture:
     sheet.y += 14
     for band in bands:
         _draw_band(sheet, band, comparison.rows)
-    _draw_scales(sheet, scales)
+    _draw_scales(sheet, scales, alike=len(columns) > 1 and len(set(groups)) == 1)
     _draw_likeness(sheet, comparison, titles)
     _write_warnings(sheet, comparison)
     return Picture(sheet.pixels(), _alt(comparison, lenses))
@@ -156,32 +157,44 @@ def _write_row_name(sheet: Sheet, x: float, y: float, cell: Attribution) -> floa
     return sheet.text(x, y, said, size=SMALL, colour=sheet.theme.faint) if said else 0.0
 
 
-def _draw_scales(sheet: Sheet, scales: Sequence[Scale]) -> None:
-    """One bar for each kind of scale there is, with the line on how to read it beside it."""
+def _draw_scales(sheet: Sheet, scales: Sequence[Scale], *, alike: bool) -> None:
+    """One bar for each kind of scale there is, with the line on how to read it beside it.
+
+    Args:
+        alike: all columns have the same scale, whose own numbers then stand at the bar.
+    """
     about_target_last = sorted(scales, key=lambda scale: scale.ends[1] == "for")
     kinds = {scale.signed: scale for scale in about_target_last}
-    legends = [legend_of(kinds[signed], share=True) for signed in (True, False) if signed in kinds]
+    legends = [legend_of(kinds[signed], share=not alike) for signed in (True, False) if signed in kinds]
     before = max(sheet.extent(legend.low, SMALL) for legend in legends) + 10
     beside = MARGIN + before + BAR + 90
     for legend in legends:
         tall = bar.lying(sheet, MARGIN, sheet.y, BAR, legend, before)
         said = sheet.text(beside, sheet.y, HOW_TO_READ[legend.signed], size=SMALL, width=sheet.width - beside - MARGIN)
         sheet.y += max(tall, said) + 12
-    sheet.paragraph(SHARES, size=SMALL, colour=sheet.theme.faint)
+    sheet.paragraph(ONE_SCALE if alike else SHARES, size=SMALL, colour=sheet.theme.faint)
     sheet.y += 4
 
 
 def _write_warnings(sheet: Sheet, comparison: Comparison) -> None:
-    said = [f"{note.text}" for cell in comparison for note in words.notes(cell) if note.warning]
+    said = [_whose(cell, note) for cell in comparison for note in words.notes(cell) if note.warning]
     for text in dict.fromkeys(said):
         sheet.paragraph(f"⚠ {text}", size=SMALL, colour=sheet.theme.warning, bold=True)
 
 
+def _whose(cell: Attribution, note: words.Note) -> str:
+    """A warning with the lens it is about; what is true of the network is said once for all."""
+    general = {f"{caveat[:1].upper()}{caveat[1:].rstrip('.')}." for caveat in cell.record.caveats}
+    return note.text if note.text in general or not cell.record.title else f"{cell.record.title}: {note.text}"
+
+
 def _title(comparison: Comparison) -> str:
-    rows, lenses = len(comparison.rows), len(comparison.rows[0])
-    model = str(comparison.rows[0][0].record.model.get("name", ""))
-    counted = f"{rows} input{'s' * (rows > 1)} through {lenses} lens{'es' * (lenses > 1)}"
-    return f"{counted} · {model}" if model else counted
+    first = comparison.rows[0]
+    rows, lenses = len(comparison.rows), list(dict.fromkeys(cell.record.title for cell in first))
+    models = dict.fromkeys(str(cell.record.model.get("name", "")) for cell in first)
+    through = lenses[0] if len(lenses) == 1 and len(first) > 1 else f"{len(lenses)} lens{'es' * (len(lenses) > 1)}"
+    counted = f"{rows} input{'s' * (rows > 1)} through {through}"
+    return " · ".join([counted, *filter(None, models)])
 
 
 def _alt(comparison: Comparison, columns: Sequence[Column]) -> str:
