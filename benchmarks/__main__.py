@@ -2,7 +2,7 @@
 
 python -m benchmarks                    all of it, most of an hour on two cores
 python -m benchmarks --quick            fewer rounds
-python -m benchmarks rise occlusion     these parts only, printed and not written
+python -m benchmarks rise occlusion     these parts only; the tables of the others stay as they are
 """
 
 import argparse
@@ -23,6 +23,7 @@ from benchmarks.occlusion import occlusion
 from benchmarks.perturbed_cams import ablation_cam, score_cam
 from benchmarks.rules import modified_gradients, relevance
 
+RESULTS = Path(__file__).with_name("results.md")
 GRAD_CAM_AIMS = {
     ("resnet50", 1): 1.05, ("resnet50", 16): 0.85,
     ("vgg16", 1): 0.9, ("vgg16", 16): 0.8,
@@ -38,12 +39,10 @@ def main() -> None:
     asked = parser.parse_args()
     warnings.simplefilter("ignore")  # the peers' deprecations
     torch.manual_seed(0)
-    rows: list[Row] = []
     for name in asked.parts or PARTS:
-        rows += PARTS[name](5 if asked.quick else 15)
-        if not asked.parts:  # what is measured is kept, should the rest be interrupted
-            Path(__file__).with_name("results.md").write_text(page(rows), "utf-8")
-    print(page(rows))
+        rows = PARTS[name](5 if asked.quick else 15)
+        RESULTS.write_text(with_part(RESULTS.read_text("utf-8") if RESULTS.exists() else "", name, rows), "utf-8")
+    print(RESULTS.read_text("utf-8"))
 
 
 def grad_cam(rounds: int) -> list[Row]:
@@ -115,20 +114,27 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
 }  # fmt: skip
 
 
-def page(rows: list[Row]) -> str:
-    """The results as a page."""
+def with_part(page: str, name: str, rows: list[Row]) -> str:
+    """The page with the table of one part renewed."""
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    new = f"<!-- {name} -->\n| what | who | measured | aim |\n|---|---|---|---|\n{table}<!-- /{name} -->\n"
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+    if begin in page:
+        before, rest = page.split(begin, 1)
+        return before + new + rest.split(end, 1)[1]
+    return (page if page.startswith("# ") else head()) + "\n" + new
+
+
+def head() -> str:
+    """What the results are."""
     machine = f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"
-    head = f"""# What an explanation costs
+    return f"""# What an explanation costs
 
 Written by `make bench`. Ratios to one plain forward (`eval`, `inference_mode`, default memory format, same batch)
-unless said otherwise: medians with quartiles, all contenders interleaved in one run. {machine}, float32, 224×224,
-random weights.
+unless said otherwise: medians with quartiles, all contenders of a table interleaved in one run. {machine}, float32,
+224×224, random weights.
 *own module* is a network passed to `cs.Model`, *loaded* one that `cs.load` opened (its weights lie channels-last).
-
-| what | who | measured | aim |
-|---|---|---|---|
 """
-    return head + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 if __name__ == "__main__":

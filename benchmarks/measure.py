@@ -59,7 +59,7 @@ def in_forwards(
             forward()
 
     timed = works if rounds > 1 else {name: _cold(work) for name, work in works.items()}
-    return interleaved(several, timed, rounds=rounds, unit=forwards / times)
+    return interleaved(several, timed, rounds=rounds, unit=forwards * times)
 
 
 def said(rows: list[Row]) -> list[Row]:

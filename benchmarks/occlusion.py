@@ -39,7 +39,7 @@ def _at_224(name: str, aim: float, rounds: int) -> list[Row]:
         "Captum": partial(_captum, module, x),
     }
     found = in_forwards(plain(module, x), works, rounds=rounds)
-    found["Captum, 49 windows × 729 / 49"] = _scaled(found.pop("Captum"), 729 / 49)
+    found["Captum, 196 windows × 729 / 196"] = _scaled(found.pop("Captum"), 729 / 196)
     rows = rows_of(f"Occlusion, {name}, 729 windows, in forwards", found, aim)
     return [*rows, _equality(name, model, x, 16, 8)]
 
@@ -85,12 +85,12 @@ def _scores(
 
 
 def _captum(module: nn.Module, x: Tensor) -> object:
-    """49 of the windows, in batches of eight."""
+    """196 windows that do not overlap, in batches of eight: Captum takes the same time for each."""
     from captum.attr import Occlusion
 
     with torch.inference_mode():
         return Occlusion(module).attribute(
-            x, (3, 16, 16), strides=(3, 35, 35), target=0, baselines=0, perturbations_per_eval=8
+            x, (3, 16, 16), strides=(3, 16, 16), target=0, baselines=0, perturbations_per_eval=8
         )
 
 

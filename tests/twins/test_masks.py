@@ -277,6 +277,19 @@ def _owen_of_cells(slow: Slow, start: Tensor, cells: int, small: list[int]) -> T
     return partition_shap(Enlarged, nothing, (0,) * len(small), (cells,) * len(small))
 
 
+@pytest.mark.parametrize("subject", ["flatten", "shapes"], indirect=True)
+def test_partition_shap_over_parts_of_ones_own_is_that_over_a_grid_of_the_same_parts(subject: Subject) -> None:
+    """A part is a part, whoever drew it: the tree follows from where parts lie."""
+    height, width = subject.images.shape[2:]
+    rows, columns = (torch.arange(n) * 4 // n for n in (height, width))
+    labels = rows[:, None] * 4 + columns
+    own = subject.explained("partition_shap", samples=200, segments=labels, baseline="mean")
+    for found, true in zip(
+        own, subject.explained("partition_shap", samples=200, cells=4, baseline="mean"), strict=True
+    ):
+        assert relative_error(found.values, true.values) < TOLERANCE
+
+
 def test_partition_shap_halves_where_most_is_at_stake() -> None:
     """On a network that looks at one corner only, that corner is cut finest and everything else stays at zero."""
 

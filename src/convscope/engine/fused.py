@@ -50,6 +50,9 @@ def fused(model: "Model", sample: Tensor, passes: int) -> Iterator[None]:
         with torch.no_grad(), _Watch() as watch:
             model.run(model.laid_out(sample))
         model.pairs = watch.pairs()
+    if all(norm is None and _lies_well(kernel) for kernel, _, norm in model.pairs.values()):
+        yield  # there is nothing to fold
+        return
     mode = _Fused(model.pairs)
     try:
         with mode:
@@ -155,6 +158,11 @@ def _folded(weight: Tensor, bias: Tensor | None, norm: Norm | None) -> tuple[Ten
         if weight.ndim == 4 and weight.device.type == "cpu":
             weight = weight.contiguous(memory_format=torch.channels_last)
     return weight.detach(), None if bias is None else bias.detach()
+
+
+def _lies_well(kernel: Tensor) -> bool:
+    """Whether a kernel lies in memory as `_folded` would lay it out."""
+    return kernel.ndim != 4 or kernel.device.type != "cpu" or kernel.is_contiguous(memory_format=torch.channels_last)
 
 
 def _norm(args: Any, kwargs: Mapping[str, Any]) -> Norm | None:

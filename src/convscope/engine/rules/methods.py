@@ -92,6 +92,7 @@ def full_gradient(visit: Callable[[str, Tensor, Tensor], None]) -> ModifiedGradi
     """Plain gradients, with ``visit(address, bias, gradient)`` called for every bias that was added on the way."""
 
     def affine(call: Call, mode: Rules) -> Tensor:
+        mode.ledger.treat(call.name, "bias counted")
         bias = call.argument(2, "bias")
         return _visited(call.run(), _along_channels(bias, call.name == "linear"), call)
 
@@ -99,6 +100,7 @@ def full_gradient(visit: Callable[[str, Tensor, Tensor], None]) -> ModifiedGradi
         found = batch_norm_of(call)
         if found is None:
             return mode.missing(call)  # type: ignore[no-any-return]
+        mode.ledger.treat("batch_norm", "bias counted")
         return _visited(call.run(), _along_channels(found[1], False), call)
 
     def _along_channels(bias: Tensor | None, last: bool) -> Callable[[Tensor], Tensor] | None:

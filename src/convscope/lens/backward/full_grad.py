@@ -80,10 +80,10 @@ def full_grad(model: Model, image: Images, *, target: Aim = TOP1, on_missing: On
     done = [part for ledger, part in chunks if any(ledger is one for one in flow.ledgers)]  # memory ran out for others
     maps = torch.cat(done) + _psi(flow.relevance, image.extent)
     arrived = merged(flow.ledgers)["absorbed"].cpu() + flow.relevance.double().flatten(1).sum(1).cpu()
-    notes = []
+    notes, treated = [], {"rules": flow.ledgers[0].rules()}
     for gap, total in zip((arrived - flow.totals).tolist(), flow.totals.tolist(), strict=True):
         relative = gap / total if total else 0.0
-        notes.append({"completeness gap": gap, "relative completeness gap": relative, **said_of(flow)})
+        notes.append({"completeness gap": gap, "relative completeness gap": relative, **treated, **said_of(flow)})
     return attributions(model, image, target, maps, signed=False, notes=notes)
 
 

@@ -1,7 +1,7 @@
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from convscope.engine.lens import attributions, lens
 from convscope.engine.masks import SAME_SCORE, ends_of
 from convscope.engine.model import Model
 from convscope.engine.precision import Precision, in_precision
-from convscope.engine.segments import Cut, boxes
+from convscope.engine.segments import Cut, boxes, segmented
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -39,28 +39,37 @@ def partition_shap(
     *,
     target: Aim = TOP1,
     samples: Annotated[int, Param(help="variants of the image at most", min=2, max=65536)] = 500,
-    cells: Annotated[int, Param(help="finest boxes along each side", min=2, max=64)] = 32,
+    segmenter: Annotated[
+        Literal["grid", "slic", "quickshift"], Param(help="what the finest parts are: cells of a grid, or superpixels")
+    ] = "grid",
+    cells: Annotated[int, Param(help="cells of the grid along each side", min=2, max=64)] = 32,
+    segments: Annotated[
+        int | Tensor, Param(help="superpixels, about; from Python also a map of part numbers", min=2, max=4096)
+    ] = 100,
     baseline: Annotated[BaselineName | Tensor, Param(help="what is seen outside the boxes")] = "blur",
     precision: Precision = "float32",
     seed: Seed = 0,
 ) -> list[Attribution]:
-    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of boxes.
+    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of parts.
 
         φ(L) = ½ (f_c(ctx + L) - f_c(ctx)) + ½ (f_c(ctx + L + R) - f_c(ctx + R)),   φ(R) likewise
 
-    A box with halves L and R is seen in contexts ctx, in which other boxes are shown or not. Where most of the score is
-    at stake, boxes are halved first, until ``samples`` variants are spent; what was not halved is spread evenly.
+    The parts of a box, halves L and R, are seen in contexts ctx, in which other boxes are shown or not. Where most of
+    the score is at stake, boxes are halved first, until ``samples`` variants are spent; what was not halved is spread
+    over its pixels. A box is a set of cells or superpixels that lie together; it is halved across its longest side.
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
         samples: variants of the image, two for each box halved in a context.
-        cells: finest boxes along each side.
+        segmenter: what the finest parts are: cells of a ``grid``, ``slic`` or ``quickshift`` superpixels.
+        cells: cells of the grid along each side.
+        segments: superpixels, about; or a tensor of part numbers in the input's extent, whatever the segmenter.
         baseline: what is seen outside the boxes: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``,
             ``noise``, or a prepared tensor.
         precision: ``float32`` runs the network as it is, ``bfloat16`` a copy of it in bfloat16.
-        seed: of the noise baseline.
+        seed: of the noise baseline, and of quickshift.
 
     Returns:
         A signed map in score units that sums to f_c(x) - f_c(b); ``notes["boxes"]`` says how many boxes were halved.
@@ -83,18 +92,18 @@ def partition_shap(
 
     start = baseline_of(baseline, image, seed=seed)
     ends = ends_of(model, image, start, target)
-    shape = tuple(min(cells, length) for length in image.extent)
-    cut = Cut(boxes(image.extent, shape).to(image.tensor.device), int(torch.tensor(shape).prod()))
-    trees = [_Halving(shape, there, here) for there, here in zip(ends.there.tolist(), ends.here.tolist(), strict=True)]
+    by_grid = segmenter == "grid" and not isinstance(segments, Tensor)
+    cuts = [_cells(image, cells)] * len(image) if by_grid else segmented(image, segments, segmenter, seed=seed)
+    trees = [_Halving(cut, *both) for cut, *both in zip(cuts, ends.there.tolist(), ends.here.tolist(), strict=True)]
     budget = samples // 2
     with in_precision(model, precision) as runner:
         while any(tree.waiting and tree.halved < budget for tree in trees):
             coalitions = [tree.halves(min(TOGETHER, budget - tree.halved)) for tree in trees]
-            found = coalition_scores(runner, image, target, start, [cut] * len(image), coalitions, quiet=True)
+            found = coalition_scores(runner, image, target, start, cuts, coalitions, quiet=True)
             for tree, scores in zip(trees, found, strict=True):
                 tree.share_out(scores.tolist())
             progress(min(tree.halved for tree in trees), budget)
-    values = torch.stack([cut.painted(tree.values()) for tree in trees])
+    values = torch.stack([cut.painted(tree.values()) for cut, tree in zip(cuts, trees, strict=True)])
     notes = []
     for tree, total, here, there, said in zip(
         trees, values.flatten(1).sum(1).tolist(), ends.here.tolist(), ends.there.tolist(), ends.notes, strict=True
@@ -106,12 +115,17 @@ def partition_shap(
     return attributions(model, image, target, values, notes=notes, why_blank=SAME_SCORE)
 
 
+def _cells(images: Images, cells: int) -> Cut:
+    """A grid of at most so many cells along each side."""
+    shape = tuple(min(cells, length) for length in images.extent)
+    return Cut(boxes(images.extent, shape).to(images.tensor.device), int(torch.tensor(shape).prod()))
+
+
 @dataclass(frozen=True)
 class _Box:
-    """A box of cells in one context: what is shown beside it, the scores without and with it, and its weight."""
+    """Parts (parts,) in one context: what is shown beside them, the scores without and with them, and their weight."""
 
-    low: tuple[int, ...]
-    high: tuple[int, ...]
+    members: Tensor
     context: Tensor
     without: float
     with_it: float
@@ -121,23 +135,24 @@ class _Box:
 class _Halving:
     """The boxes of one image, those with most at stake first."""
 
-    def __init__(self, shape: Sequence[int], without: float, with_it: float) -> None:
-        self.shape, self.halved, self.entered = tuple(shape), 0, 0
-        self.shares = torch.zeros(self.shape, dtype=torch.float64)
+    def __init__(self, cut: Cut, without: float, with_it: float) -> None:
+        self.places, self.sizes = _places(cut), cut.sizes.cpu().double()
+        self.halved, self.entered = 0, 0
+        self.shares = torch.zeros(cut.count, dtype=torch.float64)
         self.waiting: list[tuple[float, int, _Box]] = []
-        self.begun: list[tuple[_Box, _Box, _Box]] = []
-        nothing = torch.zeros(self.shape, dtype=torch.bool)
-        self._enter(_Box((0,) * len(shape), self.shape, nothing, without, with_it, 1.0))
+        self.begun: list[tuple[_Box, Tensor, Tensor]] = []
+        nothing = torch.zeros(cut.count, dtype=torch.bool)
+        self._enter(_Box(~nothing, nothing, without, with_it, 1.0))
 
     def halves(self, most: int) -> Tensor:
-        """Take the next boxes out, and say which cells to show to score each half in its context, (2·boxes, cells)."""
+        """Take the next boxes out, and say which parts to show to score each half in its context, (2·boxes, parts)."""
         self.begun, shown = [], []
         while self.waiting and len(self.begun) < most:
             box = heapq.heappop(self.waiting)[2]
-            left, right = self._split(box)
+            left, right = self._split(box.members)
             self.begun.append((box, left, right))
-            shown += [box.context | self._inside(left), box.context | self._inside(right)]
-        return torch.stack(shown).flatten(1) if shown else torch.zeros(0, self.shares.numel(), dtype=torch.bool)
+            shown += [box.context | left, box.context | right]
+        return torch.stack(shown) if shown else torch.zeros(0, len(self.shares), dtype=torch.bool)
 
     def share_out(self, scores: Sequence[float]) -> None:
         """Give the halves their shares from their scores, in the order of `halves`."""
@@ -147,41 +162,45 @@ class _Halving:
                 (left, right, with_left, with_right),
                 (right, left, with_right, with_left),
             ):
-                shown = box.context | self._inside(other)
-                self._enter(_Box(part.low, part.high, box.context, box.without, alone, half))
-                self._enter(_Box(part.low, part.high, shown, beside, box.with_it, half))
+                self._enter(_Box(part, box.context, box.without, alone, half))
+                self._enter(_Box(part, box.context | other, beside, box.with_it, half))
             self.halved += 1
         self.begun = []
 
     def values(self) -> Tensor:
-        """The share of every cell, (cells,), with what still waits spread evenly over its box."""
+        """The share of every part, (parts,), with what still waits spread evenly over the pixels of its box."""
         shares = self.shares.clone()
         for _, _, box in self.waiting:
-            inside = self._inside(box)
-            shares[inside] += box.weight * (box.with_it - box.without) / int(inside.sum())
-        return shares.flatten()
+            pixels = self.sizes * box.members
+            shares += box.weight * (box.with_it - box.without) * pixels / pixels.sum()
+        return shares
 
     def _enter(self, box: _Box) -> None:
         stake = box.weight * (box.with_it - box.without)
-        if all(high - low == 1 for low, high in zip(box.low, box.high, strict=True)):
-            self.shares[box.low] += stake
+        if int(box.members.sum()) == 1:
+            self.shares[box.members] += stake
             return
         self.entered += 1
         heapq.heappush(self.waiting, (-abs(stake), self.entered, box))
 
-    def _split(self, box: _Box) -> tuple[_Box, _Box]:
+    def _split(self, members: Tensor) -> tuple[Tensor, Tensor]:
         """Halve the longest side."""
-        sides = [high - low for low, high in zip(box.low, box.high, strict=True)]
-        axis = sides.index(max(sides))
-        middle = box.low[axis] + sides[axis] // 2
-        upto = (*box.high[:axis], middle, *box.high[axis + 1 :])
-        onwards = (*box.low[:axis], middle, *box.low[axis + 1 :])
-        return (
-            _Box(box.low, upto, box.context, box.without, box.with_it, box.weight),
-            _Box(onwards, box.high, box.context, box.without, box.with_it, box.weight),
-        )
+        inside = self.places[members]
+        low, high = inside.amin(0), inside.amax(0)
+        axis = int((high - low).argmax())
+        left = members & (self.places[:, axis] < (low[axis] + high[axis]) / 2)
+        if not bool(left.any()):  # all in one place: any half will do
+            left = members & (members.cumsum(0) <= int(members.sum()) // 2)
+        return left, members & ~left
 
-    def _inside(self, box: _Box) -> Tensor:
-        inside = torch.zeros(self.shape, dtype=torch.bool)
-        inside[tuple(slice(low, high) for low, high in zip(box.low, box.high, strict=True))] = True
-        return inside
+
+def _places(cut: Cut) -> Tensor:
+    """Where the middle of each part lies (parts, axes), in pixels."""
+    labels = cut.labels.cpu()
+    sizes = cut.sizes.cpu().double()
+    found = []
+    for axis, length in enumerate(labels.shape):
+        along = torch.arange(length, dtype=torch.float64).view(-1, *[1] * (labels.ndim - 1 - axis)).expand(labels.shape)
+        sums = torch.zeros(cut.count, dtype=torch.float64).index_add_(0, labels.flatten(), along.flatten())
+        found.append(sums / sizes.clamp_min(1))
+    return torch.stack(found, 1)
