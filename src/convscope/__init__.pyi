@@ -1637,12 +1637,14 @@ def partition_shap(
     *,
     target: TargetLike = "top-1",
     samples: int = 500,
+    segmenter: Literal["grid", "slic", "quickshift"] = "grid",
     cells: int = 32,
+    segments: int | Tensor = 100,
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution:
-    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of boxes."""
+    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of parts."""
 
 @overload
 def partition_shap(
@@ -1651,12 +1653,14 @@ def partition_shap(
     *,
     target: TargetLike = "top-1",
     samples: int = 500,
+    segmenter: Literal["grid", "slic", "quickshift"] = "grid",
     cells: int = 32,
+    segments: int | Tensor = 100,
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> list[Attribution]:
-    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of boxes."""
+    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of parts."""
 
 @overload
 def partition_shap(
@@ -1665,12 +1669,14 @@ def partition_shap(
     *,
     target: TargetLike = "top-1",
     samples: int = 500,
+    segmenter: Literal["grid", "slic", "quickshift"] = "grid",
     cells: int = 32,
+    segments: int | Tensor = 100,
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of boxes."""
+    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of parts."""
 
 @overload
 def permutation(

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +13,18 @@ from convscope.engine.rules.operations import Kind, kind_of, name_of
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """An operation with its arguments, at the address of the module in which it was called."""
+    """An operation with its arguments."""
 
     function: Any
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    address: str = ""
+    where: Callable[[], str] = str
+    """Asked while the operation is called: the address of the module in which that is."""
+
+    @property
+    def address(self) -> str:
+        """The module in which it is called; empty in the network's own forward."""
+        return self.where()
 
     @property
     def name(self) -> str:

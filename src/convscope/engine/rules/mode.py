@@ -1,7 +1,8 @@
 """The function mode that looks at every operation of a forward and has a method decide what flows back through it."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import sys
+import weakref
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -32,6 +33,10 @@ class Method(Protocol):
         """Do the operation so that the right thing flows back through its result."""
 
 
+_WITHOUT_FUNCTIONS: weakref.WeakKeyDictionary[nn.Module, tuple[Any, ...]] = weakref.WeakKeyDictionary()
+"""Networks whose way back was looked over, by the kinds of their modules: it takes as long as a tenth of a forward."""
+
+
 class Rules(TorchFunctionMode):
     """Runs a network under the rules of a method.
 
@@ -44,7 +49,7 @@ class Rules(TorchFunctionMode):
     def __init__(self, method: Method, ledger: Ledger, *, on_missing: str = "error") -> None:
         super().__init__()
         self.method, self.ledger, self.on_missing = method, ledger, on_missing
-        self.address = ""
+        self._addresses: dict[int, str] = {}
         self.replaced = WeakTensorKeyDictionary()
         """What an in-place operation has made of a tensor: it is left alone, and its successor used from then on."""
 
@@ -82,37 +87,25 @@ class Rules(TorchFunctionMode):
         Raises:
             NoRule: the network recomputes parts on the way back, where no mode is on.
         """
-        with self.within(module), torch.autograd.graph.disable_saved_tensors_hooks(_CHECKPOINTED):
+        self._addresses = {id(one): address for address, one in module.named_modules()}
+        with self, torch.autograd.graph.disable_saved_tensors_hooks(_CHECKPOINTED):
             output = self.latest(run())
-        self._own_functions(output)
+        kinds = (tuple(output.shape), *map(type, module.modules()))
+        if _WITHOUT_FUNCTIONS.get(module) != kinds:
+            self._own_functions(output)
+            if not self.ledger.missing:
+                _WITHOUT_FUNCTIONS[module] = kinds
         return output
 
-    @contextmanager
-    def within(self, module: nn.Module) -> Iterator[None]:
-        """Know the address of the module that runs, while the network runs within."""
-        open_modules: list[str] = []
-        handles = []
-
-        def enter(address: str) -> Any:
-            def hook(*_: Any) -> None:
-                open_modules.append(self.address)
-                self.address = address
-
-            return hook
-
-        def leave(*_: Any) -> None:
-            self.address = open_modules.pop()
-
-        for address, one in module.named_modules():
-            if address:
-                handles.append(one.register_forward_pre_hook(enter(address)))
-                handles.append(one.register_forward_hook(leave, prepend=True))
-        try:
-            with self:
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def address(self) -> str:
+        """The module whose forward is running, read off the call stack: hooks on every module would cost more."""
+        frame = sys._getframe(1)
+        while frame is not None:
+            address = self._addresses.get(id(frame.f_locals.get("self")))
+            if address is not None:
+                return address
+            frame = frame.f_back  # type: ignore[assignment]
+        return ""
 
     def _own_functions(self, output: Tensor) -> None:
         """A network's own ``autograd.Function`` is no operation that a mode could see, but its way back shows it."""
