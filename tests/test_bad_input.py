@@ -82,10 +82,8 @@ class Overflows(PlainNet):
         return self.head((-1 - x).sqrt().flatten(2).mean(2))
 
 
-@every_map
+@every_target
 def test_a_nan_midway_is_refused_with_the_operation_at_which_it_begins(spec, picture) -> None:
-    if not spec.takes_target:
-        pytest.skip("looks at the layer alone, which is finite")
     with pytest.raises(NotFinite, match="overflows first at the operation 'sqrt' in"):
         look(spec, picture_model(seeded(Overflows)), picture, target=1)
 

@@ -1,5 +1,8 @@
 """Whether a network gives the same image the same score twice."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -14,8 +17,29 @@ _SAME = 1e-3
 """How far two scores of one image may be apart, relative to the larger: rounding, and nothing more."""
 
 
+_looked: ContextVar[list[bool] | None] = ContextVar("looked", default=None)
+
+
+@contextmanager
+def looked_for() -> Iterator[list[bool]]:
+    """Learn whether it was looked for within; then the list is not empty."""
+    looks: list[bool] = []
+    token = _looked.set(looks)
+    try:
+        yield looks
+    finally:
+        _looked.reset(token)
+
+
+def looked() -> None:
+    """Say that it has been looked for: a run that scores the image several times anyway need not do so once more."""
+    if (looks := _looked.get()) is not None:
+        looks.append(True)
+
+
 def drift(before: list[float], after: list[float]) -> list[dict[str, Any]]:
     """A note for each image that scored otherwise the second time."""
+    looked()
     notes: list[dict[str, Any]] = []
     for first, second in zip(before, after, strict=True):
         said = f"the same image scored {first:.6g}, then {second:.6g}: the network draws at random"

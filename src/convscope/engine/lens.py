@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.cost import metered
-from convscope.engine.determinism import scored_again
+from convscope.engine.determinism import looked_for, scored_again
 from convscope.engine.gradients import differentiable, differentiating, settle, shared_aim, sharing_nothing
 from convscope.engine.inputs import Images
 from convscope.engine.layers import find_layers
@@ -196,8 +196,10 @@ def _looked(
     """The lens's own values, or their mean over copies of the images."""
     model, images, aim = arguments["model"], arguments["image"], arguments.get("target")
     if how is None:
-        found: list[Value] = declaration.function(**arguments, **parameters)
-        return _doubted(found, model, images, aim) if aim and declaration.family == "perturbation" else found
+        with looked_for() as looks:
+            found: list[Value] = declaration.function(**arguments, **parameters)
+        doubtful = aim is not None and declaration.family == "perturbation" and not looks
+        return _doubted(found, model, images, aim) if doubtful and aim else found
     if aim is not None:
         settle(model, images, aim)
 
@@ -213,8 +215,6 @@ def _looked(
 
 def _doubted(found: list[Value], model: Model, images: Images, aim: Aim) -> list[Value]:
     """What compares many forwards means nothing where the network answers at random: that is looked for and said."""
-    if any("nondeterministic" in value.notes for value in found):
-        return found
     notes = scored_again(model, images, aim)
     return [replace(v, notes={**v.notes, **said}) if said else v for v, said in zip(found, notes, strict=True)]
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from convscope.engine import batches
 from convscope.engine.batches import in_chunks
 from convscope.engine.cost import count, progress
+from convscope.engine.determinism import looked
 from convscope.engine.fused import fused
 from convscope.engine.gradients import read_out
 from convscope.engine.inputs import Images
@@ -89,6 +90,7 @@ class _Job:
         with Counter() as counter:
             second = read_out(self.model, self.model.laid_out(self.image), self.aim)
         self.whole_forward = counter.multiplied
+        looked()
         if float((first - second).abs().max()) > _ALIKE * float(first.abs().max()):
             again = float(self.aim.score(second, torch.tensor([self.row]), clean=False))
             self.notes["nondeterministic"] = f"the same image scored {score:.6g} and {again:.6g}"
