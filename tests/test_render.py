@@ -189,7 +189,7 @@ def test_a_column_of_a_comparison_shares_one_scale() -> None:
 
 def test_more_than_six_lenses_wrap_to_a_second_band() -> None:
     six, seven = (Comparison(rows=((attribution(),) * n,)).picture().pixels.shape for n in (6, 7))
-    assert seven[1] == six[1]
+    assert seven[1] <= six[1]  # the agreement stands beside the last lens
     assert seven[0] > six[0] + 100
 
 

@@ -62,9 +62,9 @@ def draw_comparison(comparison: Comparison, *, theme: str = "light") -> Picture:
     inputs = _inputs([row[0] for row in comparison.rows])
     titles = comparison.titles or tuple(cells[0].record.title or cells[0].record.lens for cells in columns)
     lenses = [_column(title, cells, scale) for title, cells, scale in zip(titles, columns, scales, strict=True)]
-    if comparison.agreement:
-        lenses.append(_agreement(comparison))
     bands = [[inputs, *lenses[i : i + MOST_COLUMNS]] for i in range(0, len(lenses), MOST_COLUMNS)]
+    if comparison.agreement:
+        bands[-1].append(_agreement(comparison))
     sheet = Sheet(theme)
     sheet.width = max(NARROWEST, *(2 * MARGIN - GAP + sum(c.width + GAP for c in band) for band in bands))
     sheet.paragraph(_title(comparison), size=TITLE, bold=True)
