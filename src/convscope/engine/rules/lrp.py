@@ -161,20 +161,25 @@ class Relevance:
         if any(around):
             with mode:
                 x = F.pad(x, around)
-        return self._ruled(x, op, call, call.run, merging=False)
+        return self._ruled(x, op, call)
 
-    def _ruled(self, x: Tensor, op: Affine, call: Call, compute: Callable[[], Tensor], *, merging: bool) -> Tensor:
-        """An affine operation under its rule, which is looked up on the way back, once all depths are known."""
+    def _ruled(self, x: Tensor, op: Affine, call: Call, norm: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """An affine operation under its rule, which is looked up on the way back, once all depths are known.
+
+        Args:
+            norm: scale and shift of the batch norm that is merged into it, there and then: its kernel is as large as
+                the operation's own, and is needed for a moment only.
+        """
         ground = self.ground.get(x, None)  # type: ignore[no-untyped-call]
-        if not merging:
+        if norm is None:
             place = Place(call.address, "linear" if op.convolution is None else "conv", self.depths, ground is not None)
             self.depths += 1
         else:
             place = self.made[call.argument(0, "input")][2]
-        step = _Step(self, op, place, call.name if not merging else "conv + batch_norm", ground)
+        step = _Step(self, op, norm, place, call.name if norm is None else "conv + batch_norm", ground)
         share = ground.share if ground is not None else None
-        out: Tensor = _Split.apply(x, share, compute, step)  # type: ignore[no-untyped-call]
-        if not merging:
+        out: Tensor = _Split.apply(x, share, call.run, step)  # type: ignore[no-untyped-call]
+        if norm is None:
             self.made[out] = (x, op, place)
         return out
 
@@ -185,7 +190,7 @@ class Relevance:
             return mode.missing(call)
         if x in self.made:
             source, op, _ = self.made[x]
-            return self._ruled(source, op.merged(*found), call, call.run, merging=True)
+            return self._ruled(source, op, call, found)
         self.ledger.treat("batch_norm", "proportional")
         out = call.run()
         out = absorbing(out, found[1].view(-1, *[1] * (out.ndim - 2)), self.ledger)
@@ -197,7 +202,7 @@ class Relevance:
             return self._product(call, mode) if call.name in ("matmul", "bmm", "mm", "einsum") else mode.missing(call)
         x, other = call.argument(0, "input"), call.argument(1, "other")
         if call.name in ("matmul", "mm") and x is carrying[0] and isinstance(other, Tensor) and other.ndim == 2:
-            return self._ruled(x, Affine(other.t(), None), call, call.run, merging=False)
+            return self._ruled(x, Affine(other.t(), None), call)
         self.ledger.treat(call.name, "proportional")
         return call.run()
 
@@ -289,7 +294,8 @@ class _Step:
     """One affine operation on the way back."""
 
     method: Relevance
-    op: Affine
+    plain: Affine
+    norm: tuple[Tensor, Tensor] | None
     place: Place
     operation: str
     ground: Ground | None
@@ -303,10 +309,13 @@ class _Step:
             return self._split(rule, x, z, relevance), None
         return self._shared(rule, x, z, relevance)
 
+    def _op(self) -> Affine:
+        return self.plain if self.norm is None else self.plain.merged(*self.norm)
+
     def _split(self, rule: Rule, x: Tensor, z: Tensor, relevance: Tensor) -> Tensor:
         assert rule.split is not None
         books, received = self.method.ledger, self.method.ledger.per_image(relevance)
-        absorbed, op = torch.zeros_like(received), self.op
+        absorbed, op = torch.zeros_like(received), self._op()
         if op.bias is not None and (self.method.bias == "share" or rule.unbiased):
             op = op.unbiased()
             z = op(x)
@@ -326,7 +335,7 @@ class _Step:
         assert rule.share is not None
         low, high = (self.ground.low, self.ground.high) if self.ground else (x.amin(), x.amax())
         low, high = low.expand_as(x), high.expand_as(x)
-        found = rule.share(self.op, x, relevance, low, high)
+        found = rule.share(self._op(), x, relevance, low, high)
         books, received = self.method.ledger, self.method.ledger.per_image(relevance)
         nothing = torch.zeros_like(received)
         books.entries.append(
