@@ -62,8 +62,8 @@ def _equality(name: str, model: cs.Model, x: Tensor, patch: int, stride: int) ->
     found = _scores(model, x, patch, stride, sample=SAMPLE).changed
     whole = _scores(model, x, patch, stride, sample=SAMPLE, incremental=False).changed
     apart, moving = (float(d.abs().max() / whole.abs().max()) for d in (found - whole, whole - whole.mean()))
-    said = f"{apart:.1e} of the score, which moves by {moving:.1e}"
-    row = (f"Occlusion, {name}: difference to whole forwards", "ConvScope, loaded", said, "≤ 1e-5")
+    words = f"{apart:.1e} of the score, which moves by {moving:.1e}"
+    row = (f"Occlusion, {name}: difference to whole forwards", "ConvScope, loaded", words, "≤ 1e-5")
     return said([row])[0]
 
 
