@@ -74,10 +74,14 @@ def rows_of(what: str, found: Mapping[str, Ratio], aim: float | None, *, at_leas
     held = "" if aim is None else f"{'≥' if at_least else '≤'} {aim:g}"
     return said(
         [
-            (what, who, f"{r} ({r.low:.3g}–{r.high:.3g})", held if who.startswith("ConvScope") else "")
+            (what, who, f"{r} ({_short(r.low)}–{_short(r.high)})", held if who.startswith("ConvScope") else "")
             for who, r in found.items()
         ]
     )
+
+
+def _short(ratio: float) -> str:
+    return f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.3g}"
 
 
 def _cold(work: Work) -> Work:
