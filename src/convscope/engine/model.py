@@ -116,6 +116,10 @@ class Model:
         self.module.to(device)
         return self
 
+    def scripted(self) -> str | None:
+        """The address of the first part that is traced or scripted (torch.jit) and so hidden; None if none is."""
+        return next((a for a, m in self.module.named_modules() if isinstance(m, torch.jit.ScriptModule)), None)
+
     def layers(self) -> list[str]:
         """All layer addresses."""
         return [address for address, _ in self.module.named_modules() if address]
