@@ -186,6 +186,8 @@ class SampleSpec:
     function: Callable[[str], Any]
     keys: tuple[str, ...]
     """A few keys worth trying, the first of which stands in examples."""
+    count: int = 0
+    """How many, numbered from 0, the whole collection ``sample:NAME`` has; 0 where it has just ``keys``."""
 
 
 Spec = TypeVar("Spec")
