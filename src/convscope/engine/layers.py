@@ -131,7 +131,7 @@ def first_kernels(model: "Model") -> str:
     """
     for address, module in model.module.named_modules():
         if isinstance(module, nn.modules.conv._ConvNd) and address:
-            return address
+            return str(address)
     raise LayerError(f"{model.name} has no layer with convolution kernels ('convscope layers' lists what it has)")
 
 

@@ -251,6 +251,7 @@ def _by_name(declaration: LensSpec, args: tuple[Any, ...], named: dict[str, Any]
 def _recorded(value: Value, record: Record, name: str) -> Value:
     asked = dict(record.parameters)
     if isinstance(value, Attribution):
+        asked.pop("layer", None)  # the value itself knows best, and says it after its target
         asked |= (
             {"target": value.target_index if value.target_index is not None else value.target} if value.target else {}
         )

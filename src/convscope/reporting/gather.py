@@ -46,8 +46,13 @@ def look(
 
 def _chosen(names: Sequence[str] | None) -> list[LensSpec]:
     """The lenses of a report: what the network answers, and those asked for or all that take few passes."""
-    chosen = [find(n) for n in names] if names is not None else [s for s in lenses() if s.family not in HEAVY]
+    chosen = [find(n) for n in names] if names is not None else [s for s in lenses() if _light(s)]
     return [find("predict"), *(spec for spec in chosen if spec.name != "predict")]
+
+
+def _light(spec: LensSpec) -> bool:
+    """Whether a lens looks into the network in few passes and asks for nothing more than it and an image."""
+    return spec.family not in HEAVY and "model" in spec.inputs and not {"unit", "guide", "style"} & {*spec.required}
 
 
 def _fitting(declarations: Sequence[LensSpec], options: Mapping[str, Any]) -> dict[str, Any]:
