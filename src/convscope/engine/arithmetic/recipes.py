@@ -1,0 +1,60 @@
+"""Which operation is worked out how, by the name torch gives it."""
+
+from collections.abc import Callable
+
+from convscope.engine.arithmetic import convolutions, norms, pointwise, pools
+from convscope.engine.arithmetic.worked import Operation, Place, Worked
+from convscope.engine.rules.operations import KINDS
+
+Recipe = Callable[[Operation, Place], Worked]
+
+_FUNCTIONS = "sigmoid hardsigmoid tanh logsigmoid log_sigmoid softsign tanhshrink hardshrink softshrink"
+ACTIVATIONS = frozenset({name for name, kind in KINDS.items() if kind == "activation"} | set(_FUNCTIONS.split()))
+"""What stands between layers, by name: functions of one number."""
+
+_AXES = ("1d", "2d", "3d")
+
+STARTING: dict[str, Recipe] = {
+    **{f"conv{n}": convolutions.convolution for n in _AXES},
+    **{f"conv_transpose{n}": convolutions.transposed for n in _AXES},
+    **{f"max_pool{n}": pools.max_pool for n in _AXES},
+    **{f"max_pool{n}_with_indices": pools.max_pool for n in _AXES},
+    **{f"avg_pool{n}": pools.average_pool for n in _AXES},
+    **{f"adaptive_max_pool{n}": pools.adaptive_max_pool for n in _AXES},
+    **{f"adaptive_max_pool{n}_with_indices": pools.adaptive_max_pool for n in _AXES},
+    **{f"adaptive_avg_pool{n}": pools.adaptive_average_pool for n in _AXES},
+    "linear": convolutions.linear,
+}
+"""Operations that make numbers of other places: with one of these the arithmetic begins."""
+
+NORMS: dict[str, Recipe] = {
+    "batch_norm": norms.batch_norm,
+    "instance_norm": norms.instance_norm,
+    "group_norm": norms.group_norm,
+    "layer_norm": norms.layer_norm,
+    "rms_norm": norms.rms_norm,
+    "local_response_norm": norms.local_response_norm,
+}
+
+FOLLOWING: dict[str, Recipe] = {
+    **NORMS,
+    **dict.fromkeys(ACTIVATIONS, pointwise.activation),
+    "prelu": pointwise.prelu,
+    "softmax": pointwise.softmax,
+    "log_softmax": pointwise.softmax,
+    **dict.fromkeys(("add", "sub", "mul", "multiply", "div"), pointwise.of_two),
+}
+"""Operations that make of a number another at the same place: they go on with the arithmetic, or begin it."""
+
+RECIPES: dict[str, Recipe] = {**STARTING, **FOLLOWING}
+
+HANDING_ON = frozenset(
+    "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout contiguous clone to float".split()
+)
+"""Operations that hand on the same number at the same place."""
+
+MOVING = frozenset(
+    """permute transpose t T mT swapaxes swapdims movedim moveaxis flatten unflatten reshape view squeeze unsqueeze
+    view_as reshape_as""".split()
+)
+"""Operations that hand on the same number at another place."""
