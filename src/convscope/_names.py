@@ -4,11 +4,14 @@ import functools
 from pathlib import Path
 
 PUBLIC = {
+    "Arithmetic": "convscope.values",
     "Attribution": "convscope.values",
     "Comparison": "convscope.values",
     "ConvScopeError": "convscope.errors",
     "Difference": "convscope.engine.targets",
+    "FeatureMaps": "convscope.values",
     "ImageInput": "convscope.engine.inputs",
+    "Kernels": "convscope.values",
     "Model": "convscope.engine.model",
     "Prediction": "convscope.values",
     "Region": "convscope.engine.targets",

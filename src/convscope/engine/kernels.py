@@ -79,6 +79,23 @@ def has_kernels(module: nn.Module, model: "Model") -> bool:
     return isinstance(module, CONVOLUTIONS)
 
 
+def groups_of(module: nn.Module) -> int:
+    """In how many groups a layer's channels are kept apart."""
+    return int(getattr(module, "groups", 1))
+
+
+def in_colour(model: "Model", address: str, weights: Tensor) -> bool:
+    """Whether the three input channels of a layer are red, green and blue: it is the first, and the input has three."""
+    first = next((a for a, m in model.module.named_modules() if has_kernels(m, model)), "")
+    shape = _input_shape(model)
+    return weights.shape[1] == 3 and weights.ndim == 4 and address == first and (not shape or shape[0] == 3)
+
+
+def judged(weights: Tensor) -> bool:
+    """Whether filters have enough weights side by side to be told from noise."""
+    return weights[0].numel() >= FEWEST_TO_JUDGE and max(weights.shape[2:]) >= 3
+
+
 def as_patterns(weights: Tensor, view: str) -> tuple[Tensor, Tensor | None]:
     """Filters (n, inputs, …) as what a view shows of each, and for ``component`` the share it stands for."""
     if view == "norm":
@@ -215,13 +232,14 @@ def _duplicates(weights: Tensor, alive: Tensor, groups: int) -> list[tuple[int, 
 def _noise_like(weights: Tensor) -> Tensor:
     """Whether neighbouring weights of each filter are as uncorrelated as those of white noise.
 
-    The test of Box and Pierce over all neighbours, diagonal ones too: under noise Σ n r² has the distribution of χ²
-    with one degree of freedom for each direction, and a filter is like noise below its 99th percentile. With very many
-    weights that test would call the faintest correlation structure; up to `UNCORRELATED` it is none.
+    The test of Box and Pierce over all pairs up to two places apart (an edge is −1, 0, 1), diagonal ones too: under
+    noise Σ n r² has the distribution of χ² with one degree of freedom for each direction, and a filter is like noise
+    below its 99th percentile. With very many weights that test would call the faintest correlation structure; up to
+    `UNCORRELATED` it is none.
     """
     places = weights.shape[2:]
     steps = [step for step in _directions_in(len(places)) if all(abs(s) < n for s, n in zip(step, places, strict=True))]
-    if not steps or weights[0].numel() < FEWEST_TO_JUDGE or max(places) < 3:
+    if not steps or not judged(weights):
         return torch.zeros(len(weights), dtype=torch.bool)
     energy = weights.double().flatten(1).square().mean(1)
     evidence, pairs = torch.zeros_like(energy), 0
@@ -234,8 +252,8 @@ def _noise_like(weights: Tensor) -> Tensor:
 
 
 def _directions_in(axes: int) -> list[tuple[int, ...]]:
-    """The steps to a place's neighbours, each pair of opposite ones once."""
-    return [step for step in product((-1, 0, 1), repeat=axes) if step > (0,) * axes]
+    """The steps to a place's neighbours up to two places away, each pair of opposite ones once."""
+    return [step for step in product(range(-2, 3), repeat=axes) if step > (0,) * axes]
 
 
 def _neighbours(weights: Tensor, step: Sequence[int]) -> tuple[Tensor, Tensor]:
