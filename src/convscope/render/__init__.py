@@ -10,6 +10,7 @@ from typing import Any
 from convscope.errors import ParameterError
 from convscope.render.attribution import draw_attribution
 from convscope.render.comparison import draw_comparison
+from convscope.render.feature_maps import draw_feature_maps
 from convscope.render.kernels import draw_kernels
 from convscope.render.palette import FADED, GROUNDS, OPACITY, SCALES, THEMES
 from convscope.render.picture import Picture
@@ -19,7 +20,7 @@ from convscope.render.raster import photo_pixels
 from convscope.render.recommendation import draw_recommendation
 from convscope.render.scale import Legend, number
 from convscope.render.words import Note, answers, short, subject, target
-from convscope.values import Attribution, Comparison, Kernels, Prediction, Recommendation, Value
+from convscope.values import Attribution, Comparison, FeatureMaps, Kernels, Prediction, Recommendation, Value
 
 __all__ = [
     "FADED",
@@ -48,6 +49,7 @@ __all__ = [
 RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Attribution: draw_attribution,
     Comparison: draw_comparison,
+    FeatureMaps: draw_feature_maps,
     Kernels: draw_kernels,
     Prediction: draw_prediction,
     Recommendation: draw_recommendation,
