@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from convscope.errors import ParameterError
+from convscope.render.arithmetic import draw_arithmetic
 from convscope.render.attribution import draw_attribution
 from convscope.render.comparison import draw_comparison
 from convscope.render.feature_maps import draw_feature_maps
@@ -20,7 +21,16 @@ from convscope.render.raster import photo_pixels
 from convscope.render.recommendation import draw_recommendation
 from convscope.render.scale import Legend, number
 from convscope.render.words import Note, answers, short, subject, target
-from convscope.values import Attribution, Comparison, FeatureMaps, Kernels, Prediction, Recommendation, Value
+from convscope.values import (
+    Arithmetic,
+    Attribution,
+    Comparison,
+    FeatureMaps,
+    Kernels,
+    Prediction,
+    Recommendation,
+    Value,
+)
 
 __all__ = [
     "FADED",
@@ -47,6 +57,7 @@ __all__ = [
 ]
 
 RENDERERS: dict[type[Value], Callable[..., Picture]] = {
+    Arithmetic: draw_arithmetic,
     Attribution: draw_attribution,
     Comparison: draw_comparison,
     FeatureMaps: draw_feature_maps,

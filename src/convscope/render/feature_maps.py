@@ -63,9 +63,7 @@ def _about(value: FeatureMaps, address: str, maps: Numbers) -> str:
     return f"{shown} channels, {size}{where}{slices}"
 
 
-def _tiles(
-    sheet: Sheet, value: FeatureMaps, address: str, maps: Numbers, scale: Scale, photo: Pixels | None
-) -> None:
+def _tiles(sheet: Sheet, value: FeatureMaps, address: str, maps: Numbers, scale: Scale, photo: Pixels | None) -> None:
     each, drawn = value.scale == "each", min(len(maps), mosaic.MOST_TILES)
     found = []
     for channel, one in zip(value.channels[address][:drawn], maps, strict=False):
@@ -114,7 +112,9 @@ def _strip(sheet: Sheet, values: Numbers, channels: tuple[int, ...], scale: Scal
     beside = 56
     shown = values[: mosaic.MOST_TILES]
     tall = 18 if len(shown) <= 64 else 6
-    rows = mosaic.coloured(shown, scale) if not each else np.stack([mosaic.coloured(r, scale, each=True) for r in shown])
+    rows = (
+        mosaic.coloured(shown, scale) if not each else np.stack([mosaic.coloured(r, scale, each=True) for r in shown])
+    )
     places = np.arange(wide - beside) * values.shape[1] // (wide - beside)
     sheet.image(MARGIN + beside, sheet.y, rows[:, places].repeat(tall, 0))
     for place, channel in enumerate(channels[: len(shown)] if tall == 18 else ()):

@@ -119,6 +119,8 @@ def _matrix(sheet: Sheet, weights: Numbers, scale: Scale, *, each: bool) -> None
     pixels = mosaic.fitted(np.stack(rows), side)
     sheet.image(MARGIN, sheet.y, pixels)
     sheet.y += pixels.shape[0] + 6
-    said = f"{weights.shape[0]} filters, one a row, in the order chosen; {weights.shape[1]} input channels, one a column"
+    said = (
+        f"{weights.shape[0]} filters, one a row, in the order chosen; {weights.shape[1]} input channels, one a column"
+    )
     sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
     sheet.y += 8

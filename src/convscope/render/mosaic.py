@@ -85,7 +85,11 @@ def scale_bar(sheet: Sheet, scale: Scale, *, each: bool) -> None:
     before = sheet.extent(legend.low, SMALL) + 12
     tall = lying(sheet, MARGIN, sheet.y, _BAR, legend, before)
     after = MARGIN + before + _BAR + sheet.extent(legend.high, SMALL) + 28
-    words = "each tile in shares of its own largest number" if each else scale.clipping().replace("of the map lies", "of the numbers lie")
+    words = (
+        "each tile in shares of its own largest number"
+        if each
+        else scale.clipping().replace("of the map lies", "of the numbers lie")
+    )
     if words:
         sheet.text(after, sheet.y - 1, words, size=SMALL, colour=sheet.theme.faint, width=sheet.width - MARGIN - after)
     sheet.y += tall + GAP

@@ -43,10 +43,12 @@ class Arithmetic(Value):
     Attributes:
         unit: what was worked out, ``conv1[3, 10, 12]``.
         steps: the operations in order.
-        numbers: the operands of the first step by name, where there are many. Of a convolution ``window``, ``kernel``
+        numbers: the operands of the first step by name, where there are many; those of step 2 are called ``… of step
+            2``. Of a convolution ``window``, ``kernel``
             and ``products`` (input channels, places …), ``inside`` (False where the window lies on padding),
             ``contributions`` (one sum of products for each input channel), and of the input channels numbered in
             ``shown`` the whole map, ``input``; ``positions 0``, ``positions 1`` … are the window's rows, columns ….
+            Of an activation its ``curve`` around what it was given.
         output: the unit's whole map, float32 (places …); ``position`` is the place in it.
         workings: every position's sum in words, where the matrix is small.
     """

@@ -12,7 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.engine.arithmetic.worked import MOST_MAPS, Operation, Place, Worked, bracketed, by, every, exact, operand, said
+from convscope.engine.arithmetic.worked import (
+    MOST_MAPS,
+    Operation,
+    Place,
+    Worked,
+    bracketed,
+    by,
+    every,
+    exact,
+    operand,
+    said,
+)
 
 
 def convolution(made: Operation, place: Place) -> Worked:

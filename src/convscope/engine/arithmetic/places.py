@@ -11,7 +11,7 @@ from convscope.engine.maps import Tokens, channels_last
 from convscope.errors import UnknownName
 
 if TYPE_CHECKING:
-    from convscope.engine.model import Model
+    pass
 
 
 def channel_axis(shape: tuple[int, ...], extent: tuple[int, ...]) -> int:

@@ -24,6 +24,9 @@ _FORMULAS = {
     "elu": "x where x > 0, else α · (e^x − 1)",
 }
 
+_POINTS = 121
+"""At so many numbers around the given one a function is evaluated, for its curve."""
+
 _SIGNS: dict[str, tuple[str, Callable[[float, float], float]]] = {
     "add": ("+", operator.add),
     "sub": ("−", operator.sub),
@@ -40,8 +43,16 @@ def activation(made: Operation, place: Place) -> Worked:
     call = made.call.out_of_place() if made.call.inplace else made.call
     value, slope = _with_slope(call.on, x)
     name, given = call.name, float(x)
-    formula = f"{_FORMULAS.get(name, f'{name}(x)')} at x = {said(given)} is {said(value)}, slope {said(slope)}"
-    return Worked(name, formula, value, given, facts={"slope": slope})
+    if name == "hardtanh":
+        low, high = float(call.argument(1, "min_val", -1.0)), float(call.argument(2, "max_val", 1.0))
+        name, rule = "relu6" if (low, high) == (0, 6) else name, f"min(max({said(low)}, x), {said(high)})"
+    else:
+        rule = _FORMULAS.get(name, f"{name}(x)")
+    formula = f"{rule} at x = {said(given)} is {said(value)}, slope {said(slope)}"
+    reach = max(3.0, 1.25 * abs(given))
+    around = torch.linspace(-reach, reach, _POINTS, dtype=torch.float64)
+    numbers = {"curve from": around, "curve": call.on(around.clone())}
+    return Worked(name, formula, value, given, facts={"slope": slope}, numbers=numbers)
 
 
 def prelu(made: Operation, place: Place) -> Worked:
@@ -51,7 +62,9 @@ def prelu(made: Operation, place: Place) -> Worked:
     left = float(exact(weight[place[1] if len(weight) > 1 else 0]))
     slope = 1.0 if given > 0 else left
     formula = f"x where x > 0, else {bracketed(left)} · x at x = {said(given)} is {said(slope * given)}"
-    return Worked("prelu", formula, slope * given, given, facts={"slope": slope})
+    around = torch.linspace(-1, 1, _POINTS, dtype=torch.float64) * max(3.0, 1.25 * abs(given))
+    numbers = {"curve from": around, "curve": torch.where(around > 0, around, left * around)}
+    return Worked("prelu", formula, slope * given, given, facts={"slope": slope}, numbers=numbers)
 
 
 def of_two(made: Operation, place: Place) -> Worked:
@@ -76,7 +89,9 @@ def softmax(made: Operation, place: Place) -> Worked:
     share = power / total
     logarithm = call.name == "log_softmax"
     value = given - peak - float(torch.tensor(total, dtype=torch.float64).log()) if logarithm else share
-    formula = f"e^{bracketed(given - peak)} / Σ e^(x − {bracketed(peak)}) = {said(power)} / {said(total)} = {said(share)}"
+    formula = (
+        f"e^{bracketed(given - peak)} / Σ e^(x − {bracketed(peak)}) = {said(power)} / {said(total)} = {said(share)}"
+    )
     formula = f"log({formula}) = {said(value)}" if logarithm else formula
     numbers = {"window": along, "products": (along - peak).exp() / total}
     return Worked(call.name.replace("_", " "), formula, value, given, facts={"of": len(along)}, numbers=numbers)

@@ -49,12 +49,11 @@ FOLLOWING: dict[str, Recipe] = {
 RECIPES: dict[str, Recipe] = {**STARTING, **FOLLOWING}
 
 HANDING_ON = frozenset(
-    "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout contiguous clone to float".split()
+    ["dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "contiguous", "clone", "to", "float"]
 )
 """Operations that hand on the same number at the same place."""
 
 MOVING = frozenset(
-    """permute transpose t T mT swapaxes swapdims movedim moveaxis flatten unflatten reshape view squeeze unsqueeze
-    view_as reshape_as""".split()
+    ["permute", "transpose", "t", "T", "mT", "swapaxes", "swapdims", "movedim", "moveaxis", "flatten", "unflatten", "reshape", "view", "squeeze", "unsqueeze", "view_as", "reshape_as"]
 )
 """Operations that hand on the same number at another place."""

@@ -43,9 +43,7 @@ class Stepped:
     steps: list[Taken] = field(default_factory=list)
 
 
-def stepped(
-    model: "Model", tensor: Tensor, address: str, unit: int | None, position: tuple[int, ...]
-) -> list[Stepped]:
+def stepped(model: "Model", tensor: Tensor, address: str, unit: int | None, position: tuple[int, ...]) -> list[Stepped]:
     """The arithmetic of a layer's last call for each of the inputs ``tensor``.
 
     Raises:

@@ -38,7 +38,9 @@ def feature_maps(
     ] = "mosaic",
     activation: Annotated[
         Literal["as it is", "before", "after"],
-        Param(help="read the layer's own output, what its activation was given, or what the activation behind it gives"),
+        Param(
+            help="read the layer's own output, what its activation was given, or what the activation behind it gives"
+        ),
     ] = "as it is",
 ) -> list[FeatureMaps]:
     """Show the activations of layers, one map a channel.
@@ -86,9 +88,7 @@ def feature_maps(
     return made
 
 
-def _of_image(
-    images: Images, row: int, place: int, found: dict[str, Reading], scale: str, view: str
-) -> FeatureMaps:
+def _of_image(images: Images, row: int, place: int, found: dict[str, Reading], scale: str, view: str) -> FeatureMaps:
     """What was read for one image of a chunk."""
     done = "kept" if view == "colours" else "shown"
     notes = {
