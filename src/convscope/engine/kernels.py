@@ -148,8 +148,10 @@ def _weight(module: Any) -> Tensor:
     for hook in module._forward_pre_hooks.values():
         if getattr(hook, "name", None) == "weight" and hasattr(hook, "compute_weight"):
             spectral = {"do_power_iteration": False} if hasattr(hook, "n_power_iterations") else {}
-            return hook.compute_weight(module, **spectral)  # type: ignore[no-any-return]
-    return module.weight  # type: ignore[no-any-return]
+            computed: Tensor = hook.compute_weight(module, **spectral)
+            return computed
+    weight: Tensor = module.weight
+    return weight
 
 
 def _turned(weight: Tensor, groups: int) -> Tensor:
@@ -260,7 +262,8 @@ def _neighbours(weights: Tensor, step: Sequence[int]) -> tuple[Tensor, Tensor]:
     """The weights that have a neighbour in that direction, and those neighbours."""
     one: list[slice] = [slice(max(0, -s), n - max(0, s)) for s, n in zip(step, weights.shape[2:], strict=True)]
     other: list[slice] = [slice(max(0, s), n - max(0, -s)) for s, n in zip(step, weights.shape[2:], strict=True)]
-    return weights[(..., *one)], weights[(..., *other)]
+    everything = (slice(None), slice(None))
+    return weights[(*everything, *one)], weights[(*everything, *other)]
 
 
 def _chi_square_99(degrees: int) -> float:

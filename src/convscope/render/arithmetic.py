@@ -1,8 +1,10 @@
 """Drawing the arithmetic of one number: where it lies, window × kernel = products, their sum, and what follows."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from convscope.render import around, mosaic, words
@@ -260,12 +262,13 @@ def _contributions(sheet: Sheet, values: Numbers, what: str) -> None:
     sheet.y += 14
 
 
-def _flat(values: Numbers, guide: Numbers) -> Numbers:
+def _flat(values: NDArray[Any], guide: Numbers) -> NDArray[Any]:
     """A window as a matrix: of one axis a row; of a volume the slice where ``guide`` is largest."""
     if values.ndim == 1:
         return values[None]
     if values.ndim == 3:
-        return values[int(np.abs(guide).reshape(len(guide), -1).sum(1).argmax())]
+        plane: NDArray[Any] = values[int(np.abs(guide).reshape(len(guide), -1).sum(1).argmax())]
+        return plane
     return values
 
 

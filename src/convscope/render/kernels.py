@@ -70,12 +70,12 @@ def _tiles(sheet: Sheet, layer: KernelLayer, drawn: list[Pixels]) -> None:
 def _odd(sheet: Sheet, layer: KernelLayer) -> None:
     """Which filters are odd, in words."""
     pairs = tuple(f"{one} = {other}" for one, other, _ in layer.near_duplicate)
-    said = {
+    kinds: dict[str, tuple[object, ...]] = {
         "○ near zero (norm below 1 % of the layer's median)": layer.near_zero,
         "= repeats another (cosine 0.98 or more)": pairs,
         "~ like noise (neighbouring weights uncorrelated)": layer.noise_like,
     }
-    found = {name: odd for name, odd in said.items() if odd}
+    found = {name: odd for name, odd in kinds.items() if odd}
     for name, odd in found.items():
         rest = f" and {len(odd) - 24} more" if len(odd) > 24 else ""
         listed = ", ".join(str(one) for one in odd[:24]) + rest

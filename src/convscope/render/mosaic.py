@@ -48,7 +48,7 @@ def tiles(sheet: Sheet, shown: Sequence[Tile], side: int) -> None:
     across = -(-len(shown) // -(-len(shown) // across))  # rows of like length: no lone straggler at the end
     for start in range(0, len(shown), across):
         for column, tile in enumerate(shown[start : start + across]):
-            x, (height, width) = MARGIN + column * (wide + beside), tile.pixels.shape[:2]
+            x, width = MARGIN + column * (wide + beside), tile.pixels.shape[1]
             sheet.image(x + (wide - width) // 2, sheet.y, tile.pixels)
             if captioned:
                 colour = sheet.theme.warning if tile.odd else sheet.theme.faint

@@ -93,6 +93,6 @@ def listed(numbers: tuple[int, ...], most: int = 16) -> str:
 
 
 def _layer(stored: dict[str, Any]) -> KernelLayer:
-    pairs = tuple((one, other, float(cosine)) for one, other, cosine in stored.pop("near_duplicate"))
-    numbers = {name: tuple(stored.pop(name)) for name in ("shown", "near_zero", "noise_like")}
-    return KernelLayer(**stored, **numbers, near_duplicate=pairs)
+    pairs = tuple((one, other, float(cosine)) for one, other, cosine in stored["near_duplicate"])
+    listed_ = {name: tuple(stored[name]) for name in ("shown", "near_zero", "noise_like")}
+    return KernelLayer(**{**stored, **listed_, "near_duplicate": pairs})

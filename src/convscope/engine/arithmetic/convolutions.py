@@ -29,7 +29,7 @@ from convscope.engine.arithmetic.worked import (
 def convolution(made: Operation, place: Place) -> Worked:
     """conv1d, conv2d, conv3d; also behind a padding of the layer's own (``padding_mode``)."""
     call, (row, channel, *at) = made.call, place
-    x, weight, bias = operand(call, 0, "input"), operand(call, 1, "weight"), call.argument(2, "bias")
+    weight, bias = operand(call, 1, "weight"), call.argument(2, "bias")
     axes, groups = len(at), call.argument(6, "groups", 1)
     stride, dilation = every(call.argument(3, "stride", 1), axes), every(call.argument(5, "dilation", 1), axes)
     size = tuple(weight.shape[2:])
@@ -47,7 +47,8 @@ def convolution(made: Operation, place: Place) -> Worked:
 def transposed(made: Operation, place: Place) -> Worked:
     """conv_transpose1d, conv_transpose2d, conv_transpose3d."""
     call, (row, channel, *at) = made.call, place
-    x, weight, bias = operand(call, 0, "input"), operand(call, 1, "weight"), call.argument(2, "bias")
+    x = operand(call, 0, "input")
+    weight, bias = operand(call, 1, "weight"), call.argument(2, "bias")
     axes, groups = len(at), call.argument(6, "groups", 1)
     stride, dilation = every(call.argument(3, "stride", 1), axes), every(call.argument(7, "dilation", 1), axes)
     padding, size = every(call.argument(4, "padding", 0), axes), tuple(weight.shape[2:])
@@ -127,7 +128,7 @@ def _summed(
     cut = tuple(slice(b, b + n) for b, n in zip(before, bare, strict=True))
     numbers = {
         "window": window,
-        "inside": within(positions, bare),
+        "inside": within(positions, bare).to(torch.uint8),
         "kernel": kernel,
         "products": products,
         "contributions": contributions,

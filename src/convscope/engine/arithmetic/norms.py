@@ -66,7 +66,7 @@ def local_response_norm(made: Operation, place: Place) -> Worked:
     call, (row, channel, *at) = made.call, place
     x, size = operand(call, 0, "input"), int(call.argument(1, "size"))
     alpha, beta, k = call.argument(2, "alpha", 1e-4), call.argument(3, "beta", 0.75), call.argument(4, "k", 1.0)
-    across = exact(x[(row, slice(None), *at)])
+    across = exact(x[row].movedim(0, -1)[tuple(at)])
     squares = float(across[max(0, channel - size // 2) : channel + (size - 1) // 2 + 1].square().sum())
     given = float(across[channel])
     value = given / (k + alpha * squares / size) ** beta

@@ -39,7 +39,7 @@ def place_of(
         if tokens is not None:
             position = (tokens.prefix + position[0] * grid[1] + position[1],)
         if unit is None:
-            unit = int(own[(slice(None), *position)].argmax())
+            unit = int(own.movedim(0, -1)[tuple(position)].argmax())
     else:
         looked_at = own if unit is None else own[unit : unit + 1]
         best = torch.unravel_index(looked_at.flatten().argmax(), looked_at.shape)

@@ -80,7 +80,7 @@ def _window(made: Operation, place: Place, positions: Sequence[Tensor]) -> tuple
     inside = within(positions, tuple(x.shape[1:]))
     where: dict[str, Tensor] = {f"positions {axis}": p for axis, p in enumerate(positions)}
     shown = {"shown": torch.zeros(1, dtype=torch.long), "input": exact(x).float()}
-    return {"window": gathered(x, positions, inside), "inside": inside, **shown, **where}, inside
+    return {"window": gathered(x, positions, inside), "inside": inside.to(torch.uint8), **shown, **where}, inside
 
 
 def _steps(stride: tuple[int, ...], padding: tuple[int, ...]) -> str:

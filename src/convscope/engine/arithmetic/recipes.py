@@ -8,8 +8,13 @@ from convscope.engine.rules.operations import KINDS
 
 Recipe = Callable[[Operation, Place], Worked]
 
-_FUNCTIONS = "sigmoid hardsigmoid tanh logsigmoid log_sigmoid softsign tanhshrink hardshrink softshrink"
-ACTIVATIONS = frozenset({name for name, kind in KINDS.items() if kind == "activation"} | set(_FUNCTIONS.split()))
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ACTIVATIONS = _names("""sigmoid hardsigmoid tanh logsigmoid log_sigmoid softsign tanhshrink hardshrink
+    softshrink""") | {name for name, kind in KINDS.items() if kind == "activation"}
 """What stands between layers, by name: functions of one number."""
 
 _AXES = ("1d", "2d", "3d")
@@ -48,12 +53,10 @@ FOLLOWING: dict[str, Recipe] = {
 
 RECIPES: dict[str, Recipe] = {**STARTING, **FOLLOWING}
 
-HANDING_ON = frozenset(
-    ["dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "contiguous", "clone", "to", "float"]
-)
+HANDING_ON = _names("""dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout contiguous clone to
+    float""")
 """Operations that hand on the same number at the same place."""
 
-MOVING = frozenset(
-    ["permute", "transpose", "t", "T", "mT", "swapaxes", "swapdims", "movedim", "moveaxis", "flatten", "unflatten", "reshape", "view", "squeeze", "unsqueeze", "view_as", "reshape_as"]
-)
+MOVING = _names("""permute transpose t T mT swapaxes swapdims movedim moveaxis flatten unflatten reshape view squeeze
+    unsqueeze view_as reshape_as""")
 """Operations that hand on the same number at another place."""

@@ -24,8 +24,8 @@ _MOST = 32
     title="Convolve",
     cite="dumoulin2016guide",
     asks="What does a convolution do with these numbers?",
-    reads="The kernel slides over the matrix; at each position the products of what lies under it are added up. As in all "
-    "networks the kernel is not flipped: strictly this is a cross-correlation.",
+    reads="The kernel slides over the matrix; at each position the products of what lies under it are added up. As in "
+    "all networks the kernel is not flipped: strictly this is a cross-correlation.",
     claims={"deterministic"},
 )
 def convolve(
@@ -101,18 +101,16 @@ def convolve(
 
 def _matrix(given: Any, name: str) -> Tensor:
     """A matrix of numbers from text or an array."""
-    rows: Any = given
+    rows: Any = given.tolist() if isinstance(given, (Tensor, np.ndarray)) else given
     if isinstance(given, str):
         rows = [row.replace(",", " ").split() for row in given.replace(";", "/").replace("\n", "/").split("/")]
-        rows = [row for row in rows if row] if given.strip().strip("/") else []
-    elif isinstance(given, (Tensor, np.ndarray)):
-        rows = given.tolist()
-    rows = (
-        [list(row) if isinstance(row, Sequence) and not isinstance(row, str) else [row] for row in rows] if rows else []
-    )
-    if isinstance(given, (list, tuple)) and given and all(not isinstance(row, Sequence) for row in given):
-        rows = [list(given)]
-    if not rows or not rows[0]:
+        rows = rows if rows != [[]] else []
+    if not isinstance(rows, Sequence):
+        raise InputError(f"{name} is rows of numbers, such as '1 0 2 / 0 1 0', got {rows!r}")
+    if rows and not any(isinstance(row, Sequence) and not isinstance(row, str) for row in rows):
+        rows = [rows]  # a single row
+    rows = [list(row) if isinstance(row, Sequence) and not isinstance(row, str) else [row] for row in rows]
+    if not any(rows):
         raise InputError(f"{name} is empty: write rows of numbers, such as '1 0 2 / 0 1 0'")
     lengths = [len(row) for row in rows]
     if len(set(lengths)) > 1:

@@ -29,8 +29,8 @@ View = Literal["auto", "colour", "channels", "norm", "component", "spectrum"]
     title="Kernels",
     cite="krizhevsky2012imagenet",
     asks="Which patterns do the filters of a convolution look for?",
-    reads="Each tile is one filter; zero is mid-grey in colour and white elsewhere, and a filter answers most to an input "
-    "that looks like it. Above the first layer a kernel shows how channels are combined, not what they mean.",
+    reads="Each tile is one filter; zero is mid-grey in colour and white elsewhere, and a filter answers most to an "
+    "input that looks like it. Above the first layer a kernel shows how channels are combined, not what they mean.",
     claims={"deterministic"},
 )
 def kernels(
@@ -91,7 +91,11 @@ def kernels(
 
     Source: :cite:`krizhevsky2012imagenet`; the test :cite:`box1970distribution`.
     """
-    weights, patterns, shares, layers, notes = {}, {}, {}, {}, {}
+    weights: dict[str, Tensor] = {}
+    patterns: dict[str, Tensor] = {}
+    shares: dict[str, Tensor] = {}
+    layers: dict[str, KernelLayer] = {}
+    notes: dict[str, str] = {}
     for done, address in enumerate(layer, start=1):
         weight = kernels_of(model, address)
         module = model.module.get_submodule(address)
@@ -141,7 +145,7 @@ def _kind(module: nn.Module, weight: Tensor) -> str:
 
 def _notes(address: str, layer: KernelLayer, share: Tensor | None) -> dict[str, str]:
     """What of a layer is left out, and what stands for what."""
-    notes = {}
+    notes: dict[str, str] = {}
     if len(layer.shown) < layer.total:
         notes[f"shown of {address}"] = f"{len(layer.shown)} of {layer.total} filters, the strongest by norm"
     if share is not None:
