@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
 
 from convscope.engine.inputs import ImageInput
 from convscope.errors import LayerError
@@ -61,10 +60,7 @@ def kernels_of(model: "Model", address: str) -> Tensor:
     module = model.module.get_submodule(address)
     if not has_kernels(module, model):
         raise LayerError(_without(model, address, module))
-    weight = _weight(module)
-    if isinstance(weight, UninitializedParameter):
-        raise LayerError(f"the weights of layer {address!r} are not there yet: run the network once")
-    weight = weight.detach().float().cpu()
+    weight = _weight(module).detach().float().cpu()
     if isinstance(module, TRANSPOSED):
         return _turned(weight, module.groups)
     if isinstance(module, nn.Linear):
