@@ -151,9 +151,9 @@ def _refuse_unsound(address: str, reading: Reading) -> None:
 
 def _missing(address: str, ended: Mapping[str, str]) -> str:
     if address in ended:
+        goes = f"goes to the operation {ended[address]!r} first" if ended[address] else "goes to no other operation"
         return (
-            f"no activation follows layer {address!r}: its output goes to the operation {ended[address]!r} first; "
-            "leave activation out, or choose another layer"
+            f"no activation follows layer {address!r}: its output {goes}; leave activation out, or choose another layer"
         )
     return f"layer {address!r} was never reached in this forward (a branch not taken): choose another layer"
 
@@ -238,6 +238,7 @@ class _Beside(TorchFunctionMode):
             self.keep_of(address, output)
         elif isinstance(output, Tensor):
             self._awaiting[address] = output
+            self.ended[address] = ""
             self._gated.pop(address, None)
 
     def _follow(self, address: str, tensor: Tensor, name: str, result: Tensor) -> None:

@@ -112,7 +112,8 @@ def spectrum(weights: Tensor) -> Tensor:
     axes = tuple(range(2, weights.ndim))
     side = [max(_SPECTRUM[len(axes)], n) for n in weights.shape[2:]]
     passed = torch.fft.fftn(weights, s=side, dim=axes).abs().square().sum(1).sqrt()
-    return torch.fft.fftshift(passed, dim=[axis - 1 for axis in axes])
+    shifted: Tensor = torch.fft.fftshift(passed, dim=[axis - 1 for axis in axes])
+    return shifted
 
 
 def chosen(weights: Tensor, sort: str, most: int) -> list[int]:
