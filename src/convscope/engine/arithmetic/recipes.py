@@ -32,6 +32,9 @@ STARTING: dict[str, Recipe] = {
 }
 """Operations that make numbers of other places: with one of these the arithmetic begins."""
 
+CHANNELS_FIRST = (frozenset(STARTING) - {"linear"}) | _names("batch_norm instance_norm group_norm local_response_norm")
+"""Operations that take the axis behind the image for the channels."""
+
 NORMS: dict[str, Recipe] = {
     "batch_norm": norms.batch_norm,
     "instance_norm": norms.instance_norm,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.arithmetic.places import channel_axis, place_of, unit_at
-from convscope.engine.arithmetic.recipes import MOVING, RECIPES, STARTING
+from convscope.engine.arithmetic.recipes import CHANNELS_FIRST, MOVING, RECIPES, STARTING
 from convscope.engine.arithmetic.watching import Chain, watching
 from convscope.engine.arithmetic.worked import Operation, Place, Worked, exact
 from convscope.engine.layers import UnitAddress
@@ -56,7 +56,7 @@ def stepped(model: "Model", tensor: Tensor, address: str, unit: int | None, posi
         out = chain[-1].out
         if not watch.follows:
             found.clear()
-            axis = channel_axis(tuple(out.shape), tuple(tensor.shape[2:]))
+            axis = 1 if _channels_first(chain) else channel_axis(tuple(out.shape), tuple(tensor.shape[2:]))
             for row in range(len(tensor)):
                 place = place_of(out, row, address, unit, position, axis, axis_and_tokens)
                 own = out[row].select(axis - 1, place[axis])
@@ -94,6 +94,12 @@ def worked_out(chain: Sequence[Operation], place: Place, *, follows: bool) -> li
         if name in STARTING:
             break
     return found[::-1]
+
+
+def _channels_first(chain: Chain) -> bool:
+    """Whether the operations themselves say that channels come behind the image."""
+    names = [one.call.name for one in chain]
+    return any(name in CHANNELS_FIRST for name in names) and not any(name in MOVING for name in names)
 
 
 def _moved(operation: Operation, place: Place, *, onwards: bool) -> Place:
