@@ -92,12 +92,12 @@ def _of_image(images: Images, row: int, place: int, found: dict[str, Reading], s
     """What was read for one image of a chunk."""
     done = "kept" if view == "colours" else "shown"
     notes = {
-        f"{done} of {address}": f"{one.maps.shape[1]} of {one.strengths.shape[1]} channels, those with the largest mean"
+        f"{done} of {address}": f"{one.channels.shape[1]} of {one.strengths.shape[1]} channels, those with the largest mean"
         for address, one in found.items()
-        if one.maps.shape[1] < one.strengths.shape[1]
+        if one.channels.shape[1] < one.strengths.shape[1]
     }
     return FeatureMaps(
-        maps={address: one.maps[place].clone() for address, one in found.items()},
+        maps={address: one.maps[place] for address, one in found.items()},
         channels={address: tuple(one.channels[place].tolist()) for address, one in found.items()},
         strengths={address: one.strengths[place].clone() for address, one in found.items()},
         colours={address: one.colours[place].clone() for address, one in found.items() if one.colours is not None},
