@@ -117,7 +117,7 @@ def _read(tensor: Tensor, keep: int, colours: bool, where: str) -> Reading:
     places = tuple(range(2, tensor.ndim))
     strengths = (tensor.mean(places) if places else tensor).float()
     count = min(keep or strengths.shape[1], strengths.shape[1])
-    channels = strengths.sort(dim=1, descending=True, stable=True).indices[:, :count]
+    channels = strengths.topk(count, dim=1).indices
     maps = [_kept(tensor[row].index_select(0, channels[row])) for row in range(len(tensor))]
     projected, shares = _components(tensor) if colours and places else (None, None)
     return Reading(maps, channels.cpu(), _kept(strengths), projected, shares, where)

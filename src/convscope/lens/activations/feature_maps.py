@@ -91,10 +91,11 @@ def feature_maps(
 def _of_image(images: Images, row: int, place: int, found: dict[str, Reading], scale: str, view: str) -> FeatureMaps:
     """What was read for one image of a chunk."""
     done = "kept" if view == "colours" else "shown"
+    counts = {address: (one.channels.shape[1], one.strengths.shape[1]) for address, one in found.items()}
     notes = {
-        f"{done} of {address}": f"{one.channels.shape[1]} of {one.strengths.shape[1]} channels, those with the largest mean"
-        for address, one in found.items()
-        if one.channels.shape[1] < one.strengths.shape[1]
+        f"{done} of {address}": f"{few} of {total} channels, those with the largest mean"
+        for address, (few, total) in counts.items()
+        if few < total
     }
     return FeatureMaps(
         maps={address: one.maps[place] for address, one in found.items()},
