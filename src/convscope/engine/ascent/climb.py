@@ -106,7 +106,7 @@ def climb(
             if state.all_lost():
                 break
             for tensor, found in zip(numbers, slopes, strict=True):
-                tensor.grad = state.without_lost(found).neg_()
+                tensor.grad = state.without_lost(found).neg().contiguous()  # laid out as its numbers: Adam goes by memory
             adam.step()
             with torch.no_grad():
                 for change in between:
