@@ -3,6 +3,7 @@
 from convscope.values.attribution import Attribution
 from convscope.values.base import Cost, Record, Value, drawn_by, writable
 from convscope.values.comparison import Comparison, measured_by
+from convscope.values.pictures import Pictures
 from convscope.values.prediction import Prediction
 from convscope.values.recommendation import Advice, Recommendation
 
@@ -11,6 +12,7 @@ __all__ = [
     "Attribution",
     "Comparison",
     "Cost",
+    "Pictures",
     "Prediction",
     "Recommendation",
     "Record",

@@ -106,7 +106,9 @@ def climb(
             if state.all_lost():
                 break
             for tensor, found in zip(numbers, slopes, strict=True):
-                tensor.grad = state.without_lost(found).neg().contiguous()  # laid out as its numbers: Adam goes by memory
+                tensor.grad = (
+                    state.without_lost(found).neg().contiguous()
+                )  # laid out as its numbers: Adam goes by memory
             adam.step()
             with torch.no_grad():
                 for change in between:
@@ -275,8 +277,8 @@ class _State:
         for row, note in enumerate(notes):
             if self.lost[row]:
                 note["diverged"] = (
-                    f"the objective became NaN or infinite at step {int(self.lost[row])}; the best picture before it is "
-                    "shown"
+                    f"the objective became NaN or infinite at step {int(self.lost[row])}; "
+                    "the best picture before it is shown"
                 )
             elif self.dead[row]:
                 note["never moved"] = (
