@@ -48,6 +48,10 @@ class Canvas:
         """The spatial shape."""
         return self.shape[1:]
 
+    def blank(self, dtype: torch.dtype) -> Tensor:
+        """One grey input (1, C, …) of that precision, to see what layers give."""
+        return self.prepared(torch.zeros(1, *self.shape, device=self.device, dtype=self.dtype)).to(dtype)
+
     def coloured(self, values: Tensor) -> Tensor:
         """Independent channels mixed as the colours of natural images are."""
         return values if self.colours is None else _mixed(values, self.colours)

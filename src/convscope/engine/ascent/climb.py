@@ -8,7 +8,7 @@ A unit that is off gives no gradient: its rectifiers hold everything back. While
 back through rectifiers is redirected (`engine.rules.methods.redirected`), until the unit is on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -71,7 +71,7 @@ def climb(
     seed: int = 0,
     variants: int = 1,
     frames: int = 0,
-    quiet: bool = False,
+    report: Callable[[int, int], None] = progress,
 ) -> Ascent:
     """Draw ``count`` pictures that make ``objective`` large, in one batch.
 
@@ -84,6 +84,7 @@ def climb(
         between: what is done to plain pixels after each step.
         variants: how many pictures in a row begin from noise of their own.
         frames: how many pictures on the way to keep, evenly over the steps.
+        report: told how many steps are done, of how many; it may raise `Cancelled`, and the best so far is kept.
 
     Raises:
         NoGradient: the objective does not depend on the input.
@@ -106,16 +107,13 @@ def climb(
             if state.all_lost():
                 break
             for tensor, found in zip(numbers, slopes, strict=True):
-                tensor.grad = (
-                    state.without_lost(found).neg().contiguous()
-                )  # laid out as its numbers: Adam goes by memory
+                tensor.grad = state.without_lost(found).neg().contiguous()  # laid out as they are: Adam goes by memory
             adam.step()
             with torch.no_grad():
                 for change in between:
                     numbers[0].copy_(change(numbers[0], step))
             try:
-                if not quiet:
-                    progress(step + 1, steps)
+                report(step + 1, steps)
                 show(step + 1, steps, scores, lambda: state.pictures)
             except Cancelled:
                 state.stopped = f"stopped after {step + 1} of {steps} steps" if step + 1 < steps else ""
@@ -139,24 +137,27 @@ def climb_all(
         how: as `climb` takes it.
     """
     parts: list[Ascent] = []
+    told = how.pop("report", progress)
     like = parametrisation.start(1, torch.Generator().manual_seed(0))
     with torch.no_grad():
         sample = parametrisation.picture(like)[0]
     steps = how.get("steps", 256)
 
     def step(rows: Tensor) -> None:
-        if parts and parts[-1].stopped:
-            return
         chosen = [objectives[row] if unlike is None else objectives[row] + unlike for row in rows.tolist()]
         together = chosen[0] if len(chosen) == 1 else alongside(chosen, variants)
-        parts.append(climb(model, together, parametrisation, len(chosen) * variants, variants=variants, **how))
+        ended = parts[-1].stopped if parts else ""
 
-    size = max(1, chunk_size(sample) // variants)
-    if len(objectives) <= size:
-        in_chunks(len(objectives), sample, step, size=size, quiet=True)
-        return parts[0]
-    in_chunks(len(objectives), sample, step, size=size, quiet=True)
-    return _joined(parts, steps)
+        def report(done: int, of: int) -> None:
+            told(int(rows[0]) * of + done * len(rows), len(objectives) * of)
+
+        own = how | ({"steps": 1, "report": lambda *_: None} if ended else {"report": report})
+        found = climb(model, together, parametrisation, len(chosen) * variants, variants=variants, **own)
+        notes = tuple({"stopped": "stopped before it was begun"} for _ in found.notes) if ended else found.notes
+        parts.append(replace(found, stopped=ended or found.stopped, notes=notes))
+
+    in_chunks(len(objectives), sample, step, size=max(1, chunk_size(sample) // variants), quiet=True)
+    return parts[0] if len(parts) == 1 else _joined(parts, steps)
 
 
 class _Hill:
@@ -313,14 +314,14 @@ def _joined(parts: Sequence[Ascent], steps: int) -> Ascent:
         missing = torch.full((len(one.scores), steps - one.scores.shape[1]), torch.nan)
         return torch.cat([one.scores, missing], 1)
 
-    frames = [one.frames for one in parts if len(one.frames) == len(parts[0].frames)]
+    common = min(len(one.frames) for one in parts)
     return replace(
         parts[0],
         pictures=torch.cat([one.pictures for one in parts]),
         scores=torch.cat([curves(one) for one in parts]),
         best=torch.cat([one.best for one in parts]),
         importance=torch.cat([one.importance for one in parts]),
-        frames=torch.cat(frames, 1),
+        frames=torch.cat([one.frames[:common] for one in parts], 1),
         stopped=parts[-1].stopped,
         notes=tuple(note for one in parts for note in one.notes),
     )
