@@ -44,7 +44,7 @@ class Ascent:
         best: (N,), the objective of each kept picture as it is.
         importance: (N, …), how much of the climb went into each pixel: its |gradient|, added up over the steps.
         frames: (F, N, C, …), pictures on the way, where they were asked for.
-        stopped: why the climb ended before its last step, empty where it did not.
+        stopped: where somebody stopped the climb, after how many steps; otherwise empty.
         notes: per picture what must be known of it.
     """
 
@@ -260,10 +260,8 @@ class _State:
             self.frames.append(drawn.cpu())
 
     def all_lost(self) -> bool:
-        """Whether no picture can be climbed on with."""
-        if bool((self.lost > 0).all()):
-            self.stopped = f"stopped after {len(self.curves) - 1} of {self.steps} steps: the objective diverged"
-        return bool(self.stopped)
+        """Whether there is no picture left to climb on with."""
+        return bool((self.lost > 0).all())
 
     def without_lost(self, slope: Tensor) -> Tensor:
         """The slope with nothing for the pictures that are lost."""
