@@ -107,6 +107,8 @@ def canvas_of(model: "Model", size: int | Sequence[int] | None = None) -> Canvas
 def mixing(covariance: Tensor) -> Tensor:
     """The matrix that gives independent channels this covariance, scaled so that its strongest component is one."""
     strengths, components = torch.linalg.eigh(covariance.double())
+    largest = components.gather(0, components.abs().argmax(0, keepdim=True))
+    components = components * largest.sign()  # which way a component points is left open: make it the same everywhere
     matrix = components * strengths.clamp_min(1e-6 * strengths.max()).sqrt()
     scaled: Tensor = matrix / matrix.norm(dim=0).max()
     return scaled.float()
