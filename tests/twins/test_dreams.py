@@ -74,6 +74,8 @@ def from_fourier(numbers: Tensor) -> Tensor:
         torch.view_as_complex(numbers) * weights[:, : SIDE // 2 + 1].double(), s=(SIDE, SIDE), norm="ortho"
     )
     strengths, components = torch.linalg.eigh(COLOURS)
+    largest = components.abs().argmax(0)
+    components = components * torch.stack([components[row, one].sign() for one, row in enumerate(largest.tolist())])
     matrix = components * strengths.sqrt()
     matrix = matrix / matrix.norm(dim=0).max()
     return pixels(torch.einsum("dc,nchw->ndhw", matrix.float().double(), values))

@@ -8,7 +8,7 @@ A unit that is off gives no gradient: its rectifiers hold everything back. While
 back through rectifiers is redirected (`engine.rules.methods.redirected`), until the unit is on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,7 +44,7 @@ class Ascent:
         best: (N,), the objective of each kept picture as it is.
         importance: (N, …), how much of the climb went into each pixel: its |gradient|, added up over the steps.
         frames: (F, N, C, …), pictures on the way, where they were asked for.
-        stopped: why the climb ended before its last step, empty where it did not.
+        stopped: where somebody stopped the climb, after how many steps; otherwise empty.
         notes: per picture what must be known of it.
     """
 
@@ -71,7 +71,7 @@ def climb(
     seed: int = 0,
     variants: int = 1,
     frames: int = 0,
-    quiet: bool = False,
+    report: Callable[[int, int], None] = progress,
 ) -> Ascent:
     """Draw ``count`` pictures that make ``objective`` large, in one batch.
 
@@ -84,6 +84,7 @@ def climb(
         between: what is done to plain pixels after each step.
         variants: how many pictures in a row begin from noise of their own.
         frames: how many pictures on the way to keep, evenly over the steps.
+        report: told how many steps are done, of how many; it may raise `Cancelled`, and the best so far is kept.
 
     Raises:
         NoGradient: the objective does not depend on the input.
@@ -106,16 +107,13 @@ def climb(
             if state.all_lost():
                 break
             for tensor, found in zip(numbers, slopes, strict=True):
-                tensor.grad = (
-                    state.without_lost(found).neg().contiguous()
-                )  # laid out as its numbers: Adam goes by memory
+                tensor.grad = state.without_lost(found).neg().contiguous()  # laid out as they are: Adam goes by memory
             adam.step()
             with torch.no_grad():
                 for change in between:
                     numbers[0].copy_(change(numbers[0], step))
             try:
-                if not quiet:
-                    progress(step + 1, steps)
+                report(step + 1, steps)
                 show(step + 1, steps, scores, lambda: state.pictures)
             except Cancelled:
                 state.stopped = f"stopped after {step + 1} of {steps} steps" if step + 1 < steps else ""
@@ -139,23 +137,26 @@ def climb_all(
         how: as `climb` takes it.
     """
     parts: list[Ascent] = []
+    told = how.pop("report", progress)
     like = parametrisation.start(1, torch.Generator().manual_seed(0))
     with torch.no_grad():
         sample = parametrisation.picture(like)[0]
 
     def step(rows: Tensor) -> None:
-        if parts and parts[-1].stopped:
-            return
         chosen = [objectives[row] if unlike is None else objectives[row] + unlike for row in rows.tolist()]
         together = chosen[0] if len(chosen) == 1 else alongside(chosen, variants)
-        parts.append(climb(model, together, parametrisation, len(chosen) * variants, variants=variants, **how))
+        ended = parts[-1].stopped if parts else ""
 
-    size = max(1, chunk_size(sample) // variants)
-    if len(objectives) <= size:
-        in_chunks(len(objectives), sample, step, size=size, quiet=True)
-        return parts[0]
-    in_chunks(len(objectives), sample, step, size=size, quiet=True)
-    return joined(parts)
+        def report(done: int, of: int) -> None:
+            told(int(rows[0]) * of + done * len(rows), len(objectives) * of)
+
+        own = how | ({"steps": 1, "report": lambda *_: None} if ended else {"report": report})
+        found = climb(model, together, parametrisation, len(chosen) * variants, variants=variants, **own)
+        notes = tuple({"stopped": "stopped before it was begun"} for _ in found.notes) if ended else found.notes
+        parts.append(replace(found, stopped=ended or found.stopped, notes=notes))
+
+    in_chunks(len(objectives), sample, step, size=max(1, chunk_size(sample) // variants), quiet=True)
+    return parts[0] if len(parts) == 1 else joined(parts)
 
 
 class _Hill:
@@ -265,10 +266,8 @@ class _State:
             self.frames.append(drawn.cpu())
 
     def all_lost(self) -> bool:
-        """Whether no picture can be climbed on with."""
-        if bool((self.lost > 0).all()):
-            self.stopped = f"stopped after {len(self.curves) - 1} of {self.steps} steps: the objective diverged"
-        return bool(self.stopped)
+        """Whether there is no picture left to climb on with."""
+        return bool((self.lost > 0).all())
 
     def without_lost(self, slope: Tensor) -> Tensor:
         """The slope with nothing for the pictures that are lost."""
@@ -323,14 +322,14 @@ def joined(parts: Sequence[Ascent]) -> Ascent:
         missing = torch.full((len(one.scores), steps - one.scores.shape[1]), torch.nan)
         return torch.cat([one.scores, missing], 1)
 
-    frames = [one.frames for one in parts if len(one.frames) == len(parts[0].frames)]
+    common = min(len(one.frames) for one in parts)
     return replace(
         parts[0],
         pictures=torch.cat([one.pictures for one in parts]),
         scores=torch.cat([curves(one) for one in parts]),
         best=torch.cat([one.best for one in parts]),
         importance=torch.cat([one.importance for one in parts]),
-        frames=torch.cat(frames, 1),
+        frames=torch.cat([one.frames[:common] for one in parts], 1),
         stopped=parts[-1].stopped,
         notes=tuple(note for one in parts for note in one.notes),
     )
