@@ -47,7 +47,7 @@ def fitness(model: Model, images: Images, specs: Iterable[LensSpec]) -> Fitness:
     found = Fitness()
 
     def look_for_layer() -> None:
-        (found.layer,) = find_layers(model, LAST_SPATIAL, first.tensor)
+        (found.layer,) = find_layers(model, LAST_SPATIAL, lambda: first.tensor)
 
     with model.untouched():
         found.without_gradient = _refusal(lambda: input_gradient(model, first, aim_at(TOP1, model, 1)))

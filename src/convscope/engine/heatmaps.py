@@ -14,8 +14,6 @@ from convscope.engine.targets import Aim
 from convscope.spec import Param
 from convscope.values import Attribution
 
-Layers = tuple[str, ...]
-
 Relu = Annotated[bool, Param(help="keep only what speaks for the target, as the paper draws it")]
 
 

@@ -82,8 +82,10 @@ def _number(key: str, name: str, count: int) -> int:
     return int(key)
 
 
-SAMPLES.add("digits", SampleSpec("digits", "handwritten digits, 8×8", _digit, ("3", "8", "14")))
-SAMPLES.add("shapes", SampleSpec("shapes", "colour scenes with one object and its mask", _scene, ("7", "12", "25")))
+SAMPLES.add("digits", SampleSpec("digits", "handwritten digits, 8×8", _digit, ("3", "8", "14"), count=400))
+SAMPLES.add(
+    "shapes", SampleSpec("shapes", "colour scenes with one object and its mask", _scene, ("7", "12", "25"), count=200)
+)
 SAMPLES.add("photo", SampleSpec("photo", "two photographs", _photo, ("china", "flower")))
 
 from convscope.samples import bundled  # noqa: E402, F401 - declares the loader 'bundled'

@@ -1,9 +1,9 @@
 import torch
 
 from convscope.engine.gradients import layer_evidence
-from convscope.engine.heatmaps import Layers, fused
+from convscope.engine.heatmaps import fused
 from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.rules.flow import flow_back
