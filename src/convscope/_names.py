@@ -20,6 +20,7 @@ PUBLIC = {
     "compare": "convscope.catalogue",
     "lenses": "convscope.catalogue",
     "Recommendation": "convscope.values",
+    "Structure": "convscope.values",
     "load": "convscope.catalogue",
     "recommend": "convscope.catalogue",
     "report": "convscope.reporting",

@@ -17,8 +17,9 @@ from convscope.render.prediction import draw_prediction
 from convscope.render.raster import photo_pixels
 from convscope.render.recommendation import draw_recommendation
 from convscope.render.scale import Legend, number
+from convscope.render.structure import draw_structure
 from convscope.render.words import Note, answers, short, subject, target
-from convscope.values import Attribution, Comparison, Prediction, Recommendation, Value
+from convscope.values import Attribution, Comparison, Prediction, Recommendation, Structure, Value
 
 __all__ = [
     "FADED",
@@ -49,6 +50,7 @@ RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Comparison: draw_comparison,
     Prediction: draw_prediction,
     Recommendation: draw_recommendation,
+    Structure: draw_structure,
 }
 """Who draws which kind of value: a new kind is one renderer and one line here."""
 

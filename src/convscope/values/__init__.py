@@ -4,16 +4,23 @@ from convscope.values.attribution import Attribution
 from convscope.values.base import Cost, Record, Value, drawn_by, writable
 from convscope.values.comparison import Comparison, measured_by
 from convscope.values.prediction import Prediction
+from convscope.values.folded import Folded, Node
 from convscope.values.recommendation import Advice, Recommendation
+from convscope.values.structure import Module, Operation, Structure
 
 __all__ = [
     "Advice",
     "Attribution",
     "Comparison",
     "Cost",
+    "Folded",
+    "Module",
+    "Node",
+    "Operation",
     "Prediction",
     "Recommendation",
     "Record",
+    "Structure",
     "Value",
     "drawn_by",
     "measured_by",

@@ -8,5 +8,6 @@ operation changes that; `record` runs a model and puts it together, module by mo
 from convscope.engine.graph.record import Graph, Visit, recorded
 from convscope.engine.graph.recorder import INPUT, Step
 from convscope.engine.graph.seen import Seen
+from convscope.engine.graph.summary import structure_of
 
-__all__ = ["INPUT", "Graph", "Seen", "Step", "Visit", "recorded"]
+__all__ = ["INPUT", "Graph", "Seen", "Step", "Visit", "recorded", "structure_of"]

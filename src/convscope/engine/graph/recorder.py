@@ -31,6 +31,8 @@ class Step:
     """One operation that ran.
 
     Attributes:
+        module: the address of the innermost module that ran; ``calls`` which call it is of each module from the
+            outermost to that one.
         parents: the operations whose results it read, `INPUT` for the network's input.
         moves: it only shows or copies numbers that were there.
         weights: the parameters that were met here first, by identity.
@@ -42,7 +44,7 @@ class Step:
     kind: str
     operation: str
     module: str
-    call: int
+    calls: tuple[int, ...]
     parents: tuple[int, ...]
     moves: bool
     weights: frozenset[int]
@@ -158,7 +160,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 kind=kind(func),
                 operation=str(func),
                 module=address,
-                call=max(1, self.calls[address]),
+                calls=self._calls_to(address),
                 parents=parents,
                 moves=moves(func),
                 weights=weights - self._met,
@@ -180,6 +182,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if _memory(tensor) in memory and packet(func) not in MOVES:  # written in place: what shows it sees it
                 self._writes.setdefault(_memory(tensor), []).append(mark)
                 self._written.append(StorageWeakRef(tensor.untyped_storage()))
+
+    def _calls_to(self, address: str) -> tuple[int, ...]:
+        """How often each module from the outermost to this one was called so far."""
+        parts = address.split(".") if address else []
+        return tuple(max(1, self.calls[".".join(parts[: n + 1])]) for n in range(len(parts)))
 
 
 _COUNTLESS = frozenset({"lstm", "gru", "rnn tanh", "fft c2c", "fft r2c", "fft c2r", "grid sampler 2d", "cdist forward"})

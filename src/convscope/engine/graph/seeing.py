@@ -75,7 +75,7 @@ def _rule_for(func: Any) -> Rule | None:
         return _RULES[name]
     if kind(func) in _BY_KIND:
         return _BY_KIND[kind(func)]
-    if pointwise(func) and name not in ("clone", "copy_"):
+    if pointwise(func):
         return _in_place
     return _moved if name in MOVES or name in COPIES or name.startswith("reflection_pad") else None
 
@@ -119,6 +119,14 @@ def _moved(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 
     axes = [places.carried(axis, shape, move) for axis in seen]
     return list(zip(*axes, strict=True))
+
+
+def _turned(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """Rolled or flipped along some dimensions: what is the same throughout stays so."""
+    seen, dims = done.look(done.args[0]), done.arg(len(done.args) - 1, None, "dims")
+    if seen is None or not dims:
+        return _moved(done)
+    return [tuple(axis.each(lambda end: done.func(end, *done.args[1:])) for axis in seen)]
 
 
 def _beside(thing: Any) -> Any:
@@ -373,6 +381,9 @@ _RULES: dict[str, Rule] = {
     "_unsafe_view": _reshaped,
     "reshape": _reshaped,
     "_reshape_alias": _reshaped,
+    **dict.fromkeys(("clone", "contiguous", "_to_copy", "alias", "detach", "lift_fresh"), _in_place),
+    "roll": _turned,
+    "flip": _turned,
     "as_strided_": _restrided,
     "as_strided": _restrided,
     "slice": _cut,

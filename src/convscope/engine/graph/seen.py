@@ -196,7 +196,10 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int)
 def compact(end: Tensor) -> Tensor:
     """The same with size 1 along dimensions where nothing varies."""
     for dim, (size, stride) in enumerate(zip(end.shape, end.stride(), strict=True)):
-        if size > 1 and (stride == 0 or bool((end == end.narrow(dim, 0, 1)).all())):
+        if size > 1 and stride == 0:
+            end = end.narrow(dim, 0, 1)
+    for dim, size in enumerate(end.shape):
+        if size > 1 and bool((end == end.narrow(dim, 0, 1)).all()):
             end = end.narrow(dim, 0, 1)
     return end
 
