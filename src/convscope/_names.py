@@ -19,6 +19,7 @@ PUBLIC = {
     "Value": "convscope.values",
     "compare": "convscope.catalogue",
     "lenses": "convscope.catalogue",
+    "ReceptiveField": "convscope.values",
     "Recommendation": "convscope.values",
     "Structure": "convscope.values",
     "load": "convscope.catalogue",

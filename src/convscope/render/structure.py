@@ -1,5 +1,6 @@
 """Drawing a network's structure: its graph from top to bottom, folded by module, in columns where it is long."""
 
+import re
 from dataclasses import dataclass
 
 from convscope.render import words
@@ -9,7 +10,7 @@ from convscope.render.sheet import BODY, MARGIN, SMALL, TITLE, Sheet
 from convscope.values import Folded, Node, Structure
 from convscope.values.words import field_words, many, sides, storage
 
-WIDE, TALL, PILL = 292, 60, 28
+WIDE, TALL, PILL = 316, 60, 28
 """A module's box, and the height of what stands between modules: a sum, a concatenation."""
 
 ACROSS, DOWN, APART = 28, 30, 56
@@ -78,7 +79,7 @@ def _legend(sheet: Sheet, graph: Folded) -> None:
     x = float(MARGIN)
     for colour, what, most in (
         (sheet.theme.accent, "FLOPs", _most(graph, "flops")),
-        (sheet.theme.faint, "parameters", _most(graph, "parameters")),
+        (sheet.theme.warning, "parameters", _most(graph, "parameters")),
     ):
         total = sum(getattr(node, what.lower()) for node in graph.nodes)
         said = f"share of {what}, a full bar is {most / total:.1%}" if total else f"no {what}"
@@ -108,7 +109,7 @@ def _height(node: Node) -> float:
 
 def _is_pill(node: Node) -> bool:
     """Whether a node is an operation between modules, or the input."""
-    return node.name == node.kinds[0] if node.kinds else True
+    return not node.kinds or node.name == node.kinds[0]
 
 
 @dataclass
@@ -172,10 +173,11 @@ def _box(sheet: Sheet, x: float, y: float, graph: Folded, place: int) -> None:
     """One node: its name, what it is, the shape it gives, and its shares."""
     node, theme = graph.nodes[place], sheet.theme
     if _is_pill(node):
-        wide = sheet.extent(f"{node.name}  {sides(node.shape[1:])}", SMALL) + 40
+        said = " · ".join(map(_brief, node.kinds)) or node.name
+        wide = sheet.extent(said, SMALL, bold=True) + sheet.extent(sides(node.shape[1:]), SMALL) + 46
         left = x + (WIDE - wide) / 2
         sheet.box(left, y, wide, PILL, fill=theme.behind, edge=theme.accent)
-        sheet.text(left + 16, y + 4, node.name, size=SMALL, bold=True)
+        sheet.text(left + 16, y + 4, said, size=SMALL, bold=True)
         sheet.text(left + wide - 16, y + 4, sides(node.shape[1:]), size=SMALL, colour=theme.faint, anchor="right")
         return
     sheet.box(x, y, WIDE, TALL, fill=theme.page, edge=theme.line)
@@ -185,13 +187,18 @@ def _box(sheet: Sheet, x: float, y: float, graph: Folded, place: int) -> None:
     sheet.text(x + WIDE - 12, y + 5, shape, size=SMALL, colour=theme.faint, anchor="right")
     facts = field_words(node.field)
     room = WIDE - 24 - sheet.extent(facts, SMALL) - 8
-    sheet.text(x + 12, y + 25, _cut(sheet, " · ".join(node.kinds), room), size=SMALL)
+    sheet.text(x + 12, y + 25, _cut(sheet, " · ".join(map(_brief, node.kinds)), room), size=SMALL)
     sheet.text(x + WIDE - 12, y + 25, facts, size=SMALL, colour=theme.faint, anchor="right")
-    for row, (what, colour) in enumerate((("flops", theme.accent), ("parameters", theme.faint))):
+    for row, (what, colour) in enumerate((("flops", theme.accent), ("parameters", theme.warning))):
         most = _most(graph, what)
         share = getattr(node, what) / most if most else 0.0
         sheet.box(x + 1, y + TALL - 10 + 5 * row, WIDE - 2, 4, fill=theme.track)
         sheet.box(x + 1, y + TALL - 10 + 5 * row, (WIDE - 2) * share, 4, fill=colour)
+
+
+def _brief(kind: str) -> str:
+    """A class's name without the number of its axes: ``Conv 3×3``."""
+    return re.sub(r"(?<=[a-z])[123]d\b", "", kind)
 
 
 def _stub(sheet: Sheet, x: float, y: float, said: str) -> None:

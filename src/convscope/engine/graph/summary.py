@@ -112,7 +112,8 @@ def _detail(module: nn.Module) -> str:
     kernel = getattr(module, "kernel_size", None)
     if not isinstance(kernel, (int, tuple)):
         return ""
-    words = [_sides(kernel)]
+    axes = next((int(c) for c in type(module).__name__ if c in "123"), 1)
+    words = [_sides((kernel,) * axes if isinstance(kernel, int) else kernel)]
     stride, dilation = getattr(module, "stride", 1), getattr(module, "dilation", 1)
     words += [f"/{_once(stride)}"] if set(_several(stride)) - {1} else []
     words += [f"dilation {_once(dilation)}"] if set(_several(dilation)) - {1} else []
