@@ -77,7 +77,7 @@ def _sizes(sheet: Sheet, x: float, y: float, field: ReceptiveField) -> float:
         (
             "looks at",
             field.area / total,
-            f"{field.area:,} positions hold 95 % of the gradient, {field.share:.0%} of the frame; "
+            f"{field.area:,} positions hold 95% of the gradient, {field.share:.0%} of the frame; "
             f"as many as a side of {field.side:.0f}; spread σ {spread}",
         ),
     ):

@@ -72,7 +72,7 @@ class Module(Part):
     Attributes:
         address: as PyTorch writes it; the network itself is ``""``.
         kind: its class; ``detail`` what tells it from others of its class (kernel, stride, groups).
-        calls: how often it ran; 0 is never.
+        calls: how often it ran; 0 is never. ``first``: how many operations had run when it first began.
         leaf: it has no modules of its own.
     """
 
@@ -80,6 +80,7 @@ class Module(Part):
     kind: str
     detail: str
     calls: int
+    first: int
     leaf: bool
 
 
@@ -95,7 +96,7 @@ class Structure(Value):
         flops: of convolutions, linear layers and attention, a multiply-add as two, as torch's own counter counts them.
         norm_flops: of norms, which that counter leaves out.
         activation_bytes: memory of all results, as training keeps them; ``parameter_bytes`` that of the parameters.
-        depth: how many levels of modules to show; None leaves it to the surface.
+        depth: how many levels of modules to show; 0 leaves it to the surface.
     """
 
     arrays: ClassVar[tuple[str, ...]] = ()
@@ -109,24 +110,11 @@ class Structure(Value):
     norm_flops: int
     parameter_bytes: int
     activation_bytes: int
-    depth: int | None = None
+    depth: int = 0
 
     def module(self, address: str) -> Module:
         """The module at an address."""
         return self._by_address[address]
-
-    def begins(self, address: str) -> int:
-        """The first operation within a module; after all of them where there is none."""
-        return self._begins.get(address, len(self.operations))
-
-    @cached_property
-    def _begins(self) -> Mapping[str, int]:
-        found: dict[str, int] = {"": 0}
-        for place, one in enumerate(self.operations):
-            parts = one.module.split(".") if one.module else []
-            for count in range(len(parts)):
-                found.setdefault(".".join(parts[: count + 1]), place)
-        return found
 
     @cached_property
     def _by_address(self) -> Mapping[str, Module]:

@@ -29,7 +29,7 @@ def _rows(structure: Structure, address: str, depth: int, level: int = 0) -> lis
         return rows
     inner: list[tuple[int, list[tuple[str, ...]]]] = []
     for child in _children(structure, address):
-        inner.append((structure.begins(child.address), _rows(structure, child.address, depth, level + 1)))
+        inner.append((child.first, _rows(structure, child.address, depth, level + 1)))
     for place, operation in enumerate(structure.operations):
         if operation.module == address and operation.parents and not operation.moves:
             inner.append((place, [_row("  " * (level + 1) + "·", operation.kind, operation)]))

@@ -24,12 +24,14 @@ class Visit:
 
     Attributes:
         step: the operation that made its output; None where the output does not depend on the input.
+        first: how many operations had run when it first began.
     """
 
     shape: tuple[int, ...]
     step: int | None
     seen: tuple[Seen, ...]
-    calls: int = 1
+    calls: int
+    first: int
 
 
 @dataclass
@@ -72,13 +74,16 @@ def recorded(model: "Model", tensor: Tensor) -> Graph:
 @contextmanager
 def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[None]:
     """Have the graph know which modules run and what they give."""
+    begun: dict[str, int] = {}
 
     def arriving(address: str) -> Any:
         def hook(_module: nn.Module, inputs: Any) -> None:
             if not address:  # a forward that is begun again shows itself anew
                 graph.visits.clear()
                 recorder.begin(inputs[0])
+                begun.clear()
             recorder.calls[address] += 1
+            begun.setdefault(address, len(recorder.steps))
 
         return hook
 
@@ -89,7 +94,7 @@ def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[N
                 mark = recorder.mark(made)
                 graph.visits.pop(address, None)
                 step, seen = (None, ()) if mark is None else (mark.step, mark.seen)
-                graph.visits[address] = Visit(tuple(made.shape), step, seen, recorder.calls[address])
+                graph.visits[address] = Visit(tuple(made.shape), step, seen, recorder.calls[address], begun[address])
 
         return hook
 
@@ -104,7 +109,7 @@ def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[N
                 one.register_forward_hook(leaving(address)),
             ):
                 handles.callback(handle.remove)
-        graph.hidden = tuple(a for a in hidden if not any(a.startswith(f"{other}.") for other in hidden if other != a))
+        graph.hidden = tuple(a for a in hidden if a.rpartition(".")[0] not in hidden or not a)
         yield
 
 

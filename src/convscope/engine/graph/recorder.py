@@ -204,6 +204,8 @@ def _looking(before: Mapping[Tensor, Mark | None]) -> Callable[[Any], tuple[Seen
 
 def _made_of_others(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
     """What an operation gives that is nothing but others one after the other; such come through inference mode."""
+    if kind(func) == "enlargement":  # known as it is; its parts would be a lookup by computed places
+        return NotImplemented
     return func.decompose(*args, **kwargs)
 
 

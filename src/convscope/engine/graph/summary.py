@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from convscope.engine.model import Model
 
 
-def structure_of(model: "Model", graph: Graph, *, depth: int | None = None) -> Structure:
+def structure_of(model: "Model", graph: Graph, *, depth: int = 0) -> Structure:
     """What a recorded forward says of a network."""
     sizes = {id(p): p.numel() for p in model.module.parameters()}
     weight_bytes = sum(p.numel() * p.element_size() for p in model.module.parameters())
@@ -66,7 +66,7 @@ def _operation(step: Step, graph: Graph, sizes: dict[int, int]) -> Operation:
 
 
 def _module(address: str, module: nn.Module, graph: Graph) -> Module:
-    visit = graph.visits.get(address, Visit((), None, (), 0))
+    visit = graph.visits.get(address, Visit((), None, (), 0, 0))
     inside = [s for s in graph.steps if not address or s.module == address or s.module.startswith(f"{address}.")]
     size, local, stride, centre = sight(visit.seen, graph)
     return Module(
@@ -74,6 +74,7 @@ def _module(address: str, module: nn.Module, graph: Graph) -> Module:
         kind=getattr(module, "original_name", type(module).__name__),
         detail=_detail(module),
         calls=visit.calls or min(1, len(inside)),
+        first=visit.first if visit.calls else graph.steps.index(inside[0]) if inside else len(graph.steps),
         leaf=next(module.children(), None) is None,
         shape=visit.shape or (inside[-1].shape if inside else ()),
         parameters=sum(p.numel() for p in module.parameters()),

@@ -23,9 +23,8 @@ def structure(
     image: Images | None = None,
     *,
     depth: Annotated[
-        int | None,
-        Param(help="levels of modules to show; 3 in the table and as many as stay readable in the picture", min=1, max=32),
-    ] = None,
+        int, Param(help="levels of modules to show; 0 is 3 in the table, as many as stay readable drawn", min=0, max=32)
+    ] = 0,
 ) -> Structure:
     """Run the network once and write down every operation that really ran, module by module.
 
@@ -39,7 +38,8 @@ def structure(
     Args:
         model: the network.
         image: what to run it on; an example of the size the model wants by default. Of several, the first.
-        depth: how many levels of modules to show; the numbers in the value are not folded.
+        depth: how many levels of modules to show, 0 for the usual three in the table and as many as stay readable in
+            the picture; the numbers in the value are not folded.
 
     Returns:
         ``parameters`` (shared ones once) and ``flops`` of the whole network; per operation and per module the output's
@@ -54,7 +54,7 @@ def structure(
         >>> import convscope as cs
         >>> s = cs.structure(cs.load("bundled:digits"))
         >>> s.parameters, s.flops, s.module("features").field
-        (33290, 8258816, (16, 16))
+        (33194, 16811264, (20, 20))
 
     Source: :cite:`araujo2019computing`, equations 1 to 5.
     """
