@@ -168,11 +168,19 @@ def _padded(done: Done) -> Sequence[tuple[Seen, ...]] | None:
         return places.compact(torch.nn.functional.pad(end.expand(shape), widths, value=value))
 
     out = tuple(
-        Seen(filled(a.low, places.NOTHING), filled(a.high, -places.NOTHING), filled(a.place, -1), a.line, a.whole)
+        Seen(filled(a.low, places.NOTHING), filled(a.high, -places.NOTHING), _counted(a, done), a.line, a.whole)
         for a in seen
     )
     reach = {tensor.ndim - 1 - k // 2: moved(-widths[k]) for k in range(0, len(widths), 2)}
     return _follow(done, [out], reach)
+
+
+def _counted(axis: Seen, done: Done) -> Tensor:
+    """The places of a padded tensor, counted anew along the dimensions on which they lie."""
+    place = axis.place
+    for dim, size in enumerate(done.outs[0].shape):
+        place = places.counted(place, dim, size)
+    return place
 
 
 def _mirrored(done: Done) -> Sequence[tuple[Seen, ...]] | None:

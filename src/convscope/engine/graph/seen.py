@@ -129,7 +129,7 @@ def through(seen: Seen, reach: Reach, dim: int, size: int, count: int) -> Seen:
         start, end = reach.ends(count, size)
         low = _windowed(low, dim, start, end, np.minimum, NOTHING)
         high = _windowed(high, dim, start, end, np.maximum, -NOTHING)
-        place = _places(place, dim, count)
+        place = counted(place, dim, count)
     return replace(seen, low=low, high=high, place=place)
 
 
@@ -220,7 +220,7 @@ def _windowed(
     return torch.from_numpy(folded)
 
 
-def _places(place: Tensor, dim: int, count: int) -> Tensor:
+def counted(place: Tensor, dim: int, count: int) -> Tensor:
     """Places along a dimension, counted anew."""
     if place.shape[dim] == 1:
         return place
