@@ -402,7 +402,9 @@ class Two(nn.Module):
 
 
 def test_a_network_of_several_inputs_is_refused_in_a_sentence() -> None:
-    with pytest.raises(InputError, match=r"^Two takes 2 inputs \(image, prompt\) and is given one: wrap it in a module"):
+    with pytest.raises(
+        InputError, match=r"^Two takes 2 inputs \(image, prompt\) and is given one: wrap it in a module"
+    ):
         cs.structure(cs.Model(Two(), input=cs.TensorInput((1, 4, 4))))
 
 

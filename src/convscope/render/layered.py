@@ -54,7 +54,9 @@ def layered(nodes: Sequence[int], edges: Sequence[Edge]) -> Layered:
     ways: dict[Edge, list[int]] = {}
     shift = 0.0
     number = {node: place for place, node in enumerate(sorted(nodes))}
-    for found in from_edges([(number[a], number[b]) for a, b in edges], vertex_spacing=1, dummy_vertices=True, dummy_size=WAY):
+    for found in from_edges(
+        [(number[a], number[b]) for a, b in edges], vertex_spacing=1, dummy_vertices=True, dummy_size=WAY
+    ):
         offset = max(nodes) + 1 + len(places)
         named = {n: node for node, n in number.items()}
         name = {n: named.get(n, offset + n) for n, _ in found[0]}
@@ -70,7 +72,9 @@ def layered(nodes: Sequence[int], edges: Sequence[Edge]) -> Layered:
     left = min(x for x, _ in places.values())
     levels = {y: layer for layer, y in enumerate(sorted({y for _, y in places.values()}, reverse=True))}
     points = {node: (x - left, levels[y]) for node, (x, y) in places.items()}
-    return Layered({node: points[node] for node in nodes}, {e: tuple(points[n] for n in way) for e, way in ways.items()})
+    return Layered(
+        {node: points[node] for node in nodes}, {e: tuple(points[n] for n in way) for e, way in ways.items()}
+    )
 
 
 def columns(heights: Sequence[float], edges: Sequence[Edge], most: float) -> list[Piece]:

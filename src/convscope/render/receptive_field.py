@@ -53,9 +53,7 @@ def _flat(values: Numbers, field: ReceptiveField) -> tuple[Numbers, list[int]]:
     return values[tuple(int(p) for p in peak[: values.ndim - 2])], list(range(values.ndim - 2, values.ndim))
 
 
-def _frame(
-    sheet: Sheet, x: float, y: float, pixels: Pixels, flat: Numbers, box: list[tuple[int, int]]
-) -> None:
+def _frame(sheet: Sheet, x: float, y: float, pixels: Pixels, flat: Numbers, box: list[tuple[int, int]]) -> None:
     """The border of what the unit can see; a halo keeps it visible on bright and on dark."""
     zoom = pixels.shape[1] / flat.shape[1]
     (top, bottom) = box[0] if len(box) == 2 else (0, flat.shape[0] - 1)
@@ -73,7 +71,11 @@ def _sizes(sheet: Sheet, x: float, y: float, field: ReceptiveField) -> float:
     y += sheet.text(x, y, f"Place ({place}) of {'×'.join(map(str, field.extent))}", size=BODY, width=BESIDE) + 14
     spread = " × ".join(f"{sigma:.1f}" for sigma in field.spread)
     for said, share, more in (
-        ("can see", field.seen / total, f"theoretical field {field_words(field.field)}; white frame, cut at the border"),
+        (
+            "can see",
+            field.seen / total,
+            f"theoretical field {field_words(field.field)}; white frame, cut at the border",
+        ),
         (
             "looks at",
             field.area / total,

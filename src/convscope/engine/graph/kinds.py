@@ -9,14 +9,12 @@ from typing import Any
 import torch
 
 MOVES = frozenset(
-    "view _unsafe_view reshape _reshape_alias permute transpose t numpy_T unsqueeze squeeze expand slice select split "
-    "split_with_sizes chunk unbind narrow alias detach lift_fresh as_strided as_strided_ view_as_real diagonal".split()
+    ["view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "numpy_T", "unsqueeze", "squeeze", "expand", "slice", "select", "split", "split_with_sizes", "chunk", "unbind", "narrow", "alias", "detach", "lift_fresh", "as_strided", "as_strided_", "view_as_real", "diagonal"]
 )
 """Operations that show the same numbers otherwise: no arithmetic and no memory."""
 
 COPIES = frozenset(
-    "clone _to_copy contiguous copy_ flip roll index index_select repeat gather unfold channel_shuffle "
-    "native_channel_shuffle".split()
+    ["clone", "_to_copy", "contiguous", "copy_", "flip", "roll", "index", "index_select", "repeat", "gather", "unfold", "channel_shuffle", "native_channel_shuffle"]
 )
 """Operations that only copy numbers to other places."""
 
@@ -75,7 +73,14 @@ def moves(func: Any) -> bool:
 
 def pointwise(func: Any) -> bool:
     """Whether each number comes of the numbers in the same place alone."""
-    return torch.Tag.pointwise in func.tags or packet(func) in ("copy_", "masked_fill", "fill_", "native_dropout", "prelu", "_prelu_kernel")
+    return torch.Tag.pointwise in func.tags or packet(func) in (
+        "copy_",
+        "masked_fill",
+        "fill_",
+        "native_dropout",
+        "prelu",
+        "_prelu_kernel",
+    )
 
 
 def shaped_like(func: Any) -> bool:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -139,9 +138,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 parents |= {w.step for w in self._writes.get(_memory(tensor), ()) if w.step > since}
         return tuple(sorted(parents)), weights
 
-    def _write_down(
-        self, done: Done, parents: tuple[int, ...], weights: frozenset[int], memory: set[int]
-    ) -> None:
+    def _write_down(self, done: Done, parents: tuple[int, ...], weights: frozenset[int], memory: set[int]) -> None:
         func, outs = done.func, done.outs
         if packet(func) == "as_strided_":
             return

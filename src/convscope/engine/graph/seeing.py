@@ -239,7 +239,9 @@ def _convolved(done: Done) -> Sequence[tuple[Seen, ...]] | None:
         return None
     make = transposed if is_transposed else sliding
     kernel = weight.shape[2:]
-    each = [tuple(values) * len(kernel) if len(values) == 1 else tuple(values) for values in (stride, padding, dilation)]
+    each = [
+        tuple(values) * len(kernel) if len(values) == 1 else tuple(values) for values in (stride, padding, dilation)
+    ]
     reach = {2 + a: make(k, s, p, d) for a, (k, s, p, d) in enumerate(zip(kernel, *each, strict=True))}
     out = done.outs[0]
     grouped = tuple(places.mixed_in_groups(axis, groups, out.shape[1]) for axis in seen)
@@ -406,8 +408,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys((f"{a}adaptive_avg_pool{n}d" for a in ("", "_") for n in (2, 3)), _pooled_to_size),
     **dict.fromkeys((f"adaptive_max_pool{n}d" for n in (2, 3)), _pooled_to_size),
     **dict.fromkeys(
-        "mean sum amax amin max min var std var_mean std_mean prod argmax any all logsumexp _softmax _log_softmax "
-        "cumsum sort".split(),
+        ["mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod", "argmax", "any", "all", "logsumexp", "_softmax", "_log_softmax", "cumsum", "sort"],
         _along,
     ),
 }

@@ -182,7 +182,9 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int)
         blank = torch.full([1] * ndim, nothing, dtype=torch.float64)
         ends = [blank if seen is None else getattr(seen, which) for seen, _ in parts]
         most = [max(end.shape[d] for end in ends) for d in range(ndim)]
-        sized = [e.expand([shape[d] if d == dim else most[d] for d in range(ndim)]) for e, (_, shape) in _zip(ends, parts)]
+        sized = [
+            e.expand([shape[d] if d == dim else most[d] for d in range(ndim)]) for e, (_, shape) in _zip(ends, parts)
+        ]
         return compact(torch.cat(sized, dim))
 
     if any(seen.varies(dim) for seen in known):  # places one after the other
