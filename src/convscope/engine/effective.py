@@ -1,4 +1,4 @@
-"""What one place of a layer's map really hangs on: the size of its gradient to every input position, over many inputs."""
+"""What one place of a layer's map really hangs on: how large its gradient is at every input position, over inputs."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -83,7 +83,8 @@ def _gradient(model: "Model", chunk: Chunk, unit: UnitAddress, position: tuple[i
     with torch.enable_grad():
         with capture(model.module, [unit.layer]) as caught, stopping_at(model.module, unit.layer, call=last):
             model.run(tensor.clone())
-        there = map_at(model, unit.layer, tensor, caught[unit.layer])[(slice(None), slice(None), *position)]
+        place: tuple[int | slice, ...] = (slice(None), slice(None), *position)
+        there = map_at(model, unit.layer, tensor, caught[unit.layer])[place]
         if unit.unit is not None:
             scores = there[:, unit.unit]
         else:
@@ -107,7 +108,8 @@ def _place(model: "Model", tensor: Tensor, unit: UnitAddress, graph: Graph) -> E
     position = unit.position or tuple(side // 2 for side in extent)
     if len(position) != len(extent) or any(p >= n for p, n in zip(position, extent, strict=True)):
         raise UnknownName(f"no position {unit}: the map of {unit.layer!r} is {'×'.join(map(str, extent))}")
-    which = slice(None) if unit.unit is None else unit.unit
-    ends = [axis.ends(lambda end: on_map(end)[(0, which, *position)]) for axis in visit.seen]
+    channel = slice(unit.unit, None if unit.unit is None else unit.unit + 1)
+    place: tuple[int | slice, ...] = (0, channel, *position)
+    ends = [axis.ends(lambda end: on_map(end)[place]) for axis in visit.seen]
     box = tuple((0, -1) if pair is None else pair for pair in ends)
     return Effective(torch.zeros(tensor.shape[2:], dtype=torch.float64), box, position, tuple(extent), graph)

@@ -6,12 +6,15 @@ nothing but one node's result crosses.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from fast_sugiyama import from_edges
 
 Edge = tuple[int, int]
 Point = tuple[float, int]
 """A place across, in widths of a node, and a layer, counted from the top."""
+
+_Positions = list[tuple[int, tuple[float, float]]]
 
 WAY = 0.28
 """The width of an edge that passes by nodes, in widths of a node."""
@@ -52,23 +55,23 @@ def layered(nodes: Sequence[int], edges: Sequence[Edge]) -> Layered:
         return Layered({node: (float(place), 0) for place, node in enumerate(nodes)}, {})
     places: dict[int, tuple[float, float]] = {}
     ways: dict[Edge, list[int]] = {}
-    shift = 0.0
     number = {node: place for place, node in enumerate(sorted(nodes))}
-    for found in from_edges(
-        [(number[a], number[b]) for a, b in edges], vertex_spacing=1, dummy_vertices=True, dummy_size=WAY
-    ):
-        offset = max(nodes) + 1 + len(places)
-        named = {n: node for node, n in number.items()}
-        name = {n: named.get(n, offset + n) for n, _ in found[0]}
-        places |= {name[n]: (x + shift, y) for n, (x, y) in found[0]}
-        following = {name[a]: name[b] for a, b in found[3] or () if a not in named}
-        for a, b in found[3] or ():
+    named = {place: node for node, place in number.items()}
+    within: Any = [(number[a], number[b]) for a, b in edges]
+    shift = 0.0
+    for positions, wide, _, links in from_edges(within, vertex_spacing=1, dummy_vertices=True, dummy_size=WAY):
+        beyond = max(nodes) + 1 + len(places)  # points that edges pass by have numbers of their own, after the nodes'
+        name = {n: named.get(n, beyond + n) for n, _ in cast(_Positions, positions)}
+        places |= {name[n]: (x + shift, y) for n, (x, y) in cast(_Positions, positions)}
+        steps = [(a, b) for a, b in cast(list[Edge], links)]
+        following = {name[a]: name[b] for a, b in steps if a not in named}
+        for a, b in steps:
             if a in named:
                 way = [name[a], name[b]]
                 while way[-1] in following:
                     way.append(following[way[-1]])
                 ways[way[0], way[-1]] = way
-        shift += found[1] + 1
+        shift += wide + 1
     left = min(x for x, _ in places.values())
     levels = {y: layer for layer, y in enumerate(sorted({y for _, y in places.values()}, reverse=True))}
     points = {node: (x - left, levels[y]) for node, (x, y) in places.items()}

@@ -96,6 +96,6 @@ def _sizes(sheet: Sheet, x: float, y: float, field: ReceptiveField) -> float:
 
 def _alt(field: ReceptiveField) -> str:
     return (
-        f"{words.title(field)} of {field.unit}: it can see {field.seen:,} input positions and 95 % of its gradient lies "
-        f"on {field.area:,} of them."
+        f"{words.title(field)} of {field.unit}: it can see {field.seen:,} input positions and 95% of its gradient "
+        f"lies on {field.area:,} of them."
     )

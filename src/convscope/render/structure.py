@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from convscope.render import words
 from convscope.render.layered import Edge, Layered, Piece, columns, layered
@@ -90,7 +91,7 @@ def _legend(sheet: Sheet, graph: Folded) -> None:
 
 
 def _most(graph: Folded, what: str) -> int:
-    return max(getattr(node, what) for node in graph.nodes)
+    return max(node.flops if what == "flops" else node.parameters for node in graph.nodes)
 
 
 def _write_below(sheet: Sheet, structure: Structure) -> None:
@@ -210,7 +211,7 @@ def _curve(sheet: Sheet, points: list[tuple[float, float]]) -> None:
     """A line through points that leaves and arrives upright, with a head at its end."""
     xs: list[float] = []
     ys: list[float] = []
-    for (ax, ay), (bx, by) in zip(points, points[1:], strict=False):
+    for (ax, ay), (bx, by) in pairwise(points):
         for step in range(13):
             t = step / 12
             ease = t * t * (3 - 2 * t)

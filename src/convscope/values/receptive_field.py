@@ -23,7 +23,7 @@ class ReceptiveField(Value):
 
     Attributes:
         values: float32, in the input's extent: the mean size of the place's gradient to each input position.
-        unit: what was looked at, ``layer3[12]`` or ``layer3``; ``position`` where on the layer's map of size ``extent``.
+        unit: what was looked at, ``layer3[12]`` or ``layer3``; ``position`` where on its map of size ``extent``.
         box: along each axis the first and last input position that the place can see, cut off at the input's border.
         field: the theoretical size along each axis, of an input without borders; None is the whole input.
         images: how many inputs were averaged over.
@@ -100,8 +100,8 @@ class ReceptiveField(Value):
         return [
             f"{self.unit} at {_place(self.position)} of {'×'.join(map(str, self.extent))}, {self.images} inputs",
             f"theoretical  {field_words(self.field)}, of which {self.seen:,} positions lie in the input",
-            f"effective    {self.area:,} positions hold {MASS:.0%} of the gradient ({self.share:.1%} of those; as many as "
-            f"a side of {self.side:.1f})",
+            f"effective    {self.area:,} positions hold {MASS:.0%} of the gradient ({self.share:.1%} of those; "
+            f"as many as a side of {self.side:.1f})",
             f"spread       σ {' × '.join(f'{sigma:.1f}' for sigma in self.spread)} about {_place(self.centre)}",
         ]
 

@@ -9,12 +9,52 @@ from typing import Any
 import torch
 
 MOVES = frozenset(
-    ["view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "numpy_T", "unsqueeze", "squeeze", "expand", "slice", "select", "split", "split_with_sizes", "chunk", "unbind", "narrow", "alias", "detach", "lift_fresh", "as_strided", "as_strided_", "view_as_real", "diagonal"]
+    [
+        "view",
+        "_unsafe_view",
+        "reshape",
+        "_reshape_alias",
+        "permute",
+        "transpose",
+        "t",
+        "numpy_T",
+        "unsqueeze",
+        "squeeze",
+        "expand",
+        "slice",
+        "select",
+        "split",
+        "split_with_sizes",
+        "chunk",
+        "unbind",
+        "narrow",
+        "alias",
+        "detach",
+        "lift_fresh",
+        "as_strided",
+        "as_strided_",
+        "view_as_real",
+        "diagonal",
+    ]
 )
 """Operations that show the same numbers otherwise: no arithmetic and no memory."""
 
 COPIES = frozenset(
-    ["clone", "_to_copy", "contiguous", "copy_", "flip", "roll", "index", "index_select", "repeat", "gather", "unfold", "channel_shuffle", "native_channel_shuffle"]
+    [
+        "clone",
+        "_to_copy",
+        "contiguous",
+        "copy_",
+        "flip",
+        "roll",
+        "index",
+        "index_select",
+        "repeat",
+        "gather",
+        "unfold",
+        "channel_shuffle",
+        "native_channel_shuffle",
+    ]
 )
 """Operations that only copy numbers to other places."""
 
@@ -54,12 +94,12 @@ def packet(func: Any) -> str:
 def kind(func: Any) -> str:
     """What people call it: ``batch norm``, ``sum``, ``relu``."""
     name = packet(func)
-    plain = name.rstrip("_") if not name.startswith("_") else name.strip("_")
+    plain = name.strip("_")
     if "batch_norm" in plain:
         return "batch norm"
     if "scaled_dot_product" in plain or plain in ("flash_attention_forward", "efficient_attention_forward"):
         return "attention"
-    if plain.startswith("_adaptive_avg_pool") or plain.startswith("adaptive_avg_pool"):
+    if plain.startswith("adaptive_avg_pool"):
         return "average pooling"
     if plain.startswith("upsample_"):
         return "enlargement"

@@ -7,6 +7,7 @@ had no borders: the receptive field's size, how far it moves from one position t
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -26,7 +27,7 @@ class Reach:
     last: Fraction
 
     def ends(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """For ``count`` output positions the first and the last position read of ``size``; first > last: padding only."""
+        """The first and the last position, of ``size``, that each of ``count`` reads; first > last: padding alone."""
         whole = math.lcm(self.step.denominator, self.first.denominator, self.last.denominator)
         along = np.arange(count) * int(self.step * whole)
         start = -((-(along + int(self.first * whole))) // whole)  # rounded up
@@ -126,7 +127,7 @@ class Line:
         return ends[place] + rounds * self.shift
 
 
-def joined(lines: list[Line | None]) -> Line | None:
+def joined(lines: Sequence[Line | None]) -> Line | None:
     """What sees all of these; None where one of them is unknown."""
     found = lines[0]
     for line in lines[1:]:

@@ -6,7 +6,7 @@ view is an operation of its own, and who wrote into memory that others show is r
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +78,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.steps: list[Step] = []
         self.calls, self.uncounted, self.guessed = Counter[str](), Counter[str](), Counter[str]()
         self._whereabouts = Whereabouts(module)
-        self._marks = WeakTensorKeyDictionary()
-        self._weights = WeakTensorKeyDictionary()
+        self._marks: MutableMapping[Tensor, Mark] = WeakTensorKeyDictionary()
+        self._weights: MutableMapping[Tensor, frozenset[int]] = WeakTensorKeyDictionary()
         self._writes: dict[int, list[Mark]] = {}
         self._written: list[StorageWeakRef] = []  # so that no other memory takes the place of what was written to
         self._met: set[int] = set()
@@ -178,7 +178,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._marks[tensor] = mark
             if _memory(tensor) in memory and packet(func) not in MOVES:  # written in place: what shows it sees it
                 self._writes.setdefault(_memory(tensor), []).append(mark)
-                self._written.append(StorageWeakRef(tensor.untyped_storage()))
+                self._written.append(
+                    StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+                )
 
     def _calls_to(self, address: str) -> tuple[int, ...]:
         """How often each module from the outermost to this one was called so far."""

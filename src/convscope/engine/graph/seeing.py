@@ -201,7 +201,9 @@ def _unshuffled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return _follow(done, _moved(done), reach)
 
 
-def _follow(done: Done, outs: Sequence[tuple[Seen, ...]] | None, reach: Mapping[int, Reach]) -> Any:
+def _follow(
+    done: Done, outs: Sequence[tuple[Seen, ...]] | None, reach: Mapping[int, Reach]
+) -> Sequence[tuple[Seen, ...]] | None:
     """Have the lines go the way that the numbers were moved."""
     seen = done.look(done.args[0])
     if outs is None or seen is None:
@@ -256,14 +258,18 @@ def _pooled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
         return None
     kernel = done.args[1]
     count = 1 if "1d" in packet(done.func) else 3 if "3d" in packet(done.func) else 2
-    several = lambda v: tuple(v) * count if len(v) == 1 else tuple(v)  # noqa: E731
-    strides = several(done.arg(2) or kernel)
-    paddings = several(done.arg(3) or [0])
-    dilations = several((done.arg(4) if "max" in packet(done.func) else None) or [1])
+    strides = _several(done.arg(2) or kernel, count)
+    paddings = _several(done.arg(3) or [0], count)
+    dilations = _several((done.arg(4) if "max" in packet(done.func) else None) or [1], count)
     first = tensor.ndim - count
-    windows = enumerate(zip(several(kernel), strides, paddings, dilations, strict=True))
+    windows = enumerate(zip(_several(kernel, count), strides, paddings, dilations, strict=True))
     reach = {first + a: sliding(*window) for a, window in windows}
     return [_through(seen, reach, tensor, out) for out in done.outs]
+
+
+def _several(sizes: Sequence[int], count: int) -> tuple[int, ...]:
+    """One size for all axes, or one for each."""
+    return tuple(sizes) * count if len(sizes) == 1 else tuple(sizes)
 
 
 def _pooled_to_size(done: Done) -> Sequence[tuple[Seen, ...]] | None:
@@ -408,7 +414,27 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys((f"{a}adaptive_avg_pool{n}d" for a in ("", "_") for n in (2, 3)), _pooled_to_size),
     **dict.fromkeys((f"adaptive_max_pool{n}d" for n in (2, 3)), _pooled_to_size),
     **dict.fromkeys(
-        ["mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod", "argmax", "any", "all", "logsumexp", "_softmax", "_log_softmax", "cumsum", "sort"],
+        [
+            "mean",
+            "sum",
+            "amax",
+            "amin",
+            "max",
+            "min",
+            "var",
+            "std",
+            "var_mean",
+            "std_mean",
+            "prod",
+            "argmax",
+            "any",
+            "all",
+            "logsumexp",
+            "_softmax",
+            "_log_softmax",
+            "cumsum",
+            "sort",
+        ],
         _along,
     ),
 }

@@ -103,8 +103,8 @@ def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
 def mixed_whole(parts: Sequence[Seen], ndim: int) -> Seen:
     """What a number sees that may be made from everything in some tensors."""
     low, high = min(float(part.low.min()) for part in parts), max(float(part.high.max()) for part in parts)
-    ends = (torch.full([1] * ndim, end, dtype=torch.float64) for end in (low, high, 0.0))
-    return Seen(*ends, None, True)
+    ends = [torch.full([1] * ndim, end, dtype=torch.float64) for end in (low, high, 0.0)]
+    return Seen(ends[0], ends[1], ends[2], None, True)
 
 
 def mixed_in_groups(seen: Seen, groups: int, channels: int) -> Seen:
@@ -117,7 +117,8 @@ def mixed_in_groups(seen: Seen, groups: int, channels: int) -> Seen:
     def grouped(end: Tensor, sign: int) -> Tensor:
         if end.shape[1] == 1:
             return end
-        return sign * (sign * end).unflatten(1, (groups, -1)).amax(2).repeat_interleave(channels // groups, 1)
+        inner = end.reshape(end.shape[0], groups, -1, *end.shape[2:])
+        return sign * (sign * inner).amax(2).repeat_interleave(channels // groups, 1)
 
     return replace(seen, low=grouped(seen.low, -1), high=grouped(seen.high, 1))
 
@@ -137,7 +138,7 @@ def carried(seen: Seen, shape: tuple[int, ...], move: Callable[[Tensor], Any]) -
     """What is seen after numbers of a tensor of that shape were only moved about."""
     made = [move(end.expand(shape)) for end in (seen.low, seen.high, seen.place)]
     several = zip(*([one] if isinstance(one, Tensor) else one for one in made), strict=True)
-    return [Seen(*map(compact, ends), seen.line, seen.whole) for ends in several]
+    return [replace(seen, low=compact(low), high=compact(high), place=compact(place)) for low, high, place in several]
 
 
 def reshaped(seen: Seen, before: tuple[int, ...], after: tuple[int, ...]) -> Seen:
