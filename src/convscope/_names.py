@@ -10,6 +10,7 @@ PUBLIC = {
     "Difference": "convscope.engine.targets",
     "ImageInput": "convscope.engine.inputs",
     "Model": "convscope.engine.model",
+    "Pictures": "convscope.values",
     "Prediction": "convscope.values",
     "Region": "convscope.engine.targets",
     "Smooth": "convscope.engine.smooth",

@@ -10,8 +10,10 @@ from typing import Any
 from convscope.errors import ParameterError
 from convscope.render.attribution import draw_attribution
 from convscope.render.comparison import draw_comparison
+from convscope.render.moving import moving
 from convscope.render.palette import FADED, GROUNDS, OPACITY, SCALES, THEMES
 from convscope.render.picture import Picture
+from convscope.render.pictures import draw_pictures
 from convscope.render.pieces import alt, legend, map_png, notes, overlay_png, photo_png
 from convscope.render.prediction import draw_prediction
 from convscope.render.raster import photo_pixels
@@ -20,7 +22,16 @@ from convscope.render.recommendation import draw_recommendation
 from convscope.render.scale import Legend, number
 from convscope.render.structure import draw_structure
 from convscope.render.words import Note, answers, short, subject, target
-from convscope.values import Attribution, Comparison, Prediction, ReceptiveField, Recommendation, Structure, Value
+from convscope.values import (
+    Attribution,
+    Comparison,
+    Pictures,
+    Prediction,
+    ReceptiveField,
+    Recommendation,
+    Structure,
+    Value,
+)
 
 __all__ = [
     "FADED",
@@ -35,6 +46,7 @@ __all__ = [
     "answers",
     "legend",
     "map_png",
+    "moving",
     "notes",
     "number",
     "overlay_png",
@@ -49,6 +61,7 @@ __all__ = [
 RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Attribution: draw_attribution,
     Comparison: draw_comparison,
+    Pictures: draw_pictures,
     Prediction: draw_prediction,
     Recommendation: draw_recommendation,
     ReceptiveField: draw_receptive_field,

@@ -106,7 +106,9 @@ def climb(
             if state.all_lost():
                 break
             for tensor, found in zip(numbers, slopes, strict=True):
-                tensor.grad = state.without_lost(found).neg_()
+                tensor.grad = (
+                    state.without_lost(found).neg().contiguous()
+                )  # laid out as its numbers: Adam goes by memory
             adam.step()
             with torch.no_grad():
                 for change in between:
@@ -140,7 +142,6 @@ def climb_all(
     like = parametrisation.start(1, torch.Generator().manual_seed(0))
     with torch.no_grad():
         sample = parametrisation.picture(like)[0]
-    steps = how.get("steps", 256)
 
     def step(rows: Tensor) -> None:
         if parts and parts[-1].stopped:
@@ -154,7 +155,7 @@ def climb_all(
         in_chunks(len(objectives), sample, step, size=size, quiet=True)
         return parts[0]
     in_chunks(len(objectives), sample, step, size=size, quiet=True)
-    return _joined(parts, steps)
+    return joined(parts)
 
 
 class _Hill:
@@ -195,11 +196,18 @@ class _Hill:
 
     def _run(self, seen: Tensor, rules: Rules | None = None) -> tuple[Tensor, Tensor]:
         leaf = self.model.laid_out(seen.to(self.model.dtype)).requires_grad_(True)
+        seen_at: dict[str, Tensor] = {}
 
         def run() -> Tensor:
-            return self.objective.score(self.cut.read(leaf.clone()))  # a network may not write to a leaf
+            seen_at.update(self.cut.read(leaf.clone()))  # a network may not write to a leaf
+            return next(reversed(seen_at.values()))
 
-        scores = run() if rules is None else rules.seen_by(run, self.model.module)
+        if rules is None:
+            run()
+        else:  # which hold for the network's own rectifiers, not for those of the objective
+            rules.seen_by(run, self.model.module)
+            seen_at = {address: rules.latest(found) for address, found in seen_at.items()}
+        scores = self.objective.score(seen_at)
         counted(backwards=len(leaf))
         if scores.requires_grad:
             (slope,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
@@ -275,8 +283,8 @@ class _State:
         for row, note in enumerate(notes):
             if self.lost[row]:
                 note["diverged"] = (
-                    f"the objective became NaN or infinite at step {int(self.lost[row])}; the best picture before it is "
-                    "shown"
+                    f"the objective became NaN or infinite at step {int(self.lost[row])}; "
+                    "the best picture before it is shown"
                 )
             elif self.dead[row]:
                 note["never moved"] = (
@@ -298,14 +306,18 @@ class _State:
 
 
 def _begun(parametrisation: Parametrisation, count: int, seed: int, variants: int) -> list[Tensor]:
-    """The numbers of all pictures at the start, each variant's from its own seed."""
+    """The numbers of all pictures at the start: of given pictures, or each variant's from its own seed."""
+    if parametrisation.given:
+        given = parametrisation.start(count, torch.Generator().manual_seed(seed))
+        return [tensor.detach().contiguous().requires_grad_(True) for tensor in given]
     own = [parametrisation.start(1, torch.Generator().manual_seed(seed + v)) for v in range(variants)]
     whole = [torch.cat([own[row % variants][place] for row in range(count)]) for place in range(len(own[0]))]
     return [tensor.detach().contiguous().requires_grad_(True) for tensor in whole]
 
 
-def _joined(parts: Sequence[Ascent], steps: int) -> Ascent:
-    """Several batches as one; a curve that ended early goes on as NaN."""
+def joined(parts: Sequence[Ascent]) -> Ascent:
+    """Several climbs as one; a curve that ended early goes on as NaN."""
+    steps = max(one.scores.shape[1] for one in parts)
 
     def curves(one: Ascent) -> Tensor:
         missing = torch.full((len(one.scores), steps - one.scores.shape[1]), torch.nan)

@@ -66,6 +66,8 @@ def _objectives(one: Any, model: Model) -> list[Objective]:
         return [one]
     if isinstance(one, (Unit, UnitAddress)):
         layer = check_address(model.module, one.layer, model.name)
+        if one.unit is None:
+            return [layer_energy(layer)]
         return [neuron(layer, one.unit, one.position) if one.position else channel(layer, one.unit)]
     if isinstance(one, str):
         return _range(one, model) or [parse(one, model)]
