@@ -17,10 +17,21 @@ from convscope.render.pictures import draw_pictures
 from convscope.render.pieces import alt, legend, map_png, notes, overlay_png, photo_png
 from convscope.render.prediction import draw_prediction
 from convscope.render.raster import photo_pixels
+from convscope.render.receptive_field import draw_receptive_field
 from convscope.render.recommendation import draw_recommendation
 from convscope.render.scale import Legend, number
+from convscope.render.structure import draw_structure
 from convscope.render.words import Note, answers, short, subject, target
-from convscope.values import Attribution, Comparison, Pictures, Prediction, Recommendation, Value
+from convscope.values import (
+    Attribution,
+    Comparison,
+    Pictures,
+    Prediction,
+    ReceptiveField,
+    Recommendation,
+    Structure,
+    Value,
+)
 
 __all__ = [
     "FADED",
@@ -53,6 +64,8 @@ RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Pictures: draw_pictures,
     Prediction: draw_prediction,
     Recommendation: draw_recommendation,
+    ReceptiveField: draw_receptive_field,
+    Structure: draw_structure,
 }
 """Who draws which kind of value: a new kind is one renderer and one line here."""
 

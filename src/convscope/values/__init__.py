@@ -3,19 +3,28 @@
 from convscope.values.attribution import Attribution
 from convscope.values.base import Cost, Record, Value, drawn_by, writable
 from convscope.values.comparison import Comparison, measured_by
+from convscope.values.folded import Folded, Node
 from convscope.values.pictures import Pictures
 from convscope.values.prediction import Prediction
+from convscope.values.receptive_field import ReceptiveField
 from convscope.values.recommendation import Advice, Recommendation
+from convscope.values.structure import Module, Operation, Structure
 
 __all__ = [
     "Advice",
     "Attribution",
     "Comparison",
     "Cost",
+    "Folded",
+    "Module",
+    "Node",
+    "Operation",
     "Pictures",
     "Prediction",
+    "ReceptiveField",
     "Recommendation",
     "Record",
+    "Structure",
     "Value",
     "drawn_by",
     "measured_by",
