@@ -15,10 +15,11 @@ from convscope._names import PUBLIC
 from convscope.spec import FAMILIES, LensSpec, Parameter
 
 ROOT = Path(__file__).parents[1]
+SCENE, OTHER_SCENE = "sample:shapes/7", "sample:shapes/12"
 STUB_HEAD = '''"""Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from PIL.Image import Image
@@ -45,28 +46,56 @@ def stub() -> str:
     return _formatted(STUB_HEAD + "\n".join(imports) + "\n" + OWN_TYPES + "\n\n" + "\n".join(lenses))
 
 
+INPUT_TYPES = {
+    "model": "Model | Module",
+    "image": "OneImage | Tensor",
+    "images": "Any",
+    "target": "TargetLike",
+    "layer": "LayerAddress",
+    "unit": "Any",
+    "guide": "OneImage | Tensor",
+    "style": "OneImage | Tensor",
+}
+EACH_IMAGE = (
+    ("OneImage", "{}"),
+    ("list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor]", "list[{}]"),
+    ("Tensor", "{0} | list[{0}]"),
+)
+"""What a lens that looks at each image is given, and what it then gives: one image, several, a prepared tensor."""
+
+
 def _signatures(spec: LensSpec) -> str:
-    """Three overloads: one image, several, a prepared tensor."""
-    named = [f"target: TargetLike = {_default(spec, 'target')}"] if spec.takes_target else []
-    named += ["layer: LayerAddress = ..."] if spec.takes_layer else []
-    named += [f"{p.name}: {_type(p)} = {p.default!r}" for p in spec.parameters.values()]
-    rest = ", *, " + ", ".join(named) if named else ""
-    kinds = (
-        ("OneImage", spec.returns),
-        ("list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor]", f"list[{spec.returns}]"),
-    )
-    kinds += (("Tensor", f"{spec.returns} | list[{spec.returns}]"),)
+    """The signature a person calls; three overloads where what comes back follows from the image."""
     question = (spec.function.__doc__ or "").partition("\n")[0]
+    if not spec.each_image:
+        return f'def {spec.name}({_arguments(spec)}) -> {spec.returns}:\n    """{question}"""\n'
     return "\n".join(
-        f"@overload\ndef {spec.name}(model: Model | Module, image: {given}{rest}) -> {returned}:\n"
+        f"@overload\ndef {spec.name}({_arguments(spec, image=given)}) -> {returned.format(spec.returns)}:\n"
         f'    """{question}"""\n'
-        for given, returned in kinds
+        for given, returned in EACH_IMAGE
     )
+
+
+def _arguments(spec: LensSpec, **types: str) -> str:
+    """The arguments as the stub writes them, those given by name after a star."""
+    said = {name: _input(spec, name, {**INPUT_TYPES, **types}[name]) for name in spec.inputs}
+    said |= {p.name: f"{p.name}: {_type(p)} = {p.default!r}" for p in spec.parameters.values()}
+    placed = [said.pop(name) for name in spec.positional]
+    return ", ".join([*placed, *(["*"] if said else []), *said.values()])
+
+
+def _input(spec: LensSpec, name: str, kind: str) -> str:
+    if name in spec.required:
+        return f"{name}: {kind}"
+    default = _default(spec, name)
+    return f"{name}: {kind}{' | None' if default == 'None' else ''} = {default}"
 
 
 def _default(spec: LensSpec, name: str) -> str:
     default = inspect.signature(spec.function).parameters[name].default
-    return repr(default) if isinstance(default, str) else "..."
+    if default is None:
+        return "None"
+    return repr(default) if isinstance(default, str) and name == "target" else "..."
 
 
 def _type(parameter: Parameter) -> str:
@@ -100,7 +129,8 @@ def table() -> str:
 
 def _passes(spec: LensSpec) -> str:
     """Forward + backward passes for one bundled image with the default parameters, measured now."""
-    cost = getattr(cs, spec.name)(_network(), "sample:shapes/7").record.cost
+    offered = {"model": _network(), "image": SCENE, "images": [SCENE], "guide": OTHER_SCENE, "style": OTHER_SCENE}
+    cost = getattr(cs, spec.name)(**{n: offered[n] for n in spec.inputs if n in offered}).record.cost
     return (
         f"{cost.forwards:,.0f} + {cost.backwards:,.0f}"
         if cost.forwards >= 10
@@ -112,7 +142,7 @@ def _passes(spec: LensSpec) -> str:
 def _network() -> cs.Model:
     """The bundled network, whose default layer has been found: that is looked for once a network."""
     model = cs.load("bundled:shapes")
-    cs.grad_cam(model, "sample:shapes/7")
+    cs.grad_cam(model, SCENE)
     return model
 
 

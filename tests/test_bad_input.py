@@ -84,7 +84,7 @@ class Overflows(PlainNet):
 
 @every_target
 def test_a_nan_midway_is_refused_with_the_operation_at_which_it_begins(spec, picture) -> None:
-    with pytest.raises(NotFinite, match="overflows first at the operation 'sqrt' in"):
+    with pytest.raises(NotFinite, match="overflows first at the operation 'sqrt' in its own forward"):
         look(spec, picture_model(seeded(Overflows)), picture, target=1)
 
 

@@ -6,13 +6,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 import convscope as cs
 from convscope.cli import app
 from convscope.spec import FAMILIES
+from tests.looking import assert_same
 
 QUICK = {"steps": "4", "samples": "4"}
 """Few passes, where a lens has so many parameters."""
@@ -34,20 +34,20 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_every_lens_is_a_command_that_gives_what_python_gives(command: str) -> None:
     spec = SPECS[command]
     options = {name: value for name, value in QUICK.items() if name in spec.parameters}
+    options |= {name: "sample:digits/4" for name in ("guide", "style") if name in spec.required}
+    options |= {"unit": "features.0[1]"} if "unit" in spec.required else {}
+    options |= {"model": "bundled:digits"} if "model" in spec.inputs else {}
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    done = convscope(command, "sample:digits/3", "--model", "bundled:digits", *words, "--out", "it.npz", "--json")
+    pictures = ["sample:digits/3"] if {"image", "images"} & {*spec.inputs} else []
+    done = convscope(command, *pictures, *words, "--out", "it.npz", "--json")
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
     assert said["record"]["lens"] == command
     assert said["file"] == "it.npz"
-    value = getattr(cs, spec.name)(
-        cs.load("bundled:digits"), "sample:digits/3", **{name: int(value) for name, value in options.items()}
-    )
-    stored = cs.Value.load("it.npz")
-    if isinstance(value, cs.Prediction):
-        assert stored.labels == value.labels
-    else:
-        np.testing.assert_allclose(stored.values, value.values, rtol=1e-5, atol=1e-7)
+    given = {name: int(value) if value.isdecimal() else value for name, value in options.items()}
+    given |= {"model": cs.load("bundled:digits")} if "model" in given else {}
+    given |= {name: pictures[0] for name in ("image", "images") if name in spec.inputs}
+    assert_same(cs.Value.load("it.npz"), getattr(cs, spec.name)(**given), tolerance=1e-5)
 
 
 def test_help_lists_every_lens_by_family_within_half_a_second_and_without_torch() -> None:

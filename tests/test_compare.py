@@ -132,6 +132,21 @@ def test_a_scripted_network_rules_out_backward_rules(picture) -> None:
     assert found["saliency"].fits
 
 
+class Logarithmic(FlattenNet):
+    """An operation that relevance has no rule for, and whose gradient is no news to others."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier((1 + self.features(x)).log())
+
+
+def test_a_lens_is_ruled_out_by_what_it_says_itself_and_not_by_its_neighbour(picture) -> None:
+    found = {one.lens: one for one in cs.recommend(picture_model(seeded(Logarithmic)), picture).lenses}
+    assert "'log'" in found["lrp"].why
+    assert not found["lrp"].fits
+    assert found["guided-backprop"].fits
+    assert found["deep-lift"].fits
+
+
 def test_an_unknown_question_is_refused(model, picture) -> None:
     with pytest.raises(ParameterError, match=r"question must be any, class, .*; did you mean 'shares'"):
         cs.recommend(model, picture, "share")

@@ -126,10 +126,13 @@ def test_machines_find_the_manifests(file: Path) -> None:
 
 def test_by_default_every_lens_that_explains_an_answer_is_in_the_report(digits: cs.Model, tmp_path: Path) -> None:
     path = cs.report(digits, "sample:digits/3", out=tmp_path / "all.html", steps=2, samples=2)
-    (section,) = manifests(path.read_text("utf-8"))
-    expected = [spec.command for spec in cs.lenses() if spec.family != "perturbation"]
-    assert [value["record"]["lens"] for value in section["values"]] == expected
-    assert path.stat().st_size < 1_000_000
+    sections = manifests(path.read_text("utf-8"))
+    light = [spec for spec in cs.lenses() if spec.family not in ("perturbation", "learned") and "model" in spec.inputs]
+    for section, each in zip(sections, (True, False), strict=False):
+        expected = [spec.command for spec in light if spec.each_image == each]
+        assert [value["record"]["lens"] for value in section["values"]] == expected
+    assert len(sections) == 2 if any(not spec.each_image for spec in light) else 1
+    assert path.stat().st_size < 3_000_000
 
 
 def test_a_lens_that_does_not_fit_is_listed_with_its_reason(tmp_path: Path) -> None:

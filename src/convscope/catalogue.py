@@ -247,7 +247,7 @@ def recommend(model: Any, image: Any, question: str = "any") -> Recommendation:
     """Say which lenses fit a network and a question, the cheapest of the most telling first, and why others do not.
 
     Args:
-        model: the network; it is tried out with a handful of passes.
+        model: the network; it is tried out with some thirty passes.
         image: an image it takes.
         question: ``any``, ``class`` (why this class and not another), ``regions``, ``pixels``, ``shares`` (how much
             each part added) or ``black-box``.
@@ -270,10 +270,11 @@ def recommend(model: Any, image: Any, question: str = "any") -> Recommendation:
         near = did_you_mean(question, QUESTIONS) if isinstance(question, str) else ""
         raise ParameterError(f"question must be {', '.join(list(QUESTIONS)[:-1])} or black-box, got {question!r}{near}")
     opened = as_model(model)
-    fit = fitness(opened, opened.prepare(image))
-    advice = [_advice(spec, question, fit) for spec in lenses() if spec.returns == "Attribution"]
-    telling = {spec.command: "contrasting" not in spec.claims for spec in lenses()}
-    order = sorted(advice, key=lambda a: (not a.fits, telling[a.lens], a.passes, a.lens))
+    maps = [spec for spec in lenses() if spec.returns == "Attribution"]
+    fit = fitness(opened, opened.prepare(image), maps)
+    blind = {spec.command for spec in maps if "contrasting" not in spec.claims}
+    advice = [_advice(spec, question, fit) for spec in maps]
+    order = sorted(advice, key=lambda a: (not a.fits, a.lens in blind, a.passes, a.lens))
     return Recommendation(question=QUESTIONS[question], lenses=tuple(order))
 
 
@@ -313,7 +314,7 @@ def _merit(spec: LensSpec, fit: Any) -> str:
     if "contrasting" not in spec.claims:
         said.append("hardly depends on the class")
     if fit.random:
-        said.append(f"will vary: the network draws random numbers ({fit.random})")
+        said.append(f"will vary: {fit.random}")
     return ", ".join(said) or spec.asks
 
 

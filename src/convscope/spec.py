@@ -16,12 +16,19 @@ from convscope.errors import ParameterError, UnknownName, did_you_mean
 
 FAMILIES: Mapping[str, str] = {
     "prediction": "What it answers",
+    "structure": "Structure: what the network is built of",
+    "activations": "Inside: what it computes",
     "gradient": "Gradients: what in the input the answer hangs on",
     "cam": "Class activation maps: which regions gave the answer",
     "backward": "Backward rules: how the answer flows back, operation by operation",
     "perturbation": "Perturbation, surrogates, regions: what changes when parts are taken away",
+    "learned": "Learned: what its units look for",
 }
 """The families of lenses, in the order in which people meet them."""
+
+INPUTS = ("model", "image", "images", "target", "layer", "unit", "guide", "style")
+"""The parameters with a meaning of their own, which a lens is handed ready for use: the model, pictures of which each
+is looked at for itself (``image``) or all together (``images``), what is explained and where, and second pictures."""
 
 
 @dataclass(frozen=True)
@@ -121,13 +128,22 @@ class LensSpec:
     fails: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
-    """The parameters with a meaning of their own: ``model image target layer``, those this lens takes."""
+    """Those of `INPUTS` that this lens takes."""
+    required: tuple[str, ...] = ()
+    """Those of its inputs that must be given."""
+    positional: tuple[str, ...] = ()
+    """What may be given without a name, in this order."""
     returns: str = "Attribution"
 
     @property
     def command(self) -> str:
         """The name on the command line."""
         return self.name.replace("_", "-")
+
+    @property
+    def each_image(self) -> bool:
+        """Whether it gives one value per picture; otherwise one value in all."""
+        return "image" in self.required
 
     @property
     def takes_layer(self) -> bool:
@@ -143,7 +159,7 @@ class LensSpec:
         """All parameters of this lens with ``given`` put in, each checked, none unknown."""
         for name in given:
             if name not in self.parameters:
-                known = [*self.parameters, *(i for i in self.inputs if i not in ("model", "image"))]
+                known = [*self.parameters, *(i for i in self.inputs if i not in ("model", "image", "images"))]
                 listed = f" (it takes {', '.join(known)})" if known else " (it takes none)"
                 raise ParameterError(f"{self.command} has no parameter {name!r}{did_you_mean(name, known)}{listed}")
         return {name: p.check(given.get(name, p.default)) for name, p in self.parameters.items()}

@@ -2,6 +2,7 @@
 
 import enum
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,51 +28,41 @@ def lens_command(spec: LensSpec) -> Command:
     def command(**given: Any) -> None:
         run_lens(spec, **given)
 
-    own = [_option(parameter) for parameter in spec.parameters.values()]
-    shared = [
-        _keyword("image", options.Images, inspect.Parameter.empty),
-        _keyword("model", options.ModelAddress, inspect.Parameter.empty),
-        *([_keyword("target", options.Target, None)] if spec.takes_target else []),
-        *([_keyword("layer", options.Layer, None)] if spec.takes_layer else []),
-        *own,
+    inputs = [keyword for name in spec.inputs for keyword in _inputs(spec, name)]
+    signature = [
+        *inputs,
+        *[_option(parameter) for parameter in spec.parameters.values()],
         *([_keyword("smooth", options.Smooth, None)] if spec.returns == "Attribution" else []),
         _keyword("out", options.Out, None),
         _keyword("as_json", options.Json, False),
-        _keyword("weights", options.Weights, None),
-        _keyword("trust", options.Trust, False),
-        _keyword("device", options.Device, None),
+        _keyword("debug", options.Debug, False),
     ]
     command.__name__ = spec.name
     command.__doc__ = f"{spec.title}: {spec.asks}\n\n{spec.reads}"
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [*shared, _keyword("debug", options.Debug, False)]
-    )
-    command.__annotations__ = {p.name: p.annotation for p in [*shared, _keyword("debug", options.Debug, False)]}
+    command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in signature}
     return guarded(command)
 
 
-def run_lens(
-    spec: LensSpec,
-    *,
-    image: list[str],
-    model: str,
-    out: Path | None,
-    as_json: bool,
-    weights: Path | None,
-    trust: bool,
-    device: str | None,
-    **parameters: Any,
-) -> None:
-    """Run a lens on images and write or print what it gives."""
-    places = _places(spec, image, out, as_json)
-    check_images(image)
+def run_lens(spec: LensSpec, *, out: Path | None, as_json: bool, **given: Any) -> None:
+    """Run a lens and write or print what it gives."""
+    pictures = [path for name in ("image", "images") for path in given.get(name) or []]
+    names = pictures if spec.each_image else [_subject(given.get("model"), pictures)]
+    places = _places(spec, names, out, as_json)
+    check_images(pictures, folders="images" in spec.inputs)
+    check_images([given[name] for name in ("guide", "style") if given.get(name)])
     from convscope.catalogue import call, load
 
-    asked = {name: _plain(value) for name, value in parameters.items() if value not in (None, [])}
-    say(f"opening {model} …")
-    opened = load(model, weights=weights, device=device, trust=trust)
+    asked = {name: _plain(value) for name, value in given.items() if value not in (None, [])}
+    opening = {name: asked.pop(name) for name in ("weights", "device", "trust") if name in asked}
+    if "model" in asked:
+        say(f"opening {asked['model']} …")
+        asked["model"] = load(asked["model"], **opening)
+    if "image" in asked and not spec.each_image:
+        asked["image"] = asked["image"][0]
     with watched(spec.title):
-        values = call(spec.name, opened, image, **asked)
+        found = call(spec.name, **asked)
+    values = found if isinstance(found, list) else [found]
     for value, place in zip(values, places, strict=True):
         if place is not None:
             value.save(place)
@@ -82,7 +73,7 @@ def run_lens(
         ]
         put_json(manifests[0] if len(manifests) == 1 else manifests)
     else:
-        for name, value, place in zip(image, values, places, strict=True):
+        for name, value, place in zip(names, values, places, strict=True):
             put("\n".join(summary(name, value)))
             if place is not None:
                 put(f"  written to {place}")
@@ -91,20 +82,41 @@ def run_lens(
 def summary(name: str, value: Value) -> list[str]:
     """A few lines on a value for the terminal."""
     from convscope.render.words import notes
-    from convscope.values import Attribution, Prediction
 
-    lines = [f"{name}: {value.record.title}"]
-    if isinstance(value, Prediction):
-        width = max(len(label) for label in value.labels)
-        rows = zip(value.labels, value.confidences, value.indices, strict=True)
-        lines += [f"  {label:<{width}}  {share:6.1%}  class {index}" for label, share, index in rows]
-    if isinstance(value, Attribution):
-        score = "" if value.score is None else f", score {value.score:.3g}"
-        lines += [f"  explains {value.target}{score}"] if value.target else []
-        lines += [f"  at layer {', '.join(value.layers)}"] if value.layers else []
-        lines += [f"  values {float(value.values.min()):.3g} to {float(value.values.max()):.3g}"]
+    lines = [f"{name}: {value.record.title}" if name else value.record.title]
+    lines += [f"  {line}" for line in value.lines()]
     lines += [f"  {'note: ' if note.warning else ''}{note.text}" for note in notes(value)]
     return [*lines, f"  cost {value.record.cost}"]
+
+
+def _inputs(spec: LensSpec, name: str) -> list[inspect.Parameter]:
+    """The words of the command line that stand for an input of a lens."""
+    needed = name in spec.required
+    if name == "model":
+        opening = (
+            ("weights", options.Weights, None),
+            ("trust", options.Trust, False),
+            ("device", options.Device, None),
+        )
+        model = _keyword("model", options.ModelAddress, inspect.Parameter.empty)
+        return [model, *(_keyword(*option) for option in opening)]
+    if name in ("image", "images"):
+        kind = options.Images if spec.each_image else options.DataSet if name == "images" else options.Example
+        return [_keyword(name, kind, inspect.Parameter.empty if needed else None)]
+    kind = {"target": options.Target, "layer": options.Layer, "unit": options.Unit}.get(name, options.Second)
+    return [_keyword(name, kind, inspect.Parameter.empty if needed else None)]
+
+
+def _subject(model: str | None, pictures: Sequence[str]) -> str:
+    """What the one result of a lens is named after: its network, or its only picture."""
+    if model is None:
+        return ""
+    return pictures[0] if len(pictures) == 1 and not Path(pictures[0]).is_dir() else _slug(model)
+
+
+def _slug(address: str) -> str:
+    """A model's address for use in file names."""
+    return re.sub(r"\W+", "-", Path(address.partition("?")[0].rpartition(":")[2]).name or "model").strip("-")
 
 
 def _places(spec: LensSpec, images: Sequence[str], out: Path | None, as_json: bool) -> list[Path | None]:
@@ -112,7 +124,7 @@ def _places(spec: LensSpec, images: Sequence[str], out: Path | None, as_json: bo
     if out is None and as_json:
         return [None] * len(images)
     if len(images) == 1:
-        return [writable(out or Path(f"{stem(images[0])}-{spec.command}.png"))]
+        return [writable(out or Path("-".join(part for part in (stem(images[0]), f"{spec.command}.png") if part)))]
     if out is not None and out.suffix and not out.is_dir():
         raise CannotWrite(f"{len(images)} images cannot all be written to {str(out)!r}: name a folder with --out")
     folder = out or Path()

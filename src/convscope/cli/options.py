@@ -9,6 +9,14 @@ Images = Annotated[
     list[str],
     typer.Argument(metavar="IMAGE", help="image files, or samples such as sample:shapes/7", show_default=False),
 ]
+DataSet = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[IMAGES]", help="a folder of images, image files, or samples", show_default=False),
+]
+Example = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[IMAGE]", help="an image to run the network on; not needed", show_default=False),
+]
 ModelAddress = Annotated[
     str,
     typer.Option(
@@ -48,6 +56,17 @@ Layer = Annotated[
         metavar="ADDRESS",
     ),
 ]
+Unit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unit",
+        "-u",
+        help="a unit such as 'layer4(17)', or one place of it, 'layer4(17, 3, 5)', in square brackets; repeat it "
+        "for several",
+        metavar="UNIT",
+    ),
+]
+Second = Annotated[str | None, typer.Option(help="a second image: a file or a sample", metavar="IMAGE")]
 Smooth = Annotated[
     int | None,
     typer.Option("--smooth", help="average over so many noisy copies of the image, with spread and sign agreement"),

@@ -48,12 +48,14 @@ def put_json(thing: Any) -> None:
     put(json.dumps(thing, indent=2, ensure_ascii=False))
 
 
-def check_images(images: list[str]) -> None:
-    """Refuse missing files before a model is opened, which may take long."""
+def check_images(images: list[str], *, folders: bool = False) -> None:
+    """Refuse missing files before a model is opened, which may take long; ``folders`` are taken where they serve."""
+    from pathlib import Path
+
     from convscope.engine.pictures import existing_file
 
     for image in images:
-        if not image.startswith("sample:"):
+        if not image.startswith("sample:") and not (folders and Path(image).is_dir()):
             existing_file(image)
 
 

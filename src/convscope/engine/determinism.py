@@ -37,16 +37,6 @@ def looked() -> None:
         looks.append(True)
 
 
-def drift(before: list[float], after: list[float]) -> list[dict[str, Any]]:
-    """A note for each image that scored otherwise the second time."""
-    looked()
-    notes: list[dict[str, Any]] = []
-    for first, second in zip(before, after, strict=True):
-        said = f"the same image scored {first:.6g}, then {second:.6g}: the network draws at random"
-        notes.append({"nondeterministic": said} if abs(first - second) > _SAME * max(abs(first), abs(second)) else {})
-    return notes
-
-
 def scored_again(model: Model, images: Images, aim: Aim) -> list[dict[str, Any]]:
     """Notes from one more forward of the images as they are, whose scores are known."""
     before = [float(known or 0.0) for known in aim.scores]
@@ -58,4 +48,9 @@ def scored_again(model: Model, images: Images, aim: Aim) -> list[dict[str, Any]]
         after[int(rows[0]) : int(rows[-1]) + 1] = found.tolist()
 
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
-    return drift(before, after)
+    looked()
+    notes: list[dict[str, Any]] = []
+    for first, second in zip(before, after, strict=True):
+        said = f"the same image scored {first:.6g}, then {second:.6g}: the network draws at random"
+        notes.append({"nondeterministic": said} if abs(first - second) > _SAME * max(abs(first), abs(second)) else {})
+    return notes

@@ -1,18 +1,13 @@
 """Which lenses can look at a network at all, found by trying the few things on which that hangs."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from torch import Tensor
-
-from convscope.engine.gradients import input_gradient, settle
+from convscope.engine.gradients import input_gradient
 from convscope.engine.inputs import Images
 from convscope.engine.layers import LAST_SPATIAL, find_layers
+from convscope.engine.lens import conduct
 from convscope.engine.model import Model
-from convscope.engine.rules.composites import composite_of
-from convscope.engine.rules.flow import flow_back
-from convscope.engine.rules.lrp import Relevance
-from convscope.engine.rules.operations import GATES
 from convscope.engine.targets import TOP1, aim_at
 from convscope.errors import ConvScopeError
 from convscope.spec import LensSpec
@@ -23,20 +18,19 @@ class Fitness:
     """What a network allows.
 
     Attributes:
-        without_layer: why no layer can be looked at, empty where one can; ``without_gradient`` and ``without_rules``
-            the same for gradients and for backward rules.
+        without_layer: why no layer can be looked at, empty where one can; ``layer`` the one that is by default.
+        without_gradient: why there is no gradient, empty where there is one.
+        refusals: what single lenses of backward rules said, by command.
         random: where it draws random numbers in eval mode.
         attention: whether it mixes places by attention.
     """
 
+    layer: str = ""
     without_layer: str = ""
     without_gradient: str = ""
-    without_rules: str = ""
+    refusals: dict[str, str] = field(default_factory=dict)
     random: str = ""
     attention: bool = False
-    layer: str = ""
-    axes: int = 2
-    notes: list[str] = field(default_factory=list)
 
     def objection(self, spec: LensSpec) -> str:
         """Why a lens cannot look at this network; empty where it can."""
@@ -44,47 +38,39 @@ class Fitness:
             return self.without_layer
         if spec.family in ("gradient", "cam", "backward") and spec.takes_target and self.without_gradient:
             return self.without_gradient
-        if spec.family == "backward" and self.without_rules:
-            return self.without_rules
-        return ""
+        return self.refusals.get(spec.command, "")
 
 
-def fitness(model: Model, images: Images) -> Fitness:
-    """Try out the network on the first image: a forward, a gradient, the search for a layer, one pass under rules."""
+def fitness(model: Model, images: Images, specs: Iterable[LensSpec]) -> Fitness:
+    """Try out the network on the first image: a gradient, the search for a layer, and each lens of backward rules."""
     first = Images(images.tensor[:1], images.names[:1], single=True, spec=images.spec)
-    found = Fitness(axes=len(images.extent))
+    found = Fitness()
+
+    def look_for_layer() -> None:
+        (found.layer,) = find_layers(model, LAST_SPATIAL, lambda: first.tensor)
+
     with model.untouched():
-        settle(model, first, aim_at(TOP1, model, 1))
         found.without_gradient = _refusal(lambda: input_gradient(model, first, aim_at(TOP1, model, 1)))
-        found.without_layer = _refusal(lambda: _note_layer(model, first, found))
-        if not found.without_gradient:
-            found.without_rules = _refusal(lambda: _note_rules(model, first, found))
+        found.without_layer = _refusal(look_for_layer)
+        for spec in specs:
+            if spec.family == "backward" and not found.objection(spec):
+                said = _refusal(lambda spec=spec: _try(spec, model, first, found))  # type: ignore[misc]
+                found.refusals |= {spec.command: said} if said else {}
     return found
 
 
-def _refusal(attempt: Any) -> str:
+def _try(spec: LensSpec, model: Model, image: Images, found: Fitness) -> None:
+    """Look through a lens once, and note what it says of the network."""
+    once = {"samples": 1} if "samples" in spec.parameters else {}
+    notes = conduct(spec, {"model": model, "image": image, **once}).notes
+    found.attention |= any(operation.startswith("softmax") for operation in notes.get("rules", ()))
+    found.random = found.random or notes.get("nondeterministic", "")
+
+
+def _refusal(attempt: Callable[[], object]) -> str:
     """What a refused attempt says, or nothing."""
     try:
         attempt()
     except ConvScopeError as error:
         return str(error)
     return ""
-
-
-def _note_layer(model: Model, images: Images, found: Fitness) -> None:
-    (found.layer,) = find_layers(model, LAST_SPATIAL, images.tensor)
-
-
-def _note_rules(model: Model, images: Images, found: Fitness) -> None:
-    seen = []
-
-    def make(ledger: Any, rows: Tensor, copies: Tensor) -> Relevance:
-        seen.append(ledger)
-        return Relevance(composite_of("epsilon-plus"), ledger)
-
-    try:
-        flow_back(model, images, aim_at(TOP1, model, 1), make)
-    finally:
-        treated = {operation for ledger in seen for operation, _ in ledger.treated}
-        found.attention = "softmax" in treated and "softmax" in GATES
-        found.random = ", ".join(where for ledger in seen for where in ledger.random)

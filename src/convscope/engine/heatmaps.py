@@ -14,8 +14,6 @@ from convscope.engine.targets import Aim
 from convscope.spec import Param
 from convscope.values import Attribution
 
-Layers = tuple[str, ...]
-
 Relu = Annotated[bool, Param(help="keep only what speaks for the target, as the paper draws it")]
 
 
@@ -33,18 +31,22 @@ def maps_to_values(
     """Values from one map (N, …) a layer."""
     if relu:
         layer_values = {address: torch.relu(values) for address, values in layer_values.items()}
-    resized = [resize(values, images.extent) for values in layer_values.values()]
-    fused = resized[0] if len(resized) == 1 else torch.stack([in_units_of_peak(v) for v in resized]).mean(0)
     return attributions(
         model,
         images,
         aim,
-        fused,
+        fused(layer_values, images.extent),
         layer_values=layer_values,
         signed=signed and not relu,
         notes=notes,
         why_blank=why_blank,
     )
+
+
+def fused(layer_values: Mapping[str, Tensor], extent: tuple[int, ...]) -> Tensor:
+    """Maps of layers enlarged to ``extent``; of several the mean, each in units of its peak."""
+    resized = [resize(values, extent) for values in layer_values.values()]
+    return resized[0] if len(resized) == 1 else torch.stack([in_units_of_peak(v) for v in resized]).mean(0)
 
 
 def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:

@@ -44,7 +44,7 @@ def last_spatial_layer(model: "Model", tensor: Tensor, below: str | None = None)
             where = "" if below is None else f" before the target's own layer {below!r}"
             raise LayerError(
                 f"no layer of {model.name}{where} has an output with spatial extent: name one with layer=…"
-                + (SCRIPTED if any(isinstance(m, torch.jit.ScriptModule) for m in model.module.modules()) else "")
+                + (SCRIPTED if model.scripted() is not None else "")
             )
         order = [address for address, _ in shapes]
         by_tokens = tokens and (not spatial or order.index(tokens[-1]) > order.index(spatial[-1]))

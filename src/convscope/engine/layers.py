@@ -1,12 +1,14 @@
 """Layer addresses, written as PyTorch writes them, and the layer that CAM methods look at by default."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from convscope.engine.last_spatial import last_spatial_layer
+from convscope.engine.trace import traced
 from convscope.errors import LayerError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
@@ -15,8 +17,17 @@ if TYPE_CHECKING:
 LAST_SPATIAL: Any = "last spatial layer"
 """The default of CAM methods: the last layer whose output still has spatial extent, found by running the model."""
 
+FIRST_KERNELS: Any = "first convolution"
+"""The first layer with kernels, in the order in which the network defines its layers."""
+
+EVERY_LAYER: Any = "every layer"
+"""All layers that ran and have no layers within them that ran."""
+
+Layers = tuple[str, ...]
+"""Addresses that were looked up, as a lens gets them."""
+
 LayerAddress = str | list[str] | tuple[str, ...]
-"""One address such as ``layer4.1.conv2``, several, or `LAST_SPATIAL`."""
+"""One address such as ``layer4.1.conv2``, several, or a default such as `LAST_SPATIAL`."""
 
 
 _ADDRESS = re.compile(r"^(?P<layer>.*?)\[(?P<unit>\d+)(?P<place>(\s*,\s*\d+)*)\]$")
@@ -27,10 +38,13 @@ class UnitAddress:
     """A unit of a layer, ``layer4.1.conv2[17]``, or one position of it, ``layer4.1.conv2[17, 3, 5]``."""
 
     layer: str
-    unit: int
+    unit: int | None = None
+    """None means all of them."""
     position: tuple[int, ...] = ()
 
     def __str__(self) -> str:
+        if self.unit is None:
+            return self.layer
         return f"{self.layer}[{', '.join(str(i) for i in (self.unit, *self.position))}]"
 
 
@@ -41,6 +55,29 @@ def parse_unit(text: str) -> UnitAddress | None:
         return None
     position = tuple(int(i) for i in found["place"].split(",") if i.strip())
     return UnitAddress(found["layer"].strip(), int(found["unit"]), position)
+
+
+def units_of(model: "Model", given: Any) -> tuple[UnitAddress, ...]:
+    """The units that ``given`` names: ``"layer3[12]"``, a bare ``"layer3"`` for all of its units, or several of them.
+
+    Raises:
+        UnknownName: no such layer; the message suggests the nearest. Whether the layer has the unit shows when it runs.
+    """
+    several = list(given) if isinstance(given, (list, tuple)) else [given]
+    if not several:
+        raise UnknownName("no unit was named: the list is empty")
+    return tuple(_unit_of(model, one) for one in several)
+
+
+def _unit_of(model: "Model", given: Any) -> UnitAddress:
+    if isinstance(given, str):
+        unit = parse_unit(given) or UnitAddress(given.strip())
+    elif hasattr(given, "layer") and hasattr(given, "unit"):
+        unit = UnitAddress(given.layer, given.unit, tuple(given.position))
+    else:
+        raise UnknownName(f"a unit is named as in unit='layer4[17]', got unit={given!r}")
+    check_address(model.module, unit.layer, model.name)
+    return unit
 
 
 def check_address(module: nn.Module, address: str, name: str) -> str:
@@ -59,10 +96,13 @@ def _has(module: nn.Module, address: str) -> bool:
     return found is not None
 
 
-def find_layers(model: "Model", given: LayerAddress, tensor: Tensor, *, below: str | None = None) -> tuple[str, ...]:
-    """The addresses that ``given`` names, with `LAST_SPATIAL` looked up by running the model once.
+def find_layers(
+    model: "Model", given: LayerAddress, tensor: Callable[[], Tensor], *, below: str | None = None
+) -> Layers:
+    """The addresses that ``given`` names, with defaults such as `LAST_SPATIAL` looked up by running the model once.
 
     Args:
+        tensor: gives prepared inputs to run the model on, where it must be run.
         below: the layer whose unit is explained, if it is one: the map is then read before it.
     """
     if not isinstance(given, (str, list, tuple)):
@@ -70,7 +110,33 @@ def find_layers(model: "Model", given: LayerAddress, tensor: Tensor, *, below: s
     addresses = (given,) if isinstance(given, str) else tuple(given)
     if not addresses:
         raise LayerError("no layer was named: the list is empty")
-    return tuple(
-        last_spatial_layer(model, tensor, below) if a == LAST_SPATIAL else check_address(model.module, a, model.name)
-        for a in addresses
-    )
+    found: list[str] = []
+    for address in addresses:
+        if address == LAST_SPATIAL:
+            found.append(last_spatial_layer(model, tensor(), below))
+        elif address == FIRST_KERNELS:
+            found.append(first_kernels(model))
+        elif address == EVERY_LAYER:
+            found += innermost_layers(model, tensor())
+        else:
+            found.append(check_address(model.module, address, model.name))
+    return tuple(dict.fromkeys(found))
+
+
+def first_kernels(model: "Model") -> str:
+    """The first layer with convolution kernels.
+
+    Raises:
+        LayerError: there is none.
+    """
+    for address, module in model.module.named_modules():
+        if isinstance(module, nn.modules.conv._ConvNd) and address:
+            return str(address)
+    raise LayerError(f"{model.name} has no layer with convolution kernels ('convscope layers' lists what it has)")
+
+
+def innermost_layers(model: "Model", tensor: Tensor) -> list[str]:
+    """The layers that ran and within which no other ran, in the order in which they finished."""
+    ran = list(dict.fromkeys(address for address, _ in traced(model, tensor).shapes))
+    inside = {".".join(parts[:n]) for parts in (a.split(".") for a in ran) for n in range(1, len(parts))}
+    return [address for address in ran if address not in inside]

@@ -1,9 +1,10 @@
 """Calling a lens: what happens between a person's arguments and the few lines of maths in a lens file.
 
-A lens is a function of a `Model`, prepared `Images`, an `Aim`, layer addresses and its own parameters, which returns
-one value per image. Around it, in this order: parameters are checked, the input is prepared, target and layers are
-looked up, the model is taken in eval mode and frozen, the cost is metered, the record is written on every value,
-and the model is given back as it was.
+A lens is a function of a `Model`, prepared `Images` (or a `Dataset`), an `Aim`, layer addresses and its own
+parameters, which returns one value per image, or one value where it does not look at each image for itself. Around
+it, in this order: parameters are checked, the input is prepared, target and layers are looked up, the model is taken
+in eval mode and frozen, the cost is metered, the record is written on every value, and the model is given back as it
+was.
 """
 
 import functools
@@ -17,20 +18,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope.engine.asked import Asked, look_up_layers, made_ready
 from convscope.engine.cost import metered
 from convscope.engine.determinism import looked_for, scored_again
-from convscope.engine.gradients import differentiable, differentiating, settle, shared_aim, sharing_nothing
+from convscope.engine.gradients import differentiable, differentiating, settle, sharing_nothing
 from convscope.engine.inputs import Images
-from convscope.engine.layers import find_layers
-from convscope.engine.model import Model, as_model
+from convscope.engine.model import Model
 from convscope.engine.nonfinite import where_it_begins
 from convscope.engine.smooth import Smooth, as_smooth, smoothed
-from convscope.engine.targets import Aim, aim_at, describe
+from convscope.engine.targets import Aim, describe
 from convscope.errors import NotFinite, ParameterError
-from convscope.spec import FAMILIES, LENSES, LensSpec, read_parameters
-from convscope.values import Attribution, Record, Value
-
-INPUTS = ("model", "image", "target", "layer")
+from convscope.spec import FAMILIES, INPUTS, LENSES, LensSpec, read_parameters
+from convscope.values import Attribution, Cost, Record, Value
 
 FOR_ALL = ("smooth", "differentiable")
 """What can be asked of every attribution without its declaring it: a mean over copies, a map with a graph."""
@@ -61,7 +60,8 @@ def lens(
         raise ValueError(f"no family {family!r}: {', '.join(FAMILIES)}")
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-        inputs = tuple(name for name in inspect.signature(function).parameters if name in INPUTS)
+        signature = inspect.signature(function).parameters
+        inputs = tuple(name for name in signature if name in INPUTS)
         declaration = LensSpec(
             name=function.__name__,
             family=family,
@@ -74,6 +74,8 @@ def lens(
             fails=dict(fails or {}),
             parameters=read_parameters(function, INPUTS),
             inputs=inputs,
+            required=tuple(name for name in inputs if signature[name].default is inspect.Parameter.empty),
+            positional=tuple(n for n, p in signature.items() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD),
             returns=_value_kind(function),
         )
         LENSES.add(function.__name__, declaration)
@@ -141,38 +143,47 @@ def attributions(
 
 def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
     """Call a lens with everything a person gave it, by name."""
-    named = {name: given[name] for name in given if name in declaration.inputs}
     how, graph = _for_all(declaration, given)
-    own = {name: value for name, value in given.items() if name not in named and name not in FOR_ALL}
+    own = {name: value for name, value in given.items() if name not in declaration.inputs and name not in FOR_ALL}
     parameters = declaration.checked(own)
-    model = as_model(named["model"])
-    images = named["image"] if isinstance(named["image"], Images) else model.prepare(named["image"])
-    arguments: dict[str, Any] = {"model": model, "image": images}
-    if declaration.takes_target:
-        arguments["target"] = aim_at(named.get("target", _default(declaration, "target")), model, len(images))
+    if "model" not in declaration.inputs:  # plain arithmetic: there is no network to look into
+        with metered() as meter:
+            value: Value = declaration.function(**parameters)
+        return value.with_record(_record(declaration, parameters, meter.cost(1)))
+    asked = made_ready(declaration, given, functools.partial(_default, declaration))
+    model = asked.model
     with model.untouched(frozen=not graph), metered() as meter, differentiating(graph):
         if declaration.takes_layer:
-            layer = named.get("layer", _default(declaration, "layer"))
-            aim = arguments.get("target") or shared_aim()
-            arguments["layer"] = find_layers(model, layer, images.tensor, below=aim.layer if aim else None)
+            look_up_layers(asked, given.get("layer", _default(declaration, "layer")))
         try:
-            values = _looked(declaration, arguments, parameters, how)
+            values = _looked(declaration, asked, parameters, how)
         except NotFinite as error:
-            raise NotFinite(f"{error} ({where_it_begins(model, images)})") from error
-        cost = meter.cost(len(images))
-    record = Record(
+            raise NotFinite(f"{error}{_where(asked)}") from error
+        cost = meter.cost(len(values))
+    parameters |= {} if how is None else {"smooth": vars(how)}
+    record = _record(declaration, parameters | asked.said(), cost, model)
+    finished = [_recorded(value, record, name) for value, name in zip(values, asked.names(), strict=False)]
+    return finished[0] if not declaration.each_image or (asked.images and asked.images.single) else finished
+
+
+def _record(declaration: LensSpec, parameters: Mapping[str, Any], cost: Cost, model: Model | None = None) -> Record:
+    """What is written on every value of one call."""
+    return Record(
         lens=declaration.command,
         title=declaration.title,
         asks=declaration.asks,
         reads=declaration.reads,
-        parameters=parameters | ({} if how is None else {"smooth": vars(how)}),
-        model=model.described(),
+        parameters=parameters,
+        model={} if model is None else model.described(),
         versions=versions(),
         cost=cost,
-        caveats=model.caveats,
+        caveats=() if model is None else model.caveats,
     )
-    finished = [_recorded(value, record, name) for value, name in zip(values, images.names, strict=True)]
-    return finished[0] if images.single else finished
+
+
+def _where(asked: Asked) -> str:
+    """Where in the network the first number that is none appears, where that can be looked up."""
+    return "" if asked.images is None else f" ({where_it_begins(asked.model, asked.images)})"
 
 
 def _for_all(declaration: LensSpec, given: Mapping[str, Any]) -> tuple[Smooth | None, bool]:
@@ -190,22 +201,23 @@ def _for_all(declaration: LensSpec, given: Mapping[str, Any]) -> tuple[Smooth | 
     return how, graph
 
 
-def _looked(
-    declaration: LensSpec, arguments: dict[str, Any], parameters: dict[str, Any], how: Smooth | None
-) -> list[Value]:
+def _looked(declaration: LensSpec, asked: Asked, parameters: dict[str, Any], how: Smooth | None) -> list[Value]:
     """The lens's own values, or their mean over copies of the images."""
-    model, images, aim = arguments["model"], arguments["image"], arguments.get("target")
     if how is None:
         with looked_for() as looks:
-            found: list[Value] = declaration.function(**arguments, **parameters)
-        doubtful = aim is not None and declaration.family == "perturbation" and not looks
-        return _doubted(found, model, images, aim) if doubtful and aim else found
+            found = declaration.function(**asked.arguments, **parameters)
+        if not declaration.each_image:
+            return [found]
+        values: list[Value] = found
+        doubtful = asked.aim is not None and declaration.family == "perturbation" and not looks
+        return _doubted(values, asked) if doubtful else values
+    images, aim = asked.arguments["image"], asked.aim
     if aim is not None:
-        settle(model, images, aim)
+        settle(asked.model, images, aim)
 
     def look(copies: Images, rows: Tensor) -> list[Attribution]:
         targeted = {} if aim is None else {"target": aim.for_copies(rows)}
-        made: list[Attribution] = declaration.function(**{**arguments, "image": copies, **targeted}, **parameters)
+        made: list[Attribution] = declaration.function(**{**asked.arguments, "image": copies, **targeted}, **parameters)
         return made
 
     with sharing_nothing():
@@ -213,24 +225,24 @@ def _looked(
     return [replace(one, score=None if aim is None else aim.scores[row]) for row, one in enumerate(averaged)]
 
 
-def _doubted(found: list[Value], model: Model, images: Images, aim: Aim) -> list[Value]:
+def _doubted(found: list[Value], asked: Asked) -> list[Value]:
     """What compares many forwards means nothing where the network answers at random: that is looked for and said."""
-    notes = scored_again(model, images, aim)
+    notes = scored_again(asked.model, asked.arguments["image"], asked.arguments["target"])
     return [replace(v, notes={**v.notes, **said}) if said else v for v, said in zip(found, notes, strict=True)]
 
 
 def _by_name(declaration: LensSpec, args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
     """A call's arguments by name, refused when they do not fit the signature."""
-    required = [name for name in declaration.inputs if name in ("model", "image")]
-    if len(args) > len(required):
-        rest = ", ".join([*declaration.inputs[len(required) :], *declaration.parameters])
-        raise TypeError(f"{declaration.name}({', '.join(required)}, …) takes the rest by name: {rest}")
-    given = dict(zip(required, args, strict=False))
+    if len(args) > len(declaration.positional):
+        rest = [n for n in (*declaration.inputs, *declaration.parameters) if n not in declaration.positional]
+        taken = ", ".join(declaration.positional)
+        raise TypeError(f"{declaration.name}({taken}, …) takes the rest by name: {', '.join(rest)}")
+    given = dict(zip(declaration.positional, args, strict=False))
     for name in given:
         if name in named:
             raise TypeError(f"{declaration.name}() got {name!r} twice")
     given |= named
-    missing = [name for name in required if name not in given]
+    missing = [name for name in declaration.required if name not in given]
     if missing:
         raise TypeError(f"{declaration.name}() needs {' and '.join(missing)}")
     return given
@@ -239,6 +251,7 @@ def _by_name(declaration: LensSpec, args: tuple[Any, ...], named: dict[str, Any]
 def _recorded(value: Value, record: Record, name: str) -> Value:
     asked = dict(record.parameters)
     if isinstance(value, Attribution):
+        asked.pop("layer", None)  # the value itself knows best, and says it after its target
         asked |= (
             {"target": value.target_index if value.target_index is not None else value.target} if value.target else {}
         )

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from convscope.engine import noise
 from convscope.engine.batches import in_chunks
-from convscope.engine.determinism import drift
+from convscope.engine.determinism import scored_again
 from convscope.engine.fused import fused
 from convscope.engine.gradients import end_scores, score, settle
 from convscope.engine.inputs import Images
@@ -60,13 +60,14 @@ class Ends:
 def ends_of(model: Model, images: Images, start: Tensor, aim: Aim) -> Ends:
     """Score images and baselines; the images twice, to notice a network that answers differently each time."""
     here, there = end_scores(model, images, start, aim)
-    return Ends(here, there, drift(here.tolist(), _scores(model, images, aim).tolist()))
+    return Ends(here, there, scored_again(model, images, aim))
 
 
 def settled_ends(model: Model, images: Images, aim: Aim) -> tuple[Tensor, list[dict[str, Any]]]:
     """The same where there is no baseline: the images' scores, and what was noticed."""
-    here = _scores(model, images, aim)
-    return here, drift(here.tolist(), _scores(model, images, aim).tolist())
+    settle(model, images, aim)
+    here = torch.tensor([float(known or 0.0) for known in aim.scores], dtype=torch.float32)
+    return here, scored_again(model, images, aim)
 
 
 def each_score(
@@ -174,12 +175,6 @@ def blended(image: Tensor, start: Tensor, masks: Tensor) -> Tensor:
     """One image (C, …) where masks (n, …) are 1; where they are 0 its baseline (C, …), or each its own (n, C, …)."""
     start = start if start.ndim > image.ndim else start[None]
     return torch.lerp(start, image[None], masks[:, None].to(image))
-
-
-def _scores(model: Model, images: Images, aim: Aim) -> Tensor:
-    """The scores of the images as they are, (N,), by a forward of their own."""
-    settle(model, images, aim)
-    return torch.tensor([float(known or 0.0) for known in aim.scores], dtype=torch.float32)
 
 
 def _interpolation(cells: int, length: int) -> Tensor:

@@ -116,6 +116,10 @@ class Model:
         self.module.to(device)
         return self
 
+    def scripted(self) -> str | None:
+        """The address of the first part that is traced or scripted (torch.jit) and so hidden; None if none is."""
+        return next((a for a, m in self.module.named_modules() if isinstance(m, torch.jit.ScriptModule)), None)
+
     def layers(self) -> list[str]:
         """All layer addresses."""
         return [address for address, _ in self.module.named_modules() if address]
@@ -131,6 +135,22 @@ class Model:
             return read_images(image, self.input, device=image.device, dtype=image.dtype)
         tensor = own if own is not None else torch.empty(0)
         return read_images(image, self.input, device=tensor.device, dtype=tensor.dtype)
+
+    def example(self) -> Tensor:
+        """One prepared input (1, C, …) of the size the network wants, for looking at what its layers give.
+
+        Raises:
+            InputError: nothing says what an input looks like.
+        """
+        spec = self.input
+        shape = (spec.channels, *spec.size) if isinstance(spec, ImageInput) else spec.shape  # type: ignore[misc]
+        if shape is None:
+            raise InputError(
+                f"nothing says what an input of {self.name} looks like: pass an image, or build the model with "
+                "input=cs.ImageInput(size=…) or cs.TensorInput(shape=…)"
+            )
+        drawn = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))  # lively, so that no branch is dead
+        return drawn.to(device=self.device, dtype=self.dtype)
 
     def run(self, tensor: Tensor) -> Tensor:
         """One forward of a prepared batch; the selected output as a tensor whose first axis is the batch."""

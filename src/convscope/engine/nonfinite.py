@@ -9,37 +9,30 @@ from torch.overrides import TorchFunctionMode
 
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
+from convscope.engine.whereabouts import Whereabouts
 from convscope.errors import ConvScopeError
 
 
 class _Watch(TorchFunctionMode):
     """Remembers the first operation that made NaN or infinity of finite numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, where: Whereabouts) -> None:
         super().__init__()
-        self.address, self.found = "", ""
+        self.where, self.found = where, ""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         before = not self.found and all(_finite(a) for a in (*args, *(kwargs or {}).values()))
         out = func(*args, **(kwargs or {}))
         if before and isinstance(out, Tensor) and not _finite(out):
             name = str(getattr(func, "__name__", func)).strip("_")
-            self.found = f"{name!r} in {f'layer {self.address!r}' if self.address else 'its own forward'}"
+            address = self.where()
+            self.found = f"{name!r} in {f'layer {address!r}' if address else 'its own forward'}"
         return out
 
 
 def where_it_begins(model: Model, images: Images) -> str:
     """In words: the operation of the network at which an image's numbers first overflow, if they do."""
-    watch = _Watch()
-
-    def entering(address: str) -> Any:
-        def hook(*_: Any) -> None:
-            watch.address = address
-
-        return hook
-
-    leaves = [(a, m) for a, m in model.module.named_modules() if a and not list(m.children())]
-    handles = [m.register_forward_pre_hook(entering(a)) for a, m in leaves]
+    watch = _Watch(Whereabouts(model.module))
     try:
         for row in range(len(images)):
             with torch.no_grad(), watch:
@@ -48,9 +41,6 @@ def where_it_begins(model: Model, images: Images) -> str:
                 return f"the network overflows first at the operation {watch.found}"
     except ConvScopeError as error:
         return f"where it overflows cannot be told: {error}"
-    finally:
-        for handle in handles:
-            handle.remove()
     return "the network is finite on the image itself: it is the target, or a disturbed copy, that overflows"
 
 

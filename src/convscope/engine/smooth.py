@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from convscope.engine import noise
 from convscope.engine.batches import chunk_size
+from convscope.engine.copies import noisy
 from convscope.engine.cost import progress, reporting
 from convscope.engine.inputs import Images
 from convscope.errors import ParameterError
@@ -88,12 +88,7 @@ class _Noise:
     """Copies under normal noise, copy ``k`` of every image under the same."""
 
     def __init__(self, images: Images, how: Smooth) -> None:
-        self.images, self.how = images, how
-
-    def drawn(self, rows: Tensor, numbers: Tensor) -> Tensor:
-        clean = self.images.tensor[rows]
-        drawn = noise.normal(clean.shape[1:], seed=self.how.seed, copies=numbers, like=clean)
-        return clean + self.how.sigma * noise.value_range(self.images.tensor)[rows] * drawn
+        self.drawn = noisy(images, sigma=how.sigma, seed=how.seed)
 
     def brought_back(self, one: Attribution, number: int) -> Attribution:
         return one

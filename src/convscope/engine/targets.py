@@ -51,7 +51,7 @@ class Region:
     mask: Any = None
 
 
-TargetLike = int | str | Difference | Unit | Region | Callable[[Tensor], Tensor] | Sequence[int | str]
+TargetLike = int | str | Difference | Unit | UnitAddress | Region | Callable[[Tensor], Tensor] | Sequence[int | str]
 """A class by index or label, ``"A - B"``, ``"layer[unit]"``, `TOP1`, a `Difference`, a `Unit`, a `Region`, any
 function ``output -> one number per image``, or a list with one class per image."""
 
@@ -186,7 +186,7 @@ def _read(text: str, model: "Model") -> TargetLike:
         return Difference(this.strip(), that.strip())
     unit = parse_unit(text)
     if unit is not None:
-        return Unit(unit.layer, unit.unit, unit.position)
+        return unit
     return class_index(text, model)
 
 
@@ -218,13 +218,14 @@ def _unit(target: Unit | UnitAddress, model: "Model", images: int) -> Aim:
     layer = check_address(model.module, target.layer, model.name)
     address = UnitAddress(layer, target.unit, tuple(target.position))
     whole = all(isinstance(i, int) and i >= 0 for i in address.position)
-    if not isinstance(address.unit, int):
+    if not isinstance(target.unit, int):
         raise UnknownName(f"no unit {address}: units are numbered")
+    number = target.unit
 
     def scorer(activation: Tensor, rows: Tensor) -> Tensor:
-        if not 0 <= address.unit < activation.shape[1]:
+        if not 0 <= number < activation.shape[1]:
             raise UnknownName(f"no unit {address}: {layer!r} has units 0 to {activation.shape[1] - 1}")
-        chosen = activation[:, address.unit]
+        chosen = activation[:, number]
         if not address.position:
             return chosen.flatten(1).mean(1) if chosen.ndim > 1 else chosen
         inside = whole and len(address.position) == chosen.ndim - 1

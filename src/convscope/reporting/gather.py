@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from convscope.catalogue import find, lenses
-from convscope.engine.together import look_through
+from convscope.engine.model import as_model
+from convscope.engine.together import look_into, look_through, refuse_unknown
 from convscope.errors import ConvScopeError
 from convscope.reporting.sections import Section
 from convscope.spec import LensSpec
 
-HEAVY = "perturbation"
-"""The family whose lenses take hundreds of passes each: a report shows those of them that are named."""
+HEAVY = ("perturbation", "learned")
+"""The families whose lenses take hundreds of passes each: a report shows those of them that are named."""
 
 
 def look(
@@ -21,21 +22,44 @@ def look(
     *,
     budgets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Section]:
-    """One section per image, with a prediction first and then what each lens shows.
+    """One section per image, with a prediction first and then what each lens shows, and one on the network itself.
 
     Args:
         budgets: parameters of single lenses, by command.
     """
+    chosen = _chosen(names)
+    refuse_unknown(chosen, options)
+    model = as_model(model)
+    each = [spec for spec in chosen if spec.each_image]
+    whole = [spec for spec in chosen if not spec.each_image]
     refused: dict[LensSpec, ConvScopeError] = {}
-    columns = look_through(_chosen(names), model, image, options, budgets=budgets, refused=refused.__setitem__)
+    columns = look_through(each, model, image, _fitting(each, options), budgets=budgets, refused=refused.__setitem__)
     if not columns:
         raise next(iter(refused.values()))
-    reasons = {spec.title: str(error) for spec, error in refused.items()}
-    return [Section(tuple(row), dict(reasons)) for row in zip(*columns, strict=True)]
+    sections = [Section(tuple(row), _reasons(refused)) for row in zip(*columns, strict=True)]
+    refused = {}
+    values = look_into(whole, model, image, _fitting(whole, options), budgets=budgets, refused=refused.__setitem__)
+    if whole:
+        sections.append(Section(tuple(values), _reasons(refused), title=f"The network {model.name} itself"))
+    return sections
 
 
 def _chosen(names: Sequence[str] | None) -> list[LensSpec]:
-    """The lenses of a report: what the network answers, and those asked for or all that explain it in few passes."""
-    chosen = [find(n) for n in names] if names is not None else [spec for spec in lenses() if spec.family != HEAVY]
-    explaining = [spec for spec in chosen if spec.name != "predict" and (names or spec.returns == "Attribution")]
-    return [find("predict"), *explaining]
+    """The lenses of a report: what the network answers, and those asked for or all that take few passes."""
+    chosen = [find(n) for n in names] if names is not None else [s for s in lenses() if _light(s)]
+    return [find("predict"), *(spec for spec in chosen if spec.name != "predict")]
+
+
+def _light(spec: LensSpec) -> bool:
+    """Whether a lens looks into the network in few passes and asks for nothing more than it and an image."""
+    return spec.family not in HEAVY and "model" in spec.inputs and not {"unit", "guide", "style"} & {*spec.required}
+
+
+def _fitting(declarations: Sequence[LensSpec], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that one of these lenses takes."""
+    known = {name for spec in declarations for name in (*spec.inputs, *spec.parameters)} | {"smooth"}
+    return {name: value for name, value in options.items() if name in known}
+
+
+def _reasons(refused: Mapping[LensSpec, ConvScopeError]) -> dict[str, str]:
+    return {spec.title: str(error) for spec, error in refused.items()}

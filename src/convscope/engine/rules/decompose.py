@@ -12,6 +12,11 @@ from torch.nn import functional as F
 
 from convscope.engine.rules.call import Call
 
+
+class NoParts(Exception):
+    """This form of an operation is not taken apart: it has no rule."""
+
+
 _MULTI_HEAD = """query key value embed_dim_to_check num_heads in_proj_weight in_proj_bias bias_k bias_v add_zero_attn
     dropout_p out_proj_weight out_proj_bias training key_padding_mask need_weights attn_mask use_separate_proj_weight
     q_proj_weight k_proj_weight v_proj_weight static_k static_v average_attn_weights is_causal"""
@@ -79,7 +84,7 @@ def multi_head(call: Call) -> tuple[Tensor, Tensor | None]:
     given: dict[str, Any] = {**dict(zip(_MULTI_HEAD.split(), call.args, strict=False)), **call.kwargs}
     odd = [n for n in ("bias_k", "bias_v", "static_k", "static_v", "key_padding_mask") if given.get(n) is not None]
     if odd or given.get("add_zero_attn") or given["query"].ndim != 3:
-        raise NotImplementedError(", ".join(odd) or "add_zero_attn or an unbatched sequence")
+        raise NoParts
     heads, biases = given["num_heads"], given.get("in_proj_bias")
     if given.get("use_separate_proj_weight"):
         kernels = [given[f"{n}_proj_weight"] for n in "qkv"]
@@ -157,7 +162,7 @@ def _spread(call: Call) -> Tensor:
         return variance.sqrt() if call.name == "std" else variance
     order = call.argument(1, "p" if call.name == "norm" else "ord", 2)
     if order not in (2, 2.0, None, "fro"):
-        raise NotImplementedError(f"a norm of order {order}")
+        raise NoParts
     axes = call.argument(2, "dim")
     return (x * x).sum(axes, keepdim=bool(call.argument(3, "keepdim", False))).sqrt()
 

@@ -11,13 +11,12 @@ from convscope.engine.batches import in_chunks
 from convscope.engine.capture import capture
 from convscope.engine.gradients import gradients_of, read_out
 from convscope.engine.inputs import Images
-from convscope.engine.maps import as_map, require_map
 from convscope.engine.model import Model
 from convscope.engine.rules.ledger import Ledger, merged
 from convscope.engine.rules.lrp import Ground, Relevance
 from convscope.engine.rules.mode import Method, Rules
 from convscope.engine.targets import Aim
-from convscope.engine.trace import token_grid
+from convscope.engine.trace import map_at
 from convscope.errors import LayerError, NoGradient
 
 Make = Callable[[Ledger, Tensor, Tensor], Method]
@@ -104,7 +103,7 @@ def flow_back(
             kept.index_add_(0, rows.to(kept.device), new / copies)
         for address, activation, multiplier in zip(layers, seen, found[2:], strict=False):
             flow.at_layers.setdefault(address, []).append(
-                _as_map(model, leaf, address, (activation.detach() * multiplier).float())
+                map_at(model, address, leaf.detach(), (activation.detach() * multiplier).float())
             )
         flow.ledgers.append(ledger)
 
@@ -114,13 +113,13 @@ def flow_back(
 
 def refuse_scripted(model: Model) -> None:
     """Refuse a network with parts whose operations no function mode sees."""
-    for address, module in model.module.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            where = f"layer {address!r}" if address else model.name
-            raise LayerError(
-                f"{where} is traced or scripted (torch.jit), which hides its operations from rules: open the network "
-                "from its source, or use a lens that needs no rules such as integrated-gradients, occlusion or rise"
-            )
+    address = model.scripted()
+    if address is not None:
+        where = f"layer {address!r}" if address else model.name
+        raise LayerError(
+            f"{where} is traced or scripted (torch.jit), which hides its operations from rules: open the network "
+            "from its source, or use a lens that needs no rules such as integrated-gradients, occlusion or rise"
+        )
 
 
 def flow_notes(flow: Flow) -> list[dict[str, Any]]:
@@ -177,7 +176,7 @@ def _restrict(activation: Tensor, address: str, model: Model, leaf: Tensor, choo
     """Have only some channels of a layer let through what flows back."""
 
     def hook(gradient: Tensor) -> Tensor:
-        relevance = _as_map(model, leaf, address, (activation.detach() * gradient).float())
+        relevance = map_at(model, address, leaf.detach(), (activation.detach() * gradient).float())
         keep = choose(relevance).to(gradient)
         first = relevance.shape[1] == gradient.shape[1] and relevance.ndim == gradient.ndim
         return gradient * (
@@ -187,9 +186,3 @@ def _restrict(activation: Tensor, address: str, model: Model, leaf: Tensor, choo
         )
 
     activation.register_hook(hook)  # type: ignore[no-untyped-call]
-
-
-def _as_map(model: Model, tensor: Tensor, address: str, relevance: Tensor) -> Tensor:
-    extent = tuple(tensor.shape[2:])
-    tokens = token_grid(model, address, tensor.detach()) if len(extent) == 2 and relevance.ndim == 3 else None
-    return require_map(as_map(relevance, extent, tokens), address, extent)

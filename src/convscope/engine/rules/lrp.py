@@ -39,10 +39,6 @@ class Ground:
     low: Tensor
     high: Tensor
 
-    def mapped(self, do: Callable[[Tensor], Tensor]) -> "Ground":
-        """Moved about like the input."""
-        return Ground(do(self.share), do(self.low), do(self.high))
-
 
 class Relevance:
     """LRP over all kinds of operation.

@@ -15,7 +15,7 @@ from convscope.engine.rules.operations import RECTIFIERS, Kind
 
 Treatment = Callable[[Call, Rules], Any]
 
-_SILENT = ("shape", "linear", "affine", "matmul", "max", "batch norm")
+_PLAIN: frozenset[Kind] = frozenset(("linear", "affine", "matmul", "max", "batch norm"))
 """Kinds whose plain gradient is no news in a method of modified gradients."""
 
 
@@ -24,8 +24,7 @@ class ModifiedGradient:
 
     def __init__(self, table: Mapping[Kind, Treatment], *, out_of_place: bool = False) -> None:
         self.table, self.out_of_place = table, out_of_place
-        unseen: frozenset[Kind] = frozenset(("linear", "affine", "matmul", "max", "batch norm"))
-        self.as_it_is = frozenset[Kind]() if out_of_place else unseen - table.keys()
+        self.as_it_is = frozenset[Kind]() if out_of_place else _PLAIN - table.keys()
 
     def treat(self, call: Call, mode: Rules) -> Any:
         """What the table says, or the operation as it is."""
@@ -36,7 +35,7 @@ class ModifiedGradient:
         treatment = self.table.get(kind) if kind else None
         if treatment is not None:
             return treatment(call, mode)
-        if kind not in _SILENT:
+        if kind not in _PLAIN and kind != "shape":
             mode.ledger.treat(call.name, "gradient")
         return call.run()
 
@@ -44,29 +43,17 @@ class ModifiedGradient:
 def guided() -> ModifiedGradient:
     """Guided backpropagation: at rectifiers only what is positive flows back, on top of their own derivative."""
 
-    def rectifier(call: Call, mode: Rules) -> Tensor:
+    def treatment(call: Call) -> Tensor:
         out: Tensor = call.run()
-        if call.name not in RECTIFIERS:
-            mode.ledger.treat(call.name, "gradient")
-            return out
-        mode.ledger.treat(call.name, "guided")
         out.register_hook(lambda gradient: gradient.clamp_min(0))  # type: ignore[no-untyped-call]
         return out
 
-    return ModifiedGradient({"activation": rectifier})
+    return _at_rectifiers("guided", treatment)
 
 
 def deconvnet() -> ModifiedGradient:
     """DeconvNet: a rectifier does to what flows back what it does to activations, whatever these were."""
-
-    def rectifier(call: Call, mode: Rules) -> Any:
-        if call.name not in RECTIFIERS:
-            mode.ledger.treat(call.name, "gradient")
-            return call.run()
-        mode.ledger.treat(call.name, "deconvnet")
-        return _Deconvolved.apply(call.carrying()[0], call)  # type: ignore[no-untyped-call]
-
-    return ModifiedGradient({"activation": rectifier})
+    return _at_rectifiers("deconvnet", lambda call: _Deconvolved.apply(call.carrying()[0], call))  # type: ignore[no-untyped-call]
 
 
 def rectified(quantile: float) -> ModifiedGradient:
@@ -78,40 +65,42 @@ def rectified(quantile: float) -> ModifiedGradient:
         threshold = importance.kthvalue(place, 1).values
         return torch.where(gradient * y > threshold.view(-1, *[1] * (y.ndim - 1)), gradient, 0)
 
-    def rectifier(call: Call, mode: Rules) -> Any:
-        if call.name not in RECTIFIERS:
-            mode.ledger.treat(call.name, "gradient")
-            return call.run()
-        mode.ledger.treat(call.name, "rectified")
-        return _Rectified.apply(call.carrying()[0], call, rule)  # type: ignore[no-untyped-call]
+    def treatment(call: Call) -> Tensor:
+        found: Tensor = _Rectified.apply(call.carrying()[0], call, rule)  # type: ignore[no-untyped-call]
+        return found
 
-    return ModifiedGradient({"activation": rectifier}, out_of_place=True)
+    return _at_rectifiers("rectified", treatment, out_of_place=True)
 
 
-def full_gradient(visit: Callable[[str, Tensor, Tensor], None]) -> ModifiedGradient:
-    """Plain gradients, with ``visit(address, bias, gradient)`` called for every bias that was added on the way."""
+def _at_rectifiers(name: str, treatment: Callable[[Call], Tensor], *, out_of_place: bool = False) -> ModifiedGradient:
+    """A method that treats rectifiers and leaves other activations their gradient."""
+
+    def activation(call: Call, mode: Rules) -> Any:
+        known = call.name in RECTIFIERS
+        mode.ledger.treat(call.name, name if known else "gradient")
+        return treatment(call) if known else call.run()
+
+    return ModifiedGradient({"activation": activation}, out_of_place=out_of_place)
+
+
+def full_gradient(visit: Callable[[Tensor, Tensor], None]) -> ModifiedGradient:
+    """Plain gradients, with ``visit(bias, gradient)`` called for every bias that was added on the way."""
 
     def affine(call: Call, mode: Rules) -> Tensor:
         mode.ledger.treat(call.name, "bias counted")
-        bias = call.argument(2, "bias")
-        return _visited(call.run(), _along_channels(bias, call.name == "linear"), call)
+        return counted(call.run(), call.argument(2, "bias"), last=call.name == "linear")
 
     def batch_norm(call: Call, mode: Rules) -> Tensor:
         found = batch_norm_of(call)
         if found is None:
             return mode.missing(call)  # type: ignore[no-any-return]
         mode.ledger.treat("batch_norm", "bias counted")
-        return _visited(call.run(), _along_channels(found[1], False), call)
+        return counted(call.run(), found[1])
 
-    def _along_channels(bias: Tensor | None, last: bool) -> Callable[[Tensor], Tensor] | None:
-        if bias is None:
-            return None
-        return lambda out: bias if last else bias.view(-1, *[1] * (out.ndim - 2))
-
-    def _visited(out: Tensor, bias: Callable[[Tensor], Tensor] | None, call: Call) -> Tensor:
+    def counted(out: Tensor, bias: Tensor | None, *, last: bool = False) -> Tensor:
         if bias is not None:
-            shaped, address = bias(out), call.address
-            out.register_hook(lambda gradient: visit(address, shaped, gradient))  # type: ignore[no-untyped-call]
+            shaped = bias if last else bias.view(-1, *[1] * (out.ndim - 2))
+            out.register_hook(lambda gradient: visit(shaped, gradient))  # type: ignore[no-untyped-call]
         return out
 
     return ModifiedGradient({"affine": affine, "batch norm": batch_norm})
@@ -148,7 +137,7 @@ def opened(parts: Callable[[Call], Any], call: Call, mode: Rules) -> Any:
     try:
         with mode:
             return parts(call)
-    except NotImplementedError:
+    except decompose.NoParts:
         return mode.missing(call)
 
 

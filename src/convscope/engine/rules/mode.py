@@ -1,6 +1,5 @@
 """The function mode that looks at every operation of a forward and has a method decide what flows back through it."""
 
-import sys
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from convscope.engine.rules.call import Call
 from convscope.engine.rules.ledger import Ledger
 from convscope.engine.rules.operations import Kind, kind_of
+from convscope.engine.whereabouts import Whereabouts
 from convscope.errors import NoRule
 
 _CHECKPOINTED = (
@@ -49,7 +49,7 @@ class Rules(TorchFunctionMode):
     def __init__(self, method: Method, ledger: Ledger, *, on_missing: str = "error") -> None:
         super().__init__()
         self.method, self.ledger, self.on_missing = method, ledger, on_missing
-        self._addresses: dict[int, str] = {}
+        self._where: Callable[[], str] = str
         self.replaced = WeakTensorKeyDictionary()
         """What an in-place operation has made of a tensor: it is left alone, and its successor used from then on."""
 
@@ -58,7 +58,7 @@ class Rules(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         if getattr(func, "__name__", "") == "__get__" and not isinstance(found := func(*args), Tensor):
             return found  # a shape, a dtype
-        asked = call = Call(func, args, kwargs or {}, self.address)
+        asked = call = Call(func, args, kwargs or {}, self._where)
         if self.replaced:
             call = asked.replaced(self.latest)
         if not call.carrying():
@@ -87,7 +87,7 @@ class Rules(TorchFunctionMode):
         Raises:
             NoRule: the network recomputes parts on the way back, where no mode is on.
         """
-        self._addresses = {id(one): address for address, one in module.named_modules()}
+        self._where = Whereabouts(module)
         with self, torch.autograd.graph.disable_saved_tensors_hooks(_CHECKPOINTED):
             output = self.latest(run())
         kinds = (tuple(output.shape), *map(type, module.modules()))
@@ -96,16 +96,6 @@ class Rules(TorchFunctionMode):
             if not self.ledger.missing:
                 _WITHOUT_FUNCTIONS[module] = kinds
         return output
-
-    def address(self) -> str:
-        """The module whose forward is running, read off the call stack: hooks on every module would cost more."""
-        frame = sys._getframe(1)
-        while frame is not None:
-            address = self._addresses.get(id(frame.f_locals.get("self")))
-            if address is not None:
-                return address
-            frame = frame.f_back  # type: ignore[assignment]
-        return ""
 
     def _own_functions(self, output: Tensor) -> None:
         """A network's own ``autograd.Function`` is no operation that a mode could see, but its way back shows it."""

@@ -95,7 +95,7 @@ class _Job:
             again = float(self.aim.score(second, torch.tensor([self.row]), clean=False))
             self.notes["nondeterministic"] = f"the same image scored {score:.6g} and {again:.6g}"
             return score, "two runs on the same image differ"
-        if any(isinstance(m, torch.jit.ScriptModule) for m in self.model.module.modules()):
+        if self.model.scripted() is not None:
             return score, "the network is scripted (TorchScript) and hides its operations: open it from its source"
         return score, None
 

@@ -3,9 +3,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from convscope.engine.heatmaps import Layers
 from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.rules.composites import CompositeName, composite_of

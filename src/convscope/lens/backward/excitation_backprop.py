@@ -2,9 +2,9 @@ from typing import Annotated
 
 import torch
 
-from convscope.engine.heatmaps import Layers, maps_to_values
+from convscope.engine.heatmaps import maps_to_values
 from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
 from convscope.engine.rules.composites import composite_of

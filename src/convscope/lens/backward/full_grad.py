@@ -68,7 +68,7 @@ def full_grad(model: Model, image: Images, *, target: Aim = TOP1, on_missing: On
         of_biases = torch.zeros(len(rows), *image.extent)
         chunks.append((ledger, of_biases))
 
-        def visit(address: str, bias: Tensor, gradient: Tensor) -> None:
+        def visit(bias: Tensor, gradient: Tensor) -> None:
             term = (gradient * bias).detach()
             ledger.absorb(term)
             if term.ndim == image.tensor.ndim and max(term.shape[2:]) > 1:

@@ -1,9 +1,9 @@
 import torch
 
 from convscope.engine.gradients import layer_evidence
-from convscope.engine.heatmaps import Layers, in_units_of_peak, resize
+from convscope.engine.heatmaps import fused
 from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.rules.flow import flow_back
@@ -66,10 +66,8 @@ def guided_grad_cam(
     for address, seen in evidence.items():
         axes = tuple(range(2, seen.gradient.ndim))
         at_layers[address] = torch.relu((seen.gradient.mean(axes, keepdim=True) * seen.activation).sum(1))
-    resized = [resize(values, image.extent) for values in at_layers.values()]
-    region = resized[0] if len(resized) == 1 else torch.stack([in_units_of_peak(v) for v in resized]).mean(0)
     flow = flow_back(model, image, target, modified(guided()), on_missing=on_missing)
-    channels = flow.multiplier * region[:, None]
+    channels = flow.multiplier * fused(at_layers, image.extent)[:, None]
     return attributions(
         model,
         image,

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from convscope.engine.gradients import Evidence, layer_evidence
-from convscope.engine.heatmaps import Layers, maps_to_values
+from convscope.engine.heatmaps import maps_to_values
 from convscope.engine.inputs import Images
+from convscope.engine.layers import Layers
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
 from convscope.errors import OutputError

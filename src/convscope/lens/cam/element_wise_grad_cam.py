@@ -2,9 +2,8 @@ import torch
 from torch import Tensor
 
 from convscope.engine.gradients import Evidence
-from convscope.engine.heatmaps import Layers
 from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
 from convscope.engine.targets import TOP1, Aim

@@ -3,9 +3,8 @@ from typing import Annotated
 from torch import Tensor
 
 from convscope.engine.gradients import Evidence
-from convscope.engine.heatmaps import Layers
 from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
 from convscope.lens.cam._maps import activation_maps, mean_over_space

@@ -3,10 +3,10 @@ from typing import Annotated
 import torch
 
 from convscope.engine.gradients import gather_evidence
-from convscope.engine.heatmaps import Layers, in_units_of_peak, resize
+from convscope.engine.heatmaps import in_units_of_peak, resize
 from convscope.engine.inputs import Images
 from convscope.engine.last_spatial import stages_up_to
-from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.targets import TOP1, Aim

@@ -2,9 +2,9 @@ import torch
 
 from convscope.engine.copies import Samples, Seed, Sigma, layer_gradient_moments, noisy
 from convscope.engine.gradients import layer_evidence
-from convscope.engine.heatmaps import Layers, Relu, maps_to_values
+from convscope.engine.heatmaps import Relu, maps_to_values
 from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
 from convscope.engine.targets import TOP1, Aim

@@ -9,8 +9,9 @@ from torch import Tensor
 from convscope.engine.batches import in_chunks
 from convscope.engine.fused import fused
 from convscope.engine.gradients import layer_evidence, score, settle
-from convscope.engine.heatmaps import Layers, maps_to_values, resize
+from convscope.engine.heatmaps import maps_to_values, resize
 from convscope.engine.inputs import Images
+from convscope.engine.layers import Layers
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
 from convscope.spec import Param

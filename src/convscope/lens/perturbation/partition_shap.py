@@ -1,7 +1,7 @@
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.masks import SAME_SCORE, ends_of
 from convscope.engine.model import Model
+from convscope.engine.paths import gap_notes
 from convscope.engine.precision import Precision, in_precision
 from convscope.engine.segments import Cut, boxes, segmented
 from convscope.engine.targets import TOP1, Aim
@@ -104,14 +105,8 @@ def partition_shap(
                 tree.share_out(scores.tolist())
             progress(min(tree.halved for tree in trees), budget)
     values = torch.stack([cut.painted(tree.values()) for cut, tree in zip(cuts, trees, strict=True)])
-    notes = []
-    for tree, total, here, there, said in zip(
-        trees, values.flatten(1).sum(1).tolist(), ends.here.tolist(), ends.there.tolist(), ends.notes, strict=True
-    ):
-        gap, rise = total - (here - there), here - there
-        relative = gap / rise if rise else 0.0
-        facts: dict[str, Any] = {"completeness gap": gap, "relative completeness gap": relative}
-        notes.append(facts | {"baseline score": there, "boxes": str(tree.halved), **said})
+    gaps = gap_notes(values, ends.here, ends.there)
+    notes = [{**g, "boxes": str(t.halved), **said} for g, t, said in zip(gaps, trees, ends.notes, strict=True)]
     return attributions(model, image, target, values, notes=notes, why_blank=SAME_SCORE)
 
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from convscope.engine.above import Edit, score_variants
-from convscope.engine.heatmaps import Layers, Relu, maps_to_values
+from convscope.engine.heatmaps import Relu, maps_to_values
 from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL
+from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
 from convscope.engine.targets import TOP1, Aim

@@ -1,0 +1,91 @@
+"""What a person passed to a lens, made ready for it: pictures prepared, the target fitted, layers looked up."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from convscope.engine.dataset import Dataset, as_dataset
+from convscope.engine.gradients import shared_aim
+from convscope.engine.inputs import Images
+from convscope.engine.layers import find_layers
+from convscope.engine.model import Model, as_model
+from convscope.engine.targets import Aim, aim_at
+from convscope.spec import LensSpec
+
+_BESIDE = ("guide", "style")
+"""Second pictures: one for all, or one for each of the first."""
+
+
+@dataclass
+class Asked:
+    """The inputs of one call: ``arguments`` by name, as the lens gets them."""
+
+    model: Model
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def images(self) -> Images | None:
+        """The pictures, where the lens takes pictures."""
+        return self.arguments.get("image")
+
+    @property
+    def data(self) -> Dataset | None:
+        """The data set, where the lens takes one."""
+        return self.arguments.get("images")
+
+    @property
+    def aim(self) -> Aim | None:
+        """What is explained, where the lens takes a target."""
+        return self.arguments.get("target")
+
+    def tensor(self) -> Tensor:
+        """Prepared inputs on which the network can be run to see what its layers give."""
+        if self.images is not None:
+            return self.images.tensor
+        return self.model.example() if self.data is None else self.data.first().tensor
+
+    def names(self) -> tuple[str, ...]:
+        """What the record of each value calls its input."""
+        if self.images is not None:
+            return self.images.names
+        return ("" if self.data is None else self.data.name,)
+
+    def said(self) -> dict[str, Any]:
+        """The inputs beside the pictures as a record says them: plain words."""
+        units, layers = self.arguments.get("unit"), self.arguments.get("layer")
+        found: dict[str, Any] = {} if layers is None else {"layer": list(layers)}
+        if units is not None:
+            found["unit"] = [str(u) for u in units] if isinstance(units, (list, tuple)) else str(units)
+        beside = {name: self.arguments[name] for name in _BESIDE if self.arguments.get(name) is not None}
+        return found | {name: " ".join(given.names) for name, given in beside.items()}
+
+
+def made_ready(declaration: LensSpec, given: Mapping[str, Any], default: Callable[[str], Any]) -> Asked:
+    """Everything but the layers, for which the network must run: nothing has been computed yet."""
+    asked = Asked(as_model(given["model"]))
+    asked.arguments["model"] = asked.model
+    for name in ("image", *_BESIDE):
+        if name in declaration.inputs:
+            asked.arguments[name] = _prepared(asked.model, given.get(name))
+    if "images" in declaration.inputs:
+        data = given.get("images")
+        asked.arguments["images"] = None if data is None else as_dataset(data, asked.model)
+    if "unit" in declaration.inputs:
+        asked.arguments["unit"] = given.get("unit", default("unit"))
+    if declaration.takes_target:
+        count = 1 if asked.images is None else len(asked.images)
+        asked.arguments["target"] = aim_at(given.get("target", default("target")), asked.model, count)
+    return asked
+
+
+def look_up_layers(asked: Asked, layer: Any) -> None:
+    """Find the layers that were named; with the model to oneself, since it may have to run."""
+    aim = asked.aim or shared_aim()
+    found = find_layers(asked.model, layer, asked.tensor, below=aim.layer if aim else None)
+    asked.arguments["layer"] = found
+
+
+def _prepared(model: Model, given: Any) -> Images | None:
+    return given if given is None or isinstance(given, Images) else model.prepare(given)

@@ -1,0 +1,1 @@
+"""What the network computes on an input or over a data set."""

@@ -1,0 +1,1 @@
+"""What its units look for, drawn by an optimiser."""

@@ -1,0 +1,21 @@
+"""The frozen results that every lens hands back and every surface shows; one kind a file, shared by many lenses."""
+
+from convscope.values.attribution import Attribution
+from convscope.values.base import Cost, Record, Value, drawn_by, writable
+from convscope.values.comparison import Comparison, measured_by
+from convscope.values.prediction import Prediction
+from convscope.values.recommendation import Advice, Recommendation
+
+__all__ = [
+    "Advice",
+    "Attribution",
+    "Comparison",
+    "Cost",
+    "Prediction",
+    "Recommendation",
+    "Record",
+    "Value",
+    "drawn_by",
+    "measured_by",
+    "writable",
+]
