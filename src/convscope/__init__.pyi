@@ -1,7 +1,7 @@
 """Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 from PIL.Image import Image

@@ -8,6 +8,7 @@ PUBLIC = {
     "Comparison": "convscope.values",
     "ConvScopeError": "convscope.errors",
     "Difference": "convscope.engine.targets",
+    "Distribution": "convscope.values",
     "ImageInput": "convscope.engine.inputs",
     "Model": "convscope.engine.model",
     "Prediction": "convscope.values",

@@ -7,7 +7,7 @@ forward has succeeded and taken into the accounts a few chunks at a time; parts 
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,12 @@ _TOGETHER = 32
 
 MOST_CLASSES = 64
 """Class-by-channel means are kept for so many classes, those met first."""
+
+_RECTIFIERS = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
+    nn.Hardswish, nn.Threshold,
+)  # fmt: skip
+"""Activation functions behind which a channel that is never above zero is dead."""
 
 CHANNEL_GRID = {"octaves": 12, "bits": 3}
 LAYER_GRID = {"octaves": 16, "bits": 5}
@@ -90,7 +96,7 @@ class Account:
 
     def __init__(self, address: str, module: nn.Module, shape: tuple[int, ...]) -> None:
         self.address, self.kind, self.shape = address, type(module).__name__, shape
-        self.limits = limits_of(module)
+        self.limits, self.rectifies = limits_of(module), isinstance(module, _RECTIFIERS)
         self.images = self.count = self.positions = 0
         self.grid = self.fine_grid = LogGrid(1)
         self.mean = self.centre = self.squares = self.low = self.high = self.at_limit = torch.zeros(())
@@ -114,6 +120,22 @@ class Account:
             self.kept.append(glimpse.means[: KEPT - self.images])
         self._take_classes(means, labels)
         self.images += len(means)
+
+    def table(self, shares: Sequence[float]) -> Tensor:
+        """One row per channel (C, 6 + quantiles), float64: mean, spread, smallest, the quantiles at ``shares``,
+        largest, and the shares of zeros, of what is not above zero, and of what lies at a limit."""
+        counts = self.counts.view(-1, self.grid.size)
+        low, high = self.low.double(), self.high.double()
+        wanted = torch.tensor(shares, dtype=torch.float64, device=low.device).expand(len(low), -1)
+        quantiles = self.grid.quantiles(counts, wanted, low, high)
+        zeros, below = counts[:, self.grid.side], counts[:, : self.grid.side].sum(1)
+        parts = torch.stack([zeros, zeros + below, self.at_limit], 1).double() / self.count
+        return torch.cat([torch.stack([self.mean, self.spread, low], 1), quantiles, high[:, None], parts], 1).cpu()
+
+    def quantiles(self, shares: Sequence[float]) -> list[float]:
+        """The quantiles of the layer as a whole."""
+        wanted = torch.tensor(shares, dtype=torch.float64, device=self.fine.device)
+        return self.fine_grid.quantiles(self.fine, wanted, self.low.min(), self.high.max()).tolist()  # type: ignore[no-any-return]
 
     @property
     def spread(self) -> Tensor:
@@ -318,11 +340,3 @@ def _coprime(positions: int, about: int) -> int:
     while math.gcd(step, positions) != 1:
         step += 1
     return step
-
-
-def leaves(model: "Model", tensor: Tensor) -> Iterator[str]:
-    """The addresses of all layers without layers inside them that run, in their order."""
-    modules = dict(model.module.named_modules())
-    for address in dict.fromkeys(address for address, _ in traced(model, tensor).shapes):
-        if not next(modules[address].children(), None):
-            yield address

@@ -3,6 +3,7 @@
 from convscope.values.attribution import Attribution
 from convscope.values.base import Cost, Record, Value, drawn_by, writable
 from convscope.values.comparison import Comparison, measured_by
+from convscope.values.distribution import Distribution, Spread
 from convscope.values.prediction import Prediction
 from convscope.values.recommendation import Advice, Recommendation
 
@@ -11,9 +12,11 @@ __all__ = [
     "Attribution",
     "Comparison",
     "Cost",
+    "Distribution",
     "Prediction",
     "Recommendation",
     "Record",
+    "Spread",
     "Value",
     "drawn_by",
     "measured_by",
