@@ -135,7 +135,8 @@ class Account:
     def quantiles(self, shares: Sequence[float]) -> list[float]:
         """The quantiles of the layer as a whole."""
         wanted = torch.tensor(shares, dtype=torch.float64, device=self.fine.device)
-        return self.fine_grid.quantiles(self.fine, wanted, self.low.min(), self.high.max()).tolist()  # type: ignore[no-any-return]
+        found: list[float] = self.fine_grid.quantiles(self.fine, wanted, self.low.min(), self.high.max()).tolist()
+        return found
 
     @property
     def spread(self) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 from convscope.errors import ParameterError
 from convscope.render.attribution import draw_attribution
 from convscope.render.comparison import draw_comparison
+from convscope.render.distribution import draw_distribution
 from convscope.render.palette import FADED, GROUNDS, OPACITY, SCALES, THEMES
 from convscope.render.picture import Picture
 from convscope.render.pieces import alt, legend, map_png, notes, overlay_png, photo_png
@@ -18,7 +19,7 @@ from convscope.render.raster import photo_pixels
 from convscope.render.recommendation import draw_recommendation
 from convscope.render.scale import Legend, number
 from convscope.render.words import Note, answers, short, subject, target
-from convscope.values import Attribution, Comparison, Prediction, Recommendation, Value
+from convscope.values import Attribution, Comparison, Distribution, Prediction, Recommendation, Value
 
 __all__ = [
     "FADED",
@@ -47,6 +48,7 @@ __all__ = [
 RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Attribution: draw_attribution,
     Comparison: draw_comparison,
+    Distribution: draw_distribution,
     Prediction: draw_prediction,
     Recommendation: draw_recommendation,
 }

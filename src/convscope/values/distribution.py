@@ -100,10 +100,9 @@ class Distribution(Value):
     def _row(self, one: Spread) -> tuple[str, ...]:
         shape = "×".join(str(side) for side in one.shape)
         common = (one.layer, shape, *(f"{n:.3g}" for n in (one.mean, one.spread, one.low, one.high)))
-        if self.of == "gradients":
-            last = (_said(one.norm, ".3g"), _said(one.ratio, ".2e"))
-        else:
-            last = (_said(one.dead), _said(one.saturated), _said(one.duplicates))
+        gradients = (_said(one.norm, ".3g"), _said(one.ratio, ".2e"))
+        units = (_said(one.dead), _said(one.saturated), _said(one.duplicates))
+        last = gradients if self.of == "gradients" else units
         return (*common, f"{one.zeros:.1%}", *last)
 
     def __repr__(self) -> str:

@@ -8,11 +8,10 @@ from convscope.engine.layers import EVERY_LAYER, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
 from convscope.engine.statistics import MEAN_POSITIONS, Account, duplicates, observed
+from convscope.lens.activations._shares import NAMES, SHARES
 from convscope.spec import Param
 from convscope.values import Distribution, Spread
 
-SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
-NAMES = tuple(f"{share:.0%}".replace("%", " %") for share in SHARES)
 COLUMNS = ("mean", "spread", "min", *NAMES, "max", "zeros", "not above zero", "at limit")
 SATURATED, ALIKE = 0.95, 0.99
 
