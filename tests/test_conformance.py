@@ -100,6 +100,9 @@ def test_a_map_says_what_it_explains(spec: LensSpec, model: cs.Model, picture: n
         top = look(spec, model, picture)
         assert top.target_index == int(model.module(model.prepare(picture).tensor).argmax())
         assert top.target == LABELS[top.target_index]
+    elif "unit" in spec.inputs:
+        assert value.target_index is None
+        assert value.target in {f"relu[{unit}]" for unit in range(6)}
     else:
         assert (value.target, value.target_index, value.score) == ("", None, None)
 

@@ -11,6 +11,7 @@ PUBLIC = {
     "Distribution": "convscope.values",
     "ImageInput": "convscope.engine.inputs",
     "Model": "convscope.engine.model",
+    "Pictures": "convscope.values",
     "Prediction": "convscope.values",
     "Region": "convscope.engine.targets",
     "Smooth": "convscope.engine.smooth",

@@ -10,16 +10,25 @@ from typing import Any
 from convscope.errors import ParameterError
 from convscope.render.attribution import draw_attribution
 from convscope.render.comparison import draw_comparison
+<<<<<<< HEAD
 from convscope.render.distribution import draw_distribution
+=======
+from convscope.render.moving import moving
+>>>>>>> main
 from convscope.render.palette import FADED, GROUNDS, OPACITY, SCALES, THEMES
 from convscope.render.picture import Picture
+from convscope.render.pictures import draw_pictures
 from convscope.render.pieces import alt, legend, map_png, notes, overlay_png, photo_png
 from convscope.render.prediction import draw_prediction
 from convscope.render.raster import photo_pixels
 from convscope.render.recommendation import draw_recommendation
 from convscope.render.scale import Legend, number
 from convscope.render.words import Note, answers, short, subject, target
+<<<<<<< HEAD
 from convscope.values import Attribution, Comparison, Distribution, Prediction, Recommendation, Value
+=======
+from convscope.values import Attribution, Comparison, Pictures, Prediction, Recommendation, Value
+>>>>>>> main
 
 __all__ = [
     "FADED",
@@ -34,6 +43,7 @@ __all__ = [
     "answers",
     "legend",
     "map_png",
+    "moving",
     "notes",
     "number",
     "overlay_png",
@@ -48,7 +58,11 @@ __all__ = [
 RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Attribution: draw_attribution,
     Comparison: draw_comparison,
+<<<<<<< HEAD
     Distribution: draw_distribution,
+=======
+    Pictures: draw_pictures,
+>>>>>>> main
     Prediction: draw_prediction,
     Recommendation: draw_recommendation,
 }

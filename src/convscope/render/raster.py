@@ -8,10 +8,10 @@ from PIL import Image
 
 from convscope.render.palette import FADED, GROUNDS, OPACITY, Pixels, inks, opaque
 from convscope.render.scale import Numbers, Scale, numbers
-from convscope.values import Attribution, Prediction
+from convscope.values import Attribution, Pictures, Prediction
 
 
-def photo_pixels(value: Attribution | Prediction) -> Pixels | None:
+def photo_pixels(value: Attribution | Pictures | Prediction) -> Pixels | None:
     """The input as people see it (height, width, 3), where it can be seen."""
     photo = None if value.photo is None else np.asarray(value.photo)
     if photo is None or photo.size == 0 or photo.ndim != 3 or photo.dtype != np.uint8:
