@@ -9,6 +9,7 @@ PUBLIC = {
     "ConvScopeError": "convscope.errors",
     "Difference": "convscope.engine.targets",
     "Distribution": "convscope.values",
+    "Exemplars": "convscope.values",
     "ImageInput": "convscope.engine.inputs",
     "Model": "convscope.engine.model",
     "Pictures": "convscope.values",

@@ -1,5 +1,7 @@
 """Any layer's output as (N, C, P): images, channels, positions; whatever the order of its axes."""
 
+import math
+
 from torch import Tensor
 
 from convscope.engine.maps import channels_last
@@ -23,3 +25,11 @@ def by_channel(tensor: Tensor, extent: tuple[int, ...], images: int) -> Tensor |
     if len(tensor) != images:
         return None
     return tensor.reshape(images, tensor.shape[1] if tensor.ndim > 1 else 1, -1)
+
+
+def grid_of(tensor: Tensor, extent: tuple[int, ...], positions: int) -> tuple[int, ...] | None:
+    """How the positions of `by_channel` lie in space; None for tokens and for what has no spatial axes."""
+    if tensor.ndim != len(extent) + 2:
+        return None
+    grid = tuple(tensor.shape[1:3]) if channels_last(tuple(tensor.shape), extent) else tuple(tensor.shape[2:])
+    return grid if math.prod(grid) == positions else None

@@ -10,11 +10,9 @@ from typing import Any
 from convscope.errors import ParameterError
 from convscope.render.attribution import draw_attribution
 from convscope.render.comparison import draw_comparison
-<<<<<<< HEAD
 from convscope.render.distribution import draw_distribution
-=======
+from convscope.render.exemplars import draw_exemplars
 from convscope.render.moving import moving
->>>>>>> main
 from convscope.render.palette import FADED, GROUNDS, OPACITY, SCALES, THEMES
 from convscope.render.picture import Picture
 from convscope.render.pictures import draw_pictures
@@ -24,11 +22,16 @@ from convscope.render.raster import photo_pixels
 from convscope.render.recommendation import draw_recommendation
 from convscope.render.scale import Legend, number
 from convscope.render.words import Note, answers, short, subject, target
-<<<<<<< HEAD
-from convscope.values import Attribution, Comparison, Distribution, Prediction, Recommendation, Value
-=======
-from convscope.values import Attribution, Comparison, Pictures, Prediction, Recommendation, Value
->>>>>>> main
+from convscope.values import (
+    Attribution,
+    Comparison,
+    Distribution,
+    Exemplars,
+    Pictures,
+    Prediction,
+    Recommendation,
+    Value,
+)
 
 __all__ = [
     "FADED",
@@ -58,11 +61,9 @@ __all__ = [
 RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Attribution: draw_attribution,
     Comparison: draw_comparison,
-<<<<<<< HEAD
     Distribution: draw_distribution,
-=======
+    Exemplars: draw_exemplars,
     Pictures: draw_pictures,
->>>>>>> main
     Prediction: draw_prediction,
     Recommendation: draw_recommendation,
 }

@@ -4,6 +4,7 @@ from convscope.values.attribution import Attribution
 from convscope.values.base import Cost, Record, Value, drawn_by, writable
 from convscope.values.comparison import Comparison, measured_by
 from convscope.values.distribution import Distribution, Spread
+from convscope.values.exemplars import Excited, Exemplar, Exemplars
 from convscope.values.pictures import Pictures
 from convscope.values.prediction import Prediction
 from convscope.values.recommendation import Advice, Recommendation
@@ -14,6 +15,9 @@ __all__ = [
     "Comparison",
     "Cost",
     "Distribution",
+    "Excited",
+    "Exemplar",
+    "Exemplars",
     "Pictures",
     "Prediction",
     "Recommendation",
