@@ -17,7 +17,7 @@ from convscope.values import Distribution, Spread
 RIDGE, TALL, STEP = 520, 30, 34
 NAMES, SIDE = 230, 420
 MOST = 72
-"""So many ridges are drawn; of a deeper network every second, third … layer."""
+"""So many ridges are drawn; of a deeper network all that have something wrong, and the others thinned out evenly."""
 
 SIDES = {
     "activations": (("zeros", 90), ("dead", 110), ("saturated", 100), ("duplicate", 100)),
@@ -43,9 +43,8 @@ def draw_distribution(distribution: Distribution, *, theme: str = "light", layer
         _draw_channels(sheet, distribution, single)
         _draw_classes(sheet, distribution, single)
     else:
-        drawn = distribution.layers[:: -(-len(distribution.layers) // MOST)]
-        _draw_ridges(sheet, distribution, drawn)
-    _write_below(sheet, distribution, 1 if single else -(-len(distribution.layers) // MOST))
+        _draw_ridges(sheet, distribution, _thinned(distribution.layers))
+    _write_below(sheet, distribution, 1 if single else min(MOST, len(distribution.layers)))
     return Picture(sheet.pixels(), alt_of_distribution(distribution))
 
 
@@ -54,6 +53,16 @@ def alt_of_distribution(distribution: Distribution) -> str:
     said = f"{words.title(distribution)}: a histogram for each of {len(distribution.layers)} layers, one above another."
     wrong = [f"{one.layer} has {one.dead} of {one.channels} units dead" for one in distribution.layers if one.dead]
     return " ".join([said, *([f"{'; '.join(wrong[:5])}."] if wrong else [])])
+
+
+def _thinned(layers: tuple[Spread, ...]) -> list[Spread]:
+    """At most `MOST` layers in their order: those with dead or saturated units first, then evenly the others."""
+    places = sorted(range(len(layers)), key=lambda place: not (layers[place].dead or layers[place].saturated))
+    wrong = [place for place in places if layers[place].dead or layers[place].saturated][:MOST]
+    others = [place for place in places if place not in wrong]
+    room = min(MOST - len(wrong), len(others))
+    kept = [*wrong, *(others[turn * len(others) // room] for turn in range(room))]
+    return [layers[place] for place in sorted(kept)]
 
 
 def _write_above(sheet: Sheet, distribution: Distribution, single: str) -> None:
@@ -211,7 +220,7 @@ def _rgb(colour: str) -> Floats:
     return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], float)
 
 
-def _write_below(sheet: Sheet, distribution: Distribution, every: int) -> None:
+def _write_below(sheet: Sheet, distribution: Distribution, drawn: int) -> None:
     """How to read it, and what must be known."""
     sheet.y += 4
     sheet.paragraph(distribution.record.reads)
@@ -220,8 +229,11 @@ def _write_below(sheet: Sheet, distribution: Distribution, every: int) -> None:
     sheet.paragraph(
         f"{key} The axis bends from even steps to even ratios away from zero.", size=SMALL, colour=sheet.theme.faint
     )
-    if every > 1:
-        said = f"Every {every}th of {len(distribution.layers)} layers is drawn; the saved numbers have them all."
+    if 1 < drawn < len(distribution.layers):
+        said = (
+            f"{drawn} of {len(distribution.layers)} layers are drawn, all that have dead or saturated units among them"
+        )
+        said += " as far as there is room; the saved numbers have all."
         sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
     for note in words.notes(distribution):
         mark, colour = ("⚠ ", sheet.theme.warning) if note.warning else ("", sheet.theme.faint)

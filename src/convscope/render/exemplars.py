@@ -67,8 +67,8 @@ def _draw_exemplar(sheet: Sheet, exemplars: Exemplars, exemplar: Exemplar, x: fl
     zoom = small.shape[1] / whole.shape[1]
     sheet.image(x, below, small)
     _draw_box(sheet, exemplar, x, below, zoom, small.shape[0])
-    name = words.short(exemplar.name, 22).rpartition("/")[2]
-    sheet.text(x + WHOLE + 6, below, _cut(sheet, name, CROP - WHOLE - 8), size=11, colour=sheet.theme.faint)
+    name = words.short(exemplar.name.rpartition("/")[2], 26)
+    sheet.text(x + WHOLE + 6, below, name, size=11, colour=sheet.theme.faint, width=CROP - WHOLE - 6)
     return below + int(small.shape[0]) - y
 
 

@@ -40,7 +40,7 @@ class Axis:
         found: list[tuple[float, float]] = []
         for value in candidates:
             place = float(self.places(np.array(value)))
-            if 0 <= place <= 1 and all(abs(place - other) > 0.09 for other, _ in found):
+            if 0 <= place <= 1 and all(abs(place - other) > 0.115 for other, _ in found):
                 found.append((place, value))
         return [(place, number(value)) for place, value in sorted(found)]
 
@@ -61,7 +61,10 @@ def axis_for(quantiles: Sequence[tuple[float, float]], spreads: Sequence[float])
 
 
 def density(counts: Floats, edges: Floats, axis: Axis, columns: int) -> tuple[Floats, float]:
-    """The share of the counted in each of ``columns`` columns, smoothed over three, and that at zero exactly."""
+    """The share of the counted in each of ``columns`` columns, and that at zero exactly.
+
+    Smoothed the more, the fewer were counted, so that a layer of two dozen numbers is no row of needles.
+    """
     total = max(float(counts.sum()), 1.0)
     zero = int(np.searchsorted(edges, 0.0))
     at_zero = float(counts[zero]) if edges[zero] == edges[zero + 1] == 0 else 0.0
@@ -70,7 +73,10 @@ def density(counts: Floats, edges: Floats, axis: Axis, columns: int) -> tuple[Fl
     summed = np.concatenate([[0.0], np.cumsum(rest)])
     inner = np.interp(np.linspace(0, 1, columns + 1), axis.places(edges), summed)
     found = np.diff(inner) / total
-    smooth: Floats = np.convolve(found, (0.25, 0.5, 0.25), mode="same")
+    width = max(1.0, columns / 12 / total**0.35)
+    around = np.arange(-int(3 * width), int(3 * width) + 1)
+    bell = np.exp(-0.5 * (around / width) ** 2)
+    smooth: Floats = np.convolve(found, bell / bell.sum(), mode="full")[len(around) // 2 :][:columns]
     return smooth, at_zero / total
 
 

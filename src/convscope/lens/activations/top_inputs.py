@@ -154,10 +154,10 @@ def _notes(held: Contest, asked: tuple[UnitAddress, ...], shown: list[UnitAddres
     found: dict[str, object] = {}
     if held.images < k:
         found["few images"] = f"{k} inputs a unit were asked for, there are {held.images}"
-    if any(one.unit is None for one in asked):
-        all_units = sum(held.best[layer].values.shape[1] for layer in dict.fromkeys(one.layer for one in asked))
-        if all_units > len(shown):
-            found["shown"] = f"{len(shown)} of {all_units} units, those with the largest values; the numbers have all"
+    for layer in dict.fromkeys(one.layer for one in asked if one.unit is None):
+        of, units = held.best[layer].values.shape[1], sum(one.layer == layer for one in shown)
+        if units < of:
+            found[f"shown of {layer}"] = f"{units} of {of} units, those with the largest values; the numbers have all"
     silent = [str(one) for one in shown if float(held.best[one.layer].values[0, one.unit]) <= 0]
     if silent:
         found["never above zero"] = ", ".join(silent[:8]) + (" …" if len(silent) > 8 else "")
