@@ -19,26 +19,21 @@ ITSELF = "(its own)"
 """What the parameters are called that belong to the network and to none of its layers."""
 
 
-def owned(model: "Model", layers: Sequence[str], leaves: Sequence[str]) -> dict[str, dict[str, nn.Parameter]]:
-    """The parameters of each layer: address → name → parameter, in the network's own order; a shared one once.
-
-    Parameters may belong to a module that has layers inside it (a class token, the scale of a block): they are found
-    when that module or one around it is asked for, or when all ``leaves`` are.
+def owned(model: "Model") -> dict[str, dict[str, nn.Parameter]]:
+    """The parameters of each module that has some of its own: address → name → parameter; a shared one once.
 
     Raises:
-        LayerError: none of the layers has parameters.
+        LayerError: there are none.
     """
-    everything = set(leaves) <= set(layers)
     found: dict[str, dict[str, nn.Parameter]] = {}
     met: set[int] = set()
     for address, module in model.module.named_modules():
-        asked = everything or any(address == layer or address.startswith(f"{layer}.") for layer in layers)
         for name, parameter in module.named_parameters(recurse=False):
-            if asked and id(parameter) not in met and parameter.is_floating_point():
+            if id(parameter) not in met and parameter.is_floating_point():
                 met.add(id(parameter))
                 found.setdefault(address or ITSELF, {})[name] = parameter
     if not found:
-        raise LayerError(f"there are no parameters in {', '.join(layers[:3])}: choose a layer with weights")
+        raise LayerError(f"{model.name} has no parameters: there is nothing that a gradient could move")
     return found
 
 

@@ -42,6 +42,10 @@ class Best:
         nobody = torch.full((k, channels), -1, dtype=torch.int64, device=like.device)
         return cls(torch.full((k, channels), -torch.inf, device=like.device), nobody, nobody.clone())
 
+    def first(self, count: int) -> "Best":
+        """The list without the places that nobody took."""
+        return Best(self.values[:count], self.places[:count], self.positions[:count])
+
     def joined(self, values: Tensor, places: Tensor, positions: Tensor) -> "Best":
         """The best of both; of equals the one that came first stays before."""
         every = torch.cat([self.values, values])
@@ -140,6 +144,7 @@ def contest(model: "Model", images: Dataset, units: Sequence[UnitAddress], k: in
     """The best ``k`` inputs of each channel of the layers of these units over a data set."""
     found = Contest(model, units, k, by=by, keep=not images.reopens)
     images.each(found.look)
+    found.best = {address: best.first(found.images) for address, best in found.best.items()}
     return found
 
 

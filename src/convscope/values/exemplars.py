@@ -47,8 +47,9 @@ class Exemplars(Value):
     Attributes:
         units: those that are shown, each with its best inputs.
         images: how many inputs were looked through.
-        values: layer → float32 (k, units): the best values of all units of the layer, the best first.
-        places: layer → int64 (k, units): whose they are, by number in the data set; -1 where there were fewer inputs.
+        values: layer → float32 (k, units): the best values of all units of the layer, the best first; fewer than k
+            where there were fewer inputs.
+        places: layer → int64 (k, units): whose they are, by number in the data set.
         names: number in the data set → what the input is called, for all of ``places``.
         photos: number in the data set → the input as people see it, for those that are shown: uint8 (height, width, 3),
             or the prepared numbers of a signal or volume.

@@ -31,7 +31,7 @@ def activations(
     *,
     layer: Layers = EVERY_LAYER,
     samples: Annotated[
-        int, Param(help="numbers per channel for quantiles, spread and shares", min=16, max=65536)
+        int, Param(help="numbers per channel for quantiles, spread and shares", min=1, max=65536)
     ] = 1024,
 ) -> Distribution:
     """Describe what every layer gives, by layer and by channel, in one pass over any number of images.

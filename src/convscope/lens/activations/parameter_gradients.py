@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.dataset import Dataset
-from convscope.engine.layers import EVERY_LAYER, Layers, innermost_layers
 from convscope.engine.lens import lens
 from convscope.engine.loggrid import LogGrid
 from convscope.engine.model import Model
@@ -24,8 +23,8 @@ GRID = {"octaves": 24, "bits": 5}
     "layer would hardly move in training, not that it is of no use.",
     claims={"deterministic"},
 )
-def parameter_gradients(model: Model, images: Dataset, *, layer: Layers = EVERY_LAYER) -> Distribution:
-    """Describe how the gradient of the loss is spread over the parameters of each layer.
+def parameter_gradients(model: Model, images: Dataset) -> Distribution:
+    """Describe how the gradient of the loss is spread over the parameters of every layer.
 
         g = ∂/∂w (1/N) Σ_i −log softmax(f(x_i))[y_i],   ratio = |g| / |w|
 
@@ -35,15 +34,14 @@ def parameter_gradients(model: Model, images: Dataset, *, layer: Layers = EVERY_
     Args:
         model: the network; nothing is trained, and no ``.grad`` is written.
         images: one image, a folder with a sub-folder per class, a torch data set of (input, class) pairs.
-        layer: layers to describe; by default all parameters, each under the module that has it.
 
     Returns:
-        Per layer: the histogram of the gradient over its parameters, mean, spread, range, quantiles, the share of
+        Per layer that has parameters of its own: the histogram of the gradient over its parameters, mean, spread, range, quantiles, the share of
         exact zeros, the norm and its ratio to the norm of the parameters. Where the label of an image is not known to
         the model, its own top class stands for it; the notes say for how many.
 
     Raises:
-        LayerError: none of the layers has parameters.
+        LayerError: the network has no parameters.
         NotFinite: the gradient of a layer is NaN or infinite; it is named.
 
     Example:
@@ -54,8 +52,7 @@ def parameter_gradients(model: Model, images: Dataset, *, layer: Layers = EVERY_
 
     Source: :cite:`glorot2010understanding`.
     """
-    leaves = innermost_layers(model, images.first().tensor)
-    parameters = owned(model, layer, leaves)
+    parameters = owned(model)
     gradients, loss, seen, known = loss_gradients(model, images, parameters)
     grids = {name: LogGrid.reaching(float(flat.abs().max()), **GRID) for name, flat in gradients.items()}
     counts = {name: _counted(flat, grids[name]) for name, flat in gradients.items()}

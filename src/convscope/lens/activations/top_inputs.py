@@ -73,7 +73,7 @@ def top_inputs(
         raise ParameterError(f"unit names a unit, not a position of it, got {next(o for o in asked if o.position)}")
     held = contest(model, images, asked, k, by=by)
     shown = _shown(held, asked, show)
-    places = {place for one in shown for place in held.best[one.layer].places[:, one.unit].tolist() if place >= 0}
+    places = {place for one in shown for place in held.best[one.layer].places[:, one.unit].tolist()}
     tensors = opened(held, images, places)
     best = held.best
     return Exemplars(
@@ -116,7 +116,6 @@ def _excited(
             for value, place, position in zip(
                 *(part[:, one.unit].tolist() for part in (best.values, best.places, best.positions)), strict=True
             )
-            if place >= 0
         ]
         made.append(Excited(unit=str(one), exemplars=tuple(exemplars)))
     return made
