@@ -36,9 +36,9 @@ def parameter_gradients(model: Model, images: Dataset) -> Distribution:
         images: one image, a folder with a sub-folder per class, a torch data set of (input, class) pairs.
 
     Returns:
-        Per layer that has parameters of its own: the histogram of the gradient over its parameters, mean, spread, range, quantiles, the share of
-        exact zeros, the norm and its ratio to the norm of the parameters. Where the label of an image is not known to
-        the model, its own top class stands for it; the notes say for how many.
+        Per layer that has parameters of its own: the histogram of the gradient, mean, spread, range, quantiles, the
+        share of exact zeros, the norm and its ratio to the norm of the parameters. Where the label of an image is not
+        known to the model, its own top class stands for it; the notes say for how many.
 
     Raises:
         LayerError: the network has no parameters.

@@ -6,6 +6,7 @@ from torch import Tensor
 from convscope.engine.dataset import Dataset
 from convscope.engine.field import fields_of
 from convscope.engine.inputs import Photo
+from convscope.engine.last_spatial import last_spatial_layer
 from convscope.engine.layers import UnitAddress, units_of
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
@@ -28,7 +29,7 @@ def top_inputs(
     model: Model,
     images: Dataset,
     *,
-    unit: Any,
+    unit: Any = None,
     k: Annotated[int, Param(help="inputs per unit", min=1, max=100)] = 9,
     by: Annotated[
         Literal["max", "mean"], Param(help="what an input counts for: the unit's best position, or the mean of its map")
@@ -46,7 +47,7 @@ def top_inputs(
         model: the network.
         images: a folder, a list, a torch data set.
         unit: ``layer4[12]``, several of these, or ``layer4`` for all units of a layer, of which those with the largest
-            values are shown.
+            values are shown; by default all units of the last layer with spatial extent.
         k: inputs per unit.
         by: ``max`` takes the unit's best position, ``mean`` the mean over its map.
         show: how many units of a whole layer are shown; ``values`` and ``places`` have all.
@@ -68,7 +69,7 @@ def top_inputs(
 
     Source: :cite:`zeiler2014visualizing`, section 4.
     """
-    asked = units_of(model, unit)
+    asked = units_of(model, unit or last_spatial_layer(model, images.first().tensor))
     if any(one.position for one in asked):
         raise ParameterError(f"unit names a unit, not a position of it, got {next(o for o in asked if o.position)}")
     held = contest(model, images, asked, k, by=by)
