@@ -31,6 +31,9 @@ KEPT = 256
 """Of how many images, the first, the mean of every channel is kept, to see which channels say the same."""
 
 MEAN_POSITIONS, FEWEST_POSITIONS = 1024, 4
+_SUPPOSED = 256
+"""How many images a stream is taken to have that does not say."""
+
 _TOGETHER = 32
 """How many images are taken into the accounts at once: many small operations become few."""
 
@@ -169,7 +172,7 @@ class Account:
         offsets = torch.arange(sample.shape[1], device=sample.device, dtype=torch.int32) * self.grid.size
         places = self.grid.places(sample).add_(offsets).reshape(-1)
         self.counts.scatter_add_(0, places.long(), torch.ones_like(places))
-        thinned = sample.reshape(-1)[:: max(1, sample.numel() // _THINNED)]
+        thinned = sample.reshape(-1)[:: _coprime(sample.shape[1], sample.numel() // _THINNED)]  # all channels in turn
         self.fine += torch.bincount(self.fine_grid.places(thinned), minlength=self.fine_grid.size)
 
     def _take_classes(self, means: Tensor, labels: Sequence[Label]) -> None:
@@ -215,8 +218,7 @@ class Observer:
 
     def __init__(self, model: "Model", addresses: Iterable[str], *, samples: int, images: int | None) -> None:
         self.model, self.addresses = model, tuple(dict.fromkeys(addresses))
-        wanted = FEWEST_POSITIONS if images is None else -(-samples // images)
-        self.per_image = max(FEWEST_POSITIONS, wanted)
+        self.per_image = max(FEWEST_POSITIONS, -(-samples // (images or _SUPPOSED)))
         self.accounts: dict[str, Account] = {}
         self._aside: dict[str, list[Glimpse]] = {}
         self._labels: list[Label] = []
