@@ -69,7 +69,7 @@ def top_inputs(
 
     Source: :cite:`zeiler2014visualizing`, section 4.
     """
-    asked = units_of(model, unit or last_spatial_layer(model, images.first().tensor))
+    asked = units_of(model, last_spatial_layer(model, images.first().tensor) if unit is None else unit)
     if any(one.position for one in asked):
         raise ParameterError(f"unit names a unit, not a position of it, got {next(o for o in asked if o.position)}")
     held = contest(model, images, asked, k, by=by)
