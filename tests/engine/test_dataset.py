@@ -131,6 +131,13 @@ def test_a_range_of_samples_has_both_its_ends_and_their_classes(model: cs.Model)
         as_dataset("sample:shape", model)
 
 
+def test_inputs_of_different_sizes_go_through_in_chunks_of_one_size(model: cs.Model) -> None:
+    net = cs.Model(model.module, input=cs.TensorInput(shape=(3, SIDE, SIDE)))
+    given = [torch.zeros(1, 3, side, side) for side in (8, 8, 9, 8)]
+    for data in (as_dataset(given, net), as_dataset(iter(given), net)):
+        assert [tuple(chunk.tensor.shape[::2]) for chunk in data.chunks()] == [(2, 8), (1, 9), (1, 8)]
+
+
 def once() -> Iterator[torch.Tensor]:
     """What can be walked through once."""
     yield from inputs(5)

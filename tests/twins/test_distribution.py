@@ -139,6 +139,16 @@ def test_the_order_and_number_of_chunks_do_not_matter(model: cs.Model) -> None:
         assert one.spread == pytest.approx(other.spread, rel=1e-5)
 
 
+def test_moments_add_up_over_chunks_that_are_not_alike(model: cs.Model) -> None:
+    """Each image is brighter than the one before, so that the mean of every part lies elsewhere."""
+    x = inputs(150) + torch.linspace(-3, 3, 150).view(-1, 1, 1, 1)
+    found = cs.activations(model, x, samples=ALL)
+    true = activations(model.module, "features.0", x)
+    assert found["features.0"].spread == pytest.approx(true.std(), rel=1e-4)
+    spreads = found.channels["features.0"][:, found.columns.index("spread")]
+    np.testing.assert_allclose(spreads, true.reshape(6, -1).std(1), rtol=1e-4)
+
+
 def test_dead_units_are_found_behind_a_rectifier_and_constant_ones_anywhere() -> None:
     first = seeded(nn.Conv2d, 3, 6, 3)
     with torch.no_grad():

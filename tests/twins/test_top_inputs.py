@@ -29,7 +29,7 @@ def top_inputs(net: nn.Module, layer: str, x: Tensor, k: int, by: str) -> tuple[
     return np.take_along_axis(scores, order, 0), order, np.take_along_axis(at, order, 0)
 
 
-def inputs(count: int = 30, axes: int = 2) -> Tensor:
+def inputs(count: int = 150, axes: int = 2) -> Tensor:
     shape = {1: (3, 40), 2: (3, SIDE, SIDE), 3: (3, 6, 8, 10)}[axes]
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(0))
 
@@ -83,7 +83,7 @@ def test_nothing_outside_the_box_matters_and_its_border_does() -> None:
     for one in found.units:
         unit = int(one.unit.rpartition("[")[2][:-1])
         for exemplar in one.exemplars:
-            noise = inputs(31)[30]
+            noise = inputs(151)[150]
             rows, columns = (slice(*ends) for ends in exemplar.box)
             outside = noise.clone()
             outside[:, rows, columns] = x[exemplar.place][:, rows, columns]
@@ -126,7 +126,7 @@ def test_of_a_whole_layer_the_units_with_the_largest_values_are_shown(model: cs.
 def test_several_layers_share_one_pass(model: cs.Model) -> None:
     found = cs.top_inputs(model, inputs(), unit=["features.2[1]", "features.0[2]", cs.Unit("features.0", 3)], k=2)
     assert [one.unit for one in found.units] == ["features.2[1]", "features.0[2]", "features.0[3]"]
-    extra = found.record.cost.forwards - 30
+    extra = found.record.cost.forwards - 150
     assert extra <= 1 + 2 * 2 + 1  # one to see what runs, two noise inputs a layer to measure what positions see
 
 
