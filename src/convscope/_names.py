@@ -8,6 +8,8 @@ PUBLIC = {
     "Comparison": "convscope.values",
     "ConvScopeError": "convscope.errors",
     "Difference": "convscope.engine.targets",
+    "Distribution": "convscope.values",
+    "Exemplars": "convscope.values",
     "ImageInput": "convscope.engine.inputs",
     "Model": "convscope.engine.model",
     "Pictures": "convscope.values",

@@ -10,6 +10,8 @@ from typing import Any
 from convscope.errors import ParameterError
 from convscope.render.attribution import draw_attribution
 from convscope.render.comparison import draw_comparison
+from convscope.render.distribution import draw_distribution
+from convscope.render.exemplars import draw_exemplars
 from convscope.render.moving import moving
 from convscope.render.palette import FADED, GROUNDS, OPACITY, SCALES, THEMES
 from convscope.render.picture import Picture
@@ -25,6 +27,8 @@ from convscope.render.words import Note, answers, short, subject, target
 from convscope.values import (
     Attribution,
     Comparison,
+    Distribution,
+    Exemplars,
     Pictures,
     Prediction,
     ReceptiveField,
@@ -61,6 +65,8 @@ __all__ = [
 RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Attribution: draw_attribution,
     Comparison: draw_comparison,
+    Distribution: draw_distribution,
+    Exemplars: draw_exemplars,
     Pictures: draw_pictures,
     Prediction: draw_prediction,
     Recommendation: draw_recommendation,

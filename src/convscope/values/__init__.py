@@ -3,6 +3,8 @@
 from convscope.values.attribution import Attribution
 from convscope.values.base import Cost, Record, Value, drawn_by, writable
 from convscope.values.comparison import Comparison, measured_by
+from convscope.values.distribution import Distribution, Spread
+from convscope.values.exemplars import Excited, Exemplar, Exemplars
 from convscope.values.folded import Folded, Node
 from convscope.values.pictures import Pictures
 from convscope.values.prediction import Prediction
@@ -19,12 +21,17 @@ __all__ = [
     "Module",
     "Node",
     "Operation",
+    "Distribution",
+    "Excited",
+    "Exemplar",
+    "Exemplars",
     "Pictures",
     "Prediction",
     "ReceptiveField",
     "Recommendation",
     "Record",
     "Structure",
+    "Spread",
     "Value",
     "drawn_by",
     "measured_by",
