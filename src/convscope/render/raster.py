@@ -8,10 +8,6 @@ from PIL import Image
 
 from convscope.render.palette import FADED, GROUNDS, OPACITY, Pixels, inks, opaque
 from convscope.render.scale import Numbers, Scale, numbers
-from convscope.values import Attribution, Pictures, Prediction
-
-
-def photo_pixels(value: Attribution | Pictures | Prediction) -> Pixels | None:
 from convscope.values import Attribution, Value
 
 
