@@ -146,6 +146,11 @@ class LensSpec:
         return "image" in self.required
 
     @property
+    def can_average(self) -> bool:
+        """Whether its maps can be averaged over copies: not those of a unit, whose strongest place moves."""
+        return self.returns == "Attribution" and "unit" not in self.inputs
+
+    @property
     def takes_layer(self) -> bool:
         """Whether it looks at layers."""
         return "layer" in self.inputs

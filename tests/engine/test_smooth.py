@@ -10,7 +10,7 @@ from convscope.errors import NotFinite, ParameterError
 from tests.conftest import picture_model
 from tests.nets import LABELS, FlattenNet, LinearNet, SmoothNet, seeded
 
-MAPS = [spec for spec in cs.lenses() if spec.returns == "Attribution"]
+MAPS = [spec for spec in cs.lenses() if spec.can_average]
 FEW = {"samples": 4, "steps": 4}
 every_map = pytest.mark.parametrize("spec", MAPS, ids=lambda spec: spec.command)
 differentiable = pytest.mark.parametrize(

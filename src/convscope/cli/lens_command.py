@@ -32,7 +32,7 @@ def lens_command(spec: LensSpec) -> Command:
     signature = [
         *inputs,
         *[_option(parameter) for parameter in spec.parameters.values()],
-        *([_keyword("smooth", options.Smooth, None)] if spec.returns == "Attribution" else []),
+        *([_keyword("smooth", options.Smooth, None)] if spec.can_average else []),
         _keyword("out", options.Out, None),
         _keyword("as_json", options.Json, False),
         _keyword("debug", options.Debug, False),

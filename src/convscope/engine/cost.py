@@ -75,6 +75,40 @@ def progress(done: int, total: int) -> None:
         report(done, total)
 
 
+Watch = Callable[[int, int, torch.Tensor, Callable[[], torch.Tensor]], None]
+"""Called now and then with (done, total, scores, picture), where ``picture()`` gives the current pictures, prepared for
+the network; it may raise `Cancelled`."""
+
+_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
+_SHOWN = 100
+"""How often a run shows its picture at most."""
+
+
+@contextmanager
+def watching(watch: Watch | None) -> Iterator[None]:
+    """Have ``watch`` see the pictures that are drawn within, as they come about."""
+    token = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
+
+
+def show(done: int, total: int, scores: torch.Tensor, picture: Callable[[], torch.Tensor]) -> None:
+    """Show how far a picture is, where somebody looks and it is time to."""
+    watch = _watch.get()
+    if watch and (done % max(1, total // _SHOWN) == 0 or done == total):
+        watch(done, total, scores, picture)
+
+
+@contextmanager
+def as_part(place: int, parts: int) -> Iterator[None]:
+    """Have progress within counted as that of one of several equal parts of the run."""
+    report = _report.get()
+    with reporting(None if report is None else lambda done, total: report(place * total + done, parts * total)):
+        yield
+
+
 def _peak_bytes() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()

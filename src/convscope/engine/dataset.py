@@ -23,7 +23,18 @@ from torch.utils.data import IterableDataset
 from convscope.engine.batches import chunk_size, in_chunks
 from convscope.engine.cost import progress
 from convscope.engine.inputs import Images, TensorInput, read_images
-from convscope.engine.sources import Batch, Folder, Label, Listed, Rows, Samples, Source, Stream, labels_of
+from convscope.engine.sources import (
+    Batch,
+    Folder,
+    Label,
+    Listed,
+    Rows,
+    Samples,
+    Source,
+    Stream,
+    is_one_class,
+    labels_of,
+)
 from convscope.engine.targets import class_index
 from convscope.errors import InputError, UnknownName
 
@@ -193,7 +204,8 @@ class Dataset:
         """The single inputs of batches and single inputs as they come."""
         place = 0
         for given, label in pairs:
-            tensor = self._model.prepare(given).tensor
+            lone = isinstance(given, Tensor) and self._model.input == TensorInput() and is_one_class(label)
+            tensor = self._model.prepare(given[None] if lone else given).tensor
             for row, one in zip(tensor, labels_of(label, len(tensor)), strict=True):
                 yield _Member(place, f"{self._source.name}[{place}]", row, one)
                 place += 1
@@ -238,7 +250,7 @@ def _source(given: Any, model: "Model") -> Source | Stream:
         return Listed([given])
     if isinstance(given, (list, tuple)):
         return _listed(given, model)
-    indexed = hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, Mapping)
+    indexed = hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, (Mapping, bytes))
     if indexed and not isinstance(given, IterableDataset):
         return Rows(given)
     if hasattr(given, "__iter__") and not isinstance(given, (Mapping, bytes)):

@@ -191,7 +191,7 @@ def _for_all(declaration: LensSpec, given: Mapping[str, Any]) -> tuple[Smooth | 
     how, graph = as_smooth(given.get("smooth")), given.get("differentiable", False)
     if not isinstance(graph, bool):
         raise ParameterError(f"differentiable must be True or False, got {graph!r}")
-    if how is not None and declaration.returns != "Attribution":
+    if how is not None and not declaration.can_average:
         raise ParameterError(f"{declaration.command} gives no map that could be averaged: leave smooth out")
     if graph and "differentiable" not in declaration.claims:
         able = [spec.command for spec in LENSES.values() if "differentiable" in spec.claims]

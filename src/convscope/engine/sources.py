@@ -242,6 +242,11 @@ def labels_of(given: Any, count: int) -> list[Label]:
     return several if plain and len(several) == count else [None] * count
 
 
+def is_one_class(label: Any) -> bool:
+    """Whether this is the class of a single input, so that what it belongs to has no batch axis."""
+    return isinstance(label, (int, str)) or getattr(label, "ndim", None) == 0
+
+
 def _sample(address: str) -> Opened:
     """A sample's pixels and its class."""
     name, _, key = address.removeprefix("sample:").partition("/")

@@ -62,6 +62,15 @@ def opaque(signed: bool) -> Pixels:
     return found
 
 
+LINES = ("3d78c2", "d9722e", "3f9a5b", "b04a8c", "8a6bbf", "8c7a2c", "2f9aa8", "a3443c")
+"""Colours of lines that stand apart on a light and on a dark page, also for most who cannot tell red from green."""
+
+
+def line_colours(count: int) -> list[str]:
+    """A colour for each of several lines, over again where they are many."""
+    return [f"#{LINES[place % len(LINES)]}" for place in range(count)]
+
+
 @dataclass(frozen=True)
 class Theme:
     """The colours around a map; the scales themselves are the same on a light and on a dark page."""

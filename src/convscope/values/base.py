@@ -62,6 +62,12 @@ def drawn_by(renderer: Callable[[], Any]) -> None:
     _renderer = renderer
 
 
+def renderer() -> Any:
+    """The module that draws values."""
+    assert _renderer is not None, "the package root names the renderer"
+    return _renderer()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Value:
     """What a lens hands back. ``save`` writes a picture (.png), the numbers (.npz) or the manifest (.json)."""
@@ -154,8 +160,7 @@ class Value:
 
     def picture(self, **options: Any) -> Any:
         """Draw this value: an image with its scale, its title and one line on how to read it."""
-        assert _renderer is not None, "the package root names the renderer"
-        return _renderer().picture(self, **options)
+        return renderer().picture(self, **options)
 
     def show(self, **options: Any) -> None:
         """Draw this value where the person is: in the notebook's output or in the system's viewer."""

@@ -15,6 +15,8 @@ from convscope.engine.rules.operations import RECTIFIERS, Kind
 
 Treatment = Callable[[Call, Rules], Any]
 
+_HARD = frozenset(("relu", "relu6", "hardtanh", "threshold", "clamp", "clamp_min"))
+"""Rectifiers whose gradient is nothing at all where they are off."""
 _PLAIN: frozenset[Kind] = frozenset(("linear", "affine", "matmul", "max", "batch norm"))
 """Kinds whose plain gradient is no news in a method of modified gradients."""
 
@@ -70,6 +72,28 @@ def rectified(quantile: float) -> ModifiedGradient:
         return found
 
     return _at_rectifiers("rectified", treatment, out_of_place=True)
+
+
+def redirected() -> ModifiedGradient:
+    """Redirected rectifiers: a picture that gets nothing back through one gets what would switch its units on.
+
+    Where a unit is off, only what asks for less of it is held back; so a start at which everything is off still moves.
+    """
+
+    def rule(gradient: Tensor, y: Tensor) -> Tensor:
+        own = torch.where(y > 0, gradient, 0)
+        dead = ~own.flatten(1).any(1)
+        upwards = torch.where(y > 0, gradient, gradient.clamp_min(0))
+        return torch.where(dead.view(-1, *[1] * (y.ndim - 1)), upwards, own)
+
+    def treatment(call: Call) -> Tensor:
+        if call.name not in _HARD:
+            plain: Tensor = call.run()
+            return plain
+        found: Tensor = _Rectified.apply(call.carrying()[0], call, rule)  # type: ignore[no-untyped-call]
+        return found
+
+    return _at_rectifiers("redirected", treatment, out_of_place=True)
 
 
 def _at_rectifiers(name: str, treatment: Callable[[Call], Tensor], *, out_of_place: bool = False) -> ModifiedGradient:

@@ -1,0 +1,129 @@
+"""Drawing what an optimiser drew: the pictures with what they were drawn for, and how the objective rose."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from convscope.render import words
+from convscope.render.curves import draw_curves
+from convscope.render.palette import Pixels, line_colours
+from convscope.render.panels import Panel
+from convscope.render.picture import Picture
+from convscope.render.raster import enlarged, map_pixels, photo_pixels
+from convscope.render.scale import Scale, number
+from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
+from convscope.values import Pictures
+
+WIDTH, CURVES = 1180, 120
+SIDES = {1: 420, 2: 420, 3: 340, 4: 250}
+"""How large pictures are drawn, by how many stand in a row; more than four are smaller."""
+SMALLEST, MOST_IN_A_ROW, LARGEST_MATRIX = 164, 6, 220
+
+
+def draw_pictures(pictures: Pictures, *, theme: str = "light", bare: bool = False) -> Picture:
+    """The picture of drawn pictures.
+
+    Args:
+        theme: ``light`` or ``dark``.
+        bare: leave title, notes and reading line to a page that writes them itself.
+    """
+    sheet = Sheet(theme)
+    panels = _panels(pictures)
+    across = min(len(panels), MOST_IN_A_ROW)
+    sheet.width = max(2 * MARGIN + across * (max(p.width for p in panels) + GAP) - GAP, 560 if bare else 760)
+    if not bare:
+        sheet.paragraph(words.title(pictures), size=TITLE, bold=True)
+        sheet.y += 4
+        sheet.paragraph(words.source(pictures), size=SMALL, colour=sheet.theme.faint)
+        sheet.y += 14
+    colours = [""] * (len(panels) - len(pictures.words)) + line_colours(len(pictures.words))
+    shown = list(zip(panels, colours, strict=True))
+    for start in range(0, len(shown), across):
+        _draw_row(sheet, shown[start : start + across])
+    if pictures.features:
+        room = (sheet.width - 2 * MARGIN + GAP) // len(pictures.features) - GAP
+        _draw_row(sheet, [(panel, "") for panel in _features(pictures, min(LARGEST_MATRIX, room))])
+    if pictures.curves.shape[1] > 1:
+        _draw_curves(sheet, pictures)
+    if not bare:
+        _write_below(sheet, pictures)
+    return Picture(sheet.pixels(), words.title(pictures))
+
+
+def _panels(pictures: Pictures) -> list[Panel]:
+    """The photograph they began with, where they did, and every picture."""
+    began = photo_pixels(pictures)
+    count = len(pictures.words) + (began is not None)
+    side = SIDES.get(count, max(SMALLEST, (WIDTH - 2 * MARGIN) // min(count, MOST_IN_A_ROW) - GAP))
+    found = [] if began is None else [Panel("image", enlarged(began, side))]
+    for place, (word, score) in enumerate(zip(pictures.words, pictures.scores, strict=True)):
+        found.append(_panel(pictures, place, f"{word}: {number(score)}", side))
+    return found
+
+
+def _panel(pictures: Pictures, place: int, caption: str, side: int) -> Panel:
+    """One picture; of a volume its middle slice, of a signal its first channel as a line."""
+    if pictures.photos is not None:
+        return Panel(caption, enlarged(np.asarray(pictures.photos[place]), side))
+    values = np.asarray(pictures.values[place][0], np.float32)
+    if values.ndim == 1:
+        return Panel(caption, np.full((side // 2, side, 3), 255, np.uint8), values)
+    while values.ndim > 2:
+        values = values[len(values) // 2]
+        caption += ", middle slice"
+    low, high = float(values.min()), float(values.max())
+    grey: Pixels = (255 * (values - low) / max(high - low, 1e-12)).round().astype(np.uint8)
+    return Panel(caption, enlarged(grey[..., None].repeat(3, -1), side))
+
+
+def _features(pictures: Pictures, side: int) -> list[Panel]:
+    """What the pictures were drawn from, matrices each on a scale of its own."""
+    found = []
+    for name, matrix in pictures.features.items():
+        values = np.asarray(matrix, np.float32)
+        limit = float(np.percentile(np.abs(values), 99.5)) or 1.0
+        pixels = _scaled(map_pixels(values, Scale(limit, True, limit)), side)
+        found.append(Panel(f"{name}, −{number(limit)} to {number(limit)}", pixels))
+    return found
+
+
+def _scaled(pixels: Pixels, side: int) -> Pixels:
+    """A matrix at exactly that size; the cells of a small one need not be whole pixels."""
+    filter_ = Image.Resampling.NEAREST if len(pixels) < side else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(pixels).resize((side, side), filter_))
+
+
+def _draw_row(sheet: Sheet, row: Sequence[tuple[Panel, str]]) -> None:
+    """Panels side by side; below each the colour of its curve and its caption."""
+    x, tall, below = float(MARGIN), max(panel.height for panel, _ in row), 0.0
+    for panel, colour in row:
+        panel.draw(sheet, x, sheet.y)
+        under = sheet.y + tall + 6
+        if colour:
+            sheet.box(x, under, panel.width, 3, fill=colour)
+        below = max(below, 6 + panel.write_caption(sheet, x, under + 6))
+        x += panel.width + GAP
+    sheet.y += tall + 6 + below + 8
+
+
+def _draw_curves(sheet: Sheet, pictures: Pictures) -> None:
+    sheet.y += 14
+    curves = [np.asarray(curve, np.float32) for curve in pictures.curves]
+    room = sheet.width - 2 * MARGIN
+    sheet.y += draw_curves(
+        sheet, curves, x=MARGIN, width=room, height=CURVES, across="steps", up="objective, of the picture as shown"
+    )
+
+
+def _write_below(sheet: Sheet, pictures: Pictures) -> None:
+    sheet.y += 14
+    said = words.notes(pictures)
+    for note in (note for note in said if note.warning):
+        sheet.paragraph(f"⚠ {note.text}", colour=sheet.theme.warning, bold=True)
+        sheet.y += 4
+    if pictures.record.reads:
+        sheet.paragraph(pictures.record.reads, size=BODY)
+        sheet.y += 4
+    for note in (note for note in said if not note.warning):
+        sheet.paragraph(note.text, size=SMALL, colour=sheet.theme.faint)
