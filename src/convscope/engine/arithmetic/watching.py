@@ -41,14 +41,15 @@ class Watch(TorchFunctionMode):
         call = Call(func, args, kwargs or {})
         if not (self.within or self.follows) or call.name == "get":
             return call.run()
+        given = list(call.tensors())
         call = self._kept(call)
-        out = call.run() if not call.inplace else func(*args, **(kwargs or {}))
+        out = func(*args, **(kwargs or {}))
         result = first_tensor(out)
         if result is not None:
             if self.within:
-                self._inside(call, result, args)
+                self._inside(call, result, given)
             else:
-                self._behind(call, result, args)
+                self._behind(call, result, given)
         return out
 
     def entered(self, *_: Any) -> None:
@@ -75,8 +76,8 @@ class Watch(TorchFunctionMode):
             self.chain[-1] = Operation(last.call, copy, last.padded)
         return call.replaced(lambda t: copy if t is place else t)
 
-    def _inside(self, call: Call, out: Tensor, args: Any) -> None:
-        goes_on = self._current is not None and any(t is self._current for t in _tensors(args))
+    def _inside(self, call: Call, out: Tensor, given: list[Tensor]) -> None:
+        goes_on = self._current is not None and any(t is self._current for t in given)
         if call.name == "pad" and not self.chain:
             self._padded = (call, out)
         elif call.name in HANDING_ON and out.shape == next(call.tensors()).shape:
@@ -88,9 +89,9 @@ class Watch(TorchFunctionMode):
             self.chain.append(Operation(call, out, padded))
             self._current = out
 
-    def _behind(self, call: Call, out: Tensor, args: Any) -> None:
+    def _behind(self, call: Call, out: Tensor, given: list[Tensor]) -> None:
         assert self._current is not None
-        if not any(t is self._current for t in _tensors(args)):
+        if not any(t is self._current for t in given):
             return
         alike = out.shape == self._current.shape
         if (call.name in FOLLOWING and alike) or call.name in MOVING:
@@ -116,11 +117,3 @@ def watching(module: nn.Module, address: str, made: Callable[[Chain], None]) -> 
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _tensors(args: Any) -> Iterator[Tensor]:
-    for one in args:
-        if isinstance(one, Tensor):
-            yield one
-        elif isinstance(one, (list, tuple)):
-            yield from _tensors(one)
