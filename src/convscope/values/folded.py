@@ -92,7 +92,7 @@ class Folding:
         return Node(
             module=key[0],
             name=key[2] if alone else f"{key[0]} ({key[1]} of {calls})" if calls > 1 else key[0],
-            kinds=(kind,),
+            kinds=(kind if len(parts) == 1 else f"{kind} of {len(parts)} operations",),
             shape=parts[-1].shape,
             parameters=sum(part.parameters for part in parts),
             flops=sum(part.flops for part in parts),
