@@ -82,14 +82,16 @@ def layered(nodes: Sequence[int], edges: Sequence[Edge]) -> Layered:
 
 def columns(heights: Sequence[float], edges: Sequence[Edge], most: float) -> list[Piece]:
     """Cut a graph whose nodes are numbered in the order of their running into pieces of at most about that height."""
-    total = sum(heights)
+    tops = [0.0] * len(heights)
+    for a, b in sorted(edges):
+        tops[b] = max(tops[b], tops[a] + heights[a])
+    total = max(top + height for top, height in zip(tops, heights, strict=True))
     wanted = total / max(1, -(-total // most))
-    pieces, tall = [Piece()], 0.0
+    pieces, begun = [Piece()], 0.0
     for node, height in enumerate(heights):
         crossing = {a for a, b in edges if a < node <= b}
-        if tall + height / 2 > wanted and len(crossing) == 1:
+        if tops[node] + height / 2 - begun > wanted and len(crossing) == 1:
             pieces.append(Piece(before=crossing.pop()))
-            tall = 0.0
+            begun = tops[node]
         pieces[-1].nodes.append(node)
-        tall += height
     return pieces

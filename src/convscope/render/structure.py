@@ -186,7 +186,7 @@ def _box(sheet: Sheet, x: float, y: float, graph: Folded, place: int) -> None:
     sheet.box(x, y, WIDE, TALL, fill=theme.page, edge=theme.line)
     shape = sides(node.shape[1:])
     room = WIDE - 24 - sheet.extent(shape, SMALL) - 8
-    sheet.text(x + 12, y + 5, _cut(sheet, node.name, room, bold=True), size=SMALL, bold=True)
+    sheet.text(x + 12, y + 5, _ending(sheet, node.name, room), size=SMALL, bold=True)
     sheet.text(x + WIDE - 12, y + 5, shape, size=SMALL, colour=theme.faint, anchor="right")
     facts = field_words(node.field)
     room = WIDE - 24 - sheet.extent(facts, SMALL) - 8
@@ -231,6 +231,15 @@ def _cut(sheet: Sheet, said: str, room: float, *, bold: bool = False) -> str:
     while said and sheet.extent(said + "…", SMALL, bold) > room:
         said = said[:-1]
     return said + "…"
+
+
+def _ending(sheet: Sheet, address: str, room: float) -> str:
+    """As much of the end of an address as there is room for, which tells it from its neighbours."""
+    if sheet.extent(address, SMALL, bold=True) <= room:
+        return address
+    while address and sheet.extent("…" + address, SMALL, bold=True) > room:
+        address = address[1:]
+    return "…" + address
 
 
 def _name(graph: Folded, place: int) -> str:
