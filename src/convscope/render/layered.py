@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from fast_sugiyama import from_edges
-
 Edge = tuple[int, int]
 Point = tuple[float, int]
 """A place across, in widths of a node, and a layer, counted from the top."""
@@ -53,6 +51,8 @@ def layered(nodes: Sequence[int], edges: Sequence[Edge]) -> Layered:
     """Place nodes and the edges among them; edges lead from lower to higher numbers."""
     if not edges:
         return Layered({node: (float(place), 0) for place, node in enumerate(nodes)}, {})
+    from fast_sugiyama import from_edges
+
     places: dict[int, tuple[float, float]] = {}
     ways: dict[Edge, list[int]] = {}
     number = {node: place for place, node in enumerate(sorted(nodes))}
