@@ -22,6 +22,7 @@ from benchmarks.memory import peak_growth
 from benchmarks.occlusion import occlusion
 from benchmarks.perturbed_cams import ablation_cam, score_cam
 from benchmarks.rules import modified_gradients, relevance
+from benchmarks.structure import structure
 
 RESULTS = Path(__file__).with_name("results.md")
 GRAD_CAM_AIMS = {
@@ -109,7 +110,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     part.__name__: part
     for part in (
         grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
-        kernel_shap, bfloat16, memory,
+        kernel_shap, bfloat16, memory, structure,
     )
 }  # fmt: skip
 

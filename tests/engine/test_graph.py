@@ -213,7 +213,7 @@ def test_the_field_of_an_input_without_borders_is_what_is_seen_far_from_them(nam
                 continue
             assert seen.line.size == max(int(high[i] - low[i]) + 1 for i in inside)
             for i in inside:
-                assert (seen.line._at(seen.line.low, i), seen.line._at(seen.line.high, i)) == (low[i], high[i])
+                assert (seen.line.at(seen.line.low, i), seen.line.at(seen.line.high, i)) == (low[i], high[i])
             looked += 1
     assert looked >= 4
 
@@ -411,6 +411,16 @@ def test_a_network_of_several_inputs_is_refused_in_a_sentence() -> None:
 def test_nothing_that_says_how_large_an_input_is_is_refused() -> None:
     with pytest.raises(InputError, match=r"^nothing says what an input of PlainNet looks like"):
         cs.structure(seeded(PlainNet))
+
+
+def test_a_network_that_answers_with_a_dict_needs_no_word_on_which_part_is_meant() -> None:
+    class Parts(PlainNet):
+        def forward(self, x: Tensor) -> Any:
+            return {"aux": None, "out": super().forward(x)}
+
+    s = cs.structure(cs.Model(seeded(Parts), input=cs.TensorInput((3, 16, 16))))
+    plain = cs.structure(cs.Model(seeded(PlainNet), input=cs.TensorInput((3, 16, 16))))
+    assert (s.flops, s.module("").field) == (plain.flops, (None, None))
 
 
 def test_a_network_without_parameters_has_a_structure() -> None:
