@@ -1,5 +1,7 @@
 """What it costs to walk over a data set: statistics of every layer, and the inputs that excite units most."""
 
+from functools import partial
+
 import torch
 
 import convscope as cs
@@ -16,7 +18,7 @@ def activation_statistics(rounds: int) -> list[Row]:
     rows: list[Row] = []
     for name in ("resnet50", "vgg16", "mobilenet_v2"):
         module, x = network(name), torch.randn(IMAGES, 3, 224, 224)
-        works = {who: lambda m=m: cs.activations(m, x) for who, m in ours(module).items()}
+        works = {who: partial(cs.activations, m, x) for who, m in ours(module).items()}
         found = interleaved(passes(module, x), works, rounds=max(2, rounds // 5))
         rows += rows_of(f"Activation statistics of every layer, {IMAGES} images, {name}", found, 1.3)
     few, many = (peak_growth(f"statistics-{count}", "resnet50", 1, processes=1) for count in (64, 512))
@@ -30,7 +32,7 @@ def top_inputs(rounds: int) -> list[Row]:
     rows: list[Row] = []
     for name, layers in (("resnet50", ["layer3", "layer4"]), ("squeezenet1_1", ["features.7", "features.12"])):
         module, x = network(name), torch.randn(LOOKED_THROUGH, 3, 224, 224)
-        works = {who: lambda m=m, at=layers: cs.top_inputs(m, x, unit=at, show=6) for who, m in ours(module).items()}
+        works = {who: partial(cs.top_inputs, m, x, unit=layers, show=6) for who, m in ours(module).items()}
         found = interleaved(passes(module, x), works, rounds=max(2, rounds // 5))
         rows += rows_of(
             f"Top inputs of all units of {' and '.join(layers)}, {name}, {LOOKED_THROUGH} images", found, 1.2
