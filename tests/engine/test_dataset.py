@@ -203,7 +203,7 @@ def test_no_more_are_taken_than_asked_for(model: cs.Model) -> None:
     assert as_dataset(inputs(9), model, most=3).size == 3
 
 
-@pytest.mark.parametrize("given", [7, {"a": 1}, None, b"bytes", object()], ids=repr)
+@pytest.mark.parametrize("given", [7, {"a": 1}, None, b"bytes", object()], ids=lambda g: type(g).__name__)
 def test_what_is_no_data_set_is_refused(given: object, model: cs.Model) -> None:
     with pytest.raises(InputError, match="a data set is a folder"):
         as_dataset(given, model)

@@ -224,9 +224,9 @@ def as_dataset(given: Any, model: "Model", *, most: int | None = None) -> Datase
     """Whatever a caller calls a data set, as a stream of inputs for ``model``.
 
     Args:
-        given: a folder, one image, a list of folders, or a list of images as `Model.prepare` takes them, ``sample:shapes`` (a collection)
-            or ``sample:shapes/0-99`` (a range of it), a prepared tensor (N, C, …), prepared `Images`, a torch
-            ``Dataset`` or ``DataLoader``, or any iterable of tensors or (tensor, class) pairs.
+        given: a folder, one image, a list of folders or of images as `Model.prepare` takes them, ``sample:shapes`` (a
+            collection) or ``sample:shapes/0-99`` (a range of it), a prepared tensor (N, C, …), prepared `Images`, a
+            torch ``Dataset`` or ``DataLoader``, or any iterable of tensors or (tensor, class) pairs.
         most: stop after so many.
 
     Raises:
