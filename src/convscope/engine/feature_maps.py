@@ -34,13 +34,13 @@ class Reading:
     """What is kept of one layer for a chunk of images.
 
     Attributes:
-        maps: the chosen channels (N, k, places …), the strongest first; ``channels`` (N, k) their numbers.
+        maps: of each image the chosen channels (k, places …), the strongest first; ``channels`` (N, k) their numbers.
         strengths: the mean of every channel (N, C).
         colours: the channels projected on their first principal components (N, 3, places …), and their ``shares``.
         where: where it was read, if not at the layer's own output.
     """
 
-    maps: Tensor
+    maps: Sequence[Tensor]
     channels: Tensor
     strengths: Tensor
     colours: Tensor | None = None
@@ -90,7 +90,7 @@ def read_maps(
     return readings
 
 
-_NOT_YET = Reading(torch.empty(0), torch.empty(0), torch.empty(0))
+_NOT_YET = Reading([], torch.empty(0), torch.empty(0))
 
 
 def _tensor(output: Any, address: str, images: int) -> Tensor:
@@ -117,11 +117,15 @@ def _read(tensor: Tensor, keep: int, colours: bool, where: str) -> Reading:
     places = tuple(range(2, tensor.ndim))
     strengths = (tensor.mean(places) if places else tensor).float()
     count = min(keep or strengths.shape[1], strengths.shape[1])
-    channels = strengths.argsort(dim=1, descending=True, stable=True)[:, :count]
-    maps = torch.stack([one.index_select(0, which) for one, which in zip(tensor, channels, strict=True)])
+    channels = strengths.topk(count, dim=1).indices
+    maps = [_kept(tensor[row].index_select(0, channels[row])) for row in range(len(tensor))]
     projected, shares = _components(tensor) if colours and places else (None, None)
-    kept = maps.float().contiguous().cpu()
-    return Reading(kept, channels.cpu(), strengths.cpu().clone(), projected, shares, where)
+    return Reading(maps, channels.cpu(), _kept(strengths), projected, shares, where)
+
+
+def _kept(found: Tensor) -> Tensor:
+    """Numbers for a value: float32 on the processor, and never a view of the network's own."""
+    return found.float().cpu().contiguous()
 
 
 def _components(tensor: Tensor) -> tuple[Tensor, Tensor]:

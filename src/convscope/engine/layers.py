@@ -95,7 +95,7 @@ def check_address(module: nn.Module, address: str, name: str) -> str:
 def _has(module: nn.Module, address: str) -> bool:
     found: nn.Module | None = module
     for part in address.split("."):
-        found = None if found is None else dict(found.named_children()).get(part)
+        found = None if found is None else found._modules.get(part)
     return found is not None
 
 

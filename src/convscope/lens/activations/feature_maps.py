@@ -73,7 +73,7 @@ def feature_maps(
         >>> import convscope as cs
         >>> f = cs.feature_maps(cs.load("bundled:shapes"), "sample:shapes/7", channels=4)
         >>> [tuple(m.shape) for m in f.maps.values()], f.notes
-        ([(4, 64, 64)], {'shown of conv1': '4 of 24 channels, those with the largest mean'})
+        ([(4, 48, 48)], {'shown of conv1': '4 of 24 channels, those with the largest mean'})
 
     Source: :cite:`yosinski2015understanding`.
     """
@@ -91,13 +91,14 @@ def feature_maps(
 def _of_image(images: Images, row: int, place: int, found: dict[str, Reading], scale: str, view: str) -> FeatureMaps:
     """What was read for one image of a chunk."""
     done = "kept" if view == "colours" else "shown"
+    counts = {address: (one.channels.shape[1], one.strengths.shape[1]) for address, one in found.items()}
     notes = {
-        f"{done} of {address}": f"{one.maps.shape[1]} of {one.strengths.shape[1]} channels, those with the largest mean"
-        for address, one in found.items()
-        if one.maps.shape[1] < one.strengths.shape[1]
+        f"{done} of {address}": f"{few} of {total} channels, those with the largest mean"
+        for address, (few, total) in counts.items()
+        if few < total
     }
     return FeatureMaps(
-        maps={address: one.maps[place].clone() for address, one in found.items()},
+        maps={address: one.maps[place] for address, one in found.items()},
         channels={address: tuple(one.channels[place].tolist()) for address, one in found.items()},
         strengths={address: one.strengths[place].clone() for address, one in found.items()},
         colours={address: one.colours[place].clone() for address, one in found.items() if one.colours is not None},
