@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 
 import convscope as cs
+from benchmarks.ascent import ascent
 from benchmarks.contenders import LAST_LAYER, captum_gradients, grad_cam_peers, input_gradient, network, ours, plain
+from benchmarks.excitation import excitation
 from benchmarks.masks import bfloat16, kernel_shap, lime, rise
 from benchmarks.measure import Row, in_forwards, interleaved, rows_of, said
 from benchmarks.memory import peak_growth
@@ -109,7 +111,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     part.__name__: part
     for part in (
         grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
-        kernel_shap, bfloat16, memory,
+        kernel_shap, bfloat16, memory, ascent, excitation,
     )
 }  # fmt: skip
 

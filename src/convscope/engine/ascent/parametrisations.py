@@ -77,7 +77,7 @@ def fourier(
         values = torch.fft.irfftn(coefficients, s=canvas.extent, dim=axes, norm="ortho")
         return canvas.prepared(canvas.coloured(values))
 
-    return Parametrisation("fourier", begin, picture, rate=0.05)
+    return Parametrisation("fourier", begin, picture, rate=0.1)
 
 
 def maco(canvas: Canvas, *, magnitude: Tensor | None = None, contrast: float = 1.0) -> Parametrisation:
