@@ -15,8 +15,11 @@ from pathlib import Path
 import torch
 
 import convscope as cs
+from benchmarks.ascent import ascent
 from benchmarks.contenders import LAST_LAYER, captum_gradients, grad_cam_peers, input_gradient, network, ours, plain
-        activation_statistics,
+from benchmarks.excitation import excitation
+from benchmarks.feature_maps import feature_maps
+from benchmarks.inside import activation_statistics, top_inputs
 from benchmarks.masks import bfloat16, kernel_shap, lime, rise
 from benchmarks.measure import Row, in_forwards, interleaved, rows_of, said
 from benchmarks.memory import peak_growth
@@ -111,7 +114,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     part.__name__: part
     for part in (
         grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
-        kernel_shap, bfloat16, structure, activation_statistics, top_inputs, feature_maps, memory,
+        kernel_shap, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation, memory,
     )
 }  # fmt: skip
 
