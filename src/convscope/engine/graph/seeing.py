@@ -62,11 +62,23 @@ def tensors_in(thing: Any) -> list[Tensor]:
 def sees(done: Done) -> tuple[list[tuple[Seen, ...]], bool]:
     """What each output of an operation sees, and whether that is more than an upper bound."""
     rule = _rule_for(done.func)
-    found = rule(done) if rule is not None else None
-    if found is not None:
+    try:
+        found = rule(done) if rule is not None else None
+    except (RuntimeError, TypeError, ValueError, LookupError):  # called in a way that its rule does not know
+        found = None
+    if found is not None and all(_fits(seen, out) for seen, out in zip(found, done.outs, strict=False)):
         return list(found), True
     parts = done.reading()
     return [tuple(places.mixed_whole(axis, out.ndim) for axis in zip(*parts, strict=True)) for out in done.outs], False
+
+
+def _fits(seen: tuple[Seen, ...], out: Tensor) -> bool:
+    """Whether what is seen can be laid over a tensor."""
+    return all(
+        end.ndim == out.ndim and all(n in (1, size) for n, size in zip(end.shape, out.shape, strict=True))
+        for axis in seen
+        for end in (axis.low, axis.high, axis.place)
+    )
 
 
 def _rule_for(func: Any) -> Rule | None:
@@ -217,18 +229,19 @@ def _follow(
 
 
 def _joined(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """Concatenation, and stacking, which is concatenation along a dimension of its own."""
     members: list[Tensor] = [one for one in done.args[0] if one.numel()]
     dim = done.arg(1, 0, "dim") % done.outs[0].ndim
-    known = [done.look(one) for one in members]
-    axes = len(next(seen for seen in known if seen is not None))
-    return [
-        tuple(
-            places.concatenated(
-                [(None if s is None else s[a], tuple(m.shape)) for s, m in zip(known, members, strict=True)], dim
-            )
-            for a in range(axes)
-        )
-    ]
+    parts = []
+    for one in members:
+        seen, shape = done.look(one), tuple(one.shape)
+        if packet(done.func) == "stack":
+            seen = None if seen is None else tuple(axis.each(lambda end: end.unsqueeze(dim)) for axis in seen)
+            shape = (*shape[:dim], 1, *shape[dim:])
+        parts.append((seen, shape))
+    axes = len(next(seen for seen, _ in parts if seen is not None))
+    joined = [[(None if seen is None else seen[a], shape) for seen, shape in parts] for a in range(axes)]
+    return [tuple(places.concatenated(along, dim) for along in joined)]
 
 
 # Windows
@@ -405,6 +418,7 @@ _RULES: dict[str, Rule] = {
     "slice": _cut,
     "constant_pad_nd": _padded,
     "cat": _joined,
+    "stack": _joined,
     "pixel_shuffle": _shuffled,
     "pixel_unshuffle": _unshuffled,
     "convolution": _convolved,
