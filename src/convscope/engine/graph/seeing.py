@@ -404,6 +404,11 @@ def _normed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [out, *rest]
 
 
+_ALONG = (
+    "mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod", "argmax", "any",
+    "all", "logsumexp", "_softmax", "_log_softmax", "cumsum", "sort",
+)  # fmt: skip
+
 _RULES: dict[str, Rule] = {
     "copy_": _written,
     "view": _reshaped,
@@ -427,30 +432,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d"), _pooled),
     **dict.fromkeys((f"{a}adaptive_avg_pool{n}d" for a in ("", "_") for n in (2, 3)), _pooled_to_size),
     **dict.fromkeys((f"adaptive_max_pool{n}d" for n in (2, 3)), _pooled_to_size),
-    **dict.fromkeys(
-        [
-            "mean",
-            "sum",
-            "amax",
-            "amin",
-            "max",
-            "min",
-            "var",
-            "std",
-            "var_mean",
-            "std_mean",
-            "prod",
-            "argmax",
-            "any",
-            "all",
-            "logsumexp",
-            "_softmax",
-            "_log_softmax",
-            "cumsum",
-            "sort",
-        ],
-        _along,
-    ),
+    **dict.fromkeys(_ALONG, _along),
 }
 
 _BY_KIND: dict[str, Rule] = {
