@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import convscope as cs
-from convscope.engine.graph import INPUT, Graph, recorded
+from convscope.engine.graph import INPUT, Graph, recorded, seeing
 from convscope.errors import ConvScopeError, InputError, ModelFailed
 from tests.nets import BrokenNet, FlattenNet, PlainNet, ResidualNet, seeded
 
@@ -50,7 +50,8 @@ class Branches(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.stem(x))
         x = self.short(x) + self.long(x)
-        return self.grouped(self.depthwise(torch.cat([x, self.long[0](x)], 1)))
+        beside = torch.stack([x, self.long[0](x)], 1).flatten(1, 2)
+        return self.grouped(self.depthwise(beside))
 
 
 class Hourglass(nn.Module):
@@ -237,6 +238,16 @@ def test_an_operation_that_is_not_known_may_see_all_and_is_named() -> None:
     assert s.module("").field == (None, None)
     assert s.notes["operations taken to see all they read"] == {"grid sampler 2d": 1}
     assert s.notes["operations without a count of FLOPs"] == {"grid sampler 2d": 1}
+
+
+def test_a_rule_that_does_not_fit_gives_way_to_an_upper_bound_and_is_named(monkeypatch) -> None:
+    def unfit(_done: Any) -> None:
+        raise RuntimeError("called otherwise than it knows")
+
+    monkeypatch.setitem(seeing._RULES, "convolution", unfit)
+    s = cs.structure(cs.Model(nn.Conv2d(1, 1, 3), input=cs.TensorInput((1, 6, 6))))
+    assert s.module("").field == (None, None)
+    assert s.notes["operations taken to see all they read"] == {"convolution": 1}
 
 
 # Operations and their edges
@@ -435,6 +446,7 @@ def test_a_scripted_network_shows_its_operations_and_says_what_it_hides() -> Non
     plain = cs.structure(cs.Model(seeded(PlainNet), input=cs.TensorInput((3, 16, 16))))
     assert s.flops == plain.flops
     assert s.parameters == plain.parameters
+    assert [one.address for one in s.modules] == [""]
     assert s.notes["scripted, so that only its operations show and not its modules"] == "the network itself"
 
 

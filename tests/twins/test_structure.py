@@ -312,6 +312,15 @@ def test_the_first_of_several_images_is_run_and_gives_one_value(pictures: list[n
     assert found.input == (1, 3, SIDE, SIDE)
 
 
+def test_a_drawn_graph_of_a_large_network_shows_its_blocks_with_the_ways_around_them() -> None:
+    """Of resnet50: 53 convolutions with their norms and rectifiers, 16 sums of two, two poolings, a linear layer."""
+    s = cs.structure(cs.load("torchvision:resnet50?weights=none"), torch.rand(1, 3, 64, 64))
+    graph = s.folded(3, chains=True)
+    assert len(graph.nodes) == 1 + 53 + 16 + 2 + 1
+    assert sum(node.kinds == ("sum", "ReLU") for node in graph.nodes) == 16
+    assert s.picture().pixels.shape == s.picture(depth=3).pixels.shape
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_drawn_graph_folds_to_the_depth_asked_for(theme: str) -> None:
     s = cs.structure(cs.load("bundled:shapes"))
