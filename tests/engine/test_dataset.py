@@ -60,6 +60,15 @@ def test_a_folder_gives_all_its_pictures_with_the_sub_folder_as_class_and_says_w
     assert data.classes(["ant", "dog", "unknown", None, 2]) == [0, 3, None, None, 2]
 
 
+def test_several_folders_follow_each_other(folder: Path, model: cs.Model) -> None:
+    data = as_dataset([folder / "ant", "sample:shapes/3-4", folder / "top.png", folder / "dog"], model)
+    names = [f"{folder}/ant/a.png", f"{folder}/ant/deep/b.jpg", "sample:shapes/3", "sample:shapes/4"]
+    assert [name for name, _, _ in rows(data)] == [*names, f"{folder}/top.png", f"{folder}/dog/c.PNG"]
+    assert [name.rpartition("/")[2] for name in data.skipped] == ["cut.png", "empty.jpg"]
+    assert data.again([3]).names == ("sample:shapes/4",)
+    assert repr(as_dataset([folder], model)) == repr(as_dataset(folder, model))
+
+
 def test_pictures_are_prepared_as_the_model_prepares_them(folder: Path, model: cs.Model) -> None:
     (chunk,) = as_dataset(folder, model).chunks()
     for name, tensor in zip(chunk.names, chunk.tensor, strict=True):
@@ -194,7 +203,7 @@ def test_no_more_are_taken_than_asked_for(model: cs.Model) -> None:
     assert as_dataset(inputs(9), model, most=3).size == 3
 
 
-@pytest.mark.parametrize("given", [7, {"a": 1}, None, b"bytes", object()], ids=repr)
+@pytest.mark.parametrize("given", [7, {"a": 1}, None, b"bytes", object()], ids=lambda g: type(g).__name__)
 def test_what_is_no_data_set_is_refused(given: object, model: cs.Model) -> None:
     with pytest.raises(InputError, match="a data set is a folder"):
         as_dataset(given, model)

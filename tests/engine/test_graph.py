@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import convscope as cs
-from convscope.engine.graph import INPUT, Graph, recorded
+from convscope.engine.graph import INPUT, Graph, recorded, seeing
 from convscope.errors import ConvScopeError, InputError, ModelFailed
 from tests.nets import BrokenNet, FlattenNet, PlainNet, ResidualNet, seeded
 
@@ -50,7 +50,8 @@ class Branches(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.stem(x))
         x = self.short(x) + self.long(x)
-        return self.grouped(self.depthwise(torch.cat([x, self.long[0](x)], 1)))
+        beside = torch.stack([x, self.long[0](x)], 1).flatten(1, 2)
+        return self.grouped(self.depthwise(beside))
 
 
 class Hourglass(nn.Module):
@@ -213,7 +214,7 @@ def test_the_field_of_an_input_without_borders_is_what_is_seen_far_from_them(nam
                 continue
             assert seen.line.size == max(int(high[i] - low[i]) + 1 for i in inside)
             for i in inside:
-                assert (seen.line._at(seen.line.low, i), seen.line._at(seen.line.high, i)) == (low[i], high[i])
+                assert (seen.line.at(seen.line.low, i), seen.line.at(seen.line.high, i)) == (low[i], high[i])
             looked += 1
     assert looked >= 4
 
@@ -237,6 +238,16 @@ def test_an_operation_that_is_not_known_may_see_all_and_is_named() -> None:
     assert s.module("").field == (None, None)
     assert s.notes["operations taken to see all they read"] == {"grid sampler 2d": 1}
     assert s.notes["operations without a count of FLOPs"] == {"grid sampler 2d": 1}
+
+
+def test_a_rule_that_does_not_fit_gives_way_to_an_upper_bound_and_is_named(monkeypatch) -> None:
+    def unfit(_done: Any) -> None:
+        raise RuntimeError("called otherwise than it knows")
+
+    monkeypatch.setitem(seeing._RULES, "convolution", unfit)
+    s = cs.structure(cs.Model(nn.Conv2d(1, 1, 3), input=cs.TensorInput((1, 6, 6))))
+    assert s.module("").field == (None, None)
+    assert s.notes["operations taken to see all they read"] == {"convolution": 1}
 
 
 # Operations and their edges
@@ -413,6 +424,16 @@ def test_nothing_that_says_how_large_an_input_is_is_refused() -> None:
         cs.structure(seeded(PlainNet))
 
 
+def test_a_network_that_answers_with_a_dict_needs_no_word_on_which_part_is_meant() -> None:
+    class Parts(PlainNet):
+        def forward(self, x: Tensor) -> Any:
+            return {"aux": None, "out": super().forward(x)}
+
+    s = cs.structure(cs.Model(seeded(Parts), input=cs.TensorInput((3, 16, 16))))
+    plain = cs.structure(cs.Model(seeded(PlainNet), input=cs.TensorInput((3, 16, 16))))
+    assert (s.flops, s.module("").field) == (plain.flops, (None, None))
+
+
 def test_a_network_without_parameters_has_a_structure() -> None:
     s = cs.structure(cs.Model(nn.Sequential(nn.AvgPool2d(2), nn.ReLU()), input=cs.TensorInput((1, 4, 4))))
     assert (s.parameters, s.flops, s.module("").field) == (0, 0, (2, 2))
@@ -425,6 +446,7 @@ def test_a_scripted_network_shows_its_operations_and_says_what_it_hides() -> Non
     plain = cs.structure(cs.Model(seeded(PlainNet), input=cs.TensorInput((3, 16, 16))))
     assert s.flops == plain.flops
     assert s.parameters == plain.parameters
+    assert [one.address for one in s.modules] == [""]
     assert s.notes["scripted, so that only its operations show and not its modules"] == "the network itself"
 
 

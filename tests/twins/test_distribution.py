@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
+from convscope.engine.channels import by_channel, largest
 from convscope.engine.dataset import as_dataset
 from convscope.engine.loggrid import LogGrid
 from convscope.engine.statistics import duplicates, observed
@@ -260,6 +261,16 @@ def test_memory_does_not_grow_with_the_number_of_images(model: cs.Model) -> None
         return sum(t.numel() for t in (*vars(account).values(), *account.kept) if isinstance(t, Tensor))
 
     assert kept(320) == kept(640)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 6, 24, 32, 144])
+@pytest.mark.parametrize("side", [1, 2, 7, 8])
+def test_the_largest_number_of_each_channel_is_found_however_they_lie_in_memory(channels: int, side: int) -> None:
+    maps = torch.randn(3, channels, side, side, generator=torch.Generator().manual_seed(0))
+    for laid in (maps, maps.contiguous(memory_format=torch.channels_last)):
+        numbers = by_channel(laid, (side, side), 3)
+        assert numbers is not None
+        assert torch.equal(largest(numbers), maps.flatten(2).amax(2))
 
 
 def test_the_histogram_reads_its_bins_off_the_bits() -> None:

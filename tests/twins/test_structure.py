@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import convscope as cs
-from convscope.errors import LayerError, NoGradient, ParameterError, UnknownName
+from convscope.errors import InputError, LayerError, NoGradient, ParameterError, UnknownName
 from tests.conftest import picture_model
 from tests.nets import MEAN, SIDE, STD, FlattenNet, PlainNet, ResidualNet, seeded
 from tests.twins.slow import relative_error
@@ -270,6 +270,9 @@ def test_what_cannot_be_looked_at_is_refused(model: cs.Model) -> None:
         cs.receptive_field(model, images, unit=["features.0[1]", "features.0[2]"])
     with pytest.raises(LayerError, match="head"):
         cs.receptive_field(model, images, unit="head")
+    loose = cs.Model(model.module)
+    with pytest.raises(InputError, match=r"averaged over inputs of one size, got \(16, 16\) and then \(12, 12\)"):
+        cs.receptive_field(loose, iter([images[:1], images[1:, :, :12, :12]]), unit="features.0")
     with torch.no_grad():
         model.module.features[0].bias.fill_(-1e6)
     with pytest.raises(NoGradient, match=r"features.1\[2\] does not move with any of the 2 inputs"):
@@ -307,6 +310,15 @@ def test_the_first_of_several_images_is_run_and_gives_one_value(pictures: list[n
     found = cs.structure(model, pictures)
     assert isinstance(found, cs.Structure)
     assert found.input == (1, 3, SIDE, SIDE)
+
+
+def test_a_drawn_graph_of_a_large_network_shows_its_blocks_with_the_ways_around_them() -> None:
+    """Of resnet50: 53 convolutions with their norms and rectifiers, 16 sums of two, two poolings, a linear layer."""
+    s = cs.structure(cs.load("torchvision:resnet50?weights=none"), torch.rand(1, 3, 64, 64))
+    graph = s.folded(3, chains=True)
+    assert len(graph.nodes) == 1 + 53 + 16 + 2 + 1
+    assert sum(node.kinds == ("sum", "ReLU") for node in graph.nodes) == 16
+    assert s.picture().pixels.shape == s.picture(depth=3).pixels.shape
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

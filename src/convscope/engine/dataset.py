@@ -30,6 +30,7 @@ from convscope.engine.sources import (
     Listed,
     Rows,
     Samples,
+    Several,
     Source,
     Stream,
     is_one_class,
@@ -181,7 +182,7 @@ class Dataset:
                 device, dtype = given.device, given.dtype
             images = read_images(given, self._model.input, device=device, dtype=dtype)
         except InputError as error:
-            if not source.lenient:
+            if not source.skips(place):
                 raise
             return _Member(place, name, None, reason=str(error))
         if len(images) != 1:
@@ -223,9 +224,9 @@ def as_dataset(given: Any, model: "Model", *, most: int | None = None) -> Datase
     """Whatever a caller calls a data set, as a stream of inputs for ``model``.
 
     Args:
-        given: a folder, one image or a list of images as `Model.prepare` takes them, ``sample:shapes`` (a collection)
-            or ``sample:shapes/0-99`` (a range of it), a prepared tensor (N, C, …), prepared `Images`, a torch
-            ``Dataset`` or ``DataLoader``, or any iterable of tensors or (tensor, class) pairs.
+        given: a folder, one image, a list of folders or of images as `Model.prepare` takes them, ``sample:shapes`` (a
+            collection) or ``sample:shapes/0-99`` (a range of it), a prepared tensor (N, C, …), prepared `Images`, a
+            torch ``Dataset`` or ``DataLoader``, or any iterable of tensors or (tensor, class) pairs.
         most: stop after so many.
 
     Raises:
@@ -241,9 +242,9 @@ def _source(given: Any, model: "Model") -> Source | Stream:
         return Batch(given)
     if isinstance(given, Tensor) or (isinstance(given, np.ndarray) and given.ndim == 4):
         return Batch(model.prepare(given))
-    if isinstance(given, str) and given.startswith("sample:") and ("/" not in given or "-" in given.partition("/")[2]):
-        return Samples(given)
-    if isinstance(given, (str, Path)) and Path(given).expanduser().is_dir():
+    if _is_collection(given) and str(given).startswith("sample:"):
+        return Samples(str(given))
+    if _is_collection(given):
         _refuse_pictures_for_tensors(model)
         return Folder(Path(given).expanduser())
     if isinstance(given, (str, Path, Pillow.Image, np.ndarray)):
@@ -265,8 +266,19 @@ def _listed(given: Sequence[Any], model: "Model") -> Source | Stream:
     """A list of images; a list of pairs or of batches is walked through."""
     if given and isinstance(given[0], (tuple, list)):
         return Stream(given)
+    if any(_is_collection(one) for one in given):
+        sources = [_source(one, model) for one in given]
+        return sources[0] if len(sources) == 1 else Several([one for one in sources if not isinstance(one, Stream)])
     batches = given and isinstance(given[0], Tensor) and len(model.prepare(given[0])) > 1
     return Stream(given) if batches else Listed(given)
+
+
+def _is_collection(given: Any) -> bool:
+    """Whether this is a folder, ``sample:NAME`` or a range ``sample:NAME/0-99``."""
+    if isinstance(given, str) and given.startswith("sample:"):
+        key = given.partition("/")[2]
+        return not key or "-" in key
+    return isinstance(given, (str, Path)) and Path(given).expanduser().is_dir()
 
 
 def _ahead(read: Callable[[int], _Member], count: int, most: int | None) -> Iterator[_Member]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.capture import first_tensor, on_forward, stopping_at
-from convscope.engine.channels import by_channel
+from convscope.engine.channels import by_channel, largest
 from convscope.engine.dataset import Chunk, Dataset
 from convscope.engine.loggrid import LogGrid
 from convscope.engine.nonfinite import where_it_begins
@@ -277,7 +277,7 @@ class Observer:
         positions = numbers.shape[2]
         step = _coprime(positions, positions // MEAN_POSITIONS) if positions > MEAN_POSITIONS else 1
         means = numbers[:, :, step // 2 :: step].mean(2, dtype=torch.float32)
-        high = numbers.amax((0, 2)).float()
+        high = largest(numbers).amax(0).float()
         sample = _sampled(numbers, self.per_image, chunk.places)
         return Glimpse(module, tuple(tensor.shape[1:]), means, high, sample, positions)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.capture import first_tensor, on_forward, stopping_at
-from convscope.engine.channels import by_channel, grid_of
+from convscope.engine.channels import by_channel, grid_of, largest
 from convscope.engine.dataset import Chunk, Dataset
 from convscope.engine.layers import UnitAddress
 from convscope.engine.nonfinite import where_it_begins
@@ -107,7 +107,7 @@ class Contest:
 
     def _entered(self, address: str, numbers: Tensor, chunk: Chunk) -> Best:
         """The lists of one layer with this chunk's images in them."""
-        values = numbers.amax(2).float() if self.by == "max" else numbers.float().mean(2)
+        values = largest(numbers).float() if self.by == "max" else numbers.float().mean(2)
         if not bool(torch.isfinite(values.sum())):
             raise NotFinite(f"layer {address!r} gives NaN or infinite numbers: {where_it_begins(self.model, chunk)}")
         best = self.best.get(address) or Best.none(self.k, values.shape[1], values)

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from fast_sugiyama import from_edges
-
 Edge = tuple[int, int]
 Point = tuple[float, int]
 """A place across, in widths of a node, and a layer, counted from the top."""
@@ -53,6 +51,8 @@ def layered(nodes: Sequence[int], edges: Sequence[Edge]) -> Layered:
     """Place nodes and the edges among them; edges lead from lower to higher numbers."""
     if not edges:
         return Layered({node: (float(place), 0) for place, node in enumerate(nodes)}, {})
+    from fast_sugiyama import from_edges
+
     places: dict[int, tuple[float, float]] = {}
     ways: dict[Edge, list[int]] = {}
     number = {node: place for place, node in enumerate(sorted(nodes))}
@@ -82,14 +82,16 @@ def layered(nodes: Sequence[int], edges: Sequence[Edge]) -> Layered:
 
 def columns(heights: Sequence[float], edges: Sequence[Edge], most: float) -> list[Piece]:
     """Cut a graph whose nodes are numbered in the order of their running into pieces of at most about that height."""
-    total = sum(heights)
+    tops = [0.0] * len(heights)
+    for a, b in sorted(edges):
+        tops[b] = max(tops[b], tops[a] + heights[a])
+    total = max(top + height for top, height in zip(tops, heights, strict=True))
     wanted = total / max(1, -(-total // most))
-    pieces, tall = [Piece()], 0.0
+    pieces, begun = [Piece()], 0.0
     for node, height in enumerate(heights):
         crossing = {a for a, b in edges if a < node <= b}
-        if tall + height / 2 > wanted and len(crossing) == 1:
+        if tops[node] + height / 2 - begun > wanted and len(crossing) == 1:
             pieces.append(Piece(before=crossing.pop()))
-            tall = 0.0
+            begun = tops[node]
         pieces[-1].nodes.append(node)
-        tall += height
     return pieces

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
+from convscope.errors import ParameterError
 from convscope.render import words
 from convscope.render.curves import draw_curves
 from convscope.render.palette import Pixels, line_colours
@@ -21,13 +22,18 @@ SIDES = {1: 420, 2: 420, 3: 340, 4: 250}
 SMALLEST, MOST_IN_A_ROW, LARGEST_MATRIX = 164, 6, 220
 
 
-def draw_pictures(pictures: Pictures, *, theme: str = "light", bare: bool = False) -> Picture:
+def draw_pictures(
+    pictures: Pictures, *, theme: str = "light", bare: bool = False, transparent: bool = False
+) -> Picture:
     """The picture of drawn pictures.
 
     Args:
         theme: ``light`` or ``dark``.
         bare: leave title, notes and reading line to a page that writes them itself.
+        transparent: the pictures alone, side by side, and the more transparent the less of the climb went into a place.
     """
+    if transparent:
+        return Picture(_transparent(pictures), words.title(pictures))
     sheet = Sheet(theme)
     panels = _panels(pictures)
     across = min(len(panels), MOST_IN_A_ROW)
@@ -75,6 +81,22 @@ def _panel(pictures: Pictures, place: int, caption: str, side: int) -> Panel:
     low, high = float(values.min()), float(values.max())
     grey: Pixels = (255 * (values - low) / max(high - low, 1e-12)).round().astype(np.uint8)
     return Panel(caption, enlarged(grey[..., None].repeat(3, -1), side))
+
+
+def _transparent(pictures: Pictures) -> Pixels:
+    """RGBA: the pictures in their own pixels, opaque where the importance reaches its 95th percentile."""
+    if pictures.photos is None or pictures.importance is None:
+        raise ParameterError(
+            "only pictures can be transparent; these are signals or volumes, or of no known importance"
+        )
+    found = []
+    for photo, importance in zip(pictures.photos, pictures.importance, strict=True):
+        shares = np.asarray(importance, np.float32)
+        full = float(np.percentile(shares, 95)) or 1.0
+        alpha = Image.fromarray((255 * (shares / full).clip(0, 1)).round().astype(np.uint8))
+        soft = np.asarray(alpha.filter(ImageFilter.GaussianBlur(max(alpha.size) / 48)))  # no holes in a shape
+        found.append(np.concatenate([np.asarray(photo), soft[..., None]], -1))
+    return np.concatenate(found, 1)
 
 
 def _features(pictures: Pictures, side: int) -> list[Panel]:

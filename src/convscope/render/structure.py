@@ -22,12 +22,12 @@ MOST_NODES, MOST_EDGES = 100, 170
 """What stays readable, for the choice of the depth where nobody says one."""
 
 
-def draw_structure(structure: Structure, *, theme: str = "light", depth: int | None = None) -> Picture:
+def draw_structure(structure: Structure, *, theme: str = "light", depth: int = 0) -> Picture:
     """The picture of a structure.
 
     Args:
         theme: ``light`` or ``dark``.
-        depth: how many levels of modules to show; by default that of the value, or as many as stay readable.
+        depth: how many levels of modules to show; 0 is that of the value, or as many as stay readable.
     """
     graph = _folded(structure, depth or structure.depth)
     forward = [edge for edge in graph.edges if edge[0] < edge[1]]
@@ -36,7 +36,7 @@ def draw_structure(structure: Structure, *, theme: str = "light", depth: int | N
     sheet = Sheet(theme)
     sheet.width = round(max(900, 2 * MARGIN + sum(one.width + APART for one in drawn) - APART))
     _write_above(sheet, structure, graph)
-    x, top = float(MARGIN), sheet.y
+    x, top = (sheet.width - sum(one.width + APART for one in drawn) + APART) / 2, sheet.y
     for one in drawn:
         one.draw(sheet, x, top, structure)
         x += one.width + APART
@@ -45,9 +45,9 @@ def draw_structure(structure: Structure, *, theme: str = "light", depth: int | N
     return Picture(sheet.pixels(), _alt(structure, graph))
 
 
-def _folded(structure: Structure, depth: int | None) -> Folded:
+def _folded(structure: Structure, depth: int) -> Folded:
     """The graph to that depth, or to the last at which it stays readable."""
-    if depth is not None:
+    if depth:
         return structure.folded(depth, chains=True)
     deepest = max((one.address.count(".") + 1 for one in structure.modules if one.address), default=1)
     best = structure.folded(1, chains=True)
@@ -88,6 +88,8 @@ def _legend(sheet: Sheet, graph: Folded) -> None:
         sheet.text(x + 42, sheet.y, said, size=SMALL, colour=sheet.theme.faint)
         x += 42 + sheet.extent(said, SMALL) + 36
     sheet.y += 1.4 * SMALL
+    said = "on the right of each box the shape of its output and its receptive field in input pixels"
+    sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
 
 
 def _most(graph: Folded, what: str) -> int:
@@ -184,7 +186,7 @@ def _box(sheet: Sheet, x: float, y: float, graph: Folded, place: int) -> None:
     sheet.box(x, y, WIDE, TALL, fill=theme.page, edge=theme.line)
     shape = sides(node.shape[1:])
     room = WIDE - 24 - sheet.extent(shape, SMALL) - 8
-    sheet.text(x + 12, y + 5, _cut(sheet, node.name, room, bold=True), size=SMALL, bold=True)
+    sheet.text(x + 12, y + 5, _ending(sheet, node.name, room), size=SMALL, bold=True)
     sheet.text(x + WIDE - 12, y + 5, shape, size=SMALL, colour=theme.faint, anchor="right")
     facts = field_words(node.field)
     room = WIDE - 24 - sheet.extent(facts, SMALL) - 8
@@ -229,6 +231,15 @@ def _cut(sheet: Sheet, said: str, room: float, *, bold: bool = False) -> str:
     while said and sheet.extent(said + "…", SMALL, bold) > room:
         said = said[:-1]
     return said + "…"
+
+
+def _ending(sheet: Sheet, address: str, room: float) -> str:
+    """As much of the end of an address as there is room for, which tells it from its neighbours."""
+    if sheet.extent(address, SMALL, bold=True) <= room:
+        return address
+    while address and sheet.extent("…" + address, SMALL, bold=True) > room:
+        address = address[1:]
+    return "…" + address
 
 
 def _name(graph: Folded, place: int) -> str:

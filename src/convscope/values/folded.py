@@ -92,8 +92,8 @@ class Folding:
         return Node(
             module=key[0],
             name=key[2] if alone else f"{key[0]} ({key[1]} of {calls})" if calls > 1 else key[0],
-            kinds=(kind,),
-            shape=parts[-1].shape,
+            kinds=(kind if len(parts) == 1 else f"{kind}, {len(parts)} inside",),
+            shape=module.shape if module and module.calls == 1 else parts[-1].shape,
             parameters=sum(part.parameters for part in parts),
             flops=sum(part.flops for part in parts),
             field=parts[-1].field,

@@ -25,14 +25,16 @@ def _rows(structure: Structure, address: str, depth: int, level: int = 0) -> lis
     times = f" ×{one.calls}" if one.calls > 1 else ""
     kind = f"{one.kind} {one.detail}".strip()
     rows = [_row("  " * level + name + times, kind if address else one.kind, one, ran=one.calls > 0)]
-    if level >= depth or one.leaf:
+    between = [(p, o) for p, o in enumerate(structure.operations) if o.module == address and o.parents and not o.moves]
+    if one.leaf:  # what is one operation each time needs no line of its own
+        between = [(p, o) for p, o in between if not o.calls or o.calls[-1] == 1]
+        between = between if len(between) > 1 else []
+    if level >= depth:
         return rows
     inner: list[tuple[int, list[tuple[str, ...]]]] = []
     for child in _children(structure, address):
         inner.append((child.first, _rows(structure, child.address, depth, level + 1)))
-    for place, operation in enumerate(structure.operations):
-        if operation.module == address and operation.parents and not operation.moves:
-            inner.append((place, [_row("  " * (level + 1) + "·", operation.kind, operation)]))
+    inner += [(place, [_row("  " * (level + 1) + "·", operation.kind, operation)]) for place, operation in between]
     return rows + [row for _, several in sorted(inner, key=lambda pair: pair[0]) for row in several]
 
 

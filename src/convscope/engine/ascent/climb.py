@@ -9,6 +9,7 @@ back through rectifiers is redirected (`engine.rules.methods.redirected`), until
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from convscope.engine.ascent.transforms import Transform, still
 from convscope.engine.batches import chunk_size, in_chunks
 from convscope.engine.cost import count as counted
 from convscope.engine.cost import progress, show
-from convscope.engine.fused import fused
+from convscope.engine.fused import fused_runs
 from convscope.engine.model import Model
 from convscope.engine.rules.ledger import Ledger
 from convscope.engine.rules.methods import redirected
@@ -96,10 +97,11 @@ def climb(
     with torch.no_grad():
         like = parametrisation.picture(numbers)[:1]
     state = _State(count, steps, frames)
-    hill = _Hill(model, objective, Cut(model, objective.layers, like), transform, penalties)
+    cut = Cut(model, objective.layers, like)
     chance = torch.Generator().manual_seed(seed)
     adam = torch.optim.Adam(numbers, lr=rate or parametrisation.rate, fused=numbers[0].device.type in ("cpu", "cuda"))
-    with fused(model, like, steps * count):
+    with fused_runs(model, like, steps * count) as folded:
+        hill = _Hill(model, objective, cut, transform, penalties, folded)
         for step in range(steps):
             drawn = parametrisation.picture(numbers)
             scores, slopes, slope = hill.slopes(drawn, numbers, chance)
@@ -163,9 +165,15 @@ class _Hill:
     """What is climbed: the objective of shaken pictures, less what they pay for."""
 
     def __init__(
-        self, model: Model, objective: Objective, cut: Cut, transform: Transform, penalties: Sequence[Penalty]
+        self,
+        model: Model,
+        objective: Objective,
+        cut: Cut,
+        transform: Transform,
+        penalties: Sequence[Penalty],
+        folded: AbstractContextManager[Any],
     ) -> None:
-        self.model, self.objective, self.cut = model, objective, cut
+        self.model, self.objective, self.cut, self.folded = model, objective, cut, folded
         self.transform, self.penalties = transform, penalties
 
     def slopes(
@@ -188,14 +196,18 @@ class _Hill:
 
     def _along_input(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """The scores of what the network sees, and their slope; redirected for pictures that have none."""
-        scores, slope = self._run(seen)
-        off = ~slope.flatten(1).any(1)
-        if bool(off.any()):
-            _, other = self._run(seen, Rules(redirected(), Ledger(len(seen)), on_missing="gradient"))
-            slope = torch.where(off.view(-1, *[1] * (slope.ndim - 1)), other, slope)
+        scores, slope = self._run(seen, self.objective)
+        off = (_strength(slope) == 0).nonzero()[:, 0].tolist()
+        if off:
+            picked = self.objective.picked
+            rows, objective = (off, picked(off)) if picked else (list(range(len(seen))), self.objective)
+            rules = Rules(redirected(), Ledger(len(rows)), on_missing="gradient")
+            _, other = self._run(seen[rows], objective, rules)
+            for row in off:
+                slope[row] = other[rows.index(row)]
         return scores, slope
 
-    def _run(self, seen: Tensor, rules: Rules | None = None) -> tuple[Tensor, Tensor]:
+    def _run(self, seen: Tensor, objective: Objective, rules: Rules | None = None) -> tuple[Tensor, Tensor]:
         leaf = self.model.laid_out(seen.to(self.model.dtype)).requires_grad_(True)
         seen_at: dict[str, Tensor] = {}
 
@@ -204,18 +216,19 @@ class _Hill:
             return next(reversed(seen_at.values()))
 
         if rules is None:
-            run()
+            with self.folded:
+                run()
         else:  # which hold for the network's own rectifiers, not for those of the objective
             rules.seen_by(run, self.model.module)
             seen_at = {address: rules.latest(found) for address, found in seen_at.items()}
-        scores = self.objective.score(seen_at)
+        scores = objective.score(seen_at)
         counted(backwards=len(leaf))
         if scores.requires_grad:
             (slope,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
             if slope is not None:
                 return scores.detach(), slope
         raise NoGradient(
-            f"{self.objective.words} does not depend on the input of {self.model.name}: no picture can change it"
+            f"{objective.words} does not depend on the input of {self.model.name}: no picture can change it"
         )
 
 
@@ -239,13 +252,15 @@ class _State:
     def note(self, step: int, drawn: Tensor, scores: Tensor, slope: Tensor) -> None:
         """Take in one step: pictures (N, C, …), their scores, and the slope at each pixel."""
         scores = scores.detach().float().cpu()
-        fine = torch.isfinite(scores) & torch.isfinite(slope.flatten(1).sum(1)).cpu()
+        trace = slope.abs().mean(1)
+        strength = trace.flatten(1).sum(1).cpu()
+        fine = torch.isfinite(scores) & torch.isfinite(strength)
         if step == 0:
             self._begin(drawn, fine)
         self.curves.append(scores)
         self.lost = torch.where((self.lost == 0) & ~fine, step, self.lost)
         fine &= self.lost == 0
-        self.dead &= ~slope.flatten(1).any(1).cpu()
+        self.dead &= strength == 0
         if step == 0 and bool(self.dead.all()):
             raise NoGradient(
                 "the objective does not depend on the input: its gradient is zero at every pixel, even with "
@@ -261,7 +276,7 @@ class _State:
         else:
             mask = better.to(drawn.device).view(-1, *[1] * (drawn.ndim - 1))
             self.pictures = torch.where(mask, drawn, self.pictures)
-        self.importance += torch.nan_to_num(slope).abs().mean(1)
+        self.importance += trace if bool(fine.all()) else torch.nan_to_num(trace, 0.0, 0.0)
         if step in self.due:
             self.frames.append(drawn.cpu())
 
@@ -302,6 +317,11 @@ class _State:
         if not bool(fine.all()):
             raise NotFinite("the objective is NaN or infinite from the start: nothing can be climbed")
         self.pictures, self.importance = drawn, torch.zeros(len(drawn), *drawn.shape[2:]).to(drawn)
+
+
+def _strength(slope: Tensor) -> Tensor:
+    """How much slope there is in all (N,)."""
+    return slope.abs().sum(tuple(range(1, slope.ndim)))
 
 
 def _begun(parametrisation: Parametrisation, count: int, seed: int, variants: int) -> list[Tensor]:

@@ -30,11 +30,13 @@ class Objective:
         layers: the addresses it reads; `OUTPUT` is the network's own output.
         score: from what these gave to one number per picture.
         words: what it is, for people.
+        picked: for objectives that treat each picture of a batch in its own way, what some of them have.
     """
 
     layers: tuple[str, ...]
     score: Callable[[Readings], Tensor] = field(repr=False)
     words: str
+    picked: "Callable[[Sequence[int]], Objective] | None" = field(default=None, repr=False)
 
     def __add__(self, other: "Objective | float") -> "Objective":
         return _sum(self, other, 1.0)
@@ -204,7 +206,10 @@ def alongside(objectives: Sequence[Objective], each: int = 1) -> Objective:
             parts.append(one.score({layer: seen[layer][own] for layer in one.layers}))
         return torch.cat(parts)
 
-    return Objective(layers, score, "; ".join(one.words for one in objectives))
+    def picked(rows: Sequence[int]) -> Objective:
+        return alongside([objectives[row // each] for row in rows])
+
+    return Objective(layers, score, "; ".join(one.words for one in objectives), picked)
 
 
 def _sum(one: Objective, other: Objective | float, sign: float) -> Objective:

@@ -80,7 +80,7 @@ def fourier(
         values = torch.fft.irfftn(coefficients, s=canvas.extent, dim=axes, norm="ortho")
         return canvas.prepared(canvas.coloured(values))
 
-    return Parametrisation("fourier", begin, picture, rate=0.05, given=start is not None)
+    return Parametrisation("fourier", begin, picture, rate=0.1, given=start is not None)
 
 
 def maco(canvas: Canvas, *, magnitude: Tensor | None = None, contrast: float = 1.0) -> Parametrisation:

@@ -8,54 +8,17 @@ from typing import Any
 
 import torch
 
-MOVES = frozenset(
-    [
-        "view",
-        "_unsafe_view",
-        "reshape",
-        "_reshape_alias",
-        "permute",
-        "transpose",
-        "t",
-        "numpy_T",
-        "unsqueeze",
-        "squeeze",
-        "expand",
-        "slice",
-        "select",
-        "split",
-        "split_with_sizes",
-        "chunk",
-        "unbind",
-        "narrow",
-        "alias",
-        "detach",
-        "lift_fresh",
-        "as_strided",
-        "as_strided_",
-        "view_as_real",
-        "diagonal",
-    ]
-)
+MOVES = frozenset({
+    "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "numpy_T", "unsqueeze",
+    "squeeze", "expand", "slice", "select", "split", "split_with_sizes", "chunk", "unbind", "narrow", "alias",
+    "detach", "lift_fresh", "as_strided", "as_strided_", "diagonal",
+})  # fmt: skip
 """Operations that show the same numbers otherwise: no arithmetic and no memory."""
 
-COPIES = frozenset(
-    [
-        "clone",
-        "_to_copy",
-        "contiguous",
-        "copy_",
-        "flip",
-        "roll",
-        "index",
-        "index_select",
-        "repeat",
-        "gather",
-        "unfold",
-        "channel_shuffle",
-        "native_channel_shuffle",
-    ]
-)
+COPIES = frozenset({
+    "clone", "_to_copy", "contiguous", "copy_", "flip", "roll", "index", "index_select", "repeat", "gather",
+    "unfold", "channel_shuffle", "native_channel_shuffle",
+})  # fmt: skip
 """Operations that only copy numbers to other places."""
 
 _NAMES = {

@@ -109,8 +109,8 @@ class Line:
         if down * period // common > LONGEST:
             return None
         reads = [reach.read_at(i) for i in range(down * period // common)]
-        low = tuple(min((self._at(self.low, t) for t in read), default=math.inf) for read in reads)
-        high = tuple(max((self._at(self.high, t) for t in read), default=-math.inf) for read in reads)
+        low = tuple(min((self.at(self.low, t) for t in read), default=math.inf) for read in reads)
+        high = tuple(max((self.at(self.high, t) for t in read), default=-math.inf) for read in reads)
         return Line(low, high, self.shift * (up // common))
 
     def joined(self, other: "Line") -> "Line | None":
@@ -118,11 +118,12 @@ class Line:
         period = math.lcm(len(self.low), len(other.low))
         if self.shift * len(other.low) != other.shift * len(self.low) or period > LONGEST:
             return None
-        low = tuple(min(self._at(self.low, i), other._at(other.low, i)) for i in range(period))
-        high = tuple(max(self._at(self.high, i), other._at(other.high, i)) for i in range(period))
+        low = tuple(min(self.at(self.low, i), other.at(other.low, i)) for i in range(period))
+        high = tuple(max(self.at(self.high, i), other.at(other.high, i)) for i in range(period))
         return Line(low, high, self.shift * period // len(self.low))
 
-    def _at(self, ends: tuple[float, ...], position: int) -> float:
+    def at(self, ends: tuple[float, ...], position: int) -> float:
+        """The end, of ``low`` or ``high``, of what a position sees."""
         rounds, place = divmod(position, len(ends))
         return ends[place] + rounds * self.shift
 

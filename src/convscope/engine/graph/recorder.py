@@ -188,7 +188,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return tuple(max(1, self.calls[".".join(parts[: n + 1])]) for n in range(len(parts)))
 
 
-_COUNTLESS = frozenset({"lstm", "gru", "rnn tanh", "fft c2c", "fft r2c", "fft c2r", "grid sampler 2d", "cdist forward"})
+_COUNTLESS = frozenset(
+    {"mkldnn rnn layer", "lstm", "gru", "rnn tanh", "fft c2c", "fft r2c", "fft c2r", "grid sampler 2d", "cdist forward"}
+)
 
 
 def _looking(before: Mapping[Tensor, Mark | None]) -> Callable[[Any], tuple[Seen, ...] | None]:

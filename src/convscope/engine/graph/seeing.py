@@ -62,11 +62,23 @@ def tensors_in(thing: Any) -> list[Tensor]:
 def sees(done: Done) -> tuple[list[tuple[Seen, ...]], bool]:
     """What each output of an operation sees, and whether that is more than an upper bound."""
     rule = _rule_for(done.func)
-    found = rule(done) if rule is not None else None
-    if found is not None:
+    try:
+        found = rule(done) if rule is not None else None
+    except (RuntimeError, TypeError, ValueError, LookupError):  # called in a way that its rule does not know
+        found = None
+    if found is not None and all(_fits(seen, out) for seen, out in zip(found, done.outs, strict=False)):
         return list(found), True
     parts = done.reading()
     return [tuple(places.mixed_whole(axis, out.ndim) for axis in zip(*parts, strict=True)) for out in done.outs], False
+
+
+def _fits(seen: tuple[Seen, ...], out: Tensor) -> bool:
+    """Whether what is seen can be laid over a tensor."""
+    return all(
+        end.ndim == out.ndim and all(n in (1, size) for n, size in zip(end.shape, out.shape, strict=True))
+        for axis in seen
+        for end in (axis.low, axis.high, axis.place)
+    )
 
 
 def _rule_for(func: Any) -> Rule | None:
@@ -217,18 +229,19 @@ def _follow(
 
 
 def _joined(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """Concatenation, and stacking, which is concatenation along a dimension of its own."""
     members: list[Tensor] = [one for one in done.args[0] if one.numel()]
     dim = done.arg(1, 0, "dim") % done.outs[0].ndim
-    known = [done.look(one) for one in members]
-    axes = len(next(seen for seen in known if seen is not None))
-    return [
-        tuple(
-            places.concatenated(
-                [(None if s is None else s[a], tuple(m.shape)) for s, m in zip(known, members, strict=True)], dim
-            )
-            for a in range(axes)
-        )
-    ]
+    parts = []
+    for one in members:
+        seen, shape = done.look(one), tuple(one.shape)
+        if packet(done.func) == "stack":
+            seen = None if seen is None else tuple(axis.each(lambda end: end.unsqueeze(dim)) for axis in seen)
+            shape = (*shape[:dim], 1, *shape[dim:])
+        parts.append((seen, shape))
+    axes = len(next(seen for seen, _ in parts if seen is not None))
+    joined = [[(None if seen is None else seen[a], shape) for seen, shape in parts] for a in range(axes)]
+    return [tuple(places.concatenated(along, dim) for along in joined)]
 
 
 # Windows
@@ -391,6 +404,11 @@ def _normed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [out, *rest]
 
 
+_ALONG = (
+    "mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod", "argmax", "any",
+    "all", "logsumexp", "_softmax", "_log_softmax", "cumsum", "sort",
+)  # fmt: skip
+
 _RULES: dict[str, Rule] = {
     "copy_": _written,
     "view": _reshaped,
@@ -405,6 +423,7 @@ _RULES: dict[str, Rule] = {
     "slice": _cut,
     "constant_pad_nd": _padded,
     "cat": _joined,
+    "stack": _joined,
     "pixel_shuffle": _shuffled,
     "pixel_unshuffle": _unshuffled,
     "convolution": _convolved,
@@ -413,30 +432,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d"), _pooled),
     **dict.fromkeys((f"{a}adaptive_avg_pool{n}d" for a in ("", "_") for n in (2, 3)), _pooled_to_size),
     **dict.fromkeys((f"adaptive_max_pool{n}d" for n in (2, 3)), _pooled_to_size),
-    **dict.fromkeys(
-        [
-            "mean",
-            "sum",
-            "amax",
-            "amin",
-            "max",
-            "min",
-            "var",
-            "std",
-            "var_mean",
-            "std_mean",
-            "prod",
-            "argmax",
-            "any",
-            "all",
-            "logsumexp",
-            "_softmax",
-            "_log_softmax",
-            "cumsum",
-            "sort",
-        ],
-        _along,
-    ),
+    **dict.fromkeys(_ALONG, _along),
 }
 
 _BY_KIND: dict[str, Rule] = {

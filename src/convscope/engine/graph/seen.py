@@ -184,7 +184,8 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int)
         ends = [blank if seen is None else getattr(seen, which) for seen, _ in parts]
         most = [max(end.shape[d] for end in ends) for d in range(ndim)]
         sized = [
-            e.expand([shape[d] if d == dim else most[d] for d in range(ndim)]) for e, (_, shape) in _zip(ends, parts)
+            e.expand([shape[d] if d == dim else most[d] for d in range(ndim)])
+            for e, (_, shape) in zip(ends, parts, strict=True)
         ]
         return compact(torch.cat(sized, dim))
 
@@ -236,7 +237,3 @@ def counted(place: Tensor, dim: int, count: int) -> Tensor:
 
 def _aligned(end: Tensor, ndim: int) -> Tensor:
     return end.reshape((1,) * (ndim - end.ndim) + tuple(end.shape))
-
-
-def _zip(*sequences: Any) -> Any:
-    return zip(*sequences, strict=True)

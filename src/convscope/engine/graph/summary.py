@@ -31,7 +31,9 @@ def structure_of(model: "Model", graph: Graph, *, depth: int = 0) -> Structure:
     return Structure(
         name=model.name,
         input=graph.input,
-        modules=tuple(_module(address, one, graph) for address, one in model.module.named_modules()),
+        modules=tuple(
+            _module(a, one, graph) for a, one in model.module.named_modules() if not _within(a, graph.hidden)
+        ),
         operations=operations,
         parameters=sum(sizes.values()),
         flops=sum(step.flops for step in graph.steps),
@@ -68,14 +70,15 @@ def _operation(step: Step, graph: Graph, sizes: dict[int, int]) -> Operation:
 def _module(address: str, module: nn.Module, graph: Graph) -> Module:
     visit = graph.visits.get(address, Visit((), None, (), 0, 0))
     inside = [s for s in graph.steps if not address or s.module == address or s.module.startswith(f"{address}.")]
-    size, local, stride, centre = sight(visit.seen, graph)
+    seen = visit.seen if visit.calls or not inside else inside[-1].seen
+    size, local, stride, centre = sight(seen, graph)
     return Module(
         address=address,
         kind=getattr(module, "original_name", type(module).__name__),
         detail=_detail(module),
         calls=visit.calls or min(1, len(inside)),
         first=visit.first if visit.calls else graph.steps.index(inside[0]) if inside else len(graph.steps),
-        leaf=next(module.children(), None) is None,
+        leaf=next(module.children(), None) is None or address in graph.hidden,
         shape=visit.shape or (inside[-1].shape if inside else ()),
         parameters=sum(p.numel() for p in module.parameters()),
         flops=sum(step.flops for step in inside),
@@ -86,6 +89,11 @@ def _module(address: str, module: nn.Module, graph: Graph) -> Module:
         stride=stride,
         centre=centre,
     )
+
+
+def _within(address: str, hidden: Sequence[str]) -> bool:
+    """Whether a module lies inside one whose insides are hidden."""
+    return any(address != other and (not other or address.startswith(f"{other}.")) for other in hidden)
 
 
 def sight(

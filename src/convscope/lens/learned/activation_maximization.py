@@ -32,9 +32,9 @@ def activation_maximization(
     unit: Any = None,
     size: Annotated[int, Param(help="side of the picture; 0 takes the input's own", min=0, max=1024, unit="px")] = 0,
     parametrisation: Annotated[
-        Literal["laplacian", "fourier", "maco", "pixels"],
-        Param(help="what is turned: a pyramid, Fourier coefficients, their phases alone, or pixels"),
-    ] = "laplacian",
+        Literal["fourier", "maco", "laplacian", "pixels"],
+        Param(help="what is turned: Fourier coefficients, their phases alone, a pyramid, or pixels"),
+    ] = "fourier",
     steps: Annotated[int, Param(help="steps uphill", min=1, max=4096)] = 128,
     rate: Annotated[float, Param(help="how far a step goes; 0 takes what suits the rest", min=0, max=10)] = 0.0,
     transform: Annotated[
@@ -66,9 +66,9 @@ def activation_maximization(
             label or number, ``"layer3[12] - 0.5 * layer3[40]"``; in Python also an objective of
             ``convscope.engine.ascent.objectives``. The first four classes by default.
         size: the side of the picture; networks that pool at their end take any.
-        parametrisation: ``laplacian`` a pyramid of coarser and coarser pictures (Burt & Adelson 1983), ``fourier``
-            coefficients of natural strength (Olah et al. 2017), ``maco`` phases alone with magnitudes held at those of
-            natural images (Fel et al. 2023), ``pixels`` (Erhan et al. 2009). All but pixels in independent colours.
+        parametrisation: ``fourier`` coefficients of natural strength (Olah et al. 2017), ``maco`` phases alone with
+            magnitudes held at those of natural images (Fel et al. 2023), ``laplacian`` a pyramid of coarser and coarser
+            pictures (Burt & Adelson 1983), ``pixels`` (Erhan et al. 2009). All but pixels in independent colours.
         steps: how many steps are gone.
         rate: the step of Adam, in the parametrisation's own numbers.
         transform: ``standard`` moves by a sixteenth of the side, scales by 5 %, turns by 5°; ``strong`` also looks at

@@ -105,7 +105,8 @@ def style_transfer(
         return [climb(model, objective, pixels(canvas, start=image.tensor[rows]), len(rows), **how)]
 
     drawn = drawn_over(image, draw)
-    words = [f"in the style of {Path(style.names[0]).name}"]
+    name = style.names[0]
+    words = [f"in the style of {name if name.startswith('sample:') else Path(name).name}"]
     return [
         pictures_of(image.spec, one, words, photo=image.photo(row), features=grams) for row, one in enumerate(drawn)
     ]
