@@ -8,7 +8,7 @@ anywhere else after all (a branch taken by other inputs only, a hook), it is fir
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,21 +42,27 @@ def fused(model: "Model", sample: Tensor, passes: int) -> Iterator[None]:
         sample: one prepared input (1, C, …), run to find the pairs. They are kept on the model until one of them proves
             mistaken; what is folded is read from kernels and norms anew each time.
     """
+    with fused_runs(model, sample, passes) as run, run:
+        yield
+
+
+@contextmanager
+def fused_runs(model: "Model", sample: Tensor, passes: int) -> Iterator[AbstractContextManager[Any]]:
+    """The same for runs between which other things are computed: what is given is entered around each of them."""
     hooked = any(m._forward_hooks or m._forward_pre_hooks for m in model.module.modules())  # they see layers' outputs
     if passes < WORTH_IT or hooked or sample.dtype not in FOLDED_IN:
-        yield
+        yield nullcontext()
         return
     if model.pairs is None:
         with torch.no_grad(), _Watch() as watch:
             model.run(model.laid_out(sample))
         model.pairs = watch.pairs()
     if all(norm is None and _lies_well(kernel) for kernel, _, norm in model.pairs.values()):
-        yield  # there is nothing to fold
+        yield nullcontext()  # there is nothing to fold
         return
     mode = _Fused(model.pairs)
     try:
-        with mode:
-            yield
+        yield mode
     finally:
         if mode.mistaken:
             model.pairs = None
@@ -106,6 +112,10 @@ class _Fused(TorchFunctionMode):
         self.norms = {key: _identity(norm) for key, (_, _, norm) in pairs.items() if norm is not None}
         self.awaited: dict[int, tuple[Tensor, Any, Any]] = {}  # folded output → (kept alive, its norm, plain run)
         self.mistaken = False
+
+    def __exit__(self, *raised: Any) -> None:
+        self.awaited.clear()  # a run that ended early left them behind
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}

@@ -48,6 +48,10 @@ class Canvas:
         """The spatial shape."""
         return self.shape[1:]
 
+    def blank(self, dtype: torch.dtype) -> Tensor:
+        """One grey input (1, C, …) of that precision, to see what layers give."""
+        return self.prepared(torch.zeros(1, *self.shape, device=self.device, dtype=self.dtype)).to(dtype)
+
     def coloured(self, values: Tensor) -> Tensor:
         """Independent channels mixed as the colours of natural images are."""
         return values if self.colours is None else _mixed(values, self.colours)
@@ -103,6 +107,8 @@ def canvas_of(model: "Model", size: int | Sequence[int] | None = None) -> Canvas
 def mixing(covariance: Tensor) -> Tensor:
     """The matrix that gives independent channels this covariance, scaled so that its strongest component is one."""
     strengths, components = torch.linalg.eigh(covariance.double())
+    largest = components.gather(0, components.abs().argmax(0, keepdim=True))
+    components = components * largest.sign()  # which way a component points is left open: make it the same everywhere
     matrix = components * strengths.clamp_min(1e-6 * strengths.max()).sqrt()
     scaled: Tensor = matrix / matrix.norm(dim=0).max()
     return scaled.float()

@@ -8,7 +8,8 @@ A unit that is off gives no gradient: its rectifiers hold everything back. While
 back through rectifiers is redirected (`engine.rules.methods.redirected`), until the unit is on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from convscope.engine.ascent.transforms import Transform, still
 from convscope.engine.batches import chunk_size, in_chunks
 from convscope.engine.cost import count as counted
 from convscope.engine.cost import progress, show
-from convscope.engine.fused import fused
+from convscope.engine.fused import fused_runs
 from convscope.engine.model import Model
 from convscope.engine.rules.ledger import Ledger
 from convscope.engine.rules.methods import redirected
@@ -44,7 +45,7 @@ class Ascent:
         best: (N,), the objective of each kept picture as it is.
         importance: (N, …), how much of the climb went into each pixel: its |gradient|, added up over the steps.
         frames: (F, N, C, …), pictures on the way, where they were asked for.
-        stopped: why the climb ended before its last step, empty where it did not.
+        stopped: where somebody stopped the climb, after how many steps; otherwise empty.
         notes: per picture what must be known of it.
     """
 
@@ -71,7 +72,7 @@ def climb(
     seed: int = 0,
     variants: int = 1,
     frames: int = 0,
-    quiet: bool = False,
+    report: Callable[[int, int], None] = progress,
 ) -> Ascent:
     """Draw ``count`` pictures that make ``objective`` large, in one batch.
 
@@ -84,6 +85,7 @@ def climb(
         between: what is done to plain pixels after each step.
         variants: how many pictures in a row begin from noise of their own.
         frames: how many pictures on the way to keep, evenly over the steps.
+        report: told how many steps are done, of how many; it may raise `Cancelled`, and the best so far is kept.
 
     Raises:
         NoGradient: the objective does not depend on the input.
@@ -95,10 +97,11 @@ def climb(
     with torch.no_grad():
         like = parametrisation.picture(numbers)[:1]
     state = _State(count, steps, frames)
-    hill = _Hill(model, objective, Cut(model, objective.layers, like), transform, penalties)
+    cut = Cut(model, objective.layers, like)
     chance = torch.Generator().manual_seed(seed)
     adam = torch.optim.Adam(numbers, lr=rate or parametrisation.rate, fused=numbers[0].device.type in ("cpu", "cuda"))
-    with fused(model, like, steps * count):
+    with fused_runs(model, like, steps * count) as folded:
+        hill = _Hill(model, objective, cut, transform, penalties, folded)
         for step in range(steps):
             drawn = parametrisation.picture(numbers)
             scores, slopes, slope = hill.slopes(drawn, numbers, chance)
@@ -106,16 +109,13 @@ def climb(
             if state.all_lost():
                 break
             for tensor, found in zip(numbers, slopes, strict=True):
-                tensor.grad = (
-                    state.without_lost(found).neg().contiguous()
-                )  # laid out as its numbers: Adam goes by memory
+                tensor.grad = state.without_lost(found).neg().contiguous()  # laid out as they are: Adam goes by memory
             adam.step()
             with torch.no_grad():
                 for change in between:
                     numbers[0].copy_(change(numbers[0], step))
             try:
-                if not quiet:
-                    progress(step + 1, steps)
+                report(step + 1, steps)
                 show(step + 1, steps, scores, lambda: state.pictures)
             except Cancelled:
                 state.stopped = f"stopped after {step + 1} of {steps} steps" if step + 1 < steps else ""
@@ -139,33 +139,41 @@ def climb_all(
         how: as `climb` takes it.
     """
     parts: list[Ascent] = []
+    told = how.pop("report", progress)
     like = parametrisation.start(1, torch.Generator().manual_seed(0))
     with torch.no_grad():
         sample = parametrisation.picture(like)[0]
-    steps = how.get("steps", 256)
 
     def step(rows: Tensor) -> None:
-        if parts and parts[-1].stopped:
-            return
         chosen = [objectives[row] if unlike is None else objectives[row] + unlike for row in rows.tolist()]
         together = chosen[0] if len(chosen) == 1 else alongside(chosen, variants)
-        parts.append(climb(model, together, parametrisation, len(chosen) * variants, variants=variants, **how))
+        ended = parts[-1].stopped if parts else ""
 
-    size = max(1, chunk_size(sample) // variants)
-    if len(objectives) <= size:
-        in_chunks(len(objectives), sample, step, size=size, quiet=True)
-        return parts[0]
-    in_chunks(len(objectives), sample, step, size=size, quiet=True)
-    return _joined(parts, steps)
+        def report(done: int, of: int) -> None:
+            told(int(rows[0]) * of + done * len(rows), len(objectives) * of)
+
+        own = how | ({"steps": 1, "report": lambda *_: None} if ended else {"report": report})
+        found = climb(model, together, parametrisation, len(chosen) * variants, variants=variants, **own)
+        notes = tuple({"stopped": "stopped before it was begun"} for _ in found.notes) if ended else found.notes
+        parts.append(replace(found, stopped=ended or found.stopped, notes=notes))
+
+    in_chunks(len(objectives), sample, step, size=max(1, chunk_size(sample) // variants), quiet=True)
+    return parts[0] if len(parts) == 1 else joined(parts)
 
 
 class _Hill:
     """What is climbed: the objective of shaken pictures, less what they pay for."""
 
     def __init__(
-        self, model: Model, objective: Objective, cut: Cut, transform: Transform, penalties: Sequence[Penalty]
+        self,
+        model: Model,
+        objective: Objective,
+        cut: Cut,
+        transform: Transform,
+        penalties: Sequence[Penalty],
+        folded: AbstractContextManager[Any],
     ) -> None:
-        self.model, self.objective, self.cut = model, objective, cut
+        self.model, self.objective, self.cut, self.folded = model, objective, cut, folded
         self.transform, self.penalties = transform, penalties
 
     def slopes(
@@ -188,27 +196,39 @@ class _Hill:
 
     def _along_input(self, seen: Tensor) -> tuple[Tensor, Tensor]:
         """The scores of what the network sees, and their slope; redirected for pictures that have none."""
-        scores, slope = self._run(seen)
-        off = ~slope.flatten(1).any(1)
-        if bool(off.any()):
-            _, other = self._run(seen, Rules(redirected(), Ledger(len(seen)), on_missing="gradient"))
-            slope = torch.where(off.view(-1, *[1] * (slope.ndim - 1)), other, slope)
+        scores, slope = self._run(seen, self.objective)
+        off = (_strength(slope) == 0).nonzero()[:, 0].tolist()
+        if off:
+            picked = self.objective.picked
+            rows, objective = (off, picked(off)) if picked else (list(range(len(seen))), self.objective)
+            rules = Rules(redirected(), Ledger(len(rows)), on_missing="gradient")
+            _, other = self._run(seen[rows], objective, rules)
+            for row in off:
+                slope[row] = other[rows.index(row)]
         return scores, slope
 
-    def _run(self, seen: Tensor, rules: Rules | None = None) -> tuple[Tensor, Tensor]:
+    def _run(self, seen: Tensor, objective: Objective, rules: Rules | None = None) -> tuple[Tensor, Tensor]:
         leaf = self.model.laid_out(seen.to(self.model.dtype)).requires_grad_(True)
+        seen_at: dict[str, Tensor] = {}
 
         def run() -> Tensor:
-            return self.objective.score(self.cut.read(leaf.clone()))  # a network may not write to a leaf
+            seen_at.update(self.cut.read(leaf.clone()))  # a network may not write to a leaf
+            return next(reversed(seen_at.values()))
 
-        scores = run() if rules is None else rules.seen_by(run, self.model.module)
+        if rules is None:
+            with self.folded:
+                run()
+        else:  # which hold for the network's own rectifiers, not for those of the objective
+            rules.seen_by(run, self.model.module)
+            seen_at = {address: rules.latest(found) for address, found in seen_at.items()}
+        scores = objective.score(seen_at)
         counted(backwards=len(leaf))
         if scores.requires_grad:
             (slope,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
             if slope is not None:
                 return scores.detach(), slope
         raise NoGradient(
-            f"{self.objective.words} does not depend on the input of {self.model.name}: no picture can change it"
+            f"{objective.words} does not depend on the input of {self.model.name}: no picture can change it"
         )
 
 
@@ -232,13 +252,15 @@ class _State:
     def note(self, step: int, drawn: Tensor, scores: Tensor, slope: Tensor) -> None:
         """Take in one step: pictures (N, C, …), their scores, and the slope at each pixel."""
         scores = scores.detach().float().cpu()
-        fine = torch.isfinite(scores) & torch.isfinite(slope.flatten(1).sum(1)).cpu()
+        trace = slope.abs().mean(1)
+        strength = trace.flatten(1).sum(1).cpu()
+        fine = torch.isfinite(scores) & torch.isfinite(strength)
         if step == 0:
             self._begin(drawn, fine)
         self.curves.append(scores)
         self.lost = torch.where((self.lost == 0) & ~fine, step, self.lost)
         fine &= self.lost == 0
-        self.dead &= ~slope.flatten(1).any(1).cpu()
+        self.dead &= strength == 0
         if step == 0 and bool(self.dead.all()):
             raise NoGradient(
                 "the objective does not depend on the input: its gradient is zero at every pixel, even with "
@@ -254,15 +276,13 @@ class _State:
         else:
             mask = better.to(drawn.device).view(-1, *[1] * (drawn.ndim - 1))
             self.pictures = torch.where(mask, drawn, self.pictures)
-        self.importance += torch.nan_to_num(slope).abs().mean(1)
+        self.importance += trace if bool(fine.all()) else torch.nan_to_num(trace, 0.0, 0.0)
         if step in self.due:
             self.frames.append(drawn.cpu())
 
     def all_lost(self) -> bool:
-        """Whether no picture can be climbed on with."""
-        if bool((self.lost > 0).all()):
-            self.stopped = f"stopped after {len(self.curves) - 1} of {self.steps} steps: the objective diverged"
-        return bool(self.stopped)
+        """Whether there is no picture left to climb on with."""
+        return bool((self.lost > 0).all())
 
     def without_lost(self, slope: Tensor) -> Tensor:
         """The slope with nothing for the pictures that are lost."""
@@ -299,28 +319,37 @@ class _State:
         self.pictures, self.importance = drawn, torch.zeros(len(drawn), *drawn.shape[2:]).to(drawn)
 
 
+def _strength(slope: Tensor) -> Tensor:
+    """How much slope there is in all (N,)."""
+    return slope.abs().sum(tuple(range(1, slope.ndim)))
+
+
 def _begun(parametrisation: Parametrisation, count: int, seed: int, variants: int) -> list[Tensor]:
-    """The numbers of all pictures at the start, each variant's from its own seed."""
+    """The numbers of all pictures at the start: of given pictures, or each variant's from its own seed."""
+    if parametrisation.given:
+        given = parametrisation.start(count, torch.Generator().manual_seed(seed))
+        return [tensor.detach().contiguous().requires_grad_(True) for tensor in given]
     own = [parametrisation.start(1, torch.Generator().manual_seed(seed + v)) for v in range(variants)]
     whole = [torch.cat([own[row % variants][place] for row in range(count)]) for place in range(len(own[0]))]
     return [tensor.detach().contiguous().requires_grad_(True) for tensor in whole]
 
 
-def _joined(parts: Sequence[Ascent], steps: int) -> Ascent:
-    """Several batches as one; a curve that ended early goes on as NaN."""
+def joined(parts: Sequence[Ascent]) -> Ascent:
+    """Several climbs as one; a curve that ended early goes on as NaN."""
+    steps = max(one.scores.shape[1] for one in parts)
 
     def curves(one: Ascent) -> Tensor:
         missing = torch.full((len(one.scores), steps - one.scores.shape[1]), torch.nan)
         return torch.cat([one.scores, missing], 1)
 
-    frames = [one.frames for one in parts if len(one.frames) == len(parts[0].frames)]
+    common = min(len(one.frames) for one in parts)
     return replace(
         parts[0],
         pictures=torch.cat([one.pictures for one in parts]),
         scores=torch.cat([curves(one) for one in parts]),
         best=torch.cat([one.best for one in parts]),
         importance=torch.cat([one.importance for one in parts]),
-        frames=torch.cat(frames, 1),
+        frames=torch.cat([one.frames[:common] for one in parts], 1),
         stopped=parts[-1].stopped,
         notes=tuple(note for one in parts for note in one.notes),
     )

@@ -30,11 +30,13 @@ class Objective:
         layers: the addresses it reads; `OUTPUT` is the network's own output.
         score: from what these gave to one number per picture.
         words: what it is, for people.
+        picked: for objectives that treat each picture of a batch in its own way, what some of them have.
     """
 
     layers: tuple[str, ...]
     score: Callable[[Readings], Tensor] = field(repr=False)
     words: str
+    picked: "Callable[[Sequence[int]], Objective] | None" = field(default=None, repr=False)
 
     def __add__(self, other: "Objective | float") -> "Objective":
         return _sum(self, other, 1.0)
@@ -147,6 +149,19 @@ def caricature(layer: str, activation: Tensor, *, cosine_power: float = 2.0) -> 
     return Objective((layer,), score, f"a caricature at {layer}")
 
 
+def echo(layer: str, guide: Tensor) -> Objective:
+    """How strongly a layer echoes a guide (C, …): each position's product with the guide's position most like it."""
+    wanted = guide.detach().flatten(1)
+
+    def score(seen: Readings) -> Tensor:
+        here = seen[layer].flatten(2)
+        if here.shape[1] != len(wanted):
+            raise LayerError(f"{layer!r} has {here.shape[1]} channels and the guide {len(wanted)}: take the same layer")
+        return torch.einsum("ncp,cq->npq", here, wanted.to(here)).amax(2).mean(1)
+
+    return Objective((layer,), score, f"what {layer} sees in the guide")
+
+
 def gram(layer: str, target: Tensor) -> Objective:
     """How near a layer's Gram matrix comes to ``target`` (C, C): minus the relative squared distance."""
     wanted = target.detach()
@@ -191,7 +206,10 @@ def alongside(objectives: Sequence[Objective], each: int = 1) -> Objective:
             parts.append(one.score({layer: seen[layer][own] for layer in one.layers}))
         return torch.cat(parts)
 
-    return Objective(layers, score, "; ".join(one.words for one in objectives))
+    def picked(rows: Sequence[int]) -> Objective:
+        return alongside([objectives[row // each] for row in rows])
+
+    return Objective(layers, score, "; ".join(one.words for one in objectives), picked)
 
 
 def _sum(one: Objective, other: Objective | float, sign: float) -> Objective:

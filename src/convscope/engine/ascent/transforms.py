@@ -122,11 +122,18 @@ BY_NAME: dict[str, Callable[[tuple[int, ...]], Transform]] = {
 def _sampled(batch: Tensor, share: float, angle: float, centre: tuple[float, ...]) -> Tensor:
     """A turned part of every picture; all are sampled at the same places, as so many channels of one picture."""
     height, width = batch.shape[2:]
+    down, across = (_places(side, batch) for side in (height, width))
     cosine, sine, aspect = share * math.cos(angle), share * math.sin(angle), height / width
-    theta = torch.tensor([[cosine, -sine * aspect, centre[0]], [sine / aspect, cosine, centre[1]]])
+    columns = (centre[0] - sine * aspect * down)[:, None] + cosine * across
+    rows = (centre[1] + cosine * down)[:, None] + sine / aspect * across
+    grid = torch.stack([columns, rows], -1)[None]
     together = batch.flatten(0, 1)[None]
-    grid = F.affine_grid(theta[None].to(batch), list(together.shape), align_corners=False)
     return F.grid_sample(together, grid, padding_mode="reflection", align_corners=False).view_as(batch)
+
+
+def _places(side: int, like: Tensor) -> Tensor:
+    """The middles of pixels along one axis, from -1 to 1."""
+    return (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) * (2 / side) - 1
 
 
 def _between(low: float, high: float, generator: Generator) -> float:

@@ -1,0 +1,50 @@
+"""The ResNet-20 of He et al. for CIFAR-10, whose shortcuts pad with zeros (option A)."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Block(nn.Module):
+    """Two convolutions with batch norm, and a shortcut without weights."""
+
+    def __init__(self, inward: int, outward: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inward, outward, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outward)
+        self.conv2 = nn.Conv2d(outward, outward, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outward)
+        self.stride, self.missing = stride, (outward - inward) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        x = x[:, :, :: self.stride, :: self.stride]
+        return F.relu(y + F.pad(x, (0, 0, 0, 0, self.missing, self.missing)))
+
+
+class ResNet20(nn.Module):
+    """Three stages of three blocks, 16, 32 and 64 channels wide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        stages = [(16, 16, 1), (16, 32, 2), (32, 64, 2)]
+        self.layer1, self.layer2, self.layer3 = (
+            nn.Sequential(Block(i, o, s), Block(o, o, 1), Block(o, o, 1)) for i, o, s in stages
+        )
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        return self.linear(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
+
+
+def resnet20(weights: Path) -> nn.Module:
+    """The network with these weights, in eval mode."""
+    module = ResNet20()
+    module.load_state_dict({name: torch.as_tensor(w) for name, w in load_file(weights).items()})
+    return module.eval()
