@@ -21,9 +21,9 @@ def activation_statistics(rounds: int) -> list[Row]:
         works = {who: partial(cs.activations, m, x) for who, m in ours(module).items()}
         found = interleaved(passes(module, x), works, rounds=max(2, rounds // 5))
         rows += rows_of(f"Activation statistics of every layer, {IMAGES} images, {name}", found, 1.3)
-    few, many = (peak_growth(f"statistics-{count}", "resnet50", 1, processes=1) for count in (64, 512))
+    few, many = (peak_growth(f"statistics-{count}", "resnet50", 1, processes=1) for count in (128, 384))
     return rows + said(
-        [("Peak memory of it, resnet50, 512 images in that of 64", "ConvScope", f"{many / few:.2f}", "flat")]
+        [("Peak memory of it, resnet50, 384 images in that of 128", "ConvScope", f"{many / few:.2f}", "flat")]
     )
 
 

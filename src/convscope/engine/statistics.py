@@ -27,7 +27,7 @@ from convscope.errors import LayerError, NotFinite
 if TYPE_CHECKING:
     from convscope.engine.model import Model
 
-KEPT = 256
+KEPT = 128
 """Of how many images, the first, the mean of every channel is kept, to see which channels say the same."""
 
 MEAN_POSITIONS, FEWEST_POSITIONS = 1024, 4

@@ -15,7 +15,7 @@ from convscope.render.sheet import MARGIN, SMALL, TITLE, Sheet
 from convscope.values import Distribution, Spread
 
 RIDGE, TALL, STEP = 520, 30, 34
-NAMES, SIDE = 230, 420
+NAMES, SIDE = 290, 420
 MOST = 72
 """So many ridges are drawn; of a deeper network all that have something wrong, and the others thinned out evenly."""
 

@@ -56,7 +56,7 @@ def activations(
         Per layer and channel: mean, spread, range, quantiles, shares of zeros, of numbers not above zero and at the
         limit of the activation (sigmoid, tanh and softsign within 0.05, hard ones exactly). Per layer how many channels
         are dead (an activation function that never gives more than zero, or a channel that never changes), saturated
-        (at a limit 95 % of the time), or duplicates (their means over the first 256 images correlate by more than
+        (at a limit 95 % of the time), or duplicates (their means over the first 128 images correlate by more than
         0.99 with another's); a histogram; and where the data have labels the mean of each channel over each class.
         Maxima are of every number, means of at most 1024 positions an image.
 

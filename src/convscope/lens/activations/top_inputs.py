@@ -5,6 +5,7 @@ from torch import Tensor
 
 from convscope.engine.dataset import Dataset
 from convscope.engine.field import fields_of
+from convscope.engine.graph import recorded
 from convscope.engine.inputs import Photo
 from convscope.engine.last_spatial import last_spatial_layer
 from convscope.engine.layers import UnitAddress, units_of
@@ -54,7 +55,7 @@ def top_inputs(
 
     Returns:
         For each unit the best inputs with their values, their position in the unit's map, and the box of the input that
-        this position can see, measured from where the gradient reaches.
+        this position can see, its theoretical receptive field cut at the borders.
 
     Raises:
         UnknownName: no such layer or unit.
@@ -127,14 +128,15 @@ def _boxes(
 ) -> dict[tuple[str, int], tuple[tuple[int, int], ...]]:
     """What each winning position can see, looked up once for all units of a layer."""
     found: dict[tuple[str, int], tuple[tuple[int, int], ...]] = {}
+    if held.by == "mean":
+        return found
+    graph = recorded(model, tensor)
     for layer in dict.fromkeys(one.layer for one in shown):
         units = [one.unit for one in shown if one.layer == layer]
         winning = held.best[layer].positions[:, units].reshape(-1).tolist()
         positions = sorted({position for position in winning if position >= 0})
         if positions:
-            found |= {
-                (layer, p): box for p, box in zip(positions, fields_of(model, layer, positions, tensor), strict=True)
-            }
+            found |= {(layer, p): box for p, box in zip(positions, fields_of(graph, layer, positions), strict=True)}
     return found
 
 
