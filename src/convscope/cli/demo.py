@@ -32,11 +32,14 @@ QUICK: dict[str, dict[str, Any]] = {
     "style-transfer": {"steps": 60},
     "style-features": {"steps": 60},
     "deep-dream": {"steps": 8},
+    "top-inputs": {"show": 4, "k": 6},
 }
 """Fewer repetitions than the defaults, so that nobody waits: the maps are noisier than they need be."""
 
 DATA = {"shapes": "sample:shapes/0-119", "digits": "sample:digits/0-119"}
 """What lenses look at that take a data set."""
+
+STYLES = {"shapes": "sample:shapes/12", "digits": "sample:digits/5"}
 
 OVER_DATA = ("activations", "parameter-gradients", "receptive-field", "top-inputs")
 
@@ -56,8 +59,8 @@ def run_demo(folder: Path) -> None:
     sections, names = [], [outline.command for outline in outlines()]
     for name, samples in SHOWN.items():
         model = load(f"bundled:{name}")
-        budgets = QUICK | {lens: {"images": DATA[name]} for lens in OVER_DATA}
-        budgets["style-transfer"] = QUICK["style-transfer"] | {"style": DATA[name].replace("0-119", "12")}
+        own = {lens: {"images": DATA[name]} for lens in OVER_DATA} | {"style-transfer": {"style": STYLES[name]}}
+        budgets = QUICK | {lens: QUICK.get(lens, {}) | given for lens, given in own.items()}
         with bar(f"{name:<16}") as told, reporting(told):
             sections += look(model, list(samples), names, {}, budgets=budgets)
         names = [command for command in names if command != "convolve"]  # which needs no network: once will do

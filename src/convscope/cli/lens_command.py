@@ -101,8 +101,8 @@ def _inputs(spec: LensSpec, name: str) -> list[inspect.Parameter]:
         model = _keyword("model", options.ModelAddress, inspect.Parameter.empty)
         return [model, *(_keyword(*option) for option in opening)]
     if name in ("image", "images"):
-        kind = options.Images if spec.each_image else options.DataSet if name == "images" else options.Example
-        return [_keyword(name, kind, inspect.Parameter.empty if needed else None)]
+        pictures = options.Images if spec.each_image else options.DataSet if name == "images" else options.Example
+        return [_keyword(name, pictures, inspect.Parameter.empty if needed else None)]
     kind: Any = {"target": options.Target, "layer": options.Layer, "unit": options.Unit}.get(name, options.Second)
     return [_keyword(name, kind, inspect.Parameter.empty if needed else None)]
 

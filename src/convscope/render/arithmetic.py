@@ -23,9 +23,9 @@ _BARS = 110
 _CURVE = (150, 96)
 
 
-def draw_arithmetic(value: Arithmetic, *, theme: str = "light") -> Picture:
+def draw_arithmetic(value: Arithmetic, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of one number's arithmetic; ``theme`` is ``light`` or ``dark``."""
-    sheet = Sheet(theme, mosaic.WIDTH)
+    sheet = Sheet(theme, mosaic.WIDTH, bare=bare)
     numbers = {name: np.asarray(found, np.float32) for name, found in value.numbers.items()}
     around.above(sheet, value, title=f"{words.title(value)} · {value.unit} = {number(value.value)}")
     if value.workings:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from convscope.render import bar, words
+from convscope.render import around, bar, words
 from convscope.render.panels import Panel, panels_of, uncertainty_panels
 from convscope.render.picture import Picture
-from convscope.render.scale import Legend, Scale, legend_of, scale_of
-from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
+from convscope.render.scale import Legend, legend_of, scale_of
+from convscope.render.sheet import GAP, MARGIN, Sheet
 from convscope.values import Attribution
 
 PANEL = 400
@@ -26,25 +26,17 @@ def draw_attribution(
     scale = scale_of([attribution], limit)
     legend, panels = legend_of(scale), panels_of(attribution, scale, PANEL)
     sure = uncertainty_panels(attribution, PANEL)
-    sheet = Sheet(theme)
+    sheet = Sheet(theme, bare=bare)
     across = sum(panel.width + GAP for panel in panels) + bar.upright_width(sheet, legend)
     sheet.width = max(0 if bare else NARROWEST, round(2 * MARGIN + across))
-    if not bare:
-        _write_above(sheet, attribution)
+    around.above(sheet, attribution)
     _draw_panels(sheet, panels, legend)
     if sure:
         sheet.y += GAP
         _draw_row(sheet, sure)
-    if not bare:
-        _write_below(sheet, attribution, scale)
+    sheet.y += 16
+    around.below(sheet, attribution, scale=scale)
     return Picture(sheet.pixels(), words.alt(attribution, scale))
-
-
-def _write_above(sheet: Sheet, attribution: Attribution) -> None:
-    sheet.paragraph(words.title(attribution), size=TITLE, bold=True)
-    sheet.y += 4
-    sheet.paragraph(words.source(attribution), size=SMALL, colour=sheet.theme.faint)
-    sheet.y += 14
 
 
 def _draw_panels(sheet: Sheet, panels: Sequence[Panel], legend: Legend) -> None:
@@ -64,17 +56,3 @@ def _draw_row(sheet: Sheet, panels: Sequence[Panel]) -> float:
         x += panel.width + GAP
     sheet.y += tall + 6 + below
     return x
-
-
-def _write_below(sheet: Sheet, attribution: Attribution, scale: Scale) -> None:
-    """Warnings, how to read the map, and notes."""
-    sheet.y += 16
-    said = words.notes(attribution, scale)
-    for note in (note for note in said if note.warning):
-        sheet.paragraph(f"⚠ {note.text}", colour=sheet.theme.warning, bold=True)
-        sheet.y += 4
-    if attribution.record.reads:
-        sheet.paragraph(attribution.record.reads, size=BODY)
-        sheet.y += 4
-    for note in (note for note in said if not note.warning):
-        sheet.paragraph(note.text, size=SMALL, colour=sheet.theme.faint)

@@ -6,12 +6,12 @@ A distribution of one layer is drawn channel by channel instead.
 import numpy as np
 
 from convscope.errors import ParameterError
-from convscope.render import bar, words
+from convscope.render import around, bar, words
 from convscope.render.palette import Pixels, opaque
 from convscope.render.picture import Picture
 from convscope.render.ridge import Axis, Floats, axis_for, density, ridge_pixels
 from convscope.render.scale import Scale, legend_of, number
-from convscope.render.sheet import MARGIN, SMALL, TITLE, Sheet
+from convscope.render.sheet import MARGIN, SMALL, Sheet
 from convscope.values import Distribution, Spread
 
 RIDGE, TALL, STEP = 520, 30, 34
@@ -25,26 +25,29 @@ SIDES = {
 }
 
 
-def draw_distribution(distribution: Distribution, *, theme: str = "light", layer: str = "") -> Picture:
+def draw_distribution(
+    distribution: Distribution, *, theme: str = "light", layer: str = "", bare: bool = False
+) -> Picture:
     """The picture of a distribution.
 
     Args:
         theme: ``light`` or ``dark``.
         layer: draw this layer channel by channel; by default so is a distribution of a single layer.
+        bare: leave title, notes and reading line to a page that writes them itself.
     """
     if layer and layer not in {one.layer for one in distribution.layers}:
         raise ParameterError(f"layer must be one of this distribution's, got {layer!r}")
     single = layer or (distribution.layers[0].layer if len(distribution.layers) == 1 else "")
-    sheet = Sheet(theme)
-    sheet.width = 2 * MARGIN + NAMES + RIDGE + SIDE
-    _write_above(sheet, distribution, single)
+    sheet = Sheet(theme, 2 * MARGIN + NAMES + RIDGE + SIDE, bare=bare)
+    around.above(sheet, distribution, title=_title(distribution, single))
     if single and single in distribution.channels:
         _draw_ridges(sheet, distribution, [distribution[single]])
         _draw_channels(sheet, distribution, single)
         _draw_classes(sheet, distribution, single)
     else:
         _draw_ridges(sheet, distribution, _thinned(distribution.layers))
-    _write_below(sheet, distribution, 1 if single else min(MOST, len(distribution.layers)))
+    sheet.y += 4
+    around.below(sheet, distribution, keys=_keys(distribution, 1 if single else min(MOST, len(distribution.layers))))
     return Picture(sheet.pixels(), alt_of_distribution(distribution))
 
 
@@ -65,13 +68,9 @@ def _thinned(layers: tuple[Spread, ...]) -> list[Spread]:
     return [layers[place] for place in sorted(kept)]
 
 
-def _write_above(sheet: Sheet, distribution: Distribution, single: str) -> None:
+def _title(distribution: Distribution, single: str) -> str:
     of = f" · {single}" if single else f" · {len(distribution.layers)} layers"
-    images = f" · {distribution.images} image{'s' if distribution.images > 1 else ''}"
-    sheet.paragraph(words.title(distribution) + of + images, size=TITLE, bold=True)
-    sheet.y += 4
-    sheet.paragraph(words.source(distribution), size=SMALL, colour=sheet.theme.faint)
-    sheet.y += 14
+    return f"{words.title(distribution)}{of} · {distribution.images} image{'s' if distribution.images > 1 else ''}"
 
 
 def _draw_ridges(sheet: Sheet, distribution: Distribution, drawn: tuple[Spread, ...] | list[Spread]) -> None:
@@ -220,21 +219,15 @@ def _rgb(colour: str) -> Floats:
     return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], float)
 
 
-def _write_below(sheet: Sheet, distribution: Distribution, drawn: int) -> None:
-    """How to read it, and what must be known."""
-    sheet.y += 4
-    sheet.paragraph(distribution.record.reads)
-    sheet.y += 4
-    key = "Heights are square roots of shares, so that tails show; the bar at zero is the share that is exactly zero."
-    sheet.paragraph(
-        f"{key} The axis bends from even steps to even ratios away from zero.", size=SMALL, colour=sheet.theme.faint
-    )
+def _keys(distribution: Distribution, drawn: int) -> list[str]:
+    """What the ridges' heights and axis mean, and how many layers are left out."""
+    said = [
+        "Heights are square roots of shares, so that tails show; the bar at zero is the share that is exactly zero. "
+        "The axis bends from even steps to even ratios away from zero."
+    ]
     if 1 < drawn < len(distribution.layers):
-        said = (
-            f"{drawn} of {len(distribution.layers)} layers are drawn, all that have dead or saturated units among them"
+        said.append(
+            f"{drawn} of {len(distribution.layers)} layers are drawn, all that have dead or saturated units among them "
+            "as far as there is room; the saved numbers have all."
         )
-        said += " as far as there is room; the saved numbers have all."
-        sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
-    for note in words.notes(distribution):
-        mark, colour = ("⚠ ", sheet.theme.warning) if note.warning else ("", sheet.theme.faint)
-        sheet.paragraph(mark + note.text, size=SMALL, colour=colour, bold=note.warning)
+    return said

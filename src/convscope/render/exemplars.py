@@ -3,29 +3,28 @@
 import numpy as np
 from PIL import Image
 
-from convscope.render import words
+from convscope.render import around, words
 from convscope.render.palette import Pixels
 from convscope.render.picture import Picture
 from convscope.render.scale import number
-from convscope.render.sheet import MARGIN, SMALL, TITLE, Sheet
+from convscope.render.sheet import MARGIN, SMALL, Sheet
 from convscope.values import Excited, Exemplar, Exemplars
 
 CROP, WHOLE, GAP = 128, 64, 14
 NARROWEST, ACROSS = 760, 9
 
 
-def draw_exemplars(exemplars: Exemplars, *, theme: str = "light") -> Picture:
+KEY = "The number is the unit's value; the small picture is the whole input with the part that was seen."
+
+
+def draw_exemplars(exemplars: Exemplars, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of exemplars; ``theme`` is ``light`` or ``dark``."""
     across = min(ACROSS, max((len(one.exemplars) for one in exemplars.units), default=1))
-    sheet = Sheet(theme)
-    sheet.width = max(NARROWEST, 2 * MARGIN + across * (CROP + GAP) - GAP)
-    sheet.paragraph(f"{words.title(exemplars)} · from {exemplars.images} inputs", size=TITLE, bold=True)
-    sheet.y += 4
-    sheet.paragraph(words.source(exemplars), size=SMALL, colour=sheet.theme.faint)
-    sheet.y += 14
+    sheet = Sheet(theme, max(NARROWEST, 2 * MARGIN + across * (CROP + GAP) - GAP), bare=bare)
+    around.above(sheet, exemplars, title=f"{words.title(exemplars)} · from {exemplars.images} inputs")
     for one in exemplars.units:
         _draw_unit(sheet, exemplars, one, across)
-    _write_below(sheet, exemplars)
+    around.below(sheet, exemplars, keys=[KEY])
     return Picture(sheet.pixels(), alt_of_exemplars(exemplars))
 
 
@@ -80,16 +79,6 @@ def _draw_box(sheet: Sheet, exemplar: Exemplar, x: float, y: float, zoom: float,
     wide, high = max(2, right - left), max(2, bottom - top)
     sheet.box(x + left - 1, y + top - 1, wide + 2, high + 2, edge="#000000")
     sheet.box(x + left, y + top, wide, high, edge="#ffffff")
-
-
-def _write_below(sheet: Sheet, exemplars: Exemplars) -> None:
-    sheet.paragraph(exemplars.record.reads)
-    sheet.y += 4
-    key = "The number is the unit's value; the small picture is the whole input with the part that was seen."
-    sheet.paragraph(key, size=SMALL, colour=sheet.theme.faint)
-    for note in words.notes(exemplars):
-        mark, colour = ("⚠ ", sheet.theme.warning) if note.warning else ("", sheet.theme.faint)
-        sheet.paragraph(mark + note.text, size=SMALL, colour=colour, bold=note.warning)
 
 
 def _pixels(photo: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Pixels:

@@ -14,9 +14,9 @@ from convscope.values import FeatureMaps
 _PHOTO, _COLOURS, _STRIP = 180, 420, 26
 
 
-def draw_feature_maps(value: FeatureMaps, *, theme: str = "light") -> Picture:
+def draw_feature_maps(value: FeatureMaps, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of feature maps; ``theme`` is ``light`` or ``dark``."""
-    sheet = Sheet(theme, mosaic.WIDTH)
+    sheet = Sheet(theme, mosaic.WIDTH, bare=bare)
     around.above(sheet, value)
     photo = photo_pixels(value)
     if photo is not None and value.view != "overlay":

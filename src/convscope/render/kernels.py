@@ -19,9 +19,9 @@ _SAID = {
 }
 
 
-def draw_kernels(value: Kernels, *, theme: str = "light") -> Picture:
+def draw_kernels(value: Kernels, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of the filters of one or several layers; ``theme`` is ``light`` or ``dark``."""
-    sheet = Sheet(theme, mosaic.WIDTH)
+    sheet = Sheet(theme, mosaic.WIDTH, bare=bare)
     around.above(sheet, value)
     for address, layer in value.layers.items():
         _layer(sheet, address, layer, np.asarray(value.patterns[address], np.float32), each=value.scale == "each")

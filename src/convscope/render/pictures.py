@@ -6,14 +6,14 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from convscope.errors import ParameterError
-from convscope.render import words
+from convscope.render import around, words
 from convscope.render.curves import draw_curves
 from convscope.render.palette import Pixels, line_colours
 from convscope.render.panels import Panel
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels, photo_pixels
 from convscope.render.scale import Scale, number
-from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
+from convscope.render.sheet import GAP, MARGIN, Sheet
 from convscope.values import Pictures
 
 WIDTH, CURVES = 1180, 120
@@ -34,15 +34,11 @@ def draw_pictures(
     """
     if transparent:
         return Picture(_transparent(pictures), words.title(pictures))
-    sheet = Sheet(theme)
+    sheet = Sheet(theme, bare=bare)
     panels = _panels(pictures)
     across = min(len(panels), MOST_IN_A_ROW)
     sheet.width = max(2 * MARGIN + across * (max(p.width for p in panels) + GAP) - GAP, 560 if bare else 760)
-    if not bare:
-        sheet.paragraph(words.title(pictures), size=TITLE, bold=True)
-        sheet.y += 4
-        sheet.paragraph(words.source(pictures), size=SMALL, colour=sheet.theme.faint)
-        sheet.y += 14
+    around.above(sheet, pictures)
     colours = [""] * (len(panels) - len(pictures.words)) + line_colours(len(pictures.words))
     shown = list(zip(panels, colours, strict=True))
     for start in range(0, len(shown), across):
@@ -52,8 +48,8 @@ def draw_pictures(
         _draw_row(sheet, [(panel, "") for panel in _features(pictures, min(LARGEST_MATRIX, room))])
     if pictures.curves.shape[1] > 1:
         _draw_curves(sheet, pictures)
-    if not bare:
-        _write_below(sheet, pictures)
+    sheet.y += 14
+    around.below(sheet, pictures)
     return Picture(sheet.pixels(), words.title(pictures))
 
 
@@ -136,16 +132,3 @@ def _draw_curves(sheet: Sheet, pictures: Pictures) -> None:
     sheet.y += draw_curves(
         sheet, curves, x=MARGIN, width=room, height=CURVES, across="steps", up="objective, of the picture as shown"
     )
-
-
-def _write_below(sheet: Sheet, pictures: Pictures) -> None:
-    sheet.y += 14
-    said = words.notes(pictures)
-    for note in (note for note in said if note.warning):
-        sheet.paragraph(f"⚠ {note.text}", colour=sheet.theme.warning, bold=True)
-        sheet.y += 4
-    if pictures.record.reads:
-        sheet.paragraph(pictures.record.reads, size=BODY)
-        sheet.y += 4
-    for note in (note for note in said if not note.warning):
-        sheet.paragraph(note.text, size=SMALL, colour=sheet.theme.faint)

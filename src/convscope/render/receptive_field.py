@@ -2,32 +2,29 @@
 
 import numpy as np
 
-from convscope.render import bar, words
+from convscope.render import around, bar, words
 from convscope.render.palette import Pixels
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels
 from convscope.render.scale import Numbers, Scale, legend_of
-from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
+from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, Sheet
 from convscope.values import ReceptiveField
 from convscope.values.words import field_words
 
 PANEL, BESIDE = 460, 420
 
 
-def draw_receptive_field(field: ReceptiveField, *, theme: str = "light") -> Picture:
+def draw_receptive_field(field: ReceptiveField, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of a receptive field; ``theme`` is ``light`` or ``dark``."""
     values = np.asarray(field.values, np.float32)
     peak = float(values.max())
     scale = Scale(peak, signed=False, peak=peak, ends=("none", "strong"))
     legend = legend_of(scale)
-    sheet = Sheet(theme)
+    sheet = Sheet(theme, bare=bare)
     flat, axes = _flat(values, field)
     pixels = enlarged(map_pixels(flat, scale), PANEL)
     sheet.width = round(2 * MARGIN + pixels.shape[1] + GAP + bar.upright_width(sheet, legend) + 2 * GAP + BESIDE)
-    sheet.paragraph(f"{words.title(field)} · {field.unit}", size=TITLE, bold=True)
-    sheet.y += 4
-    sheet.paragraph(words.source(field), size=SMALL, colour=sheet.theme.faint)
-    sheet.y += 14
+    around.above(sheet, field, title=f"{words.title(field)} · {field.unit}")
     top = sheet.y
     sheet.image(MARGIN, top, pixels)
     _frame(sheet, MARGIN, top, pixels, flat, [field.box[axis] for axis in axes])
@@ -36,12 +33,8 @@ def draw_receptive_field(field: ReceptiveField, *, theme: str = "light") -> Pict
     x += bar.upright_width(sheet, legend) + 2 * GAP
     below = _sizes(sheet, x, top, field)
     sheet.y = max(top + pixels.shape[0], below) + 20
-    if len(axes) < values.ndim:
-        sheet.paragraph("The map is cut through its strongest place.", size=SMALL, colour=sheet.theme.faint)
-    for note in words.notes(field):
-        mark, colour = ("⚠ ", sheet.theme.warning) if note.warning else ("", sheet.theme.faint)
-        sheet.paragraph(mark + note.text, colour=colour, bold=note.warning)
-    sheet.paragraph(field.record.reads)
+    cut = ["The map is cut through its strongest place."] if len(axes) < values.ndim else []
+    around.below(sheet, field, keys=cut)
     return Picture(sheet.pixels(), _alt(field))
 
 

@@ -36,13 +36,16 @@ _FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 
 class Sheet:
-    """What will be drawn: things are placed first, the height is known at the end."""
+    """What will be drawn: things are placed first, the height is known at the end.
 
-    def __init__(self, theme: str, width: int = 0) -> None:
+    On a ``bare`` sheet a page writes title, reading line and notes itself.
+    """
+
+    def __init__(self, theme: str, width: int = 0, *, bare: bool = False) -> None:
         if theme not in THEMES:
             raise ParameterError(f"theme must be {' or '.join(THEMES)}, got {theme!r}")
         self.theme: Theme = THEMES[theme]
-        self.width = width
+        self.width, self.bare = width, bare
         self.y = float(MARGIN)
         self._things: list[Callable[[Figure, float], Artist]] = []
 

@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from convscope.render import words
+from convscope.render import around
 from convscope.render.layered import Edge, Layered, Piece, columns, layered
 from convscope.render.picture import Picture
-from convscope.render.sheet import BODY, MARGIN, SMALL, TITLE, Sheet
+from convscope.render.sheet import MARGIN, SMALL, Sheet
 from convscope.values import Folded, Node, Structure
 from convscope.values.words import field_words, many, sides, storage
 
@@ -22,18 +22,19 @@ MOST_NODES, MOST_EDGES = 100, 170
 """What stays readable, for the choice of the depth where nobody says one."""
 
 
-def draw_structure(structure: Structure, *, theme: str = "light", depth: int = 0) -> Picture:
+def draw_structure(structure: Structure, *, theme: str = "light", depth: int = 0, bare: bool = False) -> Picture:
     """The picture of a structure.
 
     Args:
         theme: ``light`` or ``dark``.
         depth: how many levels of modules to show; 0 is that of the value, or as many as stay readable.
+        bare: leave title, notes and reading line to a page that writes them itself.
     """
     graph = _folded(structure, depth or structure.depth)
     forward = [edge for edge in graph.edges if edge[0] < edge[1]]
     pieces = columns([_height(node) + DOWN for node in graph.nodes], forward, COLUMN)
     drawn = [_Column(graph, piece, forward) for piece in pieces]
-    sheet = Sheet(theme)
+    sheet = Sheet(theme, bare=bare)
     sheet.width = round(max(900, 2 * MARGIN + sum(one.width + APART for one in drawn) - APART))
     _write_above(sheet, structure, graph)
     x, top = (sheet.width - sum(one.width + APART for one in drawn) + APART) / 2, sheet.y
@@ -41,7 +42,8 @@ def draw_structure(structure: Structure, *, theme: str = "light", depth: int = 0
         one.draw(sheet, x, top, structure)
         x += one.width + APART
     sheet.y = top + max(one.height for one in drawn)
-    _write_below(sheet, structure)
+    sheet.y += 22
+    around.below(sheet, structure)
     return Picture(sheet.pixels(), _alt(structure, graph))
 
 
@@ -60,8 +62,6 @@ def _folded(structure: Structure, depth: int) -> Folded:
 
 
 def _write_above(sheet: Sheet, structure: Structure, graph: Folded) -> None:
-    sheet.paragraph(f"{structure.record.title or 'Structure'} · {structure.name}", size=TITLE, bold=True)
-    sheet.y += 4
     facts = [
         f"{structure.parameters:,} parameters ({storage(structure.parameter_bytes)})",
         f"{many(structure.flops)} FLOPs",
@@ -69,8 +69,8 @@ def _write_above(sheet: Sheet, structure: Structure, graph: Folded) -> None:
         f"input {sides(structure.input[1:])}",
         f"{len(structure.operations)} operations in {len(graph.nodes) - 1} nodes",
     ]
-    sheet.paragraph(" · ".join(facts), size=SMALL, colour=sheet.theme.faint)
-    sheet.y += 8
+    title = f"{structure.record.title or 'Structure'} · {structure.name}"
+    around.above(sheet, structure, title=title, facts=" · ".join(facts))
     _legend(sheet, graph)
     sheet.y += 18
 
@@ -94,16 +94,6 @@ def _legend(sheet: Sheet, graph: Folded) -> None:
 
 def _most(graph: Folded, what: str) -> int:
     return max(node.flops if what == "flops" else node.parameters for node in graph.nodes)
-
-
-def _write_below(sheet: Sheet, structure: Structure) -> None:
-    sheet.y += 22
-    for note in words.notes(structure):
-        mark, colour = ("⚠ ", sheet.theme.warning) if note.warning else ("", sheet.theme.faint)
-        sheet.paragraph(mark + note.text, colour=colour, bold=note.warning, size=BODY if note.warning else SMALL)
-        sheet.y += 4
-    if structure.record.reads:
-        sheet.paragraph(structure.record.reads)
 
 
 def _height(node: Node) -> float:

@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from convscope import render
 from convscope.catalogue import find
@@ -11,7 +10,7 @@ from convscope.errors import UnknownName
 from convscope.render import Legend, Note
 from convscope.reporting.repeat import Recipe, recipe
 from convscope.spec import LensSpec
-from convscope.values import Attribution, Value
+from convscope.values import Attribution, Comparison, Prediction, Recommendation, Value
 
 MOST = 384
 """Pixels a side of the layers in a report; a card is no larger."""
@@ -73,8 +72,9 @@ def card_of(value: Value, anchor: str) -> Card:
 
 def _whole(value: Value) -> str:
     """The value as one picture, without the words that its card writes anyway."""
-    options: dict[str, Any] = {"bare": True} if isinstance(value, Attribution) else {}
-    return data_uri(render.picture(value, **options).png())
+    if isinstance(value, (Comparison, Prediction, Recommendation)):  # whose words are the picture
+        return data_uri(render.picture(value).png())
+    return data_uri(render.picture(value, bare=True).png())
 
 
 def data_uri(png: bytes) -> str:

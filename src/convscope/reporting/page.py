@@ -46,6 +46,8 @@ class Subject:
     """What the template shows of one section."""
 
     anchor: str
+    eyebrow: str
+    whole: bool
     title: str
     model: str
     explained: str
@@ -87,13 +89,18 @@ def place_for(out: str | Path) -> Path:
 
 def page(sections: Sequence[Section], title: str = "") -> str:
     """The text of the HTML file."""
-    subjects = [_subject(section, f"s{place}") for place, section in enumerate(sections, 1)]
+    inputs = [section for section in sections if not _is_whole(section)]
+    subjects = []
+    for place, section in enumerate(sections, 1):
+        number = next((n for n, one in enumerate(inputs, 1) if one is section), 0)
+        subjects.append(_subject(section, f"s{place}", _eyebrow(section, len(inputs), number)))
     values = [value for section in sections for value in section.values]
-    models = {str(v.record.model.get("source", "")): v.record for v in values}
+    records = [v.record for v in values if v.record.model] or [values[0].record]
+    models = {str(record.model.get("source", "")): record for record in records}
     families = {family.key: family.title for subject in subjects for family in subject.families}
     text: str = _template().render(
         title=title or ", ".join(dict.fromkeys(str(r.model.get("name", "model")) for r in models.values())),
-        counted=_counted(len(subjects), len({v.record.lens for v in values if not isinstance(v, Prediction)})),
+        counted=_counted(subjects, len({v.record.lens for v in values if not isinstance(v, Prediction)})),
         versions={name: version for value in values for name, version in value.record.versions.items()},
         models=list(models.values()),
         subjects=subjects,
@@ -109,16 +116,19 @@ def page(sections: Sequence[Section], title: str = "") -> str:
     return text
 
 
-def _subject(section: Section, anchor: str) -> Subject:
+def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:
     prediction = next((value for value in section.values if isinstance(value, Prediction)), None)
     maps = [value for value in section.values if isinstance(value, Attribution)]
     shown = [value for value in section.values if value is not prediction]
     cards = [card_of(value, f"{anchor}-{place}") for place, value in enumerate(shown, 1)]
-    record = section.values[0].record if section.values else None
+    records = [value.record for value in section.values]
+    record = next((record for record in records if record.model), records[0] if records else None)
     name = render.short(record.input) if record else ""
     aimed = next((value for value in maps if value.target), None)
     return Subject(
         anchor=anchor,
+        eyebrow=eyebrow,
+        whole=_is_whole(section),
         title=section.title or name or "input",
         model=str(record.model.get("name", "")) if record else "",
         explained="" if aimed is None else _explained(aimed),
@@ -156,8 +166,22 @@ def _explained(attribution: Attribution) -> str:
     return f"{render.target(attribution)}{score}"
 
 
-def _counted(inputs: int, lenses: int) -> str:
-    return f"{inputs} input{'s' * (inputs != 1)} through {lenses} lens{'es' * (lenses != 1)}"
+def _counted(subjects: Sequence[Subject], lenses: int) -> str:
+    inputs = sum(not subject.whole for subject in subjects)
+    whole = len(subjects) - inputs
+    parts = [f"{inputs} input{'s' * (inputs != 1)}"] if inputs or not whole else []
+    parts += [f"{whole} network{'s' * (whole != 1)}"] if whole else []
+    return f"{' and '.join(parts)} through {lenses} lens{'es' * (lenses != 1)}"
+
+
+def _eyebrow(section: Section, inputs: int, place: int) -> str:
+    """What a section is about, in two words: which of the inputs, or the network as a whole."""
+    return "Network" if _is_whole(section) else f"Input {place} of {inputs}" if inputs > 1 else "Input"
+
+
+def _is_whole(section: Section) -> bool:
+    """Whether a section looks at no input but at a network as a whole."""
+    return not any(isinstance(value, (Prediction, Attribution)) for value in section.values)
 
 
 def _manifest(section: Section) -> dict[str, Any]:
