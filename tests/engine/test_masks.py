@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 import convscope as cs
 from convscope.engine.cost import reporting
+from convscope.engine.masking.segments import Cut, grid, segmented
 from convscope.engine.precision import has_bfloat16
-from convscope.engine.segments import Cut, grid, segmented
 from convscope.errors import Cancelled, ModelFailed, OutputError, ParameterError
 from tests.conftest import picture_model
 from tests.nets import FlattenNet, PlainNet, ResidualNet, seeded

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.channels import by_channel, largest
-from convscope.engine.dataset import as_dataset
-from convscope.engine.loggrid import LogGrid
-from convscope.engine.statistics import duplicates, observed
+from convscope.engine.data.channels import by_channel, largest
+from convscope.engine.data.dataset import as_dataset
+from convscope.engine.data.loggrid import LogGrid
+from convscope.engine.data.statistics import duplicates, observed
 from convscope.errors import InputError, LayerError, NotFinite
 from tests.nets import SIDE, PlainNet, ResidualNet, seeded
 

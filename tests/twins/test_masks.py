@@ -10,7 +10,7 @@ from torch import Tensor
 
 import convscope as cs
 from convscope.engine.heatmaps import resize
-from convscope.engine.segments import grid
+from convscope.engine.masking.segments import grid
 from tests.twins.slow import TOLERANCE, Slow, inputs_seen, relative_error
 from tests.twins.subjects import Subject, subject_called
 
@@ -122,7 +122,7 @@ def test_the_band_of_rise_is_that_of_a_mean_of_so_many_terms(subject: Subject) -
 
 @pytest.mark.parametrize("keep", [0.3, 0.7])
 def test_a_cell_shows_the_image_as_often_as_it_is_asked_to(keep: float) -> None:
-    from convscope.engine.masks import GridMasks
+    from convscope.engine.masking.masks import GridMasks
 
     masks = GridMasks((30, 41), 7, seed=3, like=torch.zeros(1)).binary(torch.arange(3000), keep)
     assert masks.shape == (3000, 30, 41)
@@ -133,7 +133,7 @@ def test_a_cell_shows_the_image_as_often_as_it_is_asked_to(keep: float) -> None:
 @pytest.mark.parametrize("axes", [1, 2, 3])
 def test_masks_are_grids_enlarged_and_cut_where_they_say(axes: int) -> None:
     """By `torch.nn.functional.interpolate` and a slice."""
-    from convscope.engine.masks import GridMasks
+    from convscope.engine.masking.masks import GridMasks
 
     extent = (20, 27, 14)[:axes]
     masks = GridMasks(extent, 5, seed=0, like=torch.zeros(1))

@@ -15,7 +15,7 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 
 import convscope as cs
-from convscope.engine.segments import grid
+from convscope.engine.masking.segments import grid
 from tests.twins.slow import TOLERANCE, Slow, inputs_seen, relative_error
 from tests.twins.subjects import Subject, subject_called
 from tests.twins.test_masks import mean_colour, variants_seen

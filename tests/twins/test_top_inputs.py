@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.field import fields_of
 from convscope.engine.graph import recorded
+from convscope.engine.graph.field import fields_of
 from convscope.errors import InputError, LayerError, NotFinite, ParameterError, UnknownName
 from tests.nets import SIDE, PlainNet, ResidualNet, seeded
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from convscope.engine.dataset import Dataset, as_dataset
+from convscope.engine.data.dataset import Dataset, as_dataset
 from convscope.engine.gradients import shared_aim
 from convscope.engine.inputs import Images
 from convscope.engine.layers import find_layers
@@ -68,7 +68,7 @@ def made_ready(declaration: LensSpec, given: Mapping[str, Any], default: Callabl
     asked.arguments["model"] = asked.model
     for name in ("image", *_BESIDE):
         if name in declaration.inputs:
-            asked.arguments[name] = _prepared(asked.model, given.get(name))
+            asked.arguments[name] = _prepared(asked.model, given.get(name), needed=name in declaration.required)
     if "images" in declaration.inputs:
         data = given.get("images")
         asked.arguments["images"] = None if data is None else as_dataset(data, asked.model)
@@ -87,5 +87,7 @@ def look_up_layers(asked: Asked, layer: Any) -> None:
     asked.arguments["layer"] = found
 
 
-def _prepared(model: Model, given: Any) -> Images | None:
-    return given if given is None or isinstance(given, Images) else model.prepare(given)
+def _prepared(model: Model, given: Any, *, needed: bool) -> Images | None:
+    if isinstance(given, Images) or (given is None and not needed):
+        return given
+    return model.prepare(given)

@@ -3,11 +3,11 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from convscope.engine.dataset import Dataset
+from convscope.engine.data.dataset import Dataset
+from convscope.engine.data.statistics import MEAN_POSITIONS, Account, duplicates, observed
 from convscope.engine.layers import EVERY_LAYER, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
-from convscope.engine.statistics import MEAN_POSITIONS, Account, duplicates, observed
 from convscope.lens.activations._shares import NAMES, SHARES
 from convscope.spec import Param
 from convscope.values import Distribution, Spread

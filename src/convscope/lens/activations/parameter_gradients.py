@@ -3,11 +3,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.dataset import Dataset
+from convscope.engine.data.dataset import Dataset
+from convscope.engine.data.loggrid import LogGrid
+from convscope.engine.data.parameters import ITSELF, loss_gradients, owned
 from convscope.engine.lens import lens
-from convscope.engine.loggrid import LogGrid
 from convscope.engine.model import Model
-from convscope.engine.parameters import ITSELF, loss_gradients, owned
 from convscope.lens.activations._shares import NAMES, SHARES
 from convscope.values import Distribution, Spread
 

@@ -3,15 +3,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from torch import Tensor
 
-from convscope.engine.dataset import Dataset
-from convscope.engine.field import fields_of
+from convscope.engine.data.dataset import Dataset
+from convscope.engine.data.winners import Contest, contest, opened
 from convscope.engine.graph import recorded
+from convscope.engine.graph.field import fields_of
 from convscope.engine.inputs import Photo
 from convscope.engine.last_spatial import last_spatial_layer
 from convscope.engine.layers import UnitAddress, units_of
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
-from convscope.engine.winners import Contest, contest, opened
 from convscope.errors import ParameterError
 from convscope.spec import Param
 from convscope.values import Excited, Exemplar, Exemplars

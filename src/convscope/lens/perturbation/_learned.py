@@ -11,7 +11,7 @@ from convscope.engine.cost import progress
 from convscope.engine.fused import fused
 from convscope.engine.gradients import gradient_at, score
 from convscope.engine.inputs import Images
-from convscope.engine.masks import Ends
+from convscope.engine.masking.masks import Ends
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
 

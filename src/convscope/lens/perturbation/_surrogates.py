@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.engine.coalitions import coalition_scores
-from convscope.engine.estimates import BAND, narrow, stability
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions
-from convscope.engine.masks import SAME_SCORE, Ends
+from convscope.engine.masking.coalitions import coalition_scores
+from convscope.engine.masking.estimates import BAND, narrow, stability
+from convscope.engine.masking.masks import SAME_SCORE, Ends
+from convscope.engine.masking.segments import Cut
 from convscope.engine.model import Model
-from convscope.engine.segments import Cut
 from convscope.engine.targets import Aim
 from convscope.values import Attribution
 

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 
 from convscope.engine.baselines import BaselineName, baseline_of
-from convscope.engine.coalitions import coalition_scores
 from convscope.engine.copies import Seed
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
-from convscope.engine.masks import SAME_SCORE, ends_of
+from convscope.engine.masking.coalitions import coalition_scores
+from convscope.engine.masking.masks import SAME_SCORE, ends_of
+from convscope.engine.masking.segments import Segmenter, Segments, segmented
 from convscope.engine.model import Model
 from convscope.engine.precision import Precision
-from convscope.engine.segments import Segmenter, Segments, segmented
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import Attribution

@@ -6,11 +6,11 @@ from torch import Tensor
 from convscope.engine import noise
 from convscope.engine.baselines import BaselineName, baseline_of
 from convscope.engine.copies import Seed
-from convscope.engine.estimates import stability
 from convscope.engine.heatmaps import resize
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
-from convscope.engine.masks import SAME_SCORE, blended, each_score, ends_of
+from convscope.engine.masking.estimates import stability
+from convscope.engine.masking.masks import SAME_SCORE, blended, each_score, ends_of
 from convscope.engine.model import Model
 from convscope.engine.precision import Precision
 from convscope.engine.targets import TOP1, Aim

@@ -6,13 +6,13 @@ from torch import Tensor
 from convscope.engine import noise
 from convscope.engine.baselines import BaselineName, baseline_of
 from convscope.engine.copies import Seed
-from convscope.engine.estimates import BAND
 from convscope.engine.inputs import Images
 from convscope.engine.lens import lens
-from convscope.engine.masks import StopWhen, ends_of
+from convscope.engine.masking.estimates import BAND
+from convscope.engine.masking.masks import StopWhen, ends_of
+from convscope.engine.masking.segments import Segmenter, Segments, segmented
 from convscope.engine.model import Model
 from convscope.engine.precision import Precision
-from convscope.engine.segments import Segmenter, Segments, segmented
 from convscope.engine.targets import TOP1, Aim
 from convscope.lens.perturbation._surrogates import surrogate_maps
 from convscope.spec import Param

@@ -8,7 +8,7 @@ from convscope.engine.copies import Seed
 from convscope.engine.heatmaps import resize
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
-from convscope.engine.masks import ends_of
+from convscope.engine.masking.masks import ends_of
 from convscope.engine.model import Model
 from convscope.engine.targets import TOP1, Aim
 from convscope.lens.perturbation._learned import Pull, learned_masks, shares_left

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 
 from convscope.engine.baselines import BaselineName, baseline_of
-from convscope.engine.coalitions import coalition_scores
 from convscope.engine.copies import Seed
 from convscope.engine.cost import progress
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
-from convscope.engine.masks import SAME_SCORE, ends_of
+from convscope.engine.masking.coalitions import coalition_scores
+from convscope.engine.masking.masks import SAME_SCORE, ends_of
+from convscope.engine.masking.segments import Cut, boxes, segmented
 from convscope.engine.model import Model
 from convscope.engine.paths import gap_notes
 from convscope.engine.precision import Precision, in_precision
-from convscope.engine.segments import Cut, boxes, segmented
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import Attribution

@@ -5,13 +5,13 @@ from torch import Tensor
 
 from convscope.engine import noise
 from convscope.engine.copies import Seed
-from convscope.engine.estimates import BAND
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
-from convscope.engine.masks import SAME_SCORE, blended, each_score, settled_ends
+from convscope.engine.masking.estimates import BAND
+from convscope.engine.masking.masks import SAME_SCORE, blended, each_score, settled_ends
+from convscope.engine.masking.segments import Segmenter, Segments, segmented
 from convscope.engine.model import Model
 from convscope.engine.precision import Precision
-from convscope.engine.segments import Segmenter, Segments, segmented
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import Attribution

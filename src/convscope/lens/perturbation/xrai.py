@@ -9,9 +9,9 @@ from convscope.engine.baselines import baseline_of
 from convscope.engine.gradients import end_scores
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
+from convscope.engine.masking.segments import scales
 from convscope.engine.model import Model
 from convscope.engine.paths import along, gap_notes, gauss_legendre, straight
-from convscope.engine.segments import scales
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import Attribution

@@ -1,7 +1,7 @@
 from typing import Annotated, Any
 
-from convscope.engine.dataset import Dataset
-from convscope.engine.effective import effective_field
+from convscope.engine.data.dataset import Dataset
+from convscope.engine.graph.effective import effective_field
 from convscope.engine.graph.summary import sight
 from convscope.engine.layers import LAST_SPATIAL, UnitAddress, find_layers, units_of
 from convscope.engine.lens import lens

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.capture import first_tensor, on_forward, stopping_at
-from convscope.engine.channels import by_channel, grid_of, largest
-from convscope.engine.dataset import Chunk, Dataset
+from convscope.engine.data.channels import by_channel, grid_of, largest
+from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.layers import UnitAddress
 from convscope.engine.nonfinite import where_it_begins
 from convscope.engine.trace import calls_of, traced

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from convscope.engine.channels import by_channel
+from convscope.engine.data.channels import by_channel
 from convscope.engine.graph import Graph
 
 Box = tuple[tuple[int, int], ...]

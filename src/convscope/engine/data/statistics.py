@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.capture import first_tensor, on_forward, stopping_at
-from convscope.engine.channels import by_channel, largest
-from convscope.engine.dataset import Chunk, Dataset
-from convscope.engine.loggrid import LogGrid
+from convscope.engine.data.channels import by_channel, largest
+from convscope.engine.data.dataset import Chunk, Dataset
+from convscope.engine.data.loggrid import LogGrid
+from convscope.engine.data.sources import Label
 from convscope.engine.nonfinite import where_it_begins
-from convscope.engine.sources import Label
 from convscope.engine.trace import calls_of, traced
 from convscope.errors import LayerError, NotFinite
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from convscope.engine.inputs import Images
-from convscope.engine.masks import blended, each_score
+from convscope.engine.masking.masks import blended, each_score
+from convscope.engine.masking.segments import Cut
 from convscope.engine.model import Model
-from convscope.engine.segments import Cut
 from convscope.engine.targets import Aim
 
 

@@ -22,8 +22,7 @@ from torch.utils.data import IterableDataset
 
 from convscope.engine.batches import chunk_size, in_chunks
 from convscope.engine.cost import progress
-from convscope.engine.inputs import Images, TensorInput, read_images
-from convscope.engine.sources import (
+from convscope.engine.data.sources import (
     Batch,
     Folder,
     Label,
@@ -36,6 +35,7 @@ from convscope.engine.sources import (
     is_one_class,
     labels_of,
 )
+from convscope.engine.inputs import Images, TensorInput, read_images
 from convscope.engine.targets import class_index
 from convscope.errors import InputError, UnknownName
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.capture import capture, stopping_at
-from convscope.engine.dataset import Chunk, Dataset
+from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.gradients import gradients_of
 from convscope.engine.graph import Graph, recorded
 from convscope.engine.layers import UnitAddress

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from convscope.engine.cost import count
-from convscope.engine.dataset import Chunk, Dataset
+from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.errors import LayerError, NoGradient, NotFinite, OutputError
 
 if TYPE_CHECKING:
