@@ -15,7 +15,7 @@ from convscope.engine.ascent.cut import Cut
 from convscope.engine.capture import stopping_at
 
 PLACES = {"resnet50": "layer2", "squeezenet1_1": "features.7"}
-SIZE, STEPS = 128, 48
+SIZE, STEPS, FEW = 128, 128, 32
 LUCENT = os.environ.get("LUCENT", "")
 """A folder with the peer, whose pins are old. ``pip install --target FOLDER`` puts there, with ``--no-deps``,
 torch-lucent==0.1.8, kornia==0.4.1 and tqdm, and without it ipython."""
@@ -39,8 +39,10 @@ def ascent(rounds: int) -> list[Row]:
         if (peer := lucent(network(name), layer, units[0])) is not None:
             found = interleaved(peer, works, rounds=rounds)
             rows += rows_of(f"The same, in steps of lucent, {where}", found, 0.6)
-        together = {"ConvScope": drawing(cs.Model(module), layer, units)}
-        found = interleaved(one, together, rounds=max(3, rounds // 3), unit=1 / len(units))
+        together = {"ConvScope": drawing(cs.Model(module), layer, units, FEW)}
+        found = interleaved(
+            drawing(cs.Model(module), layer, units[:1], FEW), together, rounds=max(3, rounds // 3), unit=1 / len(units)
+        )
         rows += rows_of(f"Eight units in one batch, in eight single runs, {where}", found, 0.8)
         rows += said([(f"Hooks left after it, {where}", "ConvScope", str(hooks(module)), "0")])
     return rows
@@ -55,10 +57,10 @@ def live_units(module: nn.Module, layer: str, count: int = 8) -> list[int]:
     return [int(unit) for unit in found.topk(count).indices]
 
 
-def drawing(model: cs.Model, layer: str, units: list[int]) -> Work:
+def drawing(model: cs.Model, layer: str, units: list[int], steps: int = STEPS) -> Work:
     """Pictures of units by the lens with its defaults."""
     names = [f"{layer}[{unit}]" for unit in units]
-    return partial(cs.activation_maximization, model, unit=names, size=SIZE, steps=STEPS)
+    return partial(cs.activation_maximization, model, unit=names, size=SIZE, steps=steps)
 
 
 def cut_passes(module: nn.Module, layer: str, unit: int) -> Work:

@@ -10,7 +10,7 @@ from typing import Any
 from convscope.errors import ParameterError
 from convscope.render.attribution import draw_attribution
 from convscope.render.comparison import draw_comparison
-from convscope.render.moving import moving
+from convscope.render.moving import moving, transparent
 from convscope.render.palette import FADED, GROUNDS, OPACITY, SCALES, THEMES
 from convscope.render.picture import Picture
 from convscope.render.pictures import draw_pictures
@@ -45,6 +45,7 @@ __all__ = [
     "short",
     "subject",
     "target",
+    "transparent",
 ]
 
 RENDERERS: dict[type[Value], Callable[..., Picture]] = {
