@@ -18,12 +18,15 @@ import convscope as cs
 from benchmarks.ascent import ascent
 from benchmarks.contenders import LAST_LAYER, captum_gradients, grad_cam_peers, input_gradient, network, ours, plain
 from benchmarks.excitation import excitation
+from benchmarks.feature_maps import feature_maps
+from benchmarks.inside import activation_statistics, top_inputs
 from benchmarks.masks import bfloat16, kernel_shap, lime, rise
 from benchmarks.measure import Row, in_forwards, interleaved, rows_of, said
 from benchmarks.memory import peak_growth
 from benchmarks.occlusion import occlusion
 from benchmarks.perturbed_cams import ablation_cam, score_cam
 from benchmarks.rules import modified_gradients, relevance
+from benchmarks.structure import structure
 
 RESULTS = Path(__file__).with_name("results.md")
 GRAD_CAM_AIMS = {
@@ -111,7 +114,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     part.__name__: part
     for part in (
         grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
-        kernel_shap, bfloat16, memory, ascent, excitation,
+        kernel_shap, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation, memory,
     )
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 TASKS = (
     "plain", "forward-backward", "grad-cam", "score-cam-256", "score-cam-2048", "ig-10", "ig-50", "ig-300", "rise-1000",
-    "rise-4000", "loop",
+    "rise-4000", "statistics-128", "statistics-384", "loop",
 )  # fmt: skip
 
 
@@ -39,6 +39,10 @@ def _main(task: str, name: str, batch: int) -> int:
         **{f"ig-{n}": lambda n=n: cs.integrated_gradients(model, x, target=0, steps=n) for n in (10, 50, 300)},
     }
     works |= {f"rise-{n}": lambda n=n: cs.rise(model, x, target=0, samples=n) for n in (64, 1000, 4000)}
+    for count in (128, 384):
+        works[f"statistics-{count}"] = lambda n=count: cs.activations(
+            model, (torch.randn(8, 3, 224, 224) for _ in range(n // 8))
+        )
     if task == "loop":
         return _loop_growth(model)
     plain(module, x[:1, :, :64, :64])()  # what a first forward allocates once and for all

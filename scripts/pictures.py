@@ -28,6 +28,8 @@ PHOTOS = (
     ("captum__zebra.jpg", "zebra"),
 )
 MAP, COLUMNS = 112, 4
+LARGE = 400_000
+"""Pictures of more bytes than this are written in 256 colours."""
 
 
 def main() -> None:
@@ -48,12 +50,55 @@ def main() -> None:
     cs.recommend(model, SCENES[0], "class").save(PICTURES / "recommend.png")
     cs.predict(model, SCENES[0]).save(PICTURES / "predict.png")
     cs.grad_cam(cs.load("bundled:shapes?weights=none"), SCENES[0]).save(PICTURES / "random.png")
+    for name, value in {**inside(model), **learned(model)}.items():
+        value.save(PICTURES / f"{name}.png")
     if ASSETS.is_dir():
         photographs(PICTURES / "photographs.png")
+        trained_units(PICTURES / "trained-units.png")
     else:
         print(f"no sheet of photographs: {ASSETS} is not here")
     for path in sorted(PICTURES.glob("*.png")):
+        if path.stat().st_size > LARGE:
+            Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
         print(f"{path.name}: {path.stat().st_size // 1024} kB")
+
+
+def inside(model: cs.Model) -> dict[str, cs.Value]:
+    """What the network is built of, and what it computes."""
+    return {
+        "structure": cs.structure(model),
+        "kernels": cs.kernels(model),
+        "receptive-field": cs.receptive_field(model, "sample:shapes/0-63"),
+        "feature-maps": cs.feature_maps(model, SCENES[0], layer="layer1"),
+        "step-through": cs.step_through(model, SCENES[0], unit="layer1.0.conv1[3, 20, 20]"),
+        "convolve": cs.convolve(),
+        "activations": cs.activations(model, "sample:shapes/0-119"),
+        "parameter-gradients": cs.parameter_gradients(model, "sample:shapes/0-119"),
+        "top-inputs": cs.top_inputs(model, "sample:shapes", unit=[f"layer3[{unit}]" for unit in (17, 32, 52)], k=6),
+    }
+
+
+def learned(model: cs.Model) -> dict[str, cs.Value]:
+    """What its units look for, and what it makes of a scene."""
+    layers = ["layer1", "layer2", "layer3"]
+    return {
+        "activation-maximization": cs.activation_maximization(model),
+        "deep-dream": cs.deep_dream(model, SCENES[0]),
+        "invert": cs.invert(model, SCENES[0], layer=layers),
+        "caricature": cs.caricature(model, SCENES[0], layer=layers),
+        "style-transfer": cs.style_transfer(model, SCENES[0], style=SCENES[1]),
+        "style-features": cs.style_features(model, SCENES[1]),
+        "deconv-unit": cs.deconv_unit(model, SCENES[0]),
+    }
+
+
+def trained_units(path: Path) -> None:
+    """What sixteen channels of a trained SqueezeNet look for, of four layers from the input on."""
+    model = cs.load("torchvision:squeezenet1_1", weights=ASSETS / "models/squeezenet1_1.safetensors")
+    units = [
+        f"{layer}[{unit}]" for layer in ("features.3", "features.6", "features.9", "features.12") for unit in range(4)
+    ]
+    cs.activation_maximization(model, unit=units).save(path)
 
 
 def photographs(path: Path) -> None:

@@ -19,7 +19,7 @@ ENOUGH = {"samples": 8, "steps": 8}
 def look(spec: LensSpec, model: cs.Model, image: Any, *, enough: Mapping[str, int] = ENOUGH, **given: Any) -> Any:
     """Call a lens with enough repetitions, and with those of ``given`` that it takes.
 
-    A second picture is the first of ``image``; a unit that must be named is one of the first convolution.
+    A second picture is noise; a unit that must be named is one of the first convolution.
     """
     offered = {**enough, "model": model, "image": image, "images": image, **_required(spec, model, image), **given}
     known = {*spec.parameters, *spec.inputs}
@@ -34,16 +34,23 @@ def looks(spec: LensSpec, model: cs.Model, image: Any, **given: Any) -> list[Any
 
 def _required(spec: LensSpec, model: cs.Model, image: Any) -> dict[str, Any]:
     """What a lens needs beside a model and a picture."""
-    first = image[0] if isinstance(image, list) or getattr(image, "ndim", 0) == 4 else image
-    beside = {name: first for name in ("guide", "style") if name in spec.required}
+    beside = {name: _other(image, model) for name in ("guide", "style") if name in spec.required}
     return beside | ({"unit": f"{first_kernels(model)}[1]"} if "unit" in spec.required else {})
+
+
+def _other(image: Any, model: cs.Model) -> Any:
+    """A second picture, the same whatever the first ones are."""
+    if image is not None and isinstance(model.input, cs.ImageInput):
+        side = model.input.size[0]
+        return np.random.default_rng(9).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    return torch.randn(image[:1].shape, generator=torch.Generator().manual_seed(9))
 
 
 def numbers(value: Any) -> dict[str, Tensor]:
     """Everything in a value that was computed, by name."""
     found: dict[str, Tensor] = {}
     for field in fields(value):
-        if field.name not in ("record", "photo"):
+        if field.name not in ("record", "photo", "photos", "frames"):  # the last ones are rounded for people
             found |= _numbers(getattr(value, field.name), field.name)
     assert found, "a value holds something"
     return found

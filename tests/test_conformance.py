@@ -36,6 +36,8 @@ MAPS = [spec for spec in LENSES if spec.returns == "Attribution"]
 EACH = [spec for spec in LENSES if spec.each_image]
 RUNNING = [spec for spec in LENSES if spec.name != "kernels"]
 """Those that run the network: kernels are read off it."""
+WRAPPED = [spec for spec in RUNNING if spec.name != "structure"]
+"""Those that say the same of a network within another: the structure is another then, and needs one input only."""
 CLAIMS = {"class-sensitive", "deterministic", "non-negative", "complete", "differentiable", "contrasting"}
 FAILURES = {"class-sensitive": "class-sensitive", "completeness": "complete", "class contrast": "contrasting"}
 """The claim that each declared failure denies."""
@@ -191,7 +193,7 @@ def test_the_answer_does_not_hang_on_how_many_inputs_go_together(spec, model, pi
         assert_same(one, same, tolerance=1e-4)
 
 
-@every_running_lens
+@pytest.mark.parametrize("spec", WRAPPED, ids=_command)
 @pytest.mark.parametrize("patience", [0, 1, 3])
 def test_running_out_of_memory_costs_time_but_not_the_answer(spec, patience: int, model, pictures) -> None:
     """Chunks are halved and begun anew; nothing of a chunk that failed midway is counted."""
@@ -340,7 +342,7 @@ every_parameter = pytest.mark.parametrize(("spec", "name"), PARAMETERS, ids=[f"{
 @every_parameter
 def test_a_value_out_of_range_is_refused_by_the_name_of_the_parameter(spec, name: str, model, picture) -> None:
     parameter = spec.parameters[name]
-    wrong_kind = [None, object()] + ([] if parameter.about.choices else ["many"])
+    wrong_kind = [None, object()] + ([] if parameter.about.choices or parameter.kind is str else ["many"])
     for value in (parameter.bad_value(), *wrong_kind):
         with _left_alone(model.module), pytest.raises(ParameterError, match=rf"^{name} must be "):
             look(spec, model, picture, **{name: value})

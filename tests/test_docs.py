@@ -73,8 +73,8 @@ def test_editors_see_signatures_of_the_lazy_names(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-m", "mypy", "--no-incremental", "--cache-dir", str(tmp_path / "cache"), "use.py"]
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
-    assert 'Revealed type is "convscope.values.Attribution"' in said
-    assert "list[convscope.values.Attribution]" in said
+    assert 'Revealed type is "convscope.values.attribution.Attribution"' in said
+    assert "list[convscope.values.attribution.Attribution]" in said
     assert "sideways" in said or "No overload variant" in said
     assert "no_such_lens" in said
 

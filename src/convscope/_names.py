@@ -4,11 +4,16 @@ import functools
 from pathlib import Path
 
 PUBLIC = {
+    "Arithmetic": "convscope.values",
     "Attribution": "convscope.values",
     "Comparison": "convscope.values",
     "ConvScopeError": "convscope.errors",
     "Difference": "convscope.engine.targets",
+    "Distribution": "convscope.values",
+    "Exemplars": "convscope.values",
+    "FeatureMaps": "convscope.values",
     "ImageInput": "convscope.engine.inputs",
+    "Kernels": "convscope.values",
     "Model": "convscope.engine.model",
     "Pictures": "convscope.values",
     "Prediction": "convscope.values",
@@ -20,7 +25,9 @@ PUBLIC = {
     "Value": "convscope.values",
     "compare": "convscope.catalogue",
     "lenses": "convscope.catalogue",
+    "ReceptiveField": "convscope.values",
     "Recommendation": "convscope.values",
+    "Structure": "convscope.values",
     "load": "convscope.catalogue",
     "recommend": "convscope.catalogue",
     "report": "convscope.reporting",

@@ -14,7 +14,7 @@ from convscope.errors import ConvScopeError, LayerError, UnknownName
 from tests.engine._nets import SIDE, Branches, Dense, Stages, axes_net, condition, made, pictured, seeded, tensor
 
 ONLY_ACTIVATIONS = {"eigen_cam", "fem"}
-CAMS = [spec for spec in cs.lenses() if spec.takes_layer]
+CAMS = [spec for spec in cs.lenses() if spec.takes_layer and spec.returns == "Attribution"]
 OF_ONE_LAYER = ("concept_relevance",)
 """Lenses that look at channels of a single layer."""
 

@@ -1,6 +1,7 @@
 """``convscope demo``: the bundled networks on bundled inputs through every lens, into one report and pictures."""
 
 from pathlib import Path
+from typing import Any
 
 from convscope.cli.lens_command import stem
 from convscope.cli.talk import bar, put, say
@@ -13,7 +14,7 @@ SHOWN = {
 }
 """The inputs of the demo, by the network that answers them; training has seen none."""
 
-QUICK: dict[str, dict[str, int]] = {
+QUICK: dict[str, dict[str, Any]] = {
     "rise": {"samples": 160},
     "lime": {"samples": 160},
     "kernel-shap": {"samples": 160},
@@ -25,8 +26,19 @@ QUICK: dict[str, dict[str, int]] = {
     "integrated-score-cam": {"steps": 4, "channels": 32},
     "extremal-perturbation": {"steps": 60},
     "meaningful-perturbation": {"steps": 60},
+    "activation-maximization": {"steps": 64},
+    "invert": {"steps": 60},
+    "caricature": {"steps": 40},
+    "style-transfer": {"steps": 60},
+    "style-features": {"steps": 60},
+    "deep-dream": {"steps": 8},
 }
 """Fewer repetitions than the defaults, so that nobody waits: the maps are noisier than they need be."""
+
+DATA = {"shapes": "sample:shapes/0-119", "digits": "sample:digits/0-119"}
+"""What lenses look at that take a data set."""
+
+OVER_DATA = ("activations", "parameter-gradients", "receptive-field", "top-inputs")
 
 
 def run_demo(folder: Path) -> None:
@@ -44,18 +56,27 @@ def run_demo(folder: Path) -> None:
     sections, names = [], [outline.command for outline in outlines()]
     for name, samples in SHOWN.items():
         model = load(f"bundled:{name}")
-        for sample in samples:
-            with bar(f"{sample:<16}") as told, reporting(told):
-                sections += look(model, sample, names, {}, budgets=QUICK)
+        budgets = QUICK | {lens: {"images": DATA[name]} for lens in OVER_DATA}
+        budgets["style-transfer"] = QUICK["style-transfer"] | {"style": DATA[name].replace("0-119", "12")}
+        with bar(f"{name:<16}") as told, reporting(told):
+            sections += look(model, list(samples), names, {}, budgets=budgets)
+        names = [command for command in names if command != "convolve"]  # which needs no network: once will do
     values = [value for section in sections for value in section.values]
     with bar("drawing") as told:
         for done, value in enumerate(values):
-            value.save(folder / f"{stem(value.record.input)}-{value.record.lens}.png")
+            value.save(folder / f"{_stem(value)}.png")
             told(done + 1, len(values))
     write_report(sections, report, title="What two small networks see")
     put("\n".join([*map(_line, _answers(values)), ""]))
-    put(f"{len(lenses())} lenses on {len(sections)} inputs: {len(values)} pictures in {folder}/")
+    inputs = sum(map(len, SHOWN.values()))
+    put(f"{len(lenses())} lenses on {inputs} inputs and {len(SHOWN)} networks: {len(values)} pictures in {folder}/")
     put(f"open {report.resolve()}")
+
+
+def _stem(value: Value) -> str:
+    """What the picture of a value is named after: its input, or its network, or nothing but its lens."""
+    looked_at = stem(value.record.input) if value.record.input in sum(SHOWN.values(), ()) else ""
+    return "-".join(part for part in (looked_at or value.record.model.get("name", ""), value.record.lens) if part)
 
 
 def _answers(values: list[Value]) -> list[Prediction]:

@@ -31,7 +31,7 @@ def lens_command(spec: LensSpec) -> Command:
     inputs = [keyword for name in spec.inputs for keyword in _inputs(spec, name)]
     signature = [
         *inputs,
-        *[_option(parameter) for parameter in spec.parameters.values()],
+        *[_option(parameter, placed=parameter.name in spec.positional) for parameter in spec.parameters.values()],
         *([_keyword("smooth", options.Smooth, None)] if spec.can_average else []),
         _keyword("out", options.Out, None),
         _keyword("as_json", options.Json, False),
@@ -103,7 +103,7 @@ def _inputs(spec: LensSpec, name: str) -> list[inspect.Parameter]:
     if name in ("image", "images"):
         kind = options.Images if spec.each_image else options.DataSet if name == "images" else options.Example
         return [_keyword(name, kind, inspect.Parameter.empty if needed else None)]
-    kind = {"target": options.Target, "layer": options.Layer, "unit": options.Unit}.get(name, options.Second)
+    kind: Any = {"target": options.Target, "layer": options.Layer, "unit": options.Unit}.get(name, options.Second)
     return [_keyword(name, kind, inspect.Parameter.empty if needed else None)]
 
 
@@ -139,11 +139,14 @@ def stem(image: str) -> str:
     return image.removeprefix("sample:").replace("/", "-") if image.startswith("sample:") else Path(image).stem
 
 
-def _option(parameter: Parameter) -> inspect.Parameter:
-    """The command-line option of a declared parameter."""
+def _option(parameter: Parameter, *, placed: bool = False) -> inspect.Parameter:
+    """The command-line option of a declared parameter; or a word in its place, where Python takes it so."""
     about = parameter.about
     notes = ", ".join(note for note in (about.unit, about.range() if not about.choices else "") if note)
     said = f"{about.help} ({notes})" if notes else about.help
+    if placed:
+        word = typer.Argument(help=said, metavar=parameter.name.upper())
+        return _keyword(parameter.name, Annotated[parameter.kind, word], parameter.default)
     flag = "--" + parameter.name.replace("_", "-")
     if about.choices:
         kind: Any = enum.Enum(parameter.name, {c: c for c in about.choices}, type=str)  # type: ignore[misc]

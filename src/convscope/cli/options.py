@@ -11,11 +11,11 @@ Images = Annotated[
 ]
 DataSet = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[IMAGES]", help="a folder of images, image files, or samples", show_default=False),
+    typer.Argument(metavar="IMAGES", help="a folder of images, image files, or samples", show_default=False),
 ]
 Example = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[IMAGE]", help="an image to run the network on; not needed", show_default=False),
+    typer.Argument(metavar="IMAGE", help="an image to run the network on; not needed", show_default=False),
 ]
 ModelAddress = Annotated[
     str,
@@ -52,7 +52,7 @@ Layer = Annotated[
     typer.Option(
         "--layer",
         "-l",
-        help="layer address; repeat it to fuse several; the last spatial layer by default",
+        help="layer address; repeat it for several; 'convscope layers' lists them",
         metavar="ADDRESS",
     ),
 ]

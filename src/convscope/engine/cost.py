@@ -101,6 +101,14 @@ def show(done: int, total: int, scores: torch.Tensor, picture: Callable[[], torc
         watch(done, total, scores, picture)
 
 
+@contextmanager
+def as_part(place: int, parts: int) -> Iterator[None]:
+    """Have progress within counted as that of one of several equal parts of the run."""
+    report = _report.get()
+    with reporting(None if report is None else lambda done, total: report(place * total + done, parts * total)):
+        yield
+
+
 def _peak_bytes() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()

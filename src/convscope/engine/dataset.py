@@ -23,7 +23,19 @@ from torch.utils.data import IterableDataset
 from convscope.engine.batches import chunk_size, in_chunks
 from convscope.engine.cost import progress
 from convscope.engine.inputs import Images, TensorInput, read_images
-from convscope.engine.sources import Batch, Folder, Label, Listed, Rows, Samples, Source, Stream, labels_of
+from convscope.engine.sources import (
+    Batch,
+    Folder,
+    Label,
+    Listed,
+    Rows,
+    Samples,
+    Several,
+    Source,
+    Stream,
+    is_one_class,
+    labels_of,
+)
 from convscope.engine.targets import class_index
 from convscope.errors import InputError, UnknownName
 
@@ -170,7 +182,7 @@ class Dataset:
                 device, dtype = given.device, given.dtype
             images = read_images(given, self._model.input, device=device, dtype=dtype)
         except InputError as error:
-            if not source.lenient:
+            if not source.skips(place):
                 raise
             return _Member(place, name, None, reason=str(error))
         if len(images) != 1:
@@ -193,7 +205,8 @@ class Dataset:
         """The single inputs of batches and single inputs as they come."""
         place = 0
         for given, label in pairs:
-            tensor = self._model.prepare(given).tensor
+            lone = isinstance(given, Tensor) and self._model.input == TensorInput() and is_one_class(label)
+            tensor = self._model.prepare(given[None] if lone else given).tensor
             for row, one in zip(tensor, labels_of(label, len(tensor)), strict=True):
                 yield _Member(place, f"{self._source.name}[{place}]", row, one)
                 place += 1
@@ -211,9 +224,9 @@ def as_dataset(given: Any, model: "Model", *, most: int | None = None) -> Datase
     """Whatever a caller calls a data set, as a stream of inputs for ``model``.
 
     Args:
-        given: a folder, one image or a list of images as `Model.prepare` takes them, ``sample:shapes`` (a collection)
-            or ``sample:shapes/0-99`` (a range of it), a prepared tensor (N, C, …), prepared `Images`, a torch
-            ``Dataset`` or ``DataLoader``, or any iterable of tensors or (tensor, class) pairs.
+        given: a folder, one image, a list of folders or of images as `Model.prepare` takes them, ``sample:shapes`` (a
+            collection) or ``sample:shapes/0-99`` (a range of it), a prepared tensor (N, C, …), prepared `Images`, a
+            torch ``Dataset`` or ``DataLoader``, or any iterable of tensors or (tensor, class) pairs.
         most: stop after so many.
 
     Raises:
@@ -229,16 +242,16 @@ def _source(given: Any, model: "Model") -> Source | Stream:
         return Batch(given)
     if isinstance(given, Tensor) or (isinstance(given, np.ndarray) and given.ndim == 4):
         return Batch(model.prepare(given))
-    if isinstance(given, str) and given.startswith("sample:") and ("/" not in given or "-" in given.partition("/")[2]):
-        return Samples(given)
-    if isinstance(given, (str, Path)) and Path(given).expanduser().is_dir():
+    if _is_collection(given) and str(given).startswith("sample:"):
+        return Samples(str(given))
+    if _is_collection(given):
         _refuse_pictures_for_tensors(model)
         return Folder(Path(given).expanduser())
     if isinstance(given, (str, Path, Pillow.Image, np.ndarray)):
         return Listed([given])
     if isinstance(given, (list, tuple)):
         return _listed(given, model)
-    indexed = hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, Mapping)
+    indexed = hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, (Mapping, bytes))
     if indexed and not isinstance(given, IterableDataset):
         return Rows(given)
     if hasattr(given, "__iter__") and not isinstance(given, (Mapping, bytes)):
@@ -253,8 +266,19 @@ def _listed(given: Sequence[Any], model: "Model") -> Source | Stream:
     """A list of images; a list of pairs or of batches is walked through."""
     if given and isinstance(given[0], (tuple, list)):
         return Stream(given)
+    if any(_is_collection(one) for one in given):
+        sources = [_source(one, model) for one in given]
+        return sources[0] if len(sources) == 1 else Several([one for one in sources if not isinstance(one, Stream)])
     batches = given and isinstance(given[0], Tensor) and len(model.prepare(given[0])) > 1
     return Stream(given) if batches else Listed(given)
+
+
+def _is_collection(given: Any) -> bool:
+    """Whether this is a folder, ``sample:NAME`` or a range ``sample:NAME/0-99``."""
+    if isinstance(given, str) and given.startswith("sample:"):
+        key = given.partition("/")[2]
+        return not key or "-" in key
+    return isinstance(given, (str, Path)) and Path(given).expanduser().is_dir()
 
 
 def _ahead(read: Callable[[int], _Member], count: int, most: int | None) -> Iterator[_Member]:

@@ -67,6 +67,17 @@ def stages_up_to(model: "Model", tensor: Tensor, address: str, most: int) -> tup
     return tuple(reversed(stages))
 
 
+def layer_on_the_way(model: "Model", tensor: Tensor, share: float) -> str:
+    """The layer at that share of the way to the last spatial one: the outermost there that does not reach it."""
+    shapes, extent = traced(model, tensor).shapes, tuple(tensor.shape[2:])
+    last = last_spatial_layer(model, tensor)
+    maps = [a for a, s in shapes if is_map(_as_shape(s, extent), extent) or tokens_of(a, shapes, extent)]
+    maps = maps[: len(maps) - maps[::-1].index(last)]
+    found = maps[int(share * (len(maps) - 1))]
+    outer = [a for a in maps if found.startswith(f"{a}.") and a != last and not last.startswith(f"{a}.")]
+    return min(outer, key=len, default=found)
+
+
 def _before(shapes: Trace, below: str) -> Trace:
     """What ran before the layer ``below`` began: neither it, nor its parts, nor what holds it."""
     order = [address for address, _ in shapes]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from convscope.engine.last_spatial import last_spatial_layer
+from convscope.engine.last_spatial import last_spatial_layer, stages_up_to
 from convscope.engine.trace import traced
 from convscope.errors import LayerError, UnknownName, did_you_mean
 
@@ -22,6 +22,9 @@ FIRST_KERNELS: Any = "first convolution"
 
 EVERY_LAYER: Any = "every layer"
 """All layers that ran and have no layers within them that ran."""
+
+STAGES: Any = "stages"
+"""The last layers of four resolutions, the last spatial layer among them."""
 
 Layers = tuple[str, ...]
 """Addresses that were looked up, as a lens gets them."""
@@ -92,7 +95,7 @@ def check_address(module: nn.Module, address: str, name: str) -> str:
 def _has(module: nn.Module, address: str) -> bool:
     found: nn.Module | None = module
     for part in address.split("."):
-        found = None if found is None else dict(found.named_children()).get(part)
+        found = None if found is None else found._modules.get(part)
     return found is not None
 
 
@@ -116,6 +119,8 @@ def find_layers(
             found.append(last_spatial_layer(model, tensor(), below))
         elif address == FIRST_KERNELS:
             found.append(first_kernels(model))
+        elif address == STAGES:
+            found += stages_up_to(model, tensor(), last_spatial_layer(model, tensor(), below), 4)
         elif address == EVERY_LAYER:
             found += innermost_layers(model, tensor())
         else:

@@ -154,15 +154,18 @@ class Model:
 
     def run(self, tensor: Tensor) -> Tensor:
         """One forward of a prepared batch; the selected output as a tensor whose first axis is the batch."""
+        return self._selected(self.run_plainly(tensor), len(tensor))
+
+    def run_plainly(self, tensor: Tensor) -> Any:
+        """One forward of a prepared batch; whatever the network gives."""
         count(forwards=len(tensor))
         try:
-            output = self._forward(tensor)
+            return self._forward(tensor)
         except ConvScopeError:
             raise
         except Exception as error:
             shape = tuple(tensor.shape)
             raise ModelFailed(f"{self.name} raised {type(error).__name__} on input {shape}: {error}") from error
-        return self._selected(output, len(tensor))
 
     def _forward(self, tensor: Tensor) -> Any:
         """``module(tensor)``; a network that insists on ``view`` is run on plainly laid out tensors from then on."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from convscope.engine.inputs import Images
@@ -16,12 +16,14 @@ from convscope.errors import ConvScopeError
 class _Watch(TorchFunctionMode):
     """Remembers the first operation that made NaN or infinity of finite numbers."""
 
-    def __init__(self, where: Whereabouts) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.where, self.found = where, ""
+        self.where, self.found = Whereabouts(module), ""
+        self._own = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        before = not self.found and all(_finite(a) for a in (*args, *(kwargs or {}).values()))
+        given = [a for a in (*args, *(kwargs or {}).values()) if id(a) not in self._own]  # a broken weight is found out
+        before = not self.found and all(_finite(a) for a in given)
         out = func(*args, **(kwargs or {}))
         if before and isinstance(out, Tensor) and not _finite(out):
             name = str(getattr(func, "__name__", func)).strip("_")
@@ -32,7 +34,7 @@ class _Watch(TorchFunctionMode):
 
 def where_it_begins(model: Model, images: Images) -> str:
     """In words: the operation of the network at which an image's numbers first overflow, if they do."""
-    watch = _Watch(Whereabouts(model.module))
+    watch = _Watch(model.module)
     try:
         for row in range(len(images)):
             with torch.no_grad(), watch:

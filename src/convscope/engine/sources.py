@@ -3,8 +3,9 @@
 All but the stream open a member by its place, any number of times. Nothing here prepares anything for a model.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -32,14 +33,15 @@ class Source(Protocol):
     """Members that can be opened by their place, any number of times."""
 
     name: str
-    lenient: bool
-    """Whether a member that cannot be read is skipped; where the caller named each one, it is an error."""
 
     def __len__(self) -> int:
         """How many members there are, those that cannot be read included."""
 
     def title(self, place: int) -> str:
         """What the member at ``place`` is called."""
+
+    def skips(self, place: int) -> bool:
+        """Whether that member is skipped if it cannot be read; where the caller named it, it is an error."""
 
     def open(self, place: int) -> Opened:
         """The member at ``place``."""
@@ -48,15 +50,13 @@ class Source(Protocol):
 class Folder:
     """All pictures below a folder, in the order of their paths; the first sub-folder on the way is the class."""
 
-    lenient = True
-
     def __init__(self, root: Path) -> None:
         endings = {ending for ending, kind in Pillow.registered_extensions().items() if kind in Pillow.OPEN}
         files = [path for path in root.rglob("*") if not path.name.startswith(".") and path.is_file()]
         self.root, self.name = root, str(root)
         self.paths = sorted(path for path in files if path.suffix.lower() in endings)
         if not self.paths:
-            other = f"it holds {len(files)} other files" if files else "it is empty"
+            other = f"it holds {len(files)} other file{'s' if len(files) > 1 else ''}" if files else "it is empty"
             raise InputError(f"there is no picture in the folder {str(root)!r}: {other}; pictures end in .jpg, .png, …")
 
     def __len__(self) -> int:
@@ -66,6 +66,10 @@ class Folder:
         """The path within the folder."""
         return self.paths[place].relative_to(self.root).as_posix()
 
+    def skips(self, place: int) -> bool:
+        """Nobody named it."""
+        return True
+
     def open(self, place: int) -> Opened:
         """The decoded picture."""
         parents = self.paths[place].relative_to(self.root).parts[:-1]
@@ -74,8 +78,6 @@ class Folder:
 
 class Listed:
     """Images that the caller listed, of any kind that a model prepares; a sample address has its class."""
-
-    lenient = False
 
     def __init__(self, members: Sequence[Any]) -> None:
         if not len(members):
@@ -90,6 +92,10 @@ class Listed:
         """The path or address; the kind and number of what has none."""
         one = self.members[place]
         return str(one) if isinstance(one, (str, Path)) else f"{type(one).__name__.lower()}[{place}]"
+
+    def skips(self, place: int) -> bool:
+        """The caller named it."""
+        return False
 
     def open(self, place: int) -> Opened:
         """The member as it was given, a file decoded."""
@@ -131,8 +137,6 @@ class _Addresses(Sequence[str]):
 class Batch:
     """A prepared batch that is in memory already."""
 
-    lenient = False
-
     def __init__(self, images: Images) -> None:
         self.images = images
         self.name = images.names[0] if len(images) == 1 else f"{len(images)} prepared inputs"
@@ -144,6 +148,10 @@ class Batch:
         """The image's name."""
         return self.images.names[place]
 
+    def skips(self, place: int) -> bool:
+        """The caller named it."""
+        return False
+
     def open(self, place: int) -> Opened:
         """One row, with its batch axis."""
         return Opened(self.images.tensor[place : place + 1], None)
@@ -151,8 +159,6 @@ class Batch:
 
 class Rows:
     """A torch ``Dataset`` that is indexed: its rows are tensors or pictures, alone or with a class."""
-
-    lenient = False
 
     def __init__(self, rows: Any) -> None:
         self.rows, self.name = rows, f"{type(rows).__name__} of {len(rows)}"
@@ -166,12 +172,46 @@ class Rows:
         """The number of the row."""
         return f"{type(self.rows).__name__}[{place}]"
 
+    def skips(self, place: int) -> bool:
+        """The caller named it."""
+        return False
+
     def open(self, place: int) -> Opened:
         """One row; a tensor is a single input and gets its batch axis."""
         given, label = pair_of(self.rows[place])
         if isinstance(given, Tensor):
             return Opened(given[None], labels_of(label, 1)[0])
         return Opened(given, labels_of(label, 1)[0])
+
+
+class Several:
+    """Some data sets one after the other, as when several folders are named."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources, self.name = sources, ", ".join(source.name for source in sources)
+        self.starts = list(accumulate((len(source) for source in sources), initial=0))
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def title(self, place: int) -> str:
+        """The member's name, with that of its data set before it where it is a folder."""
+        source, inner = self._at(place)
+        return f"{source.name}/{source.title(inner)}" if isinstance(source, Folder) else source.title(inner)
+
+    def skips(self, place: int) -> bool:
+        """What lies in a folder may be skipped, what was named may not."""
+        source, inner = self._at(place)
+        return source.skips(inner)
+
+    def open(self, place: int) -> Opened:
+        """The member of one of them."""
+        source, inner = self._at(place)
+        return source.open(inner)
+
+    def _at(self, place: int) -> tuple[Source, int]:
+        number = bisect_right(self.starts, place) - 1
+        return self.sources[number], place - self.starts[number]
 
 
 class Stream:
@@ -240,6 +280,11 @@ def labels_of(given: Any, count: int) -> list[Label]:
     several = list(several) if isinstance(several, (list, tuple)) else [several]
     plain = all(isinstance(one, (int, str)) and not isinstance(one, bool) for one in several)
     return several if plain and len(several) == count else [None] * count
+
+
+def is_one_class(label: Any) -> bool:
+    """Whether this is the class of a single input, so that what it belongs to has no batch axis."""
+    return isinstance(label, (int, str)) or getattr(label, "ndim", None) == 0
 
 
 def _sample(address: str) -> Opened:

@@ -8,8 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from convscope.errors import ParameterError
+from convscope.render.arithmetic import draw_arithmetic
 from convscope.render.attribution import draw_attribution
 from convscope.render.comparison import draw_comparison
+from convscope.render.distribution import draw_distribution
+from convscope.render.exemplars import draw_exemplars
+from convscope.render.feature_maps import draw_feature_maps
+from convscope.render.kernels import draw_kernels
 from convscope.render.moving import moving, transparent
 from convscope.render.palette import FADED, GROUNDS, OPACITY, SCALES, THEMES
 from convscope.render.picture import Picture
@@ -17,10 +22,26 @@ from convscope.render.pictures import draw_pictures
 from convscope.render.pieces import alt, legend, map_png, notes, overlay_png, photo_png
 from convscope.render.prediction import draw_prediction
 from convscope.render.raster import photo_pixels
+from convscope.render.receptive_field import draw_receptive_field
 from convscope.render.recommendation import draw_recommendation
 from convscope.render.scale import Legend, number
+from convscope.render.structure import draw_structure
 from convscope.render.words import Note, answers, short, subject, target
-from convscope.values import Attribution, Comparison, Pictures, Prediction, Recommendation, Value
+from convscope.values import (
+    Arithmetic,
+    Attribution,
+    Comparison,
+    Distribution,
+    Exemplars,
+    FeatureMaps,
+    Kernels,
+    Pictures,
+    Prediction,
+    ReceptiveField,
+    Recommendation,
+    Structure,
+    Value,
+)
 
 __all__ = [
     "FADED",
@@ -49,11 +70,18 @@ __all__ = [
 ]
 
 RENDERERS: dict[type[Value], Callable[..., Picture]] = {
+    Arithmetic: draw_arithmetic,
     Attribution: draw_attribution,
     Comparison: draw_comparison,
+    Distribution: draw_distribution,
+    Exemplars: draw_exemplars,
     Pictures: draw_pictures,
+    FeatureMaps: draw_feature_maps,
+    Kernels: draw_kernels,
     Prediction: draw_prediction,
     Recommendation: draw_recommendation,
+    ReceptiveField: draw_receptive_field,
+    Structure: draw_structure,
 }
 """Who draws which kind of value: a new kind is one renderer and one line here."""
 

@@ -17,7 +17,7 @@ from convscope.values import writable
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A finished picture: RGB pixels (height, width, 3) and what they show, in words."""
+    """A finished picture: pixels (height, width, 3), or 4 with transparency, and what they show, in words."""
 
     pixels: Pixels
     alt: str

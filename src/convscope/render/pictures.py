@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image, ImageFilter
 
+from convscope.errors import ParameterError
 from convscope.render import words
 from convscope.render.curves import draw_curves
 from convscope.render.palette import Pixels, line_colours
@@ -17,16 +19,21 @@ from convscope.values import Pictures
 WIDTH, CURVES = 1180, 120
 SIDES = {1: 420, 2: 420, 3: 340, 4: 250}
 """How large pictures are drawn, by how many stand in a row; more than four are smaller."""
-SMALLEST, MOST_IN_A_ROW = 164, 6
+SMALLEST, MOST_IN_A_ROW, LARGEST_MATRIX = 164, 6, 220
 
 
-def draw_pictures(pictures: Pictures, *, theme: str = "light", bare: bool = False) -> Picture:
+def draw_pictures(
+    pictures: Pictures, *, theme: str = "light", bare: bool = False, transparent: bool = False
+) -> Picture:
     """The picture of drawn pictures.
 
     Args:
         theme: ``light`` or ``dark``.
         bare: leave title, notes and reading line to a page that writes them itself.
+        transparent: the pictures alone, side by side, and the more transparent the less of the climb went into a place.
     """
+    if transparent:
+        return Picture(_transparent(pictures), words.title(pictures))
     sheet = Sheet(theme)
     panels = _panels(pictures)
     across = min(len(panels), MOST_IN_A_ROW)
@@ -41,7 +48,8 @@ def draw_pictures(pictures: Pictures, *, theme: str = "light", bare: bool = Fals
     for start in range(0, len(shown), across):
         _draw_row(sheet, shown[start : start + across])
     if pictures.features:
-        _draw_row(sheet, [(panel, "") for panel in _features(pictures, panels[-1].width)])
+        room = (sheet.width - 2 * MARGIN + GAP) // len(pictures.features) - GAP
+        _draw_row(sheet, [(panel, "") for panel in _features(pictures, min(LARGEST_MATRIX, room))])
     if pictures.curves.shape[1] > 1:
         _draw_curves(sheet, pictures)
     if not bare:
@@ -54,7 +62,7 @@ def _panels(pictures: Pictures) -> list[Panel]:
     began = photo_pixels(pictures)
     count = len(pictures.words) + (began is not None)
     side = SIDES.get(count, max(SMALLEST, (WIDTH - 2 * MARGIN) // min(count, MOST_IN_A_ROW) - GAP))
-    found = [] if began is None else [Panel("began with", enlarged(began, side))]
+    found = [] if began is None else [Panel("image", enlarged(began, side))]
     for place, (word, score) in enumerate(zip(pictures.words, pictures.scores, strict=True)):
         found.append(_panel(pictures, place, f"{word}: {number(score)}", side))
     return found
@@ -75,15 +83,37 @@ def _panel(pictures: Pictures, place: int, caption: str, side: int) -> Panel:
     return Panel(caption, enlarged(grey[..., None].repeat(3, -1), side))
 
 
+def _transparent(pictures: Pictures) -> Pixels:
+    """RGBA: the pictures in their own pixels, opaque where the importance reaches its 95th percentile."""
+    if pictures.photos is None or pictures.importance is None:
+        raise ParameterError(
+            "only pictures can be transparent; these are signals or volumes, or of no known importance"
+        )
+    found = []
+    for photo, importance in zip(pictures.photos, pictures.importance, strict=True):
+        shares = np.asarray(importance, np.float32)
+        full = float(np.percentile(shares, 95)) or 1.0
+        alpha = Image.fromarray((255 * (shares / full).clip(0, 1)).round().astype(np.uint8))
+        soft = np.asarray(alpha.filter(ImageFilter.GaussianBlur(max(alpha.size) / 48)))  # no holes in a shape
+        found.append(np.concatenate([np.asarray(photo), soft[..., None]], -1))
+    return np.concatenate(found, 1)
+
+
 def _features(pictures: Pictures, side: int) -> list[Panel]:
     """What the pictures were drawn from, matrices each on a scale of its own."""
     found = []
     for name, matrix in pictures.features.items():
         values = np.asarray(matrix, np.float32)
         limit = float(np.percentile(np.abs(values), 99.5)) or 1.0
-        pixels = enlarged(map_pixels(values, Scale(limit, True, limit)), side)
+        pixels = _scaled(map_pixels(values, Scale(limit, True, limit)), side)
         found.append(Panel(f"{name}, −{number(limit)} to {number(limit)}", pixels))
     return found
+
+
+def _scaled(pixels: Pixels, side: int) -> Pixels:
+    """A matrix at exactly that size; the cells of a small one need not be whole pixels."""
+    filter_ = Image.Resampling.NEAREST if len(pixels) < side else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(pixels).resize((side, side), filter_))
 
 
 def _draw_row(sheet: Sheet, row: Sequence[tuple[Panel, str]]) -> None:

@@ -8,12 +8,13 @@ from PIL import Image
 
 from convscope.render.palette import FADED, GROUNDS, OPACITY, Pixels, inks, opaque
 from convscope.render.scale import Numbers, Scale, numbers
-from convscope.values import Attribution, Pictures, Prediction
+from convscope.values import Attribution, Value
 
 
-def photo_pixels(value: Attribution | Pictures | Prediction) -> Pixels | None:
+def photo_pixels(value: Value) -> Pixels | None:
     """The input as people see it (height, width, 3), where it can be seen."""
-    photo = None if value.photo is None else np.asarray(value.photo)
+    photo = getattr(value, "photo", None)
+    photo = None if photo is None else np.asarray(photo)
     if photo is None or photo.size == 0 or photo.ndim != 3 or photo.dtype != np.uint8:
         return None
     return photo

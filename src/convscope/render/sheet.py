@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, get_font
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Polygon, Rectangle
 from matplotlib.text import Text
 from matplotlib.transforms import IdentityTransform
 
@@ -99,6 +99,17 @@ class Sheet:
         def add(figure: Figure, total: float) -> Artist:
             heights = total - np.asarray(ys, float)
             return figure.add_artist(Line2D(xs, heights, color=colour, linewidth=width, transform=IdentityTransform()))
+
+        self._things.append(add)
+
+    def polygon(self, xs: Sequence[float], ys: Sequence[float], *, fill: str) -> None:
+        """Fill the shape between points."""
+
+        def add(figure: Figure, total: float) -> Artist:
+            corners = np.stack([np.asarray(xs, float), total - np.asarray(ys, float)], 1)
+            return figure.add_artist(
+                Polygon(corners, closed=True, facecolor=fill, edgecolor="none", transform=IdentityTransform())
+            )
 
         self._things.append(add)
 

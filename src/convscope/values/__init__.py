@@ -1,21 +1,45 @@
 """The frozen results that every lens hands back and every surface shows; one kind a file, shared by many lenses."""
 
+from convscope.values.arithmetic import Arithmetic, Step
 from convscope.values.attribution import Attribution
 from convscope.values.base import Cost, Record, Value, drawn_by, writable
 from convscope.values.comparison import Comparison, measured_by
+from convscope.values.distribution import Distribution, Spread
+from convscope.values.exemplars import Excited, Exemplar, Exemplars
+from convscope.values.feature_maps import FeatureMaps
+from convscope.values.folded import Folded, Node
+from convscope.values.kernels import KernelLayer, Kernels
 from convscope.values.pictures import Pictures
 from convscope.values.prediction import Prediction
+from convscope.values.receptive_field import ReceptiveField
 from convscope.values.recommendation import Advice, Recommendation
+from convscope.values.structure import Module, Operation, Structure
 
 __all__ = [
     "Advice",
+    "Arithmetic",
     "Attribution",
     "Comparison",
     "Cost",
+    "Distribution",
+    "Excited",
+    "Exemplar",
+    "Exemplars",
+    "FeatureMaps",
+    "Folded",
+    "KernelLayer",
+    "Kernels",
+    "Module",
+    "Node",
+    "Operation",
     "Pictures",
     "Prediction",
+    "ReceptiveField",
     "Recommendation",
     "Record",
+    "Spread",
+    "Step",
+    "Structure",
     "Value",
     "drawn_by",
     "measured_by",

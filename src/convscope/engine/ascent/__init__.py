@@ -9,5 +9,7 @@ One climb is made of five parts, each a pure function and each replaceable:
     regularisers.py      what a picture pays for, and what is done to it between steps
     cut.py               the network up to the last layer that is read; nothing above it is computed
     climb.py             the loop: Adam, the best picture so far, cancelling, dead starts
+    octaves.py           a photograph drawn over at several sizes, the coarse first
+    pictures.py          from where a climb led to the value that people get
     reading.py           the objectives that people write: ``layer3[12] - 0.5 * layer3[40]``
 """

@@ -143,7 +143,6 @@ def climb_all(
     like = parametrisation.start(1, torch.Generator().manual_seed(0))
     with torch.no_grad():
         sample = parametrisation.picture(like)[0]
-    steps = how.get("steps", 256)
 
     def step(rows: Tensor) -> None:
         chosen = [objectives[row] if unlike is None else objectives[row] + unlike for row in rows.tolist()]
@@ -159,7 +158,7 @@ def climb_all(
         parts.append(replace(found, stopped=ended or found.stopped, notes=notes))
 
     in_chunks(len(objectives), sample, step, size=max(1, chunk_size(sample) // variants), quiet=True)
-    return parts[0] if len(parts) == 1 else _joined(parts, steps)
+    return parts[0] if len(parts) == 1 else joined(parts)
 
 
 class _Hill:
@@ -210,15 +209,19 @@ class _Hill:
 
     def _run(self, seen: Tensor, objective: Objective, rules: Rules | None = None) -> tuple[Tensor, Tensor]:
         leaf = self.model.laid_out(seen.to(self.model.dtype)).requires_grad_(True)
+        seen_at: dict[str, Tensor] = {}
 
         def run() -> Tensor:
-            return objective.score(self.cut.read(leaf.clone()))  # a network may not write to a leaf
+            seen_at.update(self.cut.read(leaf.clone()))  # a network may not write to a leaf
+            return next(reversed(seen_at.values()))
 
         if rules is None:
             with self.folded:
-                scores = run()
-        else:
-            scores = rules.seen_by(run, self.model.module)
+                run()
+        else:  # which hold for the network's own rectifiers, not for those of the objective
+            rules.seen_by(run, self.model.module)
+            seen_at = {address: rules.latest(found) for address, found in seen_at.items()}
+        scores = objective.score(seen_at)
         counted(backwards=len(leaf))
         if scores.requires_grad:
             (slope,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
@@ -322,14 +325,18 @@ def _strength(slope: Tensor) -> Tensor:
 
 
 def _begun(parametrisation: Parametrisation, count: int, seed: int, variants: int) -> list[Tensor]:
-    """The numbers of all pictures at the start, each variant's from its own seed."""
+    """The numbers of all pictures at the start: of given pictures, or each variant's from its own seed."""
+    if parametrisation.given:
+        given = parametrisation.start(count, torch.Generator().manual_seed(seed))
+        return [tensor.detach().contiguous().requires_grad_(True) for tensor in given]
     own = [parametrisation.start(1, torch.Generator().manual_seed(seed + v)) for v in range(variants)]
     whole = [torch.cat([own[row % variants][place] for row in range(count)]) for place in range(len(own[0]))]
     return [tensor.detach().contiguous().requires_grad_(True) for tensor in whole]
 
 
-def _joined(parts: Sequence[Ascent], steps: int) -> Ascent:
-    """Several batches as one; a curve that ended early goes on as NaN."""
+def joined(parts: Sequence[Ascent]) -> Ascent:
+    """Several climbs as one; a curve that ended early goes on as NaN."""
+    steps = max(one.scores.shape[1] for one in parts)
 
     def curves(one: Ascent) -> Tensor:
         missing = torch.full((len(one.scores), steps - one.scores.shape[1]), torch.nan)

@@ -149,6 +149,19 @@ def caricature(layer: str, activation: Tensor, *, cosine_power: float = 2.0) -> 
     return Objective((layer,), score, f"a caricature at {layer}")
 
 
+def echo(layer: str, guide: Tensor) -> Objective:
+    """How strongly a layer echoes a guide (C, …): each position's product with the guide's position most like it."""
+    wanted = guide.detach().flatten(1)
+
+    def score(seen: Readings) -> Tensor:
+        here = seen[layer].flatten(2)
+        if here.shape[1] != len(wanted):
+            raise LayerError(f"{layer!r} has {here.shape[1]} channels and the guide {len(wanted)}: take the same layer")
+        return torch.einsum("ncp,cq->npq", here, wanted.to(here)).amax(2).mean(1)
+
+    return Objective((layer,), score, f"what {layer} sees in the guide")
+
+
 def gram(layer: str, target: Tensor) -> Objective:
     """How near a layer's Gram matrix comes to ``target`` (C, C): minus the relative squared distance."""
     wanted = target.detach()

@@ -30,6 +30,7 @@ class Parametrisation:
         picture: from these to prepared pictures (N, C, …).
         rate: how far Adam goes at a step, in these numbers.
         plain: whether there is one tensor of numbers, one for each pixel, so that they can be blurred or clipped.
+        given: whether it begins with given pictures and not with noise.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Parametrisation:
     picture: Callable[[Sequence[Tensor]], Tensor]
     rate: float
     plain: bool = False
+    given: bool = False
 
 
 def pixels(canvas: Canvas, *, start: Tensor | None = None, spread: float = 0.1) -> Parametrisation:
@@ -51,7 +53,8 @@ def pixels(canvas: Canvas, *, start: Tensor | None = None, spread: float = 0.1) 
             return [_repeated(canvas.values(start), canvas, count)]
         return [canvas.coloured(spread * _noise((count, *canvas.shape), canvas, generator))]
 
-    return Parametrisation("pixels", begin, lambda numbers: canvas.prepared(numbers[0]), rate=0.05, plain=True)
+    given = start is not None
+    return Parametrisation("pixels", begin, lambda numbers: canvas.prepared(numbers[0]), 0.05, plain=True, given=given)
 
 
 def fourier(
@@ -77,7 +80,7 @@ def fourier(
         values = torch.fft.irfftn(coefficients, s=canvas.extent, dim=axes, norm="ortho")
         return canvas.prepared(canvas.coloured(values))
 
-    return Parametrisation("fourier", begin, picture, rate=0.1)
+    return Parametrisation("fourier", begin, picture, rate=0.1, given=start is not None)
 
 
 def maco(canvas: Canvas, *, magnitude: Tensor | None = None, contrast: float = 1.0) -> Parametrisation:

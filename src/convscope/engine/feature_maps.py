@@ -1,0 +1,267 @@
+"""What layers give for images, read in one forward of which only the chosen channels are kept.
+
+A layer's output is read the moment it is there, before the next operation may overwrite it; nothing of it is copied
+but the chosen channels. Before and after the activation is read off the operations: whichever way it is called, the
+activation is the next function of one number that is applied to what the layer gave, perhaps behind a norm.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from convscope.engine.arithmetic.recipes import ACTIVATIONS, HANDING_ON, NORMS
+from convscope.engine.capture import first_tensor, on_forward
+from convscope.engine.maps import as_map
+from convscope.engine.model import Model
+from convscope.engine.rules.call import Call
+from convscope.engine.rules.operations import GATES
+from convscope.engine.trace import token_grid
+from convscope.errors import LayerError, NotFinite
+
+Side = Literal["as it is", "before", "after"]
+
+_ACTIVATIONS = ACTIVATIONS | {"prelu", "softmax"}
+_MOST_AXES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What is kept of one layer for a chunk of images.
+
+    Attributes:
+        maps: of each image the chosen channels (k, places …), the strongest first; ``channels`` (N, k) their numbers.
+        strengths: the mean of every channel (N, C).
+        colours: the channels projected on their first principal components (N, 3, places …), and their ``shares``.
+        where: where it was read, if not at the layer's own output.
+    """
+
+    maps: Sequence[Tensor]
+    channels: Tensor
+    strengths: Tensor
+    colours: Tensor | None = None
+    shares: Tensor | None = None
+    where: str = ""
+
+
+def read_maps(
+    model: Model, tensor: Tensor, layers: Sequence[str], *, keep: int, colours: bool, side: Side
+) -> dict[str, Reading]:
+    """Read layers for prepared inputs in one forward, in the order in which they finish.
+
+    Args:
+        keep: how many channels to keep of each, those with the largest mean; 0 keeps all.
+        colours: whether to project all channels on their first principal components.
+        side: read the layer's output, what its activation was given, or what the activation that follows it gives.
+
+    Raises:
+        LayerError: a layer never ran, gives no maps, or no activation follows it.
+        NotFinite: a layer gives NaN or infinite numbers.
+    """
+    readings: dict[str, Reading] = {}
+    unplaced: dict[str, tuple[Tensor, str]] = {}
+    extent = tuple(tensor.shape[2:])
+
+    def keep_of(address: str, output: Any, where: str = "") -> None:
+        found = _tensor(output, address, len(tensor))
+        readings.pop(address, None)
+        unplaced.pop(address, None)
+        if found.ndim == 3 and len(extent) == 2:  # tokens, whose grid the whole forward tells
+            readings[address] = _NOT_YET
+            unplaced[address] = found.clone(), where
+        else:
+            readings[address] = _read(as_map(found, extent, None), keep, colours, where)
+
+    with _watching(model.module, layers, keep_of, side) as ended, torch.no_grad():
+        model.run(model.laid_out(tensor))
+    for address, (found, where) in unplaced.items():
+        tokens = token_grid(model, address, tensor)
+        laid = found.transpose(1, 2) if tokens is None else as_map(found, extent, tokens)
+        readings[address] = _read(laid, keep, colours, where)
+    for address in layers:
+        if address not in readings:
+            raise LayerError(_missing(address, ended))
+    for address, reading in readings.items():
+        _refuse_unsound(address, reading)
+    return readings
+
+
+_NOT_YET = Reading([], torch.empty(0), torch.empty(0))
+
+
+def _tensor(output: Any, address: str, images: int) -> Tensor:
+    """A layer's output as numbers (N, C, …)."""
+    found = first_tensor(output)
+    if found is None:
+        raise LayerError(f"layer {address!r} gives {type(output).__name__}, not a tensor: choose another layer")
+    if found.ndim == 0 or len(found) != images or found.ndim > _MOST_AXES + 2:
+        raise LayerError(
+            f"layer {address!r} gives shape {tuple(found.shape)} for {images} images: feature maps need the image as "
+            "its first axis, then channels, and at most three axes of places"
+        )
+    if 0 in found.shape:
+        raise LayerError(
+            f"layer {address!r} gives shape {tuple(found.shape)}, which is empty: the input is too small for it, "
+            "choose an earlier layer or larger images"
+        )
+    return found[:, None] if found.ndim == 1 else found
+
+
+def _read(tensor: Tensor, keep: int, colours: bool, where: str) -> Reading:
+    """The strongest channels of a layer's maps, copied."""
+    tensor = tensor.detach()
+    places = tuple(range(2, tensor.ndim))
+    strengths = (tensor.mean(places) if places else tensor).float()
+    count = min(keep or strengths.shape[1], strengths.shape[1])
+    channels = strengths.topk(count, dim=1).indices
+    maps = [_kept(tensor[row].index_select(0, channels[row])) for row in range(len(tensor))]
+    projected, shares = _components(tensor) if colours and places else (None, None)
+    return Reading(maps, channels.cpu(), _kept(strengths), projected, shares, where)
+
+
+def _kept(found: Tensor) -> Tensor:
+    """Numbers for a value: float32 on the processor, and never a view of the network's own."""
+    return found.float().cpu().contiguous()
+
+
+def _components(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps (N, C, …) projected on up to three principal components over places, and the share of variance of each.
+
+    A component's sign is arbitrary: it is turned so that it grows with the mean over channels.
+    """
+    flat = tensor.flatten(2).cpu().double()
+    centred = flat - flat.mean(2, keepdim=True)
+    wide = centred.shape[1] > centred.shape[2]
+    strengths, vectors = torch.linalg.eigh(centred.mT @ centred if wide else centred @ centred.mT)
+    count = min(3, strengths.shape[1])
+    best, vectors = strengths[:, -count:].flip(1).clamp_min(0), vectors[..., -count:].flip(2)
+    projected = (vectors * best.sqrt()[:, None]).mT if wide else vectors.mT @ centred
+    guide = centred.mean(1, keepdim=True)
+    projected = torch.where((projected * guide).sum(2, keepdim=True) < 0, -projected, projected)
+    shares = best / strengths.clamp_min(0).sum(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    return projected.reshape(len(tensor), count, *tensor.shape[2:]).float(), shares.float()
+
+
+def _refuse_unsound(address: str, reading: Reading) -> None:
+    broken = int((~torch.isfinite(reading.strengths)).any(0).sum())
+    if broken:
+        total = reading.strengths.shape[1]
+        raise NotFinite(f"layer {address!r} gives NaN or infinite numbers in {broken} of {total} channels")
+
+
+def _missing(address: str, ended: Mapping[str, str]) -> str:
+    if address in ended:
+        goes = f"goes to the operation {ended[address]!r} first" if ended[address] else "goes to no other operation"
+        return (
+            f"no activation follows layer {address!r}: its output {goes}; leave activation out, or choose another layer"
+        )
+    return f"layer {address!r} was never reached in this forward (a branch not taken): choose another layer"
+
+
+@contextmanager
+def _watching(module: nn.Module, layers: Sequence[str], keep_of: Any, side: Side) -> Iterator[Mapping[str, str]]:
+    """Have ``keep_of(address, output, where)`` called for each layer as it runs; yields why one was not read."""
+    beside = _Beside(keep_of, side)
+    plain = side == "as it is"
+
+    def hook(address: str) -> Any:
+        return lambda _module, _inputs, output: (
+            keep_of(address, output) if plain else beside.left(address, _tensor_of(output))
+        )
+
+    handles = [on_forward(module, address, hook(address)) for address in layers]
+    if not plain:
+        handles += [module.get_submodule(a).register_forward_pre_hook(beside.entered) for a in layers]
+        handles.append(module.register_forward_pre_hook(beside.anew))  # a forward may be begun again
+    try:
+        with nullcontext() if plain else beside:
+            yield beside.ended
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tensor_of(output: Any) -> Any:
+    found = first_tensor(output)
+    return output if found is None else found
+
+
+class _Beside(TorchFunctionMode):
+    """Reads what the activation behind a layer gives, or what the activation within it was given."""
+
+    def __init__(self, keep_of: Any, side: Side) -> None:
+        super().__init__()
+        self.keep_of, self.side = keep_of, side
+        self.ended: dict[str, str] = {}
+        self._inside = 0
+        self._activated: tuple[str, Tensor, Tensor] | None = None
+        """The last activation within a layer: its name, what it was given, what it gave."""
+        self._awaiting: dict[str, Tensor] = {}
+        self._gated: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        call = Call(func, args, kwargs or {})
+        if not (self._inside or self._awaiting or self._gated):
+            return call.run()
+        given = next(call.tensors(), None)
+        acts = call.name in _ACTIVATIONS and given is not None
+        waiting = {a: t for a, t in self._awaiting.items() if any(t is one for one in call.tensors())}
+        copy = given.clone() if acts and given is not None and self._inside and self.side == "before" else given
+        out = call.run()
+        result = first_tensor(out)
+        if result is None:
+            return out
+        if acts and self._inside and copy is not None:
+            self._activated = (call.name, copy, result)
+        self._gate(call, result)
+        for address, tensor in waiting.items():
+            self._follow(address, tensor, call.name, result)
+        return out
+
+    def anew(self, *_: Any) -> None:
+        """The network begins."""
+        self._inside, self._activated = 0, None
+        self._awaiting.clear()
+        self._gated.clear()
+
+    def entered(self, *_: Any) -> None:
+        """A layer that is asked about begins."""
+        self._inside += 1
+
+    def left(self, address: str, output: Any) -> None:
+        """A layer that is asked about has run."""
+        self._inside -= 1
+        made_by = self._activated if self._activated is not None and self._activated[2] is output else None
+        if self.side == "before":
+            self.keep_of(address, *((made_by[1], f"before its {made_by[0]}") if made_by else (output,)))
+        elif made_by:
+            self.keep_of(address, output)
+        elif isinstance(output, Tensor):
+            self._awaiting[address] = output
+            self.ended[address] = ""
+            self._gated.pop(address, None)
+
+    def _follow(self, address: str, tensor: Tensor, name: str, result: Tensor) -> None:
+        """What an operation on what a layer gave means: the activation, a step on the way to it, or the end."""
+        if name in _ACTIVATIONS:
+            self.keep_of(address, result, f"after {name}")
+            del self._awaiting[address]
+            if name in GATES:  # x · sigmoid(x), written out
+                self._gated[address] = (tensor, result)
+        elif name in NORMS or (name in HANDING_ON and result.shape == tensor.shape):
+            self._awaiting[address] = result
+        elif name != "get":
+            self.ended[address] = name
+            del self._awaiting[address]
+
+    def _gate(self, call: Call, result: Tensor) -> None:
+        for address, pair in list(self._gated.items()):
+            used = [any(one is t for t in call.tensors()) for one in pair]
+            if call.name == "mul" and all(used):
+                self.keep_of(address, result, "after x · sigmoid(x)")
+            if any(used):
+                del self._gated[address]

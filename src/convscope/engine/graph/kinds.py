@@ -1,0 +1,92 @@
+"""What operations are called and what sort they are, below autograd, where all spellings of one are the same.
+
+Methods, functions, modules and in-place forms of an operation arrive under one name there: ``aten.relu``. People know
+some of them by other words (``addmm`` is a linear layer's product).
+"""
+
+from typing import Any
+
+import torch
+
+MOVES = frozenset({
+    "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "numpy_T", "unsqueeze",
+    "squeeze", "expand", "slice", "select", "split", "split_with_sizes", "chunk", "unbind", "narrow", "alias",
+    "detach", "lift_fresh", "as_strided", "as_strided_", "diagonal",
+})  # fmt: skip
+"""Operations that show the same numbers otherwise: no arithmetic and no memory."""
+
+COPIES = frozenset({
+    "clone", "_to_copy", "contiguous", "copy_", "flip", "roll", "index", "index_select", "repeat", "gather",
+    "unfold", "channel_shuffle", "native_channel_shuffle",
+})  # fmt: skip
+"""Operations that only copy numbers to other places."""
+
+_NAMES = {
+    "convolution": "convolution",
+    "addmm": "linear",
+    "mm": "matrix product",
+    "bmm": "matrix product",
+    "baddbmm": "matrix product",
+    "native_batch_norm": "batch norm",
+    "cudnn_batch_norm": "batch norm",
+    "miopen_batch_norm": "batch norm",
+    "native_layer_norm": "layer norm",
+    "native_group_norm": "group norm",
+    "cat": "concatenation",
+    "max_pool2d_with_indices": "max pooling",
+    "max_pool3d_with_indices": "max pooling",
+    "adaptive_max_pool2d": "max pooling",
+    "adaptive_max_pool3d": "max pooling",
+    "avg_pool2d": "average pooling",
+    "avg_pool3d": "average pooling",
+    "hardtanh": "clamp",
+    "constant_pad_nd": "padding",
+    "reflection_pad2d": "padding",
+    "mul": "product",
+    "add": "sum",
+    "sub": "difference",
+    "div": "quotient",
+}
+
+
+def packet(func: Any) -> str:
+    """An operation's name without its overload: ``add_`` of ``aten.add_.Tensor``."""
+    return str(func.overloadpacket.__name__)
+
+
+def kind(func: Any) -> str:
+    """What people call it: ``batch norm``, ``sum``, ``relu``."""
+    name = packet(func)
+    plain = name.strip("_")
+    if "batch_norm" in plain:
+        return "batch norm"
+    if "scaled_dot_product" in plain or plain in ("flash_attention_forward", "efficient_attention_forward"):
+        return "attention"
+    if plain.startswith("adaptive_avg_pool"):
+        return "average pooling"
+    if plain.startswith("upsample_"):
+        return "enlargement"
+    return _NAMES.get(plain, plain.replace("_", " "))
+
+
+def moves(func: Any) -> bool:
+    """Whether it only shows or copies what was there, which is no step that people draw."""
+    return packet(func) in MOVES or packet(func) in COPIES
+
+
+def pointwise(func: Any) -> bool:
+    """Whether each number comes of the numbers in the same place alone."""
+    return torch.Tag.pointwise in func.tags or packet(func) in (
+        "copy_",
+        "masked_fill",
+        "fill_",
+        "native_dropout",
+        "prelu",
+        "_prelu_kernel",
+    )
+
+
+def shaped_like(func: Any) -> bool:
+    """Whether it only takes the shape of what it reads: ``zeros_like``, ``new_full``."""
+    name = packet(func)
+    return name.startswith("new_") or name.endswith("_like")

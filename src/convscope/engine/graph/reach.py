@@ -1,0 +1,138 @@
+"""Which positions an operation reads along one axis, and what comes of many operations one after the other.
+
+A `Reach` says it of one operation: output position i reads the input positions between step·i + first and
+step·i + last. With fractions this one form is exact for convolution, pooling, transposed convolution, adaptive
+pooling, nearest and linear enlargement alike. A `Line` says it of a whole path from the network's input, as if that
+had no borders: the receptive field's size, how far it moves from one position to the next, and where the first lies.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+LONGEST = 512
+"""Positions after which a pattern that has not repeated is no longer followed: odd enlargements upon each other."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Output position i reads what lies between ``step * i + first`` and ``step * i + last``, both included."""
+
+    step: Fraction
+    first: Fraction
+    last: Fraction
+
+    def ends(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The first and the last position, of ``size``, that each of ``count`` reads; first > last: padding alone."""
+        whole = math.lcm(self.step.denominator, self.first.denominator, self.last.denominator)
+        along = np.arange(count) * int(self.step * whole)
+        start = -((-(along + int(self.first * whole))) // whole)  # rounded up
+        end = (along + int(self.last * whole)) // whole
+        return start.clip(0, size), end.clip(-1, size - 1)
+
+    def read_at(self, position: int) -> range:
+        """The positions read at one output position, were there no border."""
+        return range(math.ceil(self.step * position + self.first), math.floor(self.step * position + self.last) + 1)
+
+
+def sliding(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Reach:
+    """Convolution and pooling."""
+    return Reach(Fraction(stride), Fraction(-padding), Fraction(dilation * (kernel - 1) - padding))
+
+
+def transposed(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Reach:
+    """Transposed convolution: input i is added to outputs stride·i − padding … + dilation·(kernel − 1)."""
+    last = Fraction(padding, stride)
+    return Reach(Fraction(1, stride), last - Fraction(dilation * (kernel - 1), stride), last)
+
+
+def adaptive(size: int, count: int) -> Reach:
+    """Adaptive pooling of ``size`` positions to ``count``: from floor(i·size/count) to ceil((i+1)·size/count) − 1."""
+    step, rest = Fraction(size, count), Fraction(count - 1, count)
+    return Reach(step, -rest, step + rest - 1)
+
+
+def nearest(size: int, count: int) -> Reach:
+    """Each output position is a copy of position floor(i·size/count)."""
+    return Reach(Fraction(size, count), Fraction(1 - count, count), Fraction(0))
+
+
+def linear(size: int, count: int, *, corners: bool = False, taps: int = 1) -> Reach:
+    """Linear enlargement, between the two positions around each place; cubic has ``taps`` = 2 on either side."""
+    step = Fraction(size - 1, max(1, count - 1)) if corners else Fraction(size, count)
+    shift = Fraction(0) if corners else (step - 1) / 2
+    denominator = math.lcm(step.denominator, shift.denominator)
+    rest = taps - Fraction(1, denominator)  # at a place that is a position itself, the neighbours count for nothing
+    return Reach(step, shift - rest, shift + rest)
+
+
+def moved(by: int, step: int = 1) -> Reach:
+    """A cut or a padding: output position i is position step·i + by."""
+    return Reach(Fraction(step), Fraction(by), Fraction(by))
+
+
+@dataclass(frozen=True)
+class Line:
+    """Along one axis of the input: what positions 0 … of a layer see of an input without borders.
+
+    Position i sees ``low[i] … high[i]``; after len(low) positions the pattern repeats, ``shift`` further on.
+    """
+
+    low: tuple[float, ...] = (0,)
+    high: tuple[float, ...] = (0,)
+    shift: int = 1
+
+    @property
+    def size(self) -> int:
+        """How many positions of the input one position sees, at most."""
+        return int(max(high - low for low, high in zip(self.low, self.high, strict=True))) + 1
+
+    @property
+    def jump(self) -> float:
+        """How far the field moves from one position to the next, on average."""
+        return self.shift / len(self.low)
+
+    @property
+    def centre(self) -> float:
+        """The middle of the first position's field: 0 is the centre of the input's first position."""
+        return (self.low[0] + self.high[0]) / 2
+
+    def through(self, reach: Reach) -> "Line | None":
+        """What the output of an operation sees, whose input sees this; None where the pattern is too long."""
+        period = len(self.low)
+        up, down = reach.step.numerator, reach.step.denominator
+        common = math.gcd(up, period)
+        if down * period // common > LONGEST:
+            return None
+        reads = [reach.read_at(i) for i in range(down * period // common)]
+        low = tuple(min((self.at(self.low, t) for t in read), default=math.inf) for read in reads)
+        high = tuple(max((self.at(self.high, t) for t in read), default=-math.inf) for read in reads)
+        return Line(low, high, self.shift * (up // common))
+
+    def joined(self, other: "Line") -> "Line | None":
+        """What sees both; None where their positions do not keep step."""
+        period = math.lcm(len(self.low), len(other.low))
+        if self.shift * len(other.low) != other.shift * len(self.low) or period > LONGEST:
+            return None
+        low = tuple(min(self.at(self.low, i), other.at(other.low, i)) for i in range(period))
+        high = tuple(max(self.at(self.high, i), other.at(other.high, i)) for i in range(period))
+        return Line(low, high, self.shift * period // len(self.low))
+
+    def at(self, ends: tuple[float, ...], position: int) -> float:
+        """The end, of ``low`` or ``high``, of what a position sees."""
+        rounds, place = divmod(position, len(ends))
+        return ends[place] + rounds * self.shift
+
+
+def joined(lines: Sequence[Line | None]) -> Line | None:
+    """What sees all of these; None where one of them is unknown."""
+    found = lines[0]
+    for line in lines[1:]:
+        if found is None or line is None:
+            return None
+        found = found if line == found else found.joined(line)
+    return found

@@ -1,0 +1,141 @@
+"""One forward of a model, recorded: its operations, its modules, and what of the input each of them sees."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from convscope.engine.capture import first_tensor
+from convscope.engine.graph.recorder import Recorder, Step
+from convscope.engine.graph.seen import Seen
+from convscope.errors import InputError
+
+if TYPE_CHECKING:
+    from convscope.engine.model import Model
+
+
+@dataclass
+class Visit:
+    """What a module gave when it ran last, and how often it ran.
+
+    Attributes:
+        step: the operation that made its output; None where the output does not depend on the input.
+        first: how many operations had run when it first began.
+    """
+
+    shape: tuple[int, ...]
+    step: int | None
+    seen: tuple[Seen, ...]
+    calls: int
+    first: int
+
+
+@dataclass
+class Graph:
+    """What one forward showed of a network.
+
+    Attributes:
+        visits: by address, in the order of finishing, what each module that ran gave; the network itself is ``""``.
+        input: the shape of the input.
+        hidden: modules whose insides show operations but no modules, since they are scripted or traced.
+        memory: bytes of all results that were kept in memory of their own.
+    """
+
+    steps: list[Step]
+    input: tuple[int, ...]
+    visits: dict[str, Visit] = field(default_factory=dict)
+    uncounted: dict[str, int] = field(default_factory=dict)
+    guessed: dict[str, int] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+
+
+def recorded(model: "Model", tensor: Tensor) -> Graph:
+    """Run the network once on the first of some inputs and write down what it does.
+
+    Raises:
+        InputError: the network's forward asks for more than one input.
+        ModelFailed: the network itself raised.
+    """
+    _refuse_several_inputs(model)
+    recorder = Recorder(model.module)
+    laid = model.laid_out(tensor[:1])
+    graph = Graph(recorder.steps, tuple(laid.shape))
+    recorder.begin(laid)
+    with torch.no_grad(), _attention_in_full(), _watching(model.module, recorder, graph), recorder:
+        model.run_plainly(laid)
+    graph.uncounted, graph.guessed = dict(recorder.uncounted), dict(recorder.guessed)
+    return graph
+
+
+@contextmanager
+def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[None]:
+    """Have the graph know which modules run and what they give."""
+    begun: dict[str, int] = {}
+
+    def arriving(address: str) -> Any:
+        def hook(_module: nn.Module, inputs: Any) -> None:
+            if not address:  # a forward that is begun again shows itself anew
+                graph.visits.clear()
+                recorder.begin(inputs[0])
+                begun.clear()
+            recorder.calls[address] += 1
+            begun.setdefault(address, len(recorder.steps))
+
+        return hook
+
+    def leaving(address: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            made = first_tensor(output)
+            if made is not None:
+                mark = recorder.mark(made)
+                graph.visits.pop(address, None)
+                step, seen = (None, ()) if mark is None else (mark.step, mark.seen)
+                graph.visits[address] = Visit(tuple(made.shape), step, seen, recorder.calls[address], begun[address])
+
+        return hook
+
+    hidden = []
+    with ExitStack() as handles:
+        for address, one in module.named_modules():
+            if isinstance(one, torch.jit.ScriptModule):
+                hidden.append(address)
+                continue
+            for handle in (
+                one.register_forward_pre_hook(arriving(address)),
+                one.register_forward_hook(leaving(address)),
+            ):
+                handles.callback(handle.remove)
+        graph.hidden = tuple(a for a in hidden if a.rpartition(".")[0] not in hidden or not a)
+        yield
+
+
+@contextmanager
+def _attention_in_full() -> Iterator[None]:
+    """Have ``nn.MultiheadAttention`` run as the operations it is made of, not as one that nothing is known of."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _refuse_several_inputs(model: "Model") -> None:
+    if isinstance(model.module, torch.jit.ScriptModule):
+        return
+    try:
+        parameters = inspect.signature(model.module.forward).parameters.values()
+    except (TypeError, ValueError):
+        return
+    empty = inspect.Parameter.empty
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    wanted = [p.name for p in parameters if p.default is empty and p.kind in positional]
+    if len(wanted) > 1:
+        raise InputError(
+            f"{model.name} takes {len(wanted)} inputs ({', '.join(wanted)}) and is given one: wrap it in a module "
+            "whose forward takes one tensor and fills in the rest"
+        )

@@ -1,0 +1,239 @@
+"""What of the input each number of a tensor can depend on.
+
+For every spatial axis of the input a tensor carries two small tensors, ``low`` and ``high``: the first and the last
+input position that each of its numbers sees, of size 1 along dimensions where that is the same for all. Operations that
+only move numbers (views, permutations, windows cut out, concatenation) move these just as well, so that tokens and
+shifted windows need no rule of their own.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convscope.engine.graph.reach import Line, Reach, joined
+
+NOTHING = math.inf
+"""The first position seen by what sees none; the last is its negative."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One axis of the input: the first and last position each number of a tensor sees, and the line they follow.
+
+    Attributes:
+        low, high: as many dimensions as the tensor, of size 1 where nothing varies.
+        place: what tells positions apart, also where all see as much; of size 1 along dimensions that are none of this
+            axis.
+        line: what is seen by way of windows, were the input without borders; None where there is no such way.
+        whole: something was taken over many positions on the way (a mean, attention), so that all may be seen.
+    """
+
+    low: Tensor
+    high: Tensor
+    place: Tensor
+    line: Line | None
+    whole: bool = False
+
+    def varies(self, dim: int) -> bool:
+        """Whether this axis of the input lies along that dimension."""
+        return self.place.shape[dim] > 1
+
+    def differs(self, dim: int) -> bool:
+        """Whether what is seen differs along that dimension; along channels it may, without their being places."""
+        return self.varies(dim) or self.low.shape[dim] > 1 or self.high.shape[dim] > 1
+
+    def ends(self, pick: Callable[[Tensor], Tensor] | None = None) -> tuple[int, int] | None:
+        """The first and last input position seen by all numbers, or by those that ``pick`` picks; None if none is."""
+        low, high = (self.low, self.high) if pick is None else (pick(self.low), pick(self.high))
+        first, last = float(low.min()), float(high.max())
+        return None if first > last else (int(first), int(last))
+
+    @property
+    def widest(self) -> int:
+        """How many positions the number that sees most sees."""
+        return max(0, int(torch.clamp(self.high - self.low + 1, min=0).max()))
+
+    def each(self, move: Callable[[Tensor], Tensor]) -> "Seen":
+        """The same with its three tensors moved alike."""
+        return replace(self, low=move(self.low), high=move(self.high), place=move(self.place))
+
+
+def of_input(shape: tuple[int, ...]) -> tuple[Seen, ...]:
+    """Every number of the input (N, C, …) sees itself."""
+    found = []
+    for dim in range(2, len(shape)):
+        along = [1] * len(shape)
+        along[dim] = shape[dim]
+        places = torch.arange(shape[dim], dtype=torch.float64).view(along)
+        found.append(Seen(places, places, places, Line()))
+    return tuple(found)
+
+
+def together(parts: Sequence[Seen], ndim: int) -> Seen:
+    """What a number sees that is made from numbers in the same places of several tensors, broadcast."""
+    parts = [part if part.low.ndim == ndim else part.each(lambda end: _aligned(end, ndim)) for part in parts]
+    if len(parts) == 1:
+        return parts[0]
+    low, high = parts[0].low, parts[0].high
+    for part in parts[1:]:
+        low = low if part.low is low else torch.minimum(low, part.low)
+        high = high if part.high is high else torch.maximum(high, part.high)
+    lines = [part.line for part in parts if part.line is not None]
+    place = max((part.place for part in parts), key=Tensor.numel)
+    return Seen(low, high, place, joined(lines) if lines else None, any(part.whole for part in parts))
+
+
+def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
+    """What a number sees that is made from all along these dimensions, which keep size 1."""
+    differing = [dim for dim in dims if seen.differs(dim)]
+    if not differing:
+        return seen
+    low, high = seen.low.amin(differing, keepdim=True), seen.high.amax(differing, keepdim=True)
+    lost = any(seen.varies(dim) for dim in dims)
+    place = seen.place.amax(differing, keepdim=True)
+    return Seen(low, high, place, None if lost else seen.line, seen.whole or lost)
+
+
+def mixed_whole(parts: Sequence[Seen], ndim: int) -> Seen:
+    """What a number sees that may be made from everything in some tensors."""
+    low, high = min(float(part.low.min()) for part in parts), max(float(part.high.max()) for part in parts)
+    ends = [torch.full([1] * ndim, end, dtype=torch.float64) for end in (low, high, 0.0)]
+    return Seen(ends[0], ends[1], ends[2], None, True)
+
+
+def mixed_in_groups(seen: Seen, groups: int, channels: int) -> Seen:
+    """What a convolution's channels see of (N, C, …): each group's outputs see all of its inputs."""
+    if seen.low.shape[1] == seen.high.shape[1] == 1:
+        return seen
+    if groups == 1:
+        return replace(seen, low=seen.low.amin(1, keepdim=True), high=seen.high.amax(1, keepdim=True))
+
+    def grouped(end: Tensor, sign: int) -> Tensor:
+        if end.shape[1] == 1:
+            return end
+        inner = end.reshape(end.shape[0], groups, -1, *end.shape[2:])
+        return sign * (sign * inner).amax(2).repeat_interleave(channels // groups, 1)
+
+    return replace(seen, low=grouped(seen.low, -1), high=grouped(seen.high, 1))
+
+
+def through(seen: Seen, reach: Reach, dim: int, size: int, count: int) -> Seen:
+    """What is seen by ``count`` positions that read windows of ``size`` positions along a dimension."""
+    low, high, place = seen.low, seen.high, seen.place
+    if max(end.shape[dim] for end in (low, high, place)) > 1:
+        start, end = reach.ends(count, size)
+        low = _windowed(low, dim, start, end, np.minimum, NOTHING)
+        high = _windowed(high, dim, start, end, np.maximum, -NOTHING)
+        place = counted(place, dim, count)
+    return replace(seen, low=low, high=high, place=place)
+
+
+def carried(seen: Seen, shape: tuple[int, ...], move: Callable[[Tensor], Any]) -> list[Seen]:
+    """What is seen after numbers of a tensor of that shape were only moved about."""
+    made = [move(end.expand(shape)) for end in (seen.low, seen.high, seen.place)]
+    several = zip(*([one] if isinstance(one, Tensor) else one for one in made), strict=True)
+    return [replace(seen, low=compact(low), high=compact(high), place=compact(place)) for low, high, place in several]
+
+
+def reshaped(seen: Seen, before: tuple[int, ...], after: tuple[int, ...]) -> Seen:
+    """What is seen after a change of shape; only what is merged or split and differs is laid out number by number."""
+    groups = _regrouped(before, after)
+
+    def laid(end: Tensor) -> Tensor:
+        source: list[int] = []
+        target: list[int] = []
+        for old, new in groups:
+            alike = all(end.shape[d] == 1 for d in old)
+            source += [1 if alike else before[d] for d in old]
+            target += [1 if alike else after[d] for d in new]
+        return compact(end.expand(source).reshape(target))
+
+    return seen.each(laid)
+
+
+def _regrouped(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[range, range]]:
+    """Which dimensions become which: the smallest groups that hold as many numbers before as after."""
+    groups, i, j = [], 0, 0
+    while i < len(before) or j < len(after):
+        first, start = i, j
+        old, new = 1, 1
+        while True:
+            if old <= new and i < len(before):
+                old, i = old * before[i], i + 1
+            elif j < len(after):
+                new, j = new * after[j], j + 1
+            if (old == new and j > start) or (i == len(before) and j == len(after)):
+                break
+        groups.append((range(first, i), range(start, j)))
+    return groups
+
+
+def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int) -> Seen:
+    """What is seen of tensors that were joined along a dimension; those without anything seen see nothing."""
+    known = [seen for seen, _ in parts if seen is not None]
+    ndim = known[0].low.ndim
+
+    def laid(which: str, nothing: float) -> Tensor:
+        blank = torch.full([1] * ndim, nothing, dtype=torch.float64)
+        ends = [blank if seen is None else getattr(seen, which) for seen, _ in parts]
+        most = [max(end.shape[d] for end in ends) for d in range(ndim)]
+        sized = [
+            e.expand([shape[d] if d == dim else most[d] for d in range(ndim)])
+            for e, (_, shape) in zip(ends, parts, strict=True)
+        ]
+        return compact(torch.cat(sized, dim))
+
+    if any(seen.varies(dim) for seen in known):  # places one after the other
+        place, lines = laid("place", -1), [s.line for s in known] if len(known) == 1 else []
+    else:
+        place, lines = max((seen.place for seen in known), key=Tensor.numel), [s.line for s in known if s.line]
+    low, high = laid("low", NOTHING), laid("high", -NOTHING)
+    return Seen(low, high, place, joined(lines) if lines else None, any(seen.whole for seen in known))
+
+
+def compact(end: Tensor) -> Tensor:
+    """The same with size 1 along dimensions where nothing varies."""
+    for dim, (size, stride) in enumerate(zip(end.shape, end.stride(), strict=True)):
+        if size > 1 and stride == 0:
+            end = end.narrow(dim, 0, 1)
+    for dim, size in enumerate(end.shape):
+        if size > 1 and bool((end == end.narrow(dim, 0, 1)).all()):
+            end = end.narrow(dim, 0, 1)
+    return end
+
+
+def _windowed(
+    ends: Tensor, dim: int, start: NDArray[np.int64], end: NDArray[np.int64], fold: np.ufunc, nothing: float
+) -> Tensor:
+    """The fold of each window along a dimension; ``nothing`` where a window is empty."""
+    if ends.shape[dim] == 1:
+        return ends
+    numbers = ends.numpy()
+    border = np.full_like(numbers.take([0], dim), nothing)
+    pairs = np.stack([start, end + 1], 1).ravel()
+    folded = fold.reduceat(np.concatenate([numbers, border], dim), pairs, dim).take(np.arange(0, len(pairs), 2), dim)
+    if (start > end).any():
+        empty = np.expand_dims(start > end, tuple(d for d in range(numbers.ndim) if d != dim))
+        folded = np.where(empty, nothing, folded)
+    return torch.from_numpy(folded)
+
+
+def counted(place: Tensor, dim: int, count: int) -> Tensor:
+    """Places along a dimension, counted anew."""
+    if place.shape[dim] == 1:
+        return place
+    along = [1] * place.ndim
+    along[dim] = count
+    rest = place.narrow(dim, 0, 1)
+    counted = torch.arange(count, dtype=torch.float64).view(along)
+    return counted if rest.numel() == 1 else rest * count + counted
+
+
+def _aligned(end: Tensor, ndim: int) -> Tensor:
+    return end.reshape((1,) * (ndim - end.ndim) + tuple(end.shape))

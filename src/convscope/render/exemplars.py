@@ -1,0 +1,140 @@
+"""Drawing exemplars: one row a unit, what it saw in its best inputs, and below each the whole input with the box."""
+
+import numpy as np
+from PIL import Image
+
+from convscope.render import words
+from convscope.render.palette import Pixels
+from convscope.render.picture import Picture
+from convscope.render.scale import number
+from convscope.render.sheet import MARGIN, SMALL, TITLE, Sheet
+from convscope.values import Excited, Exemplar, Exemplars
+
+CROP, WHOLE, GAP = 128, 64, 14
+NARROWEST, ACROSS = 760, 9
+
+
+def draw_exemplars(exemplars: Exemplars, *, theme: str = "light") -> Picture:
+    """The picture of exemplars; ``theme`` is ``light`` or ``dark``."""
+    across = min(ACROSS, max((len(one.exemplars) for one in exemplars.units), default=1))
+    sheet = Sheet(theme)
+    sheet.width = max(NARROWEST, 2 * MARGIN + across * (CROP + GAP) - GAP)
+    sheet.paragraph(f"{words.title(exemplars)} · from {exemplars.images} inputs", size=TITLE, bold=True)
+    sheet.y += 4
+    sheet.paragraph(words.source(exemplars), size=SMALL, colour=sheet.theme.faint)
+    sheet.y += 14
+    for one in exemplars.units:
+        _draw_unit(sheet, exemplars, one, across)
+    _write_below(sheet, exemplars)
+    return Picture(sheet.pixels(), alt_of_exemplars(exemplars))
+
+
+def alt_of_exemplars(exemplars: Exemplars) -> str:
+    """Exemplars for those who cannot see them: each unit's best input by name."""
+    best = [f"{one.unit}: {words.short(one.exemplars[0].name)}" for one in exemplars.units if one.exemplars]
+    return f"{words.title(exemplars)} from {exemplars.images} inputs. Best of each unit: {'; '.join(best[:12])}."
+
+
+def _draw_unit(sheet: Sheet, exemplars: Exemplars, one: Excited, across: int) -> None:
+    sheet.text(MARGIN, sheet.y, one.unit, bold=True)
+    sheet.y += 28
+    for start in range(0, len(one.exemplars), across):
+        tallest = 0.0
+        for column, exemplar in enumerate(one.exemplars[start : start + across]):
+            x = MARGIN + column * (CROP + GAP)
+            tallest = max(tallest, _draw_exemplar(sheet, exemplars, exemplar, x, sheet.y))
+        sheet.y += tallest + 12
+    sheet.y += 6
+
+
+def _draw_exemplar(sheet: Sheet, exemplars: Exemplars, exemplar: Exemplar, x: float, y: float) -> float:
+    """What the unit saw, its value, and the whole input with the box; the height of all."""
+    whole = _pixels(np.asarray(exemplars.photos[str(exemplar.place)]))
+    crop = _pixels(exemplars.crop(exemplar))
+    shown = _within(crop, CROP)
+    sheet.image(x + (CROP - shown.shape[1]) // 2, y + (CROP - shown.shape[0]) // 2, shown)
+    below = y + CROP + 5
+    sheet.text(x, below, number(exemplar.value), size=SMALL, bold=True)
+    if exemplar.label:
+        room = CROP - sheet.extent(number(exemplar.value), SMALL, bold=True) - 10
+        sheet.text(
+            x + CROP, below, _cut(sheet, exemplar.label, room), size=SMALL, colour=sheet.theme.faint, anchor="right"
+        )
+    below += 24
+    if crop.shape == whole.shape:
+        return below - y
+    small = _within(whole, WHOLE)
+    zoom = small.shape[1] / whole.shape[1]
+    sheet.image(x, below, small)
+    _draw_box(sheet, exemplar, x, below, zoom, small.shape[0])
+    name = words.short(exemplar.name.rpartition("/")[2], 26)
+    sheet.text(x + WHOLE + 6, below, name, size=11, colour=sheet.theme.faint, width=CROP - WHOLE - 6)
+    return below + int(small.shape[0]) - y
+
+
+def _draw_box(sheet: Sheet, exemplar: Exemplar, x: float, y: float, zoom: float, tall: int) -> None:
+    """The box on the whole input, light within dark to be seen on any colour; a signal's has its full height."""
+    *rows, across = exemplar.box[-2:]
+    top, bottom = (rows[0][0] * zoom, rows[0][1] * zoom) if rows else (0, tall)
+    left, right = across[0] * zoom, across[1] * zoom
+    wide, high = max(2, right - left), max(2, bottom - top)
+    sheet.box(x + left - 1, y + top - 1, wide + 2, high + 2, edge="#000000")
+    sheet.box(x + left, y + top, wide, high, edge="#ffffff")
+
+
+def _write_below(sheet: Sheet, exemplars: Exemplars) -> None:
+    sheet.paragraph(exemplars.record.reads)
+    sheet.y += 4
+    key = "The number is the unit's value; the small picture is the whole input with the part that was seen."
+    sheet.paragraph(key, size=SMALL, colour=sheet.theme.faint)
+    for note in words.notes(exemplars):
+        mark, colour = ("⚠ ", sheet.theme.warning) if note.warning else ("", sheet.theme.faint)
+        sheet.paragraph(mark + note.text, size=SMALL, colour=colour, bold=note.warning)
+
+
+def _pixels(photo: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Pixels:
+    """A photograph as it is; a signal as a curve, a volume as its middle slice, in grey."""
+    if photo.dtype == np.uint8:
+        found: Pixels = photo  # type: ignore[assignment]
+        return found
+    values = np.nan_to_num(photo.astype(np.float64))
+    values = values.mean(0)
+    if values.ndim == 1:
+        return _curve(values)
+    while values.ndim > 2:
+        values = values[len(values) // 2]
+    low, high = values.min(), values.max()
+    grey = (255 * (values - low) / max(high - low, 1e-12)).round().astype(np.uint8)
+    rgb: Pixels = grey[..., None].repeat(3, 2)
+    return rgb
+
+
+def _curve(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Pixels:
+    """Black on white, as many columns as there are numbers; half as tall as wide."""
+    tall = max(8, len(values) // 2)
+    share = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
+    at = ((1 - share) * (tall - 1)).round().astype(int)
+    pixels = np.full((tall, len(values), 3), 255, np.uint8)
+    for column in range(len(values)):
+        low, high = sorted((at[column], at[max(0, column - 1)]))
+        pixels[low : high + 1, column] = 0
+    return pixels
+
+
+def _within(pixels: Pixels, side: int) -> Pixels:
+    """Pixels brought to ``side`` on the longer side, crisp when enlarged, smooth when shrunk."""
+    height, width = pixels.shape[:2]
+    zoom = side / max(height, width)
+    size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+    how = Image.Resampling.NEAREST if zoom >= 1 else Image.Resampling.BOX
+    found: Pixels = np.asarray(Image.fromarray(pixels).resize(size, how), np.uint8)
+    return found
+
+
+def _cut(sheet: Sheet, words_: str, width: float) -> str:
+    """A text that is too long without its end."""
+    if sheet.extent(words_, SMALL) <= width:
+        return words_
+    while words_ and sheet.extent(words_ + "…", SMALL) > width:
+        words_ = words_[:-1]
+    return words_ + "…"

@@ -1,0 +1,126 @@
+"""Drawing kernels: one tile a filter, those that are odd marked, each layer with its scale."""
+
+import numpy as np
+
+from convscope.render import around, mosaic, words
+from convscope.render.palette import Pixels
+from convscope.render.picture import Picture
+from convscope.render.scale import Numbers, Scale
+from convscope.render.sheet import GAP, MARGIN, SMALL, Sheet
+from convscope.values import KernelLayer, Kernels
+
+_LINE = (128, 128, 128)
+_SAID = {
+    "colour": "weights in red, green and blue",
+    "channels": "a kernel for each input channel",
+    "norm": "norm over input channels",
+    "component": "first principal component over input channels",
+    "spectrum": "frequencies passed, zero in the middle",
+}
+
+
+def draw_kernels(value: Kernels, *, theme: str = "light") -> Picture:
+    """The picture of the filters of one or several layers; ``theme`` is ``light`` or ``dark``."""
+    sheet = Sheet(theme, mosaic.WIDTH)
+    around.above(sheet, value)
+    for address, layer in value.layers.items():
+        _layer(sheet, address, layer, np.asarray(value.patterns[address], np.float32), each=value.scale == "each")
+    around.below(sheet, value)
+    return Picture(sheet.pixels(), alt(value))
+
+
+def alt(value: Kernels) -> str:
+    """The filters for those who cannot see them: how many, of what shape, which are odd."""
+    return f"{words.title(value)} of {value.record.model.get('name', 'a network')}: {'; '.join(value.lines())}."
+
+
+def _layer(sheet: Sheet, address: str, layer: KernelLayer, patterns: Numbers, *, each: bool) -> None:
+    mosaic.heading(sheet, address, f"{layer.kind} · {_SAID[layer.view]}")
+    drawn = min(len(patterns), mosaic.MOST_TILES)
+    if layer.view == "colour":
+        limit = mosaic.scale_for(patterns, ("", ""), signed=True).limit
+        _tiles(sheet, layer, [_rgb(one, limit, each=each) for one in patterns[:drawn]])
+        mosaic.grey_bar(sheet, limit, each=each)
+    else:
+        signed = layer.view in ("channels", "component")
+        ends = ("negative", "positive") if signed else ("none", "strong")
+        scale = mosaic.scale_for(patterns, ends, signed=signed)
+        if layer.view == "channels" and patterns[0, 0].size == 1:
+            _matrix(sheet, patterns.reshape(len(patterns), -1), scale, each=each)
+        else:
+            side = mosaic.side_for(drawn)
+            _tiles(sheet, layer, [_pattern(one, layer.view, scale, side, each=each) for one in patterns[:drawn]])
+        mosaic.scale_bar(sheet, scale, each=each)
+    if drawn < len(patterns):
+        said = f"{drawn} of {len(patterns)} chosen filters are drawn; all are in the .npz file."
+        sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
+    _odd(sheet, layer)
+
+
+def _tiles(sheet: Sheet, layer: KernelLayer, drawn: list[Pixels]) -> None:
+    repeats = {one: other for one, other, _ in layer.near_duplicate}
+    tiles = []
+    for filter_, pixels in zip(layer.shown, drawn, strict=False):
+        marks = "○" * (filter_ in layer.near_zero) + "~" * (filter_ in layer.noise_like)
+        marks += f"={repeats[filter_]}" if filter_ in repeats else ""
+        tiles.append(mosaic.Tile(pixels, f"{filter_} {marks}".strip(), odd=bool(marks)))
+    mosaic.tiles(sheet, tiles, mosaic.side_for(len(tiles)))
+
+
+def _odd(sheet: Sheet, layer: KernelLayer) -> None:
+    """Which filters are odd, in words."""
+    pairs = tuple(f"{one} = {other}" for one, other, _ in layer.near_duplicate)
+    kinds: dict[str, tuple[object, ...]] = {
+        "○ near zero (norm below 1 % of the layer's median)": layer.near_zero,
+        "= repeats another (cosine 0.98 or more)": pairs,
+        "~ like noise (neighbouring weights uncorrelated)": layer.noise_like,
+    }
+    found = {name: odd for name, odd in kinds.items() if odd}
+    for name, odd in found.items():
+        rest = f" and {len(odd) - 24} more" if len(odd) > 24 else ""
+        listed = ", ".join(str(one) for one in odd[:24]) + rest
+        sheet.paragraph(f"{name}: {listed} ({len(odd)} of {layer.total})", size=SMALL, colour=sheet.theme.warning)
+    if not found:
+        small = "No filter is near zero or repeats another; they are too small to be told from noise."
+        said = "No filter is near zero, repeats another or is like noise." if layer.judged else small
+        sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
+    sheet.y += GAP
+
+
+def _rgb(weights: Numbers, limit: float, *, each: bool) -> Pixels:
+    limit = float(np.abs(weights).max()) if each else limit
+    levels = 0.5 + 0.5 * np.nan_to_num(weights) / (limit or 1)
+    return np.asarray((255 * levels.clip(0, 1)).round(), np.uint8).transpose(1, 2, 0)
+
+
+def _pattern(values: Numbers, view: str, scale: Scale, side: int, *, each: bool) -> Pixels:
+    """One filter as pixels: planes beside each other, input channels in a grid."""
+    pixels = mosaic.coloured(values, scale, each=each)  # (…, 3)
+    if view != "channels":
+        return _planes(pixels, side)
+    if values.ndim == 2:  # along one axis: a row for each input channel
+        return pixels
+    kernels = [_planes(kernel, 0) for kernel in pixels]
+    columns = int(np.ceil(len(kernels) ** 0.5))
+    return kernels[0] if len(kernels) == 1 else mosaic.side_by_side(kernels, _LINE, columns, side)
+
+
+def _planes(pixels: Pixels, side: int) -> Pixels:
+    """Pixels (…, 3) of one, two or three axes as a picture."""
+    if pixels.ndim == 2:
+        return np.repeat(pixels[None], max(1, len(pixels) // 5), 0)
+    return pixels if pixels.ndim == 3 else mosaic.side_by_side(list(pixels), _LINE, len(pixels), side)
+
+
+def _matrix(sheet: Sheet, weights: Numbers, scale: Scale, *, each: bool) -> None:
+    """Kernels of a single place as a matrix: a row for each filter, a column for each input channel."""
+    rows = [mosaic.coloured(row, scale, each=each) for row in weights]
+    side = min(sheet.width - 2 * MARGIN, 12 * max(weights.shape))
+    pixels = mosaic.fitted(np.stack(rows), side)
+    sheet.image(MARGIN, sheet.y, pixels)
+    sheet.y += pixels.shape[0] + 6
+    said = (
+        f"{weights.shape[0]} filters, one a row, in the order chosen; {weights.shape[1]} input channels, one a column"
+    )
+    sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
+    sheet.y += 8

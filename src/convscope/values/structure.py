@@ -1,0 +1,156 @@
+"""What a network is built of, as plain data: its operations with their edges, grouped by module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from convscope.values.base import Value
+
+if TYPE_CHECKING:
+    from convscope.values.folded import Folded
+
+INPUT = -1
+"""What stands for the network's input among the parents of an operation."""
+
+USUAL_DEPTH = 3
+"""How many levels of modules the table shows where nobody says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What is said of an operation and of a module alike.
+
+    Attributes:
+        shape: of the output, batch axis included.
+        parameters: how many there are; a shared parameter counts once within a part.
+        flops: of convolutions and matrix products, a multiply-add as two; ``norm_flops`` of norms, counted apart.
+        bytes: memory taken by new results; views and in-place results take none.
+        field: the theoretical receptive field along each axis of the input; None sees the whole input, 0 nothing.
+        local: the same by way of windows alone, past means over space and attention; None where no such way leads.
+        stride: by how many input positions the field moves from one position to the next.
+        centre: the middle of the first position's field, in input positions (0 is the first one's centre).
+    """
+
+    shape: tuple[int, ...]
+    parameters: int
+    flops: int
+    norm_flops: int
+    bytes: int
+    field: tuple[int | None, ...] = ()
+    local: tuple[int | None, ...] = ()
+    stride: tuple[float | None, ...] = ()
+    centre: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation(Part):
+    """One operation that ran.
+
+    Attributes:
+        kind: what people call it; ``name`` what torch does.
+        module: the address of the module in whose forward it ran; ``calls`` which call of each module on the way.
+        parents: the operations whose results it read; -1 is the input.
+        moves: it only shows or copies numbers (a view, a permutation); drawings leave it out.
+    """
+
+    kind: str
+    name: str
+    module: str
+    calls: tuple[int, ...]
+    parents: tuple[int, ...]
+    moves: bool
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module(Part):
+    """One module with all that is within it.
+
+    Attributes:
+        address: as PyTorch writes it; the network itself is ``""``.
+        kind: its class; ``detail`` what tells it from others of its class (kernel, stride, groups).
+        calls: how often it ran; 0 is never. ``first``: how many operations had run when it first began.
+        leaf: it has no modules of its own.
+    """
+
+    address: str
+    kind: str
+    detail: str
+    calls: int
+    first: int
+    leaf: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Structure(Value):
+    """What a network is built of, from the operations that really ran on an example input.
+
+    Attributes:
+        name: the network's.
+        input: the shape of the example, batch axis included.
+        operations: in the order in which they ran; ``modules``: in the order in which they are defined.
+        parameters: of the whole network, shared ones counted once.
+        flops: of convolutions, linear layers and attention, a multiply-add as two, as torch's own counter counts them.
+        norm_flops: of norms, which that counter leaves out.
+        activation_bytes: memory of all results, as training keeps them; ``parameter_bytes`` that of the parameters.
+        depth: how many levels of modules to show; 0 leaves it to the surface.
+    """
+
+    arrays: ClassVar[tuple[str, ...]] = ()
+
+    name: str
+    input: tuple[int, ...]
+    modules: tuple[Module, ...]
+    operations: tuple[Operation, ...]
+    parameters: int
+    flops: int
+    norm_flops: int
+    parameter_bytes: int
+    activation_bytes: int
+    depth: int = 0
+
+    def module(self, address: str) -> Module:
+        """The module at an address."""
+        return self._by_address[address]
+
+    @cached_property
+    def _by_address(self) -> Mapping[str, Module]:
+        return {one.address: one for one in self.modules}
+
+    def folded(self, depth: int, *, chains: bool = False) -> Folded:
+        """The graph with everything below so many levels of modules folded into one node each.
+
+        Args:
+            chains: also join a norm or an activation to the one operation it follows.
+        """
+        from convscope.values.folded import Folding, chained
+
+        found = Folding(self, depth).done()
+        return chained(found) if chains else found
+
+    def lines(self) -> list[str]:
+        """The table of layers, as a tree, with the totals below."""
+        from convscope.values.structure_table import table
+
+        return table(self, self.depth or USUAL_DEPTH)
+
+    def __repr__(self) -> str:
+        from convscope.values.words import many
+
+        return (
+            f"Structure({self.name}, {len(self.operations)} operations, {many(self.parameters)} parameters, "
+            f"{many(self.flops)} FLOPs)"
+        )
+
+    @classmethod
+    def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:
+        operations = tuple(Operation(**_tuples(one)) for one in stored["operations"])
+        modules = tuple(Module(**_tuples(one)) for one in stored["modules"])
+        return {**stored, "operations": operations, "modules": modules, "input": tuple(stored["input"])}
+
+
+def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}

@@ -1,0 +1,88 @@
+"""Drawn pictures as a value: what is kept, what is written, how it is drawn."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import convscope as cs
+from convscope.engine.cost import reporting
+from convscope.errors import Cancelled, CannotWrite, ParameterError
+
+
+@pytest.fixture(scope="module")
+def drawn() -> cs.Pictures:
+    """Two units of a bundled network, with a few pictures on the way."""
+    return cs.activation_maximization(cs.load("bundled:digits"), unit=["features.0[1]", "8"], steps=12, frames=4)
+
+
+def test_they_come_back_from_a_file_as_they_were(drawn: cs.Pictures, tmp_path: Path) -> None:
+    found = cs.Pictures.load(drawn.save(tmp_path / "p.npz"))
+    assert (found.words, found.scores, found.notes) == (drawn.words, pytest.approx(drawn.scores), drawn.notes)
+    for name in ("values", "curves", "photos", "importance", "frames"):
+        assert torch.equal(getattr(found, name), getattr(drawn, name)), name
+
+
+def test_a_moving_picture_has_every_frame_and_stops_at_the_last(drawn: cs.Pictures, tmp_path: Path) -> None:
+    with Image.open(drawn.save(tmp_path / "p.gif")) as moving:
+        durations = []
+        for frame in range(moving.n_frames):
+            moving.seek(frame)
+            durations.append(moving.info["duration"])
+    assert moving.n_frames == len(drawn.frames) == 4
+    assert durations[-1] > durations[0]
+
+
+def test_without_frames_there_is_nothing_to_move(tmp_path: Path) -> None:
+    still = cs.activation_maximization(cs.load("bundled:digits"), unit="8", steps=2)
+    with pytest.raises(CannotWrite, match="ask for some with frames="):
+        still.save(tmp_path / "p.gif")
+    assert not (tmp_path / "p.gif").exists()
+
+
+def test_transparent_pictures_are_opaque_where_the_climb_went(drawn: cs.Pictures, tmp_path: Path) -> None:
+    with Image.open(drawn.save(tmp_path / "p.png", transparent=True)) as image:
+        pixels = np.asarray(image)
+    side = drawn.photos.shape[2]
+    assert pixels.shape == (side, 2 * side, 4)
+    for place, importance in enumerate(drawn.importance.numpy()):
+        alpha = pixels[:, place * side : (place + 1) * side, 3]
+        assert np.corrcoef(importance.ravel(), alpha.ravel())[0, 1] > 0.7
+    assert np.array_equal(pixels[:, :side, :3], drawn.photos[0].numpy())
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_picture_stands_beside_its_words_and_its_curve(drawn: cs.Pictures, theme: str) -> None:
+    picture = drawn.picture(theme=theme)
+    with Image.open(io.BytesIO(picture.png())) as image:
+        assert image.size[0] >= 2 * 300
+    assert drawn.record.title in picture.alt
+    assert drawn.lines()[0].startswith("features.0[1]")
+
+
+def test_signals_and_volumes_have_a_picture_too_but_not_a_transparent_one() -> None:
+    for axes, kind in ((1, torch.nn.Conv1d), (3, torch.nn.Conv3d)):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(kind(2, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(3))
+        net(torch.zeros(1, 2, *[10] * axes))
+        model = cs.Model(net, input=cs.TensorInput(shape=(2, *[10] * axes)))
+        found = cs.activation_maximization(model, unit="0[1]", steps=3)
+        assert found.photos is None
+        assert found.picture().pixels.shape[2] == 3
+        with pytest.raises(ParameterError, match="only pictures can be transparent"):
+            found.picture(transparent=True)
+
+
+def test_a_run_that_is_cancelled_keeps_the_best_so_far() -> None:
+    def stop(done: int, _total: int) -> None:
+        if done == 5:
+            raise Cancelled("enough")
+
+    with reporting(stop):
+        found = cs.activation_maximization(cs.load("bundled:digits"), unit="features.0[1]", steps=30)
+    assert found.curves.shape == (1, 5)
+    assert "stopped after 5 of 30 steps" in found.notes["stopped"]
+    assert found.scores[0] > float(found.curves[0, 0])

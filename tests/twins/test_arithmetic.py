@@ -1,0 +1,440 @@
+"""One number of a layer a second time: by the gradient of the layer itself, and by nested loops over a matrix."""
+
+import itertools
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import convscope as cs
+from convscope.engine.capture import first_tensor
+from convscope.errors import InputError, LayerError, NotFinite, ParameterError, UnknownName
+from tests.nets import PlainNet, ResidualNet, seeded
+
+TOLERANCE = 1e-5
+
+
+def numbers(*shape: int) -> Tensor:
+    """Numbers that are always the same."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def step_through(layer: nn.Module, x: Tensor, place: tuple[int, ...]) -> tuple[float, Tensor]:
+    """What a layer gives at one place, in float64, and by how much each number of its input changes that."""
+    x = x.double().requires_grad_(True)
+    with torch.enable_grad():
+        value = layer.double().eval()(x[None])[(0, *place)]
+        (gradient,) = torch.autograd.grad(value, x)
+    layer.float()
+    return float(value.detach()), gradient
+
+
+def convolve(
+    matrix: list[list[float]], kernel: list[list[float]], stride: int, padding: int, dilation: int, bias: float
+) -> list[list[float]]:
+    """The sums at every position at which the kernel fits, one by one."""
+    wide = len(matrix[0]) + 2 * padding
+    rows = [[0.0] * wide for _ in range(padding)]
+    padded = rows + [[0.0] * padding + list(row) + [0.0] * padding for row in matrix] + rows
+    found = []
+    for top in range(0, len(padded) - dilation * (len(kernel) - 1), stride):
+        found.append([])
+        for left in range(0, wide - dilation * (len(kernel[0]) - 1), stride):
+            total = bias
+            for a, weights in enumerate(kernel):
+                for b, weight in enumerate(weights):
+                    total += weight * padded[top + a * dilation][left + b * dilation]
+            found[-1].append(total)
+    return found
+
+
+# Whole networks
+
+
+def _densenet(torchvision: ModuleType) -> nn.Module:
+    return torchvision.models.DenseNet(growth_rate=8, block_config=(2, 3), num_init_features=16, num_classes=10)
+
+
+NETWORKS: dict[str, tuple[Callable[[ModuleType], Any], tuple[int, ...]]] = {
+    "shapes": (lambda _: cs.load("bundled:shapes").module, (3, 96, 96)),
+    "digits": (lambda _: cs.load("bundled:digits").module, (1, 8, 8)),
+    "resnet18": (lambda library: library.models.resnet18(weights=None), (3, 64, 64)),
+    "mobilenet_v2": (lambda library: library.models.mobilenet_v2(weights=None), (3, 64, 64)),
+    "densenet": (_densenet, (3, 48, 48)),
+}
+
+
+def _network(name: str, torchvision: ModuleType) -> tuple[nn.Module, Tensor]:
+    """A network whose norms do something, and an image."""
+    build, shape = NETWORKS[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = build(torchvision).eval()
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d) and float(module.running_mean.abs().max()) == 0:
+                nn.init.uniform_(module.running_mean, -0.3, 0.3)
+                nn.init.uniform_(module.running_var, 0.2, 1)
+                nn.init.uniform_(module.weight, 0.5, 1.5)
+                nn.init.uniform_(module.bias, -0.2, 0.2)
+    return net, numbers(1, *shape)
+
+
+def _outputs(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """What every layer without parts gives at its last call, copied at once."""
+    found: dict[str, Tensor] = {}
+    keep = lambda name: lambda _m, _i, out: found.update({name: first_tensor(out).clone()})  # noqa: E731
+    parts = [(name, m) for name, m in net.named_modules() if not list(m.children())]
+    handles = [m.register_forward_hook(keep(name)) for name, m in parts if not isinstance(m, nn.Dropout)]
+    with torch.no_grad():
+        net(x.clone())
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_number_is_the_network_s_own_at_forty_random_places(name: str, torchvision: ModuleType) -> None:
+    """Two hundred places of five networks, each compared with what a plain hook saw there."""
+    net, x = _network(name, torchvision)
+    seen, chance = _outputs(net, x), random.Random(0)
+    model, operations = cs.Model(net), set()
+    for address in chance.choices([a for a in seen if not isinstance(net.get_submodule(a), nn.Flatten)], k=40):
+        out = seen[address]
+        place = [chance.randrange(n) for n in out.shape[1:]]
+        found = cs.step_through(model, x, unit=f"{address}[{', '.join(map(str, place))}]")
+        true = float(out[(0, *place)])
+        assert abs(found.value - true) <= TOLERANCE * max(1, abs(true)), (address, place)
+        for step in found.steps:
+            assert abs(step.value - step.network) <= TOLERANCE * max(1, abs(step.network)), (address, step)
+            operations.add(step.operation)
+    assert {"conv2d"} < operations
+
+
+def test_what_follows_is_what_the_next_layers_give_at_that_place(torchvision: ModuleType) -> None:
+    """Convolution, norm, the sum with what went round the block, and its ReLU, which is used twice."""
+    net, x = _network("resnet18", torchvision)
+    seen = _outputs(net, x)
+    found = cs.step_through(cs.Model(net), x, unit="layer2.1.conv2[5, 3, 4]")
+    assert [s.operation for s in found.steps] == ["conv2d", "batch_norm", "add", "relu"]
+    assert [s.follows for s in found.steps] == [False, True, True, True]
+    for step, address in zip((found.steps[0], found.steps[1], found.steps[3]), ("conv2", "bn2", "relu"), strict=True):
+        assert step.value == pytest.approx(float(seen[f"layer2.1.{address}"][0, 5, 3, 4]), rel=1e-4, abs=1e-5)
+    assert found.steps[2].given == pytest.approx(found.steps[1].value, rel=1e-5)
+
+
+# Every kind of layer
+
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "conv1d": (lambda: nn.Conv1d(3, 4, 5, stride=2, padding=3, dilation=2), (3, 17)),
+    "conv2d": (lambda: nn.Conv2d(3, 4, (3, 2), stride=(2, 1), padding=(2, 1)), (3, 9, 8)),
+    "conv2d, same": (lambda: nn.Conv2d(3, 4, (4, 3), padding="same", dilation=2), (3, 9, 8)),
+    "conv2d, grouped": (lambda: nn.Conv2d(6, 4, 3, groups=2, padding=1, bias=False), (6, 7, 8)),
+    "conv2d, depthwise": (lambda: nn.Conv2d(4, 8, 3, groups=4), (4, 6, 6)),
+    "conv3d": (lambda: nn.Conv3d(2, 3, 3, stride=2, padding=1, dilation=2), (2, 7, 8, 9)),
+    "transposed, one axis": (lambda: nn.ConvTranspose1d(4, 6, 4, stride=3, padding=1, groups=2), (4, 7)),
+    "transposed": (lambda: nn.ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1), (3, 5, 6)),
+    "transposed, dilated": (lambda: nn.ConvTranspose2d(4, 6, (3, 2), dilation=2, groups=2), (4, 5, 6)),
+    "transposed volume": (lambda: nn.ConvTranspose3d(2, 3, 2, stride=2), (2, 3, 4, 3)),
+    "linear": (lambda: nn.Linear(7, 3), (7,)),
+    "average": (lambda: nn.AvgPool2d(3, 2, padding=1), (2, 8, 9)),
+    "average, padding not counted": (lambda: nn.AvgPool2d(3, 2, padding=1, count_include_pad=False), (2, 8, 9)),
+    "average, ceil": (lambda: nn.AvgPool2d(3, 2, padding=1, ceil_mode=True), (2, 8, 9)),
+    "average, divisor": (lambda: nn.AvgPool2d(2, divisor_override=3), (2, 6, 6)),
+    "average, one axis": (lambda: nn.AvgPool1d(4, 3, ceil_mode=True), (2, 15)),
+    "average of volumes": (lambda: nn.AvgPool3d(2, 2, padding=1), (2, 5, 6, 5)),
+    "adaptive average": (lambda: nn.AdaptiveAvgPool2d((3, 2)), (2, 8, 9)),
+    "largest": (lambda: nn.MaxPool2d(3, 2, padding=1), (2, 8, 9)),
+    "largest, dilated, ceil": (lambda: nn.MaxPool2d(2, 2, padding=1, dilation=2, ceil_mode=True), (2, 8, 9)),
+    "largest, with indices": (lambda: nn.MaxPool1d(3, return_indices=True), (2, 11)),
+    "largest of volumes": (lambda: nn.MaxPool3d(2), (2, 4, 6, 4)),
+    "adaptive largest": (lambda: nn.AdaptiveMaxPool2d((3, 2)), (2, 8, 9)),
+    "batch norm": (lambda: _moved(nn.BatchNorm2d(4)), (4, 5, 6)),
+    "batch norm of the batch": (lambda: _moved(nn.BatchNorm2d(4, track_running_stats=False)), (4, 5, 6)),
+    "instance norm": (lambda: _moved(nn.InstanceNorm2d(4, affine=True)), (4, 5, 6)),
+    "instance norm, kept": (lambda: _moved(nn.InstanceNorm2d(4, affine=True, track_running_stats=True)), (4, 5, 6)),
+    "group norm": (lambda: _moved(nn.GroupNorm(2, 4)), (4, 5, 6)),
+    "layer norm": (lambda: _moved(nn.LayerNorm((4, 5, 6))), (4, 5, 6)),
+    "RMS norm": (lambda: _moved(nn.RMSNorm((6,))), (4, 5, 6)),
+    "local response": (lambda: nn.LocalResponseNorm(3, alpha=0.5, k=2), (5, 4, 3)),
+    "prelu": (lambda: nn.PReLU(4, init=0.3), (4, 5, 6)),
+    "softmax": (lambda: nn.Softmax(1), (9,)),
+    "log-softmax": (lambda: nn.LogSoftmax(1), (9,)),
+    "softmax of channels": (lambda: nn.Softmax2d(), (4, 3, 3)),
+    **{
+        kind.__name__: (kind, (2, 3, 3))
+        for kind in (
+            nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus, nn.Tanh,
+            nn.Sigmoid, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Softsign, nn.Tanhshrink, nn.LogSigmoid,
+        )
+    },
+}  # fmt: skip
+
+
+def _moved(norm: nn.Module) -> nn.Module:
+    """A norm with parameters and statistics that are not those of the beginning."""
+    generator = torch.Generator().manual_seed(1)
+    for tensor in (*norm.parameters(), *norm.buffers()):
+        if tensor.is_floating_point():
+            tensor.data.uniform_(0.3, 1.7, generator=generator)
+    return norm
+
+
+class First(nn.Module):
+    """The first of what a layer gives."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return first_tensor(self.layer(x))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_kind_of_layer_gives_the_number_of_its_twin(name: str) -> None:
+    """At its corners and in between: where windows lie on padding, where groups begin and end."""
+    build, shape = LAYERS[name]
+    torch.manual_seed(0)
+    net, x = First(build()), numbers(*shape) * 2
+    extent = net.eval()(x[None]).shape[1:]
+    chance = random.Random(0)
+    corners = [tuple(n - 1 for n in extent), (0,) * len(extent)]
+    for place in corners + [tuple(chance.randrange(n) for n in extent) for _ in range(4)]:
+        value, gradient = step_through(net, x, place)
+        found = cs.step_through(net, x[None], unit=f"layer[{', '.join(map(str, place))}]")
+        assert found.value == pytest.approx(value, rel=1e-5, abs=1e-6)
+        assert len(found.steps) == 1
+        step = found.steps[0]
+        if "slope" in step.facts:
+            assert step.facts["slope"] == pytest.approx(float(gradient[place]), rel=1e-4, abs=1e-6)
+            assert step.given == pytest.approx(float(x[place]), rel=1e-6)
+        elif "kernel" in found.numbers and len(shape) > 1:
+            np.testing.assert_allclose(_spread(found, x.shape), gradient, rtol=1e-5, atol=1e-6)
+        elif "winner" in step.facts:
+            assert gradient[(place[0], *step.facts["winner"])] == 1
+        elif "divisor" in step.facts:
+            share = float(gradient.max())
+            assert share == pytest.approx(1 / step.facts["divisor"])
+            assert int((gradient > 0).sum()) == int(found.numbers["inside"].sum())
+
+
+def _spread(found: cs.Arithmetic, shape: tuple[int, ...]) -> Tensor:
+    """The kernel laid where the window lies: by how much each number of the input counts."""
+    spread = torch.zeros(shape, dtype=torch.float64)
+    kernel, inside, first = found.numbers["kernel"], found.numbers["inside"], found.steps[0].facts["first channel"]
+    positions = [found.numbers[f"positions {axis}"] for axis in range(len(shape) - 1)]
+    for cell in itertools.product(*map(range, inside.shape)):
+        if inside[cell]:
+            at = tuple(int(where[i]) for where, i in zip(positions, cell, strict=True))
+            for channel in range(len(kernel)):
+                spread[(first + channel, *at)] += kernel[(channel, *cell)]
+    return spread
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_a_padding_that_repeats_the_input_is_worked_out_and_marked(mode: str) -> None:
+    torch.manual_seed(0)
+    net, x = nn.Sequential(nn.Conv2d(2, 3, 3, padding=(2, 1), padding_mode=mode)), numbers(2, 6, 5)
+    for place in ((0, 0, 0), (2, 7, 4), (1, 3, 2)):
+        found = cs.step_through(net, x[None], unit=f"0[{', '.join(map(str, place))}]")
+        assert found.value == pytest.approx(step_through(net, x, place)[0], rel=1e-5)
+        assert found.steps[0].facts["padding mode"] == mode
+        rows = [place[1] - 2 + k for k in range(3)]
+        columns = [place[2] - 1 + k for k in range(3)]
+        assert found.numbers["positions 0"].tolist() == rows
+        assert found.numbers["inside"].tolist() == [
+            [int(0 <= row < 6 and 0 <= column < 5) for column in columns] for row in rows
+        ]
+        assert found.numbers["input"].shape[1:] == (6, 5)
+
+
+def test_a_chain_in_one_module_is_stepped_through_as_a_whole() -> None:
+    """Convolution, norm and an activation in place: the last number is the module's own."""
+    torch.manual_seed(0)
+    block = nn.Sequential(nn.Conv2d(3, 4, 3), _moved(nn.BatchNorm2d(4)), nn.LeakyReLU(0.1, inplace=True))
+    net, x = nn.Sequential(block, nn.Softmax2d()), numbers(3, 6, 6)
+    found = cs.step_through(net, x[None], unit="0[2, 1, 3]")
+    assert [(s.operation, s.follows) for s in found.steps] == [
+        ("conv2d", False), ("batch_norm", False), ("leaky_relu", False), ("softmax", True)
+    ]  # fmt: skip
+    assert found.value == pytest.approx(step_through(block, x, (2, 1, 3))[0], rel=1e-5)
+    assert found.steps[0].value == pytest.approx(step_through(block[0], x, (2, 1, 3))[0], rel=1e-5)
+
+
+class Moving(nn.Module):
+    """Norms over channels on axes moved about, as in ConvNeXt; a reused layer; tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 3, 3, padding=1), LayerNorm2d(3), nn.Linear(3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(self.conv(x))
+        x = self.norm(x).permute(0, 2, 3, 1)
+        return F.gelu(self.head(x)).mean((1, 2))
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """A layer norm over channels that come first."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def test_numbers_are_followed_where_axes_move() -> None:
+    net, x = seeded(Moving), numbers(2, 3, 6, 7)
+    _moved(net.norm)
+    seen = _outputs(net, x)
+    for row, found in enumerate(cs.step_through(net, x, unit="conv[1, 2, 3]")):
+        assert [s.operation for s in found.steps] == ["conv2d", "layer_norm"]
+        assert found.value == pytest.approx(float(seen["conv"][row, 1, 2, 3]), rel=1e-5), "the last call"
+        assert found.steps[1].value == pytest.approx(float(seen["norm"][row, 1, 2, 3]), rel=1e-5)
+    for row, found in enumerate(cs.step_through(net, x, unit="norm[1, 2, 3]")):
+        assert found.value == pytest.approx(float(seen["norm"][row, 1, 2, 3]), rel=1e-5)
+    for row, found in enumerate(cs.step_through(net, x, unit="head[4, 2, 3]")):
+        assert [s.operation for s in found.steps] == ["linear", "gelu"]
+        assert found.value == pytest.approx(float(seen["head"][row, 2, 3, 4]), rel=1e-5)
+
+
+# Which number
+
+
+def test_without_a_position_the_strongest_place_is_taken() -> None:
+    net, x = seeded(PlainNet), numbers(2, 3, 16, 16)
+    out = _outputs(net, x)["features.2"]
+    for row, found in enumerate(cs.step_through(net, x, unit="features.2[5]")):
+        assert found.value == pytest.approx(float(out[row, 5].max()), rel=1e-5)
+        assert float(out[(row, 5, *found.position)]) == float(out[row, 5].max())
+    for row, found in enumerate(cs.step_through(net, x, unit="features.2")):
+        assert found.value == pytest.approx(float(out[row].max()), rel=1e-5)
+    assert cs.step_through(net, x[:1]).unit.startswith("features.0[")
+
+
+def test_what_is_not_there_is_refused() -> None:
+    model, x = cs.Model(seeded(PlainNet)), numbers(1, 3, 16, 16)
+    with pytest.raises(UnknownName, match=r"no unit features.2\[8\]: 'features.2' has units 0 to 7"):
+        cs.step_through(model, x, unit="features.2[8]")
+    with pytest.raises(UnknownName, match=r"no position \(8, 0\) in 'features.2': its map is \(8, 8\)"):
+        cs.step_through(model, x, unit="features.2[1, 8, 0]")
+    with pytest.raises(UnknownName, match=r"no position \(1,\) in 'features.2'"):
+        cs.step_through(model, x, unit="features.2[1, 1]")
+    with pytest.raises(UnknownName, match=r"no layer 'feature.2'"):
+        cs.step_through(model, x, unit="feature.2[1]")
+    with pytest.raises(ParameterError, match="one unit is stepped through at a time, got 2"):
+        cs.step_through(model, x, unit=["features.0[1]", "features.2[1]"])
+
+
+def test_a_block_names_the_parts_that_can_be_stepped_through() -> None:
+    said = r"layer 'layer2.0' \(BasicBlock\) is made of parts: step through one of 'layer2.0.conv1', 'layer2.0.bn1', "
+    with pytest.raises(LayerError, match=said):
+        cs.step_through(cs.load("bundled:shapes"), "sample:shapes/7", unit="layer2.0")
+    with pytest.raises(LayerError, match=r"'dropout' \(Dropout\) does nothing that could be worked out"):
+        cs.step_through(seeded(ResidualNet), numbers(1, 3, 16, 16), unit="dropout")
+
+
+def test_a_number_that_is_none_is_named() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())
+    net[0].bias.data.fill_(math.inf)
+    with pytest.raises(
+        NotFinite, match=r"is NaN or infinite after the operation 'conv2d' \(the network overflows first"
+    ):
+        cs.step_through(net, numbers(1, 1, 3, 3), unit="0[0, 1, 1]")
+
+
+@pytest.mark.parametrize("unit", ["stem", "bn1", "relu", "fc", "conv[2, 0, 0]"])
+def test_every_kind_of_step_can_be_drawn(unit: str) -> None:
+    found = cs.step_through(seeded(ResidualNet), numbers(1, 3, 16, 16), unit=unit)
+    assert found.unit in found.picture(theme="dark" if unit in ("bn1", "fc") else "light").alt
+
+
+def test_steps_are_kept_in_a_file(tmp_path: Path) -> None:
+    found = cs.step_through(cs.load("bundled:digits"), "sample:digits/3")
+    again = cs.Arithmetic.load(found.save(tmp_path / "steps.npz"))
+    assert [(s.title, s.value, s.follows) for s in again.steps] == [(s.title, s.value, s.follows) for s in found.steps]
+    assert again.position == found.position
+    assert all(torch.equal(again.numbers[name], found.numbers[name]) for name in found.numbers)
+    assert again.lines() == found.lines()
+
+
+# A matrix typed in
+
+CIRCULATING = "1 0 2 1 0 / 0 1 0 2 1 / 1 1 0 0 2 / 2 0 1 1 0 / 1 2 0 0 1", "1 0 1 / 1 1 0 / 0 1 1"
+
+
+def _rows(text: str) -> list[list[float]]:
+    return [[float(n) for n in row.split()] for row in text.split("/")]
+
+
+def test_the_example_in_circulation_gives_three_by_three_beginning_with_five() -> None:
+    found = cs.convolve(*CIRCULATING)
+    assert found.output.shape == (3, 3)
+    assert found.output[0, 0] == 5
+    assert found.output.tolist() == convolve(*map(_rows, CIRCULATING), 1, 0, 1, 0.0)
+    assert found.workings[0] == "row 0, column 0: 1·1 + 0·0 + 2·1 + 0·1 + 1·1 + 0·0 + 1·0 + 1·1 + 0·1 = 5"
+    assert cs.convolve().output.tolist() == found.output.tolist()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"padding": 2}, {"stride": 2}, {"dilation": 2}, {"stride": 3, "padding": 1, "dilation": 2, "bias": -1.5}],
+)
+def test_every_sum_is_that_of_nested_loops(how: dict[str, Any]) -> None:
+    settings = {"stride": 1, "padding": 0, "dilation": 1, "bias": 0.0, **how}
+    slow = convolve(*map(_rows, CIRCULATING), **settings)
+    found = cs.convolve(*CIRCULATING, **how)
+    assert found.output.tolist() == slow
+    ends = [float(line.rpartition("= ")[2].replace("−", "-")) for line in found.workings]
+    assert ends == list(itertools.chain(*slow))
+    for row, column in np.ndindex(found.output.shape):
+        at = cs.convolve(*CIRCULATING, **how, position=f"{row},{column}")
+        assert at.value == slow[row][column]
+        assert float(at.numbers["products"].sum()) + settings["bias"] == at.value
+
+
+@pytest.mark.parametrize(
+    "given", ["1 2 3 / 4 5 6", "1,2,3;4,5,6", [[1, 2, 3], [4, 5, 6]], np.arange(1, 7).reshape(2, 3)]
+)
+def test_a_matrix_is_text_or_an_array(given: Any) -> None:
+    assert cs.convolve(given, "1 1").output.tolist() == [[3, 5], [9, 11]]
+    assert cs.convolve(given, torch.tensor([[2.0]])).output.tolist() == [[2, 4, 6], [8, 10, 12]]
+
+
+def test_a_single_row_is_a_signal() -> None:
+    assert cs.convolve("1 2 3", [1, -1]).output.tolist() == [[-1, -1]]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"matrix": "1 2 / 3"}, "the rows of matrix have 2, 1 numbers: all must have as many"),
+        ({"kernel": "1 a"}, "kernel holds 'a', which is no number"),
+        ({"kernel": "1 inf"}, "kernel holds 'inf': only finite numbers"),
+        ({"matrix": ""}, "matrix is empty: write rows of numbers"),
+        ({"matrix": []}, "matrix is empty: write rows of numbers"),
+        ({"matrix": np.zeros((2, 2, 2))}, "matrix holds .*, which is no number"),
+        ({"matrix": np.float64(3)}, "matrix must be a text"),
+        ({"matrix": np.zeros((40, 2))}, "matrix is 40×2: every sum is written out for up to 32×32"),
+        ({"matrix": "1 2"}, r"a kernel that covers 3×3 does not fit into 1×2 \(the matrix with its padding\)"),
+        ({"dilation": 3}, "a kernel that covers 7×7 does not fit into 5×5"),
+        ({"position": "3,0"}, "position must lie in the 3×3 output, got '3,0'"),
+        ({"position": "first"}, "position must be row,column"),
+    ],
+)
+def test_what_is_no_convolution_is_refused_in_one_sentence(given: dict[str, Any], said: str) -> None:
+    with pytest.raises((InputError, ParameterError), match=said):
+        cs.convolve(**given)
+
+
+def test_the_whole_of_a_small_convolution_is_drawn() -> None:
+    for theme in ("light", "dark"):
+        drawn = cs.convolve(padding=1, stride=2, position="0,2").picture(theme=theme)
+        assert "output[0, 2]" in drawn.alt
