@@ -110,7 +110,7 @@ def live_channels(subject: Subject, count: int = CHANNELS, seed: int = 0) -> lis
     found: list[tuple[str, int, float]] = []
     with subject.model.untouched(), torch.no_grad():
         cut = Cut(subject.model, subject.layers, subject.inputs[:1])
-        parts = [cut.read(chunk) for chunk in subject.inputs.split(20)]
+        parts = [cut.read(chunk) for chunk in torch.split(subject.inputs, 20)]
         for layer in subject.layers:
             best = torch.cat([part[layer].flatten(2).mean(2) for part in parts]).amax(0)
             found += [(layer, unit, float(value)) for unit, value in enumerate(best) if value > 1e-3]
@@ -136,7 +136,7 @@ def outcome(subject: Subject, channels: list[tuple[str, int, float]], pictures: 
 def jpeg(model: cs.Model, picture: Tensor, quality: int = 75) -> Tensor:
     """A prepared picture as it is after it was saved as a JPEG and opened again."""
     file = io.BytesIO()
-    Image.fromarray(model.input.picture(picture)).save(file, "JPEG", quality=quality)
+    Image.fromarray(np.asarray(model.input.picture(picture))).save(file, "JPEG", quality=quality)
     pixels = torch.from_numpy(np.asarray(Image.open(file), np.float32).transpose(2, 0, 1).copy()) / 255
     black, white = model.input.level(0.0), model.input.level(1.0)
     return black + (white - black) * pixels

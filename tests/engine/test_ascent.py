@@ -274,6 +274,12 @@ def test_each_transform_does_what_it_says() -> None:
     assert float(noise.std()) == pytest.approx(0.5, rel=0.05)
 
 
+def test_turning_by_a_quarter_is_exact(monkeypatch) -> None:
+    batch = torch.randn(2, 3, 9, 9, generator=chance())
+    monkeypatch.setattr(transforms, "_between", lambda low, high, generator: high)
+    torch.testing.assert_close(transforms.rotate(90)(batch, chance()), batch.rot90(1, (2, 3)), atol=1e-5, rtol=0)
+
+
 # Regularisers
 
 
@@ -363,6 +369,15 @@ def test_of_a_linear_network_the_best_picture_points_along_its_weights() -> None
     found = drawn(model, goals.class_score(2), steps=300, rate=0.05)
     cosine = torch.nn.functional.cosine_similarity(found.pictures.flatten(), model.module.fc.weight[2].detach(), dim=0)
     assert float(cosine) > 0.995
+
+
+def test_what_was_best_is_kept_when_the_climb_goes_astray(residual: cs.Model) -> None:
+    def astray(numbers: Tensor, step: int) -> Tensor:
+        return numbers if step < 20 else 0 * numbers
+
+    found = drawn(residual, goals.channel("bn2", 3), steps=30, between=[astray])
+    assert float(found.best) > float(found.scores[0, -1]) + 0.1
+    assert float(found.best) >= float(found.scores[0, 18])
 
 
 def test_a_picture_is_the_same_alone_and_among_others(residual: cs.Model) -> None:

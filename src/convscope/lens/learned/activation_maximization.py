@@ -73,9 +73,13 @@ def activation_maximization(
         rate: the step of Adam, in the parametrisation's own numbers.
         transform: ``standard`` moves by a sixteenth of the side, scales by 5 %, turns by 5°; ``strong`` also looks at
             parts and adds noise.
-        total_variation, l1, l2: weights of penalties.
-        blur, clip: Yosinski et al. (2015), for ``pixels`` only.
-        variants: several pictures of each unit; with ``diverse`` they are kept unlike each other at the unit's layer.
+        total_variation: weight of the mean squared difference of neighbours, taken off the objective.
+        l1: weight of the mean distance from the mean colour.
+        l2: weight of its mean square.
+        blur: width of a blur after every fourth step, for ``pixels`` only (Yosinski et al. 2015).
+        clip: share of pixels nearest to grey that are set to grey after every fourth step, for ``pixels`` only.
+        variants: how many pictures of each unit, from noise of their own.
+        diverse: weight of the variants being unlike at the unit's layer: minus the mean cosine of their Gram matrices.
         frames: keep so many pictures on the way.
         seed: the same seed draws the same picture.
 
