@@ -1,7 +1,7 @@
 """Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from PIL.Image import Image
@@ -25,10 +25,18 @@ from convscope.engine.targets import Unit as Unit
 from convscope.errors import ConvScopeError as ConvScopeError
 from convscope.reporting import report as report
 from convscope.samples import sample as sample
+from convscope.values import Arithmetic as Arithmetic
 from convscope.values import Attribution as Attribution
 from convscope.values import Comparison as Comparison
+from convscope.values import Distribution as Distribution
+from convscope.values import Exemplars as Exemplars
+from convscope.values import FeatureMaps as FeatureMaps
+from convscope.values import Kernels as Kernels
+from convscope.values import Pictures as Pictures
 from convscope.values import Prediction as Prediction
+from convscope.values import ReceptiveField as ReceptiveField
 from convscope.values import Recommendation as Recommendation
+from convscope.values import Structure as Structure
 from convscope.values import Value as Value
 
 __version__: str
@@ -49,6 +57,108 @@ def predict(
 @overload
 def predict(model: Model | Module, image: Tensor, *, top: int = 5) -> Prediction | list[Prediction]:
     """List the best classes with their confidence."""
+
+def kernels(
+    model: Model | Module,
+    *,
+    layer: LayerAddress = ...,
+    view: Literal["auto", "colour", "channels", "norm", "component", "spectrum"] = "auto",
+    scale: Literal["shared", "each"] = "shared",
+    sort: Literal["none", "norm", "similarity"] = "none",
+    most: int = 64,
+) -> Kernels:
+    """Show the weights of convolutions, one tile a filter, and point out the filters that are odd."""
+
+def receptive_field(model: Model | Module, images: Any, *, unit: Any | None = None, seed: int = 0) -> ReceptiveField:
+    """Average the size of a unit's gradient to the input over many inputs."""
+
+def structure(model: Model | Module, image: OneImage | Tensor | None = None, *, depth: int = 0) -> Structure:
+    """Run the network once and write down every operation that really ran, module by module."""
+
+def activations(model: Model | Module, images: Any, *, layer: LayerAddress = ..., samples: int = 1024) -> Distribution:
+    """Describe what every layer gives, by layer and by channel, in one pass over any number of images."""
+
+def convolve(
+    matrix: str | list | tuple | ndarray | Tensor = "1 0 2 1 0 / 0 1 0 2 1 / 1 1 0 0 2 / 2 0 1 1 0 / 1 2 0 0 1",
+    kernel: str | list | tuple | ndarray | Tensor = "1 0 1 / 1 1 0 / 0 1 1",
+    *,
+    position: str = "0,0",
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    bias: float = 0.0,
+) -> Arithmetic:
+    """Convolve a small matrix with a kernel and show every sum."""
+
+@overload
+def feature_maps(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    layer: LayerAddress = ...,
+    channels: int = 32,
+    scale: Literal["shared", "each"] = "shared",
+    view: Literal["mosaic", "overlay", "colours"] = "mosaic",
+    activation: Literal["as it is", "before", "after"] = "as it is",
+) -> FeatureMaps:
+    """Show the activations of layers, one map a channel."""
+
+@overload
+def feature_maps(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    layer: LayerAddress = ...,
+    channels: int = 32,
+    scale: Literal["shared", "each"] = "shared",
+    view: Literal["mosaic", "overlay", "colours"] = "mosaic",
+    activation: Literal["as it is", "before", "after"] = "as it is",
+) -> list[FeatureMaps]:
+    """Show the activations of layers, one map a channel."""
+
+@overload
+def feature_maps(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    layer: LayerAddress = ...,
+    channels: int = 32,
+    scale: Literal["shared", "each"] = "shared",
+    view: Literal["mosaic", "overlay", "colours"] = "mosaic",
+    activation: Literal["as it is", "before", "after"] = "as it is",
+) -> FeatureMaps | list[FeatureMaps]:
+    """Show the activations of layers, one map a channel."""
+
+def parameter_gradients(model: Model | Module, images: Any) -> Distribution:
+    """Describe how the gradient of the loss is spread over the parameters of every layer."""
+
+@overload
+def step_through(model: Model | Module, image: OneImage, *, unit: Any | None = None) -> Arithmetic:
+    """Work out one number of a layer by hand: the operands, the operation, and what follows it at that place."""
+
+@overload
+def step_through(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    unit: Any | None = None,
+) -> list[Arithmetic]:
+    """Work out one number of a layer by hand: the operands, the operation, and what follows it at that place."""
+
+@overload
+def step_through(model: Model | Module, image: Tensor, *, unit: Any | None = None) -> Arithmetic | list[Arithmetic]:
+    """Work out one number of a layer by hand: the operands, the operation, and what follows it at that place."""
+
+def top_inputs(
+    model: Model | Module,
+    images: Any,
+    *,
+    unit: Any | None = None,
+    k: int = 9,
+    by: Literal["max", "mean"] = "max",
+    show: int = 12,
+) -> Exemplars:
+    """Find the inputs of a data set that excite a unit most, each cropped to the receptive field of the best position."""
 
 @overload
 def blur_integrated_gradients(
@@ -1952,3 +2062,272 @@ def xrai(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", steps: int = 50
 ) -> Attribution | list[Attribution]:
     """Sum integrated gradients over regions of many sizes, and rank the regions, the densest first."""
+
+def activation_maximization(
+    model: Model | Module,
+    *,
+    unit: Any | None = None,
+    size: int = 0,
+    parametrisation: Literal["fourier", "maco", "laplacian", "pixels"] = "fourier",
+    steps: int = 128,
+    rate: float = 0.0,
+    transform: Literal["standard", "strong", "jitter", "none"] = "standard",
+    total_variation: float = 0.0,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    blur: float = 0.0,
+    clip: float = 0.0,
+    variants: int = 1,
+    diverse: float = 0.0,
+    frames: int = 0,
+    seed: int = 0,
+) -> Pictures:
+    """Draw the picture that excites a unit, a class or a sum of them most."""
+
+@overload
+def caricature(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    layer: LayerAddress = ...,
+    power: float = 2.0,
+    steps: int = 200,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+) -> Pictures:
+    """Draw a picture that moves a layer's activation as far as it can in the direction the image moved it."""
+
+@overload
+def caricature(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    layer: LayerAddress = ...,
+    power: float = 2.0,
+    steps: int = 200,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+) -> list[Pictures]:
+    """Draw a picture that moves a layer's activation as far as it can in the direction the image moved it."""
+
+@overload
+def caricature(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    layer: LayerAddress = ...,
+    power: float = 2.0,
+    steps: int = 200,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+) -> Pictures | list[Pictures]:
+    """Draw a picture that moves a layer's activation as far as it can in the direction the image moved it."""
+
+@overload
+def deconv_unit(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    unit: Any | None = None,
+    rule: Literal["deconvnet", "guided"] = "deconvnet",
+) -> Attribution:
+    """Send the strongest activation of one unit back to the pixels through the transposed network."""
+
+@overload
+def deconv_unit(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    unit: Any | None = None,
+    rule: Literal["deconvnet", "guided"] = "deconvnet",
+) -> list[Attribution]:
+    """Send the strongest activation of one unit back to the pixels through the transposed network."""
+
+@overload
+def deconv_unit(
+    model: Model | Module, image: Tensor, *, unit: Any | None = None, rule: Literal["deconvnet", "guided"] = "deconvnet"
+) -> Attribution | list[Attribution]:
+    """Send the strongest activation of one unit back to the pixels through the transposed network."""
+
+@overload
+def deep_dream(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    unit: Any | None = None,
+    guide: OneImage | Tensor | None = None,
+    octaves: int = 4,
+    ratio: float = 1.4,
+    steps: int = 12,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+) -> Pictures:
+    """Change a photograph so that a layer, a unit or a class answers to it more than it did."""
+
+@overload
+def deep_dream(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    unit: Any | None = None,
+    guide: OneImage | Tensor | None = None,
+    octaves: int = 4,
+    ratio: float = 1.4,
+    steps: int = 12,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+) -> list[Pictures]:
+    """Change a photograph so that a layer, a unit or a class answers to it more than it did."""
+
+@overload
+def deep_dream(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    unit: Any | None = None,
+    guide: OneImage | Tensor | None = None,
+    octaves: int = 4,
+    ratio: float = 1.4,
+    steps: int = 12,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+) -> Pictures | list[Pictures]:
+    """Change a photograph so that a layer, a unit or a class answers to it more than it did."""
+
+@overload
+def invert(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    layer: LayerAddress = ...,
+    steps: int = 200,
+    rate: float = 0.05,
+    total_variation: float = 0.02,
+    frames: int = 0,
+    seed: int = 0,
+) -> Pictures:
+    """Draw, from noise, a picture that a layer cannot tell from the image."""
+
+@overload
+def invert(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    layer: LayerAddress = ...,
+    steps: int = 200,
+    rate: float = 0.05,
+    total_variation: float = 0.02,
+    frames: int = 0,
+    seed: int = 0,
+) -> list[Pictures]:
+    """Draw, from noise, a picture that a layer cannot tell from the image."""
+
+@overload
+def invert(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    layer: LayerAddress = ...,
+    steps: int = 200,
+    rate: float = 0.05,
+    total_variation: float = 0.02,
+    frames: int = 0,
+    seed: int = 0,
+) -> Pictures | list[Pictures]:
+    """Draw, from noise, a picture that a layer cannot tell from the image."""
+
+@overload
+def style_features(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    layer: LayerAddress = ...,
+    steps: int = 150,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+) -> Pictures:
+    """Draw, from noise, the textures that have an image's Gram matrices at a layer and all those named before it."""
+
+@overload
+def style_features(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    layer: LayerAddress = ...,
+    steps: int = 150,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+) -> list[Pictures]:
+    """Draw, from noise, the textures that have an image's Gram matrices at a layer and all those named before it."""
+
+@overload
+def style_features(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    layer: LayerAddress = ...,
+    steps: int = 150,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+) -> Pictures | list[Pictures]:
+    """Draw, from noise, the textures that have an image's Gram matrices at a layer and all those named before it."""
+
+@overload
+def style_transfer(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    style: OneImage | Tensor,
+    content_layers: str = "",
+    style_layers: str = "",
+    content_weight: float = 1.0,
+    style_weight: float = 4.0,
+    total_variation: float = 0.02,
+    steps: int = 200,
+    rate: float = 0.05,
+    frames: int = 0,
+) -> Pictures:
+    """Change an image so that a network sees its content in the style of another."""
+
+@overload
+def style_transfer(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    style: OneImage | Tensor,
+    content_layers: str = "",
+    style_layers: str = "",
+    content_weight: float = 1.0,
+    style_weight: float = 4.0,
+    total_variation: float = 0.02,
+    steps: int = 200,
+    rate: float = 0.05,
+    frames: int = 0,
+) -> list[Pictures]:
+    """Change an image so that a network sees its content in the style of another."""
+
+@overload
+def style_transfer(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    style: OneImage | Tensor,
+    content_layers: str = "",
+    style_layers: str = "",
+    content_weight: float = 1.0,
+    style_weight: float = 4.0,
+    total_variation: float = 0.02,
+    steps: int = 200,
+    rate: float = 0.05,
+    frames: int = 0,
+) -> Pictures | list[Pictures]:
+    """Change an image so that a network sees its content in the style of another."""

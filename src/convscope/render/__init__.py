@@ -15,7 +15,7 @@ from convscope.render.distribution import draw_distribution
 from convscope.render.exemplars import draw_exemplars
 from convscope.render.feature_maps import draw_feature_maps
 from convscope.render.kernels import draw_kernels
-from convscope.render.moving import moving, transparent
+from convscope.render.moving import moving
 from convscope.render.palette import FADED, GROUNDS, OPACITY, SCALES, THEMES
 from convscope.render.picture import Picture
 from convscope.render.pictures import draw_pictures
@@ -66,7 +66,6 @@ __all__ = [
     "short",
     "subject",
     "target",
-    "transparent",
 ]
 
 RENDERERS: dict[type[Value], Callable[..., Picture]] = {

@@ -1,4 +1,4 @@
-"""Pictures without a word: on their way as a moving one, and transparent where nothing was drawn."""
+"""Pictures on their way as a moving one."""
 
 import io
 
@@ -10,8 +10,6 @@ from convscope.render.raster import enlarged
 from convscope.values import Pictures
 
 SIDE, GAP = 256, 4
-MOSTLY = 80
-"""The percentile of importance from which a place is opaque."""
 A_FRAME, THE_LAST = 120, 1500
 """For how long a frame stands, in milliseconds."""
 
@@ -23,21 +21,6 @@ def moving(pictures: Pictures) -> bytes:
     file = io.BytesIO()
     durations = [A_FRAME] * (len(frames) - 1) + [THE_LAST]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
-    return file.getvalue()
-
-
-def transparent(pictures: Pictures) -> bytes:
-    """All pictures side by side as a PNG whose opacity is how much of the climb went into each place."""
-    assert pictures.photos is not None, "asked for only where they can be seen"
-    assert pictures.importance is not None, "asked for only where it was measured"
-    parts = []
-    for photo, importance in zip(pictures.photos, pictures.importance, strict=True):
-        weight = np.asarray(importance, np.float32)
-        opacity = np.clip(weight / max(float(np.percentile(weight, MOSTLY)), 1e-30), 0, 1)
-        alpha = (255 * opacity).round().astype(np.uint8)
-        parts.append(enlarged(np.concatenate([np.asarray(photo), alpha[..., None]], -1), SIDE))
-    file = io.BytesIO()
-    Image.fromarray(np.concatenate(parts, 1), "RGBA").save(file, "PNG", optimize=True)
     return file.getvalue()
 
 

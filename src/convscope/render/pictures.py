@@ -80,7 +80,7 @@ def _panel(pictures: Pictures, place: int, caption: str, side: int) -> Panel:
 
 
 def _transparent(pictures: Pictures) -> Pixels:
-    """RGBA: the pictures in their own pixels, opaque where the importance reaches its 95th percentile."""
+    """RGBA: the pictures in their own pixels, opaque where the importance reaches its 80th percentile."""
     if pictures.photos is None or pictures.importance is None:
         raise ParameterError(
             "only pictures can be transparent; these are signals or volumes, or of no known importance"
@@ -88,7 +88,7 @@ def _transparent(pictures: Pictures) -> Pixels:
     found = []
     for photo, importance in zip(pictures.photos, pictures.importance, strict=True):
         shares = np.asarray(importance, np.float32)
-        full = float(np.percentile(shares, 95)) or 1.0
+        full = float(np.percentile(shares, 80)) or 1.0
         alpha = Image.fromarray((255 * (shares / full).clip(0, 1)).round().astype(np.uint8))
         soft = np.asarray(alpha.filter(ImageFilter.GaussianBlur(max(alpha.size) / 48)))  # no holes in a shape
         found.append(np.concatenate([np.asarray(photo), soft[..., None]], -1))

@@ -55,15 +55,6 @@ class Pictures(Value):
             for one, curve, score in zip(self.words, self.curves, self.scores, strict=True)
         ]
 
-    def _save_png(self, path: Path, *, alpha: bool = False, **options: Any) -> None:
-        """The drawn sheet; with ``alpha`` the pictures alone, transparent where nothing was drawn."""
-        if not alpha:
-            super()._save_png(path, **options)
-        elif self.photos is None or self.importance is None:
-            raise CannotWrite("only pictures of images can be transparent where they do not matter")
-        else:
-            path.write_bytes(renderer().transparent(self))
-
     def _save_gif(self, path: Path) -> None:
         if self.frames is None or not len(self.frames):
             raise CannotWrite("a .gif shows pictures on their way: ask for some with frames=…, or write a .png")
