@@ -56,6 +56,9 @@ INPUT_TYPES = {
     "guide": "OneImage | Tensor",
     "style": "OneImage | Tensor",
 }
+SPELT = {"list": "list[Any]", "tuple": "tuple[Any, ...]", "ndarray": "np.ndarray"}
+"""Types as the stub spells them."""
+
 EACH_IMAGE = (
     ("OneImage", "{}"),
     ("list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor]", "list[{}]"),
@@ -104,7 +107,7 @@ def _type(parameter: Parameter) -> str:
         if parameter.about.choices
         else parameter.kind.__name__
     )
-    return " | ".join([kind, *(t.__name__ for t in parameter.also)])
+    return " | ".join([kind, *(SPELT.get(t.__name__, t.__name__) for t in parameter.also)])
 
 
 def readme() -> str:

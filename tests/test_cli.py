@@ -1,9 +1,11 @@
 """The command line: every lens is a command that agrees with Python; refusals are one sentence and status 2."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -178,3 +180,26 @@ def test_somebody_who_interrupts_gets_a_word_and_status_1(monkeypatch: pytest.Mo
     monkeypatch.setattr("convscope.catalogue.call", interrupted)
     done = convscope("saliency", "sample:shapes/7", "-m", "bundled:shapes")
     assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, "convscope: stopped")
+
+
+def test_ctrl_c_ends_a_drawing_with_the_best_so_far_and_anything_else_with_a_word(monkeypatch) -> None:
+    """The first interrupt is heard at the next step; the picture drawn until then is written."""
+    told: list[int] = []
+
+    def interrupting(done: int, _total: int) -> None:
+        told.append(done)
+        if len(told) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("convscope.cli.talk.bar", lambda _title: nullcontext(interrupting))
+    before = signal.getsignal(signal.SIGINT)
+    words = ["activation-maximization", "-m", "bundled:digits", "--unit", "8", "--steps", "500", "--out", "it.json"]
+    done = convscope(*words)
+    assert done.exit_code == 0, done.output
+    assert told == [1, 2, 3]
+    assert "stopped after 3 of 500 steps" in json.loads(Path("it.json").read_text())["notes"]["stopped"]
+    told.clear()
+    done = convscope("rise", "sample:digits/3", "-m", "bundled:digits", "--samples", "4000")
+    assert done.exit_code == 1
+    assert "stopping" in done.stderr
+    assert signal.getsignal(signal.SIGINT) is before

@@ -32,6 +32,7 @@ PUBLIC = {
     "recommend": "convscope.catalogue",
     "report": "convscope.reporting",
     "sample": "convscope.samples",
+    "watching": "convscope.engine.cost",
 }
 
 

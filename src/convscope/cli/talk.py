@@ -2,7 +2,9 @@
 
 import functools
 import json
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,11 +76,39 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def watched(title: str) -> Iterator[None]:
-    """Show the progress of the lens that runs within."""
+    """Show the progress of the lens that runs within; Ctrl-C ends it at its next step, and a second one at once."""
     from convscope.engine.cost import reporting
 
-    with bar(title) as report, reporting(report):
+    stopped = threading.Event()
+
+    def interrupt(_signal: int, _frame: Any) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+        say("stopping …")
+
+    with bar(title) as report, _on_interrupt(interrupt):
+
+        def told(done: int, total: int) -> None:
+            report(done, total)
+            if stopped.is_set():
+                raise Cancelled("stopped")
+
+        with reporting(told):
+            yield
+
+
+@contextmanager
+def _on_interrupt(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Have ``handler`` called on Ctrl-C; only the main thread hears of it."""
+    if threading.current_thread() is not threading.main_thread():
         yield
+        return
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _stop(sentence: str, status: int, debug: bool) -> None:

@@ -61,7 +61,17 @@ def count(*, forwards: int = 0, backwards: int = 0) -> None:
 
 @contextmanager
 def reporting(report: Report | None) -> Iterator[None]:
-    """Have ``report(done, total)`` called while long work within goes on."""
+    """Have ``report(done, total)`` called while long work within goes on; it may raise `Cancelled` to stop it.
+
+    Example:
+        >>> import convscope as cs
+        >>> from convscope.engine.cost import reporting
+        >>> seen = []
+        >>> with reporting(lambda done, total: seen.append((done, total))):
+        ...     a = cs.smooth_grad(cs.load("bundled:digits"), "sample:digits/3", samples=4)
+        >>> seen[-1]
+        (4, 4)
+    """
     token = _report.set(report)
     try:
         yield
@@ -86,7 +96,19 @@ _SHOWN = 100
 
 @contextmanager
 def watching(watch: Watch | None) -> Iterator[None]:
-    """Have ``watch`` see the pictures that are drawn within, as they come about."""
+    """Have ``watch(done, total, scores, picture)`` see the pictures that are drawn within, as they come about.
+
+    ``picture()`` gives the current pictures, prepared for the network, and costs nothing where it is not called. Raise
+    `Cancelled` to stop: the lens then gives the best so far.
+
+    Example:
+        >>> import convscope as cs
+        >>> seen = []
+        >>> with cs.watching(lambda done, total, scores, picture: seen.append(picture().shape)):
+        ...     p = cs.activation_maximization(cs.load("bundled:digits"), unit="8", steps=3)
+        >>> seen[0]
+        torch.Size([1, 1, 32, 32])
+    """
     token = _watch.set(watch)
     try:
         yield
