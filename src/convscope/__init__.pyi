@@ -12,6 +12,7 @@ from convscope.catalogue import compare as compare
 from convscope.catalogue import lenses as lenses
 from convscope.catalogue import load as load
 from convscope.catalogue import recommend as recommend
+from convscope.engine.cost import watching as watching
 from convscope.engine.inputs import ImageInput as ImageInput
 from convscope.engine.inputs import TensorInput as TensorInput
 from convscope.engine.layers import LayerAddress
@@ -79,8 +80,12 @@ def activations(model: Model | Module, images: Any, *, layer: LayerAddress = ...
     """Describe what every layer gives, by layer and by channel, in one pass over any number of images."""
 
 def convolve(
-    matrix: str | list | tuple | ndarray | Tensor = "1 0 2 1 0 / 0 1 0 2 1 / 1 1 0 0 2 / 2 0 1 1 0 / 1 2 0 0 1",
-    kernel: str | list | tuple | ndarray | Tensor = "1 0 1 / 1 1 0 / 0 1 1",
+    matrix: str
+    | list[Any]
+    | tuple[Any, ...]
+    | np.ndarray
+    | Tensor = "1 0 2 1 0 / 0 1 0 2 1 / 1 1 0 0 2 / 2 0 1 1 0 / 1 2 0 0 1",
+    kernel: str | list[Any] | tuple[Any, ...] | np.ndarray | Tensor = "1 0 1 / 1 1 0 / 0 1 1",
     *,
     position: str = "0,0",
     stride: int = 1,

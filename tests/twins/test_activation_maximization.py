@@ -240,15 +240,3 @@ def test_a_network_that_does_not_look_at_its_input_is_said_to_be_so() -> None:
 def test_a_bare_network_is_drawn_for_at_the_size_that_is_asked_for() -> None:
     drawn = cs.activation_maximization(seeded(ResidualNet), unit="conv[2]", size=20, steps=3)
     assert tuple(drawn.values.shape) == (1, 3, 20, 20)
-
-
-def test_a_picture_can_be_saved_transparent_where_nothing_was_drawn(model: cs.Model, tmp_path) -> None:
-    drawn = cs.activation_maximization(model, unit="features.2[1, centre]", steps=12, transform="none")
-    with Image.open(drawn.save(tmp_path / "alpha.png", alpha=True)) as saved:
-        assert saved.mode == "RGBA"
-        alpha = np.asarray(saved)[..., 3]
-    assert alpha.max() == 255
-    assert float((alpha == 0).mean()) > 0.5, "a neuron sees a small part of the picture"
-    signal = cs.activation_maximization(seeded(PlainNet, 1, 2), unit="features.2[1]", steps=2)
-    with pytest.raises(CannotWrite, match="only pictures of images"):
-        signal.save(tmp_path / "signal.png", alpha=True)

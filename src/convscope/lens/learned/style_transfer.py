@@ -84,7 +84,7 @@ def style_transfer(
         >>> import convscope as cs
         >>> p = cs.style_transfer(cs.load("bundled:shapes"), "sample:shapes/7", style="sample:shapes/12", steps=3)
         >>> list(p.features)
-        ['relu', 'layer1', 'layer2', 'layer3']
+        ['layer1', 'layer2', 'layer3']
 
     Source: :cite:`gatys2016image`, equations 1 to 7.
     """
