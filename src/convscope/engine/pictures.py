@@ -5,7 +5,7 @@ Size is checked before pixels are decoded, and every failure is one sentence.
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image as Pillow
@@ -25,21 +25,26 @@ def open_picture(path: str | Path) -> Pillow.Image:
     if isinstance(path, str) and path.startswith("sample:"):
         return sample_picture(path)
     path = existing_file(path)
+    return decoded(path, str(path))
+
+
+def decoded(file: Path | IO[bytes], name: str) -> Pillow.Image:
+    """The picture in a file, on disk or in memory; ``name`` is what to call it when it is refused."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the limit below is ours
-            with Pillow.open(path) as picture:
-                refuse_size(picture.size, str(path))
+            with Pillow.open(file) as picture:
+                refuse_size(picture.size, name)
                 picture.load()
                 return ImageOps.exif_transpose(picture)
     except InputError:
         raise
     except Pillow.DecompressionBombError as error:
-        raise InputError(f"{str(path)!r} is too large to open safely ({error})") from error
+        raise InputError(f"{name!r} is too large to open safely ({error})") from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{str(path)!r} is not an image that Pillow can read") from error
+        raise InputError(f"{name!r} is not an image that Pillow can read") from error
     except Exception as error:  # Pillow's decoders raise whatever a damaged byte makes of them
-        raise InputError(f"{str(path)!r} is damaged: {_one_line(error)}") from error
+        raise InputError(f"{name!r} is damaged: {_one_line(error)}") from error
 
 
 def existing_file(path: str | Path) -> Path:

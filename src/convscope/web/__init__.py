@@ -1,0 +1,18 @@
+"""The workbench: a local page on which a person explores a network, and the HTTP API behind it.
+
+It holds no maths. Whatever is shown comes from the catalogue: a lens declared later is there without a change here.
+
+    view.py       what a link carries: model, image, lens, target, layer, unit, parameters
+    library.py    what the server may show: models and images given at start, and uploads; nothing else can be named
+    jobs.py       one queue of long work: progress, live pictures, cancelling, results kept within a bound
+    looking.py    the one road from a view to a value
+    schema.py     a lens's declaration as JSON schema
+    api.py        /api/v1
+    access.py     who may come in: token, host, origin, size
+    app.py        all of it put together
+    texts.py      every text in English and Chinese
+    frame.py      what all pages share: navigation, language, theme
+    forms.py      a lens's parameters as a form
+    panels/       how a kind of value is shown: one kind a file
+    pages/        one page a file; the navigation reads them
+"""

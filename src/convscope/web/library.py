@@ -1,0 +1,172 @@
+"""What the server may show: the models and images it was given at start, and what people upload.
+
+Everything is named by a key that was handed out here, never by a path: ``sample:shapes/7``, ``folder:0/cat.jpg``,
+``upload:3f2a…``. A key that was not handed out names nothing.
+"""
+
+import hashlib
+import io
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image as Pillow
+
+from convscope.engine.pictures import decoded
+from convscope.errors import InputError, UnknownName, did_you_mean
+
+if TYPE_CHECKING:
+    from convscope.engine.model import Model
+
+MAX_UPLOAD = 32 * 2**20
+"""Bytes of one uploaded image."""
+KEPT_UPLOADS = 64
+"""Uploads beyond this number push out the oldest."""
+LISTED = 2000
+"""So many images of a folder are listed."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One image that can be picked: its key and what to call it."""
+
+    key: str
+    name: str
+
+
+class Library:
+    """Models and images by key.
+
+    Args:
+        models: addresses; the first is where pages begin.
+        folders: folders whose images may be shown.
+        samples: bundled images to offer.
+        allow_load: whether other addresses may be opened too.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[str],
+        folders: Sequence[str | Path] = (),
+        samples: Sequence[str] = (),
+        *,
+        allow_load: bool = False,
+    ) -> None:
+        self.addresses = list(models)
+        self.folders = [Path(folder).expanduser().resolve() for folder in folders]
+        self.samples = list(samples)
+        self.allow_load = allow_load
+        self._models: dict[str, Model] = {}
+        self._uploads: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._listed = [self._members(number, folder) for number, folder in enumerate(self.folders)]
+
+    def model(self, address: str = "") -> "Model":
+        """The model at an address, opened once and shared.
+
+        Raises:
+            UnknownName: it is not one of those given at start.
+        """
+        from convscope.catalogue import load
+
+        address = address or self.addresses[0]
+        if address not in self.addresses and not self.allow_load:
+            near = did_you_mean(address, self.addresses)
+            known = ", ".join(self.addresses)
+            raise UnknownName(f"no model {address!r} here{near} (the server was started with {known})")
+        with self._lock:
+            if address not in self._models:
+                self._models[address] = load(address)
+            return self._models[address]
+
+    def images(self) -> list[Shown]:
+        """Everything that can be picked: uploads first, then folders, then samples."""
+        with self._lock:
+            uploads = [Shown(f"upload:{key}", name) for key, (name, _) in reversed(self._uploads.items())]
+        listed = [shown for members in self._listed for shown in members.values()]
+        return [*uploads, *listed, *(Shown(key, key) for key in self.samples)]
+
+    def image(self, key: str) -> Any:
+        """The image behind a key, as lenses take it: a sample's address, a path, or an opened upload.
+
+        Raises:
+            UnknownName: no such key was handed out.
+            InputError: the file can no longer be read.
+        """
+        kind, _, rest = key.partition(":")
+        if key in self.samples:
+            return key
+        if kind == "folder":
+            number, _, name = rest.partition("/")
+            members = self._listed[int(number)] if number.isdecimal() and int(number) < len(self._listed) else {}
+            if key in members:
+                return str(self.folders[int(number)] / name)
+        if kind == "upload":
+            with self._lock:
+                found = self._uploads.get(rest)
+            if found is not None:
+                return _opened(*found)
+        raise UnknownName(f"no image {key!r} here: pick one that is listed, or upload it again")
+
+    def collection(self, key: str) -> Any:
+        """Many images behind one key: ``folder:0``, or a range of samples such as ``sample:shapes/0-99``."""
+        kind, _, rest = key.partition(":")
+        if kind == "folder" and rest.isdecimal() and int(rest) < len(self.folders):
+            return str(self.folders[int(rest)])
+        if kind == "sample" and any(one.startswith(f"sample:{rest.partition('/')[0]}/") for one in self.samples):
+            return key
+        raise UnknownName(f"no collection {key!r} here: {', '.join(self.collections()) or 'none was given at start'}")
+
+    def collections(self) -> list[str]:
+        """The keys of all collections."""
+        kinds = dict.fromkeys(one.partition("/")[0] for one in self.samples if not one.startswith("sample:photo"))
+        return [*(f"folder:{number}" for number in range(len(self.folders))), *(f"{kind}/0-99" for kind in kinds)]
+
+    def upload(self, name: str, content: bytes) -> str:
+        """Keep an uploaded image in memory; its key.
+
+        Raises:
+            InputError: it is too large, broken, or no image.
+        """
+        if len(content) > MAX_UPLOAD:
+            raise InputError(f"{name!r} has {len(content) / 2**20:.0f} MB, more than {MAX_UPLOAD // 2**20}: shrink it")
+        _opened(name, content)
+        key = hashlib.sha256(content).hexdigest()[:24]
+        with self._lock:
+            self._uploads[key] = (Path(name).name or "upload", content)
+            self._uploads.move_to_end(key)
+            while len(self._uploads) > KEPT_UPLOADS:
+                self._uploads.popitem(last=False)
+        return f"upload:{key}"
+
+    def fingerprint(self, key: str) -> str:
+        """What tells the content behind a key from another, for results that are kept: it changes with the file."""
+        found = self.image(key) if key else ""
+        if isinstance(found, str) and not found.startswith("sample:") and found:
+            state = Path(found).stat()
+            return f"{key}@{state.st_mtime_ns}+{state.st_size}"
+        return key
+
+    def _members(self, number: int, folder: Path) -> dict[str, Shown]:
+        """The images of a folder by key; none that a link leads to outside of it."""
+        if not folder.is_dir():
+            raise InputError(f"no such folder: {str(folder)!r}")
+        found: dict[str, Shown] = {}
+        endings = Pillow.registered_extensions()
+        for path in sorted(folder.rglob("*")):
+            if path.suffix.lower() in endings and path.is_file() and path.resolve().is_relative_to(folder):
+                name = path.relative_to(folder).as_posix()
+                found[f"folder:{number}/{name}"] = Shown(f"folder:{number}/{name}", name)
+            if len(found) == LISTED:
+                break
+        return found
+
+
+def _opened(name: str, content: bytes) -> Pillow.Image:
+    """An upload as a picture, refused before it is decoded where it is too large."""
+    if not content:
+        raise InputError(f"{name!r} is empty (0 bytes)")
+    return decoded(io.BytesIO(content), name)

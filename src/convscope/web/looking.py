@@ -1,0 +1,64 @@
+"""The one road from a view to a value, the same for pages and for the API."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from convscope.catalogue import call, find
+from convscope.errors import ParameterError
+from convscope.spec import LensSpec, Parameter
+from convscope.values import Value
+from convscope.web.library import Library
+from convscope.web.view import View
+
+
+def look(library: Library, view: View) -> Value:
+    """What the view's lens gives; long work reports its progress to whoever listens.
+
+    Raises:
+        ConvScopeError: what Python and the command line would say of the same request.
+    """
+    value: Value = call(view.lens, **asked(library, view))
+    return value
+
+
+def asked(library: Library, view: View) -> dict[str, Any]:
+    """The arguments of the view's lens: inputs found in the library, parameters in their own kinds."""
+    spec = find(view.lens)
+    given: dict[str, Any] = {}
+    if "model" in spec.inputs:
+        given["model"] = library.model(view.model)
+    for name in ("image", "style", "guide"):
+        if name in spec.inputs and getattr(view, name):
+            given[name] = library.image(getattr(view, name))
+    if "images" in spec.inputs and (view.images or view.image):
+        given["images"] = library.collection(view.images) if view.images else library.image(view.image)
+    if "target" in spec.inputs and view.target:
+        given["target"] = view.target
+    for name in ("layer", "unit"):
+        if name in spec.inputs and getattr(view, name):
+            given[name] = list(getattr(view, name))
+    return given | parameters(spec, view.parameters)
+
+
+def parameters(spec: LensSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Texts as links carry them in the kinds the lens declares; what is already of a kind stays."""
+    found = {}
+    for name, value in given.items():
+        parameter = spec.parameters.get(name)
+        found[name] = _in_kind(parameter, value) if parameter and isinstance(value, str) else value
+    return found
+
+
+def _in_kind(parameter: Parameter, text: str) -> Any:
+    if parameter.about.choices or parameter.kind is str:
+        return text
+    if parameter.kind is bool:
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise ParameterError(f"{parameter.name} must be true or false, got {text!r}")
+    if text in ("", "None"):
+        return None
+    try:
+        return parameter.kind(text)
+    except ValueError:
+        return text  # which the lens refuses in its own words
