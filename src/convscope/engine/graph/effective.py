@@ -13,7 +13,7 @@ from convscope.engine.graph import Graph, recorded
 from convscope.engine.layers import UnitAddress
 from convscope.engine.noise import uniform
 from convscope.engine.trace import calls_of, map_at
-from convscope.errors import InputError, NoGradient, UnknownName
+from convscope.errors import InputError, NoGradient, NotFinite, UnknownName
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -62,6 +62,8 @@ def effective_field(model: "Model", data: Dataset, unit: UnitAddress, *, seed: i
                 f"{tuple(chunk.tensor.shape[2:])}: build the model with input=cs.ImageInput(size=…)"
             )
         size = _gradient(model, chunk, unit, found.position, seed).abs().sum(1).double().cpu()
+        if not bool(torch.isfinite(size).all()):
+            raise NotFinite(f"the gradient of {unit} holds NaN or infinite numbers", images=chunk)
         found.heat += size.sum(0)
         found.images += len(chunk)
         found.reached += int((size.flatten(1).amax(1) > 0).sum())
