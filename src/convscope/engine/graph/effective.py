@@ -92,6 +92,8 @@ def _gradient(model: "Model", chunk: Chunk, unit: UnitAddress, position: tuple[i
         else:
             drawn = uniform((there.shape[1],), seed=seed, copies=torch.tensor(chunk.places), like=there)
             scores = (there * (2 * (drawn < 0.5) - 1)).sum(1)
+    if not bool(torch.isfinite(scores).all()):
+        raise NotFinite(f"{unit} is NaN or infinite", images=chunk)
     return gradients_of(scores, [tensor], model)[0]
 
 
