@@ -93,11 +93,11 @@ def _header(place: Place, view: View, theme: str) -> str:
     """Name and mark, the pages, the language and the theme."""
     links = "".join(
         f'<a href="{escape(place.link(carried(view), page.path))}"'
-        f'{" aria-current=page" if page.path == place.path else ""}>{escape(place.say(page.title))}</a>'
+        f"{' aria-current=page' if page.path == place.path else ''}>{escape(place.say(page.title))}</a>"
         for page in pages()
     )
     first = escape(place.link(carried(view), "/"))
-    themes = {"system": place.say("As the system"), "light": place.say("Light"), "dark": place.say("Dark")}
+    themes = {"system": place.say("System"), "light": place.say("Light"), "dark": place.say("Dark")}
     return (
         f'<a class="skip" href="#content">{escape(place.say("Skip to the content"))}</a><div class="top-inner">'
         f'<a class="brand" href="{first}">{MARK}ConvScope</a>'

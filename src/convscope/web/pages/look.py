@@ -11,7 +11,7 @@ from convscope.errors import ConvScopeError
 from convscope.render.scale import scale_of
 from convscope.spec import FAMILIES, LensSpec
 from convscope.values import Attribution, Prediction, Recommendation
-from convscope.web.cards import Card, Told
+from convscope.web.cards import CROSS, Card, Told, button, small_button
 from convscope.web.files import report_of
 from convscope.web.library import MAX_UPLOAD
 from convscope.web.pages import page
@@ -42,7 +42,9 @@ async def build(view: View, place: "Place") -> None:
 
 def candidates() -> list[LensSpec]:
     """The lenses of a gallery: those that give a map from a model and an image alone."""
-    return [s for s in lenses() if s.returns == "Attribution" and s.each_image and set(s.required) <= {"model", "image"}]
+    return [
+        s for s in lenses() if s.returns == "Attribution" and s.each_image and set(s.required) <= {"model", "image"}
+    ]
 
 
 class Look(Told):
@@ -56,6 +58,7 @@ class Look(Told):
         self.pins: list[Attribution] = []
         self.prediction: Prediction | None = None
         self.model: Model | None = None
+        self.thumb_of: dict[str, ui.html] = {}
         self.chooser_open = False
         self.family = ""
         self._turn = 0
@@ -87,6 +90,7 @@ class Look(Told):
                 self.gallery = ui.element("section").classes("gallery")
                 self.pinned = ui.element("section").classes("main-part")
         self._begin()
+        background_tasks.create(self._thumbs(THUMBS))
 
     # -- what is drawn ------------------------------------------------------------------------------------------
 
@@ -99,7 +103,7 @@ class Look(Told):
                 new_value_mode="add-unique" if self.library.allow_load else None, with_input=self.library.allow_load,
             )  # fmt: skip
             self.model_field.props("outlined dense options-dense stack-label").mark("model")
-            self.portrait = ui.html("", sanitize=False)
+            self.portrait = ui.html("", sanitize=False).classes("portrait-box")
             self.thumbs = ui.element("div").classes("thumbs").props(f'role="group" aria-label="{say("Images")}"')
             self._draw_upload()
 
@@ -132,8 +136,8 @@ class Look(Told):
             self.target.mark("target")
             chosen = self.view.layer[0] if self.view.layer else ""
             self.layer = ui.select(
-                {"": say("The last one with places (default)"), **({chosen: chosen} if chosen else {})},
-                value=chosen, label=say("Layer, for lenses that look at one"), with_input=True,
+                {"": say("The last with places"), **({chosen: chosen} if chosen else {})},
+                value=chosen, label=say("Layer, where a lens looks at one"), with_input=True,
                 on_change=lambda e: self.pick_layer(e.value or ""),
             )  # fmt: skip
             self.layer.props("outlined dense options-dense stack-label").mark("layer")
@@ -142,13 +146,13 @@ class Look(Told):
         say = self.place.say
         self.title = ui.html("", sanitize=False, tag="h1")
         with ui.element("div").classes("row-of tools").props(f'role="group" aria-label="{say("Display")}"'):
-            self.choose = _button(say("Choose lenses"), self._toggle_chooser).props("aria-expanded=false")
+            self.choose = button(say("Choose lenses"), self._toggle_chooser).props("aria-expanded=false")
             ui.html(display_controls(self.place), sanitize=False).classes("row-of")
-            self.one_scale = _button(say("One scale"), self._toggle_scale).props(
+            self.one_scale = button(say("One scale"), self._toggle_scale).props(
                 f'title="{escape(say("All maps on one scale: compare strengths where the numbers have one unit"))}"'
             )
             self._mark_scale()
-            _button(say("Report"), self._report).classes("end").props(
+            button(say("Report"), self._report).classes("end").props(
                 f'title="{escape(say("Everything shown here in one HTML file"))}"'
             )
         self.chooser = ui.element("section").classes("box")
@@ -156,15 +160,21 @@ class Look(Told):
 
     def _draw_thumbs(self, pictures: list[tuple[str, str, str]], more: int) -> None:
         self.thumbs.clear()
+        self.thumb_of = {}
         with self.thumbs:
             for key, name, address in pictures:
                 thumb = ui.html(f'<img src="{address}" alt="">', sanitize=False, tag="button").classes("thumb")
                 thumb.props(f'type=button title="{escape(name)}" aria-label="{escape(name)}"')
-                thumb.props(f'aria-pressed="{"true" if key == self.view.image else "false"}"')
                 thumb.on("click", lambda key=key: self.pick_image(key))
+                self.thumb_of[key] = thumb
         if more:
             with self.thumbs:
-                _button(f"+{more}", lambda: background_tasks.create(self._thumbs(None))).classes("thumb")
+                button(f"+{more}", lambda: background_tasks.create(self._thumbs(None))).classes("thumb")
+        self._mark_thumbs()
+
+    def _mark_thumbs(self) -> None:
+        for key, thumb in self.thumb_of.items():
+            thumb.props(f'aria-pressed="{"true" if key == self.view.image else "false"}"')
 
     # -- what a person does -------------------------------------------------------------------------------------
 
@@ -195,6 +205,7 @@ class Look(Told):
             self._complain(str(error))
             return
         self.pick_image(key)
+        await self._thumbs(THUMBS)
 
     def _complain(self, sentence: str) -> None:
         ui.notify(sentence, type="warning", position="top", multi_line=True, close_button=self.place.say("Close"))
@@ -240,6 +251,7 @@ class Look(Told):
         """Look at what the view says now; whatever was looked at before is left."""
         self._turn += 1
         self.place.remember(self.view)
+        self._mark_thumbs()
         self.target.value = self.view.target
         background_tasks.create(self._answer(self._turn))
         if self.view.image:
@@ -300,7 +312,6 @@ class Look(Told):
                 self.portrait.set_content("")
             if turn == self._turn and not self.place.client.is_deleted:
                 self._show_answer(found)
-        await self._thumbs(THUMBS)
         await self._layers(turn)
 
     def _show_answer(self, found: Any) -> None:
@@ -361,7 +372,7 @@ class Look(Told):
             return  # said beside the answer
         if turn == self._turn and model is not self.model and not self.place.client.is_deleted:
             self.model = model
-            default = {"": self.place.say("The last one with places (default)")}
+            default = {"": self.place.say("The last with places")}
             chosen = self.view.layer[0] if self.view.layer else ""
             extra = {chosen: chosen} if chosen else {}
             self.layer.set_options(default | {name: name for name in model.layers()} | extra, value=chosen)
@@ -444,9 +455,7 @@ class Look(Told):
                     with ui.element("article").classes("card").props('data-pinned="1"'):
                         with ui.element("div").classes("card-head"):
                             ui.html(escape(one.record.title), sanitize=False, tag="h4").style("flex: 1")
-                            _button("×", lambda one=one: self._unpin(one)).classes("plain").props(
-                                f'aria-label="{say("Take away")}"'
-                            )
+                            small_button(CROSS, say("Take away"), lambda one=one: self._unpin(one))
                         ui.html(picture, sanitize=False)
                         ui.label(f"{render.subject(one)} · {render.short(one.record.input)}").classes("small")
 
@@ -511,9 +520,3 @@ class Look(Told):
                     card.run(self._asked())
         if self.chooser_open:
             self._draw_chooser()
-
-
-def _button(text: str, on_click: Any) -> ui.html:
-    made = ui.html(escape(text), sanitize=False, tag="button").classes("button").props("type=button")
-    made.on("click", on_click)
-    return made
