@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from convscope.web.frame import Place
 
 _ICON = '<svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" fill="none" stroke="currentColor" '
-PIN = f'{_ICON}stroke-width="1.4" stroke-linejoin="round"><path d="M5.5 2h5M6.5 2v4.5L4 9.5h8L9.5 6.5V2M8 9.5V14.5"/></svg>'
+PIN = f'{_ICON}stroke-width="1.4"><path d="M5.5 2h5M6.5 2v4.5L4 9.5h8L9.5 6.5V2M8 9.5V14.5"/></svg>'
 CROSS = f'{_ICON}stroke-width="1.6" stroke-linecap="round"><path d="M4 4l8 8M12 4l-8 8"/></svg>'
 
 PATIENCE = 0.4

@@ -99,7 +99,8 @@ class Look(Told):
         with ui.element("section").classes("box"):
             addresses = dict.fromkeys([*self.library.addresses, self.view.model])
             self.model_field = ui.select(
-                list(addresses), value=self.view.model, label=say("Model"), on_change=lambda e: self.pick_model(e.value),
+                list(addresses), value=self.view.model, label=say("Model"),
+                on_change=lambda e: self.pick_model(e.value),
                 new_value_mode="add-unique" if self.library.allow_load else None, with_input=self.library.allow_load,
             )  # fmt: skip
             self.model_field.props("outlined dense options-dense stack-label").mark("model")

@@ -72,7 +72,8 @@ def display_controls(place: "Place") -> str:
     views = {"overlay": place.say("Map over input"), "map": place.say("Map"), "photo": place.say("Input")}
     name = f"show-{next(_NUMBERS)}"
     radios = "".join(
-        f'<label><input type="radio" data-show-view name="{name}" value="{view}"{" checked" if view == "overlay" else ""}>'
+        f'<label><input type="radio" data-show-view name="{name}" value="{view}"'
+        f"{' checked' if view == 'overlay' else ''}>"
         f"<span>{escape(word)}</span></label>"
         for view, word in views.items()
     )
