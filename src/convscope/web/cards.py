@@ -150,7 +150,7 @@ class Card:
         with self.said:
             ui.label(render.subject(value)).classes("small")
             if lies_over_photo(value):
-                words(value, self.place)
+                words(value, self.place, limit=self.limit)
         with self.made:
             ui.html(f"{escape(say('How it was made'))} · {value.record.cost}", sanitize=False, tag="summary")
             ui.html(_facts(value, self.place), sanitize=False)
