@@ -42,9 +42,8 @@ async def build(view: View, place: "Place") -> None:
 
 def candidates() -> list[LensSpec]:
     """The lenses of a gallery: those that give a map from a model and an image alone."""
-    return [
-        s for s in lenses() if s.returns == "Attribution" and s.each_image and set(s.required) <= {"model", "image"}
-    ]
+    maps = [spec for spec in lenses() if spec.returns == "Attribution" and "unit" not in spec.inputs]
+    return [spec for spec in maps if spec.each_image and set(spec.required) <= {"model", "image"}]
 
 
 class Look(Told):
@@ -124,21 +123,20 @@ class Look(Told):
     def _draw_answer(self) -> None:
         say = self.place.say
         with ui.element("section").classes("box"):
-            ui.label(say("What the model answers")).classes("label")
+            with ui.element("div").classes("row-of").style("gap: 0 8px"):
+                ui.label(say("What the model answers")).classes("label")
+                ui.label(say("Click one to explain it.")).classes("small")
             self.answer = ui.element("div").props('aria-live="polite"')
-            ui.label(say("Click an answer to explain it.")).classes("small")
             self.target = ui.input(
-                say("Or explain another class, or a difference"), value=self.view.target, placeholder="star - circle"
+                say("Or type a class, or A - B"), value=self._typed(), placeholder="star - circle"
             ).props("outlined dense stack-label clearable")
             self.target.on("keydown.enter", lambda: self.pick_target(self.target.value))
-            self.target.on("blur", lambda: self.pick_target(self.target.value)).on(
-                "clear", lambda: self.pick_target("")
-            )
+            self.target.on("clear", lambda: self.pick_target(""))
             self.target.mark("target")
             chosen = self.view.layer[0] if self.view.layer else ""
             self.layer = ui.select(
-                {"": say("The last with places"), **({chosen: chosen} if chosen else {})},
-                value=chosen, label=say("Layer, where a lens looks at one"), with_input=True,
+                {"": say("Automatic (last spatial one)"), **({chosen: chosen} if chosen else {})},
+                value=chosen, label=say("Layer"), with_input=True,
                 on_change=lambda e: self.pick_layer(e.value or ""),
             )  # fmt: skip
             self.layer.props("outlined dense options-dense stack-label").mark("layer")
@@ -253,7 +251,7 @@ class Look(Told):
         self._turn += 1
         self.place.remember(self.view)
         self._mark_thumbs()
-        self.target.value = self.view.target
+        self.target.value = self._typed()
         background_tasks.create(self._answer(self._turn))
         if self.view.image:
             self._lay_out()
@@ -331,6 +329,10 @@ class Look(Told):
         top = self.prediction.indices[0] if self.prediction else -1
         self.pick_target("" if index == top else index)
 
+    def _typed(self) -> str:
+        """What stands in the field for other targets; a class that was picked is marked among the answers."""
+        return "" if self.view.target.isdecimal() else self.view.target
+
     def _explained(self) -> int | None:
         """The number of the class that is explained, where it is one of the best."""
         if self.prediction is None:
@@ -373,7 +375,7 @@ class Look(Told):
             return  # said beside the answer
         if turn == self._turn and model is not self.model and not self.place.client.is_deleted:
             self.model = model
-            default = {"": self.place.say("The last with places")}
+            default = {"": self.place.say("Automatic (last spatial one)")}
             chosen = self.view.layer[0] if self.view.layer else ""
             extra = {chosen: chosen} if chosen else {}
             self.layer.set_options(default | {name: name for name in model.layers()} | extra, value=chosen)
