@@ -128,6 +128,7 @@ class Card:
                     ui.html(escape(say("Parameters")), sanitize=False, tag="summary")
                     parameter_form(self.spec, self.given, self._changed, self.place.lang)
             self.made = ui.element("details")
+            self.made.set_visibility(False)
 
     def stop(self) -> None:
         """Stop a long run; what was shown before stays away."""
