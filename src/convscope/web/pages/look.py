@@ -121,7 +121,8 @@ class Look(Told):
         text = f"<strong>{escape(say('Choose an image'))}</strong> {escape(say('or drop one here'))}"
         upload.add_slot(
             "header",
-            f'<button type="button" class="drop-say" @click="props.pickFiles">{text}<q-uploader-add-trigger /></button>',
+            f'<button type="button" class="drop-say" @click="props.pickFiles">{text}<q-uploader-add-trigger />'
+            "</button>",
         )
 
     def _draw_answer(self) -> None:
