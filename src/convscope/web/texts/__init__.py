@@ -15,7 +15,7 @@ LANGUAGES: Mapping[str, str] = {"en": "English", "zh": "简体中文"}
 """The languages of the workbench, each by its own name."""
 
 
-def say(english: str, lang: str, **values: object) -> str:
+def say(english: str, lang: str = "en", **values: object) -> str:
     """A text in a language, with ``values`` in the place of its ``{names}``.
 
     Example:
