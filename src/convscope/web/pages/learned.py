@@ -211,7 +211,9 @@ class Studio:
         self.empty = ui.element("div").classes("empty")
         with self.empty:
             ui.label(say("Nothing drawn yet")).classes("asks")
-            ui.label(say("Choose a lens and what to look for, then press Draw: the picture can be watched as it comes."))
+            ui.label(
+                say("Choose a lens and what to look for, then press Draw: the picture can be watched as it comes.")
+            )
         self.gallery = ui.element("div").classes("drawn").props(f'aria-label="{escape(say("Drawn in this session"))}"')
 
     async def draw(self) -> None:
@@ -329,7 +331,12 @@ class Studio:
                 ui.button(say("Remove"), on_click=lambda: self._remove(key)).props("flat no-caps dense").mark("remove")
         panels.show(value, self.place)
         given = ", ".join(f"{name.replace('_', ' ')} {one}" for name, one in view.parameters.items())
-        facts = [str(value.record.model.get("name", "")), render.short(value.record.input), given, str(value.record.cost)]
+        facts = [
+            str(value.record.model.get("name", "")),
+            render.short(value.record.input),
+            given,
+            str(value.record.cost),
+        ]
         ui.label(" · ".join(fact for fact in facts if fact)).classes("small")
 
     async def _download(self, value: Value, ending: str) -> None:
