@@ -79,4 +79,22 @@
     const name = event.target.dataset?.remembered;
     if (name) { remember(name, event.target.value); location.reload(); }
   });
+
+  // Whether the system is dark, told to the server, which draws pictures; the first time the page asks for itself again.
+  const told = window.convscope, scheme = matchMedia("(prefers-color-scheme: dark)");
+  const tell = () => remember(told.scheme, scheme.matches ? "dark" : "light");
+  tell();
+  if (told.system && scheme.matches !== told.dark && document.cookie.includes(`${told.scheme}=`)) location.reload();
+  scheme.addEventListener("change", () => { tell(); if (told.system) location.reload(); });
+
+  // The link carries what is looked at; other pages are told of it too.
+  told.remember = (link, carried) => {
+    history.replaceState(history.state, "", link);
+    for (const other of document.querySelectorAll(".pages a, .brand")) other.search = carried;
+  };
+  root.lang = told.lang;
+  addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll("#popup span").forEach((line, place) => { line.textContent = told.lost[place]; });
+    document.getElementById("popup")?.setAttribute("role", "alert");
+  });
 })();
