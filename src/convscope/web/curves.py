@@ -39,4 +39,4 @@ def _line(numbers: Sequence[float], low: float, room: float, colour: str) -> str
         for place, number in enumerate(numbers)
         if number == number and abs(number) != float("inf")
     )
-    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2" vector-effect="non-scaling-stroke"/>'
+    return f'<polyline points="{points}" stroke="{colour}"/>'

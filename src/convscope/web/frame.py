@@ -93,7 +93,7 @@ def _header(place: Place, view: View, theme: str) -> str:
     """Name and mark, the pages, the language and the theme."""
     links = "".join(
         f'<a href="{escape(place.link(carried(view), page.path))}"'
-        f'{" aria-current=page" if page.path == place.path else ""}>{escape(place.say(page.title))}</a>'
+        f"{' aria-current=page' if page.path == place.path else ''}>{escape(place.say(page.title))}</a>"
         for page in pages()
     )
     first = escape(place.link(carried(view), "/"))

@@ -21,7 +21,7 @@ from convscope.spec import LensSpec
 from convscope.values import Attribution, Comparison, Prediction, Value
 from convscope.web import panels
 from convscope.web.buttons import button, toggle
-from convscope.web.downloads import file_of
+from convscope.web.files import file_of
 from convscope.web.forms import parameter_form
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, figure, lies_over_photo, words

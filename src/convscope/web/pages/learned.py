@@ -19,8 +19,9 @@ from convscope.errors import ConvScopeError
 from convscope.spec import INPUTS, LensSpec
 from convscope.values import Value
 from convscope.web import panels
+from convscope.web.buttons import button
 from convscope.web.curves import curves
-from convscope.web.downloads import endings, file_of, name_of
+from convscope.web.files import endings, file_of, name_of
 from convscope.web.forms import parameter_form
 from convscope.web.jobs import Job
 from convscope.web.looking import key_of
@@ -90,8 +91,7 @@ class Studio:
         with ui.element("details").classes("box fold"):
             ui.html(escape(say("Parameters")), tag="summary", sanitize=False)
             parameter_form(spec, self.view.parameters, self._parameter, self.place.lang)
-        self.begin = ui.button(say("Draw"), on_click=self.draw).props("unelevated no-caps color=primary").mark("draw")
-        self.begin.classes("wide")
+        self.begin = button(say("Draw"), self.draw, style="main wide").mark("draw")
 
     def _input(self, name: str) -> None:
         """One input of the lens as a field."""
@@ -202,9 +202,8 @@ class Studio:
         with self.live:
             with ui.element("div").classes("row-of"):
                 self.doing = ui.label().classes("asks").props('aria-live="polite"')
-                stop = ui.button(say("Stop"), on_click=self.stop).props("outline no-caps dense padding='2px 12px'")
-                stop.classes("end").mark("stop")
-            self.bar = ui.linear_progress(0, show_value=False, size="8px").props("rounded instant-feedback")
+                button(say("Stop"), self.stop).classes("end").mark("stop")
+            self.bar = ui.html("", sanitize=False)
             self.picture = ui.html("", sanitize=False).classes("tiles")
             self.curve = ui.html("", sanitize=False)
             ui.label(say("Stopping keeps the best picture so far.")).classes("small")
@@ -227,7 +226,7 @@ class Studio:
         except ConvScopeError as error:
             self._say_no(str(error))
             return
-        self.begin.disable()
+        self.begin.props("disabled")
         waiting = asyncio.create_task(self.place.wait(job))
         try:
             await self._watch(job, waiting)
@@ -235,7 +234,7 @@ class Studio:
             self.job = None
         if self.place.client.is_deleted:
             return
-        self.begin.enable()
+        self.begin.props(remove="disabled")
         self.live.set_visibility(False)
         if job.value is None:
             self._say_no(job.error or self.place.say("Stopped."))
@@ -255,18 +254,22 @@ class Studio:
 
     def _before(self) -> None:
         self.doing.set_text(self.place.say("Waiting for its turn"))
-        self.bar.set_value(0)
+        self._bar()
         for part in (self.picture, self.curve):
             part.set_content("")
         self.empty.set_visibility(False)
         self.live.set_visibility(True)
+
+    def _bar(self, done: int = 0, total: int = 0) -> None:
+        share = f' value="{done}" max="{total}"' if total else ""
+        self.bar.set_content(f'<progress{share} aria-label="{escape(self.place.say("Running"))}"></progress>')
 
     async def _look(self, job: Job) -> None:
         """The present state of a picture: how far, how it looks, how it climbed."""
         done, total = job.progress
         if total:
             self.doing.set_text(f"{self.place.say('Step')} {done} / {total}")
-            self.bar.set_value(round(done / total, 3))
+            self._bar(done, total)
         preview, scores = job.preview, [list(row) for row in job.scores]
         if preview is not None:
             self.picture.set_content(await run.io_bound(self._preview, preview, scores[-1] if scores else []))
@@ -323,12 +326,12 @@ class Studio:
         with ui.element("div").classes("row-of"):
             ui.html(f"{escape(say(spec.title))} · {escape(about)}", tag="h3", sanitize=False)
             with ui.element("div").classes("row-of end"):
-                for ending in endings(value):
+                for ending in (one for one in endings(value) if one != ".json"):
                     name = ending.removeprefix(".").upper()
-                    made = ui.button(name, on_click=lambda ending=ending: self._download(value, ending))
-                    made.props(f'flat no-caps dense aria-label="{escape(say("Download"))} {name}"').mark(f"get{ending}")
+                    wanted = lambda ending=ending: self._download(value, ending)  # noqa: E731
+                    button(name, wanted, style="plain", name=f"{say('Download')} {name}").mark(f"get{ending}")
                 ui.link(say("Link"), self.place.link(view)).classes("button plain")
-                ui.button(say("Remove"), on_click=lambda: self._remove(key)).props("flat no-caps dense").mark("remove")
+                button(say("Remove"), lambda: self._remove(key), style="plain").mark("remove")
         panels.show(value, self.place)
         given = ", ".join(f"{name.replace('_', ' ')} {one}" for name, one in view.parameters.items())
         facts = [

@@ -42,7 +42,9 @@ async def build(view: View, place: "Place") -> None:
 
 def candidates() -> list[LensSpec]:
     """The lenses of a gallery: those that give a map from a model and an image alone."""
-    return [s for s in lenses() if s.returns == "Attribution" and s.each_image and set(s.required) <= {"model", "image"}]
+    return [
+        s for s in lenses() if s.returns == "Attribution" and s.each_image and set(s.required) <= {"model", "image"}
+    ]
 
 
 class Look(Told):

@@ -45,5 +45,5 @@ def _bar(name: str, share: float, index: int, chosen: bool, pick: Callable[[int]
     made = ui.html(inner, sanitize=False, tag="button" if pick else "div")
     made.classes("answer chosen" if chosen else "answer")
     if pick is not None:
-        made.props(f'type=button aria-pressed={"true" if chosen else "false"}')
+        made.props(f"type=button aria-pressed={'true' if chosen else 'false'}")
         made.on("click", lambda: pick(index))
