@@ -1,6 +1,7 @@
 """The commands that are not lenses."""
 
 import inspect
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from convscope import __version__
 from convscope.catalogue import Outline, outlines
 from convscope.cli import options
 from convscope.cli.talk import check_images, guarded, put, put_json, say, watched
-from convscope.errors import ConvScopeError
+from convscope.errors import ConvScopeError, MissingExtra
 from convscope.spec import FAMILIES, LOADERS, fill_tables
 from convscope.values import writable
 
@@ -222,6 +223,57 @@ def doctor(debug: options.Debug = False) -> None:
             say(f"bundled:{name}: {error}")
 
 
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="a model to offer; repeat it for more; the bundled ones by default",
+            metavar="ADDRESS",
+            show_default=False,
+        ),
+    ] = None,
+    input: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--input",
+            "-i",
+            help="a folder whose images are offered; repeat it for more",
+            metavar="FOLDER",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="where to listen; another machine can only come in with a token")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", "-p", help="the port to listen at", min=1, max=65535)] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token", envvar="CONVSCOPE_TOKEN", help="what must be shown to come in", metavar="TEXT", show_envvar=True
+        ),
+    ] = None,
+    allow_load: Annotated[
+        bool, typer.Option("--allow-load", help="let models be opened that were not named here; they may run code")
+    ] = False,
+    no_show: Annotated[bool, typer.Option("--no-show", help="do not open the browser")] = False,
+    debug: options.Debug = False,
+) -> None:
+    """Open the workbench: a local page on which to explore networks, with an HTTP API."""
+    try:
+        from convscope.web.app import serve as serve_
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "nicegui", "web") from error
+
+    def ready(address: str) -> None:
+        say(f"the workbench is at {address} (Ctrl-C ends it)")
+        if not no_show:
+            webbrowser.open(address)
+
+    serve_(model or (), input or (), host=host, port=port, token=token or None, allow_load=allow_load, ready=ready)
+
+
 def _accelerators(cuda: bool, mps: bool) -> str:
     return (
         ", ".join(name for name, there in (("cuda", cuda), ("mps", mps)) if there) or "none, everything runs on the CPU"
@@ -252,6 +304,8 @@ def _described(spec: object) -> dict[str, object]:
     return {**{key: getattr(spec, key) for key in said}, "claims": sorted(spec.claims), "parameters": parameters}
 
 
-COMMANDS: list[Command] = [guarded(c) for c in (demo, report, compare, recommend, lenses, models, layers, doctor)]
+COMMANDS: list[Command] = [
+    guarded(c) for c in (demo, serve, report, compare, recommend, lenses, models, layers, doctor)
+]
 for _command in COMMANDS:  # `guarded` hides nothing: typer reads the signature of the command itself
     _command.__signature__ = inspect.signature(_command.__wrapped__)  # type: ignore[attr-defined]

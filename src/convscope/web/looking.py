@@ -21,6 +21,16 @@ def look(library: Library, view: View) -> Value:
     return value
 
 
+def key_of(library: Library, view: View) -> str:
+    """What tells one result from another: the view, and the content of the images it names.
+
+    Raises:
+        UnknownName: it names an image that is not there.
+    """
+    content = [library.fingerprint(key) for key in (view.image, view.style, view.guide) if key]
+    return "\n".join([view.but(lens=find(view.lens).name).query(), *content])
+
+
 def asked(library: Library, view: View) -> dict[str, Any]:
     """The arguments of the view's lens: inputs found in the library, parameters in their own kinds."""
     spec = find(view.lens)

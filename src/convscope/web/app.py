@@ -1,0 +1,108 @@
+"""The workbench put together: pages and API on one server."""
+
+import socket
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import RedirectResponse
+from nicegui import app as pages_app
+from nicegui import ui
+
+from convscope.web.frame import frame
+from convscope.web.jobs import Job, Jobs
+from convscope.web.library import Library
+from convscope.web.looking import key_of, look
+from convscope.web.pages import Page, pages
+from convscope.web.view import View
+
+MODELS = ("bundled:shapes", "bundled:digits")
+SAMPLES = (*(f"sample:shapes/{n}" for n in range(12)), *(f"sample:digits/{n}" for n in range(10)))
+"""What is shown where nothing is named at start."""
+
+
+@dataclass
+class Bench:
+    """What every page and the API work with."""
+
+    library: Library
+    jobs: Jobs = field(default_factory=Jobs)
+
+    def look(self, view: View) -> Job:
+        """The job that finds what a view asks for, or one that found or finds the same."""
+        return self.jobs.submit(key_of(self.library, view), lambda: look(self.library, view))
+
+
+def build(bench: Bench, *, token: str | None = None, host: str = "127.0.0.1", port: int = 8000) -> FastAPI:
+    """The application: pages at ``/``, the API at ``/api/v1``."""
+    made = FastAPI(title="ConvScope", docs_url=None, redoc_url=None, openapi_url=None)
+    mount_pages(made, bench)
+    return made
+
+
+def mount_pages(made: FastAPI, bench: Bench) -> None:
+    """Put every page of the register on the application."""
+    pages_app.state.bench = bench
+    for page in pages():
+        _mount(page)
+
+    @made.get("/", include_in_schema=False)
+    def first(request: Request) -> RedirectResponse:
+        return RedirectResponse(f"{pages()[0].path}?{request.url.query}".removesuffix("?"))
+
+    ui.run_with(made, title="ConvScope", show_welcome_message=False, reconnect_timeout=30, binding_refresh_interval=0.5)
+
+
+def serve(
+    models: Sequence[str] = (),
+    folders: Sequence[str | Path] = (),
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    allow_load: bool = False,
+    ready: Callable[[str], object] = lambda address: None,
+) -> None:
+    """Serve the workbench until Ctrl-C.
+
+    Args:
+        models: addresses of models to offer; the bundled ones by default.
+        folders: folders whose images are offered, besides the bundled ones.
+        host: where to listen; another than this machine's own needs a token.
+        token: what a browser or a program must show to come in.
+        allow_load: whether models may be opened that were not named here.
+        ready: called with the address to open once the server listens.
+    """
+    bench = Bench(Library(models or MODELS, folders, SAMPLES, allow_load=allow_load))
+    made = build(bench, token=token, host=host, port=port)
+    address = f"http://{host}:{port}/" + (f"?token={token}" if token else "")
+    server = _Server(uvicorn.Config(made, host=host, port=port, log_level="warning"))
+    server.ready = lambda: ready(address)
+    warnings.filterwarnings("ignore", "`torch.distributed.reduce_op`")  # nicegui looks at every object there is
+    try:
+        server.run()
+    finally:
+        bench.jobs.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it listens."""
+
+    ready: Callable[[], object]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.ready()
+
+
+def _mount(page: Page) -> None:
+    async def shown(request: Request) -> None:
+        view = View.read(request.url.query)
+        with frame(page.title, view) as place:
+            await page.build(view, place)
+
+    ui.page(page.path, response_timeout=30)(shown)
