@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from convscope.render import mosaic
+from convscope.render.cells import hexed, readable
 from convscope.render.kernels import filters
 from convscope.render.palette import Pixels, inks
 from convscope.render.raster import png
@@ -77,3 +78,9 @@ def _png(pixels: Pixels) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
+
+
+def cell_colours(values: Numbers, limit: float) -> list[list[tuple[str, str]]]:
+    """For every number of a matrix its colour on the signed scale, and black or white, whichever is read on it."""
+    pixels = mosaic.coloured(np.asarray(values, np.float32), Scale(limit, signed=True, peak=limit))
+    return [[(hexed(pixel), readable(pixel)) for pixel in row] for row in pixels]
