@@ -12,6 +12,9 @@ from fastapi.responses import RedirectResponse
 from nicegui import app as pages_app
 from nicegui import ui
 
+from convscope import __version__
+from convscope.web.access import Access, refuse_open_door
+from convscope.web.api import AT, mount_api
 from convscope.web.frame import frame
 from convscope.web.jobs import Job, Jobs
 from convscope.web.library import Library
@@ -36,10 +39,22 @@ class Bench:
         return self.jobs.submit(key_of(self.library, view), lambda: look(self.library, view))
 
 
-def build(bench: Bench, *, token: str | None = None, host: str = "127.0.0.1", port: int = 8000) -> FastAPI:
-    """The application: pages at ``/``, the API at ``/api/v1``."""
-    made = FastAPI(title="ConvScope", docs_url=None, redoc_url=None, openapi_url=None)
-    mount_pages(made, bench)
+def build(
+    bench: Bench, *, token: str | None = None, host: str = "127.0.0.1", port: int = 8000, with_pages: bool = True
+) -> FastAPI:
+    """The application: pages at ``/``, the API at ``/api/v1``, and the door before both.
+
+    Raises:
+        ParameterError: other machines could come in without a token.
+    """
+    refuse_open_door(host, token)
+    made = FastAPI(
+        title="ConvScope", version=__version__, docs_url=None, redoc_url=None, openapi_url=f"{AT}/openapi.json"
+    )
+    mount_api(made, bench)
+    if with_pages:
+        mount_pages(made, bench)
+    made.add_middleware(Access, token=token, host=host, port=port)
     return made
 
 
@@ -49,10 +64,10 @@ def mount_pages(made: FastAPI, bench: Bench) -> None:
     for page in pages():
         _mount(page)
 
-    @made.get("/", include_in_schema=False)
     def first(request: Request) -> RedirectResponse:
         return RedirectResponse(f"{pages()[0].path}?{request.url.query}".removesuffix("?"))
 
+    made.add_api_route("/", first, include_in_schema=False)
     ui.run_with(made, title="ConvScope", show_welcome_message=False, reconnect_timeout=30, binding_refresh_interval=0.5)
 
 
@@ -79,24 +94,20 @@ def serve(
     bench = Bench(Library(models or MODELS, folders, SAMPLES, allow_load=allow_load))
     made = build(bench, token=token, host=host, port=port)
     address = f"http://{host}:{port}/" + (f"?token={token}" if token else "")
-    server = _Server(uvicorn.Config(made, host=host, port=port, log_level="warning"))
-    server.ready = lambda: ready(address)
+    server = uvicorn.Server(uvicorn.Config(made, host=host, port=port, log_level="warning", ws_max_size=2**22))
+    begin = server.startup
+
+    async def startup(sockets: list[socket.socket] | None = None) -> None:
+        await begin(sockets)
+        if server.started:
+            ready(address)
+
+    server.startup = startup
     warnings.filterwarnings("ignore", "`torch.distributed.reduce_op`")  # nicegui looks at every object there is
     try:
         server.run()
     finally:
         bench.jobs.close()
-
-
-class _Server(uvicorn.Server):
-    """A server that says when it listens."""
-
-    ready: Callable[[], object]
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self.ready()
 
 
 def _mount(page: Page) -> None:

@@ -1,7 +1,7 @@
 """What all pages share: header, navigation, language, theme, and the place in which a page is built."""
 
-import asyncio
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +14,7 @@ from convscope.values import Value
 from convscope.web.pages import pages
 from convscope.web.texts import LANGUAGES, say
 from convscope.web.view import View
+from convscope.web.waiting import over
 
 if TYPE_CHECKING:
     from convscope.web.app import Bench
@@ -45,16 +46,18 @@ class Place:
         """Write the view into the address bar, so that the link carries it."""
         self.client.run_javascript(f"history.replaceState(null, '', {json.dumps(self.link(view))})")
 
-    async def wait(self, job: "Job", every: float = 0.02) -> "Job":
+    async def wait(self, job: "Job") -> "Job":
         """Wait for a job without blocking; a tab that closes leaves it, and the last to leave stops it."""
         jobs = self.bench.jobs
         jobs.watch(job)
         try:
-            while not job.over and not self.client.is_deleted:
-                await asyncio.sleep(every)
+            await over(job, math.inf, gone=self._gone)
         finally:
             jobs.leave(job)
         return job
+
+    async def _gone(self) -> bool:
+        return bool(self.client.is_deleted)
 
     async def look(self, view: View) -> Value | str:
         """The value that a view asks for; or, where it is refused or failed, the sentence that says why."""

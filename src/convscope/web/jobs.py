@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from convscope.engine.cost import reporting, watching
-from convscope.errors import Cancelled, ConvScopeError
+from convscope.errors import Cancelled, ConvScopeError, ModelFailed
 from convscope.values import Value
 
 WORKERS = 2
@@ -63,6 +63,8 @@ class Job:
     watchers: int = 0
     finished: threading.Event = field(default_factory=threading.Event, repr=False)
     _stop: threading.Event = field(default_factory=threading.Event, repr=False)
+    _telling: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _calls: list[Callable[[], object]] = field(default_factory=list, repr=False)
 
     @property
     def over(self) -> bool:
@@ -73,6 +75,22 @@ class Job:
     def stopping(self) -> bool:
         """Whether it was told to stop."""
         return self._stop.is_set()
+
+    def when_finished(self, call: Callable[[], object]) -> None:
+        """Have ``call()`` called once there is nothing more to wait for, from whichever thread; at once if so now."""
+        with self._telling:
+            if not self.finished.is_set():
+                self._calls.append(call)
+                return
+        call()
+
+    def finish(self) -> None:
+        """Say to everybody who waits that it is over."""
+        with self._telling:
+            self.finished.set()
+            calls, self._calls = self._calls, []
+        for call in calls:
+            call()
 
     def cancel(self) -> None:
         """Have the work stop at its next step; a drawing gives the best so far."""
@@ -89,12 +107,13 @@ class Job:
         except Cancelled:
             self.state = State.CANCELLED
         except ConvScopeError as error:
-            self.error, self.refused, self.state = str(error), True, State.FAILED
+            self.error, self.refused = str(error), not isinstance(error, ModelFailed)
+            self.state = State.FAILED
         except Exception as error:  # a user's network may raise anything; the page says it and lives on
             self.error, self.state = f"unexpected {type(error).__name__}: {error}", State.FAILED
         finally:
             self.preview = None
-            self.finished.set()
+            self.finish()
 
     def _told(self, done: int, total: int) -> None:
         self.progress = (done, total)
@@ -133,7 +152,7 @@ class Jobs:
         kept = self.results.get(key)
         if kept is not None:
             job.value, job.state = kept, State.DONE
-            job.finished.set()
+            job.finish()
         else:
             self._queue.put(job)
         return job
@@ -169,7 +188,7 @@ class Jobs:
         while (job := self._queue.get()) is not None:
             if job.stopping:
                 job.state = State.CANCELLED
-                job.finished.set()
+                job.finish()
                 continue
             job.run()
             if job.state is State.DONE and job.value is not None and not job.stopping:

@@ -7,6 +7,7 @@ Everything is named by a key that was handed out here, never by a path: ``sample
 import hashlib
 import io
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
 
-from convscope.engine.pictures import decoded
+from convscope.engine.pictures import decoded, in_mode, open_picture
 from convscope.errors import InputError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 
 MAX_UPLOAD = 32 * 2**20
 """Bytes of one uploaded image."""
-KEPT_UPLOADS = 64
-"""Uploads beyond this number push out the oldest."""
+KEPT_UPLOADS, KEPT_BYTES = 64, 256 * 2**20
+"""Uploads beyond this number, or these bytes, push out the oldest."""
+UPLOADED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""Kinds of files that are taken from others: none whose decoder is a program of its own."""
 LISTED = 2000
 """So many images of a folder are listed."""
 
@@ -61,7 +65,7 @@ class Library:
         self.allow_load = allow_load
         self._models: dict[str, Model] = {}
         self._uploads: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._opening = threading.Lock(), threading.Lock()
         self._listed = [self._members(number, folder) for number, folder in enumerate(self.folders)]
 
     def model(self, address: str = "") -> "Model":
@@ -77,7 +81,7 @@ class Library:
             near = did_you_mean(address, self.addresses)
             known = ", ".join(self.addresses)
             raise UnknownName(f"no model {address!r} here{near} (the server was started with {known})")
-        with self._lock:
+        with self._opening:  # which may take long: images are listed in the meantime
             if address not in self._models:
                 self._models[address] = load(address)
             return self._models[address]
@@ -111,6 +115,21 @@ class Library:
                 return _opened(*found)
         raise UnknownName(f"no image {key!r} here: pick one that is listed, or upload it again")
 
+    def thumbnail(self, key: str, side: int = 256) -> bytes:
+        """The image behind a key as a small PNG, no side longer than ``side``.
+
+        Raises:
+            UnknownName: no such key was handed out.
+            InputError: the file can no longer be read.
+        """
+        found = self.image(key)
+        picture = open_picture(found) if isinstance(found, str) else found
+        picture = in_mode(picture, 1 if picture.mode in ("1", "L") else 3)
+        picture.thumbnail((side, side))
+        stored = io.BytesIO()
+        picture.save(stored, "PNG")
+        return stored.getvalue()
+
     def collection(self, key: str) -> Any:
         """Many images behind one key: ``folder:0``, or a range of samples such as ``sample:shapes/0-99``."""
         kind, _, rest = key.partition(":")
@@ -138,7 +157,7 @@ class Library:
         with self._lock:
             self._uploads[key] = (Path(name).name or "upload", content)
             self._uploads.move_to_end(key)
-            while len(self._uploads) > KEPT_UPLOADS:
+            while len(self._uploads) > KEPT_UPLOADS or self._kept_bytes() > KEPT_BYTES:
                 self._uploads.popitem(last=False)
         return f"upload:{key}"
 
@@ -149,6 +168,9 @@ class Library:
             state = Path(found).stat()
             return f"{key}@{state.st_mtime_ns}+{state.st_size}"
         return key
+
+    def _kept_bytes(self) -> int:
+        return sum(len(content) for _, content in self._uploads.values())
 
     def _members(self, number: int, folder: Path) -> dict[str, Shown]:
         """The images of a folder by key; none that a link leads to outside of it."""
@@ -169,4 +191,12 @@ def _opened(name: str, content: bytes) -> Pillow.Image:
     """An upload as a picture, refused before it is decoded where it is too large."""
     if not content:
         raise InputError(f"{name!r} is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # `decoded` refuses what is too large
+            Pillow.open(io.BytesIO(content), formats=UPLOADED).close()
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name!r} is no image of a kind that is taken here: {', '.join(UPLOADED)}") from error
+    except Exception:
+        pass  # `decoded` says what is wrong with it
     return decoded(io.BytesIO(content), name)

@@ -47,15 +47,31 @@ def asked(library: Library, view: View) -> dict[str, Any]:
     for name in ("layer", "unit"):
         if name in spec.inputs and getattr(view, name):
             given[name] = list(getattr(view, name))
+    missing = [name for name in spec.required if name not in given]
+    if missing:
+        raise ParameterError(
+            f"{spec.command} needs {' and '.join(missing)}: name {'one' if len(missing) == 1 else 'them'}"
+        )
     return given | parameters(spec, view.parameters)
 
 
 def parameters(spec: LensSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Texts as links carry them in the kinds the lens declares; what is already of a kind stays."""
+    """Texts as links carry them in the kinds the lens declares; what is already of a kind stays.
+
+    Only what the lens declares is let through, and ``smooth``: under the name of an input (``image``) a file of the
+    server could be named.
+
+    Raises:
+        ParameterError: the lens has no such parameter.
+    """
     found = {}
     for name, value in given.items():
-        parameter = spec.parameters.get(name)
-        found[name] = _in_kind(parameter, value) if parameter and isinstance(value, str) else value
+        if name == "smooth" and spec.can_average:
+            found[name] = int(value) if isinstance(value, str) and value.isdecimal() else value
+            continue
+        if name not in spec.parameters:
+            spec.checked({name: value})  # which refuses it and says what there is
+        found[name] = _in_kind(spec.parameters[name], value) if isinstance(value, str) else value
     return found
 
 

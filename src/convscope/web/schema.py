@@ -1,0 +1,45 @@
+"""A lens's declaration as plain data, its parameters as JSON schema."""
+
+from typing import Any
+
+from convscope.spec import LensSpec, Parameter
+
+KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
+
+
+def described(spec: LensSpec) -> dict[str, Any]:
+    """Everything a program needs to know of a lens to offer it to people."""
+    said = ("name", "command", "family", "title", "asks", "reads", "cite", "returns")
+    return {
+        **{key: getattr(spec, key) for key in said},
+        "inputs": list(spec.inputs),
+        "required": list(spec.required),
+        "claims": sorted(spec.claims),
+        "fails": dict(spec.fails),
+        "parameters": parameters_schema(spec),
+    }
+
+
+def parameters_schema(spec: LensSpec) -> dict[str, Any]:
+    """The parameters of a lens as JSON schema of one object."""
+    properties = {name: parameter_schema(parameter) for name, parameter in spec.parameters.items()}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def parameter_schema(parameter: Parameter) -> dict[str, Any]:
+    """One parameter as JSON schema."""
+    about = parameter.about
+    kind = KINDS.get(parameter.kind, "string")
+    optional = parameter.default is None or type(None) in parameter.also
+    found: dict[str, Any] = {"type": [kind, "null"] if optional else kind, "description": about.help}
+    if isinstance(parameter.default, (bool, int, float, str, type(None))):
+        found["default"] = parameter.default
+    if about.choices:
+        found["enum"] = [*about.choices, None] if optional else list(about.choices)
+    if about.min is not None:
+        found["minimum"] = about.min
+    if about.max is not None:
+        found["maximum"] = about.max
+    if about.unit:
+        found["x-unit"] = about.unit
+    return found
