@@ -19,7 +19,16 @@
   window.convscopeShow = (selector, focus) => {
     const found = document.querySelector(selector);
     if (!found) return;
-    found.scrollIntoView({block: 'nearest', inline: 'nearest'});
+    const scroll = box(found);
+    if (scroll) {
+      const [inner, outer] = [found.getBoundingClientRect(), scroll.getBoundingClientRect()];
+      if (inner.top < outer.top || inner.bottom > outer.bottom) {
+        scroll.scrollTop += inner.top - outer.top - (outer.height - inner.height) / 2;
+      }
+      if (inner.left < outer.left || inner.right > outer.right) {
+        scroll.scrollLeft += inner.left - outer.left - (outer.width - inner.width) / 2;
+      }
+    }
     if (focus) found.focus({preventScroll: true});
   };
   document.addEventListener('wheel', (event) => {

@@ -35,7 +35,7 @@ class NodeColumn:
     def build(self) -> None:
         """Draw the empty column."""
         say = self.explorer.say
-        with ui.element("section").classes("column module").props(f'aria-label="{quoted(say("Layer"))}"'):
+        with ui.element("section").classes("pane module").props(f'aria-label="{quoted(say("Layer"))}"'):
             self.head = ui.element("div")
             self.tabs = ui.tabs(value=self.tab, on_change=self._tab_chosen).props("dense no-caps align=left")
             with self.tabs:
@@ -127,7 +127,7 @@ class NodeColumn:
         if not layer:
             self.body.clear()
             return
-        asked = {
+        asked: dict[str, tuple[str, dict[str, Any]]] = {
             "Feature maps": ("feature-maps", {"channels": self.most}),
             "Kernels": ("kernels", {"most": ALL, "image": ""}),
             "Distribution": ("activations", {"images": self.images, **({"image": ""} if self.images else {})}),

@@ -27,6 +27,7 @@ ARROWS = (
     "(e) => {const step = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[e.key]; "
     "if (step) {e.preventDefault(); emit(...step);}}"
 )
+PART = "(e) => {const one = e.target.closest('[data-part]'); if (one) emit(one.dataset.part);}"
 _BEST = 9
 
 
@@ -73,7 +74,7 @@ class UnitColumn:
 
     def build(self) -> None:
         """Draw the empty column."""
-        section = ui.element("section").classes("column unit")
+        section = ui.element("section").classes("pane unit")
         with section.props(f'aria-label="{quoted(self.explorer.say("Unit"))}"'):
             self.body = ui.element("div")
 
@@ -87,6 +88,7 @@ class UnitColumn:
         self.shown = now
         self.turn += 1
         self.drawing.stop()
+        self.at = self._strongest = None
         self.body.clear()
         with self.body:
             if name is None:
@@ -183,6 +185,10 @@ class UnitColumn:
                         pick.on("keydown", self._moved, js_handler=ARROWS)
                 ui.label(say("Click a place of the map.")).classes("caption")
         ui.html(colour_bar(maps.legend), sanitize=False).classes("q-mt-sm")
+        if own.ndim:
+            strongest = np.unravel_index(int(own.argmax()), own.shape)
+            self._strongest = UnitName(name.layer, name.number, tuple(int(one) for one in strongest))
+            self.at = self.at or self._strongest
         self._mark_place()
 
     def _opacity(self) -> str:
@@ -215,6 +221,7 @@ class UnitColumn:
 
     at: UnitName | None = None
     """The place whose arithmetic is shown."""
+    _strongest: UnitName | None = None
     extent: tuple[int, ...] = ()
     photo_extent: tuple[int, ...] = ()
     seen_box: ui.html | None = None
@@ -224,7 +231,7 @@ class UnitColumn:
         """Step through the number at the place in view, or at the strongest one."""
         name, turn = self.name, self.turn
         assert name is not None
-        self.at = name if name.position else None
+        self.at = name if name.position else self._strongest
         self._mark_place()
         found = await self.explorer.look("step-through", unit=(str(name),))
         if not self._current(turn) or name != self.name:
@@ -236,8 +243,34 @@ class UnitColumn:
                 self.at = UnitName(name.layer, name.number, found.position)
                 panels.show(found, self.explorer.place)
             else:
-                trouble(str(found))
+                self._offer_parts(name, str(found))
         self._mark_place()
+
+    def _offer_parts(self, name: UnitName, why: str) -> None:
+        """Why there is no arithmetic; of a module made of parts, the parts that have some."""
+        structure = self.explorer.structure
+        assert structure is not None
+        own = structure.module(name.layer).shape[1]
+        within = [
+            one.address
+            for one in structure.modules
+            if one.leaf and one.calls and one.address.startswith(f"{name.layer}.") and one.shape[1] == own
+        ]
+        if not within:
+            trouble(why)
+            return
+        ui.label(self.explorer.say("This module is made of parts. Look at the same unit of one of them:")).classes(
+            "hint"
+        )
+        chips = "".join(
+            f'<button class="chip" data-part="{quoted(one)}">{quoted(one.removeprefix(name.layer + "."))}</button>'
+            for one in within[:12]
+        )
+        ui.html(f'<div class="chips">{chips}</div>', sanitize=False).on("click", self._part_chosen, js_handler=PART)
+
+    async def _part_chosen(self, event: Any) -> None:
+        if self.name is not None:
+            await self.explorer.show_unit(UnitName(str(event.args), self.name.number))
 
     def _mark_place(self) -> None:
         """Frame the place on the map, and on the image what it can see."""
@@ -263,7 +296,7 @@ class UnitColumn:
         tiles = dict(filter_tiles(found, name.layer, 144))
         if name.number in tiles:
             body = self.sections["kernel"]
-            body.parent_slot.parent.set_visibility(True)  # type: ignore[union-attr]
+            body.parent_slot.parent.set_visibility(True)
             with body:
                 alt = f"{self.explorer.say('Kernel of unit')} {name.number}"
                 ui.html(image(tiles[name.number], alt), sanitize=False)
