@@ -35,6 +35,11 @@ def test_every_lens_asks_and_is_read_in_both_languages() -> None:
     assert not (told := missing(sentences, "lenses")), told
 
 
+def test_where_a_lens_fails_is_told_in_both_languages() -> None:
+    told = {text: spec.name for spec in lenses() for pair in spec.fails.items() for text in pair}
+    assert not (lacking := missing(told, "lenses")), lacking
+
+
 def test_every_parameter_is_explained_in_both_languages() -> None:
     helps = {p.about.help: f"{spec.name}, {p.name}" for spec in lenses() for p in spec.parameters.values()}
     assert not (told := missing(helps, "parameters")), told

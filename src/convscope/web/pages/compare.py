@@ -136,7 +136,7 @@ class Table:
                 for one in self.library.images()[:OFFERED]:
                     self._thumb(one.key, one.name)
         if spec.parameters:
-            with ui.element("details").classes("box fold"):
+            with ui.element("div").classes("box"), ui.element("details"):
                 ui.html(escape(say("Parameters")), tag="summary", sanitize=False)
                 parameter_form(spec, self.view.parameters, self._parameter, self.place.lang)
 
@@ -153,11 +153,9 @@ class Table:
         except ConvScopeError:
             return
         pressed = "true" if key in self.images else "false"
-        inner = f'<img src="{source}" alt="{escape(name)}">'
-        made = ui.html(inner, sanitize=False, tag="button").classes("thumb")
-        made.props(f"type=button aria-pressed={pressed}").on("click", lambda: self._toggle(key))
-        with made:
-            ui.tooltip(name)
+        made = ui.html(f'<img src="{source}" alt="">', sanitize=False, tag="button").classes("thumb")
+        made.props(f'type=button aria-pressed={pressed} title="{escape(name)}" aria-label="{escape(name)}"')
+        made.on("click", lambda: self._toggle(key))
 
     def _labels(self) -> list[str]:
         try:
@@ -349,7 +347,7 @@ class Table:
                 if one.target != other.target:
                     ui.label(
                         self.place.say("The two explain different answers: name a target to compare like with like.")
-                    )
+                    ).classes("warning")
 
     def _alike(self, measures: tuple[Any, Any]) -> str:
         """How alike two maps are, in numbers."""

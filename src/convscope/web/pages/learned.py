@@ -88,7 +88,7 @@ class Studio:
                 )
             for name in (one for one in INPUTS if one in spec.inputs):
                 self._input(name)
-        with ui.element("details").classes("box fold"):
+        with ui.element("div").classes("box"), ui.element("details"):
             ui.html(escape(say("Parameters")), tag="summary", sanitize=False)
             parameter_form(spec, self.view.parameters, self._parameter, self.place.lang)
         self.begin = button(say("Draw"), self.draw, style="main wide").mark("draw")

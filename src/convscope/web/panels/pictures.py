@@ -18,6 +18,9 @@ from convscope.web.panels import data_uri, panel, show_picture
 if TYPE_CHECKING:
     from convscope.web.frame import Place
 
+FEW = 2
+"""Up to so many pictures are shown large."""
+
 
 @panel(Pictures)
 def show(value: Pictures, place: "Place") -> None:
@@ -33,7 +36,8 @@ def show(value: Pictures, place: "Place") -> None:
         tile(np.asarray(photo), caption, colour)
         for photo, caption, colour in zip(value.photos, captions, colours, strict=True)
     ]
-    ui.html("".join([*first, *drawn]), sanitize=False).classes("tiles")
+    together = [*first, *drawn]
+    ui.html("".join(together), sanitize=False).classes("tiles few" if len(together) <= FEW else "tiles")
     steps = place.say("The objective over the steps, of the picture as it was shown to the network")
     ui.html(curves(value.curves.tolist(), steps), sanitize=False)
     words(value, place)
