@@ -22,6 +22,10 @@ from convscope.web.view import View
 if TYPE_CHECKING:
     from convscope.web.frame import Place
 
+_ICON = '<svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" fill="none" stroke="currentColor" '
+PIN = f'{_ICON}stroke-width="1.4"><path d="M5.5 2h5M6.5 2v4.5L4 9.5h8L9.5 6.5V2M8 9.5V14.5"/></svg>'
+CROSS = f'{_ICON}stroke-width="1.6" stroke-linecap="round"><path d="M4 4l8 8M12 4l-8 8"/></svg>'
+
 PATIENCE = 0.4
 """Seconds after which a run says how far it is."""
 
@@ -107,13 +111,13 @@ class Card:
                 names = {one.command: one.title for one in self.told.choices}
                 swap = ui.select(names, value=self.spec.command, on_change=lambda e: self.told.swap(self, e.value))
                 swap.props(f'outlined dense options-dense aria-label="{escape(say("Lens"))}"').mark("swap")
-                _small_button("⊙", say("Pin, to compare"), lambda: self.told.pin(self))
-                _small_button("×", say("Take away"), lambda: self.told.remove(self))
+                small_button(PIN, say("Pin, to compare"), lambda: self.told.pin(self))
+                small_button(CROSS, say("Take away"), lambda: self.told.remove(self))
             ui.label(say(self.spec.asks)).classes("asks")
             self.progress = ui.element("div").classes("row-of")
             with self.progress:
                 self.bar = ui.html("", sanitize=False).style("flex: 1")
-                _button(say("Stop"), self.stop)
+                button(say("Stop"), self.stop)
             self.progress.set_visibility(False)
             self.picture = ui.element("div").classes("picture")
             with self.picture:
@@ -146,13 +150,13 @@ class Card:
         with self.said:
             ui.label(render.subject(value)).classes("small")
             if lies_over_photo(value):
-                words(value, self.place)
+                words(value, self.place, limit=self.limit)
         with self.made:
             ui.html(f"{escape(say('How it was made'))} · {value.record.cost}", sanitize=False, tag="summary")
             ui.html(_facts(value, self.place), sanitize=False)
             with ui.element("div").classes("row-of").style("gap: 8px; margin-top: 8px"):
                 for ending, what in ((".png", "Picture"), (".npz", "Numbers"), (".json", "Manifest")):
-                    _button(f"{say(what)} {ending}", lambda ending=ending: self._download(ending))
+                    button(f"{say(what)} {ending}", lambda ending=ending: self._download(ending))
 
     async def _download(self, ending: str) -> None:
         if self.value is None:
@@ -204,14 +208,14 @@ class Told:
         """It was refused: say what fits."""
 
 
-def _button(text: str, on_click: Callable[[], Any]) -> ui.html:
+def button(text: str, on_click: Callable[[], Any]) -> ui.html:
     made = ui.html(escape(text), sanitize=False, tag="button").classes("button").props("type=button")
     made.on("click", on_click)
     return made
 
 
-def _small_button(sign: str, text: str, on_click: Callable[[], Any]) -> None:
-    made = ui.html(f'<span aria-hidden="true">{sign}</span>', sanitize=False, tag="button").classes("button plain")
+def small_button(sign: str, text: str, on_click: Callable[[], Any]) -> None:
+    made = ui.html(sign, sanitize=False, tag="button").classes("button plain")
     made.props(f'type=button aria-label="{escape(text)}" title="{escape(text)}"').on("click", on_click)
 
 

@@ -100,7 +100,7 @@ def _header(place: Place, view: View, theme: str) -> str:
         for page in pages()
     )
     first = escape(place.link(carried(view), "/"))
-    themes = {"system": place.say("As the system"), "light": place.say("Light"), "dark": place.say("Dark")}
+    themes = {"system": place.say("System"), "light": place.say("Light"), "dark": place.say("Dark")}
     return (
         f'<a class="skip" href="#content">{escape(place.say("Skip to the content"))}</a><div class="top-inner">'
         f'<a class="brand" href="{first}">{MARK}ConvScope</a>'

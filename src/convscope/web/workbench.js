@@ -84,7 +84,7 @@
   const told = window.convscope, scheme = matchMedia("(prefers-color-scheme: dark)");
   const tell = () => remember(told.scheme, scheme.matches ? "dark" : "light");
   tell();
-  if (told.system && scheme.matches !== told.dark && document.cookie.includes(`${told.scheme}=`)) location.reload();
+  if (told.system && scheme.matches !== told.dark && document.cookie.includes(`${told.scheme}=`)) addEventListener("load", () => location.reload());
   scheme.addEventListener("change", () => { tell(); if (told.system) location.reload(); });
 
   // The link carries what is looked at; other pages are told of it too.

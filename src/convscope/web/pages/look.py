@@ -11,7 +11,7 @@ from convscope.errors import ConvScopeError
 from convscope.render.scale import scale_of
 from convscope.spec import FAMILIES, LensSpec
 from convscope.values import Attribution, Prediction, Recommendation
-from convscope.web.cards import Card, Told
+from convscope.web.cards import CROSS, Card, Told, button, small_button
 from convscope.web.files import report_of
 from convscope.web.library import MAX_UPLOAD
 from convscope.web.pages import page
@@ -42,9 +42,8 @@ async def build(view: View, place: "Place") -> None:
 
 def candidates() -> list[LensSpec]:
     """The lenses of a gallery: those that give a map from a model and an image alone."""
-    return [
-        s for s in lenses() if s.returns == "Attribution" and s.each_image and set(s.required) <= {"model", "image"}
-    ]
+    maps = [spec for spec in lenses() if spec.returns == "Attribution" and "unit" not in spec.inputs]
+    return [spec for spec in maps if spec.each_image and set(spec.required) <= {"model", "image"}]
 
 
 class Look(Told):
@@ -58,6 +57,7 @@ class Look(Told):
         self.pins: list[Attribution] = []
         self.prediction: Prediction | None = None
         self.model: Model | None = None
+        self.thumb_of: dict[str, ui.html] = {}
         self.chooser_open = False
         self.family = ""
         self._turn = 0
@@ -89,6 +89,7 @@ class Look(Told):
                 self.gallery = ui.element("section").classes("gallery")
                 self.pinned = ui.element("section").classes("main-part")
         self._begin()
+        background_tasks.create(self._thumbs(THUMBS))
 
     # -- what is drawn ------------------------------------------------------------------------------------------
 
@@ -97,11 +98,12 @@ class Look(Told):
         with ui.element("section").classes("box"):
             addresses = dict.fromkeys([*self.library.addresses, self.view.model])
             self.model_field = ui.select(
-                list(addresses), value=self.view.model, label=say("Model"), on_change=lambda e: self.pick_model(e.value),
+                list(addresses), value=self.view.model, label=say("Model"),
+                on_change=lambda e: self.pick_model(e.value),
                 new_value_mode="add-unique" if self.library.allow_load else None, with_input=self.library.allow_load,
             )  # fmt: skip
             self.model_field.props("outlined dense options-dense stack-label").mark("model")
-            self.portrait = ui.html("", sanitize=False)
+            self.portrait = ui.html("", sanitize=False).classes("portrait-box")
             self.thumbs = ui.element("div").classes("thumbs").props(f'role="group" aria-label="{say("Images")}"')
             self._draw_upload()
 
@@ -121,21 +123,20 @@ class Look(Told):
     def _draw_answer(self) -> None:
         say = self.place.say
         with ui.element("section").classes("box"):
-            ui.label(say("What the model answers")).classes("label")
+            with ui.element("div").classes("row-of").style("gap: 0 8px"):
+                ui.label(say("What the model answers")).classes("label")
+                ui.label(say("Click one to explain it.")).classes("small")
             self.answer = ui.element("div").props('aria-live="polite"')
-            ui.label(say("Click an answer to explain it.")).classes("small")
             self.target = ui.input(
-                say("Or explain another class, or a difference"), value=self.view.target, placeholder="star - circle"
+                say("Or type a class, or A - B"), value=self._typed(), placeholder="star - circle"
             ).props("outlined dense stack-label clearable")
             self.target.on("keydown.enter", lambda: self.pick_target(self.target.value))
-            self.target.on("blur", lambda: self.pick_target(self.target.value)).on(
-                "clear", lambda: self.pick_target("")
-            )
+            self.target.on("clear", lambda: self.pick_target(""))
             self.target.mark("target")
             chosen = self.view.layer[0] if self.view.layer else ""
             self.layer = ui.select(
-                {"": say("The last one with places (default)"), **({chosen: chosen} if chosen else {})},
-                value=chosen, label=say("Layer, for lenses that look at one"), with_input=True,
+                {"": say("Automatic (last spatial one)"), **({chosen: chosen} if chosen else {})},
+                value=chosen, label=say("Layer"), with_input=True,
                 on_change=lambda e: self.pick_layer(e.value or ""),
             )  # fmt: skip
             self.layer.props("outlined dense options-dense stack-label").mark("layer")
@@ -144,13 +145,13 @@ class Look(Told):
         say = self.place.say
         self.title = ui.html("", sanitize=False, tag="h1")
         with ui.element("div").classes("row-of tools").props(f'role="group" aria-label="{say("Display")}"'):
-            self.choose = _button(say("Choose lenses"), self._toggle_chooser).props("aria-expanded=false")
+            self.choose = button(say("Choose lenses"), self._toggle_chooser).props("aria-expanded=false")
             ui.html(display_controls(self.place), sanitize=False).classes("row-of")
-            self.one_scale = _button(say("One scale"), self._toggle_scale).props(
+            self.one_scale = button(say("One scale"), self._toggle_scale).props(
                 f'title="{escape(say("All maps on one scale: compare strengths where the numbers have one unit"))}"'
             )
             self._mark_scale()
-            _button(say("Report"), self._report).classes("end").props(
+            button(say("Report"), self._report).classes("end").props(
                 f'title="{escape(say("Everything shown here in one HTML file"))}"'
             )
         self.chooser = ui.element("section").classes("box")
@@ -158,15 +159,21 @@ class Look(Told):
 
     def _draw_thumbs(self, pictures: list[tuple[str, str, str]], more: int) -> None:
         self.thumbs.clear()
+        self.thumb_of = {}
         with self.thumbs:
             for key, name, address in pictures:
                 thumb = ui.html(f'<img src="{address}" alt="">', sanitize=False, tag="button").classes("thumb")
                 thumb.props(f'type=button title="{escape(name)}" aria-label="{escape(name)}"')
-                thumb.props(f'aria-pressed="{"true" if key == self.view.image else "false"}"')
                 thumb.on("click", lambda key=key: self.pick_image(key))
+                self.thumb_of[key] = thumb
         if more:
             with self.thumbs:
-                _button(f"+{more}", lambda: background_tasks.create(self._thumbs(None))).classes("thumb")
+                button(f"+{more}", lambda: background_tasks.create(self._thumbs(None))).classes("thumb")
+        self._mark_thumbs()
+
+    def _mark_thumbs(self) -> None:
+        for key, thumb in self.thumb_of.items():
+            thumb.props(f'aria-pressed="{"true" if key == self.view.image else "false"}"')
 
     # -- what a person does -------------------------------------------------------------------------------------
 
@@ -197,6 +204,7 @@ class Look(Told):
             self._complain(str(error))
             return
         self.pick_image(key)
+        await self._thumbs(THUMBS)
 
     def _complain(self, sentence: str) -> None:
         ui.notify(sentence, type="warning", position="top", multi_line=True, close_button=self.place.say("Close"))
@@ -242,7 +250,8 @@ class Look(Told):
         """Look at what the view says now; whatever was looked at before is left."""
         self._turn += 1
         self.place.remember(self.view)
-        self.target.value = self.view.target
+        self._mark_thumbs()
+        self.target.value = self._typed()
         background_tasks.create(self._answer(self._turn))
         if self.view.image:
             self._lay_out()
@@ -302,7 +311,6 @@ class Look(Told):
                 self.portrait.set_content("")
             if turn == self._turn and not self.place.client.is_deleted:
                 self._show_answer(found)
-        await self._thumbs(THUMBS)
         await self._layers(turn)
 
     def _show_answer(self, found: Any) -> None:
@@ -320,6 +328,10 @@ class Look(Told):
     def _pick_bar(self, index: int) -> None:
         top = self.prediction.indices[0] if self.prediction else -1
         self.pick_target("" if index == top else index)
+
+    def _typed(self) -> str:
+        """What stands in the field for other targets; a class that was picked is marked among the answers."""
+        return "" if self.view.target.isdecimal() else self.view.target
 
     def _explained(self) -> int | None:
         """The number of the class that is explained, where it is one of the best."""
@@ -363,7 +375,7 @@ class Look(Told):
             return  # said beside the answer
         if turn == self._turn and model is not self.model and not self.place.client.is_deleted:
             self.model = model
-            default = {"": self.place.say("The last one with places (default)")}
+            default = {"": self.place.say("Automatic (last spatial one)")}
             chosen = self.view.layer[0] if self.view.layer else ""
             extra = {chosen: chosen} if chosen else {}
             self.layer.set_options(default | {name: name for name in model.layers()} | extra, value=chosen)
@@ -446,9 +458,7 @@ class Look(Told):
                     with ui.element("article").classes("card").props('data-pinned="1"'):
                         with ui.element("div").classes("card-head"):
                             ui.html(escape(one.record.title), sanitize=False, tag="h4").style("flex: 1")
-                            _button("×", lambda one=one: self._unpin(one)).classes("plain").props(
-                                f'aria-label="{say("Take away")}"'
-                            )
+                            small_button(CROSS, say("Take away"), lambda one=one: self._unpin(one))
                         ui.html(picture, sanitize=False)
                         ui.label(f"{render.subject(one)} · {render.short(one.record.input)}").classes("small")
 
@@ -513,9 +523,3 @@ class Look(Told):
                     card.run(self._asked())
         if self.chooser_open:
             self._draw_chooser()
-
-
-def _button(text: str, on_click: Any) -> ui.html:
-    made = ui.html(escape(text), sanitize=False, tag="button").classes("button").props("type=button")
-    made.on("click", on_click)
-    return made

@@ -11,6 +11,7 @@ from nicegui import ui
 from convscope import render
 from convscope.catalogue import find
 from convscope.errors import UnknownName
+from convscope.render import Note
 from convscope.values import Attribution, Value
 from convscope.web.panels import data_uri, panel, show_picture
 
@@ -46,9 +47,12 @@ def lies_over_photo(value: Value) -> bool:
     return isinstance(value, Attribution) and value.values.ndim == 2 and render.photo_pixels(value) is not None
 
 
-def words(value: Value, place: "Place") -> None:
+def words(value: Value, place: "Place", *, limit: float | None = None) -> None:
     """How to read a value, what warns of it, and where its lens is known to fail."""
     notes = render.notes(value)
+    if limit and isinstance(value, Attribution):  # what lies beyond its own scale says nothing of another
+        beyond, own = render.legend(value, limit=limit).clipping, render.legend(value).clipping
+        notes = [Note(beyond if note.text == own else note.text, note.warning) for note in notes]
     parts = [_paragraph("warning", place.say(note.text), "note") for note in notes if note.warning]
     parts.append(_paragraph("reads", place.say(value.record.reads)))
     parts += [_paragraph("small", place.say(note.text)) for note in notes if not note.warning]
@@ -72,7 +76,8 @@ def display_controls(place: "Place") -> str:
     views = {"overlay": place.say("Map over input"), "map": place.say("Map"), "photo": place.say("Input")}
     name = f"show-{next(_NUMBERS)}"
     radios = "".join(
-        f'<label><input type="radio" data-show-view name="{name}" value="{view}"{" checked" if view == "overlay" else ""}>'
+        f'<label><input type="radio" data-show-view name="{name}" value="{view}"'
+        f"{' checked' if view == 'overlay' else ''}>"
         f"<span>{escape(word)}</span></label>"
         for view, word in views.items()
     )
