@@ -11,6 +11,10 @@
     scroll.scrollLeft = middle[0] * next / now - scroll.clientWidth / 2;
     scroll.scrollTop = middle[1] * next / now - scroll.clientHeight / 2;
   };
+  const placed = () => document.querySelectorAll('.inside').forEach((one) => {
+    one.style.setProperty('--top', `${one.getBoundingClientRect().top + window.scrollY}px`);
+  });
+  new ResizeObserver(placed).observe(document.body);
   window.convscopeZoom = (factor) => document.querySelectorAll('.graph-scroll').forEach((one) => {
     if (factor) { zoomed(one, factor); return; }
     const svg = one.querySelector('svg.graph');
