@@ -168,7 +168,6 @@ class Explorer:
         else:
             self.view = self.view.but(layer=self._first())
         self.draw()
-        self.place.client.run_javascript("requestAnimationFrame(() => convscopeZoom(0))")
         await asyncio.gather(self.node.refresh(), self.unit.refresh())
 
     def _first(self) -> tuple[str, ...]:
@@ -207,7 +206,6 @@ class Explorer:
         if self.structure is not None:
             self.folds = Folds(int(self.depth.value))
             self.draw()
-            self.place.client.run_javascript("requestAnimationFrame(() => convscopeZoom(0))")
 
     # The choice
 
@@ -219,6 +217,7 @@ class Explorer:
         if self.graph.node_of(address) is None:
             self.folds = self.folds.showing(address)
         self.draw(focus)
+        self.place.client.run_javascript("convscopeReveal('.inside .module')")
         await asyncio.gather(self.node.refresh(), self.unit.refresh())
 
     async def show_unit(self, unit: UnitName) -> None:
@@ -227,6 +226,8 @@ class Explorer:
             await self.show(unit.layer)
         self.choose(unit=(str(unit),))
         self.node.mark(unit)
+        if not unit.position:
+            self.place.client.run_javascript("convscopeReveal('.inside .unit')")
         await self.unit.refresh()
 
 
