@@ -10,10 +10,10 @@ from convscope.render.layered import Edge, layered
 from convscope.values import Folded, Node, Structure
 from convscope.values.words import field_words, many, sides
 
-WIDE, TALL, PILL, HEAD = 264, 62, 28, 24
+WIDE, TALL, PILL, HEAD = 236, 62, 28, 24
 """A module's box, what stands between modules (a sum), and the row of buttons that fold what is open."""
 
-ACROSS, DOWN, MARGIN = 24, 26, 14
+ACROSS, DOWN, MARGIN = 20, 26, 12
 MOST_NODES = 16
 """So many nodes are readable at a glance, for the depth with which a page begins."""
 
@@ -191,8 +191,8 @@ class Graph:
 
     def _box(self, node: Node, x: float, y: float) -> str:
         shape = sides(node.shape[1:])
-        name = _ending(node.name, 31 - len(shape))
-        kinds = _cut(" · ".join(_brief(kind) for kind in node.kinds), 31 if self.opens(node) else 36)
+        name = _ending(node.name, 28 - len(shape))
+        kinds = _cut(" · ".join(_brief(kind) for kind in node.kinds), 26 if self.opens(node) else 31)
         return (
             f'<rect class="box" x="{x:.1f}" y="{y:.1f}" width="{WIDE}" height="{TALL}" rx="6"/>'
             f'<text class="name" x="{x + 12:.1f}" y="{y + 21:.1f}">{_quoted(name)}</text>'

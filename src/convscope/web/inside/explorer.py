@@ -9,6 +9,7 @@ from nicegui import ui
 
 from convscope.errors import ConvScopeError
 from convscope.values import Structure, Value
+from convscope.values.words import many
 from convscope.web.frame import Place
 from convscope.web.graph import Folds, Graph, deepest, first_depth
 from convscope.web.inside.node import NodeColumn
@@ -116,6 +117,7 @@ class Explorer:
 
     def _graph_column(self) -> None:
         ui.html(f"<h2>{quoted(self.say('Architecture'))}</h2>", sanitize=False)
+        self.told = ui.label("").classes("hint")
         with ui.element("div").classes("tools"):
             ui.label(self.say("Depth"))
             self.depth = ui.slider(min=1, max=2, value=1, step=1).props(
@@ -157,11 +159,22 @@ class Explorer:
         known = {one.address for one in found.modules}
         if self.layer not in known:
             self.view = self.view.but(layer=(), unit=())
+        self.told.set_text(
+            f"{many(found.parameters)} {self.say('parameters')} · {many(found.flops)} FLOPs · "
+            f"{len(found.operations)} {self.say('operations')}"
+        )
         if self.layer:
             self.folds = self.folds.showing(self.layer)
+        else:
+            self.view = self.view.but(layer=self._first())
         self.draw()
-        self.place.client.run_javascript("requestAnimationFrame(() => convscopeZoom(0))")
         await asyncio.gather(self.node.refresh(), self.unit.refresh())
+
+    def _first(self) -> tuple[str, ...]:
+        """Where to begin: the first module that the input goes through."""
+        graph = Graph(self.structure, self.folds) if self.structure else None
+        found = (graph.members(n) for n in range(len(graph.graph.nodes))) if graph else iter(())
+        return next((tuple(members[:1]) for members in found if members), ())
 
     def draw(self, focus: str = "") -> None:
         """Draw the graph as it is folded now, and bring the choice, or what has the focus, into sight."""
@@ -193,7 +206,6 @@ class Explorer:
         if self.structure is not None:
             self.folds = Folds(int(self.depth.value))
             self.draw()
-            self.place.client.run_javascript("requestAnimationFrame(() => convscopeZoom(0))")
 
     # The choice
 
@@ -205,6 +217,7 @@ class Explorer:
         if self.graph.node_of(address) is None:
             self.folds = self.folds.showing(address)
         self.draw(focus)
+        self.place.client.run_javascript("convscopeReveal('.inside .module')")
         await asyncio.gather(self.node.refresh(), self.unit.refresh())
 
     async def show_unit(self, unit: UnitName) -> None:
@@ -213,6 +226,8 @@ class Explorer:
             await self.show(unit.layer)
         self.choose(unit=(str(unit),))
         self.node.mark(unit)
+        if not unit.position:
+            self.place.client.run_javascript("convscopeReveal('.inside .unit')")
         await self.unit.refresh()
 
 

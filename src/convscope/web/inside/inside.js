@@ -11,16 +11,30 @@
     scroll.scrollLeft = middle[0] * next / now - scroll.clientWidth / 2;
     scroll.scrollTop = middle[1] * next / now - scroll.clientHeight / 2;
   };
-  window.convscopeZoom = (factor) => document.querySelectorAll('.graph-scroll').forEach((one) => {
-    if (factor) { zoomed(one, factor); return; }
-    const svg = one.querySelector('svg.graph');
-    one.style.setProperty('--zoom', Math.min(1, (one.clientWidth - 8) / svg.viewBox.baseVal.width));
+  const fitted = (scroll) => {
+    const svg = scroll.querySelector('svg.graph');
+    if (!svg || scroll.dataset.own) return;
+    scroll.style.setProperty('--zoom', Math.max(0.72, Math.min(1, (scroll.clientWidth - 4) / svg.viewBox.baseVal.width)));
+  };
+  const placed = () => document.querySelectorAll('.inside').forEach((one) => {
+    one.style.setProperty('--top', `${one.getBoundingClientRect().top + window.scrollY}px`);
   });
+  new ResizeObserver(placed).observe(document.body);
+  window.convscopeZoom = (factor) => document.querySelectorAll('.graph-scroll').forEach((one) => {
+    if (factor) { one.dataset.own = 'yes'; zoomed(one, factor); return; }
+    delete one.dataset.own;
+    fitted(one);
+  });
+  window.convscopeReveal = (selector) => {
+    const found = document.querySelector(selector);
+    if (found && window.innerWidth <= 760) found.scrollIntoView({block: 'start'});
+  };
   window.convscopeShow = (selector, focus) => {
     const found = document.querySelector(selector);
     if (!found) return;
     const scroll = box(found);
     if (scroll) {
+      fitted(scroll);
       const [inner, outer] = [found.getBoundingClientRect(), scroll.getBoundingClientRect()];
       if (inner.top < outer.top || inner.bottom > outer.bottom) {
         scroll.scrollTop += inner.top - outer.top - (outer.height - inner.height) / 2;
@@ -33,7 +47,7 @@
   };
   document.addEventListener('wheel', (event) => {
     const scroll = box(event.target);
-    if (scroll && event.ctrlKey) { event.preventDefault(); zoomed(scroll, event.deltaY < 0 ? 1.15 : 1 / 1.15); }
+    if (scroll && event.ctrlKey) { event.preventDefault(); scroll.dataset.own = 'yes'; zoomed(scroll, event.deltaY < 0 ? 1.15 : 1 / 1.15); }
   }, {passive: false});
   document.addEventListener('pointerdown', (event) => {
     const scroll = box(event.target);

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
+from convscope import render
+from convscope.render.distribution import ridge_of
 from convscope.render.tiles import Mapped, filter_tiles, mapped
 from convscope.values import Distribution, FeatureMaps, Kernels
-from convscope.web import panels
 from convscope.web.graph import facts
-from convscope.web.inside.pieces import colour_bar, image, quoted, trouble
+from convscope.web.inside.pieces import colour_bar, image, quoted, ridge, trouble
 from convscope.web.inside.unit import UnitName
 
 if TYPE_CHECKING:
@@ -219,8 +220,14 @@ class NodeColumn:
         ]
         table = "".join(f"<tr><th>{quoted(say(name))}</th><td>{quoted(what)}</td></tr>" for name, what in rows)
         ui.html(f'<table class="numbers">{table}</table>', sanitize=False)
+        alt = f"{say('How the numbers of')} {layer} {say('are spread')}: {one.low:.3g} … {one.high:.3g}"
+        ui.html(ridge(ridge_of(value, layer), alt), sanitize=False).classes("q-mt-md")
+        ui.label(say("How often each number occurs; the bar at zero is the share that is exactly zero.")).classes(
+            "hint"
+        )
         self._show_silent(value, layer)
-        panels.show(value, self.explorer.place)
+        for note in render.notes(value):
+            ui.label(say(note.text)).classes("note")
 
     def _show_silent(self, value: Distribution, layer: str) -> None:
         """The units that never rose above zero, each to be looked at."""

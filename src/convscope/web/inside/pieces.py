@@ -5,6 +5,7 @@ import html
 from nicegui import ui
 
 from convscope.render import Legend
+from convscope.render.distribution import Ridge
 from convscope.web.panels import data_uri
 
 
@@ -40,6 +41,26 @@ def curve(scores: list[float], wide: int = 300, tall: int = 90) -> str:
     return (
         f'<svg class="curve" viewBox="0 0 {wide} {tall}" preserveAspectRatio="none" aria-hidden="true">'
         f'<line x1="0" x2="{wide}" y1="{zero:.1f}" y2="{zero:.1f}"/><polyline points="{points}"/></svg>'
+    )
+
+
+def ridge(found: Ridge, alt: str) -> str:
+    """A layer's histogram as SVG, with its axis."""
+    wide, tall = 320, 96
+    step = wide / len(found.heights)
+    points = " ".join(f"{(n + 0.5) * step:.1f},{tall - (tall - 4) * high:.1f}" for n, high in enumerate(found.heights))
+    ticks = "".join(
+        f'<line x1="{place * wide:.1f}" x2="{place * wide:.1f}" y1="{tall}" y2="{tall + 4}"/>'
+        f'<text x="{place * wide:.1f}" y="{tall + 17}" text-anchor="middle">{words}</text>'
+        for place, words in found.ticks
+        if 0.03 < place < 0.97
+    )
+    zero = found.zero * wide
+    high = tall * (1 - (found.at_zero**0.5 if found.at_zero > 0.005 else 0))
+    return (
+        f'<svg class="ridge" viewBox="0 0 {wide} {tall + 22}" role="img" aria-label="{quoted(alt)}">'
+        f'<polygon points="0,{tall} {points} {wide},{tall}"/><line x1="0" x2="{wide}" y1="{tall}" y2="{tall}"/>'
+        f'<rect x="{zero - 2:.1f}" y="{high:.1f}" width="4" height="{tall - high:.1f}"/>{ticks}</svg>'
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from nicegui import ui
 
+from convscope.render import GROUNDS
 from convscope.render.tiles import filter_tiles, mapped, picture_png
 from convscope.values import Arithmetic, Exemplars, FeatureMaps, Kernels
 from convscope.web import panels
@@ -164,7 +165,8 @@ class UnitColumn:
         with ui.element("div").classes("pair"):
             if seen:
                 with ui.element("figure").classes("q-ma-none"):
-                    with ui.element("div").classes("stack") as self.stack:
+                    ground = f"--ground:rgb{GROUNDS[maps.scale.signed]}"
+                    with ui.element("div").classes("stack under").style(ground):
                         ui.html(image(picture_png(photo), say("The image"), "grey"), sanitize=False)
                         if len(self.extent) == 2:
                             ui.html(image(maps.ink(at), say("The unit's map over it"), "over"), sanitize=False)
