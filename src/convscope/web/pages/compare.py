@@ -344,7 +344,7 @@ class Table:
             with ui.element("div").classes("words"):
                 ui.html(f'<p class="reads">{escape(self.place.say(found.record.reads))}</p>', sanitize=False)
                 ui.html(self._alike(measures), sanitize=False)
-                if one.target != other.target:
+                if one.target != other.target and not self.view.target:
                     ui.label(
                         self.place.say("The two explain different answers: name a target to compare like with like.")
                     ).classes("warning")
