@@ -24,6 +24,14 @@ def run(client, *, wait=30, **asked):
     return client.post(f"{AT}/run", params={"wait": wait}, json=asked)
 
 
+def until(holds):
+    """Wait for something that is to happen soon."""
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 SAME = [
     {"lens": "grad-cam", "image": "sample:shapes/7"},
     {"lens": "grad-cam", "image": "sample:shapes/7", "target": "star", "layer": ["layer2"]},
@@ -136,24 +144,21 @@ def test_an_upload_can_be_looked_at(client):
 
 
 def test_a_drawing_is_started_asked_after_and_stopped(client):
-    told = run(client, wait=0, lens="activation-maximization", unit=["3"], parameters={"steps": 5000})
+    told = run(client, wait=0, lens="activation-maximization", unit=["3"], parameters={"steps": 2000})
     assert told.status_code == 202
     where = f"{AT}/jobs/{told.json()['id']}"
-    while client.get(where).json()["done"] < 3:
-        time.sleep(0.02)
+    until(lambda: client.get(where).json()["done"] >= 3)
     early = client.get(f"{where}/result.npz")
     assert early.status_code == 409
-    assert "of 5000 steps" in early.json()["error"]
+    assert "of 2000 steps" in early.json()["error"]
     assert client.delete(where).status_code == 200
-    deadline = time.monotonic() + 10
-    while client.get(where).json()["state"] == "running" and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: client.get(where).json()["state"] != "running")
     assert client.get(where).json()["state"] == "done", "the best so far"
     assert client.get(f"{where}/result.png").status_code == 200
 
 
 def test_stopping_by_the_api_leaves_a_page_its_picture(client, bench):
-    asked = {"lens": "activation-maximization", "unit": ["3"], "parameters": {"steps": 5000}}
+    asked = {"lens": "activation-maximization", "unit": ["3"], "parameters": {"steps": 2000}}
     id = run(client, wait=0, **asked).json()["id"]
     job = bench.jobs.get(id)
     bench.jobs.watch(job)
@@ -177,7 +182,12 @@ def test_what_breaks_midway_is_said_as_500(client, bench, monkeypatch):
     assert broken.json() == {"error": "unexpected ZeroDivisionError: division by zero"}
 
 
-def schema():
+schema = schemathesis.pytest.from_fixture("api_schema")
+
+
+@pytest.fixture(scope="module")
+def api_schema():
     """The schema as a server of its own tells it."""
-    made = build(Bench(Library(MODELS, (), SAMPLES)), with_pages=False)
-    return schemathesis.openapi.from_asgi(f"{AT}/openapi.json", made)
+    bench = Bench(Library(MODELS, (), SAMPLES))
+    yield schemathesis.openapi.from_asgi(f"{AT}/openapi.json", build(bench, with_pages=False))
+    bench.jobs.close()
