@@ -107,6 +107,7 @@ def mount_api(made: FastAPI, bench: "Bench") -> None:
     refusals: dict[int | str, dict[str, Any]] = {
         status: {"model": Refusal, "description": why}
         for status, why in (
+            (400, "the body cannot be read"),
             (401, "the token is missing or wrong"),
             (403, "the request comes from another site"),
             (404, "there is nothing of that name"),
