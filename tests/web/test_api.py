@@ -19,6 +19,8 @@ from convscope.values import Value
 from convscope.web.api import AT
 from convscope.web.app import MODELS, SAMPLES, Bench, build
 from convscope.web.library import Library
+from convscope.web.looking import together
+from convscope.web.view import View
 from tests.web.library import png
 
 
@@ -105,6 +107,17 @@ def test_no_file_outside_can_be_named(client, key):
         assert run(client, lens=lens, **{"image": "sample:shapes/7", field: key}).status_code in (404, 422)
     assert client.get(f"{AT}/images/{key}").status_code == 404
     assert client.get(f"{AT}/images/{key.replace('/', '%2F').replace('.', '%2E')}").status_code == 404
+
+
+def test_images_looked_at_in_one_go_give_the_numbers_of_each(bench):
+    views = [View(lens="grad-cam", image=f"sample:shapes/{n}", target="star") for n in range(4)]
+    found = together(bench.library, views[0]).many(views)
+    for view, value in zip(views, found, strict=True):
+        alone = cs.grad_cam(cs.load("bundled:shapes"), view.image, target="star")
+        assert value.record.input == alone.record.input
+        np.testing.assert_allclose(value.values, alone.values, rtol=1e-4, atol=1e-6)
+    assert together(bench.library, View(lens="structure")) is None
+    assert together(bench.library, View(lens="deep-dream", image="sample:shapes/0")) is None
 
 
 def test_what_is_missing_is_said(client):
