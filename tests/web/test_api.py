@@ -70,6 +70,17 @@ def test_the_numbers_are_those_of_python(client, tmp_path, asked):
     assert Image.open(io.BytesIO(picture.content)).width > 100
 
 
+def test_a_result_is_had_in_one_request(client, tmp_path):
+    asked = {"lens": "grad-cam", "image": "sample:shapes/7"}
+    npz = client.post(f"{AT}/run", params={"wait": 30, "give": "npz"}, json=asked)
+    assert npz.status_code == 200
+    (tmp_path / "value.npz").write_bytes(npz.content)
+    expected = cs.grad_cam(cs.load("bundled:shapes"), "sample:shapes/7")
+    np.testing.assert_array_equal(Value.load(tmp_path / "value.npz").values, expected.values)
+    png = client.post(f"{AT}/run", params={"wait": 30, "give": "png"}, json=asked)
+    assert png.headers["content-type"] == "image/png"
+
+
 REFUSED = [
     {"lens": "grad-cm", "image": "sample:shapes/7"},
     {"lens": "grad-cam", "image": "sample:shapes/7", "target": "nothing"},
