@@ -66,11 +66,11 @@ class Look(Told):
         """The view with what was left open filled in, so that its link says everything."""
         known = {spec.command for spec in self.choices}
         named = [name for name in view.lens.replace("_", "-").split(",") if name in known]
-        listed = self.library.images()
+        listed = [one.key for one in self.library.images() if not one.key.startswith("upload:")]
         return view.but(
             lens=",".join(dict.fromkeys(named or DEFAULT_COMPARISON)),
             model=view.model or self.library.addresses[0],
-            image=view.image or (listed[0].key if listed else ""),
+            image=view.image or (listed[0] if listed else ""),
         )
 
     @property
@@ -129,7 +129,7 @@ class Look(Told):
         say = self.place.say
         with ui.element("section").classes("box"):
             with ui.element("div").classes("row-of").style("gap: 0 8px"):
-                ui.label(say("What the model answers")).classes("label")
+                ui.label(say("Answers")).classes("label")
                 ui.label(say("Click one to explain it.")).classes("small")
             self.answer = ui.element("div").classes("answers-box").props('aria-live="polite"')
             self.target = ui.input(
