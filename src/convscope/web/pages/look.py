@@ -192,7 +192,7 @@ class Look(Told):
 
     def pick_target(self, target: Any) -> None:
         """Explain another answer."""
-        target = str(target or "").strip()
+        target = "" if target is None else str(target).strip()
         if target != self.view.target:
             self._change(target=target)
 
