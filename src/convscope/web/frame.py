@@ -151,6 +151,7 @@ def _head(lang: str, theme: str, dark: bool) -> str:
             say("The connection to the server is lost.", lang),
             say("This page comes back by itself as soon as the server answers.", lang),
         ],
+        "camera": [say("Take the picture", lang), say("Close", lang), say("No camera can be used here.", lang)],
         "lang": "zh-CN" if lang == "zh" else lang,
         "system": theme == "system",
         "dark": dark,

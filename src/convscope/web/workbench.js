@@ -88,6 +88,7 @@
   scheme.addEventListener("change", () => { tell(); if (told.system) location.reload(); });
 
   // The link carries what is looked at; other pages are told of it too.
+  told.written = written;
   told.remember = (link, carried) => {
     history.replaceState(history.state, "", link);
     for (const other of document.querySelectorAll(".pages a, .brand")) other.search = carried;
@@ -97,4 +98,32 @@
     document.querySelectorAll("#popup span").forEach((line, place) => { line.textContent = told.lost[place]; });
     document.getElementById("popup")?.setAttribute("role", "alert");
   });
+
+  // A picture from the camera, where the browser has one, goes the way of every other file.
+  const camera = async (button) => {
+    const dialog = Object.assign(document.createElement("dialog"), { className: "camera" });
+    const video = Object.assign(document.createElement("video"), { autoplay: true, muted: true, playsInline: true });
+    const [take, close] = told.camera.map((text, place) => Object.assign(document.createElement("button"), { type: "button", className: place ? "button" : "button main", textContent: text }));
+    const line = document.createElement("div");
+    line.className = "row-of"; line.append(take, close); dialog.append(video, line); document.body.append(dialog);
+    let stream;
+    dialog.addEventListener("close", () => { stream?.getTracks().forEach((track) => track.stop()); dialog.remove(); button.focus(); });
+    close.addEventListener("click", () => dialog.close());
+    take.addEventListener("click", () => {
+      const canvas = Object.assign(document.createElement("canvas"), { width: video.videoWidth, height: video.videoHeight });
+      canvas.getContext("2d").drawImage(video, 0, 0);
+      canvas.toBlob((blob) => {
+        const files = new DataTransfer(), input = document.querySelector(".drop input[type=file]");
+        files.items.add(new File([blob], "camera.jpg", { type: "image/jpeg" }));
+        input.files = files.files;
+        input.dispatchEvent(new Event("change", { bubbles: true }));
+        dialog.close();
+      }, "image/jpeg", 0.92);
+    });
+    dialog.showModal();
+    try { stream = await navigator.mediaDevices.getUserMedia({ video: true }); video.srcObject = stream; }
+    catch { video.replaceWith(Object.assign(document.createElement("p"), { className: "warning", textContent: told.camera[2] })); take.disabled = true; }
+  };
+  document.addEventListener("click", (event) => { const button = event.target.closest?.("[data-camera]"); if (button) camera(button); });
+  if (navigator.mediaDevices?.getUserMedia) root.classList.add("has-camera");
 })();

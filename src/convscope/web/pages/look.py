@@ -66,11 +66,11 @@ class Look(Told):
         """The view with what was left open filled in, so that its link says everything."""
         known = {spec.command for spec in self.choices}
         named = [name for name in view.lens.replace("_", "-").split(",") if name in known]
-        listed = self.library.images()
+        listed = [one.key for one in self.library.images() if not one.key.startswith("upload:")]
         return view.but(
             lens=",".join(dict.fromkeys(named or DEFAULT_COMPARISON)),
             model=view.model or self.library.addresses[0],
-            image=view.image or (listed[0].key if listed else ""),
+            image=view.image or (listed[0] if listed else ""),
         )
 
     @property
@@ -105,7 +105,11 @@ class Look(Told):
             self.model_field.props("outlined dense options-dense stack-label").mark("model")
             self.portrait = ui.html("", sanitize=False).classes("portrait-box")
             self.thumbs = ui.element("div").classes("thumbs").props(f'role="group" aria-label="{say("Images")}"')
-            self._draw_upload()
+            with ui.element("div").classes("sources"):
+                self._draw_upload()
+                ui.html(escape(say("Camera")), sanitize=False, tag="button").classes("button").props(
+                    "type=button data-camera"
+                )
 
     def _draw_upload(self) -> None:
         say = self.place.say
@@ -117,16 +121,17 @@ class Look(Told):
         text = f"<strong>{escape(say('Choose an image'))}</strong> {escape(say('or drop one here'))}"
         upload.add_slot(
             "header",
-            f'<button type="button" class="drop-say" @click="props.pickFiles">{text}</button>',
+            f'<button type="button" class="drop-say" @click="props.pickFiles">{text}<q-uploader-add-trigger />'
+            "</button>",
         )
 
     def _draw_answer(self) -> None:
         say = self.place.say
         with ui.element("section").classes("box"):
             with ui.element("div").classes("row-of").style("gap: 0 8px"):
-                ui.label(say("What the model answers")).classes("label")
+                ui.label(say("Answers")).classes("label")
                 ui.label(say("Click one to explain it.")).classes("small")
-            self.answer = ui.element("div").props('aria-live="polite"')
+            self.answer = ui.element("div").classes("answers-box").props('aria-live="polite"')
             self.target = ui.input(
                 say("Or type a class, or A - B"), value=self._typed(), placeholder="star - circle"
             ).props("outlined dense stack-label clearable")
@@ -135,7 +140,7 @@ class Look(Told):
             self.target.mark("target")
             chosen = self.view.layer[0] if self.view.layer else ""
             self.layer = ui.select(
-                {"": say("Automatic (last spatial one)"), **({chosen: chosen} if chosen else {})},
+                {"": say("Automatic (last spatial)"), **({chosen: chosen} if chosen else {})},
                 value=chosen, label=say("Layer"), with_input=True,
                 on_change=lambda e: self.pick_layer(e.value or ""),
             )  # fmt: skip
@@ -143,7 +148,7 @@ class Look(Told):
 
     def _draw_head(self) -> None:
         say = self.place.say
-        self.title = ui.html("", sanitize=False, tag="h1")
+        self.title = ui.html(self._question(), sanitize=False, tag="h1")
         with ui.element("div").classes("row-of tools").props(f'role="group" aria-label="{say("Display")}"'):
             self.choose = button(say("Choose lenses"), self._toggle_chooser).props("aria-expanded=false")
             ui.html(display_controls(self.place), sanitize=False).classes("row-of")
@@ -253,12 +258,23 @@ class Look(Told):
         self._mark_thumbs()
         self.target.value = self._typed()
         background_tasks.create(self._answer(self._turn))
-        if self.view.image:
-            self._lay_out()
-            for card in self.cards:
-                card.run(self._asked())
-        else:
-            self._empty("")
+        why = self._missing()
+        if why is not None:
+            self._empty(why)
+            return
+        self._lay_out()
+        for card in self.cards:
+            card.run(self._asked())
+
+    def _missing(self) -> str | None:
+        """Why there is no image to look at; nothing where there is one."""
+        if not self.view.image:
+            return ""
+        try:
+            self.library.fingerprint(self.view.image)
+        except (ConvScopeError, OSError) as error:
+            return str(error)
+        return None
 
     def _asked(self) -> View:
         return View(model=self.view.model, image=self.view.image, target=self.view.target, layer=self.view.layer)
@@ -291,7 +307,7 @@ class Look(Told):
         self.gallery.clear()
         self.cards = []
         with self.gallery, ui.element("div").classes("empty").style("grid-column: 1 / -1"):
-            ui.label(self.place.say("No image yet")).classes("text-h2")
+            ui.label(self.place.say("No image yet")).classes("label")
             if why:
                 ui.label(why).classes("warning")
             ui.label(self.place.say("Choose an image on the left, or drop one there: its answer is explained here."))
@@ -301,11 +317,13 @@ class Look(Told):
         view = self.view
         if view.image:
             try:
+                job = self.place.bench.look(View(lens="predict", model=view.model, image=view.image))
                 picture = await run.io_bound(portrait, self.library, view.image)
                 name = escape(render.short(view.image))
                 self.portrait.set_content(f'<img class="portrait" src="{picture}" alt="{name}">')
                 self.portrait.props(f'title="{name}"')
-                found = await self.place.look(View(lens="predict", model=view.model, image=view.image))
+                await self.place.wait(job)
+                found = job.value or job.error or self.place.say("Stopped.")
             except ConvScopeError as error:
                 found = str(error)
                 self.portrait.set_content("")
@@ -375,7 +393,7 @@ class Look(Told):
             return  # said beside the answer
         if turn == self._turn and model is not self.model and not self.place.client.is_deleted:
             self.model = model
-            default = {"": self.place.say("Automatic (last spatial one)")}
+            default = {"": self.place.say("Automatic (last spatial)")}
             chosen = self.view.layer[0] if self.view.layer else ""
             extra = {chosen: chosen} if chosen else {}
             self.layer.set_options(default | {name: name for name in model.layers()} | extra, value=chosen)
