@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
-from convscope.engine.pictures import decoded, in_mode, open_picture
+from convscope.engine.pictures import decoded, existing_file, in_mode, open_picture
 from convscope.errors import InputError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Library:
         """What tells the content behind a key from another, for results that are kept: it changes with the file."""
         found = self.image(key) if key else ""
         if isinstance(found, str) and not found.startswith("sample:") and found:
-            state = Path(found).stat()
+            state = existing_file(found).stat()
             return f"{key}@{state.st_mtime_ns}+{state.st_size}"
         return key
 
