@@ -330,7 +330,7 @@ class Studio:
             str(value.record.model.get("name", "")),
             render.short(value.record.input),
             given,
-            str(value.record.cost),
+            say(str(value.record.cost)),
         ]
         ui.label(" · ".join(fact for fact in facts if fact)).classes("small")
 
