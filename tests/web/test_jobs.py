@@ -1,0 +1,188 @@
+"""The queue: one job for one question, stopped when nobody looks any more; results kept within a bound."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import convscope as cs
+from convscope.engine.cost import progress
+from convscope.errors import ModelFailed, ParameterError
+from convscope.values import Attribution, Value
+from convscope.web.jobs import FORGOTTEN, Job, Jobs, Results, State, weight_of
+
+
+@pytest.fixture
+def jobs():
+    made = Jobs()
+    yield made
+    made.close()
+
+
+def value(numbers: int = 1000) -> Attribution:
+    return Attribution(values=np.zeros((1, numbers), np.float32))
+
+
+def stepping(begun: threading.Event, ended: threading.Event | None = None):
+    """Work of many steps that can be stopped at each."""
+
+    def work() -> Value:
+        begun.set()
+        for step in range(2000):
+            progress(step, 2000)
+            if ended is not None and ended.is_set():
+                break
+            time.sleep(0.005)
+        return value()
+
+    return work
+
+
+def test_two_tabs_watch_one_job(jobs):
+    begun, ended = threading.Event(), threading.Event()
+    first = jobs.submit("same", stepping(begun, ended))
+    second = jobs.submit("same", lambda: pytest.fail("computed twice"))
+    assert first is second
+    jobs.watch(first)
+    jobs.watch(first)
+    assert begun.wait(5)
+    jobs.leave(first)
+    assert not first.stopping
+    ended.set()
+    assert first.finished.wait(5)
+    assert first.state is State.DONE
+
+
+def test_the_last_who_leaves_stops_the_work(jobs):
+    begun = threading.Event()
+    job = jobs.submit("k", stepping(begun))
+    jobs.watch(job)
+    assert begun.wait(5)
+    jobs.leave(job)
+    assert job.finished.wait(5)
+    assert job.state is State.CANCELLED
+    assert jobs.results.get("k") is None
+
+
+def test_what_waits_is_stopped_before_it_begins():
+    jobs = Jobs(workers=1)
+    begun, ended = threading.Event(), threading.Event()
+    jobs.submit("before", stepping(begun, ended))
+    waiting = jobs.submit("waits", lambda: pytest.fail("it was cancelled"))
+    waiting.cancel()
+    ended.set()
+    assert waiting.finished.wait(5)
+    assert waiting.state is State.CANCELLED
+    jobs.close()
+
+
+def test_who_asks_again_after_it_was_stopped_gets_a_new_job(jobs):
+    begun = threading.Event()
+    stopped = jobs.submit("k", stepping(begun))
+    assert begun.wait(5)
+    stopped.cancel()
+    again = jobs.submit("k", value)
+    assert again is not stopped
+    assert again.finished.wait(5)
+    assert again.state is State.DONE
+
+
+def test_what_was_found_is_kept(jobs):
+    first = jobs.submit("k", value)
+    assert first.finished.wait(5)
+    second = jobs.submit("k", lambda: pytest.fail("it was kept"))
+    assert second is not first
+    assert second.value is first.value
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence", "refused"),
+    [
+        (ParameterError("samples must be 1 to 9"), "samples must be 1 to 9", True),
+        (ModelFailed("the network raised"), "the network raised", False),
+        (ZeroDivisionError("oh"), "unexpected ZeroDivisionError: oh", False),
+    ],
+    ids=["refused", "model", "unexpected"],
+)
+def test_a_failure_is_one_sentence_and_workers_live_on(jobs, error, sentence, refused):
+    def fail() -> Value:
+        raise error
+
+    for number in range(5):  # more than there are workers
+        job = jobs.submit(f"bad {number}", fail)
+        assert job.finished.wait(5)
+        assert (job.state, job.error, job.refused) == (State.FAILED, sentence, refused)
+    assert jobs.submit("good", value).finished.wait(5)
+
+
+def test_whoever_waits_is_called_once(jobs):
+    called = []
+    job = jobs.submit("k", value)
+    job.when_finished(lambda: called.append("while"))
+    assert job.finished.wait(5)
+    job.when_finished(lambda: called.append("after"))
+    deadline = time.monotonic() + 5
+    while len(called) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert sorted(called) == ["after", "while"]
+
+
+def test_progress_and_pictures_are_seen_while_it_runs(jobs):
+    model = cs.load("bundled:digits")
+    seen: list[bool] = []
+
+    def work() -> Value:
+        return cs.activation_maximization(model, unit="8", steps=40)
+
+    job = jobs.submit("k", work)
+    jobs.watch(job)
+    while not job.over:
+        seen.append(job.preview is not None)
+        time.sleep(0.001)
+    assert job.state is State.DONE
+    assert job.progress == (40, 40)
+    assert len(job.scores) == 40
+    assert any(seen)
+    assert job.preview is None
+
+
+def test_old_jobs_are_forgotten():
+    jobs = Jobs()
+    first = jobs.submit("0", value)
+    for number in range(1, FORGOTTEN + 5):
+        assert jobs.submit(str(number), value).finished.wait(5)
+    assert jobs.get(first.id) is None
+    jobs.close()
+
+
+def test_results_stay_within_their_bound():
+    weight = weight_of(value())
+    results = Results(bound=3 * weight)
+    for number in range(10):
+        results.put(str(number), value())
+        assert results.size <= results.bound
+    assert [key for key in map(str, range(10)) if results.get(key)] == ["7", "8", "9"]
+    results.get("7")
+    results.put("10", value())
+    assert results.get("7") is not None, "what was used last is let go last"
+    assert results.get("8") is None
+
+
+def test_what_is_larger_than_the_bound_is_not_kept_and_pushes_nothing_out():
+    results = Results(bound=20_000)
+    results.put("small", value())
+    results.put("large", value(1_000_000))
+    assert results.get("large") is None
+    assert results.get("small") is not None
+
+
+def test_a_value_weighs_what_its_numbers_take():
+    model = cs.load("bundled:shapes")
+    found = cs.grad_cam(model, "sample:shapes/7")
+    assert weight_of(found) > found.values.nbytes + 3 * 96 * 96 * 4, "the photo counts too"
+
+
+def test_a_job_that_nobody_started_is_not_known(jobs):
+    assert jobs.get("77") is None
+    assert isinstance(jobs.submit("k", value), Job)
