@@ -186,6 +186,9 @@ class Library:
 
     def fingerprint(self, key: str) -> str:
         """What tells the content behind a key from another, for results that are kept: it changes with the file."""
+        with self._lock:
+            if key.startswith("upload:") and key.removeprefix("upload:") in self._uploads:
+                return key  # which was made of its content: nothing needs to be decoded
         found = self.image(key) if key else ""
         if isinstance(found, str) and not found.startswith("sample:") and found:
             state = existing_file(found).stat()
