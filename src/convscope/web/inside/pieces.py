@@ -24,7 +24,7 @@ def colour_bar(legend: Legend) -> str:
     stops = ", ".join(legend.colours)
     low, high = legend.ticks[0][1], legend.ticks[-1][1]
     return (
-        f'<div class="scale"><span>{quoted(legend.low)} {low}</span>'
+        f'<div class="ramp"><span>{quoted(legend.low)} {low}</span>'
         f'<i style="background:linear-gradient(90deg, {stops})"></i><span>{high} {quoted(legend.high)}</span></div>'
     )
 
