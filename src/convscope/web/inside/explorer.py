@@ -84,7 +84,7 @@ class Explorer:
         ui.add_body_html(f"<script>{_text('inside.js')}</script>")
         self._bar()
         with ui.element("div").classes("inside"):
-            with ui.element("section").props(f'aria-label="{quoted(self.say("Architecture"))}"'):
+            with ui.element("section").classes("pane map").props(f'aria-label="{quoted(self.say("Architecture"))}"'):
                 self._graph_column()
             self.node.build()
             self.unit.build()
@@ -98,7 +98,7 @@ class Explorer:
         with ui.element("div").classes("inside-bar"):
             models = list(dict.fromkeys([*library.addresses, self.view.model]))
             ui.select(models, value=self.view.model, label=self.say("Model"), on_change=self._model_chosen).props(
-                "dense"
+                "outlined dense options-dense stack-label"
             )
             images = {one.key: one.name for one in library.images()}
             self.images = ui.select(
@@ -113,7 +113,7 @@ class Explorer:
 
     async def _show_thumbs(self) -> None:
         """The images to pick, small."""
-        keys = [one for one in self.library.images()[:THUMBS]]
+        keys = self.library.images()[:THUMBS]
         drawn = await run.io_bound(lambda: [self._thumb(one.key, one.name) for one in keys])
         if not self.place.client.is_deleted and drawn:
             with self.thumbs:

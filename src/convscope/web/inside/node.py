@@ -159,7 +159,7 @@ class NodeColumn:
                 ui.html(f'<button class="plain">{quoted(say("Show all"))}</button>', sanitize=False).on(
                     "click", self._all
                 )
-        ui.html(colour_bar(maps.legend), sanitize=False)
+        ui.html(colour_bar(maps.legend, say), sanitize=False)
         wide = "" if columns / rows < 4 else ' style="--shape:4"'
         word = say("Map of unit")
         tiles = "".join(self._tile(one, maps.tile(place), word) for place, one in enumerate(maps.channels))

@@ -186,7 +186,7 @@ class UnitColumn:
                         pick.on("click", self._picked, js_handler=PICK)
                         pick.on("keydown", self._moved, js_handler=ARROWS)
                 ui.label(say("Click a place of the map.")).classes("caption")
-        ui.html(colour_bar(maps.legend), sanitize=False).classes("q-mt-sm")
+        ui.html(colour_bar(maps.legend, say), sanitize=False).classes("q-mt-sm")
         if own.ndim:
             strongest = np.unravel_index(int(own.argmax()), own.shape)
             self._strongest = UnitName(name.layer, name.number, tuple(int(one) for one in strongest))
@@ -316,7 +316,7 @@ class UnitColumn:
         with body:
             if len(collections) > 1:
                 ui.select(collections, value=images, label=say("Out of"), on_change=self._collection_chosen).props(
-                    "dense"
+                    "outlined dense options-dense stack-label"
                 )
             waiting = ui.label(say("Looking …")).classes("hint")
         unit = (str(name.whole),)

@@ -53,7 +53,7 @@ def _operands(value: Arithmetic, place: Place) -> str:
     strongest = np.argsort(-np.abs(contributions), kind="stable")[:_CHANNELS]
     limits = {name: float(np.abs(numbers[name][strongest]).max()) for name in ("window", "kernel", "products")}
     outside = ~numbers["inside"].astype(bool)
-    cell = {1: 34, 2: 34, 3: 34, 4: 30, 5: 26}.get(numbers["window"].shape[-1], 20)
+    cell = {1: 34, 2: 34, 3: 31, 4: 28, 5: 24}.get(numbers["window"].shape[-1], 20)
     found = ""
     for order, channel in enumerate(strongest):
         parts = [
