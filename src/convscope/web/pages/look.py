@@ -454,7 +454,7 @@ class Look(Told):
         except ConvScopeError:
             return
         if isinstance(job.value, Recommendation) and card.spec.command not in job.value.best and card in self.cards:
-            titles = {spec.command: spec.title for spec in self.choices}
+            titles = {spec.command: self.place.say(spec.title) for spec in self.choices}
             fitting = [name for name in job.value.best if name in titles and name not in self.names]
             card.suggest([(name, titles[name]) for name in fitting[:SUGGESTED]])
 
@@ -483,7 +483,7 @@ class Look(Told):
                 for one, picture in zip(pins, figures, strict=True):
                     with ui.element("article").classes("card").props('data-pinned="1"'):
                         with ui.element("div").classes("card-head"):
-                            ui.html(escape(one.record.title), sanitize=False, tag="h4").style("flex: 1")
+                            ui.html(escape(self.place.say(one.record.title)), sanitize=False, tag="h4").style("flex: 1")
                             small_button(CROSS, say("Take away"), lambda one=one: self._unpin(one))
                         ui.html(picture, sanitize=False)
                         ui.label(f"{render.subject(one)} · {render.short(one.record.input)}").classes("small")
@@ -528,7 +528,7 @@ class Look(Told):
         self._draw_chooser()
 
     def _lens_choice(self, spec: LensSpec) -> None:
-        inner = f"<span>{escape(spec.title)}</span><small>{escape(self.place.say(spec.asks))}</small>"
+        inner = f"<span>{escape(self.place.say(spec.title))}</span><small>{escape(self.place.say(spec.asks))}</small>"
         made = ui.html(inner, sanitize=False, tag="button").classes("lens-choice")
         made.props(f'type=button aria-pressed="{"true" if spec.command in self.names else "false"}"')
         made.on("click", lambda: self._toggle_lens(spec.command))
