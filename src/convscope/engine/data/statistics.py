@@ -40,6 +40,9 @@ _TOGETHER = 32
 MOST_CLASSES = 64
 """Class-by-channel means are kept for so many classes, those met first."""
 
+_AT_ONCE, _ROUGH = 512, 1e-4
+"""How many channels are held against all others at once, and how far single precision may be off, generously."""
+
 _RECTIFIERS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
     nn.Hardswish, nn.Threshold,
@@ -320,9 +323,24 @@ def duplicates(kept: Tensor, least: float) -> list[tuple[int, int, float]]:
     norms = about.norm(dim=0)
     alive = norms > 1e-6 * kept.double().norm(dim=0).clamp_min(1e-30)
     units = torch.where(alive, about / norms.clamp_min(1e-30), torch.zeros((), dtype=torch.float64))
-    alike = (units.T @ units).triu(1)
-    pairs = (alike > least).nonzero().tolist()
-    return sorted(((a, b, float(alike[a, b])) for a, b in pairs), key=lambda pair: -pair[2])
+    pairs = [pair for start in range(0, units.shape[1], _AT_ONCE) for pair in _alike(units, start, least)]
+    return sorted(pairs, key=lambda pair: -pair[2])
+
+
+def _alike(units: Tensor, start: int, least: float) -> list[tuple[int, int, float]]:
+    """The pairs of some channels and those behind them: suspected in single precision, tried in double."""
+    rough = units[:, start:].float()
+    near = rough[:, :_AT_ONCE].T @ rough
+    near.fill_diagonal_(0.0)
+    one = (near.amax(1) > least - _ROUGH).nonzero().flatten()
+    if not len(one):
+        return []
+    other = (near[one] > least - _ROUGH).any(0).nonzero().flatten()
+    alike = units[:, start + one].T @ units[:, start + other]
+    found = (alike > least) & (one[:, None] < other)
+    rows, columns = found.nonzero().unbind(1)
+    firsts, seconds = (start + one[rows]).tolist(), (start + other[columns]).tolist()
+    return list(zip(firsts, seconds, alike[rows, columns].tolist(), strict=True))
 
 
 def _sampled(numbers: Tensor, wanted: int, places: tuple[int, ...]) -> Tensor:
