@@ -7,6 +7,7 @@ forward has succeeded and taken into the accounts a few chunks at a time; parts 
 """
 
 import math
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -204,6 +205,12 @@ class Glimpse:
     sample: Tensor
     positions: int
 
+    def moved_to(self, other: "Glimpse") -> "Glimpse":
+        """The same numbers in the memory of another one, as far as they fit."""
+        pairs = {part: (getattr(self, part), getattr(other, part)) for part in ("means", "high", "sample")}
+        fitting = {part: (own, room) for part, (own, room) in pairs.items() if own.shape == room.shape}
+        return replace(self, **{part: room.copy_(own) for part, (own, room) in fitting.items()})
+
     @classmethod
     def joined(cls, several: Sequence["Glimpse"]) -> "Glimpse":
         """What the layer showed of all these images."""
@@ -224,6 +231,10 @@ class Observer:
         self.per_image = max(FEWEST_POSITIONS, -(-samples // (images or _SUPPOSED)))
         self.accounts: dict[str, Account] = {}
         self._aside: dict[str, list[Glimpse]] = {}
+        self._spare: dict[str, list[Glimpse]] = {}
+        """What was taken into the accounts; its memory serves again, so that a forward leaves no gaps between its own."""
+        self._just_seen: tuple[Any, int, Tensor] | None = None
+        """The last layer's output, how often it had been written to, and the largest of each channel."""
         self._labels: list[Label] = []
         self.odd: dict[str, tuple[int, ...]] = {}
         """Layers that cannot be read channel by channel, and what they give."""
@@ -252,12 +263,12 @@ class Observer:
             if name not in self.accounts:
                 self.accounts[name] = Account(name, glimpse.module, glimpse.shape)
             self.accounts[name].take(glimpse, self._labels)
-        self._aside, self._labels = {}, []
+        self._spare, self._aside, self._labels = self._aside, {}, []
 
     def _watch(self, address: str, chunk: Chunk, seen: dict[str, Glimpse]) -> Any:
         calls = 0
 
-        def hook(module: nn.Module, _inputs: Any, output: Any) -> None:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             nonlocal calls
             calls += 1
             tensor = first_tensor(output)
@@ -265,23 +276,35 @@ class Observer:
             if tensor is None or not tensor.is_floating_point():
                 self.odd[name] = () if tensor is None else tuple(tensor.shape)
                 return
-            glimpse = self._glimpse(module, tensor.detach(), chunk)
-            if glimpse is None:
+            numbers = by_channel(tensor.detach(), chunk.extent, len(chunk))
+            if numbers is None or numbers.numel() == 0:
                 self.odd[name] = tuple(tensor.shape)
-            else:
-                seen[name] = glimpse
+                return
+            high = self._rectified(module, inputs, tensor)
+            high = largest(numbers).amax(0).float() if high is None else high
+            self._just_seen = None if tensor.is_inference() else (weakref.ref(tensor), tensor._version, high)
+            place, spare = len(self._aside.get(name, ())), self._spare.get(name, ())
+            glimpse = self._glimpse(module, tensor, numbers, high, chunk.places)
+            seen[name] = glimpse.moved_to(spare[place]) if place < len(spare) else glimpse
 
         return hook
 
-    def _glimpse(self, module: nn.Module, tensor: Tensor, chunk: Chunk) -> Glimpse | None:
-        numbers = by_channel(tensor, chunk.extent, len(chunk))
-        if numbers is None or numbers.numel() == 0:
+    def _rectified(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+        """The largest numbers behind a rectifier, where those of what it was given are known."""
+        if type(module) is not nn.ReLU or self._just_seen is None or not inputs:
             return None
+        given, written, high = self._just_seen
+        if given() is not inputs[0] or inputs[0]._version != written + (output is inputs[0]):
+            return None
+        return high.clamp_min(0)
+
+    def _glimpse(
+        self, module: nn.Module, tensor: Tensor, numbers: Tensor, high: Tensor, places: tuple[int, ...]
+    ) -> Glimpse:
         positions = numbers.shape[2]
         step = _coprime(positions, positions // MEAN_POSITIONS) if positions > MEAN_POSITIONS else 1
         means = numbers[:, :, step // 2 :: step].mean(2, dtype=torch.float32)
-        high = largest(numbers).amax(0).float()
-        sample = _sampled(numbers, self.per_image, chunk.places)
+        sample = _sampled(numbers, self.per_image, places)
         return Glimpse(module, tuple(tensor.shape[1:]), means, high, sample, positions)
 
     def _last(self, tensor: Tensor) -> tuple[str, int]:
