@@ -159,7 +159,11 @@ def _chosen(maps: Tensor, channels: Tensor, into: Tensor | None) -> Tensor:
     by_place = maps.movedim(0, -1)
     if maps.is_contiguous() or not by_place.is_contiguous():
         out = None if into is None else into.view(len(channels), *maps.shape[1:])
-        return maps.index_select(0, channels).float().cpu() if out is None else torch.index_select(maps, 0, channels, out=out)
+        return (
+            maps.index_select(0, channels).float().cpu()
+            if out is None
+            else torch.index_select(maps, 0, channels, out=out)
+        )
     flat = by_place.reshape(-1, len(maps))
     out = None if into is None else into.view(len(flat), len(channels))
     found = torch.index_select(flat, 1, channels, out=out).float().cpu()

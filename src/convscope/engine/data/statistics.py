@@ -50,6 +50,9 @@ _RECTIFIERS = (
 )  # fmt: skip
 """Activation functions behind which a channel that is never above zero is dead."""
 
+_CUT: dict[type[nn.Module], tuple[float | None, ...]] = {nn.ReLU: (0, None), nn.ReLU6: (0, 6)}
+"""Rectifiers that cut numbers off and change nothing else: the largest behind one follows from the largest before."""
+
 CHANNEL_GRID = {"octaves": 12, "bits": 3}
 LAYER_GRID = {"octaves": 16, "bits": 5}
 _THINNED = 2**14
@@ -291,12 +294,13 @@ class Observer:
 
     def _rectified(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
         """The largest numbers behind a rectifier, where those of what it was given are known."""
-        if type(module) is not nn.ReLU or self._just_seen is None or not inputs:
+        limits = _CUT.get(type(module))
+        if limits is None or self._just_seen is None or not inputs:
             return None
         given, written, high = self._just_seen
         if given() is not inputs[0] or inputs[0]._version != written + (output is inputs[0]):
             return None
-        return high.clamp_min(0)
+        return high.clamp(*limits)
 
     def _glimpse(
         self, module: nn.Module, tensor: Tensor, numbers: Tensor, high: Tensor, places: tuple[int, ...]
