@@ -1,8 +1,9 @@
 """What layers give for images, read in one forward of which only the chosen channels are kept.
 
 A layer's output is read the moment it is there, before the next operation may overwrite it; nothing of it is copied
-but the chosen channels, into memory that was taken before the forward where the one before showed how much. Before and after the activation is read off the operations: whichever way it is called, the
-activation is the next function of one number that is applied to what the layer gave, perhaps behind a norm.
+but the chosen channels, into memory that was taken before the forward where the one before showed how much. Before
+and after the activation is read off the operations: whichever way it is called, the activation is the next function
+of one number that is applied to what the layer gave, perhaps behind a norm.
 """
 
 import math
@@ -49,10 +50,11 @@ class Reading:
     where: str = ""
 
     @property
-    def room(self) -> tuple[int, int, int, int] | None:
+    def room(self) -> tuple[int, int, int, int]:
         """How much memory the like of it takes: images, channels, kept ones, places."""
         kept = self.maps[0].numel() // self.channels.shape[1] if self.maps else 0
-        return (*self.strengths.shape, self.channels.shape[1], kept)  # type: ignore[return-value]
+        images, channels = self.strengths.shape
+        return images, channels, self.channels.shape[1], kept
 
 
 class Room:
@@ -115,7 +117,7 @@ def read_maps(
         if address not in readings:
             raise LayerError(_missing(address, ended))
     _refuse_unsound(readings)
-    model.rooms[asked] = {address: reading.room for address, reading in readings.items() if reading.room}
+    model.rooms[asked] = {address: reading.room for address, reading in readings.items()}
     return readings
 
 
@@ -149,7 +151,7 @@ def _read(tensor: Tensor, keep: int, colours: bool, where: str, room: Room | Non
     into, chosen = (None, None) if room is None else (room.strengths, room.chosen)
     strengths = (torch.mean(tensor, places, out=into) if places else tensor).float()
     channels = torch.topk(strengths, count, dim=1, out=chosen).indices
-    maps = [_chosen(one, channels[row], None if room is None else room.maps[row]) for row, one in enumerate(tensor)]
+    maps = [_chosen(tensor[row], channels[row], room and room.maps[row]) for row in range(len(tensor))]
     projected, shares = _components(tensor) if colours and places else (None, None)
     return Reading(maps, channels.cpu(), _kept(strengths), projected, shares, where)
 
@@ -159,11 +161,7 @@ def _chosen(maps: Tensor, channels: Tensor, into: Tensor | None) -> Tensor:
     by_place = maps.movedim(0, -1)
     if maps.is_contiguous() or not by_place.is_contiguous():
         out = None if into is None else into.view(len(channels), *maps.shape[1:])
-        return (
-            maps.index_select(0, channels).float().cpu()
-            if out is None
-            else torch.index_select(maps, 0, channels, out=out)
-        )
+        return torch.index_select(maps, 0, channels, out=out).float().cpu()
     flat = by_place.reshape(-1, len(maps))
     out = None if into is None else into.view(len(flat), len(channels))
     found = torch.index_select(flat, 1, channels, out=out).float().cpu()

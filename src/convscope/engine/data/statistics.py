@@ -235,7 +235,7 @@ class Observer:
         self.accounts: dict[str, Account] = {}
         self._aside: dict[str, list[Glimpse]] = {}
         self._spare: dict[str, list[Glimpse]] = {}
-        """What was taken into the accounts; its memory serves again, so that a forward leaves no gaps between its own."""
+        """What was taken into the accounts: its memory serves again, and lies in no gaps that a forward needs."""
         self._just_seen: tuple[Any, int, Tensor] | None = None
         """The last layer's output, how often it had been written to, and the largest of each channel."""
         self._labels: list[Label] = []
