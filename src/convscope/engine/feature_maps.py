@@ -94,7 +94,8 @@ def read_maps(
     unplaced: dict[str, tuple[Tensor, str]] = {}
     extent = tuple(tensor.shape[2:])
     asked = (tuple(tensor.shape), tuple(layers), keep, side)
-    rooms = {address: Room(*size) for address, size in model.rooms.get(asked, {}).items()}
+    sizes = model.rooms.get(asked, {}) if tensor.device.type == "cpu" else {}
+    rooms = {address: Room(*size) for address, size in sizes.items()}
 
     def keep_of(address: str, output: Any, where: str = "") -> None:
         found = _tensor(output, address, len(tensor))
@@ -112,7 +113,7 @@ def read_maps(
     for address, (found, where) in unplaced.items():
         tokens = token_grid(model, address, tensor)
         laid = found.transpose(1, 2) if tokens is None else as_map(found, extent, tokens)
-        readings[address] = _read(laid, keep, colours, where)
+        readings[address] = _read(laid, keep, colours, where, rooms.get(address))
     for address in layers:
         if address not in readings:
             raise LayerError(_missing(address, ended))
