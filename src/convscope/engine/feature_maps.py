@@ -152,7 +152,7 @@ def _read(tensor: Tensor, keep: int, colours: bool, where: str, room: Room | Non
     into, chosen = (None, None) if room is None else (room.strengths, room.chosen)
     strengths = (torch.mean(tensor, places, out=into) if places else tensor).float()
     channels = torch.topk(strengths, count, dim=1, out=chosen).indices
-    maps = [_chosen(tensor[row], channels[row], room and room.maps[row]) for row in range(len(tensor))]
+    maps = [_chosen(tensor[row], channels[row], room.maps[row] if room else None) for row in range(len(tensor))]
     projected, shares = _components(tensor) if colours and places else (None, None)
     return Reading(maps, channels.cpu(), _kept(strengths), projected, shares, where)
 
