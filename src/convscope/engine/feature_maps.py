@@ -1,12 +1,10 @@
 """What layers give for images, read in one forward of which only the chosen channels are kept.
 
 A layer's output is read the moment it is there, before the next operation may overwrite it; nothing of it is copied
-but the chosen channels, into memory that was taken before the forward where the one before showed how much. Before
-and after the activation is read off the operations: whichever way it is called, the activation is the next function
-of one number that is applied to what the layer gave, perhaps behind a norm.
+but the chosen channels. Before and after the activation is read off the operations: whichever way it is called, the
+activation is the next function of one number that is applied to what the layer gave, perhaps behind a norm.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -49,32 +47,6 @@ class Reading:
     shares: Tensor | None = None
     where: str = ""
 
-    @property
-    def room(self) -> tuple[int, int, int, int]:
-        """How much memory the like of it takes: images, channels, kept ones, places."""
-        kept = self.maps[0].numel() // self.channels.shape[1] if self.maps else 0
-        images, channels = self.strengths.shape
-        return images, channels, self.channels.shape[1], kept
-
-
-class Room:
-    """Memory for what is kept of a layer, taken before the forward.
-
-    What is kept while a network runs would otherwise lie in the gaps where the next activations were to go: these would
-    need fresh pages, and so would those of every forward that follows.
-    """
-
-    def __init__(self, images: int, channels: int, kept: int, places: int) -> None:
-        self.strengths = torch.empty(images, channels)
-        self.chosen = torch.empty(images, kept), torch.empty(images, kept, dtype=torch.long)
-        self.maps = [torch.empty(kept * places) for _ in range(images)]
-
-    def fits(self, tensor: Tensor, kept: int) -> bool:
-        """Whether it was made for such numbers (N, C, …)."""
-        plain = tensor.dtype == torch.float32 and tensor.device.type == "cpu"
-        here = len(self.maps), self.strengths.shape[1], self.chosen[0].shape[1], len(self.maps[0])
-        return plain and here == (*tensor.shape[:2], kept, kept * math.prod(tensor.shape[2:]))
-
 
 def read_maps(
     model: Model, tensor: Tensor, layers: Sequence[str], *, keep: int, colours: bool, side: Side
@@ -93,9 +65,6 @@ def read_maps(
     readings: dict[str, Reading] = {}
     unplaced: dict[str, tuple[Tensor, str]] = {}
     extent = tuple(tensor.shape[2:])
-    asked = (tuple(tensor.shape), tuple(layers), keep, side)
-    sizes = model.rooms.get(asked, {}) if tensor.device.type == "cpu" else {}
-    rooms = {address: Room(*size) for address, size in sizes.items()}
 
     def keep_of(address: str, output: Any, where: str = "") -> None:
         found = _tensor(output, address, len(tensor))
@@ -105,20 +74,19 @@ def read_maps(
             readings[address] = _NOT_YET
             unplaced[address] = found.clone(), where
         else:
-            laid = as_map(found, extent, None)
-            readings[address] = _read(laid, keep, colours, where, rooms.get(address))
+            readings[address] = _read(as_map(found, extent, None), keep, colours, where)
 
     with _watching(model.module, layers, keep_of, side) as ended, torch.no_grad():
         model.run(model.laid_out(tensor))
     for address, (found, where) in unplaced.items():
         tokens = token_grid(model, address, tensor)
         laid = found.transpose(1, 2) if tokens is None else as_map(found, extent, tokens)
-        readings[address] = _read(laid, keep, colours, where, rooms.get(address))
+        readings[address] = _read(laid, keep, colours, where)
     for address in layers:
         if address not in readings:
             raise LayerError(_missing(address, ended))
-    _refuse_unsound(readings)
-    model.rooms[asked] = {address: reading.room for address, reading in readings.items()}
+    for address, reading in readings.items():
+        _refuse_unsound(address, reading)
     return readings
 
 
@@ -143,30 +111,16 @@ def _tensor(output: Any, address: str, images: int) -> Tensor:
     return found[:, None] if found.ndim == 1 else found
 
 
-def _read(tensor: Tensor, keep: int, colours: bool, where: str, room: Room | None = None) -> Reading:
+def _read(tensor: Tensor, keep: int, colours: bool, where: str) -> Reading:
     """The strongest channels of a layer's maps, copied."""
     tensor = tensor.detach()
     places = tuple(range(2, tensor.ndim))
-    count = min(keep or tensor.shape[1], tensor.shape[1])
-    room = room if room is not None and room.fits(tensor, count) else None
-    into, chosen = (None, None) if room is None else (room.strengths, room.chosen)
-    strengths = (torch.mean(tensor, places, out=into) if places else tensor).float()
-    channels = torch.topk(strengths, count, dim=1, out=chosen).indices
-    maps = [_chosen(tensor[row], channels[row], room.maps[row] if room else None) for row in range(len(tensor))]
+    strengths = (tensor.mean(places) if places else tensor).float()
+    count = min(keep or strengths.shape[1], strengths.shape[1])
+    channels = strengths.topk(count, dim=1).indices
+    maps = [_kept(tensor[row].index_select(0, channels[row])) for row in range(len(tensor))]
     projected, shares = _components(tensor) if colours and places else (None, None)
     return Reading(maps, channels.cpu(), _kept(strengths), projected, shares, where)
-
-
-def _chosen(maps: Tensor, channels: Tensor, into: Tensor | None) -> Tensor:
-    """Some of the maps (C, …) of one image, side by side in memory where all of them are so."""
-    by_place = maps.movedim(0, -1)
-    if maps.is_contiguous() or not by_place.is_contiguous():
-        out = None if into is None else into.view(len(channels), *maps.shape[1:])
-        return torch.index_select(maps, 0, channels, out=out).float().cpu()
-    flat = by_place.reshape(-1, len(maps))
-    out = None if into is None else into.view(len(flat), len(channels))
-    found = torch.index_select(flat, 1, channels, out=out).float().cpu()
-    return found.view(*maps.shape[1:], len(channels)).movedim(-1, 0)
 
 
 def _kept(found: Tensor) -> Tensor:
@@ -192,14 +146,11 @@ def _components(tensor: Tensor) -> tuple[Tensor, Tensor]:
     return projected.reshape(len(tensor), count, *tensor.shape[2:]).float(), shares.float()
 
 
-def _refuse_unsound(readings: Mapping[str, Reading]) -> None:
-    if bool(torch.cat([one.strengths.flatten() for one in readings.values()]).isfinite().all()):
-        return
-    for address, reading in readings.items():
-        broken = int((~torch.isfinite(reading.strengths)).any(0).sum())
-        if broken:
-            total = reading.strengths.shape[1]
-            raise NotFinite(f"layer {address!r} gives NaN or infinite numbers in {broken} of {total} channels")
+def _refuse_unsound(address: str, reading: Reading) -> None:
+    broken = int((~torch.isfinite(reading.strengths)).any(0).sum())
+    if broken:
+        total = reading.strengths.shape[1]
+        raise NotFinite(f"layer {address!r} gives NaN or infinite numbers in {broken} of {total} channels")
 
 
 def _missing(address: str, ended: Mapping[str, str]) -> str:

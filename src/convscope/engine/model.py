@@ -90,7 +90,6 @@ class Model:
         self.caveats = tuple(caveats)
         self.found_layers: dict[tuple[int | str | None, ...], str] = {}
         self.traces: dict[tuple[int, ...], Traced] = {}
-        self.rooms: dict[Any, dict[str, tuple[int, int, int, int]]] = {}
         self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
         self.pairs: Pairs | None = None
         self._insists_on_view = False
@@ -207,7 +206,7 @@ class Model:
         modules = tuple(self.module.modules())
         if len(modules) != len(self._modules) or any(a is not b for a, b in zip(modules, self._modules, strict=True)):
             self._modules, self._insists_on_view, self.pairs = modules, False, None
-            for found in (self.found_layers, self.traces, self.rooms, self._layouts):
+            for found in (self.found_layers, self.traces, self._layouts):
                 found.clear()
         return modules
 
