@@ -43,7 +43,14 @@ class OutputError(ConvScopeError, TypeError):
 
 
 class NotFinite(OutputError):
-    """A score or a map is NaN or infinite."""
+    """A score or a map is NaN or infinite.
+
+    ``images`` are the prepared inputs it was seen with, where not all of a run's were.
+    """
+
+    def __init__(self, message: str, *, images: object = None) -> None:
+        super().__init__(message)
+        self.images = images
 
 
 class LayerError(ConvScopeError, ValueError):

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -94,3 +95,29 @@ def _mean(matrices: Sequence[Numbers]) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of means over nothing but NaN
         return torch.from_numpy(np.nanmean(np.stack(matrices), 0)).float()
+
+
+def difference(one: Attribution, other: Attribution) -> Attribution:
+    """One map less another, as raw numbers; a map of another extent is brought to that of ``one`` first.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.saliency(cs.load("bundled:digits"), "sample:digits/3")
+        >>> difference(a, a).blank
+        True
+    """
+    values = one.values.detach() - to_extent_of(one, other).values.detach()
+    said = "the map that stands first less the other, in raw numbers"
+    reads = "Warm where the first map is higher, cool where the second is; where both say the same, it is blank."
+    record = replace(one.record, title="Difference", asks="Where do two maps differ?", reads=reads, caveats=())
+    return Attribution(values=values, photo=one.photo, signed=True, record=record, notes={"what it is": said})
+
+
+def to_extent_of(one: Attribution, other: Attribution) -> Attribution:
+    """``other`` with as many numbers a side as ``one``, interpolated where they differ."""
+    extent = tuple(one.values.shape)
+    if tuple(other.values.shape) == extent:
+        return other
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(extent)]
+    values = F.interpolate(other.values.detach()[None, None], extent, mode=mode, align_corners=False)[0, 0]
+    return replace(other, values=values)

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
-
 from convscope.engine.data.dataset import Dataset, as_dataset
 from convscope.engine.gradients import shared_aim
 from convscope.engine.inputs import Images
@@ -40,11 +38,13 @@ class Asked:
         """What is explained, where the lens takes a target."""
         return self.arguments.get("target")
 
-    def tensor(self) -> Tensor:
+    def probe(self) -> Images:
         """Prepared inputs on which the network can be run to see what its layers give."""
         if self.images is not None:
-            return self.images.tensor
-        return self.model.example() if self.data is None else self.data.first().tensor
+            return self.images
+        if self.data is not None:
+            return self.data.first()
+        return Images(self.model.example(), ("an example",), True, self.model.input)
 
     def names(self) -> tuple[str, ...]:
         """What the record of each value calls its input."""
@@ -83,7 +83,7 @@ def made_ready(declaration: LensSpec, given: Mapping[str, Any], default: Callabl
 def look_up_layers(asked: Asked, layer: Any) -> None:
     """Find the layers that were named; with the model to oneself, since it may have to run."""
     aim = asked.aim or shared_aim()
-    found = find_layers(asked.model, layer, asked.tensor, below=aim.layer if aim else None)
+    found = find_layers(asked.model, layer, lambda: asked.probe().tensor, below=aim.layer if aim else None)
     asked.arguments["layer"] = found
 
 

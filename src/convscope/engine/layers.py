@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from convscope.engine.last_spatial import last_spatial_layer, stages_up_to
 from convscope.engine.trace import traced
-from convscope.errors import LayerError, UnknownName, did_you_mean
+from convscope.errors import LayerError, ParameterError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -70,6 +70,21 @@ def units_of(model: "Model", given: Any) -> tuple[UnitAddress, ...]:
     if not several:
         raise UnknownName("no unit was named: the list is empty")
     return tuple(_unit_of(model, one) for one in several)
+
+
+def one_unit(model: "Model", given: Any, tensor: Callable[[], Tensor]) -> UnitAddress:
+    """The one unit that ``given`` names; nothing at all means the units of the last spatial layer.
+
+    Raises:
+        UnknownName: no such layer.
+        ParameterError: several are named.
+    """
+    if given is None:
+        return UnitAddress(last_spatial_layer(model, tensor()))
+    units = units_of(model, given)
+    if len(units) != 1:
+        raise ParameterError(f"unit names one unit, got {len(units)}: {', '.join(map(str, units))}")
+    return units[0]
 
 
 def _unit_of(model: "Model", given: Any) -> UnitAddress:

@@ -158,7 +158,8 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
         try:
             values = _looked(declaration, asked, parameters, how)
         except NotFinite as error:
-            raise NotFinite(f"{error}{_where(asked)}") from error
+            where = where_it_begins(model, error.images or asked.probe())  # type: ignore[arg-type]
+            raise NotFinite(f"{error} ({where})") from error
         cost = meter.cost(len(values))
     parameters |= {} if how is None else {"smooth": vars(how)}
     record = _record(declaration, parameters | asked.said(), cost, model)
@@ -179,11 +180,6 @@ def _record(declaration: LensSpec, parameters: Mapping[str, Any], cost: Cost, mo
         cost=cost,
         caveats=() if model is None else model.caveats,
     )
-
-
-def _where(asked: Asked) -> str:
-    """Where in the network the first number that is none appears, where that can be looked up."""
-    return "" if asked.images is None else f" ({where_it_begins(asked.model, asked.images)})"
 
 
 def _for_all(declaration: LensSpec, given: Mapping[str, Any]) -> tuple[Smooth | None, bool]:

@@ -53,10 +53,10 @@ def cells(
     for row, column in np.ndindex(values.shape):
         left, top = x + column * cell, y + row * cell
         outside = padding is not None and bool(padding[row, column])
-        fill = sheet.theme.track if outside else _hex(pixels[row, column])
+        fill = sheet.theme.track if outside else hexed(pixels[row, column])
         sheet.box(left, top, cell, cell, fill=fill, edge=sheet.theme.line)
         words = "pad" if outside and values[row, column] == 0 else short_number(float(values[row, column]))
-        colour = sheet.theme.faint if outside else _readable(pixels[row, column])
+        colour = sheet.theme.faint if outside else readable(pixels[row, column])
         middle = top + cell / 2 - 0.72 * _TEXT
         sheet.text(left + cell / 2, middle, words, size=_TEXT, colour=colour, anchor="center")
     if outlined is not None:
@@ -92,10 +92,10 @@ def short_number(value: float) -> str:
     return text.replace("-", "−")
 
 
-def _hex(pixel: NDArray[np.uint8]) -> str:
+def hexed(pixel: NDArray[np.uint8]) -> str:
     return "#" + "".join(f"{int(part):02x}" for part in pixel)
 
 
-def _readable(pixel: NDArray[np.uint8]) -> str:
+def readable(pixel: NDArray[np.uint8]) -> str:
     """Black or white, whichever is read more easily on a colour."""
     return "#000000" if float(pixel @ np.array([0.299, 0.587, 0.114])) > 140 else "#ffffff"

@@ -3,6 +3,8 @@
 A distribution of one layer is drawn channel by channel instead.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from convscope.errors import ParameterError
@@ -96,6 +98,34 @@ def _outer(one: Spread) -> dict[str, float]:
     """The range that a layer is drawn in: its quantiles and two spreads about them, within its extremes."""
     low, high = min(one.quantiles.values()), max(one.quantiles.values())
     return {"low": max(one.low, low - 2 * one.spread), "high": min(one.high, high + 2 * one.spread)}
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """One layer's histogram for surfaces that draw it themselves.
+
+    Attributes:
+        heights: of its columns from left to right, 0 to 1, square roots of shares so that tails show.
+        zero: where zero lies along the axis, 0 to 1; ``at_zero`` the share that is exactly zero.
+        ticks: places along the axis, 0 to 1, with the number to write there.
+    """
+
+    heights: tuple[float, ...]
+    zero: float
+    at_zero: float
+    ticks: tuple[tuple[float, str], ...]
+
+
+def ridge_of(distribution: Distribution, layer: str, columns: int = 160) -> Ridge:
+    """The histogram of one layer on an axis of its own."""
+    one = distribution[layer]
+    outer = _outer(one)
+    axis = axis_for([(outer["low"], outer["high"])], [one.spread])
+    counts, edges = (np.asarray(found[layer], float) for found in (distribution.histograms, distribution.edges))
+    heights, at_zero = density(counts, edges, axis, columns)
+    peak = float(heights.max(initial=0)) or 1.0
+    roots = np.sqrt(heights / peak).tolist()
+    return Ridge(tuple(roots), float(axis.places(np.array(0.0))), at_zero, tuple(axis.ticks()))
 
 
 def _write_heads(sheet: Sheet, of: str) -> None:

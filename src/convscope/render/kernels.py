@@ -57,6 +57,18 @@ def _layer(sheet: Sheet, address: str, layer: KernelLayer, patterns: Numbers, *,
     _odd(sheet, layer)
 
 
+def filters(value: Kernels, address: str, side: int = 96) -> list[tuple[int, Pixels]]:
+    """The filters of a layer that are shown, by number, each as small pixels of its own on the layer's scale."""
+    layer, patterns = value.layers[address], np.asarray(value.patterns[address], np.float32)
+    each = value.scale == "each"
+    if layer.view == "colour":
+        limit = mosaic.scale_for(patterns, ("", ""), signed=True).limit
+        return [(n, _rgb(one, limit, each=each)) for n, one in zip(layer.shown, patterns, strict=True)]
+    scale = mosaic.scale_for(patterns, ("", ""), signed=layer.view in ("channels", "component"))
+    drawn = [_pattern(one, layer.view, scale, side, each=each) for one in patterns]
+    return list(zip(layer.shown, drawn, strict=True))
+
+
 def _tiles(sheet: Sheet, layer: KernelLayer, drawn: list[Pixels]) -> None:
     repeats = {one: other for one, other, _ in layer.near_duplicate}
     tiles = []

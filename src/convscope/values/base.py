@@ -33,7 +33,12 @@ class Cost:
     def __str__(self) -> str:
         memory = f", {self.peak_bytes / 2**20:.0f} MB" if self.peak_bytes and self.peak_bytes >= 2**20 else ""
         took = f"{self.seconds:.2f} s" if self.seconds >= 0.1 else f"{self.seconds * 1e3:.0f} ms"
-        return f"{self.forwards:.3g} forward, {self.backwards:.3g} backward, {took}{memory}"
+        return f"{_counted(self.forwards)} forward, {_counted(self.backwards)} backward, {took}{memory}"
+
+
+def _counted(passes: float) -> str:
+    """A number of passes: whole where it is large."""
+    return f"{passes:,.0f}" if passes >= 100 else f"{passes:.3g}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,10 +41,17 @@ class Folded:
 
 @dataclass
 class Folding:
-    """Folds the operations of a structure into nodes."""
+    """Folds the operations of a structure into nodes.
+
+    Attributes:
+        depth: so many levels of modules are open; 0 is all of them.
+        opened: modules that are open although they lie deeper; ``closed`` those that are not although they do not.
+    """
 
     structure: Structure
     depth: int
+    opened: frozenset[str] = frozenset()
+    closed: frozenset[str] = frozenset()
     nodes: dict[tuple[Any, ...], list[int]] = field(default_factory=dict)
 
     def done(self) -> Folded:
@@ -77,11 +84,17 @@ class Folding:
     def _key(self, place: int, one: Operation) -> tuple[Any, ...]:
         """Which node an operation belongs to."""
         path = one.module.split(".") if one.module else []
-        if len(path) >= self.depth > 0:
-            return ".".join(path[: self.depth]), one.calls[self.depth - 1]
+        for level in range(1, len(path) + 1):
+            address = ".".join(path[:level])
+            if self._folds(address, level):
+                return address, one.calls[level - 1]
         if one.module and self.structure.module(one.module).leaf:
             return one.module, one.calls[-1]
         return one.module, place, one.kind
+
+    def _folds(self, address: str, level: int) -> bool:
+        """Whether a module at that level is one node, with all that is within it."""
+        return address in self.closed or (level >= self.depth > 0 and address not in self.opened)
 
     def _node(self, key: tuple[Any, ...], places: Sequence[int]) -> Node:
         parts = [self.structure.operations[place] for place in places]

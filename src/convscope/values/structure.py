@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -43,6 +44,24 @@ class Part:
     local: tuple[int | None, ...] = ()
     stride: tuple[float | None, ...] = ()
     centre: tuple[float | None, ...] = ()
+
+    def box(self, position: Sequence[int], extent: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """What a position of the output can see of an input of that extent: first and last place along each axis.
+
+        An axis along which the whole input is seen, or nothing is known of, has all of it.
+        """
+        found = []
+        for axis, last in enumerate(extent):
+            size, stride, centre = (
+                along[axis] if axis < len(along) else None for along in (self.field, self.stride, self.centre)
+            )
+            first, end = 0, last - 1
+            if size and stride is not None and centre is not None and axis < len(position):
+                middle = centre + stride * position[axis]
+                first = max(0, math.ceil(middle - (size - 1) / 2))
+                end = min(last - 1, math.floor(middle + (size - 1) / 2))
+            found.append((first, max(first, end)))
+        return tuple(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,15 +139,19 @@ class Structure(Value):
     def _by_address(self) -> Mapping[str, Module]:
         return {one.address: one for one in self.modules}
 
-    def folded(self, depth: int, *, chains: bool = False) -> Folded:
+    def folded(
+        self, depth: int, *, chains: bool = False, opened: Collection[str] = (), closed: Collection[str] = ()
+    ) -> Folded:
         """The graph with everything below so many levels of modules folded into one node each.
 
         Args:
             chains: also join a norm or an activation to the one operation it follows.
+            opened: addresses of modules that are not folded although they lie deeper.
+            closed: addresses of modules that are folded although they do not.
         """
         from convscope.values.folded import Folding, chained
 
-        found = Folding(self, depth).done()
+        found = Folding(self, depth, frozenset(opened), frozenset(closed)).done()
         return chained(found) if chains else found
 
     def lines(self) -> list[str]:

@@ -5,12 +5,15 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
+from html import escape
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from nicegui import Client, app, ui
 
 from convscope.errors import ConvScopeError
-from convscope.render import THEMES
+from convscope.render import FADED, OPACITY, SCALES, THEMES
 from convscope.values import Value
 from convscope.web.pages import pages
 from convscope.web.texts import LANGUAGES, say
@@ -21,8 +24,14 @@ if TYPE_CHECKING:
     from convscope.web.app import Bench
     from convscope.web.jobs import Job
 
-LANG, THEME = "convscope_lang", "convscope_theme"
-"""The cookies that remember a person's choices."""
+LANG, THEME, SCHEME = "convscope_lang", "convscope_theme", "convscope_scheme"
+"""The cookies that remember a person's choices, and whether the system is dark."""
+
+MARK = (
+    '<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"><circle cx="10.5" cy="10.5" r="7" fill="none" '
+    'stroke="currentColor" stroke-width="2.4"/><circle cx="10.5" cy="10.5" r="2.6" fill="currentColor"/>'
+    '<path d="M16 16l5.4 5.4" stroke="currentColor" stroke-width="2.8" stroke-linecap="round"/></svg>'
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,8 @@ class Place:
 
     def remember(self, view: View) -> None:
         """Write the view into the address bar, so that the link carries it."""
-        self.client.run_javascript(f"history.replaceState(null, '', {json.dumps(self.link(view))})")
+        told = json.dumps([self.link(view), carried(view).query()])
+        self.client.run_javascript(f"convscope.remember(...{told})")
 
     async def wait(self, job: "Job") -> "Job":
         """Wait for a job without blocking; a tab that closes leaves it, and the last to leave stops it."""
@@ -76,21 +86,45 @@ def frame(title: str, view: View) -> Iterator[Place]:
     request = client.request
     lang, dark = language(request.cookies, request.headers), darkness(request.cookies, request.headers)
     place = Place(request.url.path, lang, dark, app.state.bench, client)
-    ui.dark_mode(dark)
-    ui.page_title(f"{say(title, lang)} · ConvScope")
-    ui.add_css(_variables())
-    with ui.element("header"):
-        ui.link("ConvScope", place.link(view, "/"))
-        with ui.element("nav").props(f'aria-label="{say("Pages", lang)}"'):
-            for page in pages():
-                here = ui.link(say(page.title, lang), place.link(view, page.path))
-                if page.path == place.path:
-                    here.props('aria-current="page"')
-        other = "zh" if lang == "en" else "en"
-        ui.button(LANGUAGES[other], on_click=lambda: _choose(LANG, other))
-        ui.button(say("Light" if dark else "Dark", lang), on_click=lambda: _choose(THEME, "light" if dark else "dark"))
-    with ui.element("main"):
+    theme = chosen_theme(request.cookies)
+    ui.dark_mode(None if theme == "system" else dark)
+    ui.page_title(f"{place.say(title)} · ConvScope")
+    ui.add_head_html(_head(lang, theme, dark))
+    ui.html(_header(place, view, theme), sanitize=False, tag="header").classes("top")
+    with ui.element("main").classes("whole-page"):
+        ui.html('<span id="content" tabindex="-1"></span>', sanitize=False, tag="span")
         yield place
+
+
+def _header(place: Place, view: View, theme: str) -> str:
+    """Name and mark, the pages, the language and the theme."""
+    links = "".join(
+        f'<a href="{escape(place.link(carried(view), page.path))}"'
+        f"{' aria-current=page' if page.path == place.path else ''}>{escape(place.say(page.title))}</a>"
+        for page in pages()
+    )
+    first = escape(place.link(carried(view), "/"))
+    themes = {"system": place.say("System"), "light": place.say("Light"), "dark": place.say("Dark")}
+    return (
+        f'<a class="skip" href="#content">{escape(place.say("Skip to the content"))}</a><div class="top-inner">'
+        f'<a class="brand" href="{first}">{MARK}ConvScope</a>'
+        f'<nav class="pages" aria-label="{escape(place.say("Pages"))}">{links}</nav><div class="choices">'
+        f"{_select(LANG, place.say('Language'), LANGUAGES, place.lang)}"
+        f"{_select(THEME, place.say('Theme'), themes, theme)}</div></div>"
+    )
+
+
+def _select(cookie: str, label: str, choices: Mapping[str, str], chosen: str) -> str:
+    options = "".join(
+        f'<option value="{key}"{" selected" if key == chosen else ""}>{escape(said)}</option>'
+        for key, said in choices.items()
+    )
+    return f'<select data-remembered="{cookie}" aria-label="{escape(label)}">{options}</select>'
+
+
+def carried(view: View) -> View:
+    """What of a view goes along to another page: what is looked at, not how."""
+    return View(model=view.model, image=view.image, layer=view.layer)
 
 
 def language(cookies: Mapping[str, str], headers: Mapping[str, str]) -> str:
@@ -101,22 +135,54 @@ def language(cookies: Mapping[str, str], headers: Mapping[str, str]) -> str:
     return "zh" if headers.get("accept-language", "").lower().startswith("zh") else "en"
 
 
+def chosen_theme(cookies: Mapping[str, str]) -> str:
+    """``light``, ``dark``, or ``system`` where nothing was chosen."""
+    chosen = cookies.get(THEME, "")
+    return chosen if chosen in THEMES else "system"
+
+
 def darkness(cookies: Mapping[str, str], headers: Mapping[str, str]) -> bool:
-    """Whether the person likes it dark: as chosen, or as the browser says."""
-    chosen = cookies.get(THEME, "") or headers.get("sec-ch-prefers-color-scheme", "").strip('"')
-    return chosen == "dark"
+    """Whether the page is dark: as chosen, or as the system has it, which the page's script tells by a cookie."""
+    chosen = chosen_theme(cookies)
+    asked = headers.get("sec-ch-prefers-color-scheme", "").strip('"')
+    return (cookies.get(SCHEME, "") or asked if chosen == "system" else chosen) == "dark"
 
 
-def _choose(cookie: str, value: str) -> None:
-    ui.run_javascript(
-        f"document.cookie = '{cookie}={value}; path=/; max-age=31536000; samesite=strict'; location.reload()"
+def _head(lang: str, theme: str, dark: bool) -> str:
+    """Colours, style and script, all inlined: nothing is fetched from anywhere."""
+    told = {
+        "lost": [
+            say("The connection to the server is lost.", lang),
+            say("This page comes back by itself as soon as the server answers.", lang),
+        ],
+        "camera": [say("Take the picture", lang), say("Close", lang), say("No camera can be used here.", lang)],
+        "lang": "zh-CN" if lang == "zh" else lang,
+        "system": theme == "system",
+        "dark": dark,
+        "scheme": SCHEME,
+    }
+    return (
+        f"<style>{_variables()}{_text('workbench.css')}</style>"
+        f"<script>window.convscope = {json.dumps(told)};{_text('workbench.js')}</script>"
     )
 
 
+@cache
+def _text(name: str) -> str:
+    return (files("convscope.web") / name).read_text("utf-8")
+
+
+@cache
 def _variables() -> str:
-    """The colours of both themes as CSS variables, the very ones that pictures are drawn in."""
+    """The colours of both themes and of both scales as CSS, the very ones that pictures are drawn in."""
 
     def of(name: str) -> str:
         return " ".join(f"--{key}: {value};" for key, value in asdict(THEMES[name]).items())
 
-    return f":root {{{of('light')}}} .body--dark {{{of('dark')}}} body {{background: var(--page); color: var(--text)}}"
+    def bar(kind: str, signed: bool) -> str:
+        steps = ", ".join(f"#{step}" for step in SCALES[signed])
+        return f".{kind} .bar {{background: linear-gradient(to right, {steps})}}"
+
+    shares = f"--faded: {FADED}; --opacity: {OPACITY};"
+    themes = f":root {{{of('light')} {shares}}} .body--dark {{{of('dark')}}}"
+    return f"{themes} {bar('signed', True)} {bar('unsigned', False)}"

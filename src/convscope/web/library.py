@@ -4,12 +4,14 @@ Everything is named by a key that was handed out here, never by a path: ``sample
 ``upload:3f2a…``. A key that was not handed out names nothing.
 """
 
+import copy
 import hashlib
 import io
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,8 @@ KEPT_UPLOADS, KEPT_BYTES = 64, 256 * 2**20
 """Uploads beyond this number, or these bytes, push out the oldest."""
 UPLOADED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Kinds of files that are taken from others: none whose decoder is a program of its own."""
+TWINS = 1
+"""Copies of each network beside the first, so that as many jobs as there are workers go on at once."""
 LISTED = 2000
 """So many images of a folder are listed."""
 
@@ -63,7 +67,8 @@ class Library:
         self.folders = [Path(folder).expanduser().resolve() for folder in folders]
         self.samples = list(samples)
         self.allow_load = allow_load
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, list[Model]] = {}
+        self._lent: list[Model] = []
         self._uploads: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
         self._lock, self._opening = threading.Lock(), threading.Lock()
         self._listed = [self._members(number, folder) for number, folder in enumerate(self.folders)]
@@ -83,8 +88,26 @@ class Library:
             raise UnknownName(f"no model {address!r} here{near} (the server was started with {known})")
         with self._opening:  # which may take long: images are listed in the meantime
             if address not in self._models:
-                self._models[address] = load(address)
-            return self._models[address]
+                opened = load(address)
+                self._models[address] = [opened, *twins(opened)]
+            return self._models[address][0]
+
+    @contextmanager
+    def lent(self, address: str = "") -> Iterator["Model"]:
+        """The model at an address for one piece of work: a twin of it where others are at work with it.
+
+        A network is one job's at a time; without twins a map would wait until a drawing is finished.
+        """
+        self.model(address)
+        with self._lock:
+            models = self._models[address or self.addresses[0]]
+            model = next((one for one in models if one not in self._lent), models[0])
+            self._lent.append(model)
+        try:
+            yield model
+        finally:
+            with self._lock:
+                self._lent.remove(model)
 
     def images(self) -> list[Shown]:
         """Everything that can be picked: uploads first, then folders, then samples."""
@@ -164,6 +187,9 @@ class Library:
 
     def fingerprint(self, key: str) -> str:
         """What tells the content behind a key from another, for results that are kept: it changes with the file."""
+        with self._lock:
+            if key.startswith("upload:") and key.removeprefix("upload:") in self._uploads:
+                return key  # which was made of its content: nothing needs to be decoded
         found = self.image(key) if key else ""
         if isinstance(found, str) and not found.startswith("sample:") and found:
             state = existing_file(found).stat()
@@ -186,6 +212,20 @@ class Library:
             if len(found) == LISTED:
                 break
         return found
+
+
+def twins(model: "Model", count: int = TWINS) -> list["Model"]:
+    """Models that compute the same from the same weights in memory, each with a network of its own to work with."""
+    found: list[Model] = []
+    try:
+        for _ in range(count):
+            shared: dict[int, Any] = {
+                id(one): type(one)(one.detach(), one.requires_grad) for one in model.module.parameters()
+            }
+            found.append(copy.deepcopy(model, shared))
+    except Exception:  # a network that cannot be copied is shared, and its jobs wait for each other
+        return []
+    return found
 
 
 def _opened(name: str, content: bytes) -> Pillow.Image:

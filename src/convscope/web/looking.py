@@ -21,7 +21,13 @@ def look(library: Library, view: View) -> Value:
     Raises:
         ConvScopeError: what Python and the command line would say of the same request.
     """
-    value: Value = call(view.lens, **asked(library, view))
+    given, value = asked(library, view), None
+    if "model" in given:
+        with library.lent(view.model) as model:
+            value = call(view.lens, **{**given, "model": model})
+    else:
+        value = call(view.lens, **given)
+    assert isinstance(value, Value)
     return value
 
 

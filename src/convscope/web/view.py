@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
 
-SEVERAL = ("layer", "unit")
+SEVERAL = ("layer", "unit", "beside")
 """What may be named more than once."""
 
 
@@ -16,6 +16,7 @@ class View:
     Attributes:
         model: the model's address, as the library lists it.
         image, style, guide: keys of images in the library; ``images`` the key of a collection.
+        beside: further models and keys of further images, to be seen beside the first.
         parameters: the lens's own, as texts or plain values.
     """
 
@@ -28,6 +29,7 @@ class View:
     target: str = ""
     layer: tuple[str, ...] = ()
     unit: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def query(self) -> str:

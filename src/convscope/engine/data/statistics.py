@@ -20,7 +20,6 @@ from convscope.engine.data.channels import by_channel, largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.data.loggrid import LogGrid
 from convscope.engine.data.sources import Label
-from convscope.engine.nonfinite import where_it_begins
 from convscope.engine.trace import calls_of, traced
 from convscope.errors import LayerError, NotFinite
 
@@ -296,8 +295,7 @@ class Observer:
         sound = torch.isfinite(sums).tolist()
         if not all(sound):
             name = list(seen)[sound.index(False)]
-            where = where_it_begins(self.model, chunk)
-            raise NotFinite(f"layer {name!r} gives NaN or infinite numbers, the first layer that does: {where}")
+            raise NotFinite(f"layer {name!r} gives NaN or infinite numbers, the first layer that does", images=chunk)
 
 
 def observed(model: "Model", images: Dataset, addresses: Iterable[str], *, samples: int) -> Observer:

@@ -16,7 +16,6 @@ from convscope.engine.capture import first_tensor, on_forward, stopping_at
 from convscope.engine.data.channels import by_channel, grid_of, largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.layers import UnitAddress
-from convscope.engine.nonfinite import where_it_begins
 from convscope.engine.trace import calls_of, traced
 from convscope.errors import LayerError, NotFinite, UnknownName
 
@@ -109,7 +108,7 @@ class Contest:
         """The lists of one layer with this chunk's images in them."""
         values = largest(numbers).float() if self.by == "max" else numbers.float().mean(2)
         if not bool(torch.isfinite(values.sum())):
-            raise NotFinite(f"layer {address!r} gives NaN or infinite numbers: {where_it_begins(self.model, chunk)}")
+            raise NotFinite(f"layer {address!r} gives NaN or infinite numbers", images=chunk)
         best = self.best.get(address) or Best.none(self.k, values.shape[1], values)
         positions = torch.full(values.shape, -1, dtype=torch.int64, device=values.device)
         if self.by == "max":

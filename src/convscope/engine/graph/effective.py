@@ -13,7 +13,7 @@ from convscope.engine.graph import Graph, recorded
 from convscope.engine.layers import UnitAddress
 from convscope.engine.noise import uniform
 from convscope.engine.trace import calls_of, map_at
-from convscope.errors import InputError, NoGradient, UnknownName
+from convscope.errors import InputError, NoGradient, NotFinite, UnknownName
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -62,6 +62,8 @@ def effective_field(model: "Model", data: Dataset, unit: UnitAddress, *, seed: i
                 f"{tuple(chunk.tensor.shape[2:])}: build the model with input=cs.ImageInput(size=…)"
             )
         size = _gradient(model, chunk, unit, found.position, seed).abs().sum(1).double().cpu()
+        if not bool(torch.isfinite(size).all()):
+            raise NotFinite(f"the gradient of {unit} holds NaN or infinite numbers", images=chunk)
         found.heat += size.sum(0)
         found.images += len(chunk)
         found.reached += int((size.flatten(1).amax(1) > 0).sum())
@@ -90,6 +92,8 @@ def _gradient(model: "Model", chunk: Chunk, unit: UnitAddress, position: tuple[i
         else:
             drawn = uniform((there.shape[1],), seed=seed, copies=torch.tensor(chunk.places), like=there)
             scores = (there * (2 * (drawn < 0.5) - 1)).sum(1)
+    if not bool(torch.isfinite(scores).all()):
+        raise NotFinite(f"{unit} is NaN or infinite", images=chunk)
     return gradients_of(scores, [tensor], model)[0]
 
 

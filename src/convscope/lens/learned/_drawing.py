@@ -46,6 +46,15 @@ def drawn_over(images: Images, draw: Callable[[Tensor], Sequence[Ascent]]) -> li
     return found
 
 
+def for_each(layers: Sequence[str], climb_to: Callable[[str], Ascent]) -> list[Ascent]:
+    """A climb for every layer, each an equal part of the run."""
+    found = []
+    for place, address in enumerate(layers):
+        with as_part(place, len(layers)):
+            found.append(climb_to(address))
+    return found
+
+
 def one_of(ascent: Ascent, place: int) -> Ascent:
     """One picture of a climb of several."""
     own = slice(place, place + 1)

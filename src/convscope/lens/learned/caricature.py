@@ -8,12 +8,11 @@ from convscope.engine.ascent.objectives import caricature as exaggerated
 from convscope.engine.ascent.parametrisations import fourier
 from convscope.engine.ascent.pictures import pictures_of
 from convscope.engine.ascent.transforms import standard
-from convscope.engine.cost import as_part
 from convscope.engine.inputs import Images
 from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
-from convscope.lens.learned._drawing import Frames, Rate, Seed, Steps, drawn_over, seen_at
+from convscope.lens.learned._drawing import Frames, Rate, Seed, Steps, drawn_over, for_each, seen_at
 from convscope.spec import Param
 from convscope.values import Pictures
 
@@ -75,13 +74,11 @@ def caricature(
     how: dict[str, Any] = {"steps": steps, "rate": rate, "frames": frames, "seed": seed}
 
     def draw(rows: Tensor) -> list[Ascent]:
-        found = []
-        for place, address in enumerate(layer):
-            with as_part(place, len(layer)):
-                objective = exaggerated(address, wanted[address][rows], cosine_power=power)
-                moves = standard(image.extent)
-                found.append(climb(model, objective, fourier(canvas), len(rows), transform=moves, **how))
-        return found
+        def beyond(address: str) -> Ascent:
+            objective = exaggerated(address, wanted[address][rows], cosine_power=power)
+            return climb(model, objective, fourier(canvas), len(rows), transform=standard(image.extent), **how)
+
+        return for_each(layer, beyond)
 
     drawn = drawn_over(image, draw)
     return [pictures_of(image.spec, one, layer, photo=image.photo(row)) for row, one in enumerate(drawn)]

@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL, UnitAddress, find_layers, units_of
+from convscope.engine.layers import UnitAddress, one_unit
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.rules.flow import flow_back, said_of
 from convscope.engine.rules.methods import deconvnet, guided
 from convscope.engine.targets import Aim
-from convscope.errors import ParameterError, UnknownName
+from convscope.errors import UnknownName
 from convscope.spec import Param
 from convscope.values import Attribution
 
@@ -71,7 +71,7 @@ def deconv_unit(
 
     Source: :cite:`zeiler2014visualizing`, section 2.1.
     """
-    address = _one(model, image, unit)
+    address = one_unit(model, unit, lambda: image.tensor)
     winners = _Winners(address, len(image))
     aim = Aim(len(image), winners.scores, layer=address.layer)
     flow = flow_back(model, image, aim, lambda ledger, rows, copies: RULES[rule](), on_missing="gradient")
@@ -86,16 +86,6 @@ def deconv_unit(
         notes=notes,
         why_blank="the unit is not excited by anything in this image, or nothing positive flows back from it",
     )
-
-
-def _one(model: Model, image: Images, given: Any) -> UnitAddress:
-    if given is None:
-        (layer,) = find_layers(model, LAST_SPATIAL, lambda: image.tensor)
-        return UnitAddress(layer)
-    units = units_of(model, given)
-    if len(units) != 1:
-        raise ParameterError(f"unit names one unit, got {len(units)}: {', '.join(map(str, units))}")
-    return units[0]
 
 
 class _Winners:

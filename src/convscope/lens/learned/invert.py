@@ -8,12 +8,11 @@ from convscope.engine.ascent.objectives import matching
 from convscope.engine.ascent.parametrisations import fourier
 from convscope.engine.ascent.pictures import pictures_of
 from convscope.engine.ascent.regularisers import total_variation as variation
-from convscope.engine.cost import as_part
 from convscope.engine.inputs import Images
 from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
-from convscope.lens.learned._drawing import Frames, Rate, Seed, Steps, drawn_over, seen_at
+from convscope.lens.learned._drawing import Frames, Rate, Seed, Steps, drawn_over, for_each, seen_at
 from convscope.spec import Param
 from convscope.values import Pictures
 
@@ -80,12 +79,10 @@ def invert(
     how: dict[str, Any] = {"steps": steps, "rate": rate, "penalties": paid, "frames": frames, "seed": seed}
 
     def draw(rows: Tensor) -> list[Ascent]:
-        found = []
-        for place, address in enumerate(layer):
-            with as_part(place, len(layer)):
-                objective = matching(address, wanted[address][rows])
-                found.append(climb(model, objective, fourier(canvas), len(rows), **how))
-        return found
+        def towards(address: str) -> Ascent:
+            return climb(model, matching(address, wanted[address][rows]), fourier(canvas), len(rows), **how)
+
+        return for_each(layer, towards)
 
     drawn = drawn_over(image, draw)
     return [pictures_of(image.spec, one, layer, photo=image.photo(row)) for row, one in enumerate(drawn)]

@@ -1,18 +1,19 @@
+import functools
+import operator
 from typing import Any
 
 from torch import Tensor
 
 from convscope.engine.ascent.canvas import canvas_of
 from convscope.engine.ascent.climb import Ascent, climb
-from convscope.engine.ascent.objectives import Objective, gram, gram_of
+from convscope.engine.ascent.objectives import gram, gram_of
 from convscope.engine.ascent.parametrisations import fourier
 from convscope.engine.ascent.pictures import pictures_of
-from convscope.engine.cost import as_part
 from convscope.engine.inputs import Images
 from convscope.engine.layers import STAGES, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
-from convscope.lens.learned._drawing import Frames, Rate, Seed, Steps, drawn_over, seen_at
+from convscope.lens.learned._drawing import Frames, Rate, Seed, Steps, drawn_over, for_each, seen_at
 from convscope.values import Pictures
 
 
@@ -73,14 +74,12 @@ def style_features(
     how: dict[str, Any] = {"steps": steps, "rate": rate, "frames": frames, "seed": seed}
 
     def draw(rows: Tensor) -> list[Ascent]:
-        found = []
-        objective: Objective | None = None
-        for place, address in enumerate(layer):
-            one = gram(address, grams[address][rows])
-            objective = one if objective is None else objective + one
-            with as_part(place, len(layer)):
-                found.append(climb(model, objective, fourier(canvas), len(rows), **how))
-        return found
+        def up_to(address: str) -> Ascent:
+            below = layer[: layer.index(address) + 1]
+            objective = functools.reduce(operator.add, [gram(a, grams[a][rows]) for a in below])
+            return climb(model, objective, fourier(canvas), len(rows), **how)
+
+        return for_each(layer, up_to)
 
     words = [layer[0], *(f"{layer[0]} to {address}" for address in layer[1:])]
     return [

@@ -1,3 +1,5 @@
+import functools
+import operator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -5,7 +7,7 @@ from torch import Tensor
 
 from convscope.engine.ascent.canvas import canvas_of
 from convscope.engine.ascent.climb import Ascent, climb
-from convscope.engine.ascent.objectives import Objective, gram, gram_of, matching
+from convscope.engine.ascent.objectives import gram, gram_of, matching
 from convscope.engine.ascent.parametrisations import pixels
 from convscope.engine.ascent.pictures import pictures_of
 from convscope.engine.ascent.regularisers import total_variation as variation
@@ -99,8 +101,8 @@ def style_transfer(
     how: dict[str, Any] = {"steps": steps, "rate": rate, "penalties": paid, "frames": frames}
 
     def draw(rows: Tensor) -> list[Ascent]:
-        content = _sum([matching(a, contents[a][rows]) for a in of_content])
-        texture = _sum([gram(a, wanted) for a, wanted in grams.items()])
+        content = functools.reduce(operator.add, [matching(a, contents[a][rows]) for a in of_content])
+        texture = functools.reduce(operator.add, [gram(a, wanted) for a, wanted in grams.items()])
         objective = content_weight * content + (style_weight / len(grams)) * texture
         return [climb(model, objective, pixels(canvas, start=image.tensor[rows]), len(rows), **how)]
 
@@ -116,10 +118,3 @@ def _named(model: Model, text: str) -> tuple[str, ...]:
     """The addresses in a text, checked."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     return tuple(check_address(model.module, name, model.name) for name in names)
-
-
-def _sum(objectives: list[Objective]) -> Objective:
-    found = objectives[0]
-    for one in objectives[1:]:
-        found = found + one
-    return found

@@ -3,10 +3,9 @@ from typing import Annotated, Any
 from convscope.engine.data.dataset import Dataset
 from convscope.engine.graph.effective import effective_field
 from convscope.engine.graph.summary import sight
-from convscope.engine.layers import LAST_SPATIAL, UnitAddress, find_layers, units_of
+from convscope.engine.layers import UnitAddress, one_unit
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
-from convscope.errors import ParameterError
 from convscope.spec import Param
 from convscope.values import ReceptiveField
 
@@ -60,7 +59,7 @@ def receptive_field(
 
     Source: :cite:`luo2016understanding`, section 3.
     """
-    address = _one(model, images, unit)
+    address = one_unit(model, unit, lambda: images.first().tensor)
     found = effective_field(model, images, address, seed=seed)
     field, *_ = sight(found.graph.visits[address.layer].seen, found.graph)
     silent = found.images - found.reached
@@ -75,13 +74,3 @@ def receptive_field(
         photo=images.first().photo(0) if found.images == 1 else None,  # type: ignore[arg-type]
         notes={**images.notes(), **({"inputs that do not move the unit": silent} if silent else {})},
     )
-
-
-def _one(model: Model, images: Dataset, given: Any) -> UnitAddress:
-    if given is None:
-        (layer,) = find_layers(model, LAST_SPATIAL, lambda: images.first().tensor)
-        return UnitAddress(layer)
-    units = units_of(model, given)
-    if len(units) != 1:
-        raise ParameterError(f"unit names one unit, got {len(units)}: {', '.join(map(str, units))}")
-    return units[0]

@@ -1,0 +1,78 @@
+"""Photograph the workbench for the README: ``python scripts/screens.py``; needs Chromium.
+
+The server runs in a process of its own on the bundled networks and samples; nothing else is shown.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+PICTURES = Path(__file__).parents[1] / "docs/pictures"
+PORT = 8917
+AT = f"http://127.0.0.1:{PORT}"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+VIEWS = {
+    "web-look": ("/look?model=bundled:shapes&image=sample:shapes/3", "light", 8),
+    "web-inside": ("/inside?model=bundled:shapes&image=sample:shapes/3&layer=layer1.0.conv1", "light", 10),
+    "web-compare": ("/compare?model=bundled:shapes&image=sample:shapes/3", "dark", 8),
+}
+"""What is photographed: the link, the theme, and how many seconds it may take to settle."""
+
+
+def main() -> int:
+    """Start the workbench, photograph it, stop it."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        print("no Chromium on this machine: apt-get install chromium")
+        return 1
+    command = [Path(sys.executable).with_name("convscope"), "serve", "--port", str(PORT), "--no-show"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait()
+        with sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=browser, args=FLAGS)
+            for name, (link, theme, seconds) in VIEWS.items():
+                page = chromium.new_page(viewport={"width": 1440, "height": 900}, color_scheme=theme)  # type: ignore[arg-type]
+                _photograph(page, f"{AT}{link}", PICTURES / f"{name}.png", seconds)
+            chromium.close()
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+    return 0
+
+
+def _wait() -> None:
+    for _ in range(120):
+        try:
+            urllib.request.urlopen(f"{AT}/api/v1/models", timeout=2)
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+        else:
+            return
+    raise SystemExit("the workbench did not answer within a minute")
+
+
+def _photograph(page: Page, link: str, path: Path, seconds: int) -> None:
+    page.goto(link)
+    page.wait_for_timeout(1000 * seconds)
+    page.screenshot(path=path)
+    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+    print(f"{path.name}: {path.stat().st_size // 1024} kB")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the page Inside is made of: the graph beside a module, and beside that one of its units."""

@@ -1,0 +1,275 @@
+"""The page as a whole: what is chosen, and the three columns that follow the choice."""
+
+import asyncio
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from nicegui import run, ui
+
+from convscope.errors import ConvScopeError
+from convscope.values import Structure, Value
+from convscope.values.words import many
+from convscope.web.frame import Place
+from convscope.web.graph import Folds, Graph, deepest, first_depth
+from convscope.web.inside.node import NodeColumn
+from convscope.web.inside.pieces import quoted, trouble
+from convscope.web.inside.unit import UnitColumn, UnitName
+from convscope.web.pictures import thumbnail
+from convscope.web.view import View
+
+FOLLOW = (
+    "(e) => {const one = e.target.closest('[data-node],[data-open],[data-fold]'); if (!one) return; "
+    "if (e.type === 'keydown') {if (e.key !== 'Enter' && e.key !== ' ') return; e.preventDefault();} "
+    "emit({...one.dataset});}"
+)
+"""Which node or button of the graph was meant, by mouse or by keyboard."""
+
+
+PICTURE = "(e) => {const one = e.target.closest('[data-image]'); if (one) emit(one.dataset.image);}"
+THUMBS = 24
+"""So many images are shown to pick; the others are in the list."""
+
+
+class Explorer:
+    """What a person has chosen, and the columns that show it.
+
+    Attributes:
+        view: the choice as the link carries it.
+        structure: the network's, once it is known.
+    """
+
+    def __init__(self, place: Place, view: View) -> None:
+        library = place.bench.library
+        self.place, self.library = place, library
+        first = next((one.key for one in library.images()), "")
+        layer = view.layer[:1] or tuple(one.partition("[")[0] for one in view.unit[:1])
+        self.view = View(
+            model=view.model or library.addresses[0],
+            image=view.image or first,
+            images=view.images if view.images in library.collections() else "",
+            layer=layer,
+            unit=view.unit[:1],
+        )
+        self.structure: Structure | None = None
+        self.folds = Folds()
+        self.node, self.unit = NodeColumn(self), UnitColumn(self)
+
+    def say(self, english: str) -> str:
+        """A text in the person's language."""
+        return self.place.say(english)
+
+    async def look(self, lens: str, **parameters: Any) -> Value | str:
+        """What a lens gives for the model and image in view; or why it does not, in one sentence."""
+        try:
+            return await self.place.look(self.asking(lens, **parameters))
+        except (ConvScopeError, OSError) as error:
+            return str(error)
+
+    def asking(self, lens: str, **parameters: Any) -> View:
+        """What a lens is asked for the model and image in view."""
+        known = {name: parameters.pop(name) for name in ("image", "images", "layer", "unit") if name in parameters}
+        return View(lens=lens, model=self.view.model, parameters=parameters, **{"image": self.view.image, **known})
+
+    @property
+    def layer(self) -> str:
+        """The address in view; empty where none was chosen."""
+        return self.view.layer[0] if self.view.layer else ""
+
+    async def open(self) -> None:
+        """Draw the page, and fill it."""
+        ui.html(quoted(self.say("Inside")), sanitize=False, tag="h1").classes("hidden-text")
+        ui.add_css(_text("inside.css"))
+        ui.add_body_html(f"<script>{_text('inside.js')}</script>")
+        self._bar()
+        with ui.element("div").classes("inside"):
+            with ui.element("section").classes("pane map").props(f'aria-label="{quoted(self.say("Architecture"))}"'):
+                self._graph_column()
+            self.node.build()
+            self.unit.build()
+        ui.timer(0, self.reload, once=True)
+        ui.timer(0, self._show_thumbs, once=True)
+
+    # What is looked at
+
+    def _bar(self) -> None:
+        library = self.library
+        with ui.element("div").classes("inside-bar"):
+            models = list(dict.fromkeys([*library.addresses, self.view.model]))
+            ui.select(models, value=self.view.model, label=self.say("Model"), on_change=self._model_chosen).props(
+                "outlined dense options-dense stack-label"
+            )
+            images = {one.key: one.name for one in library.images()}
+            self.images = ui.select(
+                images,
+                value=self.view.image if self.view.image in images else None,
+                label=self.say("Image"),
+                on_change=self._image_chosen,
+                with_input=len(images) > 30,
+            ).props("outlined dense options-dense stack-label")
+            self.thumbs = ui.element("div").classes("thumbs")
+            self.thumbs.props(f'role="group" aria-label="{quoted(self.say("Images"))}"')
+
+    async def _show_thumbs(self) -> None:
+        """The images to pick, small."""
+        keys = self.library.images()[:THUMBS]
+        drawn = await run.io_bound(lambda: [self._thumb(one.key, one.name) for one in keys])
+        if not self.place.client.is_deleted and drawn:
+            with self.thumbs:
+                ui.html("".join(drawn), sanitize=False).classes("thumbs").on(
+                    "click", lambda e: self.images.set_value(str(e.args)), js_handler=PICTURE
+                )
+            self._mark_thumbs()
+
+    def _thumb(self, key: str, name: str) -> str:
+        try:
+            address = thumbnail(self.library, key)
+        except (ConvScopeError, OSError):
+            return ""
+        return (
+            f'<button class="thumb" type="button" data-image="{quoted(key)}" title="{quoted(name)}" '
+            f'aria-label="{quoted(name)}"><img src="{address}" alt=""></button>'
+        )
+
+    def _mark_thumbs(self) -> None:
+        self.place.client.run_javascript(
+            "document.querySelectorAll('.inside-bar [data-image]').forEach("
+            f"(one) => one.setAttribute('aria-pressed', one.dataset.image === {json.dumps(self.view.image)}))"
+        )
+
+    async def _model_chosen(self, event: Any) -> None:
+        self.choose(model=event.value, layer=(), unit=())
+        await self.reload()
+
+    async def _image_chosen(self, event: Any) -> None:
+        self.choose(image=event.value or "")
+        self._mark_thumbs()
+        await asyncio.gather(self.node.refresh(), self.unit.refresh())
+
+    def choose(self, **changes: Any) -> None:
+        """Change the choice, and the link with it."""
+        self.view = self.view.but(**changes)
+        self.place.remember(self.view)
+
+    # The graph
+
+    def _graph_column(self) -> None:
+        ui.html(f"<h2>{quoted(self.say('Architecture'))}</h2>", sanitize=False)
+        self.told = ui.label("").classes("hint")
+        with ui.element("div").classes("hand"):
+            ui.label(self.say("Depth"))
+            self.depth = ui.slider(min=1, max=2, value=1, step=1).props(
+                f'dense markers snap aria-label="{quoted(self.say("Levels of modules that are open"))}"'
+            )
+            self.depth.on("change", self._deepened)
+            for label, words, factor in (("−", "Smaller", 1 / 1.25), ("+", "Larger", 1.25), ("⤢", "Fit", 0)):
+                button = (
+                    f'<button class="plain" aria-label="{quoted(self.say(words))}" title="{quoted(self.say(words))}">'
+                )
+                ui.html(f"{button}{label}</button>", sanitize=False).on(
+                    "click", js_handler=f"() => convscopeZoom({factor})"
+                )
+        self.scroll = ui.element("div").classes("graph-scroll")
+        with self.scroll:
+            self.picture = ui.html("", sanitize=False)
+            self.picture.on("click", self._followed, js_handler=FOLLOW)
+            self.picture.on("keydown", self._followed, js_handler=FOLLOW)
+        key = (
+            f'<i style="background:var(--accent)"></i>FLOPs &nbsp; <i style="background:var(--warning)"></i>'
+            f"{quoted(self.say('Parameters'))}, {quoted(self.say('in shares of the largest'))}"
+        )
+        ui.html(key, sanitize=False).classes("key hint q-mt-sm")
+
+    async def reload(self) -> None:
+        """Begin anew with the model in view."""
+        self.structure = None
+        found = await self.look("structure", image="")
+        if isinstance(found, str):
+            with self.scroll:
+                self.picture.set_content("")
+                trouble(found)
+            return
+        assert isinstance(found, Structure)
+        self.structure = found
+        self.depth.props(f"max={max(2, deepest(found))}")
+        self.folds = Folds(first_depth(found))
+        self.depth.set_value(self.folds.depth)
+        known = {one.address for one in found.modules}
+        if self.layer not in known:
+            self.view = self.view.but(layer=(), unit=())
+        self.told.set_text(
+            f"{many(found.parameters)} {self.say('parameters')} · {many(found.flops)} FLOPs · "
+            f"{len(found.operations)} {self.say('operations')}"
+        )
+        if self.layer:
+            self.folds = self.folds.showing(self.layer)
+        else:
+            self.view = self.view.but(layer=self._first())
+        self.draw()
+        await asyncio.gather(self.node.refresh(), self.unit.refresh())
+
+    def _first(self) -> tuple[str, ...]:
+        """Where to begin: the first module that the input goes through."""
+        graph = Graph(self.structure, self.folds) if self.structure else None
+        found = (graph.members(n) for n in range(len(graph.graph.nodes))) if graph else iter(())
+        return next((tuple(members[:1]) for members in found if members), ())
+
+    def draw(self, focus: str = "") -> None:
+        """Draw the graph as it is folded now, and bring the choice, or what has the focus, into sight."""
+        assert self.structure is not None
+        self.graph = Graph(self.structure, self.folds)
+        words = {"open": self.say("Unfold"), "fold": self.say("Fold")}
+        self.picture.set_content(self.graph.svg(self.layer, words))
+        selector = focus or "svg.graph .chosen"
+        self.place.client.run_javascript(
+            f"setTimeout(() => convscopeShow({selector!r}, {'true' if focus else 'false'}), 60)"
+        )
+
+    async def _followed(self, event: Any) -> None:
+        """A node was chosen, opened or folded."""
+        if self.structure is None:
+            return
+        if "open" in event.args:
+            self.folds = self.folds.open(event.args["open"])
+            self.draw(f'[data-fold="{event.args["open"]}"]')
+        elif "fold" in event.args:
+            self.folds = self.folds.fold(event.args["fold"])
+            self.draw(f'[data-open="{event.args["fold"]}"]')
+        elif event.args.get("node", "").isdecimal():
+            members = self.graph.members(int(event.args["node"]))
+            if members:
+                await self.show(members[0], focus=f'[data-node="{int(event.args["node"])}"]')
+
+    def _deepened(self) -> None:
+        if self.structure is not None:
+            self.folds = Folds(int(self.depth.value))
+            self.draw()
+
+    # The choice
+
+    async def show(self, address: str, *, focus: str = "") -> None:
+        """Look at a module."""
+        if self.structure is None or address == self.layer:
+            return
+        self.choose(layer=(address,), unit=())
+        if self.graph.node_of(address) is None:
+            self.folds = self.folds.showing(address)
+        self.draw(focus)
+        self.place.client.run_javascript("convscopeReveal('.inside .module')")
+        await asyncio.gather(self.node.refresh(), self.unit.refresh())
+
+    async def show_unit(self, unit: UnitName) -> None:
+        """Look at a unit of the module, or at one place of it."""
+        if unit.layer != self.layer:
+            await self.show(unit.layer)
+        self.choose(unit=(str(unit),))
+        self.node.mark(unit)
+        if not unit.position:
+            self.place.client.run_javascript("convscopeReveal('.inside .unit')")
+        await self.unit.refresh()
+
+
+@cache
+def _text(name: str) -> str:
+    return Path(__file__).with_name(name).read_text("utf-8")

@@ -1,0 +1,382 @@
+"""One lens on several networks or several images, side by side on one scale, and the difference of any two.
+
+The view's model and image are the first of each kind; further ones stand in ``beside``. Every cell is a view of its
+own, so that what was found on another page is not computed again.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from functools import partial
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from nicegui import background_tasks, run, ui
+
+from convscope import render
+from convscope.catalogue import find, lenses
+from convscope.engine.agreement import difference, to_extent_of
+from convscope.errors import ConvScopeError
+from convscope.render.scale import scale_of
+from convscope.spec import LensSpec
+from convscope.values import Attribution, Comparison, Prediction, Value
+from convscope.web import panels
+from convscope.web.buttons import button, toggle
+from convscope.web.files import file_of
+from convscope.web.forms import parameter_form
+from convscope.web.pages import page
+from convscope.web.panels.attribution import display_controls, figure, lies_over_photo, words
+from convscope.web.panels.prediction import bars
+from convscope.web.pictures import thumbnail
+from convscope.web.suggesting import several, suggesting
+from convscope.web.view import View
+
+if TYPE_CHECKING:
+    from convscope.web.frame import Place
+
+LENS = "grad-cam"
+"""Where the page begins."""
+IMAGES = 3
+"""So many images stand side by side where the link names none."""
+MOST = 24
+"""More cells than this are refused: nobody compares so many."""
+OFFERED = 60
+"""So many images are offered as thumbnails."""
+CLASSES = 3
+"""So many answers stand under each map."""
+
+
+@dataclass
+class Cell:
+    """One network on one image: what the lens found, what the network answers, or why there is nothing."""
+
+    view: View
+    title: str
+    value: Attribution | None = None
+    answer: Prediction | None = None
+    error: str = ""
+
+
+@page("/compare", "Compare", order=4)
+async def compare(view: View, place: "Place") -> None:
+    """What is compared on one side, the maps and their difference on the other."""
+    ui.html(f'<h1 class="page-title">{escape(place.say("Compare"))}</h1>', sanitize=False)
+    table = Table(view, place)
+    with ui.element("div").classes("look"):
+        with ui.element("div").classes("side"):
+            table.form()
+        with ui.element("div").classes("main-part"):
+            table.stage()
+    ui.timer(0.01, table.start, once=True)
+
+
+class Table:
+    """One open page: what is compared, and what was found."""
+
+    def __init__(self, view: View, place: "Place") -> None:
+        self.place, self.library = place, place.bench.library
+        self.view = self._fitted(view)
+        self.cells: list[Cell] = []
+        self.pair = (0, 1)
+        self.toggles: dict[str, ui.html] = {}
+        self._running: asyncio.Task[Any] | None = None
+
+    @property
+    def spec(self) -> LensSpec:
+        """The lens that was chosen."""
+        return find(self.view.lens)
+
+    @property
+    def models(self) -> list[str]:
+        """Addresses of the networks, the first first."""
+        return [self.view.model, *(one for one in self.view.beside if not self._is_image(one))]
+
+    @property
+    def images(self) -> list[str]:
+        """Keys of the images, the first first."""
+        return [self.view.image, *(one for one in self.view.beside if self._is_image(one))]
+
+    def _is_image(self, name: str) -> bool:
+        return name.startswith(("sample:", "folder:", "upload:"))
+
+    def _fitted(self, view: View) -> View:
+        """The view with a lens that gives maps, a model, and images where it names none."""
+        fitting = [one.command for one in choices()]
+        asked, named = view.lens.replace("_", "-"), bool(view.lens and view.image)
+        if asked not in fitting:
+            asked, view = LENS if LENS in fitting else fitting[0], view.but(parameters={}, target="")
+        known = [one.key for one in self.library.images()]
+        if not view.beside and not named:
+            begin = known.index(view.image) if view.image in known else 0
+            row = known[begin : begin + IMAGES]
+            view = view.but(image=view.image or (row[0] if row else ""), beside=tuple(row[1:]))
+        return view.but(lens=asked, model=view.model or self.library.addresses[0])
+
+    # --- the form
+
+    @ui.refreshable_method  # type: ignore[untyped-decorator]
+    def form(self) -> None:
+        """Lens, networks, images, target, layer, parameters."""
+        say, spec = self.place.say, self.spec
+        with ui.element("div").classes("box"):
+            titles = {one.command: say(one.title) for one in choices()}
+            field = ui.select(titles, label=say("Lens"), value=spec.command, with_input=True, on_change=self._lens)
+            field.props("outlined dense stack-label options-dense hide-bottom-space").mark("lens")
+            ui.label(say(spec.asks)).classes("asks")
+            if "target" in spec.inputs:
+                self._text("target", "Target", self.view.target, say("the best answer"))
+            if "layer" in spec.inputs:
+                self._text("layer", "Layer", ", ".join(self.view.layer), say("by default"))
+        with ui.element("div").classes("box"):
+            ui.label(say("Networks")).classes("label")
+            with ui.element("div").classes("chips"):
+                for address in dict.fromkeys((*self.library.addresses, *self.models)):
+                    made = toggle(address, address in self.models, partial(self._toggle, address))
+                    self.toggles[address] = made
+            ui.label(say("Images")).classes("label")
+            background_tasks.create(self._fill_thumbs(ui.element("div").classes("thumbs")))
+        if spec.parameters:
+            with ui.element("div").classes("box"), ui.element("details"):
+                ui.html(escape(say("Parameters")), tag="summary", sanitize=False)
+                parameter_form(spec, self.view.parameters, self._parameter, self.place.lang)
+
+    def _text(self, name: str, label: str, value: str, empty: str) -> None:
+        field = suggesting(name, label, value, self.place, self.view.model, lambda text: self._typed(name, text))
+        field.props(f'placeholder="{escape(empty)}"')
+
+    async def _fill_thumbs(self, thumbs: ui.element) -> None:
+        """The images to choose from, as soon as they are read."""
+        for one in self.library.images()[:OFFERED]:
+            try:
+                source = await run.io_bound(thumbnail, self.library, one.key)
+            except ConvScopeError:
+                continue
+            if thumbs.is_deleted:
+                return
+            with thumbs:
+                self._thumb(one.key, one.name, source)
+
+    def _thumb(self, key: str, name: str, source: str) -> None:
+        pressed = "true" if key in self.images else "false"
+        made = ui.html(f'<img src="{source}" alt="">', sanitize=False, tag="button").classes("thumb")
+        made.props(f'type=button aria-pressed={pressed} title="{escape(name)}" aria-label="{escape(name)}"')
+        made.on("click", partial(self._toggle, key))
+        self.toggles[key] = made
+
+    # --- what was chosen
+
+    def _lens(self, event: Any) -> None:
+        if event.value:
+            self._change(self.view.but(lens=event.value, parameters={}))
+            self.form.refresh()
+
+    def _typed(self, name: str, text: str) -> None:
+        self._change(self.view.but(**{name: several(text) if name == "layer" else text.strip()}))
+
+    def _parameter(self, name: str, value: Any) -> None:
+        others = {key: one for key, one in self.view.parameters.items() if key != name}
+        self._change(self.view.but(parameters=others if value is None else {**others, name: value}))
+
+    def _toggle(self, name: str) -> None:
+        """Take a network or an image in, or out; the last of its kind stays."""
+        kind = self.images if self._is_image(name) else self.models
+        kind = [one for one in kind if one != name] if name in kind else [*kind, name]
+        if not kind:
+            return
+        models, images = (self.models, kind) if self._is_image(name) else (kind, self.images)
+        beside = (*models[1:], *images[1:])
+        self._change(self.view.but(model=models[0], image=images[0], beside=beside))
+        for key, made in self.toggles.items():
+            made.props(f"aria-pressed={'true' if key in (*self.models, *self.images) else 'false'}")
+
+    def _change(self, view: View) -> None:
+        self.view = view
+        self.place.remember(view)
+        self.start()
+
+    # --- what was found
+
+    def stage(self) -> None:
+        """The maps, and the difference of two of them."""
+        say = self.place.say
+        with ui.element("div").classes("row-of tools"):
+            ui.html(display_controls(self.place), sanitize=False).classes("own-tools row-of")
+            self.progress = ui.html("", sanitize=False).props('aria-live="polite"')
+            button(say("Picture .png"), self._download).classes("end")
+        self.gallery = ui.element("div").classes("gallery")
+        self.differing = ui.element("section").classes("box").props(f'aria-label="{escape(say("Difference"))}"')
+        self.differing.set_visibility(False)
+        self.reading = ui.element("div")
+
+    def start(self) -> None:
+        """Look anew at all that is compared now; what still runs for what was compared before is left."""
+        if self._running is not None:
+            self._running.cancel()
+        self._running = background_tasks.create(self._run())
+
+    async def _run(self) -> None:
+        several = len(self.models) > 1, len(self.images) > 1
+        cells = [
+            Cell(self._one(model, image), self._title(model, image, *several))
+            for image in self.images
+            for model in self.models
+        ]
+        if len(cells) > MOST:
+            self.progress.set_content(escape(self.place.say("That is too much to compare: choose less.")))
+            return
+        self.gallery.classes(add="busy")
+        left = len(cells)
+        self._progress(0, left)
+
+        async def found(cell: Cell) -> None:
+            nonlocal left
+            await self._fill(cell)
+            left -= 1
+            self._progress(len(cells) - left, len(cells))
+
+        await asyncio.gather(*(found(cell) for cell in cells))
+        if self.place.client.is_deleted:
+            return
+        self.progress.set_content("")
+        self.cells = cells
+        self.pair = (0, 1) if max(self.pair) >= len(cells) else self.pair
+        await self._show()
+
+    def _progress(self, done: int, total: int) -> None:
+        said = escape(self.place.say("Running"))
+        self.progress.set_content(f'<progress value="{done}" max="{total}" aria-label="{said}"></progress>')
+
+    def _one(self, model: str, image: str) -> View:
+        """The view of one cell."""
+        spare = [name for name in ("layer", "unit", "target") if name not in self.spec.inputs]
+        view = self.view.but(**{name: "" if name == "target" else () for name in spare})
+        return view.but(model=model, image=image, beside=(), images="", style="", guide="")
+
+    def _title(self, model: str, image: str, many_models: bool, many_images: bool) -> str:
+        """What sets a cell apart."""
+        name = render.short(image)
+        return " · ".join([model] * (many_models or not many_images) + [name] * (many_images or not many_models))
+
+    async def _fill(self, cell: Cell) -> None:
+        """Have a cell answered and looked at; whatever is refused is said in its place."""
+        try:
+            asked = View(lens="predict", model=cell.view.model, image=cell.view.image)
+            answer, value = await asyncio.gather(self.place.look(asked), self.place.look(cell.view))
+        except ConvScopeError as error:
+            cell.error = str(error)
+            return
+        cell.answer = answer if isinstance(answer, Prediction) else None
+        cell.value = value if isinstance(value, Attribution) else None
+        cell.error = value if isinstance(value, str) else ""
+
+    async def _show(self) -> None:
+        """All cells on one scale."""
+        values = [cell.value for cell in self.cells if cell.value is not None]
+        limit = scale_of(values).limit or None if values else None
+        drawn = [await self._drawn(cell.value, limit) for cell in self.cells]
+        self.gallery.classes(remove="busy")
+        self.gallery.clear()
+        with self.gallery:
+            for cell, html in zip(self.cells, drawn, strict=True):
+                self._card(cell, html)
+        self.reading.clear()
+        with self.reading:
+            if values:
+                words(values[0], self.place)
+        await self._difference()
+
+    async def _drawn(self, value: Value | None, limit: float | None) -> str:
+        if not isinstance(value, Attribution) or not lies_over_photo(value):
+            return ""
+        found: str = await run.io_bound(partial(figure, value, self.place, limit=limit))
+        return found
+
+    def _card(self, cell: Cell, html: str) -> None:
+        with ui.element("article").classes("card").props(f'aria-label="{escape(cell.title)}"').mark("cell"):
+            ui.html(escape(cell.title), tag="h3", sanitize=False)
+            if cell.value is None:
+                with ui.element("div").classes("refusal").props('role="note"'):
+                    ui.label(cell.error or self.place.say("Stopped."))
+            elif html:
+                ui.html(html, sanitize=False)
+            else:
+                panels.show(cell.value, self.place)
+            if cell.value is not None:
+                ui.label(render.subject(cell.value)).classes("small")
+            if cell.answer is not None:
+                bars(first(cell.answer), self.place, chosen=None if cell.value is None else cell.value.target_index)
+
+    # --- the difference of two
+
+    async def _difference(self) -> None:
+        sound = {place: cell for place, cell in enumerate(self.cells) if cell.value is not None}
+        self.differing.set_visibility(len(sound) > 1)
+        self.differing.clear()
+        if len(sound) < 2:
+            return
+        if not set(self.pair) <= set(sound):
+            self.pair = tuple(list(sound)[:2])  # type: ignore[assignment]
+        say, titles = self.place.say, {place: cell.title for place, cell in sound.items()}
+        with self.differing:
+            ui.html(escape(say("Difference")), tag="h2", sanitize=False)
+            with ui.element("div").classes("row-of"):
+                for side, label in enumerate(("First", "less the second")):
+                    field = ui.select(titles, label=say(label), value=self.pair[side])
+                    field.props("outlined dense stack-label options-dense").classes("of-two").mark(f"side-{side}")
+                    field.on_value_change(lambda event, side=side: self._other_pair(side, event.value))
+        two = [cell.value for cell in (sound[place] for place in self.pair) if cell.value is not None]
+        await self._draw_difference(*two)
+
+    async def _draw_difference(self, one: Attribution, other: Attribution) -> None:
+        if one.values.ndim != 2 or other.values.ndim != 2:
+            return
+        found = difference(one, other)
+        limit = None if found.blank else scale_of([one, other]).limit
+        html = await self._drawn(found, limit or None)
+        alike = Comparison(rows=((one, to_extent_of(one, other)),))
+        measures = await run.io_bound(lambda: (alike.rank_similarity, alike.structural_similarity))
+        with self.differing, ui.element("div").classes("apart"):
+            ui.html(html, sanitize=False)
+            with ui.element("div").classes("words"):
+                ui.html(f'<p class="reads">{escape(self.place.say(found.record.reads))}</p>', sanitize=False)
+                ui.html(self._alike(measures), sanitize=False)
+                if one.target != other.target and not self.view.target:
+                    ui.label(
+                        self.place.say("The two explain different answers: name a target to compare like with like.")
+                    ).classes("warning")
+
+    def _alike(self, measures: tuple[Any, Any]) -> str:
+        """How alike two maps are, in numbers."""
+        names = ("Rank correlation", "Structural similarity")
+        rows = [
+            f"<dt>{escape(self.place.say(name))}</dt><dd>{render.number(float(found[0, 1]))}</dd>"
+            for name, found in zip(names, measures, strict=True)
+            if found is not None
+        ]
+        return f'<dl class="facts">{"".join(rows)}</dl>'
+
+    async def _other_pair(self, side: int, chosen: int) -> None:
+        self.pair = (chosen, self.pair[1]) if side == 0 else (self.pair[0], chosen)
+        await self._difference()
+
+    async def _download(self) -> None:
+        """All maps as one picture, a row an image and a column a network."""
+        values = [cell.value for cell in self.cells]
+        if not values or any(value is None for value in values):
+            ui.notify(self.place.say("There is no whole picture: some maps are missing."))
+            return
+        width = len(self.models)
+        rows = tuple(tuple(values[at : at + width]) for at in range(0, len(values), width))
+        whole = Comparison(rows=rows, titles=tuple(self.models), scales=(0,) * width)  # type: ignore[arg-type]
+        theme = "dark" if self.place.dark else "light"
+        ui.download.content(await run.io_bound(file_of, whole, ".png", theme=theme), f"compare-{self.spec.command}.png")
+
+
+def choices() -> list[LensSpec]:
+    """The lenses that can be compared: those that give a map of each image."""
+    return [one for one in lenses() if one.returns == "Attribution" and one.each_image]
+
+
+def first(answer: Prediction) -> Prediction:
+    """The best few classes of an answer."""
+    cut = {name: getattr(answer, name)[:CLASSES] for name in ("labels", "indices", "confidences", "scores")}
+    return replace(answer, **cut)

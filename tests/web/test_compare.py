@@ -1,0 +1,112 @@
+"""Compare, in a real browser: several images or several networks on one scale, and the difference of two."""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import convscope as cs
+from convscope import render
+from convscope.engine.agreement import difference, to_extent_of
+from convscope.web.texts import say
+from tests.web.browsing import address, browser, visit  # noqa: F401
+
+pytest.importorskip("nicegui")
+
+TWO = "/compare?lens=grad-cam&model=bundled:digits&image=sample:digits/3&beside=sample:digits/8"
+
+
+def shown(page: Any, cells: int) -> None:
+    page.wait_for_function(f"document.querySelectorAll('.gallery article .heat').length === {cells}", timeout=60_000)
+
+
+def test_several_images_stand_side_by_side_on_one_scale(visit: Any) -> None:  # noqa: F811
+    page = visit(TWO)
+    shown(page, 2)
+    limits = page.locator(".gallery .stack").evaluate_all("all => all.map(one => one.dataset.limit)")
+    assert len(set(limits)) == 1
+    titles = page.locator(".gallery h3").all_inner_texts()
+    assert titles == ["sample:digits/3", "sample:digits/8"]
+    best = cs.predict(cs.load("bundled:digits"), "sample:digits/3")
+    assert f"{best.confidences[0]:.1%}" in page.locator(".gallery article").first.inner_text()
+
+
+def test_the_difference_of_two_is_shown_with_how_alike_they_are(visit: Any) -> None:  # noqa: F811
+    page = visit(TWO)
+    page.wait_for_selector(".apart .heat")
+    model = cs.load("bundled:digits")
+    both = cs.compare([model], ["sample:digits/3", "sample:digits/8"], "grad-cam")
+    one, other = (row[0] for row in both.rows)
+    alike = cs.Comparison(rows=((one, other),)).rank_similarity
+    assert alike is not None
+    assert render.number(float(alike[0, 1])) in page.locator(".apart .facts").inner_text()
+    assert page.get_by_text("The two explain different answers").is_visible()
+
+
+def test_a_network_is_taken_in_and_out_by_its_chip(visit: Any) -> None:  # noqa: F811
+    page = visit(TWO)
+    shown(page, 2)
+    page.get_by_role("button", name="bundled:shapes", exact=True).click()
+    shown(page, 4)
+    assert "beside=bundled%3Ashapes" in page.url
+    assert "bundled:shapes · sample:digits/8" in page.locator(".gallery h3").all_inner_texts()
+    page.get_by_role("button", name="bundled:shapes", exact=True).click()
+    shown(page, 2)
+
+
+def test_an_image_is_taken_in_by_its_picture_and_the_last_one_stays(visit: Any) -> None:  # noqa: F811
+    page = visit(TWO)
+    shown(page, 2)
+    page.get_by_role("button", name="sample:digits/5", exact=True).click()
+    shown(page, 3)
+    for name in ("sample:digits/5", "sample:digits/8", "sample:digits/3"):
+        page.get_by_role("button", name=name, exact=True).click()
+    shown(page, 1)
+    assert page.locator(".gallery h3").count() == 1
+    assert not page.locator(".apart").is_visible()
+
+
+def test_a_lens_that_is_refused_says_why_in_its_place(visit: Any) -> None:  # noqa: F811
+    page = visit(TWO + "&layer=nowhere")
+    page.wait_for_selector(".gallery .refusal")
+    assert "no layer 'nowhere'" in page.locator(".gallery").inner_text()
+
+
+def test_all_maps_can_be_taken_home_as_one_picture(visit: Any) -> None:  # noqa: F811
+    page = visit(TWO)
+    shown(page, 2)
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Picture .png").click()
+    with Image.open(io.BytesIO(waiting.value.path().read_bytes())) as picture:
+        assert picture.format == "PNG"
+        assert picture.width > 200
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_nothing_overflows_at_any_width(visit: Any, width: int, lang: str) -> None:  # noqa: F811
+    page = visit(TWO, lang=lang, viewport={"width": width, "height": 844})
+    page.wait_for_selector(".apart .heat")
+    page.locator("summary").first.click()
+    assert say("Difference", lang) in page.locator(".whole-page").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_difference_is_one_map_less_the_other() -> None:
+    model = cs.load("bundled:digits")
+    one, other = (cs.saliency(model, f"sample:digits/{number}") for number in (3, 8))
+    found = difference(one, other)
+    torch.testing.assert_close(found.values, one.values - other.values)
+    assert found.signed
+    assert difference(one, one).blank
+
+
+def test_a_map_of_another_extent_is_brought_to_that_of_the_first() -> None:
+    one = cs.saliency(cs.load("bundled:digits"), "sample:digits/3")
+    other = cs.saliency(cs.load("bundled:shapes"), "sample:shapes/7")
+    assert one.values.shape != other.values.shape
+    assert to_extent_of(one, other).values.shape == one.values.shape
+    assert np.isfinite(np.asarray(difference(one, other).values)).all()
