@@ -115,7 +115,8 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     part.__name__: part
     for part in (
         grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
-        kernel_shap, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation, memory, web,
+        kernel_shap, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation, web,
+        memory,
     )
 }  # fmt: skip
 

@@ -27,6 +27,10 @@ SAMPLES = (*(f"sample:shapes/{n}" for n in range(12)), *(f"sample:digits/{n}" fo
 """What is shown where nothing is named at start."""
 
 
+RECONNECT = 8
+"""Seconds after which a tab that went away counts as closed, and its work is stopped."""
+
+
 @dataclass
 class Bench:
     """What every page and the API work with."""
@@ -70,7 +74,9 @@ def mount_pages(made: FastAPI, bench: Bench) -> None:
         return RedirectResponse(f"{pages()[0].path}?{request.url.query}".removesuffix("?"))
 
     made.add_api_route("/", first, include_in_schema=False)
-    ui.run_with(made, title="ConvScope", show_welcome_message=False, reconnect_timeout=30, binding_refresh_interval=0.5)
+    ui.run_with(
+        made, title="ConvScope", show_welcome_message=False, reconnect_timeout=RECONNECT, binding_refresh_interval=0.5
+    )
 
 
 def serve(
