@@ -27,6 +27,7 @@ from benchmarks.occlusion import occlusion
 from benchmarks.perturbed_cams import ablation_cam, score_cam
 from benchmarks.rules import modified_gradients, relevance
 from benchmarks.structure import structure
+from benchmarks.web import web
 
 RESULTS = Path(__file__).with_name("results.md")
 GRAD_CAM_AIMS = {
@@ -114,7 +115,8 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     part.__name__: part
     for part in (
         grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
-        kernel_shap, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation, memory,
+        kernel_shap, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation, web,
+        memory,
     )
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from convscope.engine.cost import progress
 from convscope.errors import ModelFailed, ParameterError
 from convscope.values import Attribution, Value
 from convscope.web.jobs import FORGOTTEN, Job, Jobs, Results, State, Together, weight_of
+from convscope.web.view import View
 
 
 @pytest.fixture
@@ -233,3 +234,15 @@ def test_one_at_fault_among_several_fails_alone(one_worker):
     assert good.finished.wait(5)
     assert bad.finished.wait(5)
     assert (good.state, bad.state, bad.error) == (State.DONE, State.FAILED, "it was me")
+
+
+def test_what_is_soon_done_does_not_wait_for_what_takes_long(bench):
+    draws = View(lens="activation-maximization", parameters={"steps": 2000})
+    drawings = [bench.look(draws.but(unit=(str(n),))) for n in range(4)]
+    while not drawings[0].scores and not drawings[0].over:
+        time.sleep(0.01)
+    quick = [bench.look(View(lens="grad-cam", image=f"sample:shapes/{n}")) for n in range(4)]
+    assert all(job.finished.wait(20) for job in quick)
+    assert not any(job.over for job in drawings)
+    for job in drawings:
+        job.cancel()

@@ -14,7 +14,7 @@ from convscope.web.view import View
 
 def test_twins_share_weights_and_nothing_else() -> None:
     model = cs.load("bundled:digits")
-    (twin,) = twins(model)
+    twin = twins(model)[0]
     for own, other in zip(model.module.parameters(), twin.module.parameters(), strict=True):
         assert own is not other
         assert own.data_ptr() == other.data_ptr()
@@ -36,7 +36,7 @@ def test_a_map_does_not_wait_for_a_drawing() -> None:
     view = View(lens="feature-maps", image="sample:shapes/7", layer=("layer3.1",))
     look(library, view)
     drawing = View(lens="activation-maximization", unit=("layer3.1[5]",), parameters={"steps": 2048})
-    job = jobs.submit("drawing", lambda: look(library, drawing))
+    job = jobs.submit("drawing", lambda: look(library, drawing), long=True)
     while not job.scores and not job.over:
         time.sleep(0.01)
     look(library, view.but(layer=("layer2.1",)))

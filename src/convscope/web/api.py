@@ -5,6 +5,9 @@ A request that is refused is answered with 4xx and ``{"error": sentence}``, the 
 
 # mypy: disallow-untyped-decorators=False
 
+import functools
+import itertools
+import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -270,10 +273,23 @@ def _running(bench: "Bench", router: APIRouter) -> APIRouter:
     return router
 
 
+_numbers = itertools.count()
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """One folder for all files on their way out, in memory where the system has a place there."""
+    memory = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None, prefix="convscope-")
+
+
 def written(value: Value, kind: str, **options: Any) -> bytes:
     """A value as the bytes of a file, by its own writer."""
-    with tempfile.TemporaryDirectory() as folder:
-        return value.save(Path(folder) / f"value.{kind}", **options).read_bytes()
+    path = Path(_folder().name) / f"{next(_numbers)}.{kind}"
+    try:
+        return value.save(path, **options).read_bytes()
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _file(value: Value, kind: str, **options: Any) -> Response:

@@ -18,13 +18,17 @@ from convscope.web.api import AT, mount_api
 from convscope.web.frame import frame
 from convscope.web.jobs import Job, Jobs
 from convscope.web.library import Library
-from convscope.web.looking import key_of, look, together
+from convscope.web.looking import key_of, look, takes_long, together
 from convscope.web.pages import Page, pages
 from convscope.web.view import View
 
 MODELS = ("bundled:shapes", "bundled:digits")
 SAMPLES = (*(f"sample:shapes/{n}" for n in range(12)), *(f"sample:digits/{n}" for n in range(10)))
 """What is shown where nothing is named at start."""
+
+
+RECONNECT = 8
+"""Seconds after which a tab that went away counts as closed, and its work is stopped."""
 
 
 @dataclass
@@ -37,7 +41,8 @@ class Bench:
     def look(self, view: View) -> Job:
         """The job that finds what a view asks for, or one that found or finds the same."""
         key = key_of(self.library, view)
-        return self.jobs.submit(key, lambda: look(self.library, view), together(self.library, view))
+        alike = together(self.library, view)
+        return self.jobs.submit(key, lambda: look(self.library, view), alike, long=takes_long(view))
 
 
 def build(
@@ -69,7 +74,9 @@ def mount_pages(made: FastAPI, bench: Bench) -> None:
         return RedirectResponse(f"{pages()[0].path}?{request.url.query}".removesuffix("?"))
 
     made.add_api_route("/", first, include_in_schema=False)
-    ui.run_with(made, title="ConvScope", show_welcome_message=False, reconnect_timeout=30, binding_refresh_interval=0.5)
+    ui.run_with(
+        made, title="ConvScope", show_welcome_message=False, reconnect_timeout=RECONNECT, binding_refresh_interval=0.5
+    )
 
 
 def serve(

@@ -20,7 +20,8 @@ from convscope.engine.cost import reporting, watching
 from convscope.errors import Cancelled, ConvScopeError, ModelFailed
 from convscope.values import Value
 
-WORKERS = 2
+WORKERS, LONG = 2, 1
+"""Workers for what is soon done, and for what takes long, so that nobody's click waits for a drawing."""
 BOUND = 512 * 2**20
 """Bytes of results that are kept."""
 AT_ONCE = 8
@@ -148,14 +149,20 @@ class Jobs:
     def __init__(self, *, workers: int = WORKERS, bound: int = BOUND) -> None:
         self.results = Results(bound)
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._queue: queue.Queue[Job | None] = queue.Queue()
+        self._queues: list[queue.Queue[Job | None]] = [queue.Queue(), queue.Queue()]
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._threads = [threading.Thread(target=self._work, name=f"job-{n}", daemon=True) for n in range(workers)]
+        self._served = [self._queues[n >= workers] for n in range(workers + LONG)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(served,), name=f"job-{n}", daemon=True)
+            for n, served in enumerate(self._served)
+        ]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, key: str, work: Callable[[], Value], together: Together | None = None) -> Job:
+    def submit(
+        self, key: str, work: Callable[[], Value], together: Together | None = None, *, long: bool = False
+    ) -> Job:
         """A job for this key: one that runs already, one whose result was kept, or a new one."""
         with self._lock:
             running = [one for one in self._jobs.values() if one.key == key and not one.over and not one.stopping]
@@ -170,7 +177,7 @@ class Jobs:
             job.value, job.state = kept, State.DONE
             job.finish()
         else:
-            self._queue.put(job)
+            self._queues[long].put(job)
         return job
 
     def get(self, id: str) -> Job | None:
@@ -195,14 +202,14 @@ class Jobs:
         with self._lock:
             for job in self._jobs.values():
                 job.cancel()
-        for _ in self._threads:
-            self._queue.put(None)
+        for served in self._served:
+            served.put(None)
         for thread in self._threads:
             thread.join(timeout=10)
 
-    def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
-            batch = [one for one in (job, *self._alike(job)) if not _stopped(one)]
+    def _work(self, served: "queue.Queue[Job | None]") -> None:
+        while (job := served.get()) is not None:
+            batch = [one for one in (job, *_alike(job, served)) if not _stopped(one)]
             if len(batch) > 1:
                 run_together(batch)
             for one in batch:
@@ -211,16 +218,17 @@ class Jobs:
                 if one.state is State.DONE and one.value is not None and not one.stopping:
                     self.results.put(one.key, one.value)
 
-    def _alike(self, job: Job) -> list[Job]:
-        """What waits and can be done in one go with this job, taken from the queue."""
-        if job.together is None:
-            return []
-        with self._queue.mutex:
-            waiting = self._queue.queue
-            alike = [one for one in waiting if one and one.together and one.together.group == job.together.group]
-            for one in alike[: AT_ONCE - 1]:
-                waiting.remove(one)
-        return alike[: AT_ONCE - 1]
+
+def _alike(job: Job, served: "queue.Queue[Job | None]") -> list[Job]:
+    """What waits and can be done in one go with this job, taken from its queue."""
+    if job.together is None:
+        return []
+    with served.mutex:
+        waiting = served.queue
+        alike = [one for one in waiting if one and one.together and one.together.group == job.together.group]
+        for one in alike[: AT_ONCE - 1]:
+            waiting.remove(one)
+    return alike[: AT_ONCE - 1]
 
 
 def run_together(batch: list[Job]) -> None:

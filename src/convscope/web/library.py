@@ -21,6 +21,7 @@ from PIL import UnidentifiedImageError
 
 from convscope.engine.pictures import decoded, existing_file, in_mode, open_picture
 from convscope.errors import InputError, UnknownName, did_you_mean
+from convscope.web.jobs import LONG, WORKERS
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -31,7 +32,7 @@ KEPT_UPLOADS, KEPT_BYTES = 64, 256 * 2**20
 """Uploads beyond this number, or these bytes, push out the oldest."""
 UPLOADED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Kinds of files that are taken from others: none whose decoder is a program of its own."""
-TWINS = 1
+TWINS = WORKERS + LONG - 1
 """Copies of each network beside the first, so that as many jobs as there are workers go on at once."""
 LISTED = 2000
 """So many images of a folder are listed."""
@@ -101,7 +102,7 @@ class Library:
         self.model(address)
         with self._lock:
             models = self._models[address or self.addresses[0]]
-            model = next((one for one in models if one not in self._lent), models[0])
+            model = min(models, key=self._lent.count)
             self._lent.append(model)
         try:
             yield model

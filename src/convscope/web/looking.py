@@ -31,6 +31,12 @@ def look(library: Library, view: View) -> Value:
     return value
 
 
+def takes_long(view: View) -> bool:
+    """Whether it will keep a worker busy for more than a moment: it draws, or looks through a data set."""
+    spec = find(view.lens)
+    return spec.family == "learned" or ("images" in spec.inputs and bool(view.images))
+
+
 def together(library: Library, view: View) -> Together | None:
     """How a view is looked at in one go with others that differ in their image alone, where its lens can do so."""
     spec = find(view.lens)
@@ -40,7 +46,8 @@ def together(library: Library, view: View) -> Together | None:
 
     def many(views: list[View]) -> list[Value]:
         given = asked(library, view) | {"image": [library.image(one.image) for one in views]}
-        values: list[Value] = call(view.lens, **given)
+        with library.lent(view.model) as model:
+            values: list[Value] = call(view.lens, **{**given, "model": model})
         return values
 
     return Together(view.but(lens=spec.name, image="").query(), view, many)
