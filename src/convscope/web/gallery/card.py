@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from convscope import render
 from convscope.errors import ConvScopeError
 from convscope.reporting.repeat import recipe
 from convscope.spec import LensSpec
-from convscope.values import Value
+from convscope.values import Attribution, Value
 from convscope.web import panels
+from convscope.web.buttons import button
 from convscope.web.files import file_of
 from convscope.web.forms import parameter_form
 from convscope.web.panels.attribution import figure, lies_over_photo, words
@@ -46,6 +48,11 @@ class Card:
         self.limit: float | None = None
         self._turn = 0
         self._draw()
+
+    def leave(self) -> None:
+        """Go, and leave whatever is looked at."""
+        self._turn += 1
+        self.box.delete()
 
     def run(self, view: View) -> None:
         """Have the lens look, in place of whatever it looks at now."""
@@ -88,9 +95,9 @@ class Card:
     async def show(self) -> None:
         """Show what was found, or why nothing was."""
         self.progress.set_visibility(False)
-        drawn = None
-        if self.value is not None and lies_over_photo(self.value):
-            drawn = await run.io_bound(lambda: figure(self.value, self.place, limit=self.limit))
+        drawn, value = None, self.value
+        if isinstance(value, Attribution) and lies_over_photo(value):
+            drawn = await run.io_bound(figure, value, self.place, limit=self.limit)
         if self.place.client.is_deleted:
             return
         self.picture.classes(remove="busy")
@@ -109,7 +116,9 @@ class Card:
         with ui.element("article").classes("card").props(f'aria-label="{escape(self.spec.title)}"') as self.box:
             with ui.element("div").classes("card-head"):
                 names = {one.command: one.title for one in self.told.choices}
-                swap = ui.select(names, value=self.spec.command, on_change=lambda e: self.told.swap(self, e.value))
+                self.swap = swap = ui.select(
+                    names, value=self.spec.command, on_change=lambda e: self.told.swap(self, e.value)
+                )
                 swap.props(f'borderless dense options-dense aria-label="{escape(say("Lens"))}"').mark("swap")
                 small_button(PIN, say("Pin, to compare"), lambda: self.told.pin(self))
                 small_button(CROSS, say("Take away"), lambda: self.told.remove(self))
@@ -157,7 +166,7 @@ class Card:
             ui.html(_facts(value, self.place), sanitize=False)
             with ui.element("div").classes("row-of").style("gap: 8px; margin-top: 8px"):
                 for ending, what in ((".png", "Picture"), (".npz", "Numbers"), (".json", "Manifest")):
-                    button(f"{say(what)} {ending}", lambda ending=ending: self._download(ending))
+                    button(f"{say(what)} {ending}", partial(self._download, ending))
 
     async def _download(self, ending: str) -> None:
         if self.value is None:
@@ -207,12 +216,6 @@ class Told:
 
     def advise(self, card: Card) -> None:
         """It was refused: say what fits."""
-
-
-def button(text: str, on_click: Callable[[], Any]) -> ui.html:
-    made = ui.html(escape(text), sanitize=False, tag="button").classes("button").props("type=button")
-    made.on("click", on_click)
-    return made
 
 
 def small_button(sign: str, text: str, on_click: Callable[[], Any]) -> None:
