@@ -113,9 +113,9 @@ class Card:
 
     def _draw(self) -> None:
         say = self.place.say
-        with ui.element("article").classes("card").props(f'aria-label="{escape(self.spec.title)}"') as self.box:
+        with ui.element("article").classes("card").props(f'aria-label="{escape(say(self.spec.title))}"') as self.box:
             with ui.element("div").classes("card-head"):
-                names = {one.command: one.title for one in self.told.choices}
+                names = {one.command: say(one.title) for one in self.told.choices}
                 self.swap = swap = ui.select(
                     names, value=self.spec.command, on_change=lambda e: self.told.swap(self, e.value)
                 )

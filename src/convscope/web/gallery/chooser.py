@@ -72,7 +72,8 @@ class Chooser:
         self.mark(self.names)
 
     def _lens(self, spec: LensSpec) -> ui.html:
-        inner = f"<span>{escape(spec.title)}</span><small>{escape(self.place.say(spec.asks))}</small>"
+        say = self.place.say
+        inner = f"<span>{escape(say(spec.title))}</span><small>{escape(say(spec.asks))}</small>"
         made = ui.html(inner, sanitize=False, tag="button").classes("lens-choice").props("type=button")
         made.on("click", lambda: self._flip(spec.command))
         return made

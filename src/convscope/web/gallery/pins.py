@@ -53,7 +53,7 @@ class Pins:
     def _card(self, value: Attribution, drawn: str) -> None:
         with ui.element("article").classes("card").props("data-pinned"):
             with ui.element("div").classes("card-head"):
-                ui.html(escape(value.record.title), sanitize=False, tag="h4").style("flex: 1")
+                ui.html(escape(self.place.say(value.record.title)), sanitize=False, tag="h4").style("flex: 1")
                 small_button(CROSS, self.place.say("Take away"), lambda: self.drop(value))
             ui.html(drawn, sanitize=False)
             ui.label(f"{render.subject(value)} · {render.short(value.record.input)}").classes("small")

@@ -101,11 +101,11 @@ class Table:
     def _fitted(self, view: View) -> View:
         """The view with a lens that gives maps, a model, and images where it names none."""
         fitting = [one.command for one in choices()]
-        asked = view.lens.replace("_", "-")
+        asked, named = view.lens.replace("_", "-"), bool(view.lens and view.image)
         if asked not in fitting:
             asked, view = LENS if LENS in fitting else fitting[0], view.but(parameters={}, target="")
         known = [one.key for one in self.library.images()]
-        if not view.beside:
+        if not view.beside and not named:
             begin = known.index(view.image) if view.image in known else 0
             row = known[begin : begin + IMAGES]
             view = view.but(image=view.image or (row[0] if row else ""), beside=tuple(row[1:]))
@@ -225,13 +225,13 @@ class Table:
             return
         self.gallery.classes(add="busy")
         left = len(cells)
+        self._progress(0, left)
 
         async def found(cell: Cell) -> None:
             nonlocal left
             await self._fill(cell)
             left -= 1
-            share = f'value="{len(cells) - left}" max="{len(cells)}"'
-            self.progress.set_content(f'<progress {share} aria-label="{escape(self.place.say("Running"))}"></progress>')
+            self._progress(len(cells) - left, len(cells))
 
         await asyncio.gather(*(found(cell) for cell in cells))
         if self.place.client.is_deleted:
@@ -240,6 +240,10 @@ class Table:
         self.cells = cells
         self.pair = (0, 1) if max(self.pair) >= len(cells) else self.pair
         await self._show()
+
+    def _progress(self, done: int, total: int) -> None:
+        said = escape(self.place.say("Running"))
+        self.progress.set_content(f'<progress value="{done}" max="{total}" aria-label="{said}"></progress>')
 
     def _one(self, model: str, image: str) -> View:
         """The view of one cell."""

@@ -105,6 +105,12 @@ class Studio:
                     self._thumbnail(chosen)
                 field = self._select(PICTURES[name], choices, chosen, lambda v, name=name: self._set(True, **{name: v}))
                 field.mark(name)
+        elif name == "images":
+            collections = {one: one for one in self.place.bench.library.collections()}
+            self._select("Images", collections, self.view.images, lambda v: self._set(False, images=v)).mark(name)
+        elif name == "target":
+            changed = lambda text: self._set(False, target=text.strip())  # noqa: E731
+            suggesting(name, "Target", self.view.target, self.place, self.view.model, changed)
         elif name in ("layer", "unit"):
             self._address(name)
 
@@ -221,7 +227,7 @@ class Studio:
         self.begin.props("disabled")
         waiting = asyncio.create_task(self.place.wait(job))
         try:
-            await self._watch(job, waiting)
+            await self._watch(job, waiting, view.model)
         finally:
             self.job = None
         if self.place.client.is_deleted:
@@ -234,13 +240,13 @@ class Studio:
         else:
             await self._drawn(view, job)
 
-    async def _watch(self, job: Job, waiting: "asyncio.Task[Job]") -> None:
+    async def _watch(self, job: Job, waiting: "asyncio.Task[Job]", model: str) -> None:
         """Show how a picture comes about until it is there."""
         self._before()
         while not waiting.done():
             if self.place.client.is_deleted:
                 break
-            await self._look(job)
+            await self._look(job, model)
             await asyncio.wait([waiting], timeout=EVERY)
         await waiting
 
@@ -256,7 +262,7 @@ class Studio:
         share = f' value="{done}" max="{total}"' if total else ""
         self.bar.set_content(f'<progress{share} aria-label="{escape(self.place.say("Running"))}"></progress>')
 
-    async def _look(self, job: Job) -> None:
+    async def _look(self, job: Job, model: str) -> None:
         """The present state of a picture: how far, how it looks, how it climbed."""
         done, total = job.progress
         if total:
@@ -264,15 +270,15 @@ class Studio:
             self._bar(done, total)
         preview, scores = job.preview, [list(row) for row in job.scores]
         if preview is not None:
-            self.picture.set_content(await run.io_bound(self._preview, preview, scores[-1] if scores else []))
+            self.picture.set_content(await run.io_bound(self._preview, model, preview, scores[-1] if scores else []))
         if scores:
             alike = [row for row in scores if len(row) == len(scores[-1])]
             alt = self.place.say("The objective over the steps, of the picture as it was shown to the network")
             self.curve.set_content(curves(list(zip(*alike, strict=True)), alt))
 
-    def _preview(self, preview: Any, scores: list[float]) -> str:
+    def _preview(self, model: str, preview: Any, scores: list[float]) -> str:
         """The pictures as they stand, for people."""
-        photos = shown(self.place.bench.library.model(self.view.model).input, preview)
+        photos = shown(self.place.bench.library.model(model).input, preview)
         if photos is None:
             return ""
         told = [render.number(score) for score in scores] + [""] * len(photos)

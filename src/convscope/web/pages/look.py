@@ -302,7 +302,7 @@ class Look(Told):
         except ConvScopeError:
             return
         if isinstance(job.value, Recommendation) and card.spec.command not in job.value.best and card in self.cards:
-            titles = {spec.command: spec.title for spec in self.choices}
+            titles = {spec.command: self.place.say(spec.title) for spec in self.choices}
             fitting = [name for name in job.value.best if name in titles and name not in self.names]
             card.suggest([(name, titles[name]) for name in fitting[:SUGGESTED]])
 
