@@ -119,9 +119,8 @@ class Card:
                 self.swap = swap = ui.select(
                     names, value=self.spec.command, on_change=lambda e: self.told.swap(self, e.value)
                 )
-                swap.props(
-                    f'borderless dense options-dense aria-label="{escape(say("Lens"))}" title="{escape(say(self.spec.title))}"'
-                ).mark("swap")
+                swap.props("borderless dense options-dense").mark("swap")
+                swap.props(f'aria-label="{escape(say("Lens"))}" title="{escape(say(self.spec.title))}"')
                 small_button(PIN, say("Pin, to compare"), lambda: self.told.pin(self))
                 small_button(CROSS, say("Take away"), lambda: self.told.remove(self))
             ui.label(say(self.spec.asks)).classes("asks")
