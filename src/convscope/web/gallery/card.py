@@ -228,8 +228,12 @@ def _facts(value: Value, place: "Place") -> str:
     """Where a value comes from, and the line that makes it again."""
     record = value.record
     rows = [(place.say("model"), record.model.get("source", "")), (place.say("input"), render.short(record.input))]
-    rows += [(name.replace("_", " "), str(given)) for name, given in record.parameters.items()]
+    rows += [(name.replace("_", " "), _plainly(given)) for name, given in record.parameters.items()]
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(said))}</dd>" for name, said in rows if said)
     made = recipe(record)
     again = escape(made.shell or f"{made.opening}\n{made.call}")
     return f'<dl class="facts">{listed}</dl><p class="small">{escape(place.say("Again"))}:</p><pre>{again}</pre>'
+
+
+def _plainly(given: Any) -> str:
+    return ", ".join(map(str, given)) if isinstance(given, (list, tuple)) else str(given)
