@@ -91,7 +91,7 @@ def test_from_the_graph_to_a_unit(visit: Any) -> None:
     page = visit()
     page.click('svg.graph [data-node]:has-text("layer1.1")')
     page.wait_for_selector('.module h2:text-is("layer1.1")')
-    facts = page.inner_text(".module dl.facts")
+    facts = page.inner_text(".module dl.told")
     assert "24×48×48" in facts
     assert "21×21" in facts
     page.wait_for_selector(".maps [data-unit] img")
@@ -129,31 +129,31 @@ def test_modules_open_and_fold_by_keyboard(visit: Any) -> None:
 
 def test_the_arithmetic_is_the_networks_own(visit: Any) -> None:
     page = visit(UNIT)
-    page.wait_for_selector(".unit .sums [data-value]")
+    page.wait_for_selector(".unit .part-sums [data-value]")
     page.wait_for_selector(".unit .pick .pick, .unit button.pick")
     box = page.locator(".unit button.pick").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 10.5 / 24, box["y"] + box["height"] * 12.5 / 24)
-    page.wait_for_selector('.unit .answer b:has-text("layer2.0.conv1[7, 12, 10]")')
+    page.wait_for_selector('.unit .result b:has-text("layer2.0.conv1[7, 12, 10]")')
     model = cs.load("bundled:shapes")
     layer = cs.feature_maps(model, "sample:shapes/7", layer="layer2.0.conv1", channels=0)
     place = layer.channels["layer2.0.conv1"].index(7)
     own = float(layer.maps["layer2.0.conv1"][place, 12, 10])
-    assert float(page.get_attribute(".unit .sums [data-value]", "data-value")) == pytest.approx(own, abs=1e-4)
-    assert float(page.get_attribute(".unit .own >> nth=0", "data-network")) == pytest.approx(own, abs=1e-4)
+    assert float(page.get_attribute(".unit .part-sums [data-value]", "data-value")) == pytest.approx(own, abs=1e-4)
+    assert float(page.get_attribute(".unit .network >> nth=0", "data-network")) == pytest.approx(own, abs=1e-4)
     assert "unit=layer2.0.conv1%5B7%2C+12%2C+10%5D" in page.url
     field = cs.receptive_field(model, "sample:shapes/7", unit="layer2.0.conv1[7, 12, 10]")
     seen = page.get_attribute(".unit .under .frame-box", "data-box")
     assert seen == ",".join(str(one) for pair in field.box for one in pair)
     page.focus(".unit button.pick")
     page.keyboard.press("ArrowRight")
-    page.wait_for_selector('.unit .answer b:has-text("layer2.0.conv1[7, 12, 11]")')
+    page.wait_for_selector('.unit .result b:has-text("layer2.0.conv1[7, 12, 11]")')
 
 
 def test_a_link_opens_the_same_unit(visit: Any) -> None:
     page = visit(UNIT + "%2C+not")
     page.wait_for_selector(".maps img")
     page.goto(page.url.partition("?")[0] + "?" + UNIT.replace("%5B7%5D", "%5B7,+3,+4%5D"))
-    page.wait_for_selector('.unit .answer b:has-text("layer2.0.conv1[7, 3, 4]")')
+    page.wait_for_selector('.unit .result b:has-text("layer2.0.conv1[7, 3, 4]")')
 
 
 def test_kernels_and_spread_without_leaving(visit: Any) -> None:
@@ -169,17 +169,17 @@ def test_kernels_and_spread_without_leaving(visit: Any) -> None:
 def test_a_drawing_is_followed_and_cancelled_while_the_page_answers(visit: Any) -> None:
     page = visit("model=bundled:shapes&image=sample:shapes/7&layer=layer3.1.conv2&unit=layer3.1.conv2%5B7%5D")
     page.wait_for_selector(".unit .crops figure")
-    page.click(".unit .drawn .q-select")
+    page.click(".unit .part-drawn .q-select")
     page.get_by_role("option", name="1024").click()
     page.click(".unit button.draw")
-    page.wait_for_selector(".unit .live .picture img")
+    page.wait_for_selector(".unit .drawing .picture img")
     page.wait_for_selector(".unit svg.curve polyline")
     began = time.monotonic()
     page.get_by_role("tab", name="Kernels").click()
     page.wait_for_selector('.maps img[alt^="Kernel"]')
     assert time.monotonic() - began < 3  # a tenth of a second to the click on a quiet machine
     page.click(".unit button.cancel")
-    page.wait_for_selector('.unit .live .answer:has-text("Stopped.")')
+    page.wait_for_selector('.unit .drawing .result:has-text("Stopped.")')
     assert page.is_visible(".unit button.draw")
     assert not page.is_visible(".unit button.cancel")
 

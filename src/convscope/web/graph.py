@@ -10,10 +10,12 @@ from convscope.render.layered import Edge, layered
 from convscope.values import Folded, Node, Structure
 from convscope.values.words import field_words, many, sides
 
-WIDE, TALL, PILL, HEAD = 236, 62, 28, 24
+WIDE, TALL, PILL, HEAD = 256, 62, 28, 24
 """A module's box, what stands between modules (a sum), and the row of buttons that fold what is open."""
 
 ACROSS, DOWN, MARGIN = 20, 26, 12
+BOLD, PLAIN = 8.6, 7.6
+"""How wide a letter is at most on average, whichever font the system has."""
 MOST_NODES = 16
 """So many nodes are readable at a glance, for the depth with which a page begins."""
 
@@ -174,14 +176,14 @@ class Graph:
         found = ""
         for address in addresses:
             label = f"− {_ending(address.rpartition('.')[2], 12)}"
-            wide = 14 + 7 * len(label)
+            wide = 14 + PLAIN * len(label)
             found += _button("fold", address, x, y, wide, label, words)
             x += wide + 6
         return found
 
     def _pill(self, node: Node, x: float, y: float) -> str:
         said, shape = " · ".join(_brief(kind) for kind in node.kinds) or node.name, sides(node.shape[1:])
-        wide = 7.2 * len(said) + 7 * len(shape) + 44
+        wide = BOLD * len(said) + PLAIN * len(shape) + 44
         left = x + (WIDE - wide) / 2
         return (
             f'<rect class="pill" x="{left:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{PILL}" rx="14"/>'
@@ -191,10 +193,11 @@ class Graph:
 
     def _box(self, node: Node, x: float, y: float) -> str:
         shape = sides(node.shape[1:])
-        name = _ending(node.name, 28 - len(shape))
-        kinds = _cut(" · ".join(_brief(kind) for kind in node.kinds), 26 if self.opens(node) else 31)
+        room = WIDE - 24
+        name = _ending(node.name, int((room - 8 - PLAIN * len(shape)) / BOLD))
+        kinds = _cut(" · ".join(_brief(kind) for kind in node.kinds), int((room - 28 * self.opens(node)) / PLAIN))
         return (
-            f'<rect class="box" x="{x:.1f}" y="{y:.1f}" width="{WIDE}" height="{TALL}" rx="6"/>'
+            f'<rect class="body" x="{x:.1f}" y="{y:.1f}" width="{WIDE}" height="{TALL}" rx="6"/>'
             f'<text class="name" x="{x + 12:.1f}" y="{y + 21:.1f}">{_quoted(name)}</text>'
             f'<text class="faint" x="{x + WIDE - 12:.1f}" y="{y + 21:.1f}" text-anchor="end">{shape}</text>'
             f'<text class="faint" x="{x + 12:.1f}" y="{y + 42:.1f}">{_quoted(kinds)}</text>'

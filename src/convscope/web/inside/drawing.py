@@ -34,21 +34,23 @@ class Drawing:
         """Draw the buttons and the empty places."""
         say = self.explorer.say
         self.name = name
-        with ui.element("div").classes("tools"):
+        with ui.element("div").classes("hand"):
             self.begin = ui.html(f'<button class="plain draw">{quoted(say("Draw"))}</button>', sanitize=False)
             self.begin.on("click", self._begin)
             self.end = ui.html(f'<button class="plain cancel">{quoted(say("Cancel"))}</button>', sanitize=False)
             self.end.on("click", self._cancel)
             self.end.set_visibility(False)
-            ui.select(list(STEPS), value=self.steps, label=say("Steps")).props("dense").bind_value(self, "steps")
+            ui.select(list(STEPS), value=self.steps, label=say("Steps")).props(
+                "outlined dense options-dense stack-label"
+            ).bind_value(self, "steps")
         hint = "Draws, step by step, a picture that excites the unit more and more. It can be stopped at any time."
         self.hint = ui.label(say(hint)).classes("hint")
-        self.live = ui.element("div").classes("live")
+        self.live = ui.element("div").classes("drawing")
         self.live.set_visibility(False)
         with self.live:
             self.picture = ui.html("", sanitize=False).classes("picture")
             with ui.element("div"):
-                self.told = ui.label("").classes("answer").props('aria-live="polite"')
+                self.told = ui.label("").classes("result").props('aria-live="polite"')
                 self.line = ui.html("", sanitize=False)
         self.trouble = ui.element("div")
 

@@ -1,11 +1,12 @@
 """The page as a whole: what is chosen, and the three columns that follow the choice."""
 
 import asyncio
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nicegui import ui
+from nicegui import run, ui
 
 from convscope.errors import ConvScopeError
 from convscope.values import Structure, Value
@@ -15,6 +16,7 @@ from convscope.web.graph import Folds, Graph, deepest, first_depth
 from convscope.web.inside.node import NodeColumn
 from convscope.web.inside.pieces import quoted, trouble
 from convscope.web.inside.unit import UnitColumn, UnitName
+from convscope.web.pictures import thumbnail
 from convscope.web.view import View
 
 FOLLOW = (
@@ -23,6 +25,11 @@ FOLLOW = (
     "emit({...one.dataset});}"
 )
 """Which node or button of the graph was meant, by mouse or by keyboard."""
+
+
+PICTURE = "(e) => {const one = e.target.closest('[data-image]'); if (one) emit(one.dataset.image);}"
+THUMBS = 24
+"""So many images are shown to pick; the others are in the list."""
 
 
 class Explorer:
@@ -72,15 +79,17 @@ class Explorer:
 
     async def open(self) -> None:
         """Draw the page, and fill it."""
+        ui.html(quoted(self.say("Inside")), sanitize=False, tag="h1").classes("hidden-text")
         ui.add_css(_text("inside.css"))
         ui.add_body_html(f"<script>{_text('inside.js')}</script>")
         self._bar()
         with ui.element("div").classes("inside"):
-            with ui.element("section").props(f'aria-label="{quoted(self.say("Architecture"))}"'):
+            with ui.element("section").classes("pane map").props(f'aria-label="{quoted(self.say("Architecture"))}"'):
                 self._graph_column()
             self.node.build()
             self.unit.build()
         ui.timer(0, self.reload, once=True)
+        ui.timer(0, self._show_thumbs, once=True)
 
     # What is looked at
 
@@ -89,7 +98,7 @@ class Explorer:
         with ui.element("div").classes("inside-bar"):
             models = list(dict.fromkeys([*library.addresses, self.view.model]))
             ui.select(models, value=self.view.model, label=self.say("Model"), on_change=self._model_chosen).props(
-                "dense"
+                "outlined dense options-dense stack-label"
             )
             images = {one.key: one.name for one in library.images()}
             self.images = ui.select(
@@ -98,7 +107,36 @@ class Explorer:
                 label=self.say("Image"),
                 on_change=self._image_chosen,
                 with_input=len(images) > 30,
-            ).props("dense")
+            ).props("outlined dense options-dense stack-label")
+            self.thumbs = ui.element("div").classes("thumbs")
+            self.thumbs.props(f'role="group" aria-label="{quoted(self.say("Images"))}"')
+
+    async def _show_thumbs(self) -> None:
+        """The images to pick, small."""
+        keys = self.library.images()[:THUMBS]
+        drawn = await run.io_bound(lambda: [self._thumb(one.key, one.name) for one in keys])
+        if not self.place.client.is_deleted and drawn:
+            with self.thumbs:
+                ui.html("".join(drawn), sanitize=False).classes("thumbs").on(
+                    "click", lambda e: self.images.set_value(str(e.args)), js_handler=PICTURE
+                )
+            self._mark_thumbs()
+
+    def _thumb(self, key: str, name: str) -> str:
+        try:
+            address = thumbnail(self.library, key)
+        except (ConvScopeError, OSError):
+            return ""
+        return (
+            f'<button class="thumb" type="button" data-image="{quoted(key)}" title="{quoted(name)}" '
+            f'aria-label="{quoted(name)}"><img src="{address}" alt=""></button>'
+        )
+
+    def _mark_thumbs(self) -> None:
+        self.place.client.run_javascript(
+            "document.querySelectorAll('.inside-bar [data-image]').forEach("
+            f"(one) => one.setAttribute('aria-pressed', one.dataset.image === {json.dumps(self.view.image)}))"
+        )
 
     async def _model_chosen(self, event: Any) -> None:
         self.choose(model=event.value, layer=(), unit=())
@@ -106,6 +144,7 @@ class Explorer:
 
     async def _image_chosen(self, event: Any) -> None:
         self.choose(image=event.value or "")
+        self._mark_thumbs()
         await asyncio.gather(self.node.refresh(), self.unit.refresh())
 
     def choose(self, **changes: Any) -> None:
@@ -118,7 +157,7 @@ class Explorer:
     def _graph_column(self) -> None:
         ui.html(f"<h2>{quoted(self.say('Architecture'))}</h2>", sanitize=False)
         self.told = ui.label("").classes("hint")
-        with ui.element("div").classes("tools"):
+        with ui.element("div").classes("hand"):
             ui.label(self.say("Depth"))
             self.depth = ui.slider(min=1, max=2, value=1, step=1).props(
                 f'dense markers snap aria-label="{quoted(self.say("Levels of modules that are open"))}"'

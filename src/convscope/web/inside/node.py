@@ -68,7 +68,7 @@ class NodeColumn:
                 return
             if not layer:
                 ui.html(
-                    f'<h2>{quoted(structure.name)}</h2><div class="empty">'
+                    f'<h2>{quoted(structure.name)}</h2><div class="nothing">'
                     f"{quoted(say('Choose a layer in the graph to see what it computes on the image.'))}</div>",
                     sanitize=False,
                 )
@@ -85,7 +85,7 @@ class NodeColumn:
                 f'<div title="{quoted(say(hint))}"><dt>{quoted(say(name))}</dt><dd>{quoted(what)}</dd></div>'
                 for name, what, hint in rows
             )
-            ui.html(f'<dl class="facts">{told}</dl>', sanitize=False)
+            ui.html(f'<dl class="told">{told}</dl>', sanitize=False)
             self._write_chain()
 
     def _crumbs(self) -> str:
@@ -153,13 +153,13 @@ class NodeColumn:
         self.value, self.maps = value, mapped(value, layer)
         maps, total = self.maps, len(value.strengths[layer])
         rows, columns = maps.shape()
-        with ui.element("div").classes("tools q-mt-sm"):
+        with ui.element("div").classes("hand q-mt-sm"):
             ui.label(f"{len(maps.channels)} / {total} {say('channels')}, {say('strongest first')}")
             if len(maps.channels) < min(total, ALL):
                 ui.html(f'<button class="plain">{quoted(say("Show all"))}</button>', sanitize=False).on(
                     "click", self._all
                 )
-        ui.html(colour_bar(maps.legend), sanitize=False)
+        ui.html(colour_bar(maps.legend, say), sanitize=False)
         wide = "" if columns / rows < 4 else ' style="--shape:4"'
         word = say("Map of unit")
         tiles = "".join(self._tile(one, maps.tile(place), word) for place, one in enumerate(maps.channels))
@@ -201,8 +201,10 @@ class NodeColumn:
     def _show_spread(self, value: Distribution, layer: str) -> None:
         say, one = self.explorer.say, value[layer]
         choices = {"": say("this image"), **{key: key for key in self.explorer.library.collections()}}
-        with ui.element("div").classes("tools q-mt-sm"):
-            ui.select(choices, value=self.images, label=say("Over"), on_change=self._images_chosen).props("dense")
+        with ui.element("div").classes("hand q-mt-sm"):
+            ui.select(choices, value=self.images, label=say("Over"), on_change=self._images_chosen).props(
+                "outlined dense options-dense stack-label"
+            )
         rows = [
             ("Mean", f"{one.mean:.3g}"),
             ("Spread", f"{one.spread:.3g}"),
@@ -220,14 +222,14 @@ class NodeColumn:
         ]
         table = "".join(f"<tr><th>{quoted(say(name))}</th><td>{quoted(what)}</td></tr>" for name, what in rows)
         ui.html(f'<table class="numbers">{table}</table>', sanitize=False)
-        alt = f"{say('How the numbers of')} {layer} {say('are spread')}: {one.low:.3g} … {one.high:.3g}"
+        alt = say("How the numbers of {layer} are spread").format(layer=layer)
         ui.html(ridge(ridge_of(value, layer), alt), sanitize=False).classes("q-mt-md")
         ui.label(say("How often each number occurs; the bar at zero is the share that is exactly zero.")).classes(
             "hint"
         )
         self._show_silent(value, layer)
         for note in render.notes(value):
-            ui.label(say(note.text)).classes("note")
+            ui.label(say(note.text)).classes("remark")
 
     def _show_silent(self, value: Distribution, layer: str) -> None:
         """The units that never rose above zero, each to be looked at."""

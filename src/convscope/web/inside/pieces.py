@@ -1,6 +1,7 @@
 """Small pieces of markup that the parts of the page share."""
 
 import html
+from collections.abc import Callable
 
 from nicegui import ui
 
@@ -19,13 +20,13 @@ def image(png: bytes, alt: str, classes: str = "") -> str:
     return f'<img class="{classes}" src="{data_uri(png)}" alt="{quoted(alt)}" draggable="false">'
 
 
-def colour_bar(legend: Legend) -> str:
-    """What the colours of tiles mean, in one line."""
+def colour_bar(legend: Legend, say: Callable[[str], str]) -> str:
+    """What the colours of tiles mean, in one line; ``say`` gives the words at its ends in the person's language."""
     stops = ", ".join(legend.colours)
     low, high = legend.ticks[0][1], legend.ticks[-1][1]
     return (
-        f'<div class="scale"><span>{quoted(legend.low)} {low}</span>'
-        f'<i style="background:linear-gradient(90deg, {stops})"></i><span>{high} {quoted(legend.high)}</span></div>'
+        f'<div class="ramp"><span>{quoted(say(legend.low))} {low}</span>'
+        f'<i style="background:linear-gradient(90deg, {stops})"></i><span>{high} {quoted(say(legend.high))}</span></div>'
     )
 
 

@@ -94,7 +94,7 @@ class UnitColumn:
         with self.body:
             if name is None:
                 said = "Choose a map to see what one unit does: where, by which arithmetic, and what it looks for."
-                ui.label(self.explorer.say(said)).classes("empty")
+                ui.label(self.explorer.say(said)).classes("nothing")
                 return
             self._frame(name)
         await asyncio.gather(self._show_map(), self._show_place(), self._show_kernel(), self._show_best())
@@ -104,7 +104,7 @@ class UnitColumn:
         say = self.explorer.say
         with ui.element("div").classes("unit-head"):
             ui.html(f"<h2>{quoted(str(name.whole))}</h2>", sanitize=False)
-            with ui.element("div").classes("tools"):
+            with ui.element("div").classes("hand"):
                 for label, words, step in (("‹", "Previous unit", -1), ("›", "Next unit", 1)):
                     button = f'<button class="plain" aria-label="{quoted(say(words))}">{label}</button>'
                     ui.html(button, sanitize=False).on("click", lambda _, step=step: self._step(step))
@@ -116,7 +116,7 @@ class UnitColumn:
             ("drawn", "What it looks for"),
             ("best", "Inputs that excite it most"),
         ):
-            with ui.element("div").classes(key) as around:
+            with ui.element("div").classes(f"part-{key}") as around:
                 ui.html(f"<h3>{quoted(say(title))}</h3>", sanitize=False)
                 self.sections[key] = ui.element("div")
             around.set_visibility(key != "kernel")
@@ -157,7 +157,7 @@ class UnitColumn:
         at = maps.channels.index(name.number)
         self.extent, own = maps.maps.shape[1:], maps.maps[at]
         strength = f"{say('mean')} {float(own.mean()):.3g}, {say('largest')} {float(own.max()):.3g}"
-        ui.html(f'<p class="answer">{quoted(strength)}</p>', sanitize=False)
+        ui.html(f'<p class="result">{quoted(strength)}</p>', sanitize=False)
         photo = np.asarray(value.photo) if value.photo is not None else None
         seen = photo is not None and photo.ndim == 3 and photo.dtype == np.uint8
         self.photo_extent = photo.shape[:2] if photo is not None and seen else ()
@@ -166,18 +166,18 @@ class UnitColumn:
             if seen:
                 with ui.element("figure").classes("q-ma-none"):
                     ground = f"--ground:rgb{GROUNDS[maps.scale.signed]}"
-                    with ui.element("div").classes("stack under").style(ground):
+                    with ui.element("div").classes("sheet under").style(ground):
                         ui.html(image(picture_png(photo), say("The image"), "grey"), sanitize=False)
                         if len(self.extent) == 2:
                             ui.html(image(maps.ink(at), say("The unit's map over it"), "over"), sanitize=False)
                         self.seen_box = ui.html("", sanitize=False)
-                    with ui.element("div").classes("tools q-mt-xs"):
+                    with ui.element("div").classes("hand q-mt-xs"):
                         ui.label(say("Opacity"))
                         ui.slider(min=0, max=1, step=0.05, value=0.85).props(
                             f'dense aria-label="{quoted(say("Opacity of the map"))}"'
                         ).on("update:model-value", js_handler=self._opacity())
             with ui.element("figure").classes("q-ma-none"):
-                with ui.element("div").classes("stack"):
+                with ui.element("div").classes("sheet"):
                     ui.html(image(maps.tile(at), say("The unit's map")), sanitize=False)
                     self.pixel_box = ui.html("", sanitize=False)
                     if self.extent:
@@ -186,7 +186,7 @@ class UnitColumn:
                         pick.on("click", self._picked, js_handler=PICK)
                         pick.on("keydown", self._moved, js_handler=ARROWS)
                 ui.label(say("Click a place of the map.")).classes("caption")
-        ui.html(colour_bar(maps.legend), sanitize=False).classes("q-mt-sm")
+        ui.html(colour_bar(maps.legend, say), sanitize=False).classes("q-mt-sm")
         if own.ndim:
             strongest = np.unravel_index(int(own.argmax()), own.shape)
             self._strongest = UnitName(name.layer, name.number, tuple(int(one) for one in strongest))
@@ -194,7 +194,7 @@ class UnitColumn:
         self._mark_place()
 
     def _opacity(self) -> str:
-        return "(v) => document.querySelectorAll('.inside .stack').forEach((s) => s.style.setProperty('--ink', v))"
+        return "(v) => document.querySelectorAll('.inside .sheet').forEach((s) => s.style.setProperty('--ink', v))"
 
     async def _picked(self, event: Any) -> None:
         down, across = (min(max(float(one), 0.0), 0.999999) for one in event.args)
@@ -316,7 +316,7 @@ class UnitColumn:
         with body:
             if len(collections) > 1:
                 ui.select(collections, value=images, label=say("Out of"), on_change=self._collection_chosen).props(
-                    "dense"
+                    "outlined dense options-dense stack-label"
                 )
             waiting = ui.label(say("Looking …")).classes("hint")
         unit = (str(name.whole),)
@@ -364,7 +364,7 @@ def _crops(value: Exemplars, word: str) -> str:
         label = f"{one.label}, " if one.label else ""
         alt = f"{word} {one.name}: {label}{one.value:.3g}"
         found += (
-            f'<figure title="{quoted(one.name)}"><div class="stack">{image(picture_png(crop), alt)}</div>'
+            f'<figure title="{quoted(one.name)}"><div class="sheet">{image(picture_png(crop), alt)}</div>'
             f"<figcaption>{quoted(label)}{one.value:.3g}</figcaption></figure>"
         )
     return f'<div class="crops">{found}</div>'

@@ -22,7 +22,7 @@ def show(value: Arithmetic, place: Place) -> None:
         show_picture(value, place)
         return
     ui.html(
-        f'<p class="answer" data-value="{value.value!r}"><b>{html.escape(value.unit)} = {value.value:.6g}</b></p>',
+        f'<p class="result" data-value="{value.value!r}"><b>{html.escape(value.unit)} = {value.value:.6g}</b></p>',
         sanitize=False,
     )
     ui.html(_operands(value, place) + _steps(value, place), sanitize=False)
@@ -36,7 +36,7 @@ def _steps(value: Arithmetic, place: Place) -> str:
         if step.network is not None:
             words = html.escape(place.say("the network’s own number"))
             own = (
-                f'<span class="own" data-network="{step.network!r}">{words}: '
+                f'<span class="network" data-network="{step.network!r}">{words}: '
                 f"{step.network:.7g} · {html.escape(place.say('worked out'))}: {step.value:.7g}</span>"
             )
         rows += f"<li><b>{html.escape(before + step.title)}</b><br>{html.escape(step.formula)}{own}</li>"
@@ -53,7 +53,7 @@ def _operands(value: Arithmetic, place: Place) -> str:
     strongest = np.argsort(-np.abs(contributions), kind="stable")[:_CHANNELS]
     limits = {name: float(np.abs(numbers[name][strongest]).max()) for name in ("window", "kernel", "products")}
     outside = ~numbers["inside"].astype(bool)
-    cell = 26 if numbers["window"].shape[-1] <= 5 else 20
+    cell = {1: 34, 2: 34, 3: 31, 4: 28, 5: 24}.get(numbers["window"].shape[-1], 20)
     found = ""
     for order, channel in enumerate(strongest):
         parts = [
