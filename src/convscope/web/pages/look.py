@@ -16,7 +16,7 @@ from convscope.web.files import report_of
 from convscope.web.library import MAX_UPLOAD
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, figure, lies_over_photo
-from convscope.web.panels.prediction import bars
+from convscope.web.panels.prediction import bars, mark
 from convscope.web.pictures import portrait, thumbnail
 from convscope.web.view import View
 
@@ -58,6 +58,7 @@ class Look(Told):
         self.prediction: Prediction | None = None
         self.model: Model | None = None
         self.thumb_of: dict[str, ui.html] = {}
+        self.bars: dict[int, ui.html] = {}
         self.chooser_open = False
         self.family = ""
         self._turn = 0
@@ -192,7 +193,7 @@ class Look(Told):
 
     def pick_target(self, target: Any) -> None:
         """Explain another answer."""
-        target = str(target or "").strip()
+        target = "" if target is None else str(target).strip()
         if target != self.view.target:
             self._change(target=target)
 
@@ -332,16 +333,23 @@ class Look(Told):
         await self._layers(turn)
 
     def _show_answer(self, found: Any) -> None:
+        same = found is self.prediction  # as when another of its answers is picked: the focus stays where it is
         self.prediction = found if isinstance(found, Prediction) else None
+        if not same:
+            self._draw_bars(found)
+        mark(self.bars, self._explained())
+        self.title.set_content(self._question())
+
+    def _draw_bars(self, found: Any) -> None:
         self.answer.clear()
+        self.bars = {}
         with self.answer:
             if self.prediction is None:
                 ui.label(str(found)).classes("warning")
-            else:
-                bars(self.prediction, self.place, chosen=self._explained(), pick=self._pick_bar)
-                for note in render.notes(self.prediction):
-                    ui.label(self.place.say(note.text)).classes("warning" if note.warning else "small")
-        self.title.set_content(self._question())
+                return
+            self.bars = bars(self.prediction, self.place, pick=self._pick_bar)
+            for note in render.notes(self.prediction):
+                ui.label(self.place.say(note.text)).classes("warning" if note.warning else "small")
 
     def _pick_bar(self, index: int) -> None:
         top = self.prediction.indices[0] if self.prediction else -1
