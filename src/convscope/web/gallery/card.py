@@ -159,7 +159,7 @@ class Card:
         if value is None:
             return
         with self.said:
-            ui.label(render.subject(value)).classes("small")
+            ui.label(say(render.subject(value))).classes("small")
             if lies_over_photo(value):
                 words(value, self.place, limit=self.limit)
         with self.made:
