@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import convscope as cs
+from convscope import render
 from convscope.engine.agreement import difference, to_extent_of
 from convscope.web.texts import say
 from tests.web.browsing import address, browser, visit  # noqa: F401
@@ -41,7 +42,7 @@ def test_the_difference_of_two_is_shown_with_how_alike_they_are(visit: Any) -> N
     one, other = (row[0] for row in both.rows)
     alike = cs.Comparison(rows=((one, other),)).rank_similarity
     assert alike is not None
-    assert cs.render.number(float(alike[0, 1])) in page.locator(".apart .facts").inner_text()
+    assert render.number(float(alike[0, 1])) in page.locator(".apart .facts").inner_text()
     assert page.get_by_text("The two explain different answers").is_visible()
 
 
@@ -90,7 +91,7 @@ def test_nothing_overflows_at_any_width(visit: Any, width: int, lang: str) -> No
     page = visit(TWO, lang=lang, viewport={"width": width, "height": 844})
     page.wait_for_selector(".apart .heat")
     page.locator("summary").first.click()
-    assert say("Difference", lang) in page.locator("main").inner_text()
+    assert say("Difference", lang) in page.locator(".whole-page").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

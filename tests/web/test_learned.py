@@ -68,7 +68,7 @@ def test_the_gallery_is_still_there_after_a_reload_and_can_be_emptied(visit: Any
     drawn(page)
     page.get_by_label("Language").select_option("zh")
     page.wait_for_selector("html[lang^=zh] article.card")
-    assert say("What does this unit look for?", "zh") in page.locator("main").inner_text()
+    assert say("What does this unit look for?", "zh") in page.locator(".whole-page").inner_text()
     page.get_by_role("button", name=say("Remove", "zh")).click()
     page.wait_for_function("!document.querySelector('article.card')")
     assert page.get_by_text(say("Nothing drawn yet", "zh")).is_visible()

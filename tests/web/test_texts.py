@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+import convscope as cs
 import convscope.web
+from convscope import render
 from convscope.catalogue import lenses
 from convscope.spec import FAMILIES
 from convscope.web.texts import LANGUAGES, catalogue, groups, say
@@ -108,6 +110,18 @@ def chinese(letter: str) -> bool:
 def test_what_has_no_translation_is_said_in_english(lang: str) -> None:
     assert say("no such sentence: {n}", lang, n=3) == "no such sentence: 3"
     assert say("no {such} sentence", lang) == "no {such} sentence"
+
+
+def test_a_sentence_with_numbers_in_it_is_known_by_its_like() -> None:
+    assert (
+        say("0.5% of the map lies beyond the ends of the scale, up to 0.3.", "zh")
+        == "图中有 0.5% 超出标度两端，最大达 0.3。"
+    )
+    model = cs.load("bundled:shapes?weights=none")
+    values = [cs.integrated_gradients(model, "sample:shapes/7", steps=2), cs.lrp(model, "sample:shapes/7")]
+    for note in [note.text for value in values for note in render.notes(value)]:
+        if note.startswith(("Completeness", "Random", "Of the", "Biases", "0.")):
+            assert any(map(chinese, say(note, "zh"))), note
 
 
 def test_a_sentence_that_is_missing_is_told_with_the_file_to_edit() -> None:

@@ -106,11 +106,11 @@ class Card:
 
     def _draw(self) -> None:
         say = self.place.say
-        with ui.element("article").classes("card").props(f'aria-label="{escape(self.spec.title)}"') as self.box:
+        with ui.element("article").classes("card").props(f'aria-label="{escape(say(self.spec.title))}"') as self.box:
             with ui.element("div").classes("card-head"):
-                names = {one.command: one.title for one in self.told.choices}
+                names = {one.command: say(one.title) for one in self.told.choices}
                 swap = ui.select(names, value=self.spec.command, on_change=lambda e: self.told.swap(self, e.value))
-                swap.props(f'outlined dense options-dense aria-label="{escape(say("Lens"))}"').mark("swap")
+                swap.props(f'borderless dense options-dense aria-label="{escape(say("Lens"))}"').mark("swap")
                 small_button(PIN, say("Pin, to compare"), lambda: self.told.pin(self))
                 small_button(CROSS, say("Take away"), lambda: self.told.remove(self))
             ui.label(say(self.spec.asks)).classes("asks")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nicegui import Client, app, ui
 
+from convscope.errors import ConvScopeError
 from convscope.render import FADED, OPACITY, SCALES, THEMES
 from convscope.values import Value
 from convscope.web.pages import pages
@@ -71,7 +72,10 @@ class Place:
 
     async def look(self, view: View) -> Value | str:
         """The value that a view asks for; or, where it is refused or failed, the sentence that says why."""
-        job = await self.wait(self.bench.look(view))
+        try:
+            job = await self.wait(self.bench.look(view))
+        except ConvScopeError as error:
+            return str(error)
         return job.value if job.value is not None else job.error or self.say("Stopped.")
 
 

@@ -88,6 +88,7 @@
   scheme.addEventListener("change", () => { tell(); if (told.system) location.reload(); });
 
   // The link carries what is looked at; other pages are told of it too.
+  told.written = written;
   told.remember = (link, carried) => {
     history.replaceState(history.state, "", link);
     for (const other of document.querySelectorAll(".pages a, .brand")) other.search = carried;

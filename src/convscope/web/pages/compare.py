@@ -5,8 +5,8 @@ own, so that what was found on another page is not computed again.
 """
 
 import asyncio
-import re
 from dataclasses import dataclass, replace
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, figure, lies_over_photo, words
 from convscope.web.panels.prediction import bars
 from convscope.web.pictures import thumbnail
+from convscope.web.suggesting import several, suggesting
 from convscope.web.view import View
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Table:
         self.view = self._fitted(view)
         self.cells: list[Cell] = []
         self.pair = (0, 1)
+        self.toggles: dict[str, ui.html] = {}
         self._running: asyncio.Task[Any] | None = None
 
     @property
@@ -99,11 +101,11 @@ class Table:
     def _fitted(self, view: View) -> View:
         """The view with a lens that gives maps, a model, and images where it names none."""
         fitting = [one.command for one in choices()]
-        asked = view.lens.replace("_", "-")
+        asked, named = view.lens.replace("_", "-"), bool(view.lens and view.image)
         if asked not in fitting:
             asked, view = LENS if LENS in fitting else fitting[0], view.but(parameters={}, target="")
         known = [one.key for one in self.library.images()]
-        if not view.beside:
+        if not view.beside and not named:
             begin = known.index(view.image) if view.image in known else 0
             row = known[begin : begin + IMAGES]
             view = view.but(image=view.image or (row[0] if row else ""), beside=tuple(row[1:]))
@@ -111,72 +113,64 @@ class Table:
 
     # --- the form
 
-    @ui.refreshable_method
+    @ui.refreshable_method  # type: ignore[untyped-decorator]
     def form(self) -> None:
         """Lens, networks, images, target, layer, parameters."""
         say, spec = self.place.say, self.spec
         with ui.element("div").classes("box"):
             titles = {one.command: say(one.title) for one in choices()}
-            field = ui.select(titles, label=say("Lens"), value=spec.command, on_change=lambda e: self._lens(e.value))
-            field.props("outlined dense stack-label options-dense hide-bottom-space use-input input-debounce=0").mark(
-                "lens"
-            )
+            field = ui.select(titles, label=say("Lens"), value=spec.command, with_input=True, on_change=self._lens)
+            field.props("outlined dense stack-label options-dense hide-bottom-space").mark("lens")
             ui.label(say(spec.asks)).classes("asks")
             if "target" in spec.inputs:
-                self._text("target", "Target", self.view.target, self._labels())
+                self._text("target", "Target", self.view.target, say("the best answer"))
             if "layer" in spec.inputs:
-                self._text("layer", "Layer", ", ".join(self.view.layer), self._layers())
+                self._text("layer", "Layer", ", ".join(self.view.layer), say("by default"))
         with ui.element("div").classes("box"):
             ui.label(say("Networks")).classes("label")
             with ui.element("div").classes("chips"):
                 for address in dict.fromkeys((*self.library.addresses, *self.models)):
-                    toggle(address, address in self.models, lambda address=address: self._toggle(address))
+                    made = toggle(address, address in self.models, partial(self._toggle, address))
+                    self.toggles[address] = made
             ui.label(say("Images")).classes("label")
-            with ui.element("div").classes("thumbs"):
-                for one in self.library.images()[:OFFERED]:
-                    self._thumb(one.key, one.name)
+            background_tasks.create(self._fill_thumbs(ui.element("div").classes("thumbs")))
         if spec.parameters:
             with ui.element("div").classes("box"), ui.element("details"):
                 ui.html(escape(say("Parameters")), tag="summary", sanitize=False)
                 parameter_form(spec, self.view.parameters, self._parameter, self.place.lang)
 
-    def _text(self, name: str, label: str, value: str, suggested: list[str]) -> None:
-        field = ui.input(self.place.say(label), value=value, on_change=lambda e: self._typed(name, e.value or ""))
-        field.props(f'outlined dense debounce=500 stack-label hide-bottom-space list="{name}s" clearable').mark(name)
-        field.props(f'placeholder="{escape(self.place.say("the best answer" if name == "target" else "by default"))}"')
-        options = "".join(f'<option value="{escape(one)}">' for one in suggested)
-        ui.html(f'<datalist id="{name}s">{options}</datalist>', sanitize=False)
+    def _text(self, name: str, label: str, value: str, empty: str) -> None:
+        field = suggesting(name, label, value, self.place, self.view.model, lambda text: self._typed(name, text))
+        field.props(f'placeholder="{escape(empty)}"')
 
-    def _thumb(self, key: str, name: str) -> None:
-        try:
-            source = thumbnail(self.library, key)
-        except ConvScopeError:
-            return
+    async def _fill_thumbs(self, thumbs: ui.element) -> None:
+        """The images to choose from, as soon as they are read."""
+        for one in self.library.images()[:OFFERED]:
+            try:
+                source = await run.io_bound(thumbnail, self.library, one.key)
+            except ConvScopeError:
+                continue
+            if thumbs.is_deleted:
+                return
+            with thumbs:
+                self._thumb(one.key, one.name, source)
+
+    def _thumb(self, key: str, name: str, source: str) -> None:
         pressed = "true" if key in self.images else "false"
         made = ui.html(f'<img src="{source}" alt="">', sanitize=False, tag="button").classes("thumb")
         made.props(f'type=button aria-pressed={pressed} title="{escape(name)}" aria-label="{escape(name)}"')
-        made.on("click", lambda: self._toggle(key))
-
-    def _labels(self) -> list[str]:
-        try:
-            return list(self.library.model(self.view.model).labels or ())[:1000]
-        except ConvScopeError:
-            return []
-
-    def _layers(self) -> list[str]:
-        try:
-            return [name for name, _ in self.library.model(self.view.model).module.named_modules() if name][:400]
-        except ConvScopeError:
-            return []
+        made.on("click", partial(self._toggle, key))
+        self.toggles[key] = made
 
     # --- what was chosen
 
-    def _lens(self, lens: str) -> None:
-        self._change(self.view.but(lens=lens, parameters={}), anew=True)
+    def _lens(self, event: Any) -> None:
+        if event.value:
+            self._change(self.view.but(lens=event.value, parameters={}))
+            self.form.refresh()
 
     def _typed(self, name: str, text: str) -> None:
-        parts = tuple(part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip())
-        self._change(self.view.but(**{name: parts if name == "layer" else text.strip()}))
+        self._change(self.view.but(**{name: several(text) if name == "layer" else text.strip()}))
 
     def _parameter(self, name: str, value: Any) -> None:
         others = {key: one for key, one in self.view.parameters.items() if key != name}
@@ -190,13 +184,13 @@ class Table:
             return
         models, images = (self.models, kind) if self._is_image(name) else (kind, self.images)
         beside = (*models[1:], *images[1:])
-        self._change(self.view.but(model=models[0], image=images[0], beside=beside), anew=True)
+        self._change(self.view.but(model=models[0], image=images[0], beside=beside))
+        for key, made in self.toggles.items():
+            made.props(f"aria-pressed={'true' if key in (*self.models, *self.images) else 'false'}")
 
-    def _change(self, view: View, *, anew: bool = False) -> None:
+    def _change(self, view: View) -> None:
         self.view = view
         self.place.remember(view)
-        if anew:
-            self.form.refresh()
         self.start()
 
     # --- what was found
@@ -231,13 +225,13 @@ class Table:
             return
         self.gallery.classes(add="busy")
         left = len(cells)
+        self._progress(0, left)
 
         async def found(cell: Cell) -> None:
             nonlocal left
             await self._fill(cell)
             left -= 1
-            share = f'value="{len(cells) - left}" max="{len(cells)}"'
-            self.progress.set_content(f'<progress {share} aria-label="{escape(self.place.say("Running"))}"></progress>')
+            self._progress(len(cells) - left, len(cells))
 
         await asyncio.gather(*(found(cell) for cell in cells))
         if self.place.client.is_deleted:
@@ -246,6 +240,10 @@ class Table:
         self.cells = cells
         self.pair = (0, 1) if max(self.pair) >= len(cells) else self.pair
         await self._show()
+
+    def _progress(self, done: int, total: int) -> None:
+        said = escape(self.place.say("Running"))
+        self.progress.set_content(f'<progress value="{done}" max="{total}" aria-label="{said}"></progress>')
 
     def _one(self, model: str, image: str) -> View:
         """The view of one cell."""
@@ -287,9 +285,9 @@ class Table:
         await self._difference()
 
     async def _drawn(self, value: Value | None, limit: float | None) -> str:
-        if value is None or not lies_over_photo(value):
+        if not isinstance(value, Attribution) or not lies_over_photo(value):
             return ""
-        found: str = await run.io_bound(lambda: figure(value, self.place, limit=limit))
+        found: str = await run.io_bound(partial(figure, value, self.place, limit=limit))
         return found
 
     def _card(self, cell: Cell, html: str) -> None:
@@ -316,8 +314,7 @@ class Table:
         if len(sound) < 2:
             return
         if not set(self.pair) <= set(sound):
-            one, other, *_ = sound
-            self.pair = (one, other)
+            self.pair = tuple(list(sound)[:2])  # type: ignore[assignment]
         say, titles = self.place.say, {place: cell.title for place, cell in sound.items()}
         with self.differing:
             ui.html(escape(say("Difference")), tag="h2", sanitize=False)
@@ -326,10 +323,8 @@ class Table:
                     field = ui.select(titles, label=say(label), value=self.pair[side])
                     field.props("outlined dense stack-label options-dense").classes("of-two").mark(f"side-{side}")
                     field.on_value_change(lambda event, side=side: self._other_pair(side, event.value))
-        one, other = (sound[place].value for place in self.pair)
-        assert one is not None
-        assert other is not None
-        await self._draw_difference(one, other)
+        two = [cell.value for cell in (sound[place] for place in self.pair) if cell.value is not None]
+        await self._draw_difference(*two)
 
     async def _draw_difference(self, one: Attribution, other: Attribution) -> None:
         if one.values.ndim != 2 or other.values.ndim != 2:

@@ -5,12 +5,11 @@ within the bound of memory of all results; which they are is remembered by the t
 """
 
 import asyncio
-import re
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nicegui import app, run, ui
+from nicegui import app, background_tasks, run, ui
 
 from convscope import render
 from convscope.catalogue import find, lenses
@@ -27,6 +26,8 @@ from convscope.web.jobs import Job
 from convscope.web.looking import key_of
 from convscope.web.pages import page
 from convscope.web.panels.pictures import tiles
+from convscope.web.pictures import thumbnail
+from convscope.web.suggesting import several, suggesting
 from convscope.web.view import View
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 FAMILY = "learned"
 EVERY = 0.25
 """Seconds between two looks at a picture that is being drawn."""
-SUGGESTED = 400
-"""So many layers and classes are suggested."""
 KEPT = 24
 """Pictures beyond this number leave the gallery, the oldest first."""
 PICTURES = {"image": "Image", "style": "Style", "guide": "Guide"}
@@ -72,7 +71,7 @@ class Studio:
 
     # --- the form
 
-    @ui.refreshable_method
+    @ui.refreshable_method  # type: ignore[untyped-decorator]
     def form(self) -> None:
         """Lens, model, what the lens takes, its parameters, and the button that begins."""
         say, spec = self.place.say, self.spec
@@ -88,10 +87,10 @@ class Studio:
                 )
             for name in (one for one in INPUTS if one in spec.inputs):
                 self._input(name)
+        self.begin = button(say("Draw"), self.draw, style="main wide").mark("draw")
         with ui.element("div").classes("box"), ui.element("details"):
             ui.html(escape(say("Parameters")), tag="summary", sanitize=False)
             parameter_form(spec, self.view.parameters, self._parameter, self.place.lang)
-        self.begin = button(say("Draw"), self.draw, style="main wide").mark("draw")
 
     def _input(self, name: str) -> None:
         """One input of the lens as a field."""
@@ -101,10 +100,17 @@ class Studio:
             choices = {} if needed else {"": say("none")}
             choices |= {one.key: one.name for one in self.place.bench.library.images()}
             chosen = getattr(self.view, name)
-            field = self._select(PICTURES[name], choices, chosen, lambda v, name=name: self._set(True, **{name: v}))
-            field.props("use-input input-debounce=0").mark(name)
-            if chosen:
-                self._thumbnail(chosen, say(PICTURES[name]))
+            with ui.element("div").classes("with-picture"):
+                if chosen:
+                    self._thumbnail(chosen)
+                field = self._select(PICTURES[name], choices, chosen, lambda v, name=name: self._set(True, **{name: v}))
+                field.mark(name)
+        elif name == "images":
+            collections = {one: one for one in self.place.bench.library.collections()}
+            self._select("Images", collections, self.view.images, lambda v: self._set(False, images=v)).mark(name)
+        elif name == "target":
+            changed = lambda text: self._set(False, target=text.strip())  # noqa: E731
+            suggesting(name, "Target", self.view.target, self.place, self.view.model, changed)
         elif name in ("layer", "unit"):
             self._address(name)
 
@@ -116,34 +122,30 @@ class Studio:
             "unit": "A layer, a channel such as layer2[15], a class, or a sum of them. Empty: the lens's own choice.",
         }[name]
         label = {"layer": "Layer", "unit": "Unit"}[name]
-        field = ui.input(
-            say(label), value=", ".join(getattr(self.view, name)), on_change=lambda e: self._addresses(name, e.value)
+        suggesting(
+            name,
+            label,
+            ", ".join(getattr(self.view, name)),
+            self.place,
+            self.view.model,
+            lambda text: self._set(False, **{name: several(text)}),
         )
-        field.props(f'outlined dense debounce=350 stack-label hide-bottom-space list="{name}s" clearable').mark(name)
         ui.label(say(about)).classes("small")
-        options = "".join(f'<option value="{escape(one)}">' for one in self._suggested(name))
-        ui.html(f'<datalist id="{name}s">{options}</datalist>', sanitize=False)
 
-    def _suggested(self, name: str) -> list[str]:
-        """The layers of the model; of units also the first channel of each and the classes."""
-        try:
-            model = self.place.bench.library.model(self.view.model)
-        except ConvScopeError:
-            return []
-        layers = [address for address, _ in model.module.named_modules() if address]
-        if name == "layer":
-            return layers[:SUGGESTED]
-        return [*layers, *(f"{address}[0]" for address in layers), *(model.labels or ())][:SUGGESTED]
+    def _thumbnail(self, key: str) -> None:
+        """The picture that was chosen, small beside its field, as soon as it is read."""
+        shown_as = ui.html("", sanitize=False).classes("beside")
 
-    def _thumbnail(self, key: str, what: str) -> None:
-        """The picture that was chosen, as the model is shown it."""
-        try:
-            library = self.place.bench.library
-            found = library.model(self.view.model).prepare(library.image(key)).photo(0)
-        except ConvScopeError as error:
-            ui.label(str(error)).classes("warning")
-            return
-        ui.html(tiles([np.asarray(found)], [f"{what}: {key}"]), sanitize=False).classes("tiles portrait-tile")
+        async def fill() -> None:
+            try:
+                source = await run.io_bound(thumbnail, self.place.bench.library, key)
+            except ConvScopeError as error:
+                self._say_no(str(error))
+                return
+            if not shown_as.is_deleted:
+                shown_as.set_content(f'<img src="{source}" alt="">')
+
+        background_tasks.create(fill())
 
     def _select(self, label: str, options: dict[str, str], value: str, changed: Any) -> ui.select:
         chosen = value if value in options else None
@@ -168,14 +170,10 @@ class Studio:
         self.form.refresh()
 
     def _set(self, anew: bool, **changes: Any) -> None:
-        self.view = self.view.but(**{name: value or "" for name, value in changes.items()})
+        self.view = self.view.but(**{name: "" if value is None else value for name, value in changes.items()})
         self._remember()
         if anew:
             self.form.refresh()
-
-    def _addresses(self, name: str, text: str | None) -> None:
-        parts = re.split(r",(?![^\[]*\])", text or "")
-        self._set(False, **{name: tuple(part.strip() for part in parts if part.strip())})
 
     def _parameter(self, name: str, value: Any) -> None:
         others = {key: one for key, one in self.view.parameters.items() if key != name}
@@ -229,7 +227,7 @@ class Studio:
         self.begin.props("disabled")
         waiting = asyncio.create_task(self.place.wait(job))
         try:
-            await self._watch(job, waiting)
+            await self._watch(job, waiting, view.model)
         finally:
             self.job = None
         if self.place.client.is_deleted:
@@ -242,13 +240,13 @@ class Studio:
         else:
             await self._drawn(view, job)
 
-    async def _watch(self, job: Job, waiting: "asyncio.Task[Job]") -> None:
+    async def _watch(self, job: Job, waiting: "asyncio.Task[Job]", model: str) -> None:
         """Show how a picture comes about until it is there."""
         self._before()
         while not waiting.done():
             if self.place.client.is_deleted:
                 break
-            await self._look(job)
+            await self._look(job, model)
             await asyncio.wait([waiting], timeout=EVERY)
         await waiting
 
@@ -264,7 +262,7 @@ class Studio:
         share = f' value="{done}" max="{total}"' if total else ""
         self.bar.set_content(f'<progress{share} aria-label="{escape(self.place.say("Running"))}"></progress>')
 
-    async def _look(self, job: Job) -> None:
+    async def _look(self, job: Job, model: str) -> None:
         """The present state of a picture: how far, how it looks, how it climbed."""
         done, total = job.progress
         if total:
@@ -272,15 +270,15 @@ class Studio:
             self._bar(done, total)
         preview, scores = job.preview, [list(row) for row in job.scores]
         if preview is not None:
-            self.picture.set_content(await run.io_bound(self._preview, preview, scores[-1] if scores else []))
+            self.picture.set_content(await run.io_bound(self._preview, model, preview, scores[-1] if scores else []))
         if scores:
             alike = [row for row in scores if len(row) == len(scores[-1])]
             alt = self.place.say("The objective over the steps, of the picture as it was shown to the network")
             self.curve.set_content(curves(list(zip(*alike, strict=True)), alt))
 
-    def _preview(self, preview: Any, scores: list[float]) -> str:
+    def _preview(self, model: str, preview: Any, scores: list[float]) -> str:
         """The pictures as they stand, for people."""
-        photos = shown(self.place.bench.library.model(self.view.model).input, preview)
+        photos = shown(self.place.bench.library.model(model).input, preview)
         if photos is None:
             return ""
         told = [render.number(score) for score in scores] + [""] * len(photos)
@@ -338,7 +336,7 @@ class Studio:
             str(value.record.model.get("name", "")),
             render.short(value.record.input),
             given,
-            str(value.record.cost),
+            say(str(value.record.cost)),
         ]
         ui.label(" · ".join(fact for fact in facts if fact)).classes("small")
 

@@ -16,7 +16,7 @@ from convscope.web.files import report_of
 from convscope.web.library import MAX_UPLOAD
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, figure, lies_over_photo
-from convscope.web.panels.prediction import bars
+from convscope.web.panels.prediction import bars, mark
 from convscope.web.pictures import portrait, thumbnail
 from convscope.web.view import View
 
@@ -58,6 +58,7 @@ class Look(Told):
         self.prediction: Prediction | None = None
         self.model: Model | None = None
         self.thumb_of: dict[str, ui.html] = {}
+        self.bars: dict[int, ui.html] = {}
         self.chooser_open = False
         self.family = ""
         self._turn = 0
@@ -66,11 +67,11 @@ class Look(Told):
         """The view with what was left open filled in, so that its link says everything."""
         known = {spec.command for spec in self.choices}
         named = [name for name in view.lens.replace("_", "-").split(",") if name in known]
-        listed = self.library.images()
+        listed = [one.key for one in self.library.images() if not one.key.startswith("upload:")]
         return view.but(
             lens=",".join(dict.fromkeys(named or DEFAULT_COMPARISON)),
             model=view.model or self.library.addresses[0],
-            image=view.image or (listed[0].key if listed else ""),
+            image=view.image or (listed[0] if listed else ""),
         )
 
     @property
@@ -129,7 +130,7 @@ class Look(Told):
         say = self.place.say
         with ui.element("section").classes("box"):
             with ui.element("div").classes("row-of").style("gap: 0 8px"):
-                ui.label(say("What the model answers")).classes("label")
+                ui.label(say("Answers")).classes("label")
                 ui.label(say("Click one to explain it.")).classes("small")
             self.answer = ui.element("div").classes("answers-box").props('aria-live="polite"')
             self.target = ui.input(
@@ -192,7 +193,7 @@ class Look(Told):
 
     def pick_target(self, target: Any) -> None:
         """Explain another answer."""
-        target = str(target or "").strip()
+        target = "" if target is None else str(target).strip()
         if target != self.view.target:
             self._change(target=target)
 
@@ -332,16 +333,23 @@ class Look(Told):
         await self._layers(turn)
 
     def _show_answer(self, found: Any) -> None:
+        same = found is self.prediction  # as when another of its answers is picked: the focus stays where it is
         self.prediction = found if isinstance(found, Prediction) else None
+        if not same:
+            self._draw_bars(found)
+        mark(self.bars, self._explained())
+        self.title.set_content(self._question())
+
+    def _draw_bars(self, found: Any) -> None:
         self.answer.clear()
+        self.bars = {}
         with self.answer:
             if self.prediction is None:
                 ui.label(str(found)).classes("warning")
-            else:
-                bars(self.prediction, self.place, chosen=self._explained(), pick=self._pick_bar)
-                for note in render.notes(self.prediction):
-                    ui.label(self.place.say(note.text)).classes("warning" if note.warning else "small")
-        self.title.set_content(self._question())
+                return
+            self.bars = bars(self.prediction, self.place, pick=self._pick_bar)
+            for note in render.notes(self.prediction):
+                ui.label(self.place.say(note.text)).classes("warning" if note.warning else "small")
 
     def _pick_bar(self, index: int) -> None:
         top = self.prediction.indices[0] if self.prediction else -1
@@ -446,7 +454,7 @@ class Look(Told):
         except ConvScopeError:
             return
         if isinstance(job.value, Recommendation) and card.spec.command not in job.value.best and card in self.cards:
-            titles = {spec.command: spec.title for spec in self.choices}
+            titles = {spec.command: self.place.say(spec.title) for spec in self.choices}
             fitting = [name for name in job.value.best if name in titles and name not in self.names]
             card.suggest([(name, titles[name]) for name in fitting[:SUGGESTED]])
 
@@ -475,7 +483,7 @@ class Look(Told):
                 for one, picture in zip(pins, figures, strict=True):
                     with ui.element("article").classes("card").props('data-pinned="1"'):
                         with ui.element("div").classes("card-head"):
-                            ui.html(escape(one.record.title), sanitize=False, tag="h4").style("flex: 1")
+                            ui.html(escape(self.place.say(one.record.title)), sanitize=False, tag="h4").style("flex: 1")
                             small_button(CROSS, say("Take away"), lambda one=one: self._unpin(one))
                         ui.html(picture, sanitize=False)
                         ui.label(f"{render.subject(one)} · {render.short(one.record.input)}").classes("small")
@@ -520,7 +528,7 @@ class Look(Told):
         self._draw_chooser()
 
     def _lens_choice(self, spec: LensSpec) -> None:
-        inner = f"<span>{escape(spec.title)}</span><small>{escape(self.place.say(spec.asks))}</small>"
+        inner = f"<span>{escape(self.place.say(spec.title))}</span><small>{escape(self.place.say(spec.asks))}</small>"
         made = ui.html(inner, sanitize=False, tag="button").classes("lens-choice")
         made.props(f'type=button aria-pressed="{"true" if spec.command in self.names else "false"}"')
         made.on("click", lambda: self._toggle_lens(spec.command))

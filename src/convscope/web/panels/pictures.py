@@ -11,6 +11,8 @@ from PIL import Image
 
 from convscope import render
 from convscope.render.palette import Pixels, line_colours
+from convscope.render.raster import map_pixels
+from convscope.render.scale import Scale
 from convscope.values import Pictures
 from convscope.web.curves import curves
 from convscope.web.panels import data_uri, panel, show_picture
@@ -24,8 +26,8 @@ FEW = 2
 
 @panel(Pictures)
 def show(value: Pictures, place: "Place") -> None:
-    """Pictures side by side with their words; of signals, volumes and matrices the whole drawn sheet."""
-    if value.photos is None or value.features:
+    """Pictures side by side with their words; of signals and volumes the whole drawn sheet."""
+    if value.photos is None:
         show_picture(value, place)
         return
     captions = [f"{word}: {render.number(score)}" for word, score in zip(value.words, value.scores, strict=True)]
@@ -38,9 +40,22 @@ def show(value: Pictures, place: "Place") -> None:
     ]
     together = [*first, *drawn]
     ui.html("".join(together), sanitize=False).classes("tiles few" if len(together) <= FEW else "tiles")
+    if value.features:
+        ui.html("".join(_matrices(value)), sanitize=False).classes("tiles")
     steps = place.say("The objective over the steps, of the picture as it was shown to the network")
     ui.html(curves(value.curves.tolist(), steps), sanitize=False)
     words(value, place)
+
+
+def _matrices(value: Pictures) -> list[str]:
+    """What the pictures were drawn from, matrices each on a scale of its own."""
+    found = []
+    for name, matrix in value.features.items():
+        values = np.asarray(matrix, np.float32)
+        limit = float(np.percentile(np.abs(values), 99.5)) or 1.0
+        caption = f"{name}, −{render.number(limit)} … {render.number(limit)}"
+        found.append(tile(map_pixels(values, Scale(limit, True, limit)), caption, pixelated=True))
+    return found
 
 
 def words(value: Any, place: "Place") -> None:
@@ -52,14 +67,14 @@ def words(value: Any, place: "Place") -> None:
     ui.html("".join(said), sanitize=False).classes("words")
 
 
-def tile(pixels: Pixels, caption: str, colour: str = "") -> str:
+def tile(pixels: Pixels, caption: str, colour: str = "", *, pixelated: bool = False) -> str:
     """One picture and what it is, as HTML; the colour is that of its line.
 
     Args:
         pixels: uint8 (height, width, 3).
     """
     bar = f'<span class="of-line" style="background: {colour}"></span>' if colour else ""
-    small = " coarse" if max(pixels.shape[:2]) < 64 else ""
+    small = " coarse" if pixelated or max(pixels.shape[:2]) < 64 else ""
     source = data_uri(png(pixels))
     return (
         f'<figure class="tile{small}"><img src="{source}" alt="{escape(caption)}">'

@@ -25,25 +25,35 @@ def show(value: Prediction, place: "Place") -> None:
 
 def bars(
     value: Prediction, place: "Place", *, chosen: int | None = None, pick: Callable[[int], Any] | None = None
-) -> None:
-    """The classes as bars; with ``pick`` each is a button that tells its number.
+) -> dict[int, ui.html]:
+    """The classes as bars, by number; with ``pick`` each is a button that tells its number.
 
     Args:
         chosen: the number of the class that is explained now.
     """
     with ui.element("ol").classes("bars").props(f'aria-label="{place.say("What the model answers")}"'):
+        made = {}
         for index, (name, share) in zip(value.indices, render.answers(value), strict=True):
             with ui.element("li"):
-                _bar(name, share, index, index == chosen, pick)
+                made[index] = _bar(name, share, index, pick)
+    mark(made, chosen if pick else None)
+    return made
 
 
-def _bar(name: str, share: float, index: int, chosen: bool, pick: Callable[[int], Any] | None) -> None:
+def mark(bars: dict[int, ui.html], chosen: int | None) -> None:
+    """Show which class is explained now, where one can be picked."""
+    for index, bar in bars.items():
+        bar.classes(add="chosen") if index == chosen else bar.classes(remove="chosen")
+        if bar.props.get("type") == "button":
+            bar.props(f"aria-pressed={'true' if index == chosen else 'false'}")
+
+
+def _bar(name: str, share: float, index: int, pick: Callable[[int], Any] | None) -> ui.html:
     inner = (
         f'<span class="name">{escape(name)}</span><span class="share">{share:.1%}</span>'
         f'<span class="track"><span class="fill" style="width: {100 * share:.2f}%"></span></span>'
     )
-    made = ui.html(inner, sanitize=False, tag="button" if pick else "div")
-    made.classes("answer chosen" if chosen else "answer")
+    made = ui.html(inner, sanitize=False, tag="button" if pick else "div").classes("answer")
     if pick is not None:
-        made.props(f"type=button aria-pressed={'true' if chosen else 'false'}")
-        made.on("click", lambda: pick(index))
+        made.props("type=button").on("click", lambda: pick(index))
+    return made

@@ -1,0 +1,63 @@
+"""Fields with suggestions: the addresses of a network's layers, its units, its classes.
+
+A network may take seconds to open, so the suggestions come after the field.
+"""
+
+import itertools
+import re
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING
+
+from nicegui import background_tasks, run, ui
+
+from convscope.errors import ConvScopeError
+
+if TYPE_CHECKING:
+    from convscope.web.frame import Place
+
+MOST = 600
+"""So many suggestions are made."""
+_NUMBERS = itertools.count(1)
+
+
+def suggesting(
+    kind: str, label: str, value: str, place: "Place", model: str, on_change: Callable[[str], None]
+) -> ui.input:
+    """A field of text with suggestions from a network.
+
+    Args:
+        kind: ``layer``, ``unit`` or ``target``.
+        label: what the field is called, in English.
+        model: the address of the network.
+        on_change: told the text once typing pauses.
+    """
+    listed = f"{kind}s-{next(_NUMBERS)}"
+    field = ui.input(place.say(label), value=value, on_change=lambda event: on_change(event.value or ""))
+    field.props(f'outlined dense debounce=350 stack-label hide-bottom-space clearable list="{listed}"').mark(kind)
+    options = ui.html("", sanitize=False)
+
+    async def fill() -> None:
+        found = await run.io_bound(_suggestions, kind, place, model)
+        if found and not options.is_deleted:
+            said = "".join(f'<option value="{escape(one)}">' for one in found)
+            options.set_content(f'<datalist id="{listed}">{said}</datalist>')
+
+    background_tasks.create(fill())
+    return field
+
+
+def several(text: str) -> tuple[str, ...]:
+    """What stands between the commas of a text; those within brackets separate nothing."""
+    return tuple(part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip())
+
+
+def _suggestions(kind: str, place: "Place", address: str) -> list[str]:
+    try:
+        model = place.bench.library.model(address)
+    except ConvScopeError:
+        return []  # which is said where the network is used
+    layers = [name for name, _ in model.module.named_modules() if name]
+    classes = [str(label) for label in model.labels or ()]
+    units = [*layers, *(f"{name}[0]" for name in layers)]
+    return {"layer": layers, "unit": [*classes, *units], "target": classes}[kind][:MOST]

@@ -1,0 +1,271 @@
+"""Look, in a real browser: from opening the page to an answer and its reasons, and back by its link."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import convscope as cs
+from convscope.catalogue import DEFAULT_COMPARISON
+from convscope.render import number
+from convscope.values import Attribution
+from tests.web.browsing import address, browser, visit
+
+__all__ = ["address", "browser", "visit"]
+
+Visit = Callable[..., Any]
+
+
+def settled(page: Any, cards: int = len(DEFAULT_COMPARISON)) -> Any:
+    """The page once every card shows its map and the model has answered."""
+    page.wait_for_selector(".answer")
+    page.wait_for_function("n => document.querySelectorAll('.card .heat').length === n", arg=cards)
+    page.wait_for_function("() => !document.querySelector('.picture.busy')")
+    page.wait_for_selector(".thumb")
+    return page
+
+
+def heats(page: Any) -> list[str]:
+    found: list[str] = page.locator(".card .heat").evaluate_all("all => all.map(one => one.src)")
+    return found
+
+
+def until_other(page: Any, before: str, place: int = 0) -> None:
+    """Wait until the map at a place is another."""
+    page.wait_for_function(
+        "([before, place]) => (document.querySelectorAll('.card .heat')[place]?.src ?? before) !== before",
+        arg=[before, place],
+    )
+
+
+def test_the_page_opens_with_an_answer_and_its_reasons(visit: Visit) -> None:
+    page = settled(visit("/"))
+    said = cs.predict(cs.load("bundled:shapes"), "sample:shapes/0")
+    assert page.locator("h1").inner_text() == f"Why did it answer “{said.labels[0]}”?"
+    assert f"{said.confidences[0]:.1%}" in page.locator(".answer").first.inner_text()
+    assert page.locator(".heat").first.get_attribute("alt").startswith("Grad-CAM")
+    assert "Warm regions raise the score" in page.locator(".card").first.inner_text()
+    assert "Known to fail" in page.locator(".card").first.inner_text()
+    assert page.locator("h1").count() == 1
+    assert page.locator("button:not([aria-label])").evaluate_all("all => all.every(one => one.textContent.trim())")
+
+
+def test_the_number_under_the_pointer_is_the_maps_own(visit: Visit) -> None:
+    page = settled(visit("/look?image=sample:shapes/7"))
+    own = cs.grad_cam(cs.load("bundled:shapes"), "sample:shapes/7")
+    box = page.locator(".stack").first.bounding_box()
+    row, column = 40, 61
+    page.mouse.move(
+        box["x"] + box["width"] * (column + 0.5) / own.values.shape[1],
+        box["y"] + box["height"] * (row + 0.5) / own.values.shape[0],
+    )
+    shown = page.locator(".scale .value:visible")
+    assert shown.count() == len(DEFAULT_COMPARISON)  # the same place is read in all of them
+    told = float(shown.first.inner_text().replace("−", "-"))
+    assert told == pytest.approx(float(own.values[row, column]), abs=2e-3 * float(own.values.abs().max()))
+    page.mouse.move(0, 0)
+    page.wait_for_function("() => !document.querySelector('.scale .value:not([hidden])')")
+    page.locator(".stack").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert shown.count() == len(DEFAULT_COMPARISON)
+
+
+def test_numbers_are_written_as_pictures_write_them(visit: Visit) -> None:
+    page = settled(visit("/look?lens=grad-cam"), 1)
+    values = [0.0, 0.25, -1.0, 12.3456, 999.4, -1234.6, 99999.0, 123456.0, 0.00012345, -0.000012345, 5e-12]
+    written = page.evaluate("all => all.map(convscope.written)", values)
+    assert written == [number(value) for value in values]
+
+
+def test_another_image_another_answer(visit: Visit) -> None:
+    page = settled(visit("/look"))
+    before = heats(page)[0]
+    page.locator(".thumb").nth(3).click()
+    until_other(page, before)
+    page.wait_for_url("**image=sample%3Ashapes%2F3**")
+    best = cs.predict(cs.load("bundled:shapes"), "sample:shapes/3").labels
+    page.get_by_role("heading", name=f"Why did it answer “{best[0]}”?").wait_for()
+    page.locator("button.answer").nth(1).click()
+    page.get_by_role("heading", name=f"What speaks for “{best[1]}”?").wait_for()
+    page.wait_for_url("**target=**")
+    assert page.locator(".answer.chosen").count() == 1
+
+
+def test_an_image_of_ones_own(visit: Visit, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "own.png")
+    page = settled(visit("/look"))
+    before = heats(page)[0]
+    page.locator("input[type=file]").set_input_files(tmp_path / "own.png")
+    until_other(page, before)
+    page.wait_for_url("**image=upload%3A**")
+    page.wait_for_selector(".thumb[title='own.png'][aria-pressed=true]")
+    settled(visit(page.url.partition("/look")[2].join(["/look", ""])))  # the link shows it in another tab
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG no more")
+    page.locator("input[type=file]").set_input_files(tmp_path / "broken.png")
+    page.get_by_text(re.compile("broken.png.* is no")).wait_for()
+
+
+def test_a_parameter_changed_draws_another_map_and_goes_into_the_link(visit: Visit) -> None:
+    page = settled(visit("/look?lens=integrated-gradients"), 1)
+    before = heats(page)[0]
+    page.get_by_text("Parameters", exact=True).click()
+    page.get_by_label("steps").fill("3")
+    until_other(page, before)
+    page.wait_for_url("**p.integrated-gradients.steps=3**")
+    changed = heats(page)[0]
+    page.get_by_label("steps").fill("0")
+    page.get_by_text("steps must be 1").wait_for()
+    assert heats(page)[0] == changed
+    again = settled(visit(f"/look?{page.url.partition('?')[2]}"), 1)
+    assert heats(again)[0] == changed
+    again.get_by_text("Parameters", exact=True).click()
+    assert again.get_by_label("steps").input_value() == "3"
+
+
+def test_lenses_are_chosen_swapped_and_taken_away(visit: Visit) -> None:
+    page = settled(visit("/look?lens=grad-cam"), 1)
+    page.get_by_role("button", name="Choose lenses").click()
+    page.get_by_role("button", name=re.compile("^Backward rules")).click()
+    page.get_by_role("button", name=re.compile("^DeepLIFT")).click()
+    settled(page, 2)
+    page.wait_for_url("**lens=grad-cam%2Cdeep-lift**")
+    page.locator(".card").nth(1).locator("[aria-label='Take away']").click()
+    settled(page, 1)
+    before = heats(page)[0]
+    page.locator(".card .q-select").first.click()
+    page.get_by_role("option", name="Saliency", exact=True).click()
+    until_other(page, before)
+    page.wait_for_url("**lens=saliency&**")
+    assert "Which pixels would change" in page.locator(".card").inner_text()
+
+
+def test_a_lens_that_does_not_fit_says_why_and_what_does(visit: Visit) -> None:
+    page = visit("/look?model=bundled:digits&image=sample:digits/3&lens=grad-cam&layer=classifier")
+    page.get_by_text("No map from this lens").wait_for()
+    with pytest.raises(cs.ConvScopeError) as refused:
+        cs.grad_cam(cs.load("bundled:digits"), "sample:digits/3", layer="classifier")
+    assert str(refused.value) in page.locator(".refusal").inner_text()
+
+
+def test_what_is_no_class_is_refused_in_the_words_of_python(visit: Visit) -> None:
+    page = settled(visit("/look?lens=grad-cam"), 1)
+    page.get_by_label("Or type a class").fill("elephant")
+    page.keyboard.press("Enter")
+    page.get_by_text("no label 'elephant' in shapes").wait_for()
+    page.get_by_label("Or type a class").fill("star - circle")
+    page.keyboard.press("Enter")
+    settled(page, 1)
+    assert page.locator("h1").inner_text() == "What speaks for “star - circle”?"
+
+
+def test_pinned_maps_stay_and_share_a_scale(visit: Visit) -> None:
+    page = settled(visit("/look?lens=grad-cam"), 1)
+    page.locator("[aria-label='Pin, to compare']").click()
+    page.wait_for_selector("[data-pinned] .heat")
+    page.locator("button.answer").nth(1).click()
+    page.wait_for_selector("h1:has-text('What speaks')")
+    page.wait_for_function("() => !document.querySelector('.picture.busy')")
+    page.wait_for_timeout(300)
+    page.locator("[aria-label='Pin, to compare']").click()
+    page.wait_for_function("() => document.querySelectorAll('[data-pinned] .heat').length === 2")
+    limits = page.locator("[data-pinned] .stack").evaluate_all("all => all.map(one => one.dataset.limit)")
+    assert len(set(limits)) == 1
+    page.locator("[data-pinned] [aria-label='Take away']").first.click()
+    page.wait_for_function("() => document.querySelectorAll('[data-pinned] .heat').length === 1")
+
+
+def test_all_on_one_scale(visit: Visit) -> None:
+    page = settled(visit("/look?lens=grad-cam,saliency"), 2)
+    page.get_by_role("button", name="One scale").click()
+    page.wait_for_function(
+        "() => new Set([...document.querySelectorAll('.stack')].map(one => one.dataset.limit)).size === 1"
+    )
+    page.wait_for_url("**p.scale=one**")
+
+
+def test_what_was_found_can_be_taken_home(visit: Visit, tmp_path: Path) -> None:
+    page = settled(visit("/look?lens=grad-cam"), 1)
+    page.get_by_text(re.compile("^How it was made")).click()
+    kept = {}
+    for what, ending in (("Picture", ".png"), ("Numbers", ".npz"), ("Manifest", ".json")):
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=f"{what} {ending}").click()
+        waiting.value.save_as(tmp_path / f"value{ending}")
+        kept[ending] = (tmp_path / f"value{ending}").read_bytes()
+    own = cs.grad_cam(cs.load("bundled:shapes"), "sample:shapes/0")
+    assert np.allclose(Attribution.load(tmp_path / "value.npz").values, own.values, atol=1e-6)
+    assert json.loads(kept[".json"])["record"]["lens"] == "grad-cam"
+    assert kept[".png"].startswith(b"\x89PNG")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Report").click()
+    waiting.value.save_as(tmp_path / "report.html")
+    assert "Grad-CAM" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_map_over_input_map_and_input_and_how_opaque(visit: Visit) -> None:
+    page = settled(visit("/look?lens=grad-cam"), 1)
+    shown = lambda kind: page.locator(f".stack .{kind}").evaluate("one => getComputedStyle(one).opacity")  # noqa: E731
+    assert shown("heat") == "0.85"
+    page.locator("[data-fade]:visible").fill("30")
+    assert shown("heat") == "0.3"
+    page.get_by_label("Map", exact=True).check(force=True)
+    assert (shown("heat"), shown("photo")) == ("1", "0")
+    page.get_by_label("Input", exact=True).check(force=True)
+    assert (shown("heat"), shown("photo")) == ("0", "1")
+
+
+def test_language_and_theme_are_switched_and_remembered(visit: Visit) -> None:
+    page = settled(visit("/look"))
+    page.locator("select[data-remembered=convscope_theme]").select_option("dark")
+    page.wait_for_selector("body.body--dark")
+    settled(page)
+    page.locator("select[data-remembered=convscope_lang]").select_option("zh")
+    page.wait_for_selector("html[lang=zh-CN]")
+    settled(page)
+    assert page.locator(".pages [aria-current]").inner_text() == "观察"
+    page.goto(page.url)
+    settled(page)
+    assert page.locator("body.body--dark").count() == 1
+    assert page.locator("html[lang=zh-CN]").count() == 1
+
+
+def test_the_system_decides_where_nobody_chose(visit: Visit) -> None:
+    page = visit("/look?lens=grad-cam", theme="system", color_scheme="dark")
+    page.wait_for_selector("body.body--dark")
+    settled(page, 1)
+
+
+def test_an_image_that_is_gone_is_said_and_can_be_replaced(visit: Visit) -> None:
+    page = visit("/look?image=upload:gone&lens=grad-cam")
+    page.locator(".empty").get_by_text("no image 'upload:gone' here").wait_for()
+    page.locator(".thumb").first.click()
+    settled(page, 1)
+    assert page.locator(".empty").count() == 0
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1440])
+def test_nothing_overflows_at_any_width(visit: Visit, width: int) -> None:
+    page = settled(visit("/look", viewport={"width": width, "height": 844}))
+    page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(visit: Visit) -> None:
+    page = settled(visit("/look"))
+    page.locator("body").press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    seen = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        seen |= set(page.evaluate("[...document.activeElement.classList, document.activeElement.dataset.remembered]"))
+    assert {"thumb", "answer", "stack", "drop-say", "convscope_theme"} <= seen
+    page.locator("button.answer").nth(1).focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
