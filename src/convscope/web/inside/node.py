@@ -134,10 +134,12 @@ class NodeColumn:
             "Distribution": ("activations", {"images": self.images, **({"image": ""} if self.images else {})}),
         }
         lens, parameters = asked[self.tab]
+        self.body.classes(add="stale")
         found = await self.explorer.look(lens, layer=(layer,), **parameters)
         if turn != self.turn or self.explorer.place.client.is_deleted:
             return
         self.body.clear()
+        self.body.classes(remove="stale")
         with self.body:
             if isinstance(found, FeatureMaps):
                 self._show_maps(found, layer)
@@ -166,7 +168,7 @@ class NodeColumn:
         tiles = "".join(
             self._tile(one, maps.tile(place), word, remarks[place]) for place, one in enumerate(maps.channels)
         )
-        ui.html(f'<div class="maps"{wide}>{tiles}</div>', sanitize=False).on(
+        ui.html(f'<div class="maps" data-layer="{quoted(layer)}"{wide}>{tiles}</div>', sanitize=False).on(
             "click", self._unit_chosen, js_handler=CHOOSE
         )
         where = value.read.get(layer)
