@@ -56,7 +56,7 @@ class Pins:
                 ui.html(escape(self.place.say(value.record.title)), sanitize=False, tag="h4").style("flex: 1")
                 small_button(CROSS, self.place.say("Take away"), lambda: self.drop(value))
             ui.html(drawn, sanitize=False)
-            ui.label(f"{render.subject(value)} · {render.short(value.record.input)}").classes("small")
+            ui.label(f"{self.place.say(render.subject(value))} · {render.short(value.record.input)}").classes("small")
 
     def _figures(self, values: list[Attribution]) -> list[str]:
         by_lens = {
