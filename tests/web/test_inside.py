@@ -122,6 +122,19 @@ def test_a_drawing_is_followed_and_cancelled_while_the_page_answers(inside: Any)
     assert not page.is_visible(".unit button.cancel")
 
 
+def test_a_drawing_ends_when_another_unit_is_chosen(inside: Any) -> None:
+    page = inside("model=bundled:shapes&image=sample:shapes/7&layer=layer3.1.conv2&unit=layer3.1.conv2%5B8%5D")
+    page.wait_for_selector(".unit .crops figure")
+    page.click(".unit button.draw")
+    page.wait_for_selector(".unit .drawing .picture img")
+    page.get_by_role("button", name="Next unit").click()
+    page.wait_for_selector('.unit h2:text-is("layer3.1.conv2[9]")')
+    page.wait_for_selector(".unit button.draw")
+    assert not page.is_visible(".unit button.cancel")
+    page.click(".unit button.draw")
+    page.wait_for_selector('.unit .drawing .result:has-text("Finished.")')
+
+
 def test_narrow_windows_do_not_break(inside: Any) -> None:
     page = inside(UNIT, viewport={"width": 390, "height": 844})
     page.wait_for_selector(".unit .crops figure")
