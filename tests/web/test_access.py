@@ -119,7 +119,9 @@ def test_a_websocket_asks_too():
         pass
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.", "", "[::"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.", "", "[::"]
+)
 def test_another_name_is_refused(host):
     assert at(guarded()).get("/", headers={"host": host}).status_code == 421
 

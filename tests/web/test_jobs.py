@@ -10,7 +10,7 @@ import convscope as cs
 from convscope.engine.cost import progress
 from convscope.errors import ModelFailed, ParameterError
 from convscope.values import Attribution, Value
-from convscope.web.jobs import FORGOTTEN, Job, Jobs, Results, State, weight_of
+from convscope.web.jobs import FORGOTTEN, Job, Jobs, Results, State, Together, weight_of
 
 
 @pytest.fixture
@@ -186,3 +186,50 @@ def test_a_value_weighs_what_its_numbers_take():
 def test_a_job_that_nobody_started_is_not_known(jobs):
     assert jobs.get("77") is None
     assert isinstance(jobs.submit("k", value), Job)
+
+
+@pytest.fixture
+def one_worker():
+    """A queue whose only worker is busy until ``ended`` is set, so that work piles up."""
+    made, begun, ended = Jobs(workers=1), threading.Event(), threading.Event()
+    made.submit("busy", stepping(begun, ended))
+    assert begun.wait(5)
+    yield made, ended
+    ended.set()
+    made.close()
+
+
+def test_what_waits_and_is_alike_is_done_in_one_go(one_worker):
+    jobs, ended = one_worker
+    seen = []
+
+    def many(things):
+        seen.append(list(things))
+        return [value(thing) for thing in things]
+
+    alike = [jobs.submit(f"a{n}", lambda: pytest.fail("alone"), Together("a", n, many)) for n in range(1, 6)]
+    other = jobs.submit("b", value, Together("b", 1, many))
+    alike[2].cancel()
+    ended.set()
+    assert all(job.finished.wait(5) for job in (*alike, other))
+    assert seen == [[1, 2, 4, 5]]
+    assert alike[2].state is State.CANCELLED
+    assert [job.value.values.size for job in alike if job.value is not None] == [1, 2, 4, 5]
+    assert other.state is State.DONE
+    assert jobs.submit("a1", lambda: pytest.fail("it was kept")).value is alike[0].value
+
+
+def test_one_at_fault_among_several_fails_alone(one_worker):
+    jobs, ended = one_worker
+
+    def many(things):
+        raise ParameterError("one of them is at fault")
+
+    def fault():
+        raise ParameterError("it was me")
+
+    good, bad = jobs.submit("g", value, Together("a", 1, many)), jobs.submit("f", fault, Together("a", 2, many))
+    ended.set()
+    assert good.finished.wait(5)
+    assert bad.finished.wait(5)
+    assert (good.state, bad.state, bad.error) == (State.DONE, State.FAILED, "it was me")

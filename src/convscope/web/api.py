@@ -107,6 +107,7 @@ def mount_api(made: FastAPI, bench: "Bench") -> None:
     refusals: dict[int | str, dict[str, Any]] = {
         status: {"model": Refusal, "description": why}
         for status, why in (
+            (400, "the body cannot be read"),
             (401, "the token is missing or wrong"),
             (403, "the request comes from another site"),
             (404, "there is nothing of that name"),
@@ -200,21 +201,35 @@ def _running(bench: "Bench", router: APIRouter) -> APIRouter:
         finally:
             jobs.leave(job)
 
+    files = {KINDS[kind]: BINARY for kind in ("png", "npz")}
+
     @router.post(
-        "/run", operation_id="run", status_code=202, responses={200: {"model": Told, "description": "it is done"}}
+        "/run",
+        operation_id="run",
+        status_code=202,
+        response_model=Told,
+        responses={200: {"model": Told, "description": "it is done", "content": files}},
     )
     async def run(
-        asked: Asked, request: Request, response: Response, wait: Annotated[float, Query(ge=0, le=60)] = 0
-    ) -> Told:
-        """Have a lens look; ``wait`` so many seconds for it to be done, else ask for the job later."""
+        asked: Asked,
+        request: Request,
+        response: Response,
+        wait: Annotated[float, Query(ge=0, le=60, description="seconds to wait for it to be done")] = 0,
+        give: Annotated[
+            Literal["job", "png", "npz"], Query(description="what to answer once it is done: the job, or its result")
+        ] = "job",
+    ) -> Any:
+        """Have a lens look. What is not done in time is a job, which is asked for later."""
         job = await run_in_threadpool(bench.look, asked.view())
         async with watched(job):
             if wait and not job.over:
                 await over(job, wait, gone=request.is_disconnected)
-            if not wait or not await request.is_disconnected():
+            if not job.over and not (wait and await request.is_disconnected()):
                 want(job)
         if job.state is State.FAILED:
             raise _failure(job)
+        if give != "job" and job.value is not None:
+            return await run_in_threadpool(_file, job.value, give)
         response.status_code = 200 if job.over else 202
         return _told(job, asked.view())
 
@@ -250,9 +265,7 @@ def _running(bench: "Bench", router: APIRouter) -> APIRouter:
             raise HTTPException(
                 409, f"job {id} is {found.state.value}, {found.progress[0]} of {found.progress[1]} steps"
             )
-        name = f"{found.value.record.lens or 'result'}.{kind}"
-        content = written(found.value, kind, **({"theme": theme} if kind == "png" else {}))
-        return Response(content, media_type=KINDS[kind], headers={"content-disposition": f'inline; filename="{name}"'})
+        return _file(found.value, kind, **({"theme": theme} if kind == "png" else {}))
 
     return router
 
@@ -261,6 +274,11 @@ def written(value: Value, kind: str, **options: Any) -> bytes:
     """A value as the bytes of a file, by its own writer."""
     with tempfile.TemporaryDirectory() as folder:
         return value.save(Path(folder) / f"value.{kind}", **options).read_bytes()
+
+
+def _file(value: Value, kind: str, **options: Any) -> Response:
+    headers = {"content-disposition": f'inline; filename="{value.record.lens or "result"}.{kind}"'}
+    return Response(written(value, kind, **options), media_type=KINDS[kind], headers=headers)
 
 
 def _told(job: Job, view: View | None = None) -> Told:

@@ -18,7 +18,7 @@ from convscope.web.api import AT, mount_api
 from convscope.web.frame import frame
 from convscope.web.jobs import Job, Jobs
 from convscope.web.library import Library
-from convscope.web.looking import key_of, look
+from convscope.web.looking import key_of, look, together
 from convscope.web.pages import Page, pages
 from convscope.web.view import View
 
@@ -36,7 +36,8 @@ class Bench:
 
     def look(self, view: View) -> Job:
         """The job that finds what a view asks for, or one that found or finds the same."""
-        return self.jobs.submit(key_of(self.library, view), lambda: look(self.library, view))
+        key = key_of(self.library, view)
+        return self.jobs.submit(key, lambda: look(self.library, view), together(self.library, view))
 
 
 def build(

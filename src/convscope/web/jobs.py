@@ -23,6 +23,8 @@ from convscope.values import Value
 WORKERS = 2
 BOUND = 512 * 2**20
 """Bytes of results that are kept."""
+AT_ONCE = 8
+"""So many waiting jobs of one group are done in one go."""
 FORGOTTEN = 200
 """Finished jobs beyond this number are forgotten."""
 
@@ -35,6 +37,19 @@ class State(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Together:
+    """How work that waits is done in one go with other work of its group.
+
+    Attributes:
+        many: finds the values of several things of the group, in their order.
+    """
+
+    group: str
+    thing: Any
+    many: Callable[[list[Any]], list[Value]] = field(repr=False)
 
 
 @dataclass(eq=False)
@@ -52,6 +67,7 @@ class Job:
     id: str
     key: str
     work: Callable[[], Value] = field(repr=False)
+    together: Together | None = field(default=None, repr=False)
     state: State = State.WAITING
     progress: tuple[int, int] = (0, 0)
     preview: torch.Tensor | None = field(default=None, repr=False)
@@ -139,13 +155,13 @@ class Jobs:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, key: str, work: Callable[[], Value]) -> Job:
+    def submit(self, key: str, work: Callable[[], Value], together: Together | None = None) -> Job:
         """A job for this key: one that runs already, one whose result was kept, or a new one."""
         with self._lock:
             running = [one for one in self._jobs.values() if one.key == key and not one.over and not one.stopping]
             if running:
                 return running[0]
-            job = Job(f"{next(self._numbers)}", key, work)
+            job = Job(f"{next(self._numbers)}", key, work, together)
             self._jobs[job.id] = job
             while len(self._jobs) > FORGOTTEN and next(iter(self._jobs.values())).over:
                 self._jobs.popitem(last=False)
@@ -186,13 +202,57 @@ class Jobs:
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
-            if job.stopping:
-                job.state = State.CANCELLED
-                job.finish()
-                continue
-            job.run()
-            if job.state is State.DONE and job.value is not None and not job.stopping:
-                self.results.put(job.key, job.value)
+            batch = [one for one in (job, *self._alike(job)) if not _stopped(one)]
+            if len(batch) > 1:
+                run_together(batch)
+            for one in batch:
+                if not one.over and not _stopped(one):
+                    one.run()
+                if one.state is State.DONE and one.value is not None and not one.stopping:
+                    self.results.put(one.key, one.value)
+
+    def _alike(self, job: Job) -> list[Job]:
+        """What waits and can be done in one go with this job, taken from the queue."""
+        if job.together is None:
+            return []
+        with self._queue.mutex:
+            waiting = self._queue.queue
+            alike = [one for one in waiting if one and one.together and one.together.group == job.together.group]
+            for one in alike[: AT_ONCE - 1]:
+                waiting.remove(one)
+        return alike[: AT_ONCE - 1]
+
+
+def run_together(batch: list[Job]) -> None:
+    """Do the work of several jobs of one group in one go; where that fails, they are left to run each for itself."""
+
+    def told(done: int, total: int) -> None:
+        for job in batch:
+            job.progress = (done, total)
+        if all(job.stopping for job in batch):
+            raise Cancelled("stopped")
+
+    for job in batch:
+        job.state = State.RUNNING
+    asked = [job.together for job in batch if job.together is not None]
+    try:
+        with reporting(told):
+            values = asked[0].many([one.thing for one in asked])
+    except Exception:  # one of them may be at fault: each says what is wrong with it when it is run alone
+        for job in batch:
+            job.state = State.WAITING
+        return
+    for job, value in zip(batch, values, strict=True):
+        job.value, job.state = value, State.DONE
+        job.finish()
+
+
+def _stopped(job: Job) -> bool:
+    """Whether it was stopped before it began."""
+    if job.stopping and not job.over:
+        job.state = State.CANCELLED
+        job.finish()
+    return job.over
 
 
 class Results:

@@ -173,12 +173,13 @@ class Library:
         Raises:
             InputError: it is too large, broken, or no image.
         """
+        name = Path(name).name[-80:] or "upload"
         if len(content) > MAX_UPLOAD:
             raise InputError(f"{name!r} has {len(content) / 2**20:.0f} MB, more than {MAX_UPLOAD // 2**20}: shrink it")
         _opened(name, content)
         key = hashlib.sha256(content).hexdigest()[:24]
         with self._lock:
-            self._uploads[key] = (Path(name).name or "upload", content)
+            self._uploads[key] = (name, content)
             self._uploads.move_to_end(key)
             while len(self._uploads) > KEPT_UPLOADS or self._kept_bytes() > KEPT_BYTES:
                 self._uploads.popitem(last=False)

@@ -7,8 +7,12 @@ from convscope.catalogue import call, find
 from convscope.errors import ParameterError
 from convscope.spec import LensSpec, Parameter
 from convscope.values import Value
+from convscope.web.jobs import Together
 from convscope.web.library import Library
 from convscope.web.view import View
+
+AT_ONCE = ("Attribution", "Prediction")
+"""Values that are found for several images in the passes of one."""
 
 
 def look(library: Library, view: View) -> Value:
@@ -25,6 +29,21 @@ def look(library: Library, view: View) -> Value:
         value = call(view.lens, **given)
     assert isinstance(value, Value)
     return value
+
+
+def together(library: Library, view: View) -> Together | None:
+    """How a view is looked at in one go with others that differ in their image alone, where its lens can do so."""
+    spec = find(view.lens)
+    alone = not spec.each_image or spec.returns not in AT_ONCE or view.images or view.guide or view.style
+    if alone or not view.image:
+        return None
+
+    def many(views: list[View]) -> list[Value]:
+        given = asked(library, view) | {"image": [library.image(one.image) for one in views]}
+        values: list[Value] = call(view.lens, **given)
+        return values
+
+    return Together(view.but(lens=spec.name, image="").query(), view, many)
 
 
 def key_of(library: Library, view: View) -> str:
