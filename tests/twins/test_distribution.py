@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,20 @@ def test_duplicates_are_channels_whose_means_go_together() -> None:
     assert duplicates(torch.randn(7, 3), 0.0) == []  # seven images say nothing
 
 
+def test_duplicates_among_very_many_channels_are_all_found_once() -> None:
+    """Channels are held against each other in parts: pairs within a part, and across, and just not alike enough."""
+    kept = torch.randn(32, 1200, generator=torch.Generator().manual_seed(0))
+    kept[:, 7], kept[:, 600], kept[:, 1199] = -3 * kept[:, 5] + 1, 2 * kept[:, 11], kept[:, 601] + 4
+    kept[:, 9] = 3.0
+    kept[:, 600] += 0.1 * kept[:, 12]
+    found = {(a, b): alike for a, b, alike in duplicates(kept, 0.9)}
+    true = np.corrcoef(np.delete(kept.double().numpy(), 9, 1).T)
+    assert set(found) == {(11, 600), (601, 1199)}
+    assert found[11, 600] == pytest.approx(true[10, 599], abs=1e-9)
+    for least, there in ((true[10, 599] - 1e-6, True), (true[10, 599] + 1e-6, False)):
+        assert ((11, 600) in {(a, b) for a, b, _ in duplicates(kept, least)}) is there
+
+
 def test_means_over_classes_are_those_of_the_images_of_each_class(model: cs.Model) -> None:
     x = inputs(12)
     found = cs.activations(model, [(one, row % 3) for row, one in enumerate(x)], samples=ALL)
@@ -223,6 +238,34 @@ def test_a_layer_that_runs_several_times_is_described_at_each_call() -> None:
     found = cs.activations(Twice(), inputs())
     assert [one.layer for one in found.layers] == ["conv", "relu", "conv, call 2", "relu, call 2"]
     assert found["conv"].low < 0 <= found["relu"].low
+
+
+class Rewritten(nn.Module):
+    """What a layer gave is written to, by one way or another, before a rectifier gets it."""
+
+    def __init__(self, write: Callable[[Tensor], Tensor], relu: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.relu, self.write = seeded(nn.Conv2d, 3, 3, 1), relu, write
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.write(self.conv(x))).mean((2, 3))
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+@pytest.mark.parametrize(
+    "write",
+    [lambda x: x, lambda x: x.add_(5), lambda x: x + 5, lambda x: x.neg_(), lambda x: x[:, :1].mul_(9).expand_as(x)],
+    ids=["as it is", "added in place", "added", "turned in place", "a view of it"],
+)
+@pytest.mark.parametrize("kind", [nn.ReLU, nn.ReLU6])
+def test_the_largest_behind_a_rectifier_is_that_of_what_it_really_gave(write, kind, inplace: bool) -> None:
+    """It may be told from the layer before, but not where that was written to in between."""
+    relu = kind(inplace=inplace and write(torch.ones(1, 3, 1, 1)).is_contiguous())  # torch writes to no expanded view
+    net, x = Rewritten(write, relu), 4 * inputs(40)
+    found = cs.activations(net, x, samples=8)
+    true = activations(net, "relu", x)
+    highs = found.channels["relu"][:, found.columns.index("max")]
+    np.testing.assert_allclose(highs, true.reshape(3, -1).max(1), rtol=1e-5, atol=1e-6)
 
 
 def test_tokens_and_channels_last_maps_have_their_channels_where_they_are() -> None:

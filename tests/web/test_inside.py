@@ -1,100 +1,38 @@
 """Inside, in a real browser: from the graph to a module, to a unit, to one number and to a picture drawn live."""
 
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 
 import convscope as cs
-
-CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
-SERVE = "import sys; from convscope.web.app import serve; serve(('bundled:shapes',), port=int(sys.argv[1]))"
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """A server of its own process, as people start it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    settings = {name: value for name, value in settings.items() if not name.startswith("PYTEST")}
-    server = subprocess.Popen([sys.executable, "-c", SERVE, str(port)], env=settings)
-    found = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(200):
-            try:
-                urlopen(f"{found}/inside", timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None
-                time.sleep(0.2)
-        yield found
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine (apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
+from tests.web.browsing import address, browser, visit  # noqa: F401
 
 
 @pytest.fixture
-def visit(browser: Any, address: str) -> Iterator[Any]:
-    """Open the page at a link; its console must stay free of errors, and nothing comes from elsewhere."""
-    contexts: list[Any] = []
-    troubles: list[str] = []
+def inside(visit: Any) -> Any:  # noqa: F811
+    """The page at a link, once its graph is there."""
 
     def opened(query: str = "", **options: Any) -> Any:
-        contexts.append(browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options}))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith((address, "data:", "ws:")) else troubles.append(r.url))
-        page.goto(f"{address}/inside?{query}")
+        page = visit(f"/inside?{query}", **options)
         page.wait_for_selector("svg.graph .chosen")
         return page
 
-    yield opened
-    for context in contexts:
-        context.close()
-    assert troubles == []
+    return opened
 
 
 UNIT = "model=bundled:shapes&image=sample:shapes/7&layer=layer2.0.conv1&unit=layer2.0.conv1%5B7%5D"
 
 
-def test_from_the_graph_to_a_unit(visit: Any) -> None:
-    page = visit()
+def test_from_the_graph_to_a_unit(inside: Any) -> None:
+    page = inside()
     page.click('svg.graph [data-node]:has-text("layer1.1")')
     page.wait_for_selector('.module h2:text-is("layer1.1")')
     facts = page.inner_text(".module dl.told")
     assert "24×48×48" in facts
     assert "21×21" in facts
-    page.wait_for_selector(".maps [data-unit] img")
+    page.wait_for_selector('.maps[data-layer="layer1.1"] img')
     assert page.locator(".maps [data-unit]").count() == 24
     chosen = page.get_attribute(".maps [data-unit] >> nth=2", "data-unit")
     page.click(".maps [data-unit] >> nth=2")
@@ -104,18 +42,18 @@ def test_from_the_graph_to_a_unit(visit: Any) -> None:
     assert f"unit=layer1.1%5B{chosen}%5D" in page.url
 
 
-def test_feature_maps_come_at_once(visit: Any) -> None:
-    page = visit()
+def test_feature_maps_come_at_once(inside: Any) -> None:
+    page = inside()
     page.wait_for_selector(".maps img")
     began = time.monotonic()
     page.click('svg.graph [data-node]:has-text("layer2.1")')
     page.wait_for_selector('.module h2:text-is("layer2.1")')
-    page.wait_for_function("document.querySelectorAll('.maps [data-unit]').length === 32")
+    page.wait_for_selector('.maps[data-layer="layer2.1"] img')
     assert time.monotonic() - began < 2  # half a second on a quiet machine
 
 
-def test_modules_open_and_fold_by_keyboard(visit: Any) -> None:
-    page = visit()
+def test_modules_open_and_fold_by_keyboard(inside: Any) -> None:
+    page = inside()
     before = page.locator("svg.graph [data-node]").count()
     page.focus('svg.graph [data-open="layer2.0"]')
     page.keyboard.press("Enter")
@@ -127,8 +65,8 @@ def test_modules_open_and_fold_by_keyboard(visit: Any) -> None:
     assert page.locator("svg.graph [data-node]").count() == before
 
 
-def test_the_arithmetic_is_the_networks_own(visit: Any) -> None:
-    page = visit(UNIT)
+def test_the_arithmetic_is_the_networks_own(inside: Any) -> None:
+    page = inside(UNIT)
     page.wait_for_selector(".unit .part-sums [data-value]")
     page.wait_for_selector(".unit .pick .pick, .unit button.pick")
     box = page.locator(".unit button.pick").bounding_box()
@@ -149,15 +87,15 @@ def test_the_arithmetic_is_the_networks_own(visit: Any) -> None:
     page.wait_for_selector('.unit .result b:has-text("layer2.0.conv1[7, 12, 11]")')
 
 
-def test_a_link_opens_the_same_unit(visit: Any) -> None:
-    page = visit(UNIT + "%2C+not")
+def test_a_link_opens_the_same_unit(inside: Any) -> None:
+    page = inside(UNIT + "%2C+not")
     page.wait_for_selector(".maps img")
     page.goto(page.url.partition("?")[0] + "?" + UNIT.replace("%5B7%5D", "%5B7,+3,+4%5D"))
     page.wait_for_selector('.unit .result b:has-text("layer2.0.conv1[7, 3, 4]")')
 
 
-def test_kernels_and_spread_without_leaving(visit: Any) -> None:
-    page = visit(UNIT)
+def test_kernels_and_spread_without_leaving(inside: Any) -> None:
+    page = inside(UNIT)
     page.get_by_role("tab", name="Kernels").click()
     page.wait_for_selector('.maps img[alt^="Kernel"]')
     assert page.locator(".maps [data-unit]").count() == 48
@@ -166,8 +104,8 @@ def test_kernels_and_spread_without_leaving(visit: Any) -> None:
     assert re.search(r"Dead units\s+0 / 48", page.inner_text(".module table.numbers"))
 
 
-def test_a_drawing_is_followed_and_cancelled_while_the_page_answers(visit: Any) -> None:
-    page = visit("model=bundled:shapes&image=sample:shapes/7&layer=layer3.1.conv2&unit=layer3.1.conv2%5B7%5D")
+def test_a_drawing_is_followed_and_cancelled_while_the_page_answers(inside: Any) -> None:
+    page = inside("model=bundled:shapes&image=sample:shapes/7&layer=layer3.1.conv2&unit=layer3.1.conv2%5B7%5D")
     page.wait_for_selector(".unit .crops figure")
     page.click(".unit .part-drawn .q-select")
     page.get_by_role("option", name="1024").click()
@@ -184,7 +122,20 @@ def test_a_drawing_is_followed_and_cancelled_while_the_page_answers(visit: Any) 
     assert not page.is_visible(".unit button.cancel")
 
 
-def test_narrow_windows_do_not_break(visit: Any) -> None:
-    page = visit(UNIT, viewport={"width": 390, "height": 844})
+def test_a_drawing_ends_when_another_unit_is_chosen(inside: Any) -> None:
+    page = inside("model=bundled:shapes&image=sample:shapes/7&layer=layer3.1.conv2&unit=layer3.1.conv2%5B8%5D")
+    page.wait_for_selector(".unit .crops figure")
+    page.click(".unit button.draw")
+    page.wait_for_selector(".unit .drawing .picture img")
+    page.get_by_role("button", name="Next unit").click()
+    page.wait_for_selector('.unit h2:text-is("layer3.1.conv2[9]")')
+    page.wait_for_selector(".unit button.draw")
+    assert not page.is_visible(".unit button.cancel")
+    page.click(".unit button.draw")
+    page.wait_for_selector('.unit .drawing .result:has-text("Finished.")')
+
+
+def test_narrow_windows_do_not_break(inside: Any) -> None:
+    page = inside(UNIT, viewport={"width": 390, "height": 844})
     page.wait_for_selector(".unit .crops figure")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

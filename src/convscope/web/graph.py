@@ -14,7 +14,7 @@ WIDE, TALL, PILL, HEAD = 256, 62, 28, 24
 """A module's box, what stands between modules (a sum), and the row of buttons that fold what is open."""
 
 ACROSS, DOWN, MARGIN = 20, 26, 12
-BOLD, PLAIN = 8.6, 7.6
+BOLD, PLAIN = 9.0, 7.8
 """How wide a letter is at most on average, whichever font the system has."""
 MOST_NODES = 16
 """So many nodes are readable at a glance, for the depth with which a page begins."""
@@ -174,8 +174,9 @@ class Graph:
 
     def _folds(self, addresses: list[str], x: float, y: float, words: str) -> str:
         found = ""
+        room = int(((WIDE - 6 * len(addresses)) / len(addresses) - 14) / PLAIN) - 2
         for address in addresses:
-            label = f"− {_ending(address.rpartition('.')[2], 12)}"
+            label = f"− {_ending(address.rpartition('.')[2], max(3, room))}"
             wide = 14 + PLAIN * len(label)
             found += _button("fold", address, x, y, wide, label, words)
             x += wide + 6

@@ -48,13 +48,10 @@ class LogGrid:
 
     def places(self, values: Tensor) -> Tensor:
         """The bin of every number, int32."""
-        bits = values.float().contiguous().view(torch.int32)
-        magnitude = bits.bitwise_and(0x7FFFFFFF)
-        zero = magnitude == 0
-        step = magnitude.bitwise_right_shift_(_MANTISSA - self.bits)
+        values = values.float().contiguous()
+        step = values.view(torch.int32).bitwise_and(0x7FFFFFFF).bitwise_right_shift_(_MANTISSA - self.bits)
         step = step.sub_(((self.top - self.octaves + _BIAS) << self.bits) - 1).clamp_(1, self.side)
-        signed = torch.where(bits < 0, -step, step).masked_fill_(zero, 0)
-        return signed.add_(self.side)
+        return step.mul_(values.sign().int()).add_(self.side)
 
     def edges(self) -> Tensor:
         """The ends of the bins (size + 1), float64; the zero bin has no width: its ends are both zero."""

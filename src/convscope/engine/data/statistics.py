@@ -7,6 +7,7 @@ forward has succeeded and taken into the accounts a few chunks at a time; parts 
 """
 
 import math
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -39,11 +40,17 @@ _TOGETHER = 32
 MOST_CLASSES = 64
 """Class-by-channel means are kept for so many classes, those met first."""
 
+_AT_ONCE, _ROUGH = 512, 1e-4
+"""How many channels are held against all others at once, and how far single precision may be off, generously."""
+
 _RECTIFIERS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
     nn.Hardswish, nn.Threshold,
 )  # fmt: skip
 """Activation functions behind which a channel that is never above zero is dead."""
+
+_CUT: dict[type[nn.Module], tuple[float | None, ...]] = {nn.ReLU: (0, None), nn.ReLU6: (0, 6)}
+"""Rectifiers that cut numbers off and change nothing else: the largest behind one follows from the largest before."""
 
 CHANNEL_GRID = {"octaves": 12, "bits": 3}
 LAYER_GRID = {"octaves": 16, "bits": 5}
@@ -200,6 +207,12 @@ class Glimpse:
     sample: Tensor
     positions: int
 
+    def moved_to(self, other: "Glimpse") -> "Glimpse":
+        """The same numbers in the memory of another one, as far as they fit."""
+        pairs = {part: (getattr(self, part), getattr(other, part)) for part in ("means", "high", "sample")}
+        fitting = {part: (own, room) for part, (own, room) in pairs.items() if own.shape == room.shape}
+        return replace(self, **{part: room.copy_(own) for part, (own, room) in fitting.items()})
+
     @classmethod
     def joined(cls, several: Sequence["Glimpse"]) -> "Glimpse":
         """What the layer showed of all these images."""
@@ -220,6 +233,10 @@ class Observer:
         self.per_image = max(FEWEST_POSITIONS, -(-samples // (images or _SUPPOSED)))
         self.accounts: dict[str, Account] = {}
         self._aside: dict[str, list[Glimpse]] = {}
+        self._spare: dict[str, list[Glimpse]] = {}
+        """What was taken into the accounts: its memory serves again, and lies in no gaps that a forward needs."""
+        self._just_seen: tuple[Any, int, Tensor] | None = None
+        """The last layer's output, how often it had been written to, and the largest of each channel."""
         self._labels: list[Label] = []
         self.odd: dict[str, tuple[int, ...]] = {}
         """Layers that cannot be read channel by channel, and what they give."""
@@ -248,12 +265,12 @@ class Observer:
             if name not in self.accounts:
                 self.accounts[name] = Account(name, glimpse.module, glimpse.shape)
             self.accounts[name].take(glimpse, self._labels)
-        self._aside, self._labels = {}, []
+        self._spare, self._aside, self._labels = self._aside, {}, []
 
     def _watch(self, address: str, chunk: Chunk, seen: dict[str, Glimpse]) -> Any:
         calls = 0
 
-        def hook(module: nn.Module, _inputs: Any, output: Any) -> None:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             nonlocal calls
             calls += 1
             tensor = first_tensor(output)
@@ -261,23 +278,36 @@ class Observer:
             if tensor is None or not tensor.is_floating_point():
                 self.odd[name] = () if tensor is None else tuple(tensor.shape)
                 return
-            glimpse = self._glimpse(module, tensor.detach(), chunk)
-            if glimpse is None:
+            numbers = by_channel(tensor.detach(), chunk.extent, len(chunk))
+            if numbers is None or numbers.numel() == 0:
                 self.odd[name] = tuple(tensor.shape)
-            else:
-                seen[name] = glimpse
+                return
+            high = self._rectified(module, inputs, tensor)
+            high = largest(numbers).amax(0).float() if high is None else high
+            self._just_seen = None if tensor.is_inference() else (weakref.ref(tensor), tensor._version, high)
+            place, spare = len(self._aside.get(name, ())), self._spare.get(name, ())
+            glimpse = self._glimpse(module, tensor, numbers, high, chunk.places)
+            seen[name] = glimpse.moved_to(spare[place]) if place < len(spare) else glimpse
 
         return hook
 
-    def _glimpse(self, module: nn.Module, tensor: Tensor, chunk: Chunk) -> Glimpse | None:
-        numbers = by_channel(tensor, chunk.extent, len(chunk))
-        if numbers is None or numbers.numel() == 0:
+    def _rectified(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+        """The largest numbers behind a rectifier, where those of what it was given are known."""
+        limits = _CUT.get(type(module))
+        if limits is None or self._just_seen is None or not inputs:
             return None
+        given, written, high = self._just_seen
+        if given() is not inputs[0] or inputs[0]._version != written + (output is inputs[0]):
+            return None
+        return high.clamp(*limits)
+
+    def _glimpse(
+        self, module: nn.Module, tensor: Tensor, numbers: Tensor, high: Tensor, places: tuple[int, ...]
+    ) -> Glimpse:
         positions = numbers.shape[2]
         step = _coprime(positions, positions // MEAN_POSITIONS) if positions > MEAN_POSITIONS else 1
         means = numbers[:, :, step // 2 :: step].mean(2, dtype=torch.float32)
-        high = largest(numbers).amax(0).float()
-        sample = _sampled(numbers, self.per_image, chunk.places)
+        sample = _sampled(numbers, self.per_image, places)
         return Glimpse(module, tuple(tensor.shape[1:]), means, high, sample, positions)
 
     def _last(self, tensor: Tensor) -> tuple[str, int]:
@@ -318,9 +348,24 @@ def duplicates(kept: Tensor, least: float) -> list[tuple[int, int, float]]:
     norms = about.norm(dim=0)
     alive = norms > 1e-6 * kept.double().norm(dim=0).clamp_min(1e-30)
     units = torch.where(alive, about / norms.clamp_min(1e-30), torch.zeros((), dtype=torch.float64))
-    alike = (units.T @ units).triu(1)
-    pairs = (alike > least).nonzero().tolist()
-    return sorted(((a, b, float(alike[a, b])) for a, b in pairs), key=lambda pair: -pair[2])
+    pairs = [pair for start in range(0, units.shape[1], _AT_ONCE) for pair in _alike(units, start, least)]
+    return sorted(pairs, key=lambda pair: -pair[2])
+
+
+def _alike(units: Tensor, start: int, least: float) -> list[tuple[int, int, float]]:
+    """The pairs of some channels and those behind them: suspected in single precision, tried in double."""
+    rough = units[:, start:].float()
+    near = rough[:, :_AT_ONCE].T @ rough
+    near.fill_diagonal_(0.0)
+    one = (near.amax(1) > least - _ROUGH).nonzero().flatten()
+    if not len(one):
+        return []
+    other = (near[one] > least - _ROUGH).any(0).nonzero().flatten()
+    alike = units[:, start + one].T @ units[:, start + other]
+    found = (alike > least) & (one[:, None] < other)
+    rows, columns = found.nonzero().unbind(1)
+    firsts, seconds = (start + one[rows]).tolist(), (start + other[columns]).tolist()
+    return list(zip(firsts, seconds, alike[rows, columns].tolist(), strict=True))
 
 
 def _sampled(numbers: Tensor, wanted: int, places: tuple[int, ...]) -> Tensor:

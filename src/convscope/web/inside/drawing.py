@@ -28,6 +28,7 @@ class Drawing:
     def __init__(self, explorer: "Explorer") -> None:
         self.explorer = explorer
         self.job: Job | None = None
+        self.watching: asyncio.Task[Job] | None = None
         self.steps = 128
 
     def build(self, name: "UnitName") -> None:
@@ -55,10 +56,10 @@ class Drawing:
         self.trouble = ui.element("div")
 
     def stop(self) -> None:
-        """Let go of a drawing that runs."""
-        if self.job is not None:
-            self.job.cancel()
-            self.job = None
+        """Look away from a drawing that runs; it ends unless another tab watches it."""
+        self.job = None
+        if self.watching is not None:
+            self.watching.cancel()
 
     def _cancel(self) -> None:
         if self.job is not None:
@@ -81,7 +82,7 @@ class Drawing:
         self.hint.set_visibility(False)
         self.live.set_visibility(True)
         self._running(True)
-        watching = asyncio.create_task(explorer.place.wait(job))
+        watching = self.watching = asyncio.create_task(explorer.place.wait(job))
         while not watching.done() and self.job is job:
             self._follow(job)
             await asyncio.sleep(EVERY)

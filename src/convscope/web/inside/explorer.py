@@ -253,8 +253,8 @@ class Explorer:
         if self.structure is None or address == self.layer:
             return
         self.choose(layer=(address,), unit=())
-        if self.graph.node_of(address) is None:
-            self.folds = self.folds.showing(address)
+        if self.graph.node_of(address) is None:  # it is open, and so no node: as one it can be looked at
+            self.folds = self.folds.showing(address).fold(address)
         self.draw(focus)
         self.place.client.run_javascript("convscopeReveal('.inside .module')")
         await asyncio.gather(self.node.refresh(), self.unit.refresh())

@@ -134,10 +134,12 @@ class NodeColumn:
             "Distribution": ("activations", {"images": self.images, **({"image": ""} if self.images else {})}),
         }
         lens, parameters = asked[self.tab]
+        self.body.classes(add="stale")
         found = await self.explorer.look(lens, layer=(layer,), **parameters)
         if turn != self.turn or self.explorer.place.client.is_deleted:
             return
         self.body.clear()
+        self.body.classes(remove="stale")
         with self.body:
             if isinstance(found, FeatureMaps):
                 self._show_maps(found, layer)
@@ -160,10 +162,13 @@ class NodeColumn:
                     "click", self._all
                 )
         ui.html(colour_bar(maps.legend, say), sanitize=False)
-        wide = "" if columns / rows < 4 else ' style="--shape:4"'
-        word = say("Map of unit")
-        tiles = "".join(self._tile(one, maps.tile(place), word) for place, one in enumerate(maps.channels))
-        ui.html(f'<div class="maps"{wide}>{tiles}</div>', sanitize=False).on(
+        wide = ' style="--shape:4"' if columns / rows >= 4 or maps.maps.ndim == 1 else ""
+        word, single = say("Map of unit"), maps.maps.ndim == 1
+        remarks = [f"<br>{float(one):.3g}" if single else "" for one in maps.maps]
+        tiles = "".join(
+            self._tile(one, maps.tile(place), word, remarks[place]) for place, one in enumerate(maps.channels)
+        )
+        ui.html(f'<div class="maps" data-layer="{quoted(layer)}"{wide}>{tiles}</div>', sanitize=False).on(
             "click", self._unit_chosen, js_handler=CHOOSE
         )
         where = value.read.get(layer)
@@ -188,7 +193,7 @@ class NodeColumn:
         }
         word = say("Kernel of unit")
         drawn = sorted(filter_tiles(value, layer))
-        tiles = "".join(self._tile(one, png, word, odd.get(one, "")) for one, png in drawn)
+        tiles = "".join(self._tile(one, png, word, quoted(odd.get(one, ""))) for one, png in drawn)
         ui.html(f'<div class="maps">{tiles}</div>', sanitize=False).on("click", self._unit_chosen, js_handler=CHOOSE)
 
     def _tile(self, number: int, png: bytes, word: str, remark: str = "") -> str:
@@ -196,7 +201,7 @@ class NodeColumn:
         chosen = self.explorer.unit.name
         pressed = str(chosen is not None and chosen.number == number).lower()
         drawn = image(png, f"{word} {number}")
-        return f'<button data-unit="{number}" aria-pressed="{pressed}">{drawn}{number} {quoted(remark)}</button>'
+        return f'<button data-unit="{number}" aria-pressed="{pressed}">{drawn}{number} {remark}</button>'
 
     def _show_spread(self, value: Distribution, layer: str) -> None:
         say, one = self.explorer.say, value[layer]

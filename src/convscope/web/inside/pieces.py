@@ -23,10 +23,10 @@ def image(png: bytes, alt: str, classes: str = "") -> str:
 def colour_bar(legend: Legend, say: Callable[[str], str]) -> str:
     """What the colours of tiles mean, in one line; ``say`` gives the words at its ends in the person's language."""
     stops = ", ".join(legend.colours)
-    low, high = legend.ticks[0][1], legend.ticks[-1][1]
+    low, high = f"{say(legend.low)} {legend.ticks[0][1]}", f"{legend.ticks[-1][1]} {say(legend.high)}"
     return (
-        f'<div class="ramp"><span>{quoted(say(legend.low))} {low}</span>'
-        f'<i style="background:linear-gradient(90deg, {stops})"></i><span>{high} {quoted(say(legend.high))}</span></div>'
+        f'<div class="ramp"><span>{quoted(low)}</span>'
+        f'<i style="background:linear-gradient(90deg, {stops})"></i><span>{quoted(high)}</span></div>'
     )
 
 

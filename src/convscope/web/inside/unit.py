@@ -157,6 +157,10 @@ class UnitColumn:
         at = maps.channels.index(name.number)
         self.extent, own = maps.maps.shape[1:], maps.maps[at]
         strength = f"{say('mean')} {float(own.mean()):.3g}, {say('largest')} {float(own.max()):.3g}"
+        if not self.extent:  # a unit without places: its one number is all there is to see
+            ui.html(f'<p class="result">{float(own):.4g}</p>', sanitize=False)
+            ui.label(say("This unit gives one number for the whole image.")).classes("hint")
+            return
         ui.html(f'<p class="result">{quoted(strength)}</p>', sanitize=False)
         photo = np.asarray(value.photo) if value.photo is not None else None
         seen = photo is not None and photo.ndim == 3 and photo.dtype == np.uint8

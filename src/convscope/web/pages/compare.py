@@ -301,7 +301,7 @@ class Table:
             else:
                 panels.show(cell.value, self.place)
             if cell.value is not None:
-                ui.label(render.subject(cell.value)).classes("small")
+                ui.label(self.place.say(render.subject(cell.value))).classes("small")
             if cell.answer is not None:
                 bars(first(cell.answer), self.place, chosen=None if cell.value is None else cell.value.target_index)
 

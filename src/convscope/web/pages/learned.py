@@ -320,7 +320,7 @@ class Studio:
 
     def _card(self, key: str, view: View, value: Value) -> None:
         say, spec = self.place.say, find(view.lens)
-        about = " · ".join(getattr(value, "words", ()) or [render.subject(value)])
+        about = " · ".join(getattr(value, "words", ()) or [say(render.subject(value))])
         with ui.element("div").classes("row-of"):
             ui.html(f"{escape(say(spec.title))} · {escape(about)}", tag="h3", sanitize=False)
             with ui.element("div").classes("row-of end"):

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from convscope import render
 from convscope.errors import ConvScopeError
 from convscope.reporting.repeat import recipe
 from convscope.spec import LensSpec
-from convscope.values import Value
+from convscope.values import Attribution, Value
 from convscope.web import panels
+from convscope.web.buttons import button
 from convscope.web.files import file_of
 from convscope.web.forms import parameter_form
 from convscope.web.panels.attribution import figure, lies_over_photo, words
@@ -46,6 +48,11 @@ class Card:
         self.limit: float | None = None
         self._turn = 0
         self._draw()
+
+    def leave(self) -> None:
+        """Go, and leave whatever is looked at."""
+        self._turn += 1
+        self.box.delete()
 
     def run(self, view: View) -> None:
         """Have the lens look, in place of whatever it looks at now."""
@@ -88,9 +95,9 @@ class Card:
     async def show(self) -> None:
         """Show what was found, or why nothing was."""
         self.progress.set_visibility(False)
-        drawn = None
-        if self.value is not None and lies_over_photo(self.value):
-            drawn = await run.io_bound(lambda: figure(self.value, self.place, limit=self.limit))
+        drawn, value = None, self.value
+        if isinstance(value, Attribution) and lies_over_photo(value):
+            drawn = await run.io_bound(figure, value, self.place, limit=self.limit)
         if self.place.client.is_deleted:
             return
         self.picture.classes(remove="busy")
@@ -109,8 +116,11 @@ class Card:
         with ui.element("article").classes("card").props(f'aria-label="{escape(say(self.spec.title))}"') as self.box:
             with ui.element("div").classes("card-head"):
                 names = {one.command: say(one.title) for one in self.told.choices}
-                swap = ui.select(names, value=self.spec.command, on_change=lambda e: self.told.swap(self, e.value))
-                swap.props(f'borderless dense options-dense aria-label="{escape(say("Lens"))}"').mark("swap")
+                self.swap = swap = ui.select(
+                    names, value=self.spec.command, on_change=lambda e: self.told.swap(self, e.value)
+                )
+                swap.props("borderless dense options-dense").mark("swap")
+                swap.props(f'aria-label="{escape(say("Lens"))}" title="{escape(say(self.spec.title))}"')
                 small_button(PIN, say("Pin, to compare"), lambda: self.told.pin(self))
                 small_button(CROSS, say("Take away"), lambda: self.told.remove(self))
             ui.label(say(self.spec.asks)).classes("asks")
@@ -149,7 +159,7 @@ class Card:
         if value is None:
             return
         with self.said:
-            ui.label(render.subject(value)).classes("small")
+            ui.label(say(render.subject(value))).classes("small")
             if lies_over_photo(value):
                 words(value, self.place, limit=self.limit)
         with self.made:
@@ -157,7 +167,7 @@ class Card:
             ui.html(_facts(value, self.place), sanitize=False)
             with ui.element("div").classes("row-of").style("gap: 8px; margin-top: 8px"):
                 for ending, what in ((".png", "Picture"), (".npz", "Numbers"), (".json", "Manifest")):
-                    button(f"{say(what)} {ending}", lambda ending=ending: self._download(ending))
+                    button(f"{say(what)} {ending}", partial(self._download, ending))
 
     async def _download(self, ending: str) -> None:
         if self.value is None:
@@ -209,12 +219,6 @@ class Told:
         """It was refused: say what fits."""
 
 
-def button(text: str, on_click: Callable[[], Any]) -> ui.html:
-    made = ui.html(escape(text), sanitize=False, tag="button").classes("button").props("type=button")
-    made.on("click", on_click)
-    return made
-
-
 def small_button(sign: str, text: str, on_click: Callable[[], Any]) -> None:
     made = ui.html(sign, sanitize=False, tag="button").classes("button plain")
     made.props(f'type=button aria-label="{escape(text)}" title="{escape(text)}"').on("click", on_click)
@@ -224,8 +228,12 @@ def _facts(value: Value, place: "Place") -> str:
     """Where a value comes from, and the line that makes it again."""
     record = value.record
     rows = [(place.say("model"), record.model.get("source", "")), (place.say("input"), render.short(record.input))]
-    rows += [(name.replace("_", " "), str(given)) for name, given in record.parameters.items()]
+    rows += [(name.replace("_", " "), _plainly(given)) for name, given in record.parameters.items()]
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(said))}</dd>" for name, said in rows if said)
     made = recipe(record)
     again = escape(made.shell or f"{made.opening}\n{made.call}")
     return f'<dl class="facts">{listed}</dl><p class="small">{escape(place.say("Again"))}:</p><pre>{again}</pre>'
+
+
+def _plainly(given: Any) -> str:
+    return ", ".join(map(str, given)) if isinstance(given, (list, tuple)) else str(given)

@@ -1,0 +1,8 @@
+"""What the page Look is made of.
+
+source.py     which model and which image: the list of images, uploads, the camera
+answer.py     what the model answers, and what of it is explained
+chooser.py    lenses by family
+card.py       one lens: its picture, its form, what can be taken from it
+pins.py       maps that are kept beside each other
+"""

@@ -1,0 +1,111 @@
+"""What the model answers, and what of it is explained: one of its best classes, or what a person types; and where."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+
+from convscope import render
+from convscope.values import Prediction
+from convscope.web.panels.prediction import bars, mark
+from convscope.web.view import View
+
+if TYPE_CHECKING:
+    from convscope.engine.model import Model
+    from convscope.web.frame import Place
+
+LABELS = 2000
+"""So many labels are offered while one types."""
+
+
+class Answer:
+    """Bars, target and layer; ``pick_target`` and ``pick_layer`` are told of another one."""
+
+    def __init__(
+        self, place: "Place", view: View, pick_target: Callable[[str], None], pick_layer: Callable[[str], None]
+    ) -> None:
+        self.place, self.pick_target = place, pick_target
+        self.prediction: Prediction | None = None
+        self._bars: dict[int, ui.html] = {}
+        self._model: Model | None = None
+        say = place.say
+        with ui.element("section").classes("box"):
+            with ui.element("div").classes("row-of").style("gap: 0 8px"):
+                ui.label(say("Answers")).classes("label")
+                ui.label(say("Click one to explain it.")).classes("small")
+            self._box = ui.element("div").classes("answers-box").props('aria-live="polite"')
+            self._target = ui.input(say("Or type a class, or A - B"), value=_typed(view), placeholder="star - circle")
+            self._target.props("outlined dense stack-label clearable").mark("target")
+            self._target.on("keydown.enter", lambda: pick_target(str(self._target.value or "").strip()))
+            self._target.on("clear", lambda: pick_target(""))
+            self._layer = ui.select(
+                self._layers([], view), value=_layer(view), label=say("Layer"), with_input=True,
+                on_change=lambda event: pick_layer(event.value or ""),
+            )  # fmt: skip
+            self._layer.props("outlined dense options-dense stack-label").mark("layer")
+
+    def show(self, found: Prediction | str, view: View) -> None:
+        """Show an answer, or why there is none; the focus stays where only another class is explained."""
+        same = found is self.prediction
+        self.prediction = found if isinstance(found, Prediction) else None
+        if not same:
+            self._draw(found)
+        mark(self._bars, self.explained(view))
+
+    def follow(self, view: View) -> None:
+        """Have the field say what is explained."""
+        self._target.value = _typed(view)
+
+    def offer(self, model: "Model", view: View) -> None:
+        """Offer the layers and labels of a model."""
+        if model is not self._model:
+            self._model = model
+            self._layer.set_options(self._layers(model.layers(), view), value=_layer(view))
+            self._target.set_autocomplete(list(model.labels or ())[:LABELS])
+
+    def explained(self, view: View) -> int | None:
+        """The number of the class that is explained, where it is known."""
+        if self.prediction is None:
+            return None
+        if not view.target:
+            return self.prediction.indices[0]
+        named = dict(zip(self.prediction.labels, self.prediction.indices, strict=True))
+        return int(view.target) if view.target.isdecimal() else named.get(view.target)
+
+    def question(self, view: View) -> str:
+        """What the page asks: why this answer, or what speaks for another."""
+        say, explained = self.place.say, self.explained(view)
+        if self.prediction is None:
+            return say("Why did it answer that?")
+        answers = dict(zip(self.prediction.indices, self.prediction.labels, strict=True))
+        name = answers.get(-1 if explained is None else explained, view.target)
+        top = explained == self.prediction.indices[0]
+        return (say("Why did it answer “{}”?") if top else say("What speaks for “{}”?")).format(name)
+
+    def _draw(self, found: Prediction | str) -> None:
+        self._box.clear()
+        self._bars = {}
+        with self._box:
+            if isinstance(found, str):
+                ui.label(found).classes("warning")
+                return
+            self._bars = bars(found, self.place, pick=self._pick)
+            for note in render.notes(found):
+                ui.label(self.place.say(note.text)).classes("warning" if note.warning else "small")
+
+    def _pick(self, index: int) -> None:
+        top = self.prediction.indices[0] if self.prediction else -1
+        self.pick_target("" if index == top else str(index))
+
+    def _layers(self, names: list[str], view: View) -> dict[str, str]:
+        chosen = {name: name for name in view.layer[:1]}
+        return {"": self.place.say("Automatic (last spatial)"), **{name: name for name in names}, **chosen}
+
+
+def _typed(view: View) -> str:
+    """What stands in the field for other targets; a class that was picked is marked among the answers."""
+    return "" if view.target.isdecimal() else view.target
+
+
+def _layer(view: View) -> str:
+    return view.layer[0] if view.layer else ""

@@ -1,0 +1,115 @@
+"""What is looked at: a model, and an image out of a list, of one's own, or from the camera."""
+
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from nicegui import background_tasks, run, ui
+
+from convscope import render
+from convscope.errors import ConvScopeError
+from convscope.web.buttons import button
+from convscope.web.library import MAX_UPLOAD
+from convscope.web.pictures import portrait, thumbnail
+from convscope.web.view import View
+
+if TYPE_CHECKING:
+    from convscope.web.frame import Place
+
+THUMBS = 48
+"""So many images are shown to pick from at first; the rest when they are asked for."""
+
+
+class Source:
+    """Model and image; ``pick_model`` and ``pick_image`` are told of another one."""
+
+    def __init__(
+        self, place: "Place", view: View, pick_model: Callable[[str], None], pick_image: Callable[[str], None]
+    ) -> None:
+        self.place, self.library, self.pick_image = place, place.bench.library, pick_image
+        self.image = view.image
+        self._thumbs: dict[str, ui.html] = {}
+        say = place.say
+        with ui.element("section").classes("box"):
+            models = ui.select(
+                list(dict.fromkeys([*self.library.addresses, view.model])), value=view.model, label=say("Model"),
+                on_change=lambda event: pick_model(event.value), with_input=self.library.allow_load,
+                new_value_mode="add-unique" if self.library.allow_load else None,
+            )  # fmt: skip
+            models.props("outlined dense options-dense stack-label").mark("model")
+            self._portrait = ui.html("", sanitize=False).classes("portrait-box")
+            self._list = ui.element("div").classes("thumbs").props(f'role="group" aria-label="{say("Images")}"')
+            with ui.element("div").classes("sources"):
+                self._draw_upload()
+                ui.html(escape(say("Camera")), sanitize=False, tag="button").classes("button").props(
+                    "type=button data-camera"
+                )
+        background_tasks.create(self.list_images(THUMBS))
+
+    def mark(self, image: str) -> None:
+        """Show which image is looked at now."""
+        self.image = image
+        for key, thumb in self._thumbs.items():
+            thumb.props(f"aria-pressed={'true' if key == image else 'false'}")
+
+    async def portray(self, image: str) -> None:
+        """Show an image large.
+
+        Raises:
+            ConvScopeError: it cannot be read.
+        """
+        self._portrait.set_content("")
+        drawn = await run.io_bound(portrait, self.library, image)
+        self._portrait.set_content(f'<img class="portrait" src="{drawn}" alt="{escape(render.short(image))}">')
+
+    async def list_images(self, most: int | None) -> None:
+        """Show what can be picked."""
+        listed = self.library.images()
+        found = await run.io_bound(self._thumbnails, [(one.key, one.name) for one in listed[:most]])
+        if self.place.client.is_deleted:
+            return
+        self._list.clear()
+        with self._list:
+            self._thumbs = {key: self._thumb(key, name, address) for key, name, address in found}
+            if more := len(listed) - len(listed[:most]):
+                button(f"+{more}", lambda: self.list_images(None), style="thumb", name=self.place.say("All images"))
+        self.mark(self.image)
+
+    def _thumb(self, key: str, name: str, address: str) -> ui.html:
+        made = ui.html(f'<img src="{address}" alt="">', sanitize=False, tag="button").classes("thumb")
+        made.props(f'type=button title="{escape(name)}" aria-label="{escape(name)}"')
+        made.on("click", lambda: self.pick_image(key))
+        return made
+
+    def _thumbnails(self, images: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        found = []
+        for key, name in images:
+            try:
+                found.append((key, name, thumbnail(self.library, key)))
+            except (ConvScopeError, OSError):
+                continue  # a broken file among many is not worth a word here
+        return found
+
+    def _draw_upload(self) -> None:
+        say = self.place.say
+        upload = ui.upload(
+            on_upload=self._uploaded, max_file_size=MAX_UPLOAD, auto_upload=True,
+            on_rejected=lambda: self._complain(say("This file is too large or no image.")),
+        )  # fmt: skip
+        upload.classes("drop").props('accept="image/*" flat')
+        text = f"<strong>{escape(say('Choose an image'))}</strong> {escape(say('or drop one here'))}"
+        opening = '<button type="button" class="drop-say" @click="props.pickFiles">'
+        upload.add_slot("header", f"{opening}{text}<q-uploader-add-trigger /></button>")
+
+    async def _uploaded(self, event: Any) -> None:
+        content = await event.file.read()
+        try:
+            key = await run.io_bound(self.library.upload, event.file.name, content)
+        except ConvScopeError as error:
+            self._complain(str(error))
+            return
+        self.pick_image(key)
+        await self.list_images(THUMBS)
+
+    def _complain(self, sentence: str) -> None:
+        ui.notify(sentence, type="warning", position="top", multi_line=True, close_button=self.place.say("Close"))
