@@ -24,8 +24,10 @@ def test_defaults_are_taken_and_bad_values_refused_in_the_lenss_words(parameter:
     assert refusal(parameter, bad) == str(refused.value)
 
 
-@pytest.mark.parametrize("parameter", [p for p in ALL if p.values[0].kind in (int, float)])  # type: ignore[attr-defined]
+@pytest.mark.parametrize("parameter", ALL)
 def test_numbers_come_from_links_and_from_browsers(parameter: Parameter) -> None:
+    if parameter.kind not in (int, float):
+        return
     given: Any = parameter.about.max if parameter.about.max is not None else parameter.about.min
     if given is None:
         given = 1

@@ -151,6 +151,15 @@ def test_a_lens_that_does_not_fit_says_why_and_what_does(visit: Visit) -> None:
     with pytest.raises(cs.ConvScopeError) as refused:
         cs.grad_cam(cs.load("bundled:digits"), "sample:digits/3", layer="classifier")
     assert str(refused.value) in page.locator(".refusal").inner_text()
+    assert page.locator(".refusal .chip").count() == 0  # nothing answers: it may be the request
+
+
+def test_where_other_lenses_answer_those_that_fit_are_offered(visit: Visit) -> None:
+    page = visit("/look?lens=grad-cam,saliency&layer=fc")
+    page.wait_for_selector(".refusal .chip")
+    page.locator(".refusal .chip").first.click()
+    settled(page, 2)
+    assert page.locator(".refusal").count() == 0
 
 
 def test_what_is_no_class_is_refused_in_the_words_of_python(visit: Visit) -> None:
@@ -210,7 +219,11 @@ def test_what_was_found_can_be_taken_home(visit: Visit, tmp_path: Path) -> None:
 
 def test_map_over_input_map_and_input_and_how_opaque(visit: Visit) -> None:
     page = settled(visit("/look?lens=grad-cam"), 1)
-    shown = lambda kind: page.locator(f".stack .{kind}").evaluate("one => getComputedStyle(one).opacity")  # noqa: E731
+
+    def shown(kind: str) -> str:
+        found: str = page.locator(f".stack .{kind}").evaluate("one => getComputedStyle(one).opacity")
+        return found
+
     assert shown("heat") == "0.85"
     page.locator("[data-fade]:visible").fill("30")
     assert shown("heat") == "0.3"

@@ -301,8 +301,10 @@ class Look(Told):
             job = await self.place.wait(self.place.bench.jobs.submit(key, work))
         except ConvScopeError:
             return
-        if isinstance(job.value, Recommendation) and card.spec.command not in job.value.best and card in self.cards:
-            titles = {spec.command: self.place.say(spec.title) for spec in self.choices}
+        own = any(one.value is not None for one in self.cards)  # others answer: it is the lens, not the request
+        if isinstance(job.value, Recommendation) and card.error and card in self.cards and own:
+            fit = [one for one in self.choices if not (view.layer and one.takes_layer)]  # the layer may be the reason
+            titles = {spec.command: self.place.say(spec.title) for spec in fit}
             fitting = [name for name in job.value.best if name in titles and name not in self.names]
             card.suggest([(name, titles[name]) for name in fitting[:SUGGESTED]])
 
