@@ -27,7 +27,12 @@ FOLLOW = (
 """Which node or button of the graph was meant, by mouse or by keyboard."""
 
 
-PICTURE = "(e) => {const one = e.target.closest('[data-image]'); if (one) emit(one.dataset.image);}"
+PICTURE = (
+    "(e) => {const one = e.target.closest('[data-image]'); if (!one) return; "
+    "one.parentElement.querySelectorAll('[data-image]').forEach((o) => o.setAttribute('aria-pressed', o === one)); "
+    "emit(one.dataset.image);}"
+)
+"""Which image was picked; it is marked at once."""
 THUMBS = 24
 """So many images are shown to pick; the others are in the list."""
 

@@ -15,7 +15,12 @@ from convscope.web.inside.unit import UnitName
 if TYPE_CHECKING:
     from convscope.web.inside.explorer import Explorer
 
-CHOOSE = "(e) => {const one = e.target.closest('[data-unit]'); if (one) emit(one.dataset.unit);}"
+CHOOSE = (
+    "(e) => {const one = e.target.closest('[data-unit]'); if (!one) return; "
+    "one.parentElement.querySelectorAll('[data-unit]').forEach((o) => o.setAttribute('aria-pressed', o === one)); "
+    "emit(one.dataset.unit);}"
+)
+"""Which unit was chosen; its tile is marked at once."""
 GO = "(e) => {const one = e.target.closest('[data-go]'); if (one) emit(one.dataset.go);}"
 FEW, ALL = 32, 1024
 """Maps shown at first, and at most."""
