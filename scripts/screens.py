@@ -70,7 +70,7 @@ def _photograph(page: Page, link: str, path: Path, seconds: int) -> None:
     page.goto(link)
     page.wait_for_timeout(1000 * seconds)
     page.screenshot(path=path)
-    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+    Image.open(path).convert("RGB").save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size // 1024} kB")
 
 
