@@ -82,16 +82,25 @@ class Library:
         """
         from convscope.catalogue import load
 
-        address = address or self.addresses[0]
-        if address not in self.addresses and not self.allow_load:
-            near = did_you_mean(address, self.addresses)
-            known = ", ".join(self.addresses)
-            raise UnknownName(f"no model {address!r} here{near} (the server was started with {known})")
+        address = self.address(address)
         with self._opening:  # which may take long: images are listed in the meantime
             if address not in self._models:
                 opened = load(address)
                 self._models[address] = [opened, *twins(opened)]
             return self._models[address][0]
+
+    def address(self, given: str = "") -> str:
+        """The address of a model that may be shown: the one given, or the first; nothing is opened.
+
+        Raises:
+            UnknownName: it is not one of those given at start.
+        """
+        address = given or self.addresses[0]
+        if address not in self.addresses and not self.allow_load:
+            near = did_you_mean(address, self.addresses)
+            known = ", ".join(self.addresses)
+            raise UnknownName(f"no model {address!r} here{near} (the server was started with {known})")
+        return address
 
     @contextmanager
     def lent(self, address: str = "") -> Iterator["Model"]:

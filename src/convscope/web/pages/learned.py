@@ -47,12 +47,26 @@ async def learned(view: View, place: "Place") -> None:
     """A form on one side, the picture that is being drawn and the gallery on the other."""
     studio = Studio(view, place)
     ui.html(f'<h1 class="page-title">{escape(place.say("Learned"))}</h1>', sanitize=False)
+    for refused in _refusals(view, place):
+        ui.label(refused).classes("warning").props("role=alert")
     with ui.element("div").classes("look"):
         with ui.element("div").classes("side"):
             studio.form()
         with ui.element("div").classes("main-part"):
             studio.stage()
     ui.timer(0.01, studio.recall, once=True)  # the tab is known once the browser has connected
+
+
+def _refusals(view: View, place: "Place") -> list[str]:
+    """What a link names that is not here; the page goes on with what is."""
+    library, found = place.bench.library, []
+    for look_up, named in ((library.address, view.model), (library.image, view.image)):
+        try:
+            if named:
+                look_up(named)
+        except ConvScopeError as error:
+            found.append(str(error))
+    return found
 
 
 class Studio:
