@@ -1,8 +1,11 @@
 """What many tests share: tiny models, pictures, and libraries that need care to import."""
 
+import shutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,15 @@ import torch
 import convscope as cs
 from convscope.loaders.torchvision import library
 from tests.nets import LABELS, MEAN, SIDE, STD, PlainNet, seeded
+
+CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
 
 ASSETS = Path(__file__).parents[2] / "shared/assets"
 
@@ -38,6 +50,18 @@ def peers(torchvision: ModuleType) -> ModuleType:
         warnings.simplefilter("ignore")  # what they warn of while they are imported is not ours
         from tests.twins import peers
     return peers
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine (apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -23,14 +22,6 @@ from convscope.reporting.repeat import recipe
 from convscope.values import Attribution, Prediction, Record
 
 LENSES = ["grad-cam", "saliency", "integrated-gradients", "element-wise-grad-cam"]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
-CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
 
 
 @pytest.fixture(scope="module")
@@ -262,18 +253,6 @@ def test_weights_from_a_file_are_part_of_the_recipe() -> None:
     made = recipe(record)
     assert "cs.load('torchvision:resnet18', weights='/tmp/own weights.pt')" in made.opening
     assert "--weights '/tmp/own weights.pt'" in made.shell
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine (apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A workbench of its own process and a headless browser that looks at it, for the tests that need both."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,14 +11,6 @@ from urllib.request import urlopen
 
 import pytest
 
-CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
 SERVE = "import sys; from convscope.web.app import serve; serve(port=int(sys.argv[1]))"
 
 
@@ -50,18 +41,6 @@ def _until_it_answers(server: "subprocess.Popen[bytes]", address: str) -> None:
             assert server.poll() is None
             time.sleep(0.2)
     raise AssertionError("the workbench did not answer within a minute")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine (apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

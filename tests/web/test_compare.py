@@ -12,7 +12,7 @@ import convscope as cs
 from convscope import render
 from convscope.engine.agreement import difference, to_extent_of
 from convscope.web.texts import say
-from tests.web.browsing import address, browser, visit  # noqa: F401
+from tests.web.browsing import address, visit  # noqa: F401
 
 pytest.importorskip("nicegui")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import convscope as cs
-from tests.web.browsing import address, browser, visit  # noqa: F401
+from tests.web.browsing import address, visit  # noqa: F401
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from PIL import Image
 import convscope as cs
 from convscope.catalogue import lenses
 from convscope.web.texts import say
-from tests.web.browsing import address, browser, visit  # noqa: F401
+from tests.web.browsing import address, visit  # noqa: F401
 
 pytest.importorskip("nicegui")
 

@@ -14,9 +14,9 @@ import convscope as cs
 from convscope.catalogue import DEFAULT_COMPARISON
 from convscope.render import number
 from convscope.values import Attribution
-from tests.web.browsing import address, browser, visit
+from tests.web.browsing import address, visit
 
-__all__ = ["address", "browser", "visit"]
+__all__ = ["address", "visit"]
 
 Visit = Callable[..., Any]
 

@@ -27,9 +27,6 @@ from convscope.engine.pictures import (
 )
 from convscope.errors import InputError
 
-ImageLike = str | Path | Pillow.Image | np.ndarray | Tensor
-"""One image: a path or ``sample:`` address, a Pillow image, an array (height, width[, 1, 3 or 4]) or a tensor."""
-
 
 @dataclass(frozen=True)
 class ImageInput:

@@ -28,12 +28,17 @@ def open_picture(path: str | Path) -> Pillow.Image:
     return decoded(path, str(path))
 
 
-def decoded(file: Path | IO[bytes], name: str) -> Pillow.Image:
-    """The picture in a file, on disk or in memory; ``name`` is what to call it when it is refused."""
+def decoded(file: Path | IO[bytes], name: str, *, kinds: tuple[str, ...] | None = None) -> Pillow.Image:
+    """The picture in a file, on disk or in memory.
+
+    Args:
+        name: what to call it when it is refused.
+        kinds: the only formats to try, such as ``PNG``; any that Pillow reads by default.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the limit below is ours
-            with Pillow.open(file) as picture:
+            with Pillow.open(file, formats=kinds) as picture:
                 refuse_size(picture.size, name)
                 picture.load()
                 return ImageOps.exif_transpose(picture)
@@ -42,7 +47,12 @@ def decoded(file: Path | IO[bytes], name: str) -> Pillow.Image:
     except Pillow.DecompressionBombError as error:
         raise InputError(f"{name!r} is too large to open safely ({error})") from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{name!r} is not an image that Pillow can read") from error
+        said = (
+            f"no image of a kind that is taken here: {', '.join(kinds)}"
+            if kinds
+            else "not an image that Pillow can read"
+        )
+        raise InputError(f"{name!r} is {said}") from error
     except Exception as error:  # Pillow's decoders raise whatever a damaged byte makes of them
         raise InputError(f"{name!r} is damaged: {_one_line(error)}") from error
 

@@ -4,15 +4,19 @@ It holds no maths. Whatever is shown comes from the catalogue: a lens declared l
 
     view.py       what a link carries: model, image, lens, target, layer, unit, parameters
     library.py    what the server may show: models and images given at start, and uploads; nothing else can be named
-    jobs.py       one queue of long work: progress, live pictures, cancelling, results kept within a bound
+    jobs.py       queues of work: progress, live pictures, cancelling, results kept within a bound
+    waiting.py    waiting for jobs without blocking the event loop
     looking.py    the one road from a view to a value
     schema.py     a lens's declaration as JSON schema
     api.py        /api/v1
     access.py     who may come in: token, host, origin, size
     app.py        all of it put together
-    texts.py      every text in English and Chinese
     frame.py      what all pages share: navigation, language, theme
-    forms.py      a lens's parameters as a form
+    texts/        every text in English and Chinese
+    files.py      what can be taken home: picture, numbers, manifest, report
+    forms.py suggesting.py buttons.py     fields and buttons
+    pictures.py curves.py graph.py        thumbnails, plots, the graph that can be clicked
+    gallery/ inside/                      what Look and Inside are made of
     panels/       how a kind of value is shown: one kind a file
     pages/        one page a file; the navigation reads them
 """

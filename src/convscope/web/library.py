@@ -8,7 +8,6 @@ import copy
 import hashlib
 import io
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
 
 from convscope.engine.pictures import decoded, existing_file, in_mode, open_picture
 from convscope.errors import InputError, UnknownName, did_you_mean
@@ -242,12 +240,4 @@ def _opened(name: str, content: bytes) -> Pillow.Image:
     """An upload as a picture, refused before it is decoded where it is too large."""
     if not content:
         raise InputError(f"{name!r} is empty (0 bytes)")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # `decoded` refuses what is too large
-            Pillow.open(io.BytesIO(content), formats=UPLOADED).close()
-    except UnidentifiedImageError as error:
-        raise InputError(f"{name!r} is no image of a kind that is taken here: {', '.join(UPLOADED)}") from error
-    except Exception:
-        pass  # `decoded` says what is wrong with it
-    return decoded(io.BytesIO(content), name)
+    return decoded(io.BytesIO(content), name, kinds=UPLOADED)

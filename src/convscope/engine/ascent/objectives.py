@@ -58,10 +58,6 @@ class Objective:
     def __neg__(self) -> "Objective":
         return Objective(self.layers, lambda seen: -self.score(seen), f"-{_within(self.words)}")
 
-    def called(self, words: str) -> "Objective":
-        """The same under another name."""
-        return Objective(self.layers, self.score, words)
-
 
 def channel(layer: str, unit: int) -> Objective:
     """The mean of a channel over its map."""
