@@ -113,6 +113,7 @@ class NeverTheSame(FlattenNet):
     "spec", [s for s in MAPS if s.family in ("backward", "perturbation")], ids=lambda spec: spec.command
 )
 def test_a_network_that_answers_at_random_is_found_out(spec, picture) -> None:
+    torch.manual_seed(0)  # two draws of many agree to a thousandth by chance: not these
     found = look(spec, picture_model(seeded(NeverTheSame)), picture, target=1)
     assert "nondeterministic" in found.notes
 
