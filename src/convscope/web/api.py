@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -232,7 +233,7 @@ def _running(bench: "Bench", router: APIRouter) -> APIRouter:
         if job.state is State.FAILED:
             raise _failure(job)
         if give != "job" and job.value is not None:
-            return await run_in_threadpool(_file, job.value, give)
+            return await to_thread.run_sync(_file, job.value, give, limiter=_writers())
         response.status_code = 200 if job.over else 202
         return _told(job, asked.view())
 
@@ -271,6 +272,12 @@ def _running(bench: "Bench", router: APIRouter) -> APIRouter:
         return _file(found.value, kind, **({"theme": theme} if kind == "png" else {}))
 
     return router
+
+
+@functools.cache
+def _writers() -> CapacityLimiter:
+    """So many files are written at once: half the cores, for the other half computes what is written next."""
+    return CapacityLimiter(max(1, (os.cpu_count() or 2) // 2))
 
 
 _numbers = itertools.count()

@@ -1,5 +1,6 @@
 """The workbench put together: pages and API on one server."""
 
+import gc
 import socket
 import warnings
 from collections.abc import Callable, Sequence
@@ -108,6 +109,8 @@ def serve(
     async def startup(sockets: list[socket.socket] | None = None) -> None:
         await begin(sockets)
         if server.started:
+            gc.collect()
+            gc.freeze()  # what was imported stays: to look through it again and again would hold up every request
             ready(address)
 
     server.startup = startup

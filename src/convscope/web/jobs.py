@@ -1,11 +1,10 @@
-"""One queue of long work: progress, live pictures, cancelling; results kept by content within a bound of memory.
+"""Pieces of work: progress, live pictures, cancelling, and the workers that do them.
 
 A job runs in a worker thread, so the event loop is never blocked. Whoever asks for the same thing while it runs watches
 the same job; who asks when it is done gets what was kept. When the last watcher leaves, the job stops.
 """
 
 import itertools
-import queue
 import threading
 import time
 from collections import OrderedDict
@@ -19,13 +18,11 @@ import torch
 from convscope.engine.cost import reporting, watching
 from convscope.errors import Cancelled, ConvScopeError, ModelFailed
 from convscope.values import Value
+from convscope.web.line import Line
+from convscope.web.results import BOUND, Results
 
 WORKERS, LONG = 2, 1
 """Workers for what is soon done, and for what takes long, so that nobody's click waits for a drawing."""
-BOUND = 512 * 2**20
-"""Bytes of results that are kept."""
-AT_ONCE = 8
-"""So many waiting jobs of one group are done in one go."""
 FORGOTTEN = 200
 """Finished jobs beyond this number are forgotten."""
 
@@ -82,6 +79,11 @@ class Job:
     _stop: threading.Event = field(default_factory=threading.Event, repr=False)
     _telling: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _calls: list[Callable[[], object]] = field(default_factory=list, repr=False)
+
+    @property
+    def group(self) -> str:
+        """What it is done in one go with; empty where it is done alone."""
+        return self.together.group if self.together else ""
 
     @property
     def over(self) -> bool:
@@ -149,13 +151,12 @@ class Jobs:
     def __init__(self, *, workers: int = WORKERS, bound: int = BOUND) -> None:
         self.results = Results(bound)
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._queues: list[queue.Queue[Job | None]] = [queue.Queue(), queue.Queue()]
+        self._lines = Line(), Line()
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._served = [self._queues[n >= workers] for n in range(workers + LONG)]
         self._threads = [
-            threading.Thread(target=self._work, args=(served,), name=f"job-{n}", daemon=True)
-            for n, served in enumerate(self._served)
+            threading.Thread(target=self._work, args=(self._lines[n >= workers],), name=f"job-{n}", daemon=True)
+            for n in range(workers + LONG)
         ]
         for thread in self._threads:
             thread.start()
@@ -177,7 +178,7 @@ class Jobs:
             job.value, job.state = kept, State.DONE
             job.finish()
         else:
-            self._queues[long].put(job)
+            self._lines[long].put(job)
         return job
 
     def get(self, id: str) -> Job | None:
@@ -202,33 +203,28 @@ class Jobs:
         with self._lock:
             for job in self._jobs.values():
                 job.cancel()
-        for served in self._served:
-            served.put(None)
+        for line in self._lines:
+            line.close()
         for thread in self._threads:
             thread.join(timeout=10)
+        for job in list(self._jobs.values()):
+            _stopped(job)
 
-    def _work(self, served: "queue.Queue[Job | None]") -> None:
-        while (job := served.get()) is not None:
-            batch = [one for one in (job, *_alike(job, served)) if not _stopped(one)]
-            if len(batch) > 1:
-                run_together(batch)
-            for one in batch:
-                if not one.over and not _stopped(one):
-                    one.run()
-                if one.state is State.DONE and one.value is not None and not one.stopping:
-                    self.results.put(one.key, one.value)
+    def _work(self, line: Line) -> None:
+        while taken := line.take():
+            try:
+                self._do([job for job in taken if not _stopped(job)])
+            finally:
+                line.done(taken)
 
-
-def _alike(job: Job, served: "queue.Queue[Job | None]") -> list[Job]:
-    """What waits and can be done in one go with this job, taken from its queue."""
-    if job.together is None:
-        return []
-    with served.mutex:
-        waiting = served.queue
-        alike = [one for one in waiting if one and one.together and one.together.group == job.together.group]
-        for one in alike[: AT_ONCE - 1]:
-            waiting.remove(one)
-    return alike[: AT_ONCE - 1]
+    def _do(self, batch: list[Job]) -> None:
+        if len(batch) > 1:
+            run_together(batch)
+        for job in batch:
+            if not job.over and not _stopped(job):
+                job.run()
+            if job.state is State.DONE and job.value is not None and not job.stopping:
+                self.results.put(job.key, job.value)
 
 
 def run_together(batch: list[Job]) -> None:
@@ -261,48 +257,3 @@ def _stopped(job: Job) -> bool:
         job.state = State.CANCELLED
         job.finish()
     return job.over
-
-
-class Results:
-    """Values by what made them, the most recently used, within a bound of bytes."""
-
-    def __init__(self, bound: int) -> None:
-        self.bound, self.size = bound, 0
-        self._kept: OrderedDict[str, tuple[Value, int]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: str) -> Value | None:
-        """What was kept for this key."""
-        with self._lock:
-            if key not in self._kept:
-                return None
-            self._kept.move_to_end(key)
-            return self._kept[key][0]
-
-    def put(self, key: str, value: Value) -> None:
-        """Keep a value, and let go of those that were used least recently."""
-        weight = weight_of(value)
-        with self._lock:
-            if key in self._kept:
-                self.size -= self._kept.pop(key)[1]
-            if weight > self.bound:
-                return
-            self._kept[key] = (value, weight)
-            self.size += weight
-            while self.size > self.bound:
-                _, (_, freed) = self._kept.popitem(last=False)
-                self.size -= freed
-
-
-def weight_of(value: Value) -> int:
-    """About how many bytes a value holds."""
-    return 4096 + sum(_bytes(getattr(value, name)) for name in value.arrays)
-
-
-def _bytes(thing: Any) -> int:
-    if isinstance(thing, dict):
-        return sum(map(_bytes, thing.values()))
-    inner = getattr(thing, "tensor", None)  # a photo made from its tensor when somebody looks
-    if inner is not None:
-        return _bytes(inner)
-    return int(getattr(thing, "nbytes", 0))
