@@ -24,6 +24,7 @@ from benchmarks.masks import bfloat16, kernel_shap, lime, rise
 from benchmarks.measure import Row, in_forwards, interleaved, rows_of, said
 from benchmarks.memory import peak_growth
 from benchmarks.occlusion import occlusion
+from benchmarks.pages import pages
 from benchmarks.perturbed_cams import ablation_cam, score_cam
 from benchmarks.rules import modified_gradients, relevance
 from benchmarks.structure import structure
@@ -116,7 +117,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     for part in (
         grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
         kernel_shap, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation, web,
-        memory,
+        pages, memory,
     )
 }  # fmt: skip
 

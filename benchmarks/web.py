@@ -29,7 +29,7 @@ def web(rounds: int) -> list[Row]:
     """20 clients × 50 Grad-CAM requests, each of an image of its own, on ``bundled:shapes``."""
     with tempfile.TemporaryDirectory() as folder:
         paths = _pictures(Path(folder), WARM + CLIENTS * EACH)
-        with _served(folder) as (address, process):
+        with served(folder) as (address, process):
             keys = [f"folder:0/{path.name}" for path in paths]
             asyncio.run(_ask(address, keys[:WARM]))
             _plain(paths[:CLIENTS])
@@ -107,12 +107,12 @@ def _pictures(folder: Path, count: int) -> list[Path]:
 
 
 @contextmanager
-def _served(folder: str) -> Iterator[tuple[str, int]]:
-    """A server in a process of its own: its address and the number of the process."""
+def served(folder: str = "") -> Iterator[tuple[str, int]]:
+    """A server in a process of its own, with a folder of images: its address and the number of the process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = ["serve", "--no-show", "--port", str(port), "--input", folder, "--model", "bundled:shapes"]
+    words = ["serve", "--no-show", "--port", str(port), *(["--input", folder] if folder else [])]
     code = "from convscope.cli import main; main()"
     server = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"

@@ -5,6 +5,8 @@ the same job; who asks when it is done gets what was kept. When the last watcher
 """
 
 import itertools
+import os
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -23,6 +25,8 @@ from convscope.web.results import BOUND, Results
 
 WORKERS, LONG = 2, 1
 """Workers for what is soon done, and for what takes long, so that nobody's click waits for a drawing."""
+MODEST = 10
+"""How far those of long work stand back where cores are short, in the system's steps of niceness."""
 FORGOTTEN = 200
 """Finished jobs beyond this number are forgotten."""
 
@@ -155,7 +159,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._threads = [
-            threading.Thread(target=self._work, args=(self._lines[n >= workers],), name=f"job-{n}", daemon=True)
+            threading.Thread(target=self._work, args=(n >= workers,), name=f"job-{n}", daemon=True)
             for n in range(workers + LONG)
         ]
         for thread in self._threads:
@@ -210,7 +214,10 @@ class Jobs:
         for job in list(self._jobs.values()):
             _stopped(job)
 
-    def _work(self, line: Line) -> None:
+    def _work(self, long: bool) -> None:
+        line = self._lines[long]
+        if long and sys.platform == "linux":  # where each thread has a niceness of its own, and hands it on
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), MODEST)
         while taken := line.take():
             try:
                 self._do([job for job in taken if not _stopped(job)])

@@ -11,6 +11,8 @@ from convscope.web.jobs import Together
 from convscope.web.library import Library
 from convscope.web.view import View
 
+LONG_FAMILIES = ("learned", "perturbation")
+"""Families of lenses that need hundreds of forwards for one image."""
 AT_ONCE = ("Attribution", "Prediction")
 """Values that are found for several images in the passes of one."""
 
@@ -32,9 +34,9 @@ def look(library: Library, view: View) -> Value:
 
 
 def takes_long(view: View) -> bool:
-    """Whether it will keep a worker busy for more than a moment: it draws, or looks through a data set."""
+    """Whether it keeps a worker busy for a while: it draws, covers many places, or goes through a data set."""
     spec = find(view.lens)
-    return spec.family == "learned" or ("images" in spec.inputs and bool(view.images))
+    return spec.family in LONG_FAMILIES or ("images" in spec.inputs and bool(view.images))
 
 
 def together(library: Library, view: View) -> Together | None:
