@@ -113,6 +113,12 @@ class Parameter:
         return self.about.min - 1 if self.about.min is not None else math.nan
 
 
+SMOOTH = Parameter(
+    "smooth", int, None, Param("average over so many noisy copies of the image", min=2, max=4096, unit="copies")
+)
+"""What every map that can be averaged is asked beside its own parameters."""
+
+
 @dataclass(frozen=True, eq=False)
 class LensSpec:
     """The declaration of one lens."""
@@ -149,6 +155,11 @@ class LensSpec:
     def can_average(self) -> bool:
         """Whether its maps can be averaged over copies: not those of a unit, whose strongest place moves."""
         return self.returns == "Attribution" and "unit" not in self.inputs
+
+    @property
+    def options(self) -> dict[str, Parameter]:
+        """All that a person may set: its own parameters, and where its maps can be averaged, over how many copies."""
+        return {**self.parameters, **({SMOOTH.name: SMOOTH} if self.can_average else {})}
 
     @property
     def takes_layer(self) -> bool:

@@ -87,7 +87,7 @@ def test_lenses_that_share_passes_are_averaged_as_they_are_alone(pictures) -> No
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (0, "2 to 4096 samples, got 0"),
+        (0, r"2 to 4096 \(copies\), got 0"),
         (True, "a number of copies"),
         ("much", "a number of copies"),
         ({"samples": 4, "augment": "twist"}, "augment must be noise or views, got 'twist'"),

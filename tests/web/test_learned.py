@@ -122,3 +122,11 @@ def test_nothing_overflows_at_any_width(visit: Any, width: int, lang: str) -> No
     page.wait_for_selector("article.card", timeout=60_000)
     page.locator("summary").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_unit_that_is_offered_is_drawn_at_once(visit: Any) -> None:  # noqa: F811
+    page = visit("/learned?p.steps=8")
+    page.locator(".empty .chip").nth(3).click()
+    page.wait_for_selector(".drawn .card")
+    assert cs.load("bundled:shapes").labels[3] in page.locator(".drawn h3").inner_text()
+    page.wait_for_url("**unit=star**")

@@ -185,8 +185,42 @@ def test_pinned_maps_stay_and_share_a_scale(visit: Visit) -> None:
     page.wait_for_function("() => document.querySelectorAll('[data-pinned] .heat').length === 2")
     limits = page.locator("[data-pinned] .stack").evaluate_all("all => all.map(one => one.dataset.limit)")
     assert len(set(limits)) == 1
+    page.wait_for_url("**pinned=*pinned=*")
     page.locator("[data-pinned] [aria-label='Take away']").first.click()
     page.wait_for_function("() => document.querySelectorAll('[data-pinned] .heat').length === 1")
+    page.wait_for_function("() => location.search.split('pinned=').length === 2")
+    again = visit(f"/look?{page.url.partition('?')[2]}")
+    again.wait_for_selector("[data-pinned] .heat")
+    kept = [one.locator("[data-pinned] .heat").get_attribute("src") for one in (page, again)]
+    assert kept[0] == kept[1]
+
+
+def test_what_a_link_pins_and_is_not_here_says_why(visit: Visit) -> None:
+    page = visit("/look?lens=grad-cam&pinned=lens%3Dgrad-cam%26model%3Dnowhere%26image%3Dsample%3Ashapes%2F0")
+    page.locator("[data-pinned]").get_by_text("no model 'nowhere' here").wait_for()
+
+
+def test_the_browsers_own_button_takes_a_change_back(visit: Visit) -> None:
+    page = settled(visit("/look?lens=grad-cam&image=sample:shapes/0"), 1)
+    question, before = page.locator("h1").inner_text(), heats(page)
+    page.locator(".thumb[title='sample:shapes/3']").click()
+    page.get_by_role("heading", name="Why did it answer “star”?").wait_for()
+    page.go_back()
+    page.get_by_role("heading", name=question).wait_for()
+    assert heats(settled(page, 1)) == before
+    page.go_forward()
+    page.get_by_role("heading", name="Why did it answer “star”?").wait_for()
+
+
+def test_a_map_is_averaged_over_copies(visit: Visit) -> None:
+    page = settled(visit("/look?lens=saliency"), 1)
+    before = heats(page)[0]
+    page.get_by_text("Parameters", exact=True).click()
+    page.get_by_label("smooth").fill("1")
+    page.get_by_text("smooth must be 2 to 4096").wait_for()
+    page.get_by_label("smooth").fill("4")
+    until_other(page, before)
+    page.wait_for_url("**p.saliency.smooth=4**")
 
 
 def test_all_on_one_scale(visit: Visit) -> None:

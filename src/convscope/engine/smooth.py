@@ -12,6 +12,7 @@ from convscope.engine.copies import noisy
 from convscope.engine.cost import progress, reporting
 from convscope.engine.inputs import Images
 from convscope.errors import ParameterError
+from convscope.spec import SMOOTH
 from convscope.values import Attribution
 
 Augment = Literal["noise", "views"]
@@ -37,8 +38,7 @@ class Smooth:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.samples, bool) or not isinstance(self.samples, int) or not 2 <= self.samples <= 4096:
-            raise ParameterError(f"smooth needs 2 to 4096 samples, got {self.samples!r}")
+        SMOOTH.check(self.samples)
         if self.augment not in get_args(Augment):
             raise ParameterError(f"augment must be noise or views, got {self.augment!r}")
         if not isinstance(self.sigma, (int, float)) or not 0 < self.sigma <= 2:

@@ -26,7 +26,7 @@ def parameter_form(spec: LensSpec, given: Mapping[str, Any], on_change: Changed,
         on_change: told of every accepted change.
     """
     with ui.element("div").classes("parameters"):
-        for parameter in spec.parameters.values():
+        for parameter in spec.options.values():
             _field(parameter, given.get(parameter.name, parameter.default), on_change, lang)
 
 

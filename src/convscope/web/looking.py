@@ -100,12 +100,9 @@ def parameters(spec: LensSpec, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = {}
     for name, value in given.items():
-        if name == "smooth" and spec.can_average:
-            found[name] = int(value) if isinstance(value, str) and value.isdecimal() else value
-            continue
-        if name not in spec.parameters:
+        if name not in spec.options:
             spec.checked({name: value})  # which refuses it and says what there is
-        found[name] = _in_kind(spec.parameters[name], value) if isinstance(value, str) else value
+        found[name] = _in_kind(spec.options[name], value) if isinstance(value, str) else value
     return found
 
 

@@ -22,7 +22,7 @@ def described(spec: LensSpec) -> dict[str, Any]:
 
 def parameters_schema(spec: LensSpec) -> dict[str, Any]:
     """The parameters of a lens as JSON schema of one object."""
-    properties = {name: parameter_schema(parameter) for name, parameter in spec.parameters.items()}
+    properties = {name: parameter_schema(parameter) for name, parameter in spec.options.items()}
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 

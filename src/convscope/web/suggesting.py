@@ -35,10 +35,10 @@ def suggesting(
     listed = f"{kind}s-{next(_NUMBERS)}"
     field = ui.input(place.say(label), value=value, on_change=lambda event: on_change(event.value or ""))
     field.props(f'outlined dense debounce=350 stack-label hide-bottom-space clearable list="{listed}"').mark(kind)
-    options = ui.html("", sanitize=False)
+    options = ui.html("", sanitize=False).style("display: none")  # a list that only the field shows
 
     async def fill() -> None:
-        found = await run.io_bound(_suggestions, kind, place, model)
+        found = await run.io_bound(suggestions, kind, place, model)
         if found and not options.is_deleted:
             said = "".join(f'<option value="{escape(one)}">' for one in found)
             options.set_content(f'<datalist id="{listed}">{said}</datalist>')
@@ -52,7 +52,8 @@ def several(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip())
 
 
-def _suggestions(kind: str, place: "Place", address: str) -> list[str]:
+def suggestions(kind: str, place: "Place", address: str) -> list[str]:
+    """What can be named as ``layer``, ``unit`` or ``target`` of a network; nothing where it cannot be opened."""
     try:
         model = place.bench.library.model(address)
     except ConvScopeError:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
 
-SEVERAL = ("layer", "unit", "beside")
+SEVERAL = ("layer", "unit", "beside", "pinned")
 """What may be named more than once."""
 
 
@@ -17,6 +17,7 @@ class View:
         model: the model's address, as the library lists it.
         image, style, guide: keys of images in the library; ``images`` the key of a collection.
         beside: further models and keys of further images, to be seen beside the first.
+        pinned: further views, as their queries, to be kept in sight.
         parameters: the lens's own, as texts or plain values.
     """
 
@@ -30,6 +31,7 @@ class View:
     layer: tuple[str, ...] = ()
     unit: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    pinned: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def query(self) -> str:

@@ -89,10 +89,16 @@
 
   // The link carries what is looked at; other pages are told of it too.
   told.written = written;
+  // What a person changes can be taken back with the browser's own button; what the page fills in by itself cannot.
+  let latest = -Infinity;
   told.remember = (link, carried) => {
-    history.replaceState(history.state, "", link);
+    const changed = link !== location.pathname + location.search && navigator.userActivation?.hasBeenActive;
+    const step = changed && performance.now() - latest > 700;  // keys held down are one step
+    history[step ? "pushState" : "replaceState"](null, "", link);
+    if (changed) latest = performance.now();
     for (const other of document.querySelectorAll(".pages a, .brand")) other.search = carried;
   };
+  addEventListener("popstate", () => location.reload());
   root.lang = told.lang;
   addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll("#popup span").forEach((line, place) => { line.textContent = told.lost[place]; });

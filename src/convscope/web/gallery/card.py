@@ -33,7 +33,7 @@ PATIENCE = 0.4
 
 
 class Card:
-    """A lens in a gallery.
+    """A lens in a gallery; ``looked`` is the view that it shows or is about to show.
 
     Args:
         spec: the lens.
@@ -44,6 +44,7 @@ class Card:
     def __init__(self, spec: LensSpec, given: dict[str, Any], place: "Place", told: "Told") -> None:
         self.spec, self.given, self.place, self.told = spec, given, place, told
         self.value: Value | None = None
+        self.looked = View()
         self.error = ""
         self.limit: float | None = None
         self._turn = 0
@@ -66,6 +67,7 @@ class Card:
         except ConvScopeError as error:
             await self._settle(None, str(error))
             return
+        self.looked = view
         bench.jobs.watch(job)
         self.picture.classes(add="busy")
         began = time.monotonic()
@@ -133,7 +135,7 @@ class Card:
             with self.picture:
                 ui.element("div").classes("empty-map")
             self.said = ui.element("div").classes("main-part").style("gap: 8px")
-            if self.spec.parameters:
+            if self.spec.options:
                 with ui.element("details"):
                     ui.html(escape(say("Parameters")), sanitize=False, tag="summary")
                     parameter_form(self.spec, self.given, self._changed, self.place.lang)

@@ -1,66 +1,105 @@
 """Maps that are kept beside each other, whatever is looked at next; those of one lens share a scale."""
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
 
 from nicegui import background_tasks, run, ui
 
 from convscope import render
+from convscope.catalogue import find
+from convscope.errors import UnknownName
 from convscope.render.scale import scale_of
 from convscope.values import Attribution
 from convscope.web.gallery.card import CROSS, small_button
-from convscope.web.panels.attribution import figure
+from convscope.web.panels.attribution import figure, lies_over_photo
+from convscope.web.view import View
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
 
+MOST = 12
+"""So many maps are kept; a link must not grow without end."""
+
 
 class Pins:
-    """The pinned maps, drawn where this is made."""
+    """The pinned maps, drawn where this is made.
 
-    def __init__(self, place: "Place") -> None:
-        self.place = place
-        self.values: list[Attribution] = []
+    Args:
+        changed: told the queries of all that is pinned, in their order, which the link carries.
+    """
+
+    def __init__(self, place: "Place", changed: Callable[[tuple[str, ...]], object]) -> None:
+        self.place, self.changed = place, changed
+        self.kept: dict[str, Attribution | str] = {}
         self._box = ui.element("section").classes("main-part")
 
-    def add(self, value: Attribution) -> None:
-        """Keep a map."""
-        if not any(one is value for one in self.values):
-            self.values.append(value)
-            background_tasks.create(self._draw())
+    def add(self, view: View, value: Attribution) -> None:
+        """Keep the map that a view gave; beyond `MOST` the oldest goes."""
+        self.kept[view.query()] = value
+        for query in list(self.kept)[:-MOST]:
+            del self.kept[query]
+        self._update()
 
-    def drop(self, value: Attribution) -> None:
+    def drop(self, query: str) -> None:
         """Let go of a map."""
-        self.values = [one for one in self.values if one is not value]
+        self.kept.pop(query, None)
+        self._update()
+
+    async def recall(self, queries: Iterable[str]) -> None:
+        """Look once more at what a link has pinned; what can no longer be found says why."""
+        for query in list(dict.fromkeys(queries))[:MOST]:
+            found = await self.place.look(View.read(query))
+            fits = isinstance(found, str) or (isinstance(found, Attribution) and lies_over_photo(found))
+            if self.place.client.is_deleted or not fits:
+                continue
+            self.kept[query] = found  # type: ignore[assignment]
+            await self._draw()
+
+    def _update(self) -> None:
+        self.changed(tuple(self.kept))
         background_tasks.create(self._draw())
 
     async def _draw(self) -> None:
-        values, say = list(self.values), self.place.say
-        figures = await run.io_bound(self._figures, values)
+        kept, say = dict(self.kept), self.place.say
+        figures = await run.io_bound(self._figures, kept)
         if self.place.client.is_deleted:
             return
         self._box.clear()
-        if not values:
+        if not kept:
             return
         with self._box:
             ui.html(escape(say("Pinned")), sanitize=False, tag="h2")
             shared = say("Maps of one lens share one scale here: compare strengths as well as places.")
             ui.label(shared).classes("small")
             with ui.element("div").classes("gallery"):
-                for value, drawn in zip(values, figures, strict=True):
-                    self._card(value, drawn)
+                for query, found in kept.items():
+                    self._card(query, found, figures.get(query, ""))
 
-    def _card(self, value: Attribution, drawn: str) -> None:
+    def _card(self, query: str, found: Attribution | str, drawn: str) -> None:
         with ui.element("article").classes("card").props("data-pinned"):
             with ui.element("div").classes("card-head"):
-                ui.html(escape(self.place.say(value.record.title)), sanitize=False, tag="h4").style("flex: 1")
-                small_button(CROSS, self.place.say("Take away"), lambda: self.drop(value))
-            ui.html(drawn, sanitize=False)
-            ui.label(f"{self.place.say(render.subject(value))} · {render.short(value.record.input)}").classes("small")
+                ui.html(escape(self._title(query)), sanitize=False, tag="h4").style("flex: 1")
+                small_button(CROSS, self.place.say("Take away"), partial(self.drop, query))
+            if isinstance(found, str):
+                ui.label(found).classes("refusal").props('role="note"')
+            else:
+                ui.html(drawn, sanitize=False)
+                words = f"{self.place.say(render.subject(found))} · {render.short(found.record.input)}"
+                ui.label(words).classes("small")
 
-    def _figures(self, values: list[Attribution]) -> list[str]:
+    def _title(self, query: str) -> str:
+        name = View.read(query).lens
+        try:
+            return self.place.say(find(name).title)
+        except UnknownName:
+            return name
+
+    def _figures(self, kept: dict[str, Attribution | str]) -> dict[str, str]:
+        maps = {query: found for query, found in kept.items() if isinstance(found, Attribution)}
         by_lens = {
-            value.record.lens: [one for one in values if one.record.lens == value.record.lens] for value in values
+            one.record.lens: [o for o in maps.values() if o.record.lens == one.record.lens] for one in maps.values()
         }
         limits = {lens: scale_of(alike).limit or None for lens, alike in by_lens.items()}
-        return [figure(value, self.place, limit=limits[value.record.lens]) for value in values]
+        return {query: figure(one, self.place, limit=limits[one.record.lens]) for query, one in maps.items()}

@@ -79,6 +79,7 @@ class Table:
         self.pair = (0, 1)
         self.toggles: dict[str, ui.html] = {}
         self._running: asyncio.Task[Any] | None = None
+        self._filling: list[asyncio.Future[None]] = []
 
     @property
     def spec(self) -> LensSpec:
@@ -134,7 +135,7 @@ class Table:
                     self.toggles[address] = made
             ui.label(say("Images")).classes("label")
             background_tasks.create(self._fill_thumbs(ui.element("div").classes("thumbs")))
-        if spec.parameters:
+        if spec.options:
             with ui.element("div").classes("box"), ui.element("details"):
                 ui.html(escape(say("Parameters")), tag="summary", sanitize=False)
                 parameter_form(spec, self.view.parameters, self._parameter, self.place.lang)
@@ -201,6 +202,8 @@ class Table:
         with ui.element("div").classes("row-of tools"):
             ui.html(display_controls(self.place), sanitize=False).classes("own-tools row-of")
             self.progress = ui.html("", sanitize=False).props('aria-live="polite"')
+            self.halt = button(say("Stop"), self.stop)
+            self.halt.set_visibility(False)
             button(say("Picture .png"), self._download).classes("end")
         self.gallery = ui.element("div").classes("gallery")
         self.differing = ui.element("section").classes("box").props(f'aria-label="{escape(say("Difference"))}"')
@@ -224,6 +227,7 @@ class Table:
             self.progress.set_content(escape(self.place.say("That is too much to compare: choose less.")))
             return
         self.gallery.classes(add="busy")
+        self.halt.set_visibility(True)
         left = len(cells)
         self._progress(0, left)
 
@@ -233,13 +237,22 @@ class Table:
             left -= 1
             self._progress(len(cells) - left, len(cells))
 
-        await asyncio.gather(*(found(cell) for cell in cells))
+        self._filling = [asyncio.ensure_future(found(cell)) for cell in cells]
+        for outcome in await asyncio.gather(*self._filling, return_exceptions=True):
+            if isinstance(outcome, Exception):  # one that was stopped is none
+                raise outcome
         if self.place.client.is_deleted:
             return
         self.progress.set_content("")
+        self.halt.set_visibility(False)
         self.cells = cells
         self.pair = (0, 1) if max(self.pair) >= len(cells) else self.pair
         await self._show()
+
+    def stop(self) -> None:
+        """Leave what still runs; what was found by now is shown."""
+        for one in self._filling:
+            one.cancel()
 
     def _progress(self, done: int, total: int) -> None:
         said = escape(self.place.say("Running"))
@@ -284,10 +297,10 @@ class Table:
                 words(values[0], self.place)
         await self._difference()
 
-    async def _drawn(self, value: Value | None, limit: float | None) -> str:
+    async def _drawn(self, value: Value | None, limit: float | None, ends: tuple[str, str] | None = None) -> str:
         if not isinstance(value, Attribution) or not lies_over_photo(value):
             return ""
-        found: str = await run.io_bound(partial(figure, value, self.place, limit=limit))
+        found: str = await run.io_bound(partial(figure, value, self.place, limit=limit, ends=ends))
         return found
 
     def _card(self, cell: Cell, html: str) -> None:
@@ -331,7 +344,7 @@ class Table:
             return
         found = difference(one, other)
         limit = None if found.blank else scale_of([one, other]).limit
-        html = await self._drawn(found, limit or None)
+        html = await self._drawn(found, limit or None, ends=("the second is higher", "the first is higher"))
         alike = Comparison(rows=((one, to_extent_of(one, other)),))
         measures = await run.io_bound(lambda: (alike.rank_similarity, alike.structural_similarity))
         with self.differing, ui.element("div").classes("apart"):

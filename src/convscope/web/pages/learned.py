@@ -5,6 +5,7 @@ within the bound of memory of all results; which they are is remembered by the t
 """
 
 import asyncio
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from convscope.web.looking import key_of
 from convscope.web.pages import page
 from convscope.web.panels.pictures import tiles
 from convscope.web.pictures import thumbnail
-from convscope.web.suggesting import several, suggesting
+from convscope.web.suggesting import several, suggesting, suggestions
 from convscope.web.view import View
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ EVERY = 0.25
 """Seconds between two looks at a picture that is being drawn."""
 KEPT = 24
 """Pictures beyond this number leave the gallery, the oldest first."""
+OFFERED = 8
+"""So many units are offered to begin with."""
 PICTURES = {"image": "Image", "style": "Style", "guide": "Guide"}
 """The inputs that are pictures, and what their fields are called."""
 
@@ -96,9 +99,7 @@ class Studio:
             if "model" in spec.inputs:
                 addresses = self.place.bench.library.addresses
                 names = {one: one for one in addresses}
-                self._select("Model", names, self.view.model or addresses[0], lambda v: self._set(True, model=v)).mark(
-                    "model"
-                )
+                self._select("Model", names, self.view.model or addresses[0], self._other_model).mark("model")
             for name in (one for one in INPUTS if one in spec.inputs):
                 self._input(name)
         self.begin = button(say("Draw"), self.draw, style="main wide").mark("draw")
@@ -182,6 +183,11 @@ class Studio:
         self.view = self._fitted(self.view.but(lens=lens, parameters={}))
         self._remember()
         self.form.refresh()
+        self._offer()
+
+    def _other_model(self, model: str) -> None:
+        self._set(True, model=model)
+        self._offer()
 
     def _set(self, anew: bool, **changes: Any) -> None:
         self.view = self.view.but(**{name: "" if value is None else value for name, value in changes.items()})
@@ -225,7 +231,29 @@ class Studio:
             ui.label(
                 say("Choose a lens and what to look for, then press Draw: the picture can be watched as it comes.")
             )
+            self.offers = ui.element("div").classes("chips")
+        self._offer()
         self.gallery = ui.element("div").classes("drawn").props(f'aria-label="{escape(say("Drawn in this session"))}"')
+
+    def _offer(self) -> None:
+        """Where a lens draws for a unit, a few of them to begin with: one click draws."""
+
+        async def fill() -> None:
+            found = await run.io_bound(suggestions, "unit", self.place, self.view.model) if takes_unit else []
+            if self.place.client.is_deleted or lens != self.view.lens:
+                return
+            self.offers.clear()
+            with self.offers:
+                for unit in found[:OFFERED]:
+                    chip = ui.html(escape(unit), sanitize=False, tag="button").classes("chip").props("type=button")
+                    chip.on("click", partial(self._begin_with, unit)).mark("offer")
+
+        lens, takes_unit = self.view.lens, "unit" in self.spec.inputs
+        background_tasks.create(fill())
+
+    async def _begin_with(self, unit: str) -> None:
+        self._set(True, unit=(unit,))
+        await self.draw()
 
     async def draw(self) -> None:
         """Draw what the form asks for and put it into the gallery."""

@@ -59,7 +59,8 @@ class Look(Told):
             with ui.element("div").classes("main-part"):
                 self._draw_head()
                 self.gallery = ui.element("section").classes("gallery")
-                self.pins = Pins(place)
+                self.pins = Pins(place, self._pinned)
+        background_tasks.create(self.pins.recall(self.view.pinned))
 
     def _settled(self, view: View) -> View:
         """The view with what was left open filled in, so that its link says everything."""
@@ -287,7 +288,11 @@ class Look(Told):
     def pin(self, card: Card) -> None:
         """Keep a map below, whatever is looked at next."""
         if (value := _map(card.value)) is not None:
-            self.pins.add(value)
+            self.pins.add(card.looked, value)
+
+    def _pinned(self, queries: tuple[str, ...]) -> None:
+        self.view = self.view.but(pinned=queries)
+        self.place.remember(self.view)
 
     def advise(self, card: Card) -> None:
         """Find out which lenses fit this network, where it is this lens that does not."""

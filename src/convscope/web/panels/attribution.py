@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -89,14 +90,19 @@ def display_controls(place: "Place") -> str:
     )
 
 
-def figure(value: Attribution, place: "Place", *, limit: float | None = None) -> str:
+def figure(
+    value: Attribution, place: "Place", *, limit: float | None = None, ends: tuple[str, str] | None = None
+) -> str:
     """The layers and the scale of a map as HTML; the page's script moves the pointer over them.
 
     Args:
         limit: the magnitude at the end of the scale; by default the map's own.
+        ends: the words at the low and the high end, where the map's own say too little.
     """
     height, width = value.values.shape
     legend = render.legend(value, limit=limit)
+    if ends:
+        legend = replace(legend, low=ends[0], high=ends[1])
     photo = data_uri(render.photo_png(value) or b"")
     heat = data_uri(render.overlay_png(value, limit=limit, most=MOST))
     help_text = escape(place.say("The number under the pointer; arrow keys move it."))
