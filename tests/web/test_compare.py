@@ -28,7 +28,7 @@ def test_several_images_stand_side_by_side_on_one_scale(visit: Any) -> None:  # 
     shown(page, 2)
     limits = page.locator(".gallery .stack").evaluate_all("all => all.map(one => one.dataset.limit)")
     assert len(set(limits)) == 1
-    titles = page.locator(".gallery h3").all_inner_texts()
+    titles = page.locator(".gallery h2").all_inner_texts()
     assert titles == ["sample:digits/3", "sample:digits/8"]
     best = cs.predict(cs.load("bundled:digits"), "sample:digits/3")
     assert f"{best.confidences[0]:.1%}" in page.locator(".gallery article").first.inner_text()
@@ -52,7 +52,7 @@ def test_a_network_is_taken_in_and_out_by_its_chip(visit: Any) -> None:  # noqa:
     page.get_by_role("button", name="bundled:shapes", exact=True).click()
     shown(page, 4)
     assert "beside=bundled%3Ashapes" in page.url
-    assert "bundled:shapes · sample:digits/8" in page.locator(".gallery h3").all_inner_texts()
+    assert "bundled:shapes · sample:digits/8" in page.locator(".gallery h2").all_inner_texts()
     page.get_by_role("button", name="bundled:shapes", exact=True).click()
     shown(page, 2)
 
@@ -65,7 +65,7 @@ def test_an_image_is_taken_in_by_its_picture_and_the_last_one_stays(visit: Any) 
     for name in ("sample:digits/5", "sample:digits/8", "sample:digits/3"):
         page.get_by_role("button", name=name, exact=True).click()
     shown(page, 1)
-    assert page.locator(".gallery h3").count() == 1
+    assert page.locator(".gallery h2").count() == 1
     assert not page.locator(".apart").is_visible()
 
 

@@ -128,5 +128,5 @@ def test_a_unit_that_is_offered_is_drawn_at_once(visit: Any) -> None:  # noqa: F
     page = visit("/learned?p.steps=8")
     page.locator(".empty .chip").nth(3).click()
     page.wait_for_selector(".drawn .card")
-    assert cs.load("bundled:shapes").labels[3] in page.locator(".drawn h3").inner_text()
+    assert cs.load("bundled:shapes").labels[3] in page.locator(".drawn h2").inner_text()
     page.wait_for_url("**unit=star**")

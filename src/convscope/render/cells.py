@@ -97,5 +97,8 @@ def hexed(pixel: NDArray[np.uint8]) -> str:
 
 
 def readable(pixel: NDArray[np.uint8]) -> str:
-    """Black or white, whichever is read more easily on a colour."""
-    return "#000000" if float(pixel @ np.array([0.299, 0.587, 0.114])) > 140 else "#ffffff"
+    """Black or white, whichever has the higher contrast on a colour (WCAG 2.2: its relative luminance decides)."""
+    shares = pixel / 255
+    light = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    luminance = float(light @ np.array([0.2126, 0.7152, 0.0722]))
+    return "#000000" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#ffffff"

@@ -91,7 +91,8 @@ def frame(title: str, view: View) -> Iterator[Place]:
     ui.page_title(f"{place.say(title)} · ConvScope")
     ui.add_head_html(_head(lang, theme, dark))
     if (around := client.content.parent_slot) is not None:
-        around.parent.props('role="none"')  # NiceGUI's own main, which holds the header too
+        around.parent.tag = "div"  # of NiceGUI's own, a second main, which would hold the header too
+        around.parent.classes("q-page")
     ui.html(_header(place, view, theme), sanitize=False, tag="header").classes("top")
     with ui.element("main").classes("whole-page"):
         ui.html('<span id="content" tabindex="-1"></span>', sanitize=False, tag="span")

@@ -14,6 +14,7 @@
   if (kept("fade")) root.style.setProperty("--opacity", kept("fade") / 100);
   new MutationObserver(() => {
     for (const radio of document.querySelectorAll("input[data-show-view]:not([data-met])")) { radio.dataset.met = ""; radio.checked = radio.value === (root.dataset.show || "overlay"); }
+    for (const input of document.querySelectorAll(".drop input[type=file]:not([aria-label])")) input.setAttribute("aria-label", input.parentElement.textContent);
     for (const range of document.querySelectorAll("input[data-fade]:not([data-met])")) { range.dataset.met = ""; if (kept("fade")) range.value = kept("fade"); }
   }).observe(root, { childList: true, subtree: true });
 

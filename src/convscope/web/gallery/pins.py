@@ -80,7 +80,7 @@ class Pins:
     def _card(self, query: str, found: Attribution | str, drawn: str) -> None:
         with ui.element("article").classes("card").props("data-pinned"):
             with ui.element("div").classes("card-head"):
-                ui.html(escape(self._title(query)), sanitize=False, tag="h4").style("flex: 1")
+                ui.html(escape(self._title(query)), sanitize=False, tag="h3").style("flex: 1")
                 small_button(CROSS, self.place.say("Take away"), partial(self.drop, query))
             if isinstance(found, str):
                 ui.label(found).classes("refusal").props('role="note"')

@@ -99,7 +99,7 @@ class Source:
         upload.classes("drop").props('accept="image/*" flat')
         text = f"<strong>{escape(say('Choose an image'))}</strong> {escape(say('or drop one here'))}"
         opening = '<button type="button" class="drop-say" @click="props.pickFiles">'
-        upload.add_slot("header", f"{opening}{text}<q-uploader-add-trigger /></button>")
+        upload.add_slot("header", f"<div>{opening}{text}</button><q-uploader-add-trigger /></div>")
 
     async def _uploaded(self, event: Any) -> None:
         content = await event.file.read()

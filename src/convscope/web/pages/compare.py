@@ -305,7 +305,7 @@ class Table:
 
     def _card(self, cell: Cell, html: str) -> None:
         with ui.element("article").classes("card").props(f'aria-label="{escape(cell.title)}"').mark("cell"):
-            ui.html(escape(cell.title), tag="h3", sanitize=False)
+            ui.html(escape(cell.title), tag="h2", sanitize=False)
             if cell.value is None:
                 with ui.element("div").classes("refusal").props('role="note"'):
                     ui.label(cell.error or self.place.say("Stopped."))

@@ -364,7 +364,7 @@ class Studio:
         say, spec = self.place.say, find(view.lens)
         about = " · ".join(getattr(value, "words", ()) or [say(render.subject(value))])
         with ui.element("div").classes("row-of"):
-            ui.html(f"{escape(say(spec.title))} · {escape(about)}", tag="h3", sanitize=False)
+            ui.html(f"{escape(say(spec.title))} · {escape(about)}", tag="h2", sanitize=False)
             with ui.element("div").classes("row-of end"):
                 for ending in (one for one in endings(value) if one != ".json"):
                     name = ending.removeprefix(".").upper()

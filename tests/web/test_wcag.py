@@ -1,0 +1,53 @@
+"""Every page for people who do not see it, or not well: no finding of axe-core, in light and in dark."""
+
+from typing import Any
+
+import pytest
+
+from tests.web.browsing import address, visit  # noqa: F401
+
+pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+RULES = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def filled_look(page: Any) -> None:
+    page.wait_for_function("() => document.querySelectorAll('.card .heat').length === 2")
+    page.get_by_role("button", name="Choose lenses").click()
+    page.get_by_text("Parameters", exact=True).first.click()
+    page.wait_for_selector(".lens-choice")
+
+
+def filled_inside(page: Any) -> None:
+    page.wait_for_selector(".maps img")
+    page.wait_for_selector(".sums table")
+    page.wait_for_selector(".crops img")
+
+
+def filled_learned(page: Any) -> None:
+    page.locator(".empty .chip").first.click()
+    page.wait_for_selector(".drawn .card")
+    page.get_by_text("Parameters", exact=True).first.click()
+
+
+def filled_compare(page: Any) -> None:
+    page.wait_for_selector(".apart .heat")
+
+
+PAGES = {
+    "/look?lens=grad-cam,saliency": filled_look,
+    "/inside?image=sample:shapes/3&unit=layer1.0.conv1[3]": filled_inside,
+    "/learned?lens=activation-maximization&p.steps=4": filled_learned,
+    "/compare": filled_compare,
+}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("link", PAGES)
+def test_nothing_is_found(visit: Any, link: str, theme: str) -> None:  # noqa: F811
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit(link, theme=theme)
+    PAGES[link](page)
+    page.wait_for_function("() => !document.querySelector('.busy, .stale')")
+    found = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
+    assert found.violations_count == 0, found.generate_report()
