@@ -4,7 +4,9 @@ It holds no maths. Whatever is shown comes from the catalogue: a lens declared l
 
     view.py       what a link carries: model, image, lens, target, layer, unit, parameters
     library.py    what the server may show: models and images given at start, and uploads; nothing else can be named
-    jobs.py       queues of work: progress, live pictures, cancelling, results kept within a bound
+    jobs.py       pieces of work: progress, live pictures, cancelling
+    line.py       the lines in which they wait for a worker; what is alike is done in one go
+    results.py    what they found, kept by content within a bound
     waiting.py    waiting for jobs without blocking the event loop
     looking.py    the one road from a view to a value
     schema.py     a lens's declaration as JSON schema
