@@ -140,6 +140,15 @@ def test_the_bundled_network_reads_a_digit() -> None:
 # Own weights
 
 
+def test_an_address_can_name_a_file_of_weights(ten_classes: Any) -> None:
+    path, state = ten_classes
+    model = cs.load(f"{SMALL}?weights={path}")
+    assert same_state(model, state)
+    assert model.source == cs.load(SMALL, weights=path).source
+    with pytest.raises(LoadError, match="no such weight file"):
+        cs.load(f"{SMALL}?weights=nowhere.safetensors")
+
+
 def test_own_weights_with_their_own_number_of_classes_need_no_word_about_it(ten_classes: Any) -> None:
     path, state = ten_classes
     model = cs.load(SMALL, weights=path)

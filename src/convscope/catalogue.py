@@ -89,7 +89,7 @@ def load(
 
     Args:
         address: ``torchvision:resnet50``, ``timm:convnext_tiny``, ``bundled:shapes``, ``net.py:make``; add
-            ``?weights=none`` for random weights.
+            ``?weights=none`` for random weights, ``?weights=FILE`` for those of a file.
         weights: a file to load into it: .safetensors, or a .pt / .pth state dict.
         device: where to put it, such as ``cuda:1``; the CPU by default.
         trust: allow a weight file that runs code when it is opened. Only for files you made yourself.
@@ -107,6 +107,8 @@ def load(
         >>> cs.load("bundled:digits")
         Model(digits, 1×32×32 input, 10 labels)
     """
+    from convscope.loaders.weights import ENDINGS
+
     fill()
     scheme, name, options = _parsed(str(address))
     if scheme not in LOADERS:
@@ -118,11 +120,14 @@ def load(
         raise LoadError(
             f"{str(address)!r} has the option {sorted(unknown)[0]!r}; only '?weights=none' or '?weights=NAME' is known"
         )
-    if weights is not None and options.get("weights") not in (None, "none"):
+    chosen = options.get("weights")
+    if weights is None and chosen and chosen.endswith(ENDINGS):
+        weights, chosen = chosen, None
+    if weights is not None and chosen not in (None, "none"):
         raise LoadError(
             f"{str(address)!r} asks for its own weights and weights={str(weights)!r} for a file's: choose one"
         )
-    model: Model = LOADERS[scheme].function(name, chosen=options.get("weights"), weights=weights, trust=trust)
+    model: Model = LOADERS[scheme].function(name, chosen=chosen, weights=weights, trust=trust)
     return _placed(model, device) if device else model
 
 

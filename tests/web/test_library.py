@@ -63,7 +63,8 @@ def test_everything_listed_can_be_had(library, folder):
     assert library.image(keys[0]) == str(folder / "cat.png")
     for key in keys:
         assert Image.open(io.BytesIO(library.thumbnail(key, 32))).width <= 32
-    assert library.collections() == ["folder:0", "sample:shapes/0-99", "sample:digits/0-99"]
+    kinds = {f"sample:{name}/0-99": f"sample:{name}/0-99" for name in ("shapes", "digits")}
+    assert library.collections() == {"folder:0": "images"} | kinds
     assert library.collection("folder:0") == str(folder)
 
 
@@ -144,3 +145,10 @@ def test_a_file_that_is_gone_is_said(library, folder):
 def test_a_folder_that_is_none_is_refused_at_start(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         Library(["bundled:shapes"], [tmp_path / "nowhere"])
+
+
+def test_models_are_called_by_short_names_where_those_are_clear() -> None:
+    library = Library(["torchvision:resnet18?weights=/a/b/one.pt", "/home/me/net.py:make", "bundled:shapes"])
+    assert list(library.names().values()) == ["torchvision:resnet18?weights=one.pt", "net.py:make", "bundled:shapes"]
+    alike = Library(["/a/net.py:make", "/b/net.py:make"])
+    assert list(alike.names("more.py:make").values()) == ["/a/net.py:make", "/b/net.py:make", "more.py:make"]

@@ -22,7 +22,8 @@ ModelAddress = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="torchvision:NAME, timm:NAME, bundled:NAME or net.py:FUNCTION; add ?weights=none for random weights",
+        help="torchvision:NAME, timm:NAME, bundled:NAME or net.py:FUNCTION; add ?weights=none for random weights, "
+        "?weights=FILE for a file's",
         metavar="ADDRESS",
         show_default=False,
     ),

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from convscope.errors import LoadError
 
 State = Mapping[str, Tensor]
+PICKLES = (".pt", ".pth", ".th", ".bin", ".ckpt")
+ENDINGS = (".safetensors", *PICKLES)
+"""How the name of a weight file ends."""
 _MOST_HEADS = 6
 """Weights and biases that change with the number of classes: one head and two auxiliary ones."""
 _CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "ema")
@@ -66,10 +69,10 @@ def read_state(path: str | Path, *, trust: bool) -> State:
         raise LoadError(f"no such weight file: {str(path)!r}")
     if path.suffix == ".safetensors":
         return _safetensors(path)
-    if path.suffix in (".pt", ".pth", ".th", ".bin", ".ckpt"):
+    if path.suffix in PICKLES:
         return _pickled(path, trust=trust)
     raise LoadError(
-        f"cannot read weights from {path.name!r}: it must end in .safetensors, .pt, .pth, .th, .bin or .ckpt"
+        f"cannot read weights from {path.name!r}: it must end in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}"
     )
 
 

@@ -151,7 +151,7 @@ def _listing(bench: "Bench", router: APIRouter) -> APIRouter:
     def images() -> Images:
         """The images that can be looked at: uploads, folders, samples."""
         shown = [ImageTold(image=one.key, name=one.name) for one in library.images()]
-        return Images(images=shown, collections=library.collections())
+        return Images(images=shown, collections=list(library.collections()))
 
     @router.post(
         "/images",

@@ -7,6 +7,7 @@ Everything is named by a key that was handed out here, never by a path: ``sample
 import copy
 import hashlib
 import io
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -100,6 +101,13 @@ class Library:
             raise UnknownName(f"no model {address!r} here{near} (the server was started with {known})")
         return address
 
+    def names(self, *more: str) -> dict[str, str]:
+        """What to call each model, and ``more`` of them, by address: without folders where that is clear."""
+        addresses = list(dict.fromkeys([*self.addresses, *filter(None, more)]))
+        short = {address: re.sub(r"[^?=:]*/", "", address) for address in addresses}
+        plain = list(short.values())
+        return {address: name if plain.count(name) == 1 else address for address, name in short.items()}
+
     @contextmanager
     def lent(self, address: str = "") -> Iterator["Model"]:
         """The model at an address for one piece of work: a twin of it where others are at work with it.
@@ -170,10 +178,11 @@ class Library:
             return key
         raise UnknownName(f"no collection {key!r} here: {', '.join(self.collections()) or 'none was given at start'}")
 
-    def collections(self) -> list[str]:
-        """The keys of all collections."""
+    def collections(self) -> dict[str, str]:
+        """What to call each collection, by key."""
         kinds = dict.fromkeys(one.partition("/")[0] for one in self.samples if not one.startswith("sample:photo"))
-        return [*(f"folder:{number}" for number in range(len(self.folders))), *(f"{kind}/0-99" for kind in kinds)]
+        folders = {f"folder:{number}": folder.name or str(folder) for number, folder in enumerate(self.folders)}
+        return folders | {f"{kind}/0-99": f"{kind}/0-99" for kind in kinds}
 
     def upload(self, name: str, content: bytes) -> str:
         """Keep an uploaded image in memory; its key.

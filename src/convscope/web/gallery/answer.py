@@ -1,6 +1,7 @@
 """What the model answers, and what of it is explained: one of its best classes, or what a person types; and where."""
 
 from collections.abc import Callable
+from html import escape
 from typing import TYPE_CHECKING
 
 from nicegui import ui
@@ -34,7 +35,7 @@ class Answer:
                 ui.label(say("Answers")).classes("label")
                 ui.label(say("Click one to explain it.")).classes("small")
             self._box = ui.element("div").classes("answers-box").props('aria-live="polite"')
-            self._target = ui.input(say("Or type a class, or A - B"), value=_typed(view), placeholder="star - circle")
+            self._target = ui.input(say("Or type a class, or A - B"), value=_typed(view))
             self._target.props("outlined dense stack-label clearable").mark("target")
             self._target.on("keydown.enter", lambda: pick_target(str(self._target.value or "").strip()))
             self._target.on("clear", lambda: pick_target(""))
@@ -62,6 +63,8 @@ class Answer:
             self._model = model
             self._layer.set_options(self._layers(model.layers(), view), value=_layer(view))
             self._target.set_autocomplete(list(model.labels or ())[:LABELS])
+            if len(model.labels or ()) > 1:
+                self._target.props(f'placeholder="{escape(" - ".join(list(model.labels or ())[:2]))}"')
 
     def explained(self, view: View) -> int | None:
         """The number of the class that is explained, where it is known."""

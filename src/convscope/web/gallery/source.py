@@ -32,7 +32,7 @@ class Source:
         say = place.say
         with ui.element("section").classes("box"):
             models = ui.select(
-                list(dict.fromkeys([*self.library.addresses, view.model])), value=view.model, label=say("Model"),
+                self.library.names(view.model), value=view.model, label=say("Model"),
                 on_change=lambda event: pick_model(event.value), with_input=self.library.allow_load,
                 new_value_mode="add-unique" if self.library.allow_load else None,
             )  # fmt: skip

@@ -101,10 +101,12 @@ class Explorer:
     def _bar(self) -> None:
         library = self.library
         with ui.element("div").classes("inside-bar"):
-            models = list(dict.fromkeys([*library.addresses, self.view.model]))
-            ui.select(models, value=self.view.model, label=self.say("Model"), on_change=self._model_chosen).props(
-                "outlined dense options-dense stack-label"
-            )
+            ui.select(
+                library.names(self.view.model),
+                value=self.view.model,
+                label=self.say("Model"),
+                on_change=self._model_chosen,
+            ).props("outlined dense options-dense stack-label")
             images = {one.key: one.name for one in library.images()}
             self.images = ui.select(
                 images,

@@ -210,7 +210,7 @@ class NodeColumn:
 
     def _show_spread(self, value: Distribution, layer: str) -> None:
         say, one = self.explorer.say, value[layer]
-        choices = {"": say("this image"), **{key: key for key in self.explorer.library.collections()}}
+        choices = {"": say("this image"), **self.explorer.library.collections()}
         with ui.element("div").classes("hand q-mt-sm"):
             ui.select(choices, value=self.images, label=say("Over"), on_change=self._images_chosen).props(
                 "outlined dense options-dense stack-label"

@@ -316,7 +316,7 @@ class UnitColumn:
             with body:
                 ui.label(say("Start the server with --input FOLDER to look through your own images.")).classes("hint")
             return
-        images = self.explorer.view.images or _collection_for(self.explorer.view.image, collections)
+        images = self.explorer.view.images or _collection_for(self.explorer.view.image, list(collections))
         with body:
             if len(collections) > 1:
                 ui.select(collections, value=images, label=say("Out of"), on_change=self._collection_chosen).props(

@@ -130,8 +130,8 @@ class Table:
         with ui.element("div").classes("box"):
             ui.label(say("Networks")).classes("label")
             with ui.element("div").classes("chips"):
-                for address in dict.fromkeys((*self.library.addresses, *self.models)):
-                    made = toggle(address, address in self.models, partial(self._toggle, address))
+                for address, name in self.library.names(*self.models).items():
+                    made = toggle(name, address in self.models, partial(self._toggle, address))
                     self.toggles[address] = made
             ui.label(say("Images")).classes("label")
             background_tasks.create(self._fill_thumbs(ui.element("div").classes("thumbs")))
@@ -266,7 +266,7 @@ class Table:
 
     def _title(self, model: str, image: str, many_models: bool, many_images: bool) -> str:
         """What sets a cell apart."""
-        name = render.short(image)
+        name, model = render.short(image), self.library.names(*self.models)[model]
         return " · ".join([model] * (many_models or not many_images) + [name] * (many_images or not many_models))
 
     async def _fill(self, cell: Cell) -> None:

@@ -97,9 +97,8 @@ class Studio:
             self._select("Lens", titles, spec.command, self._other_lens).mark("lens")
             ui.label(say(spec.asks)).classes("asks")
             if "model" in spec.inputs:
-                addresses = self.place.bench.library.addresses
-                names = {one: one for one in addresses}
-                self._select("Model", names, self.view.model or addresses[0], self._other_model).mark("model")
+                names = self.place.bench.library.names(self.view.model)
+                self._select("Model", names, self.view.model or next(iter(names)), self._other_model).mark("model")
             for name in (one for one in INPUTS if one in spec.inputs):
                 self._input(name)
         self.begin = button(say("Draw"), self.draw, style="main wide").mark("draw")
@@ -121,7 +120,7 @@ class Studio:
                 field = self._select(PICTURES[name], choices, chosen, lambda v, name=name: self._set(True, **{name: v}))
                 field.mark(name)
         elif name == "images":
-            collections = {one: one for one in self.place.bench.library.collections()}
+            collections = self.place.bench.library.collections()
             self._select("Images", collections, self.view.images, lambda v: self._set(False, images=v)).mark(name)
         elif name == "target":
             changed = lambda text: self._set(False, target=text.strip())  # noqa: E731
