@@ -1,6 +1,6 @@
 # Everything a person or a machine does with this repository. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format generate pictures bench clean
+.PHONY: help demo serve test check format generate pictures bench clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -11,6 +11,9 @@ help:             ## list these commands
 
 demo: $(VENV)/.installed  ## explain bundled images with every lens: convscope-demo/report.html
 	$(BIN)/convscope demo
+
+serve: $(VENV)/.web  ## open the workbench on bundled networks and images
+	$(BIN)/convscope serve
 
 test: $(VENV)/.dev  ## run the whole test suite
 	$(BIN)/python scripts/browser.py
@@ -46,6 +49,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.web: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[web]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed

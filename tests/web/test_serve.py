@@ -1,7 +1,9 @@
 """``convscope serve``: what it refuses, and what it says when its packages are missing."""
 
+import socket
 import sys
 
+import pytest
 from typer.testing import CliRunner
 
 from convscope.cli import app
@@ -31,3 +33,28 @@ def test_without_its_packages_it_says_what_to_install(monkeypatch):
     refused = serve()
     assert refused.exit_code == 2
     assert "pip install 'convscope[web]'" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--model", "bundled:shape"], "no bundled network 'shape'; did you mean 'shapes'"),
+        (["--model", "bundled:shapes", "--model", "nowhere.py:make"], "nowhere.py"),
+        (["--input", "/no/such/folder"], "no such folder: '/no/such/folder'"),
+        (["--host", "203.0.113.7", "--token", "t"], "cannot listen at 203.0.113.7:"),
+    ],
+)
+def test_what_cannot_be_served_is_said_at_once(words: list[str], said: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    found = serve("--port", port, *words)
+    assert found.exit_code == 2
+    assert said in found.stderr
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        found = serve("--port", str(taken.getsockname()[1]))
+    assert found.exit_code == 2
+    assert "Address already in use (try another --port)" in found.stderr

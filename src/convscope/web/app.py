@@ -14,6 +14,7 @@ from nicegui import app as pages_app
 from nicegui import ui
 
 from convscope import __version__
+from convscope.errors import ParameterError
 from convscope.web.access import Access, refuse_open_door
 from convscope.web.api import AT, mount_api
 from convscope.web.frame import frame
@@ -90,7 +91,7 @@ def serve(
     allow_load: bool = False,
     ready: Callable[[str], object] = lambda address: None,
 ) -> None:
-    """Serve the workbench until Ctrl-C.
+    """Serve the workbench until Ctrl-C. Every model is opened before, so that a wrong name is known at once.
 
     Args:
         models: addresses of models to offer; the bundled ones by default.
@@ -99,10 +100,25 @@ def serve(
         token: what a browser or a program must show to come in.
         allow_load: whether models may be opened that were not named here.
         ready: called with the address to open once the server listens.
+
+    Raises:
+        ConvScopeError: a model or a folder cannot be opened, the port is taken, or the door would stand open.
     """
     bench = Bench(Library(models or MODELS, folders, SAMPLES, allow_load=allow_load))
     made = build(bench, token=token, host=host, port=port)
-    address = f"http://{host}:{port}/" + (f"?token={token}" if token else "")
+    warnings.filterwarnings("ignore", "`torch.distributed.reduce_op`")  # nicegui looks at every object there is
+    try:
+        with _listening(host, port) as listening:
+            for name in bench.library.addresses:
+                bench.library.model(name)
+            address = f"http://{host}:{port}/" + (f"?token={token}" if token else "")
+            _server(made, host, port, lambda: ready(address)).run([listening])
+    finally:
+        bench.jobs.close()
+
+
+def _server(made: FastAPI, host: str, port: int, ready: Callable[[], object]) -> uvicorn.Server:
+    """The server, which says when it is ready."""
     server = uvicorn.Server(uvicorn.Config(made, host=host, port=port, log_level="warning", ws_max_size=2**22))
     begin = server.startup
 
@@ -111,14 +127,24 @@ def serve(
         if server.started:
             gc.collect()
             gc.freeze()  # what was imported stays: to look through it again and again would hold up every request
-            ready(address)
+            ready()
 
     server.startup = startup
-    warnings.filterwarnings("ignore", "`torch.distributed.reduce_op`")  # nicegui looks at every object there is
+    return server
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """The socket to listen at.
+
+    Raises:
+        ParameterError: it is taken, or no address of this machine.
+    """
     try:
-        server.run()
-    finally:
-        bench.jobs.close()
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ParameterError(
+            f"cannot listen at {host}:{port}: {error.strerror or error} (try another --port)"
+        ) from error
 
 
 def _mount(page: Page) -> None:
