@@ -1,6 +1,7 @@
 """The workbench put together: pages and API on one server."""
 
 import gc
+import os
 import socket
 import warnings
 from collections.abc import Callable, Sequence
@@ -142,9 +143,8 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise ParameterError(
-            f"cannot listen at {host}:{port}: {error.strerror or error} (try another --port)"
-        ) from error
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.args[-1]
+        raise ParameterError(f"cannot listen at {host}:{port}: {why} (try another --port)") from error
 
 
 def _mount(page: Page) -> None:
