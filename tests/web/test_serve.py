@@ -1,6 +1,8 @@
 """``convscope serve``: what it refuses, and what it says when its packages are missing."""
 
+import signal
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -58,3 +60,17 @@ def test_a_port_that_is_taken_is_said() -> None:
         found = serve("--port", str(taken.getsockname()[1]))
     assert found.exit_code == 2
     assert "Address already in use (try another --port)" in found.stderr
+
+
+def test_ctrl_c_ends_it_without_complaint() -> None:
+    code = "from convscope.cli import main; main()"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    words = [sys.executable, "-c", code, "serve", "--no-show", "--port", port]
+    server = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    assert "the workbench is at" in server.stderr.readline()
+    server.send_signal(signal.SIGINT)
+    assert server.wait(20) == 0
+    assert server.stderr.read() == "the workbench is closed\n"

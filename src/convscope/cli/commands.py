@@ -271,7 +271,10 @@ def serve(
         if not no_show:
             webbrowser.open(address)
 
-    serve_(model or (), input or (), host=host, port=port, token=token or None, allow_load=allow_load, ready=ready)
+    try:
+        serve_(model or (), input or (), host=host, port=port, token=token or None, allow_load=allow_load, ready=ready)
+    except KeyboardInterrupt:  # which is how it ends
+        say("the workbench is closed")
 
 
 def _accelerators(cuda: bool, mps: bool) -> str:
