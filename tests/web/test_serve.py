@@ -68,9 +68,9 @@ def test_ctrl_c_ends_it_without_complaint() -> None:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     words = [sys.executable, "-c", code, "serve", "--no-show", "--port", port]
-    server = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    assert server.stderr is not None
-    assert "the workbench is at" in server.stderr.readline()
-    server.send_signal(signal.SIGINT)
-    assert server.wait(20) == 0
-    assert server.stderr.read() == "the workbench is closed\n"
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        assert "the workbench is at" in server.stderr.readline()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 0
+        assert server.stderr.read() == "the workbench is closed\n"
