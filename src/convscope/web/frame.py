@@ -44,9 +44,9 @@ class Place:
     bench: "Bench"
     client: Client
 
-    def say(self, english: str) -> str:
-        """A text in the person's language."""
-        return say(english, self.lang)
+    def say(self, english: str, **values: object) -> str:
+        """A text in the person's language, with ``values`` in the place of its ``{names}``."""
+        return say(english, self.lang, **values)
 
     def link(self, view: View, path: str = "") -> str:
         """The address of a view, on this page or another."""
@@ -154,6 +154,8 @@ def _head(lang: str, theme: str, dark: bool) -> str:
         "lost": [
             say("The connection to the server is lost.", lang),
             say("This page comes back by itself as soon as the server answers.", lang),
+            say("Message too long", lang),
+            say("The message is too large for WebSocket transmission.", lang),
         ],
         "camera": [say("Take the picture", lang), say("Close", lang), say("No camera can be used here.", lang)],
         "lang": "zh-CN" if lang == "zh" else lang,

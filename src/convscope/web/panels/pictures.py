@@ -30,7 +30,10 @@ def show(value: Pictures, place: "Place") -> None:
     if value.photos is None:
         show_picture(value, place)
         return
-    captions = [f"{word}: {render.number(score)}" for word, score in zip(value.words, value.scores, strict=True)]
+    colon = place.say(": ")
+    captions = [
+        f"{place.say(word)}{colon}{render.number(score)}" for word, score in zip(value.words, value.scores, strict=True)
+    ]
     began = render.photo_pixels(value)
     first = [] if began is None else [tile(began, place.say("the image it began with"))]
     colours = line_colours(len(captions)) if len(captions) > 1 else [""] * len(captions)
