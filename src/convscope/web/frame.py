@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, dataclass
 from functools import cache
 from html import escape
@@ -86,6 +87,8 @@ def frame(title: str, view: View) -> Iterator[Place]:
     request = client.request
     lang, dark = language(request.cookies, request.headers), darkness(request.cookies, request.headers)
     place = Place(request.url.path, lang, dark, app.state.bench, client)
+    client.page = copy(client.page)  # whose words for fields and for a lost connection are in the person's language too
+    client.page.language = "zh-CN" if lang == "zh" else "en-US"
     theme = chosen_theme(request.cookies)
     ui.dark_mode(None if theme == "system" else dark)
     ui.page_title(f"{place.say(title)} · ConvScope")
@@ -154,8 +157,6 @@ def _head(lang: str, theme: str, dark: bool) -> str:
         "lost": [
             say("The connection to the server is lost.", lang),
             say("This page comes back by itself as soon as the server answers.", lang),
-            say("Message too long", lang),
-            say("The message is too large for WebSocket transmission.", lang),
         ],
         "camera": [say("Take the picture", lang), say("Close", lang), say("No camera can be used here.", lang)],
         "lang": "zh-CN" if lang == "zh" else lang,

@@ -165,7 +165,7 @@ class Graph:
             return f'<g class="node still">{body}</g>{buttons}'
         if self.opens(node):
             buttons += _button("open", node.module, x + WIDE - 30, y + 31, 20, "+", say("Unfold"))
-        said = say(", ").join([say(node.name), *map(say, node.kinds), sides(node.shape[1:])])
+        said = say(", ").join([*map(say, dict.fromkeys((node.name, *node.kinds))), sides(node.shape[1:])])
         return (
             f'<g class="node{" chosen" if chosen else ""}" data-node="{number}" role="button" tabindex="0" '
             f'aria-pressed="{"true" if chosen else "false"}" aria-label="{_quoted(said)}">'

@@ -95,7 +95,7 @@
   };
   root.lang = told.lang;
   addEventListener("DOMContentLoaded", () => {
-    document.querySelectorAll("#popup span, #too_long_message_popup span").forEach((line, place) => { line.textContent = told.lost[place]; });
+    document.querySelectorAll("#popup span").forEach((line, place) => { line.textContent = told.lost[place]; });
     document.getElementById("popup")?.setAttribute("role", "alert");
   });
 

@@ -334,7 +334,7 @@ class Studio:
 
     def _card(self, key: str, view: View, value: Value) -> None:
         say, spec = self.place.say, find(view.lens)
-        about = " · ".join(map(say, getattr(value, "words", ()) or [render.subject(value)]))
+        about = " · ".join(map(say, dict.fromkeys(getattr(value, "words", ()) or [render.subject(value)])))
         with ui.element("div").classes("row-of"):
             ui.html(f"{escape(say(spec.title))} · {escape(about)}", tag="h3", sanitize=False)
             with ui.element("div").classes("row-of end"):
