@@ -141,6 +141,14 @@ def test_a_sentence_with_numbers_in_it_is_known_by_its_like() -> None:
         ("max(0, x) at x = −1 is 0, slope 0", "x = −1 时，max(0, x) = 0，斜率 0"),
         ("3 forward, 1 backward, 0.20 s, 22 MB", "3 次前向，1 次反向，0.20 s，22 MB"),
         ("layer1 to layer2", "layer1 至 layer2"),
+        (
+            "Stopped: fc[1]: stopped after 3 of 8 steps; fc[2]: stopped before it was begun.",
+            "已停止：fc[1] 在 8 步中的第 3 步后停止；fc[2] 尚未开始就已停止。",
+        ),
+        (
+            "Whole maps: from layer1: a softmax over positions is not done on windows.",
+            "整幅计算：从 layer1 起，不能按窗口计算：沿位置的 softmax。",
+        ),
         ("nothing is known of this or more", "nothing is known of this or more"),
     ],
 )

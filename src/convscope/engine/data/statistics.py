@@ -43,9 +43,6 @@ MOST_CLASSES = 64
 _AT_ONCE, _ROUGH = 512, 1e-4
 """How many channels are held against all others at once, and how far single precision may be off, generously."""
 
-_AT_ONCE, _ROUGH = 512, 1e-4
-"""How many channels are held against all others at once, and how far single precision may be off, generously."""
-
 _RECTIFIERS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
     nn.Hardswish, nn.Threshold,
