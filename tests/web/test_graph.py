@@ -8,8 +8,6 @@ import convscope as cs
 from convscope.values import Structure
 from convscope.web.graph import Folds, Graph, deepest, facts, first_depth
 
-WORDS = {"open": "Unfold", "fold": "Fold"}
-
 
 @pytest.fixture(scope="module")
 def structure() -> Structure:
@@ -44,7 +42,7 @@ def test_an_address_is_brought_into_sight(structure: Structure) -> None:
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_nodes_do_not_overlap_and_the_drawing_is_sound(structure: Structure, depth: int) -> None:
     graph = Graph(structure, Folds(depth))
-    drawn = ET.fromstring(graph.svg("conv1", WORDS))
+    drawn = ET.fromstring(graph.svg("conv1", str))
     boxes = [one.attrib for one in drawn.iter("rect") if one.get("class") in ("body", "pill")]
     places = [tuple(float(box[side]) for side in ("x", "y", "width", "height")) for box in boxes]
     assert len(places) == len(graph.graph.nodes)
@@ -61,7 +59,7 @@ def test_names_cannot_break_the_markup() -> None:
 
     net = torch.nn.Sequential()
     net.add_module('a"<b>&', torch.nn.Conv2d(1, 2, 3))
-    drawn = Graph(cs.structure(cs.Model(net, input=cs.ImageInput(size=8, channels=1))), Folds(1)).svg("", WORDS)
+    drawn = Graph(cs.structure(cs.Model(net, input=cs.ImageInput(size=8, channels=1))), Folds(1)).svg("", str)
     assert any('a"<b>&' in (one.text or "") for one in ET.fromstring(drawn).iter("title"))
 
 

@@ -47,6 +47,14 @@ def test_every_parameter_is_explained_in_both_languages() -> None:
     assert not (told := missing(helps, "parameters")), told
 
 
+def test_every_field_of_a_form_is_in_both_languages() -> None:
+    """The names of parameters, what can be chosen for them, and their units."""
+    names = {p.name.replace("_", " "): spec.name for spec in lenses() for p in spec.parameters.values()}
+    abouts = [(spec.name, p.about) for spec in lenses() for p in spec.parameters.values()]
+    names |= {one: name for name, about in abouts for one in (*about.choices, about.unit) if one}
+    assert not (told := missing(names, "names")), told
+
+
 def test_every_family_has_a_name_in_both_languages() -> None:
     assert not (told := missing({english: name for name, english in FAMILIES.items()}, "families")), told
 
@@ -122,6 +130,31 @@ def test_a_sentence_with_numbers_in_it_is_known_by_its_like() -> None:
     for note in [note.text for value in values for note in render.notes(value)]:
         if note.startswith(("Completeness", "Random", "Of the", "Biases", "0.")):
             assert any(map(chinese, say(note, "zh"))), note
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        ("star (3), at layer3", "star (3)，位于 layer3"),
+        ("convolution 3×3, stride 2, padding 1", "3×3 卷积，步幅 2，填充 1"),
+        ("Rules: relu: pass ×13, conv2d: z-plus ×4.", "规则：relu（直通）×13，conv2d（z⁺）×4。"),
+        ("max(0, x) at x = −1 is 0, slope 0", "x = −1 时，max(0, x) = 0，斜率 0"),
+        ("3 forward, 1 backward, 0.20 s, 22 MB", "3 次前向，1 次反向，0.20 s，22 MB"),
+        ("layer1 to layer2", "layer1 至 layer2"),
+        (
+            "Stopped: fc[1]: stopped after 3 of 8 steps; fc[2]: stopped before it was begun.",
+            "已停止：fc[1] 在 8 步中的第 3 步后停止；fc[2] 尚未开始就已停止。",
+        ),
+        (
+            "Whole maps: from layer1: a softmax over positions is not done on windows.",
+            "整幅计算：从 layer1 起，不能按窗口计算：沿位置的 softmax。",
+        ),
+        ("nothing is known of this or more", "nothing is known of this or more"),
+    ],
+)
+def test_a_sentence_is_made_of_parts_that_are_said_too(english: str, chinese: str) -> None:
+    assert say(english, "zh") == chinese
+    assert say(english) == english
 
 
 def test_a_sentence_that_is_missing_is_told_with_the_file_to_edit() -> None:

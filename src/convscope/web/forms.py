@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
 
-from convscope.errors import ParameterError
+from convscope.catalogue import find
+from convscope.errors import ParameterError, UnknownName
 from convscope.spec import LensSpec, Parameter
+from convscope.values import Record
 from convscope.web.texts import say
 
 if TYPE_CHECKING:
@@ -38,16 +40,16 @@ def _field(parameter: Parameter, value: Any, on_change: Changed, lang: str) -> N
         if refusal(parameter, new) is None:
             on_change(name, None if new == parameter.default else new)
 
-    title = name.replace("_", " ")
+    title = in_words(name, lang)
     made: ValueElement[Any]
     if parameter.kind is bool:
         made = ui.switch(title, value=bool(value), on_change=changed)
     elif about.choices:
-        made = ui.select(list(about.choices), label=title, value=value, on_change=changed)
+        made = ui.select({one: say(one, lang) for one in about.choices}, label=title, value=value, on_change=changed)
     elif parameter.kind in (int, float):
         check: Callable[[Any], str | None] = lambda typed: refusal(parameter, _number(parameter, typed))  # noqa: E731
         made = ui.number(
-            title, value=_plain(value, parameter), min=about.min, max=about.max, suffix=about.unit or None,
+            title, value=_plain(value, parameter), min=about.min, max=about.max, suffix=say(about.unit, lang) or None,
             step=1 if parameter.kind is int else None, validation=check, on_change=changed,
         )  # fmt: skip
     else:
@@ -56,8 +58,27 @@ def _field(parameter: Parameter, value: Any, on_change: Changed, lang: str) -> N
         made.props("outlined dense debounce=350 stack-label hide-bottom-space")
     made.mark(f"parameter-{name}")
     with made:
-        span = f" ({about.range()})" if about.range() and not about.choices else ""
+        span = say(" ({range})", lang, range=about.range()) if about.range() and not about.choices else ""
         ui.tooltip(f"{say(about.help, lang)}{span}")
+
+
+def in_words(name: str, lang: str) -> str:
+    """What a form calls a parameter."""
+    return say(name.replace("_", " "), lang)
+
+
+def said_of(record: Record, name: str, lang: str) -> str:
+    """A parameter of a run as its form says it: yes or no, a choice, several of something; the rest as given."""
+    given = record.parameters[name]
+    try:
+        known = find(record.lens).parameters.get(name)
+    except UnknownName:
+        known = None
+    if isinstance(given, bool):
+        return say("yes" if given else "no", lang)
+    if known is not None and known.about.choices:
+        return say(str(given), lang)
+    return ", ".join(map(str, given)) if isinstance(given, (list, tuple)) else str(given)
 
 
 def refusal(parameter: Parameter, value: Any) -> str | None:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, dataclass
 from functools import cache
 from html import escape
@@ -44,9 +45,9 @@ class Place:
     bench: "Bench"
     client: Client
 
-    def say(self, english: str) -> str:
-        """A text in the person's language."""
-        return say(english, self.lang)
+    def say(self, english: str, **values: object) -> str:
+        """A text in the person's language, with ``values`` in the place of its ``{names}``."""
+        return say(english, self.lang, **values)
 
     def link(self, view: View, path: str = "") -> str:
         """The address of a view, on this page or another."""
@@ -86,6 +87,8 @@ def frame(title: str, view: View) -> Iterator[Place]:
     request = client.request
     lang, dark = language(request.cookies, request.headers), darkness(request.cookies, request.headers)
     place = Place(request.url.path, lang, dark, app.state.bench, client)
+    client.page = copy(client.page)  # whose words for fields and for a lost connection are in the person's language too
+    client.page.language = "zh-CN" if lang == "zh" else "en-US"
     theme = chosen_theme(request.cookies)
     ui.dark_mode(None if theme == "system" else dark)
     ui.page_title(f"{place.say(title)} · ConvScope")

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -106,11 +106,11 @@ class Graph:
         """Whether there is more to see inside of a node."""
         return not is_pill(node) and bool(node.module) and not self.structure.module(node.module).leaf
 
-    def svg(self, chosen: str, words: dict[str, str]) -> str:
-        """The graph; ``words`` holds the texts ``open`` and ``fold`` for people, ``chosen`` the address in view."""
+    def svg(self, chosen: str, say: Callable[[str], str]) -> str:
+        """The graph; ``say`` gives its words in the person's language, ``chosen`` is the address in view."""
         here = self.node_of(chosen)
         lines = "".join(self._edge(edge) for edge in self.laid.edges)
-        boxes = "".join(self._node(number, number == here, words) for number in range(len(self.graph.nodes)))
+        boxes = "".join(self._node(number, number == here, say) for number in range(len(self.graph.nodes)))
         return (
             f'<svg class="graph" role="group" aria-label="{_quoted(self.structure.name)}" '
             f'viewBox="0 0 {self.width} {self.height}" style="width:calc(var(--zoom,1)*{self.width}px)">'
@@ -155,17 +155,17 @@ class Graph:
         x = points[-1][0]
         return f'<path d="{path}"/><path class="tip" d="M{x - 4:.1f} {end - 7:.1f}h8l-4 7z"/>'
 
-    def _node(self, number: int, chosen: bool, words: dict[str, str]) -> str:
+    def _node(self, number: int, chosen: bool, say: Callable[[str], str]) -> str:
         node, (x, y) = self.graph.nodes[number], self._corner(number)
         buttons = ""
         if number in self.heads:
-            buttons, y = self._folds(self.heads[number], x, y, words["fold"]), y + HEAD
-        body = self._pill(node, x, y) if is_pill(node) else self._box(node, x, y)
+            buttons, y = self._folds(self.heads[number], x, y, say("Fold")), y + HEAD
+        body = self._pill(node, x, y, say) if is_pill(node) else self._box(node, x, y, say)
         if not self.members(number):
             return f'<g class="node still">{body}</g>{buttons}'
         if self.opens(node):
-            buttons += _button("open", node.module, x + WIDE - 30, y + 31, 20, "+", words["open"])
-        said = f"{node.name}, {', '.join(node.kinds)}, {sides(node.shape[1:])}"
+            buttons += _button("open", node.module, x + WIDE - 30, y + 31, 20, "+", say("Unfold"))
+        said = say(", ").join([*map(say, dict.fromkeys((node.name, *node.kinds))), sides(node.shape[1:])])
         return (
             f'<g class="node{" chosen" if chosen else ""}" data-node="{number}" role="button" tabindex="0" '
             f'aria-pressed="{"true" if chosen else "false"}" aria-label="{_quoted(said)}">'
@@ -182,9 +182,9 @@ class Graph:
             x += wide + 6
         return found
 
-    def _pill(self, node: Node, x: float, y: float) -> str:
-        said, shape = " · ".join(_brief(kind) for kind in node.kinds) or node.name, sides(node.shape[1:])
-        wide = BOLD * len(said) + PLAIN * len(shape) + 44
+    def _pill(self, node: Node, x: float, y: float, say: Callable[[str], str]) -> str:
+        said, shape = " · ".join(_brief(say(kind)) for kind in node.kinds) or say(node.name), sides(node.shape[1:])
+        wide = BOLD * _extent(said) + PLAIN * len(shape) + 44
         left = x + (WIDE - wide) / 2
         return (
             f'<rect class="pill" x="{left:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{PILL}" rx="14"/>'
@@ -192,11 +192,11 @@ class Graph:
             f'<text class="faint" x="{left + wide - 14:.1f}" y="{y + 19:.1f}" text-anchor="end">{shape}</text>'
         )
 
-    def _box(self, node: Node, x: float, y: float) -> str:
+    def _box(self, node: Node, x: float, y: float, say: Callable[[str], str]) -> str:
         shape = sides(node.shape[1:])
         room = WIDE - 24
-        name = _ending(node.name, int((room - 8 - PLAIN * len(shape)) / BOLD))
-        kinds = _cut(" · ".join(_brief(kind) for kind in node.kinds), int((room - 28 * self.opens(node)) / PLAIN))
+        name = _ending(say(node.name), int((room - 8 - PLAIN * len(shape)) / BOLD))
+        kinds = _cut(" · ".join(_brief(say(kind)) for kind in node.kinds), int((room - 28 * self.opens(node)) / PLAIN))
         return (
             f'<rect class="body" x="{x:.1f}" y="{y:.1f}" width="{WIDE}" height="{TALL}" rx="6"/>'
             f'<text class="name" x="{x + 12:.1f}" y="{y + 21:.1f}">{_quoted(name)}</text>'
@@ -255,8 +255,16 @@ def _brief(kind: str) -> str:
     return re.sub(r"(?<=[a-z])[123]d\b", "", kind)
 
 
+def _extent(said: str) -> int:
+    """How wide a text is, in letters; a Chinese one is as wide as two."""
+    return sum(1 + (letter > "\u2e7f") for letter in said)
+
+
 def _cut(said: str, most: int) -> str:
-    return said if len(said) <= most else said[: most - 1] + "…"
+    """The beginning of a text that is no wider than so many letters."""
+    if _extent(said) <= most:
+        return said
+    return next(said[:end] + "…" for end in range(len(said), -1, -1) if _extent(said[:end]) < most or not end)
 
 
 def _ending(address: str, most: int) -> str:

@@ -17,7 +17,7 @@ from convscope.values import Attribution, Value
 from convscope.web import panels
 from convscope.web.buttons import button
 from convscope.web.files import file_of
-from convscope.web.forms import parameter_form
+from convscope.web.forms import in_words, parameter_form, said_of
 from convscope.web.panels.attribution import figure, lies_over_photo, words
 from convscope.web.view import View
 
@@ -165,7 +165,8 @@ class Card:
             if lies_over_photo(value):
                 words(value, self.place, limit=self.limit)
         with self.made:
-            ui.html(f"{escape(say('How it was made'))} · {value.record.cost}", sanitize=False, tag="summary")
+            made = f"{say('How it was made')} · {say(str(value.record.cost))}"
+            ui.html(escape(made), sanitize=False, tag="summary")
             ui.html(_facts(value, self.place), sanitize=False)
             with ui.element("div").classes("row-of").style("gap: 8px; margin-top: 8px"):
                 for ending, what in ((".png", "Picture"), (".npz", "Numbers"), (".json", "Manifest")):
@@ -230,12 +231,9 @@ def _facts(value: Value, place: "Place") -> str:
     """Where a value comes from, and the line that makes it again."""
     record = value.record
     rows = [(place.say("model"), record.model.get("source", "")), (place.say("input"), render.short(record.input))]
-    rows += [(name.replace("_", " "), _plainly(given)) for name, given in record.parameters.items()]
+    rows += [(in_words(name, place.lang), said_of(record, name, place.lang)) for name in record.parameters]
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(said))}</dd>" for name, said in rows if said)
     made = recipe(record)
     again = escape(made.shell or f"{made.opening}\n{made.call}")
-    return f'<dl class="facts">{listed}</dl><p class="small">{escape(place.say("Again"))}:</p><pre>{again}</pre>'
-
-
-def _plainly(given: Any) -> str:
-    return ", ".join(map(str, given)) if isinstance(given, (list, tuple)) else str(given)
+    head = escape(place.say("Again") + place.say(": "))
+    return f'<dl class="facts">{listed}</dl><p class="small">{head}</p><pre>{again}</pre>'

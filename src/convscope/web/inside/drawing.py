@@ -120,8 +120,7 @@ class Drawing:
     def _show(self, prepared: torch.Tensor) -> None:
         photos = shown(self.explorer.library.model(self.explorer.view.model).input, prepared[:1])
         if photos is not None:
-            alt = f"{self.explorer.say('What excites the unit')} {self.name.whole}"
-            self.picture.set_content(image(picture_png(photos[0]), alt))
+            self.picture.set_content(image(picture_png(photos[0]), self._alt()))
 
     def _finished(self, job: Job, value: Pictures) -> None:
         score, begun = value.scores[0], float(value.curves[0][0])
@@ -129,5 +128,7 @@ class Drawing:
         self.told.set_text(f"{word} {begun:.3g} → {score:.3g}")
         self.line.set_content(curve(value.curves[0].tolist()))
         if value.photos is not None:
-            alt = f"{self.explorer.say('What excites the unit')} {self.name.whole}"
-            self.picture.set_content(image(picture_png(value.photos[0]), alt))
+            self.picture.set_content(image(picture_png(value.photos[0]), self._alt()))
+
+    def _alt(self) -> str:
+        return self.explorer.say("What excites {unit}", unit=self.name.whole)

@@ -61,9 +61,9 @@ class Explorer:
         self.folds = Folds()
         self.node, self.unit = NodeColumn(self), UnitColumn(self)
 
-    def say(self, english: str) -> str:
+    def say(self, english: str, **values: object) -> str:
         """A text in the person's language."""
-        return self.place.say(english)
+        return self.place.say(english, **values)
 
     async def look(self, lens: str, **parameters: Any) -> Value | str:
         """What a lens gives for the model and image in view; or why it does not, in one sentence."""
@@ -184,7 +184,7 @@ class Explorer:
             self.picture.on("keydown", self._followed, js_handler=FOLLOW)
         key = (
             f'<i style="background:var(--accent)"></i>FLOPs &nbsp; <i style="background:var(--warning)"></i>'
-            f"{quoted(self.say('Parameters'))}, {quoted(self.say('in shares of the largest'))}"
+            f"{quoted(self.say('Parameters, in shares of the largest'))}"
         )
         ui.html(key, sanitize=False).classes("key hint q-mt-sm")
 
@@ -206,8 +206,12 @@ class Explorer:
         if self.layer not in known:
             self.view = self.view.but(layer=(), unit=())
         self.told.set_text(
-            f"{many(found.parameters)} {self.say('parameters')} · {many(found.flops)} FLOPs · "
-            f"{len(found.operations)} {self.say('operations')}"
+            self.say(
+                "{count} parameters · {flops} FLOPs · {operations} operations",
+                count=many(found.parameters),
+                flops=many(found.flops),
+                operations=len(found.operations),
+            )
         )
         if self.layer:
             self.folds = self.folds.showing(self.layer)
@@ -226,8 +230,7 @@ class Explorer:
         """Draw the graph as it is folded now, and bring the choice, or what has the focus, into sight."""
         assert self.structure is not None
         self.graph = Graph(self.structure, self.folds)
-        words = {"open": self.say("Unfold"), "fold": self.say("Fold")}
-        self.picture.set_content(self.graph.svg(self.layer, words))
+        self.picture.set_content(self.graph.svg(self.layer, self.say))
         selector = focus or "svg.graph .chosen"
         self.place.client.run_javascript(
             f"setTimeout(() => convscopeShow({selector!r}, {'true' if focus else 'false'}), 60)"

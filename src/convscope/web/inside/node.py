@@ -87,7 +87,7 @@ class NodeColumn:
                     sanitize=False,
                 )
             told = "".join(
-                f'<div title="{quoted(say(hint))}"><dt>{quoted(say(name))}</dt><dd>{quoted(what)}</dd></div>'
+                f'<div title="{quoted(say(hint))}"><dt>{quoted(say(name))}</dt><dd>{quoted(say(what))}</dd></div>'
                 for name, what, hint in rows
             )
             ui.html(f'<dl class="told">{told}</dl>', sanitize=False)
@@ -161,24 +161,25 @@ class NodeColumn:
         maps, total = self.maps, len(value.strengths[layer])
         rows, columns = maps.shape()
         with ui.element("div").classes("hand q-mt-sm"):
-            ui.label(f"{len(maps.channels)} / {total} {say('channels')}, {say('strongest first')}")
+            ui.label(say("{few} / {all} channels, strongest first", few=len(maps.channels), all=total))
             if len(maps.channels) < min(total, ALL):
                 ui.html(f'<button class="plain">{quoted(say("Show all"))}</button>', sanitize=False).on(
                     "click", self._all
                 )
         ui.html(colour_bar(maps.legend, say), sanitize=False)
         wide = ' style="--shape:4"' if columns / rows >= 4 or maps.maps.ndim == 1 else ""
-        word, single = say("Map of unit"), maps.maps.ndim == 1
+        single = maps.maps.ndim == 1
         remarks = [f"<br>{float(one):.3g}" if single else "" for one in maps.maps]
         tiles = "".join(
-            self._tile(one, maps.tile(place), word, remarks[place]) for place, one in enumerate(maps.channels)
+            self._tile(one, maps.tile(place), say("Map of unit {number}", number=one), remarks[place])
+            for place, one in enumerate(maps.channels)
         )
         ui.html(f'<div class="maps" data-layer="{quoted(layer)}"{wide}>{tiles}</div>', sanitize=False).on(
             "click", self._unit_chosen, js_handler=CHOOSE
         )
         where = value.read.get(layer)
         if where:
-            ui.label(where).classes("hint")
+            ui.label(say(where)).classes("hint")
 
     async def _all(self) -> None:
         self.most = ALL
@@ -189,23 +190,25 @@ class NodeColumn:
 
     def _show_kernels(self, value: Kernels, layer: str) -> None:
         say, about = self.explorer.say, value.layers[layer]
-        ui.label(about.kind).classes("hint q-mt-sm")
+        ui.label(say(about.kind)).classes("hint q-mt-sm")
         repeats = {one: other for one, other, _ in about.near_duplicate}
         odd = {
             **{one: say("near zero") for one in about.near_zero},
             **{one: say("like noise") for one in about.noise_like},
             **{one: f"= {other}" for one, other in repeats.items()},
         }
-        word = say("Kernel of unit")
         drawn = sorted(filter_tiles(value, layer))
-        tiles = "".join(self._tile(one, png, word, quoted(odd.get(one, ""))) for one, png in drawn)
+        tiles = "".join(
+            self._tile(one, png, say("Kernel of unit {number}", number=one), quoted(odd.get(one, "")))
+            for one, png in drawn
+        )
         ui.html(f'<div class="maps">{tiles}</div>', sanitize=False).on("click", self._unit_chosen, js_handler=CHOOSE)
 
-    def _tile(self, number: int, png: bytes, word: str, remark: str = "") -> str:
+    def _tile(self, number: int, png: bytes, alt: str, remark: str = "") -> str:
         """One unit as a button with its picture."""
         chosen = self.explorer.unit.name
         pressed = str(chosen is not None and chosen.number == number).lower()
-        drawn = image(png, f"{word} {number}")
+        drawn = image(png, alt)
         return f'<button data-unit="{number}" aria-pressed="{pressed}">{drawn}{number} {remark}</button>'
 
     def _show_spread(self, value: Distribution, layer: str) -> None:
@@ -232,7 +235,7 @@ class NodeColumn:
         ]
         table = "".join(f"<tr><th>{quoted(say(name))}</th><td>{quoted(what)}</td></tr>" for name, what in rows)
         ui.html(f'<table class="numbers">{table}</table>', sanitize=False)
-        alt = say("How the numbers of {layer} are spread").format(layer=layer)
+        alt = say("How the numbers of {layer} are spread", layer=layer)
         ui.html(ridge(ridge_of(value, layer), alt), sanitize=False).classes("q-mt-md")
         ui.label(say("How often each number occurs; the bar at zero is the share that is exactly zero.")).classes(
             "hint"

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -152,11 +153,12 @@ class UnitColumn:
     def _draw_map(self, value: FeatureMaps, name: UnitName) -> None:
         say, maps = self.explorer.say, mapped(value, name.layer)
         if name.number not in maps.channels:
-            trouble(f"{name.layer}: {say('no such unit')} {name.number}")
+            trouble(say("{layer}: no such unit {number}", layer=name.layer, number=name.number))
             return
         at = maps.channels.index(name.number)
         self.extent, own = maps.maps.shape[1:], maps.maps[at]
-        strength = f"{say('mean')} {float(own.mean()):.3g}, {say('largest')} {float(own.max()):.3g}"
+        mean, largest = f"{float(own.mean()):.3g}", f"{float(own.max()):.3g}"
+        strength = say("mean {mean}, largest {largest}", mean=mean, largest=largest)
         if not self.extent:  # a unit without places: its one number is all there is to see
             ui.html(f'<p class="result">{float(own):.4g}</p>', sanitize=False)
             ui.label(say("This unit gives one number for the whole image.")).classes("hint")
@@ -304,9 +306,9 @@ class UnitColumn:
             body = self.sections["kernel"]
             body.parent_slot.parent.set_visibility(True)
             with body:
-                alt = f"{self.explorer.say('Kernel of unit')} {name.number}"
+                alt = self.explorer.say("Kernel of unit {number}", number=name.number)
                 ui.html(image(tiles[name.number], alt), sanitize=False)
-                ui.label(found.layers[name.layer].kind).classes("caption")
+                ui.label(self.explorer.say(found.layers[name.layer].kind)).classes("caption")
 
     async def _show_best(self) -> None:
         name, turn, collections = self.name, self.turn, self.explorer.library.collections()
@@ -330,7 +332,7 @@ class UnitColumn:
         waiting.delete()
         with body:
             if isinstance(found, Exemplars):
-                ui.html(_crops(found, say("image")), sanitize=False)
+                ui.html(_crops(found, say), sanitize=False)
             else:
                 trouble(str(found))
 
@@ -358,17 +360,17 @@ def _box(spans: Any, extent: Any, words: str) -> str:
     )
 
 
-def _crops(value: Exemplars, word: str) -> str:
-    """The best inputs, each cut to what the unit saw."""
+def _crops(value: Exemplars, say: Callable[..., str]) -> str:
+    """The best inputs, each cut to what the unit saw; ``say`` gives texts in the person's language."""
     found = ""
     for one in value.units[0].exemplars:
         crop = value.crop(one)
         if crop.ndim != 3 or crop.dtype != np.uint8:
             continue
-        label = f"{one.label}, " if one.label else ""
-        alt = f"{word} {one.name}: {label}{one.value:.3g}"
+        told = f"{one.label}{say(', ') if one.label else ''}{one.value:.3g}"
+        alt = say("image {name}: {told}", name=one.name, told=told)
         found += (
             f'<figure title="{quoted(one.name)}"><div class="sheet">{image(picture_png(crop), alt)}</div>'
-            f"<figcaption>{quoted(label)}{one.value:.3g}</figcaption></figure>"
+            f"<figcaption>{quoted(told)}</figcaption></figure>"
         )
     return f'<div class="crops">{found}</div>'

@@ -22,7 +22,7 @@ from convscope.web import panels
 from convscope.web.buttons import button
 from convscope.web.curves import curves
 from convscope.web.files import endings, file_of, name_of
-from convscope.web.forms import parameter_form
+from convscope.web.forms import in_words, parameter_form, said_of
 from convscope.web.jobs import Job
 from convscope.web.looking import key_of
 from convscope.web.pages import page
@@ -361,7 +361,7 @@ class Studio:
 
     def _card(self, key: str, view: View, value: Value) -> None:
         say, spec = self.place.say, find(view.lens)
-        about = " · ".join(getattr(value, "words", ()) or [say(render.subject(value))])
+        about = " · ".join(map(say, dict.fromkeys(getattr(value, "words", ()) or [render.subject(value)])))
         with ui.element("div").classes("row-of"):
             ui.html(f"{escape(say(spec.title))} · {escape(about)}", tag="h2", sanitize=False)
             with ui.element("div").classes("row-of end"):
@@ -372,7 +372,11 @@ class Studio:
                 ui.link(say("Link"), self.place.link(view)).classes("button plain")
                 button(say("Remove"), lambda: self._remove(key), style="plain").mark("remove")
         panels.show(value, self.place)
-        given = ", ".join(f"{name.replace('_', ' ')} {one}" for name, one in view.parameters.items())
+        given = say(", ").join(
+            f"{in_words(name, self.place.lang)} {said_of(value.record, name, self.place.lang)}"
+            for name in view.parameters
+            if name in value.record.parameters
+        )
         facts = [
             str(value.record.model.get("name", "")),
             render.short(value.record.input),

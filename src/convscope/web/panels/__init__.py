@@ -14,7 +14,6 @@ from nicegui import ui
 
 from convscope import render
 from convscope.values import Value
-from convscope.web.texts import say
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
@@ -47,12 +46,12 @@ def show_picture(value: Value, place: "Place") -> None:
     options = {"bare": True} if takes_bare(value) else {}
     drawn = render.picture(value, theme=theme, **options).png()
     with ui.element("figure").classes("value"):
-        ui.html(f'<img src="{data_uri(drawn)}" alt="{_quoted(render.alt(value))}">', sanitize=False)
+        ui.html(f'<img src="{data_uri(drawn)}" alt="{_quoted(place.say(render.alt(value)))}">', sanitize=False)
         with ui.element("figcaption"):
             if value.record.reads:
-                ui.label(say(value.record.reads, place.lang)).classes("reads")
+                ui.label(place.say(value.record.reads)).classes("reads")
             for note in render.notes(value):
-                ui.label(say(note.text, place.lang)).classes("note warning" if note.warning else "note")
+                ui.label(place.say(note.text)).classes("note warning" if note.warning else "note")
 
 
 def data_uri(png: bytes) -> str:

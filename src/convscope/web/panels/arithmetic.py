@@ -31,15 +31,14 @@ def show(value: Arithmetic, place: Place) -> None:
 def _steps(value: Arithmetic, place: Place) -> str:
     rows = ""
     for step in value.steps:
-        before = f"{place.say('then')} " if step.follows else ""
+        title = place.say("then {step}", step=step.title) if step.follows else place.say(step.title)
         own = ""
         if step.network is not None:
-            words = html.escape(place.say("the network’s own number"))
-            own = (
-                f'<span class="network" data-network="{step.network!r}">{words}: '
-                f"{step.network:.7g} · {html.escape(place.say('worked out'))}: {step.value:.7g}</span>"
-            )
-        rows += f"<li><b>{html.escape(before + step.title)}</b><br>{html.escape(step.formula)}{own}</li>"
+            colon = place.say(": ")
+            given = f"{place.say('the network’s own number')}{colon}{step.network:.7g}"
+            told = html.escape(f"{given} · {place.say('worked out')}{colon}{step.value:.7g}")
+            own = f'<span class="network" data-network="{step.network!r}">{told}</span>'
+        rows += f"<li><b>{html.escape(title)}</b><br>{html.escape(place.say(step.formula))}{own}</li>"
     return f'<ol class="steps">{rows}</ol>'
 
 
@@ -61,30 +60,32 @@ def _operands(value: Arithmetic, place: Place) -> str:
                 numbers[name][channel],
                 limits[name],
                 outside if name == "window" else None,
+                place.say("padding"),
                 place.say(words) if not order else "",
             )
             for name, words in (("window", "input"), ("kernel", "kernel"), ("products", "products"))
         ]
-        head = f'<span class="of">{html.escape(place.say("channel"))} {first + int(channel)}</span>'
+        said = place.say("channel {number}", number=first + int(channel))
+        head = f'<span class="of">{html.escape(said)}</span>'
         total = f"<b>{html.escape(short_number(float(contributions[channel])))}</b>"
         found += f'<div class="sum">{head}{parts[0]}×{parts[1]}={parts[2]}→ {total}</div>'
     rest = len(contributions) - len(strongest)
     if rest:
-        said = place.say("{few} of {all} input channels, those that contribute most")
-        said = said.replace("{few}", str(len(strongest))).replace("{all}", str(len(contributions)))
+        few, every = len(strongest), len(contributions)
+        said = place.say("{few} of {all} input channels, those that contribute most", few=few, all=every)
         found += f'<p class="caption">{html.escape(said)}</p>'
     return f'<div class="sums" style="--cell:{cell}px">{found}</div>'
 
 
-def _table(values: np.ndarray, limit: float, outside: np.ndarray | None, caption: str) -> str:
-    """A matrix of numbers on their colours."""
+def _table(values: np.ndarray, limit: float, outside: np.ndarray | None, beyond: str, caption: str) -> str:
+    """A matrix of numbers on their colours; ``beyond`` is what a place is called that lies ``outside``."""
     colours = cell_colours(values, limit)
     rows = ""
     for r, row in enumerate(values.tolist()):
         cells = ""
         for c, one in enumerate(row):
             if outside is not None and outside[r, c]:
-                cells += '<td class="pad" title="padding"></td>'
+                cells += f'<td class="pad" title="{html.escape(beyond)}"></td>'
             else:
                 ground, ink = colours[r][c]
                 number = f"{one:.4g}"

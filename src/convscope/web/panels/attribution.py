@@ -59,7 +59,7 @@ def words(value: Value, place: "Place", *, limit: float | None = None) -> None:
     parts += [_paragraph("small", place.say(note.text)) for note in notes if not note.warning]
     fails = known_to_fail(value, place)
     if fails:
-        parts.append(f'<p class="small"><strong>{escape(place.say("Known to fail"))}.</strong> {escape(fails)}</p>')
+        parts.append(f'<p class="small"><strong>{escape(place.say("Known to fail. "))}</strong>{escape(fails)}</p>')
     ui.html("".join(parts), sanitize=False).classes("words")
 
 
@@ -69,7 +69,9 @@ def known_to_fail(value: Value, place: "Place") -> str:
         spec = find(value.record.lens)
     except UnknownName:
         return ""
-    return " ".join(f"{place.say(name).capitalize()}: {place.say(why)}." for name, why in spec.fails.items())
+    colon, stop = place.say(": "), place.say(". ")
+    said = (f"{place.say(name).capitalize()}{colon}{place.say(why)}{stop}" for name, why in spec.fails.items())
+    return "".join(said).rstrip()
 
 
 def display_controls(place: "Place") -> str:
@@ -105,12 +107,13 @@ def figure(
         legend = replace(legend, low=ends[0], high=ends[1])
     photo = data_uri(render.photo_png(value) or b"")
     heat = data_uri(render.overlay_png(value, limit=limit, most=MOST))
+    alt = escape(place.say(render.alt(value)))
     help_text = escape(place.say("The number under the pointer; arrow keys move it."))
     return (
         f'<figure class="{"signed" if legend.signed else "unsigned"}">'
         f'<div class="stack{" coarse" if max(height, width) < COARSE else ""}" tabindex="0" role="group" '
         f'aria-label="{help_text}" style="aspect-ratio: {width} / {height}" {_numbers(value, limit)}>'
-        f'<img class="photo" src="{photo}" alt=""><img class="heat" src="{heat}" alt="{escape(render.alt(value))}">'
+        f'<img class="photo" src="{photo}" alt=""><img class="heat" src="{heat}" alt="{alt}">'
         f'<span class="pointer" hidden></span></div>{_scale(legend, place)}</figure>'
     )
 

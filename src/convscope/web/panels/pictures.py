@@ -30,7 +30,10 @@ def show(value: Pictures, place: "Place") -> None:
     if value.photos is None:
         show_picture(value, place)
         return
-    captions = [f"{word}: {render.number(score)}" for word, score in zip(value.words, value.scores, strict=True)]
+    colon = place.say(": ")
+    captions = [
+        f"{place.say(word)}{colon}{render.number(score)}" for word, score in zip(value.words, value.scores, strict=True)
+    ]
     began = render.photo_pixels(value)
     first = [] if began is None else [tile(began, place.say("the image it began with"))]
     colours = line_colours(len(captions)) if len(captions) > 1 else [""] * len(captions)
@@ -41,19 +44,20 @@ def show(value: Pictures, place: "Place") -> None:
     together = [*first, *drawn]
     ui.html("".join(together), sanitize=False).classes("tiles few" if len(together) <= FEW else "tiles")
     if value.features:
-        ui.html("".join(_matrices(value)), sanitize=False).classes("tiles")
+        ui.html("".join(_matrices(value, place)), sanitize=False).classes("tiles")
     steps = place.say("The objective over the steps, of the picture as it was shown to the network")
     ui.html(curves(value.curves.tolist(), steps), sanitize=False)
     words(value, place)
 
 
-def _matrices(value: Pictures) -> list[str]:
+def _matrices(value: Pictures, place: "Place") -> list[str]:
     """What the pictures were drawn from, matrices each on a scale of its own."""
     found = []
+    comma = place.say(", ")
     for name, matrix in value.features.items():
         values = np.asarray(matrix, np.float32)
         limit = float(np.percentile(np.abs(values), 99.5)) or 1.0
-        caption = f"{name}, −{render.number(limit)} … {render.number(limit)}"
+        caption = f"{name}{comma}−{render.number(limit)} … {render.number(limit)}"
         found.append(tile(map_pixels(values, Scale(limit, True, limit)), caption, pixelated=True))
     return found
 

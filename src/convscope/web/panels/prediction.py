@@ -35,7 +35,7 @@ def bars(
         made = {}
         for index, (name, share) in zip(value.indices, render.answers(value), strict=True):
             with ui.element("li"):
-                made[index] = _bar(name, share, index, pick)
+                made[index] = _bar(place.say(name), share, index, pick)
     mark(made, chosen if pick else None)
     return made
 
