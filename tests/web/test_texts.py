@@ -43,14 +43,14 @@ def test_where_a_lens_fails_is_told_in_both_languages() -> None:
 
 
 def test_every_parameter_is_explained_in_both_languages() -> None:
-    helps = {p.about.help: f"{spec.name}, {p.name}" for spec in lenses() for p in spec.parameters.values()}
+    helps = {p.about.help: f"{spec.name}, {p.name}" for spec in lenses() for p in spec.options.values()}
     assert not (told := missing(helps, "parameters")), told
 
 
 def test_every_field_of_a_form_is_in_both_languages() -> None:
     """The names of parameters, what can be chosen for them, and their units."""
-    names = {p.name.replace("_", " "): spec.name for spec in lenses() for p in spec.parameters.values()}
-    abouts = [(spec.name, p.about) for spec in lenses() for p in spec.parameters.values()]
+    names = {p.name.replace("_", " "): spec.name for spec in lenses() for p in spec.options.values()}
+    abouts = [(spec.name, p.about) for spec in lenses() for p in spec.options.values()]
     names |= {one: name for name, about in abouts for one in (*about.choices, about.unit) if one}
     assert not (told := missing(names, "names")), told
 

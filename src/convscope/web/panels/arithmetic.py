@@ -52,7 +52,7 @@ def _operands(value: Arithmetic, place: Place) -> str:
     strongest = np.argsort(-np.abs(contributions), kind="stable")[:_CHANNELS]
     limits = {name: float(np.abs(numbers[name][strongest]).max()) for name in ("window", "kernel", "products")}
     outside = ~numbers["inside"].astype(bool)
-    cell = {1: 34, 2: 34, 3: 31, 4: 28, 5: 24}.get(numbers["window"].shape[-1], 20)
+    cell = {1: 34, 2: 34, 3: 30, 4: 28, 5: 24}.get(numbers["window"].shape[-1], 20)
     found = ""
     for order, channel in enumerate(strongest):
         parts = [
@@ -67,8 +67,8 @@ def _operands(value: Arithmetic, place: Place) -> str:
         ]
         said = place.say("channel {number}", number=first + int(channel))
         head = f'<span class="of">{html.escape(said)}</span>'
-        total = f"<b>{html.escape(short_number(float(contributions[channel])))}</b>"
-        found += f'<div class="sum">{head}{parts[0]}×{parts[1]}={parts[2]}→ {total}</div>'
+        total = f"<b>→ {html.escape(short_number(float(contributions[channel])))}</b>"
+        found += f'<div class="sum">{head}{parts[0]}×{parts[1]}={parts[2]}{total}</div>'
     rest = len(contributions) - len(strongest)
     if rest:
         few, every = len(strongest), len(contributions)
