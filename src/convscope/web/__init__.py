@@ -11,6 +11,7 @@ It holds no maths. Whatever is shown comes from the catalogue: a lens declared l
     api.py        /api/v1
     access.py     who may come in: token, host, origin, size
     app.py        all of it put together
+    nowhere.py    what is said where there is nothing
     frame.py      what all pages share: navigation, language, theme
     texts/        every text in English and Chinese
     files.py      what can be taken home: picture, numbers, manifest, report

@@ -12,14 +12,16 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 from nicegui import app as pages_app
 from nicegui import ui
+from starlette.formparsers import MultiPartParser
 
 from convscope import __version__
-from convscope.web.access import Access, refuse_open_door
+from convscope.web.access import AROUND, Access, refuse_open_door
 from convscope.web.api import AT, mount_api
 from convscope.web.frame import frame
 from convscope.web.jobs import Job, Jobs
-from convscope.web.library import Library
+from convscope.web.library import MAX_UPLOAD, Library
 from convscope.web.looking import key_of, look, takes_long, together
+from convscope.web.nowhere import nowhere
 from convscope.web.pages import Page, pages
 from convscope.web.view import View
 
@@ -68,6 +70,8 @@ def build(
 def mount_pages(made: FastAPI, bench: Bench) -> None:
     """Put every page of the register on the application."""
     pages_app.state.bench = bench
+    MultiPartParser.spool_max_size = MAX_UPLOAD + AROUND  # an upload stays in memory, whole, and reaches no disk
+    pages_app.add_exception_handler(404, nowhere)
     for page in pages():
         _mount(page)
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -10,7 +10,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from nicegui import Client, app, ui
+from nicegui import Client, app, run, ui
 
 from convscope.errors import ConvScopeError
 from convscope.render import FADED, OPACITY, SCALES, THEMES
@@ -77,6 +77,21 @@ class Place:
         except ConvScopeError as error:
             return str(error)
         return job.value if job.value is not None else job.error or self.say("Stopped.")
+
+    async def hand_over(self, make: Callable[[], bytes], name: str) -> None:
+        """Have the browser keep a file of this name; where it cannot be made, say why."""
+        try:
+            content = await run.io_bound(make)
+        except ConvScopeError as error:
+            self.complain(str(error))
+            return
+        if not self.client.is_deleted:
+            ui.download.content(content, name)
+
+    def complain(self, sentence: str) -> None:
+        """Say over the page what did not work, until it is closed or read."""
+        if not self.client.is_deleted:
+            ui.notify(sentence, type="warning", position="top", multi_line=True, close_button=self.say("Close"))
 
 
 @contextmanager

@@ -132,7 +132,7 @@ class Job:
         except ConvScopeError as error:
             self.error, self.refused = str(error), not isinstance(error, ModelFailed)
             self.state = State.FAILED
-        except Exception as error:  # a user's network may raise anything; the page says it and lives on
+        except BaseException as error:  # a user's network may raise anything, SystemExit too; the worker lives on
             self.error, self.state = f"unexpected {type(error).__name__}: {error}", State.FAILED
         finally:
             self.preview = None
@@ -202,6 +202,17 @@ class Jobs:
             if job.watchers <= 0 and not job.over:
                 job.cancel()
 
+    def stop(self, job: Job) -> bool:
+        """Have the work stop for one who watches it; whether it does: where others watch it too, it goes on for them.
+
+        Whoever is told False has but to leave.
+        """
+        with self._lock:
+            if job.watchers > 1:
+                return False
+        job.cancel()
+        return True
+
     def close(self) -> None:
         """Stop everything and wait for the workers."""
         with self._lock:
@@ -249,7 +260,7 @@ def run_together(batch: list[Job]) -> None:
     try:
         with reporting(told):
             values = asked[0].many([one.thing for one in asked])
-    except Exception:  # one of them may be at fault: each says what is wrong with it when it is run alone
+    except BaseException:  # one of them may be at fault: each says what is wrong with it when it is run alone
         for job in batch:
             job.state = State.WAITING
         return

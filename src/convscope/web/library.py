@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image as Pillow
 
 from convscope.engine.pictures import decoded, existing_file, in_mode, open_picture
-from convscope.errors import InputError, UnknownName, did_you_mean
+from convscope.errors import InputError, LoadError, UnknownName, did_you_mean
 from convscope.web.jobs import LONG, WORKERS
 
 if TYPE_CHECKING:
@@ -78,12 +78,10 @@ class Library:
         Raises:
             UnknownName: it is not one of those given at start.
         """
-        from convscope.catalogue import load
-
         address = self.address(address)
         with self._opening:  # which may take long: images are listed in the meantime
             if address not in self._models:
-                opened = load(address)
+                opened = _loaded(address)
                 self._models[address] = [opened, *twins(opened)]
             return self._models[address][0]
 
@@ -220,6 +218,16 @@ class Library:
             if len(found) == LISTED:
                 break
         return found
+
+
+def _loaded(address: str) -> "Model":
+    """The model at an address; a file that ends the program when it is read ends nothing here."""
+    from convscope.catalogue import load
+
+    try:
+        return load(address)
+    except SystemExit as error:
+        raise LoadError(f"{address} ended the program while it was opened (SystemExit: {error})") from error
 
 
 def twins(model: "Model", count: int = TWINS) -> list["Model"]:

@@ -173,8 +173,7 @@ class Card:
         if self.value is None:
             return
         options = {"theme": "dark" if self.place.dark else "light"} if ending == ".png" else {}
-        content = await run.io_bound(file_of, self.value, ending, **options)
-        ui.download.content(content, f"{self.spec.command}{ending}")
+        await self.place.hand_over(partial(file_of, self.value, ending, **options), f"{self.spec.command}{ending}")
 
     def _refusal(self) -> None:
         say = self.place.say

@@ -91,10 +91,10 @@ class Source:
         return found
 
     def _draw_upload(self) -> None:
-        say = self.place.say
+        place, say = self.place, self.place.say
         upload = ui.upload(
             on_upload=self._uploaded, max_file_size=MAX_UPLOAD, auto_upload=True,
-            on_rejected=lambda: self._complain(say("This file is too large or no image.")),
+            on_rejected=lambda: place.complain(say("This file is too large or no image.")),
         )  # fmt: skip
         upload.classes("drop").props('accept="image/*" flat')
         text = f"<strong>{escape(say('Choose an image'))}</strong> {escape(say('or drop one here'))}"
@@ -106,10 +106,7 @@ class Source:
         try:
             key = await run.io_bound(self.library.upload, event.file.name, content)
         except ConvScopeError as error:
-            self._complain(str(error))
+            self.place.complain(str(error))
             return
         self.pick_image(key)
         await self.list_images(THUMBS)
-
-    def _complain(self, sentence: str) -> None:
-        ui.notify(sentence, type="warning", position="top", multi_line=True, close_button=self.place.say("Close"))

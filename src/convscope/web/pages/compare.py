@@ -368,7 +368,7 @@ class Table:
         rows = tuple(tuple(values[at : at + width]) for at in range(0, len(values), width))
         whole = Comparison(rows=rows, titles=tuple(self.models), scales=(0,) * width)  # type: ignore[arg-type]
         theme = "dark" if self.place.dark else "light"
-        ui.download.content(await run.io_bound(file_of, whole, ".png", theme=theme), f"compare-{self.spec.command}.png")
+        await self.place.hand_over(partial(file_of, whole, ".png", theme=theme), f"compare-{self.spec.command}.png")
 
 
 def choices() -> list[LensSpec]:

@@ -5,6 +5,8 @@ within the bound of memory of all results; which they are is remembered by the t
 """
 
 import asyncio
+from collections.abc import MutableMapping
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +78,8 @@ class Studio:
         self.place = place
         self.view = self._fitted(view)
         self.job: Job | None = None
+        self.waiting: asyncio.Task[Job] | None = None
+        self.remembered: MutableMapping[str, Any] = {}
         self.cards: dict[str, ui.element] = {}
 
     @property
@@ -239,7 +243,7 @@ class Studio:
             self._say_no(str(error))
             return
         self.begin.props("disabled")
-        waiting = asyncio.create_task(self.place.wait(job))
+        self.waiting = waiting = asyncio.create_task(self.place.wait(job))
         try:
             await self._watch(job, waiting, view.model)
         finally:
@@ -248,7 +252,10 @@ class Studio:
             return
         self.begin.props(remove="disabled")
         self.live.set_visibility(False)
-        if job.value is None:
+        if waiting.cancelled():
+            self._say_no(self.place.say("Stopped here; in another tab it goes on."))
+            self._nothing_yet()
+        elif job.value is None:
             self._say_no(job.error or self.place.say("Stopped."))
             self._nothing_yet()
         else:
@@ -262,7 +269,7 @@ class Studio:
                 break
             await self._look(job, model)
             await asyncio.wait([waiting], timeout=EVERY)
-        await waiting
+        await asyncio.wait([waiting])
 
     def _before(self) -> None:
         self.doing.set_text(self.place.say("Waiting for its turn"))
@@ -299,10 +306,13 @@ class Studio:
         return tiles([np.asarray(photo) for photo in photos], told[: len(photos)])
 
     def stop(self) -> None:
-        """Have the picture that is being drawn be what it is now."""
-        if self.job is not None:
-            self.job.cancel()
+        """Have the picture that is being drawn be what it is now; one that another tab watches goes on there."""
+        if self.job is None or self.waiting is None:
+            return
+        if self.place.bench.jobs.stop(self.job):
             self.doing.set_text(self.place.say("Stopping"))
+        else:
+            self.waiting.cancel()
 
     def _say_no(self, sentence: str) -> None:
         self.refused.set_text(sentence)
@@ -355,7 +365,7 @@ class Studio:
         ui.label(" · ".join(fact for fact in facts if fact)).classes("small")
 
     async def _download(self, value: Value, ending: str) -> None:
-        ui.download.content(await run.io_bound(file_of, value, ending), name_of(value, ending))
+        await self.place.hand_over(partial(file_of, value, ending), name_of(value, ending))
 
     def _remove(self, key: str) -> None:
         kept = self._kept()
@@ -368,13 +378,16 @@ class Studio:
 
     def _kept(self) -> list[list[str]]:
         """Keys and links of what hangs, the newest first, as the tab remembers them."""
-        if "learned" not in app.storage.tab:
-            app.storage.tab["learned"] = []
-        found: list[list[str]] = app.storage.tab["learned"]
+        if "learned" not in self.remembered:
+            self.remembered["learned"] = []
+        found: list[list[str]] = self.remembered["learned"]
         return found
 
     async def recall(self) -> None:
         """Hang what the tab remembers and memory still holds, and what the link shows where it was drawn before."""
+        if not self.place.client.has_socket_connection:
+            return  # the tab is closed already
+        self.remembered = app.storage.tab  # kept, for it cannot be had while the connection is lost for a moment
         results = self.place.bench.jobs.results
         for key, query in list(self._kept()):
             value = results.get(key)

@@ -1,5 +1,6 @@
 """Look: an image, a model, its answer, and what the answer hangs on, through several lenses side by side."""
 
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -254,7 +255,7 @@ class Look(Told):
             ui.notify(self.place.say("There is nothing to report yet."), type="warning", position="top")
             return
         refused = {card.spec.title: card.error for card in self.cards if card.error}
-        ui.download.content(await run.io_bound(report_of, values, refused), "convscope-report.html")
+        await self.place.hand_over(partial(report_of, values, refused), "convscope-report.html")
 
     # -- what cards ask for -------------------------------------------------------------------------------------
 
