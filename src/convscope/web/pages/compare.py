@@ -23,6 +23,7 @@ from convscope.web import panels
 from convscope.web.buttons import button, toggle
 from convscope.web.files import file_of
 from convscope.web.forms import parameter_form
+from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, figure, lies_over_photo, words
 from convscope.web.panels.prediction import bars
@@ -60,6 +61,7 @@ class Cell:
 async def compare(view: View, place: "Place") -> None:
     """What is compared on one side, the maps and their difference on the other."""
     ui.html(f'<h1 class="page-title">{escape(place.say("Compare"))}</h1>', sanitize=False)
+    say_what_is_amiss(wrong_lenses(view, [one.command for one in choices()], place))
     table = Table(view, place)
     with ui.element("div").classes("look"):
         with ui.element("div").classes("side"):
@@ -103,7 +105,8 @@ class Table:
         fitting = [one.command for one in choices()]
         asked, named = view.lens.replace("_", "-"), bool(view.lens and view.image)
         if asked not in fitting:
-            asked, view = LENS if LENS in fitting else fitting[0], view.but(parameters={}, target="")
+            asked = LENS if LENS in fitting else fitting[0]
+            view = view.but(parameters={}, target="") if view.lens else view
         known = [one.key for one in self.library.images()]
         if not view.beside and not named:
             begin = known.index(view.image) if view.image in known else 0

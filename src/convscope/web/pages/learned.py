@@ -25,6 +25,7 @@ from convscope.web.curves import curves
 from convscope.web.files import endings, file_of, name_of
 from convscope.web.forms import parameter_form
 from convscope.web.jobs import Job
+from convscope.web.links import say_what_is_amiss, wrong_lenses, wrong_names
 from convscope.web.looking import key_of
 from convscope.web.pages import page
 from convscope.web.panels.pictures import tiles
@@ -49,26 +50,13 @@ async def learned(view: View, place: "Place") -> None:
     """A form on one side, the picture that is being drawn and the gallery on the other."""
     studio = Studio(view, place)
     ui.html(f'<h1 class="page-title">{escape(place.say("Learned"))}</h1>', sanitize=False)
-    for refused in _refusals(view, place):
-        ui.label(refused).classes("warning").props("role=alert")
+    say_what_is_amiss(wrong_lenses(view, studio.family(), place) + wrong_names(view, place))
     with ui.element("div").classes("look"):
         with ui.element("div").classes("side"):
             studio.form()
         with ui.element("div").classes("main-part"):
             studio.stage()
     ui.timer(0.01, studio.recall, once=True)  # the tab is known once the browser has connected
-
-
-def _refusals(view: View, place: "Place") -> list[str]:
-    """What a link names that is not here; the page goes on with what is."""
-    library, found = place.bench.library, []
-    for look_up, named in ((library.address, view.model), (library.image, view.image)):
-        try:
-            if named:
-                look_up(named)
-        except ConvScopeError as error:
-            found.append(str(error))
-    return found
 
 
 class Studio:
@@ -172,12 +160,17 @@ class Studio:
 
     # --- what was chosen
 
+    def family(self) -> dict[str, LensSpec]:
+        """The lenses of this page, by name."""
+        return {one.command: one for one in lenses() if one.family == FAMILY}
+
     def _fitted(self, view: View) -> View:
         """The view with a lens of this family and the pictures that it cannot do without."""
-        own = {one.command: one for one in lenses() if one.family == FAMILY}
+        own = self.family()
         asked = view.lens.replace("_", "-")
         if asked not in own:
-            asked, view = next(iter(own)), view.but(parameters={}, target="")
+            asked = next(iter(own))
+            view = view.but(parameters={}, target="") if view.lens else view
         images = [one.key for one in self.place.bench.library.images()]
         needed = [name for name in PICTURES if name in own[asked].required and not getattr(view, name)]
         return view.but(lens=asked, **dict(zip(needed, images, strict=False)))

@@ -18,6 +18,7 @@ from convscope.web.gallery.card import Card, Told
 from convscope.web.gallery.chooser import Chooser
 from convscope.web.gallery.pins import Pins
 from convscope.web.gallery.source import Source
+from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, lies_over_photo
 from convscope.web.view import View
@@ -50,6 +51,7 @@ class Look(Told):
     def __init__(self, view: View, place: "Place") -> None:
         self.place, self.library = place, place.bench.library
         self.choices = candidates()
+        say_what_is_amiss(self._amiss(view))
         self.view = self._settled(view)
         self.cards: list[Card] = []
         self._turn = 0
@@ -64,6 +66,7 @@ class Look(Told):
 
     def _settled(self, view: View) -> View:
         """The view with what was left open filled in, so that its link says everything."""
+        view = _own(view)
         known = {spec.command for spec in self.choices}
         named = [name for name in view.lens.replace("_", "-").split(",") if name in known]
         listed = [one.key for one in self.library.images() if not one.key.startswith("upload:")]
@@ -72,6 +75,13 @@ class Look(Told):
             model=view.model or self.library.addresses[0],
             image=view.image or (listed[0] if listed else ""),
         )
+
+    def _amiss(self, view: View) -> list[str]:
+        """What the link says that nothing here can follow; what is wrong with a card is said there."""
+        known = [spec.command for spec in self.choices]
+        given = [name for name in _own(view).parameters if name != ONE_SCALE and name.partition(".")[0] not in known]
+        of_nobody = [self.place.say("No lens here takes the link's parameter {}.").format(name) for name in given]
+        return wrong_lenses(view, [*known, "predict"], self.place) + of_nobody
 
     @property
     def names(self) -> list[str]:
@@ -308,6 +318,15 @@ class Look(Told):
             titles = {spec.command: self.place.say(spec.title) for spec in fit}
             fitting = [name for name in job.value.best if name in titles and name not in self.names]
             card.suggest([(name, titles[name]) for name in fitting[:SUGGESTED]])
+
+
+def _own(view: View) -> View:
+    """The view with the parameters of its one lens written as this page writes them: ``LENS.NAME``."""
+    lens = view.lens.replace("_", "-")
+    if not lens or "," in lens:
+        return view
+    plain = {name: name if "." in name or name == ONE_SCALE else f"{lens}.{name}" for name in view.parameters}
+    return view.but(parameters={plain[name]: value for name, value in view.parameters.items()})
 
 
 def _map(value: Value | None) -> Attribution | None:
