@@ -1,6 +1,7 @@
 """The workbench put together: pages and API on one server."""
 
 import gc
+import logging
 import socket
 import warnings
 from collections.abc import Callable, Sequence
@@ -118,6 +119,8 @@ def serve(
             ready(address)
 
     server.startup = startup
+    warnings.filterwarnings("ignore", module="PIL")  # what is odd about a file of somebody's is no news of the server's
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "`torch.distributed.reduce_op`")  # nicegui looks at every object there is
     try:
         server.run()

@@ -7,6 +7,7 @@ Everything is named by a key that was handed out here, never by a path: ``sample
 import copy
 import hashlib
 import io
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -179,10 +180,10 @@ class Library:
         Raises:
             InputError: it is too large, broken, or no image.
         """
-        name = Path(name).name[-80:] or "upload"
+        name = "".join(one for one in re.split(r"[/\\]", name)[-1] if one.isprintable())[-80:] or "upload"
         if len(content) > MAX_UPLOAD:
             raise InputError(f"{name!r} has {len(content) / 2**20:.0f} MB, more than {MAX_UPLOAD // 2**20}: shrink it")
-        _opened(name, content)
+        in_mode(_opened(name, content).crop((0, 0, 2, 2)), 3)  # which says so where its numbers are none of a picture
         key = hashlib.sha256(content).hexdigest()[:24]
         with self._lock:
             self._uploads[key] = (name, content)
@@ -212,8 +213,10 @@ class Library:
         found: dict[str, Shown] = {}
         endings = Pillow.registered_extensions()
         for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in endings and path.is_file() and path.resolve().is_relative_to(folder):
-                name = path.relative_to(folder).as_posix()
+            name = path.relative_to(folder).as_posix()
+            nameable = not any("\ud800" <= letter <= "\udfff" for letter in name)  # else no link can carry it
+            known = nameable and path.suffix.lower() in endings
+            if known and path.is_file() and path.resolve().is_relative_to(folder):
                 found[f"folder:{number}/{name}"] = Shown(f"folder:{number}/{name}", name)
             if len(found) == LISTED:
                 break

@@ -77,7 +77,7 @@ class Source:
 
     def _thumb(self, key: str, name: str, address: str) -> ui.html:
         made = ui.html(f'<img src="{address}" alt="">', sanitize=False, tag="button").classes("thumb")
-        made.props(f'type=button title="{escape(name)}" aria-label="{escape(name)}"')
+        made.props("type=button").props.update({"title": name, "aria-label": name})  # whatever letters it has
         made.on("click", lambda: self.pick_image(key))
         return made
 
@@ -96,10 +96,16 @@ class Source:
             on_upload=self._uploaded, max_file_size=MAX_UPLOAD, auto_upload=True,
             on_rejected=lambda: place.complain(say("This file is too large or no image.")),
         )  # fmt: skip
+        upload.on("failed", lambda: self._not_sent(upload))
         upload.classes("drop").props('accept="image/*" flat')
         text = f"<strong>{escape(say('Choose an image'))}</strong> {escape(say('or drop one here'))}"
         opening = '<button type="button" class="drop-say" @click="props.pickFiles">'
         upload.add_slot("header", f"{opening}{text}<q-uploader-add-trigger /></button>")
+
+    def _not_sent(self, upload: ui.upload) -> None:
+        """The browser could not hand a file over; it is not tried again with the next one."""
+        upload.reset()
+        self.place.complain(self.place.say("This file could not be sent. Give it a shorter name, or try again."))
 
     async def _uploaded(self, event: Any) -> None:
         content = await event.file.read()

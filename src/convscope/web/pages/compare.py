@@ -161,7 +161,7 @@ class Table:
     def _thumb(self, key: str, name: str, source: str) -> None:
         pressed = "true" if key in self.images else "false"
         made = ui.html(f'<img src="{source}" alt="">', sanitize=False, tag="button").classes("thumb")
-        made.props(f'type=button aria-pressed={pressed} title="{escape(name)}" aria-label="{escape(name)}"')
+        made.props("type=button").props.update({"aria-pressed": pressed, "title": name, "aria-label": name})
         made.on("click", partial(self._toggle, key))
         self.toggles[key] = made
 
@@ -294,7 +294,8 @@ class Table:
         return found
 
     def _card(self, cell: Cell, html: str) -> None:
-        with ui.element("article").classes("card").props(f'aria-label="{escape(cell.title)}"').mark("cell"):
+        with ui.element("article").classes("card").mark("cell") as card:
+            card.props["aria-label"] = cell.title
             ui.html(escape(cell.title), tag="h3", sanitize=False)
             if cell.value is None:
                 with ui.element("div").classes("refusal").props('role="note"'):
