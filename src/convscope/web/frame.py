@@ -10,7 +10,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from nicegui import Client, app, run, ui
+from nicegui import Client, app, ui
 
 from convscope.errors import ConvScopeError
 from convscope.render import FADED, OPACITY, SCALES, THEMES
@@ -18,7 +18,7 @@ from convscope.values import Value
 from convscope.web.pages import pages
 from convscope.web.texts import LANGUAGES, say
 from convscope.web.view import View
-from convscope.web.waiting import over
+from convscope.web.waiting import aside, over
 
 if TYPE_CHECKING:
     from convscope.web.app import Bench
@@ -81,7 +81,7 @@ class Place:
     async def hand_over(self, make: Callable[[], bytes], name: str) -> None:
         """Have the browser keep a file of this name; where it cannot be made, say why."""
         try:
-            content = await run.io_bound(make)
+            content = await aside(make)
         except ConvScopeError as error:
             self.complain(str(error))
             return

@@ -3,13 +3,14 @@
 from html import escape
 from typing import TYPE_CHECKING
 
-from nicegui import background_tasks, run, ui
+from nicegui import background_tasks, ui
 
 from convscope import render
 from convscope.render.scale import scale_of
 from convscope.values import Attribution
 from convscope.web.gallery.card import CROSS, small_button
 from convscope.web.panels.attribution import figure
+from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
@@ -36,7 +37,7 @@ class Pins:
 
     async def _draw(self) -> None:
         values, say = list(self.values), self.place.say
-        figures = await run.io_bound(self._figures, values)
+        figures = await aside(self._figures, values)
         if self.place.client.is_deleted:
             return
         self._box.clear()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from nicegui import background_tasks, run, ui
+from nicegui import background_tasks, ui
 
 from convscope import render
 from convscope.errors import ConvScopeError
@@ -12,6 +12,7 @@ from convscope.web.buttons import button
 from convscope.web.library import MAX_UPLOAD
 from convscope.web.pictures import portrait, thumbnail
 from convscope.web.view import View
+from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
@@ -59,13 +60,13 @@ class Source:
             ConvScopeError: it cannot be read.
         """
         self._portrait.set_content("")
-        drawn = await run.io_bound(portrait, self.library, image)
+        drawn = await aside(portrait, self.library, image)
         self._portrait.set_content(f'<img class="portrait" src="{drawn}" alt="{escape(render.short(image))}">')
 
     async def list_images(self, most: int | None) -> None:
         """Show what can be picked."""
         listed = self.library.images()
-        found = await run.io_bound(self._thumbnails, [(one.key, one.name) for one in listed[:most]])
+        found = await aside(self._thumbnails, [(one.key, one.name) for one in listed[:most]])
         if self.place.client.is_deleted:
             return
         self._list.clear()
@@ -110,7 +111,7 @@ class Source:
     async def _uploaded(self, event: Any) -> None:
         content = await event.file.read()
         try:
-            key = await run.io_bound(self.library.upload, event.file.name, content)
+            key = await aside(self.library.upload, event.file.name, content)
         except ConvScopeError as error:
             self.place.complain(str(error))
             return

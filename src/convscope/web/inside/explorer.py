@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nicegui import run, ui
+from nicegui import ui
 
 from convscope.errors import ConvScopeError
 from convscope.values import Structure, Value
@@ -19,6 +19,7 @@ from convscope.web.inside.unit import UnitColumn, UnitName
 from convscope.web.links import say_what_is_amiss, wrong_names
 from convscope.web.pictures import thumbnail
 from convscope.web.view import View
+from convscope.web.waiting import aside
 
 FOLLOW = (
     "(e) => {const one = e.target.closest('[data-node],[data-open],[data-fold]'); if (!one) return; "
@@ -123,7 +124,7 @@ class Explorer:
     async def _show_thumbs(self) -> None:
         """The images to pick, small."""
         keys = self.library.images()[:THUMBS]
-        drawn = await run.io_bound(lambda: [self._thumb(one.key, one.name) for one in keys])
+        drawn = await aside(lambda: [self._thumb(one.key, one.name) for one in keys])
         if not self.place.client.is_deleted and drawn:
             with self.thumbs:
                 ui.html("".join(drawn), sanitize=False).classes("thumbs").on(

@@ -10,7 +10,7 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from nicegui import background_tasks, run, ui
+from nicegui import background_tasks, ui
 
 from convscope import render
 from convscope.catalogue import find, lenses
@@ -30,6 +30,7 @@ from convscope.web.panels.prediction import bars
 from convscope.web.pictures import thumbnail
 from convscope.web.suggesting import several, suggesting
 from convscope.web.view import View
+from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
@@ -150,7 +151,7 @@ class Table:
         """The images to choose from, as soon as they are read."""
         for one in self.library.images()[:OFFERED]:
             try:
-                source = await run.io_bound(thumbnail, self.library, one.key)
+                source = await aside(thumbnail, self.library, one.key)
             except ConvScopeError:
                 continue
             if thumbs.is_deleted:
@@ -290,7 +291,7 @@ class Table:
     async def _drawn(self, value: Value | None, limit: float | None) -> str:
         if not isinstance(value, Attribution) or not lies_over_photo(value):
             return ""
-        found: str = await run.io_bound(partial(figure, value, self.place, limit=limit))
+        found: str = await aside(partial(figure, value, self.place, limit=limit))
         return found
 
     def _card(self, cell: Cell, html: str) -> None:
@@ -337,7 +338,7 @@ class Table:
         limit = None if found.blank else scale_of([one, other]).limit
         html = await self._drawn(found, limit or None)
         alike = Comparison(rows=((one, to_extent_of(one, other)),))
-        measures = await run.io_bound(lambda: (alike.rank_similarity, alike.structural_similarity))
+        measures = await aside(lambda: (alike.rank_similarity, alike.structural_similarity))
         with self.differing, ui.element("div").classes("apart"):
             ui.html(html, sanitize=False)
             with ui.element("div").classes("words"):

@@ -11,7 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nicegui import app, background_tasks, run, ui
+from nicegui import app, background_tasks, ui
 
 from convscope import render
 from convscope.catalogue import find, lenses
@@ -32,6 +32,7 @@ from convscope.web.panels.pictures import tiles
 from convscope.web.pictures import thumbnail
 from convscope.web.suggesting import several, suggesting
 from convscope.web.view import View
+from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
@@ -144,7 +145,7 @@ class Studio:
 
         async def fill() -> None:
             try:
-                source = await run.io_bound(thumbnail, self.place.bench.library, key)
+                source = await aside(thumbnail, self.place.bench.library, key)
             except ConvScopeError as error:
                 self._say_no(str(error))
                 return
@@ -284,7 +285,7 @@ class Studio:
             self._bar(done, total)
         preview, scores = job.preview, [list(row) for row in job.scores]
         if preview is not None:
-            self.picture.set_content(await run.io_bound(self._preview, model, preview, scores[-1] if scores else []))
+            self.picture.set_content(await aside(self._preview, model, preview, scores[-1] if scores else []))
         if scores:
             alike = [row for row in scores if len(row) == len(scores[-1])]
             alt = self.place.say("The objective over the steps, of the picture as it was shown to the network")

@@ -4,7 +4,7 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from nicegui import background_tasks, run, ui
+from nicegui import background_tasks, ui
 
 from convscope.catalogue import DEFAULT_COMPARISON, find, lenses, recommend
 from convscope.errors import ConvScopeError
@@ -22,6 +22,7 @@ from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, lies_over_photo
 from convscope.web.view import View
+from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
@@ -180,7 +181,7 @@ class Look(Told):
                 self.answer.show(found, view)
                 self.title.set_content(escape(self.answer.question(view)))
         try:
-            model = await run.io_bound(self.library.model, view.model)
+            model = await aside(self.library.model, view.model)
         except ConvScopeError:
             return  # said beside the answer
         if turn == self._turn and not self.place.client.is_deleted:
