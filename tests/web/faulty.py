@@ -9,7 +9,7 @@ import convscope as cs
 
 SAID = "the belt slipped <b>off</b>"
 """What the networks say that raise, with markup in it."""
-HANGS = 4.0
+HANGS = 3.0
 """Seconds that the slow one takes for each forward."""
 
 
@@ -56,6 +56,13 @@ class Backward(Small):
         if x.requires_grad:
             x.register_hook(_refuse)
         return self.fc(self.conv2(x).relu().mean((2, 3)))
+
+
+class Leaves(Small):
+    """Ends the program in its forward."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        raise SystemExit(3)
 
 
 class Hangs(Small):
@@ -121,3 +128,13 @@ def not_numbers() -> cs.Model:
 def unbuildable() -> cs.Model:
     """It cannot even be made."""
     raise ValueError(SAID)
+
+
+def leaves() -> cs.Model:
+    """It ends the program in its forward."""
+    return _made(Leaves())
+
+
+def ends() -> cs.Model:
+    """It ends the program before there is a network."""
+    raise SystemExit(4)

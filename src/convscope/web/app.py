@@ -46,7 +46,8 @@ class Bench:
         """The job that finds what a view asks for, or one that found or finds the same."""
         key = key_of(self.library, view)
         alike = together(self.library, view)
-        return self.jobs.submit(key, lambda: look(self.library, view), alike, long=takes_long(view))
+        owner = view.model or self.library.addresses[0]
+        return self.jobs.submit(key, lambda: look(self.library, view), alike, long=takes_long(view), owner=owner)
 
 
 def build(

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from nicegui import Client, app, ui
 
+from convscope.catalogue import find, recommend
 from convscope.errors import ConvScopeError
 from convscope.render import FADED, OPACITY, SCALES, THEMES
-from convscope.values import Value
+from convscope.values import Recommendation, Value
 from convscope.web.pages import pages
 from convscope.web.texts import LANGUAGES, say
 from convscope.web.view import View
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 LANG, THEME, SCHEME = "convscope_lang", "convscope_theme", "convscope_scheme"
 """The cookies that remember a person's choices, and whether the system is dark."""
+SUGGESTED = 8
+"""So many lenses are named where one was refused."""
 
 MARK = (
     '<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"><circle cx="10.5" cy="10.5" r="7" fill="none" '
@@ -77,6 +80,19 @@ class Place:
         except ConvScopeError as error:
             return str(error)
         return job.value if job.value is not None else job.error or self.say("Stopped.")
+
+    async def fitting(self, view: View, among: Iterable[str]) -> list[tuple[str, str]]:
+        """The lenses that fit a network on an image, and what they are called, the best first; a few of those given."""
+        library = self.bench.library
+        try:
+            key = f"recommend\n{view.model}\n{library.fingerprint(view.image)}"
+            work = lambda: recommend(library.model(view.model), library.image(view.image))  # noqa: E731
+            job = await self.wait(self.bench.jobs.submit(key, work, owner=view.model))
+        except ConvScopeError:
+            return []  # which is said where the network or the image is wanted
+        best = job.value.best if isinstance(job.value, Recommendation) else ()
+        known = set(among)
+        return [(name, self.say(find(name).title)) for name in best if name in known][:SUGGESTED]
 
     async def hand_over(self, make: Callable[[], bytes], name: str) -> None:
         """Have the browser keep a file of this name; where it cannot be made, say why."""

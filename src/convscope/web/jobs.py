@@ -20,10 +20,10 @@ import torch
 from convscope.engine.cost import reporting, watching
 from convscope.errors import Cancelled, ConvScopeError, ModelFailed
 from convscope.values import Value
-from convscope.web.line import Line
+from convscope.web.line import OF_ONE, Line
 from convscope.web.results import BOUND, Results
 
-WORKERS, LONG = 2, 1
+WORKERS, LONG = OF_ONE + 1, 1
 """Workers for what is soon done, and for what takes long, so that nobody's click waits for a drawing."""
 MODEST = 10
 """How far those of long work stand back where cores are short, in the system's steps of niceness."""
@@ -59,6 +59,7 @@ class Job:
     """One piece of work and what is known of it; read from any thread.
 
     Attributes:
+        owner: whose it is, by the model's address: no owner takes all workers.
         key: what it computes, by content: two jobs of one key give one result.
         progress: steps done, of how many; (0, 0) where nothing was told yet.
         preview: gives the pictures drawn so far, prepared for the network, while a drawing runs.
@@ -70,6 +71,7 @@ class Job:
     key: str
     work: Callable[[], Value] = field(repr=False)
     together: Together | None = field(default=None, repr=False)
+    owner: str = ""
     state: State = State.WAITING
     progress: tuple[int, int] = (0, 0)
     preview: torch.Tensor | None = field(default=None, repr=False)
@@ -166,14 +168,20 @@ class Jobs:
             thread.start()
 
     def submit(
-        self, key: str, work: Callable[[], Value], together: Together | None = None, *, long: bool = False
+        self,
+        key: str,
+        work: Callable[[], Value],
+        together: Together | None = None,
+        *,
+        long: bool = False,
+        owner: str = "",
     ) -> Job:
         """A job for this key: one that runs already, one whose result was kept, or a new one."""
         with self._lock:
             running = [one for one in self._jobs.values() if one.key == key and not one.over and not one.stopping]
             if running:
                 return running[0]
-            job = Job(f"{next(self._numbers)}", key, work, together)
+            job = Job(f"{next(self._numbers)}", key, work, together, owner)
             self._jobs[job.id] = job
             while len(self._jobs) > FORGOTTEN and next(iter(self._jobs.values())).over:
                 self._jobs.popitem(last=False)

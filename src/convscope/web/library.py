@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image as Pillow
 
 from convscope.engine.pictures import decoded, existing_file, in_mode, open_picture
-from convscope.errors import InputError, LoadError, UnknownName, did_you_mean
-from convscope.web.jobs import LONG, WORKERS
+from convscope.errors import InputError, UnknownName, did_you_mean
+from convscope.web.jobs import LONG
+from convscope.web.line import OF_ONE
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -31,8 +32,8 @@ KEPT_UPLOADS, KEPT_BYTES = 64, 256 * 2**20
 """Uploads beyond this number, or these bytes, push out the oldest."""
 UPLOADED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Kinds of files that are taken from others: none whose decoder is a program of its own."""
-TWINS = WORKERS + LONG - 1
-"""Copies of each network beside the first, so that as many jobs as there are workers go on at once."""
+TWINS = OF_ONE + LONG - 1
+"""Copies of each network beside the first, so that as many of its jobs as may go on at once do not meet."""
 LISTED = 2000
 """So many images of a folder are listed."""
 
@@ -79,10 +80,12 @@ class Library:
         Raises:
             UnknownName: it is not one of those given at start.
         """
+        from convscope.catalogue import load
+
         address = self.address(address)
         with self._opening:  # which may take long: images are listed in the meantime
             if address not in self._models:
-                opened = _loaded(address)
+                opened = load(address)
                 self._models[address] = [opened, *twins(opened)]
             return self._models[address][0]
 
@@ -221,16 +224,6 @@ class Library:
             if len(found) == LISTED:
                 break
         return found
-
-
-def _loaded(address: str) -> "Model":
-    """The model at an address; a file that ends the program when it is read ends nothing here."""
-    from convscope.catalogue import load
-
-    try:
-        return load(address)
-    except SystemExit as error:
-        raise LoadError(f"{address} ended the program while it was opened (SystemExit: {error})") from error
 
 
 def twins(model: "Model", count: int = TWINS) -> list["Model"]:

@@ -287,6 +287,28 @@ class Table:
             if values:
                 words(values[0], self.place)
         await self._difference()
+        await self._advise()
+
+    async def _advise(self) -> None:
+        """Name lenses that do fit, where a network answers and yet the lens gives nothing of it."""
+        refused = next((cell for cell in self.cells if cell.value is None and cell.answer is not None), None)
+        asked = (self.view.target, self.view.parameters)  # which may be the reason, rather than the lens
+        if refused is None or any(asked):
+            return
+        fit = [one.command for one in choices() if not (self.view.layer and one.takes_layer)]
+        found = await self.place.fitting(refused.view, [one for one in fit if one != self.spec.command])
+        if not found or refused not in self.cells or self.place.client.is_deleted:
+            return
+        with self.reading, ui.element("div").classes("main-part").style("gap: 8px"):
+            ui.label(self.place.say("Lenses that fit this network")).classes("label")
+            with ui.element("div").classes("chips"):
+                for command, title in found:
+                    chip = ui.html(escape(title), sanitize=False, tag="button").classes("chip").props("type=button")
+                    chip.on("click", partial(self._take, command))
+
+    def _take(self, lens: str) -> None:
+        self._change(self.view.but(lens=lens, parameters={}))
+        self.form.refresh()
 
     async def _drawn(self, value: Value | None, limit: float | None) -> str:
         if not isinstance(value, Attribution) or not lies_over_photo(value):

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import background_tasks, ui
 
-from convscope.catalogue import DEFAULT_COMPARISON, find, lenses, recommend
+from convscope.catalogue import DEFAULT_COMPARISON, find, lenses
 from convscope.errors import ConvScopeError
 from convscope.render.scale import scale_of
 from convscope.spec import LensSpec
-from convscope.values import Attribution, Prediction, Recommendation, Value
+from convscope.values import Attribution, Prediction, Value
 from convscope.web.buttons import button
 from convscope.web.files import report_of
 from convscope.web.gallery.answer import Answer
@@ -26,9 +26,6 @@ from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
-
-SUGGESTED = 8
-"""So many lenses are named where one was refused."""
 
 ONE_SCALE = "scale"
 """The link's word for one scale over all maps."""
@@ -306,19 +303,12 @@ class Look(Told):
         background_tasks.create(self._advise(card))
 
     async def _advise(self, card: Card) -> None:
-        view, library = self._asked(), self.library
-        try:
-            key = f"recommend\n{view.model}\n{library.fingerprint(view.image)}"
-            work = lambda: recommend(library.model(view.model), library.image(view.image))  # noqa: E731
-            job = await self.place.wait(self.place.bench.jobs.submit(key, work))
-        except ConvScopeError:
-            return
+        view = self._asked()
+        fit = [one for one in self.choices if not (view.layer and one.takes_layer)]  # the layer may be the reason
+        found = await self.place.fitting(view, [one.command for one in fit if one.command not in self.names])
         own = any(one.value is not None for one in self.cards)  # others answer: it is the lens, not the request
-        if isinstance(job.value, Recommendation) and card.error and card in self.cards and own:
-            fit = [one for one in self.choices if not (view.layer and one.takes_layer)]  # the layer may be the reason
-            titles = {spec.command: self.place.say(spec.title) for spec in fit}
-            fitting = [name for name in job.value.best if name in titles and name not in self.names]
-            card.suggest([(name, titles[name]) for name in fitting[:SUGGESTED]])
+        if card.error and card in self.cards and own and found:
+            card.suggest(found)
 
 
 def _own(view: View) -> View:
