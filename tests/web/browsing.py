@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -41,12 +42,14 @@ class Workbench:
         self.address = f"http://127.0.0.1:{self.port}"
         self.told = json.dumps({"port": self.port, "largest_file": largest_file, **told})
         self._file, self._said = tempfile.mkstemp()
+        self.folder = tempfile.mkdtemp()
         self._last_words = ""
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+        own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": self.folder}
+        settings = {**os.environ, **own}
         settings = {name: value for name, value in settings.items() if not name.startswith("PYTEST")}
         self.process = subprocess.Popen([sys.executable, "-c", SERVE, self.told], env=settings, stderr=self._file)
         for _ in range(300):
@@ -77,6 +80,9 @@ class Workbench:
         self._last_words = self.said() or "nothing"
         os.close(self._file)
         Path(self._said).unlink()
+        left = [one.name for one in Path(self.folder).iterdir() if not one.name.startswith("torchinductor")]
+        shutil.rmtree(self.folder)
+        assert left == [], "no upload and no file on its way out stays"
 
     def said(self) -> str:
         """What it has said on standard error."""

@@ -63,12 +63,15 @@ class Place:
     async def wait(self, job: "Job") -> "Job":
         """Wait for a job without blocking; a tab that closes leaves it, and the last to leave stops it."""
         jobs = self.bench.jobs
-        jobs.watch(job)
+        jobs.watch(job, self._present)
         try:
             await over(job, math.inf, gone=self._gone)
         finally:
-            jobs.leave(job)
+            jobs.leave(job, self._present)
         return job
+
+    def _present(self) -> bool:
+        return bool(self.client.has_socket_connection)
 
     async def _gone(self) -> bool:
         return bool(self.client.is_deleted)

@@ -41,6 +41,10 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Together:
     """How work that waits is done in one go with other work of its group.
@@ -80,7 +84,7 @@ class Job:
     error: str = ""
     refused: bool = False
     began: float = field(default_factory=time.monotonic)
-    watchers: int = 0
+    watching: list[Callable[[], bool]] = field(default_factory=list, repr=False)
     finished: threading.Event = field(default_factory=threading.Event, repr=False)
     _stop: threading.Event = field(default_factory=threading.Event, repr=False)
     _telling: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -90,6 +94,11 @@ class Job:
     def group(self) -> str:
         """What it is done in one go with; empty where it is done alone."""
         return self.together.group if self.together else ""
+
+    @property
+    def watchers(self) -> int:
+        """How many look at it."""
+        return len(self.watching)
 
     @property
     def over(self) -> bool:
@@ -198,16 +207,16 @@ class Jobs:
         with self._lock:
             return self._jobs.get(id)
 
-    def watch(self, job: Job) -> None:
-        """Somebody looks at it now."""
+    def watch(self, job: Job, present: Callable[[], bool] = _always) -> None:
+        """Somebody looks at it now; ``present`` says whether he does so still, as a tab that was closed does not."""
         with self._lock:
-            job.watchers += 1
+            job.watching.append(present)
 
-    def leave(self, job: Job) -> None:
+    def leave(self, job: Job, present: Callable[[], bool] = _always) -> None:
         """Somebody looks away; the last one to do so stops the work."""
         with self._lock:
-            job.watchers -= 1
-            if job.watchers <= 0 and not job.over:
+            job.watching.remove(present)
+            if not job.watching and not job.over:
                 job.cancel()
 
     def stop(self, job: Job) -> bool:
@@ -216,7 +225,7 @@ class Jobs:
         Whoever is told False has but to leave.
         """
         with self._lock:
-            if job.watchers > 1:
+            if sum(present() for present in job.watching) > 1:
                 return False
         job.cancel()
         return True

@@ -21,6 +21,10 @@ THUMBS = 48
 """So many images are shown to pick from at first; the rest when they are asked for."""
 
 
+SENDABLE = r"(files) => files.filter((one) => one.name.length < 1000 && !/[\x00-\x1f\\]/.test(one.name))"
+"""Files whose names survive the way a browser sends them."""
+
+
 class Source:
     """Model and image; ``pick_model`` and ``pick_image`` are told of another one."""
 
@@ -93,12 +97,13 @@ class Source:
 
     def _draw_upload(self) -> None:
         place, say = self.place, self.place.say
+        why = say("This file is too large, is no image, or has a name that cannot be sent.")
         upload = ui.upload(
             on_upload=self._uploaded, max_file_size=MAX_UPLOAD, auto_upload=True,
-            on_rejected=lambda: place.complain(say("This file is too large or no image.")),
+            on_rejected=lambda: place.complain(why),
         )  # fmt: skip
         upload.on("failed", lambda: self._not_sent(upload))
-        upload.classes("drop").props('accept="image/*" flat')
+        upload.classes("drop").props('accept="image/*" flat').props[":filter"] = SENDABLE
         text = f"<strong>{escape(say('Choose an image'))}</strong> {escape(say('or drop one here'))}"
         opening = '<button type="button" class="drop-say" @click="props.pickFiles">'
         upload.add_slot("header", f"{opening}{text}<q-uploader-add-trigger /></button>")
