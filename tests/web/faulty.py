@@ -87,6 +87,14 @@ class NotNumbers(Small):
         return super().forward(x) * float("nan")
 
 
+class Broken(Small):
+    """Its second convolution has lost its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.nn.init.constant_(self.conv2.weight, float("nan"))
+
+
 def _refuse(_gradient: torch.Tensor) -> torch.Tensor:
     raise RuntimeError(SAID)
 
@@ -138,3 +146,8 @@ def leaves() -> cs.Model:
 def ends() -> cs.Model:
     """It ends the program before there is a network."""
     raise SystemExit(4)
+
+
+def broken() -> cs.Model:
+    """Its weights are NaN from a layer on."""
+    return _made(Broken())

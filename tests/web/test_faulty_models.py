@@ -19,7 +19,7 @@ from tests.web.conftest import HERE
 pytest.importorskip("nicegui")
 
 FILE = Path(faulty.__file__)
-NAMES = ("raises", "tires", "backward", "hangs", "dictionary", "not_numbers", "unbuildable", "leaves", "ends")
+NAMES = ("raises", "tires", "backward", "hangs", "dictionary", "not_numbers", "unbuildable", "leaves", "ends", "broken")
 RAISED = faulty.SAID
 SAYS = {
     "raises": RAISED,
@@ -27,11 +27,12 @@ SAYS = {
     "backward": f"on the way back: {RAISED}",
     "dictionary": "gives dict, not a tensor",
     "not_numbers": "NaN or infinite",
+    "broken": "NaN or infinite",
     "unbuildable": f"raised ValueError: {RAISED}",
     "leaves": "SystemExit",
     "ends": "raised SystemExit: 4",
 }
-STATUS = {"dictionary": 422, "not_numbers": 422, "unbuildable": 422, "ends": 422}
+STATUS = {"dictionary": 422, "broken": 422, "not_numbers": 422, "unbuildable": 422, "ends": 422}
 
 
 def named(name: str) -> str:
@@ -105,7 +106,7 @@ PAGES = {
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_says_why_in_one_sentence(visit: Any, path: str) -> None:  # noqa: F811
-    for name in ("leaves", "dictionary"):
+    for name in ("leaves", "dictionary", "broken"):
         page = visit(f"{path}?{urlencode({'model': named(name), 'image': 'sample:shapes/3', **PAGES[path]})}")
         if path == "/learned":
             page.get_by_role("button", name="Draw", exact=True).click()

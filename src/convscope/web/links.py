@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 def say_what_is_amiss(sentences: Iterable[str]) -> None:
     """Put sentences at the head of a page."""
-    for sentence in dict.fromkeys(sentences):
-        ui.label(sentence).classes("warning").props("role=alert")
+    if found := list(dict.fromkeys(sentences)):
+        with ui.element("div").style("margin-bottom: 12px").props("role=alert"):
+            for sentence in found:
+                ui.label(sentence).classes("warning")
 
 
 def wrong_lenses(view: View, fitting: Iterable[str], place: "Place") -> list[str]:
