@@ -98,7 +98,7 @@ def test_a_network_that_hangs_keeps_nobody_else_waiting(client: TestClient) -> N
 
 PAGES = {
     "/look": {"lens": "grad-cam"},
-    "/inside": {"layer": "conv1", "unit": "conv1[1]"},
+    "/inside": {"layer": "conv2", "unit": "conv2[1]"},
     "/compare": {"lens": "grad-cam"},
     "/learned": {"lens": "activation-maximization", "unit": "conv2[1]", "p.steps": "16"},
 }
