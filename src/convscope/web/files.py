@@ -43,8 +43,7 @@ def _made(name: str, write: Callable[[Path], Path]) -> bytes:
     tried: list[OSError] = []
     for place in (str(MEMORY), None) if os.access(MEMORY, os.W_OK) else (None,):
         try:
-            with tempfile.TemporaryDirectory(dir=place, prefix="convscope-") as folder:
-                return write(Path(folder) / name).read_bytes()
+            return _within(Path(tempfile.mkdtemp(dir=place, prefix="convscope-")), name, write)
         except OSError as error:
             if isinstance(error, CannotWrite) and error.__cause__ is None:
                 raise  # it is the value that has no such file
@@ -52,6 +51,15 @@ def _made(name: str, write: Callable[[Path], Path]) -> bytes:
     why = tried[-1].__cause__ if isinstance(tried[-1], CannotWrite) else tried[-1]
     reason = getattr(why, "strerror", None) or why
     raise NoRoom(f"the server has no room to make this file ({reason}): free some on its disk and try again") from why
+
+
+def _within(folder: Path, name: str, write: Callable[[Path], Path]) -> bytes:
+    """What ``write`` writes into a folder, which then goes."""
+    try:
+        return write(folder / name).read_bytes()
+    finally:
+        (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def name_of(value: Value, ending: str) -> str:
