@@ -1,46 +1,111 @@
 """A workbench of its own process and a headless browser that looks at it, for the tests that need both."""
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
 
-SERVE = "import sys; from convscope.web.app import serve; serve(port=int(sys.argv[1]))"
+SERVE = """
+import json, resource, sys
+from convscope.web.app import serve
+told = json.loads(sys.argv[1])
+if (most := told.pop("largest_file")) is not None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+serve(**told)
+"""
+
+
+class Workbench:
+    """A server of its own process, which can be killed and started again at the same address.
+
+    Args:
+        largest_file: bytes that it may write to any file, as if the disk were full then.
+        told: what ``convscope.web.app.serve`` is told.
+    """
+
+    def __init__(self, *, largest_file: int | None = None, **told: Any) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.told = json.dumps({"port": self.port, "largest_file": largest_file, **told})
+        self._file, self._said = tempfile.mkstemp()
+        self.folder = tempfile.mkdtemp()
+        self._last_words = ""
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": self.folder}
+        settings = {**os.environ, **own}
+        settings = {name: value for name, value in settings.items() if not name.startswith("PYTEST")}
+        self.process = subprocess.Popen([sys.executable, "-c", SERVE, self.told], env=settings, stderr=self._file)
+        for _ in range(300):
+            try:
+                urlopen(f"{self.address}/compare", timeout=10).close()
+                return
+            except HTTPError as error:
+                error.close()
+                if error.code == 401:  # only its token stands between
+                    return
+                raise
+            except OSError:
+                assert self.process.poll() is None, self.said()
+                time.sleep(0.2)
+        raise AssertionError("the workbench did not answer within a minute")
+
+    def kill(self) -> None:
+        """End it as if the power went."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(20)
+
+    def stop(self) -> None:
+        """End it as Ctrl-C does."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(20)
+        self._last_words = self.said() or "nothing"
+        os.close(self._file)
+        Path(self._said).unlink()
+        left = [one.name for one in Path(self.folder).iterdir() if not one.name.startswith("torchinductor")]
+        shutil.rmtree(self.folder)
+        assert left == [], "no upload and no file on its way out stays"
+
+    def said(self) -> str:
+        """What it has said on standard error."""
+        return self._last_words or Path(self._said).read_text()
+
+
+@contextmanager
+def workbench(**told: Any) -> Iterator[Workbench]:
+    """A server for a while; nothing that is done to it may give a traceback."""
+    server = Workbench(**told)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+    assert "Traceback" not in server.said(), server.said()
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Where a workbench with the bundled networks and images listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    settings = {name: value for name, value in settings.items() if not name.startswith("PYTEST")}
-    server = subprocess.Popen([sys.executable, "-c", SERVE, str(port)], env=settings)
-    found = f"http://127.0.0.1:{port}"
-    try:
-        _until_it_answers(server, found)
-        yield found
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def _until_it_answers(server: "subprocess.Popen[bytes]", address: str) -> None:
-    for _ in range(300):
-        try:
-            urlopen(f"{address}/compare", timeout=10).close()
-            return
-        except OSError:
-            assert server.poll() is None
-            time.sleep(0.2)
-    raise AssertionError("the workbench did not answer within a minute")
+    with workbench() as server:
+        yield server.address
 
 
 @pytest.fixture

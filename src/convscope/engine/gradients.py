@@ -237,7 +237,9 @@ def gradients_of(scores: Tensor, to: list[Tensor], model: Model, *, create_graph
             "try another layer or target, or a lens without gradients such as eigen-cam"
         )
     count(backwards=len(scores))
-    gradients = torch.autograd.grad(scores.sum(), to, allow_unused=True, create_graph=create_graph or differentiable())
+    graph = create_graph or differentiable()
+    with model.on_the_way_back():
+        gradients = torch.autograd.grad(scores.sum(), to, allow_unused=True, create_graph=graph)
     return [torch.zeros_like(t) if g is None else g for t, g in zip(to, gradients, strict=True)]
 
 

@@ -93,7 +93,8 @@ def _beside(model: "Model", trace: Traced, tensor: Tensor) -> set[str]:
         score = model.run(model.laid_out(tensor)).float().sum()
         if not score.requires_grad:
             return set()
-        gradients = torch.autograd.grad(score, [caught[a] for a in last], allow_unused=True)
+        with model.on_the_way_back():
+            gradients = torch.autograd.grad(score, [caught[a] for a in last], allow_unused=True)
     return {a for a, gradient in zip(last, gradients, strict=True) if gradient is None}
 
 
@@ -122,7 +123,8 @@ def _last_that_counts(model: "Model", tensor: Tensor, candidates: list[str]) -> 
         score = model.run(model.laid_out(tensor)).flatten(1).amax(1).sum()
         if not score.requires_grad:
             return candidates[-1]
-        gradients = torch.autograd.grad(score, [caught[a] for a in candidates], allow_unused=True)
+        with model.on_the_way_back():
+            gradients = torch.autograd.grad(score, [caught[a] for a in candidates], allow_unused=True)
     for address, gradient in reversed(list(zip(candidates, gradients, strict=True))):
         grid = token_grid(model, address, tensor) if gradient is not None and gradient.ndim == 3 else None
         if gradient is not None and bool(gradient[:, grid.prefix if grid else 0 :].any()):

@@ -167,6 +167,16 @@ class Model:
             shape = tuple(tensor.shape)
             raise ModelFailed(f"{self.name} raised {type(error).__name__} on input {shape}: {error}") from error
 
+    @contextmanager
+    def on_the_way_back(self) -> Iterator[None]:
+        """While gradients are taken: what a hook of the network raises is the network's failure, as in its forward."""
+        try:
+            yield
+        except ConvScopeError:
+            raise
+        except Exception as error:
+            raise ModelFailed(f"{self.name} raised {type(error).__name__} on the way back: {error}") from error
+
     def _forward(self, tensor: Tensor) -> Any:
         """``module(tensor)``; a network that insists on ``view`` is run on plainly laid out tensors from then on."""
         try:

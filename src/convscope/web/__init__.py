@@ -13,9 +13,11 @@ It holds no maths. Whatever is shown comes from the catalogue: a lens declared l
     api.py        /api/v1
     access.py     who may come in: token, host, origin, size
     app.py        all of it put together
+    nowhere.py    what is said where there is nothing
     frame.py      what all pages share: navigation, language, theme
     texts/        every text in English and Chinese
     files.py      what can be taken home: picture, numbers, manifest, report
+    links.py      what a link names that is not here
     forms.py suggesting.py buttons.py     fields and buttons
     pictures.py curves.py graph.py        thumbnails, plots, the graph that can be clicked
     gallery/ inside/                      what Look and Inside are made of

@@ -28,8 +28,12 @@ AROUND = 64 * 2**10
 """Bytes of a form around an uploaded file."""
 MAX_BODY = 2**20
 """Bytes of any other request."""
+HEARD_OUT = 256 * 2**20
+"""Bytes of a request too large that are let pass unread, for a browser hears no answer before all is sent."""
 UPLOADS = ("/api/v1/images", "/_nicegui/client/")
 """Where files are sent to."""
+NO_RESPONSE = "No response returned."
+"""What the framework raises when a browser goes on to another page before this one is made."""
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 HEADERS = {
@@ -169,14 +173,17 @@ async def _within_limit(
     said = headers.get("content-length", b"")
     sentence = f"the request has more than {most / 2**20:.0f} MB: shrink it"
     if said.isdigit() and int(said) > most:
+        if int(said) <= HEARD_OUT:
+            await _hear_out(receive)
         await _refuse(scope, send, 413, sentence)
         return
-    seen, began = 0, False
+    seen, began, left = 0, False, False
 
     async def counted() -> MutableMapping[str, Any]:
-        nonlocal seen
+        nonlocal seen, left
         message = await receive()
         seen += len(message.get("body", b""))
+        left = message["type"] == "http.disconnect"
         return {"type": "http.disconnect"} if seen > most else message
 
     async def unless_too_large(message: MutableMapping[str, Any]) -> None:
@@ -187,11 +194,21 @@ async def _within_limit(
 
     try:
         await within(scope, counted, unless_too_large)
-    except Exception:
-        if seen <= most:
+    except Exception as error:
+        unheard = left and str(error) == NO_RESPONSE
+        if seen <= most and not unheard:
             raise
     if seen > most and not began:
         await _refuse(scope, send, 413, sentence)
+
+
+async def _hear_out(receive: Receive) -> None:
+    """Take in the rest of a request and keep none of it."""
+    seen, more = 0, True
+    while more and seen <= HEARD_OUT:
+        message = await receive()
+        seen += len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 async def _ask(scope: Scope, headers: dict[str, bytes], send: Send) -> None:

@@ -6,12 +6,10 @@ A request that is refused is answered with 4xx and ``{"error": sentence}``, the 
 # mypy: disallow-untyped-decorators=False
 
 import functools
-import itertools
 import os
-import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from anyio import CapacityLimiter, to_thread
@@ -25,6 +23,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from convscope.catalogue import lenses
 from convscope.errors import ConvScopeError, ModelFailed, UnknownName
 from convscope.values import Value
+from convscope.web.files import NoRoom, file_of
 from convscope.web.jobs import Job, State
 from convscope.web.schema import described
 from convscope.web.view import View
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 
 AT = "/api/v1"
 KINDS = {"png": "image/png", "npz": "application/octet-stream", "json": "application/json"}
+STATUS = {UnknownName: 404, ModelFailed: 500, NoRoom: 507}
+"""What is answered where it is not simply that the request is refused."""
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 Text = Annotated[str, Field(max_length=500)]
 
@@ -117,6 +118,8 @@ def mount_api(made: FastAPI, bench: "Bench") -> None:
             (404, "there is nothing of that name"),
             (413, "the request is too large"),
             (422, "the request is refused"),
+            (500, "the network raised, or something unforeseen did"),
+            (507, "the server has no room left to make the file"),
         )
     }
     made.include_router(_listing(bench, APIRouter(prefix=AT, responses=refusals)))
@@ -182,14 +185,14 @@ def _listing(bench: "Bench", router: APIRouter) -> APIRouter:
 def _running(bench: "Bench", router: APIRouter) -> APIRouter:
     """Work: start it, ask how far it is, stop it, take what it found."""
     jobs = bench.jobs
-    wanted: set[str] = set()
-    """Jobs that somebody who comes by the API will ask for; the API watches each of them once."""
+    wanted: Counter[str] = Counter()
+    """How often each job was asked for by those who have not stopped it since: each of them watches it."""
 
     def want(job: Job) -> None:
-        if job.id not in wanted and not job.over:
-            wanted.add(job.id)
+        if not job.over:
+            wanted[job.id] += 1
             jobs.watch(job)
-            job.when_finished(lambda: wanted.discard(job.id))
+            job.when_finished(lambda: wanted.pop(job.id, None))
 
     def known(id: str) -> Job:
         job = jobs.get(id)
@@ -243,11 +246,14 @@ def _running(bench: "Bench", router: APIRouter) -> APIRouter:
         return _told(known(id))
 
     @router.delete("/jobs/{id}", operation_id="cancel")
-    def cancel(id: str) -> Told:
-        """Stop a job, unless somebody watches it on a page; a drawing gives its best so far."""
+    async def cancel(id: str) -> Told:
+        """Give a job up, once for each time it was asked for.
+
+        It stops when nobody else asked for it or watches it on a page; a drawing gives its best so far.
+        """
         found = known(id)
-        if id in wanted:
-            wanted.discard(id)
+        if wanted[id] > 0:
+            wanted[id] -= 1
             jobs.leave(found)
         return _told(found)
 
@@ -280,28 +286,9 @@ def _writers() -> CapacityLimiter:
     return CapacityLimiter(max(1, (os.cpu_count() or 2) // 2))
 
 
-_numbers = itertools.count()
-
-
-@functools.cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    """One folder for all files on their way out, in memory where the system has a place there."""
-    memory = Path("/dev/shm")
-    return tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None, prefix="convscope-")
-
-
-def written(value: Value, kind: str, **options: Any) -> bytes:
-    """A value as the bytes of a file, by its own writer."""
-    path = Path(_folder().name) / f"{next(_numbers)}.{kind}"
-    try:
-        return value.save(path, **options).read_bytes()
-    finally:
-        path.unlink(missing_ok=True)
-
-
 def _file(value: Value, kind: str, **options: Any) -> Response:
     headers = {"content-disposition": f'inline; filename="{value.record.lens or "result"}.{kind}"'}
-    return Response(written(value, kind, **options), media_type=KINDS[kind], headers=headers)
+    return Response(file_of(value, f".{kind}", **options), media_type=KINDS[kind], headers=headers)
 
 
 def _told(job: Job, view: View | None = None) -> Told:
@@ -316,7 +303,7 @@ def _failure(job: Job) -> HTTPException:
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
-    status = 404 if isinstance(error, UnknownName) else 500 if isinstance(error, ModelFailed) else 422
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
     return JSONResponse({"error": str(error)}, status)
 
 

@@ -1,6 +1,7 @@
 """The workbench put together: pages and API on one server."""
 
 import gc
+import logging
 import os
 import socket
 import warnings
@@ -13,15 +14,17 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 from nicegui import app as pages_app
 from nicegui import ui
+from starlette.formparsers import MultiPartParser
 
 from convscope import __version__
 from convscope.errors import ParameterError
-from convscope.web.access import Access, refuse_open_door
+from convscope.web.access import AROUND, Access, refuse_open_door
 from convscope.web.api import AT, mount_api
 from convscope.web.frame import frame
 from convscope.web.jobs import Job, Jobs
-from convscope.web.library import Library
+from convscope.web.library import MAX_UPLOAD, Library
 from convscope.web.looking import key_of, look, takes_long, together
+from convscope.web.nowhere import nowhere
 from convscope.web.pages import Page, pages
 from convscope.web.view import View
 
@@ -45,7 +48,8 @@ class Bench:
         """The job that finds what a view asks for, or one that found or finds the same."""
         key = key_of(self.library, view)
         alike = together(self.library, view)
-        return self.jobs.submit(key, lambda: look(self.library, view), alike, long=takes_long(view))
+        owner = view.model or self.library.addresses[0]
+        return self.jobs.submit(key, lambda: look(self.library, view), alike, long=takes_long(view), owner=owner)
 
 
 def build(
@@ -70,6 +74,8 @@ def build(
 def mount_pages(made: FastAPI, bench: Bench) -> None:
     """Put every page of the register on the application."""
     pages_app.state.bench = bench
+    MultiPartParser.spool_max_size = MAX_UPLOAD + AROUND  # an upload stays in memory, whole, and reaches no disk
+    pages_app.add_exception_handler(404, nowhere)
     for page in pages():
         _mount(page)
 
@@ -107,6 +113,8 @@ def serve(
     """
     bench = Bench(Library(models or MODELS, folders, SAMPLES, allow_load=allow_load))
     made = build(bench, token=token, host=host, port=port)
+    warnings.filterwarnings("ignore", module="PIL")  # what is odd about a file of somebody's is no news of the server's
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", "`torch.distributed.reduce_op`")  # nicegui looks at every object there is
     try:
         with _listening(host, port) as listening:

@@ -43,9 +43,12 @@ def _field(parameter: Parameter, value: Any, on_change: Changed, lang: str) -> N
     title = in_words(name, lang)
     made: ValueElement[Any]
     if parameter.kind is bool:
-        made = ui.switch(title, value=bool(value), on_change=changed)
+        made = ui.switch(title, value=str(value).lower() == "true", on_change=changed)  # links carry it as a text
     elif about.choices:
-        made = ui.select({one: say(one, lang) for one in about.choices}, label=title, value=value, on_change=changed)
+        made = ui.select(
+            {one: say(one, lang) for one in about.choices}, label=title,
+            value=value if value in about.choices else None, on_change=changed,
+        )  # fmt: skip
     elif parameter.kind in (int, float):
         check: Callable[[Any], str | None] = lambda typed: refusal(parameter, _number(parameter, typed))  # noqa: E731
         made = ui.number(

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from nicegui import Client, app, ui
 
+from convscope.catalogue import find, recommend
 from convscope.errors import ConvScopeError
 from convscope.render import FADED, OPACITY, SCALES, THEMES
-from convscope.values import Value
+from convscope.values import Recommendation, Value
 from convscope.web.pages import pages
 from convscope.web.texts import LANGUAGES, say
 from convscope.web.view import View
-from convscope.web.waiting import over
+from convscope.web.waiting import aside, over
 
 if TYPE_CHECKING:
     from convscope.web.app import Bench
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 LANG, THEME, SCHEME = "convscope_lang", "convscope_theme", "convscope_scheme"
 """The cookies that remember a person's choices, and whether the system is dark."""
+SUGGESTED = 8
+"""So many lenses are named where one was refused."""
 
 MARK = (
     '<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"><circle cx="10.5" cy="10.5" r="7" fill="none" '
@@ -61,12 +64,15 @@ class Place:
     async def wait(self, job: "Job") -> "Job":
         """Wait for a job without blocking; a tab that closes leaves it, and the last to leave stops it."""
         jobs = self.bench.jobs
-        jobs.watch(job)
+        jobs.watch(job, self._present)
         try:
             await over(job, math.inf, gone=self._gone)
         finally:
-            jobs.leave(job)
+            jobs.leave(job, self._present)
         return job
+
+    def _present(self) -> bool:
+        return bool(self.client.has_socket_connection)
 
     async def _gone(self) -> bool:
         return bool(self.client.is_deleted)
@@ -78,6 +84,34 @@ class Place:
         except ConvScopeError as error:
             return str(error)
         return job.value if job.value is not None else job.error or self.say("Stopped.")
+
+    async def fitting(self, view: View, among: Iterable[str]) -> list[tuple[str, str]]:
+        """The lenses that fit a network on an image, and what they are called, the best first; a few of those given."""
+        library = self.bench.library
+        try:
+            key = f"recommend\n{view.model}\n{library.fingerprint(view.image)}"
+            work = lambda: recommend(library.model(view.model), library.image(view.image))  # noqa: E731
+            job = await self.wait(self.bench.jobs.submit(key, work, owner=view.model))
+        except ConvScopeError:
+            return []  # which is said where the network or the image is wanted
+        best = job.value.best if isinstance(job.value, Recommendation) else ()
+        known = set(among)
+        return [(name, self.say(find(name).title)) for name in best if name in known][:SUGGESTED]
+
+    async def hand_over(self, make: Callable[[], bytes], name: str) -> None:
+        """Have the browser keep a file of this name; where it cannot be made, say why."""
+        try:
+            content = await aside(make)
+        except ConvScopeError as error:
+            self.complain(str(error))
+            return
+        if not self.client.is_deleted:
+            ui.download.content(content, name)
+
+    def complain(self, sentence: str) -> None:
+        """Say over the page what did not work, until it is closed or read."""
+        if not self.client.is_deleted:
+            ui.notify(sentence, type="warning", position="top", multi_line=True, close_button=self.say("Close"))
 
 
 @contextmanager

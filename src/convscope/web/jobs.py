@@ -20,10 +20,10 @@ import torch
 from convscope.engine.cost import reporting, watching
 from convscope.errors import Cancelled, ConvScopeError, ModelFailed
 from convscope.values import Value
-from convscope.web.line import Line
+from convscope.web.line import OF_ONE, Line
 from convscope.web.results import BOUND, Results
 
-WORKERS, LONG = 2, 1
+WORKERS, LONG = OF_ONE + 1, 1
 """Workers for what is soon done, and for what takes long, so that nobody's click waits for a drawing."""
 MODEST = 10
 """How far those of long work stand back where cores are short, in the system's steps of niceness."""
@@ -39,6 +39,10 @@ class State(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Job:
     """One piece of work and what is known of it; read from any thread.
 
     Attributes:
+        owner: whose it is, by the model's address: no owner takes all workers.
         key: what it computes, by content: two jobs of one key give one result.
         progress: steps done, of how many; (0, 0) where nothing was told yet.
         preview: gives the pictures drawn so far, prepared for the network, while a drawing runs.
@@ -70,6 +75,7 @@ class Job:
     key: str
     work: Callable[[], Value] = field(repr=False)
     together: Together | None = field(default=None, repr=False)
+    owner: str = ""
     state: State = State.WAITING
     progress: tuple[int, int] = (0, 0)
     preview: torch.Tensor | None = field(default=None, repr=False)
@@ -78,7 +84,7 @@ class Job:
     error: str = ""
     refused: bool = False
     began: float = field(default_factory=time.monotonic)
-    watchers: int = 0
+    watching: list[Callable[[], bool]] = field(default_factory=list, repr=False)
     finished: threading.Event = field(default_factory=threading.Event, repr=False)
     _stop: threading.Event = field(default_factory=threading.Event, repr=False)
     _telling: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -88,6 +94,11 @@ class Job:
     def group(self) -> str:
         """What it is done in one go with; empty where it is done alone."""
         return self.together.group if self.together else ""
+
+    @property
+    def watchers(self) -> int:
+        """How many look at it."""
+        return len(self.watching)
 
     @property
     def over(self) -> bool:
@@ -132,7 +143,7 @@ class Job:
         except ConvScopeError as error:
             self.error, self.refused = str(error), not isinstance(error, ModelFailed)
             self.state = State.FAILED
-        except Exception as error:  # a user's network may raise anything; the page says it and lives on
+        except BaseException as error:  # a user's network may raise anything, SystemExit too; the worker lives on
             self.error, self.state = f"unexpected {type(error).__name__}: {error}", State.FAILED
         finally:
             self.preview = None
@@ -166,14 +177,20 @@ class Jobs:
             thread.start()
 
     def submit(
-        self, key: str, work: Callable[[], Value], together: Together | None = None, *, long: bool = False
+        self,
+        key: str,
+        work: Callable[[], Value],
+        together: Together | None = None,
+        *,
+        long: bool = False,
+        owner: str = "",
     ) -> Job:
         """A job for this key: one that runs already, one whose result was kept, or a new one."""
         with self._lock:
             running = [one for one in self._jobs.values() if one.key == key and not one.over and not one.stopping]
             if running:
                 return running[0]
-            job = Job(f"{next(self._numbers)}", key, work, together)
+            job = Job(f"{next(self._numbers)}", key, work, together, owner)
             self._jobs[job.id] = job
             while len(self._jobs) > FORGOTTEN and next(iter(self._jobs.values())).over:
                 self._jobs.popitem(last=False)
@@ -190,17 +207,28 @@ class Jobs:
         with self._lock:
             return self._jobs.get(id)
 
-    def watch(self, job: Job) -> None:
-        """Somebody looks at it now."""
+    def watch(self, job: Job, present: Callable[[], bool] = _always) -> None:
+        """Somebody looks at it now; ``present`` says whether he does so still, as a tab that was closed does not."""
         with self._lock:
-            job.watchers += 1
+            job.watching.append(present)
 
-    def leave(self, job: Job) -> None:
+    def leave(self, job: Job, present: Callable[[], bool] = _always) -> None:
         """Somebody looks away; the last one to do so stops the work."""
         with self._lock:
-            job.watchers -= 1
-            if job.watchers <= 0 and not job.over:
+            job.watching.remove(present)
+            if not job.watching and not job.over:
                 job.cancel()
+
+    def stop(self, job: Job) -> bool:
+        """Have the work stop for one who watches it; whether it does: where others watch it too, it goes on for them.
+
+        Whoever is told False has but to leave.
+        """
+        with self._lock:
+            if sum(present() for present in job.watching) > 1:
+                return False
+        job.cancel()
+        return True
 
     def close(self) -> None:
         """Stop everything and wait for the workers."""
@@ -249,7 +277,7 @@ def run_together(batch: list[Job]) -> None:
     try:
         with reporting(told):
             values = asked[0].many([one.thing for one in asked])
-    except Exception:  # one of them may be at fault: each says what is wrong with it when it is run alone
+    except BaseException:  # one of them may be at fault: each says what is wrong with it when it is run alone
         for job in batch:
             job.state = State.WAITING
         return

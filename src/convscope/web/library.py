@@ -20,7 +20,8 @@ from PIL import Image as Pillow
 
 from convscope.engine.pictures import decoded, existing_file, in_mode, open_picture
 from convscope.errors import InputError, UnknownName, did_you_mean
-from convscope.web.jobs import LONG, WORKERS
+from convscope.web.jobs import LONG
+from convscope.web.line import OF_ONE
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -31,8 +32,8 @@ KEPT_UPLOADS, KEPT_BYTES = 64, 256 * 2**20
 """Uploads beyond this number, or these bytes, push out the oldest."""
 UPLOADED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Kinds of files that are taken from others: none whose decoder is a program of its own."""
-TWINS = WORKERS + LONG - 1
-"""Copies of each network beside the first, so that as many jobs as there are workers go on at once."""
+TWINS = OF_ONE + LONG - 1
+"""Copies of each network beside the first, so that as many of its jobs as may go on at once do not meet."""
 LISTED = 2000
 """So many images of a folder are listed."""
 
@@ -190,10 +191,10 @@ class Library:
         Raises:
             InputError: it is too large, broken, or no image.
         """
-        name = Path(name).name[-80:] or "upload"
+        name = "".join(one for one in re.split(r"[/\\]", name)[-1] if one.isprintable())[-80:] or "upload"
         if len(content) > MAX_UPLOAD:
             raise InputError(f"{name!r} has {len(content) / 2**20:.0f} MB, more than {MAX_UPLOAD // 2**20}: shrink it")
-        _opened(name, content)
+        in_mode(_opened(name, content).crop((0, 0, 2, 2)), 3)  # which says so where its numbers are none of a picture
         key = hashlib.sha256(content).hexdigest()[:24]
         with self._lock:
             self._uploads[key] = (name, content)
@@ -223,8 +224,10 @@ class Library:
         found: dict[str, Shown] = {}
         endings = Pillow.registered_extensions()
         for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in endings and path.is_file() and path.resolve().is_relative_to(folder):
-                name = path.relative_to(folder).as_posix()
+            name = path.relative_to(folder).as_posix()
+            nameable = not any("\ud800" <= letter <= "\udfff" for letter in name)  # else no link can carry it
+            known = nameable and path.suffix.lower() in endings
+            if known and path.is_file() and path.resolve().is_relative_to(folder):
                 found[f"folder:{number}/{name}"] = Shown(f"folder:{number}/{name}", name)
             if len(found) == LISTED:
                 break

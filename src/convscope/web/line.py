@@ -5,7 +5,7 @@ more is asked, the larger the batches, and no two workers fight over the cores w
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 24
 """So many jobs of one group are done in one go."""
+OF_ONE = 2
+"""So many workers are at work for one owner at once; another is left for the others, whatever its network does."""
 
 
 class Line:
@@ -21,6 +23,7 @@ class Line:
     def __init__(self) -> None:
         self._waiting: deque[Job] = deque()
         self._busy: set[str] = set()
+        self._owners: Counter[str] = Counter()
         self._closed = False
         self._changed = threading.Condition()
 
@@ -34,7 +37,7 @@ class Line:
         """The next job, with those that are done in one go with it; waits for one. Nothing once the line is closed."""
         with self._changed:
             while not self._closed:
-                job = next((one for one in self._waiting if one.group not in self._busy), None)
+                job = next(filter(self._may_begin, self._waiting), None)
                 if job is not None:
                     return self._with_alike(job)
                 self._changed.wait()
@@ -44,6 +47,7 @@ class Line:
         """Say that what was taken is over: its group may be taken again."""
         with self._changed:
             self._busy.discard(batch[0].group)
+            self._owners[batch[0].owner] -= 1
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -52,8 +56,12 @@ class Line:
             self._closed = True
             self._changed.notify_all()
 
+    def _may_begin(self, job: "Job") -> bool:
+        return job.group not in self._busy and (not job.owner or self._owners[job.owner] < OF_ONE)
+
     def _with_alike(self, job: "Job") -> "list[Job]":
         batch = [job]
+        self._owners[job.owner] += 1
         if job.group:
             self._busy.add(job.group)
             batch = [one for one in self._waiting if one.group == job.group][:AT_ONCE]

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING
 
-from nicegui import background_tasks, run, ui
+from nicegui import background_tasks, ui
 
 from convscope.errors import ConvScopeError
+from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
@@ -38,7 +39,7 @@ def suggesting(
     options = ui.html("", sanitize=False).style("display: none")  # a list that only the field shows
 
     async def fill() -> None:
-        found = await run.io_bound(suggestions, kind, place, model)
+        found = await aside(suggestions, kind, place, model)
         if found and not options.is_deleted:
             said = "".join(f'<option value="{escape(one)}">' for one in found)
             options.set_content(f'<datalist id="{listed}">{said}</datalist>')

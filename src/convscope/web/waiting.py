@@ -1,9 +1,18 @@
-"""Waiting for jobs without blocking: the event loop is woken when one is over, and asks nobody in the meantime."""
+"""Waiting without blocking: the event loop is woken when a job is over, and asks nobody in the meantime."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import ParamSpec, TypeVar
 
 from convscope.web.jobs import Job
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+async def aside(call: Callable[P, R], *given: P.args, **named: P.kwargs) -> R:
+    """What a call gives, made in a thread; whoever is cancelled meanwhile, or as the server stops, goes no further."""
+    return await asyncio.to_thread(call, *given, **named)
 
 
 async def over(job: Job, seconds: float, *, gone: Callable[[], Awaitable[bool]] | None = None) -> bool:

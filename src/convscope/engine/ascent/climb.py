@@ -224,7 +224,8 @@ class _Hill:
         scores = objective.score(seen_at)
         counted(backwards=len(leaf))
         if scores.requires_grad:
-            (slope,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
+            with self.model.on_the_way_back():
+                (slope,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
             if slope is not None:
                 return scores.detach(), slope
         raise NoGradient(

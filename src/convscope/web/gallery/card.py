@@ -7,7 +7,7 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from nicegui import background_tasks, run, ui
+from nicegui import background_tasks, ui
 
 from convscope import render
 from convscope.errors import ConvScopeError
@@ -20,6 +20,7 @@ from convscope.web.files import file_of
 from convscope.web.forms import in_words, parameter_form, said_of
 from convscope.web.panels.attribution import figure, lies_over_photo, words
 from convscope.web.view import View
+from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
@@ -99,7 +100,7 @@ class Card:
         self.progress.set_visibility(False)
         drawn, value = None, self.value
         if isinstance(value, Attribution) and lies_over_photo(value):
-            drawn = await run.io_bound(figure, value, self.place, limit=self.limit)
+            drawn = await aside(figure, value, self.place, limit=self.limit)
         if self.place.client.is_deleted:
             return
         self.picture.classes(remove="busy")
@@ -176,8 +177,7 @@ class Card:
         if self.value is None:
             return
         options = {"theme": "dark" if self.place.dark else "light"} if ending == ".png" else {}
-        content = await run.io_bound(file_of, self.value, ending, **options)
-        ui.download.content(content, f"{self.spec.command}{ending}")
+        await self.place.hand_over(partial(file_of, self.value, ending, **options), f"{self.spec.command}{ending}")
 
     def _refusal(self) -> None:
         say = self.place.say

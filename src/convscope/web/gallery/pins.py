@@ -5,7 +5,7 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
 
-from nicegui import background_tasks, run, ui
+from nicegui import background_tasks, ui
 
 from convscope import render
 from convscope.catalogue import find
@@ -15,6 +15,7 @@ from convscope.values import Attribution
 from convscope.web.gallery.card import CROSS, small_button
 from convscope.web.panels.attribution import figure, lies_over_photo
 from convscope.web.view import View
+from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
@@ -63,7 +64,7 @@ class Pins:
 
     async def _draw(self) -> None:
         kept, say = dict(self.kept), self.place.say
-        figures = await run.io_bound(self._figures, kept)
+        figures = await aside(self._figures, kept)
         if self.place.client.is_deleted:
             return
         self._box.clear()

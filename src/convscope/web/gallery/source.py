@@ -4,7 +4,7 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from nicegui import background_tasks, run, ui
+from nicegui import background_tasks, ui
 
 from convscope import render
 from convscope.errors import ConvScopeError
@@ -12,12 +12,17 @@ from convscope.web.buttons import button
 from convscope.web.library import MAX_UPLOAD
 from convscope.web.pictures import portrait, thumbnail
 from convscope.web.view import View
+from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
 
 THUMBS = 48
 """So many images are shown to pick from at first; the rest when they are asked for."""
+
+
+SENDABLE = r"(files) => files.filter((one) => one.name.length < 1000 && !/[\x00-\x1f\\]/.test(one.name))"
+"""Files whose names survive the way a browser sends them."""
 
 
 class Source:
@@ -59,13 +64,13 @@ class Source:
             ConvScopeError: it cannot be read.
         """
         self._portrait.set_content("")
-        drawn = await run.io_bound(portrait, self.library, image)
+        drawn = await aside(portrait, self.library, image)
         self._portrait.set_content(f'<img class="portrait" src="{drawn}" alt="{escape(render.short(image))}">')
 
     async def list_images(self, most: int | None) -> None:
         """Show what can be picked."""
         listed = self.library.images()
-        found = await run.io_bound(self._thumbnails, [(one.key, one.name) for one in listed[:most]])
+        found = await aside(self._thumbnails, [(one.key, one.name) for one in listed[:most]])
         if self.place.client.is_deleted:
             return
         self._list.clear()
@@ -77,7 +82,7 @@ class Source:
 
     def _thumb(self, key: str, name: str, address: str) -> ui.html:
         made = ui.html(f'<img src="{address}" alt="">', sanitize=False, tag="button").classes("thumb")
-        made.props(f'type=button title="{escape(name)}" aria-label="{escape(name)}"')
+        made.props("type=button").props.update({"title": name, "aria-label": name})  # whatever letters it has
         made.on("click", lambda: self.pick_image(key))
         return made
 
@@ -91,25 +96,29 @@ class Source:
         return found
 
     def _draw_upload(self) -> None:
-        say = self.place.say
+        place, say = self.place, self.place.say
+        why = say("This file is too large, is no image, or has a name that cannot be sent.")
         upload = ui.upload(
             on_upload=self._uploaded, max_file_size=MAX_UPLOAD, auto_upload=True,
-            on_rejected=lambda: self._complain(say("This file is too large or no image.")),
+            on_rejected=lambda: place.complain(why),
         )  # fmt: skip
-        upload.classes("drop").props('accept="image/*" flat')
+        upload.on("failed", lambda: self._not_sent(upload))
+        upload.classes("drop").props('accept="image/*" flat').props[":filter"] = SENDABLE
         text = f"<strong>{escape(say('Choose an image'))}</strong> {escape(say('or drop one here'))}"
         opening = '<button type="button" class="drop-say" @click="props.pickFiles">'
         upload.add_slot("header", f"<div>{opening}{text}</button><q-uploader-add-trigger /></div>")
 
+    def _not_sent(self, upload: ui.upload) -> None:
+        """The browser could not hand a file over; it is not tried again with the next one."""
+        upload.reset()
+        self.place.complain(self.place.say("This file could not be sent. Give it a shorter name, or try again."))
+
     async def _uploaded(self, event: Any) -> None:
         content = await event.file.read()
         try:
-            key = await run.io_bound(self.library.upload, event.file.name, content)
+            key = await aside(self.library.upload, event.file.name, content)
         except ConvScopeError as error:
-            self._complain(str(error))
+            self.place.complain(str(error))
             return
         self.pick_image(key)
         await self.list_images(THUMBS)
-
-    def _complain(self, sentence: str) -> None:
-        ui.notify(sentence, type="warning", position="top", multi_line=True, close_button=self.place.say("Close"))

@@ -62,9 +62,14 @@ class Drawing:
             self.watching.cancel()
 
     def _cancel(self) -> None:
-        if self.job is not None:
-            self.job.cancel()
+        if self.job is None:
+            return
+        if self.explorer.place.bench.jobs.stop(self.job):
             self.told.set_text(self.explorer.say("Stopping …"))
+        else:
+            self.stop()
+            self._running(False)
+            self.told.set_text(self.explorer.say("Stopped here; in another tab it goes on."))
 
     async def _begin(self) -> None:
         explorer, say = self.explorer, self.explorer.say

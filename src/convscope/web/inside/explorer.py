@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nicegui import run, ui
+from nicegui import ui
 
 from convscope.errors import ConvScopeError
 from convscope.values import Structure, Value
@@ -16,8 +16,10 @@ from convscope.web.graph import Folds, Graph, deepest, first_depth
 from convscope.web.inside.node import NodeColumn
 from convscope.web.inside.pieces import quoted, trouble
 from convscope.web.inside.unit import UnitColumn, UnitName
+from convscope.web.links import say_what_is_amiss, wrong_names
 from convscope.web.pictures import thumbnail
 from convscope.web.view import View
+from convscope.web.waiting import aside
 
 FOLLOW = (
     "(e) => {const one = e.target.closest('[data-node],[data-open],[data-fold]'); if (!one) return; "
@@ -57,6 +59,7 @@ class Explorer:
             layer=layer,
             unit=view.unit[:1],
         )
+        self.asked = view
         self.structure: Structure | None = None
         self.folds = Folds()
         self.node, self.unit = NodeColumn(self), UnitColumn(self)
@@ -87,6 +90,8 @@ class Explorer:
         ui.html(quoted(self.say("Inside")), sanitize=False, tag="h1").classes("hidden-text")
         ui.add_css(_text("inside.css"))
         ui.add_body_html(f"<script>{_text('inside.js')}</script>")
+        say_what_is_amiss(wrong_names(self.asked, self.place, without=("model", "image", "style", "guide")))
+        self.amiss = ui.element("div")
         self._bar()
         with ui.element("div").classes("inside"):
             with ui.element("section").classes("pane map").props(f'aria-label="{quoted(self.say("Architecture"))}"'):
@@ -121,7 +126,7 @@ class Explorer:
     async def _show_thumbs(self) -> None:
         """The images to pick, small."""
         keys = self.library.images()[:THUMBS]
-        drawn = await run.io_bound(lambda: [self._thumb(one.key, one.name) for one in keys])
+        drawn = await aside(lambda: [self._thumb(one.key, one.name) for one in keys])
         if not self.place.client.is_deleted and drawn:
             with self.thumbs:
                 ui.html("".join(drawn), sanitize=False).classes("thumbs").on(
@@ -202,9 +207,7 @@ class Explorer:
         self.depth.props(f"max={max(2, deepest(found))}")
         self.folds = Folds(first_depth(found))
         self.depth.set_value(self.folds.depth)
-        known = {one.address for one in found.modules}
-        if self.layer not in known:
-            self.view = self.view.but(layer=(), unit=())
+        await self._settle({one.address for one in found.modules})
         self.told.set_text(
             self.say(
                 "{count} parameters · {flops} FLOPs · {operations} operations",
@@ -219,6 +222,20 @@ class Explorer:
             self.view = self.view.but(layer=self._first())
         self.draw()
         await asyncio.gather(self.node.refresh(), self.unit.refresh())
+
+    async def _settle(self, known: set[str]) -> None:
+        """Say which layer or unit of the choice the network does not have, and go on without."""
+        units = self.view.unit
+        why: Value | str = ""
+        if self.layer and self.layer not in known:
+            why = await self.look("feature-maps", layer=self.view.layer)
+            self.view = self.view.but(layer=(), unit=())
+        elif units and UnitName.read(units[0]) is None:
+            why = await self.look("step-through", unit=units)
+            self.view = self.view.but(unit=())
+        self.amiss.clear()
+        with self.amiss:
+            say_what_is_amiss([why] if isinstance(why, str) and why else [])
 
     def _first(self) -> tuple[str, ...]:
         """Where to begin: the first module that the input goes through."""

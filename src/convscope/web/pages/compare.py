@@ -10,7 +10,7 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from nicegui import background_tasks, run, ui
+from nicegui import background_tasks, ui
 
 from convscope import render
 from convscope.catalogue import find, lenses
@@ -23,12 +23,14 @@ from convscope.web import panels
 from convscope.web.buttons import button, toggle
 from convscope.web.files import file_of
 from convscope.web.forms import parameter_form
+from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, figure, lies_over_photo, words
 from convscope.web.panels.prediction import bars
 from convscope.web.pictures import thumbnail
 from convscope.web.suggesting import several, suggesting
 from convscope.web.view import View
+from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
@@ -60,6 +62,7 @@ class Cell:
 async def compare(view: View, place: "Place") -> None:
     """What is compared on one side, the maps and their difference on the other."""
     ui.html(f'<h1 class="page-title">{escape(place.say("Compare"))}</h1>', sanitize=False)
+    say_what_is_amiss(wrong_lenses(view, [one.command for one in choices()], place))
     table = Table(view, place)
     with ui.element("div").classes("look"):
         with ui.element("div").classes("side"):
@@ -104,7 +107,8 @@ class Table:
         fitting = [one.command for one in choices()]
         asked, named = view.lens.replace("_", "-"), bool(view.lens and view.image)
         if asked not in fitting:
-            asked, view = LENS if LENS in fitting else fitting[0], view.but(parameters={}, target="")
+            asked = LENS if LENS in fitting else fitting[0]
+            view = view.but(parameters={}, target="") if view.lens else view
         known = [one.key for one in self.library.images()]
         if not view.beside and not named:
             begin = known.index(view.image) if view.image in known else 0
@@ -148,7 +152,7 @@ class Table:
         """The images to choose from, as soon as they are read."""
         for one in self.library.images()[:OFFERED]:
             try:
-                source = await run.io_bound(thumbnail, self.library, one.key)
+                source = await aside(thumbnail, self.library, one.key)
             except ConvScopeError:
                 continue
             if thumbs.is_deleted:
@@ -159,7 +163,7 @@ class Table:
     def _thumb(self, key: str, name: str, source: str) -> None:
         pressed = "true" if key in self.images else "false"
         made = ui.html(f'<img src="{source}" alt="">', sanitize=False, tag="button").classes("thumb")
-        made.props(f'type=button aria-pressed={pressed} title="{escape(name)}" aria-label="{escape(name)}"')
+        made.props("type=button").props.update({"aria-pressed": pressed, "title": name, "aria-label": name})
         made.on("click", partial(self._toggle, key))
         self.toggles[key] = made
 
@@ -296,15 +300,38 @@ class Table:
             if values:
                 words(values[0], self.place)
         await self._difference()
+        await self._advise()
+
+    async def _advise(self) -> None:
+        """Name lenses that do fit, where a network answers and yet the lens gives nothing of it."""
+        refused = next((cell for cell in self.cells if cell.value is None and cell.answer is not None), None)
+        asked = (self.view.target, self.view.parameters)  # which may be the reason, rather than the lens
+        if refused is None or any(asked):
+            return
+        fit = [one.command for one in choices() if not (self.view.layer and one.takes_layer)]
+        found = await self.place.fitting(refused.view, [one for one in fit if one != self.spec.command])
+        if not found or refused not in self.cells or self.place.client.is_deleted:
+            return
+        with self.reading, ui.element("div").classes("main-part").style("gap: 8px"):
+            ui.label(self.place.say("Lenses that fit this network")).classes("label")
+            with ui.element("div").classes("chips"):
+                for command, title in found:
+                    chip = ui.html(escape(title), sanitize=False, tag="button").classes("chip").props("type=button")
+                    chip.on("click", partial(self._take, command))
+
+    def _take(self, lens: str) -> None:
+        self._change(self.view.but(lens=lens, parameters={}))
+        self.form.refresh()
 
     async def _drawn(self, value: Value | None, limit: float | None, ends: tuple[str, str] | None = None) -> str:
         if not isinstance(value, Attribution) or not lies_over_photo(value):
             return ""
-        found: str = await run.io_bound(partial(figure, value, self.place, limit=limit, ends=ends))
+        found: str = await aside(partial(figure, value, self.place, limit=limit, ends=ends))
         return found
 
     def _card(self, cell: Cell, html: str) -> None:
-        with ui.element("article").classes("card").props(f'aria-label="{escape(cell.title)}"').mark("cell"):
+        with ui.element("article").classes("card").mark("cell") as card:
+            card.props["aria-label"] = cell.title
             ui.html(escape(cell.title), tag="h2", sanitize=False)
             if cell.value is None:
                 with ui.element("div").classes("refusal").props('role="note"'):
@@ -346,7 +373,7 @@ class Table:
         limit = None if found.blank else scale_of([one, other]).limit
         html = await self._drawn(found, limit or None, ends=("the second is higher", "the first is higher"))
         alike = Comparison(rows=((one, to_extent_of(one, other)),))
-        measures = await run.io_bound(lambda: (alike.rank_similarity, alike.structural_similarity))
+        measures = await aside(lambda: (alike.rank_similarity, alike.structural_similarity))
         with self.differing, ui.element("div").classes("apart"):
             ui.html(html, sanitize=False)
             with ui.element("div").classes("words"):
@@ -381,7 +408,7 @@ class Table:
         rows = tuple(tuple(values[at : at + width]) for at in range(0, len(values), width))
         whole = Comparison(rows=rows, titles=tuple(self.models), scales=(0,) * width)  # type: ignore[arg-type]
         theme = "dark" if self.place.dark else "light"
-        ui.download.content(await run.io_bound(file_of, whole, ".png", theme=theme), f"compare-{self.spec.command}.png")
+        await self.place.hand_over(partial(file_of, whole, ".png", theme=theme), f"compare-{self.spec.command}.png")
 
 
 def choices() -> list[LensSpec]:

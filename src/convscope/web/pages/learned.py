@@ -5,12 +5,13 @@ within the bound of memory of all results; which they are is remembered by the t
 """
 
 import asyncio
+from collections.abc import MutableMapping
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nicegui import app, background_tasks, run, ui
+from nicegui import app, background_tasks, ui
 
 from convscope import render
 from convscope.catalogue import find, lenses
@@ -24,12 +25,14 @@ from convscope.web.curves import curves
 from convscope.web.files import endings, file_of, name_of
 from convscope.web.forms import in_words, parameter_form, said_of
 from convscope.web.jobs import Job
+from convscope.web.links import say_what_is_amiss, wrong_lenses, wrong_names
 from convscope.web.looking import key_of
 from convscope.web.pages import page
 from convscope.web.panels.pictures import tiles
 from convscope.web.pictures import thumbnail
 from convscope.web.suggesting import several, suggesting, suggestions
 from convscope.web.view import View
+from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
@@ -50,26 +53,13 @@ async def learned(view: View, place: "Place") -> None:
     """A form on one side, the picture that is being drawn and the gallery on the other."""
     studio = Studio(view, place)
     ui.html(f'<h1 class="page-title">{escape(place.say("Learned"))}</h1>', sanitize=False)
-    for refused in _refusals(view, place):
-        ui.label(refused).classes("warning").props("role=alert")
+    say_what_is_amiss(wrong_lenses(view, studio.family(), place) + wrong_names(view, place))
     with ui.element("div").classes("look"):
         with ui.element("div").classes("side"):
             studio.form()
         with ui.element("div").classes("main-part"):
             studio.stage()
     ui.timer(0.01, studio.recall, once=True)  # the tab is known once the browser has connected
-
-
-def _refusals(view: View, place: "Place") -> list[str]:
-    """What a link names that is not here; the page goes on with what is."""
-    library, found = place.bench.library, []
-    for look_up, named in ((library.address, view.model), (library.image, view.image)):
-        try:
-            if named:
-                look_up(named)
-        except ConvScopeError as error:
-            found.append(str(error))
-    return found
 
 
 class Studio:
@@ -79,6 +69,8 @@ class Studio:
         self.place = place
         self.view = self._fitted(view)
         self.job: Job | None = None
+        self.waiting: asyncio.Task[Job] | None = None
+        self.remembered: MutableMapping[str, Any] = {}
         self.cards: dict[str, ui.element] = {}
 
     @property
@@ -152,7 +144,7 @@ class Studio:
 
         async def fill() -> None:
             try:
-                source = await run.io_bound(thumbnail, self.place.bench.library, key)
+                source = await aside(thumbnail, self.place.bench.library, key)
             except ConvScopeError as error:
                 self._say_no(str(error))
                 return
@@ -168,12 +160,17 @@ class Studio:
 
     # --- what was chosen
 
+    def family(self) -> dict[str, LensSpec]:
+        """The lenses of this page, by name."""
+        return {one.command: one for one in lenses() if one.family == FAMILY}
+
     def _fitted(self, view: View) -> View:
         """The view with a lens of this family and the pictures that it cannot do without."""
-        own = {one.command: one for one in lenses() if one.family == FAMILY}
+        own = self.family()
         asked = view.lens.replace("_", "-")
         if asked not in own:
-            asked, view = next(iter(own)), view.but(parameters={}, target="")
+            asked = next(iter(own))
+            view = view.but(parameters={}, target="") if view.lens else view
         images = [one.key for one in self.place.bench.library.images()]
         needed = [name for name in PICTURES if name in own[asked].required and not getattr(view, name)]
         return view.but(lens=asked, **dict(zip(needed, images, strict=False)))
@@ -238,7 +235,7 @@ class Studio:
         """Where a lens draws for a unit, a few of them to begin with: one click draws."""
 
         async def fill() -> None:
-            found = await run.io_bound(suggestions, "unit", self.place, self.view.model) if takes_unit else []
+            found = await aside(suggestions, "unit", self.place, self.view.model) if takes_unit else []
             if self.place.client.is_deleted or lens != self.view.lens:
                 return
             self.offers.clear()
@@ -266,7 +263,7 @@ class Studio:
             self._say_no(str(error))
             return
         self.begin.props("disabled")
-        waiting = asyncio.create_task(self.place.wait(job))
+        self.waiting = waiting = asyncio.create_task(self.place.wait(job))
         try:
             await self._watch(job, waiting, view.model)
         finally:
@@ -275,7 +272,10 @@ class Studio:
             return
         self.begin.props(remove="disabled")
         self.live.set_visibility(False)
-        if job.value is None:
+        if waiting.cancelled():
+            self._say_no(self.place.say("Stopped here; in another tab it goes on."))
+            self._nothing_yet()
+        elif job.value is None:
             self._say_no(job.error or self.place.say("Stopped."))
             self._nothing_yet()
         else:
@@ -289,7 +289,7 @@ class Studio:
                 break
             await self._look(job, model)
             await asyncio.wait([waiting], timeout=EVERY)
-        await waiting
+        await asyncio.wait([waiting])
 
     def _before(self) -> None:
         self.doing.set_text(self.place.say("Waiting for its turn"))
@@ -311,7 +311,7 @@ class Studio:
             self._bar(done, total)
         preview, scores = job.preview, [list(row) for row in job.scores]
         if preview is not None:
-            self.picture.set_content(await run.io_bound(self._preview, model, preview, scores[-1] if scores else []))
+            self.picture.set_content(await aside(self._preview, model, preview, scores[-1] if scores else []))
         if scores:
             alike = [row for row in scores if len(row) == len(scores[-1])]
             alt = self.place.say("The objective over the steps, of the picture as it was shown to the network")
@@ -326,10 +326,13 @@ class Studio:
         return tiles([np.asarray(photo) for photo in photos], told[: len(photos)])
 
     def stop(self) -> None:
-        """Have the picture that is being drawn be what it is now."""
-        if self.job is not None:
-            self.job.cancel()
+        """Have the picture that is being drawn be what it is now; one that another tab watches goes on there."""
+        if self.job is None or self.waiting is None:
+            return
+        if self.place.bench.jobs.stop(self.job):
             self.doing.set_text(self.place.say("Stopping"))
+        else:
+            self.waiting.cancel()
 
     def _say_no(self, sentence: str) -> None:
         self.refused.set_text(sentence)
@@ -386,7 +389,7 @@ class Studio:
         ui.label(" · ".join(fact for fact in facts if fact)).classes("small")
 
     async def _download(self, value: Value, ending: str) -> None:
-        ui.download.content(await run.io_bound(file_of, value, ending), name_of(value, ending))
+        await self.place.hand_over(partial(file_of, value, ending), name_of(value, ending))
 
     def _remove(self, key: str) -> None:
         kept = self._kept()
@@ -399,13 +402,16 @@ class Studio:
 
     def _kept(self) -> list[list[str]]:
         """Keys and links of what hangs, the newest first, as the tab remembers them."""
-        if "learned" not in app.storage.tab:
-            app.storage.tab["learned"] = []
-        found: list[list[str]] = app.storage.tab["learned"]
+        if "learned" not in self.remembered:
+            self.remembered["learned"] = []
+        found: list[list[str]] = self.remembered["learned"]
         return found
 
     async def recall(self) -> None:
         """Hang what the tab remembers and memory still holds, and what the link shows where it was drawn before."""
+        if not self.place.client.has_socket_connection:
+            return  # the tab is closed already
+        self.remembered = app.storage.tab  # kept, for it cannot be had while the connection is lost for a moment
         results = self.place.bench.jobs.results
         for key, query in list(self._kept()):
             value = results.get(key)

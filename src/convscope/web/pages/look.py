@@ -1,15 +1,16 @@
 """Look: an image, a model, its answer, and what the answer hangs on, through several lenses side by side."""
 
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from nicegui import background_tasks, run, ui
+from nicegui import background_tasks, ui
 
-from convscope.catalogue import DEFAULT_COMPARISON, find, lenses, recommend
+from convscope.catalogue import DEFAULT_COMPARISON, find, lenses
 from convscope.errors import ConvScopeError
 from convscope.render.scale import scale_of
 from convscope.spec import LensSpec
-from convscope.values import Attribution, Prediction, Recommendation, Value
+from convscope.values import Attribution, Prediction, Value
 from convscope.web.buttons import button
 from convscope.web.files import report_of
 from convscope.web.gallery.answer import Answer
@@ -17,15 +18,14 @@ from convscope.web.gallery.card import Card, Told
 from convscope.web.gallery.chooser import Chooser
 from convscope.web.gallery.pins import Pins
 from convscope.web.gallery.source import Source
+from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, lies_over_photo
 from convscope.web.view import View
+from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
-
-SUGGESTED = 8
-"""So many lenses are named where one was refused."""
 
 ONE_SCALE = "scale"
 """The link's word for one scale over all maps."""
@@ -49,6 +49,7 @@ class Look(Told):
     def __init__(self, view: View, place: "Place") -> None:
         self.place, self.library = place, place.bench.library
         self.choices = candidates()
+        say_what_is_amiss(self._amiss(view))
         self.view = self._settled(view)
         self.cards: list[Card] = []
         self._turn = 0
@@ -64,6 +65,7 @@ class Look(Told):
 
     def _settled(self, view: View) -> View:
         """The view with what was left open filled in, so that its link says everything."""
+        view = _own(view)
         known = {spec.command for spec in self.choices}
         named = [name for name in view.lens.replace("_", "-").split(",") if name in known]
         listed = [one.key for one in self.library.images() if not one.key.startswith("upload:")]
@@ -72,6 +74,13 @@ class Look(Told):
             model=view.model or self.library.addresses[0],
             image=view.image or (listed[0] if listed else ""),
         )
+
+    def _amiss(self, view: View) -> list[str]:
+        """What the link says that nothing here can follow; what is wrong with a card is said there."""
+        known = [spec.command for spec in self.choices]
+        given = [name for name in _own(view).parameters if name != ONE_SCALE and name.partition(".")[0] not in known]
+        of_nobody = [self.place.say("No lens here takes the link's parameter {}.").format(name) for name in given]
+        return wrong_lenses(view, [*known, "predict"], self.place) + of_nobody
 
     @property
     def names(self) -> list[str]:
@@ -170,7 +179,7 @@ class Look(Told):
                 self.answer.show(found, view)
                 self.title.set_content(escape(self.answer.question(view)))
         try:
-            model = await run.io_bound(self.library.model, view.model)
+            model = await aside(self.library.model, view.model)
         except ConvScopeError:
             return  # said beside the answer
         if turn == self._turn and not self.place.client.is_deleted:
@@ -255,7 +264,7 @@ class Look(Told):
             ui.notify(self.place.say("There is nothing to report yet."), type="warning", position="top")
             return
         refused = {card.spec.title: card.error for card in self.cards if card.error}
-        ui.download.content(await run.io_bound(report_of, values, refused), "convscope-report.html")
+        await self.place.hand_over(partial(report_of, values, refused), "convscope-report.html")
 
     # -- what cards ask for -------------------------------------------------------------------------------------
 
@@ -299,19 +308,21 @@ class Look(Told):
         background_tasks.create(self._advise(card))
 
     async def _advise(self, card: Card) -> None:
-        view, library = self._asked(), self.library
-        try:
-            key = f"recommend\n{view.model}\n{library.fingerprint(view.image)}"
-            work = lambda: recommend(library.model(view.model), library.image(view.image))  # noqa: E731
-            job = await self.place.wait(self.place.bench.jobs.submit(key, work))
-        except ConvScopeError:
-            return
+        view = self._asked()
+        fit = [one for one in self.choices if not (view.layer and one.takes_layer)]  # the layer may be the reason
+        found = await self.place.fitting(view, [one.command for one in fit if one.command not in self.names])
         own = any(one.value is not None for one in self.cards)  # others answer: it is the lens, not the request
-        if isinstance(job.value, Recommendation) and card.error and card in self.cards and own:
-            fit = [one for one in self.choices if not (view.layer and one.takes_layer)]  # the layer may be the reason
-            titles = {spec.command: self.place.say(spec.title) for spec in fit}
-            fitting = [name for name in job.value.best if name in titles and name not in self.names]
-            card.suggest([(name, titles[name]) for name in fitting[:SUGGESTED]])
+        if card.error and card in self.cards and own and found:
+            card.suggest(found)
+
+
+def _own(view: View) -> View:
+    """The view with the parameters of its one lens written as this page writes them: ``LENS.NAME``."""
+    lens = view.lens.replace("_", "-")
+    if not lens or "," in lens:
+        return view
+    plain = {name: name if "." in name or name == ONE_SCALE else f"{lens}.{name}" for name in view.parameters}
+    return view.but(parameters={plain[name]: value for name, value in view.parameters.items()})
 
 
 def _map(value: Value | None) -> Attribution | None:

@@ -1,0 +1,104 @@
+"""A server that can write no file of any size: what it cannot give is said, nothing is left behind, and it lives."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from convscope.errors import CannotWrite
+from convscope.values import Attribution
+from convscope.web import files
+from convscope.web.api import AT
+from tests.web.browsing import visit, workbench  # noqa: F401
+from tests.web.library import png
+
+pytest.importorskip("nicegui")
+
+SAID = "the server has no room to make this file (File too large)"
+ROOM = 400
+"""Bytes that fit; a traceback in what the server says would show within them."""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Where a workbench listens that can write next to nothing."""
+    before = set(files.MEMORY.glob("convscope-*"))
+    with workbench(largest_file=ROOM) as server:
+        yield server.address
+        assert set(files.MEMORY.glob("convscope-*")) <= before, "nothing is left behind"
+
+
+def answer(link: str, body: bytes | None = None, kind: str = "application/json") -> tuple[int, bytes]:
+    try:
+        with urlopen(Request(link, body, {"content-type": kind}), timeout=60) as found:
+            return found.status, found.read()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def test_the_api_says_507(address: str) -> None:
+    asked = json.dumps({"lens": "grad-cam", "image": "sample:shapes/3"}).encode()
+    told = json.loads(answer(f"{address}{AT}/run?wait=30", asked)[1])
+    for kind in ("png", "npz", "json"):
+        status, said = answer(f"{address}{told['results'][kind]}")
+        assert status == 507, kind
+        assert SAID in json.loads(said)["error"]
+        status, said = answer(f"{address}{AT}/run?wait=30&give={kind}", asked)
+        assert status == (422 if kind == "json" else 507), kind
+    assert answer(f"{address}{AT}/jobs/{told['id']}")[0] == 200, "the server lives"
+    schema = json.loads(answer(f"{address}{AT}/openapi.json")[1])
+    assert all("507" in one["responses"] for place in schema["paths"].values() for one in place.values())
+
+
+def test_uploads_need_no_disk(address: str) -> None:
+    status, said = answer(f"{address}{AT}/images", png(900), "application/octet-stream")
+    assert status == 201, said
+
+
+def test_look_says_it_and_goes_on(visit: Any) -> None:  # noqa: F811
+    page = visit("/look?lens=grad-cam&model=bundled:shapes&image=sample:shapes/3")
+    page.wait_for_selector(".card figure")
+    page.locator("summary", has_text="How it was made").click()
+    for name in ("Picture .png", "Numbers .npz", "Manifest .json", "Report"):
+        page.get_by_role("button", name=name, exact=True).click()
+        notice = page.locator(".q-notification").first
+        notice.get_by_text(SAID).wait_for()
+        notice.get_by_role("button", name="Close").click()
+        page.wait_for_function("!document.querySelector('.q-notification')")
+    large = {"name": "large.png", "mimeType": "image/png", "buffer": png(900)}  # more than is kept in memory by default
+    page.set_input_files(".drop input[type=file]", large)
+    page.wait_for_url("**image=upload**")
+    page.wait_for_selector(".card figure")
+
+
+def test_learned_and_compare_say_it(visit: Any) -> None:  # noqa: F811
+    page = visit("/learned?lens=activation-maximization&unit=layer2%5B15%5D&p.steps=16")
+    page.get_by_role("button", name="Draw", exact=True).click()
+    page.get_by_role("button", name="Download NPZ").click(timeout=60_000)
+    page.locator(".q-notification").get_by_text(SAID).wait_for()
+    page = visit("/compare?lens=grad-cam&model=bundled:shapes&image=sample:shapes/3&beside=sample:shapes/4")
+    page.wait_for_selector(".card figure")
+    page.wait_for_function("!document.querySelector('progress')")
+    page.get_by_role("button", name="Picture .png").click()
+    page.locator(".q-notification").get_by_text(SAID).wait_for()
+
+
+def test_where_memory_is_full_the_disk_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import numpy as np
+
+    value = Attribution(values=np.zeros((4, 4), np.float32))
+    monkeypatch.setattr(files, "MEMORY", tmp_path)
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert files.file_of(value, ".json"), "memory alone is enough"
+    monkeypatch.setattr(files, "MEMORY", tmp_path / "gone")
+    with pytest.raises(files.NoRoom, match="no room"):
+        files.file_of(value, ".json")
+    monkeypatch.setattr(files, "MEMORY", tmp_path)
+    with pytest.raises(CannotWrite, match="cannot tell what to write") as said:
+        files.file_of(value, ".xyz")
+    assert not isinstance(said.value, files.NoRoom)

@@ -1,0 +1,172 @@
+"""Huge, broken and hostile files, through the API and through the page: one sentence each, nothing on the disk."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image, PngImagePlugin
+
+from convscope.web.api import AT
+from convscope.web.library import MAX_UPLOAD
+from tests.web.browsing import address, visit  # noqa: F401
+from tests.web.library import png
+
+pytest.importorskip("nicegui")
+
+
+def noise(side: int = 40) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8))
+
+
+def stored(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of one bit a pixel that is small packed and huge unpacked."""
+    packer, row = zlib.compressobj(9), b"\0" * (1 + side // 8)
+    packed = b"".join([packer.compress(row * side), packer.flush()])
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+def with_text(letters: int, *, packed: bool) -> bytes:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("comment", "x" * letters, zip=packed)
+    return stored(noise(), "PNG", pnginfo=info)
+
+
+def gif(frames: int) -> bytes:
+    pictures = [Image.fromarray(np.full((8, 8), n % 251, np.uint8)) for n in range(frames)]
+    return stored(pictures[0], "GIF", save_all=True, append_images=pictures[1:], duration=1)
+
+
+def tiff(*tags: tuple[int, int, int, int]) -> bytes:
+    """A TIFF of tags alone: number, kind, count, value."""
+    listed = b"".join(struct.pack("<HHII", *one) for one in tags)
+    return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + listed + struct.pack("<I", 0)
+
+
+ABSURD = tiff(
+    (256, 4, 1, 2**31), (257, 4, 1, 2**31), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 2**30, 8)
+)
+LYING = tiff((256, 4, 1, 64), (257, 4, 1, 64), (258, 3, 1, 8), (259, 3, 1, 5), (262, 3, 1, 1), (277, 3, 1, 60000))
+JPEG = stored(noise(400), "JPEG")
+
+REFUSED = {
+    "bomb": (bomb(30_000), "too large to open safely"),
+    "truncated": (JPEG[: len(JPEG) // 2], "is damaged"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "no image of a kind"),
+    "html": (b"<!doctype html><script>alert(1)</script>", "no image of a kind"),
+    "zip": (b"PK\x03\x04" + bytes(100), "no image of a kind"),
+    "absurd tags": (ABSURD, "no image of a kind"),
+    "lying tags": (LYING, "no image of a kind|damaged"),
+    "text bomb": (with_text(20_000_000, packed=True), "too large"),
+    "floating": (stored(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"), "no known range"),
+    "empty": (b"", "is empty"),
+}
+TAKEN = {
+    "long text": with_text(2_000_000, packed=False),
+    "many frames": gif(3000),
+    "16 bit": stored(Image.fromarray(np.arange(1600, dtype=np.uint16).reshape(40, 40) * 40), "PNG"),
+    "cmyk": stored(noise().convert("CMYK"), "JPEG"),
+    "palette": stored(noise().convert("P"), "PNG"),
+    "see-through": stored(noise().convert("RGBA"), "PNG"),
+}
+LETTERS = {
+    "../../etc/passwd.png": "passwd.png",
+    "C:\\windows\\evil.png": "evil.png",
+    "nul\0l.png": "null.png",
+    "two\nlines.png": "twolines.png",
+    "<img src=x onerror=window.hit=1>.png": "<img src=x onerror=window.hit=1>.png",
+    "..": "..",
+}
+"""Names of files, and what is shown of them."""
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of odd tags: the server keeps them to itself as well
+def test_the_api_refuses_it_in_one_sentence(client: TestClient, name: str) -> None:
+    content, says = REFUSED[name]
+    told = client.post(f"{AT}/images", params={"name": "x.png"}, content=content)
+    assert told.status_code == 422
+    assert any(one in told.json()["error"] for one in says.split("|"))
+    assert "\n" not in told.json()["error"]
+    assert not any("upload" in one["image"] for one in client.get(f"{AT}/images").json()["images"])
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_the_api_takes_it_and_looks_at_it(client: TestClient, name: str) -> None:
+    key = client.post(f"{AT}/images", params={"name": "x.png"}, content=TAKEN[name]).json()["image"]
+    told = client.post(f"{AT}/run", params={"wait": 30}, json={"lens": "predict", "image": key})
+    assert told.json()["state"] == "done"
+    assert client.get(f"{AT}/images/{key}").status_code == 200
+
+
+def test_a_file_of_100_mb_is_refused_in_a_sentence_that_arrives(address: str) -> None:  # noqa: F811
+    import http.client
+
+    wire = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+    wire.request("POST", f"{AT}/images", body=bytes(100 * 2**20))
+    told = wire.getresponse()
+    assert told.status == 413
+    assert b"more than 32 MB: shrink it" in told.read()
+    wire.close()
+
+
+def test_no_name_of_a_file_is_more_than_a_name(client: TestClient) -> None:
+    for name, shown in LETTERS.items():
+        client.post(f"{AT}/images", params={"name": name}, content=png())
+        assert client.get(f"{AT}/images").json()["images"][0]["name"] == shown
+    told = client.post(f"{AT}/images", params={"name": "x" * 5000}, content=png())
+    assert told.status_code == 422
+    assert "at most 500 characters" in told.json()["error"]
+
+
+def test_the_page_says_why_and_goes_on(visit: Any, tmp_path: Path) -> None:  # noqa: F811
+    page = visit("/look?lens=grad-cam&model=bundled:shapes&image=sample:shapes/3")
+    page.wait_for_selector(".card figure")
+    notices = page.locator(".q-notification")
+    for name in ("bomb", "truncated", "svg", "text bomb", "empty"):
+        picture = {"name": f"{name}.png", "mimeType": "image/png", "buffer": REFUSED[name][0]}
+        page.set_input_files(".drop input[type=file]", picture)
+        notices.get_by_text(f"'{name}.png' is").wait_for(timeout=20_000)
+        assert REFUSED[name][1] in " ".join(notices.all_inner_texts())
+    large = tmp_path / "large.png"
+    large.write_bytes(bytes(MAX_UPLOAD + 1))
+    page.set_input_files(".drop input[type=file]", large)
+    notices.get_by_text("too large, is no image").wait_for()
+    notices.get_by_text("too large, is no image").wait_for(state="detached")
+    before = page.evaluate("location.search")
+    unsendable = ("x" * 5000 + ".png", "x' onload='window.hit=1'\\")
+    for name in (
+        *unsendable,
+        "../../evil.png",
+        "<img src=x onerror=window.hit=1>.png",
+        "x\" onload='window.hit=1'.png",
+    ):
+        picture = {"name": name, "mimeType": "image/png", "buffer": png(seed=len(name))}
+        page.set_input_files(".drop input[type=file]", picture)
+        if name in unsendable:
+            notices.get_by_text("a name that cannot be sent").first.wait_for()
+        else:
+            page.wait_for_function("before => location.search !== before", arg=before)
+        before = page.evaluate("location.search")
+    page.wait_for_url("**image=upload**")
+    page.wait_for_selector(".thumb[title^='<img src=x']")
+    assert page.evaluate("window.hit") is None
+    page.set_input_files(
+        ".drop input[type=file]", {"name": "x.gif", "mimeType": "image/gif", "buffer": TAKEN["many frames"]}
+    )
+    page.wait_for_selector(".thumb[title='x.gif']")
