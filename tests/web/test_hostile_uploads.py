@@ -118,7 +118,7 @@ def test_a_file_of_100_mb_is_refused_in_a_sentence_that_arrives(address: str) ->
     import http.client
 
     wire = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
-    wire.request("POST", f"{AT}/images", body=bytes(100 * 2**20))
+    wire.request("POST", f"{AT}/images", body=bytes(100 * 2**20), headers={"connection": "close"})
     told = wire.getresponse()
     assert told.status == 413
     assert b"more than 32 MB: shrink it" in told.read()

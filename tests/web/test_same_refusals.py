@@ -1,5 +1,6 @@
 """What the command line refuses, the API refuses with 4xx and the same sentence."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,6 +47,12 @@ def by_the_command_line(lens: str, asked: dict[str, Any], images: bool) -> tuple
     done = CliRunner().invoke(app(words), words, env={"COLUMNS": "400"})
     assert "Traceback" not in done.output
     return done.exit_code, done.stderr.strip().splitlines()[-1].removeprefix("convscope: ")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should a request not be refused, its picture is not written here."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize(("lens", "asked"), BAD, ids=[f"{lens} {n}" for n, (lens, _) in enumerate(BAD)])
