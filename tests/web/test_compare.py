@@ -114,7 +114,7 @@ def test_a_map_of_another_extent_is_brought_to_that_of_the_first() -> None:
 
 def test_what_takes_long_is_stopped_and_what_was_found_is_shown(visit: Any) -> None:  # noqa: F811
     beside = "&".join(f"beside=sample:shapes/{n}" for n in range(1, 4))
-    page = visit(f"/compare?lens=rise&image=sample:shapes/0&p.masks=100000&{beside}")
+    page = visit(f"/compare?lens=rise&image=sample:shapes/0&p.samples=65536&{beside}")
     page.get_by_role("button", name="Stop", exact=True).click()
     page.wait_for_function("() => document.querySelectorAll('.card .refusal').length === 4")
     assert "Stopped." in page.locator(".refusal").first.inner_text()

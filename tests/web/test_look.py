@@ -202,7 +202,8 @@ def test_what_a_link_pins_and_is_not_here_says_why(visit: Visit) -> None:
 
 def test_the_browsers_own_button_takes_a_change_back(visit: Visit) -> None:
     page = settled(visit("/look?lens=grad-cam&image=sample:shapes/0"), 1)
-    question, before = page.locator("h1").inner_text(), heats(page)
+    question, before = "Why did it answer “circle”?", heats(page)
+    page.get_by_role("heading", name=question).wait_for()
     page.locator(".thumb[title='sample:shapes/3']").click()
     page.get_by_role("heading", name="Why did it answer “star”?").wait_for()
     page.go_back()
