@@ -23,8 +23,8 @@ from convscope.web.view import View
 from convscope.web.waiting import aside, over
 
 if TYPE_CHECKING:
-    from convscope.web.app import Bench
-    from convscope.web.jobs import Job
+    from convscope.web.bench import Bench
+    from convscope.web.job import Job
 
 LANG, THEME, SCHEME = "convscope_lang", "convscope_theme", "convscope_scheme"
 """The cookies that remember a person's choices, and whether the system is dark."""

@@ -24,7 +24,7 @@ from convscope.web.buttons import button
 from convscope.web.curves import curves
 from convscope.web.files import endings, file_of, name_of
 from convscope.web.forms import in_words, parameter_form, said_of
-from convscope.web.jobs import Job
+from convscope.web.job import Job
 from convscope.web.links import say_what_is_amiss, wrong_lenses, wrong_names
 from convscope.web.looking import key_of
 from convscope.web.pages import page
