@@ -4,11 +4,7 @@ It holds no maths. Whatever is shown comes from the catalogue: a lens declared l
 
     view.py       what a link carries: model, image, lens, target, layer, unit, parameters
     library.py    what the server may show: models and images given at start, and uploads; nothing else can be named
-    job.py        one piece of work: progress, live picture, what it found
-    jobs.py       the workers, and all that they do
-    line.py       the lines in which they wait for a worker; what is alike is done in one go
-    results.py    what they found, kept by content within a bound
-    waiting.py    waiting for jobs without blocking the event loop
+    work/         long work without blocking: jobs, lines, workers, results
     looking.py    the one road from a view to a value
     schema.py     a lens's declaration as JSON schema
     bench.py      what pages and API work with: library and jobs

@@ -15,7 +15,7 @@ from convscope.values import Attribution
 from convscope.web.gallery.card import CROSS, small_button
 from convscope.web.panels.attribution import figure, lies_over_photo
 from convscope.web.view import View
-from convscope.web.waiting import aside
+from convscope.web.work.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place

@@ -12,7 +12,7 @@ from convscope.web.buttons import button
 from convscope.web.library import MAX_UPLOAD
 from convscope.web.pictures import portrait, thumbnail
 from convscope.web.view import View
-from convscope.web.waiting import aside
+from convscope.web.work.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place

@@ -19,7 +19,7 @@ from convscope.web.inside.unit import UnitColumn, UnitName
 from convscope.web.links import say_what_is_amiss, wrong_names
 from convscope.web.pictures import thumbnail
 from convscope.web.view import View
-from convscope.web.waiting import aside
+from convscope.web.work.waiting import aside
 
 FOLLOW = (
     "(e) => {const one = e.target.closest('[data-node],[data-open],[data-fold]'); if (!one) return; "

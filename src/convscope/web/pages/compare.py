@@ -30,7 +30,7 @@ from convscope.web.panels.prediction import bars
 from convscope.web.pictures import thumbnail
 from convscope.web.suggesting import several, suggesting
 from convscope.web.view import View
-from convscope.web.waiting import aside
+from convscope.web.work.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place

@@ -22,7 +22,7 @@ from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, lies_over_photo
 from convscope.web.view import View
-from convscope.web.waiting import aside
+from convscope.web.work.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
