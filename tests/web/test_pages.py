@@ -10,10 +10,10 @@ from nicegui.testing import User, user_simulation
 from convscope.web.app import MODELS, SAMPLES, _mount
 from convscope.web.bench import Bench
 from convscope.web.frame import LANG
+from convscope.web.jobs.workers import Jobs
 from convscope.web.library import Library
 from convscope.web.pages import pages
 from convscope.web.texts import say
-from convscope.web.work.jobs import Jobs
 
 PATHS = [page.path for page in pages()]
 

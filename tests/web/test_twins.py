@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 import convscope as cs
+from convscope.web.jobs.workers import Jobs
 from convscope.web.library import Library, twins
 from convscope.web.looking import look
 from convscope.web.view import View
-from convscope.web.work.jobs import Jobs
 
 
 def test_twins_share_weights_and_nothing_else() -> None:

@@ -4,7 +4,7 @@ It holds no maths. Whatever is shown comes from the catalogue: a lens declared l
 
     view.py       what a link carries: model, image, lens, target, layer, unit, parameters
     library.py    what the server may show: models and images given at start, and uploads; nothing else can be named
-    work/         long work without blocking: jobs, lines, workers, results
+    jobs/         one queue of long work: jobs, lines, workers, results
     looking.py    the one road from a view to a value
     schema.py     a lens's declaration as JSON schema
     bench.py      what pages and API work with: library and jobs

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from convscope.web.jobs.job import Job
+from convscope.web.jobs.workers import Jobs
 from convscope.web.library import Library
 from convscope.web.looking import key_of, look, takes_long, together
 from convscope.web.view import View
-from convscope.web.work.job import Job
-from convscope.web.work.jobs import Jobs
 
 
 @dataclass

@@ -17,14 +17,14 @@ from convscope.catalogue import find, recommend
 from convscope.errors import ConvScopeError
 from convscope.render import FADED, OPACITY, SCALES, THEMES
 from convscope.values import Recommendation, Value
+from convscope.web.jobs.waiting import aside, over
 from convscope.web.pages import pages
 from convscope.web.texts import LANGUAGES, say
 from convscope.web.view import View
-from convscope.web.work.waiting import aside, over
 
 if TYPE_CHECKING:
     from convscope.web.bench import Bench
-    from convscope.web.work.job import Job
+    from convscope.web.jobs.job import Job
 
 LANG, THEME, SCHEME = "convscope_lang", "convscope_theme", "convscope_scheme"
 """The cookies that remember a person's choices, and whether the system is dark."""

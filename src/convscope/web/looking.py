@@ -7,9 +7,9 @@ from convscope.catalogue import call, find
 from convscope.errors import ParameterError
 from convscope.spec import LensSpec, Parameter
 from convscope.values import Value
+from convscope.web.jobs.job import Together
 from convscope.web.library import Library
 from convscope.web.view import View
-from convscope.web.work.job import Together
 
 LONG_FAMILIES = ("learned", "perturbation")
 """Families of lenses that need hundreds of forwards for one image."""

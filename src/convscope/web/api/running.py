@@ -18,13 +18,13 @@ from convscope.errors import UnknownName
 from convscope.values import Value
 from convscope.web.api.shapes import AT, BINARY, KINDS, Asked, Refusal, Told
 from convscope.web.files import file_of
+from convscope.web.jobs.job import Job, State
+from convscope.web.jobs.waiting import over
 from convscope.web.view import View
-from convscope.web.work.job import Job, State
-from convscope.web.work.waiting import over
 
 if TYPE_CHECKING:
     from convscope.web.bench import Bench
-    from convscope.web.work.jobs import Jobs
+    from convscope.web.jobs.workers import Jobs
 
 
 def running(bench: "Bench", router: APIRouter) -> APIRouter:

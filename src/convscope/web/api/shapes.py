@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
+from convscope.web.jobs.job import State
 from convscope.web.view import View
-from convscope.web.work.job import State
 
 AT = "/api/v1"
 KINDS = {"png": "image/png", "npz": "application/octet-stream", "json": "application/json"}

@@ -18,9 +18,9 @@ from convscope.web import panels
 from convscope.web.buttons import button
 from convscope.web.files import file_of
 from convscope.web.forms import in_words, parameter_form, said_of
+from convscope.web.jobs.waiting import aside
 from convscope.web.panels.attribution import figure, lies_over_photo, words
 from convscope.web.view import View
-from convscope.web.work.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place

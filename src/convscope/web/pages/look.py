@@ -18,11 +18,11 @@ from convscope.web.gallery.card import Card, Told
 from convscope.web.gallery.chooser import Chooser
 from convscope.web.gallery.pins import Pins
 from convscope.web.gallery.source import Source
+from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, lies_over_photo
 from convscope.web.view import View
-from convscope.web.work.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place

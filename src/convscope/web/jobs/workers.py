@@ -14,9 +14,9 @@ from collections.abc import Callable
 from convscope.engine.cost import reporting
 from convscope.errors import Cancelled
 from convscope.values import Value
-from convscope.web.work.job import Job, State, Together
-from convscope.web.work.line import OF_ONE, Line
-from convscope.web.work.results import BOUND, Results
+from convscope.web.jobs.job import Job, State, Together
+from convscope.web.jobs.line import OF_ONE, Line
+from convscope.web.jobs.results import BOUND, Results
 
 WORKERS, LONG = OF_ONE + 1, 1
 """Workers for what is soon done, and for what takes long, so that nobody's click waits for a drawing."""
