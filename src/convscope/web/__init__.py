@@ -16,7 +16,7 @@ It holds no maths. Whatever is shown comes from the catalogue: a lens declared l
     texts/        every text in English and Chinese
     files.py      what can be taken home: picture, numbers, manifest, report
     links.py      what a link names that is not here
-    forms.py suggesting.py buttons.py     fields and buttons
+    forms.py suggesting.py buttons.py downloads.py     fields and buttons
     pictures.py curves.py graph.py        thumbnails, plots, the graph that can be clicked
     gallery/ inside/                      what Look and Inside are made of
     panels/       how a kind of value is shown: one kind a file
