@@ -56,9 +56,13 @@ class Place:
         """The address of a view, on this page or another."""
         return f"{path or self.path}?{view.query()}"
 
-    def remember(self, view: View) -> None:
-        """Write the view into the address bar, so that the link carries it."""
-        told = json.dumps([self.link(view), carried(view).query()])
+    def remember(self, view: View, *, chosen: bool = True) -> None:
+        """Write the view into the address bar, so that the link carries it.
+
+        Args:
+            chosen: whether a person chose it, who may take it back; what a page fills in by itself, nobody did.
+        """
+        told = json.dumps([self.link(view), carried(view).query(), chosen])
         self.client.run_javascript(f"convscope.remember(...{told})")
 
     async def wait(self, job: "Job") -> "Job":

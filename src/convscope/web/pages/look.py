@@ -34,7 +34,7 @@ ONE_SCALE = "scale"
 @page("/look", "Look", order=1)
 async def build(view: View, place: "Place") -> None:
     """The page on which a person asks why a network answered what it did."""
-    Look(view, place).begin()
+    Look(view, place).begin(chosen=False)
 
 
 def candidates() -> list[LensSpec]:
@@ -141,10 +141,10 @@ class Look(Told):
         self.view = self.view.but(**changes)
         self.begin()
 
-    def begin(self) -> None:
+    def begin(self, *, chosen: bool = True) -> None:
         """Look at what the view says now; whatever was looked at before is left."""
         self._turn += 1
-        self.place.remember(self.view)
+        self.place.remember(self.view, chosen=chosen)
         self.source.mark(self.view.image)
         self.answer.follow(self.view)
         self.chooser.mark(self.names)
