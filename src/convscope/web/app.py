@@ -94,19 +94,25 @@ def serve(
     Raises:
         ConvScopeError: a model or a folder cannot be opened, the port is taken, or the door would stand open.
     """
+    refuse_open_door(host, token)
     bench = Bench(Library(models or MODELS, folders, SAMPLES, allow_load=allow_load))
-    made = build(bench, token=token, host=host, port=port)
-    warnings.filterwarnings("ignore", module="PIL")  # what is odd about a file of somebody's is no news of the server's
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", "`torch.distributed.reduce_op`")  # nicegui looks at every object there is
     try:
         with _listening(host, port) as listening:
             for name in bench.library.addresses:
                 bench.library.model(name)
+            made = build(bench, token=token, host=host, port=port)
+            _quiet()
             address = f"http://{host}:{port}/" + (f"?token={token}" if token else "")
             _server(made, host, port, lambda: ready(address)).run([listening])
     finally:
         bench.jobs.close()
+
+
+def _quiet() -> None:
+    """What is odd about somebody's file, or about what NiceGUI looks at, is no news of the server's."""
+    warnings.filterwarnings("ignore", module="PIL")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "`torch.distributed.reduce_op`")  # it looks at every object there is
 
 
 def _server(made: FastAPI, host: str, port: int, ready: Callable[[], object]) -> uvicorn.Server:
