@@ -8,6 +8,7 @@ from collections import OrderedDict
 from PIL import Image as Pillow
 
 from convscope.engine.pictures import in_mode, open_picture, upright
+from convscope.render import short
 from convscope.web.library import Library
 
 KEPT = 512
@@ -40,6 +41,11 @@ def portrait(library: Library, key: str, side: int = 480) -> str:
 def thumbnail(library: Library, key: str) -> str:
     """The image behind a key, small."""
     return portrait(library, key, 64)
+
+
+def called(library: Library, key: str) -> str:
+    """What people call the image behind a key: its file's name, not too long."""
+    return short(next((one.name for one in library.images() if one.key == key), key))
 
 
 def _drawn(found: str | Pillow.Image, side: int) -> str:

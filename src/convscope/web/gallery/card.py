@@ -169,7 +169,7 @@ class Card:
             made = f"{say('How it was made')} · {say(str(value.record.cost))}"
             ui.html(escape(made), sanitize=False, tag="summary")
             ui.html(_facts(value, self.place), sanitize=False)
-            with ui.element("div").classes("row-of").style("gap: 8px; margin-top: 8px"):
+            with ui.element("div").classes("row-of").style("gap: 6px; margin-top: 8px"):
                 for ending, what in ((".png", "Picture"), (".npz", "Numbers"), (".json", "Manifest")):
                     button(f"{say(what)} {ending}", partial(self._download, ending))
 

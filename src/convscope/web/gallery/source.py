@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import background_tasks, ui
 
-from convscope import render
 from convscope.errors import ConvScopeError
 from convscope.web.buttons import button
 from convscope.web.library import MAX_UPLOAD
-from convscope.web.pictures import portrait, thumbnail
+from convscope.web.pictures import called, portrait, thumbnail
 from convscope.web.view import View
 from convscope.web.waiting import aside
 
@@ -65,7 +64,7 @@ class Source:
         """
         self._portrait.set_content("")
         drawn = await aside(portrait, self.library, image)
-        self._portrait.set_content(f'<img class="portrait" src="{drawn}" alt="{escape(render.short(image))}">')
+        self._portrait.set_content(f'<img class="portrait" src="{drawn}" alt="{escape(called(self.library, image))}">')
 
     async def list_images(self, most: int | None) -> None:
         """Show what can be picked."""
