@@ -5,6 +5,7 @@ import io
 import threading
 from collections import OrderedDict
 
+from nicegui import ui
 from PIL import Image as Pillow
 
 from convscope.engine.pictures import in_mode, open_picture, upright
@@ -13,6 +14,8 @@ from convscope.web.library import Library
 
 KEPT = 512
 """Pictures that are remembered."""
+ROW = 7
+"""So many thumbnails may stand in one row."""
 
 _made: OrderedDict[tuple[str, int], str] = OrderedDict()
 _lock = threading.Lock()
@@ -41,6 +44,11 @@ def portrait(library: Library, key: str, side: int = 480) -> str:
 def thumbnail(library: Library, key: str) -> str:
     """The image behind a key, small."""
     return portrait(library, key, 64)
+
+
+def thumbs(library: Library) -> ui.element:
+    """Where thumbnails will stand; it is as tall at once as when they are there, so that nothing jumps."""
+    return ui.element("div").classes("thumbs two-rows" if len(library.images()) > ROW else "thumbs")
 
 
 def called(library: Library, key: str) -> str:

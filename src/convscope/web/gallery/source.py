@@ -9,7 +9,7 @@ from nicegui import background_tasks, ui
 from convscope.errors import ConvScopeError
 from convscope.web.buttons import button
 from convscope.web.library import MAX_UPLOAD
-from convscope.web.pictures import called, portrait, thumbnail
+from convscope.web.pictures import called, portrait, thumbnail, thumbs
 from convscope.web.view import View
 from convscope.web.waiting import aside
 
@@ -42,7 +42,7 @@ class Source:
             )  # fmt: skip
             models.props("outlined dense options-dense stack-label").mark("model")
             self._portrait = ui.html("", sanitize=False).classes("portrait-box")
-            self._list = ui.element("div").classes("thumbs").props(f'role="group" aria-label="{say("Images")}"')
+            self._list = thumbs(self.library).props(f'role="group" aria-label="{say("Images")}"')
             with ui.element("div").classes("sources"):
                 self._draw_upload()
                 ui.html(escape(say("Camera")), sanitize=False, tag="button").classes("button").props(

@@ -27,7 +27,7 @@ from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, figure, lies_over_photo, words
 from convscope.web.panels.prediction import bars
-from convscope.web.pictures import called, thumbnail
+from convscope.web.pictures import called, thumbnail, thumbs
 from convscope.web.suggesting import several, suggesting
 from convscope.web.view import View
 from convscope.web.waiting import aside
@@ -147,7 +147,7 @@ class Table:
                     made = toggle(name, address in self.models, partial(self._toggle, address))
                     self.toggles[address] = made
             ui.label(say("Images")).classes("label")
-            background_tasks.create(self._fill_thumbs(ui.element("div").classes("thumbs")))
+            background_tasks.create(self._fill_thumbs(thumbs(self.library)))
         if spec.options:
             with ui.element("div").classes("box"), ui.element("details"):
                 ui.html(escape(say("Parameters")), tag="summary", sanitize=False)
