@@ -1,4 +1,4 @@
-"""Every page for people who do not see it, or not well: no finding of axe-core, in light and in dark, in wide and in narrow windows."""
+"""Every page for people who do not see it, or not well: no finding of axe-core, in light, in dark, in a narrow window."""
 
 from typing import Any
 
