@@ -1,4 +1,4 @@
-"""Every page for people who do not see it, or not well: no finding of axe-core, in light, in dark, in a narrow window."""
+"""Every page for people who do not see it, or not well: no finding of axe-core, light or dark, wide or narrow."""
 
 from typing import Any
 

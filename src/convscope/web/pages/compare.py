@@ -221,7 +221,7 @@ class Table:
         self.gallery = ui.element("div").classes("gallery")
         self.differing = ui.element("section").classes("box").props(f'aria-label="{escape(say("Difference"))}"')
         self.differing.set_visibility(False)
-        self.reading = ui.element("div")
+        self.reading = ui.element("div").classes("main-part")
 
     def start(self) -> None:
         """Look anew at all that is compared now; what still runs for what was compared before is left."""
