@@ -7,8 +7,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from convscope.web.app import MODELS, SAMPLES, Bench, build
-from convscope.web.jobs import Jobs
+from convscope.web.app import MODELS, SAMPLES, build
+from convscope.web.bench import Bench
+from convscope.web.jobs.workers import Jobs
 from convscope.web.library import Library
 from tests.web.library import picture_file
 

@@ -10,7 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from convscope.web.api import AT
-from convscope.web.app import MODELS, SAMPLES, Bench, build
+from convscope.web.app import MODELS, SAMPLES, build
+from convscope.web.bench import Bench
 from convscope.web.library import Library
 from tests.web import faulty
 from tests.web.browsing import visit, workbench  # noqa: F401

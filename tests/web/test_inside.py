@@ -4,9 +4,11 @@ import re
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 import convscope as cs
+from convscope.values import FeatureMaps
 from tests.web.browsing import address, visit  # noqa: F401
 
 
@@ -139,3 +141,14 @@ def test_narrow_windows_do_not_break(inside: Any) -> None:
     page = inside(UNIT, viewport={"width": 390, "height": 844})
     page.wait_for_selector(".unit .crops figure")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_what_a_layer_computes_can_be_taken_home(inside: Any, tmp_path: Any) -> None:
+    page = inside(UNIT)
+    page.wait_for_selector('.maps[data-layer="layer2.0.conv1"] img')
+    with page.expect_download() as waiting:
+        page.locator(".module").get_by_role("button", name="Numbers .npz").click()
+    waiting.value.save_as(tmp_path / "maps.npz")
+    taken = FeatureMaps.load(tmp_path / "maps.npz").maps["layer2.0.conv1"]
+    own = cs.feature_maps(cs.load("bundled:shapes"), "sample:shapes/7", layer="layer2.0.conv1").maps["layer2.0.conv1"]
+    assert np.allclose(taken, own, atol=1e-5)

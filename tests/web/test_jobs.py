@@ -10,8 +10,9 @@ import convscope as cs
 from convscope.engine.cost import progress
 from convscope.errors import ModelFailed, ParameterError
 from convscope.values import Attribution, Value
-from convscope.web.jobs import FORGOTTEN, Job, Jobs, State, Together
-from convscope.web.results import Results, weight_of
+from convscope.web.jobs.job import Job, State, Together
+from convscope.web.jobs.results import Results, weight_of
+from convscope.web.jobs.workers import FORGOTTEN, Jobs
 from convscope.web.view import View
 
 

@@ -7,9 +7,10 @@ import pytest
 from nicegui import app as pages_app
 from nicegui.testing import User, user_simulation
 
-from convscope.web.app import MODELS, SAMPLES, Bench, _mount
+from convscope.web.app import MODELS, SAMPLES, _mount
+from convscope.web.bench import Bench
 from convscope.web.frame import LANG
-from convscope.web.jobs import Jobs
+from convscope.web.jobs.workers import Jobs
 from convscope.web.library import Library
 from convscope.web.pages import pages
 from convscope.web.texts import say

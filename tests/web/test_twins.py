@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import convscope as cs
-from convscope.web.jobs import Jobs
+from convscope.web.jobs.workers import Jobs
 from convscope.web.library import Library, twins
 from convscope.web.looking import look
 from convscope.web.view import View

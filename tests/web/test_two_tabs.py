@@ -1,11 +1,14 @@
 """Two tabs, or two programs, on one piece of work: whoever has enough leaves, and it goes on for the other."""
 
+import itertools
 import time
 from typing import Any
 
+import httpx
 import pytest
 
 from convscope.web.api import AT
+from convscope.web.app import RECONNECT
 from tests.web.browsing import address, visit  # noqa: F401
 
 pytest.importorskip("nicegui")
@@ -50,6 +53,25 @@ def test_a_tab_that_closes_leaves_the_other_its_picture(visit: Any) -> None:  # 
     )
     other.get_by_role("button", name="Stop").click()
     other.wait_for_selector("article.card")
+
+
+def running(address: str) -> list[str]:  # noqa: F811
+    """The jobs of a server that are not over."""
+    told = (httpx.get(f"{address}{AT}/jobs/{number}") for number in range(1, 200))
+    known = [one.json() for one in itertools.takewhile(lambda one: one.status_code == 200, told)]
+    return [one["id"] for one in known if one["state"] in ("waiting", "running")]
+
+
+def test_a_tab_that_closes_stops_its_work(visit: Any, address: str) -> None:  # noqa: F811
+    page = visit(LEARNED.format(4003))
+    page.get_by_role("button", name="Draw", exact=True).click()
+    page.wait_for_selector(".live .tile img")
+    assert running(address)
+    page.context.close()
+    ends = time.monotonic() + RECONNECT + 15
+    while running(address) and time.monotonic() < ends:
+        time.sleep(0.5)
+    assert running(address) == []
 
 
 def test_the_same_holds_inside(visit: Any) -> None:  # noqa: F811

@@ -4,13 +4,11 @@ It holds no maths. Whatever is shown comes from the catalogue: a lens declared l
 
     view.py       what a link carries: model, image, lens, target, layer, unit, parameters
     library.py    what the server may show: models and images given at start, and uploads; nothing else can be named
-    jobs.py       pieces of work: progress, live pictures, cancelling
-    line.py       the lines in which they wait for a worker; what is alike is done in one go
-    results.py    what they found, kept by content within a bound
-    waiting.py    waiting for jobs without blocking the event loop
+    jobs/         one queue of long work: jobs, lines, workers, results
     looking.py    the one road from a view to a value
     schema.py     a lens's declaration as JSON schema
-    api.py        /api/v1
+    bench.py      what pages and API work with: library and jobs
+    api/          /api/v1
     access.py     who may come in: token, host, origin, size
     app.py        all of it put together
     nowhere.py    what is said where there is nothing
@@ -18,7 +16,7 @@ It holds no maths. Whatever is shown comes from the catalogue: a lens declared l
     texts/        every text in English and Chinese
     files.py      what can be taken home: picture, numbers, manifest, report
     links.py      what a link names that is not here
-    forms.py suggesting.py buttons.py     fields and buttons
+    forms.py suggesting.py buttons.py downloads.py     fields and buttons
     pictures.py curves.py graph.py        thumbnails, plots, the graph that can be clicked
     gallery/ inside/                      what Look and Inside are made of
     panels/       how a kind of value is shown: one kind a file

@@ -6,7 +6,6 @@ import os
 import socket
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
@@ -20,10 +19,9 @@ from convscope import __version__
 from convscope.errors import ParameterError
 from convscope.web.access import AROUND, Access, refuse_open_door
 from convscope.web.api import AT, mount_api
+from convscope.web.bench import Bench
 from convscope.web.frame import frame
-from convscope.web.jobs import Job, Jobs
 from convscope.web.library import MAX_UPLOAD, Library
-from convscope.web.looking import key_of, look, takes_long, together
 from convscope.web.nowhere import nowhere
 from convscope.web.pages import Page, pages
 from convscope.web.view import View
@@ -35,21 +33,6 @@ SAMPLES = (*(f"sample:shapes/{n}" for n in range(12)), *(f"sample:digits/{n}" fo
 
 RECONNECT = 8
 """Seconds after which a tab that went away counts as closed, and its work is stopped."""
-
-
-@dataclass
-class Bench:
-    """What every page and the API work with."""
-
-    library: Library
-    jobs: Jobs = field(default_factory=Jobs)
-
-    def look(self, view: View) -> Job:
-        """The job that finds what a view asks for, or one that found or finds the same."""
-        key = key_of(self.library, view)
-        alike = together(self.library, view)
-        owner = view.model or self.library.addresses[0]
-        return self.jobs.submit(key, lambda: look(self.library, view), alike, long=takes_long(view), owner=owner)
 
 
 def build(

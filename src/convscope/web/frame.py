@@ -17,14 +17,14 @@ from convscope.catalogue import find, recommend
 from convscope.errors import ConvScopeError
 from convscope.render import FADED, OPACITY, SCALES, THEMES
 from convscope.values import Recommendation, Value
+from convscope.web.jobs.waiting import aside, over
 from convscope.web.pages import pages
 from convscope.web.texts import LANGUAGES, say
 from convscope.web.view import View
-from convscope.web.waiting import aside, over
 
 if TYPE_CHECKING:
-    from convscope.web.app import Bench
-    from convscope.web.jobs import Job
+    from convscope.web.bench import Bench
+    from convscope.web.jobs.job import Job
 
 LANG, THEME, SCHEME = "convscope_lang", "convscope_theme", "convscope_scheme"
 """The cookies that remember a person's choices, and whether the system is dark."""
@@ -56,9 +56,13 @@ class Place:
         """The address of a view, on this page or another."""
         return f"{path or self.path}?{view.query()}"
 
-    def remember(self, view: View) -> None:
-        """Write the view into the address bar, so that the link carries it."""
-        told = json.dumps([self.link(view), carried(view).query()])
+    def remember(self, view: View, *, chosen: bool = True) -> None:
+        """Write the view into the address bar, so that the link carries it.
+
+        Args:
+            chosen: whether a person chose it, who may take it back; what a page fills in by itself, nobody did.
+        """
+        told = json.dumps([self.link(view), carried(view).query(), chosen])
         self.client.run_javascript(f"convscope.remember(...{told})")
 
     async def wait(self, job: "Job") -> "Job":

@@ -20,8 +20,8 @@ from PIL import Image as Pillow
 
 from convscope.engine.pictures import decoded, existing_file, in_mode, open_picture
 from convscope.errors import InputError, UnknownName, did_you_mean
-from convscope.web.jobs import LONG
-from convscope.web.line import OF_ONE
+from convscope.web.jobs.line import OF_ONE
+from convscope.web.jobs.workers import LONG
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model

@@ -7,7 +7,7 @@ from convscope.catalogue import call, find
 from convscope.errors import ParameterError
 from convscope.spec import LensSpec, Parameter
 from convscope.values import Value
-from convscope.web.jobs import Together
+from convscope.web.jobs.job import Together
 from convscope.web.library import Library
 from convscope.web.view import View
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nicegui import background_tasks, ui
 
 from convscope.errors import ConvScopeError
-from convscope.web.waiting import aside
+from convscope.web.jobs.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place

@@ -92,8 +92,8 @@
   told.written = written;
   // What a person changes can be taken back with the browser's own button; what the page fills in by itself cannot.
   let latest = -Infinity;
-  told.remember = (link, carried) => {
-    const changed = link !== location.pathname + location.search && navigator.userActivation?.hasBeenActive;
+  told.remember = (link, carried, chosen) => {
+    const changed = chosen && link !== location.pathname + location.search;
     const step = changed && performance.now() - latest > 700;  // keys held down are one step
     history[step ? "pushState" : "replaceState"](null, "", link);
     if (changed) latest = performance.now();

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable
-from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,11 @@ from convscope.spec import LensSpec
 from convscope.values import Attribution, Value
 from convscope.web import panels
 from convscope.web.buttons import button
-from convscope.web.files import file_of
+from convscope.web.downloads import downloads
 from convscope.web.forms import in_words, parameter_form, said_of
+from convscope.web.jobs.waiting import aside
 from convscope.web.panels.attribution import figure, lies_over_photo, words
 from convscope.web.view import View
-from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
@@ -170,15 +169,7 @@ class Card:
             made = f"{say('How it was made')} · {say(str(value.record.cost))}"
             ui.html(escape(made), sanitize=False, tag="summary")
             ui.html(_facts(value, self.place), sanitize=False)
-            with ui.element("div").classes("row-of").style("gap: 6px; margin-top: 8px"):
-                for ending, what in ((".png", "Picture"), (".npz", "Numbers"), (".json", "Manifest")):
-                    button(f"{say(what)} {ending}", partial(self._download, ending))
-
-    async def _download(self, ending: str) -> None:
-        if self.value is None:
-            return
-        options = {"theme": "dark" if self.place.dark else "light"} if ending == ".png" else {}
-        await self.place.hand_over(partial(file_of, self.value, ending, **options), f"{self.spec.command}{ending}")
+            downloads(value, self.place)
 
     def _refusal(self) -> None:
         say = self.place.say

@@ -13,10 +13,10 @@ from convscope.errors import UnknownName
 from convscope.render.scale import scale_of
 from convscope.values import Attribution
 from convscope.web.gallery.card import CROSS, small_button
+from convscope.web.jobs.waiting import aside
 from convscope.web.panels.attribution import figure, lies_over_photo
 from convscope.web.pictures import called
 from convscope.web.view import View
-from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place

@@ -8,10 +8,10 @@ from nicegui import background_tasks, ui
 
 from convscope.errors import ConvScopeError
 from convscope.web.buttons import button
+from convscope.web.jobs.waiting import aside
 from convscope.web.library import MAX_UPLOAD
 from convscope.web.pictures import called, portrait, thumbnail, thumbs
 from convscope.web.view import View
-from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place

@@ -11,7 +11,7 @@ from convscope.errors import ConvScopeError
 from convscope.render.tiles import picture_png
 from convscope.values import Pictures
 from convscope.web.inside.pieces import curve, image, quoted, trouble
-from convscope.web.jobs import Job, State
+from convscope.web.jobs.job import Job, State
 
 if TYPE_CHECKING:
     from convscope.web.inside.explorer import Explorer

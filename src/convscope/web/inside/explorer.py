@@ -16,10 +16,10 @@ from convscope.web.graph import Folds, Graph, deepest, first_depth
 from convscope.web.inside.node import NodeColumn
 from convscope.web.inside.pieces import quoted, trouble
 from convscope.web.inside.unit import UnitColumn, UnitName
+from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_names
 from convscope.web.pictures import thumbnail
 from convscope.web.view import View
-from convscope.web.waiting import aside
 
 FOLLOW = (
     "(e) => {const one = e.target.closest('[data-node],[data-open],[data-fold]'); if (!one) return; "

@@ -7,7 +7,8 @@ from nicegui import ui
 from convscope import render
 from convscope.render.distribution import ridge_of
 from convscope.render.tiles import Mapped, filter_tiles, mapped
-from convscope.values import Distribution, FeatureMaps, Kernels
+from convscope.values import Distribution, FeatureMaps, Kernels, Value
+from convscope.web.downloads import downloads
 from convscope.web.graph import facts
 from convscope.web.inside.pieces import colour_bar, image, quoted, ridge, trouble
 from convscope.web.inside.unit import UnitName
@@ -154,6 +155,8 @@ class NodeColumn:
                 self._show_spread(found, layer)
             else:
                 trouble(str(found))
+            if isinstance(found, Value):
+                downloads(found, self.explorer.place)
 
     def _show_maps(self, value: FeatureMaps, layer: str) -> None:
         say = self.explorer.say

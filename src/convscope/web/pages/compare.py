@@ -23,6 +23,7 @@ from convscope.web import panels
 from convscope.web.buttons import button, toggle
 from convscope.web.files import file_of
 from convscope.web.forms import parameter_form
+from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, figure, lies_over_photo, words
@@ -30,7 +31,6 @@ from convscope.web.panels.prediction import bars
 from convscope.web.pictures import called, thumbnail, thumbs
 from convscope.web.suggesting import several, suggesting
 from convscope.web.view import View
-from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place

@@ -24,7 +24,8 @@ from convscope.web.buttons import button
 from convscope.web.curves import curves
 from convscope.web.files import endings, file_of, name_of
 from convscope.web.forms import in_words, parameter_form, said_of
-from convscope.web.jobs import Job
+from convscope.web.jobs.job import Job
+from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_lenses, wrong_names
 from convscope.web.looking import key_of
 from convscope.web.pages import page
@@ -32,7 +33,6 @@ from convscope.web.panels.pictures import tiles
 from convscope.web.pictures import thumbnail
 from convscope.web.suggesting import several, suggesting, suggestions
 from convscope.web.view import View
-from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place

@@ -18,11 +18,11 @@ from convscope.web.gallery.card import Card, Told
 from convscope.web.gallery.chooser import Chooser
 from convscope.web.gallery.pins import Pins
 from convscope.web.gallery.source import Source
+from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, lies_over_photo
 from convscope.web.view import View
-from convscope.web.waiting import aside
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
@@ -34,7 +34,7 @@ ONE_SCALE = "scale"
 @page("/look", "Look", order=1)
 async def build(view: View, place: "Place") -> None:
     """The page on which a person asks why a network answered what it did."""
-    Look(view, place).begin()
+    Look(view, place).begin(chosen=False)
 
 
 def candidates() -> list[LensSpec]:
@@ -141,10 +141,10 @@ class Look(Told):
         self.view = self.view.but(**changes)
         self.begin()
 
-    def begin(self) -> None:
+    def begin(self, *, chosen: bool = True) -> None:
         """Look at what the view says now; whatever was looked at before is left."""
         self._turn += 1
-        self.place.remember(self.view)
+        self.place.remember(self.view, chosen=chosen)
         self.source.mark(self.view.image)
         self.answer.follow(self.view)
         self.chooser.mark(self.names)

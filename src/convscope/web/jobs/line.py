@@ -9,7 +9,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from convscope.web.jobs import Job
+    from convscope.web.jobs.job import Job
 
 AT_ONCE = 24
 """So many jobs of one group are done in one go."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
-from convscope.web.jobs import Job
+from convscope.web.jobs.job import Job
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,0 +1,73 @@
+"""What there is: models and their layers, lenses, images."""
+
+# mypy: disallow-untyped-decorators=False
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+
+from convscope.catalogue import lenses
+from convscope.web.api.shapes import BINARY, Images, ImageTold, LayerTold, ModelTold, Text
+from convscope.web.schema import described
+
+if TYPE_CHECKING:
+    from convscope.web.bench import Bench
+    from convscope.web.library import Library
+
+
+def listing(bench: "Bench", router: APIRouter) -> APIRouter:
+    """Put the routes on a router."""
+    _networks(bench.library, router)
+    _pictures(bench.library, router)
+    return router
+
+
+def _networks(library: "Library", router: APIRouter) -> None:
+    @router.get("/models", operation_id="models")
+    def models() -> list[ModelTold]:
+        """The models that were named when the server was started."""
+        return [ModelTold(model=address) for address in library.addresses]
+
+    @router.get("/layers", operation_id="layers")
+    def layers(model: Text = "") -> list[LayerTold]:
+        """The layers of a model; without ``model``, of the first."""
+        modules = library.model(model).module.named_modules()
+        return [LayerTold(layer=address, kind=type(module).__name__) for address, module in modules if address]
+
+    @router.get("/lenses", operation_id="lenses")
+    def all_lenses() -> list[dict[str, Any]]:
+        """Every lens with its question and its parameters as JSON schema."""
+        return [described(spec) for spec in lenses()]
+
+
+def _pictures(library: "Library", router: APIRouter) -> None:
+    @router.get("/images", operation_id="images")
+    def images() -> Images:
+        """The images that can be looked at: uploads, folders, samples."""
+        shown = [ImageTold(image=one.key, name=one.name) for one in library.images()]
+        return Images(images=shown, collections=list(library.collections()))
+
+    @router.post(
+        "/images",
+        operation_id="upload",
+        status_code=201,
+        openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": BINARY}}},
+    )
+    async def upload(request: Request, name: Text = "upload") -> ImageTold:
+        """Upload an image: the file itself is the body of the request."""
+        content = await request.body()
+        key = await run_in_threadpool(library.upload, name, content)
+        return ImageTold(image=key, name=name)
+
+    @router.get(
+        "/images/{key:path}",
+        operation_id="thumbnail",
+        response_class=Response,
+        responses={200: {"content": {"image/png": BINARY}}},
+    )
+    def thumbnail(key: str, side: Annotated[int, Query(ge=16, le=1024)] = 256) -> Response:
+        """An image as a small PNG."""
+        png = library.thumbnail(key, side)
+        return Response(png, media_type="image/png", headers={"cache-control": "private, max-age=60"})

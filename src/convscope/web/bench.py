@@ -1,0 +1,24 @@
+"""What every page and the API work with: the library, and the jobs."""
+
+from dataclasses import dataclass, field
+
+from convscope.web.jobs.job import Job
+from convscope.web.jobs.workers import Jobs
+from convscope.web.library import Library
+from convscope.web.looking import key_of, look, takes_long, together
+from convscope.web.view import View
+
+
+@dataclass
+class Bench:
+    """What every page and the API work with."""
+
+    library: Library
+    jobs: Jobs = field(default_factory=Jobs)
+
+    def look(self, view: View) -> Job:
+        """The job that finds what a view asks for, or one that found or finds the same."""
+        key = key_of(self.library, view)
+        alike = together(self.library, view)
+        owner = view.model or self.library.addresses[0]
+        return self.jobs.submit(key, lambda: look(self.library, view), alike, long=takes_long(view), owner=owner)
