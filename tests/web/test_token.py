@@ -93,6 +93,7 @@ def test_a_person_with_a_wrong_token_is_asked_again_and_comes_to_the_view(browse
     page = browser.new_page()
     page.goto(f"{address}/look?lens=grad-cam&image=sample:shapes/3&token=wrong")
     assert page.get_by_role("heading", name="This workbench asks for its token").is_visible()
+    assert page.get_by_role("alert").inner_text() == "That is not the token."
     page.get_by_label("asks for its token").fill(TOKEN)
     page.get_by_role("button", name="Open").click()
     page.wait_for_selector(".card figure")

@@ -1,4 +1,4 @@
-"""Every page for people who do not see it, or not well: no finding of axe-core, in light and in dark."""
+"""Every page for people who do not see it, or not well: no finding of axe-core, light or dark, wide or narrow."""
 
 from typing import Any
 
@@ -41,12 +41,12 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 1440), ("light", 390)])
 @pytest.mark.parametrize("link", PAGES)
-def test_nothing_is_found(visit: Any, link: str, theme: str) -> None:  # noqa: F811
+def test_nothing_is_found(visit: Any, link: str, theme: str, width: int) -> None:  # noqa: F811
     from axe_playwright_python.sync_playwright import Axe
 
-    page = visit(link, theme=theme)
+    page = visit(link, theme=theme, viewport={"width": width, "height": 900})
     PAGES[link](page)
     page.wait_for_function("() => !document.querySelector('.busy, .stale')")
     found = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})

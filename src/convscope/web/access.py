@@ -214,30 +214,49 @@ async def _hear_out(receive: Receive) -> None:
 async def _ask(scope: Scope, headers: dict[str, bytes], send: Send) -> None:
     """Ask for the token: a browser with a form, a program with a sentence."""
     if scope["type"] == "http" and scope["method"] == "GET" and b"text/html" in headers.get("accept", b""):
+        asked = parse_qsl(scope["query_string"].decode("latin-1"))
         hidden = "".join(
             f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
-            for name, value in parse_qsl(scope["query_string"].decode("latin-1"))
+            for name, value in asked
             if name != "token"
         )
+        wrong = any(name == "token" for name, _ in asked)
         lang = "zh" if headers.get("accept-language", b"").startswith(b"zh") else "en"
-        await _answer(send, 401, _form(lang, hidden).encode(), {"content-type": "text/html; charset=utf-8"})
+        await _answer(send, 401, _form(lang, hidden, wrong).encode(), {"content-type": "text/html; charset=utf-8"})
     else:
         sentence = "this server asks for its token: send it as 'Authorization: Bearer TOKEN'"
         await _refuse(scope, send, 401, sentence, {"www-authenticate": "Bearer"})
 
 
-def _form(lang: str, hidden: str) -> str:
+def _form(lang: str, hidden: str, wrong: bool) -> str:
+    from convscope.render import THEMES
     from convscope.web.texts import say
 
+    light, dark = (
+        " ".join(f"--{part}: {getattr(THEMES[name], part)};" for part in ("page", "text", "line", "accent", "warning"))
+        for name in ("light", "dark")
+    )
+    no = f'<p role="alert">{html.escape(say("That is not the token.", lang))}</p>' if wrong else ""
     title, button = say("This workbench asks for its token", lang), say("Open", lang)
     where = say("It was chosen when the server was started, with --token or CONVSCOPE_TOKEN.", lang)
     return f"""<!doctype html><html lang="{lang}"><meta charset="utf-8"><title>ConvScope</title>
 <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
-<body style="font: 16px/1.5 system-ui; max-width: 26rem; margin: 20vh auto; padding: 0 1rem">
-<h1 style="font-size: 1.25rem">{html.escape(title)}</h1><p>{html.escape(where)}</p>
+<style>
+:root {{{light}}}
+@media (prefers-color-scheme: dark) {{:root {{{dark}}}}}
+body {{font: 15px/1.5 system-ui, sans-serif; max-width: 32rem; margin: 20vh auto; padding: 0 16px;
+  background: var(--page); color: var(--text)}}
+h1 {{font-size: 22px; line-height: 1.25}}
+input, button {{font: inherit; padding: 8px 12px; border: 1px solid var(--line); border-radius: 6px;
+  background: var(--page); color: var(--text)}}
+input {{width: 100%; box-sizing: border-box}}
+button {{margin-top: 12px; background: var(--accent); border-color: var(--accent); color: var(--page); cursor: pointer}}
+:focus-visible {{outline: 3px solid var(--accent); outline-offset: 2px}}
+[role=alert] {{color: var(--warning); font-weight: 600}}
+</style>
+<h1>{html.escape(title)}</h1><p>{html.escape(where)}</p>{no}
 <form>{hidden}<input name="token" type="password" autofocus autocomplete="current-password"
- aria-label="{html.escape(title)}" style="font: inherit; width: 100%; box-sizing: border-box; padding: .5rem">
-<button style="font: inherit; margin-top: .75rem; padding: .4rem 1.2rem">{html.escape(button)}</button></form>"""
+ aria-label="{html.escape(title)}"><button>{html.escape(button)}</button></form>"""
 
 
 async def _refuse(scope: Scope, send: Send, status: int, sentence: str, more: dict[str, str] | None = None) -> None:

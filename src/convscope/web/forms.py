@@ -62,7 +62,8 @@ def _field(parameter: Parameter, value: Any, on_change: Changed, lang: str) -> N
     made.mark(f"parameter-{name}")
     with made:
         span = say(" ({range})", lang, range=about.range()) if about.range() and not about.choices else ""
-        ui.tooltip(f"{say(about.help, lang)}{span}")
+        above = 'anchor="top middle" self="bottom middle"'  # below, it would lie over what a field offers
+        ui.tooltip(f"{say(about.help, lang)}{span}").props(above)
 
 
 def in_words(name: str, lang: str) -> str:

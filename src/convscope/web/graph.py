@@ -184,7 +184,7 @@ class Graph:
 
     def _pill(self, node: Node, x: float, y: float, say: Callable[[str], str]) -> str:
         said, shape = " · ".join(_brief(say(kind)) for kind in node.kinds) or say(node.name), sides(node.shape[1:])
-        wide = BOLD * _extent(said) + PLAIN * len(shape) + 44
+        wide = BOLD * _extent(said) + PLAIN * len(shape) + 48
         left = x + (WIDE - wide) / 2
         return (
             f'<rect class="pill" x="{left:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{PILL}" rx="14"/>'

@@ -5,13 +5,17 @@ import io
 import threading
 from collections import OrderedDict
 
+from nicegui import ui
 from PIL import Image as Pillow
 
 from convscope.engine.pictures import in_mode, open_picture, upright
+from convscope.render import short
 from convscope.web.library import Library
 
 KEPT = 512
 """Pictures that are remembered."""
+ROW = 7
+"""So many thumbnails may stand in one row."""
 
 _made: OrderedDict[tuple[str, int], str] = OrderedDict()
 _lock = threading.Lock()
@@ -40,6 +44,16 @@ def portrait(library: Library, key: str, side: int = 480) -> str:
 def thumbnail(library: Library, key: str) -> str:
     """The image behind a key, small."""
     return portrait(library, key, 64)
+
+
+def thumbs(library: Library) -> ui.element:
+    """Where thumbnails will stand; it is as tall at once as when they are there, so that nothing jumps."""
+    return ui.element("div").classes("thumbs two-rows" if len(library.images()) > ROW else "thumbs")
+
+
+def called(library: Library, key: str) -> str:
+    """What people call the image behind a key: its file's name, not too long."""
+    return short(next((one.name for one in library.images() if one.key == key), key))
 
 
 def _drawn(found: str | Pillow.Image, side: int) -> str:

@@ -126,14 +126,15 @@ class Card:
                 small_button(PIN, say("Pin, to compare"), lambda: self.told.pin(self))
                 small_button(CROSS, say("Take away"), lambda: self.told.remove(self))
             ui.label(say(self.spec.asks)).classes("asks")
-            self.progress = ui.element("div").classes("row-of")
-            with self.progress:
-                self.bar = ui.html("", sanitize=False).style("flex: 1")
-                button(say("Stop"), self.stop)
-            self.progress.set_visibility(False)
-            self.picture = ui.element("div").classes("picture")
-            with self.picture:
-                ui.element("div").classes("empty-map")
+            with ui.element("div").classes("in-place"):
+                self.picture = ui.element("div").classes("picture")
+                with self.picture:
+                    ui.element("div").classes("empty-map")
+                self.progress = ui.element("div").classes("row-of how-far")
+                with self.progress:
+                    self.bar = ui.html("", sanitize=False).style("flex: 1")
+                    button(say("Stop"), self.stop)
+                self.progress.set_visibility(False)
             self.said = ui.element("div").classes("main-part").style("gap: 8px")
             if self.spec.options:
                 with ui.element("details"):

@@ -15,6 +15,7 @@ from convscope.values import Attribution
 from convscope.web.gallery.card import CROSS, small_button
 from convscope.web.jobs.waiting import aside
 from convscope.web.panels.attribution import figure, lies_over_photo
+from convscope.web.pictures import called
 from convscope.web.view import View
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class Pins:
                 ui.label(found).classes("refusal").props('role="note"')
             else:
                 ui.html(drawn, sanitize=False)
-                words = f"{self.place.say(render.subject(found))} · {render.short(found.record.input)}"
+                name = called(self.place.bench.library, View.read(query).image)
+                words = f"{self.place.say(render.subject(found))} · {name}"
                 ui.label(words).classes("small")
 
     def _title(self, query: str) -> str:

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from nicegui import background_tasks, ui
 
-from convscope import render
 from convscope.errors import ConvScopeError
 from convscope.web.buttons import button
 from convscope.web.jobs.waiting import aside
 from convscope.web.library import MAX_UPLOAD
-from convscope.web.pictures import portrait, thumbnail
+from convscope.web.pictures import called, portrait, thumbnail, thumbs
 from convscope.web.view import View
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Source:
             )  # fmt: skip
             models.props("outlined dense options-dense stack-label").mark("model")
             self._portrait = ui.html("", sanitize=False).classes("portrait-box")
-            self._list = ui.element("div").classes("thumbs").props(f'role="group" aria-label="{say("Images")}"')
+            self._list = thumbs(self.library).props(f'role="group" aria-label="{say("Images")}"')
             with ui.element("div").classes("sources"):
                 self._draw_upload()
                 ui.html(escape(say("Camera")), sanitize=False, tag="button").classes("button").props(
@@ -65,7 +64,7 @@ class Source:
         """
         self._portrait.set_content("")
         drawn = await aside(portrait, self.library, image)
-        self._portrait.set_content(f'<img class="portrait" src="{drawn}" alt="{escape(render.short(image))}">')
+        self._portrait.set_content(f'<img class="portrait" src="{drawn}" alt="{escape(called(self.library, image))}">')
 
     async def list_images(self, most: int | None) -> None:
         """Show what can be picked."""

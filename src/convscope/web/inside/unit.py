@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from nicegui import ui
 
+from convscope import render
 from convscope.render import GROUNDS
 from convscope.render.tiles import filter_tiles, mapped, picture_png
 from convscope.values import Arithmetic, Exemplars, FeatureMaps, Kernels
@@ -157,10 +158,10 @@ class UnitColumn:
             return
         at = maps.channels.index(name.number)
         self.extent, own = maps.maps.shape[1:], maps.maps[at]
-        mean, largest = f"{float(own.mean()):.3g}", f"{float(own.max()):.3g}"
+        mean, largest = render.number(float(own.mean())), render.number(float(own.max()))
         strength = say("mean {mean}, largest {largest}", mean=mean, largest=largest)
         if not self.extent:  # a unit without places: its one number is all there is to see
-            ui.html(f'<p class="result">{float(own):.4g}</p>', sanitize=False)
+            ui.html(f'<p class="result">{render.number(float(own))}</p>', sanitize=False)
             ui.label(say("This unit gives one number for the whole image.")).classes("hint")
             return
         ui.html(f'<p class="result">{quoted(strength)}</p>', sanitize=False)
@@ -367,7 +368,7 @@ def _crops(value: Exemplars, say: Callable[..., str]) -> str:
         crop = value.crop(one)
         if crop.ndim != 3 or crop.dtype != np.uint8:
             continue
-        told = f"{one.label}{say(', ') if one.label else ''}{one.value:.3g}"
+        told = f"{one.label}{say(', ') if one.label else ''}{render.number(one.value)}"
         alt = say("image {name}: {told}", name=one.name, told=told)
         found += (
             f'<figure title="{quoted(one.name)}"><div class="sheet">{image(picture_png(crop), alt)}</div>'

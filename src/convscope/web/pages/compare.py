@@ -28,7 +28,7 @@ from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, figure, lies_over_photo, words
 from convscope.web.panels.prediction import bars
-from convscope.web.pictures import thumbnail
+from convscope.web.pictures import called, thumbnail, thumbs
 from convscope.web.suggesting import several, suggesting
 from convscope.web.view import View
 
@@ -45,6 +45,13 @@ OFFERED = 60
 """So many images are offered as thumbnails."""
 CLASSES = 3
 """So many answers stand under each map."""
+ALIKE = {
+    "Rank correlation": (
+        "1: both maps rank the places alike; 0: the orders have nothing in common; −1: one is the reverse of the other"
+    ),
+    "Structural similarity": "1: both maps show the same patterns in the same places; 0: nothing in common",
+}
+"""The measures of how alike two maps are, and what their numbers say."""
 
 
 @dataclass
@@ -132,13 +139,15 @@ class Table:
             if "layer" in spec.inputs:
                 self._text("layer", "Layer", ", ".join(self.view.layer), say("by default"))
         with ui.element("div").classes("box"):
-            ui.label(say("Networks")).classes("label")
+            with ui.element("div").classes("row-of").style("gap: 0 8px"):
+                ui.label(say("Networks")).classes("label")
+                ui.label(say("Click to add or remove.")).classes("small")
             with ui.element("div").classes("chips"):
                 for address, name in self.library.names(*self.models).items():
                     made = toggle(name, address in self.models, partial(self._toggle, address))
                     self.toggles[address] = made
             ui.label(say("Images")).classes("label")
-            background_tasks.create(self._fill_thumbs(ui.element("div").classes("thumbs")))
+            background_tasks.create(self._fill_thumbs(thumbs(self.library)))
         if spec.options:
             with ui.element("div").classes("box"), ui.element("details"):
                 ui.html(escape(say("Parameters")), tag="summary", sanitize=False)
@@ -212,7 +221,7 @@ class Table:
         self.gallery = ui.element("div").classes("gallery")
         self.differing = ui.element("section").classes("box").props(f'aria-label="{escape(say("Difference"))}"')
         self.differing.set_visibility(False)
-        self.reading = ui.element("div")
+        self.reading = ui.element("div").classes("main-part")
 
     def start(self) -> None:
         """Look anew at all that is compared now; what still runs for what was compared before is left."""
@@ -270,7 +279,7 @@ class Table:
 
     def _title(self, model: str, image: str, many_models: bool, many_images: bool) -> str:
         """What sets a cell apart."""
-        name, model = render.short(image), self.library.names(*self.models)[model]
+        name, model = called(self.library, image), self.library.names(*self.models)[model]
         return " · ".join([model] * (many_models or not many_images) + [name] * (many_images or not many_models))
 
     async def _fill(self, cell: Cell) -> None:
@@ -359,7 +368,7 @@ class Table:
         with self.differing:
             ui.html(escape(say("Difference")), tag="h2", sanitize=False)
             with ui.element("div").classes("row-of"):
-                for side, label in enumerate(("First", "less the second")):
+                for side, label in enumerate(("First", "Less the second")):
                     field = ui.select(titles, label=say(label), value=self.pair[side])
                     field.props("outlined dense stack-label options-dense").classes("of-two").mark(f"side-{side}")
                     field.on_value_change(lambda event, side=side: self._other_pair(side, event.value))
@@ -386,10 +395,10 @@ class Table:
 
     def _alike(self, measures: tuple[Any, Any]) -> str:
         """How alike two maps are, in numbers."""
-        names = ("Rank correlation", "Structural similarity")
+        say = self.place.say
         rows = [
-            f"<dt>{escape(self.place.say(name))}</dt><dd>{render.number(float(found[0, 1]))}</dd>"
-            for name, found in zip(names, measures, strict=True)
+            f'<dt title="{escape(say(hint))}">{escape(say(name))}</dt><dd>{render.number(float(found[0, 1]))}</dd>'
+            for (name, hint), found in zip(ALIKE.items(), measures, strict=True)
             if found is not None
         ]
         return f'<dl class="facts">{"".join(rows)}</dl>'

@@ -240,6 +240,8 @@ class Studio:
                 return
             self.offers.clear()
             with self.offers:
+                if found:
+                    ui.label(self.place.say("Or draw one of these at once:")).style("width: 100%")
                 for unit in found[:OFFERED]:
                     chip = ui.html(escape(unit), sanitize=False, tag="button").classes("chip").props("type=button")
                     chip.on("click", partial(self._begin_with, unit)).mark("offer")
