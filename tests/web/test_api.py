@@ -165,7 +165,9 @@ def test_an_upload_can_be_looked_at(client):
     key = sent.json()["image"]
     assert client.get(f"{AT}/images").json()["images"][0] == {"image": key, "name": "mine.png"}
     assert Image.open(io.BytesIO(client.get(f"{AT}/images/{key}").content)).size == (40, 40)
-    assert run(client, lens="grad-cam", image=key).json()["state"] == "done"
+    told = run(client, lens="grad-cam", image=key).json()
+    assert told["state"] == "done"
+    assert client.get(told["results"]["json"]).json()["record"]["input"] == "mine.png"
     assert client.post(f"{AT}/images", content=b"no image").status_code == 422
     assert client.post(f"{AT}/images").status_code == 422
 

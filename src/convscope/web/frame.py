@@ -168,7 +168,7 @@ def _select(cookie: str, label: str, choices: Mapping[str, str], chosen: str) ->
 
 def carried(view: View) -> View:
     """What of a view goes along to another page: what is looked at, not how."""
-    return View(model=view.model, image=view.image, layer=view.layer)
+    return View(model=view.model, image=view.image)
 
 
 def language(cookies: Mapping[str, str], headers: Mapping[str, str]) -> str:

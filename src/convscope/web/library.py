@@ -155,6 +155,11 @@ class Library:
                 return _opened(*found)
         raise UnknownName(f"no image {key!r} here: pick one that is listed, or upload it again")
 
+    def name_of(self, key: str) -> str:
+        """What an upload's file is called; empty for what is named by its key or was never uploaded."""
+        with self._lock:
+            return self._uploads.get(key.removeprefix("upload:"), ("", b""))[0] if key.startswith("upload:") else ""
+
     def thumbnail(self, key: str, side: int = 256) -> bytes:
         """The image behind a key as a small PNG, no side longer than ``side``.
 

@@ -1,6 +1,7 @@
 """The one road from a view to a value, the same for pages and for the API."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from convscope.catalogue import call, find
@@ -30,7 +31,7 @@ def look(library: Library, view: View) -> Value:
     else:
         value = call(view.lens, **given)
     assert isinstance(value, Value)
-    return value
+    return _named(library, view, value)
 
 
 def takes_long(view: View) -> bool:
@@ -50,9 +51,15 @@ def together(library: Library, view: View) -> Together | None:
         given = asked(library, view) | {"image": [library.image(one.image) for one in views]}
         with library.lent(view.model) as model:
             values: list[Value] = call(view.lens, **{**given, "model": model})
-        return values
+        return [_named(library, one, value) for one, value in zip(views, values, strict=True)]
 
     return Together(view.but(lens=spec.name, image="").query(), view, many)
+
+
+def _named(library: Library, view: View, value: Value) -> Value:
+    """The value with the name of the file that was uploaded; of an opened image Python knows none."""
+    name = library.name_of(view.image)
+    return value.with_record(replace(value.record, input=name)) if name else value
 
 
 def key_of(library: Library, view: View) -> str:

@@ -172,7 +172,7 @@ class NodeColumn:
         ui.html(colour_bar(maps.legend, say), sanitize=False)
         wide = ' style="--shape:4"' if columns / rows >= 4 or maps.maps.ndim == 1 else ""
         single = maps.maps.ndim == 1
-        remarks = [f"<br>{float(one):.3g}" if single else "" for one in maps.maps]
+        remarks = [f"<br>{render.number(float(one))}" if single else "" for one in maps.maps]
         tiles = "".join(
             self._tile(one, maps.tile(place), say("Map of unit {number}", number=one), remarks[place])
             for place, one in enumerate(maps.channels)
@@ -222,9 +222,9 @@ class NodeColumn:
                 "outlined dense options-dense stack-label"
             )
         rows = [
-            ("Mean", f"{one.mean:.3g}"),
-            ("Spread", f"{one.spread:.3g}"),
-            ("Range", f"{one.low:.3g} … {one.high:.3g}"),
+            ("Mean", render.number(one.mean)),
+            ("Spread", render.number(one.spread)),
+            ("Range", f"{render.number(one.low)} … {render.number(one.high)}"),
             ("Exactly zero", f"{one.zeros:.0%}"),
             *(
                 (name, f"{count} / {one.channels}")
