@@ -5,32 +5,24 @@ within the bound of memory of all results; which they are is remembered by the t
 """
 
 import asyncio
-from collections.abc import MutableMapping
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from nicegui import app, background_tasks, ui
+from nicegui import background_tasks, ui
 
-from convscope import render
 from convscope.catalogue import find, lenses
-from convscope.engine.ascent.pictures import shown
 from convscope.errors import ConvScopeError
 from convscope.spec import INPUTS, LensSpec
-from convscope.values import Value
-from convscope.web import panels
 from convscope.web.buttons import button
-from convscope.web.curves import curves
-from convscope.web.files import endings, file_of, name_of
-from convscope.web.forms import in_words, parameter_form, said_of
+from convscope.web.forms import parameter_form
 from convscope.web.jobs.job import Job
 from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_lenses, wrong_names
-from convscope.web.looking import key_of
 from convscope.web.pages import page
-from convscope.web.panels.pictures import tiles
 from convscope.web.pictures import thumbnail
+from convscope.web.studio.gallery import Gallery
+from convscope.web.studio.live import Live
 from convscope.web.suggesting import several, suggesting, suggestions
 from convscope.web.view import View
 
@@ -38,10 +30,6 @@ if TYPE_CHECKING:
     from convscope.web.frame import Place
 
 FAMILY = "learned"
-EVERY = 0.25
-"""Seconds between two looks at a picture that is being drawn."""
-KEPT = 24
-"""Pictures beyond this number leave the gallery, the oldest first."""
 OFFERED = 8
 """So many units are offered to begin with."""
 PICTURES = {"image": "Image", "style": "Style", "guide": "Guide"}
@@ -70,8 +58,6 @@ class Studio:
         self.view = self._fitted(view)
         self.job: Job | None = None
         self.waiting: asyncio.Task[Job] | None = None
-        self.remembered: MutableMapping[str, Any] = {}
-        self.cards: dict[str, ui.element] = {}
 
     @property
     def spec(self) -> LensSpec:
@@ -199,7 +185,7 @@ class Studio:
     def _remember(self) -> None:
         self.place.remember(self.view)
 
-    def _asked(self) -> View:
+    def asked(self) -> View:
         """The view without what the lens does not take, so that like requests are known to be alike."""
         spare = [name for name in (*PICTURES, "images", "layer", "unit", "target") if name not in self.spec.inputs]
         return self.view.but(**{name: () if name in ("layer", "unit") else "" for name in spare})
@@ -211,16 +197,7 @@ class Studio:
         say = self.place.say
         self.refused = ui.label().classes("warning").props('role="alert"')
         self.refused.set_visibility(False)
-        self.live = ui.element("section").classes("box live").props(f'aria-label="{escape(say("Being drawn"))}"')
-        self.live.set_visibility(False)
-        with self.live:
-            with ui.element("div").classes("row-of"):
-                self.doing = ui.label().classes("asks").props('aria-live="polite"')
-                button(say("Stop"), self.stop).classes("end").mark("stop")
-            self.bar = ui.html("", sanitize=False)
-            self.picture = ui.html("", sanitize=False).classes("tiles")
-            self.curve = ui.html("", sanitize=False)
-            ui.label(say("Stopping keeps the best picture so far.")).classes("small")
+        self.live = Live(self.place, self.stop)
         self.empty = ui.element("div").classes("empty")
         with self.empty:
             ui.label(say("Nothing drawn yet")).classes("asks")
@@ -229,7 +206,7 @@ class Studio:
             )
             self.offers = ui.element("div").classes("chips")
         self._offer()
-        self.gallery = ui.element("div").classes("drawn").props(f'aria-label="{escape(say("Drawn in this session"))}"')
+        self.gallery = Gallery(self.place, self._nothing_yet)
 
     def _offer(self) -> None:
         """Where a lens draws for a unit, a few of them to begin with: one click draws."""
@@ -257,7 +234,7 @@ class Studio:
         """Draw what the form asks for and put it into the gallery."""
         if self.job is not None:
             return
-        view = self._asked()
+        view = self.asked()
         self._say_no("")
         try:
             self.job = job = self.place.bench.look(view)
@@ -265,74 +242,29 @@ class Studio:
             self._say_no(str(error))
             return
         self.begin.props("disabled")
+        self.empty.set_visibility(False)
         self.waiting = waiting = asyncio.create_task(self.place.wait(job))
         try:
-            await self._watch(job, waiting, view.model)
+            await self.live.watch(job, waiting, view.model)
         finally:
             self.job = None
         if self.place.client.is_deleted:
             return
         self.begin.props(remove="disabled")
-        self.live.set_visibility(False)
         if waiting.cancelled():
             self._say_no(self.place.say("Stopped here; in another tab it goes on."))
-            self._nothing_yet()
         elif job.value is None:
             self._say_no(job.error or self.place.say("Stopped."))
-            self._nothing_yet()
         else:
-            await self._drawn(view, job)
-
-    async def _watch(self, job: Job, waiting: "asyncio.Task[Job]", model: str) -> None:
-        """Show how a picture comes about until it is there."""
-        self._before()
-        while not waiting.done():
-            if self.place.client.is_deleted:
-                break
-            await self._look(job, model)
-            await asyncio.wait([waiting], timeout=EVERY)
-        await asyncio.wait([waiting])
-
-    def _before(self) -> None:
-        self.doing.set_text(self.place.say("Waiting for its turn"))
-        self._bar()
-        for part in (self.picture, self.curve):
-            part.set_content("")
-        self.empty.set_visibility(False)
-        self.live.set_visibility(True)
-
-    def _bar(self, done: int = 0, total: int = 0) -> None:
-        share = f' value="{done}" max="{total}"' if total else ""
-        self.bar.set_content(f'<progress{share} aria-label="{escape(self.place.say("Running"))}"></progress>')
-
-    async def _look(self, job: Job, model: str) -> None:
-        """The present state of a picture: how far, how it looks, how it climbed."""
-        done, total = job.progress
-        if total:
-            self.doing.set_text(f"{self.place.say('Step')} {done} / {total}")
-            self._bar(done, total)
-        preview, scores = job.preview, [list(row) for row in job.scores]
-        if preview is not None:
-            self.picture.set_content(await aside(self._preview, model, preview, scores[-1] if scores else []))
-        if scores:
-            alike = [row for row in scores if len(row) == len(scores[-1])]
-            alt = self.place.say("The objective over the steps, of the picture as it was shown to the network")
-            self.curve.set_content(curves(list(zip(*alike, strict=True)), alt))
-
-    def _preview(self, model: str, preview: Any, scores: list[float]) -> str:
-        """The pictures as they stand, for people."""
-        photos = shown(self.place.bench.library.model(model).input, preview)
-        if photos is None:
-            return ""
-        told = [render.number(score) for score in scores] + [""] * len(photos)
-        return tiles([np.asarray(photo) for photo in photos], told[: len(photos)])
+            self.gallery.keep(view, job)
+        self._nothing_yet()
 
     def stop(self) -> None:
         """Have the picture that is being drawn be what it is now; one that another tab watches goes on there."""
         if self.job is None or self.waiting is None:
             return
         if self.place.bench.jobs.stop(self.job):
-            self.doing.set_text(self.place.say("Stopping"))
+            self.live.say(self.place.say("Stopping"))
         else:
             self.waiting.cancel()
 
@@ -340,90 +272,9 @@ class Studio:
         self.refused.set_text(sentence)
         self.refused.set_visibility(bool(sentence))
 
-    # --- the gallery
-
-    async def _drawn(self, view: View, job: Job) -> None:
-        """Put what a job gave into the gallery and have the tab remember it."""
-        assert job.value is not None, "only what was drawn is hung"
-        key = job.key if not job.stopping else f"{job.key}\nstopped in job {job.id}"
-        self.place.bench.jobs.results.put(key, job.value)
-        kept = self._kept()
-        kept[:] = [[key, view.query()], *(one for one in kept if one[0] != key)][:KEPT]
-        await self._hang(key, view, job.value)
-
-    async def _hang(self, key: str, view: View, value: Value, *, last: bool = False) -> None:
-        """A card for one value, before all others; a value that hangs already moves to the front."""
-        if key in self.cards:
-            self.cards.pop(key).delete()
-        with self.gallery:
-            card = ui.element("article").classes("card").mark("result")
-        if not last:
-            card.move(target_index=0)
-        self.cards[key] = card
-        with card:
-            self._card(key, view, value)
-        self._nothing_yet()
-
-    def _card(self, key: str, view: View, value: Value) -> None:
-        say, spec = self.place.say, find(view.lens)
-        about = " · ".join(map(say, dict.fromkeys(getattr(value, "words", ()) or [render.subject(value)])))
-        with ui.element("div").classes("row-of"):
-            ui.html(f"{escape(say(spec.title))} · {escape(about)}", tag="h2", sanitize=False)
-            with ui.element("div").classes("row-of end"):
-                for ending in (one for one in endings(value) if one != ".json"):
-                    name = ending.removeprefix(".").upper()
-                    wanted = lambda ending=ending: self._download(value, ending)  # noqa: E731
-                    button(name, wanted, style="plain", name=f"{say('Download')} {name}").mark(f"get{ending}")
-                ui.link(say("Link"), self.place.link(view)).classes("button plain")
-                button(say("Remove"), lambda: self._remove(key), style="plain").mark("remove")
-        panels.show(value, self.place)
-        given = say(", ").join(
-            f"{in_words(name, self.place.lang)} {said_of(value.record, name, self.place.lang)}"
-            for name in view.parameters
-            if name in value.record.parameters
-        )
-        facts = [
-            str(value.record.model.get("name", "")),
-            render.short(value.record.input),
-            given,
-            say(str(value.record.cost)),
-        ]
-        ui.label(" · ".join(fact for fact in facts if fact)).classes("small")
-
-    async def _download(self, value: Value, ending: str) -> None:
-        await self.place.hand_over(partial(file_of, value, ending), name_of(value, ending))
-
-    def _remove(self, key: str) -> None:
-        kept = self._kept()
-        kept[:] = [one for one in kept if one[0] != key]
-        self.cards.pop(key).delete()
-        self._nothing_yet()
+    def recall(self) -> None:
+        """Hang what was drawn before in this tab."""
+        self.gallery.recall(self.asked())
 
     def _nothing_yet(self) -> None:
-        self.empty.set_visibility(not self.cards and self.job is None)
-
-    def _kept(self) -> list[list[str]]:
-        """Keys and links of what hangs, the newest first, as the tab remembers them."""
-        if "learned" not in self.remembered:
-            self.remembered["learned"] = []
-        found: list[list[str]] = self.remembered["learned"]
-        return found
-
-    async def recall(self) -> None:
-        """Hang what the tab remembers and memory still holds, and what the link shows where it was drawn before."""
-        if not self.place.client.has_socket_connection:
-            return  # the tab is closed already
-        self.remembered = app.storage.tab  # kept, for it cannot be had while the connection is lost for a moment
-        results = self.place.bench.jobs.results
-        for key, query in list(self._kept()):
-            value = results.get(key)
-            if value is not None:
-                await self._hang(key, View.read(query), value, last=True)
-        view = self._asked()
-        try:
-            key = key_of(self.place.bench.library, view)
-        except ConvScopeError:
-            return
-        found = results.get(key)
-        if found is not None and isinstance(found, Value) and key not in self.cards:
-            await self._hang(key, view, found)
+        self.empty.set_visibility(not self.gallery.cards and self.job is None)
