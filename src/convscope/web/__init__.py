@@ -18,7 +18,7 @@ It holds no maths. Whatever is shown comes from the catalogue: a lens declared l
     links.py      what a link names that is not here
     forms.py suggesting.py buttons.py downloads.py     fields and buttons
     pictures.py curves.py graph.py        thumbnails, plots, the graph that can be clicked
-    gallery/ inside/ studio/              what Look, Inside and Learned are made of
+    gallery/ inside/ studio/ beside/      what Look, Inside, Learned and Compare are made of
     panels/       how a kind of value is shown: one kind a file
     pages/        one page a file; the navigation reads them
 """

@@ -5,29 +5,26 @@ own, so that what was found on another page is not computed again.
 """
 
 import asyncio
-from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from nicegui import background_tasks, ui
 
-from convscope import render
 from convscope.catalogue import find, lenses
-from convscope.engine.agreement import difference, to_extent_of
 from convscope.errors import ConvScopeError
 from convscope.render.scale import scale_of
 from convscope.spec import LensSpec
-from convscope.values import Attribution, Comparison, Prediction, Value
-from convscope.web import panels
+from convscope.values import Comparison
+from convscope.web.beside.cell import Cell, over_photo
+from convscope.web.beside.difference import Difference
 from convscope.web.buttons import button, toggle
 from convscope.web.files import file_of
 from convscope.web.forms import parameter_form
 from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
-from convscope.web.panels.attribution import display_controls, figure, lies_over_photo, words
-from convscope.web.panels.prediction import bars
+from convscope.web.panels.attribution import display_controls, words
 from convscope.web.pictures import called, thumbnail, thumbs
 from convscope.web.suggesting import several, suggesting
 from convscope.web.view import View
@@ -43,26 +40,6 @@ MOST = 24
 """More cells than this are refused: nobody compares so many."""
 OFFERED = 60
 """So many images are offered as thumbnails."""
-CLASSES = 3
-"""So many answers stand under each map."""
-ALIKE = {
-    "Rank correlation": (
-        "1: both maps rank the places alike; 0: the orders have nothing in common; −1: one is the reverse of the other"
-    ),
-    "Structural similarity": "1: both maps show the same patterns in the same places; 0: nothing in common",
-}
-"""The measures of how alike two maps are, and what their numbers say."""
-
-
-@dataclass
-class Cell:
-    """One network on one image: what the lens found, what the network answers, or why there is nothing."""
-
-    view: View
-    title: str
-    value: Attribution | None = None
-    answer: Prediction | None = None
-    error: str = ""
 
 
 @page("/compare", "Compare", order=4)
@@ -86,7 +63,6 @@ class Table:
         self.place, self.library = place, place.bench.library
         self.view = self._fitted(view)
         self.cells: list[Cell] = []
-        self.pair = (0, 1)
         self.toggles: dict[str, ui.html] = {}
         self._running: asyncio.Task[Any] | None = None
         self._filling: list[asyncio.Future[None]] = []
@@ -219,8 +195,7 @@ class Table:
             self.halt.set_visibility(False)
             button(say("Picture .png"), self._download).classes("end")
         self.gallery = ui.element("div").classes("gallery")
-        self.differing = ui.element("section").classes("box").props(f'aria-label="{escape(say("Difference"))}"')
-        self.differing.set_visibility(False)
+        self.difference = Difference(self.place)
         self.reading = ui.element("div").classes("main-part")
 
     def start(self) -> None:
@@ -246,7 +221,7 @@ class Table:
 
         async def found(cell: Cell) -> None:
             nonlocal left
-            await self._fill(cell)
+            await cell.look(self.place)
             left -= 1
             self._progress(len(cells) - left, len(cells))
 
@@ -259,7 +234,6 @@ class Table:
         self.progress.set_content("")
         self.halt.set_visibility(False)
         self.cells = cells
-        self.pair = (0, 1) if max(self.pair) >= len(cells) else self.pair
         await self._show()
 
     def stop(self) -> None:
@@ -282,33 +256,21 @@ class Table:
         name, model = called(self.library, image), self.library.names(*self.models)[model]
         return " · ".join([model] * (many_models or not many_images) + [name] * (many_images or not many_models))
 
-    async def _fill(self, cell: Cell) -> None:
-        """Have a cell answered and looked at; whatever is refused is said in its place."""
-        try:
-            asked = View(lens="predict", model=cell.view.model, image=cell.view.image)
-            answer, value = await asyncio.gather(self.place.look(asked), self.place.look(cell.view))
-        except ConvScopeError as error:
-            cell.error = str(error)
-            return
-        cell.answer = answer if isinstance(answer, Prediction) else None
-        cell.value = value if isinstance(value, Attribution) else None
-        cell.error = value if isinstance(value, str) else ""
-
     async def _show(self) -> None:
         """All cells on one scale."""
         values = [cell.value for cell in self.cells if cell.value is not None]
         limit = scale_of(values).limit or None if values else None
-        drawn = [await self._drawn(cell.value, limit) for cell in self.cells]
+        drawn = [await over_photo(cell.value, self.place, limit) for cell in self.cells]
         self.gallery.classes(remove="busy")
         self.gallery.clear()
         with self.gallery:
             for cell, html in zip(self.cells, drawn, strict=True):
-                self._card(cell, html)
+                cell.show(html, self.place)
         self.reading.clear()
         with self.reading:
             if values:
                 words(values[0], self.place)
-        await self._difference()
+        await self.difference.show(self.cells)
         await self._advise()
 
     async def _advise(self) -> None:
@@ -332,81 +294,6 @@ class Table:
         self._change(self.view.but(lens=lens, parameters={}))
         self.form.refresh()
 
-    async def _drawn(self, value: Value | None, limit: float | None, ends: tuple[str, str] | None = None) -> str:
-        if not isinstance(value, Attribution) or not lies_over_photo(value):
-            return ""
-        found: str = await aside(partial(figure, value, self.place, limit=limit, ends=ends))
-        return found
-
-    def _card(self, cell: Cell, html: str) -> None:
-        with ui.element("article").classes("card").mark("cell") as card:
-            card.props["aria-label"] = cell.title
-            ui.html(escape(cell.title), tag="h2", sanitize=False)
-            if cell.value is None:
-                with ui.element("div").classes("refusal").props('role="note"'):
-                    ui.label(cell.error or self.place.say("Stopped."))
-            elif html:
-                ui.html(html, sanitize=False)
-            else:
-                panels.show(cell.value, self.place)
-            if cell.value is not None:
-                ui.label(self.place.say(render.subject(cell.value))).classes("small")
-            if cell.answer is not None:
-                bars(first(cell.answer), self.place, chosen=None if cell.value is None else cell.value.target_index)
-
-    # --- the difference of two
-
-    async def _difference(self) -> None:
-        sound = {place: cell for place, cell in enumerate(self.cells) if cell.value is not None}
-        self.differing.set_visibility(len(sound) > 1)
-        self.differing.clear()
-        if len(sound) < 2:
-            return
-        if not set(self.pair) <= set(sound):
-            self.pair = tuple(list(sound)[:2])  # type: ignore[assignment]
-        say, titles = self.place.say, {place: cell.title for place, cell in sound.items()}
-        with self.differing:
-            ui.html(escape(say("Difference")), tag="h2", sanitize=False)
-            with ui.element("div").classes("row-of"):
-                for side, label in enumerate(("First", "Less the second")):
-                    field = ui.select(titles, label=say(label), value=self.pair[side])
-                    field.props("outlined dense stack-label options-dense").classes("of-two").mark(f"side-{side}")
-                    field.on_value_change(lambda event, side=side: self._other_pair(side, event.value))
-        two = [cell.value for cell in (sound[place] for place in self.pair) if cell.value is not None]
-        await self._draw_difference(*two)
-
-    async def _draw_difference(self, one: Attribution, other: Attribution) -> None:
-        if one.values.ndim != 2 or other.values.ndim != 2:
-            return
-        found = difference(one, other)
-        limit = None if found.blank else scale_of([one, other]).limit
-        html = await self._drawn(found, limit or None, ends=("the second is higher", "the first is higher"))
-        alike = Comparison(rows=((one, to_extent_of(one, other)),))
-        measures = await aside(lambda: (alike.rank_similarity, alike.structural_similarity))
-        with self.differing, ui.element("div").classes("apart"):
-            ui.html(html, sanitize=False)
-            with ui.element("div").classes("words"):
-                ui.html(f'<p class="reads">{escape(self.place.say(found.record.reads))}</p>', sanitize=False)
-                ui.html(self._alike(measures), sanitize=False)
-                if one.target != other.target and not self.view.target:
-                    ui.label(
-                        self.place.say("The two explain different answers: name a target to compare like with like.")
-                    ).classes("warning")
-
-    def _alike(self, measures: tuple[Any, Any]) -> str:
-        """How alike two maps are, in numbers."""
-        say = self.place.say
-        rows = [
-            f'<dt title="{escape(say(hint))}">{escape(say(name))}</dt><dd>{render.number(float(found[0, 1]))}</dd>'
-            for (name, hint), found in zip(ALIKE.items(), measures, strict=True)
-            if found is not None
-        ]
-        return f'<dl class="facts">{"".join(rows)}</dl>'
-
-    async def _other_pair(self, side: int, chosen: int) -> None:
-        self.pair = (chosen, self.pair[1]) if side == 0 else (self.pair[0], chosen)
-        await self._difference()
-
     async def _download(self) -> None:
         """All maps as one picture, a row an image and a column a network."""
         values = [cell.value for cell in self.cells]
@@ -423,9 +310,3 @@ class Table:
 def choices() -> list[LensSpec]:
     """The lenses that can be compared: those that give a map of each image."""
     return [one for one in lenses() if one.returns == "Attribution" and one.each_image]
-
-
-def first(answer: Prediction) -> Prediction:
-    """The best few classes of an answer."""
-    cut = {name: getattr(answer, name)[:CLASSES] for name in ("labels", "indices", "confidences", "scores")}
-    return replace(answer, **cut)

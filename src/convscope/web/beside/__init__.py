@@ -1,0 +1,1 @@
+"""What Compare is made of: a network on an image, and the difference of two such."""
