@@ -118,7 +118,7 @@ def load(
         )
     if unknown := set(options) - {"weights"}:
         raise LoadError(
-            f"{str(address)!r} has the option {sorted(unknown)[0]!r}; only '?weights=none' or '?weights=NAME' is known"
+            f"{str(address)!r} has the option {sorted(unknown)[0]!r}; only '?weights=none' or '?weights=NAME', or a file's, is known"
         )
     chosen = options.get("weights")
     if weights is None and chosen and chosen.endswith(ENDINGS):

@@ -1,7 +1,6 @@
 """One card of a gallery: a lens, its picture, its form, what it cost, and what can be taken from it."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from convscope.web.view import View
 
 if TYPE_CHECKING:
     from convscope.web.frame import Place
+    from convscope.web.jobs.job import Job
 
 _ICON = '<svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" fill="none" stroke="currentColor" '
 PIN = f'{_ICON}stroke-width="1.4"><path d="M5.5 2h5M6.5 2v4.5L4 9.5h8L9.5 6.5V2M8 9.5V14.5"/></svg>'
@@ -30,6 +30,8 @@ CROSS = f'{_ICON}stroke-width="1.6" stroke-linecap="round"><path d="M4 4l8 8M12 
 
 PATIENCE = 0.4
 """Seconds after which a run says how far it is."""
+EVERY = 0.1
+"""Seconds until it says so again."""
 
 
 class Card:
@@ -48,17 +50,24 @@ class Card:
         self.error = ""
         self.limit: float | None = None
         self._turn = 0
+        self._waiting: asyncio.Task[Job] | None = None
         self._draw()
 
     def leave(self) -> None:
         """Go, and leave whatever is looked at."""
-        self._turn += 1
+        self._leave()
         self.box.delete()
 
     def run(self, view: View) -> None:
         """Have the lens look, in place of whatever it looks at now."""
-        self._turn += 1
+        self._leave()
         background_tasks.create(self._run(view.but(lens=self.spec.name, parameters=self.given), self._turn))
+
+    def _leave(self) -> None:
+        """Look away from what runs; it ends unless somebody else watches it."""
+        self._turn += 1
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     async def _run(self, view: View, turn: int) -> None:
         bench, client = self.place.bench, self.place.client
@@ -68,17 +77,12 @@ class Card:
             await self._settle(None, str(error))
             return
         self.looked = view
-        bench.jobs.watch(job)
         self.picture.classes(add="busy")
-        began = time.monotonic()
-        try:
-            while not job.over and turn == self._turn and not client.is_deleted:
-                await asyncio.sleep(0.01)
-                if time.monotonic() - began > PATIENCE:
-                    self._tell(*job.progress)
-                    await asyncio.sleep(0.1)
-        finally:
-            bench.jobs.leave(job)
+        self._waiting = waiting = asyncio.create_task(self.place.wait(job))
+        patience = PATIENCE
+        while not (await asyncio.wait([waiting], timeout=patience))[0] and not client.is_deleted:
+            self._tell(*job.progress)
+            patience = EVERY
         if turn == self._turn and not client.is_deleted:
             await self._settle(job.value, job.error or self.place.say("Stopped."))
 
@@ -145,7 +149,7 @@ class Card:
 
     def stop(self) -> None:
         """Stop a long run; what was shown before stays away."""
-        self._turn += 1
+        self._leave()
         background_tasks.create(self._settle(None, self.place.say("Stopped.")))
 
     def _changed(self, name: str, value: Any) -> None:
