@@ -175,7 +175,7 @@ def _calls(net: nn.Module, layer: str) -> list[int]:
 
 
 def _variants(above: Above, number: int = 5) -> Tensor:
-    variants = above.copies(number)
+    variants = above.map.expand(number, *above.map.shape[1:])
     return variants * tensor(*variants.shape, seed=2)
 
 
@@ -268,10 +268,14 @@ def test_the_note_on_an_explanation_says_that_the_whole_network_ran() -> None:
         assert "recomputed" not in one.notes
 
 
-def test_a_network_with_a_scripted_part_is_refused_with_the_way_out() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), torch.jit.script(made(channels=4)))
-    with pytest.raises(LayerError, match=r"scripted .* open the network from its source"):
-        cs.ablation_cam(net, tensor(), layer="1")
+def test_below_a_scripted_part_whole_forwards_give_the_same_map() -> None:
+    torch.manual_seed(0)
+    parts = nn.Conv2d(3, 4, 3), nn.ReLU(), made(channels=4)
+    plain = cs.ablation_cam(nn.Sequential(*parts).eval(), tensor(), layer="1", target=1)
+    scripted = nn.Sequential(*parts[:2], torch.jit.script(parts[2])).eval()
+    found = cs.ablation_cam(scripted, tensor(), layer="1", target=1)
+    assert "scripted" in found.notes["recomputed"]
+    assert torch.allclose(found.values, plain.values, atol=1e-6)
 
 
 def test_a_branch_not_taken_is_refused() -> None:

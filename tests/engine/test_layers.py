@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.last_spatial import last_spatial_layer
+from convscope.engine.default_layer import default_layer
 from convscope.engine.layers import parse_unit
-from convscope.engine.trace import calls_of, run_order
+from convscope.engine.trace import calls_of, traced
 from convscope.errors import ConvScopeError, LayerError, UnknownName
 from tests.engine._nets import SIDE, Branches, Dense, Stages, axes_net, condition, made, pictured, seeded, tensor
 
@@ -19,10 +19,10 @@ OF_ONE_LAYER = ("concept_relevance",)
 """Lenses that look at channels of a single layer."""
 
 
-def default_layer(net: nn.Module, x: Tensor | None = None) -> str:
+def default_of(net: nn.Module, x: Tensor | None = None) -> str:
     model = cs.Model(net)
     with model.untouched():
-        return last_spatial_layer(model, tensor() if x is None else x)
+        return default_layer(model, tensor() if x is None else x)
 
 
 REFUSED: dict[str, tuple[Any, type[ConvScopeError], str]] = {
@@ -123,7 +123,7 @@ def test_a_unit_of_the_first_layer_has_no_layer_before_it() -> None:
 
 
 @pytest.mark.parametrize("target", ["1[3]", "2[3]"])
-def test_a_unit_is_explained_at_the_last_spatial_layer_before_it_when_no_layer_is_named(target: str) -> None:
+def test_a_unit_is_explained_at_the_default_layer_before_it_when_no_layer_is_named(target: str) -> None:
     found = cs.grad_cam(cs.Model(made()), tensor(), target=target)
     assert found.target == target
     assert int(found.layers[0]) <= int(target[0])
@@ -133,10 +133,10 @@ def test_a_unit_is_explained_at_the_last_spatial_layer_before_it_when_no_layer_i
 
 
 def test_the_last_layer_with_extent_is_the_default() -> None:
-    assert default_layer(made()) == "3"
-    assert default_layer(seeded(Stages)) == "second"
-    assert default_layer(axes_net(1), tensor(1, 2, 30)) == "1"
-    assert default_layer(axes_net(3), tensor(1, 2, 6, 7, 8)) == "1"
+    assert default_of(made()) == "3"
+    assert default_of(seeded(Stages)) == "second"
+    assert default_of(axes_net(1), tensor(1, 2, 30)) == "1"
+    assert default_of(axes_net(3), tensor(1, 2, 6, 7, 8)) == "1"
 
 
 def test_the_answer_laid_out_in_space_is_not_evidence_for_it() -> None:
@@ -150,15 +150,15 @@ def test_the_answer_laid_out_in_space_is_not_evidence_for_it() -> None:
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
     )
-    assert default_layer(net.eval()) == "1"
-    assert default_layer(seeded(Dense)).startswith("decoder")
+    assert default_of(net.eval()) == "1"
+    assert default_of(seeded(Dense)).startswith("decoder")
 
 
 def test_as_many_channels_as_classes_are_no_answer_while_weights_follow() -> None:
     net = nn.Sequential(
         nn.Conv2d(3, 5, 3), nn.Conv2d(5, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4)
     )
-    assert default_layer(net.eval()) == "2"
+    assert default_of(net.eval()) == "2"
 
 
 def test_a_layer_beside_the_answer_is_not_the_default() -> None:
@@ -309,10 +309,10 @@ def test_what_is_no_unit_is_not_read_as_one(text: str) -> None:
 
 
 def test_the_run_order_is_that_in_which_layers_finish() -> None:
-    shapes, output = run_order(cs.Model(made()), tensor())
-    assert [address for address, _ in shapes] == list("0123456")
-    assert dict(shapes)["2"] == (1, 6, SIDE // 2, SIDE // 2)
-    assert output.shape == (1, 4)
+    trace = traced(cs.Model(made()), tensor())
+    assert list(trace.order) == list("0123456")
+    assert trace.layers["2"].shape == (1, 6, SIDE // 2, SIDE // 2)
+    assert trace.classes == 4
 
 
 class Views(nn.Module):

@@ -244,7 +244,7 @@ def test_a_whole_layer_is_its_channels_with_random_signs() -> None:
     assert not torch.equal(first.values, other.values)
 
 
-def test_the_field_of_the_last_spatial_layer_is_looked_at_by_default() -> None:
+def test_the_field_of_the_default_layer_is_looked_at_by_default() -> None:
     found = cs.receptive_field(cs.load("bundled:shapes"), "sample:shapes/0-1")
     assert found.unit == "layer3"
     assert found.field == (105, 105)

@@ -28,7 +28,7 @@ from convscope.engine.gradients import read_out
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
-from convscope.engine.trace import calls_of, map_at
+from convscope.engine.trace import calls_of, layout_of, map_at
 from convscope.errors import LayerError, ModelFailed
 
 Edit = Callable[[Tensor, Tensor], None]
@@ -58,19 +58,19 @@ def score_variants(
     activations, scores, notes = [], [], []
     for row in range(len(images)):
         above = Above(model, images.tensor[row : row + 1], aim, row, address)
-        many, edit = plan(above.map_of(above.activation))
+        many, edit = plan(above.map)
         found = torch.empty(many, dtype=torch.float32)
 
         def step(
             numbers: Tensor, row: int = row, above: Above = above, edit: Edit = edit, found: Tensor = found
         ) -> None:
-            variants = above.copies(len(numbers))
-            edit(above.map_of(variants), numbers.to(variants.device))
-            found[numbers] = above.scores(variants).cpu()
+            maps = above.map.expand(len(numbers), *above.map.shape[1:]).clone()
+            edit(maps, numbers.to(maps.device))
+            found[numbers] = above.scores(maps).cpu()
             progress(row * len(found) + int(numbers[-1]) + 1, len(images) * len(found))
 
         in_chunks(many, above.activation[0], step, size=above.chunk, quiet=True)
-        activations.append(above.map_of(above.activation).float())
+        activations.append(above.map.float())
         scores.append(found)
         notes.append({} if above.why_whole is None else {"recomputed": f"the whole network: {above.why_whole}"})
     return Scored(torch.cat(activations), torch.stack(scores), notes)
@@ -80,7 +80,7 @@ class Above:
     """What lies above one layer of a network, for one image.
 
     Attributes:
-        activation: what the layer gave (1, …), at its last call where it is used several times.
+        activation: what the layer gave, at its last call where it is used several times; ``map`` the same (1, C, …).
         chunk: how many variants go together.
         why_whole: why variants take full forwards, None where they need not.
     """
@@ -101,9 +101,8 @@ class Above:
             )
             raise LayerError(f"layer {address!r} was never reached in this forward{ended}: choose another layer")
         self.activation = watch.activation
-        if len(self.activation) != 1:
-            shape = tuple(self.activation.shape)
-            raise LayerError(f"layer {address!r} gives shape {shape} for one image: choose a layer with one row each")
+        self.map = map_at(model, address, image, self.activation)
+        self.layout = layout_of(model, address, image)
         aim.score(answer, self.row)
         self.why_whole = watch.why_not(answer)
         if self.why_whole is None:
@@ -113,16 +112,9 @@ class Above:
             chunk_of(watch.largest, image.device) if self.why_whole is None else chunk_size(image[0], light=True)
         )
 
-    def map_of(self, activations: Tensor) -> Tensor:
-        """Activations like this layer's as maps (B, C, …), a view of them."""
-        return map_at(self.model, self.address, self.image, activations)
-
-    def copies(self, number: int) -> Tensor:
-        """So many copies of the activation, to be changed."""
-        return self.activation.expand(number, *self.activation.shape[1:]).clone()
-
-    def scores(self, variants: Tensor) -> Tensor:
-        """The score of each of ``variants`` (B, …) of the activation, which the network may write to."""
+    def scores(self, maps: Tensor) -> Tensor:
+        """The score of each of the variants ``maps`` (B, C, …) of the layer's map, which the network may write to."""
+        variants = self.layout.from_map(maps, self.activation)
         answers = self._answers_above(variants) if self.why_whole is None else self._answers_whole(variants)
         return self.aim.score(answers, self.row.expand(len(answers)), clean=False)
 
@@ -134,18 +126,19 @@ class Above:
 
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="There is a performance drop")  # one operation takes turns
-            answers: Tensor = torch.vmap(forward, randomness="same")(variants[:, None])
+            answers: Tensor = torch.vmap(forward, randomness="same")(variants)
         return answers.flatten(0, 1)
 
     def _answers_whole(self, variants: Tensor) -> Tensor:
         inputs = self.model.laid_out(self.image.expand(len(variants), *self.image.shape[1:]))
-        with torch.no_grad(), editing(self.model.module, self.address, lambda _: variants, call=self.call):
+        together = self.layout.joined(variants)
+        with torch.no_grad(), editing(self.model.module, self.address, lambda _: together, call=self.call):
             return read_out(self.model, inputs, self.aim)
 
     def _why_replaying_fails(self, answer: Tensor) -> str | None:
         """Whether the unchanged activation, twice, gives the network's own answer; in words why not."""
         try:
-            found = self._answers_above(self.copies(2))
+            found = self._answers_above(self.activation.expand(2, *self.activation.shape).clone())
         except (ModelFailed, RuntimeError) as error:  # what vmap refuses comes as either
             return f"what lies above the layer cannot run for many at once ({_first_line(error)})"
         allowed = _CLOSE * float(answer.abs().max())

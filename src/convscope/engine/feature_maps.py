@@ -16,11 +16,10 @@ from torch.overrides import TorchFunctionMode
 
 from convscope.engine.arithmetic.recipes import ACTIVATIONS, HANDING_ON, NORMS
 from convscope.engine.capture import first_tensor, on_forward
-from convscope.engine.maps import as_map
 from convscope.engine.model import Model
 from convscope.engine.rules.call import Call
 from convscope.engine.rules.operations import GATES
-from convscope.engine.trace import token_grid
+from convscope.engine.trace import TracedLayer, traced
 from convscope.errors import LayerError, NotFinite
 
 Side = Literal["as it is", "before", "after"]
@@ -63,25 +62,15 @@ def read_maps(
         NotFinite: a layer gives NaN or infinite numbers.
     """
     readings: dict[str, Reading] = {}
-    unplaced: dict[str, tuple[Tensor, str]] = {}
-    extent = tuple(tensor.shape[2:])
+    layouts = {address: traced(model, tensor).layers.get(address) for address in layers}
 
     def keep_of(address: str, output: Any, where: str = "") -> None:
-        found = _tensor(output, address, len(tensor))
+        layer = layouts[address]
         readings.pop(address, None)
-        unplaced.pop(address, None)
-        if found.ndim == 3 and len(extent) == 2:  # tokens, whose grid the whole forward tells
-            readings[address] = _NOT_YET
-            unplaced[address] = found.clone(), where
-        else:
-            readings[address] = _read(as_map(found, extent, None), keep, colours, where)
+        readings[address] = _read(_units(output, address, layer), keep, colours, where)
 
     with _watching(model.module, layers, keep_of, side) as ended, torch.no_grad():
         model.run(model.laid_out(tensor))
-    for address, (found, where) in unplaced.items():
-        tokens = token_grid(model, address, tensor)
-        laid = found.transpose(1, 2) if tokens is None else as_map(found, extent, tokens)
-        readings[address] = _read(laid, keep, colours, where)
     for address in layers:
         if address not in readings:
             raise LayerError(_missing(address, ended))
@@ -90,25 +79,27 @@ def read_maps(
     return readings
 
 
-_NOT_YET = Reading([], torch.empty(0), torch.empty(0))
-
-
-def _tensor(output: Any, address: str, images: int) -> Tensor:
-    """A layer's output as numbers (N, C, …)."""
+def _units(output: Any, address: str, layer: TracedLayer | None) -> Tensor:
+    """A layer's output as units (N, C, …)."""
     found = first_tensor(output)
     if found is None:
         raise LayerError(f"layer {address!r} gives {type(output).__name__}, not a tensor: choose another layer")
-    if found.ndim == 0 or len(found) != images or found.ndim > _MOST_AXES + 2:
+    if layer is None or layer.layout is None:
         raise LayerError(
-            f"layer {address!r} gives shape {tuple(found.shape)} for {images} images: feature maps need the image as "
-            "its first axis, then channels, and at most three axes of places"
+            f"layer {address!r} gives shape {tuple(found.shape)}, which "
+            f"{'was not given before' if layer is None else layer.why_not}: choose another layer"
         )
     if 0 in found.shape:
         raise LayerError(
             f"layer {address!r} gives shape {tuple(found.shape)}, which is empty: the input is too small for it, "
             "choose an earlier layer or larger images"
         )
-    return found[:, None] if found.ndim == 1 else found
+    units = layer.layout.units(found)
+    if units.ndim > _MOST_AXES + 2:
+        raise LayerError(
+            f"layer {address!r} gives maps of shape {tuple(units.shape[2:])}: feature maps have three axes at most"
+        )
+    return units
 
 
 def _read(tensor: Tensor, keep: int, colours: bool, where: str) -> Reading:

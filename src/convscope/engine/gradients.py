@@ -18,10 +18,9 @@ from convscope.engine.batches import in_chunks, of_chunk
 from convscope.engine.capture import capture, stopping_at
 from convscope.engine.cost import count
 from convscope.engine.inputs import Images
-from convscope.engine.maps import as_map, channels_last
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
-from convscope.engine.trace import calls_of, map_at
+from convscope.engine.trace import calls_of, layout_of, map_at
 from convscope.errors import NoGradient
 
 _shared: ContextVar[dict[Any, Any] | None] = ContextVar("shared", default=None)
@@ -148,9 +147,7 @@ def read_out(model: Model, tensor: Tensor, aim: Aim) -> Tensor:
     last = calls_of(model, aim.layer, tensor)
     with capture(model.module, [aim.layer]) as caught, stopping_at(model.module, aim.layer, call=last):
         model.run(tensor)
-    extent = tuple(tensor.shape[2:])
-    seen = caught[aim.layer]
-    return as_map(seen, extent, None) if channels_last(tuple(seen.shape), extent) else seen
+    return layout_of(model, aim.layer, tensor).units(caught[aim.layer])
 
 
 def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[Tensor, Tensor]:

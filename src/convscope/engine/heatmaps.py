@@ -50,7 +50,9 @@ def fused(layer_values: Mapping[str, Tensor], extent: tuple[int, ...]) -> Tensor
 
 
 def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
-    """Maps (N, …) linearly interpolated to ``extent``, along one, two or three axes."""
+    """Maps (N, …) linearly interpolated to ``extent``, along one, two or three axes; maps of several frames are added."""
+    if maps.ndim > len(extent) + 1:
+        maps = maps.flatten(1, maps.ndim - len(extent) - 1).sum(1)
     mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(extent)]
     return F.interpolate(maps[:, None], size=extent, mode=mode, align_corners=False)[:, 0]
 

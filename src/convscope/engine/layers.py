@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from convscope.engine.last_spatial import last_spatial_layer, stages_up_to
+from convscope.engine.default_layer import default_layer, stages_up_to
 from convscope.engine.trace import traced
 from convscope.errors import LayerError, ParameterError, UnknownName, did_you_mean
 
@@ -80,7 +80,7 @@ def one_unit(model: "Model", given: Any, tensor: Callable[[], Tensor]) -> UnitAd
         ParameterError: several are named.
     """
     if given is None:
-        return UnitAddress(last_spatial_layer(model, tensor()))
+        return UnitAddress(default_layer(model, tensor()))
     units = units_of(model, given)
     if len(units) != 1:
         raise ParameterError(f"unit names one unit, got {len(units)}: {', '.join(map(str, units))}")
@@ -131,11 +131,11 @@ def find_layers(
     found: list[str] = []
     for address in addresses:
         if address == LAST_SPATIAL:
-            found.append(last_spatial_layer(model, tensor(), below))
+            found.append(default_layer(model, tensor(), below))
         elif address == FIRST_KERNELS:
             found.append(first_kernels(model))
         elif address == STAGES:
-            found += stages_up_to(model, tensor(), last_spatial_layer(model, tensor(), below), 4)
+            found += stages_up_to(model, tensor(), default_layer(model, tensor(), below), 4)
         elif address == EVERY_LAYER:
             found += innermost_layers(model, tensor())
         else:
@@ -157,6 +157,6 @@ def first_kernels(model: "Model") -> str:
 
 def innermost_layers(model: "Model", tensor: Tensor) -> list[str]:
     """The layers that ran and within which no other ran, in the order in which they finished."""
-    ran = list(dict.fromkeys(address for address, _ in traced(model, tensor).shapes))
+    ran = list(dict.fromkeys(traced(model, tensor).order))
     inside = {".".join(parts[:n]) for parts in (a.split(".") for a in ran) for n in range(1, len(parts))}
     return [address for address in ran if address not in inside]

@@ -1,13 +1,16 @@
-"""What one forward shows of a network: which layers ran, in which order, and what shapes they gave."""
+"""What one forward shows of a network: which layers ran, in which order, and how their outputs lie."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.capture import first_tensor, on_forward
-from convscope.engine.maps import Tokens, Trace, as_map, require_map, tokens_of
+from convscope.engine.feature_layout import FeatureLayout, Shape, UnknownLayout, read_layout
+from convscope.engine.graph.record import Graph, Visit, recorded
+from convscope.engine.graph.recorder import INPUT
+from convscope.errors import LayerError, ModelFailed
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -17,72 +20,151 @@ _PASS_THROUGH = (nn.Identity, nn.modules.dropout._DropoutNd)
 
 
 @dataclass(frozen=True)
-class Traced:
-    """What one forward showed: each layer's output shape in the order of finishing, and what became the answer."""
+class TracedLayer:
+    """What one layer gave at its last call.
 
-    shapes: Trace
+    Attributes:
+        shape: its output for one image, or for all images that ran where no part of it belongs to one image.
+        layout: how the output lies; ``why_not`` says why that is not known.
+        steps: the operations that made its outputs, one a call.
+        calls: how often it ran.
+        real: whether it gives real numbers, as maps are made of, and not whole or complex ones.
+    """
+
+    shape: Shape
+    layout: FeatureLayout | None
+    why_not: str
+    steps: tuple[int, ...]
+    calls: int
+    real: bool
+
+    @property
+    def has_places(self) -> bool:
+        """Whether it gives real numbers at more than one position of the input."""
+        return self.real and self.layout is not None and self.layout.has_places
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What one forward showed.
+
+    Attributes:
+        order: the address of every call of every layer, in the order of finishing.
+        layers: what each layer gave, by address.
+        classes: how many numbers the output has for each image.
+        output: the operation that made the output; None where it does not depend on the input.
+        parents: of each operation those whose results it read, `INPUT` for the network's input.
+        moves: which operations only show or copy numbers that were there.
+    """
+
+    order: tuple[str, ...]
+    layers: dict[str, TracedLayer]
     classes: int
-    handed_on: frozenset[str]
-    """The layers whose very output is the network's."""
+    output: int | None
+    parents: tuple[tuple[int, ...], ...]
+    moves: tuple[bool, ...]
+
+    @cached_property
+    def handed_on(self) -> frozenset[str]:
+        """The layers whose very output is the network's, perhaps in another shape."""
+        step = self.output
+        chain = set()
+        while step is not None and step != INPUT:
+            chain.add(step)
+            step = self.parents[step][0] if self.moves[step] and len(self.parents[step]) == 1 else None
+        return frozenset(a for a, layer in self.layers.items() if chain & set(layer.steps[-1:]))
+
+    def cuts(self, address: str, end: int) -> bool:
+        """Whether everything that goes from the input to the operation ``end`` goes through that layer's outputs."""
+        barrier = set(self.layers[address].steps)
+        if not barrier:
+            return False
+        waiting, met = [end], {end}
+        while waiting:
+            step = waiting.pop()
+            if step in barrier:
+                continue
+            if step == INPUT:
+                return False
+            waiting += [parent for parent in self.parents[step] if parent not in met]
+            met.update(self.parents[step])
+        return bool(barrier & met)
 
 
 def traced(model: "Model", tensor: Tensor) -> Traced:
-    """Run the model once per input shape and note what its layers give."""
+    """Run the model once per input shape, on two copies of the first image, and note how its layers' outputs lie."""
     key = tuple(tensor.shape[1:])
     if key not in model.traces:
-        places: dict[str, int] = {}
-        shapes, output = run_order(model, tensor[:1], places)
-        handed_on = frozenset(a for a, place in places.items() if place == output.data_ptr())
-        model.traces[key] = Traced(shapes, output.shape[1], handed_on)
+        model.traces[key] = _read(model, *_record(model, tensor))
     return model.traces[key]
 
 
 def calls_of(model: "Model", address: str, tensor: Tensor) -> int:
     """How often a layer runs in one forward; a reused layer is read at its last call."""
-    return max(1, sum(name == address for name, _ in traced(model, tensor).shapes))
+    layer = traced(model, tensor).layers.get(address)
+    return 1 if layer is None else max(1, layer.calls)
 
 
-def token_grid(model: "Model", address: str, tensor: Tensor) -> Tokens | None:
-    """How a layer's tokens lie in the input, where it gives tokens."""
-    return tokens_of(address, traced(model, tensor).shapes, tuple(tensor.shape[2:]))
+def layout_of(model: "Model", address: str, tensor: Tensor) -> FeatureLayout:
+    """How a layer's output for inputs like ``tensor`` lies.
+
+    Raises:
+        LayerError: it never runs, or it cannot be known.
+    """
+    layer = traced(model, tensor).layers.get(address)
+    if layer is None:
+        raise LayerError(f"layer {address!r} was never reached in this forward (a branch not taken): choose another layer")
+    if layer.layout is None:
+        raise LayerError(
+            f"layer {address!r} gives shape {layer.shape}, which {layer.why_not}: choose another layer"
+        )
+    return layer.layout
 
 
 def map_at(model: "Model", address: str, tensor: Tensor, activation: Tensor) -> Tensor:
-    """What a layer gave for the inputs ``tensor`` as a map (N, C, …), a view of it; refused where it is none."""
-    extent = tuple(tensor.shape[2:])
-    tokens = token_grid(model, address, tensor) if len(extent) == 2 and activation.ndim == 3 else None
-    return require_map(as_map(activation, extent, tokens), address, extent)
+    """What a layer gave for inputs like ``tensor`` as a map (N, C, …); refused where it is none."""
+    layout = layout_of(model, address, tensor)
+    if layout.no_map:
+        raise LayerError(
+            f"layer {address!r} gives shape {tuple(activation.shape)}, which {layout.no_map}: choose another layer, or "
+            "leave layer out for the default one"
+        )
+    if not layout.has_places:
+        raise LayerError(
+            f"layer {address!r} gives shape {tuple(activation.shape)}, which has no spatial extent: choose an earlier "
+            "layer, or leave layer out for the last one that has"
+        )
+    return layout.to_map(activation)
 
 
-def run_order(model: "Model", tensor: Tensor, places: dict[str, int] | None = None) -> tuple[Trace, Tensor]:
-    """Each module's output shape in the order in which they finish, and the model's output, from one forward.
-
-    ``places`` is filled with where in memory each output lay.
-    """
-    shapes: Trace = []
-    places = {} if places is None else places
-
-    def note(address: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            found = first_tensor(output)
-            if found is not None:
-                shapes.append((address, tuple(found.shape)))
-                places[address] = found.data_ptr()
-
-        return hook
-
-    def anew(*_: Any) -> None:
-        shapes.clear()
-        places.clear()
-
-    named = [(a, m) for a, m in model.module.named_modules() if a and not isinstance(m, _PASS_THROUGH)]
-    handles = [on_forward(model.module, a, note(a)) for a, _ in named]
-    if named:  # a forward that is begun again in another memory layout shows itself anew
-        handles.append(model.module.register_forward_pre_hook(anew))
+def _record(model: "Model", tensor: Tensor) -> tuple[Graph, int]:
+    """One recorded forward of two copies of an image, or of the image alone where the network takes no batch."""
+    pair = torch.cat([tensor[:1], tensor[:1]])
     try:
-        with torch.no_grad():
-            output = model.run(model.laid_out(tensor))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return shapes, output
+        return recorded(model, pair, images=2, selected=True), 2
+    except ModelFailed:
+        return recorded(model, pair, images=1, selected=True), 1
+
+
+def _read(model: "Model", graph: Graph, images: int) -> Traced:
+    named = {a for a, m in model.module.named_modules() if a and not isinstance(m, _PASS_THROUGH)}
+    layers = {a: _layer(graph.visits[a], images) for a, _ in graph.finished if a in named}
+    return Traced(
+        tuple(address for address, _ in graph.finished if address in named),
+        layers,
+        graph.classes,
+        graph.output,
+        tuple(step.parents for step in graph.steps),
+        tuple(step.moves for step in graph.steps),
+    )
+
+
+def _layer(visit: Visit, images: int) -> TracedLayer:
+    layout, why_not, shape = None, "does not depend on the input", visit.shape
+    if visit.batch is not None:
+        try:
+            layout = read_layout(visit.shape, visit.seen, visit.batch, images)
+            shape = layout.shape
+        except UnknownLayout as error:
+            why_not = str(error)
+    return TracedLayer(shape, layout, why_not, visit.steps, visit.calls, visit.dtype.is_floating_point)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from convscope.engine.arithmetic.places import channel_axis, place_of, unit_at
-from convscope.engine.arithmetic.recipes import CHANNELS_FIRST, MOVING, RECIPES, STARTING
+from convscope.engine.arithmetic.places import place_of, unit_of
+from convscope.engine.arithmetic.recipes import MOVING, RECIPES, STARTING
 from convscope.engine.arithmetic.watching import Chain, watching
 from convscope.engine.arithmetic.worked import Operation, Place, Worked, exact
 from convscope.engine.layers import UnitAddress
-from convscope.engine.trace import token_grid
+from convscope.engine.trace import layout_of
 from convscope.errors import LayerError, NotFinite
 
 if TYPE_CHECKING:
@@ -49,20 +49,21 @@ def stepped(model: "Model", tensor: Tensor, address: str, unit: int | None, posi
     Raises:
         LayerError: the layer is made of parts, or did not run; the message names the parts that can be stepped through.
     """
-    axis_and_tokens = token_grid(model, address, tensor)
+    layout = layout_of(model, address, tensor)
     found: list[Stepped] = []
 
     def made(chain: Chain) -> None:
         out = chain[-1].out
         if not watch.follows:
             found.clear()
-            axis = 1 if _channels_first(chain) else channel_axis(tuple(out.shape), tuple(tensor.shape[2:]))
+            units = layout.units(out)
             for row in range(len(tensor)):
-                place = place_of(out, row, address, unit, position, axis, axis_and_tokens)
-                own = out[row].select(axis - 1, place[axis])
-                one = Stepped(unit_at(address, place, axis, axis_and_tokens), place, exact(own).float())
-                one.steps = worked_out(chain, place, follows=False)
-                found.append(one)
+                number, at = unit_of(units, row, address, unit, position)
+                named = UnitAddress(address, number, at)
+                place = place_of(out, layout, row, named)
+                stepped_unit = Stepped(named, place, exact(units[row, number]).float())
+                stepped_unit.steps = worked_out(chain, place, follows=False)
+                found.append(stepped_unit)
             return
         (operation,) = chain
         for one in found:
@@ -94,12 +95,6 @@ def worked_out(chain: Sequence[Operation], place: Place, *, follows: bool) -> li
         if name in STARTING:
             break
     return found[::-1]
-
-
-def _channels_first(chain: Chain) -> bool:
-    """Whether the operations themselves say that channels come behind the image."""
-    names = [one.call.name for one in chain]
-    return any(name in CHANNELS_FIRST for name in names) and not any(name in MOVING for name in names)
 
 
 def _moved(operation: Operation, place: Place, *, onwards: bool) -> Place:

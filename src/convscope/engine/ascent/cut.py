@@ -8,8 +8,8 @@ from torch import Tensor
 
 from convscope.engine.ascent.objectives import OUTPUT
 from convscope.engine.capture import capture, stopping_at
+from convscope.engine.feature_layout import FeatureLayout
 from convscope.engine.layers import check_address
-from convscope.engine.maps import as_map, tokens_of
 from convscope.engine.model import Model
 from convscope.engine.trace import Traced, traced
 from convscope.errors import LayerError, ModelFailed
@@ -27,15 +27,14 @@ class Cut:
         self.model = model
         self.layers = tuple(check_address(model.module, a, model.name) for a in dict.fromkeys(layers) if a != OUTPUT)
         self.whole = OUTPUT in layers
-        trace = self._trace(like).shapes if self.layers else []
-        order = [address for address, _ in trace]
+        trace = self._trace(like) if self.layers else None
+        order = list(trace.order) if trace else []
         for address in self.layers:
             if address not in order:
                 raise LayerError(f"layer {address!r} never runs in a forward of {model.name}: choose another layer")
         self.last = max(self.layers, key=lambda a: max(i for i, name in enumerate(order) if name == a), default=None)
         self.calls = order.count(self.last) if self.last else 0
-        extent = tuple(like.shape[2:])
-        self.tokens = {a: tokens_of(a, trace, extent) if len(extent) == 2 else None for a in self.layers}
+        self.layouts = {a: _layout(trace, a) for a in self.layers} if trace else {}
 
     def read(self, batch: Tensor) -> dict[str, Tensor]:
         """What the layers give for a batch, as maps (N, C, …) in float32 (or float64, where the network has it)."""
@@ -48,11 +47,8 @@ class Cut:
         with capture(self.model.module, self.layers) as caught, stop:
             output = self.model.run(batch)
             seen[OUTPUT] = _precise(output)
-        extent = tuple(batch.shape[2:])
         for address in self.layers:
-            found = caught[address]
-            tokens = self.tokens[address] if found.ndim == 3 else None
-            seen[address] = _precise(as_map(found, extent, tokens))
+            seen[address] = _precise(self.layouts[address].units(caught[address]))
         return seen
 
     def _trace(self, like: Tensor) -> Traced:
@@ -66,6 +62,13 @@ class Cut:
             if self.whole or own.extent == tuple(like.shape[2:]):
                 raise
             return traced(self.model, torch.zeros(1, *own.shape, device=like.device, dtype=like.dtype))
+
+
+def _layout(trace: Traced, address: str) -> FeatureLayout:
+    layer = trace.layers[address]
+    if layer.layout is None:
+        raise LayerError(f"layer {address!r} gives shape {layer.shape}, which {layer.why_not}: choose another layer")
+    return layer.layout
 
 
 def _precise(tensor: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.capture import first_tensor, on_forward, stopping_at
-from convscope.engine.data.channels import by_channel, largest
+from convscope.engine.data.channels import largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.data.loggrid import LogGrid
 from convscope.engine.data.sources import Label
@@ -278,10 +278,11 @@ class Observer:
             if tensor is None or not tensor.is_floating_point():
                 self.odd[name] = () if tensor is None else tuple(tensor.shape)
                 return
-            numbers = by_channel(tensor.detach(), chunk.extent, len(chunk))
-            if numbers is None or numbers.numel() == 0:
+            layout = traced(self.model, chunk.tensor).layers[address].layout
+            if layout is None or tensor.numel() == 0 or tensor.ndim != len(layout.shape):
                 self.odd[name] = tuple(tensor.shape)
                 return
+            numbers = layout.by_channel(tensor.detach())
             high = self._rectified(module, inputs, tensor)
             high = largest(numbers).amax(0).float() if high is None else high
             self._just_seen = None if tensor.is_inference() else (weakref.ref(tensor), tensor._version, high)
@@ -312,7 +313,7 @@ class Observer:
 
     def _last(self, tensor: Tensor) -> tuple[str, int]:
         """The layer asked for that finishes last, and how often it runs."""
-        order = [address for address, _ in traced(self.model, tensor).shapes]
+        order = traced(self.model, tensor).order
         reached = [address for address in self.addresses if address in order]
         if not reached:
             raise LayerError(f"none of the layers {', '.join(self.addresses[:3])} is reached in a forward")

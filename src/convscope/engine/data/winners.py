@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.capture import first_tensor, on_forward, stopping_at
-from convscope.engine.data.channels import by_channel, grid_of, largest
+from convscope.engine.data.channels import largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.layers import UnitAddress
 from convscope.engine.trace import calls_of, traced
@@ -89,11 +89,12 @@ class Contest:
     def _watch(self, address: str, chunk: Chunk, found: dict[str, Best]) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             tensor = first_tensor(output)
-            numbers = None if tensor is None else by_channel(tensor, chunk.extent, len(chunk))
-            if tensor is None or numbers is None or not numbers.is_floating_point() or not numbers.numel():
+            layout = traced(self.model, chunk.tensor).layers[address].layout
+            numbers = None if tensor is None or layout is None else layout.positions(tensor)
+            if tensor is None or layout is None or numbers is None or not numbers.is_floating_point() or not numbers.numel():
                 shape = "no tensor" if tensor is None else f"shape {tuple(tensor.shape)}"
                 raise LayerError(f"layer {address!r} gives {shape}, which is not made of units: choose another layer")
-            self.grids[address] = grid_of(tensor, chunk.extent, numbers.shape[2]) or (numbers.shape[2],)
+            self.grids[address] = layout.extent if layout.has_places else (numbers.shape[2],)
             self._refuse_unknown(address, numbers.shape[1])
             found[address] = self._entered(address, numbers, chunk)
 
@@ -131,7 +132,7 @@ class Contest:
                 del self.kept[gone]
 
     def _last(self, tensor: Tensor) -> tuple[str, int]:
-        order = [address for address, _ in traced(self.model, tensor).shapes]
+        order = traced(self.model, tensor).order
         missing = [address for address in self.addresses if address not in order]
         if missing:
             raise LayerError(f"layer {missing[0]!r} is never reached in a forward: choose another layer")

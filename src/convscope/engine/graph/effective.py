@@ -104,7 +104,8 @@ def _place(model: "Model", tensor: Tensor, unit: UnitAddress, graph: Graph) -> E
         raise NoGradient(f"layer {unit.layer!r} does not run, or its output does not hang on the input: choose another")
 
     def on_map(end: Tensor) -> Tensor:
-        return map_at(model, unit.layer, tensor, end.expand(visit.shape))
+        laid: Tensor = end.expand(visit.shape)
+        return map_at(model, unit.layer, tensor, laid)
 
     channels, *extent = on_map(visit.seen[0].low).shape[1:]
     if unit.unit is not None and unit.unit >= channels:

@@ -6,24 +6,25 @@ sees everything (attention, a pooled vector) has the whole input.
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
-from convscope.engine.data.channels import by_channel
+from convscope.engine.feature_layout import FeatureLayout
 from convscope.engine.graph import Graph
 
 Box = tuple[tuple[int, int], ...]
 """From where to where along each spatial axis of the input, the end not included."""
 
 
-def fields_of(graph: Graph, address: str, positions: Sequence[int]) -> list[Box]:
+def fields_of(graph: Graph, address: str, layout: FeatureLayout, positions: Sequence[int]) -> list[Box]:
     """The boxes of the input that these positions of a layer can see.
 
     Args:
-        graph: what one forward of the network showed.
-        positions: places in the layer's flattened map, as `by_channel` counts them.
+        graph: what one forward of the network showed of a single input.
+        layout: how the layer's output lies.
+        positions: places in the layer's flattened map, as `FeatureLayout.positions` counts them.
     """
     visit, extent = graph.visits[address], graph.input[2:]
-    along = [(_of(one.low, visit.shape, extent), _of(one.high, visit.shape, extent)) for one in visit.seen]
+    along = [
+        tuple(layout.positions(end.expand(visit.shape))[0] for end in (axis.low, axis.high)) for axis in visit.seen
+    ]
     boxes = []
     for position in positions:
         ends = [(float(low[:, position].min()), float(high[:, position].max())) for low, high in along]
@@ -31,9 +32,3 @@ def fields_of(graph: Graph, address: str, positions: Sequence[int]) -> list[Box]
         boxes.append(tuple((int(a), int(b) + 1) for a, b in ends) if seen else tuple((0, side) for side in extent))
     return boxes
 
-
-def _of(end: Tensor, shape: tuple[int, ...], extent: tuple[int, ...]) -> Tensor:
-    """One end of what is seen, for each channel and position."""
-    found = by_channel(end.expand(shape), extent, 1)
-    assert found is not None, "a layer whose maxima were read is made of one part per image"
-    return found[0]

@@ -23,7 +23,9 @@ class Visit:
     """What a module gave when it ran last, and how often it ran.
 
     Attributes:
-        step: the operation that made its output; None where the output does not depend on the input.
+        step: the operation that made its output; None where the output does not depend on the input. ``steps`` those of
+            all of its calls.
+        seen: what its output sees along each spatial axis of the input; ``batch`` along the batch.
         first: how many operations had run when it first began.
     """
 
@@ -32,6 +34,9 @@ class Visit:
     seen: tuple[Seen, ...]
     calls: int
     first: int
+    batch: Seen | None = None
+    steps: tuple[int, ...] = ()
+    dtype: torch.dtype = torch.float32
 
 
 @dataclass
@@ -40,7 +45,10 @@ class Graph:
 
     Attributes:
         visits: by address, in the order of finishing, what each module that ran gave; the network itself is ``""``.
+        finished: every call of every module in the order of finishing: its address and the shape of its output.
+        output: the operation that made the selected output, where one was selected; None where it is a constant.
         input: the shape of the input.
+        classes: how many numbers the selected output has for each image.
         hidden: modules whose insides show operations but no modules, since they are scripted or traced.
         memory: bytes of all results that were kept in memory of their own.
     """
@@ -48,13 +56,20 @@ class Graph:
     steps: list[Step]
     input: tuple[int, ...]
     visits: dict[str, Visit] = field(default_factory=dict)
+    finished: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    output: int | None = None
+    classes: int = 0
     uncounted: dict[str, int] = field(default_factory=dict)
     guessed: dict[str, int] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
 
 
-def recorded(model: "Model", tensor: Tensor) -> Graph:
+def recorded(model: "Model", tensor: Tensor, *, images: int = 1, selected: bool = False) -> Graph:
     """Run the network once on the first of some inputs and write down what it does.
+
+    Args:
+        images: how many of the inputs are run.
+        selected: also note which operation made the output that is explained, which must then be a tensor.
 
     Raises:
         InputError: the network's forward asks for more than one input.
@@ -62,11 +77,16 @@ def recorded(model: "Model", tensor: Tensor) -> Graph:
     """
     _refuse_several_inputs(model)
     recorder = Recorder(model.module)
-    laid = model.laid_out(tensor[:1])
+    laid = model.laid_out(tensor[:images])
     graph = Graph(recorder.steps, tuple(laid.shape))
     recorder.begin(laid)
     with torch.no_grad(), _attention_in_full(), _watching(model.module, recorder, graph), recorder:
-        model.run_plainly(laid)
+        if selected:
+            output = model.run(laid)
+            mark = recorder.mark(output)
+            graph.output, graph.classes = None if mark is None else mark.step, output.shape[1]
+        else:
+            model.run_plainly(laid)
     graph.uncounted, graph.guessed = dict(recorder.uncounted), dict(recorder.guessed)
     return graph
 
@@ -80,6 +100,7 @@ def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[N
         def hook(_module: nn.Module, inputs: Any) -> None:
             if not address:  # a forward that is begun again shows itself anew
                 graph.visits.clear()
+                graph.finished.clear()
                 recorder.begin(inputs[0])
                 begun.clear()
             recorder.calls[address] += 1
@@ -92,9 +113,19 @@ def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[N
             made = first_tensor(output)
             if made is not None:
                 mark = recorder.mark(made)
-                graph.visits.pop(address, None)
+                before = graph.visits.pop(address, None)
                 step, seen = (None, ()) if mark is None else (mark.step, mark.seen)
-                graph.visits[address] = Visit(tuple(made.shape), step, seen, recorder.calls[address], begun[address])
+                graph.finished.append((address, tuple(made.shape)))
+                graph.visits[address] = Visit(
+                    tuple(made.shape),
+                    step,
+                    seen[:-1],
+                    recorder.calls[address],
+                    begun[address],
+                    seen[-1] if seen else None,
+                    (*(before.steps if before else ()), *(() if step is None else (step,))),
+                    made.dtype,
+                )
 
         return hook
 

@@ -7,7 +7,7 @@ view is an operation of its own, and who wrote into memory that others show is r
 
 from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ class Step:
         weights: the parameters that were met here first, by identity.
         flops: of products, a multiply-add as two; ``norm_flops``: of a norm.
         bytes: memory of its result, none where it is a view or written in place.
-        seen: what its result sees of the input; ``bound`` says that it may be less.
+        seen: what its result sees of the input, axis by axis; ``bound`` says that it may be less.
     """
 
     kind: str
@@ -58,7 +58,11 @@ class Step:
 
 @dataclass
 class Mark:
-    """What is known of one tensor: the operation that made it last, and what of the input it sees."""
+    """What is known of one tensor: the operation that made it last, and what of the input it sees.
+
+    Attributes:
+        seen: one entry per spatial axis of the input, and the last for the batch.
+    """
 
     step: int
     seen: tuple[Seen, ...]
@@ -102,6 +106,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return own
         parts = [mark.seen for mark in (own, *writes) if mark is not None]
         seen = tuple(mixed_whole(axis, tensor.ndim) for axis in zip(*parts, strict=True))
+        if own is not None:  # what is written into a part of a tensor leaves the places of its numbers as they are
+            seen = tuple(
+                replace(axis, place=before.place, across=before.across)
+                for axis, before in zip(seen, own.seen, strict=True)
+            )
         return Mark(max(w.step for w in writes), seen)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
@@ -166,7 +175,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 flops=products,
                 norm_flops=norm,
                 bytes=0 if packet(func) in MOVES else sum(one.numel() * one.element_size() for one in fresh[:1]),
-                seen=seen[0],
+                seen=seen[0][:-1],
                 bound=not exact,
             )
         )

@@ -155,7 +155,7 @@ def _reshaped(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 def _restrided(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     """The mean over space is given other strides, and no more."""
     seen = done.look(done.args[0])
-    if seen is None or tuple(done.arg(1)) != tuple(done.outs[0].shape) or any(s.place.numel() > 1 for s in seen):
+    if seen is None or tuple(done.arg(1)) != tuple(done.outs[0].shape) or any(s.place.numel() > 1 for s in seen[:-1]):
         return None
     return [seen]
 
@@ -329,8 +329,9 @@ def _through(seen: tuple[Seen, ...], reach: Mapping[int, Reach], tensor: Tensor,
 
 def _axes_along(seen: tuple[Seen, ...], dim: int, tensor: Tensor) -> list[int]:
     """Which axes of the input lie along a dimension; on maps of one position, those that lay there at first."""
-    usual = dim - 2 if tensor.ndim == len(seen) + 2 else -1
-    return [a for a, s in enumerate(seen) if s.varies(dim) or (a == usual and s.place.numel() == 1)]
+    spatial = seen[:-1]
+    usual = dim - 2 if tensor.ndim == len(spatial) + 2 else -1
+    return [a for a, s in enumerate(spatial) if s.varies(dim) or (a == usual and s.place.numel() == 1)]
 
 
 # Sums over many places
@@ -382,6 +383,30 @@ def _along(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return outs
 
 
+def _normed_along(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """The length of vectors: the dimension comes after the order of the norm."""
+    rest = (done.arg(2, None, "dim"), *done.args[3:])
+    return _along(replace(done, args=(done.args[0], *rest)))
+
+
+def _recurrent(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """A recurrent layer over (T, N, F): every step may see all steps, the last state has no step."""
+    tensor = done.args[0]
+    seen = done.look(tensor)
+    if seen is None:
+        return None
+
+    def every_step(axis: Seen) -> Seen:
+        features = places.mixed(axis, [2])
+        low, high = features.low.amin(0, keepdim=True), features.high.amax(0, keepdim=True)
+        passed_on = features.varies(0)
+        return replace(features, low=low, high=high, line=None if passed_on else features.line, whole=axis.whole or passed_on)
+
+    steps = tuple(every_step(axis) for axis in seen)
+    states = tuple(_without(places.mixed(axis, [0, 2]), [0]) for axis in seen)
+    return [steps, *[states for _ in done.outs[1:]]]
+
+
 def _without(seen: Seen, dims: Sequence[int]) -> Seen:
     return seen.each(lambda end: end.squeeze(tuple(dims)))
 
@@ -406,7 +431,7 @@ def _normed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 
 _ALONG = (
     "mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod", "argmax", "any",
-    "all", "logsumexp", "_softmax", "_log_softmax", "cumsum", "sort",
+    "all", "logsumexp", "_softmax", "_log_softmax", "_safe_softmax", "cumsum", "sort",
 )  # fmt: skip
 
 _RULES: dict[str, Rule] = {
@@ -433,6 +458,8 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys((f"{a}adaptive_avg_pool{n}d" for a in ("", "_") for n in (2, 3)), _pooled_to_size),
     **dict.fromkeys((f"adaptive_max_pool{n}d" for n in (2, 3)), _pooled_to_size),
     **dict.fromkeys(_ALONG, _along),
+    "linalg_vector_norm": _normed_along,
+    "mkldnn_rnn_layer": _recurrent,
 }
 
 _BY_KIND: dict[str, Rule] = {

@@ -18,6 +18,9 @@ from torch import Tensor
 
 from convscope.engine.graph.reach import Line, Reach, joined
 
+_NOWHERE = torch.tensor(-1.0, dtype=torch.float64)
+"""The place of what lies at no position: class tokens, means over all positions."""
+
 NOTHING = math.inf
 """The first position seen by what sees none; the last is its negative."""
 
@@ -32,6 +35,8 @@ class Seen:
             axis.
         line: what is seen by way of windows, were the input without borders; None where there is no such way.
         whole: something was taken over many positions on the way (a mean, attention), so that all may be seen.
+        across: where positions are compared with each other (attention weights), the places along the second of the
+            dimensions on which this axis lies; None otherwise.
     """
 
     low: Tensor
@@ -39,6 +44,7 @@ class Seen:
     place: Tensor
     line: Line | None
     whole: bool = False
+    across: Tensor | None = None
 
     def varies(self, dim: int) -> bool:
         """Whether this axis of the input lies along that dimension."""
@@ -46,7 +52,8 @@ class Seen:
 
     def differs(self, dim: int) -> bool:
         """Whether what is seen differs along that dimension; along channels it may, without their being places."""
-        return self.varies(dim) or self.low.shape[dim] > 1 or self.high.shape[dim] > 1
+        ends = (self.place, self.low, self.high, *(() if self.across is None else (self.across,)))
+        return any(end.shape[dim] > 1 for end in ends)
 
     def ends(self, pick: Callable[[Tensor], Tensor] | None = None) -> tuple[int, int] | None:
         """The first and last input position seen by all numbers, or by those that ``pick`` picks; None if none is."""
@@ -60,18 +67,19 @@ class Seen:
         return max(0, int(torch.clamp(self.high - self.low + 1, min=0).max()))
 
     def each(self, move: Callable[[Tensor], Tensor]) -> "Seen":
-        """The same with its three tensors moved alike."""
-        return replace(self, low=move(self.low), high=move(self.high), place=move(self.place))
+        """The same with its tensors moved alike."""
+        across = None if self.across is None else move(self.across)
+        return replace(self, low=move(self.low), high=move(self.high), place=move(self.place), across=across)
 
 
 def of_input(shape: tuple[int, ...]) -> tuple[Seen, ...]:
-    """Every number of the input (N, C, …) sees itself."""
+    """Every number of the input (N, C, …) sees itself: one entry per spatial axis, and the last for the batch."""
     found = []
-    for dim in range(2, len(shape)):
+    for dim in (*range(2, len(shape)), 0):
         along = [1] * len(shape)
         along[dim] = shape[dim]
         places = torch.arange(shape[dim], dtype=torch.float64).view(along)
-        found.append(Seen(places, places, places, Line()))
+        found.append(Seen(places, places, places, Line() if dim else None))
     return tuple(found)
 
 
@@ -85,8 +93,16 @@ def together(parts: Sequence[Seen], ndim: int) -> Seen:
         low = low if part.low is low else torch.minimum(low, part.low)
         high = high if part.high is high else torch.maximum(high, part.high)
     lines = [part.line for part in parts if part.line is not None]
-    place = max((part.place for part in parts), key=Tensor.numel)
-    return Seen(low, high, place, joined(lines) if lines else None, any(part.whole for part in parts))
+    place, across = _places(parts)
+    return Seen(low, high, place, joined(lines) if lines else None, any(part.whole for part in parts), across)
+
+
+def _places(parts: Sequence[Seen]) -> tuple[Tensor, Tensor | None]:
+    """The places of numbers made from several tensors; a second set where they lie along two dimensions at once."""
+    places = [place for part in parts for place in (part.place, part.across) if place is not None]
+    main = max(places, key=Tensor.numel)
+    pairs = [p for p in places if any(n > 1 and m == 1 for n, m in zip(p.shape, main.shape, strict=True))]
+    return main, pairs[0] if pairs else None
 
 
 def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
@@ -96,8 +112,11 @@ def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
         return seen
     low, high = seen.low.amin(differing, keepdim=True), seen.high.amax(differing, keepdim=True)
     lost = any(seen.varies(dim) for dim in dims)
-    place = seen.place.amax(differing, keepdim=True)
-    return Seen(low, high, place, None if lost else seen.line, seen.whole or lost)
+    places = [seen.place.amax(differing, keepdim=True)]
+    places += [] if seen.across is None else [seen.across.amax(differing, keepdim=True)]
+    left = [place for place in places if place.numel() > 1] or ([_NOWHERE.expand(places[0].shape)] if lost else places[:1])
+    across = left[1] if len(left) > 1 else None
+    return Seen(low, high, left[0], None if lost else seen.line, seen.whole or lost, across)
 
 
 def mixed_whole(parts: Sequence[Seen], ndim: int) -> Seen:
@@ -109,10 +128,11 @@ def mixed_whole(parts: Sequence[Seen], ndim: int) -> Seen:
 
 def mixed_in_groups(seen: Seen, groups: int, channels: int) -> Seen:
     """What a convolution's channels see of (N, C, …): each group's outputs see all of its inputs."""
-    if seen.low.shape[1] == seen.high.shape[1] == 1:
+    if not seen.differs(1):
         return seen
     if groups == 1:
-        return replace(seen, low=seen.low.amin(1, keepdim=True), high=seen.high.amax(1, keepdim=True))
+        ends = (seen.low.amin(1, keepdim=True), seen.high.amax(1, keepdim=True), seen.place.amax(1, keepdim=True))
+        return replace(seen, low=ends[0], high=ends[1], place=ends[2], across=None)
 
     def grouped(end: Tensor, sign: int) -> Tensor:
         if end.shape[1] == 1:
@@ -120,25 +140,30 @@ def mixed_in_groups(seen: Seen, groups: int, channels: int) -> Seen:
         inner = end.reshape(end.shape[0], groups, -1, *end.shape[2:])
         return sign * (sign * inner).amax(2).repeat_interleave(channels // groups, 1)
 
-    return replace(seen, low=grouped(seen.low, -1), high=grouped(seen.high, 1))
+    return replace(seen, low=grouped(seen.low, -1), high=grouped(seen.high, 1), place=grouped(seen.place, 1))
 
 
 def through(seen: Seen, reach: Reach, dim: int, size: int, count: int) -> Seen:
     """What is seen by ``count`` positions that read windows of ``size`` positions along a dimension."""
-    low, high, place = seen.low, seen.high, seen.place
-    if max(end.shape[dim] for end in (low, high, place)) > 1:
+    low, high, place, across = seen.low, seen.high, seen.place, seen.across
+    if seen.differs(dim):
         start, end = reach.ends(count, size)
         low = _windowed(low, dim, start, end, np.minimum, NOTHING)
         high = _windowed(high, dim, start, end, np.maximum, -NOTHING)
-        place = counted(place, dim, count)
-    return replace(seen, low=low, high=high, place=place)
+        place, across = counted(place, dim, count), None if across is None else counted(across, dim, count)
+    return replace(seen, low=low, high=high, place=place, across=across)
 
 
 def carried(seen: Seen, shape: tuple[int, ...], move: Callable[[Tensor], Any]) -> list[Seen]:
     """What is seen after numbers of a tensor of that shape were only moved about."""
-    made = [move(end.expand(shape)) for end in (seen.low, seen.high, seen.place)]
-    several = zip(*([one] if isinstance(one, Tensor) else one for one in made), strict=True)
-    return [replace(seen, low=compact(low), high=compact(high), place=compact(place)) for low, high, place in several]
+    ends = [seen.low, seen.high, seen.place, *(() if seen.across is None else (seen.across,))]
+    moved = [move(end.expand(shape)) for end in ends]
+    outputs = zip(*([end] if isinstance(end, Tensor) else end for end in moved), strict=True)
+    compacted = [[compact(end) for end in output] for output in outputs]
+    return [
+        replace(seen, low=output[0], high=output[1], place=output[2], across=output[3] if len(output) > 3 else None)
+        for output in compacted
+    ]
 
 
 def reshaped(seen: Seen, before: tuple[int, ...], after: tuple[int, ...]) -> Seen:
@@ -189,12 +214,37 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int)
         ]
         return compact(torch.cat(sized, dim))
 
+    order = _order_of_steps(parts, dim)
     if any(seen.varies(dim) for seen in known):  # places one after the other
         place, lines = laid("place", -1), [s.line for s in known] if len(known) == 1 else []
+    elif order is not None:  # one position after the other, as a recurrent network puts its steps together
+        along = [1] * ndim
+        along[dim] = len(order)
+        place, lines = torch.tensor(order, dtype=torch.float64).view(along), []
     else:
         place, lines = max((seen.place for seen in known), key=Tensor.numel), [s.line for s in known if s.line]
     low, high = laid("low", NOTHING), laid("high", -NOTHING)
     return Seen(low, high, place, joined(lines) if lines else None, any(seen.whole for seen in known))
+
+
+def _order_of_steps(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int) -> list[float] | None:
+    """Where single positions that are put side by side lie on the axis; None where they are something else.
+
+    What was read step by step keeps its place, or, where a state is carried from step to step, sees ever more of the
+    axis in one direction.
+    """
+    known = [seen for seen, shape in parts if seen is not None and shape[dim] == 1 and seen.place.numel() == 1]
+    if len(known) < max(2, len(parts)):
+        return None
+    places = [float(seen.place) for seen in known]
+    if len(set(places)) == len(places) and min(places) >= 0:
+        return places
+    low, high = ([float(end) for end in ends] for ends in zip(*((s.low.min(), s.high.max()) for s in known), strict=True))
+    if low == sorted(low) and high == sorted(high) and (low[0], high[0]) != (low[-1], high[-1]):
+        return [float(i) for i in range(len(known))]
+    if low == sorted(low, reverse=True) and high == sorted(high, reverse=True) and low[0] + high[0] != low[-1] + high[-1]:
+        return [float(i) for i in reversed(range(len(known)))]
+    return None
 
 
 def compact(end: Tensor) -> Tensor:

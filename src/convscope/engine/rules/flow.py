@@ -16,7 +16,7 @@ from convscope.engine.rules.ledger import Ledger, merged
 from convscope.engine.rules.lrp import Ground, Relevance
 from convscope.engine.rules.mode import Method, Rules
 from convscope.engine.targets import Aim
-from convscope.engine.trace import map_at
+from convscope.engine.trace import layout_of, map_at
 from convscope.errors import LayerError, NoGradient
 
 Make = Callable[[Ledger, Tensor, Tensor], Method]
@@ -177,12 +177,7 @@ def _restrict(activation: Tensor, address: str, model: Model, leaf: Tensor, choo
 
     def hook(gradient: Tensor) -> Tensor:
         relevance = map_at(model, address, leaf.detach(), (activation.detach() * gradient).float())
-        keep = choose(relevance).to(gradient)
-        first = relevance.shape[1] == gradient.shape[1] and relevance.ndim == gradient.ndim
-        return gradient * (
-            keep.view(*keep.shape, *[1] * (gradient.ndim - 2))
-            if first
-            else keep.view(len(keep), *[1] * (gradient.ndim - 2), -1)
-        )
+        keep = layout_of(model, address, leaf.detach()).from_channels(choose(relevance), gradient)
+        return gradient * keep
 
     activation.register_hook(hook)  # type: ignore[no-untyped-call]

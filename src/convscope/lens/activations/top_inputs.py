@@ -8,10 +8,11 @@ from convscope.engine.data.winners import Contest, contest, opened
 from convscope.engine.graph import recorded
 from convscope.engine.graph.field import fields_of
 from convscope.engine.inputs import Photo
-from convscope.engine.last_spatial import last_spatial_layer
+from convscope.engine.default_layer import default_layer
 from convscope.engine.layers import UnitAddress, units_of
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
+from convscope.engine.trace import layout_of
 from convscope.errors import ParameterError
 from convscope.spec import Param
 from convscope.values import Excited, Exemplar, Exemplars
@@ -70,7 +71,7 @@ def top_inputs(
 
     Source: :cite:`zeiler2014visualizing`, section 4.
     """
-    asked = units_of(model, last_spatial_layer(model, images.first().tensor) if unit is None else unit)
+    asked = units_of(model, default_layer(model, images.first().tensor) if unit is None else unit)
     if any(one.position for one in asked):
         raise ParameterError(f"unit names a unit, not a position of it, got {next(o for o in asked if o.position)}")
     held = contest(model, images, asked, k, by=by)
@@ -136,7 +137,8 @@ def _boxes(
         winning = held.best[layer].positions[:, units].reshape(-1).tolist()
         positions = sorted({position for position in winning if position >= 0})
         if positions:
-            found |= {(layer, p): box for p, box in zip(positions, fields_of(graph, layer, positions), strict=True)}
+            boxes = fields_of(graph, layer, layout_of(model, layer, tensor), positions)
+            found |= {(layer, position): box for position, box in zip(positions, boxes, strict=True)}
     return found
 
 

@@ -12,7 +12,7 @@ from convscope.engine.ascent.parametrisations import pixels
 from convscope.engine.ascent.pictures import pictures_of
 from convscope.engine.ascent.regularisers import total_variation as variation
 from convscope.engine.inputs import Images
-from convscope.engine.last_spatial import last_spatial_layer, stages_up_to
+from convscope.engine.default_layer import default_layer, stages_up_to
 from convscope.engine.layers import check_address
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
@@ -90,7 +90,7 @@ def style_transfer(
 
     Source: :cite:`gatys2016image`, equations 1 to 7.
     """
-    stages = stages_up_to(model, image.tensor[:1], last_spatial_layer(model, image.tensor[:1]), STAGES)
+    stages = stages_up_to(model, image.tensor[:1], default_layer(model, image.tensor[:1]), STAGES)
     of_style = _named(model, style_layers) or stages
     of_content = _named(model, content_layers) or stages[-2:][:1]
     textures = seen_at(model, style, of_style)
