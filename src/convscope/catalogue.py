@@ -89,7 +89,8 @@ def load(
 
     Args:
         address: ``torchvision:resnet50``, ``timm:convnext_tiny``, ``bundled:shapes``, ``net.py:make``; add
-            ``?weights=none`` for random weights, ``?weights=FILE`` for those of a file.
+            ``?weights=none`` for random weights, ``?weights=FILE`` for those of a file, ``?layout=LAYER:N,T,C`` for how
+            a layer's output lies where that cannot be found out; ``&`` joins several.
         weights: a file to load into it: .safetensors, or a .pt / .pth state dict.
         device: where to put it, such as ``cuda:1``; the CPU by default.
         trust: allow a weight file that runs code when it is opened. Only for files you made yourself.
@@ -116,9 +117,10 @@ def load(
         raise UnknownName(
             f"cannot open {str(address)!r}: no kind of model {scheme!r}{did_you_mean(scheme, LOADERS)} (try {known})"
         )
-    if unknown := set(options) - {"weights"}:
+    if unknown := set(options) - {"weights", "layout"}:
         raise LoadError(
-            f"{str(address)!r} has the option {sorted(unknown)[0]!r}; only '?weights=none' or '?weights=NAME', or a file's, is known"
+            f"{str(address)!r} has the option {sorted(unknown)[0]!r}; only '?weights=none', '?weights=NAME' or a file's, "
+            "and '?layout=LAYER:N,T,C' are known"
         )
     chosen = options.get("weights")
     if weights is None and chosen and chosen.endswith(ENDINGS):
@@ -128,7 +130,18 @@ def load(
             f"{str(address)!r} asks for its own weights and weights={str(weights)!r} for a file's: choose one"
         )
     model: Model = LOADERS[scheme].function(name, chosen=chosen, weights=weights, trust=trust)
+    if "layout" in options:
+        model.layouts |= _layouts(options["layout"])
+        model.source += f"?layout={options['layout']}"
     return _placed(model, device) if device else model
+
+
+def _layouts(text: str) -> dict[str, str]:
+    """``encoder:N,T,C;head:N,C`` as layouts of layers by address."""
+    pairs = [part.partition(":") for part in text.split(";") if part]
+    if not pairs or any(not (layer and colon and layout) for layer, colon, layout in pairs):
+        raise LoadError(f"?layout={text} is not of the form LAYER:N,T,C; several are separated by ;")
+    return {layer: layout.replace(",", " ") for layer, _, layout in pairs}
 
 
 def _placed(model: "Model", device: str) -> "Model":

@@ -65,6 +65,7 @@ def test_an_activation_in_place_does_not_change_what_was_read() -> None:
 
 def test_all_layers_are_read_in_one_forward_and_only_what_is_chosen_is_kept() -> None:
     model, x = cs.Model(seeded(ResidualNet)), random(2, 3, 16, 16)
+    cs.feature_maps(model, x, layer="stem")  # how the layers lie is read once
     with metered() as meter:
         found = cs.feature_maps(model, x, layer=["stem", "bn1", "conv", "bn2", "relu"], channels=2)
     assert meter.forwards == 0, "the lens has a meter of its own"
@@ -264,13 +265,19 @@ class Cropping(nn.Module):
     [
         ("empty", r"gives shape \(1, 3, 0, 0\), which is empty: the input is too small"),
         ("words", "gives str, not a tensor"),
-        ("windows", r"gives shape \(4, 3, 4, 4\) for 1 images"),
         ("unused", "was never reached in this forward"),
     ],
 )
 def test_a_layer_that_gives_no_maps_is_refused(address: str, said: str) -> None:
     with pytest.raises(LayerError, match=rf"layer '{address}' {said}"):
         cs.feature_maps(Cropping().eval(), random(1, 3, 4, 4), layer=address)
+
+
+def test_copies_folded_into_the_batch_are_maps_of_their_image() -> None:
+    x = random(2, 3, 4, 4)
+    for image, found in zip(x, cs.feature_maps(Cropping().eval(), x, layer="windows", channels=0), strict=True):
+        in_order = found.maps["windows"][torch.tensor(found.channels["windows"]).argsort()]
+        assert torch.equal(in_order, image[:, None].expand(3, 4, 4, 4))
 
 
 def test_unknown_layers_and_parameters_are_refused_by_name() -> None:

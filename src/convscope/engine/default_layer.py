@@ -6,6 +6,7 @@ none of these: the answer can be reached around them.
 """
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,7 +35,7 @@ def default_layer(model: "Model", tensor: Tensor, below: str | None = None) -> s
 
     A layer with as many channels as there are classes and no weights behind it (SqueezeNet's last convolution) is the
     answer laid out in space, not the evidence for it. Where no single layer is on every path (two encoders side by
-    side), it is the last layer on any of them.
+    side), it is the last of those through which most paths go.
 
     Args:
         below: the layer whose unit is explained, if it is one: the map is then read before it.
@@ -83,14 +84,15 @@ def _choose(model: "Model", trace: Traced, tensor: Tensor, below: str | None, en
     order = list(dict.fromkeys(reversed(trace.order if below is None else _before(trace, below))))  # the last first
     answers = _answers(model, trace)
     with_places = [a for a in order if trace.layers[a].has_places and a not in answers]
-    if not with_places or end is None:
+    with_places = with_places or _probed(model, trace, tensor, order)
+    if not with_places:
         where = "" if below is None else f" before the target's own layer {below!r}"
         raise LayerError(
             f"no layer of {model.name}{where} has an output with spatial extent: name one with layer=…"
             + (SCRIPTED if model.scripted() is not None else "")
         )
-    on_every = [address for address in with_places if trace.cuts(address, end)]
-    candidates = on_every or with_places
+    on_every = [] if end is None else [address for address in with_places if trace.cuts(address, end)]
+    candidates = on_every or (with_places if end is None else _on_most_paths(trace, with_places, end))
     if below is not None:
         return candidates[0]
     tried: dict[tuple[int, ...], bool] = {}
@@ -101,6 +103,25 @@ def _choose(model: "Model", trace: Traced, tensor: Tensor, below: str | None, en
         if tried.get(steps, False):
             return address
     return candidates[0]
+
+
+def _on_most_paths(trace: Traced, addresses: list[str], end: int) -> list[str]:
+    """The layers through which the largest share of paths goes, the last first."""
+    shares = {address: trace.share_of_paths(address, end) for address in addresses}
+    most = max(shares.values())
+    return [address for address in addresses if shares[address] > 0.999 * most]
+
+
+def _probed(model: "Model", trace: Traced, tensor: Tensor, order: list[str]) -> list[str]:
+    """The last layer with places where operations tell of none: the network is run on other inputs."""
+    unknown = [
+        a for a in order if trace.layers[a].layout is None and trace.layers[a].real and trace.layers[a].steps == ()
+    ]
+    for address in unknown[:_TRIED]:
+        with suppress(LayerError):
+            if layout_of(model, address, tensor).has_places:
+                return [address]
+    return []
 
 
 def _bears_on_the_answer(model: "Model", trace: Traced, tensor: Tensor, address: str) -> bool:
@@ -126,7 +147,10 @@ def _bears_on_the_answer(model: "Model", trace: Traced, tensor: Tensor, address:
 
 
 def _answers(model: "Model", trace: Traced) -> set[str]:
-    """The layers at the end that are the scores laid out in space: as many channels as classes, no weights behind."""
+    """The layers at the end that are the scores laid out in space, with no weights behind.
+
+    They have as many channels as there are classes, or as many numbers as the whole output (a detector's head).
+    """
     found = {a for a in trace.handed_on if _is_answer(trace, a)}
     for address in reversed(trace.order):
         if _is_answer(trace, address):
@@ -139,7 +163,9 @@ def _answers(model: "Model", trace: Traced) -> set[str]:
 
 def _is_answer(trace: Traced, address: str) -> bool:
     layout = trace.layers[address].layout
-    return layout is not None and layout.has_places and layout.count == trace.classes
+    if layout is None or not layout.has_places:
+        return False
+    return layout.count == trace.classes or math.prod(layout.shape) == math.prod(trace.answer)
 
 
 def _leads_to_output(trace: Traced, address: str) -> bool:

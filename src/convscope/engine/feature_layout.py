@@ -24,6 +24,9 @@ from convscope.engine.graph.seen import Seen
 
 Shape = tuple[int, ...]
 
+LETTERS = {1: ["T"], 2: ["H", "W"], 3: ["D", "H", "W"]}
+"""What the axes of an input are called, by how many there are."""
+
 
 class UnknownLayout(Exception):
     """Why a layer's output cannot be read as channels and places; the message is a clause."""
@@ -43,6 +46,7 @@ class FeatureLayout:
             their order.
         flat: channels and places share a dimension (``(N, T, C·W)``): what lies at one place are the channels.
         no_map: why its places make no map, where they do not.
+        words: the layout in words, one for each dimension, as `engine/given_layout.py` reads them.
     """
 
     shape: Shape
@@ -56,6 +60,7 @@ class FeatureLayout:
     order: Tensor | None = None
     flat: bool = False
     no_map: str = ""
+    words: str = ""
 
     @property
     def has_places(self) -> bool:
@@ -125,7 +130,8 @@ class FeatureLayout:
 
     def by_channel(self, output: Tensor) -> Tensor:
         """An output for N images as (N, C, P): all its numbers, class tokens and registers among them."""
-        return self._channels_then_places(self.by_image(output)).flatten(2)
+        numbers = self._channels_then_places(self.by_image(output))
+        return numbers.reshape(*numbers.shape[:2], -1)
 
     def positions(self, output: Tensor) -> Tensor:
         """An output for N images as (N, C, P): the positions of its map where it has one, else all its numbers."""
@@ -156,7 +162,9 @@ class FeatureLayout:
         """(N, …) as (N, C, …) with every dimension of places after the channels, in their order."""
         rest = [d for d in range(len(self.shape)) if d not in (*self.channels, *self.places) and self.shape[d] == 1]
         ordered = numbers.permute(0, *(1 + d for d in (*self.channels, *rest, *self.places)))
-        return ordered.reshape(len(numbers), math.prod(self.shape[d] for d in self.channels), *(self.shape[d] for d in self.places))
+        return ordered.reshape(
+            len(numbers), math.prod(self.shape[d] for d in self.channels), *(self.shape[d] for d in self.places)
+        )
 
     def _in_place_of(self, target: Tensor, numbers: Tensor) -> Tensor:
         """Numbers (N, C, …), laid as `_channels_then_places` lays them, back in the order of an output by image."""
@@ -183,12 +191,13 @@ def read_layout(shape: Shape, axes: Sequence[Seen], batch: Seen, images: int) ->
     if dim not in on_axes and own[dim] > 1:
         on_axes = [dim, *on_axes]  # frames, views or heads: several maps for each image
     if len(on_axes) == 1 and len(own) == 2 and dim not in on_axes:  # a vector, as flattening makes of a map
-        return FeatureLayout(own, dim, outer, inner, tuple(on_axes), (), 1, (1,) * len(axes))
+        return FeatureLayout(own, dim, outer, inner, tuple(on_axes), (), 1, (1,) * len(axes), words="N C")
     channels = tuple(d for d in range(len(own)) if d not in on_axes and own[d] > 1)
     flat = not channels and dim not in on_axes
     if not channels:  # a single channel: any dimension of size one that is not the batch
         channels = tuple(d for d in range(len(own)) if d not in on_axes and d != dim)[:1]
-    layout = FeatureLayout(own, dim, outer, inner, channels, tuple(on_axes), 1, (1,) * len(axes))
+    words = _in_words(own, (dim, outer, inner), along, channels)
+    layout = FeatureLayout(own, dim, outer, inner, channels, tuple(on_axes), 1, (1,) * len(axes), words=words)
     if any(axis.across is not None for axis in axes):
         return replace(layout, no_map="compares positions of the input with each other (attention weights)")
     try:
@@ -196,6 +205,21 @@ def read_layout(shape: Shape, axes: Sequence[Seen], batch: Seen, images: int) ->
     except UnknownLayout as error:
         return replace(layout, no_map=str(error))
     return replace(layout, grid=grid, frames=frames, order=order, flat=flat and frames > 1)
+
+
+def _in_words(own: Shape, fold: tuple[int, int, int], along: Sequence[Shape], channels: Shape) -> str:
+    """``N C H W``, ``T N C``, ``N H*W C``: what lies along each dimension."""
+    letters = LETTERS.get(len(along), [f"axis{a}" for a in range(len(along))])
+    batch, outer, inner = fold
+    words = []
+    for d, size in enumerate(own):
+        axes = "*".join(letter for letter, dims in zip(letters, along, strict=True) if d in dims)
+        if d == batch:
+            folded = axes or "F"
+            words.append(folded + "*N" if outer > 1 else "N*" + folded if inner > 1 else "N")
+        else:
+            words.append(axes or ("C" if d in channels or size > 1 else "1"))
+    return " ".join(words)
 
 
 def _second_dims(axes: Sequence[Seen]) -> set[int]:
@@ -288,5 +312,3 @@ def _distinct(values: Tensor) -> tuple[int, Tensor]:
     """How many different places there are, and which of them each number has."""
     distinct, rank = torch.unique(values, return_inverse=True)
     return len(distinct), rank
-
-

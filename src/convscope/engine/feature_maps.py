@@ -84,15 +84,15 @@ def _units(output: Any, address: str, layer: TracedLayer | None) -> Tensor:
     found = first_tensor(output)
     if found is None:
         raise LayerError(f"layer {address!r} gives {type(output).__name__}, not a tensor: choose another layer")
-    if layer is None or layer.layout is None:
-        raise LayerError(
-            f"layer {address!r} gives shape {tuple(found.shape)}, which "
-            f"{'was not given before' if layer is None else layer.why_not}: choose another layer"
-        )
     if 0 in found.shape:
         raise LayerError(
             f"layer {address!r} gives shape {tuple(found.shape)}, which is empty: the input is too small for it, "
             "choose an earlier layer or larger images"
+        )
+    if layer is None or layer.layout is None:
+        raise LayerError(
+            f"layer {address!r} gives shape {tuple(found.shape)}, which "
+            f"{'was not given before' if layer is None else layer.why_not}: choose another layer"
         )
     units = layer.layout.units(found)
     if units.ndim > _MOST_AXES + 2:

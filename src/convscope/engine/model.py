@@ -57,6 +57,8 @@ class Model:
         source: where it came from, as an address; it is written beside every result.
         name: what to call it; by default the class of the module.
         caveats: what every picture made with it must say, such as "random weights".
+        layouts: how outputs of layers lie, by address, where that cannot be found out by running the network:
+            ``{"encoder": "N T C"}`` (`engine/given_layout.py` says how it is written).
 
     Example:
         >>> import torch, convscope as cs
@@ -76,6 +78,7 @@ class Model:
         source: str | None = None,
         name: str | None = None,
         caveats: Sequence[str] = (),
+        layouts: Mapping[str, str] | None = None,
     ) -> None:
         if not isinstance(module, nn.Module):
             raise InputError(f"a model is built from a torch.nn.Module, got {type(module).__name__}")
@@ -88,6 +91,7 @@ class Model:
         self.name = name or type(self.module).__name__
         self.source = source or f"python:{type(self.module).__module__}.{type(self.module).__qualname__}"
         self.caveats = tuple(caveats)
+        self.layouts = dict(layouts or {})
         self.found_layers: dict[tuple[int | str | None, ...], str] = {}
         self.traces: dict[tuple[int, ...], Traced] = {}
         self._layouts: dict[tuple[int, ...], torch.memory_format] = {}

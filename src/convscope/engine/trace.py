@@ -1,6 +1,6 @@
 """What one forward shows of a network: which layers ran, in which order, and how their outputs lie."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.feature_layout import FeatureLayout, Shape, UnknownLayout, read_layout
+from convscope.engine.given_layout import layout_given
 from convscope.engine.graph.record import Graph, Visit, recorded
 from convscope.engine.graph.recorder import INPUT
-from convscope.errors import LayerError, ModelFailed
+from convscope.engine.probing import probe_layout
+from convscope.errors import LayerError, ModelFailed, did_you_mean
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -29,6 +31,8 @@ class TracedLayer:
         steps: the operations that made its outputs, one a call.
         calls: how often it ran.
         real: whether it gives real numbers, as maps are made of, and not whole or complex ones.
+        probed: whether the layout was looked for by running the network on other inputs; ``given`` what the person who
+            built the model said of it.
     """
 
     shape: Shape
@@ -37,6 +41,8 @@ class TracedLayer:
     steps: tuple[int, ...]
     calls: int
     real: bool
+    probed: bool = False
+    given: str = ""
 
     @property
     def has_places(self) -> bool:
@@ -51,7 +57,7 @@ class Traced:
     Attributes:
         order: the address of every call of every layer, in the order of finishing.
         layers: what each layer gave, by address.
-        classes: how many numbers the output has for each image.
+        answer: the shape of the output for one image.
         output: the operation that made the output; None where it does not depend on the input.
         parents: of each operation those whose results it read, `INPUT` for the network's input.
         moves: which operations only show or copy numbers that were there.
@@ -59,10 +65,15 @@ class Traced:
 
     order: tuple[str, ...]
     layers: dict[str, TracedLayer]
-    classes: int
+    answer: Shape
     output: int | None
     parents: tuple[tuple[int, ...], ...]
     moves: tuple[bool, ...]
+
+    @property
+    def classes(self) -> int:
+        """How many classes the output scores."""
+        return self.answer[0]
 
     @cached_property
     def handed_on(self) -> frozenset[str]:
@@ -73,6 +84,19 @@ class Traced:
             chain.add(step)
             step = self.parents[step][0] if self.moves[step] and len(self.parents[step]) == 1 else None
         return frozenset(a for a, layer in self.layers.items() if chain & set(layer.steps[-1:]))
+
+    def share_of_paths(self, address: str, end: int) -> float:
+        """Which share of all paths from the input to the operation ``end`` goes through that layer."""
+        barrier = set(self.layers[address].steps)
+        around = self._paths(end, barrier)
+        return 1 - around / max(1, self._paths(end, set()))
+
+    def _paths(self, end: int, barrier: set[int]) -> int:
+        """How many paths lead from the input to an operation, around some others."""
+        count = {INPUT: 1}
+        for step in range(end + 1):
+            count[step] = 0 if step in barrier else sum(count[parent] for parent in self.parents[step])
+        return count[end]
 
     def cuts(self, address: str, end: int) -> bool:
         """Whether everything that goes from the input to the operation ``end`` goes through that layer's outputs."""
@@ -111,14 +135,28 @@ def layout_of(model: "Model", address: str, tensor: Tensor) -> FeatureLayout:
     Raises:
         LayerError: it never runs, or it cannot be known.
     """
-    layer = traced(model, tensor).layers.get(address)
+    trace = traced(model, tensor)
+    layer = trace.layers.get(address)
     if layer is None:
-        raise LayerError(f"layer {address!r} was never reached in this forward (a branch not taken): choose another layer")
+        raise LayerError(
+            f"layer {address!r} was never reached in this forward (a branch not taken): choose another layer"
+        )
+    if layer.layout is None and not layer.probed:
+        layer = trace.layers[address] = _probed(model, address, tensor, layer)
     if layer.layout is None:
         raise LayerError(
-            f"layer {address!r} gives shape {layer.shape}, which {layer.why_not}: choose another layer"
+            f"layer {address!r} gives shape {layer.shape}, which {layer.why_not}: choose another layer, or say how its "
+            f"output lies, as in Model(…, layouts={{{address!r}: 'N C H W'}})"
         )
     return layer.layout
+
+
+def _probed(model: "Model", address: str, tensor: Tensor, layer: TracedLayer) -> TracedLayer:
+    try:
+        layout = probe_layout(model, address, tensor)
+    except UnknownLayout as error:
+        return replace(layer, why_not=f"{layer.why_not} and {error}", probed=True)
+    return replace(layer, layout=layout, shape=layout.shape, probed=True)
 
 
 def map_at(model: "Model", address: str, tensor: Tensor, activation: Tensor) -> Tensor:
@@ -148,11 +186,18 @@ def _record(model: "Model", tensor: Tensor) -> tuple[Graph, int]:
 
 def _read(model: "Model", graph: Graph, images: int) -> Traced:
     named = {a for a, m in model.module.named_modules() if a and not isinstance(m, _PASS_THROUGH)}
-    layers = {a: _layer(graph.visits[a], images) for a, _ in graph.finished if a in named}
+    layers = {address: _layer(visit, images) for address, visit in graph.visits.items() if address}
+    for address, text in model.layouts.items():
+        if address not in layers:
+            known = did_you_mean(address, list(layers))
+            raise LayerError(f"the model's layouts name {address!r}, which is no layer that runs{known}")
+        visit = graph.visits[address]
+        layout = layout_given(text, address, visit.shape, images, len(graph.input) - 2)
+        layers[address] = replace(layers[address], layout=layout, shape=layout.shape, given=text)
     return Traced(
         tuple(address for address, _ in graph.finished if address in named),
         layers,
-        graph.classes,
+        graph.output_shape[1:],
         graph.output,
         tuple(step.parents for step in graph.steps),
         tuple(step.moves for step in graph.steps),
@@ -161,7 +206,9 @@ def _read(model: "Model", graph: Graph, images: int) -> Traced:
 
 def _layer(visit: Visit, images: int) -> TracedLayer:
     layout, why_not, shape = None, "does not depend on the input", visit.shape
-    if visit.batch is not None:
+    if 0 in visit.shape:
+        why_not = "is empty: the input is too small for it"
+    elif visit.batch is not None:
         try:
             layout = read_layout(visit.shape, visit.seen, visit.batch, images)
             shape = layout.shape

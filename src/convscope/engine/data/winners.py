@@ -91,7 +91,13 @@ class Contest:
             tensor = first_tensor(output)
             layout = traced(self.model, chunk.tensor).layers[address].layout
             numbers = None if tensor is None or layout is None else layout.positions(tensor)
-            if tensor is None or layout is None or numbers is None or not numbers.is_floating_point() or not numbers.numel():
+            if (
+                tensor is None
+                or layout is None
+                or numbers is None
+                or not numbers.is_floating_point()
+                or not numbers.numel()
+            ):
                 shape = "no tensor" if tensor is None else f"shape {tuple(tensor.shape)}"
                 raise LayerError(f"layer {address!r} gives {shape}, which is not made of units: choose another layer")
             self.grids[address] = layout.extent if layout.has_places else (numbers.shape[2],)

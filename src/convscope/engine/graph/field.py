@@ -31,4 +31,3 @@ def fields_of(graph: Graph, address: str, layout: FeatureLayout, positions: Sequ
         seen = all(first <= last for first, last in ends)
         boxes.append(tuple((int(a), int(b) + 1) for a, b in ends) if seen else tuple((0, side) for side in extent))
     return boxes
-

@@ -85,6 +85,18 @@ def pointwise(func: Any) -> bool:
         "_prelu_kernel",
         "hardswish",
         "hardswish_",
+        "log_sigmoid_forward",
+        "rrelu_with_noise",
+        "special_expit",
+        "fake_quantize_per_tensor_affine",
+        "quantize_per_tensor",
+        "dequantize",
+        "tril",
+        "triu",
+        "real",
+        "imag",
+        "complex",
+        "polar",
     )
 
 

@@ -48,7 +48,7 @@ class Graph:
         finished: every call of every module in the order of finishing: its address and the shape of its output.
         output: the operation that made the selected output, where one was selected; None where it is a constant.
         input: the shape of the input.
-        classes: how many numbers the selected output has for each image.
+        output_shape: the shape of the selected output.
         hidden: modules whose insides show operations but no modules, since they are scripted or traced.
         memory: bytes of all results that were kept in memory of their own.
     """
@@ -58,7 +58,7 @@ class Graph:
     visits: dict[str, Visit] = field(default_factory=dict)
     finished: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     output: int | None = None
-    classes: int = 0
+    output_shape: tuple[int, ...] = ()
     uncounted: dict[str, int] = field(default_factory=dict)
     guessed: dict[str, int] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
@@ -84,7 +84,7 @@ def recorded(model: "Model", tensor: Tensor, *, images: int = 1, selected: bool 
         if selected:
             output = model.run(laid)
             mark = recorder.mark(output)
-            graph.output, graph.classes = None if mark is None else mark.step, output.shape[1]
+            graph.output, graph.output_shape = None if mark is None else mark.step, tuple(output.shape)
         else:
             model.run_plainly(laid)
     graph.uncounted, graph.guessed = dict(recorder.uncounted), dict(recorder.guessed)

@@ -7,7 +7,7 @@ view is an operation of its own, and who wrote into memory that others show is r
 
 from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,7 +18,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from convscope.engine.graph import flops
 from convscope.engine.graph.kinds import MOVES, kind, moves, packet, pointwise, shaped_like
 from convscope.engine.graph.seeing import Done, sees, tensors_in
-from convscope.engine.graph.seen import Seen, mixed_whole, of_input
+from convscope.engine.graph.seen import Seen, of_input
+from convscope.engine.graph.writes import Part, part_of, written_over
 from convscope.engine.whereabouts import Whereabouts
 
 INPUT = -1
@@ -68,6 +69,14 @@ class Mark:
     seen: tuple[Seen, ...]
 
 
+@dataclass
+class Write:
+    """What was written into a piece of memory, and into which part of it."""
+
+    mark: Mark
+    part: Part
+
+
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down the operations of what runs within.
 
@@ -84,7 +93,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._whereabouts = Whereabouts(module)
         self._marks: MutableMapping[Tensor, Mark] = WeakTensorKeyDictionary()
         self._weights: MutableMapping[Tensor, frozenset[int]] = WeakTensorKeyDictionary()
-        self._writes: dict[int, list[Mark]] = {}
+        self._writes: dict[int, list[Write]] = {}
         self._written: list[StorageWeakRef] = []  # so that no other memory takes the place of what was written to
         self._met: set[int] = set()
         for parameter in module.parameters():
@@ -101,17 +110,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def mark(self, tensor: Tensor) -> Mark | None:
         """What is known of a tensor as it stands now; None of what does not depend on the input."""
         own: Mark | None = self._marks.get(tensor)
-        writes = [w for w in self._writes.get(_memory(tensor), ()) if own is None or w.step > own.step]
+        writes = [w for w in self._writes.get(_memory(tensor), ()) if own is None or w.mark.step > own.step]
         if not writes:
             return own
-        parts = [mark.seen for mark in (own, *writes) if mark is not None]
-        seen = tuple(mixed_whole(axis, tensor.ndim) for axis in zip(*parts, strict=True))
-        if own is not None:  # what is written into a part of a tensor leaves the places of its numbers as they are
-            seen = tuple(
-                replace(axis, place=before.place, across=before.across)
-                for axis, before in zip(seen, own.seen, strict=True)
-            )
-        return Mark(max(w.step for w in writes), seen)
+        whole = part_of(tensor)
+        layers = [(write.part, write.mark.seen) for write in writes]
+        if own is not None:
+            layers.insert(0, (whole, own.seen))
+        seen = tuple(written_over(whole, [(part, axes[a]) for part, axes in layers]) for a in range(len(layers[0][1])))
+        return Mark(max(write.mark.step for write in writes), seen)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
@@ -144,7 +151,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             since = -2 if own is None else own.step
             parents |= {since} - {-2}
             if tensor is not ignored:
-                parents |= {w.step for w in self._writes.get(_memory(tensor), ()) if w.step > since}
+                parents |= {w.mark.step for w in self._writes.get(_memory(tensor), ()) if w.mark.step > since}
         return tuple(sorted(parents)), weights
 
     def _write_down(self, done: Done, parents: tuple[int, ...], weights: frozenset[int], memory: set[int]) -> None:
@@ -186,7 +193,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             mark = Mark(number, one)
             self._marks[tensor] = mark
             if _memory(tensor) in memory and packet(func) not in MOVES:  # written in place: what shows it sees it
-                self._writes.setdefault(_memory(tensor), []).append(mark)
+                self._writes.setdefault(_memory(tensor), []).append(Write(mark, part_of(tensor)))
                 self._written.append(
                     StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
                 )

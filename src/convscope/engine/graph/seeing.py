@@ -400,7 +400,9 @@ def _recurrent(done: Done) -> Sequence[tuple[Seen, ...]] | None:
         features = places.mixed(axis, [2])
         low, high = features.low.amin(0, keepdim=True), features.high.amax(0, keepdim=True)
         passed_on = features.varies(0)
-        return replace(features, low=low, high=high, line=None if passed_on else features.line, whole=axis.whole or passed_on)
+        return replace(
+            features, low=low, high=high, line=None if passed_on else features.line, whole=axis.whole or passed_on
+        )
 
     steps = tuple(every_step(axis) for axis in seen)
     states = tuple(_without(places.mixed(axis, [0, 2]), [0]) for axis in seen)

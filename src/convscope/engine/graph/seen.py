@@ -114,7 +114,9 @@ def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
     lost = any(seen.varies(dim) for dim in dims)
     places = [seen.place.amax(differing, keepdim=True)]
     places += [] if seen.across is None else [seen.across.amax(differing, keepdim=True)]
-    left = [place for place in places if place.numel() > 1] or ([_NOWHERE.expand(places[0].shape)] if lost else places[:1])
+    left = [place for place in places if place.numel() > 1] or (
+        [_NOWHERE.expand(places[0].shape)] if lost else places[:1]
+    )
     across = left[1] if len(left) > 1 else None
     return Seen(low, high, left[0], None if lost else seen.line, seen.whole or lost, across)
 
@@ -239,10 +241,16 @@ def _order_of_steps(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: i
     places = [float(seen.place) for seen in known]
     if len(set(places)) == len(places) and min(places) >= 0:
         return places
-    low, high = ([float(end) for end in ends] for ends in zip(*((s.low.min(), s.high.max()) for s in known), strict=True))
+    low, high = (
+        [float(end) for end in ends] for ends in zip(*((s.low.min(), s.high.max()) for s in known), strict=True)
+    )
     if low == sorted(low) and high == sorted(high) and (low[0], high[0]) != (low[-1], high[-1]):
         return [float(i) for i in range(len(known))]
-    if low == sorted(low, reverse=True) and high == sorted(high, reverse=True) and low[0] + high[0] != low[-1] + high[-1]:
+    if (
+        low == sorted(low, reverse=True)
+        and high == sorted(high, reverse=True)
+        and low[0] + high[0] != low[-1] + high[-1]
+    ):
         return [float(i) for i in reversed(range(len(known)))]
     return None
 

@@ -5,10 +5,10 @@ from torch import Tensor
 
 from convscope.engine.data.dataset import Dataset
 from convscope.engine.data.winners import Contest, contest, opened
+from convscope.engine.default_layer import default_layer
 from convscope.engine.graph import recorded
 from convscope.engine.graph.field import fields_of
 from convscope.engine.inputs import Photo
-from convscope.engine.default_layer import default_layer
 from convscope.engine.layers import UnitAddress, units_of
 from convscope.engine.lens import lens
 from convscope.engine.model import Model

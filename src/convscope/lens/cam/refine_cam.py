@@ -2,10 +2,10 @@ from typing import Annotated
 
 import torch
 
+from convscope.engine.default_layer import stages_up_to
 from convscope.engine.gradients import gather_evidence
 from convscope.engine.heatmaps import in_units_of_peak, resize
 from convscope.engine.inputs import Images
-from convscope.engine.default_layer import stages_up_to
 from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model

@@ -4,8 +4,8 @@ from convscope.engine.ascent.objectives import Objective, echo, layer_energy
 from convscope.engine.ascent.octaves import dream
 from convscope.engine.ascent.pictures import pictures_of
 from convscope.engine.ascent.reading import objectives_of
-from convscope.engine.inputs import Images
 from convscope.engine.default_layer import layer_on_the_way
+from convscope.engine.inputs import Images
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
 from convscope.errors import ParameterError

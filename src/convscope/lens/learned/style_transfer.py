@@ -11,8 +11,8 @@ from convscope.engine.ascent.objectives import gram, gram_of, matching
 from convscope.engine.ascent.parametrisations import pixels
 from convscope.engine.ascent.pictures import pictures_of
 from convscope.engine.ascent.regularisers import total_variation as variation
-from convscope.engine.inputs import Images
 from convscope.engine.default_layer import default_layer, stages_up_to
+from convscope.engine.inputs import Images
 from convscope.engine.layers import check_address
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
