@@ -85,12 +85,12 @@ class FeatureLayout:
     def by_image(self, output: Tensor) -> Tensor:
         """An output for N images as (N, …), the rest as for a single one."""
         images = output.shape[self.batch] // (self.outer * self.inner)
-        split = output.unflatten(self.batch, (self.outer, images, self.inner)).movedim(self.batch + 1, 0)
+        split = _split(output, self.batch, (self.outer, images, self.inner)).movedim(self.batch + 1, 0)
         return split.flatten(self.batch + 1, self.batch + 2)
 
     def joined(self, outputs: Tensor) -> Tensor:
         """The inverse of `by_image`: outputs (N, …) as the network gives them for N images."""
-        split = outputs.unflatten(self.batch + 1, (self.outer, self.inner))
+        split = _split(outputs, self.batch + 1, (self.outer, self.inner))
         return split.movedim(0, self.batch + 1).flatten(self.batch, self.batch + 2)
 
     def to_map(self, output: Tensor) -> Tensor:
@@ -193,15 +193,15 @@ def read_layout(shape: Shape, axes: Sequence[Seen], batch: Seen, images: int) ->
     if len(on_axes) == 1 and len(own) == 2 and dim not in on_axes:  # a vector, as flattening makes of a map
         return FeatureLayout(own, dim, outer, inner, tuple(on_axes), (), 1, (1,) * len(axes), words="N C")
     channels = tuple(d for d in range(len(own)) if d not in on_axes and own[d] > 1)
-    flat = not channels and dim not in on_axes
     if not channels:  # a single channel: any dimension of size one that is not the batch
         channels = tuple(d for d in range(len(own)) if d not in on_axes and d != dim)[:1]
+    flat = not channels and dim not in on_axes
     words = _in_words(own, (dim, outer, inner), along, channels)
     layout = FeatureLayout(own, dim, outer, inner, channels, tuple(on_axes), 1, (1,) * len(axes), words=words)
     if any(axis.across is not None for axis in axes):
         return replace(layout, no_map="compares positions of the input with each other (attention weights)")
     try:
-        grid, frames, order = _grid(places, own, on_axes)
+        grid, frames, order = _grid(places, own, on_axes, flat=flat)
     except UnknownLayout as error:
         return replace(layout, no_map=str(error))
     return replace(layout, grid=grid, frames=frames, order=order, flat=flat and frames > 1)
@@ -256,7 +256,7 @@ def _own_places(axis: Seen, shape: Shape, dim: int, fold: tuple[int, int, int]) 
     outer, images, inner = fold
     place = axis.place
     if place.shape[dim] > 1:
-        split = place.unflatten(dim, (outer, images, inner))
+        split = _split(place, dim, (outer, images, inner))
         first = split.select(dim + 1, 0)
         if any(not torch.equal(first, split.select(dim + 1, image)) for image in range(1, images)):
             raise UnknownLayout("has other places for one image than for another")
@@ -267,7 +267,7 @@ def _own_places(axis: Seen, shape: Shape, dim: int, fold: tuple[int, int, int]) 
     return place
 
 
-def _grid(places: list[Tensor], own: Shape, on_axes: Sequence[int]) -> tuple[Shape, int, Tensor | None]:
+def _grid(places: list[Tensor], own: Shape, on_axes: Sequence[int], *, flat: bool) -> tuple[Shape, int, Tensor | None]:
     """The places along each axis, how many maps share them, and which numbers make the maps, row by row."""
     sizes = [own[d] for d in on_axes]
     laid = [place.expand([n if d in on_axes else 1 for d, n in enumerate(own)]).flatten() for place in places]
@@ -276,11 +276,12 @@ def _grid(places: list[Tensor], own: Shape, on_axes: Sequence[int]) -> tuple[Sha
     kept = torch.arange(total)
     if varying:  # class tokens and registers lie at no place
         kept = kept[torch.stack([laid[axis] >= 0 for axis in varying]).any(0)]
-    ranks, grid = [], [1] * len(places)
+    ranks: list[Tensor] = []
+    grid = [1] * len(places)
     for axis in varying:
         dims = [d for d in on_axes if places[axis].shape[d] > 1]
         shared = any(other != axis and places[other].shape[d] > 1 for other in varying for d in dims)
-        whole = len(dims) == 1 and not shared and len(kept) == total
+        whole = len(dims) == 1 and not shared and len(kept) == total and not flat
         positions, rank = _along(dims[0], places[axis], own, on_axes) if whole else _distinct(laid[axis][kept])
         grid[axis], ranks = positions, [*ranks, rank]
     cells = torch.zeros(len(kept), dtype=torch.long)
@@ -306,6 +307,11 @@ def _along(dim: int, place: Tensor, own: Shape, on_axes: Sequence[int]) -> tuple
     rank[order] = torch.arange(len(order))
     laid = rank.view([own[d] if d == dim else 1 for d in on_axes])
     return own[dim], laid.expand([own[d] for d in on_axes]).flatten()
+
+
+def _split(tensor: Tensor, dim: int, sizes: tuple[int, ...]) -> Tensor:
+    """One dimension as several; a view."""
+    return tensor.view(*tensor.shape[:dim], *sizes, *tensor.shape[dim + 1 :])
 
 
 def _distinct(values: Tensor) -> tuple[int, Tensor]:

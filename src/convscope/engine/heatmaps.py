@@ -50,7 +50,7 @@ def fused(layer_values: Mapping[str, Tensor], extent: tuple[int, ...]) -> Tensor
 
 
 def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
-    """Maps (N, …) linearly interpolated to ``extent``, along one, two or three axes; maps of several frames are added."""
+    """Maps (N, …) linearly interpolated to ``extent``, along one, two or three axes; those of several frames are added."""
     if maps.ndim > len(extent) + 1:
         maps = maps.flatten(1, maps.ndim - len(extent) - 1).sum(1)
     mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(extent)]

@@ -12,7 +12,7 @@ from convscope.engine.given_layout import layout_given
 from convscope.engine.graph.record import Graph, Visit, recorded
 from convscope.engine.graph.recorder import INPUT
 from convscope.engine.probing import probe_layout
-from convscope.errors import LayerError, ModelFailed, did_you_mean
+from convscope.errors import LayerError, ModelFailed, OutputError, did_you_mean
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -180,7 +180,7 @@ def _record(model: "Model", tensor: Tensor) -> tuple[Graph, int]:
     pair = torch.cat([tensor[:1], tensor[:1]])
     try:
         return recorded(model, pair, images=2, selected=True), 2
-    except ModelFailed:
+    except (ModelFailed, OutputError):
         return recorded(model, pair, images=1, selected=True), 1
 
 

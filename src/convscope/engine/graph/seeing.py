@@ -383,6 +383,16 @@ def _along(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return outs
 
 
+def _in_company(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """Softmax and running sums: each number sees all along a dimension and stays where it is."""
+    tensor: Tensor = done.args[0]
+    seen = done.look(tensor)
+    if seen is None or tensor.ndim == 0:
+        return None
+    dim = done.arg(1, None, "dim") % tensor.ndim
+    return [tuple(places.together([places.mixed(axis, [dim]), axis], tensor.ndim) for axis in seen)]
+
+
 def _normed_along(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     """The length of vectors: the dimension comes after the order of the norm."""
     rest = (done.arg(2, None, "dim"), *done.args[3:])
@@ -433,7 +443,7 @@ def _normed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 
 _ALONG = (
     "mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod", "argmax", "any",
-    "all", "logsumexp", "_softmax", "_log_softmax", "_safe_softmax", "cumsum", "sort",
+    "all", "logsumexp", "sort",
 )  # fmt: skip
 
 _RULES: dict[str, Rule] = {
@@ -460,6 +470,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys((f"{a}adaptive_avg_pool{n}d" for a in ("", "_") for n in (2, 3)), _pooled_to_size),
     **dict.fromkeys((f"adaptive_max_pool{n}d" for n in (2, 3)), _pooled_to_size),
     **dict.fromkeys(_ALONG, _along),
+    **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax", "cumsum", "cumprod", "logcumsumexp"), _in_company),
     "linalg_vector_norm": _normed_along,
     "mkldnn_rnn_layer": _recurrent,
 }

@@ -216,7 +216,8 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int)
         ]
         return compact(torch.cat(sized, dim))
 
-    order = _order_of_steps(parts, dim)
+    order = steps_in_order([seen for seen, shape in parts if shape[dim] == 1]) if len(parts) > 1 else None
+    order = order if order is not None and len(order) == len(parts) else None
     if any(seen.varies(dim) for seen in known):  # places one after the other
         place, lines = laid("place", -1), [s.line for s in known] if len(known) == 1 else []
     elif order is not None:  # one position after the other, as a recurrent network puts its steps together
@@ -229,30 +230,24 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int)
     return Seen(low, high, place, joined(lines) if lines else None, any(seen.whole for seen in known))
 
 
-def _order_of_steps(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int) -> list[float] | None:
+def steps_in_order(parts: Sequence[Seen | None]) -> list[float] | None:
     """Where single positions that are put side by side lie on the axis; None where they are something else.
 
     What was read step by step keeps its place, or, where a state is carried from step to step, sees ever more of the
     axis in one direction.
     """
-    known = [seen for seen, shape in parts if seen is not None and shape[dim] == 1 and seen.place.numel() == 1]
-    if len(known) < max(2, len(parts)):
+    known = [part for part in parts if part is not None and part.place.numel() == 1]
+    if len(known) < 2 or len(known) < len(parts):
         return None
-    places = [float(seen.place) for seen in known]
-    if len(set(places)) == len(places) and min(places) >= 0:
-        return places
-    low, high = (
-        [float(end) for end in ends] for ends in zip(*((s.low.min(), s.high.max()) for s in known), strict=True)
-    )
-    if low == sorted(low) and high == sorted(high) and (low[0], high[0]) != (low[-1], high[-1]):
-        return [float(i) for i in range(len(known))]
-    if (
-        low == sorted(low, reverse=True)
-        and high == sorted(high, reverse=True)
-        and low[0] + high[0] != low[-1] + high[-1]
-    ):
-        return [float(i) for i in reversed(range(len(known)))]
-    return None
+    low = [float(part.low.min()) for part in known]
+    high = [float(part.high.max()) for part in known]
+    if (low[0], high[0]) != (low[-1], high[-1]):
+        if low == sorted(low) and high == sorted(high):
+            return [float(i) for i in range(len(known))]
+        if low == sorted(low, reverse=True) and high == sorted(high, reverse=True):
+            return [float(i) for i in reversed(range(len(known)))]
+    places = [float(part.place) for part in known]
+    return places if len(set(places)) == len(places) and min(places) >= 0 else None
 
 
 def compact(end: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 """What a tensor depends on after parts of its memory were written to: the last write to each number counts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from convscope.engine.graph.reach import Line
-from convscope.engine.graph.seen import NOTHING, Seen, compact, mixed_whole
+from convscope.engine.graph.seen import NOTHING, Seen, compact, mixed_whole, steps_in_order
 
 _MOST_NUMBERS = 2**24
 """Numbers of memory up to which every write is followed; beyond, the tensor is taken to see all that was written."""
@@ -30,7 +30,7 @@ class Part:
 def part_of(tensor: Tensor) -> Part:
     """The part of its memory that a tensor shows."""
     count = tensor.untyped_storage().nbytes() // tensor.element_size()
-    return Part(tuple(tensor.shape), tuple(tensor.stride()), tensor.storage_offset(), count)
+    return Part(tuple(tensor.shape), tuple(tensor.stride()), int(tensor.storage_offset()), count)
 
 
 def written_over(tensor: Part, writes: Sequence[tuple[Part, Seen]]) -> Seen:
@@ -42,7 +42,10 @@ def written_over(tensor: Part, writes: Sequence[tuple[Part, Seen]]) -> Seen:
     low, high, place = (
         torch.full((memory,), value, dtype=torch.float64, device="cpu") for value in (NOTHING, -NOTHING, -1.0)
     )
-    for part, axis in writes:
+    order = steps_in_order(axes)
+    for number, (part, axis) in enumerate(writes):
+        if order is not None:
+            axis = replace(axis, place=torch.full_like(axis.place, order[number]))
         for kept, end in ((low, axis.low), (high, axis.high), (place, axis.place)):
             part.of(kept).copy_(end.expand(part.shape))
     ends = [compact(tensor.of(kept).contiguous()) for kept in (low, high, place)]

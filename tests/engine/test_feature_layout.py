@@ -1,0 +1,441 @@
+"""How layers' outputs lie: every order of axes is read as the map that the network's author would write down."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.engine.capture import first_tensor
+from convscope.engine.trace import layout_of, map_at, traced
+from convscope.errors import LayerError
+
+Case = tuple[Callable[[], nn.Module], tuple[int, ...], str, Callable[[Tensor, int], Tensor]]
+"""A network, one input's shape, a layer, and its map (N, C, places …) from its output and the number of images."""
+
+
+class Through(nn.Module):
+    """A convolution, a step written by hand with named layers in it, and a head."""
+
+    def __init__(self, stem: nn.Module, step: Callable[..., Tensor], **layers: nn.Module) -> None:
+        super().__init__()
+        self.stem, self.step = stem, step
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        self.head = nn.LazyLinear(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.step(self, self.stem(x), len(x)).reshape(len(x), -1))
+
+
+
+
+def _sequence(net: Any, y: Tensor, _: int) -> Tensor:
+    return net.rnn(y.transpose(1, 2))[0].mean(1)
+
+
+def _time_first(net: Any, y: Tensor, _: int) -> Tensor:
+    return net.rnn(y.permute(2, 0, 1))[0].mean(0)
+
+
+def _channels_last(net: Any, y: Tensor, _: int) -> Tensor:
+    return net.norm(y.movedim(1, -1)).relu().flatten(1, -2).mean(1)
+
+
+def _class_token(net: Any, y: Tensor, n: int) -> Tensor:
+    tokens = torch.cat([net.norm.weight.expand(n, 2, -1), y.flatten(2).transpose(1, 2)], 1)
+    return net.block(net.norm(tokens))[:, 0]
+
+
+def _windows(net: Any, y: Tensor, n: int) -> Tensor:
+    y = y.roll((-1, -1), (2, 3))
+    windows = y.view(n, 6, 2, 4, 2, 4).permute(0, 2, 4, 3, 5, 1).reshape(n * 4, 16, 6)
+    return net.mix(windows).relu().view(n, -1, 6).mean(1)
+
+
+def _unwindowed(output: Tensor, n: int) -> Tensor:
+    y = output.view(n, 2, 2, 4, 4, 6).permute(0, 5, 1, 3, 2, 4).reshape(n, 6, 8, 8)
+    return y.roll((1, 1), (2, 3))
+
+
+def _columns(net: Any, y: Tensor, n: int) -> Tensor:
+    return net.rnn(net.collapse(y).squeeze(2).permute(2, 0, 1))[0].mean(0)
+
+
+def _frames(order: str) -> Callable[..., Tensor]:
+    def step(net: Any, y: Tensor, n: int) -> Tensor:
+        frames = y.unflatten(1, (3, 2))
+        folded = frames.flatten(0, 1) if order == "images first" else frames.transpose(0, 1).flatten(0, 1)
+        out = net.cnn(folded).relu().mean((2, 3))
+        return out.unflatten(0, (n, 3) if order == "images first" else (3, n)).sum(1 if order == "images first" else 0)
+
+    return step
+
+
+def _heads(net: Any, y: Tensor, n: int) -> Tensor:
+    tokens = y.flatten(2).transpose(1, 2)
+    heads = tokens.unflatten(2, (2, 3)).transpose(1, 2).reshape(2 * n, -1, 3)
+    return net.mix(heads).relu().view(n, 2, -1, 3).mean(2)
+
+
+class Preallocated(nn.Module):
+    """Writes its steps one after the other into a tensor made beforehand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.out, self.head = nn.Conv1d(2, 5, 3, padding=1), nn.Identity(), nn.Linear(5, 3)
+        self.cell, self.norm = nn.GRUCell(5, 5), nn.LayerNorm(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, h = self.conv(x), x.new_zeros(len(x), 5)
+        out = x.new_empty(len(x), x.shape[2], 5)
+        for t in range(x.shape[2]):
+            h = self.cell(y[:, :, t], h)
+            out[:, t] = h
+        return self.head(self.norm(out).mean(1))
+
+
+CASES: dict[str, Case] = {
+    "a recurrent layer over time": (
+        lambda: Through(nn.Conv1d(2, 6, 3), _sequence, rnn=nn.LSTM(6, 5, batch_first=True)),
+        (2, 12),
+        "rnn",
+        lambda o, n: o.transpose(1, 2),
+    ),
+    "a gated recurrent layer in both directions": (
+        lambda: Through(nn.Conv1d(2, 6, 3), _sequence, rnn=nn.GRU(6, 5, batch_first=True, bidirectional=True)),
+        (2, 12),
+        "rnn",
+        lambda o, n: o.transpose(1, 2),
+    ),
+    "time first": (
+        lambda: Through(nn.Conv1d(2, 6, 3), _time_first, rnn=nn.RNN(6, 5)),
+        (2, 12),
+        "rnn",
+        lambda o, n: o.permute(1, 2, 0),
+    ),
+    "time first, through an LSTM": (
+        lambda: Through(nn.Conv1d(2, 6, 3), _time_first, rnn=nn.LSTM(6, 5, num_layers=2)),
+        (2, 12),
+        "rnn",
+        lambda o, n: o.permute(1, 2, 0),
+    ),
+    "steps written into a tensor": (Preallocated, (2, 9), "norm", lambda o, n: o.transpose(1, 2)),
+    "channels last, a signal": (
+        lambda: Through(nn.Conv1d(2, 6, 3), _channels_last, norm=nn.LayerNorm(6)),
+        (2, 12),
+        "norm",
+        lambda o, n: o.movedim(-1, 1),
+    ),
+    "channels last, an image": (
+        lambda: Through(nn.Conv2d(2, 6, 3), _channels_last, norm=nn.LayerNorm(6)),
+        (2, 8, 8),
+        "norm",
+        lambda o, n: o.movedim(-1, 1),
+    ),
+    "channels last, a volume": (
+        lambda: Through(nn.Conv3d(2, 6, 3), _channels_last, norm=nn.LayerNorm(6)),
+        (2, 6, 8, 8),
+        "norm",
+        lambda o, n: o.movedim(-1, 1),
+    ),
+    "as many channels as columns": (
+        lambda: Through(nn.Conv2d(1, 6, 3, stride=(2, 1), padding=1), lambda m, y, n: m.act(y).mean((2, 3)), act=nn.ReLU()),
+        (1, 12, 12),
+        "stem",
+        lambda o, n: o,
+    ),
+    "tokens behind a class token and a register": (
+        lambda: Through(
+            nn.Conv2d(3, 6, 4, 4),
+            _class_token,
+            norm=nn.LayerNorm(6),
+            block=nn.TransformerEncoderLayer(6, 2, 8, batch_first=True),
+        ),
+        (3, 16, 12),
+        "block",
+        lambda o, n: o[:, 2:].transpose(1, 2).unflatten(2, (4, 3)),
+    ),
+    "shifted windows": (
+        lambda: Through(nn.Conv2d(3, 6, 3, padding=1), _windows, mix=nn.Linear(6, 6)),
+        (3, 8, 8),
+        "mix",
+        _unwindowed,
+    ),
+    "columns of a spectrogram": (
+        lambda: Through(
+            nn.Conv2d(1, 4, 3, padding=1), _columns, collapse=nn.Conv2d(4, 5, (8, 1)), rnn=nn.LSTM(5, 3, bidirectional=True)
+        ),
+        (1, 8, 12),
+        "rnn",
+        lambda o, n: o.permute(1, 2, 0)[:, :, None],
+    ),
+    "frames folded into the batch, images first": (
+        lambda: Through(nn.Identity(), _frames("images first"), cnn=nn.Conv2d(2, 5, 3)),
+        (6, 8, 8),
+        "cnn",
+        lambda o, n: o.unflatten(0, (n, 3)).transpose(1, 2),
+    ),
+    "frames folded into the batch, frames first": (
+        lambda: Through(nn.Identity(), _frames("frames first"), cnn=nn.Conv2d(2, 5, 3)),
+        (6, 8, 8),
+        "cnn",
+        lambda o, n: o.unflatten(0, (3, n)).permute(1, 2, 0, 3, 4),
+    ),
+    "heads folded into the batch": (
+        lambda: Through(nn.Conv2d(3, 6, 4, 4), _heads, mix=nn.Linear(3, 3)),
+        (3, 16, 16),
+        "mix",
+        lambda o, n: o.unflatten(0, (n, 2)).permute(0, 3, 1, 2).unflatten(3, (4, 4)),
+    ),
+    "clips of frames with time as an axis": (
+        lambda: Through(
+            nn.Identity(),
+            lambda m, y, n: m.cnn(y.transpose(1, 2).flatten(0, 1)).mean((2, 3)).view(n, 4, 5).mean(1),
+            cnn=nn.Conv2d(2, 5, 3),
+        ),
+        (2, 4, 8, 8),
+        "cnn",
+        lambda o, n: o.unflatten(0, (n, 4)).transpose(1, 2),
+    ),
+    "circular padding": (
+        lambda: Through(
+            nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), lambda m, y, n: m.act(y).mean((2, 3)), act=nn.ReLU()
+        ),
+        (3, 8, 6),
+        "act",
+        lambda o, n: o,
+    ),
+    "height and width exchanged": (
+        lambda: Through(nn.Conv2d(3, 4, 3), lambda m, y, n: m.conv(y.transpose(2, 3)).mean((2, 3)), conv=nn.Conv2d(4, 4, 1)),
+        (3, 8, 6),
+        "conv",
+        lambda o, n: o.transpose(2, 3),
+    ),
+    "channels and columns on one dimension": (
+        lambda: Through(
+            nn.Conv2d(1, 4, 3, padding=1), lambda m, y, n: m.act(y.permute(0, 2, 1, 3).flatten(2)).mean(1), act=nn.ReLU()
+        ),
+        (1, 5, 6),
+        "act",
+        lambda o, n: o.unflatten(2, (4, 6)).transpose(1, 2),
+    ),
+}
+
+
+def _built(case: str) -> tuple[cs.Model, Tensor, str, Callable[[Tensor, int], Tensor]]:
+    build, shape, layer, expected = CASES[case]
+    torch.manual_seed(0)
+    net, x = build().eval(), torch.randn(3, *shape)
+    net(x)
+    return cs.Model(net), x, layer, expected
+
+
+def _output(model: cs.Model, x: Tensor, layer: str) -> Tensor:
+    outputs: list[Any] = []
+    handle = model.module.get_submodule(layer).register_forward_hook(lambda _m, _i, o: outputs.append(o))
+    with torch.no_grad():
+        model.module(x)
+    handle.remove()
+    tensor = first_tensor(outputs[-1])
+    assert tensor is not None
+    return tensor.detach()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_output_is_read_as_images_channels_and_places(case: str) -> None:
+    model, x, layer, expected = _built(case)
+    output = _output(model, x, layer)
+    with model.untouched():
+        found = map_at(model, layer, x, output)
+    torch.testing.assert_close(found, expected(output, len(x)))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_map_goes_back_to_where_it_came_from(case: str) -> None:
+    model, x, layer, _ = _built(case)
+    output = _output(model, x[:1], layer)
+    with model.untouched():
+        layout = layout_of(model, layer, x)
+    maps = layout.to_map(output)
+    again = layout.joined(layout.from_map(torch.cat([maps, maps * 2]), output))
+    torch.testing.assert_close(layout.to_map(again), torch.cat([maps, maps * 2]))
+    torch.testing.assert_close(layout.joined(layout.from_map(maps, output)), output)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_map_of_an_image_is_the_same_alone_and_among_others(case: str) -> None:
+    model, x, layer, _ = _built(case)
+    together = cs.grad_cam(model, x, layer=layer, target=1, relu=False)
+    for image, attribution in zip(x, together, strict=True):
+        alone = cs.grad_cam(model, image[None], layer=layer, target=1, relu=False)
+        torch.testing.assert_close(attribution.values, alone.values, rtol=1e-4, atol=1e-6)
+        assert attribution.values.shape == x.shape[2:]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("lens", [cs.ablation_cam, cs.score_cam, cs.eigen_cam, cs.layer_cam, cs.feature_maps])
+def test_lenses_of_a_layer_take_every_layout(case: str, lens: Any) -> None:
+    model, x, layer, _ = _built(case)
+    values = lens(model, x[:2], layer=layer)
+    assert len(values) == 2
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_unit_is_a_channel_whatever_the_order_of_dimensions(case: str) -> None:
+    model, x, layer, expected = _built(case)
+    unit = expected(_output(model, x, layer), len(x))[:, 1].flatten(1).mean(1)
+    scores = [attribution.score for attribution in cs.saliency(model, x, target=f"{layer}[1]")]
+    torch.testing.assert_close(torch.tensor(scores), unit, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("time first", "T N C"),
+        ("channels last, a volume", "N D H W C"),
+        ("tokens behind a class token and a register", "N H*W C"),
+        ("frames folded into the batch, images first", "N*F C H W"),
+        ("frames folded into the batch, frames first", "F*N C H W"),
+        ("clips of frames with time as an axis", "N*D C H W"),
+        ("columns of a spectrogram", "W N C"),
+    ],
+)
+def test_the_layout_is_said_in_words(case: str, words: str) -> None:
+    model, x, layer, _ = _built(case)
+    with model.untouched():
+        assert layout_of(model, layer, x).words == words
+
+
+class Hidden(nn.Module):
+    """What it does is hidden from every record: it goes through NumPy."""
+
+    def __init__(self, fold: bool = False) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 6, 3, stride=(2, 1), padding=1), nn.LayerNorm(6), nn.Linear(6, 4)
+        self.fold = fold
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = len(x)
+        x = torch.from_numpy(x.detach().numpy().repeat(3 if self.fold else 1, axis=0))
+        y = self.norm(self.conv(x).movedim(1, -1)).relu().mean((1, 2))
+        return self.head(y.view(n, -1, 6).mean(1))
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_what_operations_do_not_tell_is_probed(fold: bool) -> None:
+    torch.manual_seed(0)
+    model, x = cs.Model(Hidden(fold).eval()), torch.randn(2, 3, 16, 16)
+    output = _output(model, x, "norm")
+    expected = output.movedim(-1, 1)
+    if fold:
+        expected = expected.unflatten(0, (2, 3)).transpose(1, 2)
+    with model.untouched():
+        torch.testing.assert_close(map_at(model, "norm", x, output), expected)
+    (first, second) = cs.eigen_cam(model, x)
+    assert first.layers == ("norm",)
+    assert cs.eigen_cam(model, x)[0].cost.forwards == 1, "nothing is probed twice"
+    assert not torch.equal(first.values, second.values)
+
+
+class Fixed(Hidden):
+    """It answers for one size of input only, and says so before any layer runs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[2:] == (16, 16)
+        return super().forward(x)
+
+
+def test_what_cannot_be_known_is_refused_and_can_be_said() -> None:
+    torch.manual_seed(0)
+    net, x = Fixed().eval(), torch.randn(2, 3, 16, 16)
+    with pytest.raises(LayerError, match=r"layer 'norm' gives shape .*: choose another layer, or say how its output lies"):
+        cs.eigen_cam(net, x, layer="norm")
+    said = cs.eigen_cam(cs.Model(net, layouts={"norm": "N H W C"}), x, layer="norm")
+    right = cs.eigen_cam(cs.Model(Hidden().eval(), layouts={}), x, layer="norm")
+    assert said[0].layer_values["norm"].shape == right[0].layer_values["norm"].shape == (8, 16)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("N H W", "has 3 words and its output 4 dimensions"),
+        ("N H W Q", "has the word 'Q': a word is made of N, C, F, H, W"),
+        ("C H W C", "names no batch"),
+        ("N H2 W C", "gives 'H2' to a dimension of size 8"),
+        ("N*F H W C", "N"),
+    ],
+)
+def test_a_layout_that_does_not_fit_is_refused(text: str, said: str) -> None:
+    model = cs.Model(Fixed().eval(), layouts={"norm": text})
+    if text == "N*F H W C":  # fits: one frame
+        assert cs.eigen_cam(model, torch.randn(1, 3, 16, 16), layer="norm").layers == ("norm",)
+        return
+    with pytest.raises(LayerError, match=said):
+        cs.eigen_cam(model, torch.randn(1, 3, 16, 16), layer="norm")
+
+
+@pytest.mark.parametrize("text", ["N 1+H3*W4 C", "N 1+H*W4 C", "N, 1+H3*W, C"])
+def test_tokens_can_be_written(text: str) -> None:
+    from convscope.engine.given_layout import layout_given
+
+    output = torch.randn(2, 13, 5)
+    layout = layout_given(text, "block", (2, 13, 5), 2, 2)
+    torch.testing.assert_close(layout.to_map(output), output[:, 1:].transpose(1, 2).unflatten(2, (3, 4)))
+
+
+class Compares(nn.Module):
+    """Attention weights, a flattened map and a similarity of the images of a batch, as modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.weights, self.flat, self.pairs = nn.Conv2d(3, 4, 4, 4), nn.Softmax(-1), nn.Flatten(), nn.Identity()
+        self.tanh, self.head = nn.Tanh(), nn.Linear(64, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.conv(x).flatten(2).transpose(1, 2)
+        mixed = self.weights(tokens @ tokens.mT) @ tokens
+        self.tanh(tokens.mean(1) @ tokens.mean(1).T)
+        return self.head(self.flat(mixed))
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ("weights", "compares positions of the input with each other"),
+        ("flat", "has no spatial extent"),
+        ("tanh", "compares the images of a batch"),
+        ("head", "has no spatial extent"),
+    ],
+)
+def test_what_is_no_map_is_refused_with_the_reason(layer: str, said: str) -> None:
+    with pytest.raises(LayerError, match=said):
+        cs.eigen_cam(Compares().eval(), torch.randn(2, 3, 16, 16), layer=layer)
+    assert cs.grad_cam(Compares().eval(), torch.randn(1, 3, 16, 16)).layers == ("conv",)
+
+
+def test_a_network_that_takes_a_single_image_is_read_from_it_alone() -> None:
+    class Single(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 5, 3), nn.Linear(5, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.conv(x).view(1, 5, -1).mean(2))
+
+    torch.manual_seed(0)
+    attribution = cs.grad_cam(Single().eval(), torch.randn(1, 3, 8, 8))
+    assert attribution.layer_values["conv"].shape == (6, 6)
+
+
+def test_the_network_is_recorded_once_per_input_shape() -> None:
+    model, x, layer, _ = _built("channels last, an image")
+    runs: list[int] = []
+    model.module.stem.register_forward_hook(lambda *_: runs.append(1))
+    with model.untouched():
+        for _ in range(3):
+            traced(model, x)
+            layout_of(model, layer, x)
+    assert len(runs) == 1
