@@ -10,12 +10,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 LONGEST = 512
 """Positions after which a pattern that has not repeated is no longer followed: odd enlargements upon each other."""
+
+
+class Reads(Protocol):
+    """Which positions each output position of an operation reads."""
+
+    def ends(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The first and the last position, of ``size``, that each of ``count`` reads; first > last: padding alone."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +64,14 @@ def adaptive(size: int, count: int) -> Reach:
     return Reach(step, -rest, step + rest - 1)
 
 
-def nearest(size: int, count: int) -> Reach:
-    """Each output position is a copy of position floor(i·size/count)."""
-    return Reach(Fraction(size, count), Fraction(1 - count, count), Fraction(0))
+def nearest(step: Fraction, shift: Fraction = Fraction(0)) -> Reach:
+    """Each output position is a copy of position floor(step·i + shift)."""
+    rest = 1 - Fraction(1, math.lcm(step.denominator, shift.denominator))
+    return Reach(step, shift - rest, shift)
 
 
-def linear(size: int, count: int, *, corners: bool = False, taps: int = 1) -> Reach:
-    """Linear enlargement, between the two positions around each place; cubic has ``taps`` = 2 on either side."""
-    step = Fraction(size - 1, max(1, count - 1)) if corners else Fraction(size, count)
-    shift = Fraction(0) if corners else (step - 1) / 2
+def linear(step: Fraction, shift: Fraction, taps: int = 1) -> Reach:
+    """Linear enlargement, between the two positions around step·i + shift; cubic has ``taps`` = 2 on either side."""
     denominator = math.lcm(step.denominator, shift.denominator)
     rest = taps - Fraction(1, denominator)  # at a place that is a position itself, the neighbours count for nothing
     return Reach(step, shift - rest, shift + rest)
@@ -73,6 +80,18 @@ def linear(size: int, count: int, *, corners: bool = False, taps: int = 1) -> Re
 def moved(by: int, step: int = 1) -> Reach:
     """A cut or a padding: output position i is position step·i + by."""
     return Reach(Fraction(step), Fraction(by), Fraction(by))
+
+
+@dataclass(frozen=True)
+class Taps:
+    """The first and the last position that each output position reads, one by one."""
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+
+    def ends(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The same for ``count`` positions of ``size``."""
+        return self.first[:count], self.last[:count].clip(-1, size - 1)
 
 
 @dataclass(frozen=True)
