@@ -9,6 +9,7 @@ from torch import nn
 from convscope.engine.graph.record import Graph, Visit
 from convscope.engine.graph.recorder import Step
 from convscope.engine.graph.seen import Seen
+from convscope.engine.graph.spans import by_position, spans_of
 from convscope.values import Module, Operation, Structure
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def _operation(step: Step, graph: Graph, sizes: dict[int, int]) -> Operation:
         local=local,
         stride=stride,
         centre=centre,
+        spans=spans_of(step.seen, step.shape, graph.input[2:]),
     )
 
 
@@ -71,6 +73,7 @@ def _module(address: str, module: nn.Module, graph: Graph) -> Module:
     visit = graph.visits.get(address, Visit((), None, (), 0, 0))
     inside = [s for s in graph.steps if not address or s.module == address or s.module.startswith(f"{address}.")]
     seen = visit.seen if visit.calls or not inside else inside[-1].seen
+    shape = visit.shape or (inside[-1].shape if inside else ())
     size, local, stride, centre = sight(seen, graph)
     return Module(
         address=address,
@@ -79,7 +82,7 @@ def _module(address: str, module: nn.Module, graph: Graph) -> Module:
         calls=visit.calls or min(1, len(inside)),
         first=visit.first if visit.calls else graph.steps.index(inside[0]) if inside else len(graph.steps),
         leaf=next(module.children(), None) is None or address in graph.hidden,
-        shape=visit.shape or (inside[-1].shape if inside else ()),
+        shape=shape,
         parameters=sum(p.numel() for p in module.parameters()),
         flops=sum(step.flops for step in inside),
         norm_flops=sum(step.norm_flops for step in inside),
@@ -88,6 +91,7 @@ def _module(address: str, module: nn.Module, graph: Graph) -> Module:
         local=local,
         stride=stride,
         centre=centre,
+        spans=spans_of(seen, shape, graph.input[2:]),
     )
 
 
@@ -100,6 +104,7 @@ def sight(
     seen: Sequence[Seen], graph: Graph
 ) -> tuple[tuple[int | None, ...], tuple[int | None, ...], tuple[float | None, ...], tuple[float | None, ...]]:
     """The receptive field, its local part, the stride and the centre, along each axis of the input."""
+    seen = [by_position(axis) for axis in seen]
     sizes = tuple(_size(axis, extent) for axis, extent in zip(seen, graph.input[2:], strict=False))
     lines = [axis.line for axis in seen]
     local = tuple(None if line is None else line.size for line in lines)
