@@ -40,15 +40,20 @@ class Enlargement:
         teeth = min(size, 2 * (self._reach(axis) + _SLACK))
         dtype = like.dtype if like.is_floating_point() else torch.float32
         comb = torch.eye(teeth, dtype=dtype, device=like.device).repeat(1, math.ceil(size / teeth))[:, :size]
-        given = [1] * self.axes
-        given[axis] = size
-        answer = self._asked(comb.reshape(1, teeth, *given), axis)
-        read = (answer.reshape(teeth, count) != 0).cpu().numpy()
+        read = (self._asked(comb, axis) != 0).cpu().numpy()
         tooth = np.arange(teeth)[:, None]
         positions = tooth + teeth * np.round((centre - tooth) / teeth).astype(np.int64)
         positions = positions.clip(0, size - 1) if teeth < size else np.broadcast_to(tooth, read.shape)
-        first = np.where(read, positions, size).min(0)
-        return Taps(first, np.where(read, positions, -1).max(0))
+        first, last = np.where(read, positions, size).min(0), np.where(read, positions, -1).max(0)
+        if self._backward_ignores_factor(axis):
+            copied = np.arange(count) * size // count
+            first, last = np.minimum(first, copied), np.maximum(last, copied)
+        return Taps(first, last)
+
+    def _backward_ignores_factor(self, axis: int) -> bool:
+        """Whether torch's gradient goes to other positions than were read: of as many, or twice as many, samples."""
+        plain = packet(self.func).startswith("upsample_nearest")
+        return plain and bool(self.factors[axis]) and self.counts[axis] in (self.sizes[axis], 2 * self.sizes[axis])
 
     def reach(self, axis: int) -> Reach:
         """The same by a formula, of an input without borders and with the factor taken for a simple fraction."""
@@ -79,13 +84,20 @@ class Enlargement:
     def _shift(self, axis: int) -> Fraction:
         return Fraction(0) if self.corners else (self._step(axis) - 1) / 2
 
-    def _asked(self, comb: Tensor, axis: int) -> Tensor:
-        """The operation's answer along one dimension, the others of one position."""
-        counts: list[int] = [1] * self.axes
-        factors: list[float | None] = [None] * self.axes
+    def _asked(self, combs: Tensor, axis: int) -> Tensor:
+        """The operation's answer to (combs, positions) along one dimension, the others as they were.
+
+        These have two positions, since some forms of the operation do something else to a single one.
+        """
+        counts, factors = [2] * self.axes, list[float | None]([None]) * self.axes
         counts[axis], factors[axis] = self.counts[axis], self.factors[axis]
+        along = combs.unflatten(1, [combs.shape[1] if a == axis else 1 for a in range(self.axes)])
+        given = along.expand(-1, *(combs.shape[1] if a == axis else 2 for a in range(self.axes)))
         corners = [] if self.corners is None else [self.corners]
-        return self.func(comb, counts, *corners, *factors)  # type: ignore[no-any-return]
+        answer: Tensor = self.func(given[None].contiguous(), counts, *corners, *factors)[0]
+        for other in reversed([a for a in range(self.axes) if a != axis]):
+            answer = answer.select(1 + other, 0)
+        return answer
 
 
 def enlargement(func: Any, args: tuple[Any, ...], kwargs: Any, out: Tensor) -> Enlargement:

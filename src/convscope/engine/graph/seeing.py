@@ -67,7 +67,8 @@ def sees(done: Done) -> tuple[list[tuple[Seen, ...]], bool]:
     parts = done.reading()
     if not any(parts):  # an input without spatial axes, such as a vector
         return [()] * len(done.outs), True
-    rule = _rule_for(done.func)
+    empty = any(out.numel() == 0 for out in done.outs)
+    rule = None if empty else _rule_for(done.func)
     try:
         found = rule(done) if rule is not None else None
     except (RuntimeError, TypeError, ValueError, LookupError):  # called in a way that its rule does not know
@@ -75,7 +76,7 @@ def sees(done: Done) -> tuple[list[tuple[Seen, ...]], bool]:
     outs = done.outs
     if found is not None and len(found) == len(outs) and all(map(_fits, found, outs)):
         return list(found), packet(done.func) not in _UPPER_BOUNDS
-    return [tuple(places.mixed_whole(axis, out.ndim) for axis in zip(*parts, strict=True)) for out in done.outs], False
+    return [tuple(places.mixed_whole(axis, out.ndim) for axis in zip(*parts, strict=True)) for out in done.outs], empty
 
 
 def _fits(seen: tuple[Seen, ...], out: Tensor) -> bool:
