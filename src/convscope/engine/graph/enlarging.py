@@ -45,15 +45,23 @@ class Enlargement:
         positions = tooth + teeth * np.round((centre - tooth) / teeth).astype(np.int64)
         positions = positions.clip(0, size - 1) if teeth < size else np.broadcast_to(tooth, read.shape)
         first, last = np.where(read, positions, size).min(0), np.where(read, positions, -1).max(0)
-        if self._backward_ignores_factor(axis):
-            copied = np.arange(count) * size // count
-            first, last = np.minimum(first, copied), np.maximum(last, copied)
+        for other_first, other_last in self._gradient_elsewhere(axis):
+            first, last = np.minimum(first, other_first), np.maximum(last, other_last)
         return Taps(first, last)
 
-    def _backward_ignores_factor(self, axis: int) -> bool:
-        """Whether torch's gradient goes to other positions than were read: of as many, or twice as many, samples."""
-        plain = packet(self.func).startswith("upsample_nearest")
-        return plain and bool(self.factors[axis]) and self.counts[axis] in (self.sizes[axis], 2 * self.sizes[axis])
+    def _gradient_elsewhere(self, axis: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """What torch's gradient goes to where that is not what was read.
+
+        With a factor that leaves as many samples as positions (or, copying, twice as many), one of the two heeds the
+        factor and the other does not.
+        """
+        size, count, name = self.sizes[axis], self.counts[axis], packet(self.func)
+        if not self.factors[axis]:
+            return []
+        if name.startswith("upsample_nearest") and count in (size, 2 * size):
+            copied = np.arange(count) * size // count
+            return [(copied, copied)]
+        return [self.reach(axis).ends(count, size)] if "_aa" in name and count == size else []
 
     def reach(self, axis: int) -> Reach:
         """The same by a formula, of an input without borders and with the factor taken for a simple fraction."""
