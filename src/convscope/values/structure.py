@@ -35,6 +35,11 @@ class Span:
     last: tuple[int, ...]
     shift: int
 
+    @property
+    def moves(self) -> bool:
+        """Whether it is not the same at every position."""
+        return len(self.first) > 1 or self.shift != 0
+
     def at(self, position: int, size: int) -> tuple[int, int]:
         """The first and last position of an axis of that size; (0, -1) for none."""
         rounds, place = divmod(position, len(self.first))
@@ -74,14 +79,17 @@ class Part:
     def box(self, position: Sequence[int], extent: Sequence[int]) -> tuple[tuple[int, int], ...]:
         """What a position of the output can see of an input of that extent: first and last place along each axis.
 
-        An axis along which nothing is known has all of it; what sees nothing has (0, -1).
+        A position has as many numbers as the output has axes of positions; an axis along which nothing is known has all
+        of it, and what sees nothing has (0, -1).
         """
+        told = all(span.axis < len(position) for span in self.spans if span.moves)
         found = []
         for axis, size in enumerate(extent):
             span = self.spans[axis] if axis < len(self.spans) else None
-            known = span is not None and (span.axis < len(position) or (len(span.first) == 1 and not span.shift))
-            index = position[span.axis] if span is not None and span.axis < len(position) else 0
-            found.append(span.at(index, size) if span is not None and known else (0, size - 1))
+            if span is None or (span.moves and not told):
+                found.append((0, size - 1))
+            else:
+                found.append(span.at(position[span.axis] if span.moves else 0, size))
         return tuple(found)
 
 

@@ -35,8 +35,9 @@ def position_dims(seen: Sequence[Seen], shape: Sequence[int]) -> tuple[int, ...]
     varying = sorted({dim for dims in along for dim in dims})
     apart = all(len(dims) <= 1 for dims in along) and len(varying) == sum(map(bool, along))
     if len(shape) == len(seen) + 2 and 0 not in varying:
-        last = len(shape) - 1
-        return tuple(range(1, last)) if apart and 1 in varying and last not in varying else tuple(range(2, last + 1))
+        channels_first, channels_last = (sum([k + n] == dims for k, dims in enumerate(along)) for n in (2, 1))
+        first = 1 if apart and len(shape) - 1 not in varying and channels_last > channels_first else 2
+        return tuple(range(first, first + len(seen)))
     return tuple(varying) if apart else ()
 
 
@@ -52,7 +53,7 @@ def _span(seen: Sequence[Seen], number: int, dims: tuple[int, ...], size: int) -
     usual = dims[number : number + 1]
     own = next((dim for dim in (*usual, *dims) if axis.varies(dim)), None)
     if own is None:
-        at, ends, line = number, _by_place(axis), axis.line
+        at, ends, line = number, _all(axis) if dims else _by_place(axis), axis.line
     else:
         at, ends, line = dims.index(own), _by_dim(axis, own), axis.line
     first, last = ends
@@ -91,12 +92,17 @@ def _by_place(axis: Seen) -> Ends:
     low, high, place = (end.flatten().numpy() for end in _broadcast(axis.low, axis.high, axis.place))
     count = int(place.max()) + 1
     if axis.place.numel() == 1 or count < 1:
-        return low.min(keepdims=True), high.max(keepdims=True)
+        return _all(axis)
     first, last = np.full(count, np.inf), np.full(count, -np.inf)
     there = place >= 0
     np.minimum.at(first, place[there].astype(np.int64), low[there])
     np.maximum.at(last, place[there].astype(np.int64), high[there])
     return first, last
+
+
+def _all(axis: Seen) -> Ends:
+    """The first and last position of the input for all numbers together."""
+    return axis.low.amin().reshape(1).numpy(), axis.high.amax().reshape(1).numpy()
 
 
 def _broadcast(*ends: Tensor) -> list[Tensor]:
