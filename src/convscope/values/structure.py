@@ -28,12 +28,14 @@ class Span:
 
     Attributes:
         axis: along which of its own axes a position of the output moves this way.
+        size: the input's size for which alone this holds; None for any.
     """
 
     axis: int
     first: tuple[int, ...]
     last: tuple[int, ...]
     shift: int
+    size: int | None = None
 
     @property
     def moves(self) -> bool:
@@ -79,14 +81,14 @@ class Part:
     def box(self, position: Sequence[int], extent: Sequence[int]) -> tuple[tuple[int, int], ...]:
         """What a position of the output can see of an input of that extent: first and last place along each axis.
 
-        A position has as many numbers as the output has axes of positions; an axis along which nothing is known has all
-        of it, and what sees nothing has (0, -1).
+        A position has as many numbers as the output has axes of positions; an axis along which nothing is known (of an
+        input of that size) has all of it, and what sees nothing has (0, -1).
         """
         told = all(span.axis < len(position) for span in self.spans if span.moves)
         found = []
         for axis, size in enumerate(extent):
             span = self.spans[axis] if axis < len(self.spans) else None
-            if span is None or (span.moves and not told):
+            if span is None or span.size not in (None, size) or (span.moves and not told):
                 found.append((0, size - 1))
             else:
                 found.append(span.at(position[span.axis] if span.moves else 0, size))

@@ -58,21 +58,27 @@ def _span(seen: Sequence[Seen], number: int, dims: tuple[int, ...], size: int) -
         at, ends, line = dims.index(own), _by_dim(axis, own), axis.line
     first, last = ends
     if (first == first[0]).all() and (last == last[0]).all():
-        return _kept(at, first[:1], last[:1])
+        return _kept(at, first[:1], last[:1], size)
     if line is None:
-        return _kept(at, first, last)
-    count = np.arange(len(first))
-    low, high = (_along(line, end, count) for end in (line.low, line.high))
-    nothing = first > last
-    holds = nothing | ((low.clip(0) <= first) & (high.clip(None, size - 1) >= last))
-    exact = np.where(nothing, low.clip(0) > high.clip(None, size - 1), (low.clip(0) == first) & (high.clip(None, size - 1) == last))
-    if holds.all() and (exact.all() or (len(first) > _SHORT and exact.mean() >= 0.5)):
+        return _kept(at, first, last, size)
+    if _holds(line, first, last, size):
         return Span(axis=at, first=_whole(line.low, 0), last=_whole(line.high, -1), shift=line.shift)
-    return _kept(at, first, last)
+    return _kept(at, first, last, size)
 
 
-def _along(line: Line, ends: tuple[float, ...], positions: NDArray[np.int64]) -> NDArray[np.float64]:
-    rounds, place = np.divmod(positions, len(ends))
+def _holds(line: Line, first: NDArray[np.float64], last: NDArray[np.float64], size: int) -> bool:
+    """Whether a line that is cut off at the borders says what is depended on, or at the borders a little more."""
+    low = _along(line, line.low, len(first)).clip(0)
+    high = _along(line, line.high, len(first)).clip(None, size - 1)
+    nothing = first > last
+    exact = np.where(nothing, low > high, (low == first) & (high == last))
+    within = nothing | ((low <= first) & (high >= last))
+    return bool(within.all() and (exact.all() or (len(first) > _SHORT and exact.mean() >= 0.5)))
+
+
+def _along(line: Line, ends: tuple[float, ...], count: int) -> NDArray[np.float64]:
+    """One end of what a line says of positions 0, 1, …"""
+    rounds, place = np.divmod(np.arange(count), len(ends))
     return np.asarray(ends, dtype=np.float64)[place] + rounds * line.shift
 
 
@@ -110,13 +116,14 @@ def _broadcast(*ends: Tensor) -> list[Tensor]:
     return [end.expand(shape) for end in ends]
 
 
-def _kept(axis: int, first: NDArray[np.float64], last: NDArray[np.float64]) -> Span:
+def _kept(axis: int, first: NDArray[np.float64], last: NDArray[np.float64], size: int) -> Span:
     seen = first <= last
     return Span(
         axis=axis,
         first=tuple(int(n) if known else 0 for n, known in zip(first, seen, strict=True)),
         last=tuple(int(n) if known else -1 for n, known in zip(last, seen, strict=True)),
         shift=0,
+        size=size,
     )
 
 
