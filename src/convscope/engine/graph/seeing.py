@@ -457,7 +457,8 @@ def _running(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 
 def _spread(axis: Seen, dims: Sequence[int]) -> Seen:
     """What a number sees that is made from its own and from all along these dimensions; it stays in its place."""
-    return places.together([places.mixed(axis, dims), axis], axis.low.ndim)
+    whole = places.mixed(axis, dims)
+    return axis if whole is axis else places.together([whole, axis], axis.low.ndim)
 
 
 def _placed(axis: Seen, dim: int, out: Tensor) -> Seen:
@@ -516,7 +517,7 @@ def _normed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
         dims = list(range(1, tensor.ndim))
     else:
         dims = [] if settled(done.func, done.args) else [0, *range(2, tensor.ndim)]
-    out = tuple(places.together([places.mixed(axis, dims), axis], tensor.ndim) for axis in seen)
+    out = tuple(_spread(axis, dims) for axis in seen)
     rest = [tuple(places.mixed_whole([axis], one.ndim) for axis in seen) for one in done.outs[1:]]
     return [out, *rest]
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -20,7 +20,8 @@ def structure_of(model: "Model", graph: Graph, *, depth: int = 0) -> Structure:
     """What a recorded forward says of a network."""
     sizes = {id(p): p.numel() for p in model.module.parameters()}
     weight_bytes = sum(p.numel() * p.element_size() for p in model.module.parameters())
-    operations = tuple(_operation(step, graph, sizes) for step in graph.steps)
+    fields = _Fields(graph)
+    operations = tuple(_operation(step, fields, sizes) for step in graph.steps)
     notes: dict[str, object] = {}
     if graph.uncounted:
         notes["operations without a count of FLOPs"] = graph.uncounted
@@ -33,7 +34,7 @@ def structure_of(model: "Model", graph: Graph, *, depth: int = 0) -> Structure:
         name=model.name,
         input=graph.input,
         modules=tuple(
-            _module(a, one, graph) for a, one in model.module.named_modules() if not _within(a, graph.hidden)
+            _module(a, one, graph, fields) for a, one in model.module.named_modules() if not _within(a, graph.hidden)
         ),
         operations=operations,
         parameters=sum(sizes.values()),
@@ -46,8 +47,24 @@ def structure_of(model: "Model", graph: Graph, *, depth: int = 0) -> Structure:
     )
 
 
-def _operation(step: Step, graph: Graph, sizes: dict[int, int]) -> Operation:
-    size, local, stride, centre = sight(step.seen, graph)
+class _Fields:
+    """The receptive fields of a graph's parts; those that see the same are worked out once."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[str, Any]] = {}
+
+    def of(self, seen: tuple[Seen, ...], shape: tuple[int, ...]) -> dict[str, Any]:
+        """The fields of a `Part` that say what is seen."""
+        key = (tuple(map(id, seen)), shape)
+        if key not in self._known:
+            size, local, stride, centre = sight(seen, self.graph)
+            spans = spans_of(seen, shape, self.graph.input[2:])
+            self._known[key] = {"field": size, "local": local, "stride": stride, "centre": centre, "spans": spans}
+        return self._known[key]
+
+
+def _operation(step: Step, fields: _Fields, sizes: dict[int, int]) -> Operation:
     return Operation(
         kind=step.kind,
         name=step.operation,
@@ -61,20 +78,15 @@ def _operation(step: Step, graph: Graph, sizes: dict[int, int]) -> Operation:
         flops=step.flops,
         norm_flops=step.norm_flops,
         bytes=step.bytes,
-        field=size,
-        local=local,
-        stride=stride,
-        centre=centre,
-        spans=spans_of(step.seen, step.shape, graph.input[2:]),
+        **fields.of(step.seen, step.shape),
     )
 
 
-def _module(address: str, module: nn.Module, graph: Graph) -> Module:
+def _module(address: str, module: nn.Module, graph: Graph, fields: _Fields) -> Module:
     visit = graph.visits.get(address, Visit((), None, (), 0, 0))
     inside = [s for s in graph.steps if not address or s.module == address or s.module.startswith(f"{address}.")]
     seen = visit.seen if visit.calls or not inside else inside[-1].seen
     shape = visit.shape or (inside[-1].shape if inside else ())
-    size, local, stride, centre = sight(seen, graph)
     return Module(
         address=address,
         kind=getattr(module, "original_name", type(module).__name__),
@@ -87,11 +99,7 @@ def _module(address: str, module: nn.Module, graph: Graph) -> Module:
         flops=sum(step.flops for step in inside),
         norm_flops=sum(step.norm_flops for step in inside),
         bytes=sum(step.bytes for step in inside),
-        field=size,
-        local=local,
-        stride=stride,
-        centre=centre,
-        spans=spans_of(seen, shape, graph.input[2:]),
+        **fields.of(seen, shape),
     )
 
 
