@@ -1,4 +1,4 @@
-"""Where a position looks: boxes of random networks of all that moves, picks and enlarges, held to autograd's gradients."""
+"""Where a position looks: boxes of random networks of what moves, picks and enlarges, held to autograd's gradients."""
 
 import random
 from collections.abc import Callable
@@ -72,6 +72,7 @@ def enlarged(d: Draw) -> nn.Module:
         options["size"] = [max(2, side + d.pick.randint(-3, 6)) for side in d.extent]
     else:
         options["scale_factor"] = tuple(d.each(1.3, 1.7, 0.6, 2, 1.5, 3, 0.5))
+        options["recompute_scale_factor"] = mode == "nearest"  # else torch's gradient goes elsewhere than it reads
     if "nearest" not in mode:
         options["align_corners"] = d.pick.random() < 0.5
     if mode in ("bilinear", "bicubic"):

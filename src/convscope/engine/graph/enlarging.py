@@ -6,7 +6,7 @@ that no sample reads two teeth of one comb.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -67,11 +67,12 @@ class Enlargement:
         """The same by a formula, of an input without borders and with the factor taken for a simple fraction."""
         step, shift, name = self._step(axis), self._shift(axis), packet(self.func)
         if "nearest" in name:
-            return nearest(step, shift + Fraction(1, 2) if "exact" in name else Fraction(0))
-        taps = self._taps
-        if "_aa" in name and step > 1:
-            return Reach(step, shift - taps * step, shift + taps * step)
-        return linear(step, shift, taps)
+            read = nearest(step, shift + Fraction(1, 2) if "exact" in name else Fraction(0))
+        else:
+            taps = self._taps
+            wide = "_aa" in name and step > 1
+            read = Reach(step, shift - taps * step, shift + taps * step) if wide else linear(step, shift, taps)
+        return replace(read, any_size=self.factors[axis] is not None and not self.corners)
 
     @property
     def _taps(self) -> int:

@@ -95,4 +95,5 @@ def _by_index(line: Line, rows: NDArray[np.float64], period: int, shift: int) ->
         places = {int(row[first]) + rounds * shift for row in rows}
         low.append(min(line.at(line.low, place) for place in places))
         high.append(max(line.at(line.high, place) for place in places))
-    return Line(tuple(low), tuple(high), line.shift * (shift * (length // period) // own))
+    onward = line.shift * (shift * (length // period) // own)
+    return Line(tuple(low), tuple(high), onward, line.any_size and shift > 0)  # a flip starts from the other end

@@ -28,11 +28,16 @@ class Reads(Protocol):
 
 @dataclass(frozen=True)
 class Reach:
-    """Output position i reads what lies between ``step * i + first`` and ``step * i + last``, both included."""
+    """Output position i reads what lies between ``step * i + first`` and ``step * i + last``, both included.
+
+    Attributes:
+        any_size: so it does of an input of any size; not so where the size of the output is given.
+    """
 
     step: Fraction
     first: Fraction
     last: Fraction
+    any_size: bool = True
 
     def ends(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first and the last position, of ``size``, that each of ``count`` reads; first > last: padding alone."""
@@ -61,7 +66,7 @@ def transposed(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1
 def adaptive(size: int, count: int) -> Reach:
     """Adaptive pooling of ``size`` positions to ``count``: from floor(i·size/count) to ceil((i+1)·size/count) − 1."""
     step, rest = Fraction(size, count), Fraction(count - 1, count)
-    return Reach(step, -rest, step + rest - 1)
+    return Reach(step, -rest, step + rest - 1, any_size=False)
 
 
 def nearest(step: Fraction, shift: Fraction = Fraction(0)) -> Reach:
@@ -99,11 +104,13 @@ class Line:
     """Along one axis of the input: what positions 0 … of a layer see of an input without borders.
 
     Position i sees ``low[i] … high[i]``; after len(low) positions the pattern repeats, ``shift`` further on.
+    ``any_size`` says that this holds whatever the input's size.
     """
 
     low: tuple[float, ...] = (0,)
     high: tuple[float, ...] = (0,)
     shift: int = 1
+    any_size: bool = True
 
     @property
     def size(self) -> int:
@@ -130,7 +137,7 @@ class Line:
         reads = [reach.read_at(i) for i in range(down * period // common)]
         low = tuple(min((self.at(self.low, t) for t in read), default=math.inf) for read in reads)
         high = tuple(max((self.at(self.high, t) for t in read), default=-math.inf) for read in reads)
-        return Line(low, high, self.shift * (up // common))
+        return Line(low, high, self.shift * (up // common), self.any_size and reach.any_size)
 
     def joined(self, other: "Line") -> "Line | None":
         """What sees both; None where their positions do not keep step."""
@@ -139,7 +146,7 @@ class Line:
             return None
         low = tuple(min(self.at(self.low, i), other.at(other.low, i)) for i in range(period))
         high = tuple(max(self.at(self.high, i), other.at(other.high, i)) for i in range(period))
-        return Line(low, high, self.shift * period // len(self.low))
+        return Line(low, high, self.shift * period // len(self.low), self.any_size and other.any_size)
 
     def at(self, ends: tuple[float, ...], position: int) -> float:
         """The end, of ``low`` or ``high``, of what a position sees."""

@@ -200,9 +200,7 @@ def _padded(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 def _before(done: Done) -> dict[int, Reach]:
     """Where the positions of a padded tensor come from, along each dimension."""
     tensor, widths = done.args[0], done.args[1]
-    return {
-        tensor.ndim - 1 - k // 2: moved(-widths[k]) for k in range(0, len(widths), 2) if widths[k] or widths[k + 1]
-    }
+    return {tensor.ndim - 1 - k // 2: moved(-widths[k]) for k in range(0, len(widths), 2) if widths[k] or widths[k + 1]}
 
 
 def _counted(axis: Seen, done: Done) -> Seen:
@@ -300,9 +298,7 @@ def _windows_laid_out(done: Done) -> Sequence[tuple[Seen, ...]] | None:
         return None
     blank = done.func(torch.ones(1, *shape[1:], dtype=torch.float64), *done.args[1:]) == 0
     reach = {2 + a: sliding(kernel[a], stride[a], padding[a], dilation[a]) for a in range(2)}
-    counts = [
-        (shape[2 + a] + 2 * padding[a] - dilation[a] * (kernel[a] - 1) - 1) // stride[a] + 1 for a in range(2)
-    ]
+    counts = [(shape[2 + a] + 2 * padding[a] - dilation[a] * (kernel[a] - 1) - 1) // stride[a] + 1 for a in range(2)]
     grid = torch.arange(counts[0] * counts[1], dtype=torch.float64).view(1, 1, -1)
     found = []
     for axis, before in zip(seen, _lines_through(seen, reach, tensor), strict=True):
@@ -482,7 +478,11 @@ def _sampled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     for one in tensors_in(done.args):
         seen = done.look(one)
         if seen is not None:
-            parts.append(tuple(places.mixed(a, [d for d in range(1, one.ndim) if d > 1 or one is not done.args[0]]) for a in seen))
+            parts.append(
+                tuple(
+                    places.mixed(a, [d for d in range(1, one.ndim) if d > 1 or one is not done.args[0]]) for a in seen
+                )
+            )
     axes = len(parts[0])
     joined = tuple(places.together([p[a] for p in parts], out.ndim) for a in range(axes))
     spatial = range(out.ndim - axes, out.ndim)
@@ -490,7 +490,7 @@ def _sampled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 
 
 def _anywhere(seen: tuple[Seen, ...], dims: Sequence[int], out: Tensor) -> tuple[Seen, ...]:
-    """What sees all along some dimensions, while places along them are kept, counted anew where their number changes."""
+    """What sees all along some dimensions, with the places along them, counted anew where their number changes."""
     found = []
     for axis in seen:
         whole, place = places.mixed(axis, dims), axis.place

@@ -62,7 +62,8 @@ def _span(seen: Sequence[Seen], number: int, dims: tuple[int, ...], size: int) -
     if line is None:
         return _kept(at, first, last, size)
     if _holds(line, first, last, size):
-        return Span(axis=at, first=_whole(line.low, 0), last=_whole(line.high, -1), shift=line.shift)
+        only = None if line.any_size else size
+        return Span(axis=at, first=_whole(line.low, 0), last=_whole(line.high, -1), shift=line.shift, size=only)
     return _kept(at, first, last, size)
 
 
