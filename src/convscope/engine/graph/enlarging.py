@@ -79,7 +79,7 @@ class Enlargement:
         return 2 if "bicubic" in packet(self.func) else 1
 
     def _reach(self, axis: int) -> int:
-        return math.ceil(self._taps * max(1, self._step(axis))) + 1
+        return self._taps * max(1, math.ceil(self._step(axis))) + 1
 
     def _step(self, axis: int) -> Fraction:
         """By how many positions the samples lie apart."""
@@ -100,7 +100,8 @@ class Enlargement:
         """
         counts, factors = [2] * self.axes, list[float | None]([None]) * self.axes
         counts[axis], factors[axis] = self.counts[axis], self.factors[axis]
-        along = combs.unflatten(1, [combs.shape[1] if a == axis else 1 for a in range(self.axes)])
+        sides = [combs.shape[1] if a == axis else 1 for a in range(self.axes)]
+        along = combs.reshape(len(combs), *sides)
         given = along.expand(-1, *(combs.shape[1] if a == axis else 2 for a in range(self.axes)))
         corners = [] if self.corners is None else [self.corners]
         answer: Tensor = self.func(given[None].contiguous(), counts, *corners, *factors)[0]

@@ -80,7 +80,8 @@ def _holds(line: Line, first: NDArray[np.float64], last: NDArray[np.float64], si
 def _along(line: Line, ends: tuple[float, ...], count: int) -> NDArray[np.float64]:
     """One end of what a line says of positions 0, 1, …"""
     rounds, place = np.divmod(np.arange(count), len(ends))
-    return np.asarray(ends, dtype=np.float64)[place] + rounds * line.shift
+    said: NDArray[np.float64] = np.asarray(ends, dtype=np.float64)[place] + rounds * line.shift
+    return said
 
 
 def _by_dim(axis: Seen, dim: int) -> Ends:
