@@ -13,7 +13,7 @@ from convscope.values.pictures import Pictures
 from convscope.values.prediction import Prediction
 from convscope.values.receptive_field import ReceptiveField
 from convscope.values.recommendation import Advice, Recommendation
-from convscope.values.structure import Module, Operation, Structure
+from convscope.values.structure import Module, Operation, Span, Structure
 
 __all__ = [
     "Advice",
@@ -39,6 +39,7 @@ __all__ = [
     "Record",
     "Spread",
     "Step",
+    "Span",
     "Structure",
     "Value",
     "drawn_by",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,37 @@ USUAL_DEPTH = 3
 
 
 @dataclass(frozen=True, kw_only=True)
+class Span:
+    """Which positions of the input, along one of its axes, the positions of an output depend on.
+
+    Position i of the output depends on positions first[i] … last[i] of the input, before they are cut off at its
+    borders; first > last is nothing. After len(first) positions the pattern repeats, ``shift`` further on.
+
+    Attributes:
+        axis: along which of its own axes a position of the output moves this way.
+        size: the input's size for which alone this holds; None for any.
+    """
+
+    axis: int
+    first: tuple[int, ...]
+    last: tuple[int, ...]
+    shift: int
+    size: int | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether it is not the same at every position."""
+        return len(self.first) > 1 or self.shift != 0
+
+    def at(self, position: int, size: int) -> tuple[int, int]:
+        """The first and last position of an axis of that size; (0, -1) for none."""
+        rounds, place = divmod(position, len(self.first))
+        first = max(0, self.first[place] + rounds * self.shift)
+        last = min(size - 1, self.last[place] + rounds * self.shift)
+        return (first, last) if first <= last else (0, -1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Part:
     """What is said of an operation and of a module alike.
 
@@ -32,7 +62,9 @@ class Part:
         field: the theoretical receptive field along each axis of the input; None sees the whole input, 0 nothing.
         local: the same by way of windows alone, past means over space and attention; None where no such way leads.
         stride: by how many input positions the field moves from one position to the next.
-        centre: the middle of the first position's field, in input positions (0 is the first one's centre).
+        centre: the middle of the first position's field, in input positions (0 is the first one's centre). Behind an
+            enlargement the field moves by turns, and ``stride`` is the mean.
+        spans: what each position depends on, exactly or a little more, along each axis of the input.
     """
 
     shape: tuple[int, ...]
@@ -44,23 +76,22 @@ class Part:
     local: tuple[int | None, ...] = ()
     stride: tuple[float | None, ...] = ()
     centre: tuple[float | None, ...] = ()
+    spans: tuple[Span, ...] = ()
 
     def box(self, position: Sequence[int], extent: Sequence[int]) -> tuple[tuple[int, int], ...]:
         """What a position of the output can see of an input of that extent: first and last place along each axis.
 
-        An axis along which the whole input is seen, or nothing is known of, has all of it.
+        A position has as many numbers as the output has axes of positions; an axis along which nothing is known (of an
+        input of that size) has all of it, and what sees nothing has (0, -1).
         """
+        told = all(span.axis < len(position) for span in self.spans if span.moves)
         found = []
-        for axis, last in enumerate(extent):
-            size, stride, centre = (
-                along[axis] if axis < len(along) else None for along in (self.field, self.stride, self.centre)
-            )
-            first, end = 0, last - 1
-            if size and stride is not None and centre is not None and axis < len(position):
-                middle = centre + stride * position[axis]
-                first = max(0, math.ceil(middle - (size - 1) / 2))
-                end = min(last - 1, math.floor(middle + (size - 1) / 2))
-            found.append((first, max(first, end)))
+        for axis, size in enumerate(extent):
+            span = self.spans[axis] if axis < len(self.spans) else None
+            if span is None or span.size not in (None, size) or (span.moves and not told):
+                found.append((0, size - 1))
+            else:
+                found.append(span.at(position[span.axis] if span.moves else 0, size))
         return tuple(found)
 
 
@@ -176,4 +207,6 @@ class Structure(Value):
 
 
 def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    told = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    spans = tuple(Span(**{**one, "first": tuple(one["first"]), "last": tuple(one["last"])}) for one in told["spans"])
+    return {**told, "spans": spans}

@@ -17,7 +17,7 @@ MOVES = frozenset({
 
 COPIES = frozenset({
     "clone", "_to_copy", "contiguous", "copy_", "flip", "roll", "index", "index_select", "repeat", "gather",
-    "unfold", "channel_shuffle", "native_channel_shuffle",
+    "unfold", "channel_shuffle", "native_channel_shuffle", "rot90",
 })  # fmt: skip
 """Operations that only copy numbers to other places."""
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,25 @@ LONGEST = 512
 """Positions after which a pattern that has not repeated is no longer followed: odd enlargements upon each other."""
 
 
+class Reads(Protocol):
+    """Which positions each output position of an operation reads."""
+
+    def ends(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The first and the last position, of ``size``, that each of ``count`` reads; first > last: padding alone."""
+
+
 @dataclass(frozen=True)
 class Reach:
-    """Output position i reads what lies between ``step * i + first`` and ``step * i + last``, both included."""
+    """Output position i reads what lies between ``step * i + first`` and ``step * i + last``, both included.
+
+    Attributes:
+        any_size: so it does of an input of any size; not so where the size of the output is given.
+    """
 
     step: Fraction
     first: Fraction
     last: Fraction
+    any_size: bool = True
 
     def ends(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first and the last position, of ``size``, that each of ``count`` reads; first > last: padding alone."""
@@ -53,18 +66,17 @@ def transposed(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1
 def adaptive(size: int, count: int) -> Reach:
     """Adaptive pooling of ``size`` positions to ``count``: from floor(i·size/count) to ceil((i+1)·size/count) − 1."""
     step, rest = Fraction(size, count), Fraction(count - 1, count)
-    return Reach(step, -rest, step + rest - 1)
+    return Reach(step, -rest, step + rest - 1, any_size=False)
 
 
-def nearest(size: int, count: int) -> Reach:
-    """Each output position is a copy of position floor(i·size/count)."""
-    return Reach(Fraction(size, count), Fraction(1 - count, count), Fraction(0))
+def nearest(step: Fraction, shift: Fraction = Fraction(0)) -> Reach:
+    """Each output position is a copy of position floor(step·i + shift)."""
+    rest = 1 - Fraction(1, math.lcm(step.denominator, shift.denominator))
+    return Reach(step, shift - rest, shift)
 
 
-def linear(size: int, count: int, *, corners: bool = False, taps: int = 1) -> Reach:
-    """Linear enlargement, between the two positions around each place; cubic has ``taps`` = 2 on either side."""
-    step = Fraction(size - 1, max(1, count - 1)) if corners else Fraction(size, count)
-    shift = Fraction(0) if corners else (step - 1) / 2
+def linear(step: Fraction, shift: Fraction, taps: int = 1) -> Reach:
+    """Linear enlargement, between the two positions around step·i + shift; cubic has ``taps`` = 2 on either side."""
     denominator = math.lcm(step.denominator, shift.denominator)
     rest = taps - Fraction(1, denominator)  # at a place that is a position itself, the neighbours count for nothing
     return Reach(step, shift - rest, shift + rest)
@@ -76,15 +88,29 @@ def moved(by: int, step: int = 1) -> Reach:
 
 
 @dataclass(frozen=True)
+class Taps:
+    """The first and the last position that each output position reads, one by one."""
+
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+
+    def ends(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The same for ``count`` positions of ``size``."""
+        return self.first[:count], self.last[:count].clip(-1, size - 1)
+
+
+@dataclass(frozen=True)
 class Line:
     """Along one axis of the input: what positions 0 … of a layer see of an input without borders.
 
     Position i sees ``low[i] … high[i]``; after len(low) positions the pattern repeats, ``shift`` further on.
+    ``any_size`` says that this holds whatever the input's size.
     """
 
     low: tuple[float, ...] = (0,)
     high: tuple[float, ...] = (0,)
     shift: int = 1
+    any_size: bool = True
 
     @property
     def size(self) -> int:
@@ -111,7 +137,7 @@ class Line:
         reads = [reach.read_at(i) for i in range(down * period // common)]
         low = tuple(min((self.at(self.low, t) for t in read), default=math.inf) for read in reads)
         high = tuple(max((self.at(self.high, t) for t in read), default=-math.inf) for read in reads)
-        return Line(low, high, self.shift * (up // common))
+        return Line(low, high, self.shift * (up // common), self.any_size and reach.any_size)
 
     def joined(self, other: "Line") -> "Line | None":
         """What sees both; None where their positions do not keep step."""
@@ -120,7 +146,7 @@ class Line:
             return None
         low = tuple(min(self.at(self.low, i), other.at(other.low, i)) for i in range(period))
         high = tuple(max(self.at(self.high, i), other.at(other.high, i)) for i in range(period))
-        return Line(low, high, self.shift * period // len(self.low))
+        return Line(low, high, self.shift * period // len(self.low), self.any_size and other.any_size)
 
     def at(self, ends: tuple[float, ...], position: int) -> float:
         """The end, of ``low`` or ``high``, of what a position sees."""

@@ -4,8 +4,9 @@ An operation that is not known here may mix all it reads: its output then sees e
 upper bound, and it is named among the notes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -13,9 +14,11 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from convscope.engine.graph import seen as places
+from convscope.engine.graph.enlarging import enlargement
 from convscope.engine.graph.flops import settled
 from convscope.engine.graph.kinds import COPIES, MOVES, kind, packet, pointwise
-from convscope.engine.graph.reach import Reach, adaptive, linear, moved, nearest, sliding, transposed
+from convscope.engine.graph.lines import recounted, without_line
+from convscope.engine.graph.reach import Reach, Reads, adaptive, moved, nearest, sliding, transposed
 from convscope.engine.graph.seen import Seen
 
 Look = Callable[[Any], tuple[Seen, ...] | None]
@@ -61,15 +64,17 @@ def tensors_in(thing: Any) -> list[Tensor]:
 
 def sees(done: Done) -> tuple[list[tuple[Seen, ...]], bool]:
     """What each output of an operation sees, and whether that is more than an upper bound."""
-    rule = _rule_for(done.func)
+    parts = done.reading()
+    empty = done.outs[0].numel() == 0
+    rule = None if empty else _rule_for(done.func)
     try:
         found = rule(done) if rule is not None else None
     except (RuntimeError, TypeError, ValueError, LookupError):  # called in a way that its rule does not know
         found = None
-    if found is not None and all(_fits(seen, out) for seen, out in zip(found, done.outs, strict=False)):
-        return list(found), True
-    parts = done.reading()
-    return [tuple(places.mixed_whole(axis, out.ndim) for axis in zip(*parts, strict=True)) for out in done.outs], False
+    outs = done.outs
+    if found is not None and len(found) == len(outs) and all(map(_fits, found, outs)):
+        return list(found), packet(done.func) not in _UPPER_BOUNDS
+    return [tuple(places.mixed_whole(axis, out.ndim) for axis in zip(*parts, strict=True)) for out in done.outs], empty
 
 
 def _fits(seen: tuple[Seen, ...], out: Tensor) -> bool:
@@ -135,10 +140,10 @@ def _moved(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 
 def _turned(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     """Rolled or flipped along some dimensions: what is the same throughout stays so."""
-    seen, dims = done.look(done.args[0]), done.arg(len(done.args) - 1, None, "dims")
+    seen, dims = done.look(done.args[0]), done.arg(2 if packet(done.func) == "roll" else 1, None, "dims")
     if seen is None or not dims:
         return _moved(done)
-    return [tuple(axis.each(lambda end: done.func(end, *done.args[1:])) for axis in seen)]
+    return [tuple(axis.each(lambda end: done.func(end, *done.args[1:], **done.kwargs)) for axis in seen)]
 
 
 def _beside(thing: Any) -> Any:
@@ -160,12 +165,16 @@ def _restrided(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [seen]
 
 
-def _cut(done: Done) -> Sequence[tuple[Seen, ...]] | None:
-    tensor, dim = done.args[0], done.arg(1, 0, "dim")
-    start, step = done.arg(2, None, "start") or 0, done.arg(4, 1, "step")
-    size = tensor.shape[dim]
-    first = max(0, start + size if start < 0 else start)
-    return _follow(done, _moved(done), {dim % tensor.ndim: moved(first, step)})
+def _split_in_two(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """Real and imaginary part along a dimension of their own."""
+    seen = done.look(done.args[0])
+    return None if seen is None else [tuple(axis.each(lambda end: end.unsqueeze(-1)) for axis in seen)]
+
+
+def _joined_from_two(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """Complex numbers of the last dimension, which holds their real and imaginary parts."""
+    seen, last = done.look(done.args[0]), done.args[0].ndim - 1
+    return None if seen is None else [tuple(_without(places.mixed(axis, [last]), [last]) for axis in seen)]
 
 
 def _padded(done: Done) -> Sequence[tuple[Seen, ...]] | None:
@@ -180,52 +189,67 @@ def _padded(done: Done) -> Sequence[tuple[Seen, ...]] | None:
         return places.compact(torch.nn.functional.pad(end.expand(shape), widths, value=value))
 
     out = tuple(
-        Seen(filled(a.low, places.NOTHING), filled(a.high, -places.NOTHING), _counted(a, done), a.line, a.whole)
-        for a in seen
+        replace(a, low=filled(a.low, places.NOTHING), high=filled(a.high, -places.NOTHING))
+        for a in _lines_through(seen, _before(done), tensor)
     )
-    reach = {tensor.ndim - 1 - k // 2: moved(-widths[k]) for k in range(0, len(widths), 2)}
-    return _follow(done, [out], reach)
+    return [tuple(_counted(a, done) for a in out)]
 
 
-def _counted(axis: Seen, done: Done) -> Tensor:
-    """The places of a padded tensor, counted anew along the dimensions on which they lie."""
-    place = axis.place
-    for dim, size in enumerate(done.outs[0].shape):
-        place = places.counted(place, dim, size)
-    return place
+def _before(done: Done) -> dict[int, Reach]:
+    """Where the positions of a padded tensor come from, along each dimension."""
+    tensor, widths = done.args[0], done.args[1]
+    return {tensor.ndim - 1 - k // 2: moved(-widths[k]) for k in range(0, len(widths), 2) if widths[k] or widths[k + 1]}
+
+
+def _counted(axis: Seen, done: Done) -> Seen:
+    """The same with places counted anew along the dimensions whose size has changed."""
+    for dim, (size, count) in enumerate(zip(done.args[0].shape, done.outs[0].shape, strict=True)):
+        if size != count:
+            axis = replace(axis, place=places.counted(axis.place, dim, count))
+    return axis
 
 
 def _mirrored(done: Done) -> Sequence[tuple[Seen, ...]] | None:
-    tensor, widths = done.args[0], done.args[1]
-    reach = {tensor.ndim - 1 - k // 2: moved(-widths[k]) for k in range(0, len(widths), 2)}
-    return _follow(done, _moved(done), reach)
+    """Padding with numbers that are there already."""
+    tensor = done.args[0]
+    seen, outs = done.look(tensor), _moved(done)
+    if outs is None or seen is None:
+        return None
+    return [_followed(done, outs[0], _before(done))]
 
 
 def _shuffled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
-    tensor, factor = done.args[0], done.args[1]
-    reach = {d: nearest(tensor.shape[d], tensor.shape[d] * factor) for d in (tensor.ndim - 2, tensor.ndim - 1)}
-    return _follow(done, _moved(done), reach)
+    """Channels become positions in between, or the other way round."""
+    tensor, factor, outs = done.args[0], done.args[1], _moved(done)
+    if outs is None:
+        return None
+    dims = (tensor.ndim - 2, tensor.ndim - 1)
+    if packet(done.func) == "pixel_shuffle":
+        return [_followed(done, outs[0], {d: nearest(Fraction(1, factor)) for d in dims})]
+    return [_followed(done, outs[0], {d: sliding(factor, factor) for d in dims})]
 
 
-def _unshuffled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
-    tensor, factor = done.args[0], done.args[1]
-    reach = {d: sliding(factor, factor) for d in (tensor.ndim - 2, tensor.ndim - 1)}
-    return _follow(done, _moved(done), reach)
+def _followed(done: Done, out: tuple[Seen, ...], reach: Mapping[int, Reach]) -> tuple[Seen, ...]:
+    """What was moved, with the lines gone the way of the numbers and the places counted as those of the output."""
+    tensor, shape = done.args[0], done.outs[0].shape
+    found = []
+    for axis, before in zip(out, _lines_through(done.look(tensor) or (), reach, tensor), strict=True):
+        place = before.place
+        for dim in reach:
+            place = places.counted(place, dim, shape[dim])
+        found.append(replace(axis, place=place, line=before.line, whole=before.whole))
+    return tuple(found)
 
 
-def _follow(
-    done: Done, outs: Sequence[tuple[Seen, ...]] | None, reach: Mapping[int, Reach]
-) -> Sequence[tuple[Seen, ...]] | None:
-    """Have the lines go the way that the numbers were moved."""
-    seen = done.look(done.args[0])
-    if outs is None or seen is None:
-        return outs
-    lines = [axis.line for axis in seen]
+def _lines_through(seen: tuple[Seen, ...], reach: Mapping[int, Reach], tensor: Tensor) -> tuple[Seen, ...]:
+    """Every axis with its line taken through the windows along every dimension, and places that it counts by."""
+    found = list(seen)
     for dim, one in reach.items():
-        for place in _axes_along(seen, dim, done.args[0]):
-            line = lines[place]
-            lines[place] = None if line is None else line.through(one)
-    return [tuple(replace(a, line=line) for a, line in zip(axes, lines, strict=True)) for axes in outs]
+        for place in _axes_along(seen, dim, tensor):
+            axis = recounted(found[place], dim)
+            line = None if axis.line is None else axis.line.through(one)
+            found[place] = without_line(axis) if line is None else replace(axis, line=line)
+    return tuple(found)
 
 
 def _joined(done: Done) -> Sequence[tuple[Seen, ...]] | None:
@@ -259,8 +283,40 @@ def _convolved(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     ]
     reach = {2 + a: make(k, s, p, d) for a, (k, s, p, d) in enumerate(zip(kernel, *each, strict=True))}
     out = done.outs[0]
-    grouped = tuple(places.mixed_in_groups(axis, groups, out.shape[1]) for axis in seen)
+    counted = tuple(_places_beside_channels(axis, reach) for axis in seen)
+    grouped = tuple(places.mixed_in_groups(axis, groups, out.shape[1]) for axis in counted)
     return [_through(grouped, reach, tensor, out)]
+
+
+def _windows_laid_out(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """``unfold``: the windows of a map (N, C, H, W), each with all its numbers as one column (N, C·k·k, L)."""
+    tensor, kernel, dilation, padding, stride = done.args
+    seen, shape = done.look(tensor), tuple(tensor.shape)
+    if seen is None or tensor.ndim != 4:
+        return None
+    blank = done.func(torch.ones(1, *shape[1:], dtype=torch.float64), *done.args[1:]) == 0
+    reach = {2 + a: sliding(kernel[a], stride[a], padding[a], dilation[a]) for a in range(2)}
+    counts = [(shape[2 + a] + 2 * padding[a] - dilation[a] * (kernel[a] - 1) - 1) // stride[a] + 1 for a in range(2)]
+    grid = torch.arange(counts[0] * counts[1], dtype=torch.float64).view(1, 1, -1)
+    found = []
+    for axis, before in zip(seen, _lines_through(seen, reach, tensor), strict=True):
+        low, high = (done.func(end.expand(shape), *done.args[1:]) for end in (axis.low, axis.high))
+        low, high = low.masked_fill(blank, places.NOTHING), high.masked_fill(blank, -places.NOTHING)
+        dim = 2 if axis.varies(2) else 3 if axis.varies(3) else None
+        place = axis.place[..., 0] if dim is None else grid // counts[1] if dim == 2 else grid % counts[1]
+        found.append(replace(before, low=places.compact(low), high=places.compact(high), place=places.compact(place)))
+    return [tuple(found)]
+
+
+def _places_beside_channels(axis: Seen, dims: Iterable[int]) -> Seen:
+    """The same once channels are mixed that lay at places of their own: positions put among the channels."""
+    if axis.place.shape[1] == 1:
+        return axis
+    for dim in dims:
+        axis = recounted(axis, dim)
+    if axis.place.shape[1] == 1:
+        return axis
+    return replace(without_line(axis), place=axis.place.amax(1, keepdim=True))
 
 
 def _pooled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
@@ -301,29 +357,25 @@ def _pooled_to_size(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 def _enlarged(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     tensor, out = done.args[0], done.outs[0]
     seen = done.look(tensor)
-    if seen is None or "_aa" in packet(done.func):
+    if seen is None:
         return None
-    name = packet(done.func)
-    corners = bool(done.arg(2, False, "align_corners")) if "nearest" not in name else False
-    reach = {}
-    for dim in range(2, tensor.ndim):
-        size, count = tensor.shape[dim], out.shape[dim]
-        if "nearest" in name:
-            reach[dim] = nearest(size, count)
-        else:
-            reach[dim] = linear(size, count, corners=corners, taps=2 if "bicubic" in name else 1)
-    return [_through(seen, reach, tensor, out)]
+    how = enlargement(done.func, done.args, done.kwargs, out)
+    reach = {2 + axis: how.reach(axis) for axis in range(how.axes)}
+    reads = {2 + axis: how.taps(axis, tensor) for axis in range(how.axes)}
+    return [_through(seen, reach, tensor, out, reads)]
 
 
-def _through(seen: tuple[Seen, ...], reach: Mapping[int, Reach], tensor: Tensor, out: Tensor) -> tuple[Seen, ...]:
-    """Every axis through the windows along every dimension."""
-    found = []
-    for place, axis in enumerate(seen):
-        for dim, one in reach.items():
-            if axis.line is not None and place in _axes_along(seen, dim, tensor):
-                axis = replace(axis, line=axis.line.through(one))
-            axis = places.through(axis, one, dim, tensor.shape[dim], out.shape[dim])
-        found.append(axis)
+def _through(
+    seen: tuple[Seen, ...],
+    reach: Mapping[int, Reach],
+    tensor: Tensor,
+    out: Tensor,
+    reads: Mapping[int, Reads] | None = None,
+) -> tuple[Seen, ...]:
+    """Every axis through the windows along every dimension; ``reads`` says what is read where it is no plain reach."""
+    found = list(_lines_through(seen, reach, tensor))
+    for dim, one in (reads or reach).items():
+        found = [places.through(axis, one, dim, tensor.shape[dim], out.shape[dim]) for axis in found]
     return tuple(found)
 
 
@@ -372,6 +424,8 @@ def _along(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     given = done.arg(1, None, "dim")
     dims = [given] if isinstance(given, int) else list(given or range(tensor.ndim))
     dims = sorted({d % tensor.ndim for d in dims}) if tensor.ndim else []
+    if done.outs[0].shape == tensor.shape:  # softmax and sorting leave as many positions as there were
+        return [tuple(_spread(axis, dims) for axis in seen) for _ in done.outs]
     outs = []
     for out in done.outs:
         kept = out.ndim == tensor.ndim
@@ -384,7 +438,7 @@ def _along(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 
 
 def _in_company(done: Done) -> Sequence[tuple[Seen, ...]] | None:
-    """Softmax and running sums: each number sees all along a dimension and stays where it is."""
+    """Softmax: each number sees all along a dimension and stays where it is."""
     tensor: Tensor = done.args[0]
     seen = done.look(tensor)
     if seen is None or tensor.ndim == 0:
@@ -419,6 +473,68 @@ def _recurrent(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [steps, *[states for _ in done.outs[1:]]]
 
 
+def _running(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """Running sums, products, maxima: each number sees those before it."""
+    tensor, seen = done.args[0], done.look(done.args[0])
+    if seen is None:
+        return None
+    dim = done.arg(1, None, "dim") % tensor.ndim
+    axes = tuple(
+        replace(without_line(a), low=a.low.cummin(dim).values, high=a.high.cummax(dim).values) if a.differs(dim) else a
+        for a in seen
+    )
+    return [axes for _ in done.outs]
+
+
+def _spread(axis: Seen, dims: Sequence[int]) -> Seen:
+    """What a number sees that is made from its own and from all along these dimensions; it stays in its place."""
+    whole = places.mixed(axis, dims)
+    return axis if whole is axis else places.together([whole, axis], axis.low.ndim)
+
+
+def _placed(axis: Seen, dim: int, out: Tensor) -> Seen:
+    """The same at places counted along a dimension of the output."""
+    along = [1] * out.ndim
+    along[dim] = out.shape[dim]
+    place = torch.arange(out.shape[dim], dtype=torch.float64).view(along)
+    return replace(without_line(axis), place=place, whole=True)
+
+
+def _transformed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """Fourier transforms: each number sees all along some dimensions, of which the last may get another size."""
+    seen, dims = done.look(done.args[0]), [d % done.args[0].ndim for d in done.args[1]]
+    return None if seen is None else [_anywhere(seen, dims, done.outs[0])]
+
+
+def _sampled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """Sampling at places that are computed, and what indices put somewhere: from anywhere on the map."""
+    out = done.outs[0]
+    parts = []
+    for one in tensors_in(done.args):
+        seen = done.look(one)
+        if seen is not None:
+            parts.append(
+                tuple(
+                    places.mixed(a, [d for d in range(1, one.ndim) if d > 1 or one is not done.args[0]]) for a in seen
+                )
+            )
+    *spatial, batch = (places.together(list(axis), out.ndim) for axis in zip(*parts, strict=True))
+    first = out.ndim - len(spatial)
+    placed = tuple(_placed(axis, first + a, out) for a, axis in enumerate(spatial))
+    return [(*placed, batch) for _ in done.outs]
+
+
+def _anywhere(seen: tuple[Seen, ...], dims: Sequence[int], out: Tensor) -> tuple[Seen, ...]:
+    """What sees all along some dimensions, with the places along them, counted anew where their number changes."""
+    found = []
+    for axis in seen:
+        whole, place = places.mixed(axis, dims), axis.place
+        for dim in dims:
+            place = place if place.shape[dim] in (1, out.shape[dim]) else places.counted(place, dim, out.shape[dim])
+        found.append(replace(without_line(whole), place=place))
+    return tuple(found)
+
+
 def _without(seen: Seen, dims: Sequence[int]) -> Seen:
     return seen.each(lambda end: end.squeeze(tuple(dims)))
 
@@ -436,7 +552,7 @@ def _normed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
         dims = list(range(1, tensor.ndim))
     else:
         dims = [] if settled(done.func, done.args) else [0, *range(2, tensor.ndim)]
-    out = tuple(places.together([places.mixed(axis, dims), axis], tensor.ndim) for axis in seen)
+    out = tuple(_spread(axis, dims) for axis in seen)
     rest = [tuple(places.mixed_whole([axis], one.ndim) for axis in seen) for one in done.outs[1:]]
     return [out, *rest]
 
@@ -446,6 +562,12 @@ _ALONG = (
     "all", "logsumexp", "sort",
 )  # fmt: skip
 
+_UPPER_BOUNDS = frozenset({
+    "grid_sampler_2d", "grid_sampler_3d", "max_unpool2d", "max_unpool3d", "fractional_max_pool2d",
+    "fractional_max_pool3d",
+})  # fmt: skip
+"""Operations that read from places that only the numbers say."""
+
 _RULES: dict[str, Rule] = {
     "copy_": _written,
     "view": _reshaped,
@@ -453,16 +575,16 @@ _RULES: dict[str, Rule] = {
     "reshape": _reshaped,
     "_reshape_alias": _reshaped,
     **dict.fromkeys(("clone", "contiguous", "_to_copy", "alias", "detach", "lift_fresh"), _in_place),
+    **dict.fromkeys(("complex", "polar", "_conj", "_neg_view", "tril", "triu"), _in_place),
     "roll": _turned,
     "flip": _turned,
     "as_strided_": _restrided,
     "as_strided": _restrided,
-    "slice": _cut,
     "constant_pad_nd": _padded,
     "cat": _joined,
     "stack": _joined,
     "pixel_shuffle": _shuffled,
-    "pixel_unshuffle": _unshuffled,
+    "pixel_unshuffle": _shuffled,
     "convolution": _convolved,
     **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm"), _multiplied),
     **dict.fromkeys((f"{m}_pad{n}d" for m in ("reflection", "replication") for n in (1, 2, 3)), _mirrored),
@@ -470,9 +592,15 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys((f"{a}adaptive_avg_pool{n}d" for a in ("", "_") for n in (2, 3)), _pooled_to_size),
     **dict.fromkeys((f"adaptive_max_pool{n}d" for n in (2, 3)), _pooled_to_size),
     **dict.fromkeys(_ALONG, _along),
-    **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax", "cumsum", "cumprod", "logcumsumexp"), _in_company),
+    **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax"), _in_company),
     "linalg_vector_norm": _normed_along,
     "mkldnn_rnn_layer": _recurrent,
+    **dict.fromkeys(("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"), _running),
+    **dict.fromkeys(("_fft_c2c", "_fft_r2c", "_fft_c2r"), _transformed),
+    **dict.fromkeys(_UPPER_BOUNDS, _sampled),
+    "view_as_real": _split_in_two,
+    "view_as_complex": _joined_from_two,
+    "im2col": _windows_laid_out,
 }
 
 _BY_KIND: dict[str, Rule] = {

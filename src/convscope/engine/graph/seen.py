@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.engine.graph.reach import Line, Reach, joined
+from convscope.engine.graph.lines import in_step
+from convscope.engine.graph.reach import Line, Reads, joined
 
 _NOWHERE = torch.tensor(-1.0, dtype=torch.float64)
 """The place of what lies at no position: class tokens, means over all positions."""
@@ -88,13 +89,16 @@ def together(parts: Sequence[Seen], ndim: int) -> Seen:
     parts = [part if part.low.ndim == ndim else part.each(lambda end: _aligned(end, ndim)) for part in parts]
     if len(parts) == 1:
         return parts[0]
+    parts = in_step(parts)
     low, high = parts[0].low, parts[0].high
     for part in parts[1:]:
         low = low if part.low is low else torch.minimum(low, part.low)
         high = high if part.high is high else torch.maximum(high, part.high)
     lines = [part.line for part in parts if part.line is not None]
+    line = joined(lines) if lines else None
+    lost = line is None and bool(lines)
     place, across = _places(parts)
-    return Seen(low, high, place, joined(lines) if lines else None, any(part.whole for part in parts), across)
+    return Seen(low, high, place, line, lost or any(part.whole for part in parts), across)
 
 
 def _places(parts: Sequence[Seen]) -> tuple[Tensor, Tensor | None]:
@@ -145,7 +149,7 @@ def mixed_in_groups(seen: Seen, groups: int, channels: int) -> Seen:
     return replace(seen, low=grouped(seen.low, -1), high=grouped(seen.high, 1), place=grouped(seen.place, 1))
 
 
-def through(seen: Seen, reach: Reach, dim: int, size: int, count: int) -> Seen:
+def through(seen: Seen, reach: Reads, dim: int, size: int, count: int) -> Seen:
     """What is seen by ``count`` positions that read windows of ``size`` positions along a dimension."""
     low, high, place, across = seen.low, seen.high, seen.place, seen.across
     if seen.differs(dim):
@@ -219,15 +223,19 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int)
     order = steps_in_order([seen for seen, shape in parts if shape[dim] == 1]) if len(parts) > 1 else None
     order = order if order is not None and len(order) == len(parts) else None
     if any(seen.varies(dim) for seen in known):  # places one after the other
-        place, lines = laid("place", -1), [s.line for s in known] if len(known) == 1 else []
+        place, lines = laid("place", -1), list({s.line for s in known})
+        lines = lines if len(lines) == 1 else []
     elif order is not None:  # one position after the other, as a recurrent network puts its steps together
         along = [1] * ndim
         along[dim] = len(order)
         place, lines = torch.tensor(order, dtype=torch.float64).view(along), []
     else:
+        known = in_step(known)
         place, lines = max((seen.place for seen in known), key=Tensor.numel), [s.line for s in known if s.line]
+    line = joined(lines) if lines else None
+    lost = line is None and any(seen.line is not None for seen in known)
     low, high = laid("low", NOTHING), laid("high", -NOTHING)
-    return Seen(low, high, place, joined(lines) if lines else None, any(seen.whole for seen in known))
+    return Seen(low, high, place, line, lost or any(seen.whole for seen in known))
 
 
 def steps_in_order(parts: Sequence[Seen | None]) -> list[float] | None:

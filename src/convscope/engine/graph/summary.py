@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from convscope.engine.graph.record import Graph, Visit
 from convscope.engine.graph.recorder import Step
 from convscope.engine.graph.seen import Seen
+from convscope.engine.graph.spans import by_position, spans_of
 from convscope.values import Module, Operation, Structure
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ def structure_of(model: "Model", graph: Graph, *, depth: int = 0) -> Structure:
     """What a recorded forward says of a network."""
     sizes = {id(p): p.numel() for p in model.module.parameters()}
     weight_bytes = sum(p.numel() * p.element_size() for p in model.module.parameters())
-    operations = tuple(_operation(step, graph, sizes) for step in graph.steps)
+    fields = _Fields(graph)
+    operations = tuple(_operation(step, fields, sizes) for step in graph.steps)
     notes: dict[str, object] = {}
     if graph.uncounted:
         notes["operations without a count of FLOPs"] = graph.uncounted
@@ -32,7 +34,7 @@ def structure_of(model: "Model", graph: Graph, *, depth: int = 0) -> Structure:
         name=model.name,
         input=graph.input,
         modules=tuple(
-            _module(a, one, graph) for a, one in model.module.named_modules() if not _within(a, graph.hidden)
+            _module(a, one, graph, fields) for a, one in model.module.named_modules() if not _within(a, graph.hidden)
         ),
         operations=operations,
         parameters=sum(sizes.values()),
@@ -45,8 +47,24 @@ def structure_of(model: "Model", graph: Graph, *, depth: int = 0) -> Structure:
     )
 
 
-def _operation(step: Step, graph: Graph, sizes: dict[int, int]) -> Operation:
-    size, local, stride, centre = sight(step.seen, graph)
+class _Fields:
+    """The receptive fields of a graph's parts; those that see the same are worked out once."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[str, Any]] = {}
+
+    def of(self, seen: tuple[Seen, ...], shape: tuple[int, ...]) -> dict[str, Any]:
+        """The fields of a `Part` that say what is seen."""
+        key = (tuple(map(id, seen)), shape)
+        if key not in self._known:
+            size, local, stride, centre = sight(seen, self.graph)
+            spans = spans_of(seen, shape, self.graph.input[2:])
+            self._known[key] = {"field": size, "local": local, "stride": stride, "centre": centre, "spans": spans}
+        return self._known[key]
+
+
+def _operation(step: Step, fields: _Fields, sizes: dict[int, int]) -> Operation:
     return Operation(
         kind=step.kind,
         name=step.operation,
@@ -60,18 +78,15 @@ def _operation(step: Step, graph: Graph, sizes: dict[int, int]) -> Operation:
         flops=step.flops,
         norm_flops=step.norm_flops,
         bytes=step.bytes,
-        field=size,
-        local=local,
-        stride=stride,
-        centre=centre,
+        **fields.of(step.seen, step.shape),
     )
 
 
-def _module(address: str, module: nn.Module, graph: Graph) -> Module:
+def _module(address: str, module: nn.Module, graph: Graph, fields: _Fields) -> Module:
     visit = graph.visits.get(address, Visit((), None, (), 0, 0))
     inside = [s for s in graph.steps if not address or s.module == address or s.module.startswith(f"{address}.")]
     seen = visit.seen if visit.calls or not inside else inside[-1].seen
-    size, local, stride, centre = sight(seen, graph)
+    shape = visit.shape or (inside[-1].shape if inside else ())
     return Module(
         address=address,
         kind=getattr(module, "original_name", type(module).__name__),
@@ -79,15 +94,12 @@ def _module(address: str, module: nn.Module, graph: Graph) -> Module:
         calls=visit.calls or min(1, len(inside)),
         first=visit.first if visit.calls else graph.steps.index(inside[0]) if inside else len(graph.steps),
         leaf=next(module.children(), None) is None or address in graph.hidden,
-        shape=visit.shape or (inside[-1].shape if inside else ()),
+        shape=shape,
         parameters=sum(p.numel() for p in module.parameters()),
         flops=sum(step.flops for step in inside),
         norm_flops=sum(step.norm_flops for step in inside),
         bytes=sum(step.bytes for step in inside),
-        field=size,
-        local=local,
-        stride=stride,
-        centre=centre,
+        **fields.of(seen, shape),
     )
 
 
@@ -100,6 +112,7 @@ def sight(
     seen: Sequence[Seen], graph: Graph
 ) -> tuple[tuple[int | None, ...], tuple[int | None, ...], tuple[float | None, ...], tuple[float | None, ...]]:
     """The receptive field, its local part, the stride and the centre, along each axis of the input."""
+    seen = [by_position(axis) for axis in seen]
     sizes = tuple(_size(axis, extent) for axis, extent in zip(seen, graph.input[2:], strict=False))
     lines = [axis.line for axis in seen]
     local = tuple(None if line is None else line.size for line in lines)

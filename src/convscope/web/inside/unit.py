@@ -292,7 +292,9 @@ class UnitColumn:
             self.pixel_box.set_content(_box(spans, self.extent[-2:], self.explorer.say("the place")))
         if self.seen_box is not None and not self.seen_box.is_deleted and len(self.photo_extent) == len(position):
             spans = structure.module(self.at.layer).box(position, self.photo_extent)
-            self.seen_box.set_content(_box(spans, self.photo_extent, self.explorer.say("what the place can see")))
+            nothing = any(first > last for first, last in spans)  # a place that reads padding alone has no frame
+            words = self.explorer.say("what the place can see")
+            self.seen_box.set_content("" if nothing else _box(spans, self.photo_extent, words))
 
     # Kernel and best inputs
 
