@@ -4,6 +4,7 @@ Explaining needs the network in eval mode and its parameters frozen, and puts ho
 the middle of a forward. `untouched` writes down everything a run could disturb and puts it back.
 """
 
+import operator
 import random
 import warnings
 from collections import deque
@@ -21,7 +22,9 @@ from convscope.errors import ModelFailed
 
 
 @contextmanager
-def untouched(modules: Sequence[nn.Module], *, frozen: bool = True, state: ModuleState | None = None) -> Iterator[None]:
+def untouched(
+    modules: Sequence[nn.Module], *, frozen: bool = True, state: ModuleState | None = None
+) -> Iterator[TensorContents]:
     """Put a network, given as all its modules, in eval mode with frozen parameters, and give it back as it was.
 
     Kept: training flags, ``requires_grad``, ``.grad``, hooks, the bits and the memory of parameters, buffers and
@@ -30,9 +33,9 @@ def untouched(modules: Sequence[nn.Module], *, frozen: bool = True, state: Modul
     default dtype. Gradient recording is on within, also when the caller is under ``no_grad`` or ``inference_mode``.
 
     Not kept: attributes of classes, global variables, what closures and hooks hold, objects of installed packages'
-    compiled classes, and what lies deeper than four containers below an attribute. A large tensor that is written to
-    behind PyTorch's back for the first time after a call that left it alone cannot be put back: a warning names it,
-    and it is put back from then on.
+    compiled classes, and what lies deeper than four containers below an attribute. A large parameter (of more than
+    `tensor_contents.SMALL` numbers) to which the first forward did not write and a later one does cannot be put back:
+    a warning names it, and it is put back from then on.
 
     Args:
         frozen: whether parameters take no gradients within.
@@ -53,7 +56,7 @@ def untouched(modules: Sequence[nn.Module], *, frozen: bool = True, state: Modul
             if frozen and p.requires_grad:
                 p.requires_grad_(False)
         with torch.inference_mode(False), torch.enable_grad():
-            yield
+            yield kept.contents
     finally:
         with torch.inference_mode(False), torch.no_grad():
             lost = kept.restore()
@@ -83,8 +86,8 @@ def _warn_of(lost: list[Tensor], modules: Sequence[nn.Module]) -> None:
     names = {id(t): name for m in modules[:1] for name, t in (*m.named_parameters(), *m.named_buffers())}
     which = ", ".join(names.get(id(t), f"a tensor of shape {tuple(t.shape)}") for t in lost)
     warnings.warn(
-        f"the network wrote to its own weights in eval mode ({which}) after a call in which it did not, so they could "
-        "not be put back; from now on they will be",
+        f"the network wrote to its own weights in eval mode ({which}), which its first forward had not done, so they "
+        "could not be put back; from now on they will be",
         stacklevel=2,
     )
 
@@ -94,19 +97,20 @@ class _Kept:
 
     def __init__(self, state: ModuleState) -> None:
         self.state = state
-        self.containers = [(c, c.copy(), _identities(c)) for c in state.containers.values()]
+        self.containers = [(c, c.copy()) for c in state.containers.values()]
         self.arrays = [(a, a.copy()) for a in state.arrays.values() if not a.dtype.hasobject]
         self.generators = [(g, _generator_state(g)) for g in state.generators.values()]
         self.contents = TensorContents(state.tensors.values(), always=state.buffers)
 
     def restore(self) -> list[Tensor]:
         """Put back what has changed; the tensors that could not be."""
-        for container, before, identities in self.containers:
-            if _identities(container) != identities:
+        for container, before in self.containers:
+            if not _same(container, before):
                 _refill(container, before)
-        if any(self.state.empty):
-            for container in self.state.empty:
-                container.clear()
+        for containers in (self.state.empty, self.state.hooks):
+            if any(containers):
+                for container in containers:
+                    container.clear()
         for array, numbers in self.arrays:
             if array.tobytes() != numbers.tobytes():
                 array[...] = numbers
@@ -115,10 +119,13 @@ class _Kept:
         return self.contents.restore()
 
 
-def _identities(container: Container) -> list[int]:
-    """Which objects a container holds, in its order."""
-    inner = list(map(id, container))
-    return [*inner, *map(id, container.values())] if isinstance(container, dict) else inner
+def _same(container: Container, before: Container) -> bool:
+    """Whether a container holds the same objects in the same order."""
+    if len(container) != len(before) or not all(map(operator.is_, container, before)):
+        return False
+    if isinstance(container, dict) and isinstance(before, dict):
+        return all(map(operator.is_, container.values(), before.values()))
+    return True
 
 
 def _refill(container: Container, before: Container) -> None:
@@ -126,7 +133,7 @@ def _refill(container: Container, before: Container) -> None:
     if isinstance(container, (list, deque)):
         container.extend(before)
     else:
-        container.update(before)  # type: ignore[arg-type]
+        container.update(before)
 
 
 def _generator_state(generator: Generator) -> Any:

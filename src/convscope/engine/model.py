@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +15,7 @@ from convscope.engine.hygiene import untouched
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.layout import fastest_layout
 from convscope.engine.module_state import module_state
+from convscope.engine.tensor_contents import TensorContents
 from convscope.errors import ConvScopeError, InputError, ModelFailed, OutputError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Model:
         self.pairs: Pairs | None = None
         self._insists_on_view = False
         self._modules: tuple[nn.Module, ...] = ()
+        self._contents: TensorContents | None = None
 
     def __repr__(self) -> str:
         shape = (self.input.channels, *self.input.size) if isinstance(self.input, ImageInput) else self.input.shape  # type: ignore[misc]
@@ -141,8 +143,10 @@ class Model:
     def run_plainly(self, tensor: Tensor) -> Any:
         """One forward of a prepared batch; whatever the network gives."""
         count(forwards=len(tensor))
+        watched = nullcontext() if self._contents is None else self._contents.first_forward()
         try:
-            return self._forward(tensor)
+            with watched:
+                return self._forward(tensor)
         except ConvScopeError:
             raise
         except Exception as error:
@@ -188,8 +192,11 @@ class Model:
             if inside_already:  # a lens that calls a lens, on the same network or on a part of it
                 yield
                 return
-            with untouched(self._present_modules(), frozen=frozen, state=state):
-                yield
+            with untouched(self._present_modules(), frozen=frozen, state=state) as self._contents:
+                try:
+                    yield
+                finally:
+                    self._contents = None
 
     def _present_modules(self) -> tuple[nn.Module, ...]:
         """The network's modules; when they changed, what was found by running it is forgotten."""
@@ -202,10 +209,10 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         """What is found by running is not carried into another process."""
-        return {name: value for name, value in vars(self).items() if name not in ("_modules", "pairs")}
+        return {name: value for name, value in vars(self).items() if name not in ("_modules", "_contents", "pairs")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _modules=(), pairs=None)
+        vars(self).update(state, _modules=(), _contents=None, pairs=None)
 
     def described(self) -> dict[str, Any]:
         """What a record says of this model."""

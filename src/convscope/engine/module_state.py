@@ -1,6 +1,7 @@
 """What a network's forward can write to: modules, tensors and containers, registered or in plain attributes."""
 
 import enum
+import functools
 import random
 import sys
 import types
@@ -34,13 +35,17 @@ _CLOSED = frozenset({*sys.stdlib_module_names, "torch", "numpy"}) - {"__main__"}
 
 @dataclass
 class ModuleState:
-    """The objects found below some modules, each once. They are kept alive, so that an ``id`` stays theirs."""
+    """The objects found below some modules, each once. They are kept alive, so that an ``id`` stays theirs.
+
+    Containers without anything in them, as most of a module's are, stand apart: ``hooks`` those of a module's hooks.
+    """
 
     modules: dict[int, nn.Module] = field(default_factory=dict)
     tensors: dict[int, Tensor] = field(default_factory=dict)
     buffers: set[int] = field(default_factory=set)
     containers: dict[int, Container] = field(default_factory=dict)
     empty: list[Container] = field(default_factory=list)
+    hooks: list[Container] = field(default_factory=list)
     arrays: dict[int, np.ndarray] = field(default_factory=dict)
     generators: dict[int, Generator] = field(default_factory=dict)
 
@@ -78,7 +83,21 @@ def _inside_module(module: nn.Module, state: ModuleState) -> list[Any]:
         return [value for values in held for value in values]
     attributes = module.__dict__
     state.containers[id(attributes)] = attributes
-    return _with_state(list(attributes.values()), state)
+    values = list(attributes.values())
+    hooks, others = _attribute_kinds(tuple(map(type, values)))
+    tables = [values[place] for place in hooks]
+    if not any(tables):
+        state.hooks += tables
+        tables = []
+    return _with_state([*tables, *(values[place] for place in others)], state)
+
+
+@functools.lru_cache(4096)
+def _attribute_kinds(kinds: tuple[type, ...]) -> tuple[list[int], list[int]]:
+    """Which of a module's attributes are tables of hooks, and which others may hold state, by their types."""
+    hooks = [place for place, kind in enumerate(kinds) if kind is OrderedDict]
+    others = [place for place, kind in enumerate(kinds) if kind is not OrderedDict and kind not in _PLAIN]
+    return hooks, others
 
 
 def _inside(value: Any, state: ModuleState) -> list[Any]:

@@ -1,26 +1,28 @@
 """The bits and the places of many tensors, noted and put back at little cost.
 
 A version counter misses what is written through ``.data``, through NumPy or by kernels of their own, so bits are
-compared. Small tensors and buffers are copied at each call. Large ones (the weights) are copied at the first call that
-meets them; those it finds written are copied from then on, of the others only a sample of the bits is compared.
+compared. Small tensors and buffers are copied at each call. Large ones, the weights, are copied where a forward is
+known to write to them: the first forward is watched, and there they are copied just before they are written to. Of the
+others, a sample of the bits is compared.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import functools
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 SMALL = 2**14
 """Tensors of at most so many numbers are copied at each call."""
 SAMPLE = 256
 """How many numbers of a large tensor are compared where it is not copied."""
-FIRST_COPIES = 2**30
-"""Bytes that are copied at most, at a time, of large tensors met for the first time."""
 
-_IS_WRITTEN = WeakTensorKeyDictionary()
-"""Whether a large tensor was found written by a call; those that no call has watched yet are absent."""
+_IS_WRITTEN: dict[int, tuple[weakref.ref[Tensor], bool]] = {}
+"""Whether a large tensor was found written by a forward, by its ``id``; those not yet watched are absent."""
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -33,10 +35,12 @@ class TensorContents:
     """
 
     def __init__(self, tensors: Iterable[Tensor], always: set[int]) -> None:
-        self._places: list[tuple[Tensor, Tensor, int]] = []
+        self._places: list[tuple[Tensor, Tensor]] = []
         self._odd: list[tuple[Tensor, Tensor, int]] = []
-        self._unwatched: list[Tensor] = []
-        copied, sampled, budget = _Bits(), _Bits(), FIRST_COPIES
+        self._sampled: list[tuple[Tensor, Tensor, int]] = []
+        self._unwatched: dict[int, list[tuple[Tensor, Tensor]]] = {}
+        self._rescued: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self._copies, self._samples = _Bits(), _Bits()
         for tensor in tensors:
             data = tensor.data  # the same memory, without the version counter
             if data.is_meta:
@@ -45,81 +49,129 @@ class TensorContents:
             if flat is None:
                 self._odd.append((tensor, data.clone(), _version(tensor)))
                 continue
-            self._places.append((tensor, data, _version(tensor)))
-            if flat.numel() <= SMALL or id(tensor) in always:
-                copied.add(tensor, flat)
+            self._places.append((tensor, data))
+            if flat.numel() <= SMALL or id(tensor) in always or (is_written := _is_written(tensor)):
+                self._copies.add(tensor, flat)
                 continue
-            is_written = _IS_WRITTEN.get(tensor)
-            if is_written is None and (budget := budget - data.nbytes) >= 0:
-                self._unwatched.append(tensor)
-                is_written = True
-            if is_written:
-                copied.add(tensor, flat, apart=True)
-            else:
-                sampled.add(tensor, flat[:: flat.numel() // SAMPLE])
-        self._copied, self._sampled = copied, sampled
-        copied.keep()
-        sampled.keep()
+            self._samples.add(tensor, flat[:: flat.numel() // SAMPLE])
+            self._sampled.append((tensor, data, _version(tensor)))
+            if is_written is None:
+                self._unwatched.setdefault(data.untyped_storage().data_ptr(), []).append((tensor, flat))
+        self._copies.keep()
+        self._samples.keep()
+
+    def first_forward(self) -> AbstractContextManager[object]:
+        """To run a forward in; it is watched while it is not known of some large tensor whether one writes to it."""
+        return self._watch() if self._unwatched else nullcontext()
+
+    @contextmanager
+    def _watch(self) -> Iterator[None]:
+        with _CopyBeforeWrites(self._rescue):
+            yield
+        for tensor, _ in (pair for pairs in self._unwatched.values() for pair in pairs):
+            _note(tensor, id(tensor) in self._rescued)
+        self._unwatched = {}
+
+    def _rescue(self, written: Tensor) -> None:
+        """Copy the large tensors whose memory is about to be written to."""
+        if written.layout != torch.strided:
+            return
+        for tensor, flat in self._unwatched.get(written.untyped_storage().data_ptr(), ()):
+            if id(tensor) not in self._rescued:
+                self._rescued[id(tensor)] = (tensor, flat, flat.clone())
 
     def restore(self) -> list[Tensor]:
         """Put every tensor back; those that were written to and of which there was no copy."""
-        for tensor, data, _ in self._places:
+        for tensor, data in self._places:
             if tensor.dtype != data.dtype or not tensor.is_set_to(data):
                 with _writing(tensor):
                     tensor.data = data
-        changed = set()
-        for tensor, flat, bits in self._copied.changed():
-            changed.add(id(tensor))
+        for tensor, flat, bits in self._copies.changed():
+            with _writing(tensor):
+                flat.copy_(bits)
+        for tensor, flat, bits in self._rescued.values():
+            _note(tensor, True)
             with _writing(tensor):
                 flat.copy_(bits)
         for tensor, copy, version in self._odd:
             if _version(tensor) != version or _differs(tensor.data, copy):
                 with _writing(tensor):
                     tensor.data.copy_(copy)
-        for tensor in self._unwatched:
-            _IS_WRITTEN[tensor] = id(tensor) in changed
         return self._lost()
 
     def _lost(self) -> list[Tensor]:
-        sampled = {id(tensor) for tensor, _ in self._sampled.parts()}
-        lost = {id(tensor): tensor for tensor, _, _ in self._sampled.changed()}
-        for tensor, _, version in self._places:
-            if id(tensor) in sampled and _version(tensor) != version:
-                lost[id(tensor)] = tensor
+        lost = {id(tensor): tensor for tensor, _, _ in self._samples.changed()}
+        lost |= {id(tensor): tensor for tensor, _, version in self._sampled if _version(tensor) != version}
         for tensor in lost.values():
-            _IS_WRITTEN[tensor] = True
-        return list(lost.values())
+            _note(tensor, True)
+        return [tensor for key, tensor in lost.items() if key not in self._rescued]
+
+
+class _CopyBeforeWrites(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Tells of every tensor that an operation is about to write to; below autograd, where ``.data`` hides nothing."""
+
+    def __init__(self, rescue: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._rescue = rescue
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        for position, name in _written_arguments(func):
+            value = args[position] if position < len(args) else given.get(name)
+            for tensor in value if isinstance(value, (list, tuple)) else (value,):
+                if type(tensor) is Tensor or isinstance(tensor, nn.Parameter):
+                    with _disable_current_modes():
+                        self._rescue(tensor)
+        return func(*args, **given)
+
+
+@functools.cache
+def _written_arguments(func: Any) -> tuple[tuple[int, str], ...]:
+    """Place and name of the arguments that an operation writes to."""
+    arguments = enumerate(func._schema.arguments)
+    return tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write)
+
+
+def _is_written(tensor: Tensor) -> bool | None:
+    known = _IS_WRITTEN.get(id(tensor))
+    return known[1] if known is not None and known[0]() is tensor else None
+
+
+def _note(tensor: Tensor, is_written: bool) -> None:
+    key = id(tensor)
+    _IS_WRITTEN[key] = (weakref.ref(tensor, lambda gone: _forget(key, gone)), is_written)
+
+
+def _forget(key: int, gone: weakref.ref[Tensor]) -> None:
+    known = _IS_WRITTEN.get(key)
+    if known is not None and known[0] is gone:
+        del _IS_WRITTEN[key]
 
 
 class _Bits:
     """Flat pieces of tensors, copied and compared in one stroke for all of a kind: networks have hundreds."""
 
     def __init__(self) -> None:
-        self._kinds: dict[tuple[object, ...], list[tuple[Tensor, Tensor]]] = {}
-        self._kept: dict[tuple[object, ...], Tensor] = {}
+        self._kinds: dict[tuple[torch.dtype, torch.device], list[tuple[Tensor, Tensor]]] = {}
+        self._kept: list[tuple[list[tuple[Tensor, Tensor]], Tensor]] = []
 
-    def add(self, tensor: Tensor, flat: Tensor, *, apart: bool = False) -> None:
-        kind = (flat.dtype, flat.device, id(tensor) if apart else 0)
-        self._kinds.setdefault(kind, []).append((tensor, flat))
-
-    def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for parts in self._kinds.values():
-            yield from parts
+    def add(self, tensor: Tensor, flat: Tensor) -> None:
+        self._kinds.setdefault((flat.dtype, flat.device), []).append((tensor, flat))
 
     def keep(self) -> None:
-        self._kept = {kind: _joined(parts) for kind, parts in self._kinds.items()}
+        self._kept = [(parts, _joined(parts)) for parts in self._kinds.values()]
 
     def changed(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Each tensor whose piece has other bits than were kept, with the piece and those bits."""
-        for kind, parts in self._kinds.items():
-            kept = self._kept[kind]
-            if len(parts) == 1 and torch.equal(_as_bits(parts[0][1]), _as_bits(kept)):
-                continue
+        for parts, kept in self._kept:
             now = _joined(parts)
             if torch.equal(_as_bits(now), _as_bits(kept)):
                 continue
             sizes = [flat.numel() for _, flat in parts]
-            for (tensor, flat), present, before in zip(parts, now.split(sizes), kept.split(sizes), strict=True):
+            pieces = zip(parts, torch.split(now, sizes), torch.split(kept, sizes), strict=True)
+            for (tensor, flat), present, before in pieces:
                 if not torch.equal(_as_bits(present), _as_bits(before)):
                     yield tensor, flat, before
 
@@ -151,7 +203,7 @@ def _differs(data: Tensor, copy: Tensor) -> bool:
 
 def _as_bits(flat: Tensor) -> Tensor:
     """The numbers as integers, of which NaN equals NaN and 0 is not -0."""
-    flat = torch.view_as_real(flat) if flat.is_complex() else flat
+    flat = torch.view_as_real(flat.resolve_conj()) if flat.is_complex() else flat.resolve_neg()
     return flat.view(_BITS[flat.element_size()])
 
 
