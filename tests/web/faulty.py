@@ -1,16 +1,15 @@
 """Networks that go wrong as those of users do; each is an address: ``tests/web/faulty.py:dictionary``."""
 
-import time
 from typing import Any
 
 import torch
 
 import convscope as cs
+from tests.patience import PATIENCE
+from tests.web import hanging
 
 SAID = "the belt slipped <b>off</b>"
 """What the networks say that raise, with markup in it."""
-HANGS = 3.0
-"""Seconds that the slow one takes for each forward."""
 
 
 class Small(torch.nn.Module):
@@ -66,10 +65,10 @@ class Leaves(Small):
 
 
 class Hangs(Small):
-    """Takes its time."""
+    """Does not answer until it is told to."""
 
     def forward(self, x: torch.Tensor) -> Any:
-        time.sleep(HANGS)
+        hanging.ENDED.wait(PATIENCE)
         return super().forward(x)
 
 
