@@ -18,6 +18,7 @@ from convscope.errors import ConvScopeError, InputError, LoadError, MissingExtra
 from convscope.loaders import download
 from convscope.loaders.weights import read_state
 from tests.nets import PlainNet, seeded
+from tests.patience import PATIENCE
 
 SMALL = "torchvision:shufflenet_v2_x0_5"
 
@@ -388,7 +389,6 @@ def test_published_weights_are_explained(assets: Path) -> None:
 SOURCE = """
 from torch import nn
 import convscope as cs
-from tests.patience import PATIENCE
 
 def make():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
