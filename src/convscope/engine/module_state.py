@@ -61,17 +61,22 @@ def module_state(modules: Iterable[nn.Module]) -> ModuleState:
     Nothing of the network is called, and each container is read in one step, so that another thread may run it.
     """
     state = ModuleState()
+    tensors = state.tensors
     pending: list[tuple[Any, int]] = [(module, 0) for module in modules]
     while pending:
         value, depth = pending.pop()
-        if isinstance(value, Tensor):
-            state.tensors[id(value)] = value
-        elif isinstance(value, nn.Module):
-            if id(value) not in state.modules:
-                state.modules[id(value)] = value
-                pending.extend((inner, 0) for inner in _inside_module(value, state))
-        elif depth < DEEPEST:
-            pending.extend((inner, depth + 1) for inner in _inside(value, state))
+        if isinstance(value, nn.Module):
+            if id(value) in state.modules:
+                continue
+            state.modules[id(value)] = value
+            inner, below = _inside_module(value, state), 0
+        else:
+            inner, below = _inside(value, state), depth + 1
+        for each in inner:
+            if isinstance(each, Tensor):
+                tensors[id(each)] = each
+            elif below < DEEPEST or isinstance(each, nn.Module):
+                pending.append((each, below))
     return state
 
 
