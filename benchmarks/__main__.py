@@ -27,6 +27,7 @@ from benchmarks.occlusion import occlusion
 from benchmarks.pages import pages
 from benchmarks.perturbed_cams import ablation_cam, score_cam
 from benchmarks.rules import modified_gradients, relevance
+from benchmarks.start import start
 from benchmarks.structure import structure
 from benchmarks.web import web
 
@@ -117,7 +118,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     for part in (
         grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
         kernel_shap, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation, web,
-        pages, memory,
+        pages, memory, start,
     )
 }  # fmt: skip
 

@@ -124,19 +124,17 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 
 def _in_a_fresh_process(code: str) -> dict[str, object]:
     """What ``code`` leaves in ``said``, run by an interpreter that has imported nothing yet."""
-    script = f"import json, sys, time\nsaid = {{}}\nstart = time.perf_counter()\n{code}\nprint(json.dumps(said))"
+    script = f"import json, sys\nsaid = {{}}\n{code}\nprint(json.dumps(said))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
 HEAVY = ("torch", "torchvision", "timm", "matplotlib", "sklearn", "numpy", "PIL", "typer")
-NOTES = f"said |= {{'seconds': time.perf_counter() - start, 'heavy': [m for m in {HEAVY} if m in sys.modules]}}"
+NOTES = f"said |= {{'heavy': [m for m in {HEAVY} if m in sys.modules]}}"
 
 
-def test_importing_convscope_is_quick_and_imports_nothing_heavy() -> None:
-    runs = [_in_a_fresh_process(f"import convscope\n{NOTES}") for _ in range(3)]
-    assert runs[0]["heavy"] == []
-    assert min(run["seconds"] for run in runs) < 0.3
+def test_importing_convscope_imports_nothing_heavy() -> None:
+    assert _in_a_fresh_process(f"import convscope\n{NOTES}")["heavy"] == []
 
 
 def test_listing_the_lenses_imports_nothing_heavy() -> None:

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -52,19 +51,16 @@ def test_every_lens_is_a_command_that_gives_what_python_gives(command: str) -> N
     assert_same(cs.Value.load("it.npz"), getattr(cs, spec.name)(**given), tolerance=1e-5)
 
 
-def test_help_lists_every_lens_by_family_within_half_a_second_and_without_torch() -> None:
+def test_help_lists_every_lens_by_family_and_imports_nothing_heavy() -> None:
+    """What a start costs in time is measured in ``make bench``; here it is what it must not load."""
     script = "import sys; sys.argv = ['convscope', '--help']\nfrom convscope.cli import main\n"
     script += "try: main()\nexcept SystemExit: pass\n"
-    script += "assert 'torch' not in sys.modules, 'torch was imported'"
-    took = []
-    for _ in range(3):  # the machine may be busy: the best of three is what it costs
-        started = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-        took.append(time.perf_counter() - started)
+    script += "heavy = {'torch', 'torchvision', 'timm', 'matplotlib', 'numpy', 'PIL', 'nicegui'} & {*sys.modules}\n"
+    script += "assert not heavy, heavy"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all(command in done.stdout for command in SPECS)
     assert all(title.split(":")[0] in done.stdout for title in FAMILIES.values())
-    assert min(took) < 0.5
 
 
 def test_a_lens_shows_ranges_choices_and_defaults_in_its_help() -> None:

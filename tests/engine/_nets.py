@@ -146,16 +146,19 @@ class Raises(Stages):
 
 
 class Hungry(Stages):
-    """Memory runs out when more than ``most`` images come at once; ``sizes`` are the batches that went through."""
+    """Memory runs out when more than ``most`` images come at once; ``note`` is told of the batches that go through.
 
-    def __init__(self, most: int = 2) -> None:
+    What it is told lies outside the network: what a forward writes to attributes is put back.
+    """
+
+    def __init__(self, most: int = 2, note: Callable[[int], object] = int) -> None:
         super().__init__()
-        self.most, self.sizes = most, []
+        self.most, self.note = most, note
 
     def forward(self, x: Tensor) -> Tensor:
         if len(x) > self.most:
             raise torch.OutOfMemoryError("simulated: out of memory")
-        self.sizes.append(len(x))
+        self.note(len(x))
         return super().forward(x)
 
 

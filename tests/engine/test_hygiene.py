@@ -26,6 +26,7 @@ from tests.engine._nets import (
     small,
     tensor,
 )
+from tests.patience import PATIENCE
 
 LENSES = [cs.predict, cs.saliency, cs.grad_cam, cs.eigen_cam, cs.integrated_gradients, cs.smooth_grad_cam_plus_plus]
 by_name = pytest.mark.parametrize("lens", LENSES, ids=lambda lens: lens.__name__)
@@ -381,7 +382,7 @@ def test_two_threads_share_a_model_and_both_are_right() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert not any(thread.is_alive() for thread in threads)
     assert not wrong
     assert {**condition(net), "generator": 0} == {**before, "generator": 0}
@@ -405,7 +406,7 @@ def test_two_models_around_one_network_do_not_disturb_each_other() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert not wrong, set(wrong)
     assert {**condition(net), "generator": 0} == {**before, "generator": 0}
 

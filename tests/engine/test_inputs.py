@@ -1,7 +1,6 @@
 """From files, pictures, arrays and tensors to what the network gets, or to one sentence that says why not."""
 
 import struct
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -160,10 +159,8 @@ def test_a_bomb_is_refused_before_a_pixel_is_decoded(
 ) -> None:
     path = png_header(tmp_path / "bomb.png", *size)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("the pixels were decoded"))
-    started = time.perf_counter()
     with pytest.raises(InputError):
         pictured().prepare(path)
-    assert time.perf_counter() - started < 0.5
 
 
 @pytest.mark.parametrize("size", [(20_000, 2), (2, 20_000)])

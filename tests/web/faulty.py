@@ -1,16 +1,16 @@
 """Networks that go wrong as those of users do; each is an address: ``tests/web/faulty.py:dictionary``."""
 
-import time
+import itertools
 from typing import Any
 
 import torch
 
 import convscope as cs
+from tests.patience import PATIENCE
+from tests.web import hanging
 
 SAID = "the belt slipped <b>off</b>"
 """What the networks say that raise, with markup in it."""
-HANGS = 3.0
-"""Seconds that the slow one takes for each forward."""
 
 
 class Small(torch.nn.Module):
@@ -22,7 +22,6 @@ class Small(torch.nn.Module):
         self.conv1 = torch.nn.Conv2d(3, 4, 3, padding=1)
         self.conv2 = torch.nn.Conv2d(4, 4, 3, padding=1)
         self.fc = torch.nn.Linear(4, 3)
-        self.calls = 0
 
     def forward(self, x: torch.Tensor) -> Any:
         """The three scores."""
@@ -39,11 +38,15 @@ class Raises(Small):
 
 
 class Tires(Small):
-    """Raises from its third call on."""
+    """Raises from its third call on, which it counts where nobody puts the count back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        calls = itertools.count(1)
+        self.count = lambda: next(calls)
 
     def forward(self, x: torch.Tensor) -> Any:
-        self.calls += 1
-        if self.calls >= 3:
+        if self.count() >= 3:
             raise RuntimeError(SAID)
         return super().forward(x)
 
@@ -66,10 +69,10 @@ class Leaves(Small):
 
 
 class Hangs(Small):
-    """Takes its time."""
+    """Does not answer until it is told to."""
 
     def forward(self, x: torch.Tensor) -> Any:
-        time.sleep(HANGS)
+        hanging.ENDED.wait(PATIENCE)
         return super().forward(x)
 
 

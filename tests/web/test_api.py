@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 
 import jsonschema_rs
 import numpy as np
@@ -22,19 +21,12 @@ from convscope.web.bench import Bench
 from convscope.web.library import Library
 from convscope.web.looking import together
 from convscope.web.view import View
+from tests.patience import wait_until
 from tests.web.library import png
 
 
 def run(client, *, wait=30, **asked):
     return client.post(f"{AT}/run", params={"wait": wait}, json=asked)
-
-
-def until(holds):
-    """Wait for something that is to happen soon."""
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 SAME = [
@@ -176,12 +168,12 @@ def test_a_drawing_is_started_asked_after_and_stopped(client):
     told = run(client, wait=0, lens="activation-maximization", unit=["3"], parameters={"steps": 2000})
     assert told.status_code == 202
     where = f"{AT}/jobs/{told.json()['id']}"
-    until(lambda: client.get(where).json()["done"] >= 3)
+    wait_until(lambda: client.get(where).json()["done"] >= 3)
     early = client.get(f"{where}/result.npz")
     assert early.status_code == 409
     assert "of 2000 steps" in early.json()["error"]
     assert client.delete(where).status_code == 200
-    until(lambda: client.get(where).json()["state"] != "running")
+    wait_until(lambda: client.get(where).json()["state"] != "running")
     assert client.get(where).json()["state"] == "done", "the best so far"
     assert client.get(f"{where}/result.png").status_code == 200
 

@@ -11,6 +11,7 @@ import pytest
 
 from convscope.web.api import AT
 from convscope.web.pages import pages
+from tests.patience import PATIENCE
 from tests.web.browsing import address, visit  # noqa: F401
 
 pytest.importorskip("nicegui")
@@ -67,7 +68,7 @@ def test_every_page_says_what_its_link_names_in_vain(visit: Any, address: str, p
         page.goto(address + link)
         if link.startswith("/learned?lens=activation-maximization"):
             page.get_by_role("button", name="Draw", exact=True).click()
-        page.get_by_text(said).first.wait_for(timeout=20_000)
+        page.get_by_text(said).first.wait_for()
         assert page.get_by_role("link", name="Compare").is_visible(), "the page is there, with the way on"
 
 
@@ -85,7 +86,7 @@ def test_a_page_that_does_not_exist_looks_like_one_and_leads_on(browser: Any, ad
 def test_a_program_is_told_in_a_sentence(address: str) -> None:  # noqa: F811
     for path in ("/nothing", "/_nicegui/nothing", f"{AT}/nothing"):
         with pytest.raises(HTTPError) as refused:
-            urlopen(f"{address}{path}", timeout=10)
+            urlopen(f"{address}{path}", timeout=PATIENCE)
         with refused.value as said:
             assert said.code == 404
             assert json.loads(said.read()) == {"error": f"there is nothing at {path!r}"}
@@ -102,7 +103,7 @@ def test_a_switch_shows_what_the_link_says(visit: Any) -> None:  # noqa: F811
 
 def test_a_browser_that_leaves_before_it_is_answered_is_no_trouble(address: str) -> None:  # noqa: F811
     host, _, port = address.removeprefix("http://").partition(":")
-    with urlopen(f"{address}/look", timeout=10) as found:
+    with urlopen(f"{address}/look", timeout=PATIENCE) as found:
         fetched = re.findall(r"/_nicegui/[^\"' ]+\.(?:js|css)", found.read().decode())
     for path in fetched[:3] * 5:
         with socket.create_connection((host, int(port))) as wire:

@@ -20,7 +20,7 @@ TWO = "/compare?lens=grad-cam&model=bundled:digits&image=sample:digits/3&beside=
 
 
 def shown(page: Any, cells: int) -> None:
-    page.wait_for_function(f"document.querySelectorAll('.gallery article .heat').length === {cells}", timeout=60_000)
+    page.wait_for_function(f"document.querySelectorAll('.gallery article .heat').length === {cells}")
 
 
 def test_several_images_stand_side_by_side_on_one_scale(visit: Any) -> None:  # noqa: F811

@@ -13,6 +13,7 @@ from convscope.errors import CannotWrite
 from convscope.values import Attribution
 from convscope.web import files
 from convscope.web.api import AT
+from tests.patience import PATIENCE
 from tests.web.browsing import visit, workbench  # noqa: F401
 from tests.web.library import png
 
@@ -34,7 +35,7 @@ def address() -> Iterator[str]:
 
 def answer(link: str, body: bytes | None = None, kind: str = "application/json") -> tuple[int, bytes]:
     try:
-        with urlopen(Request(link, body, {"content-type": kind}), timeout=60) as found:
+        with urlopen(Request(link, body, {"content-type": kind}), timeout=PATIENCE) as found:
             return found.status, found.read()
     except HTTPError as error:
         with error:
@@ -79,7 +80,7 @@ def test_look_says_it_and_goes_on(visit: Any) -> None:  # noqa: F811
 def test_learned_and_compare_say_it(visit: Any) -> None:  # noqa: F811
     page = visit("/learned?lens=activation-maximization&unit=layer2%5B15%5D&p.steps=16")
     page.get_by_role("button", name="Draw", exact=True).click()
-    page.get_by_role("button", name="Download NPZ").click(timeout=60_000)
+    page.get_by_role("button", name="Download NPZ").click()
     page.locator(".q-notification").get_by_text(SAID).wait_for()
     page = visit("/compare?lens=grad-cam&model=bundled:shapes&image=sample:shapes/3&beside=sample:shapes/4")
     page.wait_for_selector(".card figure")

@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from convscope.web.api import AT
 from convscope.web.library import MAX_UPLOAD
+from tests.patience import PATIENCE
 from tests.web.browsing import address, visit  # noqa: F401
 from tests.web.library import png
 
@@ -117,7 +118,7 @@ def test_the_api_takes_it_and_looks_at_it(client: TestClient, name: str) -> None
 def test_a_file_of_100_mb_is_refused_in_a_sentence_that_arrives(address: str) -> None:  # noqa: F811
     import http.client
 
-    wire = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+    wire = http.client.HTTPConnection(address.removeprefix("http://"), timeout=PATIENCE)
     wire.request("POST", f"{AT}/images", body=bytes(100 * 2**20), headers={"connection": "close"})
     told = wire.getresponse()
     assert told.status == 413
@@ -141,7 +142,7 @@ def test_the_page_says_why_and_goes_on(visit: Any, tmp_path: Path) -> None:  # n
     for name in ("bomb", "truncated", "svg", "text bomb", "empty"):
         picture = {"name": f"{name}.png", "mimeType": "image/png", "buffer": REFUSED[name][0]}
         page.set_input_files(".drop input[type=file]", picture)
-        notices.get_by_text(f"'{name}.png' is").wait_for(timeout=20_000)
+        notices.get_by_text(f"'{name}.png' is").wait_for()
         assert REFUSED[name][1] in " ".join(notices.all_inner_texts())
     large = tmp_path / "large.png"
     large.write_bytes(bytes(MAX_UPLOAD + 1))

@@ -1,7 +1,7 @@
 """The queue: one job for one question, stopped when nobody looks any more; results kept within a bound."""
 
 import threading
-import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from convscope.web.jobs.job import Job, State, Together
 from convscope.web.jobs.results import Results, weight_of
 from convscope.web.jobs.workers import FORGOTTEN, Jobs
 from convscope.web.view import View
+from tests.patience import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -28,15 +29,13 @@ def value(numbers: int = 1000) -> Attribution:
 
 
 def stepping(begun: threading.Event, ended: threading.Event | None = None):
-    """Work of many steps that can be stopped at each."""
+    """Work of many steps that can be stopped at each; it goes on until it is stopped or ``ended`` is set."""
+    ended = ended or threading.Event()
 
     def work() -> Value:
         begun.set()
-        for step in range(2000):
-            progress(step, 2000)
-            if ended is not None and ended.is_set():
-                break
-            time.sleep(0.005)
+        while not ended.wait(0.005):
+            progress(1, 2000)
         return value()
 
     return work
@@ -49,11 +48,11 @@ def test_two_tabs_watch_one_job(jobs):
     assert first is second
     jobs.watch(first)
     jobs.watch(first)
-    assert begun.wait(5)
+    assert begun.wait(PATIENCE)
     jobs.leave(first)
     assert not first.stopping
     ended.set()
-    assert first.finished.wait(5)
+    assert first.finished.wait(PATIENCE)
     assert first.state is State.DONE
 
 
@@ -61,9 +60,9 @@ def test_the_last_who_leaves_stops_the_work(jobs):
     begun = threading.Event()
     job = jobs.submit("k", stepping(begun))
     jobs.watch(job)
-    assert begun.wait(5)
+    assert begun.wait(PATIENCE)
     jobs.leave(job)
-    assert job.finished.wait(5)
+    assert job.finished.wait(PATIENCE)
     assert job.state is State.CANCELLED
     assert jobs.results.get("k") is None
 
@@ -75,7 +74,7 @@ def test_what_waits_is_stopped_before_it_begins():
     waiting = jobs.submit("waits", lambda: pytest.fail("it was cancelled"))
     waiting.cancel()
     ended.set()
-    assert waiting.finished.wait(5)
+    assert waiting.finished.wait(PATIENCE)
     assert waiting.state is State.CANCELLED
     jobs.close()
 
@@ -83,17 +82,17 @@ def test_what_waits_is_stopped_before_it_begins():
 def test_who_asks_again_after_it_was_stopped_gets_a_new_job(jobs):
     begun = threading.Event()
     stopped = jobs.submit("k", stepping(begun))
-    assert begun.wait(5)
+    assert begun.wait(PATIENCE)
     stopped.cancel()
     again = jobs.submit("k", value)
     assert again is not stopped
-    assert again.finished.wait(5)
+    assert again.finished.wait(PATIENCE)
     assert again.state is State.DONE
 
 
 def test_what_was_found_is_kept(jobs):
     first = jobs.submit("k", value)
-    assert first.finished.wait(5)
+    assert first.finished.wait(PATIENCE)
     second = jobs.submit("k", lambda: pytest.fail("it was kept"))
     assert second is not first
     assert second.value is first.value
@@ -114,39 +113,41 @@ def test_a_failure_is_one_sentence_and_workers_live_on(jobs, error, sentence, re
 
     for number in range(5):  # more than there are workers
         job = jobs.submit(f"bad {number}", fail)
-        assert job.finished.wait(5)
+        assert job.finished.wait(PATIENCE)
         assert (job.state, job.error, job.refused) == (State.FAILED, sentence, refused)
-    assert jobs.submit("good", value).finished.wait(5)
+    assert jobs.submit("good", value).finished.wait(PATIENCE)
 
 
 def test_whoever_waits_is_called_once(jobs):
     called = []
     job = jobs.submit("k", value)
     job.when_finished(lambda: called.append("while"))
-    assert job.finished.wait(5)
+    assert job.finished.wait(PATIENCE)
     job.when_finished(lambda: called.append("after"))
-    deadline = time.monotonic() + 5
-    while len(called) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(called) >= 2)
     assert sorted(called) == ["after", "while"]
 
 
-def test_progress_and_pictures_are_seen_while_it_runs(jobs):
-    model = cs.load("bundled:digits")
-    seen: list[bool] = []
+def test_progress_and_pictures_are_seen_while_it_runs(jobs, monkeypatch):
+    model, watched, seen, note = cs.load("bundled:digits"), threading.Event(), [], Job._seen
+
+    def noting(self: Job, *told: Any) -> None:
+        note(self, *told)
+        seen.append(self.preview is not None)
 
     def work() -> Value:
+        assert watched.wait(PATIENCE)
         return cs.activation_maximization(model, unit="8", steps=40)
 
+    monkeypatch.setattr(Job, "_seen", noting)
     job = jobs.submit("k", work)
     jobs.watch(job)
-    while not job.over:
-        seen.append(job.preview is not None)
-        time.sleep(0.001)
+    watched.set()
+    assert job.finished.wait(PATIENCE)
     assert job.state is State.DONE
     assert job.progress == (40, 40)
     assert len(job.scores) == 40
-    assert any(seen)
+    assert seen == [True] * 40
     assert job.preview is None
 
 
@@ -154,7 +155,7 @@ def test_old_jobs_are_forgotten():
     jobs = Jobs()
     first = jobs.submit("0", value)
     for number in range(1, FORGOTTEN + 5):
-        assert jobs.submit(str(number), value).finished.wait(5)
+        assert jobs.submit(str(number), value).finished.wait(PATIENCE)
     assert jobs.get(first.id) is None
     jobs.close()
 
@@ -196,7 +197,7 @@ def one_worker():
     """A queue whose only worker is busy until ``ended`` is set, so that work piles up."""
     made, begun, ended = Jobs(workers=1), threading.Event(), threading.Event()
     made.submit("busy", stepping(begun, ended))
-    assert begun.wait(5)
+    assert begun.wait(PATIENCE)
     yield made, ended
     ended.set()
     made.close()
@@ -214,7 +215,7 @@ def test_what_waits_and_is_alike_is_done_in_one_go(one_worker):
     other = jobs.submit("b", value, Together("b", 1, many))
     alike[2].cancel()
     ended.set()
-    assert all(job.finished.wait(5) for job in (*alike, other))
+    assert all(job.finished.wait(PATIENCE) for job in (*alike, other))
     assert seen == [[1, 2, 4, 5]]
     assert alike[2].state is State.CANCELLED
     assert [job.value.values.size for job in alike if job.value is not None] == [1, 2, 4, 5]
@@ -233,18 +234,17 @@ def test_one_at_fault_among_several_fails_alone(one_worker):
 
     good, bad = jobs.submit("g", value, Together("a", 1, many)), jobs.submit("f", fault, Together("a", 2, many))
     ended.set()
-    assert good.finished.wait(5)
-    assert bad.finished.wait(5)
+    assert good.finished.wait(PATIENCE)
+    assert bad.finished.wait(PATIENCE)
     assert (good.state, bad.state, bad.error) == (State.DONE, State.FAILED, "it was me")
 
 
 def test_what_is_soon_done_does_not_wait_for_what_takes_long(bench):
     draws = View(lens="activation-maximization", parameters={"steps": 2000})
     drawings = [bench.look(draws.but(unit=(str(n),))) for n in range(4)]
-    while not drawings[0].scores and not drawings[0].over:
-        time.sleep(0.01)
+    wait_until(lambda: drawings[0].scores)
     quick = [bench.look(View(lens="grad-cam", image=f"sample:shapes/{n}")) for n in range(4)]
-    assert all(job.finished.wait(20) for job in quick)
+    assert all(job.finished.wait(PATIENCE) for job in quick)
     assert not any(job.over for job in drawings)
     for job in drawings:
         job.cancel()

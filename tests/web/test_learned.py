@@ -21,7 +21,7 @@ LONG = "/learned?lens=activation-maximization&unit=layer2%5B15%5D&p.steps=4000"
 def drawn(page: Any) -> None:
     """Press the button and wait for the picture."""
     page.get_by_role("button", name="Draw", exact=True).click()
-    page.wait_for_selector("article.card", timeout=60_000)
+    page.wait_for_selector("article.card")
 
 
 def downloaded(page: Any, name: str) -> bytes:
@@ -119,7 +119,7 @@ def test_a_moving_picture_can_be_taken_home(visit: Any) -> None:  # noqa: F811
 def test_nothing_overflows_at_any_width(visit: Any, width: int, lang: str) -> None:  # noqa: F811
     page = visit(QUICK, lang=lang, viewport={"width": width, "height": 844})
     page.get_by_role("button", name=say("Draw", lang), exact=True).click()
-    page.wait_for_selector("article.card", timeout=60_000)
+    page.wait_for_selector("article.card")
     page.locator("summary").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 

@@ -24,7 +24,7 @@ def server() -> Iterator[Workbench]:
 
 
 def ready(page: Any) -> None:
-    page.wait_for_selector(".card figure", timeout=60_000)
+    page.wait_for_selector(".card figure")
 
 
 def query(page: Any) -> dict[str, list[str]]:
@@ -40,10 +40,10 @@ def test_a_page_says_that_the_server_is_gone_and_comes_back_with_the_same_view(b
     page.evaluate("window.before = true")
     server.kill()
     lost = page.get_by_text("The connection to the server is lost.")
-    lost.wait_for(state="visible", timeout=20_000)
+    lost.wait_for(state="visible")
     assert page.get_by_text("comes back by itself").is_visible()
     server.start()
-    page.wait_for_function("!window.before", timeout=60_000)
+    page.wait_for_function("!window.before")
     ready(page)
     assert not lost.is_visible()
     assert query(page) == before
@@ -62,8 +62,8 @@ def test_an_upload_that_went_with_the_server_is_missed_in_one_sentence(browser: 
     page.evaluate("window.before = true")
     server.kill()
     server.start()
-    page.wait_for_function("!window.before", timeout=60_000)
-    page.get_by_text("upload it again").first.wait_for(timeout=20_000)
+    page.wait_for_function("!window.before")
+    page.get_by_text("upload it again").first.wait_for()
     assert "image=upload" in page.url
     assert page.get_by_text("Choose an image on the left").is_visible()
     page.close()

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from convscope.cli import app
+from convscope.cli.interrupts import leave_on_interrupt
 
 
 def serve(*words: str):
@@ -62,15 +63,56 @@ def test_a_port_that_is_taken_is_said() -> None:
     assert "Address already in use (try another --port)" in found.stderr
 
 
-def test_ctrl_c_ends_it_without_complaint() -> None:
-    code = "from convscope.cli import main; main()"
+START = "from convscope.cli import main; main()"
+INTERRUPTS = """
+import signal, sys
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupts())
+"""
+"""Presses Ctrl-C in the moment in which a module is imported."""
+
+
+def serving(code: str) -> subprocess.Popen[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     words = [sys.executable, "-c", code, "serve", "--no-show", "--port", port]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
+    return subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+
+
+def test_ctrl_c_ends_it_without_complaint() -> None:
+    with serving(START) as server:
         assert server.stderr is not None
         assert "the workbench is at" in server.stderr.readline()
         server.send_signal(signal.SIGINT)
-        assert server.wait(20) == 0
         assert server.stderr.read() == "the workbench is closed\n"
+    assert server.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["typer", "convscope.catalogue", "torch", "nicegui", "uvicorn.server"])
+def test_ctrl_c_before_anything_is_open_is_one_line(name: str) -> None:
+    with serving(INTERRUPTS.format(name=name) + START) as server:
+        assert server.stderr is not None
+        assert server.stderr.read() == "convscope: stopped\n"
+    assert server.returncode == 130
+
+
+@pytest.mark.parametrize("where", ["convscope.web.library.Library.model", "convscope.web.app.build"])
+def test_ctrl_c_while_it_opens_its_models_is_one_line(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(where, lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    stopped = serve()
+    assert stopped.exit_code == 130
+    assert stopped.stderr == "convscope: stopped\n"
+
+
+def test_where_interrupts_are_ignored_they_stay_so() -> None:
+    """As in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        leave_on_interrupt()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

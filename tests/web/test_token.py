@@ -11,6 +11,7 @@ import pytest
 
 from convscope.web.api import AT
 from convscope.web.pages import pages
+from tests.patience import PATIENCE
 from tests.web.browsing import workbench
 
 pytest.importorskip("nicegui")
@@ -35,7 +36,7 @@ def address() -> Iterator[str]:
 
 def ask(address: str, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
     """Status and text of one answer; nothing is followed."""
-    wire = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
+    wire = http.client.HTTPConnection(urlsplit(address).netloc, timeout=PATIENCE)
     wire.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     told = wire.getresponse()
     found = told.status, told.read().decode(errors="replace") if told.status != 101 else ""

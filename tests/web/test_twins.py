@@ -1,15 +1,17 @@
 """Two jobs on one network: each has a twin of it, so that a map does not wait for a drawing."""
 
-import time
+import threading
 
 import torch
 from torch import nn
 
 import convscope as cs
+from convscope.engine.cost import reporting
 from convscope.web.jobs.workers import Jobs
 from convscope.web.library import Library, twins
 from convscope.web.looking import look
 from convscope.web.view import View
+from tests.patience import PATIENCE
 
 
 def test_twins_share_weights_and_nothing_else() -> None:
@@ -35,12 +37,22 @@ def test_a_map_does_not_wait_for_a_drawing() -> None:
     library, jobs = Library(["bundled:shapes"], samples=["sample:shapes/7"]), Jobs()
     view = View(lens="feature-maps", image="sample:shapes/7", layer=("layer3.1",))
     look(library, view)
-    drawing = View(lens="activation-maximization", unit=("layer3.1[5]",), parameters={"steps": 2048})
-    job = jobs.submit("drawing", lambda: look(library, drawing), long=True)
-    while not job.scores and not job.over:
-        time.sleep(0.01)
-    look(library, view.but(layer=("layer2.1",)))
+    drawing = View(lens="activation-maximization", unit=("layer3.1[5]",), parameters={"steps": 4})
+    begun, ended = threading.Event(), threading.Event()
+
+    def held(done: int, _total: int) -> None:
+        if done:
+            begun.set()
+            assert ended.wait(PATIENCE)
+
+    def draw() -> cs.Value:
+        with reporting(held):
+            return look(library, drawing)
+
+    job = jobs.submit("drawing", draw, long=True)
+    assert begun.wait(PATIENCE)
+    look(library, view.but(layer=("layer2.1",)))  # while the drawing holds its network in the middle of a step
     assert not job.over
-    job.cancel()
-    assert job.finished.wait(20)
+    ended.set()
+    assert job.finished.wait(PATIENCE)
     jobs.close()

@@ -1,14 +1,13 @@
 """Two tabs, or two programs, on one piece of work: whoever has enough leaves, and it goes on for the other."""
 
 import itertools
-import time
 from typing import Any
 
 import httpx
 import pytest
 
 from convscope.web.api import AT
-from convscope.web.app import RECONNECT
+from tests.patience import wait_until
 from tests.web.browsing import address, visit  # noqa: F401
 
 pytest.importorskip("nicegui")
@@ -46,7 +45,6 @@ def test_a_tab_that_closes_leaves_the_other_its_picture(visit: Any) -> None:  # 
         page.get_by_role("button", name="Draw", exact=True).click()
         page.wait_for_selector(".live .tile img")
     one.context.close()
-    time.sleep(0.5)
     before = step(other)
     other.wait_for_function(
         "n => Number(document.querySelector('.live .asks').innerText.split(' ')[1]) > n", arg=before
@@ -68,10 +66,7 @@ def test_a_tab_that_closes_stops_its_work(visit: Any, address: str) -> None:  # 
     page.wait_for_selector(".live .tile img")
     assert running(address)
     page.context.close()
-    ends = time.monotonic() + RECONNECT + 15
-    while running(address) and time.monotonic() < ends:
-        time.sleep(0.5)
-    assert running(address) == []
+    wait_until(lambda: not running(address))
 
 
 def test_the_same_holds_inside(visit: Any) -> None:  # noqa: F811

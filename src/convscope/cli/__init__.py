@@ -1,56 +1,31 @@
 """The command line: every lens is a command, made from its declaration.
 
 Only the lens that is called is imported; `convscope --help` reads the declarations' text and leaves torch alone.
+Ctrl-C is provided for before anything else is imported.
 """
 
-import os
-import sys
+import signal
+from typing import TYPE_CHECKING
 
-import typer
+from convscope.cli.interrupts import leave_on_interrupt
 
-from convscope.catalogue import outlines
-from convscope.cli import commands
-from convscope.cli.lens_command import placeholder
-from convscope.spec import FAMILIES
+if TYPE_CHECKING:
+    import typer
 
 
 def main() -> None:
     """Run the command line."""
-    app(_words())()
+    leave_on_interrupt()
+    from convscope.cli.application import words
+
+    try:
+        app(words())()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what remains is the interpreter's end: nothing to stop
 
 
-def app(words: list[str]) -> typer.Typer:
+def app(words: list[str]) -> "typer.Typer":
     """The application, with the lens that ``words`` name in full and the others by name and question."""
-    made = typer.Typer(
-        name="convscope",
-        help="A microscope for convolutional networks: see why a network answered as it did.",
-        epilog="Start with: convscope demo. Then: convscope grad-cam cat.jpg --model torchvision:resnet50",
-        no_args_is_help=True,
-        rich_markup_mode=None if os.environ.get("NO_COLOR") else "rich",
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    made.callback()(commands.root)
-    for command in commands.COMMANDS:
-        made.command(rich_help_panel="Start and look around")(command)
-    for outline in outlines():
-        made.command(
-            outline.command, help=f"{outline.title}: {outline.asks}", rich_help_panel=FAMILIES[outline.family]
-        )(_body(outline.name) if outline.command in words else placeholder)
-    return made
+    from convscope.cli.application import application
 
-
-def _body(name: str) -> commands.Command:
-    from convscope.catalogue import find
-    from convscope.cli.lens_command import lens_command
-
-    return lens_command(find(name))
-
-
-def _words() -> list[str]:
-    """The words of the command line, also while a shell asks for completions."""
-    return [
-        *sys.argv[1:],
-        *os.environ.get("COMP_WORDS", "").split(),
-        *os.environ.get("_TYPER_COMPLETE_ARGS", "").split(),
-    ]
+    return application(words)

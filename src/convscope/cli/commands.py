@@ -11,6 +11,7 @@ import typer
 from convscope import __version__
 from convscope.catalogue import Outline, outlines
 from convscope.cli import options
+from convscope.cli.interrupts import STOPPED, interruptible
 from convscope.cli.talk import check_images, guarded, put, put_json, say, watched
 from convscope.errors import ConvScopeError, MissingExtra
 from convscope.spec import FAMILIES, LOADERS, fill_tables
@@ -266,15 +267,27 @@ def serve(
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "nicegui", "web") from error
 
+    is_open = False
+
     def ready(address: str) -> None:
+        nonlocal is_open
+        is_open = True
         say(f"the workbench is at {address} (Ctrl-C ends it)")
         if not no_show:
             webbrowser.open(address)
 
     try:
-        serve_(model or (), input or (), host=host, port=port, token=token or None, allow_load=allow_load, ready=ready)
+        with interruptible():
+            serve_(
+                model or (), input or (), host=host, port=port, token=token or None, allow_load=allow_load, ready=ready
+            )
     except KeyboardInterrupt:  # which is how it ends
-        say("the workbench is closed")
+        say("the workbench is closed" if is_open else "convscope: stopped")
+        if not is_open:
+            raise typer.Exit(STOPPED) from None
+
+
+serve.says_when_interruptible = True  # type: ignore[attr-defined]
 
 
 def _accelerators(cuda: bool, mps: bool) -> str:

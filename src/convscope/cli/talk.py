@@ -7,21 +7,27 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import typer
 
+from convscope.cli.interrupts import interruptible
 from convscope.errors import Cancelled, ConvScopeError, ModelFailed
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn what goes wrong within a command into one sentence and an exit status: 2 the request, 1 anything else."""
+    """Turn what goes wrong within a command into one sentence and an exit status: 2 the request, 1 anything else.
+
+    Within it Ctrl-C raises KeyboardInterrupt, but for a command that says itself from where on, by `interruptible`.
+    """
+    own = getattr(command, "says_when_interruptible", False)
 
     @functools.wraps(command)
     def run(*args: Any, debug: bool = False, **options: Any) -> None:
         try:
-            command(*args, **options)
+            with nullcontext() if own else interruptible():
+                command(*args, **options)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:

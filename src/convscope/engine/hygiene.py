@@ -4,7 +4,10 @@ Explaining needs the network in eval mode and its parameters frozen, and puts ho
 the middle of a forward. `untouched` writes down everything a run could disturb and puts it back.
 """
 
+import operator
 import random
+import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,66 +16,61 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from convscope.engine.module_state import Container, Generator, ModuleState, module_state
+from convscope.engine.tensor_contents import TensorContents
 from convscope.errors import ModelFailed
-
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
 
 
 @contextmanager
-def untouched(modules: Sequence[nn.Module], *, frozen: bool = True) -> Iterator[None]:
+def untouched(
+    modules: Sequence[nn.Module], *, frozen: bool = True, state: ModuleState | None = None
+) -> Iterator[TensorContents]:
     """Put a network, given as all its modules, in eval mode with frozen parameters, and give it back as it was.
 
-    Kept: training flags, ``requires_grad``, ``.grad``, buffers, hooks, in-place flags, the random number
-    generators of torch, NumPy and Python, the number of threads and the default dtype. Gradient recording is
-    on within, also when the caller is under ``no_grad`` or ``inference_mode``.
+    Kept: training flags, ``requires_grad``, ``.grad``, hooks, the bits and the memory of parameters, buffers and
+    tensors in plain attributes; the attributes themselves, with the lists, dicts, sets, arrays, random number
+    generators and plain objects in them; the generators of torch, NumPy and Python; the number of threads and the
+    default dtype. Gradient recording is on within, also when the caller is under ``no_grad`` or ``inference_mode``.
+
+    Not kept: attributes of classes, global variables, what closures and hooks hold, objects of installed packages'
+    compiled classes, and what lies deeper than four containers below an attribute. A large parameter (of more than
+    `tensor_contents.SMALL` numbers) to which the first forward did not write and a later one does cannot be put back:
+    a warning names it, and it is put back from then on.
 
     Args:
         frozen: whether parameters take no gradients within.
+        state: what `module_state` found below the modules, where that is known.
     """
-    parameters = [p for m in modules for p in m._parameters.values() if p is not None]
+    parameters = [p for m in modules for p in list(m._parameters.values()) if p is not None]
     _refuse_unready(parameters)
-    flags = [(m, m.training, m.__dict__.get("inplace")) for m in modules]
+    flags = [(m, m.training) for m in modules]
     wanted = [(p, p.requires_grad, p.grad) for p in parameters]
-    buffers = _Buffers(modules)
-    hooks = {id(table): (table, table.copy()) for table in _hook_tables(modules)}
     surroundings = _Surroundings(next((p.device for p in parameters), torch.device("cpu")))
+    with torch.inference_mode(False), torch.no_grad():
+        kept = _Kept(module_state(modules) if state is None else state)
     try:
-        for m, training, _ in flags:
+        for m, training in flags:
             if training:
                 m.training = False
         for p in parameters:
             if frozen and p.requires_grad:
                 p.requires_grad_(False)
         with torch.inference_mode(False), torch.enable_grad():
-            yield
+            yield kept.contents
     finally:
-        for m, training, inplace in flags:
-            if m.training != training:
+        with torch.inference_mode(False), torch.no_grad():
+            lost = kept.restore()
+        for m, training in flags:
+            if m.training != training:  # of scripted modules, whose attributes live outside Python
                 m.training = training
-            if inplace is not None:
-                m.__dict__["inplace"] = inplace
         for p, requires_grad, grad in wanted:
             if p.requires_grad != requires_grad:
                 p.requires_grad_(requires_grad)
             if p.grad is not grad:
                 p.grad = grad
-        for table in _hook_tables(modules):
-            if id(table) not in hooks:
-                table.clear()
-        for table, before in hooks.values():
-            if table != before:
-                table.clear()
-                table.update(before)
-        buffers.restore()
         surroundings.restore()
+    if lost:
+        _warn_of(lost, modules)
 
 
 def _refuse_unready(parameters: list[nn.Parameter]) -> None:
@@ -83,39 +81,74 @@ def _refuse_unready(parameters: list[nn.Parameter]) -> None:
         raise ModelFailed("the network's parameters were made under torch.inference_mode: build it outside of it")
 
 
-def _hook_tables(modules: Sequence[nn.Module]) -> Iterator[dict[int, Any]]:
-    """The tables of hooks that have something in them."""
-    for m in modules:
-        own = m.__dict__
-        for name in _HOOKS:
-            if table := own.get(name):
-                yield table
+def _warn_of(lost: list[Tensor], modules: Sequence[nn.Module]) -> None:
+    """Say which tensors were written to and could not be put back."""
+    names = {id(t): name for m in modules[:1] for name, t in (*m.named_parameters(), *m.named_buffers())}
+    which = ", ".join(names.get(id(t), f"a tensor of shape {tuple(t.shape)}") for t in lost)
+    warnings.warn(
+        f"the network wrote to its own weights in eval mode ({which}), which its first forward had not done, so they "
+        "could not be put back; from now on they will be",
+        stacklevel=2,
+    )
 
 
-class _Buffers:
-    """A copy of every buffer, put back only where a run wrote to it or swapped it.
+class _Kept:
+    """What was in the attributes, containers and tensors of a network."""
 
-    Networks have hundreds of small buffers: those of a kind are copied in one stroke.
-    """
+    def __init__(self, state: ModuleState) -> None:
+        self.state = state
+        self.containers = [(c, c.copy()) for c in state.containers.values()]
+        self.arrays = [(a, a.copy()) for a in state.arrays.values() if not a.dtype.hasobject]
+        self.generators = [(g, _generator_state(g)) for g in state.generators.values()]
+        self.contents = TensorContents(state.tensors.values(), always=state.buffers)
 
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
-        self.places = [(m._buffers, name, b) for m in modules for name, b in m._buffers.items() if b is not None]
-        self.versions = [_version(b) for _, _, b in self.places]
-        kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
-        for _, _, buffer in self.places:
-            kinds.setdefault((buffer.dtype, buffer.device), []).append(buffer)
-        with torch.no_grad():
-            self.copies = [(b, torch.cat([one.reshape(-1) for one in b])) for b in kinds.values()]
+    def restore(self) -> list[Tensor]:
+        """Put back what has changed; the tensors that could not be."""
+        for container, before in self.containers:
+            if not _same(container, before):
+                _refill(container, before)
+        for containers in (self.state.empty, self.state.hooks):
+            if any(containers):
+                for container in containers:
+                    container.clear()
+        for array, numbers in self.arrays:
+            if array.tobytes() != numbers.tobytes():
+                array[...] = numbers
+        for generator, before in self.generators:
+            _set_generator_state(generator, before)
+        return self.contents.restore()
 
-    def restore(self) -> None:
-        if any(_version(b) != version for (_, _, b), version in zip(self.places, self.versions, strict=True)):
-            with torch.no_grad():
-                for buffers, copy in self.copies:
-                    for buffer, kept in zip(buffers, torch.split(copy, [b.numel() for b in buffers]), strict=True):
-                        buffer.copy_(kept.view_as(buffer))
-        for owner, name, buffer in self.places:
-            if isinstance(owner, dict) and owner.get(name) is not buffer:
-                owner[name] = buffer
+
+def _same(container: Container, before: Container) -> bool:
+    """Whether a container holds the same objects in the same order."""
+    if len(container) != len(before) or not all(map(operator.is_, container, before)):
+        return False
+    if isinstance(container, dict) and isinstance(before, dict):
+        return all(map(operator.is_, container.values(), before.values()))
+    return True
+
+
+def _refill(container: Container, before: Container) -> None:
+    container.clear()
+    if isinstance(container, (list, deque)):
+        container.extend(before)
+    else:
+        container.update(before)
+
+
+def _generator_state(generator: Generator) -> Any:
+    if isinstance(generator, np.random.Generator):
+        return generator.bit_generator.state
+    return generator.getstate() if isinstance(generator, random.Random) else generator.get_state()
+
+
+def _set_generator_state(generator: Generator, before: Any) -> None:
+    if isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = before
+    elif isinstance(generator, random.Random):
+        generator.setstate(before)
+    else:
+        generator.set_state(before)
 
 
 class _Surroundings:
@@ -140,8 +173,3 @@ class _Surroundings:
             torch.set_num_threads(self.threads)
         if torch.get_default_dtype() != self.dtype:
             torch.set_default_dtype(self.dtype)
-
-
-def _version(tensor: Tensor) -> int:
-    """How often the tensor was written to in place; inference tensors do not count that."""
-    return -1 if tensor.is_inference() else tensor._version

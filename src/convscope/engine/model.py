@@ -1,20 +1,21 @@
 """A network together with what it takes to feed and read it."""
 
 import itertools
-import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from convscope.engine.cost import count
+from convscope.engine.exclusive import exclusive
 from convscope.engine.fused import Pairs
 from convscope.engine.hygiene import untouched
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.layout import fastest_layout
+from convscope.engine.module_state import module_state
+from convscope.engine.tensor_contents import TensorContents
 from convscope.errors import ConvScopeError, InputError, ModelFailed, OutputError
 
 if TYPE_CHECKING:
@@ -26,23 +27,6 @@ OutputSelector = str | int | Callable[[Any], Tensor]
 
 RANDOM_WEIGHTS = ("random weights: the network has learned nothing",)
 """The caveat of a network without trained weights."""
-
-
-class _Turn:
-    """Whose turn it is with a network: one at a time, however many models stand around it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.depth = 0
-
-
-_TURNS: weakref.WeakKeyDictionary[nn.Module, _Turn] = weakref.WeakKeyDictionary()
-_NEW_TURN = threading.Lock()
-
-
-def _turn_with(module: nn.Module) -> _Turn:
-    with _NEW_TURN:
-        return _TURNS.setdefault(module, _Turn())
 
 
 class Model:
@@ -98,7 +82,7 @@ class Model:
         self.pairs: Pairs | None = None
         self._insists_on_view = False
         self._modules: tuple[nn.Module, ...] = ()
-        self._turn = _turn_with(self.module)
+        self._contents: TensorContents | None = None
 
     def __repr__(self) -> str:
         shape = (self.input.channels, *self.input.size) if isinstance(self.input, ImageInput) else self.input.shape  # type: ignore[misc]
@@ -163,8 +147,10 @@ class Model:
     def run_plainly(self, tensor: Tensor) -> Any:
         """One forward of a prepared batch; whatever the network gives."""
         count(forwards=len(tensor))
+        watched = nullcontext() if self._contents is None else self._contents.first_forward()
         try:
-            return self._forward(tensor)
+            with watched:
+                return self._forward(tensor)
         except ConvScopeError:
             raise
         except Exception as error:
@@ -202,18 +188,19 @@ class Model:
 
     @contextmanager
     def untouched(self, *, frozen: bool = True) -> Iterator[None]:
-        """Have the network to oneself, in eval mode and (mostly) frozen; it comes back exactly as it was."""
-        turn = self._turn
-        with turn.lock:
-            if turn.depth:  # a lens that calls a lens is already inside
+        """Have the network to oneself, in eval mode and (mostly) frozen; it comes back exactly as it was.
+
+        Other threads wait, whichever network they run, as long as it shares a module or a tensor with this one.
+        """
+        with exclusive(lambda: module_state([self.module])) as (state, inside_already):
+            if inside_already:  # a lens that calls a lens, on the same network or on a part of it
                 yield
                 return
-            turn.depth += 1
-            try:
-                with untouched(self._present_modules(), frozen=frozen):
+            with untouched(self._present_modules(), frozen=frozen, state=state) as self._contents:
+                try:
                     yield
-            finally:
-                turn.depth -= 1
+                finally:
+                    self._contents = None
 
     def _present_modules(self) -> tuple[nn.Module, ...]:
         """The network's modules; when they changed, what was found by running it is forgotten."""
@@ -225,11 +212,11 @@ class Model:
         return modules
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy, or a model in another process, has a network and so a turn of its own."""
-        return {name: value for name, value in vars(self).items() if name not in ("_turn", "_modules", "pairs")}
+        """What is found by running is not carried into another process."""
+        return {name: value for name, value in vars(self).items() if name not in ("_modules", "_contents", "pairs")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _modules=(), pairs=None, _turn=_turn_with(state["module"]))
+        vars(self).update(state, _modules=(), _contents=None, pairs=None)
 
     def described(self) -> dict[str, Any]:
         """What a record says of this model."""

@@ -1,0 +1,450 @@
+"""Whatever a forward writes to in eval mode is put back bit for bit; networks that share anything run one at a time."""
+
+import gc
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.ao.quantization import FusedMovingAvgObsFakeQuantize
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations, prune, spectral_norm
+
+import convscope as cs
+from convscope.engine import tensor_contents
+from convscope.engine.exclusive import _HOLDERS, exclusive
+from convscope.engine.module_state import module_state
+from convscope.errors import ModelFailed
+from tests.engine._nets import made, seeded, tensor
+from tests.patience import PATIENCE, wait_until
+
+
+def everything(thing: Any, deep: int = 6) -> Any:
+    """What an object is and holds, in a form that ``==`` compares; tensors with their bits, places and identities."""
+    if isinstance(thing, Tensor):
+        bits = thing.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        return (id(thing), thing.data_ptr(), tuple(thing.shape), thing.stride(), thing.dtype, thing.requires_grad, bits)
+    if isinstance(thing, np.ndarray):
+        return (id(thing), thing.tobytes())
+    if isinstance(thing, torch.Generator):
+        return thing.get_state().tolist()
+    if isinstance(thing, np.random.Generator):
+        return repr(thing.bit_generator.state)
+    if isinstance(thing, dict):
+        return [(id(thing), key, everything(value, deep - 1)) for key, value in thing.items()] if deep else id(thing)
+    if isinstance(thing, (list, tuple, set, deque)):
+        return [id(thing), *(everything(value, deep - 1) for value in thing)] if deep else id(thing)
+    if isinstance(thing, (nn.Module, SimpleNamespace, Cache)):
+        return (id(thing), everything(vars(thing), deep - 1)) if deep else id(thing)
+    return repr(thing)
+
+
+class Cache:
+    """What a transformer keeps of the tokens it has seen."""
+
+    def __init__(self) -> None:
+        self.keys: list[Tensor] = []
+
+
+class Writes(nn.Module):
+    """A network of any rank whose forward calls ``write(self, x)``; ``ema`` and ``codes`` are large parameters."""
+
+    def __init__(self, write: Callable[[Any, Tensor], object], axes: int = 2) -> None:
+        super().__init__()
+        convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
+        self.conv = convolution(3, 6, 3, padding=1)
+        self.head = nn.Linear(6, 4)
+        self.write = write
+        self.u = nn.Parameter(F.normalize(torch.randn(6), dim=0), requires_grad=False)
+        self.ema = nn.Parameter(torch.randn(40, 500), requires_grad=False)
+        self.codes = nn.Parameter(torch.randn(32, 8, 8, 12))
+        self.codes.data = self.codes.data.to(memory_format=torch.channels_last)
+        self.register_buffer("mean", torch.zeros(6))
+        self.register_buffer("queue", torch.randn(20, 1000))
+        self.plain, self.wide = torch.randn(6), torch.randn(20, 1000)
+        self.half, self.phase = torch.randn(6).bfloat16(), torch.randn(6, dtype=torch.complex64)
+        self.holes, self.flags = torch.full((6,), torch.nan), torch.zeros(6, dtype=torch.bool)
+        self.columns = torch.randn(6, 6)[:, 0]
+        self.calls, self.history, self.by_shape = 0, [], {"seen": torch.zeros(6)}
+        self.recent, self.cache, self.box = deque(maxlen=2), Cache(), SimpleNamespace(step=0, kept=[torch.zeros(2)])
+        self.table, self.noise, self.draws = np.zeros(6), torch.Generator(), np.random.default_rng(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.conv(x)
+        with torch.no_grad():
+            self.write(self, x)
+        return self.head(F.relu(maps).flatten(2).mean(2))
+
+
+def power_iteration(net: Any, _x: Tensor) -> None:
+    w = net.conv.weight.flatten(1)
+    net.u.data = F.normalize(w @ F.normalize(w.t() @ net.u, dim=0), dim=0)
+
+
+def in_place_power_iteration(net: Any, _x: Tensor) -> None:
+    w = net.conv.weight.flatten(1)
+    net.u.data.copy_(F.normalize(w @ F.normalize(w.t() @ net.u, dim=0), dim=0))
+
+
+def grow_a_layer(net: Any, x: Tensor) -> None:
+    if not hasattr(net, "extra"):
+        net.extra = nn.Linear(2, 2)
+        net.register_buffer("last", x.mean()[None])
+        net.scale = nn.Parameter(torch.ones(3))
+
+
+def flip_switches(net: Any, _x: Tensor) -> None:
+    net.conv.train()
+    net.head.weight.requires_grad_(True)
+    net.conv.register_forward_hook(lambda *_: None)
+
+
+def keep_keys(net: Any, x: Tensor) -> None:
+    net.cache.keys.append(x.mean().detach())
+    net.cache.length = len(net.cache.keys)
+
+
+def another_precision(net: Any, _x: Tensor) -> None:
+    net.u.data = net.u.data.double()
+
+
+def drop(net: Any, _x: Tensor) -> None:
+    net.__dict__.pop("plain", None)
+    net._buffers.pop("mean", None)
+
+
+WRITES: dict[str, Callable[[Any, Tensor], object]] = {
+    "a parameter swapped through data": power_iteration,
+    "a parameter written through data": in_place_power_iteration,
+    "a parameter written in place": lambda net, x: net.u.add_(1),
+    "a parameter written through numpy": lambda net, x: net.u.numpy().__iadd__(1),
+    "a parameter of another precision": another_precision,
+    "a parameter replaced": lambda net, x: setattr(net, "u", nn.Parameter(torch.ones(6))),
+    "a large parameter written through data": lambda net, x: net.ema.data.mul_(0.9),
+    "a large parameter swapped through data": lambda net, x: setattr(net.ema, "data", net.ema.data * 0.9),
+    "a large parameter written in place": lambda net, x: net.ema.lerp_(torch.ones(40, 500), 0.1),
+    "a row of a large parameter": lambda net, x: net.ema.data[3].add_(1),
+    "many parameters at once": lambda net, x: torch._foreach_mul_([net.ema.data, net.u.data], 0.5),
+    "a result written out to a parameter": lambda net, x: torch.add(net.ema, 1, out=net.ema.data),
+    "a channels-last parameter": lambda net, x: net.codes.data.add_(1),
+    "a view of a parameter": lambda net, x: net.codes.data[:, 1].zero_(),
+    "a buffer written in place": lambda net, x: net.mean.add_(x.mean()),
+    "a buffer written through data": lambda net, x: net.mean.data.add_(1),
+    "a large buffer written through data": lambda net, x: net.queue.data.mul_(0.5),
+    "a large buffer rolled and replaced": lambda net, x: setattr(net, "queue", net.queue.roll(1, 0)),
+    "running statistics": lambda net, x: F.batch_norm(net.conv(x), net.mean, torch.ones(6), training=True),
+    "a plain tensor replaced": lambda net, x: setattr(net, "plain", net.plain + 1),
+    "a plain tensor written through data": lambda net, x: net.plain.data.add_(1),
+    "a large plain tensor": lambda net, x: net.wide.add_(1),
+    "a strided view": lambda net, x: net.columns.data.add_(1),
+    "bfloat16": lambda net, x: net.half.data.add_(1),
+    "complex numbers": lambda net, x: net.phase.data.mul_(1j),
+    "NaN": lambda net, x: net.holes.data.zero_(),
+    "truth values": lambda net, x: net.flags.data.logical_not_(),
+    "a counter": lambda net, x: setattr(net, "calls", net.calls + 1),
+    "a list that grows": lambda net, x: net.history.append(x.detach()),
+    "a tensor in a dict": lambda net, x: net.by_shape["seen"].data.add_(1),
+    "a dict that grows": lambda net, x: net.by_shape.update({tuple(x.shape): x.mean()}),
+    "a deque": lambda net, x: net.recent.append(1),
+    "an object with a list": keep_keys,
+    "a namespace": lambda net, x: (setattr(net.box, "step", 1), net.box.kept[0].data.add_(1)),
+    "an array": lambda net, x: net.table.__iadd__(1),
+    "generators": lambda net, x: (torch.rand(1, generator=net.noise), net.draws.random()),
+    "layers, buffers and parameters added": grow_a_layer,
+    "attributes taken away": drop,
+    "flags and hooks": flip_switches,
+}
+LENSES: list[tuple[Any, dict[str, Any]]] = [
+    (cs.saliency, {}),
+    (cs.grad_cam, {"layer": "conv"}),
+    (cs.eigen_cam, {"layer": "conv"}),
+    (cs.integrated_gradients, {"steps": 4}),
+]
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_what_a_forward_writes_is_put_back_bit_for_bit(write: Any) -> None:
+    for axes in (1, 2, 3):
+        net = seeded(lambda axes=axes: Writes(write, axes))
+        x = tensor(2, 3, *(6,) * axes)
+        before = everything(net)
+        for lens, options in LENSES:
+            for _ in range(2):
+                lens(net, x, **options)
+                assert everything(net) == before, lens.__name__
+        net(x)
+        assert everything(net) != before, "it does write"
+
+
+def test_it_is_put_back_when_the_forward_raises_after_it_wrote() -> None:
+    def write(net: Any, _x: Tensor) -> None:
+        net.ema.data.zero_()
+        net.u.data = torch.ones(6)
+        net.history.append(1)
+        raise ValueError
+
+    net = seeded(lambda: Writes(write))
+    before = everything(net)
+    for _ in range(2):
+        with pytest.raises(ModelFailed):
+            cs.grad_cam(net, tensor(), layer="conv")
+        assert everything(net) == before
+
+
+def test_a_large_parameter_first_written_at_a_later_call_is_named_and_then_put_back() -> None:
+    begun: list[bool] = []
+
+    def write(net: Any, _x: Tensor) -> None:
+        if begun:
+            net.ema.data.mul_(0.5)
+
+    net = seeded(lambda: Writes(write))
+    cs.saliency(net, tensor())
+    begun.append(True)
+    with pytest.warns(UserWarning, match=r"wrote to its own weights in eval mode \(ema\)"):
+        cs.saliency(net, tensor())
+    before = everything(net)
+    cs.saliency(net, tensor())
+    assert everything(net) == before
+
+
+def test_a_graph_that_was_recorded_before_can_still_be_followed_back() -> None:
+    """Putting back is no write of which autograd would know."""
+    net = seeded(lambda: Writes(in_place_power_iteration))
+    net.u.requires_grad_(True)
+    loss = (net.u**2).sum()
+    cs.saliency(net, tensor())
+    loss.backward()
+    torch.testing.assert_close(net.u.grad, 2 * net.u.detach())
+
+
+class Observed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.observer = nn.Conv2d(3, 6, 3), FusedMovingAvgObsFakeQuantize()
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.observer(self.conv(x)).mean((2, 3)))
+
+
+def around_a_convolution(change: Callable[[nn.Module], object]) -> nn.Module:
+    net = made()
+    change(net[2])
+    return net
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: seeded(Observed),
+        lambda: around_a_convolution(spectral_norm),
+        lambda: around_a_convolution(parametrizations.spectral_norm),
+        lambda: around_a_convolution(parametrizations.weight_norm),
+        lambda: around_a_convolution(lambda conv: prune.random_unstructured(conv, "weight", 0.3)),
+    ],
+    ids=["observer", "spectral norm", "parametrised spectral norm", "weight norm", "pruned"],
+)
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_torchs_own_writers_are_put_back(build: Any, training: bool) -> None:
+    net = build().train(training)
+    net(tensor(2, 3, 16, 16))
+    before = everything(net)
+    for lens in (cs.saliency, cs.grad_cam, cs.eigen_cam):
+        lens(net, tensor(2, 3, 16, 16))
+        assert everything(net) == before
+
+
+def test_what_is_known_of_a_network_is_forgotten_with_it() -> None:
+    net = seeded(lambda: Writes(WRITES["a large parameter written through data"]))
+    cs.grad_cam(net, tensor(), layer="conv")
+    gone, keys = weakref.ref(net), [id(net.ema), id(net.codes)]
+    assert set(keys) <= tensor_contents._IS_WRITTEN.keys()
+    assert not _HOLDERS
+    del net
+    gc.collect()
+    assert gone() is None
+    assert not any(ref() is None for ref, _ in tensor_contents._IS_WRITTEN.values())
+
+
+# Threads
+
+
+class Head(nn.Module):
+    """A head of its own on a body that may be another's too."""
+
+    def __init__(self, body: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.body, self.head = body, nn.Linear(6, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).flatten(2).mean(2))
+
+
+class Hidden(Head):
+    """Its body is no registered module."""
+
+    def __init__(self, body: nn.Module, classes: int) -> None:
+        super().__init__(nn.Identity(), classes)
+        self.parts = [body]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.parts[0](x).flatten(2).mean(2))
+
+
+class Around(nn.Module):
+    """A wrapper such as DataParallel."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module(x)
+
+
+def body(axes: int = 2) -> nn.Sequential:
+    convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
+    return nn.Sequential(convolution(3, 6, 3, padding=1), nn.ReLU(), convolution(6, 6, 3, padding=1), nn.ReLU())
+
+
+def heads() -> list[nn.Module]:
+    shared = body()
+    return [Head(shared, classes).train() for classes in (3, 4, 5)]
+
+
+def wrappers() -> list[nn.Module]:
+    net = Head(body(), 4).train()
+    return [net, Around(net), Around(Around(net))]
+
+
+def tied() -> list[nn.Module]:
+    one, other = Head(body(), 3).train(), Head(body(), 3).train()
+    other.body[0].weight, other.head.weight = one.body[0].weight, one.head.weight
+    return [one, other]
+
+
+def hidden() -> list[nn.Module]:
+    shared = body()
+    return [Head(shared, 3).train(), Hidden(shared, 3).train()]
+
+
+def signals() -> list[nn.Module]:
+    shared = body(1)
+    return [Head(shared, 3).train(), Head(shared, 5).train()]
+
+
+SHARING = {"heads": heads, "wrappers": wrappers, "tied weights": tied, "hidden": hidden, "signals": signals}
+
+
+@pytest.mark.parametrize("build", SHARING.values(), ids=SHARING)
+def test_networks_that_share_anything_are_right_in_many_threads(build: Any) -> None:
+    torch.manual_seed(0)
+    nets = build()
+    x = tensor(1, 3, 12) if build is signals else tensor(1, 3, 12, 12)
+    expected, before = [cs.saliency(net, x, target=0).values for net in nets], everything(nets)
+
+    def look(number: int) -> bool:
+        return torch.allclose(cs.saliency(nets[number], x, target=0).values, expected[number])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(look, [number for _ in range(12) for number in range(len(nets))]))
+    assert everything(nets) == before
+    assert not _HOLDERS
+
+
+@pytest.mark.parametrize("build", SHARING.values(), ids=SHARING)
+def test_one_waits_for_the_other_where_they_share_something(build: Any) -> None:
+    nets = [cs.Model(net) for net in build()[:2]]
+    assert not meet(*nets), "both were in at the same time"
+    assert meet(*(cs.Model(made(seed)) for seed in (0, 1))), "these share nothing"
+
+
+def meet(one: cs.Model, other: cs.Model) -> bool:
+    """Whether a second thread gets into ``other`` while this one is inside ``one``."""
+    inside = threading.Event()
+
+    def enter() -> None:
+        with other.untouched():
+            inside.set()
+
+    thread = threading.Thread(target=enter)
+    with one.untouched():
+        thread.start()
+        wait_until(lambda: inside.is_set() or waiting(thread))
+        met = inside.is_set()
+    thread.join(PATIENCE)
+    assert inside.is_set()
+    return met
+
+
+def waiting(thread: threading.Thread) -> bool:
+    from convscope.engine.exclusive import _WANTED
+
+    return thread.ident in _WANTED
+
+
+def test_a_lens_within_a_lens_on_a_part_or_on_the_whole() -> None:
+    shared = body()
+    net, other = Head(shared, 3).train(), Head(shared, 4).train()
+    nets = [net, other]
+    before = everything(nets)
+    inner: list[Tensor] = []
+
+    def target(output: Tensor) -> Tensor:
+        inner.append(cs.saliency(other, tensor(1, 3, 12, 12), target=1).values)
+        inner.append(cs.saliency(Around(net), tensor(1, 3, 12, 12), target=1).values)
+        return output[:, 0]
+
+    found = cs.saliency(net, tensor(1, 3, 12, 12), target=target).values
+    assert everything(nets) == before
+    torch.testing.assert_close(found, cs.saliency(net, tensor(1, 3, 12, 12), target=0).values)
+    torch.testing.assert_close(inner[0], cs.saliency(other, tensor(1, 3, 12, 12), target=1).values)
+    torch.testing.assert_close(inner[1], cs.saliency(net, tensor(1, 3, 12, 12), target=1).values)
+
+
+def test_two_threads_that_would_wait_for_each_other_for_ever_are_told() -> None:
+    models = [cs.Model(made(seed)) for seed in (0, 1)]
+    both_in = threading.Barrier(2)
+    said: list[str] = []
+
+    def cross(own: cs.Model, other: cs.Model) -> None:
+        with own.untouched():
+            both_in.wait(PATIENCE)
+            try:
+                with other.untouched():
+                    pass
+            except ModelFailed as error:
+                said.append(str(error))
+
+    threads = [threading.Thread(target=cross, args=pair) for pair in (models, models[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in threads)
+    assert len(said) == 1
+    assert "two threads wait for each other" in said[0]
+    assert not _HOLDERS
+
+
+def test_modules_that_change_between_calls_are_claimed_as_they_are_now() -> None:
+    one, other = Head(body(), 3), Head(body(), 4)
+    assert meet(cs.Model(one), cs.Model(other))
+    other.body = one.body
+    assert not meet(cs.Model(one), cs.Model(other))
+
+
+def test_a_claim_is_given_up_when_what_holds_it_raises() -> None:
+    net = made()
+    with pytest.raises(KeyError), exclusive(lambda: module_state([net])):
+        raise KeyError
+    assert not _HOLDERS
