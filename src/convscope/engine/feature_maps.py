@@ -19,7 +19,7 @@ from convscope.engine.capture import first_tensor, on_forward
 from convscope.engine.model import Model
 from convscope.engine.rules.call import Call
 from convscope.engine.rules.operations import GATES
-from convscope.engine.trace import TracedLayer, traced
+from convscope.engine.trace import TracedLayer, layer_at
 from convscope.errors import LayerError, NotFinite
 
 Side = Literal["as it is", "before", "after"]
@@ -62,12 +62,11 @@ def read_maps(
         NotFinite: a layer gives NaN or infinite numbers.
     """
     readings: dict[str, Reading] = {}
-    layouts = {address: traced(model, tensor).layers.get(address) for address in layers}
+    traced_layers = {address: layer_at(model, address, tensor) for address in layers}
 
     def keep_of(address: str, output: Any, where: str = "") -> None:
-        layer = layouts[address]
         readings.pop(address, None)
-        readings[address] = _read(_units(output, address, layer), keep, colours, where)
+        readings[address] = _read(_units(output, address, traced_layers[address]), keep, colours, where)
 
     with _watching(model.module, layers, keep_of, side) as ended, torch.no_grad():
         model.run(model.laid_out(tensor))
@@ -79,7 +78,7 @@ def read_maps(
     return readings
 
 
-def _units(output: Any, address: str, layer: TracedLayer | None) -> Tensor:
+def _units(output: Any, address: str, layer: TracedLayer) -> Tensor:
     """A layer's output as units (N, C, …)."""
     found = first_tensor(output)
     if found is None:
@@ -89,10 +88,9 @@ def _units(output: Any, address: str, layer: TracedLayer | None) -> Tensor:
             f"layer {address!r} gives shape {tuple(found.shape)}, which is empty: the input is too small for it, "
             "choose an earlier layer or larger images"
         )
-    if layer is None or layer.layout is None:
+    if layer.layout is None:
         raise LayerError(
-            f"layer {address!r} gives shape {tuple(found.shape)}, which "
-            f"{'was not given before' if layer is None else layer.why_not}: choose another layer"
+            f"layer {address!r} gives shape {tuple(found.shape)}, which {layer.why_not}: choose another layer"
         )
     units = layer.layout.units(found)
     if units.ndim > _MOST_AXES + 2:

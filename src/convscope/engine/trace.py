@@ -61,6 +61,7 @@ class Traced:
         output: the operation that made the output; None where it does not depend on the input.
         parents: of each operation those whose results it read, `INPUT` for the network's input.
         moves: which operations only show or copy numbers that were there.
+        without_tensor: layers that give something else than tensors, by address its class.
     """
 
     order: tuple[str, ...]
@@ -69,6 +70,7 @@ class Traced:
     output: int | None
     parents: tuple[tuple[int, ...], ...]
     moves: tuple[bool, ...]
+    without_tensor: dict[str, str]
 
     @property
     def classes(self) -> int:
@@ -135,20 +137,33 @@ def layout_of(model: "Model", address: str, tensor: Tensor) -> FeatureLayout:
     Raises:
         LayerError: it never runs, or it cannot be known.
     """
-    trace = traced(model, tensor)
-    layer = trace.layers.get(address)
-    if layer is None:
-        raise LayerError(
-            f"layer {address!r} was never reached in this forward (a branch not taken): choose another layer"
-        )
-    if layer.layout is None and not layer.probed:
-        layer = trace.layers[address] = _probed(model, address, tensor, layer)
+    layer = layer_at(model, address, tensor)
     if layer.layout is None:
         raise LayerError(
             f"layer {address!r} gives shape {layer.shape}, which {layer.why_not}: choose another layer, or say how its "
             f"output lies, as in Model(…, layouts={{{address!r}: 'N C H W'}})"
         )
     return layer.layout
+
+
+def layer_at(model: "Model", address: str, tensor: Tensor) -> TracedLayer:
+    """What a layer gives for inputs like ``tensor``; where operations do not tell how it lies, other inputs are run.
+
+    Raises:
+        LayerError: it never runs.
+    """
+    trace = traced(model, tensor)
+    layers, layer = trace.layers, trace.layers.get(address)
+    if address in trace.without_tensor:
+        kind = trace.without_tensor[address]
+        raise LayerError(f"layer {address!r} gives {kind}, not a tensor: choose another layer")
+    if layer is None:
+        raise LayerError(
+            f"layer {address!r} was never reached in this forward (a branch not taken): choose another layer"
+        )
+    if layer.layout is None and not layer.probed and 0 not in layer.shape:
+        layer = layers[address] = _probed(model, address, tensor, layer)
+    return layer
 
 
 def _probed(model: "Model", address: str, tensor: Tensor, layer: TracedLayer) -> TracedLayer:
@@ -201,6 +216,7 @@ def _read(model: "Model", graph: Graph, images: int) -> Traced:
         graph.output,
         tuple(step.parents for step in graph.steps),
         tuple(step.moves for step in graph.steps),
+        graph.without_tensor,
     )
 
 

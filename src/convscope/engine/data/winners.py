@@ -16,7 +16,7 @@ from convscope.engine.capture import first_tensor, on_forward, stopping_at
 from convscope.engine.data.channels import largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.layers import UnitAddress
-from convscope.engine.trace import calls_of, traced
+from convscope.engine.trace import calls_of, layer_at, traced
 from convscope.errors import LayerError, NotFinite, UnknownName
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Contest:
     def _watch(self, address: str, chunk: Chunk, found: dict[str, Best]) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             tensor = first_tensor(output)
-            layout = traced(self.model, chunk.tensor).layers[address].layout
+            layout = layer_at(self.model, address, chunk.tensor).layout
             numbers = None if tensor is None or layout is None else layout.positions(tensor)
             if (
                 tensor is None

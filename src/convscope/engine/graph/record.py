@@ -49,6 +49,7 @@ class Graph:
         output: the operation that made the selected output, where one was selected; None where it is a constant.
         input: the shape of the input.
         output_shape: the shape of the selected output.
+        without_tensor: modules that give something else than tensors, by address its class.
         hidden: modules whose insides show operations but no modules, since they are scripted or traced.
         memory: bytes of all results that were kept in memory of their own.
     """
@@ -62,6 +63,7 @@ class Graph:
     uncounted: dict[str, int] = field(default_factory=dict)
     guessed: dict[str, int] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
+    without_tensor: dict[str, str] = field(default_factory=dict)
 
 
 def recorded(model: "Model", tensor: Tensor, *, images: int = 1, selected: bool = False) -> Graph:
@@ -111,7 +113,9 @@ def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[N
     def leaving(address: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             made = first_tensor(output)
-            if made is not None:
+            if made is None:
+                graph.without_tensor[address] = type(output).__name__
+            else:
                 mark = recorder.mark(made)
                 before = graph.visits.pop(address, None)
                 step, seen = (None, ()) if mark is None else (mark.step, mark.seen)

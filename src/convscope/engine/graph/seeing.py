@@ -146,6 +146,12 @@ def _turned(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [tuple(axis.each(lambda end: done.func(end, *done.args[1:], **done.kwargs)) for axis in seen)]
 
 
+def _reordered(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """``transpose_`` and its like, after which the tensor itself has the new shape."""
+    seen, move = done.look(done.args[0]), getattr(Tensor, packet(done.func).rstrip("_"))
+    return None if seen is None else [tuple(axis.each(lambda end: move(end, *done.args[1:])) for axis in seen)]
+
+
 def _beside(thing: Any) -> Any:
     """Positions are kept in main memory: what picks them is brought there."""
     return thing.cpu() if isinstance(thing, Tensor) else thing
@@ -598,6 +604,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"), _running),
     **dict.fromkeys(("_fft_c2c", "_fft_r2c", "_fft_c2r"), _transformed),
     **dict.fromkeys(_UPPER_BOUNDS, _sampled),
+    **dict.fromkeys(("transpose_", "t_", "unsqueeze_", "swapaxes_", "swapdims_"), _reordered),
     "view_as_real": _split_in_two,
     "view_as_complex": _joined_from_two,
     "im2col": _windows_laid_out,
