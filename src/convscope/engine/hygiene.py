@@ -92,6 +92,12 @@ def _hook_tables(modules: Sequence[nn.Module]) -> Iterator[dict[int, Any]]:
                 yield table
 
 
+def backward_hooks(modules: Sequence[nn.Module]) -> tuple[int, ...]:
+    """The numbers of the hooks that see gradients on their way back; torch gives each number once."""
+    tables = (m.__dict__.get(name) for m in modules for name in ("_backward_hooks", "_backward_pre_hooks"))
+    return tuple(number for table in tables if table for number in table)
+
+
 class _Buffers:
     """A copy of every buffer, put back only where a run wrote to it or swapped it.
 
