@@ -42,7 +42,7 @@ _AGREE = 0.1
 """How far the difference may be from the slope, or differences from each other, relative to the larger."""
 _JITTER = 0.02
 """How far the gradient's place is moved off the image, as a share of its range: even surfaces lie on kinks."""
-_LONGEST = 0.1
+_LONGEST = 0.2
 """The longest step to either side, as a share of the input's length."""
 
 _STAIRS = ("round", "floor", "ceil", "trunc", "sign", "heaviside")
@@ -76,41 +76,42 @@ def independence(model: Model, tensor: Tensor, output: Tensor | None = None) -> 
 def _influence(model: Model, image: Tensor, by_itself: Tensor) -> str:
     """Compare the image's output by itself with the one it has behind others."""
     allowed = max(_SAME, 4 * _rounding(by_itself))
-    try:
-        behind = _behind(model, image, company(image, seed=0))
-        if _apart(by_itself, behind) <= allowed:
+    behind: list[Tensor] = []
+    for other in (company(image, bold=True), company(image), image):
+        try:
+            behind.append(_behind(model, image, other))
+        except (ModelFailed, OutputError) as error:  # perhaps the other was no image to it: then the next one is
+            if is_out_of_memory(error):
+                return ""
+            continue
+        if len(behind) == 1 and _apart(by_itself, behind[0]) <= allowed:
             return ""
-        other = _behind(model, image, company(image, seed=1))
-    except (ModelFailed, OutputError) as error:
-        if is_out_of_memory(error):
-            return ""
-        return _with_itself(model, image, by_itself, allowed)
-    again = _run(model, image)
-    if _apart(by_itself, again) > allowed:
+        if len(behind) == 2:
+            break
+    if not behind:
+        return _ONE_ONLY
+    if _apart(by_itself, _run(model, image)) > allowed:
         return ""  # it answers at random, which is another thing (engine/determinism.py)
-    influenced = _apart(behind, other) > allowed or _apart(by_itself, behind) > _ANOTHER_NETWORK
+    influenced = _apart(behind[0], behind[-1]) > allowed or _apart(by_itself, behind[0]) > _ANOTHER_NETWORK
     return _INFLUENCE if influenced else ""
 
 
-def _with_itself(model: Model, image: Tensor, by_itself: Tensor, allowed: float) -> str:
-    """The same for a network that failed with another image beside: perhaps that other image was none to it."""
-    try:
-        twice = _behind(model, image, image)
-    except (ModelFailed, OutputError):
-        return _ONE_ONLY
-    return _INFLUENCE if _apart(by_itself, twice) > max(allowed, _ANOTHER_NETWORK) else ""
-
-
-def company(image: Tensor, *, seed: int) -> Tensor:
+def company(image: Tensor, *, bold: bool = False) -> Tensor:
     """Another input like this one (1, C, …): its own numbers at other places, the small ones more often.
 
-    So it stays within the values that the network knows, and yet its mean and spread are its own.
+    So it has a mean and a spread of its own.
+
+    Args:
+        bold: twice as far from their mean, so that its maxima are other ones too, where they are no whole numbers;
+            otherwise it stays within the values that the network knows.
     """
-    drawn = torch.rand(image.numel(), generator=torch.Generator(device="cpu").manual_seed(seed), device="cpu")
+    drawn = torch.rand(image.numel(), generator=torch.Generator(device="cpu").manual_seed(int(bold)), device="cpu")
     places = (drawn.square() * image.numel()).long().clamp_max(image.numel() - 1)
     other = image.flatten().sort().values[places.to(image.device)].view_as(image)
-    even = bool((image == image.flatten()[0]).all())
-    return other + 1 + drawn.to(image).view_as(image) if even else other
+    if bool((image == image.flatten()[0]).all()):  # an even image has no other numbers
+        return other + 1 + drawn.to(image).view_as(image)
+    whole = bool((image == image.round()).all())
+    return other + (other - other.mean()) if bold and not whole else other
 
 
 def _behind(model: Model, image: Tensor, other: Tensor) -> Tensor:
@@ -157,15 +158,15 @@ def _doubt(slope: "_Slope") -> str:
         return ""
     if not slope.look_closer() or (step := slope.shortest()) is None:
         return ""
-    rises = [slope.rise(times * step) for times in ((1, 4, 16) if slope.fine else (1, 2, 4))]
-    middle = median(rises)
-    agree = max(rises) - min(rises) <= _AGREE * max(1.0, abs(middle))
-    far = min(abs(rise - 1) for rise in rises) > (2 * _AGREE if slope.fine else 5 * _AGREE)
-    if slope.steps and slope.still(step / 8) and slope.still(step / 16):
+    rises = [slope.rise(each) for each in slope.longer(step)]
+    middle, apart = median(rises), max(rises) - min(rises)
+    agree = apart <= (_AGREE if slope.fine else 5 * _AGREE) * max(1.0, abs(middle))
+    far = min(abs(rise - 1) for rise in rises) > max(3 * apart, _AGREE if slope.fine else 8 * _AGREE)
+    if slope.steps and (least := slope.least(step)) and slope.still(least) and slope.still(least / 2):
         return _said("a slope where the network's answer changes in steps and has none")
     if not (agree and far):
         return ""
-    if abs(middle) <= _AGREE:
+    if abs(middle) <= 0.01:
         return _said("a slope where the network's answer hardly changes")
     return _said(f"{1 / middle:.2f} times the real slope")
 
@@ -215,8 +216,17 @@ class _Slope:
     def shortest(self) -> float | None:
         """The shortest step whose rise stands out of the rounding; None where none does that is small for the input."""
         rise = max(2000 * self.rounding, 1e-6) if self.fine else 16 * self.rounding
-        step, longest = rise * self.size / (2 * self.length), _LONGEST * float(_double(self.place).norm())
-        return step if 0 < step <= longest / (16 if self.fine else 4) else None
+        step = rise * self.size / (2 * self.length)
+        return step if 0 < step <= self.longest / 4 else None
+
+    @property
+    def longest(self) -> float:
+        """The longest step to either side that is still small for the input."""
+        return _LONGEST * float(_double(self.place).norm())
+
+    def longer(self, step: float) -> list[float]:
+        """That step and two longer ones."""
+        return [step, 4 * step, 16 * step] if 16 * step <= self.longest else [step, 2 * step, 4 * step]
 
     def rise(self, step: float) -> float:
         """The rise between a step to either side, as a share of what the gradient says it is."""
@@ -229,6 +239,11 @@ class _Slope:
     def still(self, step: float) -> bool:
         """Whether not a bit of the output changes between a step to either side."""
         return bool(torch.equal(*self._answers(*self._ends(step))))
+
+    def least(self, step: float) -> float | None:
+        """The step from which some output must change by many times its rounding; None where that is no shorter one."""
+        certain = 32 * self.rounding * float(_double(self.output).abs().max() * self.weights.abs().sum())
+        return certain / (2 * self.length) if certain / (2 * self.length) < step else None
 
     def look_closer(self) -> bool:
         """Run the place once more and learn what it is computed with; False where the network answers at random."""
@@ -243,7 +258,7 @@ class _Slope:
         return self.place - along, self.place + along
 
     def _answers(self, low: Tensor, high: Tensor) -> Sequence[Tensor]:
-        if alone():
+        if alone() or self.model.checks.get(BATCH):
             return _run(self.model, low), _run(self.model, high)
         return _run(self.model, torch.cat([low, high])).split(1)
 

@@ -98,7 +98,7 @@ class _Job:
         if self.model.scripted() is not None:
             return score, "the network is scripted (TorchScript) and hides its operations: open it from its source"
         if alone():
-            return score, "the images of a batch influence each other in this network"
+            return score, "this network is given one image at a time"
         return score, None
 
     def follow(self) -> str | None:
