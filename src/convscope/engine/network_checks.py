@@ -12,7 +12,6 @@ inputs a small step along g apart. Where they differ, other steps decide: a netw
 gives differences that disagree among each other, or agree with g at larger steps, and nothing is said of it.
 """
 
-from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -237,8 +236,8 @@ class _Slope:
         return found / expected if expected and found == found else float("nan")
 
     def still(self, step: float) -> bool:
-        """Whether not a bit of the output changes between a step to either side."""
-        return bool(torch.equal(*self._answers(*self._ends(step))))
+        """Whether the output changes by no more than its rounding between a step to either side."""
+        return _apart(*self._answers(*self._ends(step))) <= 4 * self.rounding
 
     def least(self, step: float) -> float | None:
         """The step from which some output must change by many times its rounding; None where that is no shorter one."""
@@ -257,10 +256,11 @@ class _Slope:
         along = (self.gradient * (step / self.length)).to(self.place.device, self.place.dtype)
         return self.place - along, self.place + along
 
-    def _answers(self, low: Tensor, high: Tensor) -> Sequence[Tensor]:
+    def _answers(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         if alone() or self.model.checks.get(BATCH):
             return _run(self.model, low), _run(self.model, high)
-        return _run(self.model, torch.cat([low, high])).split(1)
+        below, above = _run(self.model, torch.cat([low, high])).split(1)
+        return below, above
 
 
 class _Watch(TorchDispatchMode):
