@@ -259,15 +259,15 @@ class _Slope:
     def _answers(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         if alone() or self.model.checks.get(BATCH):
             return _run(self.model, low), _run(self.model, high)
-        below, above = _run(self.model, torch.cat([low, high])).split(1)
-        return below, above
+        both = _run(self.model, torch.cat([low, high]))
+        return both[:1], both[1:]
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the coarsest precision that a forward computes in, and whether something in it changes in steps."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rounding, self.steps = 0.0, False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -281,7 +281,7 @@ class _Watch(TorchDispatchMode):
 
 
 def _moved(image: Tensor) -> Tensor:
-    """A place beside the image, no number of it lower: black surfaces stay above zero, whole numbers keep their floor."""
+    """A place beside the image where no number is lower: black surfaces stay above zero, whole numbers keep theirs."""
     width = float(image.max() - image.min()) or 1.0
     drawn = torch.rand(image.shape, generator=torch.Generator(device="cpu").manual_seed(0), device="cpu")
     return image.detach() + (_JITTER * width * drawn).to(image)
