@@ -153,6 +153,7 @@ LAYERED = ("grad_cam", "score_cam", "ablation_cam", "recipro_cam", "hires_cam", 
 def test_an_image_has_the_same_value_alone_and_in_a_batch(name: str) -> None:
     net, x = seeded(lambda: Net(between=norm_of_the_batch(2))), tensor(3, 3, SIDE, SIDE)
     options = LENSES.get(name, {}) | ({} if name == "eigen_cam" else {"target": 0})
+    options |= {"patch": 8, "stride": 4} if name == "occlusion" else {}
     if name == "deep_lift":
         options |= {"on_missing": "gradient"}
     lens, model = getattr(cs, name), cs.Model(net)
