@@ -65,7 +65,7 @@ def test_an_activation_in_place_does_not_change_what_was_read() -> None:
 
 def test_all_layers_are_read_in_one_forward_and_only_what_is_chosen_is_kept() -> None:
     model, x = cs.Model(seeded(ResidualNet)), random(2, 3, 16, 16)
-    cs.feature_maps(model, x, layer="stem")  # how the layers lie is read once
+    cs.feature_maps(model, x, layer="stem")  # what a network is like is looked for at the first call
     with metered() as meter:
         found = cs.feature_maps(model, x, layer=["stem", "bn1", "conv", "bn2", "relu"], channels=2)
     assert meter.forwards == 0, "the lens has a meter of its own"

@@ -7,7 +7,9 @@ fresh pages (`benchmarks/results.md`). A chunk that does not fit in memory is ha
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -23,8 +25,28 @@ _MOST_ABOVE = 1024
 """Above a layer maps are small and weights may be large: many together read the weights once."""
 
 
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+@contextmanager
+def one_at_a_time(wanted: bool = True) -> Iterator[None]:
+    """Let every chunk within hold a single input: for networks in which the inputs of a batch influence each other."""
+    token = _alone.set(wanted)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
+def alone() -> bool:
+    """Whether inputs go through the network one at a time."""
+    return _alone.get()
+
+
 def chunk_size(sample: Tensor, *, light: bool = False) -> int:
     """How many inputs like ``sample`` (C, …) go through the network together."""
+    if alone():
+        return 1
     at_once = _NUMBERS_AT_ONCE.get(sample.device.type, _NUMBERS_AT_ONCE["cpu"]) * (_LIGHT if light else 1)
     return max(1, min(_MOST_AT_ONCE, int(at_once) // sample.numel()))
 
@@ -48,11 +70,11 @@ def in_chunks(
     Args:
         like: one input (C, …), which decides how many go together.
         step: works on these consecutive rows; it must not keep anything before it has succeeded.
-        size: how many go together, where that is known better than from ``like``.
+        size: how many go together, where that is known better than from ``like``; one where they go alone.
         light: no graph of the whole network is kept, so that more fit well.
         quiet: do not report progress.
     """
-    size, done = size or chunk_size(like, light=light), 0
+    size, done = 1 if alone() else size or chunk_size(like, light=light), 0
     size = math.ceil(total / math.ceil(total / size)) if total else 1  # even chunks: no lone straggler at the end
     while done < total:
         rows = torch.arange(done, min(done + size, total))

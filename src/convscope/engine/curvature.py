@@ -9,7 +9,7 @@ from torch import Tensor
 from convscope.engine.batches import in_chunks, of_chunk
 from convscope.engine.capture import capture
 from convscope.engine.cost import count
-from convscope.engine.gradients import gradients_of, read_out
+from convscope.engine.gradients import gradients_of, gradients_used, read_out
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
@@ -32,6 +32,7 @@ def curved_evidence(
     model: Model, images: Images, aim: Aim, layers: Sequence[str], utility: Utility
 ) -> dict[str, Curved]:
     """Activations and both derivatives of ``utility`` at ``layers``, for all images."""
+    gradients_used()
     parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {address: [] for address in layers}
 
     def step(rows: Tensor) -> None:

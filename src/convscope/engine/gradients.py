@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.engine.batches import in_chunks, of_chunk
+from convscope.engine.batches import alone, in_chunks, of_chunk
 from convscope.engine.capture import capture, stopping_at
 from convscope.engine.cost import count
 from convscope.engine.inputs import Images
@@ -42,6 +42,26 @@ def differentiable() -> bool:
     return _graph.get()
 
 
+_used: ContextVar[list[bool] | None] = ContextVar("used", default=None)
+
+
+@contextmanager
+def gradients_watched() -> Iterator[list[bool]]:
+    """Learn whether gradients of the network are used within; then the list is not empty."""
+    uses: list[bool] = []
+    token = _used.set(uses)
+    try:
+        yield uses
+    finally:
+        _used.reset(token)
+
+
+def gradients_used() -> None:
+    """Say that what is computed hangs on the network's backward pass."""
+    if (uses := _used.get()) is not None and not uses:
+        uses.append(True)
+
+
 @dataclass(frozen=True)
 class Evidence:
     """One layer's activation (N, C, …) and, where it was asked for, the gradient of the score to it."""
@@ -53,6 +73,7 @@ class Evidence:
     def gradient(self) -> Tensor:
         """The gradient; a lens that reads it has a target."""
         assert self.formed is not None, "gradients are formed where there is an aim"
+        gradients_used()
         return self.formed
 
 
@@ -102,6 +123,7 @@ def layer_evidence(model: Model, images: Images, aim: Aim | None, layers: Sequen
 
 def input_gradient(model: Model, images: Images, aim: Aim) -> Tensor:
     """The gradient of each image's score to its own pixels (N, C, …), float32."""
+    gradients_used()
     shared = _shared.get()
     key = (id(images), id(aim))
     if shared is not None and key in shared:
@@ -127,6 +149,7 @@ def gradient_at(
         rows: which image each input belongs to; ``clean`` says whether the inputs are the images as they are.
         scores: where to put the scores themselves, one per input.
     """
+    gradients_used()
     tensor = model.laid_out(tensor).requires_grad_(True)
     with torch.enable_grad():
         found = score(model, tensor.clone(), aim, rows, clean=clean)  # a network may not write to a leaf
@@ -155,9 +178,10 @@ def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[T
     there, here = (torch.empty(len(images), dtype=torch.float32) for _ in range(2))
 
     def step(rows: Tensor) -> None:
-        both = torch.cat([of_chunk(images.tensor, rows), of_chunk(start, rows)])
+        ends = [of_chunk(images.tensor, rows), of_chunk(start, rows)]
+        together = ends if alone() else [torch.cat(ends)]
         with torch.no_grad():
-            read = read_out(model, model.laid_out(both), aim)
+            read = torch.cat([read_out(model, model.laid_out(each), aim) for each in together])
         there[rows] = aim.score(read[: len(rows)], rows).cpu()
         here[rows] = aim.score(read[len(rows) :], rows, clean=False).cpu()
 

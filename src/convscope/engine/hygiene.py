@@ -92,6 +92,12 @@ def _warn_of(lost: list[Tensor], modules: Sequence[nn.Module]) -> None:
     )
 
 
+def backward_hooks(modules: Sequence[nn.Module]) -> tuple[int, ...]:
+    """The numbers of the hooks that see gradients in the backward pass; torch gives each number once."""
+    tables = (m.__dict__.get(name) for m in modules for name in ("_backward_hooks", "_backward_pre_hooks"))
+    return tuple(number for table in tables if table for number in table)
+
+
 class _Kept:
     """What was in the attributes, containers and tensors of a network."""
 

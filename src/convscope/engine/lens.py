@@ -19,14 +19,23 @@ import torch
 from torch import Tensor
 
 from convscope.engine.asked import Asked, look_up_layers, made_ready
+from convscope.engine.batches import one_at_a_time
 from convscope.engine.cost import metered
 from convscope.engine.determinism import looked_for, scored_again
-from convscope.engine.gradients import differentiable, differentiating, settle, sharing_nothing
+from convscope.engine.gradients import (
+    differentiable,
+    differentiating,
+    gradients_watched,
+    settle,
+    sharing_nothing,
+)
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
+from convscope.engine.network_checks import BACKWARD, BATCH, backward_pass, independence
 from convscope.engine.nonfinite import where_it_begins
 from convscope.engine.smooth import Smooth, as_smooth, smoothed
 from convscope.engine.targets import Aim, describe
+from convscope.engine.trace import calls_of
 from convscope.errors import NotFinite, ParameterError
 from convscope.spec import FAMILIES, INPUTS, LENSES, LensSpec, read_parameters
 from convscope.values import Attribution, Cost, Record, Value
@@ -156,7 +165,7 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
         if declaration.takes_layer:
             look_up_layers(asked, given.get("layer", _default(declaration, "layer")))
         try:
-            values = _looked(declaration, asked, parameters, how)
+            values = _looked_and_told(declaration, asked, parameters, how)
         except NotFinite as error:
             where = where_it_begins(model, error.images or asked.probe())  # type: ignore[arg-type]
             raise NotFinite(f"{error} ({where})") from error
@@ -165,6 +174,30 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
     record = _record(declaration, parameters | asked.said(), cost, model)
     finished = [_recorded(value, record, name) for value, name in zip(values, asked.names(), strict=False)]
     return finished[0] if not declaration.each_image or (asked.images and asked.images.single) else finished
+
+
+def _looked_and_told(
+    declaration: LensSpec, asked: Asked, parameters: dict[str, Any], how: Smooth | None
+) -> list[Value]:
+    """The values, with notes on what the network does that the lens does not expect of it."""
+    if asked.images is None and asked.data is None:
+        return _looked(declaration, asked, parameters, how)
+    model, probe = asked.model, asked.probe().tensor
+    said = {BATCH: independence(model, probe)} if declaration.each_image or asked.data is not None else {}
+    with one_at_a_time(bool(said.get(BATCH))), gradients_watched() as uses:
+        values = _looked(declaration, asked, parameters, how)
+        said[BACKWARD] = backward_pass(model, probe) if uses else ""
+    said["call"] = _last_calls(asked, probe)
+    said = {key: note for key, note in said.items() if note}
+    return [replace(value, notes={**value.notes, **said}) for value in values] if said else values
+
+
+def _last_calls(asked: Asked, probe: Tensor) -> str:
+    """Which of the layers that are looked at run several times in one forward, and are seen at the last of them."""
+    layers = [*asked.arguments.get("layer", ()), *([asked.aim.layer] if asked.aim and asked.aim.layer else [])]
+    several = {address: calls_of(asked.model, address, probe) for address in layers}
+    said = [f"{address!r} runs {times} times in one forward" for address, times in several.items() if times > 1]
+    return f"{', '.join(said)}: what is shown is its last call" if said else ""
 
 
 def _record(declaration: LensSpec, parameters: Mapping[str, Any], cost: Cost, model: Model | None = None) -> Record:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from convscope.engine.cost import count
 from convscope.engine.exclusive import exclusive
 from convscope.engine.fused import Pairs
-from convscope.engine.hygiene import untouched
+from convscope.engine.hygiene import backward_hooks, untouched
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.layout import fastest_layout
 from convscope.engine.module_state import module_state
@@ -78,11 +78,13 @@ class Model:
         self.layouts = dict(layouts or {})
         self.found_layers: dict[tuple[int | str | None, ...], str] = {}
         self.traces: dict[tuple[int, ...], Traced] = {}
+        self.checks: dict[str, str] = {}
         self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
         self.pairs: Pairs | None = None
         self._insists_on_view = False
         self._modules: tuple[nn.Module, ...] = ()
         self._contents: TensorContents | None = None
+        self._backward_hooks: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         shape = (self.input.channels, *self.input.size) if isinstance(self.input, ImageInput) else self.input.shape  # type: ignore[misc]
@@ -207,8 +209,12 @@ class Model:
         modules = tuple(self.module.modules())
         if len(modules) != len(self._modules) or any(a is not b for a, b in zip(modules, self._modules, strict=True)):
             self._modules, self._insists_on_view, self.pairs = modules, False, None
-            for found in (self.found_layers, self.traces, self._layouts):
+            for found in (self.found_layers, self.traces, self._layouts, self.checks):
                 found.clear()
+        hooks = backward_hooks(modules)
+        if hooks != self._backward_hooks:  # they change what flows back
+            self._backward_hooks = hooks
+            self.checks.clear()
         return modules
 
     def __getstate__(self) -> dict[str, Any]:

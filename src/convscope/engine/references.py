@@ -9,7 +9,7 @@ from torch import Tensor
 from convscope.engine import noise
 from convscope.engine.baselines import baseline_of
 from convscope.engine.copies import each_copy
-from convscope.engine.gradients import score
+from convscope.engine.gradients import score, settle
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
@@ -50,8 +50,7 @@ def reference_scores(
 
     each_copy(model, images, aim, copies, visit)
     if any(known is None for known in aim.scores):
-        with torch.no_grad():
-            score(model, model.laid_out(images.tensor), aim)
+        settle(model, images, aim)
     return torch.tensor([float(known or 0.0) for known in aim.scores], dtype=torch.float32), total / copies
 
 

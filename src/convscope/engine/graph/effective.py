@@ -8,7 +8,7 @@ from torch import Tensor
 
 from convscope.engine.capture import capture, stopping_at
 from convscope.engine.data.dataset import Chunk, Dataset
-from convscope.engine.gradients import gradients_of
+from convscope.engine.gradients import gradients_of, gradients_used
 from convscope.engine.graph import Graph, recorded
 from convscope.engine.layers import UnitAddress
 from convscope.engine.noise import uniform
@@ -51,6 +51,7 @@ def effective_field(model: "Model", data: Dataset, unit: UnitAddress, *, seed: i
         InputError: the inputs are of different sizes.
         NoGradient: nothing of any input moves the unit.
     """
+    gradients_used()
     first = data.first().tensor
     graph = recorded(model, first)
     found = _place(model, first, unit, graph)

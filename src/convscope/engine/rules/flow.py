@@ -9,7 +9,7 @@ from torch import Tensor
 
 from convscope.engine.batches import in_chunks
 from convscope.engine.capture import capture
-from convscope.engine.gradients import gradients_of, read_out
+from convscope.engine.gradients import gradients_of, gradients_used, read_out
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
 from convscope.engine.rules.ledger import Ledger, merged
@@ -71,6 +71,7 @@ def flow_back(
         NoGradient: the score does not depend on the input.
     """
     refuse_scripted(model)
+    gradients_used()
     nothing = torch.zeros_like(images.tensor, dtype=torch.float32)
     flow = Flow(nothing, nothing.clone(), torch.zeros(len(images), dtype=torch.float64))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine import batches
-from convscope.engine.batches import in_chunks
+from convscope.engine.batches import alone, in_chunks
 from convscope.engine.cost import count, progress
 from convscope.engine.determinism import looked
 from convscope.engine.fused import fused
@@ -97,6 +97,8 @@ class _Job:
             return score, "two runs on the same image differ"
         if self.model.scripted() is not None:
             return score, "the network is scripted (TorchScript) and hides its operations: open it from its source"
+        if alone():
+            return score, "this network is given one image at a time"
         return score, None
 
     def follow(self) -> str | None:
