@@ -15,12 +15,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode_stack
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
 from convscope.engine.meaning import Meaning
 
 _ENDS = {"softmax", "sigmoid", "log-softmax", "log-sigmoid", "tanh", "probabilities", "mixed"}
 """What an output may turn out to be; other kinds of tags are steps on the way there."""
+_PROBABLE = {"softmax", "sigmoid", "probabilities"}
 _NEAR = 1e-3
 """How far a factor or a shift may be from one, a hundred or zero: what keeps a logarithm from zero is no shift."""
 _ROUNDING = 0.1
@@ -31,7 +33,7 @@ Place = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Tag:
-    """Where numbers come from: ``scale`` · kind(source) + ``shift``; ``plain`` ones from an operation of no interest."""
+    """Where numbers come from: ``scale`` · kind(source) + ``shift``; ``plain`` where that is of no interest."""
 
     kind: str
     source: Any
@@ -54,8 +56,13 @@ class Tag:
 
 
 def watchable() -> bool:
-    """Whether a forward can be watched here: not under another watch at this depth, nor for many inputs at once."""
-    return _get_current_dispatch_mode() is None and torch._C._functorch.peek_interpreter_stack() is None
+    """Whether a forward shows here what it does.
+
+    It does not under another watch at this depth, for many inputs at once, or where rules do operations in other steps.
+    """
+    if _get_current_dispatch_mode() is not None or torch._C._functorch.peek_interpreter_stack() is not None:
+        return False
+    return not any(getattr(mode, "takes_apart", False) for mode in _get_current_function_mode_stack())
 
 
 class Watch(TorchDispatchMode):
@@ -81,7 +88,7 @@ class Watch(TorchDispatchMode):
 
     def meaning_of(self, output: Tensor) -> Meaning:
         """What the output of the watched forward means."""
-        tag = self._known(output)
+        tag = self._known(output) or self._written_through_a_view(output)
         if tag is None or not output.is_floating_point():
             return Meaning()
         if tag.kind in ("exp", "sum", "logsumexp", "softplus"):
@@ -108,10 +115,12 @@ class Watch(TorchDispatchMode):
             return float(given)
         if not isinstance(given, Tensor) or given.numel() != 1 or given.is_complex():
             return None
-        place = _place_of(given)
-        if place is None or place[0] in self._moving:
-            return None
-        return float(given.detach())
+        return None if self.moves(given) else float(given.detach())
+
+    def moves(self, tensor: Tensor) -> bool:
+        """Whether a tensor's numbers hang on the input."""
+        place = _place_of(tensor)
+        return place is None or place[0] in self._moving
 
     def new(self, kind: str, scale: float = 1.0, shift: float = 0.0) -> Tag:
         """A tag of numbers that were made of several."""
@@ -120,6 +129,17 @@ class Watch(TorchDispatchMode):
     def _known(self, tensor: Tensor) -> Tag | None:
         place = _place_of(tensor)
         return None if place is None else self._tags.get(place[0], {}).get(place)
+
+    def _written_through_a_view(self, tensor: Tensor) -> Tag | None:
+        """The tag of a tensor whose memory was written to by another name: the whole of it, or a part."""
+        place = _place_of(tensor)
+        if place is None:
+            return None
+        others = {there: tag for there, tag in self._tags.get(place[0], {}).items() if tag.kind in _ENDS}
+        for there, tag in others.items():
+            if there[1] == place[1] and math.prod(there[2]) == tensor.numel():
+                return tag
+        return self.new("mixed") if others else None
 
     def _note(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], made: Any) -> None:
         schema = getattr(func, "_schema", None)  # control flow that is an operation of its own has none
@@ -140,8 +160,6 @@ class Watch(TorchDispatchMode):
             (self._moving.add if moving else self._moving.discard)(memory)
             if tag is not None:
                 self._tags.setdefault(memory, {})[place] = tag
-            else:
-                self._tags.get(memory, {}).pop(place, None)
 
 
 def _place_of(tensor: Tensor) -> Place | None:
@@ -237,7 +255,12 @@ def _times(watch: Watch, a: Any, b: Any, **_: Any) -> Tag | None:
     for tensor, factor in ((a, watch.number(b)), (b, watch.number(a))):
         if factor is not None and isinstance(tensor, Tensor):
             return watch.tag_of(tensor).moved(factor)
-    return None
+    tags = [watch.tag_of(one) for one in (a, b) if isinstance(one, Tensor)]
+    probable = [tag for tag in tags if tag.kind in _PROBABLE]
+    if len(probable) == 2:
+        return watch.new("probabilities" if all(tag.unmoved for tag in probable) else "mixed")
+    weighed = probable and not (watch.moves(a) and watch.moves(b))  # by constants: no gate
+    return watch.new("mixed") if weighed else None
 
 
 def _plus(watch: Watch, a: Any, b: Any, *, alpha: float = 1, **_: Any) -> Tag | None:
@@ -283,7 +306,7 @@ def _over(watch: Watch, a: Any, b: Any, *, rounding_mode: str | None = None, **_
         return Tag("softmax", above)
     if above.kind == "exp" and above.unmoved and below == above.moved(shift=1):  # e^x / (1 + e^x)
         return Tag("sigmoid", above.source)
-    return None
+    return watch.new("mixed") if above.kind in _PROBABLE else None
 
 
 def _inverted(tag: Tag) -> Tag | None:
@@ -298,7 +321,21 @@ def _reciprocal(watch: Watch, tensor: Tensor, **_: Any) -> Tag | None:
 
 
 def _power(watch: Watch, tensor: Any, exponent: Any, **_: Any) -> Tag | None:
-    return _inverted(watch.tag_of(tensor)) if isinstance(tensor, Tensor) and watch.number(exponent) == -1 else None
+    if not isinstance(tensor, Tensor):
+        return None
+    tag = watch.tag_of(tensor)
+    if watch.number(exponent) == -1:
+        return _inverted(tag)
+    return watch.new("mixed") if tag.kind in _PROBABLE else None
+
+
+def _chosen(watch: Watch, _: Any, a: Any, b: Any, **__: Any) -> Tag | None:
+    """One or the other, place by place: two ways to the same thing, or some places left out."""
+    tags = [watch.tag_of(one) for one in (a, b) if isinstance(one, Tensor) and watch.number(one) is None]
+    kinds = {(tag.kind, tag.scale, tag.shift) for tag in tags}
+    if len(kinds) != 1 or tags[0].kind not in _ENDS:
+        return None
+    return watch.new(tags[0].kind, tags[0].scale, tags[0].shift)
 
 
 def _negative(watch: Watch, tensor: Tensor, **_: Any) -> Tag:
@@ -360,6 +397,7 @@ _RULES: dict[str, Callable[..., Tag | None]] = {
     "reciprocal": _reciprocal,
     "pow": _power,
     "neg": _negative,
+    "where": _chosen,
     "copy": _copied,
     **dict.fromkeys(("cat", "concat"), _joined),
     "stack": _stacked,
