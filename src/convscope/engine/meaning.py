@@ -99,6 +99,13 @@ def both_sides(output: Tensor, meaning: Meaning) -> Tensor:
     return torch.cat([first, output], 1)
 
 
+def log_probabilities(output: Tensor, meaning: Meaning) -> Tensor | None:
+    """The logarithms of the probabilities that a network gives; None where it gives scores or values."""
+    if meaning.kind in _PROBABLE:
+        return (output / meaning.scale).clamp_min(1e-12).log()
+    return output if meaning.kind in _LOGARITHMS else None
+
+
 def shares(output: Tensor, meaning: Meaning, labels: int) -> Tensor | None:
     """The confidence in each class (N, classes), where one is known: None for plain values.
 

@@ -228,7 +228,11 @@ def _read(text: str, model: "Model") -> TargetLike:
 
 def classes_of(output: Tensor, model: "Model") -> Tensor:
     """The score of every class (N, classes); of one output with two labels the score of either, which are opposites."""
-    output = _class_axis(output)
+    return sides_of(_class_axis(output), model)
+
+
+def sides_of(output: Tensor, model: "Model") -> Tensor:
+    """An output (N, classes, …); a single one with two labels as the scores of both."""
     if output.shape[1] == 1 and len(model.labels or ()) == 2:
         return both_sides(output, model.meaning)
     return output
@@ -339,6 +343,7 @@ def _dense(output: Tensor, index: int, model: "Model", what: str) -> Tensor:
     if output.ndim < 3:
         raise OutputError(f"{what} needs a dense output (N, classes, …), got shape {tuple(output.shape)}")
     model.check_labels(output.shape[1])
+    output = sides_of(output, model)
     _check_class(index, output)
     return output[:, index]
 
