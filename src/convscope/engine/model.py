@@ -173,7 +173,7 @@ class Model:
         key = tuple(tensor.shape[1:])
         if key in self.meanings or not watchable():
             return self._selected(self.run_plainly(tensor), len(tensor))
-        watch = Watch(tensor)
+        watch = Watch(self.module)
         with watch:
             output = self._selected(self.run_plainly(tensor), len(tensor), check=False)
         self.meanings[key] = watch.meaning_of(output)

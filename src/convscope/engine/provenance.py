@@ -3,18 +3,20 @@
 One forward is watched below autograd, where all spellings of an operation are one (`nn.Softmax`, `F.softmax`,
 ``x.exp() / x.exp().sum(1)``, ``1 / (1 + exp(-x))``, scripted ones too). What comes from such an operation carries a
 tag, which slices, reshapes, casts, means over places and multiplications by a number hand on, and which everything else
-loses. A tag belongs to a place in memory: it ends when that memory is written anew.
+loses. A tag belongs to a place in memory: it ends when that memory is freed or written anew. Operations that do nothing
+to tags, nearly all of a network's, are let through without a look.
 """
 
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
@@ -69,21 +71,22 @@ class Watch(TorchDispatchMode):
     """Follows what the operations of one forward make, so that the meaning of its output can be told.
 
     Args:
-        given: the input of the forward.
+        module: the network; its parameters and buffers are the same for every input.
     """
 
-    def __init__(self, given: Tensor) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self._tags: dict[int, dict[Place, Tag]] = {}
+        self._module = module
+        self._tags: dict[int, tuple[StorageWeakRef, dict[Place, Tag]]] = {}
         self._numbers = itertools.count()
-        place = _place_of(given)
-        self._moving: set[int] = set() if place is None else {place[0]}
-        """The memory whose contents hang on the input."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         made = func(*args, **kwargs)
-        self._note(func, args, kwargs, made)
+        rule, writes = _handling(func)
+        tag = None if rule is None else rule(self, *args, **kwargs)
+        if tag is not None or writes:
+            self._mark(made, tag, anew=writes)
         return made
 
     def meaning_of(self, output: Tensor) -> Meaning:
@@ -95,7 +98,7 @@ class Watch(TorchDispatchMode):
             return Meaning("value")
         if tag.kind in ("log-softmax", "log-sigmoid", "tanh"):
             return Meaning(tag.kind if tag.unmoved else "value")
-        if tag.kind in ("softmax", "sigmoid", "probabilities"):
+        if tag.kind in _PROBABLE:
             return _probable(tag, output.detach().float())
         return Meaning(tag.kind if tag.kind in _ENDS else "logits")
 
@@ -103,63 +106,77 @@ class Watch(TorchDispatchMode):
         """The tag of a tensor; one that has none gets a plain one."""
         tag = self._known(tensor)
         if tag is None:
-            tag = Tag("plain", next(self._numbers))
-            place = _place_of(tensor)
-            if place is not None:
-                self._tags.setdefault(place[0], {})[place] = tag
+            tag = self.new("constant" if self._belongs_to_the_network(tensor) else "plain")
+            self._mark(tensor, tag, anew=False)
         return tag
 
+    def constant(self, tensor: Any) -> bool:
+        """Whether a tensor's numbers are the same for every input."""
+        return isinstance(tensor, Tensor) and self.tag_of(tensor).kind == "constant"
+
     def number(self, given: Any) -> float | None:
-        """A factor or summand that is the same for every input: a number, or a tensor of one that no input moves."""
+        """A factor or summand that is the same for every input: a number, or a constant tensor of one."""
         if isinstance(given, (int, float)):
             return float(given)
         if not isinstance(given, Tensor) or given.numel() != 1 or given.is_complex():
             return None
-        return None if self.moves(given) else float(given.detach())
-
-    def moves(self, tensor: Tensor) -> bool:
-        """Whether a tensor's numbers hang on the input."""
-        place = _place_of(tensor)
-        return place is None or place[0] in self._moving
+        return float(given.detach()) if self.constant(given) else None
 
     def new(self, kind: str, scale: float = 1.0, shift: float = 0.0) -> Tag:
-        """A tag of numbers that were made of several."""
+        """A tag of numbers that come from nowhere that is known, or from several places."""
         return Tag(kind, next(self._numbers), scale, shift)
 
     def _known(self, tensor: Tensor) -> Tag | None:
         place = _place_of(tensor)
-        return None if place is None else self._tags.get(place[0], {}).get(place)
+        return None if place is None else self._in_memory(place[0]).get(place)
+
+    def _in_memory(self, memory: int) -> dict[Place, Tag]:
+        """The tags in a piece of memory, none where what they belonged to is gone."""
+        kept = self._tags.get(memory)
+        return {} if kept is None or kept[0].expired() else kept[1]
+
+    def _mark(self, made: Any, tag: Tag | None, *, anew: bool) -> None:
+        """Give what was made a tag; ``anew`` ends what was known of its memory."""
+        for tensor in _tensors(made):
+            place = _place_of(tensor)
+            if place is None:
+                continue
+            there = {} if anew else self._in_memory(place[0])
+            if tag is not None:
+                there[place] = tag
+            self._tags[place[0]] = (StorageWeakRef(tensor.untyped_storage()), there)
 
     def _written_through_a_view(self, tensor: Tensor) -> Tag | None:
         """The tag of a tensor whose memory was written to by another name: the whole of it, or a part."""
         place = _place_of(tensor)
         if place is None:
             return None
-        others = {there: tag for there, tag in self._tags.get(place[0], {}).items() if tag.kind in _ENDS}
+        others = {there: tag for there, tag in self._in_memory(place[0]).items() if tag.kind in _ENDS}
         for there, tag in others.items():
             if there[1] == place[1] and math.prod(there[2]) == tensor.numel():
                 return tag
         return self.new("mixed") if others else None
 
-    def _note(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], made: Any) -> None:
-        schema = getattr(func, "_schema", None)  # control flow that is an operation of its own has none
-        name = "" if schema is None else schema.name.partition("::")[2]
-        rule = _RULES.get(name if name.startswith("__") else name.rstrip("_")) or _of_family(name)
-        tag = rule(self, *args, **kwargs) if rule is not None else None
-        given = [place[0] for t in _tensors((args, tuple(kwargs.values()))) if (place := _place_of(t)) is not None]
-        moving = any(memory in self._moving for memory in given)
-        for one in _tensors(made):
-            place = _place_of(one)
-            if place is None:
-                continue
-            memory = place[0]
-            if (
-                schema is not None and schema.is_mutable
-            ) or memory not in given:  # written anew: what was known of it is over
-                self._tags.pop(memory, None)
-            (self._moving.add if moving else self._moving.discard)(memory)
-            if tag is not None:
-                self._tags.setdefault(memory, {})[place] = tag
+    def _belongs_to_the_network(self, tensor: Tensor) -> bool:
+        place = _place_of(tensor)
+        return place is not None and place[0] in self._own_memory
+
+    @functools.cached_property
+    def _own_memory(self) -> set[int]:
+        """Where the network's parameters and buffers lie."""
+        own = itertools.chain(self._module.parameters(), self._module.buffers())
+        return {place[0] for one in own if (place := _place_of(one)) is not None}
+
+
+@functools.cache
+def _handling(func: Any) -> tuple[Callable[..., Tag | None] | None, bool]:
+    """The rule of an operation, if it has one, and whether it writes to what it was given."""
+    schema = getattr(func, "_schema", None)
+    if schema is None:  # control flow that is an operation of its own
+        return None, False
+    name = schema.name.partition("::")[2]
+    rule = _RULES.get(name if name.startswith("__") else name.rstrip("_"))
+    return rule or (_part if name.startswith(_FAMILIES) else None), schema.is_mutable
 
 
 def _place_of(tensor: Tensor) -> Place | None:
@@ -216,7 +233,7 @@ def _part(watch: Watch, tensor: Any, *_: Any, **__: Any) -> Tag | None:
 def _bounded(watch: Watch, tensor: Tensor, *_: Any, **__: Any) -> Tag | None:
     """Numbers kept within bounds."""
     tag = watch.tag_of(tensor)
-    return None if tag.kind == "plain" else tag
+    return None if tag.kind in ("plain", "constant") else tag
 
 
 def _made(kind: str) -> Callable[..., Tag]:
@@ -224,6 +241,10 @@ def _made(kind: str) -> Callable[..., Tag]:
         return Tag(kind, watch.tag_of(tensor))
 
     return rule
+
+
+def _constant(watch: Watch, *_: Any, **__: Any) -> Tag:
+    return watch.new("constant")
 
 
 def _exp(watch: Watch, tensor: Tensor, **_: Any) -> Tag:
@@ -259,7 +280,7 @@ def _times(watch: Watch, a: Any, b: Any, **_: Any) -> Tag | None:
     probable = [tag for tag in tags if tag.kind in _PROBABLE]
     if len(probable) == 2:
         return watch.new("probabilities" if all(tag.unmoved for tag in probable) else "mixed")
-    weighed = probable and not (watch.moves(a) and watch.moves(b))  # by constants: no gate
+    weighed = probable and (watch.constant(a) or watch.constant(b))  # else it may be a gate
     return watch.new("mixed") if weighed else None
 
 
@@ -385,6 +406,7 @@ _RULES: dict[str, Callable[..., Tag | None]] = {
     "tanh": _made("tanh"),
     "softplus": _made("softplus"),
     "logsumexp": _made("logsumexp"),
+    **dict.fromkeys(("lift_fresh", "scalar_tensor", "ones", "zeros", "full", "arange", "eye"), _constant),
     "exp": _exp,
     "log": _log,
     "sum": _sum,
@@ -414,7 +436,7 @@ _RULES: dict[str, Callable[..., Tag | None]] = {
                 "contiguous",
                 "_to_copy",
             ),
-            *("lift_fresh", "lift", "unsqueeze", "squeeze", "permute", "transpose", "t", "expand", "as_strided"),
+            *("lift", "unsqueeze", "squeeze", "permute", "transpose", "t", "expand", "as_strided"),
             *("dropout", "unflatten", "flatten", "resolve_conj", "resolve_neg", "dequantize", "view_as_real"),
         ),
         _whole,
@@ -438,9 +460,3 @@ _FAMILIES = (
     "max_pool",
     "mkldnn_adaptive",
 )
-
-
-@functools.cache
-def _of_family(name: str) -> Callable[..., Tag | None] | None:
-    """The rule of operations of which there is one for each number of axes."""
-    return _part if name.startswith(_FAMILIES) else None
