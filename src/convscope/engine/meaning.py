@@ -39,6 +39,7 @@ _WORDS: Mapping[str, str] = {
     "tanh": "values between -1 and 1 (tanh inside the network)",
     "mixed": "values of several kinds (some through a softmax, sigmoid or tanh)",
     "value": "values, not scores of classes",
+    "unknown": "scores (which operation made them could not be seen: cs.Model(…, meaning=…) says it)",
 }
 _PROBABLE = {"probabilities", "softmax", "sigmoid"}
 _LOGARITHMS = {"log-softmax", "log-sigmoid"}
@@ -50,7 +51,7 @@ class Meaning:
 
     Attributes:
         kind: one of ``logits``, ``multilabel``, ``probabilities``, ``softmax``, ``sigmoid``, ``log-softmax``,
-            ``log-sigmoid``, ``tanh``, ``mixed`` and ``value``.
+            ``log-sigmoid``, ``tanh``, ``mixed``, ``value`` and ``unknown``.
         scale: what probabilities were multiplied by inside the network: 100 where it gives per cent.
         told: whether a person said so.
     """
@@ -63,7 +64,7 @@ class Meaning:
         """The meaning in words; with ``score`` also what that makes of an explained score."""
         scaled = f", multiplied by {self.scale:g}" if self.scale != 1 else ""
         told = ", as the model was told" if self.told else ""
-        plain = self.kind in ("logits", "multilabel", "value")
+        plain = self.kind in ("logits", "multilabel", "value", "unknown")
         means = "" if plain or not score else f": the score is {_SCORE.get(self.kind, 'that value')}"
         return f"{_WORDS[self.kind]}{scaled}{told}{means}"
 

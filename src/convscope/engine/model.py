@@ -173,12 +173,21 @@ class Model:
         key = tuple(tensor.shape[1:])
         if key in self.meanings or not watchable():
             return self._selected(self.run_plainly(tensor), len(tensor))
-        watch = Watch(self.module)
-        with watch:
-            output = self._selected(self.run_plainly(tensor), len(tensor), check=False)
-        self.meanings[key] = watch.meaning_of(output)
+        output, self.meanings[key] = self._run_watched(tensor)
         self._check_labels_of(output)
         return output
+
+    def _run_watched(self, tensor: Tensor) -> tuple[Tensor, Meaning]:
+        """One forward and what its output means; unknown for a network that runs only where nobody watches."""
+        watch, version = Watch(self.module), -1 if tensor.is_inference() else tensor._version
+        try:
+            with watch:
+                output = self._selected(self.run_plainly(tensor), len(tensor), check=False)
+        except ModelFailed:
+            if version < 0 or tensor._version != version:  # it wrote to its input, and can only be run once
+                raise
+            return self._selected(self.run_plainly(tensor), len(tensor), check=False), Meaning("unknown")
+        return output, watch.meaning_of(output)
 
     @property
     def meaning(self) -> Meaning:

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 
 from convscope.engine.meaning import Meaning
 
-_ENDS = {"softmax", "sigmoid", "log-softmax", "log-sigmoid", "tanh", "probabilities", "mixed"}
+_ENDS = {"softmax", "sigmoid", "log-softmax", "log-sigmoid", "tanh", "probabilities", "mixed", "unknown"}
 """What an output may turn out to be; other kinds of tags are steps on the way there."""
 _PROBABLE = {"softmax", "sigmoid", "probabilities"}
 _NEAR = 1e-3
@@ -74,6 +74,8 @@ class Watch(TorchDispatchMode):
         module: the network; its parameters and buffers are the same for every input.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self._module = module
@@ -106,13 +108,16 @@ class Watch(TorchDispatchMode):
         """The tag of a tensor; one that has none gets a plain one."""
         tag = self._known(tensor)
         if tag is None:
-            tag = self.new("constant" if self._belongs_to_the_network(tensor) else "plain")
+            tag = self.new("plain")
             self._mark(tensor, tag, anew=False)
         return tag
 
     def constant(self, tensor: Any) -> bool:
         """Whether a tensor's numbers are the same for every input."""
-        return isinstance(tensor, Tensor) and self.tag_of(tensor).kind == "constant"
+        if not isinstance(tensor, Tensor):
+            return False
+        kind = self.tag_of(tensor).kind
+        return kind == "constant" or (kind == "plain" and self._belongs_to_the_network(tensor))
 
     def number(self, given: Any) -> float | None:
         """A factor or summand that is the same for every input: a number, or a constant tensor of one."""
@@ -172,8 +177,8 @@ class Watch(TorchDispatchMode):
 def _handling(func: Any) -> tuple[Callable[..., Tag | None] | None, bool]:
     """The rule of an operation, if it has one, and whether it writes to what it was given."""
     schema = getattr(func, "_schema", None)
-    if schema is None:  # control flow that is an operation of its own
-        return None, False
+    if schema is None:  # control flow that is an operation of its own, and hides what it does
+        return _hidden, False
     name = schema.name.partition("::")[2]
     rule = _RULES.get(name if name.startswith("__") else name.rstrip("_"))
     return rule or (_part if name.startswith(_FAMILIES) else None), schema.is_mutable
@@ -245,6 +250,10 @@ def _made(kind: str) -> Callable[..., Tag]:
 
 def _constant(watch: Watch, *_: Any, **__: Any) -> Tag:
     return watch.new("constant")
+
+
+def _hidden(watch: Watch, *_: Any, **__: Any) -> Tag:
+    return watch.new("unknown")
 
 
 def _exp(watch: Watch, tensor: Tensor, **_: Any) -> Tag:
