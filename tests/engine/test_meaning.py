@@ -235,7 +235,7 @@ def test_labels_that_do_not_exclude_each_other_are_not_put_through_a_sigmoid_twi
 
 
 def test_a_meaning_that_is_none_is_refused() -> None:
-    with pytest.raises(InputError, match="meaning must be one of logits, .*got 'sofmax'; did you mean 'softmax'"):
+    with pytest.raises(InputError, match=r"meaning must be one of logits, .*got 'sofmax'; did you mean 'softmax'"):
         cs.Model(made(), meaning="sofmax")
 
 
@@ -343,7 +343,11 @@ def test_labels_that_leave_a_class_open_are_refused(labels: Any, sentence: str) 
         (3, 4, "was given 4 labels for 3 outputs: give one name per output$"),
         (3, 2, "was given 2 labels for 3 outputs"),
         (2, 1, "was given 1 label for 2 outputs"),
-        (1, 3, "was given 3 labels for 1 output: give one name per output, or two for an output that tells two classes"),
+        (
+            1,
+            3,
+            "was given 3 labels for 1 output: give one name per output, or two for an output that tells two classes",
+        ),
     ],
 )
 def test_labels_of_another_number_than_the_outputs_are_refused(classes: int, count: int, sentence: str) -> None:
@@ -351,9 +355,9 @@ def test_labels_of_another_number_than_the_outputs_are_refused(classes: int, cou
     for lens in (cs.predict, cs.saliency, cs.grad_cam, cs.rise, cs.lrp):
         with pytest.raises(OutputError, match=sentence):
             lens(cs.Model(made(classes=classes), labels=labels), tensor())
+    dense = cs.Model(seeded(lambda: nn.Conv2d(3, 4, 3)), labels=["a", "b", "c"])
     with pytest.raises(OutputError, match="labels for 4 outputs"):
-        net = seeded(lambda: nn.Conv2d(3, 4, 3))
-        cs.saliency(cs.Model(net, labels=["a", "b", "c"]), tensor(), target=cs.Region("a"))
+        cs.saliency(dense, tensor(), target=cs.Region("a"))
 
 
 def test_a_value_has_no_two_sides() -> None:

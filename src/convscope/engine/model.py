@@ -314,10 +314,10 @@ class Model:
                 f"{self.name} gave an output of shape {tuple(output.shape)} for {batch} images: "
                 "its first axis must be the batch, and no axis empty"
             )
-        output = output[:, None] if output.ndim == 1 else output
+        selected: Tensor = output[:, None] if output.ndim == 1 else output
         if check:
-            self._check_labels_of(output)
-        return output
+            self._check_labels_of(selected)
+        return selected
 
     def _check_labels_of(self, output: Tensor) -> None:
         """Refuse labels of another number than the outputs, where there is one row of scores per image."""

@@ -64,10 +64,10 @@ def watchable() -> bool:
     """
     if _get_current_dispatch_mode() is not None or torch._C._functorch.peek_interpreter_stack() is not None:
         return False
-    return not any(getattr(mode, "takes_apart", False) for mode in _get_current_function_mode_stack())
+    return not any(getattr(mode, "takes_apart", False) for mode in _get_current_function_mode_stack())  # type: ignore[no-untyped-call]
 
 
-class Watch(TorchDispatchMode):
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows what the operations of one forward make, so that the meaning of its output can be told.
 
     Args:
@@ -77,7 +77,7 @@ class Watch(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self, module: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._module = module
         self._tags: dict[int, tuple[StorageWeakRef, dict[Place, Tag]]] = {}
         self._numbers = itertools.count()
@@ -138,7 +138,7 @@ class Watch(TorchDispatchMode):
     def _in_memory(self, memory: int) -> dict[Place, Tag]:
         """The tags in a piece of memory, none where what they belonged to is gone."""
         kept = self._tags.get(memory)
-        return {} if kept is None or kept[0].expired() else kept[1]
+        return {} if kept is None or kept[0].expired() else kept[1]  # type: ignore[no-untyped-call]
 
     def _mark(self, made: Any, tag: Tag | None, *, anew: bool) -> None:
         """Give what was made a tag; ``anew`` ends what was known of its memory."""
@@ -149,7 +149,7 @@ class Watch(TorchDispatchMode):
             there = {} if anew else self._in_memory(place[0])
             if tag is not None:
                 there[place] = tag
-            self._tags[place[0]] = (StorageWeakRef(tensor.untyped_storage()), there)
+            self._tags[place[0]] = (StorageWeakRef(tensor.untyped_storage()), there)  # type: ignore[no-untyped-call]
 
     def _written_through_a_view(self, tensor: Tensor) -> Tag | None:
         """The tag of a tensor whose memory was written to by another name: the whole of it, or a part."""

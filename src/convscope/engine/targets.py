@@ -146,8 +146,8 @@ class Aim:
         return output.gather(1, indices[:, None].to(output.device))[:, 0]
 
 
-def aim_at(target: TargetLike, model: "Model", images: int) -> Aim:
-    """Fit a target to a model and a number of images.
+def aim_at(target: Any, model: "Model", images: int) -> Aim:
+    """Fit a target (`TargetLike`) to a model and a number of images.
 
     Raises:
         UnknownName: no such label, layer or unit; the message suggests the nearest.
