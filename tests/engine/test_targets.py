@@ -331,7 +331,7 @@ def test_images_that_go_one_at_a_time_are_not_all_paired_with_the_first_referenc
 
 def test_a_function_of_one_image_may_be_written_for_one_row() -> None:
     found = cs.saliency(made(), tensor(), target=lambda output: output[0, 3][None])
-    assert found.score == pytest.approx(float(made()(tensor())[0, 3]), abs=1e-6)
+    assert found.score == pytest.approx(made()(tensor())[0, 3].item(), abs=1e-6)
 
 
 def test_a_list_holds_targets_of_any_kind() -> None:
