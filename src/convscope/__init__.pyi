@@ -47,17 +47,17 @@ OneImage = str | Path | Image | np.ndarray
 
 @overload
 def predict(model: Model | Module, image: OneImage, *, top: int = 5) -> Prediction:
-    """List the best classes with their confidence."""
+    """List the best classes with their confidence, where the network's output is one."""
 
 @overload
 def predict(
     model: Model | Module, image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor], *, top: int = 5
 ) -> list[Prediction]:
-    """List the best classes with their confidence."""
+    """List the best classes with their confidence, where the network's output is one."""
 
 @overload
 def predict(model: Model | Module, image: Tensor, *, top: int = 5) -> Prediction | list[Prediction]:
-    """List the best classes with their confidence."""
+    """List the best classes with their confidence, where the network's output is one."""
 
 def kernels(
     model: Model | Module,

@@ -89,8 +89,9 @@ def load(
 
     Args:
         address: ``torchvision:resnet50``, ``timm:convnext_tiny``, ``bundled:shapes``, ``net.py:make``; add
-            ``?weights=none`` for random weights, ``?weights=FILE`` for those of a file, ``?layout=LAYER:N,T,C`` for how
-            a layer's output lies where that cannot be found out; ``&`` joins several.
+            ``?weights=none`` for random weights, ``?weights=FILE`` for those of a file, ``?output=PART`` for a part of
+            a tuple or dict output, or for what the output is: ``?output=probabilities`` (see `Model`),
+            ``?layout=LAYER:N,T,C`` for how a layer's output lies where that cannot be found out; ``&`` joins several.
         weights: a file to load into it: .safetensors, or a .pt / .pth state dict.
         device: where to put it, such as ``cuda:1``; the CPU by default.
         trust: allow a weight file that runs code when it is opened. Only for files you made yourself.
@@ -117,10 +118,10 @@ def load(
         raise UnknownName(
             f"cannot open {str(address)!r}: no kind of model {scheme!r}{did_you_mean(scheme, LOADERS)} (try {known})"
         )
-    if unknown := set(options) - {"weights", "layout"}:
+    if unknown := set(options) - {"weights", "output", "layout"}:
         raise LoadError(
             f"{str(address)!r} has the option {sorted(unknown)[0]!r}; only '?weights=none', '?weights=NAME' or a file's, "
-            "and '?layout=LAYER:N,T,C' are known"
+            "'?output=PART' and '?layout=LAYER:N,T,C' are known"
         )
     chosen = options.get("weights")
     if weights is None and chosen and chosen.endswith(ENDINGS):
@@ -130,9 +131,12 @@ def load(
             f"{str(address)!r} asks for its own weights and weights={str(weights)!r} for a file's: choose one"
         )
     model: Model = LOADERS[scheme].function(name, chosen=chosen, weights=weights, trust=trust)
+    if part := options.get("output"):
+        model.output = int(part) if part.isdecimal() else part
+        model.source += f"{'&' if '?' in model.source else '?'}output={part}"
     if "layout" in options:
         model.layouts |= _layouts(options["layout"])
-        model.source += f"?layout={options['layout']}"
+        model.source += f"{'&' if '?' in model.source else '?'}layout={options['layout']}"
     return _placed(model, device) if device else model
 
 

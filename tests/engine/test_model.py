@@ -158,7 +158,7 @@ def test_an_output_that_is_no_tensor_needs_a_selector_and_says_what_there_is(
         (lambda t: {"logits": t}, 0, r"has no part 0; it has the keys 'logits'"),
         (lambda t: (t, t), 2, r"has no part 2; it has 2 parts"),
         (lambda t: (t, t), "logits", r"has no part 'logits'; it has 2 parts"),
-        (lambda t: t, "logits", r"has no part 'logits'; it is .*Tensor"),
+        (lambda t: t, "answers", r"has no part 'answers'; it is .*Tensor"),
         (lambda t: Answer(t, t), "logit", r"has no part 'logit'; .*logits"),
         (lambda t: {"a": (t,)}, "a", r"gives tuple, not a tensor"),
         (lambda t: {"a": t}, lambda o: o["b"], r"output=.* raised KeyError: 'b'"),
@@ -198,7 +198,7 @@ def test_confidences_are_a_softmax_unless_the_network_already_gives_one() -> Non
         found = cs.predict(model, x)
         assert found.confidences == pytest.approx(shares.sort(descending=True).values.tolist(), abs=1e-5)
         assert found.indices == tuple(shares.argsort(descending=True).tolist())
-    single = cs.predict(cs.Model(made(classes=1)), x)
+    single = cs.predict(cs.Model(made(classes=1), meaning="logits"), x)
     assert single.confidences == pytest.approx(made(classes=1)(x).sigmoid()[0].tolist(), abs=1e-6)
 
 

@@ -1,5 +1,6 @@
 """The explained number is the one that was asked for, in every way of asking; what cannot be meant is refused."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -226,7 +227,7 @@ def test_a_dense_output_asks_for_a_region() -> None:
 
 
 @pytest.mark.parametrize(
-    "mask", ["a text", np.ones((1, 4, 4)), np.ones(4), np.full((4, 4), np.nan), np.ones((0, 4))], ids=str
+    "mask", ["a text", np.ones((2, 4, 4)), np.ones(4), np.full((4, 4), np.nan), np.ones((0, 4))], ids=str
 )
 def test_a_mask_that_is_no_map_is_refused(mask: Any) -> None:
     with pytest.raises(OutputError, match="mask"):
@@ -238,3 +239,152 @@ def test_a_network_with_one_number_per_image_needs_no_target() -> None:
     net(tensor())
     found = cs.saliency(cs.Model(net), tensor())
     torch.testing.assert_close(found.channels, gradient(lambda n, x: n(x)[:, 0], tensor(), net)[0])
+
+
+# One target per image
+
+REFERENCES = tensor(20, 4, seed=7)
+"""More images than go through a network together: copies stand in chunks of any size."""
+
+
+class Likeness:
+    """How alike an output is to one reference, or to the reference of each row's own image."""
+
+    def __init__(self, reference: Tensor) -> None:
+        self.reference = reference
+
+    def __call__(self, output: Tensor) -> Tensor:
+        return (output * self.reference).sum(1)
+
+    def of_rows(self, output: Tensor, rows: Tensor) -> Tensor:
+        return (output * self.reference[rows]).sum(1)
+
+
+def _by_name(output: Tensor, *, rows: Tensor) -> Tensor:
+    return (output * REFERENCES[rows]).sum(1)
+
+
+def _weighed(reference: Tensor, output: Tensor) -> Tensor:
+    return (output * reference).sum(1)
+
+
+EACH: dict[str, Any] = {
+    "told the rows": lambda output, rows: (output * REFERENCES[rows]).sum(1),
+    "told the rows by name": _by_name,
+    "a method told the rows": Likeness(REFERENCES).of_rows,
+    "a list of callables": [Likeness(reference) for reference in REFERENCES],
+    "a list of partial functions": [functools.partial(_weighed, reference) for reference in REFERENCES],
+}
+THROUGH: dict[str, tuple[Any, dict[str, Any]]] = {
+    "saliency": (cs.saliency, {}),
+    "saliency, smoothed": (cs.saliency, {"smooth": 3}),
+    "grad_cam": (cs.grad_cam, {"layer": "2"}),
+    "ablation_cam": (cs.ablation_cam, {"layer": "2"}),
+    "integrated_gradients": (cs.integrated_gradients, {"steps": 4}),
+    "smooth_grad": (cs.smooth_grad, {"samples": 3}),
+    "occlusion": (cs.occlusion, {"patch": 8, "stride": 8}),
+    "rise": (cs.rise, {"samples": 16}),
+    "lime": (cs.lime, {"samples": 32}),
+    "kernel_shap": (cs.kernel_shap, {"samples": 32}),
+    "lrp": (cs.lrp, {}),
+    "deep_lift": (cs.deep_lift, {}),
+}
+
+
+@pytest.mark.parametrize(("lens", "options"), THROUGH.values(), ids=THROUGH)
+def test_copies_of_an_image_are_scored_by_its_own_target(lens: Any, options: Any) -> None:
+    x = tensor(20, 3, SIDE, SIDE)
+    net = made()
+    alone = lens(net, x[13:14], target=Likeness(REFERENCES[13]), **options)
+    assert bool(alone.values.any())
+    for target in EACH.values():
+        found = lens(net, x, target=target, **options)[13]
+        torch.testing.assert_close(found.values, alone.values, rtol=1e-3, atol=1e-5)
+        assert found.score == pytest.approx(alone.score, abs=1e-5)
+
+
+BY_PLACE: dict[str, Any] = {
+    "references beside the batch": lambda output: (output * REFERENCES).sum(1),
+    "references of the first rows": lambda output: (output * REFERENCES[: len(output)]).sum(1),
+    "pairs": lambda output: torch.stack([(a * b).sum() for a, b in zip(output, REFERENCES, strict=False)]),
+    "what the batch has in common": lambda output: output[:, 0] - output[:, 0].mean(),
+    "a softmax over the batch": lambda output: output.softmax(0)[:, 1],
+}
+
+
+@pytest.mark.parametrize("target", BY_PLACE.values(), ids=BY_PLACE)
+@pytest.mark.parametrize("images", [2, 20])
+def test_a_function_that_goes_by_the_place_in_the_batch_is_refused_with_a_remedy(target: Any, images: int) -> None:
+    x = tensor(images, 3, SIDE, SIDE)
+    for lens, options in (THROUGH["saliency"], THROUGH["rise"], THROUGH["occlusion"], THROUGH["ablation_cam"]):
+        with pytest.raises(OutputError, match=r"a list with one target per image, or a function of \(output, rows\)"):
+            lens(made(), x, target=target, **options)
+
+
+def test_images_that_go_one_at_a_time_are_not_all_paired_with_the_first_reference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("convscope.engine.batches._MOST_AT_ONCE", 1)
+    with pytest.raises(OutputError, match="by its place in the batch"):
+        cs.saliency(made(), tensor(3, 3, SIDE, SIDE), target=BY_PLACE["pairs"])
+
+
+def test_a_function_of_one_image_may_be_written_for_one_row() -> None:
+    found = cs.saliency(made(), tensor(), target=lambda output: output[0, 3][None])
+    assert found.score == pytest.approx(made()(tensor())[0, 3].item(), abs=1e-6)
+
+
+def test_a_list_holds_targets_of_any_kind() -> None:
+    x, model = tensor(4, 3, SIDE, SIDE), pictured(labels=LABELS)
+    targets = ["tench", 3, cs.Difference("hen", 0), cs.TOP1]
+    found = cs.saliency(model, x, target=targets)
+    top = int(made()(x)[3].argmax())
+    assert [a.target for a in found] == ["tench", "hen", "hen - tabby cat", LABELS[top]]
+    assert [a.target_index for a in found] == [2, 3, None, top]
+    for row, target in enumerate(targets):
+        torch.testing.assert_close(found[row].values, cs.saliency(model, x[row : row + 1], target=target).values)
+
+
+def test_a_class_that_was_named_stays_beside_top_classes() -> None:
+    x = tensor(3, 3, SIDE, SIDE)
+    top = made()(x).argmax(1).tolist()
+    other = (top[1] + 1) % 4
+    assert [a.target_index for a in cs.saliency(made(), x, target=["top-1", other, "top-1"])] == [top[0], other, top[2]]
+
+
+def test_units_of_one_layer_may_differ_and_places_to_read_may_not() -> None:
+    x = tensor(2, 3, SIDE, SIDE)
+    assert [a.target for a in cs.saliency(made(), x, target=["2[1]", cs.Unit("2", 4)])] == ["2[1]", "2[4]"]
+    with pytest.raises(OutputError, match="read at one place, these at layer '2' and the output"):
+        cs.saliency(made(), x, target=["2[1]", 0])
+
+
+class AnyDense(nn.Module):
+    """A row of scores at every position of a signal, a picture or a volume."""
+
+    def __init__(self, axes: int) -> None:
+        super().__init__()
+        self.conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1](3, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).tanh() * 3
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_regions_and_positions_may_differ_from_image_to_image(axes: int) -> None:
+    net, x = seeded(lambda: AnyDense(axes)), tensor(3, 3, *[6] * axes)
+    masks = tensor(3, *[6] * axes, seed=3) > 0
+    model = cs.Model(net, labels=LABELS)
+    alone = [cs.saliency(model, x[i : i + 1], target=cs.Region("hen", masks[i])) for i in range(3)]
+    for target in (cs.Region("hen", masks), [cs.Region("hen", mask) for mask in masks]):
+        for one, other in zip(cs.saliency(model, x, target=target), alone, strict=True):
+            torch.testing.assert_close(one.values, other.values)
+    places = [("hen", *[i] * axes) for i in range(3)]
+    found = cs.saliency(model, x, target=places)
+    expected = gradient(lambda n, t: torch.stack([n(t)[(i, 3, *[i] * axes)] for i in range(3)]), x, net)
+    torch.testing.assert_close(torch.stack([a.channels for a in found]), expected)
+    assert found[1].target == f"hen at {', '.join(['1'] * axes)}"
+    assert bool(cs.rise(model, x, target=cs.Region("hen", masks), samples=8)[2].values.any())
+    for bad in ([("hen", *[9] * axes)] * 3, [("hen", *[-1] * axes)] * 3, [()] * 3, cs.Region("hen", masks[:2])):
+        with pytest.raises(ConvScopeError, match=r"no position|\(class, row, column, …\)|one for each of the 3 images"):
+            cs.saliency(model, x, target=bad)

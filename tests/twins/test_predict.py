@@ -35,13 +35,26 @@ def test_a_network_that_ends_in_a_softmax_is_not_given_another(model: cs.Model, 
     np.testing.assert_allclose(cs.predict(ended, picture).confidences, plain.confidences, rtol=1e-5)
 
 
-def test_a_single_output_is_read_as_a_sigmoid() -> None:
+def test_a_single_score_of_two_labels_is_read_as_a_sigmoid() -> None:
     net = nn.Sequential(nn.Flatten(), seeded(nn.Linear, 12, 1))
     x = torch.randn(1, 3, 2, 2, generator=torch.Generator().manual_seed(0))
-    found = cs.predict(net, x)
-    (score,) = found.scores
-    assert found.confidences == pytest.approx((1 / (1 + math.exp(-score)),))
-    assert score == pytest.approx(Slow(net, x[0], 0).score(x[0]), rel=1e-5)
+    score = Slow(net, x[0], 0).score(x[0])
+    found = cs.predict(cs.Model(net, labels=["no", "yes"]), x)
+    second = 1 / (1 + math.exp(-score))
+    expected = {"yes": (second, score), "no": (1 - second, -score)}
+    assert found.labels == tuple(sorted(expected, key=lambda label: -expected[label][0]))
+    assert found.confidences == pytest.approx([expected[label][0] for label in found.labels], rel=1e-5)
+    assert found.scores == pytest.approx([expected[label][1] for label in found.labels], rel=1e-5)
+
+
+def test_a_single_score_without_two_labels_is_a_value() -> None:
+    net = nn.Sequential(nn.Flatten(), seeded(nn.Linear, 12, 1))
+    x = torch.randn(1, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    for labels in (None, ["months"]):
+        found = cs.predict(cs.Model(net, labels=labels), x)
+        assert found.scores == pytest.approx((Slow(net, x[0], 0).score(x[0]),), rel=1e-5)
+        assert found.confidences == ()
+        assert "%" not in f"{found!r} {found.lines()}"
 
 
 def test_no_more_classes_are_listed_than_there_are(model: cs.Model, picture: np.ndarray) -> None:

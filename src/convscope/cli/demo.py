@@ -87,4 +87,4 @@ def _answers(values: list[Value]) -> list[Prediction]:
 
 
 def _line(value: Prediction) -> str:
-    return f"  {value.record.input:<18} {value.labels[0]:<10} {value.confidences[0]:6.1%}"
+    return f"  {value.record.input:<18} {value.labels[0]:<10} {value.said()[0]:>6}"

@@ -23,7 +23,7 @@ ModelAddress = Annotated[
         "--model",
         "-m",
         help="torchvision:NAME, timm:NAME, bundled:NAME or net.py:FUNCTION; add ?weights=none for random weights, "
-        "?weights=FILE for a file's",
+        "?weights=FILE for a file's, ?output=PART for a part of the output or for what it is (probabilities, value, …)",
         metavar="ADDRESS",
         show_default=False,
     ),

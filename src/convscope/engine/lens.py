@@ -141,7 +141,7 @@ def attributions(
                 photo=images.photo(row),  # type: ignore[arg-type]
                 signed=signed,
                 target="" if aim is None else describe(aim, row, model),
-                target_index=None if aim is None or aim.indices is None else int(aim.indices[row]),
+                target_index=None if aim is None else aim.index_of(row),
                 score=None if aim is None else aim.scores[row],
                 layers=tuple(at_layers),
                 notes=facts,
@@ -169,6 +169,7 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
         except NotFinite as error:
             where = where_it_begins(model, error.images or asked.probe())  # type: ignore[arg-type]
             raise NotFinite(f"{error} ({where})") from error
+        values = _with_meaning(values, asked)
         cost = meter.cost(len(values))
     parameters |= {} if how is None else {"smooth": vars(how)}
     record = _record(declaration, parameters | asked.said(), cost, model)
@@ -258,6 +259,14 @@ def _doubted(found: list[Value], asked: Asked) -> list[Value]:
     """What compares many forwards means nothing where the network answers at random: that is looked for and said."""
     notes = scored_again(asked.model, asked.arguments["image"], asked.arguments["target"])
     return [replace(v, notes={**v.notes, **said}) if said else v for v, said in zip(found, notes, strict=True)]
+
+
+def _with_meaning(values: list[Value], asked: Asked) -> list[Value]:
+    """What the network's output means, among the notes of every value that explains a score of it."""
+    if asked.aim is None or asked.aim.layer is not None or asked.images is None:
+        return values
+    words = asked.model.meaning_for(asked.images.tensor).words(score=True)
+    return [replace(v, notes={**v.notes, "output": words}) if isinstance(v, Attribution) else v for v in values]
 
 
 def _by_name(declaration: LensSpec, args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:

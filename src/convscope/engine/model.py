@@ -1,6 +1,7 @@
 """A network together with what it takes to feed and read it."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,11 @@ from convscope.engine.exclusive import exclusive
 from convscope.engine.fused import Pairs
 from convscope.engine.hygiene import backward_hooks, untouched
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
+from convscope.engine.labels import label_names
 from convscope.engine.layout import fastest_layout
+from convscope.engine.meaning import SAID, Meaning, said
 from convscope.engine.module_state import module_state
+from convscope.engine.provenance import Watch, watchable
 from convscope.engine.tensor_contents import TensorContents
 from convscope.errors import ConvScopeError, InputError, ModelFailed, OutputError
 
@@ -36,8 +40,13 @@ class Model:
         module: the network; any ``torch.nn.Module``, on any device, in any floating-point precision.
         input: an `ImageInput`, or a `TensorInput` for signals and volumes; without one the model takes prepared
             tensors (N, C, …) only.
-        labels: one name per class; without them classes are called by their number.
-        output: for networks that return a tuple or a dict, which part is meant: a key, an index or a function.
+        labels: one name per class, as a list, ``{index: name}`` or ``{name: index}``; without them classes are called
+            by their number. One output with two labels tells two classes apart: the second is its positive side.
+        output: for networks that return a tuple or a dict, which part is meant: a key, an index or a function. Of a
+            network that returns a plain tensor a word of ``meaning`` says what it is.
+        meaning: what the output's numbers are, where that should not be read from the operation that made them:
+            ``logits``, ``multilabel`` (scores of labels that do not exclude each other), ``probabilities`` (or
+            ``softmax``, ``sigmoid``), ``log-probabilities``, ``tanh`` or ``value`` (no classes at all).
         source: where it came from, as an address; it is written beside every result.
         name: what to call it; by default the class of the module.
         caveats: what every picture made with it must say, such as "random weights".
@@ -57,8 +66,9 @@ class Model:
         module: nn.Module,
         *,
         input: InputSpec | None = None,
-        labels: Sequence[str] | None = None,
+        labels: Sequence[str] | Mapping[Any, Any] | None = None,
         output: OutputSelector | None = None,
+        meaning: str | None = None,
         source: str | None = None,
         name: str | None = None,
         caveats: Sequence[str] = (),
@@ -70,8 +80,11 @@ class Model:
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
         self.module = getattr(module, "_orig_mod", module)  # a compiled network hides its layers: look at its source
         self.input: InputSpec = input if input is not None else TensorInput()
-        self.labels = _label_names(labels)
+        self.labels = label_names(labels)
         self.output = output
+        self._told = None if meaning is None else said(meaning)
+        self.meanings: dict[tuple[int, ...], Meaning] = {}
+        self._gives_tensor = False
         self.name = name or type(self.module).__name__
         self.source = source or f"python:{type(self.module).__module__}.{type(self.module).__qualname__}"
         self.caveats = tuple(caveats)
@@ -143,8 +156,65 @@ class Model:
         return drawn.to(device=self.device, dtype=self.dtype)
 
     def run(self, tensor: Tensor) -> Tensor:
-        """One forward of a prepared batch; the selected output as a tensor whose first axis is the batch."""
-        return self._selected(self.run_plainly(tensor), len(tensor))
+        """One forward of a prepared batch; the selected output as a tensor whose first axis is the batch.
+
+        The first forward of inputs of a shape is watched for what the output means.
+        """
+        key = tuple(tensor.shape[1:])
+        if key in self.meanings or not watchable():
+            return self._selected(self.run_plainly(tensor), len(tensor))
+        output, self.meanings[key] = self._run_watched(tensor)
+        self._check_labels_of(output)
+        return output
+
+    def _run_watched(self, tensor: Tensor) -> tuple[Tensor, Meaning]:
+        """One forward and what its output means; unknown for a network that runs only where nobody watches."""
+        watch, version = Watch(self.module), -1 if tensor.is_inference() else tensor._version
+        try:
+            with watch:
+                output = self._selected(self.run_plainly(tensor), len(tensor), check=False)
+        except ModelFailed:
+            if version < 0 or tensor._version != version:  # it wrote to its input, and can only be run once
+                raise
+            return self._selected(self.run_plainly(tensor), len(tensor), check=False), Meaning("unknown")
+        return output, watch.meaning_of(output)
+
+    @property
+    def meaning(self) -> Meaning:
+        """What the output's numbers are: as the model was told, else as read in a forward; scores until one has run."""
+        read = next(reversed(self.meanings.values()), Meaning())
+        word = self._meaning_word if self._gives_tensor else ""
+        told = self._told or (said(word) if word else None)
+        if told is None or (told.kind == "multilabel" and read.kind in ("sigmoid", "log-sigmoid")):
+            return read
+        return told
+
+    @property
+    def _meaning_word(self) -> str:
+        """What was passed as ``output``, where it names a meaning and not a part."""
+        return self.output if isinstance(self.output, str) and self.output in SAID else ""
+
+    def meaning_for(self, tensor: Tensor) -> Meaning:
+        """What the output's numbers are for inputs like ``tensor``; runs one of them where none has been run."""
+        if tuple(tensor.shape[1:]) not in self.meanings:
+            with torch.no_grad():
+                self.run(self.laid_out(tensor[:1]))
+        return self.meaning
+
+    def check_labels(self, outputs: int) -> None:
+        """Refuse labels that are not as many as the outputs, once these are known.
+
+        Raises:
+            OutputError: so many labels cannot name so many outputs.
+        """
+        names = len(self.labels or ())
+        two_sides = outputs == 1 and names == 2 and self.meaning.kind != "value"
+        if names and names != outputs and not two_sides:
+            plural = "s" if outputs != 1 else ""
+            raise OutputError(
+                f"{self.name} was given {names} label{'s' * (names != 1)} for {outputs} output{plural}: give one name "
+                "per output" + (", or two for an output that tells two classes apart" if outputs == 1 else "")
+            )
 
     def run_plainly(self, tensor: Tensor) -> Any:
         """One forward of a prepared batch; whatever the network gives."""
@@ -209,7 +279,7 @@ class Model:
         modules = tuple(self.module.modules())
         if len(modules) != len(self._modules) or any(a is not b for a, b in zip(modules, self._modules, strict=True)):
             self._modules, self._insists_on_view, self.pairs = modules, False, None
-            for found in (self.found_layers, self.traces, self._layouts, self.checks):
+            for found in (self.found_layers, self.traces, self._layouts, self.checks, self.meanings):
                 found.clear()
         hooks = backward_hooks(modules)
         if hooks != self._backward_hooks:  # they change what flows back
@@ -230,8 +300,9 @@ class Model:
         taken = {k: v for k, v in vars(spec).items() if v is not None}
         return {"name": self.name, "source": self.source, "input": {"kind": type(spec).__name__, **taken}}
 
-    def _selected(self, output: Any, batch: int) -> Tensor:
-        if self.output is not None:
+    def _selected(self, output: Any, batch: int, *, check: bool = True) -> Tensor:
+        self._gives_tensor = isinstance(output, Tensor)
+        if self.output is not None and not (self._gives_tensor and self._meaning_word):
             output = _select(output, self.output, self.name)
         if not isinstance(output, Tensor):
             raise OutputError(_say_what_is_inside(output, self.name))
@@ -240,7 +311,15 @@ class Model:
                 f"{self.name} gave an output of shape {tuple(output.shape)} for {batch} images: "
                 "its first axis must be the batch, and no axis empty"
             )
-        return output[:, None] if output.ndim == 1 else output
+        selected: Tensor = output[:, None] if output.ndim == 1 else output
+        if check:
+            self._check_labels_of(selected)
+        return selected
+
+    def _check_labels_of(self, output: Tensor) -> None:
+        """Refuse labels of another number than the outputs, where there is one row of scores per image."""
+        if self.labels is not None and math.prod(output.shape[2:]) == 1:
+            self.check_labels(output.shape[1])
 
     def _own_tensor(self) -> Tensor | None:
         tensors = itertools.chain(self.module.parameters(), self.module.buffers())
@@ -258,14 +337,6 @@ def as_model(given: Any) -> Model:
     if isinstance(given, nn.Module):
         return Model(given)
     raise InputError(f"a model comes from cs.load(…) or cs.Model(module, …), got {type(given).__name__}")
-
-
-def _label_names(labels: Any) -> tuple[str, ...] | None:
-    if labels is None:
-        return None
-    if isinstance(labels, (str, bytes)) or not hasattr(labels, "__iter__"):
-        raise InputError(f"labels are a list with one name per class, got {labels!r}")
-    return tuple(str(label) for label in labels) or None
 
 
 def _select(output: Any, selector: OutputSelector, name: str) -> Any:

@@ -36,7 +36,9 @@ def in_precision(model: Model, precision: str) -> Iterator[Model]:
         raise ParameterError(
             "precision must be 'float32' on this processor: it has no bfloat16 arithmetic and would only be slower"
         )
-    yield Model(_in_bfloat16(model.module), input=model.input, output=model.output, name=model.name)
+    copied = Model(_in_bfloat16(model.module), input=model.input, output=model.output, name=model.name)
+    copied.meanings.update(model.meanings)
+    yield copied
 
 
 def has_bfloat16(device: torch.device) -> bool:

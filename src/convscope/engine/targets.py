@@ -4,6 +4,7 @@ What people write (`TargetLike`) becomes an `Aim`, which scores a batch of outpu
 settled by the first output that an aim scores, so that a lens of many passes explains one and the same class.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from convscope.engine.function_targets import FunctionScorer
 from convscope.engine.layers import UnitAddress, check_address, parse_unit
+from convscope.engine.meaning import both_sides
 from convscope.errors import NotFinite, OutputError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
@@ -44,16 +47,19 @@ class Region:
 
     Args:
         label: the class, by index or label.
-        mask: True where it counts, of any size (it is brought to the output's); None counts everywhere.
+        mask: True where it counts, of any size (it is brought to the output's), or one such mask per image stacked
+            along a first axis; None counts everywhere.
     """
 
     label: int | str
     mask: Any = None
 
 
-TargetLike = int | str | Difference | Unit | UnitAddress | Region | Callable[[Tensor], Tensor] | Sequence[int | str]
-"""A class by index or label, ``"A - B"``, ``"layer[unit]"``, `TOP1`, a `Difference`, a `Unit`, a `Region`, any
-function ``output -> one number per image``, or a list with one class per image."""
+TargetLike = int | str | Difference | Unit | UnitAddress | Region | Callable[..., Tensor] | Sequence[Any]
+"""A class by index or label, ``"A - B"``, ``"layer[unit]"``, `TOP1`, a `Difference`, a `Unit`, a `Region`, a function
+``output -> one number per image`` or ``(output, rows) -> one number per image`` (``rows[i]`` is the image that
+``output[i]`` belongs to, for references of its own), or a list with one of these per image. In a list a tuple
+``(class, row, column)`` is one place of a dense output."""
 
 Scorer = Callable[[Tensor, Tensor], Tensor]
 """``(output, rows) -> scores``: one number per output, which belongs to image ``rows[i]``."""
@@ -64,13 +70,24 @@ class Aim:
 
     Attributes:
         layer: the layer whose activation is scored instead of the output, for units.
-        indices: the explained class per image, where it is a class and is settled.
+        indices: the explained class per image, where it is a class and is settled; -1 where it is not settled yet.
         scores: the score per image of the first outputs that were scored.
+        parts: the aim of each image, where targets of several kinds were given in a list.
     """
 
-    def __init__(self, images: int, scorer: Scorer | None, *, words: Sequence[str] = (), layer: str | None = None):
-        self.images, self.layer, self.words = images, layer, list(words)
+    def __init__(
+        self,
+        images: int,
+        scorer: Scorer | None,
+        *,
+        words: Sequence[str] = (),
+        layer: str | None = None,
+        as_classes: Callable[[Tensor], Tensor] | None = None,
+        parts: Sequence["Aim"] = (),
+    ):
+        self.images, self.layer, self.words, self.parts = images, layer, list(words), list(parts)
         self.indices: Tensor | None = None
+        self._as_classes = as_classes or _class_axis
         self.scores: list[float | None] = [None] * images
         self._scorer = scorer
 
@@ -98,48 +115,65 @@ class Aim:
         """The same aim for a batch of copies, of image ``rows[i]`` each."""
         scorer = self._scorer
         moved = None if scorer is None else lambda output, copies: scorer(output, rows[copies])
-        aim = Aim(
-            len(rows), moved, words=[self.words[row] for row in rows.tolist()] if self.words else (), layer=self.layer
-        )
+        words, parts = ([own[row] for row in rows.tolist()] if own else [] for own in (self.words, self.parts))
+        aim = Aim(len(rows), moved, words=words, layer=self.layer, as_classes=self._as_classes, parts=parts)
         aim.indices = None if self.indices is None else self.indices[rows]
         return aim
+
+    @property
+    def is_class(self) -> bool:
+        """Whether what is explained is a class for every image, named or the top one."""
+        return self._scorer is None
+
+    def index_of(self, row: int) -> int | None:
+        """The explained class of one image, where it is a class."""
+        if self.parts:
+            return self.parts[row].index_of(0)
+        return None if self.indices is None else int(self.indices[row])
 
     def _settle(self, output: Tensor, rows: Tensor) -> None:
         if self.indices is None:
             self.indices = torch.full((self.images,), -1)
-        self.indices[rows] = _class_axis(output).argmax(1).cpu()
+        best = self._as_classes(output).argmax(1).cpu()
+        self.indices[rows] = torch.where(self.indices[rows] < 0, best, self.indices[rows])
 
     def _class_scores(self, output: Tensor, rows: Tensor) -> Tensor:
         assert self.indices is not None
         indices = self.indices[rows]
-        output = _class_axis(output)
+        output = self._as_classes(output)
         if int(indices.max()) >= output.shape[1]:
             raise OutputError(f"class {int(indices.max())} is out of range: the output has {output.shape[1]} classes")
         return output.gather(1, indices[:, None].to(output.device))[:, 0]
 
 
-def aim_at(target: TargetLike, model: "Model", images: int) -> Aim:
-    """Fit a target to a model and a number of images.
+def aim_at(target: Any, model: "Model", images: int) -> Aim:
+    """Fit a target (`TargetLike`) to a model and a number of images.
 
     Raises:
         UnknownName: no such label, layer or unit; the message suggests the nearest.
-        OutputError: a list of classes of another length than the images.
+        OutputError: a list of another length than the images, or one that reads the network at several places.
     """
     if isinstance(target, Aim):
         return target
     if isinstance(target, str) and target != TOP1:
         target = _read(target, model)
     if isinstance(target, str):
-        return Aim(images, None)
+        return _of_class(None, model, images)
     if isinstance(target, Difference):
         return _difference(target, model, images)
     if isinstance(target, (Unit, UnitAddress)):
         return _unit(target, model, images)
     if isinstance(target, Region):
         return _region(target, model, images)
+    if isinstance(target, _Place):
+        return _place(target, model, images)
     if callable(target):
-        return _function(target, images)
-    return _classes(target, model, images)
+        scorer = FunctionScorer(target, images)
+        return Aim(images, scorer, words=[scorer.word] * images)
+    several = target.tolist() if getattr(target, "ndim", 0) else target
+    if isinstance(several, (list, tuple)):
+        return _each(several, model, images)
+    return _of_class(class_index(several, model), model, images)
 
 
 def class_index(label: int | str, model: "Model") -> int:
@@ -172,6 +206,8 @@ def class_index(label: int | str, model: "Model") -> int:
 
 def describe(aim: Aim, row: int, model: "Model") -> str:
     """The target of one image in words."""
+    if aim.parts:
+        return describe(aim.parts[row], 0, model)
     if aim.words:
         return aim.words[row]
     return model.label(int(aim.indices[row])) if aim.indices is not None else TOP1
@@ -190,24 +226,55 @@ def _read(text: str, model: "Model") -> TargetLike:
     return class_index(text, model)
 
 
-def _classes(target: Any, model: "Model", images: int) -> Aim:
-    several = target.tolist() if getattr(target, "ndim", 0) else target
-    if isinstance(several, (list, tuple)):
-        if len(several) != images:
-            raise OutputError(f"{len(several)} targets for {images} images: give one each, or one for all")
-        indices = [class_index(one, model) for one in several]
-    else:
-        indices = [class_index(several, model)] * images
-    aim = Aim(images, None)
-    aim.indices = torch.tensor(indices)
+def classes_of(output: Tensor, model: "Model") -> Tensor:
+    """The score of every class (N, classes); of one output with two labels the score of either, which are opposites."""
+    return sides_of(_class_axis(output), model)
+
+
+def sides_of(output: Tensor, model: "Model") -> Tensor:
+    """An output (N, classes, …); a single one with two labels as the scores of both."""
+    if output.shape[1] == 1 and len(model.labels or ()) == 2:
+        return both_sides(output, model.meaning)
+    return output
+
+
+def _of_class(index: int | None, model: "Model", images: int) -> Aim:
+    """One class for all images, or each one's top class."""
+    aim = Aim(images, None, as_classes=functools.partial(classes_of, model=model))
+    aim.indices = None if index is None else torch.full((images,), index)
     return aim
+
+
+def _each(targets: Sequence[Any], model: "Model", images: int) -> Aim:
+    """A target of its own for each image."""
+    if len(targets) != images:
+        raise OutputError(f"{len(targets)} targets for {images} images: give one each, or one for all")
+    parts = [aim_at(_Place(*one) if isinstance(one, (list, tuple)) else one, model, 1) for one in targets]
+    layers = {part.layer for part in parts}
+    if len(layers) > 1:
+        where = " and ".join(sorted("the output" if layer is None else f"layer {layer!r}" for layer in layers))
+        raise OutputError(f"the targets of one call are read at one place, these at {where}: make a call for each")
+    if all(part.is_class for part in parts):
+        aim = _of_class(-1, model, images)
+        aim.indices = torch.tensor([-1 if (index := part.index_of(0)) is None else index for part in parts])
+        return aim
+
+    def scorer(output: Tensor, rows: Tensor) -> Tensor:
+        scores, places = [], []
+        for row in dict.fromkeys(rows.tolist()):
+            own = (rows == row).nonzero()[:, 0]
+            scores.append(parts[row].score(output[own.to(output.device)], torch.zeros_like(own), clean=False))
+            places.append(own)
+        return torch.cat(scores)[torch.cat(places).argsort().to(output.device)]
+
+    return Aim(images, scorer, layer=layers.pop(), parts=parts)
 
 
 def _difference(target: Difference, model: "Model", images: int) -> Aim:
     this, that = class_index(target.this, model), class_index(target.that, model)
 
     def scorer(output: Tensor, rows: Tensor) -> Tensor:
-        output = _class_axis(output)
+        output = classes_of(output, model)
         _check_class(max(this, that), output)
         return output[:, this] - output[:, that]
 
@@ -244,38 +311,65 @@ def _region(target: Region, model: "Model", images: int) -> Aim:
         raise OutputError("the region's mask is empty: it counts nowhere")
 
     def scorer(output: Tensor, rows: Tensor) -> Tensor:
-        if output.ndim < 3:
-            raise OutputError(f"a region needs a dense output (N, classes, …), got shape {tuple(output.shape)}")
-        _check_class(index, output)
-        dense = output[:, index]
+        dense = _dense(output, index, model, "a region")
         if mask is None:
             return dense.flatten(1).mean(1)
-        if mask.ndim != dense.ndim - 1:
-            raise OutputError(f"the region's mask has shape {tuple(mask.shape)} for maps of {tuple(dense.shape[1:])}")
-        weight = torch.nn.functional.interpolate(mask[None, None].to(dense), size=dense.shape[1:], mode="area")[0]
-        if not bool(weight.any()):
+        weight = _weights_of(mask, dense, images)
+        sums = weight.flatten(1).sum(1)
+        if not bool((sums > 0).all()):
             raise OutputError("the region's mask is empty at the output's resolution")
-        return (dense * weight).flatten(1).sum(1) / weight.sum()
+        weight, sums = (each.expand(images, *each.shape[1:])[rows.to(each.device)] for each in (weight, sums))
+        return (dense * weight).flatten(1).sum(1) / sums
 
     where = "" if mask is None else " within the region"
     return Aim(images, scorer, words=[f"{model.label(index)}{where}"] * images)
 
 
-def _function(target: Callable[[Tensor], Tensor], images: int) -> Aim:
-    word = getattr(target, "__name__", type(target).__name__)
+def _weights_of(mask: Tensor, dense: Tensor, images: int) -> Tensor:
+    """A mask for all images (1, …) or one for each (N, …), at the output's resolution."""
+    shape, extent = tuple(mask.shape), dense.shape[1:]
+    if mask.ndim == len(extent):
+        mask = mask[None]
+    elif mask.ndim != dense.ndim or len(mask) != images:
+        raise OutputError(
+            f"the region's mask has shape {shape} for maps of {tuple(extent)}: give one mask for all, or one for each "
+            f"of the {images} images"
+        )
+    return torch.nn.functional.interpolate(mask[:, None].to(dense), size=extent, mode="area")[:, 0]
+
+
+def _dense(output: Tensor, index: int, model: "Model", what: str) -> Tensor:
+    """The map of one class (N, …) in a dense output."""
+    if output.ndim < 3:
+        raise OutputError(f"{what} needs a dense output (N, classes, …), got shape {tuple(output.shape)}")
+    model.check_labels(output.shape[1])
+    output = sides_of(output, model)
+    _check_class(index, output)
+    return output[:, index]
+
+
+class _Place:
+    """A class at one position of a dense output, written as a tuple in a list of targets."""
+
+    def __init__(self, *written: Any) -> None:
+        if not written or not all(hasattr(p, "__index__") and int(p) >= 0 for p in written[1:]):
+            raise UnknownName(f"a tuple in a list of targets is (class, row, column, …), got {written}")
+        self.label, self.position = written[0], tuple(int(p) for p in written[1:])
+
+
+def _place(target: _Place, model: "Model", images: int) -> Aim:
+    index, at = class_index(target.label, model), target.position
+    if not at:
+        return _of_class(index, model, images)
 
     def scorer(output: Tensor, rows: Tensor) -> Tensor:
-        try:
-            found = target(output)
-        except Exception as error:
-            raise OutputError(f"the target {word}(output) raised {type(error).__name__}: {error}") from error
-        if not isinstance(found, Tensor):
-            raise OutputError(
-                f"the target {word}(output) gives {type(found).__name__}, not a tensor of one number per image"
-            )
-        return found
+        dense = _dense(output, index, model, f"a class at position {at}")
+        if len(at) != dense.ndim - 1 or any(p >= n for p, n in zip(at, dense.shape[1:], strict=True)):
+            raise OutputError(f"no position {at}: the output's map is {tuple(dense.shape[1:])}")
+        everywhere: Any = (slice(None), *at)
+        return dense[everywhere]
 
-    return Aim(images, scorer, words=[f"{word}(output)"] * images)
+    return Aim(images, scorer, words=[f"{model.label(index)} at {', '.join(map(str, at))}"] * images)
 
 
 def _mask(given: Any) -> Tensor:

@@ -26,7 +26,7 @@ from convscope.render.receptive_field import draw_receptive_field
 from convscope.render.recommendation import draw_recommendation
 from convscope.render.scale import Legend, number
 from convscope.render.structure import draw_structure
-from convscope.render.words import Note, answers, short, subject, target
+from convscope.render.words import Answer, Note, answers, short, subject, target
 from convscope.values import (
     Arithmetic,
     Attribution,
@@ -46,6 +46,7 @@ from convscope.values import (
 __all__ = [
     "FADED",
     "GROUNDS",
+    "Answer",
     "OPACITY",
     "SCALES",
     "THEMES",

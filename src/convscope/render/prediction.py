@@ -33,12 +33,14 @@ def draw_prediction(prediction: Prediction, *, theme: str = "light") -> Picture:
 
 
 def _bars(sheet: Sheet, x: float, y: float, prediction: Prediction) -> float:
-    """One row a class: its name over a bar from 0 to 100 %; the height of all."""
+    """One row a class: its name over a bar from 0 to 100 %, without a bar where it has no share; the height of all."""
     top = y
-    for row, (name, share) in enumerate(words.answers(prediction)):
-        sheet.text(x + BARS, top, f"{share:.1%}", bold=row == 0, anchor="right")
-        top += sheet.text(x, top, name, bold=row == 0, width=BARS - 90) + 2
-        sheet.box(x, top, BARS, THICK, fill=sheet.theme.track)
-        sheet.box(x, top, BARS * share, THICK, fill=sheet.theme.accent)
-        top += THICK + BETWEEN
+    for row, answer in enumerate(words.answers(prediction)):
+        sheet.text(x + BARS, top, answer.said, bold=row == 0, anchor="right")
+        top += sheet.text(x, top, answer.name, bold=row == 0, width=BARS - 90) + 2
+        if answer.share is not None:
+            sheet.box(x, top, BARS, THICK, fill=sheet.theme.track)
+            sheet.box(x, top, BARS * min(1.0, max(0.0, answer.share)), THICK, fill=sheet.theme.accent)
+            top += THICK
+        top += BETWEEN
     return top - y

@@ -92,15 +92,25 @@ def alt(attribution: Attribution, scale: Scale) -> str:
     return f"{what}: {', '.join(said)}. Scale from {low} to {number(scale.limit)}."
 
 
-def answers(prediction: Prediction) -> list[tuple[str, float]]:
-    """The best classes with their confidence: ``("tabby (281)", 0.93)``."""
-    named = zip(prediction.labels, prediction.indices, prediction.confidences, strict=True)
-    return [(_class(label, index), share) for label, index, share in named]
+@dataclass(frozen=True)
+class Answer:
+    """One of the best classes: its name, its number in words (``93.1%`` or a value), and its share, if it has one."""
+
+    name: str
+    said: str
+    share: float | None
+
+
+def answers(prediction: Prediction) -> list[Answer]:
+    """The best classes with their confidence, or their values where there is none: ``tabby (281)``, ``93.1%``."""
+    shares = prediction.confidences or [None] * len(prediction.labels)
+    named = zip(prediction.labels, prediction.indices, prediction.said(), shares, strict=True)
+    return [Answer(_class(label, index), said, share) for label, index, said, share in named]
 
 
 def alt_of_prediction(prediction: Prediction) -> str:
     """A prediction for those who cannot see its bars."""
-    said = ", ".join(f"{name} {share:.1%}" for name, share in answers(prediction))
+    said = ", ".join(f"{one.name} {one.said}" for one in answers(prediction))
     return f"{title(prediction)} for {short(prediction.record.input) or 'one input'}: {said}."
 
 
@@ -156,7 +166,8 @@ def said(fact: object) -> str:
 def _elsewhere(key: str, fact: object) -> bool:
     """Whether a fact is said in another place, or is a table that only the manifest has room for."""
     table = isinstance(fact, Mapping) and any(isinstance(value, Mapping) for value in fact.values())
-    return key == "blank" or table
+    plain = key == "output" and str(fact).startswith("plain scores")  # as people expect them
+    return key == "blank" or table or plain
 
 
 def _place(values: Numbers) -> str:

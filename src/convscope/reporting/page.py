@@ -53,7 +53,7 @@ class Subject:
     explained: str
     caveats: Sequence[str]
     photo: Photo | None
-    answers: Sequence[tuple[str, float]]
+    answers: Sequence[render.Answer]
     answers_read: str
     families: Sequence[Family]
     refused: Sequence[tuple[str, str]]
@@ -135,10 +135,16 @@ def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:
         caveats=record.caveats if record else (),
         photo=_photo([*maps, *([prediction] if prediction else [])], name),
         answers=render.answers(prediction) if prediction else (),
-        answers_read=prediction.record.reads if prediction else "",
+        answers_read=_answers_read(prediction) if prediction else "",
         families=_by_family(cards),
         refused=tuple(section.refused.items()),
     )
+
+
+def _answers_read(prediction: Prediction) -> str:
+    """How to read the answers, and what kind of numbers they are where these are no plain scores."""
+    said = [note.text for note in render.notes(prediction) if note.text.startswith("Output:")]
+    return " ".join([*said, *([prediction.record.reads] if prediction.confidences else [])])
 
 
 def _photo(values: Sequence[Attribution | Prediction], name: str) -> Photo | None:

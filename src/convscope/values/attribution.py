@@ -26,10 +26,12 @@ class Attribution(Value):
             (share of copies with the value's sign).
         signed: whether negative numbers mean "speaks against"; unsigned maps are never below zero.
         target: the explained number in words; ``target_index`` the class, where it is one.
-        score: the explained number itself, before softmax.
+        score: the explained number itself, as the network gives it: before softmax, unless the network itself ends in
+            one (or in a sigmoid): then it is that probability, which ``notes["output"]`` says.
         layers: the addresses the map was read at.
         input: the prepared input (channels, height, width) and ``picture_of_input`` how to show it.
-        notes: facts measured in passing, such as ``"completeness gap"``.
+        notes: facts measured in passing, such as ``"completeness gap"``; ``"output"`` says how the network's output
+            was understood.
     """
 
     arrays: ClassVar[tuple[str, ...]] = ("values", "layer_values", "channels", "uncertainty", "photo")

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction(Value):
-    """What the network answers: the best classes with their confidence (softmax) and their raw scores.
+    """What the network answers: the best classes with their confidence, where one is known, and their raw scores.
 
     Attributes:
         labels: the best classes, the best first; ``indices`` their numbers.
-        confidences: their softmax probabilities (sigmoid for a single output); ``scores`` the raw outputs.
+        confidences: how sure the network says it is of each: a softmax of its scores, or the probabilities it gives
+            itself; empty where its output is a plain value. ``scores`` are the raw outputs.
+        notes: ``"output"`` says how the output was understood.
     """
 
     arrays: ClassVar[tuple[str, ...]] = ("photo",)
@@ -31,8 +33,14 @@ class Prediction(Value):
     def lines(self) -> list[str]:
         """The best classes, one a line."""
         width = max(len(label) for label in self.labels)
-        rows = zip(self.labels, self.confidences, self.indices, strict=True)
-        return [f"{label:<{width}}  {share:6.1%}  class {index}" for label, share, index in rows]
+        rows = zip(self.labels, self.said(), self.indices, strict=True)
+        return [f"{label:<{width}}  {said:>6}  class {index}" for label, said, index in rows]
+
+    def said(self) -> list[str]:
+        """The number beside each class, in words: its confidence in per cent, or its value where it has none."""
+        if self.confidences:
+            return [f"{share:.1%}" for share in self.confidences]
+        return [f"{score:.5g}" for score in self.scores]
 
     @classmethod
     def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:
@@ -40,5 +48,5 @@ class Prediction(Value):
         return {**stored, **{name: tuple(stored[name]) for name in listed}}
 
     def __repr__(self) -> str:
-        best = zip(self.labels, self.confidences, strict=True)
-        return f"Prediction({', '.join(f'{label} {share:.1%}' for label, share in best)})"
+        best = zip(self.labels, self.said(), strict=True)
+        return f"Prediction({', '.join(f'{label} {said}' for label, said in best)})"

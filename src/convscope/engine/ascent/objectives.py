@@ -84,11 +84,15 @@ def neuron(layer: str, unit: int, position: Sequence[int] | None = None) -> Obje
     return Objective((layer,), score, f"{layer}[{unit}, {written}]")
 
 
-def class_score(index: int, label: str = "") -> Objective:
-    """The score of a class before softmax; of a dense output its mean over all places."""
+def class_score(index: int, label: str = "", sides: Callable[[Tensor], Tensor] | None = None) -> Objective:
+    """The score of a class as the network gives it; of a dense output its mean over all places.
+
+    Args:
+        sides: makes the scores of both of a single output that has two labels.
+    """
 
     def score(seen: Readings) -> Tensor:
-        output = seen[OUTPUT]
+        output = seen[OUTPUT] if sides is None else sides(seen[OUTPUT])
         if not 0 <= index < output.shape[1]:
             raise OutputError(f"class {index} is out of range: the output has {output.shape[1]} classes")
         return _over_map(output[:, index])

@@ -10,12 +10,13 @@ A + 0.5 * B - C         sums and differences of these, with blanks around + and 
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from convscope.engine.ascent.objectives import Objective, channel, class_score, layer_energy, neuron
 from convscope.engine.layers import UnitAddress, check_address
 from convscope.engine.model import Model
-from convscope.engine.targets import Unit, class_index
+from convscope.engine.targets import Unit, class_index, sides_of
 from convscope.errors import ParameterError, UnknownName, did_you_mean
 
 _TERM = re.compile(r"\s+([+-])\s+")
@@ -71,8 +72,7 @@ def _objectives(one: Any, model: Model) -> list[Objective]:
         return [neuron(layer, one.unit, one.position) if one.position else channel(layer, one.unit)]
     if isinstance(one, str):
         return _range(one, model) or [parse(one, model)]
-    index = class_index(one, model)
-    return [class_score(index, model.label(index))]
+    return [class_objective(class_index(one, model), model)]
 
 
 def _range(text: str, model: Model) -> list[Objective]:
@@ -134,8 +134,12 @@ def _unit(text: str, layer: str, inside: Sequence[str], model: Model) -> Objecti
 
 
 def _class(text: str, model: Model) -> Objective:
-    index = class_index(text, model)
-    return class_score(index, model.label(index))
+    return class_objective(class_index(text, model), model)
+
+
+def class_objective(index: int, model: Model) -> Objective:
+    """A class's score, by the name it has in the model."""
+    return class_score(index, model.label(index), partial(sides_of, model=model))
 
 
 def _known_label(text: str, model: Model) -> bool:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from convscope.engine.cost import count
 from convscope.engine.data.dataset import Chunk, Dataset
+from convscope.engine.meaning import Meaning, log_probabilities
 from convscope.errors import LayerError, NoGradient, NotFinite, OutputError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def loss_gradients(
         nonlocal seen, loss, known
         classes = images.classes(chunk.labels)
         output = model.run(model.laid_out(chunk.tensor))
-        summed = cross_entropy(output, classes)
+        summed = cross_entropy(output, classes, model.meaning)
         if not summed.requires_grad:
             raise NoGradient(f"the output of {model.name} does not depend on these parameters: there is no gradient")
         gradients = torch.autograd.grad(summed, parameters, allow_unused=True)
@@ -78,33 +79,39 @@ def loss_gradients(
     return flat, loss / seen, seen, known
 
 
-def cross_entropy(output: Tensor, classes: Sequence[int | None]) -> Tensor:
+def cross_entropy(output: Tensor, classes: Sequence[int | None], meaning: Meaning | None = None) -> Tensor:
     """The summed loss of a batch: each output against its class, or against its own best where that is None.
 
-    A single output is one class against none; what sums to one is taken for probabilities; a dense output counts as
-    its mean over places.
+    A single output is one class against none; probabilities and their logarithms, which ``meaning`` knows, are taken as
+    they are; a dense output counts as its mean over places.
     """
-    output = output.float()
-    if output.shape[1] == 1:  # a logit: its own answer where nothing is known
-        wanted = [float(one) if one is not None else None for one in classes]
-        own = (output.detach() > 0).float()
-        for row, one in enumerate(wanted):
-            if one is not None:
-                own[row] = one
-        return functional.binary_cross_entropy_with_logits(output, own, reduction="none").flatten(1).mean(1).sum()
+    output, meaning = output.float(), meaning or Meaning()
+    if output.shape[1] == 1:
+        return _against_none(output, classes, meaning)
     best = output.detach().argmax(1)
     for row, index in enumerate(classes):
         if index is not None:
             if index >= output.shape[1]:
                 raise OutputError(f"class {index} is out of range: the output has {output.shape[1]} classes")
             best[row] = index
-    total = output.detach().sum(1)
-    probabilities = bool((output.detach() >= 0).all()) and bool(
-        torch.allclose(total, torch.ones_like(total), atol=1e-3)
-    )
-    logs = output.clamp_min(1e-12).log() if probabilities else output.log_softmax(1)
+    logs = log_probabilities(output, meaning)
+    logs = output.log_softmax(1) if logs is None else logs
     each = functional.nll_loss(logs, best, reduction="none")
     return each.flatten(1).mean(1).sum() if each.ndim > 1 else each.sum()
+
+
+def _against_none(output: Tensor, classes: Sequence[int | None], meaning: Meaning) -> Tensor:
+    """The summed loss of a single output, a logit or a probability: its own answer where nothing is known."""
+    logs = log_probabilities(output, meaning)
+    own = (output.detach() > 0 if logs is None else logs.detach().exp() > 0.5).float()
+    for row, one in enumerate(classes):
+        if one is not None:
+            own[row] = float(one)
+    if logs is None:
+        each = functional.binary_cross_entropy_with_logits(output, own, reduction="none")
+    else:
+        each = functional.binary_cross_entropy(logs.exp().clamp(0, 1), own, reduction="none")
+    return each.flatten(1).mean(1).sum()
 
 
 @contextmanager

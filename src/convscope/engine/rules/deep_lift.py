@@ -37,6 +37,7 @@ class DeepLift:
     """
 
     out_of_place = True
+    takes_apart = True
     as_it_is: frozenset[Kind] = frozenset()
 
     def __init__(self, ledger: Ledger, *, reveal_cancel: bool = False) -> None:

@@ -50,6 +50,8 @@ class Rules(TorchFunctionMode):
         super().__init__()
         self.method, self.ledger, self.on_missing = method, ledger, on_missing
         self._where: Callable[[], str] = str
+        self.takes_apart = getattr(method, "takes_apart", False)
+        """Whether operations are done in other steps, so that their kind is not seen below."""
         self.replaced = WeakTensorKeyDictionary()
         """What an in-place operation has made of a tensor: it is left alone, and its successor used from then on."""
 

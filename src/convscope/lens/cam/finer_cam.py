@@ -9,7 +9,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.targets import TOP1, Aim, classes_of
 from convscope.errors import OutputError
 from convscope.lens.cam._maps import mean_over_space
 from convscope.spec import Param
@@ -79,7 +79,7 @@ def finer_cam(
         scores = target.score(output, rows)
         if target.indices is None:
             raise OutputError("finer-cam tells a class from similar classes: name a class as its target")
-        classes = output.flatten(1).float()
+        classes = classes_of(output, model).float()
         if classes.shape[1] < 2:
             raise OutputError("finer-cam tells a class from similar classes: this network has only one")
         away = (classes - scores[:, None]).abs().detach()

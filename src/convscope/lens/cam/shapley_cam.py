@@ -9,7 +9,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.targets import TOP1, Aim, classes_of
 from convscope.lens.cam._maps import mean_over_space
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -77,7 +77,7 @@ def shapley_cam(
     def played_for(output: Tensor, scores: Tensor, rows: Tensor) -> Tensor:
         if utility == "score" or target.indices is None:
             return scores
-        classes = output.flatten(1).float()
+        classes = classes_of(output, model).float()
         return scores + scores - torch.logsumexp(classes, 1)
 
     maps = {}

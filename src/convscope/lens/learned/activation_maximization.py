@@ -3,9 +3,9 @@ from typing import Annotated, Any, Literal
 from convscope.engine.ascent import parametrisations, regularisers, transforms
 from convscope.engine.ascent.canvas import Canvas, canvas_of
 from convscope.engine.ascent.climb import climb_all
-from convscope.engine.ascent.objectives import Objective, class_score, diversity
+from convscope.engine.ascent.objectives import Objective, diversity
 from convscope.engine.ascent.pictures import pictures_of
-from convscope.engine.ascent.reading import objectives_of
+from convscope.engine.ascent.reading import class_objective, objectives_of
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
 from convscope.engine.trace import traced
@@ -129,7 +129,8 @@ def activation_maximization(
 def _first_classes(model: Model, canvas: Canvas) -> list[Objective]:
     """The network's first classes."""
     classes = traced(model, canvas.blank(model.dtype)).classes
-    return [class_score(index, model.label(index)) for index in range(min(FIRST_CLASSES, classes))]
+    classes = 2 if classes == 1 and len(model.labels or ()) == 2 else classes
+    return [class_objective(index, model) for index in range(min(FIRST_CLASSES, classes))]
 
 
 def _unlike(objectives: list[Objective], variants: int, price: float) -> Objective | None:

@@ -5,7 +5,9 @@ import torch
 from convscope.engine.batches import in_chunks, of_chunk
 from convscope.engine.inputs import Images
 from convscope.engine.lens import lens
+from convscope.engine.meaning import shares
 from convscope.engine.model import Model
+from convscope.engine.targets import classes_of
 from convscope.errors import OutputError
 from convscope.spec import Param
 from convscope.values import Prediction
@@ -26,9 +28,15 @@ def predict(
     *,
     top: Annotated[int, Param(help="how many classes to list", min=1, max=1000)] = 5,
 ) -> list[Prediction]:
-    """List the best classes with their confidence.
+    """List the best classes with their confidence, where the network's output is one.
 
         p_c = exp(f_c) / Σ_j exp(f_j)
+
+    What the output is, is read from the operation that made it: scores become shares by softmax; probabilities (a
+    softmax or sigmoid inside the network) and their logarithms are taken as they are, labels that do not exclude each
+    other each on its own; one score with two labels by sigmoid, the second label on its positive side. A single number
+    without two labels, and what ends in a tanh, are values and have no confidence. ``cs.Model(…, meaning=…)`` says it
+    otherwise.
 
     Args:
         model: the network.
@@ -36,11 +44,11 @@ def predict(
         top: how many classes to list; fewer when the network has fewer.
 
     Returns:
-        Labels, indices, confidences (softmax; sigmoid for a single output) and raw scores, the best first. A network
-        that already ends in a softmax is recognised and its output taken as it is.
+        Labels, indices, confidences and raw scores, the best first; no confidences where none is known, the largest
+        value first. ``notes["output"]`` says how the output was understood.
 
     Raises:
-        OutputError: the output is not one row of scores per image.
+        OutputError: the output is not one row of scores per image, or the labels are not as many as the outputs.
 
     Example:
         >>> import convscope as cs
@@ -61,25 +69,24 @@ def predict(
             raise OutputError(f"a prediction needs one row of scores per image, got output shape {tuple(output.shape)}")
         if not bool(torch.isfinite(output).all()):
             raise OutputError("the scores are NaN or infinite: the network overflows on this input")
-        made.extend(_best(model, image, int(row), scores, top) for row, scores in zip(rows, output, strict=True))
+        found = shares(output, model.meaning, len(model.labels or ()))
+        classes = classes_of(output, model)
+        for place, row in enumerate(rows.tolist()):
+            made.append(_best(model, image, row, classes[place], None if found is None else found[place], top))
 
     in_chunks(len(image), image.tensor[0], step, light=True)
     return made
 
 
-def _best(model: Model, images: Images, row: int, scores: torch.Tensor, top: int) -> Prediction:
-    shares = _confidences(scores)
-    best = shares.topk(min(top, len(shares))).indices
+def _best(
+    model: Model, images: Images, row: int, scores: torch.Tensor, confidences: torch.Tensor | None, top: int
+) -> Prediction:
+    best = (scores if confidences is None else confidences).topk(min(top, len(scores))).indices
     return Prediction(
         labels=tuple(model.label(i) for i in best.tolist()),
         indices=tuple(best.tolist()),
-        confidences=tuple(shares[best].tolist()),
+        confidences=() if confidences is None else tuple(confidences[best].tolist()),
         scores=tuple(scores[best].tolist()),
         photo=images.photo(row),  # type: ignore[arg-type]
+        notes={"output": model.meaning.words()},
     )
-
-
-def _confidences(scores: torch.Tensor) -> torch.Tensor:
-    if bool((scores >= 0).all()) and abs(float(scores.sum()) - 1) < 1e-3 and len(scores) > 1:
-        return scores
-    return scores.softmax(0) if len(scores) > 1 else scores.sigmoid()

@@ -33,9 +33,9 @@ def bars(
     """
     with ui.element("ol").classes("bars").props(f'aria-label="{place.say("What the model answers")}"'):
         made = {}
-        for index, (name, share) in zip(value.indices, render.answers(value), strict=True):
+        for index, answer in zip(value.indices, render.answers(value), strict=True):
             with ui.element("li"):
-                made[index] = _bar(place.say(name), share, index, pick)
+                made[index] = _bar(place.say(answer.name), answer, index, pick)
     mark(made, chosen if pick else None)
     return made
 
@@ -48,11 +48,11 @@ def mark(bars: dict[int, ui.html], chosen: int | None) -> None:
             bar.props(f"aria-pressed={'true' if index == chosen else 'false'}")
 
 
-def _bar(name: str, share: float, index: int, pick: Callable[[int], Any] | None) -> ui.html:
-    inner = (
-        f'<span class="name">{escape(name)}</span><span class="share">{share:.1%}</span>'
-        f'<span class="track"><span class="fill" style="width: {100 * share:.2f}%"></span></span>'
-    )
+def _bar(name: str, answer: render.Answer, index: int, pick: Callable[[int], Any] | None) -> ui.html:
+    inner = f'<span class="name">{escape(name)}</span><span class="share">{answer.said}</span>'
+    if answer.share is not None:
+        filled = 100 * min(1.0, max(0.0, answer.share))
+        inner += f'<span class="track"><span class="fill" style="width: {filled:.2f}%"></span></span>'
     made = ui.html(inner, sanitize=False, tag="button" if pick else "div").classes("answer")
     if pick is not None:
         made.props("type=button").on("click", lambda: pick(index))
