@@ -50,9 +50,15 @@ def fused(layer_values: Mapping[str, Tensor], extent: tuple[int, ...]) -> Tensor
 
 
 def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
-    """Maps (N, …) linearly interpolated to ``extent``, along one, two or three axes."""
-    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(extent)]
-    return F.interpolate(maps[:, None], size=extent, mode=mode, align_corners=False)[:, 0]
+    """Maps (N, …) linearly interpolated to ``extent``, along any number of axes."""
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}.get(len(extent))
+    if mode is not None:
+        return F.interpolate(maps[:, None], size=extent, mode=mode, align_corners=False)[:, 0]
+    for axis, length in enumerate(extent, start=1):  # linear interpolation may be done along one axis after another
+        lines = maps.movedim(axis, -1)
+        flat = F.interpolate(lines.reshape(1, -1, lines.shape[-1]), size=length, mode="linear", align_corners=False)
+        maps = flat.view(*lines.shape[:-1], length).movedim(-1, axis)
+    return maps
 
 
 def in_units_of_peak(maps: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def kernels_of(model: "Model", address: str) -> Tensor:
     Raises:
         LayerError: it has none; the message names the nearest layers that have.
     """
-    module = model.module.get_submodule(address)
+    module = dict(model.module.named_modules())[address]  # a scripted module knows no ``get_submodule``
     if not has_kernels(module, model):
         raise LayerError(_without(model, address, module))
     weight = _weight(module).detach().float().cpu()
@@ -71,7 +71,8 @@ def kernels_of(model: "Model", address: str) -> Tensor:
 def has_kernels(module: nn.Module, model: "Model") -> bool:
     """Whether a layer is a convolution, or linear in the pixels of the model's own input."""
     if isinstance(module, nn.Linear):
-        return 0 < math.prod(_input_shape(model)) == module.in_features
+        shape = _input_shape(model)
+        return len(shape) > 1 and math.prod(shape) == module.in_features  # of a vector's numbers none lie side by side
     return isinstance(module, CONVOLUTIONS)
 
 
@@ -168,7 +169,12 @@ def _input_shape(model: "Model") -> tuple[int, ...]:
 def _without(model: "Model", address: str, module: nn.Module) -> str:
     """Which layers near to ``address`` in the network's own order have kernels."""
     addresses = [path for path, _ in model.module.named_modules()]
-    having = [n for n, path in enumerate(addresses) if has_kernels(model.module.get_submodule(path), model)]
+    having = [n for n, (_, one) in enumerate(model.module.named_modules()) if has_kernels(one, model)]
+    if isinstance(module, torch.jit.ScriptModule):
+        return (
+            f"layer {address!r} is traced or scripted (torch.jit), which hides its kernels: open the network from its "
+            "source"
+        )
     asked = f"layer {address!r} is a {type(module).__name__}, which has no kernels"
     if not having:
         return f"{asked}, and neither has any other layer of {model.name}"

@@ -110,7 +110,8 @@ def check_address(module: nn.Module, address: str, name: str) -> str:
 def _has(module: nn.Module, address: str) -> bool:
     found: nn.Module | None = module
     for part in address.split("."):
-        found = None if found is None else found._modules.get(part)
+        children = {} if found is None else found._modules
+        found = children[part] if part in children else None  # a scripted module's children know no ``get``
     return found is not None
 
 

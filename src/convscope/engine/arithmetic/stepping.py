@@ -53,6 +53,8 @@ def stepped(model: "Model", tensor: Tensor, address: str, unit: int | None, posi
     found: list[Stepped] = []
 
     def made(chain: Chain) -> None:
+        if not watch.follows and all(one.call.name in MOVING for one in chain):
+            raise LayerError(_only_moves(model, address))
         out = chain[-1].out
         if not watch.follows:
             found.clear()
@@ -125,6 +127,14 @@ def _why_not(model: "Model", address: str, tensor: Tensor, ran: bool) -> str:
     if parts:
         return f"{kind} is made of parts, none of which is a single operation: choose another layer"
     return f"{kind} does nothing that could be worked out at one place: choose a convolution, a norm or an activation"
+
+
+def _only_moves(model: "Model", address: str) -> str:
+    kind = type(model.module.get_submodule(address)).__name__
+    return (
+        f"layer {address!r} ({kind}) only moves numbers to other places, so that there is nothing to work out: "
+        "choose the layer before it, a convolution, a norm or an activation"
+    )
 
 
 def _can_be_stepped(model: "Model", address: str, tensor: Tensor) -> bool:

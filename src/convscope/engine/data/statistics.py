@@ -21,6 +21,7 @@ from convscope.engine.data.channels import by_channel, largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.data.loggrid import LogGrid
 from convscope.engine.data.sources import Label
+from convscope.engine.last_spatial import SCRIPTED
 from convscope.engine.trace import calls_of, traced
 from convscope.errors import LayerError, NotFinite
 
@@ -314,6 +315,11 @@ class Observer:
         """The layer asked for that finishes last, and how often it runs."""
         order = [address for address, _ in traced(self.model, tensor).shapes]
         reached = [address for address in self.addresses if address in order]
+        if not self.addresses:
+            raise LayerError(
+                f"{self.model.name} has no layers within it whose outputs could be described"
+                + (SCRIPTED if self.model.scripted() is not None else "")
+            )
         if not reached:
             raise LayerError(f"none of the layers {', '.join(self.addresses[:3])} is reached in a forward")
         last = max(reached, key=lambda address: len(order) - order[::-1].index(address))

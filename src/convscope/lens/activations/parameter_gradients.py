@@ -81,7 +81,7 @@ def _spread(
     shares = torch.tensor(SHARES, dtype=torch.float64, device=flat.device)
     norm, length = float(flat.norm()), float(weights.norm())
     largest = max(parameters.values(), key=lambda one: one.numel())
-    module = model.module if name == ITSELF else model.module.get_submodule(name)
+    module = model.module if name == ITSELF else dict(model.module.named_modules())[name]
     return Spread(
         layer=name,
         kind=type(module).__name__,

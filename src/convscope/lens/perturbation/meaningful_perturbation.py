@@ -82,6 +82,7 @@ def meaningful_perturbation(
     Source: :cite:`fong2017meaningful`, equation 3 and section 4.3.
     """
 
+    image.require_spatial_axes("meaningful-perturbation learns a mask over places")
     start = baseline_of(baseline, image, seed=seed)
     ends = ends_of(model, image, start, target)
     shape = tuple(min(cells, length) for length in image.extent)
