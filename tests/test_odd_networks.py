@@ -1,0 +1,146 @@
+"""Networks and inputs of every odd kind, put to every lens: each gives a value or a refusal of ours, never a bare error."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.errors import ConvScopeError
+from convscope.spec import LensSpec
+
+LENSES = [spec for spec in cs.lenses() if "model" in spec.inputs]
+FEW = {"samples": 4, "steps": 2, "copies": 2, "cells": 2, "segments": 3, "count": 2, "size": 8}
+every_lens = pytest.mark.parametrize("spec", LENSES, ids=lambda spec: spec.command)
+
+
+class FourAxes(nn.Module):
+    """A per-position layer over four spatial axes, then the mean of each channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.head = nn.Linear(3, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.mix(x.movedim(1, -1)).relu().flatten(1, -2).mean(1))
+
+
+def small(*layers: nn.Module) -> nn.Module:
+    """A network of these layers, always with the same weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(*layers)
+        for parameter in net.parameters():
+            nn.init.normal_(parameter, std=0.5)
+    return net.eval()
+
+
+def pictures(side: int = 8, channels: int = 1) -> Tensor:
+    return drawn(1, channels, side, side)
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+def _grey() -> nn.Module:
+    return small(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
+    "vectors": (lambda: small(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)), drawn(1, 8)),
+    "several vectors": (lambda: small(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)), drawn(2, 8)),
+    "four axes, flattened": (lambda: small(nn.Flatten(), nn.Linear(48, 3)), drawn(1, 3, 2, 2, 2, 2)),
+    "four axes": (lambda: small(FourAxes()), drawn(1, 3, 2, 3, 2, 3)),
+    "signal": (
+        lambda: small(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 3)),
+        drawn(1, 2, 16),
+    ),
+    "volume": (
+        lambda: small(nn.Conv3d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 3)),
+        drawn(1, 1, 6, 6, 6),
+    ),
+    "scripted": (lambda: torch.jit.script(_grey()), pictures()),
+    "traced": (lambda: torch.jit.trace(_grey(), pictures()), pictures()),
+    "scripted inside": (
+        lambda: nn.Sequential(torch.jit.script(small(nn.Conv2d(1, 4, 3), nn.ReLU())), _pooled_head()),
+        pictures(),
+    ),
+    "flattened at once": (lambda: small(nn.Flatten(), nn.Linear(64, 3)), pictures()),
+    "flattened, two layers": (lambda: small(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 3)), pictures()),
+    "channel shuffle": (
+        lambda: small(
+            nn.Conv2d(1, 4, 3), nn.ChannelShuffle(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+        ),
+        pictures(),
+    ),
+    "pixel shuffle": (
+        lambda: small(
+            nn.PixelUnshuffle(2), nn.Conv2d(4, 4, 3), nn.PixelShuffle(2), nn.AdaptiveAvgPool2d(3), nn.Flatten()
+        ),
+        pictures(),
+    ),
+    "no parameters": (lambda: small(nn.AvgPool2d(2), nn.Flatten()), pictures(4)),
+    "no parameters, no layers": (lambda: _Sums().eval(), pictures(4)),
+    "one linear layer": (lambda: _one(nn.Linear(8, 3)), drawn(1, 8)),
+    "one convolution": (lambda: _one(nn.Conv2d(1, 3, 3)), pictures()),
+    "one pixel": (lambda: small(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4, 3)), drawn(1, 3, 1, 1)),
+    "one number": (lambda: small(nn.Linear(1, 2)), drawn(1, 1)),
+}
+
+
+def _pooled_head() -> nn.Module:
+    return small(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+
+def _one(layer: nn.Module) -> nn.Module:
+    """A network that is a single layer and has no other."""
+    small(layer)
+    return layer.eval()
+
+
+class _Sums(nn.Module):
+    """Three sums of the picture, by no layer at all."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([x.flatten(1).sum(1), x.flatten(1)[:, 0], x.flatten(1).square().sum(1)], 1)
+
+
+def looked(spec: LensSpec, network: str, **given: Any) -> Any:
+    """What a lens says of one of the networks, cheaply."""
+    build, tensor = NETWORKS[network]
+    offered = {**FEW, **given}
+    parameters = {
+        name: min(max(offered[name], spec.parameters[name].about.min or 0), spec.parameters[name].about.max or 2**31)
+        for name in FEW
+        if name in spec.parameters and spec.parameters[name].kind in (int, float)
+    }
+    inputs = {name: value for name, value in given.items() if name in spec.inputs}
+    inputs |= {name: tensor for name in ("image", "images", "guide", "style") if name in spec.inputs}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch on its own old ways of scripting
+        return getattr(cs, spec.name)(cs.Model(build()), **inputs, **parameters)
+
+
+@every_lens
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("named", ["by default", "first layer", "a later layer"])
+def test_every_odd_network_is_looked_into_or_refused_in_words_of_ours(
+    spec: LensSpec, network: str, named: str
+) -> None:
+    places = {"by default": {}, "first layer": {"layer": "0", "unit": "0[0]"}, "a later layer": {"layer": "1", "unit": "1[0]"}}
+    given = places[named]
+    if given and not {"layer", "unit"} & set(spec.inputs):
+        given = {"target": given["unit"]}
+        if "target" not in spec.inputs:
+            return
+    try:
+        found = looked(spec, network, **{"target": 0, **given})
+    except ConvScopeError as refusal:
+        assert "\n" not in str(refusal).strip(), refusal
+        assert " raised " not in str(refusal), refusal  # a network that runs is not blamed for what the engine did
+    else:
+        assert found is not None
