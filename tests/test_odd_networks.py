@@ -72,9 +72,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "flattened at once": (lambda: small(nn.Flatten(), nn.Linear(64, 3)), pictures()),
     "flattened, two layers": (lambda: small(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 3)), pictures()),
     "channel shuffle": (
-        lambda: small(
-            nn.Conv2d(1, 4, 3), nn.ChannelShuffle(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
-        ),
+        lambda: small(nn.Conv2d(1, 4, 3), nn.ChannelShuffle(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)),
         pictures(),
     ),
     "pixel shuffle": (
@@ -128,10 +126,12 @@ def looked(spec: LensSpec, network: str, **given: Any) -> Any:
 @every_lens
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("named", ["by default", "first layer", "a later layer"])
-def test_every_odd_network_is_looked_into_or_refused_in_words_of_ours(
-    spec: LensSpec, network: str, named: str
-) -> None:
-    places = {"by default": {}, "first layer": {"layer": "0", "unit": "0[0]"}, "a later layer": {"layer": "1", "unit": "1[0]"}}
+def test_every_odd_network_is_looked_into_or_refused_in_words_of_ours(spec: LensSpec, network: str, named: str) -> None:
+    places = {
+        "by default": {},
+        "first layer": {"layer": "0", "unit": "0[0]"},
+        "a later layer": {"layer": "1", "unit": "1[0]"},
+    }
     given = places[named]
     if given and not {"layer", "unit"} & set(spec.inputs):
         given = {"target": given["unit"]}

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope.engine.quantized import dequantized, quantized_like
 from convscope.errors import LayerError, OutputError
 
 
@@ -53,7 +54,7 @@ def capture(module: nn.Module, addresses: Iterable[str], *, differentiable: bool
                 if not tensor.requires_grad:
                     tensor = tensor.detach().requires_grad_(True)
             caught.seen[address] = tensor
-            return _put_back(output, tensor.clone())
+            return _put_back(output, tensor.clone())  # quantised again, so that a gradient is seen to be lost there
 
         return hook
 
@@ -124,6 +125,8 @@ def _the_tensor(output: Any, address: str) -> Tensor:
     tensor = first_tensor(output)
     if tensor is None:
         raise OutputError(f"layer {address!r} gives {type(output).__name__}, not a tensor: choose another layer")
+    refuse_complex(tensor, address)
+    tensor = dequantized(tensor)
     if not tensor.is_floating_point():
         kind = str(tensor.dtype).removeprefix("torch.")
         raise LayerError(
@@ -132,11 +135,27 @@ def _the_tensor(output: Any, address: str) -> Tensor:
     return tensor
 
 
+def refuse_complex(tensor: Tensor, address: str) -> None:
+    """Refuse a layer whose numbers are complex: a map is of real numbers, and neither part may be dropped in silence.
+
+    Raises:
+        LayerError: the layer gives complex numbers.
+    """
+    if tensor.is_complex():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise LayerError(
+            f"layer {address!r} gives complex numbers ({kind}), which are no map of real values: choose the layer "
+            "behind the inverse transform, or the one before the transform"
+        )
+
+
 def _put_back(output: Any, tensor: Tensor) -> Any:
     """``output`` with its first tensor replaced."""
+    old = first_tensor(output)
+    assert old is not None, "the layer was seen to give a tensor"
+    tensor = quantized_like(tensor, old)
     if isinstance(output, Tensor):
         return tensor
-    old = first_tensor(output)
     if isinstance(output, dict):
         return type(output)({key: tensor if value is old else value for key, value in output.items()})
     members = [tensor if member is old else member for member in output]

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from convscope.engine.arithmetic.recipes import ACTIVATIONS, HANDING_ON, NORMS
-from convscope.engine.capture import first_tensor, on_forward
+from convscope.engine.capture import first_tensor, on_forward, refuse_complex
 from convscope.engine.maps import as_map
 from convscope.engine.model import Model
+from convscope.engine.quantized import dequantized
 from convscope.engine.rules.call import Call
 from convscope.engine.rules.operations import GATES
 from convscope.engine.trace import token_grid
@@ -98,6 +99,8 @@ def _tensor(output: Any, address: str, images: int) -> Tensor:
     found = first_tensor(output)
     if found is None:
         raise LayerError(f"layer {address!r} gives {type(output).__name__}, not a tensor: choose another layer")
+    refuse_complex(found, address)
+    found = dequantized(found)
     if found.ndim == 0 or len(found) != images or found.ndim > _MOST_AXES + 2:
         raise LayerError(
             f"layer {address!r} gives shape {tuple(found.shape)} for {images} images: feature maps need the image as "
@@ -108,6 +111,7 @@ def _tensor(output: Any, address: str, images: int) -> Tensor:
             f"layer {address!r} gives shape {tuple(found.shape)}, which is empty: the input is too small for it, "
             "choose an earlier layer or larger images"
         )
+    found = found if found.is_floating_point() else found.float()
     return found[:, None] if found.ndim == 1 else found
 
 

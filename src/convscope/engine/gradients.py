@@ -228,8 +228,9 @@ def gradients_of(scores: Tensor, to: list[Tensor], model: Model, *, create_graph
     """The gradient of each image's score to several tensors of its forward; zeros where one has no part in it.
 
     Raises:
-        NoGradient: the scores have no graph at all.
+        NoGradient: the scores have no graph at all, or it ends at a quantised layer.
     """
+    model.require_gradient()
     if not scores.requires_grad:
         raise NoGradient(
             f"nothing can be explained: {model.name}'s score is cut off from where its gradient is wanted (detached, "

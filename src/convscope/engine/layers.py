@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from convscope.engine.kernels import is_convolution
 from convscope.engine.last_spatial import last_spatial_layer, stages_up_to
+from convscope.engine.parametrised import weight_modules
 from convscope.engine.trace import traced
 from convscope.errors import LayerError, ParameterError, UnknownName, did_you_mean
 
@@ -151,7 +153,7 @@ def first_kernels(model: "Model") -> str:
         LayerError: there is none.
     """
     for address, module in model.module.named_modules():
-        if isinstance(module, nn.modules.conv._ConvNd) and address:
+        if is_convolution(module) and address:
             return str(address)
     raise LayerError(f"{model.name} has no layer with convolution kernels ('convscope layers' lists what it has)")
 
@@ -159,5 +161,7 @@ def first_kernels(model: "Model") -> str:
 def innermost_layers(model: "Model", tensor: Tensor) -> list[str]:
     """The layers that ran and within which no other ran, in the order in which they finished."""
     ran = list(dict.fromkeys(address for address, _ in traced(model, tensor).shapes))
+    weights = weight_modules(model.module)
+    ran = [address for address in ran if address not in weights]
     inside = {".".join(parts[:n]) for parts in (a.split(".") for a in ran) for n in range(1, len(parts))}
     return [address for address in ran if address not in inside]

@@ -15,7 +15,8 @@ from convscope.engine.fused import Pairs
 from convscope.engine.hygiene import untouched
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.layout import fastest_layout
-from convscope.errors import ConvScopeError, InputError, ModelFailed, OutputError
+from convscope.engine.quantized import GradientWatch, quantized_layer
+from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient, OutputError
 
 if TYPE_CHECKING:
     from convscope.engine.trace import Traced
@@ -93,6 +94,8 @@ class Model:
         self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
         self.pairs: Pairs | None = None
         self._insists_on_view = False
+        self._quantized: tuple[str | None] | None = None
+        self.gradient_watch: GradientWatch | None = None
         self._modules: tuple[nn.Module, ...] = ()
         self._turn = _turn_with(self.module)
 
@@ -119,6 +122,26 @@ class Model:
     def scripted(self) -> str | None:
         """The address of the first part that is traced or scripted (torch.jit) and so hidden; None if none is."""
         return next((a for a, m in self.module.named_modules() if isinstance(m, torch.jit.ScriptModule)), None)
+
+    def quantized_part(self) -> str | None:
+        """The address of the first part that computes with integers; None where none does."""
+        if self._quantized is None:
+            self._quantized = (quantized_layer(self.module),)
+        return self._quantized[0]
+
+    def require_gradient(self) -> None:
+        """Refuse to take a gradient where the last forward led it into an operation on integers, which passes none.
+
+        Raises:
+            NoGradient: the numbers whose gradient is wanted were quantised in the network.
+        """
+        lost_at = None if self.gradient_watch is None else self.gradient_watch.lost_at
+        if lost_at is not None:
+            where = f"layer {lost_at!r} of {self.name}" if lost_at else self.name
+            raise NoGradient(
+                f"{where} is quantised (it computes with int8 numbers) and passes no gradient: use a lens that needs "
+                "none (occlusion, rise, eigen-cam, score-cam), or explain the network as it was before it was quantised"
+            )
 
     def layers(self) -> list[str]:
         """All layer addresses."""
@@ -160,7 +183,10 @@ class Model:
         """One forward of a prepared batch; whatever the network gives."""
         count(forwards=len(tensor))
         try:
-            return self._forward(tensor)
+            if self.quantized_part() is None:
+                return self._forward(tensor)
+            with GradientWatch(self.module) as self.gradient_watch:
+                return self._forward(tensor)
         except ConvScopeError:
             raise
         except Exception as error:
@@ -215,17 +241,22 @@ class Model:
         """The network's modules; when they changed, what was found by running it is forgotten."""
         modules = tuple(self.module.modules())
         if len(modules) != len(self._modules) or any(a is not b for a, b in zip(modules, self._modules, strict=True)):
-            self._modules, self._insists_on_view, self.pairs = modules, False, None
+            self._modules, self._insists_on_view, self.pairs, self._quantized = modules, False, None, None
+            self.gradient_watch = None
             for found in (self.found_layers, self.traces, self._layouts):
                 found.clear()
         return modules
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy, or a model in another process, has a network and so a turn of its own."""
-        return {name: value for name, value in vars(self).items() if name not in ("_turn", "_modules", "pairs")}
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("_turn", "_modules", "pairs", "gradient_watch")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _modules=(), pairs=None, _turn=_turn_with(state["module"]))
+        vars(self).update(state, _modules=(), pairs=None, gradient_watch=None, _turn=_turn_with(state["module"]))
 
     def described(self) -> dict[str, Any]:
         """What a record says of this model."""

@@ -11,7 +11,9 @@ from convscope.engine.arithmetic.places import channel_axis, place_of, unit_at
 from convscope.engine.arithmetic.recipes import CHANNELS_FIRST, MOVING, RECIPES, STARTING
 from convscope.engine.arithmetic.watching import Chain, watching
 from convscope.engine.arithmetic.worked import Operation, Place, Worked, exact
+from convscope.engine.capture import refuse_complex
 from convscope.engine.layers import UnitAddress
+from convscope.engine.quantized import packed_weights
 from convscope.engine.trace import token_grid
 from convscope.errors import LayerError, NotFinite
 
@@ -49,6 +51,11 @@ def stepped(model: "Model", tensor: Tensor, address: str, unit: int | None, posi
     Raises:
         LayerError: the layer is made of parts, or did not run; the message names the parts that can be stepped through.
     """
+    if packed_weights(dict(model.module.named_modules())[address]):
+        raise LayerError(
+            f"layer {address!r} is quantised (it computes with int8 numbers), whose arithmetic is not worked out: "
+            "choose a layer in floating point, or step through the network as it was before it was quantised"
+        )
     axis_and_tokens = token_grid(model, address, tensor)
     found: list[Stepped] = []
 
@@ -56,6 +63,7 @@ def stepped(model: "Model", tensor: Tensor, address: str, unit: int | None, posi
         if not watch.follows and all(one.call.name in MOVING for one in chain):
             raise LayerError(_only_moves(model, address))
         out = chain[-1].out
+        refuse_complex(out, address)
         if not watch.follows:
             found.clear()
             axis = 1 if _channels_first(chain) else channel_axis(tuple(out.shape), tuple(tensor.shape[2:]))

@@ -7,12 +7,13 @@ black to white. Where nothing is known of that range (signals, volumes), a pictu
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from convscope.engine.inputs import ImageInput, Images
+from convscope.engine.kernels import effective_weight, is_convolution, is_transposed
 from convscope.engine.trace import traced
 from convscope.errors import InputError, ModelFailed, ParameterError
 
@@ -135,14 +136,13 @@ def _shape_of(model: "Model", given: Tensor | None) -> tuple[int, tuple[int, ...
         return spec.shape[0], tuple(spec.shape[1:])
     if given is not None:
         return given.shape[1], tuple(given.shape[2:])
-    kernels = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    first = next((m for m in model.module.modules() if isinstance(m, kernels)), None)
+    first: Any = next((m for m in model.module.modules() if is_convolution(m) and not is_transposed(m)), None)
     if first is None:
         raise InputError(
             f"nothing says what {model.name} takes, and it has no convolution to tell: "
             "build it with input=cs.ImageInput(size=…) or cs.TensorInput(shape=…)"
         )
-    axes = first.weight.ndim - 2
+    axes = effective_weight(first).ndim - 2
     return first.in_channels, (_USUAL_SIDE if axes < 3 else _USUAL_SIDE // 4,) * axes
 
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.capture import first_tensor, on_forward, stopping_at
+from convscope.engine.capture import first_tensor, on_forward, refuse_complex, stopping_at
 from convscope.engine.data.channels import by_channel, grid_of, largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.layers import UnitAddress
+from convscope.engine.quantized import dequantized
 from convscope.engine.trace import calls_of, traced
 from convscope.errors import LayerError, NotFinite, UnknownName
 
@@ -89,6 +90,9 @@ class Contest:
     def _watch(self, address: str, chunk: Chunk, found: dict[str, Best]) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             tensor = first_tensor(output)
+            if tensor is not None:
+                refuse_complex(tensor, address)
+                tensor = dequantized(tensor)
             numbers = None if tensor is None else by_channel(tensor, chunk.extent, len(chunk))
             if tensor is None or numbers is None or not numbers.is_floating_point() or not numbers.numel():
                 shape = "no tensor" if tensor is None else f"shape {tuple(tensor.shape)}"
