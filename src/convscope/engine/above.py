@@ -226,7 +226,8 @@ class _Watch(TorchFunctionMode):
 
     def _spared(self, out: Any) -> Any:
         if isinstance(out, Tensor):
-            return out if id(out) in self.needed else out.new_empty(()).expand(out.shape)
+            kept = id(out) in self.needed or out.is_quantized  # of quantised numbers no stand-in can be made
+            return out if kept else out.new_empty(()).expand(out.shape)
         if type(out) in (list, tuple):
             return type(out)(self._spared(each) for each in out)
         return out

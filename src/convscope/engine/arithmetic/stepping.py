@@ -13,6 +13,7 @@ from convscope.engine.arithmetic.watching import Chain, watching
 from convscope.engine.arithmetic.worked import Operation, Place, Worked, exact
 from convscope.engine.capture import refuse_complex
 from convscope.engine.layers import UnitAddress
+from convscope.engine.parametrised import kind_of, weight_modules
 from convscope.engine.quantized import packed_weights
 from convscope.engine.trace import token_grid
 from convscope.errors import LayerError, NotFinite
@@ -126,9 +127,11 @@ def _why_not(model: "Model", address: str, tensor: Tensor, ran: bool) -> str:
     if not ran:
         return f"layer {address!r} was never reached in this forward: choose another layer"
     module = model.module.get_submodule(address)
+    weights = weight_modules(model.module)
     parts = [f"{address}.{name}" for name, m in module.named_modules() if name and not list(m.children())]
+    parts = [part for part in parts if part not in weights]
     able = [part for part in parts if _can_be_stepped(model, part, tensor)]
-    kind = f"layer {address!r} ({type(module).__name__})"
+    kind = f"layer {address!r} ({kind_of(module)})"
     if able:
         named = ", ".join(repr(part) for part in able[:12]) + (f" and {len(able) - 12} more" if len(able) > 12 else "")
         return f"{kind} is made of parts: step through one of {named}"

@@ -71,8 +71,8 @@ def effective_field(model: "Model", data: Dataset, unit: UnitAddress, *, seed: i
     data.each(step)
     if not found.reached:
         raise NoGradient(
-            f"{unit} does not move with any of the {found.images} inputs: its gradient is zero everywhere (a dead "
-            "unit); choose another unit, or the whole layer"
+            f"{unit} does not move with any of the {found.images} inputs: its gradient at position {found.position} is "
+            "zero, as that of a rectified unit is where it is off; choose another position or unit, or the whole layer"
         )
     found.heat /= found.images
     return found

@@ -64,6 +64,8 @@ def kind(func: Any) -> str:
     plain = name.strip("_")
     if func.namespace == "quantized":
         return f"int8 {_INTEGER_PRODUCTS.get(plain.split('_')[0], plain.replace('_', ' '))}"
+    if plain.startswith("quantized_"):
+        return f"int8 {plain.removeprefix('quantized_').replace('_', ' ')}"
     if "batch_norm" in plain:
         return "batch norm"
     if "scaled_dot_product" in plain or plain in ("flash_attention_forward", "efficient_attention_forward"):
@@ -88,6 +90,9 @@ def pointwise(func: Any) -> bool:
         "fill_",
         "native_dropout",
         "prelu",
+        "quantize_per_tensor",
+        "quantize_per_channel",
+        "dequantize",
         "_prelu_kernel",
     )
 

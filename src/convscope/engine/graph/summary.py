@@ -44,7 +44,7 @@ def structure_of(model: "Model", graph: Graph, *, depth: int = 0) -> Structure:
         modules=tuple(
             _module(a, one, graph, packed)
             for a, one in model.module.named_modules()
-            if not _within(a, graph.hidden) and a not in weights
+            if not _within(a, graph.hidden) and a not in weights and not _within(a, list(packed))
         ),
         operations=operations,
         parameters=sum(sizes.values()) + sum(one.numel() for one in _tensors(packed)),
