@@ -17,6 +17,10 @@ from convscope.values import Attribution
 Relu = Annotated[bool, Param(help="keep only what speaks for the target, as the paper draws it")]
 
 
+AGAINST = "no position of this layer speaks for the target; relu=False shows what speaks against it"
+"""Why a map is blank of which only what is above zero is kept."""
+
+
 def maps_to_values(
     model: Model,
     images: Images,
@@ -26,10 +30,14 @@ def maps_to_values(
     relu: bool = False,
     signed: bool = True,
     notes: Sequence[Mapping[str, Any]] | None = None,
-    why_blank: str | None = None,
+    why_blank: str | Sequence[str | None] | None = None,
+    otherwise: str | None = None,
 ) -> list[Attribution]:
-    """Values from one map (N, …) a layer."""
+    """Values from one map (N, …) a layer; why one is blank as `attributions` takes it."""
     if relu:
+        against = [any(bool(values[row].any()) for values in layer_values.values()) for row in range(len(images))]
+        known = [why_blank] * len(images) if why_blank is None or isinstance(why_blank, str) else why_blank
+        why_blank = [AGAINST if speaks else why for speaks, why in zip(against, known, strict=True)]
         layer_values = {address: torch.relu(values) for address, values in layer_values.items()}
     return attributions(
         model,
@@ -40,6 +48,7 @@ def maps_to_values(
         signed=signed and not relu,
         notes=notes,
         why_blank=why_blank,
+        otherwise=otherwise,
     )
 
 

@@ -112,8 +112,8 @@ def check_address(module: nn.Module, address: str, name: str) -> str:
 def _has(module: nn.Module, address: str) -> bool:
     found: nn.Module | None = module
     for part in address.split("."):
-        children = {} if found is None else found._modules
-        found = children[part] if part in children else None  # a scripted module's children know no ``get``
+        children = {} if found is None else dict(found._modules.items())  # a scripted module's own know no ``get``
+        found = children.get(part)
     return found is not None
 
 

@@ -119,7 +119,8 @@ def watching(module: nn.Module, address: str, made: Callable[[Chain], None]) -> 
     watch = Watch(made)
     layer = module.get_submodule(address)
     handles = [layer.register_forward_pre_hook(watch.entered), on_forward(module, address, watch.left)]
-    for weight in layer.parametrizations.children() if parametrize.is_parametrized(layer) else ():
+    weights = layer.get_submodule("parametrizations").children() if parametrize.is_parametrized(layer) else ()
+    for weight in weights:
         handles += [weight.register_forward_pre_hook(watch.paused), weight.register_forward_hook(watch.resumed)]
     try:
         with watch:

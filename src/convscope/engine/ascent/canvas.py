@@ -128,7 +128,7 @@ def colours_of(values: Tensor) -> Tensor:
 
 
 def _shape_of(model: "Model", given: Tensor | None) -> tuple[int, tuple[int, ...]]:
-    """Channels and extent of the input: as declared, as the given inputs have them, or as the first convolution does."""
+    """Channels and extent of the input: as declared, as given inputs have them, or as a first convolution has."""
     spec = model.input
     if isinstance(spec, ImageInput):
         return spec.channels or 3, tuple(spec.size)  # type: ignore[arg-type]

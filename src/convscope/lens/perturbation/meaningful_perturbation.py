@@ -104,7 +104,7 @@ def meaningful_perturbation(
     masks = learned_masks(model, image, target, start, ends, steps, learn)
     left = shares_left(model, image, target, start, masks, ends)
     notes = [{"score left": share, **said} for share, said in zip(left, ends.notes, strict=True)]
-    return attributions(model, image, target, 1 - masks, signed=False, notes=notes, why_blank=NOT_WORTH_IT)
+    return attributions(model, image, target, 1 - masks, signed=False, notes=notes, otherwise=NOT_WORTH_IT)
 
 
 def _roughness(mask: Tensor) -> Tensor:
