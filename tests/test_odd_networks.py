@@ -1,4 +1,4 @@
-"""Networks and inputs of every odd kind, put to every lens: each gives a value or a refusal of ours, never a bare error."""
+"""Networks and inputs of every odd kind, put to every lens: a value or a refusal of ours, never a bare error."""
 
 import warnings
 from collections.abc import Callable
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.errors import ConvScopeError
+from convscope.engine.heatmaps import resize
+from convscope.errors import ConvScopeError, InputError, LayerError, UnknownName
 from convscope.spec import LensSpec
 
 LENSES = [spec for spec in cs.lenses() if "model" in spec.inputs]
@@ -116,6 +117,7 @@ def looked(spec: LensSpec, network: str, **given: Any) -> Any:
         for name in FEW
         if name in spec.parameters and spec.parameters[name].kind in (int, float)
     }
+    parameters |= {name: value for name, value in given.items() if name in spec.parameters}
     inputs = {name: value for name, value in given.items() if name in spec.inputs}
     inputs |= {name: tensor for name in ("image", "images", "guide", "style") if name in spec.inputs}
     with warnings.catch_warnings():
@@ -123,24 +125,78 @@ def looked(spec: LensSpec, network: str, **given: Any) -> Any:
         return getattr(cs, spec.name)(cs.Model(build()), **inputs, **parameters)
 
 
+PLACES: dict[str, dict[str, str]] = {
+    "by default": {},
+    "first layer": {"layer": "0", "unit": "0[0]"},
+    "a later layer": {"layer": "1", "unit": "1[0]"},
+}
+
+
+def refusal_of(spec: LensSpec, network: str, **given: Any) -> str | None:
+    """The words in which a lens refuses; None where it gives a value. Any other error is raised."""
+    try:
+        found = looked(spec, network, **given)
+    except ConvScopeError as refusal:
+        return str(refusal)
+    assert found is not None
+    return None
+
+
 @every_lens
 @pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("named", ["by default", "first layer", "a later layer"])
-def test_every_odd_network_is_looked_into_or_refused_in_words_of_ours(spec: LensSpec, network: str, named: str) -> None:
-    places = {
-        "by default": {},
-        "first layer": {"layer": "0", "unit": "0[0]"},
-        "a later layer": {"layer": "1", "unit": "1[0]"},
-    }
-    given = places[named]
+@pytest.mark.parametrize("place", PLACES)
+def test_every_odd_network_is_looked_into_or_refused_in_words_of_ours(spec: LensSpec, network: str, place: str) -> None:
+    given = PLACES[place]
     if given and not {"layer", "unit"} & set(spec.inputs):
         given = {"target": given["unit"]}
-        if "target" not in spec.inputs:
-            return
-    try:
-        found = looked(spec, network, **{"target": 0, **given})
-    except ConvScopeError as refusal:
-        assert "\n" not in str(refusal).strip(), refusal
-        assert " raised " not in str(refusal), refusal  # a network that runs is not blamed for what the engine did
-    else:
-        assert found is not None
+    refused = refusal_of(spec, network, **{"target": 0, **given})
+    if refused is not None:
+        assert "\n" not in refused.strip()
+        assert " raised " not in refused  # a network that runs is not blamed for what the engine did
+
+
+@every_lens
+@pytest.mark.parametrize("network", ["vectors", "one pixel"])
+def test_what_a_refusal_tells_to_use_is_not_refused_in_turn(spec: LensSpec, network: str) -> None:
+    """No two messages that point at each other."""
+    refused = refusal_of(spec, network, target=0) or ""
+    if "use 'black'" in refused:
+        again = refusal_of(spec, network, target=0, baseline="black")
+        assert again is None
+    if "gradient-x-input" in refused:
+        named = {one.command: one for one in LENSES}
+        assert refusal_of(named["gradient-x-input"], network, target=0) is None
+        assert refusal_of(named["integrated-gradients"], network, target=0, baseline="black") is None
+
+
+def test_numbers_along_four_axes_are_interpolated_along_each() -> None:
+    """Up to three axes torch does it; the fourth must be no different."""
+    maps = drawn(2, 2, 3, 2)
+    along_four = resize(maps[..., None].expand(2, 2, 3, 2, 2), (4, 5, 3, 4))
+    along_three = resize(maps, (4, 5, 3))
+    torch.testing.assert_close(along_four, along_three[..., None].expand(2, 4, 5, 3, 4))
+
+
+def test_a_layer_of_a_traced_network_is_refused_as_traced() -> None:
+    """Its address is known, but nothing can be read there."""
+    model = cs.Model(NETWORKS["traced"][0]())
+    with pytest.raises(LayerError, match="scripted"):
+        cs.grad_cam(model, pictures(), target=0, layer="0")
+    with pytest.raises(LayerError, match="traced or scripted"):
+        cs.kernels(model, layer="0")
+    with pytest.raises(UnknownName, match="no layer '9'"):
+        cs.grad_cam(model, pictures(), target=0, layer="9")
+
+
+@pytest.mark.parametrize(("network", "unit"), [("flattened at once", "0[5]"), ("one pixel", "1[0]")])
+def test_a_layer_that_only_moves_numbers_has_nothing_to_step_through(network: str, unit: str) -> None:
+    build, tensor = NETWORKS[network]
+    with pytest.raises(LayerError, match="only moves numbers"):
+        cs.step_through(cs.Model(build()), tensor, unit=unit)
+
+
+def test_a_network_is_not_blamed_for_an_input_that_was_only_supposed() -> None:
+    build, tensor = NETWORKS["pixel shuffle"]
+    with pytest.raises(InputError, match=r"does not take \(4, 8, 8\), which its first convolution suggests"):
+        cs.activation_maximization(cs.Model(build()), size=8, steps=2)
+    assert cs.invert(cs.Model(build()), tensor, layer="1", steps=2).values.shape == (1, 1, 8, 8)

@@ -5,10 +5,10 @@ A gradient of zero does not mean that the score stays where it is: rounding, com
 and the score is compared with that of a disturbed input (or layer). What is said was seen in these forwards.
 """
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -26,22 +26,7 @@ from convscope.engine.trace import calls_of
 from convscope.engine.whereabouts import Whereabouts
 from convscope.errors import ConvScopeError
 
-_STEPS = frozenset(
-    [
-        "round",
-        "floor",
-        "ceil",
-        "trunc",
-        "fix",
-        "sign",
-        "sgn",
-        "heaviside",
-        "floor_divide",
-        "floordiv",
-        "rfloordiv",
-        "rint",
-    ]
-)
+_STEPS = frozenset(("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"))
 """Operations that stay on the graph and whose derivative is zero wherever there is one."""
 _QUESTIONS = frozenset({
     "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros", "new_ones",
@@ -51,7 +36,7 @@ _QUESTIONS = frozenset({
 """Operations that take no more of a tensor than its shape or kind, or only look whether it is sound."""
 _TO_PYTHON = frozenset(("item", "tolist", "float", "int", "bool", "numpy"))
 _DATA = Tensor.data.__get__  # type: ignore[attr-defined]
-_FUNCTIONS = os.path.join("torch", "autograd", "function.py")
+_FUNCTIONS = str(Path(torch.__file__).parent / "autograd" / "function.py")
 _MOST_NAMED = 3
 
 WITHOUT_GRADIENT = "lenses that need no gradient, such as occlusion or rise, show what it depends on"
@@ -92,10 +77,10 @@ class _Stops(TorchFunctionMode):
 
 
 def _in_own_function() -> bool:
-    """Whether the forward of an autograd function runs, inside which nothing is recorded though all may be passed on."""
+    """Whether the forward of an autograd function runs: in it nothing is recorded, though all may be passed on."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_filename.endswith(_FUNCTIONS):
+        if frame.f_code.co_filename == _FUNCTIONS:
             return True
         frame = frame.f_back
     return False
