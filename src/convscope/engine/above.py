@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from convscope.engine.batches import chunk_of, chunk_size, in_chunks
-from convscope.engine.capture import editing
+from convscope.engine.capture import editing, unreached
 from convscope.engine.cost import progress
 from convscope.engine.gradients import read_out
 from convscope.engine.inputs import Images
@@ -99,7 +99,7 @@ class Above:
                 if aim.layer is None
                 else f", which ends at the target's own layer {aim.layer!r}"
             )
-            raise LayerError(f"layer {address!r} was never reached in this forward{ended}: choose another layer")
+            raise LayerError(unreached(model.module, address, ended))
         self.activation = watch.activation
         if len(self.activation) != 1:
             shape = tuple(self.activation.shape)

@@ -65,8 +65,9 @@ class _Stops(TorchFunctionMode):
         if name in _QUESTIONS or not (stops or name in _STEPS or kwargs.get("rounding_mode")) or _in_own_function():
             return
         layer = self._whereabouts()
-        what = "what runs under torch.no_grad" if made is not None and not torch.is_grad_enabled() else repr(name)
-        said = f"{what} in {f'layer {layer!r}' if layer else 'its own forward'}"
+        where = f"layer {layer!r}" if layer else "its own forward"
+        ungraded = made is not None and not torch.is_grad_enabled()
+        said = f"what runs under torch.no_grad inside {where}" if ungraded else f"{name!r} in {where}"
         if said not in self.named:
             self.named.append(said)
 

@@ -24,7 +24,8 @@ class _Stop(BaseException):
 class Capture:
     """What was seen at each watched layer: address → tensor, the layer's last call where it is used several times."""
 
-    def __init__(self, addresses: Iterable[str]) -> None:
+    def __init__(self, module: nn.Module, addresses: Iterable[str]) -> None:
+        self.module = module
         self.addresses = tuple(dict.fromkeys(addresses))
         self.seen: dict[str, Tensor] = {}
         self.ended = " (a branch not taken)"
@@ -32,7 +33,7 @@ class Capture:
 
     def __getitem__(self, address: str) -> Tensor:
         if address not in self.seen:
-            raise LayerError(f"layer {address!r} was never reached in this forward{self.ended}: choose another layer")
+            raise LayerError(unreached(self.module, address, self.ended))
         return self.seen[address]
 
 
@@ -44,7 +45,7 @@ def capture(module: nn.Module, addresses: Iterable[str], *, differentiable: bool
         differentiable: start a graph at the first watched layer that runs, so that gradients reach all of them.
             The caller runs the network under ``no_grad``; recording is switched on at that layer.
     """
-    caught = Capture(addresses)
+    caught = Capture(module, addresses)
 
     def watch(address: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
@@ -107,10 +108,20 @@ def on_forward(module: nn.Module, address: str, hook: Any) -> Any:
     try:
         return module.get_submodule(address).register_forward_hook(hook)
     except RuntimeError as error:  # torch's word that a scripted module takes no hooks
-        raise LayerError(
-            f"layer {address!r} is scripted (TorchScript) and cannot be watched: open the network from its source; "
-            "lenses of the input's gradient work as it is"
-        ) from error
+        raise LayerError(_SCRIPTED.format(address)) from error
+
+
+_SCRIPTED = (
+    "layer {0!r} is scripted or traced (TorchScript) and cannot be watched: open the network from its source; "
+    "lenses of the input's gradient work as it is"
+)
+
+
+def unreached(module: nn.Module, address: str, why: str = " (a branch not taken)") -> str:
+    """In words: why nothing was seen of a layer. One within a traced network takes hooks and never calls them."""
+    if isinstance(dict(module.named_modules()).get(address), torch.jit.ScriptModule):
+        return _SCRIPTED.format(address)
+    return f"layer {address!r} was never reached in this forward{why}: choose another layer"
 
 
 def first_tensor(output: Any) -> Tensor | None:

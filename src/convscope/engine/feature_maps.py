@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from convscope.engine.arithmetic.recipes import ACTIVATIONS, HANDING_ON, NORMS
-from convscope.engine.capture import first_tensor, on_forward, refuse_complex
+from convscope.engine.capture import first_tensor, on_forward, refuse_complex, unreached
 from convscope.engine.maps import as_map
 from convscope.engine.model import Model
 from convscope.engine.quantized import dequantized
@@ -85,7 +85,7 @@ def read_maps(
         readings[address] = _read(laid, keep, colours, where)
     for address in layers:
         if address not in readings:
-            raise LayerError(_missing(address, ended))
+            raise LayerError(_missing(model, address, ended))
     for address, reading in readings.items():
         _refuse_unsound(address, reading)
     return readings
@@ -157,13 +157,13 @@ def _refuse_unsound(address: str, reading: Reading) -> None:
         raise NotFinite(f"layer {address!r} gives NaN or infinite numbers in {broken} of {total} channels")
 
 
-def _missing(address: str, ended: Mapping[str, str]) -> str:
+def _missing(model: "Model", address: str, ended: Mapping[str, str]) -> str:
     if address in ended:
         goes = f"goes to the operation {ended[address]!r} first" if ended[address] else "goes to no other operation"
         return (
             f"no activation follows layer {address!r}: its output {goes}; leave activation out, or choose another layer"
         )
-    return f"layer {address!r} was never reached in this forward (a branch not taken): choose another layer"
+    return unreached(model.module, address)
 
 
 @contextmanager

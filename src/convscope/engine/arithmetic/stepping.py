@@ -11,7 +11,7 @@ from convscope.engine.arithmetic.places import channel_axis, place_of, unit_at
 from convscope.engine.arithmetic.recipes import CHANNELS_FIRST, MOVING, RECIPES, STARTING
 from convscope.engine.arithmetic.watching import Chain, watching
 from convscope.engine.arithmetic.worked import Operation, Place, Worked, exact
-from convscope.engine.capture import refuse_complex
+from convscope.engine.capture import refuse_complex, unreached
 from convscope.engine.layers import UnitAddress
 from convscope.engine.parametrised import kind_of, weight_modules
 from convscope.engine.quantized import packed_weights
@@ -125,7 +125,7 @@ def _moved(operation: Operation, place: Place, *, onwards: bool) -> Place:
 
 def _why_not(model: "Model", address: str, tensor: Tensor, ran: bool) -> str:
     if not ran:
-        return f"layer {address!r} was never reached in this forward: choose another layer"
+        return unreached(model.module, address)
     module = model.module.get_submodule(address)
     weights = weight_modules(model.module)
     parts = [f"{address}.{name}" for name, m in module.named_modules() if name and not list(m.children())]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.capture import first_tensor, on_forward, stopping_at
+from convscope.engine.capture import first_tensor, on_forward, stopping_at, unreached
 from convscope.engine.data.channels import by_channel, largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.data.loggrid import LogGrid
@@ -325,7 +325,7 @@ class Observer:
                 + (SCRIPTED if self.model.scripted() is not None else "")
             )
         if not reached:
-            raise LayerError(f"none of the layers {', '.join(self.addresses[:3])} is reached in a forward")
+            raise LayerError(unreached(self.model.module, self.addresses[0]))
         last = max(reached, key=lambda address: len(order) - order[::-1].index(address))
         return last, calls_of(self.model, last, tensor)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.capture import first_tensor, on_forward, refuse_complex, stopping_at
+from convscope.engine.capture import first_tensor, on_forward, refuse_complex, stopping_at, unreached
 from convscope.engine.data.channels import by_channel, grid_of, largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.layers import UnitAddress
@@ -138,7 +138,7 @@ class Contest:
         order = [address for address, _ in traced(self.model, tensor).shapes]
         missing = [address for address in self.addresses if address not in order]
         if missing:
-            raise LayerError(f"layer {missing[0]!r} is never reached in a forward: choose another layer")
+            raise LayerError(unreached(self.model.module, missing[0]))
         last = max(self.addresses, key=lambda address: len(order) - order[::-1].index(address))
         return last, calls_of(self.model, last, tensor)
 

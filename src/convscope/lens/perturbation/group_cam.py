@@ -74,6 +74,7 @@ def group_cam(
 
     Source: :cite:`zhang2021groupcam`, section 3.
     """
+    image.require_spatial_axes("group-cam blurs along spatial axes")
     blurred = baseline_of("blur", image)
 
     def sharp_in(rows: Tensor, masks: Tensor, _copies: Tensor) -> Tensor:
