@@ -58,7 +58,14 @@ class LayerError(ConvScopeError, ValueError):
 
 
 class NoGradient(ConvScopeError, RuntimeError):
-    """The target does not depend on what it should be explained by."""
+    """The target does not depend on what it should be explained by.
+
+    ``cut_off`` says that the score has no graph at all: something in the network passes no gradient.
+    """
+
+    def __init__(self, message: str, *, cut_off: bool = False) -> None:
+        super().__init__(message)
+        self.cut_off = cut_off
 
 
 class NoRule(ConvScopeError, RuntimeError):

@@ -210,3 +210,22 @@ def test_on_a_model_that_is_linear_in_its_parts_all_agree() -> None:
         assert relative_error(by_part(found.values, labels), true) < TOLERANCE
         for band in found.uncertainty.values():
             assert band.max() < 1e-3 * found.values.abs().max()
+
+
+@pytest.mark.parametrize("name", ["plain", "signal", "volume"])
+@pytest.mark.parametrize("segments", [2, 3, 5])
+def test_an_exact_answer_has_no_spread_over_seeds(name: str, segments: int) -> None:
+    """Every coalition was scored: no seed could give another answer."""
+    subject = subject_called(name)
+    asked = {"segments": segments, "segmenter": "grid", "samples": 2**10}
+    (found, *_), (other, *_) = (subject.explained("kernel_shap", seed=seed, **asked) for seed in (0, 1))
+    assert found.notes["exact"]
+    assert "stability over seeds" not in found.notes
+    assert not found.uncertainty["band"].any()
+    torch.testing.assert_close(found.values, other.values)
+
+
+def test_where_coalitions_are_drawn_the_spread_is_said() -> None:
+    found = subject_called("plain").explained("kernel_shap", segments=12, segmenter="grid", samples=100)[0]
+    assert "exact" not in found.notes
+    assert found.notes["stability over seeds"] <= 1

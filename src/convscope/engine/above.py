@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from convscope.engine.batches import chunk_of, chunk_size, in_chunks
-from convscope.engine.capture import editing
+from convscope.engine.capture import editing, unreached
 from convscope.engine.cost import progress
 from convscope.engine.gradients import read_out
 from convscope.engine.inputs import Images
@@ -99,7 +99,7 @@ class Above:
                 if aim.layer is None
                 else f", which ends at the target's own layer {aim.layer!r}"
             )
-            raise LayerError(f"layer {address!r} was never reached in this forward{ended}: choose another layer")
+            raise LayerError(unreached(model.module, address, ended))
         self.activation = watch.activation
         self.map = map_at(model, address, image, self.activation)
         self.layout = layout_of(model, address, image)
@@ -219,7 +219,8 @@ class _Watch(TorchFunctionMode):
 
     def _spared(self, out: Any) -> Any:
         if isinstance(out, Tensor):
-            return out if id(out) in self.needed else out.new_empty(()).expand(out.shape)
+            kept = id(out) in self.needed or out.is_quantized  # of quantised numbers no stand-in can be made
+            return out if kept else out.new_empty(()).expand(out.shape)
         if type(out) in (list, tuple):
             return type(out)(self._spared(each) for each in out)
         return out

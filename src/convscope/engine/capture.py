@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope.engine.quantized import dequantized, quantized_like
 from convscope.errors import LayerError, OutputError
 
 
@@ -23,7 +24,8 @@ class _Stop(BaseException):
 class Capture:
     """What was seen at each watched layer: address → tensor, the layer's last call where it is used several times."""
 
-    def __init__(self, addresses: Iterable[str]) -> None:
+    def __init__(self, module: nn.Module, addresses: Iterable[str]) -> None:
+        self.module = module
         self.addresses = tuple(dict.fromkeys(addresses))
         self.seen: dict[str, Tensor] = {}
         self.ended = " (a branch not taken)"
@@ -31,7 +33,7 @@ class Capture:
 
     def __getitem__(self, address: str) -> Tensor:
         if address not in self.seen:
-            raise LayerError(f"layer {address!r} was never reached in this forward{self.ended}: choose another layer")
+            raise LayerError(unreached(self.module, address, self.ended))
         return self.seen[address]
 
 
@@ -43,7 +45,7 @@ def capture(module: nn.Module, addresses: Iterable[str], *, differentiable: bool
         differentiable: start a graph at the first watched layer that runs, so that gradients reach all of them.
             The caller runs the network under ``no_grad``; recording is switched on at that layer.
     """
-    caught = Capture(addresses)
+    caught = Capture(module, addresses)
 
     def watch(address: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
@@ -53,7 +55,7 @@ def capture(module: nn.Module, addresses: Iterable[str], *, differentiable: bool
                 if not tensor.requires_grad:
                     tensor = tensor.detach().requires_grad_(True)
             caught.seen[address] = tensor
-            return _put_back(output, tensor.clone())
+            return _put_back(output, tensor.clone())  # quantised again, so that a gradient is seen to be lost there
 
         return hook
 
@@ -106,10 +108,20 @@ def on_forward(module: nn.Module, address: str, hook: Any) -> Any:
     try:
         return module.get_submodule(address).register_forward_hook(hook)
     except RuntimeError as error:  # torch's word that a scripted module takes no hooks
-        raise LayerError(
-            f"layer {address!r} is scripted (TorchScript) and cannot be watched: open the network from its source; "
-            "lenses of the input's gradient work as it is"
-        ) from error
+        raise LayerError(_SCRIPTED.format(address)) from error
+
+
+_SCRIPTED = (
+    "layer {0!r} is scripted or traced (TorchScript) and cannot be watched: open the network from its source; "
+    "lenses of the input's gradient work as it is"
+)
+
+
+def unreached(module: nn.Module, address: str, why: str = " (a branch not taken)") -> str:
+    """In words: why nothing was seen of a layer. One within a traced network takes hooks and never calls them."""
+    if isinstance(dict(module.named_modules()).get(address), torch.jit.ScriptModule):
+        return _SCRIPTED.format(address)
+    return f"layer {address!r} was never reached in this forward{why}: choose another layer"
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -124,6 +136,8 @@ def _the_tensor(output: Any, address: str) -> Tensor:
     tensor = first_tensor(output)
     if tensor is None:
         raise OutputError(f"layer {address!r} gives {type(output).__name__}, not a tensor: choose another layer")
+    refuse_complex(tensor, address)
+    tensor = dequantized(tensor)
     if not tensor.is_floating_point():
         kind = str(tensor.dtype).removeprefix("torch.")
         raise LayerError(
@@ -132,11 +146,27 @@ def _the_tensor(output: Any, address: str) -> Tensor:
     return tensor
 
 
+def refuse_complex(tensor: Tensor, address: str) -> None:
+    """Refuse a layer whose numbers are complex: a map is of real numbers, and neither part may be dropped in silence.
+
+    Raises:
+        LayerError: the layer gives complex numbers.
+    """
+    if tensor.is_complex():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise LayerError(
+            f"layer {address!r} gives complex numbers ({kind}), which are no map of real values: choose the layer "
+            "behind the inverse transform, or the one before the transform"
+        )
+
+
 def _put_back(output: Any, tensor: Tensor) -> Any:
     """``output`` with its first tensor replaced."""
+    old = first_tensor(output)
+    assert old is not None, "the layer was seen to give a tensor"
+    tensor = quantized_like(tensor, old)
     if isinstance(output, Tensor):
         return tensor
-    old = first_tensor(output)
     if isinstance(output, dict):
         return type(output)({key: tensor if value is old else value for key, value in output.items()})
     members = [tensor if member is old else member for member in output]

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from convscope.engine.arithmetic.recipes import ACTIVATIONS, HANDING_ON, NORMS
-from convscope.engine.capture import first_tensor, on_forward
+from convscope.engine.capture import first_tensor, on_forward, refuse_complex, unreached
 from convscope.engine.model import Model
+from convscope.engine.quantized import dequantized
 from convscope.engine.rules.call import Call
 from convscope.engine.rules.operations import GATES
 from convscope.engine.trace import TracedLayer, layer_at
@@ -72,7 +73,7 @@ def read_maps(
         model.run(model.laid_out(tensor))
     for address in layers:
         if address not in readings:
-            raise LayerError(_missing(address, ended))
+            raise LayerError(_missing(model, address, ended))
     for address, reading in readings.items():
         _refuse_unsound(address, reading)
     return readings
@@ -83,6 +84,8 @@ def _units(output: Any, address: str, layer: TracedLayer) -> Tensor:
     found = first_tensor(output)
     if found is None:
         raise LayerError(f"layer {address!r} gives {type(output).__name__}, not a tensor: choose another layer")
+    refuse_complex(found, address)
+    found = dequantized(found)
     if 0 in found.shape:
         raise LayerError(
             f"layer {address!r} gives shape {tuple(found.shape)}, which is empty: the input is too small for it, "
@@ -92,7 +95,7 @@ def _units(output: Any, address: str, layer: TracedLayer) -> Tensor:
         raise LayerError(
             f"layer {address!r} gives shape {tuple(found.shape)}, which {layer.why_not}: choose another layer"
         )
-    units = layer.layout.units(found)
+    units = layer.layout.units(found if found.is_floating_point() else found.float())
     if units.ndim > _MOST_AXES + 2:
         raise LayerError(
             f"layer {address!r} gives maps of shape {tuple(units.shape[2:])}: feature maps have three axes at most"
@@ -142,13 +145,13 @@ def _refuse_unsound(address: str, reading: Reading) -> None:
         raise NotFinite(f"layer {address!r} gives NaN or infinite numbers in {broken} of {total} channels")
 
 
-def _missing(address: str, ended: Mapping[str, str]) -> str:
+def _missing(model: "Model", address: str, ended: Mapping[str, str]) -> str:
     if address in ended:
         goes = f"goes to the operation {ended[address]!r} first" if ended[address] else "goes to no other operation"
         return (
             f"no activation follows layer {address!r}: its output {goes}; leave activation out, or choose another layer"
         )
-    return f"layer {address!r} was never reached in this forward (a branch not taken): choose another layer"
+    return unreached(model.module, address)
 
 
 @contextmanager

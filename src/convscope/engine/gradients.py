@@ -249,19 +249,25 @@ def gradients_of(scores: Tensor, to: list[Tensor], model: Model, *, create_graph
     """The gradient of each image's score to several tensors of its forward; zeros where one has no part in it.
 
     Raises:
-        NoGradient: the scores have no graph at all.
+        NoGradient: the scores have no graph at all, or it ends at a quantised layer.
     """
+    model.require_gradient()
     if not scores.requires_grad:
-        raise NoGradient(
-            f"nothing can be explained: {model.name}'s score is cut off from where its gradient is wanted (detached, "
-            "computed under torch.no_grad inside the network, or the target's layer comes before); "
-            "try another layer or target, or a lens without gradients such as eigen-cam"
-        )
+        why = "detached, computed under torch.no_grad inside the network, or the target's layer comes before"
+        raise NoGradient(cut_off(model, why), cut_off=True)
     count(backwards=len(scores))
     graph = create_graph or differentiable()
     with model.on_the_way_back():
         gradients = torch.autograd.grad(scores.sum(), to, allow_unused=True, create_graph=graph)
     return [torch.zeros_like(t) if g is None else g for t, g in zip(to, gradients, strict=True)]
+
+
+def cut_off(model: Model, why: str) -> str:
+    """The refusal of a score without a graph."""
+    return (
+        f"nothing can be explained: {model.name}'s score is cut off from where its gradient is wanted ({why}); "
+        "try another layer or target, or a lens without gradients such as eigen-cam"
+    )
 
 
 def _joined(parts: list[Evidence]) -> Evidence:

@@ -17,6 +17,10 @@ from convscope.values import Attribution
 Relu = Annotated[bool, Param(help="keep only what speaks for the target, as the paper draws it")]
 
 
+AGAINST = "no position of this layer speaks for the target; relu=False shows what speaks against it"
+"""Why a map is blank of which only what is above zero is kept."""
+
+
 def maps_to_values(
     model: Model,
     images: Images,
@@ -26,10 +30,14 @@ def maps_to_values(
     relu: bool = False,
     signed: bool = True,
     notes: Sequence[Mapping[str, Any]] | None = None,
-    why_blank: str | None = None,
+    why_blank: str | Sequence[str | None] | None = None,
+    otherwise: str | None = None,
 ) -> list[Attribution]:
-    """Values from one map (N, …) a layer."""
+    """Values from one map (N, …) a layer; why one is blank as `attributions` takes it."""
     if relu:
+        against = [any(bool(values[row].any()) for values in layer_values.values()) for row in range(len(images))]
+        known = [why_blank] * len(images) if why_blank is None or isinstance(why_blank, str) else why_blank
+        why_blank = [AGAINST if speaks else why for speaks, why in zip(against, known, strict=True)]
         layer_values = {address: torch.relu(values) for address, values in layer_values.items()}
     return attributions(
         model,
@@ -40,6 +48,7 @@ def maps_to_values(
         signed=signed and not relu,
         notes=notes,
         why_blank=why_blank,
+        otherwise=otherwise,
     )
 
 
@@ -50,11 +59,17 @@ def fused(layer_values: Mapping[str, Tensor], extent: tuple[int, ...]) -> Tensor
 
 
 def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
-    """Maps (N, …) linearly interpolated to ``extent``, along one, two or three axes; those of several frames are added."""
+    """Maps (N, …) linearly interpolated to ``extent``, along any number of axes; those of several frames are added."""
     if maps.ndim > len(extent) + 1:
         maps = maps.flatten(1, maps.ndim - len(extent) - 1).sum(1)
-    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(extent)]
-    return F.interpolate(maps[:, None], size=extent, mode=mode, align_corners=False)[:, 0]
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}.get(len(extent))
+    if mode is not None:
+        return F.interpolate(maps[:, None], size=extent, mode=mode, align_corners=False)[:, 0]
+    for axis, length in enumerate(extent, start=1):  # linear interpolation may be done along one axis after another
+        lines = maps.movedim(axis, -1)
+        flat = F.interpolate(lines.reshape(1, -1, lines.shape[-1]), size=length, mode="linear", align_corners=False)
+        maps = flat.view(*lines.shape[:-1], length).movedim(-1, axis)
+    return maps
 
 
 def in_units_of_peak(maps: Tensor) -> Tensor:

@@ -191,6 +191,18 @@ class Images:
         """The spatial shape: (height, width) for images."""
         return tuple(self.tensor.shape[2:])
 
+    def require_spatial_axes(self, method: str) -> None:
+        """Refuse vectors (N, F) for a method that works on places of the input, such as "rise masks regions".
+
+        Raises:
+            InputError: the input has no spatial axes.
+        """
+        if not self.extent:
+            raise InputError(
+                f"{method}, and this input of shape {tuple(self.tensor.shape)} has no spatial axes: "
+                "use gradient-x-input or integrated-gradients with baseline='black'"
+            )
+
     def photo(self, index: int) -> Photo:
         """Image ``index`` as people see it."""
         return Photo(self.tensor[index].detach().clone(), self.spec)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.inputs import ImageInput
+from convscope.engine.quantized import dequantized, packed_weights
 from convscope.errors import LayerError
 
 if TYPE_CHECKING:
@@ -57,22 +58,39 @@ def kernels_of(model: "Model", address: str) -> Tensor:
     Raises:
         LayerError: it has none; the message names the nearest layers that have.
     """
-    module = model.module.get_submodule(address)
+    module = dict(model.module.named_modules())[address]  # a scripted module knows no ``get_submodule``
     if not has_kernels(module, model):
         raise LayerError(_without(model, address, module))
-    weight = _weight(module).detach().float().cpu()
-    if isinstance(module, TRANSPOSED):
-        return _turned(weight, module.groups)
-    if isinstance(module, nn.Linear):
+    weight = effective_weight(module).detach().float().cpu()
+    if is_transposed(module):
+        return _turned(weight, groups_of(module))
+    if not is_convolution(module):
         return weight.reshape(len(weight), *_input_shape(model)).contiguous()
     return weight.clone(memory_format=torch.contiguous_format)
 
 
 def has_kernels(module: nn.Module, model: "Model") -> bool:
     """Whether a layer is a convolution, or linear in the pixels of the model's own input."""
-    if isinstance(module, nn.Linear):
-        return 0 < math.prod(_input_shape(model)) == module.in_features
-    return isinstance(module, CONVOLUTIONS)
+    if is_linear(module):
+        shape = _input_shape(model)
+        return len(shape) > 1 and math.prod(shape) == module.in_features  # of a vector's numbers none lie side by side
+    return is_convolution(module)
+
+
+def is_convolution(module: nn.Module) -> bool:
+    """Whether a layer is a convolution, in floating point or quantised."""
+    return isinstance(module, CONVOLUTIONS) or ("weight" in packed_weights(module) and hasattr(module, "kernel_size"))
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """Whether a layer is a transposed convolution, in floating point or quantised."""
+    return is_convolution(module) and bool(getattr(module, "transposed", False))
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether a layer is linear, in floating point or quantised."""
+    quantised = "weight" in packed_weights(module) and hasattr(module, "in_features")
+    return isinstance(module, nn.Linear) or quantised
 
 
 def groups_of(module: nn.Module) -> int:
@@ -140,13 +158,22 @@ def oddities(weights: Tensor, groups: int = 1) -> Oddities:
     )
 
 
-def _weight(module: Any) -> Tensor:
-    """The weight as the next forward would use it; a hook of the old weight norm computes it only then."""
+def effective_weight(module: Any) -> Tensor:
+    """The weight as the next forward would use it.
+
+    Hooks of the old weight norm and of pruning compute it only then; a quantised layer keeps it packed.
+    """
+    packed = packed_weights(module)
+    if "weight" in packed:
+        return dequantized(packed["weight"])
     for hook in module._forward_pre_hooks.values():
         if getattr(hook, "name", None) == "weight" and hasattr(hook, "compute_weight"):
             spectral = {"do_power_iteration": False} if hasattr(hook, "n_power_iterations") else {}
             computed: Tensor = hook.compute_weight(module, **spectral)
             return computed
+        if getattr(hook, "_tensor_name", None) == "weight" and hasattr(hook, "apply_mask"):
+            pruned: Tensor = hook.apply_mask(module)
+            return pruned
     weight: Tensor = module.weight
     return weight
 
@@ -168,7 +195,12 @@ def _input_shape(model: "Model") -> tuple[int, ...]:
 def _without(model: "Model", address: str, module: nn.Module) -> str:
     """Which layers near to ``address`` in the network's own order have kernels."""
     addresses = [path for path, _ in model.module.named_modules()]
-    having = [n for n, path in enumerate(addresses) if has_kernels(model.module.get_submodule(path), model)]
+    having = [n for n, (_, one) in enumerate(model.module.named_modules()) if has_kernels(one, model)]
+    if isinstance(module, torch.jit.ScriptModule):
+        return (
+            f"layer {address!r} is traced or scripted (torch.jit), which hides its kernels: open the network from its "
+            "source"
+        )
     asked = f"layer {address!r} is a {type(module).__name__}, which has no kernels"
     if not having:
         return f"{asked}, and neither has any other layer of {model.name}"

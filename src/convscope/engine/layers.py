@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from convscope.engine.default_layer import default_layer, stages_up_to
+from convscope.engine.kernels import is_convolution
+from convscope.engine.parametrised import weight_modules
 from convscope.engine.trace import traced
 from convscope.errors import LayerError, ParameterError, UnknownName, did_you_mean
 
@@ -110,7 +112,8 @@ def check_address(module: nn.Module, address: str, name: str) -> str:
 def _has(module: nn.Module, address: str) -> bool:
     found: nn.Module | None = module
     for part in address.split("."):
-        found = None if found is None else found._modules.get(part)
+        children = {} if found is None else dict(found._modules.items())  # a scripted module's own know no ``get``
+        found = children.get(part)
     return found is not None
 
 
@@ -150,13 +153,14 @@ def first_kernels(model: "Model") -> str:
         LayerError: there is none.
     """
     for address, module in model.module.named_modules():
-        if isinstance(module, nn.modules.conv._ConvNd) and address:
+        if is_convolution(module) and address:
             return str(address)
     raise LayerError(f"{model.name} has no layer with convolution kernels ('convscope layers' lists what it has)")
 
 
 def innermost_layers(model: "Model", tensor: Tensor) -> list[str]:
     """The layers that ran and within which no other ran, in the order in which they finished."""
-    ran = list(dict.fromkeys(traced(model, tensor).order))
+    weights = weight_modules(model.module)
+    ran = [address for address in dict.fromkeys(traced(model, tensor).order) if address not in weights]
     inside = {".".join(parts[:n]) for parts in (a.split(".") for a in ran) for n in range(1, len(parts))}
     return [address for address in ran if address not in inside]

@@ -20,9 +20,11 @@ from torch import Tensor
 
 from convscope.engine.asked import Asked, look_up_layers, made_ready
 from convscope.engine.batches import one_at_a_time
+from convscope.engine.blank import reason, where_gradients_stop
 from convscope.engine.cost import metered
 from convscope.engine.determinism import looked_for, scored_again
 from convscope.engine.gradients import (
+    cut_off,
     differentiable,
     differentiating,
     gradients_watched,
@@ -36,7 +38,7 @@ from convscope.engine.nonfinite import where_it_begins
 from convscope.engine.smooth import Smooth, as_smooth, smoothed
 from convscope.engine.targets import Aim, describe
 from convscope.engine.trace import calls_of
-from convscope.errors import NotFinite, ParameterError
+from convscope.errors import NoGradient, NotFinite, ParameterError
 from convscope.spec import FAMILIES, INPUTS, LENSES, LensSpec, read_parameters
 from convscope.values import Attribution, Cost, Record, Value
 
@@ -110,13 +112,16 @@ def attributions(
     uncertainty: Mapping[str, Tensor] | None = None,
     signed: bool = True,
     notes: Sequence[Mapping[str, Any]] | None = None,
-    why_blank: str | None = None,
+    why_blank: str | Sequence[str | None] | None = None,
+    otherwise: str | None = None,
 ) -> list[Attribution]:
     """One `Attribution` per image from maps (N, …) in the input's extent.
 
     Args:
         uncertainty: maps (N, …) of how sure the values are, such as ``"spread"`` or ``"band"``.
-        why_blank: the reason to give where a map is zero everywhere; by default that of gradients.
+        why_blank: the reason to give where a map is zero everywhere, for all images or for each; where there is none
+            it is found out whether the gradient is zero, and why.
+        otherwise: the reason to give where the gradient is not zero.
     """
     values = (values if differentiable() else values.detach()).float().cpu()
     peaks = values.detach().reshape(len(values), -1).abs().amax(1)
@@ -131,7 +136,8 @@ def attributions(
     for row in range(len(images)):
         facts = dict(notes[row]) if notes else {}
         if peaks[row] == 0:
-            facts["blank"] = why_blank or _why_blank(aim)
+            known = why_blank if why_blank is None or isinstance(why_blank, str) else why_blank[row]
+            facts["blank"] = known or reason(model, images, aim, row, tuple(at_layers), otherwise)
         made.append(
             Attribution(
                 values=values[row].clone(),  # a kept value must not keep the batch
@@ -166,6 +172,11 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
             look_up_layers(asked, given.get("layer", _default(declaration, "layer")))
         try:
             values = _looked_and_told(declaration, asked, parameters, how)
+        except NoGradient as error:
+            stops = where_gradients_stop(model, asked.probe(), asked.aim) if error.cut_off and asked.aim else ""
+            if not stops:
+                raise
+            raise NoGradient(cut_off(model, f"no gradient passes {stops}")) from error
         except NotFinite as error:
             where = where_it_begins(model, error.images or asked.probe())  # type: ignore[arg-type]
             raise NotFinite(f"{error} ({where})") from error
@@ -304,14 +315,6 @@ def _default(declaration: LensSpec, name: str) -> Any:
 def _value_kind(function: Callable[..., Any]) -> str:
     kind = inspect.signature(function).return_annotation
     return str(getattr(kind, "__args__", [kind])[0].__name__)
-
-
-def _why_blank(aim: Aim | None) -> str:
-    if aim is None:
-        return "every activation at this layer is the same"
-    return (
-        "the gradient is zero everywhere: the score does not change with what was looked at (a saturated or dead path)"
-    )
 
 
 @functools.cache

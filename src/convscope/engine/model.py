@@ -19,8 +19,9 @@ from convscope.engine.layout import fastest_layout
 from convscope.engine.meaning import SAID, Meaning, said
 from convscope.engine.module_state import module_state
 from convscope.engine.provenance import Watch, watchable
+from convscope.engine.quantized import GradientWatch, quantized_layer
 from convscope.engine.tensor_contents import TensorContents
-from convscope.errors import ConvScopeError, InputError, ModelFailed, OutputError
+from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient, OutputError
 
 if TYPE_CHECKING:
     from convscope.engine.trace import Traced
@@ -95,6 +96,8 @@ class Model:
         self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
         self.pairs: Pairs | None = None
         self._insists_on_view = False
+        self._quantized: tuple[str | None] | None = None
+        self.gradient_watch: GradientWatch | None = None
         self._modules: tuple[nn.Module, ...] = ()
         self._contents: TensorContents | None = None
         self._backward_hooks: tuple[int, ...] = ()
@@ -122,6 +125,26 @@ class Model:
     def scripted(self) -> str | None:
         """The address of the first part that is traced or scripted (torch.jit) and so hidden; None if none is."""
         return next((a for a, m in self.module.named_modules() if isinstance(m, torch.jit.ScriptModule)), None)
+
+    def quantized_part(self) -> str | None:
+        """The address of the first part that computes with integers; None where none does."""
+        if self._quantized is None:
+            self._quantized = (quantized_layer(self.module),)
+        return self._quantized[0]
+
+    def require_gradient(self) -> None:
+        """Refuse to take a gradient where the last forward led it into an operation on integers, which passes none.
+
+        Raises:
+            NoGradient: the numbers whose gradient is wanted were quantised in the network.
+        """
+        lost_at = None if self.gradient_watch is None else self.gradient_watch.lost_at
+        if lost_at is not None:
+            where = f"layer {lost_at!r} of {self.name}" if lost_at else self.name
+            raise NoGradient(
+                f"{where} is quantised (it computes with int8 numbers) and passes no gradient: use a lens that needs "
+                "none (occlusion, rise, eigen-cam, score-cam), or explain the network as it was before it was quantised"
+            )
 
     def layers(self) -> list[str]:
         """All layer addresses."""
@@ -222,7 +245,10 @@ class Model:
         watched = nullcontext() if self._contents is None else self._contents.first_forward()
         try:
             with watched:
-                return self._forward(tensor)
+                if self.quantized_part() is None:
+                    return self._forward(tensor)
+                with GradientWatch(self.module) as self.gradient_watch:
+                    return self._forward(tensor)
         except ConvScopeError:
             raise
         except Exception as error:
@@ -278,7 +304,8 @@ class Model:
         """The network's modules; when they changed, what was found by running it is forgotten."""
         modules = tuple(self.module.modules())
         if len(modules) != len(self._modules) or any(a is not b for a, b in zip(modules, self._modules, strict=True)):
-            self._modules, self._insists_on_view, self.pairs = modules, False, None
+            self._modules, self._insists_on_view, self.pairs, self._quantized = modules, False, None, None
+            self.gradient_watch = None
             for found in (self.found_layers, self.traces, self._layouts, self.checks, self.meanings):
                 found.clear()
         hooks = backward_hooks(modules)
@@ -289,10 +316,11 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         """What is found by running is not carried into another process."""
-        return {name: value for name, value in vars(self).items() if name not in ("_modules", "_contents", "pairs")}
+        left = ("_modules", "_contents", "pairs", "gradient_watch")
+        return {name: value for name, value in vars(self).items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _modules=(), _contents=None, pairs=None)
+        vars(self).update(state, _modules=(), _contents=None, pairs=None, gradient_watch=None)
 
     def described(self) -> dict[str, Any]:
         """What a record says of this model."""

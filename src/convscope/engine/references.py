@@ -25,7 +25,8 @@ def references_of(given: ReferenceName | Tensor | Any, images: Images, copies: i
     if isinstance(given, Tensor):
         return _of_tensor(given, images)
     if given == "blank":
-        blanks = torch.stack([baseline_of(name, images) for name in ("black", "white", "mean", "blur")])
+        names = ("black", "white", "mean", "blur") if images.extent else ("black", "white")  # a vector has no places
+        blanks = torch.stack([baseline_of(name, images) for name in names])
         return lambda rows, copies: blanks[copies % len(blanks), rows]
     low = images.tensor.flatten(1).amin(1).view(-1, *[1] * (images.tensor.ndim - 1))
     spread = noise.value_range(images.tensor)

@@ -11,7 +11,10 @@ from convscope.engine.arithmetic.places import place_of, unit_of
 from convscope.engine.arithmetic.recipes import MOVING, RECIPES, STARTING
 from convscope.engine.arithmetic.watching import Chain, watching
 from convscope.engine.arithmetic.worked import Operation, Place, Worked, exact
+from convscope.engine.capture import refuse_complex, unreached
 from convscope.engine.layers import UnitAddress
+from convscope.engine.parametrised import kind_of, weight_modules
+from convscope.engine.quantized import packed_weights
 from convscope.engine.trace import layout_of
 from convscope.errors import LayerError, NotFinite
 
@@ -49,11 +52,19 @@ def stepped(model: "Model", tensor: Tensor, address: str, unit: int | None, posi
     Raises:
         LayerError: the layer is made of parts, or did not run; the message names the parts that can be stepped through.
     """
+    if packed_weights(dict(model.module.named_modules())[address]):
+        raise LayerError(
+            f"layer {address!r} is quantised (it computes with int8 numbers), whose arithmetic is not worked out: "
+            "choose a layer in floating point, or step through the network as it was before it was quantised"
+        )
     layout = layout_of(model, address, tensor)
     found: list[Stepped] = []
 
     def made(chain: Chain) -> None:
+        if not watch.follows and all(one.call.name in MOVING for one in chain):
+            raise LayerError(_only_moves(model, address))
         out = chain[-1].out
+        refuse_complex(out, address)
         if not watch.follows:
             found.clear()
             units = layout.units(out)
@@ -109,17 +120,27 @@ def _moved(operation: Operation, place: Place, *, onwards: bool) -> Place:
 
 def _why_not(model: "Model", address: str, tensor: Tensor, ran: bool) -> str:
     if not ran:
-        return f"layer {address!r} was never reached in this forward: choose another layer"
+        return unreached(model.module, address)
     module = model.module.get_submodule(address)
+    weights = weight_modules(model.module)
     parts = [f"{address}.{name}" for name, m in module.named_modules() if name and not list(m.children())]
+    parts = [part for part in parts if part not in weights]
     able = [part for part in parts if _can_be_stepped(model, part, tensor)]
-    kind = f"layer {address!r} ({type(module).__name__})"
+    kind = f"layer {address!r} ({kind_of(module)})"
     if able:
         named = ", ".join(repr(part) for part in able[:12]) + (f" and {len(able) - 12} more" if len(able) > 12 else "")
         return f"{kind} is made of parts: step through one of {named}"
     if parts:
         return f"{kind} is made of parts, none of which is a single operation: choose another layer"
     return f"{kind} does nothing that could be worked out at one place: choose a convolution, a norm or an activation"
+
+
+def _only_moves(model: "Model", address: str) -> str:
+    kind = type(model.module.get_submodule(address)).__name__
+    return (
+        f"layer {address!r} ({kind}) only moves numbers to other places, so that there is nothing to work out: "
+        "choose the layer before it, a convolution, a norm or an activation"
+    )
 
 
 def _can_be_stepped(model: "Model", address: str, tensor: Tensor) -> bool:

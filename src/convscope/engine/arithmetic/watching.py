@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from convscope.engine.arithmetic.recipes import FOLLOWING, HANDING_ON, MOVING, RECIPES
@@ -35,6 +36,7 @@ class Watch(TorchFunctionMode):
         self.single = True
         """Whether everything in the layer was one chain."""
         self._current: Tensor | None = None
+        self._paused = False
         self._padded: tuple[Call, Tensor] | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
@@ -56,6 +58,14 @@ class Watch(TorchFunctionMode):
         """The layer is about to run."""
         self.ran, self.within, self.follows = True, True, False
         self.chain, self.single, self._current, self._padded = [], True, None, None
+
+    def paused(self, *_: Any) -> None:
+        """A weight of the layer is about to be computed from others, which is no step of its arithmetic."""
+        self._paused, self.within = self.within, False
+
+    def resumed(self, *_: Any) -> None:
+        """The weight is computed."""
+        self.within = self._paused
 
     def left(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
         """The layer has run."""
@@ -107,10 +117,11 @@ class Watch(TorchFunctionMode):
 def watching(module: nn.Module, address: str, made: Callable[[Chain], None]) -> Iterator[Watch]:
     """Watch the layer at ``address`` while the network runs within; a reused layer begins anew at each call."""
     watch = Watch(made)
-    handles = [
-        module.get_submodule(address).register_forward_pre_hook(watch.entered),
-        on_forward(module, address, watch.left),
-    ]
+    layer = module.get_submodule(address)
+    handles = [layer.register_forward_pre_hook(watch.entered), on_forward(module, address, watch.left)]
+    weights = layer.get_submodule("parametrizations").children() if parametrize.is_parametrized(layer) else ()
+    for weight in weights:
+        handles += [weight.register_forward_pre_hook(watch.paused), weight.register_forward_hook(watch.resumed)]
     try:
         with watch:
             yield watch

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope.engine.quantized import dequantized
 from convscope.engine.rules.call import Call
 
 Place = tuple[int, ...]
@@ -56,7 +57,7 @@ def operand(call: Call, place: int, name: str) -> Tensor:
 
 def exact(tensor: Tensor) -> Tensor:
     """A few numbers in double precision on the processor, a copy without a graph."""
-    return tensor.detach().cpu().to(torch.float64, copy=True)
+    return dequantized(tensor.detach()).cpu().to(torch.float64, copy=True)
 
 
 def said(value: float) -> str:

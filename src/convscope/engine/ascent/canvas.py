@@ -7,13 +7,15 @@ black to white. Where nothing is known of that range (signals, volumes), a pictu
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from convscope.engine.inputs import ImageInput, Images
-from convscope.errors import InputError, ParameterError
+from convscope.engine.kernels import effective_weight, is_convolution, is_transposed
+from convscope.engine.trace import traced
+from convscope.errors import InputError, ModelFailed, ParameterError
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -81,24 +83,29 @@ class Canvas:
         return replace(self, colours=colours_of(self.values(images.tensor)))
 
 
-def canvas_of(model: "Model", size: int | Sequence[int] | None = None) -> Canvas:
+def canvas_of(model: "Model", size: int | Sequence[int] | None = None, *, given: Tensor | None = None) -> Canvas:
     """The canvas for a network, of its input's own size or another.
 
     Args:
         size: the side of the picture, or its extent along each axis.
+        given: prepared inputs (N, C, …) of a person's own: what the network takes where it says nothing of it.
 
     Raises:
-        InputError: nothing says what the network takes.
+        InputError: nothing says what the network takes, or it does not take what its first convolution suggests.
         ParameterError: ``size`` has another number of axes than the input.
     """
     spec = model.input
-    channels, own = _shape_of(model)
+    channels, own = _shape_of(model, given)
+    guessed = given is None and not isinstance(spec, ImageInput) and not spec.shape
     extent = own if size is None else (size,) * len(own) if isinstance(size, int) else tuple(size)
     if len(extent) != len(own):
         raise ParameterError(f"size must be one number or {len(own)}, one per axis of the input, got {size!r}")
     where = {"device": model.device, "dtype": torch.float64 if model.dtype == torch.float64 else torch.float32}
     if not isinstance(spec, ImageInput):
-        return Canvas((channels, *extent), **where)  # type: ignore[arg-type]
+        canvas = Canvas((channels, *extent), **where)  # type: ignore[arg-type]
+        if guessed:
+            _try_out(model, canvas)
+        return canvas
     low, high = (spec.level(level).to(**where) for level in (0.0, 1.0))  # type: ignore[call-overload]
     colours = mixing(torch.tensor(NATURAL_COLOURS)).to(**where) if channels == 3 else None  # type: ignore[call-overload]
     return Canvas((channels, *extent), low, high, colours, **where)  # type: ignore[arg-type]
@@ -120,22 +127,34 @@ def colours_of(values: Tensor) -> Tensor:
     return mixing(torch.cov(flat).reshape(len(flat), len(flat))).to(values)
 
 
-def _shape_of(model: "Model") -> tuple[int, tuple[int, ...]]:
-    """Channels and extent of the input: as it is declared, or as the first convolution suggests."""
+def _shape_of(model: "Model", given: Tensor | None) -> tuple[int, tuple[int, ...]]:
+    """Channels and extent of the input: as declared, as given inputs have them, or as a first convolution has."""
     spec = model.input
     if isinstance(spec, ImageInput):
         return spec.channels or 3, tuple(spec.size)  # type: ignore[arg-type]
     if spec.shape:
         return spec.shape[0], tuple(spec.shape[1:])
-    kernels = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    first = next((m for m in model.module.modules() if isinstance(m, kernels)), None)
+    if given is not None:
+        return given.shape[1], tuple(given.shape[2:])
+    first: Any = next((m for m in model.module.modules() if is_convolution(m) and not is_transposed(m)), None)
     if first is None:
         raise InputError(
             f"nothing says what {model.name} takes, and it has no convolution to tell: "
             "build it with input=cs.ImageInput(size=…) or cs.TensorInput(shape=…)"
         )
-    axes = first.weight.ndim - 2
+    axes = effective_weight(first).ndim - 2
     return first.in_channels, (_USUAL_SIDE if axes < 3 else _USUAL_SIDE // 4,) * axes
+
+
+def _try_out(model: "Model", canvas: Canvas) -> None:
+    """Refuse a shape that was only supposed, where the network does not take it: the network is not to blame."""
+    try:
+        traced(model, canvas.blank(model.dtype))
+    except ModelFailed as error:
+        raise InputError(
+            f"nothing says what {model.name} takes, and it does not take {canvas.shape}, which its first convolution "
+            f"suggests: build it with input=cs.ImageInput(size=…) or cs.TensorInput(shape=…) ({error.__cause__})"
+        ) from error
 
 
 def _mixed(values: Tensor, matrix: Tensor) -> Tensor:

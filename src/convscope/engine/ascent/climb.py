@@ -223,6 +223,7 @@ class _Hill:
             seen_at = {address: rules.latest(found) for address, found in seen_at.items()}
         scores = objective.score(seen_at)
         counted(backwards=len(leaf))
+        self.model.require_gradient()
         if scores.requires_grad:
             with self.model.on_the_way_back():
                 (slope,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)

@@ -40,7 +40,7 @@ def dream(
     for place, size in enumerate(sizes):
         base = resized(photos.cpu().float(), size)
         start = base if detail is None else base + resized(detail, size)
-        canvas = canvas_of(model, size)
+        canvas = canvas_of(model, size, given=photos)
         with as_part(place, len(sizes)):
             found.append(
                 climb(

@@ -11,6 +11,7 @@ from torch.nn import functional
 from convscope.engine.cost import count
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.meaning import Meaning, log_probabilities
+from convscope.engine.parametrised import layer_of, weight_modules
 from convscope.errors import LayerError, NoGradient, NotFinite, OutputError
 
 if TYPE_CHECKING:
@@ -28,11 +29,19 @@ def owned(model: "Model") -> dict[str, dict[str, nn.Parameter]]:
     """
     found: dict[str, dict[str, nn.Parameter]] = {}
     met: set[int] = set()
+    weights = weight_modules(model.module)
     for address, module in model.module.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if id(parameter) not in met and parameter.is_floating_point():
                 met.add(id(parameter))
-                found.setdefault(address or ITSELF, {})[name] = parameter
+                layer = layer_of(address, weights)
+                within = address[len(layer) :].lstrip(".")
+                found.setdefault(layer or ITSELF, {})[f"{within}.{name}" if within else name] = parameter
+    if not found and model.quantized_part() is not None:
+        raise LayerError(
+            f"the weights of {model.name} are quantised (packed int8 numbers), to which there is no gradient: look at "
+            "the network as it was before it was quantised"
+        )
     if not found:
         raise LayerError(f"{model.name} has no parameters: there is nothing that a gradient could move")
     return found
@@ -58,6 +67,7 @@ def loss_gradients(
         classes = images.classes(chunk.labels)
         output = model.run(model.laid_out(chunk.tensor))
         summed = cross_entropy(output, classes, model.meaning)
+        model.require_gradient()
         if not summed.requires_grad:
             raise NoGradient(f"the output of {model.name} does not depend on these parameters: there is no gradient")
         gradients = torch.autograd.grad(summed, parameters, allow_unused=True)

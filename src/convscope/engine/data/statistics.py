@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.capture import first_tensor, on_forward, stopping_at
+from convscope.engine.capture import first_tensor, on_forward, stopping_at, unreached
 from convscope.engine.data.channels import largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.data.loggrid import LogGrid
 from convscope.engine.data.sources import Label
-from convscope.engine.trace import calls_of, traced
+from convscope.engine.default_layer import SCRIPTED
+from convscope.engine.parametrised import kind_of
+from convscope.engine.quantized import dequantized
+from convscope.engine.trace import calls_of, layer_at, traced
 from convscope.errors import LayerError, NotFinite
 
 if TYPE_CHECKING:
@@ -104,7 +107,7 @@ class Account:
     """
 
     def __init__(self, address: str, module: nn.Module, shape: tuple[int, ...]) -> None:
-        self.address, self.kind, self.shape = address, type(module).__name__, shape
+        self.address, self.kind, self.shape = address, kind_of(module), shape
         self.limits, self.rectifies = limits_of(module), isinstance(module, _RECTIFIERS)
         self.images = self.count = self.positions = 0
         self.grid = self.fine_grid = LogGrid(1)
@@ -238,8 +241,8 @@ class Observer:
         self._just_seen: tuple[Any, int, Tensor] | None = None
         """The last layer's output, how often it had been written to, and the largest of each channel."""
         self._labels: list[Label] = []
-        self.odd: dict[str, tuple[int, ...]] = {}
-        """Layers that cannot be read channel by channel, and what they give."""
+        self.odd: dict[str, str] = {}
+        """Layers that cannot be read channel by channel, and why."""
 
     def look(self, chunk: Chunk) -> None:
         """Run the network on one chunk and take what its layers showed."""
@@ -251,7 +254,8 @@ class Observer:
                 hooks.callback(handle.remove)
             hooks.enter_context(stopping_at(self.model.module, last, call=calls))
             self.model.run(self.model.laid_out(chunk.tensor))
-        self._refuse_broken(seen, chunk)
+        if seen:
+            self._refuse_broken(seen, chunk)
         for name, glimpse in seen.items():
             self._aside.setdefault(name, []).append(glimpse)
         self._labels += chunk.labels or (None,) * len(chunk)
@@ -275,14 +279,15 @@ class Observer:
             calls += 1
             tensor = first_tensor(output)
             name = address if calls == 1 else f"{address}, call {calls}"
-            if tensor is None or not tensor.is_floating_point():
-                self.odd[name] = () if tensor is None else tuple(tensor.shape)
+            if tensor is None or not (tensor.is_floating_point() or tensor.is_quantized):
+                self.odd[name] = _no_real_numbers(tensor)
                 return
-            layout = traced(self.model, chunk.tensor).layers[address].layout
+            layout = layer_at(self.model, address, chunk.tensor).layout
             if layout is None or tensor.numel() == 0 or tensor.ndim != len(layout.shape):
-                self.odd[name] = tuple(tensor.shape)
+                self.odd[name] = "what these give is not made of one part per image"
                 return
-            numbers = layout.by_channel(tensor.detach())
+            tensor = dequantized(tensor.detach())
+            numbers = layout.by_channel(tensor)
             high = self._rectified(module, inputs, tensor)
             high = largest(numbers).amax(0).float() if high is None else high
             self._just_seen = None if tensor.is_inference() else (weakref.ref(tensor), tensor._version, high)
@@ -315,8 +320,13 @@ class Observer:
         """The layer asked for that finishes last, and how often it runs."""
         order = traced(self.model, tensor).order
         reached = [address for address in self.addresses if address in order]
+        if not self.addresses:
+            raise LayerError(
+                f"{self.model.name} has no layers within it whose outputs could be described"
+                + (SCRIPTED if self.model.scripted() is not None else "")
+            )
         if not reached:
-            raise LayerError(f"none of the layers {', '.join(self.addresses[:3])} is reached in a forward")
+            raise LayerError(unreached(self.model.module, self.addresses[0]))
         last = max(reached, key=lambda address: len(order) - order[::-1].index(address))
         return last, calls_of(self.model, last, tensor)
 
@@ -329,12 +339,30 @@ class Observer:
             raise NotFinite(f"layer {name!r} gives NaN or infinite numbers, the first layer that does", images=chunk)
 
 
+def _no_real_numbers(tensor: Tensor | None) -> str:
+    """Why a layer has no statistics: it gives no tensor, or one of numbers that are not real."""
+    if tensor is None:
+        return "these give no tensor"
+    kind = str(tensor.dtype).removeprefix("torch.")
+    return f"these give {'complex' if tensor.is_complex() else 'whole'} numbers ({kind})"
+
+
 def observed(model: "Model", images: Dataset, addresses: Iterable[str], *, samples: int) -> Observer:
     """The statistics of layers over a data set."""
     observer = Observer(model, addresses, samples=samples, images=images.size)
     images.each(observer.look)
     observer.settle()
+    if not observer.accounts:
+        raise LayerError(f"no layer can be described: {reasons(observer.odd)}; choose another layer")
     return observer
+
+
+def reasons(odd: Mapping[str, str]) -> str:
+    """Which layers are left out, and why."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in odd.items():
+        by_reason.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
 
 
 def duplicates(kept: Tensor, least: float) -> list[tuple[int, int, float]]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.capture import first_tensor, on_forward, stopping_at
+from convscope.engine.capture import first_tensor, on_forward, refuse_complex, stopping_at, unreached
 from convscope.engine.data.channels import largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.layers import UnitAddress
+from convscope.engine.quantized import dequantized
 from convscope.engine.trace import calls_of, layer_at, traced
 from convscope.errors import LayerError, NotFinite, UnknownName
 
@@ -89,6 +90,9 @@ class Contest:
     def _watch(self, address: str, chunk: Chunk, found: dict[str, Best]) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             tensor = first_tensor(output)
+            if tensor is not None:
+                refuse_complex(tensor, address)
+                tensor = dequantized(tensor)
             layout = layer_at(self.model, address, chunk.tensor).layout
             numbers = None if tensor is None or layout is None else layout.positions(tensor)
             if (
@@ -141,7 +145,7 @@ class Contest:
         order = traced(self.model, tensor).order
         missing = [address for address in self.addresses if address not in order]
         if missing:
-            raise LayerError(f"layer {missing[0]!r} is never reached in a forward: choose another layer")
+            raise LayerError(unreached(self.model.module, missing[0]))
         last = max(self.addresses, key=lambda address: len(order) - order[::-1].index(address))
         return last, calls_of(self.model, last, tensor)
 

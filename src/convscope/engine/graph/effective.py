@@ -13,7 +13,7 @@ from convscope.engine.graph import Graph, recorded
 from convscope.engine.layers import UnitAddress
 from convscope.engine.noise import uniform
 from convscope.engine.trace import calls_of, map_at
-from convscope.errors import InputError, NoGradient, NotFinite, UnknownName
+from convscope.errors import InputError, LayerError, NoGradient, NotFinite, UnknownName
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -48,11 +48,18 @@ def effective_field(model: "Model", data: Dataset, unit: UnitAddress, *, seed: i
 
     Raises:
         UnknownName: the layer has no such channel or position.
-        InputError: the inputs are of different sizes.
+        InputError: the inputs are of different sizes, or have no spatial axes.
+        LayerError: the layer is scripted.
         NoGradient: nothing of any input moves the unit.
     """
     gradients_used()
     first = data.first().tensor
+    data.first().require_spatial_axes("a receptive field lies along spatial axes")
+    if isinstance(dict(model.module.named_modules())[unit.layer], torch.jit.ScriptModule):
+        raise LayerError(
+            f"layer {unit.layer!r} is traced or scripted (torch.jit), which hides what it sees: open the network from "
+            "its source"
+        )
     graph = recorded(model, first)
     found = _place(model, first, unit, graph)
 
@@ -72,8 +79,8 @@ def effective_field(model: "Model", data: Dataset, unit: UnitAddress, *, seed: i
     data.each(step)
     if not found.reached:
         raise NoGradient(
-            f"{unit} does not move with any of the {found.images} inputs: its gradient is zero everywhere (a dead "
-            "unit); choose another unit, or the whole layer"
+            f"{unit} does not move with any of the {found.images} inputs: its gradient at position {found.position} is "
+            "zero, as that of a rectified unit is where it is off; choose another position or unit, or the whole layer"
         )
     found.heat /= found.images
     return found

@@ -9,6 +9,7 @@ numbers themselves, four more for those.
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
@@ -19,8 +20,21 @@ def products(func: Any, args: Any, kwargs: Mapping[str, Any], out: Any) -> int:
     """Floating-point operations of matrix products and convolutions: two for each multiply-add."""
     if "scaled_dot_product" in packet(func):
         return _attention(*args[:3])
+    if func.namespace == "quantized":
+        return _packed_products(args, out)
     counted = flop_registry.get(func.overloadpacket)
     return int(counted(*args, **kwargs, out_val=out)) if counted else 0
+
+
+def _packed_products(args: Any, out: Any) -> int:
+    """Products with a packed weight: each is counted as in floating point, though the numbers are integers."""
+    packed = next((one for one in args if isinstance(one, torch.ScriptObject) and hasattr(one, "unpack")), None)
+    if packed is None or not isinstance(out, Tensor):
+        return 0
+    weight: Tensor = packed.unpack()[0]
+    turned = hasattr(packed, "transpose") and bool(packed.transpose())
+    meeting = args[0] if turned else out  # a transposed convolution multiplies each number that it is given
+    return 2 * int(meeting.numel()) * int(weight[0].numel())
 
 
 def of_norm(func: Any, args: Any, out: Any) -> int:

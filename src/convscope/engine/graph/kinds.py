@@ -49,6 +49,10 @@ _NAMES = {
 }
 
 
+_INTEGER_PRODUCTS = {f"conv{axes}": "convolution" for axes in ("", "1d", "2d", "3d")} | {"linear": "linear"}
+"""The products of quantised networks, also those with an activation in them (``conv2d_relu``)."""
+
+
 def packet(func: Any) -> str:
     """An operation's name without its overload: ``add_`` of ``aten.add_.Tensor``."""
     return str(func.overloadpacket.__name__)
@@ -58,6 +62,10 @@ def kind(func: Any) -> str:
     """What people call it: ``batch norm``, ``sum``, ``relu``."""
     name = packet(func)
     plain = name.strip("_")
+    if func.namespace == "quantized":
+        return f"int8 {_INTEGER_PRODUCTS.get(plain.split('_')[0], plain.replace('_', ' '))}"
+    if plain.startswith("quantized_"):
+        return f"int8 {plain.removeprefix('quantized_').replace('_', ' ')}"
     if "batch_norm" in plain:
         return "batch norm"
     if "scaled_dot_product" in plain or plain in ("flash_attention_forward", "efficient_attention_forward"):
@@ -82,6 +90,9 @@ def pointwise(func: Any) -> bool:
         "fill_",
         "native_dropout",
         "prelu",
+        "quantize_per_tensor",
+        "quantize_per_channel",
+        "dequantize",
         "_prelu_kernel",
         "hardswish",
         "hardswish_",

@@ -205,7 +205,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 _COUNTLESS = frozenset(
-    {"mkldnn rnn layer", "lstm", "gru", "rnn tanh", "fft c2c", "fft r2c", "fft c2r", "grid sampler 2d", "cdist forward"}
+    {
+        "mkldnn rnn layer",
+        "int8 lstm",
+        "int8 gru",
+        "lstm",
+        "gru",
+        "rnn tanh",
+        "fft c2c",
+        "fft r2c",
+        "fft c2r",
+        "grid sampler 2d",
+        "cdist forward",
+    }
 )
 
 

@@ -325,6 +325,24 @@ def _places_beside_channels(axis: Seen, dims: Iterable[int]) -> Seen:
     return replace(without_line(axis), place=axis.place.amax(1, keepdim=True))
 
 
+def _convolved_packed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """A convolution with packed int8 weights: the packed object knows how it is done."""
+    tensor, packed = done.args[:2]
+    axes = tensor.ndim - 2  # a signal's is packed as one of pictures with a side of one
+    settings = [list(getattr(packed, name)())[-axes:] for name in ("stride", "padding", "dilation", "output_padding")]
+    stride, padding, dilation, wider = settings
+    weight = packed.unpack()[0].dequantize()
+    weight = weight.reshape(*weight.shape[:2], *weight.shape[-axes:])
+    plain = (tensor, weight, None, stride, padding, dilation, packed.transpose(), wider, packed.groups())
+    return _convolved(replace(done, args=plain))
+
+
+def _multiplied_packed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """A linear layer with packed int8 weights: each number sees the last axis of what it reads."""
+    seen = done.look(done.args[0])
+    return None if seen is None else [tuple(places.mixed(axis, [done.args[0].ndim - 1]) for axis in seen)]
+
+
 def _pooled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     """Pooling with windows: kernel, stride, padding and, of maxima, dilation."""
     tensor: Tensor = done.args[0]
@@ -616,4 +634,6 @@ _BY_KIND: dict[str, Rule] = {
     "batch norm": _normed,
     "layer norm": _normed,
     "group norm": _normed,
+    "int8 convolution": _convolved_packed,
+    "int8 linear": _multiplied_packed,
 }

@@ -4,13 +4,18 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from convscope.engine.graph.record import Graph, Visit
 from convscope.engine.graph.recorder import Step
 from convscope.engine.graph.seen import Seen
 from convscope.engine.graph.spans import by_position, spans_of
+from convscope.engine.parametrised import kind_of, masked_weights, weight_modules
+from convscope.engine.quantized import packed_weights
 from convscope.values import Module, Operation, Structure
+
+Packed = dict[str, dict[str, Tensor]]
+"""The packed weights of quantised layers: address → name → weight."""
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -19,10 +24,15 @@ if TYPE_CHECKING:
 def structure_of(model: "Model", graph: Graph, *, depth: int = 0) -> Structure:
     """What a recorded forward says of a network."""
     sizes = {id(p): p.numel() for p in model.module.parameters()}
-    weight_bytes = sum(p.numel() * p.element_size() for p in model.module.parameters())
+    packed = {address: packed_weights(one) for address, one in model.module.named_modules()}
+    packed = {address: held for address, held in packed.items() if held}
+    weight_bytes = sum(p.numel() * p.element_size() for p in (*model.module.parameters(), *_tensors(packed)))
     fields = _Fields(graph)
-    operations = tuple(_operation(step, fields, sizes) for step in graph.steps)
-    notes: dict[str, object] = {}
+    operations = tuple(
+        _operation(step, graph, fields, sizes, number, packed.get(step.module, {}))
+        for number, step in enumerate(graph.steps)
+    )
+    notes: dict[str, object] = _of_hidden_weights(model, packed)
     if graph.uncounted:
         notes["operations without a count of FLOPs"] = graph.uncounted
     if graph.guessed:
@@ -30,14 +40,17 @@ def structure_of(model: "Model", graph: Graph, *, depth: int = 0) -> Structure:
     if graph.hidden:
         where = ", ".join(address or "the network itself" for address in graph.hidden)
         notes["scripted, so that only its operations show and not its modules"] = where
+    weights = weight_modules(model.module)
     return Structure(
         name=model.name,
         input=graph.input,
         modules=tuple(
-            _module(a, one, graph, fields) for a, one in model.module.named_modules() if not _within(a, graph.hidden)
+            _module(a, one, graph, fields, packed)
+            for a, one in model.module.named_modules()
+            if not _within(a, graph.hidden) and a not in weights and not _within(a, list(packed))
         ),
         operations=operations,
-        parameters=sum(sizes.values()),
+        parameters=sum(sizes.values()) + sum(one.numel() for one in _tensors(packed)),
         flops=sum(step.flops for step in graph.steps),
         norm_flops=sum(step.norm_flops for step in graph.steps),
         parameter_bytes=weight_bytes,
@@ -64,7 +77,33 @@ class _Fields:
         return self._known[key]
 
 
-def _operation(step: Step, fields: _Fields, sizes: dict[int, int]) -> Operation:
+def _tensors(packed: Packed) -> list[Tensor]:
+    return [one for held in packed.values() for one in held.values()]
+
+
+def _of_hidden_weights(model: "Model", packed: Packed) -> dict[str, object]:
+    """Notes on weights that are not what they seem: packed as integers, or masked to zero by pruning."""
+    notes: dict[str, object] = {}
+    if packed:
+        kinds = sorted({str(one.dtype).removeprefix("torch.q") for one in _tensors(packed) if one.is_quantized})
+        notes["quantised layers"] = (
+            f"{', '.join(packed)}: weights packed as {' and '.join(kinds) or 'integers'}, counted"
+        )
+    masks = {address: masked_weights(one) for address, one in model.module.named_modules()}
+    pruned = {address: counts for address, counts in masks.items() if counts[1]}
+    if pruned:
+        zero, all_ = (sum(counts[n] for counts in pruned.values()) for n in (0, 1))
+        notes["pruned layers"] = (
+            f"{', '.join(pruned)}: {zero} of {all_} weights are masked to zero, counted nonetheless"
+        )
+    return notes
+
+
+def _operation(
+    step: Step, graph: Graph, fields: _Fields, sizes: dict[int, int], number: int, packed: dict[str, Tensor]
+) -> Operation:
+    first = not any(one.module == step.module and one.kind.startswith("int8") for one in graph.steps[:number])
+    own = sum(one.numel() for one in packed.values()) if first and step.kind.startswith("int8") else 0
     return Operation(
         kind=step.kind,
         name=step.operation,
@@ -74,7 +113,7 @@ def _operation(step: Step, fields: _Fields, sizes: dict[int, int]) -> Operation:
         moves=step.moves,
         dtype=step.dtype,
         shape=step.shape,
-        parameters=sum(sizes[weight] for weight in step.weights),
+        parameters=sum(sizes[weight] for weight in step.weights) + own,
         flops=step.flops,
         norm_flops=step.norm_flops,
         bytes=step.bytes,
@@ -82,25 +121,36 @@ def _operation(step: Step, fields: _Fields, sizes: dict[int, int]) -> Operation:
     )
 
 
-def _module(address: str, module: nn.Module, graph: Graph, fields: _Fields) -> Module:
+def _module(address: str, module: nn.Module, graph: Graph, fields: _Fields, packed: Packed) -> Module:
     visit = graph.visits.get(address, Visit((), None, (), 0, 0))
     inside = [s for s in graph.steps if not address or s.module == address or s.module.startswith(f"{address}.")]
     seen = visit.seen if visit.calls or not inside else inside[-1].seen
     shape = visit.shape or (inside[-1].shape if inside else ())
     return Module(
         address=address,
-        kind=getattr(module, "original_name", type(module).__name__),
+        kind=kind_of(module),
         detail=_detail(module),
         calls=visit.calls or min(1, len(inside)),
         first=visit.first if visit.calls else graph.steps.index(inside[0]) if inside else len(graph.steps),
-        leaf=next(module.children(), None) is None or address in graph.hidden,
+        leaf=all(_holds_weights(name) for name, _ in module.named_children()) or address in graph.hidden,
         shape=shape,
-        parameters=sum(p.numel() for p in module.parameters()),
+        parameters=sum(p.numel() for p in module.parameters())
+        + sum(
+            one.numel()
+            for inner, held in packed.items()
+            if not address or inner == address or inner.startswith(f"{address}.")
+            for one in held.values()
+        ),
         flops=sum(step.flops for step in inside),
         norm_flops=sum(step.norm_flops for step in inside),
         bytes=sum(step.bytes for step in inside),
         **fields.of(seen, shape),
     )
+
+
+def _holds_weights(name: str) -> bool:
+    """Whether a child of that name only keeps or computes the layer's own weights."""
+    return name in ("parametrizations", "_packed_params", "_all_weight_values")
 
 
 def _within(address: str, hidden: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.inputs import Images
-from convscope.errors import ParameterError
+from convscope.errors import InputError, ParameterError
 from convscope.spec import Param
 
 SegmenterName = Literal["slic", "quickshift", "grid"]
@@ -56,7 +56,13 @@ def segmented(images: Images, segments: int | Tensor, segmenter: str, *, seed: i
 
     Raises:
         ParameterError: a map that does not fit the images, or an image in which fewer than two parts are found.
+        InputError: the images have one place only.
     """
+    if images.tensor[0, 0].numel() < 2:
+        raise InputError(
+            f"the input of shape {tuple(images.tensor.shape)} is a single place and cannot be cut into segments: "
+            "use gradient-x-input"
+        )
     if isinstance(segments, Tensor):
         return _given(segments, images)
     cuts = [_cut(images, row, segments, segmenter, seed) for row in range(len(images))]

@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.engine.gradients import read_out
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
 from convscope.engine.paths import gap_notes
 from convscope.engine.rules.deep_lift import DeepLift
-from convscope.engine.rules.flow import flow_back, said_of
+from convscope.engine.rules.flow import flow_back, output_under, said_of
 from convscope.engine.rules.ledger import Ledger
 from convscope.engine.rules.mode import Rules
 from convscope.engine.targets import Aim
@@ -40,7 +39,7 @@ def compared(
         with torch.enable_grad(), method.over_the_reference(start):
             seen = start.clone().requires_grad_(True)
             mode = Rules(method, Ledger(len(rows)), on_missing=on_missing)  # counted when the image goes through
-            output = mode.seen_by(lambda: read_out(model, seen.clone(), aim), model.module)
+            output = output_under(mode, model, seen.clone(), aim)
         outputs.append((ledger, rows, output.detach()))
         return method
 

@@ -17,7 +17,7 @@ from convscope.engine.rules.lrp import Ground, Relevance
 from convscope.engine.rules.mode import Method, Rules
 from convscope.engine.targets import Aim
 from convscope.engine.trace import layout_of, map_at
-from convscope.errors import LayerError, NoGradient
+from convscope.errors import LayerError, NoGradient, NoRule
 
 Make = Callable[[Ledger, Tensor, Tensor], Method]
 """``(ledger, rows, copies) -> method``: a method for one chunk, of copy ``copies[i]`` of image ``rows[i]`` each."""
@@ -84,9 +84,10 @@ def flow_back(
         share = _lay_ground(method, x, images)
         with torch.enable_grad(), capture(model.module, layers, differentiable=True) as caught:
             mode = Rules(method, ledger, on_missing=on_missing)
-            output = mode.seen_by(lambda: read_out(model, x, aim), model.module)
+            output = output_under(mode, model, x, aim)
             scores = aim.score(output, rows)
         seen = [mode.latest(caught[address]) for address in layers]
+        model.require_gradient()
         if restrict is not None and seen[0].grad_fn is None:
             raise NoGradient(
                 f"layer {layers[0]!r} is cut off from the input (detached, or run under torch.no_grad inside the "
@@ -110,6 +111,20 @@ def flow_back(
 
     in_chunks(len(images) * copies, images.tensor[0], step)
     return flow
+
+
+def output_under(mode: Rules, model: Model, tensor: Tensor, aim: Aim) -> Tensor:
+    """What the aim scores of prepared inputs, with the network run under rules.
+
+    Raises:
+        NoRule: the method knows no rule for an operation.
+        NoGradient: that operation computes with integers, so that there is no gradient to fall back on either.
+    """
+    try:
+        return mode.seen_by(lambda: read_out(model, tensor, aim), model.module)
+    except NoRule:
+        model.require_gradient()
+        raise
 
 
 def refuse_scripted(model: Model) -> None:

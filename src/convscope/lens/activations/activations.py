@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.data.dataset import Dataset
-from convscope.engine.data.statistics import MEAN_POSITIONS, Account, duplicates, observed
+from convscope.engine.data.statistics import MEAN_POSITIONS, Account, duplicates, observed, reasons
 from convscope.engine.layers import EVERY_LAYER, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
@@ -130,9 +130,7 @@ def _class_means(account: Account, classes: list[object]) -> Tensor:
     return torch.stack([summed / max(1, images) for images, summed in rows]).float().cpu()
 
 
-def _notes(
-    accounts: dict[str, Account], per_image: int, odd: dict[str, tuple[int, ...]], images: int
-) -> dict[str, object]:
+def _notes(accounts: dict[str, Account], per_image: int, odd: dict[str, str], images: int) -> dict[str, object]:
     """What must be known of how the numbers were gathered."""
     found: dict[str, object] = {}
     largest = max((one.positions for one in accounts.values()), default=0)
@@ -142,7 +140,7 @@ def _notes(
             f"means of {MEAN_POSITIONS}; maxima are of all"
         )
     if odd:
-        found["left out"] = f"{', '.join(odd)}: what these give is not made of one part per image"
+        found["left out"] = reasons(odd)
     if images < 8:
         found["few images"] = f"a unit that is silent on {images} may speak on others; duplicates need eight"
     return found

@@ -53,6 +53,7 @@ def parameter_gradients(model: Model, images: Dataset) -> Distribution:
     Source: :cite:`glorot2010understanding`.
     """
     parameters = owned(model)
+    left_out = [name for name, parameter in model.module.named_parameters() if parameter.is_complex()]
     gradients, loss, seen, known = loss_gradients(model, images, parameters)
     grids = {name: LogGrid.reaching(float(flat.abs().max()), **GRID) for name, flat in gradients.items()}
     counts = {name: _counted(flat, grids[name]) for name, flat in gradients.items()}
@@ -65,7 +66,12 @@ def parameter_gradients(model: Model, images: Dataset) -> Distribution:
         images=seen,
         histograms={name: one.cpu() for name, one in counts.items()},
         edges={name: grid.edges() for name, grid in grids.items()},
-        notes={**images.notes(), "mean loss": loss, **({"loss": own} if known < seen else {})},
+        notes={
+            **images.notes(),
+            "mean loss": loss,
+            **({"loss": own} if known < seen else {}),
+            **({"left out": f"complex parameters: {', '.join(left_out)}"} if left_out else {}),
+        },
     )
 
 
@@ -81,7 +87,7 @@ def _spread(
     shares = torch.tensor(SHARES, dtype=torch.float64, device=flat.device)
     norm, length = float(flat.norm()), float(weights.norm())
     largest = max(parameters.values(), key=lambda one: one.numel())
-    module = model.module if name == ITSELF else model.module.get_submodule(name)
+    module = model.module if name == ITSELF else dict(model.module.named_modules())[name]
     return Spread(
         layer=name,
         kind=type(module).__name__,

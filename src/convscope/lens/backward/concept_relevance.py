@@ -118,7 +118,7 @@ def concept_relevance(
         channels=flow.relevance,
         layer_values={address: torch.stack([at_layer[row] for row in range(len(image))])},
         notes=notes,
-        why_blank="no relevance flows through the chosen channels",
+        otherwise="no relevance flows through the chosen channels",
     )
 
 

@@ -15,6 +15,8 @@ from convscope.lens.backward._rules import OnMissing, rule_notes, shaped
 from convscope.spec import Param
 from convscope.values import Attribution
 
+NO_WINNER = "the target's score is zero: there is no winner whose excitation could be traced"
+
 
 @lens(
     family="backward",
@@ -94,5 +96,5 @@ def excitation_backprop(
         target,
         at_layers,
         notes=rule_notes(flow, len(image)),
-        why_blank="the target's score is zero: there is no winner whose excitation could be traced",
+        why_blank=[None if total else NO_WINNER for total in flow.totals.tolist()],
     )

@@ -1,4 +1,5 @@
 import torch
+from torch import Tensor
 
 from convscope.engine.gradients import layer_evidence
 from convscope.engine.heatmaps import fused
@@ -76,5 +77,14 @@ def guided_grad_cam(
         channels=channels,
         layer_values=at_layers,
         notes=rule_notes(flow, len(image)),
-        why_blank="Grad-CAM finds no region at this layer that speaks for the target, so nothing is cut out",
+        why_blank=[_why(at_layers, flow.multiplier, row) for row in range(len(image))],
     )
+
+
+def _why(at_layers: dict[str, Tensor], guided_gradient: Tensor, row: int) -> str | None:
+    """Which of the two factors is zero everywhere, where one alone is."""
+    if not bool(guided_gradient[row].any()):
+        return None
+    if not any(bool(values[row].any()) for values in at_layers.values()):
+        return "Grad-CAM finds no region at this layer that speaks for the target, so nothing is cut out"
+    return "guided backpropagation and Grad-CAM have no place in common"

@@ -27,11 +27,18 @@ def activation_maps(
     *,
     relu: bool = False,
     signed: bool = True,
+    otherwise: str | None = None,
 ) -> list[Attribution]:
     """Make one map per layer, bring them to the input's extent and fuse them."""
     evidence = layer_evidence(model, images, aim, layers)
     return maps_to_values(
-        model, images, aim, {a: combine(seen) for a, seen in evidence.items()}, relu=relu, signed=signed
+        model,
+        images,
+        aim,
+        {a: combine(seen) for a, seen in evidence.items()},
+        relu=relu,
+        signed=signed,
+        otherwise=otherwise,
     )
 
 

@@ -67,4 +67,5 @@ def fem(
         weight = mean_over_space((a > mean + k * spread).float())
         return (weight * a).sum(1)
 
-    return activation_maps(model, image, None, layer, combine)
+    none = f"no activation of this layer is more than {k:g} standard deviations above its channel's mean"
+    return activation_maps(model, image, None, layer, combine, otherwise=none)

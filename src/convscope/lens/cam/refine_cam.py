@@ -76,4 +76,4 @@ def refine_cam(
     for values in maps.values():
         product = product * resize(in_units_of_peak(values), image.extent).cpu()
     why = "no region is evidence at every one of these layers; name fewer layers"
-    return attributions(model, image, target, product, layer_values=maps, signed=False, why_blank=why)
+    return attributions(model, image, target, product, layer_values=maps, signed=False, otherwise=why)

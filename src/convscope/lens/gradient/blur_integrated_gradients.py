@@ -67,6 +67,7 @@ def blur_integrated_gradients(
     Source: :cite:`xu2020attribution`, equation 4.
     """
 
+    image.require_spatial_axes("blur-integrated-gradients blurs along spatial axes")
     widest = max_sigma * max(image.extent)
     sigmas = widest * (1 - torch.arange(steps + 1) / steps) ** 2
     ends = end_scores(model, image, gaussian_blur(image.tensor, widest), target)

@@ -70,7 +70,7 @@ def caricature(
     Source: :cite:`olah2018building`, "feature visualization of a whole image" (there with the dot product alone).
     """
     wanted = seen_at(model, image, layer)
-    canvas = canvas_of(model, image.extent)
+    canvas = canvas_of(model, image.extent, given=image.tensor)
     how: dict[str, Any] = {"steps": steps, "rate": rate, "frames": frames, "seed": seed}
 
     def draw(rows: Tensor) -> list[Ascent]:

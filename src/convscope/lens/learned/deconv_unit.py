@@ -84,7 +84,7 @@ def deconv_unit(
         flow.multiplier.sum(1),
         channels=flow.multiplier,
         notes=notes,
-        why_blank="the unit is not excited by anything in this image, or nothing positive flows back from it",
+        otherwise="the unit is not excited by anything in this image, or nothing positive flows back from it",
     )
 
 

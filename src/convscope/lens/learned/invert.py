@@ -75,7 +75,7 @@ def invert(
     """
     wanted = seen_at(model, image, layer)
     paid = [variation(total_variation)] if total_variation else []
-    canvas = canvas_of(model, image.extent)
+    canvas = canvas_of(model, image.extent, given=image.tensor)
     how: dict[str, Any] = {"steps": steps, "rate": rate, "penalties": paid, "frames": frames, "seed": seed}
 
     def draw(rows: Tensor) -> list[Ascent]:

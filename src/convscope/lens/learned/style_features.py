@@ -70,7 +70,7 @@ def style_features(
     """
     seen = seen_at(model, image, layer)
     grams = {address: gram_of(seen[address]) for address in layer}
-    canvas = canvas_of(model, image.extent)
+    canvas = canvas_of(model, image.extent, given=image.tensor)
     how: dict[str, Any] = {"steps": steps, "rate": rate, "frames": frames, "seed": seed}
 
     def draw(rows: Tensor) -> list[Ascent]:

@@ -97,7 +97,7 @@ def style_transfer(
     grams = {address: gram_of(textures[address][:1])[0] for address in of_style}
     contents = seen_at(model, image, of_content)
     paid = [variation(total_variation)] if total_variation else []
-    canvas = canvas_of(model, image.extent)
+    canvas = canvas_of(model, image.extent, given=image.tensor)
     how: dict[str, Any] = {"steps": steps, "rate": rate, "penalties": paid, "frames": frames}
 
     def draw(rows: Tensor) -> list[Ascent]:

@@ -57,7 +57,8 @@ def surrogate_maps(
         values.append(cut.painted(fitted))
         bands.append(cut.painted(band))
         said |= {"segments": str(cut.count), "samples": str(len(on))}
-        notes.append({**said, **_stability(row, on, scores, cut, fit), **ends.notes[row]})
+        spread = {} if EXACT in said else _stability(row, on, scores, cut, fit)  # no seed changes an exact answer
+        notes.append({**said, **spread, **ends.notes[row]})
     return attributions(
         model,
         images,

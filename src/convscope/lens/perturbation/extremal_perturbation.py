@@ -87,6 +87,7 @@ def extremal_perturbation(
     Source: :cite:`fong2019extremal`, equations 4 to 6 and section 3.2.
     """
 
+    image.require_spatial_axes("extremal-perturbation learns a mask over places")
     start = baseline_of(baseline, image, seed=seed)
     ends = ends_of(model, image, start, target)
     bumps = _Bumps(image.extent, width, like=image.tensor)

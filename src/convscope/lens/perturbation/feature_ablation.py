@@ -71,6 +71,7 @@ def feature_ablation(
     Source: :cite:`zeiler2014visualizing`, section 4.2, with parts of any shape for the sliding square.
     """
 
+    image.require_spatial_axes("feature-ablation replaces segments")
     start = baseline_of(baseline, image, seed=seed)
     cuts = segmented(image, segments, segmenter, seed=seed)
     ends = ends_of(model, image, start, target)

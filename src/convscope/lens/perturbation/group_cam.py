@@ -74,6 +74,7 @@ def group_cam(
 
     Source: :cite:`zhang2021groupcam`, section 3.
     """
+    image.require_spatial_axes("group-cam blurs along spatial axes")
     blurred = baseline_of("blur", image)
 
     def sharp_in(rows: Tensor, masks: Tensor, _copies: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ def group_cam(
         gained = scores_through(model, image, target, masks, sharp_in) - blank[:, None]
         maps[address] = weighted(torch.where(gained.isfinite(), gained, 0.0), masks)
     why = "no group of channels speaks for the target anywhere, or none brings any of its score back"
-    return maps_to_values(model, image, target, maps, relu=relu, why_blank=why)
+    return maps_to_values(model, image, target, maps, relu=relu, otherwise=why)
 
 
 def _group_maps(seen: Evidence, groups: int, keep: float) -> Tensor:

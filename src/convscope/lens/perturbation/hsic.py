@@ -77,6 +77,7 @@ def hsic(
     Source: :cite:`novello2022hsic`, equation 4 and section 3.2.
     """
 
+    image.require_spatial_axes("hsic masks cells of a grid")
     start = baseline_of(baseline, image, seed=seed)
     ends = ends_of(model, image, start, target)
     shape = tuple(min(cells, length) for length in image.extent)

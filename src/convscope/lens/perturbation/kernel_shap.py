@@ -85,6 +85,7 @@ def kernel_shap(
     Source: :cite:`lundberg2017shap`, theorem 2 (the kernel).
     """
 
+    image.require_spatial_axes("kernel-shap masks segments")
     start = baseline_of(baseline, image, seed=seed)
     cuts = segmented(image, segments, segmenter, seed=seed)
     ends = ends_of(model, image, start, target)

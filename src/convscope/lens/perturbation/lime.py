@@ -87,6 +87,7 @@ def lime(
     Source: :cite:`ribeiro2016lime`, equation 1 and section 3.4.
     """
 
+    image.require_spatial_axes("lime masks segments")
     start = baseline_of(baseline, image, seed=seed)
     cuts = segmented(image, segments, segmenter, seed=seed)
     ends = ends_of(model, image, start, target)

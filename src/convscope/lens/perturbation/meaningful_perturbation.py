@@ -82,6 +82,7 @@ def meaningful_perturbation(
     Source: :cite:`fong2017meaningful`, equation 3 and section 4.3.
     """
 
+    image.require_spatial_axes("meaningful-perturbation learns a mask over places")
     start = baseline_of(baseline, image, seed=seed)
     ends = ends_of(model, image, start, target)
     shape = tuple(min(cells, length) for length in image.extent)
@@ -103,7 +104,7 @@ def meaningful_perturbation(
     masks = learned_masks(model, image, target, start, ends, steps, learn)
     left = shares_left(model, image, target, start, masks, ends)
     notes = [{"score left": share, **said} for share, said in zip(left, ends.notes, strict=True)]
-    return attributions(model, image, target, 1 - masks, signed=False, notes=notes, why_blank=NOT_WORTH_IT)
+    return attributions(model, image, target, 1 - masks, signed=False, notes=notes, otherwise=NOT_WORTH_IT)
 
 
 def _roughness(mask: Tensor) -> Tensor:

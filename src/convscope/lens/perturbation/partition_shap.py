@@ -91,6 +91,7 @@ def partition_shap(
     Source: :cite:`owen1977values`; the idea of a tree over the image is that of the ``shap`` package.
     """
 
+    image.require_spatial_axes("partition-shap halves regions")
     start = baseline_of(baseline, image, seed=seed)
     ends = ends_of(model, image, start, target)
     by_grid = segmenter == "grid" and not isinstance(segments, Tensor)

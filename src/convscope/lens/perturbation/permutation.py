@@ -74,6 +74,7 @@ def permutation(
     Source: :cite:`fisher2019all`, section 3, with the image's own pixels for the population.
     """
 
+    image.require_spatial_axes("permutation refills segments")
     cuts = segmented(image, segments, segmenter, seed=seed)
     scores, noticed = settled_ends(model, image, target)
     falls = [torch.zeros(cut.count * samples) for cut in cuts]

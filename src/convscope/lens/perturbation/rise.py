@@ -83,6 +83,7 @@ def rise(
     Source: :cite:`petsiuk2018rise`, equations 5 and 6, section 3.2 (the masks).
     """
 
+    image.require_spatial_axes("rise masks regions")
     start = baseline_of(baseline, image, seed=seed)
     ends = ends_of(model, image, start, target)
     masks = GridMasks(image.extent, cells, seed=seed, like=image.tensor.float())

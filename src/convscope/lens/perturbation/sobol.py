@@ -81,6 +81,7 @@ def sobol(
     Source: :cite:`fel2021sobol`, section 3; the estimator is Jansen's.
     """
 
+    image.require_spatial_axes("sobol masks cells of a grid")
     start = baseline_of(baseline, image, seed=seed)
     ends = ends_of(model, image, start, target)
     shape = tuple(min(cells, length) for length in image.extent)

@@ -70,6 +70,7 @@ def xrai(
     Source: :cite:`kapishnikov2019xrai`, algorithm 1 and section 3.
     """
 
+    image.require_spatial_axes("xrai ranks regions")
     points, weights = gauss_legendre(steps)
     gradients, there = [], []
     for colour in ("black", "white"):

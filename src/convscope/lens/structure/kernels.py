@@ -5,11 +5,11 @@ from torch import Tensor, nn
 
 from convscope.engine.cost import progress
 from convscope.engine.kernels import (
-    TRANSPOSED,
     as_patterns,
     chosen,
     groups_of,
     in_colour,
+    is_transposed,
     judged,
     kernels_of,
     oddities,
@@ -17,6 +17,8 @@ from convscope.engine.kernels import (
 from convscope.engine.layers import FIRST_KERNELS, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
+from convscope.engine.parametrised import kind_of, masked_weights
+from convscope.engine.quantized import packed_weights
 from convscope.errors import LayerError
 from convscope.spec import Param
 from convscope.values import KernelLayer, Kernels
@@ -114,7 +116,7 @@ def kernels(
             judged=judged(weight),
             **asdict(odd),
         )
-        notes |= _notes(address, layers[address], share)
+        notes |= _notes(address, layers[address], share) | _of_hidden_weights(address, module)
         progress(done, len(layer))
     return Kernels(weights=weights, patterns=patterns, shares=shares, layers=layers, scale=scale, notes=notes)
 
@@ -138,9 +140,22 @@ def _view(model: Model, address: str, weight: Tensor, asked: View) -> str:
 def _kind(module: nn.Module, weight: Tensor) -> str:
     size = "×".join(str(n) for n in weight.shape[2:])
     groups = groups_of(module)
-    inputs = weight.shape[1] * groups if not isinstance(module, TRANSPOSED) else module.in_channels
+    inputs = module.in_channels if is_transposed(module) else weight.shape[1] * groups
     grouped = f", {groups} groups" if groups > 1 else ""
-    return f"{type(module).__name__}, {inputs} → {len(weight)} channels, {size}{grouped}"
+    return f"{kind_of(module)}, {inputs} → {len(weight)} channels, {size}{grouped}"
+
+
+def _of_hidden_weights(address: str, module: nn.Module) -> dict[str, str]:
+    """How the weights that are shown differ from those that are kept."""
+    notes: dict[str, str] = {}
+    packed = packed_weights(module).get("weight")
+    if packed is not None:
+        kind = str(packed.dtype).removeprefix("torch.q")
+        notes[f"weights of {address}"] = f"quantised ({kind}), shown as the numbers they stand for"
+    zero, prunable = masked_weights(module)
+    if prunable:
+        notes[f"pruned of {address}"] = f"{zero} of {prunable} weights are masked to zero, and shown so"
+    return notes
 
 
 def _notes(address: str, layer: KernelLayer, share: Tensor | None) -> dict[str, str]:
