@@ -68,7 +68,7 @@ class Folded(nn.Module):
         return self.spelling
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=64)
 def network(seed: int, off: frozenset[str] = OFF) -> Network:
     """The network of a seed: drawn again until both of its images move the scores that are explained."""
     for attempt in range(50):

@@ -363,9 +363,9 @@ class Turned(nn.Module):
 
 
 def unshuffled(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    """Pixels become channels, or channels pixels; pictures only."""
+    """Pixels become channels, or channels pixels; where there are no pairs of them the map is turned instead."""
     if len(extent) != 2 or extent[0] % 2 or extent[1] % 2:
-        return nn.Identity()
+        return turned(draw, c, extent)
     if draw.chance(0.5):
         return nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * c, 4, 1))
     return nn.Sequential(nn.Conv2d(c, 8, 1), nn.PixelShuffle(2), activation(draw))

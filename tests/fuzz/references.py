@@ -77,17 +77,16 @@ class Guided(nn.Module):
 class _Deconvolved(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, activation: nn.Module) -> Tensor:
-        ctx.activation = activation
         y: Tensor = activation(x.clone())
         return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.activation(gradient.clone()), None
+        return gradient.clamp(min=0), None
 
 
 class Deconvolved(Guided):
-    """An activation that does to what flows back what it does to numbers."""
+    """An activation through which only what is positive flows back, whatever its derivative."""
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = _Deconvolved.apply(x, self.activation)
@@ -128,13 +127,15 @@ def flops(network: Network) -> int:
 
 
 def dependence(network: Network, address: str, place: tuple[int, ...], draws: int = 3) -> Tensor:
-    """Which input positions move a place of a layer's map: where the gradient is not zero, at any of several inputs."""
+    """Which input positions move a place of a layer's map: where the gradient is not zero, at any of several inputs.
+
+    The network's own images are among them.
+    """
     layout, net = network.layouts[address], network.module
     touched = torch.zeros(network.images.shape[2:], dtype=torch.bool)
-    for number in range(draws):
-        x = torch.randn(
-            network.images[:1].shape, generator=torch.Generator().manual_seed(number), dtype=torch.double
-        ).requires_grad_()
+    random = torch.randn(draws, *network.images.shape[1:], generator=torch.Generator().manual_seed(0)).double()
+    for number, image in enumerate(torch.cat([network.images, random])):
+        x = image[None].clone().requires_grad_()
         kept: list[Tensor] = []
         handle = net.get_submodule(address).register_forward_hook(lambda m, i, o, kept=kept: kept.append(o.clone()))
         with torch.enable_grad():

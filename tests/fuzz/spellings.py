@@ -78,7 +78,7 @@ class Spelled(nn.Module):
         return self.spelling
 
 
-COMPOSED = {"where", "x * (x > 0)", "maximum(x, 0.1 x)", "where(x > 0, x, 0.1 x)", "gelu by erf"}
+COMPOSED = {"where", "x.masked_fill_", "x * (x > 0)", "maximum(x, 0.1 x)", "where(x > 0, x, 0.1 x)", "gelu by erf"}
 """Spellings of several operations of which none is an activation by itself: rules for activations do not see them."""
 NO_RECTIFIERS = {"torch.tanh", "torch.sigmoid", "logsigmoid"}
 

@@ -17,9 +17,10 @@ PARTS = 4
 def occlusion(c: Comparison, net: Network) -> None:
     """Windows of which the last is moved in at most borders; what is followed incrementally and what is not."""
     patch = max(2, min(net.images.shape[2:]) // 2)
-    values = c.ask("occlusion", patch=patch, stride=patch - 1)
+    stride = patch - 1 if net.axes < 3 else patch
+    values = c.ask("occlusion", patch=patch, stride=stride)
     for value, slow in zip(values or (), known(net), strict=False):
-        true = occlusion_formulas.occlusion(slow, torch.zeros_like(slow.x), patch, patch - 1)
+        true = occlusion_formulas.occlusion(slow, torch.zeros_like(slow.x), patch, stride)
         c.agree("occlusion", value.values, true, scale=1e-3)
 
 

@@ -37,6 +37,8 @@ def piecewise_linear(net: Network) -> bool:
 
 def relevance(c: Comparison, net: Network) -> None:
     """What the pixels get and what constants absorb is the score; without ε it is gradient × input where that is so."""
+    if "scores" not in net.kinds:
+        return  # of what a softmax is given little is proportional to what it gives
     for composite in COMPOSITES:
         for value, slow in zip(c.ask("lrp", composite=composite) or (), known(net), strict=False):
             total = value.values.double().sum() + sum(v for k, v in value.notes.items() if k.startswith("absorbed by"))
