@@ -1,5 +1,7 @@
 """Lenses held to slow obvious versions on random networks; thousands of them by ``make fuzz``."""
 
+from types import ModuleType
+
 import pytest
 
 from tests.fuzz.checks import CHECKS
@@ -17,6 +19,17 @@ def test_lenses_agree_with_their_slow_versions(seed: int, check: str) -> None:
     net = network(seed)
     comparison = compared(check, CHECKS[check], net)
     assert not comparison.differences, "\n".join([*comparison.differences, "on", str(net)])
+
+
+@pytest.mark.parametrize("seed", range(100, 106))
+def test_lenses_agree_with_the_peers(seed: int, peers: ModuleType) -> None:
+    from tests.fuzz.peers import PEERS
+
+    net = network(seed)
+    found = [compared(name, check, net) for name, check in PEERS.items()]
+    differences = [said for comparison in found for said in comparison.differences]
+    assert not differences, "\n".join([*differences, "on", str(net)])
+    assert sum(comparison.count for comparison in found) > 30
 
 
 def test_a_seed_alone_makes_the_network() -> None:

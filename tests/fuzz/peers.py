@@ -1,0 +1,177 @@
+"""The installed peers' public classes beside ours, on the same random networks.
+
+Each is asked only about networks on which it is known to be right. What is left out, and why:
+
+- Captum's GuidedBackprop, Deconvolution and DeepLift, and zennit's composites replace modules: activations that are
+  written as functions, or as one module for several places, are silently not seen. They are asked where every activation
+  is an ``nn.ReLU`` of its own. DeepLift is incomplete with max pooling, and knows no norm by the image and no gate.
+- Captum's LRP raises at most layers and counts relevance double at residual sums, as zennit does.
+- pytorch-grad-cam and TorchCAM explain what an in-place activation left of a layer, know no layout but (N, C, places),
+  and TorchCAM no signals and volumes.
+- pytorch-grad-cam adds 1e-7 to the denominator of XGradCAM and 1e-6 to that of GradCAM++, and leaves the sign of EigenCAM
+  open.
+"""
+
+import copy
+import warnings
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tests.fuzz.checks.perturbation import PARTS, labels_of
+from tests.fuzz.comparing import Check, Comparison
+from tests.fuzz.layouts import map_layout
+from tests.fuzz.networks import Network
+from tests.fuzz.spellings import IN_PLACE, Spelled
+from tests.twins import peers
+from tests.twins.test_surrogates import by_part, mean_colour
+
+STEPS = 5
+
+
+def _captum(method: str, net: Network, **parameters: Any) -> Tensor:
+    """Its numbers for both images, asked of a copy of the network."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it tells of the hooks it sets
+        on_net = getattr(peers.captum.attr, method)(copy.deepcopy(net.module))
+        values: Tensor = on_net.attribute(net.images.clone(), target=list(net.targets), **parameters)
+    return values.detach()
+
+
+def _each(c: Comparison, what: str, lens: str, theirs: Tensor, tolerance: float = 1e-4, **parameters: Any) -> None:
+    """A lens against a peer's numbers per channel and position."""
+    for value, other in zip(c.ask(lens, **parameters) or (), theirs, strict=False):
+        c.agree(what, value.channels, other, tolerance)
+
+
+def captum_gradients(c: Comparison, net: Network) -> None:
+    _each(c, "Captum's Saliency", "saliency", _captum("Saliency", net, abs=False))
+    _each(c, "Captum's InputXGradient", "gradient_x_input", _captum("InputXGradient", net))
+    start = torch.full_like(net.images, 0.3)
+    theirs = _captum("IntegratedGradients", net, baselines=start, n_steps=STEPS, method="gausslegendre")
+    _each(c, "Captum's IntegratedGradients", "integrated_gradients", theirs, baseline=start, steps=STEPS)
+
+
+def captum_parts(c: Comparison, net: Network) -> None:
+    labels = labels_of(net)
+    start = torch.stack([mean_colour(image) for image in net.images])
+    for method, lens in (("FeatureAblation", "feature_ablation"), ("ShapleyValues", "kernel_shap")):
+        theirs = _captum(method, net, baselines=start, feature_mask=labels[None, None])
+        for value, other in zip(c.ask(lens, segments=labels) or (), theirs, strict=False):
+            painted = torch.stack([other[0][labels == part][0] for part in range(PARTS)])
+            c.agree(f"Captum's {method}", by_part(value.values, labels), painted, 1e-4, scale=1e-2)
+    if net.axes < 3:
+        window = (net.images.shape[1], *[3] * net.axes)
+        theirs = _captum("Occlusion", net, sliding_window_shapes=window, strides=(net.images.shape[1], *[1] * net.axes))
+        for value, other in zip(c.ask("occlusion", patch=3, stride=1) or (), theirs, strict=False):
+            c.agree("Captum's Occlusion", value.values, other[0], 1e-4, scale=1e-2)
+
+
+def _only_own_rectifiers(net: Network) -> bool:
+    """Whether every activation is an ``nn.ReLU`` of its own, and nothing else is curved but maxima and norms."""
+    kinds = (
+        nn.modules.conv._ConvNd, nn.Linear, nn.ReLU, nn.modules.batchnorm._BatchNorm, nn.Identity, nn.Dropout,
+        nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd, nn.Upsample,
+    )  # fmt: skip
+    leaves = [m for m in net.module.modules() if not list(m.children())]
+    known = all(isinstance(m, kinds) or type(m).__name__ in ("Strided", "Turned") for m in leaves)
+    curved = {"gated", "reused", "squeeze-excite", "unshuffled", "recurrent", "tokens", "linear patches", "folded"}
+    pooled = any(getattr(m, "spelling", "") in ("max", "max, values", "mean and max", "logsumexp") for m in net.module.modules())
+    return known and not pooled and not curved & net.kinds and "scores" in net.kinds
+
+
+def captum_rules(c: Comparison, net: Network) -> None:
+    if not _only_own_rectifiers(net):
+        return
+    plain = _out_of_place(net)
+    _each(c, "Captum's GuidedBackprop", "guided_backprop", _captum("GuidedBackprop", plain))
+    _each(c, "Captum's Deconvolution", "deconvnet", _captum("Deconvolution", plain))
+    start = torch.full_like(net.images, 0.3)
+    _each(c, "Captum's DeepLift", "deep_lift", _captum("DeepLift", plain, baselines=start), baseline=start)
+
+
+def _out_of_place(net: Network) -> Network:
+    """The same network whose activations write to new memory."""
+    module = copy.deepcopy(net.module)
+    for part in module.modules():
+        if isinstance(part, nn.ReLU):
+            part.inplace = False
+    return Network(net.seed, module, net.images, net.targets, net.layouts, net.kinds)
+
+
+def _layer(net: Network) -> str | None:
+    """The last layer of maps that nothing overwrites."""
+    overwriting = any(getattr(m, "inplace", False) for m in net.module.modules()) or any(
+        isinstance(m, Spelled) and m.spelling in IN_PLACE for m in net.module.modules()
+    )
+    fits = [a for a, layout in net.layouts.items() if layout == map_layout(net.axes) and a != "stem.0"]
+    return fits[-1] if fits and not overwriting else None
+
+
+def captum_maps(c: Comparison, net: Network) -> None:
+    layer = _layer(net)
+    if layer is None:
+        return
+    module = copy.deepcopy(net.module)
+    theirs = peers.captum.attr.LayerGradCam(module, module.get_submodule(layer)).attribute(
+        net.images, target=list(net.targets)
+    )
+    for value, other in zip(c.ask("grad_cam", layer=layer) or (), theirs.detach(), strict=False):
+        c.agree(f"Captum's LayerGradCam at {layer}", value.layer_values[layer], other[0], 1e-4)
+
+
+PYTORCH_GRAD_CAM = {
+    "grad_cam": "GradCAM",
+    "hires_cam": "HiResCAM",
+    "element_wise_grad_cam": "GradCAMElementWise",
+    "layer_cam": "LayerCAM",
+    "fem": "FEM",
+}
+
+
+def grad_cam_maps(c: Comparison, net: Network) -> None:
+    """pytorch-grad-cam's and TorchCAM's maps before they are scaled for drawing."""
+    layer = _layer(net)
+    if layer is None or net.axes == 1:
+        return
+    subject: Any = SimpleNamespace(model=SimpleNamespace(module=net.module), images=net.images, targets=net.targets)
+    for lens, method in PYTORCH_GRAD_CAM.items():
+        theirs = peers.pytorch_grad_cam_maps(method, subject, layer)
+        for value, other in zip(c.ask(lens, layer=layer) or (), theirs, strict=False):
+            c.agree(f"pytorch-grad-cam's {method} at {layer}", value.layer_values[layer], other, 1e-4)
+    if net.axes != 2:
+        return
+    for lens, method in (("grad_cam", "GradCAM"), ("layer_cam", "LayerCAM")):
+        theirs = peers.torchcam_maps(method, subject, layer)
+        for value, other in zip(c.ask(lens, layer=layer, relu=True) or (), theirs, strict=False):
+            c.agree(f"TorchCAM's {method} at {layer}", value.layer_values[layer], other.detach(), 1e-4)
+
+
+def zennit_rules(c: Comparison, net: Network) -> None:
+    """zennit's ε-plus and guided gradients, on networks of one path."""
+    branched = {"residual", "dense", "inception", "hourglass", "convnext"}
+    if not _only_own_rectifiers(net) or branched & net.kinds or any("Norm" in type(m).__name__ for m in net.module.modules()):
+        return
+    from tests.twins.test_backward_peers import SMALL, by_zennit, zennit
+
+    for row, target in enumerate(net.targets):
+        seed = torch.eye(4, dtype=torch.double)[target]
+        x = net.images[row : row + 1]
+        composite = zennit.composites.EpsilonPlus(**SMALL)
+        theirs = by_zennit(_out_of_place(net).module, x, composite, start=lambda y, seed=seed: y * seed)
+        value = (c.ask("lrp") or [None] * 2)[row]
+        if value is not None:
+            lost = value.notes["relative conservation gap"]
+            c.agree("zennit's EpsilonPlus", value.channels, theirs[0], 1e-4 + abs(lost))
+
+
+PEERS: dict[str, Check] = {
+    "Captum, gradients": captum_gradients,
+    "Captum, parts": captum_parts,
+    "Captum, rules": captum_rules,
+    "Captum, maps": captum_maps,
+    "pytorch-grad-cam and TorchCAM": grad_cam_maps,
+    "zennit": zennit_rules,
+}
