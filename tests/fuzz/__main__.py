@@ -18,7 +18,6 @@ from tests.fuzz.comparing import Check, compared
 from tests.fuzz.networks import network
 
 
-
 def _all_checks() -> dict[str, Check]:
     """Those against slow versions, and those against the peers, which import torchvision on their own."""
     library()

@@ -39,9 +39,7 @@ _AT_LAYERS = frozenset(
     ("maps", "maps by scores", "activations", "inputs", "default layer", "fields", "independence", "steps")
 )
 _RULES = frozenset(("relevance", "references", "modified gradients", "spellings", "independence"))
-_COMPOSED = frozenset(
-    ("Spelled(where", "masked_fill_", "Spelled(x *", "Spelled(maximum", "Spelled(gelu by erf")
-)
+_COMPOSED = frozenset(("Spelled(where", "masked_fill_", "Spelled(x *", "Spelled(maximum", "Spelled(gelu by erf"))
 
 AWAITED: list[Awaited] = [
     Awaited(

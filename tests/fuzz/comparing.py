@@ -125,7 +125,10 @@ def _unchanged(comparison: Comparison) -> Iterator[None]:
 
 
 def _ways(net: Network) -> list[object]:
-    modules = [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks), sorted(vars(m))) for m in net.module.modules()]
+    modules = [
+        (m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks), sorted(vars(m)))
+        for m in net.module.modules()
+    ]
     return [*modules, *((p.requires_grad, p.grad is None) for p in net.module.parameters())]
 
 

@@ -264,9 +264,7 @@ class PatchTokens(Tokens):
 
 def _blocks(draw: Draw) -> tuple[list[nn.Module], int, str]:
     spelling = draw.among(["nn.MultiheadAttention", "function", "products"])
-    blocks: list[nn.Module] = [
-        Block(4, Attention(4, spelling), activation(draw)) for _ in range(draw.number(1, 2))
-    ]
+    blocks: list[nn.Module] = [Block(4, Attention(4, spelling), activation(draw)) for _ in range(draw.number(1, 2))]
     prefix = draw.among([0, 1, 1, 2])
     return blocks, prefix, draw.among(["class token", "mean"]) if prefix else "mean"
 

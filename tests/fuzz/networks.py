@@ -46,7 +46,9 @@ class Network:
 
     def __str__(self) -> str:
         shape = "×".join(map(str, self.images.shape[1:]))
-        return f"seed {self.seed}: {', '.join(sorted(self.kinds))}; input {shape}, classes {self.targets}\n{self.module}"
+        return (
+            f"seed {self.seed}: {', '.join(sorted(self.kinds))}; input {shape}, classes {self.targets}\n{self.module}"
+        )
 
 
 class Folded(nn.Module):

@@ -424,4 +424,3 @@ def after(part: nn.Module, channels: int, extent: Extent) -> tuple[int, Extent]:
     with torch.no_grad():
         shape = part(torch.zeros(1, channels, *extent)).shape
     return shape[1], tuple(shape[2:])
-

@@ -3,13 +3,14 @@
 Each is asked only about networks on which it is known to be right. What is left out, and why:
 
 - Captum's GuidedBackprop, Deconvolution and DeepLift, and zennit's composites replace modules: activations that are
-  written as functions, or as one module for several places, are silently not seen. They are asked where every activation
-  is an ``nn.ReLU`` of its own. DeepLift is incomplete with max pooling, and knows no norm by the image and no gate.
+  written as functions, or as one module for several places, are silently not seen. They are asked where every
+  activation is an ``nn.ReLU`` of its own. DeepLift is incomplete with max pooling, and knows no norm by the image and
+  no gate.
 - Captum's LRP raises at most layers and counts relevance double at residual sums, as zennit does.
 - pytorch-grad-cam and TorchCAM explain what an in-place activation left of a layer, know no layout but (N, C, places),
   and TorchCAM no signals and volumes.
-- pytorch-grad-cam adds 1e-7 to the denominator of XGradCAM and 1e-6 to that of GradCAM++, and leaves the sign of EigenCAM
-  open.
+- pytorch-grad-cam adds 1e-7 to the denominator of XGradCAM and 1e-6 to that of GradCAM++, and leaves the sign of
+  EigenCAM open.
 """
 
 import copy
@@ -31,11 +32,11 @@ from tests.twins.test_surrogates import by_part, mean_colour
 STEPS = 5
 
 
-def _captum(method: str, net: Network, **parameters: Any) -> Tensor:
+def _captum(name: str, net: Network, **parameters: Any) -> Tensor:
     """Its numbers for both images, asked of a copy of the network."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it tells of the hooks it sets
-        on_net = getattr(peers.captum.attr, method)(copy.deepcopy(net.module))
+        on_net = getattr(peers.captum.attr, name)(copy.deepcopy(net.module))
         values: Tensor = on_net.attribute(net.images.clone(), target=list(net.targets), **parameters)
     return values.detach()
 
@@ -78,7 +79,9 @@ def _only_own_rectifiers(net: Network) -> bool:
     leaves = [m for m in net.module.modules() if not list(m.children())]
     known = all(isinstance(m, kinds) or type(m).__name__ in ("Strided", "Turned") for m in leaves)
     curved = {"gated", "reused", "squeeze-excite", "unshuffled", "recurrent", "tokens", "linear patches", "folded"}
-    pooled = any(getattr(m, "spelling", "") in ("max", "max, values", "mean and max", "logsumexp") for m in net.module.modules())
+    pooled = any(
+        getattr(m, "spelling", "") in ("max", "max, values", "mean and max", "logsumexp") for m in net.module.modules()
+    )
     return known and not pooled and not curved & net.kinds and "scores" in net.kinds
 
 
@@ -152,7 +155,11 @@ def grad_cam_maps(c: Comparison, net: Network) -> None:
 def zennit_rules(c: Comparison, net: Network) -> None:
     """zennit's ε-plus and guided gradients, on networks of one path."""
     branched = {"residual", "dense", "inception", "hourglass", "convnext"}
-    if not _only_own_rectifiers(net) or branched & net.kinds or any("Norm" in type(m).__name__ for m in net.module.modules()):
+    if (
+        not _only_own_rectifiers(net)
+        or branched & net.kinds
+        or any("Norm" in type(m).__name__ for m in net.module.modules())
+    ):
         return
     from tests.twins.test_backward_peers import SMALL, by_zennit, zennit
 

@@ -110,7 +110,9 @@ def _modified(slow: Known, build: type[nn.Module]) -> Tensor:
 def output_of(network: Network, address: str) -> Tensor:
     """What a layer gives for both images at its last call, copied before it is overwritten."""
     kept: list[Tensor] = []
-    handle = network.module.get_submodule(address).register_forward_hook(lambda m, i, o: kept.append(o.detach().clone()))
+    handle = network.module.get_submodule(address).register_forward_hook(
+        lambda m, i, o: kept.append(o.detach().clone())
+    )
     with torch.no_grad():
         network.module(network.images)
     handle.remove()

@@ -103,9 +103,7 @@ def without_spellings(net: nn.Module) -> nn.Module:
     return replaced(net, lambda module: is_rectifier(module) and not composed(module), lambda _: nn.ReLU())
 
 
-def replaced(
-    net: nn.Module, which: Callable[[nn.Module], bool], build: Callable[[nn.Module], nn.Module]
-) -> nn.Module:
+def replaced(net: nn.Module, which: Callable[[nn.Module], bool], build: Callable[[nn.Module], nn.Module]) -> nn.Module:
     """A copy in which ``build`` makes another module of each of which ``which`` is true."""
     other = copy.deepcopy(net)
     for parent in list(other.modules()):

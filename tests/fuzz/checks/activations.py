@@ -28,7 +28,9 @@ def activations(c: Comparison, net: Network) -> None:
         exact = {"mean": per_channel.mean(1), "min": per_channel.amin(1), "max": per_channel.amax(1)}
         exact["spread"] = per_channel.std(1, correction=0)
         for name, numbers in exact.items():
-            c.agree(f"activations at {layer}, {name}", columns[name], numbers, 1e-4, scale=float(per_channel.abs().max()))
+            c.agree(
+                f"activations at {layer}, {name}", columns[name], numbers, 1e-4, scale=float(per_channel.abs().max())
+            )
 
 
 def inputs(c: Comparison, net: Network) -> None:

@@ -48,7 +48,10 @@ def by_scores(c: Comparison, net: Network) -> None:
     slow_images = known(net)
     for layer in layers(net)[-1:]:
         activation = slow_images[0].at(layer)[0]
-        lenses = [(score_formulas.shapley_cam, {"utility": "score"}, {"rest": False}), (score_formulas.finer_cam, {}, {})]
+        lenses = [
+            (score_formulas.shapley_cam, {"utility": "score"}, {"rest": False}),
+            (score_formulas.finer_cam, {}, {}),
+        ]
         if len(activation) <= MOST_CHANNELS:
             lenses += [(score_formulas.ablation_cam, {}, {}), (score_formulas.score_cam, {}, {})]
         if activation[0].numel() <= MOST_PLACES:
@@ -59,4 +62,6 @@ def by_scores(c: Comparison, net: Network) -> None:
             values = c.ask(formula.__name__, layer=layer, **parameters)
             for value, slow in zip(values or (), slow_images, strict=False):
                 true = formula(slow, layer, **slow_parameters)
-                c.agree(f"{formula.__name__} at {layer}", value.layer_values[layer].squeeze(), true.squeeze(), scale=1e-3)
+                c.agree(
+                    f"{formula.__name__} at {layer}", value.layer_values[layer].squeeze(), true.squeeze(), scale=1e-3
+                )
