@@ -3,8 +3,8 @@
 Each is asked only about networks on which it is known to be right. What is left out, and why:
 
 - Captum's GuidedBackprop, Deconvolution and DeepLift, and zennit's composites replace modules: activations that are
-  written as functions, or as one module for several places, are silently not seen. They are asked where every
-  activation is an ``nn.ReLU`` of its own. DeepLift is incomplete with max pooling, and knows no norm by the image and
+  written as functions, or as one module for several places, are silently not seen. They are asked about the network
+  with an ``nn.ReLU`` in the place of every activation. DeepLift is incomplete with max pooling, and knows no norm by the image and
   no gate.
 - Captum's LRP raises at most layers and counts relevance double at residual sums, as zennit does.
 - pytorch-grad-cam and TorchCAM explain what an in-place activation left of a layer, know no layout but (N, C, places),
@@ -23,9 +23,11 @@ from torch import Tensor, nn
 
 from tests.fuzz.checks.perturbation import PARTS, labels_of
 from tests.fuzz.comparing import Check, Comparison
+from tests.fuzz.heads import CLASSES
 from tests.fuzz.layouts import map_layout
 from tests.fuzz.networks import Network
-from tests.fuzz.spellings import IN_PLACE, Spelled
+from tests.fuzz.parts import Shuffled, Strided, Turned
+from tests.fuzz.spellings import IN_PLACE, MODULES, Spelled, replaced
 from tests.twins import peers
 from tests.twins.test_surrogates import by_part, mean_colour
 
@@ -70,38 +72,32 @@ def captum_parts(c: Comparison, net: Network) -> None:
             c.agree("Captum's Occlusion", value.values, other[0], 1e-4, scale=1e-2)
 
 
-def _only_own_rectifiers(net: Network) -> bool:
-    """Whether every activation is an ``nn.ReLU`` of its own, and nothing else is curved but maxima and norms."""
+def _rectified(net: Network) -> Network | None:
+    """The network with an ``nn.ReLU`` for each of its activations; none where something else is curved too."""
+    activations = (Spelled, *(type(build()) for build in MODULES.values()))
+    module = replaced(net.module, lambda part: isinstance(part, activations), lambda _: nn.ReLU()).eval()
     kinds = (
         nn.modules.conv._ConvNd, nn.Linear, nn.ReLU, nn.modules.batchnorm._BatchNorm, nn.Identity, nn.Dropout,
-        nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd, nn.Upsample,
+        nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd, nn.Upsample, Strided, Turned, Shuffled,
     )  # fmt: skip
-    leaves = [m for m in net.module.modules() if not list(m.children())]
-    known = all(isinstance(m, kinds) or type(m).__name__ in ("Strided", "Turned") for m in leaves)
-    curved = {"gated", "reused", "squeeze-excite", "unshuffled", "recurrent", "tokens", "linear patches", "folded"}
-    pooled = any(
-        getattr(m, "spelling", "") in ("max", "max, values", "mean and max", "logsumexp") for m in net.module.modules()
-    )
-    return known and not pooled and not curved & net.kinds and "scores" in net.kinds
+    leaves = [part for part in module.modules() if not list(part.children())]
+    curved = {"gated", "reused", "squeeze-excite", "recurrent", "tokens", "linear patches", "folded"}
+    maxima = {"max", "max, values", "mean and max", "logsumexp"}
+    pooled = any(getattr(part, "spelling", "") in maxima for part in module.modules())
+    if pooled or curved & net.kinds or "scores" not in net.kinds or not all(isinstance(p, kinds) for p in leaves):
+        return None
+    return Network(net.seed, module, net.images, net.targets, net.layouts, net.kinds)
 
 
 def captum_rules(c: Comparison, net: Network) -> None:
-    if not _only_own_rectifiers(net):
+    plain = _rectified(net)
+    if plain is None:
         return
-    plain = _out_of_place(net)
+    c.network = plain
     _each(c, "Captum's GuidedBackprop", "guided_backprop", _captum("GuidedBackprop", plain))
     _each(c, "Captum's Deconvolution", "deconvnet", _captum("Deconvolution", plain))
     start = torch.full_like(net.images, 0.3)
     _each(c, "Captum's DeepLift", "deep_lift", _captum("DeepLift", plain, baselines=start), baseline=start)
-
-
-def _out_of_place(net: Network) -> Network:
-    """The same network whose activations write to new memory."""
-    module = copy.deepcopy(net.module)
-    for part in module.modules():
-        if isinstance(part, nn.ReLU):
-            part.inplace = False
-    return Network(net.seed, module, net.images, net.targets, net.layouts, net.kinds)
 
 
 def _layer(net: Network) -> str | None:
@@ -153,25 +149,25 @@ def grad_cam_maps(c: Comparison, net: Network) -> None:
 
 
 def zennit_rules(c: Comparison, net: Network) -> None:
-    """zennit's ε-plus and guided gradients, on networks of one path."""
-    branched = {"residual", "dense", "inception", "hourglass", "convnext"}
-    if (
-        not _only_own_rectifiers(net)
-        or branched & net.kinds
-        or any("Norm" in type(m).__name__ for m in net.module.modules())
-    ):
-        return
-    from tests.twins.test_backward_peers import SMALL, by_zennit, zennit
+    """zennit's ε rule, on networks of one path without norms, which it would have to be told to merge.
 
-    for row, target in enumerate(net.targets):
-        seed = torch.eye(4, dtype=torch.double)[target]
-        x = net.images[row : row + 1]
-        composite = zennit.composites.EpsilonPlus(**SMALL)
-        theirs = by_zennit(_out_of_place(net).module, x, composite, start=lambda y, seed=seed: y * seed)
-        value = (c.ask("lrp") or [None] * 2)[row]
-        if value is not None:
-            lost = value.notes["relative conservation gap"]
-            c.agree("zennit's EpsilonPlus", value.channels, theirs[0], 1e-4 + abs(lost))
+    Where nothing raised an output its z⁺ rule loses what ours hands on; the ε rule has no such case.
+    """
+    plain = _rectified(net)
+    branched = {"residual", "dense", "inception", "hourglass", "convnext", "shuffled"}
+    if plain is None or branched & net.kinds or "Norm" in str(plain.module):
+        return
+    from tests.twins.test_backward_peers import by_zennit, zennit
+
+    c.network = plain
+    values = c.ask("lrp", composite="zero") or []
+    for row, value in enumerate(values):
+        one_class = torch.eye(CLASSES, dtype=torch.double)[net.targets[row]]
+        epsilon = [(kind, zennit.rules.Epsilon(1e-12)) for kind in (zennit.types.Convolution, zennit.types.Linear)]
+        composite = zennit.composites.LayerMapComposite(epsilon + zennit.composites.layer_map_base(1e-12))
+        image = net.images[row : row + 1]
+        theirs = by_zennit(plain.module, image, composite, start=lambda y, seed=one_class: y * seed)
+        c.agree("zennit's ε rule", value.channels, theirs[0], 1e-4)
 
 
 PEERS: dict[str, Check] = {
