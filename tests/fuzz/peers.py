@@ -4,8 +4,8 @@ Each is asked only about networks on which it is known to be right. What is left
 
 - Captum's GuidedBackprop, Deconvolution and DeepLift, and zennit's composites replace modules: activations that are
   written as functions, or as one module for several places, are silently not seen. They are asked about the network
-  with an ``nn.ReLU`` in the place of every activation. DeepLift is incomplete with max pooling, and knows no norm by the image and
-  no gate.
+  with an ``nn.ReLU`` in the place of every activation. DeepLift is incomplete with max pooling, and knows no norm by
+  the image and no gate.
 - Captum's LRP raises at most layers and counts relevance double at residual sums, as zennit does.
 - pytorch-grad-cam and TorchCAM explain what an in-place activation left of a layer, know no layout but (N, C, places),
   and TorchCAM no signals and volumes.
@@ -27,6 +27,7 @@ from tests.fuzz.heads import CLASSES
 from tests.fuzz.layouts import map_layout
 from tests.fuzz.networks import Network
 from tests.fuzz.parts import Shuffled, Strided, Turned
+from tests.fuzz.references import known
 from tests.fuzz.spellings import IN_PLACE, MODULES, Spelled, replaced
 from tests.twins import peers
 from tests.twins.test_surrogates import by_part, mean_colour
@@ -118,7 +119,13 @@ def captum_maps(c: Comparison, net: Network) -> None:
         net.images, target=list(net.targets)
     )
     for value, other in zip(c.ask("grad_cam", layer=layer) or (), theirs.detach(), strict=False):
-        c.agree(f"Captum's LayerGradCam at {layer}", value.layer_values[layer], other[0], 1e-4)
+        c.agree(f"Captum's LayerGradCam at {layer}", value.layer_values[layer], other[0], 1e-4, _terms(net, layer))
+
+
+def _terms(net: Network, layer: str) -> float:
+    """How large the terms are that a map adds up: where they cancel, single precision says little of the sum."""
+    largest = (activation.abs() * gradient.abs() for activation, gradient in (s.at(layer) for s in known(net)))
+    return max(float(terms.sum(0).max()) for terms in largest)
 
 
 PYTORCH_GRAD_CAM = {
@@ -136,16 +143,17 @@ def grad_cam_maps(c: Comparison, net: Network) -> None:
     if layer is None or net.axes == 1:
         return
     subject: Any = SimpleNamespace(model=SimpleNamespace(module=net.module), images=net.images, targets=net.targets)
+    size = _terms(net, layer)
     for lens, method in PYTORCH_GRAD_CAM.items():
         theirs = peers.pytorch_grad_cam_maps(method, subject, layer)
         for value, other in zip(c.ask(lens, layer=layer) or (), theirs, strict=False):
-            c.agree(f"pytorch-grad-cam's {method} at {layer}", value.layer_values[layer], other, 1e-4)
+            c.agree(f"pytorch-grad-cam's {method} at {layer}", value.layer_values[layer], other, 1e-4, size)
     if net.axes != 2:
         return
     for lens, method in (("grad_cam", "GradCAM"), ("layer_cam", "LayerCAM")):
         theirs = peers.torchcam_maps(method, subject, layer)
         for value, other in zip(c.ask(lens, layer=layer, relu=True) or (), theirs, strict=False):
-            c.agree(f"TorchCAM's {method} at {layer}", value.layer_values[layer], other.detach(), 1e-4)
+            c.agree(f"TorchCAM's {method} at {layer}", value.layer_values[layer], other.detach(), 1e-4, size)
 
 
 def zennit_rules(c: Comparison, net: Network) -> None:
