@@ -1,6 +1,6 @@
 # Everything a person or a machine does with this repository. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check format generate pictures bench clean
+.PHONY: help demo serve test fuzz check format generate pictures bench clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -18,6 +18,11 @@ serve: $(VENV)/.web  ## open the workbench on bundled networks and images
 test: $(VENV)/.dev  ## run the whole test suite
 	$(BIN)/python scripts/browser.py
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+SEEDS ?= 2000
+
+fuzz: $(VENV)/.dev  ## hold lenses to slow versions and to the peers on random networks: SEEDS=2000
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(SEEDS)
 
 check: $(VENV)/.dev  ## format, lint, types, import contract
 	$(BIN)/ruff format --check .

@@ -139,6 +139,15 @@ def test_a_transposed_and_a_grouped_convolution_by_hand() -> None:
     assert s.flops == 2 * 8 * 8 * 5
 
 
+@pytest.mark.parametrize(("axes", "pool"), [(1, nn.LPPool1d), (2, nn.LPPool2d), (3, nn.LPPool3d)])
+def test_power_pooling_strides_by_its_window_where_no_stride_is_given(axes: int, pool: type[nn.Module]) -> None:
+    net = nn.Sequential(pool(2, 2), nn.Flatten(), nn.LazyLinear(3)).eval()
+    x = torch.rand(1, 2, *[4] * axes)
+    net(x)
+    pooled = next(module for module in cs.structure(net, x).modules if module.address == "0")
+    assert pooled.detail == "×".join("2" * axes) + " /2"
+
+
 def test_norms_are_counted_apart_since_torchs_counter_leaves_them_out() -> None:
     batch = cs.structure(cs.Model(nn.BatchNorm2d(3).eval(), input=cs.TensorInput((3, 4, 5))))
     layer = cs.structure(cs.Model(nn.LayerNorm(5), input=cs.TensorInput((3, 4, 5))))

@@ -187,6 +187,7 @@ def _detail(module: nn.Module) -> str:
     axes = next((int(c) for c in type(module).__name__ if c in "123"), 1)
     words = [_sides((kernel,) * axes if isinstance(kernel, int) else kernel)]
     stride, dilation = getattr(module, "stride", 1), getattr(module, "dilation", 1)
+    stride = kernel if stride is None else stride  # how LP pooling keeps a stride that was not given
     words += [f"/{_once(stride)}"] if set(_several(stride)) - {1} else []
     words += [f"dilation {_once(dilation)}"] if set(_several(dilation)) - {1} else []
     groups, channels = getattr(module, "groups", 1), getattr(module, "in_channels", 0)

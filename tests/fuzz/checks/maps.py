@@ -1,0 +1,67 @@
+"""Class activation maps at layers whose axes the generator knows."""
+
+from torch import Tensor
+
+from tests.fuzz.comparing import Comparison
+from tests.fuzz.networks import Network
+from tests.fuzz.references import known
+from tests.twins import test_cam as formulas_of
+from tests.twins import test_channels as score_formulas
+from tests.twins.slow import inputs_seen
+
+MOST_PLACES, MOST_CHANNELS = 40, 8
+
+
+def layers(net: Network) -> list[str]:
+    """The last layer with places and one that the seed chooses; none where frames lie along the batch axis."""
+    addresses = [address for address, layout in net.layouts.items() if layout.frames == 1]
+    return list(dict.fromkeys([addresses[net.seed % len(addresses)], addresses[-1]])) if addresses else []
+
+
+def single(numbers: Tensor) -> Tensor:
+    """Rounded to single precision, in which lenses keep what they have read."""
+    return numbers.float().double()
+
+
+def formulas(c: Comparison, net: Network) -> None:
+    slow_images = known(net)
+    for layer in layers(net):
+        for formula in formulas_of.FORMULAS:
+            values = c.ask(formula.__name__, layer=layer)
+            for value, slow in zip(values or (), slow_images, strict=False):
+                true, rounded = formula(*slow.at(layer)), formula(*map(single, slow.at(layer)))
+                found = value.layer_values[layer].squeeze()
+                c.settled(f"{formula.__name__} at {layer}", found, true.squeeze(), rounded.squeeze())
+        with inputs_seen(net.module, with_gradient=False) as seen:
+            values = c.ask("smooth_grad_cam_plus_plus", layer=layer, samples=3)
+        clean = [float(x.flatten()[0]) for x in net.images]
+        noisy = [x for x in seen if float(x.flatten()[0]) not in clean]
+        for value, slow, copies in zip(values or (), slow_images, (noisy[:3], noisy[3:]), strict=False):
+            gradients = [slow.seen_at(layer, copy)[1] for copy in copies]
+            true = formulas_of.smooth_grad_cam_plus_plus(slow.at(layer)[0], gradients)
+            rounded = formulas_of.smooth_grad_cam_plus_plus(single(slow.at(layer)[0]), [single(g) for g in gradients])
+            found = value.layer_values[layer].squeeze()
+            c.settled(f"smooth_grad_cam_plus_plus at {layer}", found, true.squeeze(), rounded.squeeze())
+
+
+def by_scores(c: Comparison, net: Network) -> None:
+    slow_images = known(net)
+    for layer in layers(net)[-1:]:
+        activation = slow_images[0].at(layer)[0]
+        lenses = [
+            (score_formulas.shapley_cam, {"utility": "score"}, {"rest": False}),
+            (score_formulas.finer_cam, {}, {}),
+        ]
+        if len(activation) <= MOST_CHANNELS:
+            lenses += [(score_formulas.ablation_cam, {}, {}), (score_formulas.score_cam, {}, {})]
+        if activation[0].numel() <= MOST_PLACES:
+            lenses += [(score_formulas.recipro_cam, {}, {})]
+        for formula, parameters, slow_parameters in lenses:
+            if formula is score_formulas.finer_cam and "scores" not in net.kinds:
+                continue  # it wants a class
+            values = c.ask(formula.__name__, layer=layer, **parameters)
+            for value, slow in zip(values or (), slow_images, strict=False):
+                true = formula(slow, layer, **slow_parameters)
+                c.agree(
+                    f"{formula.__name__} at {layer}", value.layer_values[layer].squeeze(), true.squeeze(), scale=1e-3
+                )
