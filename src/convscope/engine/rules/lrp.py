@@ -18,7 +18,7 @@ from convscope.engine.rules.methods import Treatment, note_chance, opened
 from convscope.engine.rules.mode import Rules
 from convscope.engine.rules.operations import GATES, VANISHING, Kind
 from convscope.engine.rules.pieces import absorbing, passing_on
-from convscope.engine.rules.relevance import Rule, multiplier, per
+from convscope.engine.rules.relevance import Inputs, Rule, multiplier, per
 
 _MEANS = {
     "mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
@@ -109,20 +109,21 @@ class Relevance:
         return absorbing(out, alone, self.ledger) if bool(alone.any()) else out
 
     def _move_ground(self, call: Call, out: Any) -> None:
-        def side(pick: Callable[[Ground], Tensor], constant: Callable[[Tensor], Tensor]) -> Any:
-            return call.replaced(lambda t: pick(self.ground[t]) if t in self.ground else constant(t)).run()
+        """Presence and bounds of the input go where the input goes; what is filled in is a constant and no input."""
 
-        moved = (
-            side(lambda g: g.share, torch.zeros_like),
-            side(lambda g: g.low, lambda t: t),
-            side(lambda g: g.high, lambda t: t),
-        )
+        def side(pick: Callable[[Ground], Tensor]) -> Any:
+            return call.replaced(lambda t: pick(self.ground[t]) if t in self.ground else t).run()
+
+        shares = side(lambda g: g.share)
+        with torch.no_grad():
+            filled = side(lambda g: torch.zeros_like(g.share))  # what constants alone give
+            bounds = side(lambda g: g.low), side(lambda g: g.high)
         if isinstance(out, Tensor):
-            self.ground[out] = Ground(*moved)
+            self.ground[out] = Ground(shares - filled, *bounds)
         elif isinstance(out, (tuple, list)):
-            for part, *sides in zip(out, *moved, strict=True):
-                if isinstance(part, Tensor):
-                    self.ground[part] = Ground(*sides)
+            for part, share, constant, *sides in zip(out, shares, filled, *bounds, strict=True):
+                if isinstance(part, Tensor) and part.requires_grad:
+                    self.ground[part] = Ground(share - constant, *sides)
 
     def _summed(self, call: Call, mode: Rules) -> Tensor:
         """Sums and means: each term receives in proportion to what it brought; constants absorb theirs."""
@@ -146,7 +147,10 @@ class Relevance:
         """A preprocessing step inside the network, value by value: the share stays, the bounds move along."""
         ground = self.ground[x]
         bounds = [call.replaced(lambda t, b=b: b if t is x else t).run() for b in (ground.low, ground.high)]
-        self.ground[out] = Ground(ground.share.expand_as(out), torch.minimum(*bounds), torch.maximum(*bounds))
+        low, high = torch.minimum(*bounds), torch.maximum(*bounds)
+        share = ground.share.expand_as(out)
+        masked = low == high  # times zero: no input any more
+        self.ground[out] = Ground(share.masked_fill(masked, 0) if bool(masked.any()) else share, low, high)
         return out
 
     def _affine(self, call: Call, mode: Rules) -> Any:
@@ -329,14 +333,15 @@ class _Step:
 
     def _shared(self, rule: Rule, x: Tensor, z: Tensor, relevance: Tensor) -> tuple[Tensor | None, Tensor | None]:
         assert rule.share is not None
-        low, high = (self.ground.low, self.ground.high) if self.ground else (x.amin(), x.amax())
-        low, high = low.expand_as(x), high.expand_as(x)
-        found = rule.share(self._op(), x, relevance, low, high)
+        if self.ground:
+            inputs = Inputs(self.ground.share.detach().expand_as(x), self.ground.low, self.ground.high)
+        else:
+            inputs = Inputs(torch.ones_like(x), x.amin().expand_as(x), x.amax().expand_as(x))
+        found, unshared = rule.share(self._op(), x, relevance, inputs)
         books, received = self.method.ledger, self.method.ledger.per_image(relevance)
-        nothing = torch.zeros_like(received)
-        books.entries.append(
-            Entry(self.place.address or "?", rule.name, received, nothing, received - books.per_image(found))
-        )
+        absorbed = books.absorb(unshared)
+        lost = received - absorbed - books.per_image(found * inputs.presence)
+        books.entries.append(Entry(self.place.address or "?", rule.name, received, absorbed, lost))
         return (None, found) if self.ground else (per(found, x), None)
 
 
