@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from convscope.engine.rules import decompose
+from convscope.engine.rules import decompose, recurrent
 from convscope.engine.rules.affine import Affine, affine_of, batch_norm_of
 from convscope.engine.rules.call import Call
 from convscope.engine.rules.composites import Composite, Place
@@ -78,6 +78,9 @@ class Relevance:
             "attention": lambda call, mode: opened(decompose.attention, call, mode),
             "multi-head": lambda call, mode: opened(decompose.multi_head, call, mode),
             "compound": lambda call, mode: opened(decompose.compound, call, mode),
+            "recurrent": lambda call, mode: opened(recurrent.unrolled, call, mode),
+            "comparison": lambda call, mode: call.run(),
+            "step": self._step,
         }
 
     def treat(self, call: Call, mode: Rules) -> Any:
@@ -140,6 +143,8 @@ class Relevance:
             if not (isinstance(term, Tensor) and term.requires_grad):
                 moved = absorbing(out, term * sign, self.ledger) if isinstance(term, Tensor) or term != 0 else out
                 x = second if term is first else first
+                if x in self.gates:  # such as 1 - gate
+                    self.gates[moved] = True
                 return self._shifted(call, moved, x) if x in self.ground else moved
         return out
 
@@ -275,11 +280,29 @@ class Relevance:
 
     def _softmax(self, call: Call, mode: Rules) -> Any:
         out = call.run()
+        if call.name == "logsumexp":
+            return self._log_of_sum(call, out)
         if call.name == "softmax" and self.attention == "constant":
             self.ledger.treat("softmax", "gate")
             self.gates[out] = True
         else:
             self.ledger.treat(call.name, "gradient (Taylor)")
+        return out
+
+
+    def _log_of_sum(self, call: Call, out: Tensor) -> Tensor:
+        """log Σ eˣ = Σ p·x + H(p), p = softmax(x): p is held for given as attention is, its entropy H is a constant."""
+        x, axis = call.argument(0, "input").detach(), call.argument(1, "dim")
+        keep = bool(call.argument(2, "keepdim", False))
+        weights = (x - out.detach() if keep else x - torch.logsumexp(x, axis, keepdim=True)).exp()
+        self.ledger.treat(call.name, "weights held constant")
+        return absorbing(out, torch.special.entr(weights).sum(axis, keepdim=keep), self.ledger)
+
+    def _step(self, call: Call, mode: Rules) -> Any:
+        """A sign or a step function: in a product it is the weight and not the signal."""
+        self.ledger.treat(call.name, "gate")
+        out: Tensor = call.run()
+        self.gates[out] = True
         return out
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.engine.rules import decompose
+from convscope.engine.rules import decompose, recurrent
 from convscope.engine.rules.affine import batch_norm_of
 from convscope.engine.rules.call import Call
 from convscope.engine.rules.ledger import Ledger
@@ -34,10 +34,12 @@ class ModifiedGradient:
         kind = call.kind
         if kind == "multi-head":
             return opened(decompose.multi_head, call, mode)
+        if kind == "recurrent":
+            return opened(recurrent.unrolled, call, mode)
         treatment = self.table.get(kind) if kind else None
         if treatment is not None:
             return treatment(call, mode)
-        if kind not in _PLAIN and kind != "shape":
+        if kind not in _PLAIN and kind not in ("shape", "comparison"):
             mode.ledger.treat(call.name, "gradient")
         return call.run()
 

@@ -253,14 +253,15 @@ def _stronger(op: Affine, favoured: Affine, strength: float) -> Affine:
 
 def _by_weight(op: Affine, x: Tensor, relevance: Tensor, presence: Tensor) -> tuple[Tensor, Tensor]:
     """Relevance shared by the weights of ``op`` among the inputs that an output can see."""
-    if bool((presence == presence[:1]).all()):  # mostly: no need to count for every image
+    if presence.ndim > 1 and bool((presence == presence[:1]).all()):  # mostly: no need to count for every image
         presence = presence[:1]
-    signal, unshared = _over(relevance, op(presence), op(torch.ones_like(presence[:1])))
+    signal, unshared = _over(relevance, op(presence), op(torch.ones_like(presence)))
     return op.transposed(signal, x), unshared
 
 
 def _over(relevance: Tensor, total: Tensor, magnitude: Tensor) -> tuple[Tensor, Tensor]:
     """``relevance / total``, and the relevance where the total is nothing but rounding of terms of that magnitude."""
-    nothing = total <= 8 * torch.finfo(total.dtype).eps * magnitude
+    rounding = 8 * min(torch.finfo(total.dtype).eps, torch.finfo(torch.float32).eps)
+    nothing = total <= rounding * magnitude
     signal = torch.where(nothing, 0, relevance / total.masked_fill(nothing, torch.inf))
     return signal, torch.where(nothing, relevance, 0)
