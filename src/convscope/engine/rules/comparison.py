@@ -38,9 +38,9 @@ def compared(
         method = DeepLift(ledger, reveal_cancel=reveal_cancel)
         start = model.laid_out(references(rows, numbers))
         with torch.enable_grad(), method.over_the_reference(start):
-            seen = start.clone().requires_grad_(True)
+            seen = start.clone().requires_grad_(True).clone()  # a network may not write to a leaf
             mode = Rules(method, Ledger(len(rows)), on_missing=on_missing)  # counted when the image goes through
-            output = mode.seen_by(lambda: read_out(model, seen.clone(), aim), model.module)
+            output = mode.seen_by(lambda: read_out(model, seen, aim), model.module)
         outputs.append((ledger, rows, output.detach()))
         return method
 
