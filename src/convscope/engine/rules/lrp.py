@@ -25,6 +25,8 @@ _MEANS = {
     "adaptive_avg_pool3d", "interpolate", "upsample", "upsample_nearest", "upsample_bilinear",
 }  # fmt: skip
 """Weighted means, which leave bounds bounds."""
+_FILLING = frozenset("masked_fill where pad setitem fill index_fill scatter".split())
+"""Moves that may put a number in the place of a signal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +106,7 @@ class Relevance:
     def _less_constants(self, call: Call, out: Tensor) -> Tensor:
         """What constants among the arguments absorb, such as a class token or what a border is filled with."""
         given = [t for t in call.tensors() if not t.requires_grad and t.is_floating_point()]
-        if not given and call.name not in ("masked_fill", "where", "pad", "setitem", "fill"):
+        if not given and call.name not in _FILLING:
             return out
         with torch.no_grad():
             alone = call.replaced(lambda t: torch.zeros_like(t) if t.requires_grad else t).run()

@@ -17,7 +17,8 @@ _NAMES: dict[Kind, str] = {
         repeat_interleave tile pixel_shuffle pixel_unshuffle channel_shuffle unfold fold dropout dropout1d dropout2d
         dropout3d alpha_dropout feature_alpha_dropout masked_fill where alias identity atleast_2d as_strided
         diagonal ravel copy fill zero cpu cuda positive slice block_diag broadcast_to max_unpool1d max_unpool2d
-        max_unpool3d masked_select masked_scatter select_scatter slice_scatter""",
+        max_unpool3d masked_select masked_scatter select_scatter slice_scatter
+        diagonal_scatter index_fill index_copy index_put scatter""",
     # linear in what depends on the input: the plain gradient is the proportional rule
     "linear": """add sub subtract rsub mean sum nansum neg negative avg_pool1d avg_pool2d avg_pool3d
         adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample upsample_nearest
