@@ -16,7 +16,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.rules import decompose, recurrent
 from convscope.engine.rules.affine import Affine, affine_of, batch_norm_of
-from convscope.engine.rules.call import Call
+from convscope.engine.rules.call import Call, is_reciprocal
 from convscope.engine.rules.ledger import Ledger
 from convscope.engine.rules.methods import Treatment, note_chance, opened
 from convscope.engine.rules.mode import Rules
@@ -29,6 +29,7 @@ _OTHER_CONSTANTS = (
     "detach) and differ at the baseline"
 )
 _ANOTHER_WAY = "the network took another way for the reference than for the image: use another baseline"
+_LIKE = frozenset(("to", "type_as", "expand_as", "view_as", "reshape_as"))
 _UNEVEN = 8.0
 """Of two divisors, the smaller weighs no more than this many times what the larger does."""
 _SAME = 1e-6
@@ -87,6 +88,8 @@ class DeepLift:
     def treat(self, call: Call, mode: Rules) -> Any:
         """What the table says, or the operation as it is."""
         note_chance(call, mode.ledger)
+        if call.name in _LIKE and not call.argument(0, "input").requires_grad:
+            return call.run()  # nothing of the signal but its shape or type
         if not self._same_constants(call):
             return mode.missing(call, why=_OTHER_CONSTANTS)
         treatment = self._table.get(call.kind or "")
@@ -152,7 +155,7 @@ class DeepLift:
         x = next(t for t in call.tensors() if t.requires_grad)
         if len(call.carrying()) > 1:  # such as a bound that moves
             return mode.missing(call)
-        if x not in self.made and _is_reciprocal(call):
+        if x not in self.made and is_reciprocal(call):
             return self._reciprocal(call, mode)
         with torch.no_grad():
             y = call.run()
@@ -162,7 +165,8 @@ class DeepLift:
         x0, y0 = reference
 
         def function(at: Tensor) -> Tensor:
-            found: Tensor = call.replaced(lambda t: at if t is x else t).run()
+            there = call.replaced(lambda t: at if t is x else t)
+            found: Tensor = (there.detached() if call.kind == "step" else there).run()
             return found
 
         if x in self.made:
@@ -366,11 +370,6 @@ def _ratio(function: Callable[[Tensor], Tensor], change: Tensor, of: Tensor, x: 
         (derivative,) = torch.autograd.grad(out.sum(), at)
     derivative = torch.where(derivative.isfinite(), derivative, 0)  # √x at zero: what did not change brings nothing
     return torch.where(still, derivative, ratio)
-
-
-def _is_reciprocal(call: Call) -> bool:
-    exponent = call.argument(1, "exponent") if call.name == "pow" else None
-    return call.name in ("reciprocal", "rsqrt") or (isinstance(exponent, (int, float)) and exponent < 0)
 
 
 def _equal(now: Tensor, then: Tensor) -> bool:

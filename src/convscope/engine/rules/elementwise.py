@@ -30,13 +30,27 @@ _FAR = 30.0
 """An activation is told by what it makes of numbers as far from zero as this."""
 
 
+_MOST = 16
+"""How far back sources are known."""
+
+Function = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A tensor of which another is an elementwise function. It is not kept alive for it."""
+
+    reference: TensorWeakRef
+    version: int
+    function: Function
+
+
 @dataclass(frozen=True, eq=False)
 class _Made:
-    """What a tensor is, elementwise, of the one it was made of."""
+    """What a tensor was made of, the nearest first."""
 
-    source: TensorWeakRef
-    versions: tuple[int, int]
-    function: Callable[[Tensor], Tensor]
+    version: int
+    sources: tuple[_Source, ...]
     jumps: bool
     """Whether a comparison or a sign is part of it."""
 
@@ -75,10 +89,14 @@ class Elementwise:
         if found is None or out is found[0] or out.shape != found[0].shape:
             return
         source, function, jumps, _ = found
+        nearest = _Source(TensorWeakRef(source), source._version, function)
+        further = [
+            _Source(each.reference, each.version, _after(each.function, function)) for each in self._sources(source)
+        ]
         jumps = jumps or call.kind in ("comparison", "step")
-        self._made[out] = _Made(TensorWeakRef(source), (source._version, out._version), function, jumps)
+        self._made[out] = _Made(out._version, (nearest, *further)[:_MOST], jumps)
 
-    def _function(self, call: Call) -> tuple[Tensor, Callable[[Tensor], Tensor], bool, bool] | None:
+    def _function(self, call: Call) -> tuple[Tensor, Function, bool, bool] | None:
         """The common source, the function of it, whether that jumps, and whether it brings several tensors together.
 
         The function holds no tensor that depends on the input, so that none is kept in memory for it.
@@ -88,15 +106,13 @@ class Elementwise:
         if not operands:
             return None
         chains = [self._chain(t) for t in operands]
-        source = next(
-            (t for t in chains[0] if t.requires_grad and all(any(t is u for u in chain) for chain in chains[1:])), None
-        )
+        source = next((t for t, _ in chains[0] if t.requires_grad and all(_of(chain, t) for chain in chains[1:])), None)
         if source is None or not source.is_floating_point():
             return None
         if torch.broadcast_shapes(*(t.shape for t in tensors)) != source.shape:  # type: ignore[no-untyped-call]
             return None
-        steps = [self._steps(chain, source) for chain in chains]
-        slots = [t.detach().new_empty(0) for t in operands]
+        functions = [_of(chain, source) for chain in chains]
+        call_kind, slots = call.kind, [t.detach().new_empty(0) for t in operands]
         places = {id(t): slot for t, slot in zip(operands, slots, strict=True)}
         known = {id(t) for t in tensors}
         with_slots = (call.out_of_place() if call.inplace else call).replaced(
@@ -104,31 +120,40 @@ class Elementwise:
         )
 
         def function(at: Tensor) -> Tensor:
-            values: dict[int, Tensor] = {}
-            for slot, functions in zip(slots, steps, strict=True):
-                value = at
-                for each in functions:
-                    value = each(value)
-                values[id(slot)] = value
-            out: Tensor = with_slots.replaced(lambda t: values.get(id(t), t)).run()
+            values = {id(slot): each(at) for slot, each in zip(slots, functions, strict=True) if each is not None}
+            filled = with_slots.replaced(lambda t: values.get(id(t), t))
+            out: Tensor = (filled.detached() if call_kind == "step" else filled).run()
             return out
 
         jumps = any(self._made[t].jumps for t in operands if t in self._made)
         return source, function, jumps, len(operands) > 1
 
-    def _chain(self, tensor: Tensor) -> list[Tensor]:
-        """A tensor, what it was made of, what that was made of, and so on."""
-        chain = [tensor]
-        while (made := self._made.get(chain[-1])) is not None:  # type: ignore[no-untyped-call]
-            source = made.source()
-            if source is None or made.versions != (source._version, chain[-1]._version):
-                break
-            chain.append(source)
+    def _sources(self, tensor: Tensor) -> tuple[_Source, ...]:
+        """What a tensor was made of, if it was not written to since."""
+        made = self._made.get(tensor)  # type: ignore[no-untyped-call]
+        return made.sources if made is not None and made.version == tensor._version else ()
+
+    def _chain(self, tensor: Tensor) -> list[tuple[Tensor, Function]]:
+        """A tensor and all that is left of what it was made of, with the functions that make it."""
+        chain: list[tuple[Tensor, Function]] = [(tensor, _identity)]
+        for each in self._sources(tensor):
+            source = each.reference()
+            if source is not None and source._version == each.version:
+                chain.append((source, each.function))
         return chain
 
-    def _steps(self, chain: list[Tensor], source: Tensor) -> list[Callable[[Tensor], Tensor]]:
-        place = next(i for i, t in enumerate(chain) if t is source)
-        return [self._made[t].function for t in reversed(chain[:place])]
+
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+def _after(first: Function, second: Function) -> Function:
+    return lambda at: second(first(at))
+
+
+def _of(chain: list[tuple[Tensor, Function]], source: Tensor) -> Function | None:
+    """The function that makes the chain's tensor of ``source``."""
+    return next((function for tensor, function in chain if tensor is source), None)
 
 
 def _whole_tensors(call: Call) -> bool:
@@ -146,7 +171,7 @@ def _whole_tensors(call: Call) -> bool:
     return not call.kwargs.get("rounding_mode") and "out" not in call.kwargs
 
 
-def rectifier(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+def rectifier(x: Tensor, function: Function) -> Tensor:
     """An activation that lets through what is large, written as several operations."""
     return function(x)
 
@@ -157,7 +182,7 @@ def rectifier_(x: Tensor, run: Callable[[], object]) -> Tensor:
     return x
 
 
-def elementwise(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+def elementwise(x: Tensor, function: Function) -> Tensor:
     """Any other function of one number, written as several operations."""
     return function(x)
 
@@ -168,7 +193,7 @@ def elementwise_(x: Tensor, run: Callable[[], object]) -> Tensor:
     return x
 
 
-def _rectifies(function: Callable[[Tensor], Tensor], source: Tensor) -> bool:
+def _rectifies(function: Function, source: Tensor) -> bool:
     """Whether a function lets through what is large and holds back what is small."""
     with torch.no_grad():
         far = torch.full_like(source, _FAR, dtype=torch.float32 if source.dtype.itemsize < 4 else source.dtype)

@@ -11,7 +11,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.rules import decompose, recurrent
 from convscope.engine.rules.affine import Affine, affine_of, batch_norm_of
-from convscope.engine.rules.call import Call
+from convscope.engine.rules.call import Call, is_reciprocal
 from convscope.engine.rules.composites import Composite, Place
 from convscope.engine.rules.ledger import Entry, Ledger
 from convscope.engine.rules.methods import Treatment, note_chance, opened
@@ -219,7 +219,7 @@ class Relevance:
         if call.name == "relu":
             self.ledger.treat("relu", "pass")
             return call.run()  # its own derivative is y / x
-        if call.name in ("reciprocal", "rsqrt"):  # what a signal will be multiplied with
+        if is_reciprocal(call):  # what a signal will be multiplied with
             self.ledger.treat(call.name, "gate")
             weight: Tensor = call.run()
             self.gates[weight] = True
@@ -260,10 +260,13 @@ class Relevance:
         """What is divided by is held for given."""
         numerator, denominator = call.argument(0, "input"), call.argument(1, "other")
         if call.name == "rdiv":
-            return mode.missing(call)
+            numerator, denominator = denominator, numerator
         if isinstance(denominator, Tensor) and denominator.requires_grad:
-            if not (isinstance(numerator, Tensor) and numerator.requires_grad):
-                return mode.missing(call)
+            if not (isinstance(numerator, Tensor) and numerator.requires_grad):  # what a signal will be multiplied with
+                self.ledger.treat("div", "gate")
+                weight: Tensor = call.run()
+                self.gates[weight] = True
+                return weight
             self.ledger.treat("div", "signal takes all")
             return call.without([denominator]).run()
         return self._product(call, mode)
@@ -303,9 +306,7 @@ class Relevance:
     def _step(self, call: Call, mode: Rules) -> Any:
         """A sign or a step function: in a product it is the weight and not the signal."""
         self.ledger.treat(call.name, "gate")
-        out: Tensor = call.run()
-        self.gates[out] = True
-        return out
+        return call.detached().run()
 
 
 def _is_power(call: Call) -> bool:

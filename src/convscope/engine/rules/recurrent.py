@@ -29,7 +29,7 @@ def unrolled(call: Call) -> Any:
         raise NoParts
     start: State = tuple(hx) if call.name == "lstm" else (hx,)
     per_run = len(weights) // (layers * (2 if both else 1))
-    if batch_first:
+    if not batch_first:  # images come first, as everywhere
         x = x.transpose(0, 1)
     ends = []
     for layer in range(layers):
@@ -41,7 +41,7 @@ def unrolled(call: Call) -> Any:
             outputs.append(out)
             ends.append(end)
         x = torch.cat(outputs, -1) if both else outputs[0]
-    x = x.transpose(0, 1) if batch_first else x
+    x = x if batch_first else x.transpose(0, 1)
     return (x, *(torch.stack(states) for states in zip(*ends, strict=True)))
 
 
@@ -66,13 +66,14 @@ def _cell(call: Call) -> Any:
 
 
 def _run(name: str, x: Tensor, state: State, kernels: _Kernels, *, backwards: bool) -> tuple[Tensor, State]:
-    """The outputs (time, N, features) of one layer in one direction, and its last state."""
+    """The outputs (N, time, features) of one layer in one direction, and its last state."""
     driven = F.linear(x, kernels.input, kernels.input_bias)
     outputs: list[Tensor] = []
-    for time in reversed(range(len(x))) if backwards else range(len(x)):
-        state = _step(name, driven[time], state, kernels)
+    times = range(x.shape[1])
+    for time in reversed(times) if backwards else times:
+        state = _step(name, driven[:, time], state, kernels)
         outputs.append(state[0])
-    return torch.stack(outputs[::-1] if backwards else outputs), state
+    return torch.stack(outputs[::-1] if backwards else outputs, 1), state
 
 
 def _step(name: str, driven: Tensor, state: State, kernels: _Kernels) -> State:
