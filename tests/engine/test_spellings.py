@@ -138,7 +138,9 @@ def test_the_sloped_sigmoid_of_quick_gelu_is_one_activation() -> None:
         assert one.notes["rules"]["rectifier: pass"] == 2
     for one in cs.deep_lift(net, x, target=1):
         assert abs(one.notes["relative completeness gap"]) < 1e-4
-    assert cs.guided_backprop(net, x, target=1)[0].notes["rules"] == {"sigmoid: gradient": 2, "rectifier: guided": 2}
+    assert cs.guided_backprop(net, x, target=1)[0].notes["rules"] == {
+        "mul: gradient": 2, "sigmoid: gradient": 2, "rectifier: guided": 2
+    }  # fmt: skip
 
 
 NO_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -395,6 +397,7 @@ def a_signal() -> Tensor:
     return torch.randn(2, 2, 8, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize("written", LAYERS)
 @pytest.mark.parametrize("lens", EVERY)
 def test_recurrent_layers_have_rules(lens: str, written: str) -> None:
@@ -422,6 +425,8 @@ def test_a_layer_is_its_cell_and_its_cell_is_what_it_is_written_out() -> None:
     written.layer = Stepwise(ByHand(cell.layer.cell))
     torch.testing.assert_close(layer(a_signal()), written(a_signal()))
     for lens in EVERY:
+        if lens == "full_grad":  # a layer over all steps has maps of biases, one step has none
+            continue
         maps = [getattr(cs, lens)(net, a_signal(), target=1)[0].values for net in (layer, cell, written)]
         for other in maps[1:]:
             torch.testing.assert_close(maps[0], other, rtol=1e-3, atol=1e-4 * float(maps[0].abs().max()))
@@ -493,7 +498,7 @@ def test_sums_of_powers_and_exponentials_have_rules(written: str) -> None:
     for lens in EVERY:
         for one in getattr(cs, lens)(net, x, target=1):
             assert torch.isfinite(one.values).all()
-            assert one.values.any() or lens == "guided_backprop"
+            assert one.values.any() or lens in RECTIFYING
             if lens == "lrp":
                 assert one.notes["relative conservation gap"] < 1e-4
             if lens == "deep_lift":

@@ -50,12 +50,20 @@ def fused(layer_values: Mapping[str, Tensor], extent: tuple[int, ...]) -> Tensor
 
 
 def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
-    """Maps (N, …) linearly interpolated to ``extent``, along one, two or three axes."""
+    """Maps (N, …) linearly interpolated to ``extent``, along any number of axes."""
+    if tuple(maps.shape[1:]) == tuple(extent):
+        return maps
+    if len(extent) > 3:  # one after the other, which is the same
+        for axis, size in enumerate(extent, 1):
+            lines = maps.movedim(axis, -1)
+            longer = F.interpolate(lines.reshape(-1, 1, lines.shape[-1]), size=size, mode="linear")
+            maps = longer.view(*lines.shape[:-1], size).movedim(-1, axis)
+        return maps
     mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(extent)]
     return F.interpolate(maps[:, None], size=extent, mode=mode, align_corners=False)[:, 0]
 
 
 def in_units_of_peak(maps: Tensor) -> Tensor:
     """Each map divided by its own largest magnitude, so that layers of different scale can be averaged."""
-    peak = maps.flatten(1).abs().amax(1).clamp_min(torch.finfo(maps.dtype).tiny)
+    peak = maps.reshape(len(maps), -1).abs().amax(1).clamp_min(torch.finfo(maps.dtype).tiny)
     return maps / peak.view(-1, *[1] * (maps.ndim - 1))
