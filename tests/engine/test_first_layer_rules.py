@@ -87,9 +87,7 @@ FRONTED: dict[str, tuple[Callable, Callable, tuple[int, ...]]] = {
 }  # fmt: skip
 
 
-def by_hand(
-    net: Fronted, x: Tensor, rule: str, low: float = 0.0, high: float = 1.0
-) -> tuple[Tensor, Tensor]:
+def by_hand(net: Fronted, x: Tensor, rule: str, low: float = 0.0, high: float = 1.0) -> tuple[Tensor, Tensor]:
     """Relevance of one image by the rule on matrices in float64, and what has nothing it could be shared among."""
     net = net.double()
     relevance = net(x[None])[0]

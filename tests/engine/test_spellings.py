@@ -453,9 +453,7 @@ def test_a_gate_and_what_is_left_of_it_are_gates() -> None:
     written = seeded(Recurrent, LAYERS["GRUCell"])
     written.layer = Stepwise(Written(written.layer.cell))
     written.conv, written.head, written.layer.cell.cell = cell.conv, cell.head, cell.layer.cell
-    for one, other in zip(
-        cs.lrp(cell, a_signal(), target=1), cs.lrp(written, a_signal(), target=1), strict=True
-    ):
+    for one, other in zip(cs.lrp(cell, a_signal(), target=1), cs.lrp(written, a_signal(), target=1), strict=True):
         torch.testing.assert_close(one.values, other.values, rtol=1e-3, atol=1e-5)
 
 

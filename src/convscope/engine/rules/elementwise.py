@@ -15,12 +15,16 @@ from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
 from convscope.engine.rules.call import Call
 
-_CASTS = frozenset("to float double half bfloat16 type type_as bool int long clone contiguous".split())
-_LOGICAL = frozenset("logical_not logical_and logical_or logical_xor invert bitwise_not and or xor".split())
-_SUMS = frozenset("add sub subtract rsub neg negative".split())
-_EXTREMES = frozenset("maximum minimum max min fmax fmin".split())
-_CHOICES = frozenset("where masked_fill setitem".split())
-_COMBINING = _SUMS | _EXTREMES | _CHOICES | frozenset("mul multiply div divide true_divide rdiv".split())
+_CASTS = frozenset(
+    ("to", "float", "double", "half", "bfloat16", "type", "type_as", "bool", "int", "long", "clone", "contiguous")
+)
+_LOGICAL = frozenset(
+    ("logical_not", "logical_and", "logical_or", "logical_xor", "invert", "bitwise_not", "and", "or", "xor")
+)
+_SUMS = frozenset(("add", "sub", "subtract", "rsub", "neg", "negative"))
+_EXTREMES = frozenset(("maximum", "minimum", "max", "min", "fmax", "fmin"))
+_CHOICES = frozenset(("where", "masked_fill", "setitem"))
+_COMBINING = _SUMS | _EXTREMES | _CHOICES | frozenset(("mul", "multiply", "div", "divide", "true_divide", "rdiv"))
 """Operations that may bring several functions of one tensor together."""
 
 SEEN = _CASTS | _LOGICAL | _COMBINING

@@ -25,7 +25,7 @@ _MEANS = {
     "adaptive_avg_pool3d", "interpolate", "upsample", "upsample_nearest", "upsample_bilinear",
 }  # fmt: skip
 """Weighted means, which leave bounds bounds."""
-_FILLING = frozenset("masked_fill where pad setitem fill index_fill scatter".split())
+_FILLING = frozenset(("masked_fill", "where", "pad", "setitem", "fill", "index_fill", "scatter"))
 """Moves that may put a number in the place of a signal."""
 
 
@@ -293,7 +293,6 @@ class Relevance:
         else:
             self.ledger.treat(call.name, "gradient (Taylor)")
         return out
-
 
     def _log_of_sum(self, call: Call, out: Tensor) -> Tensor:
         """log Σ eˣ = Σ p·x + H(p), p = softmax(x): p is held for given as attention is, its entropy H is a constant."""

@@ -138,10 +138,8 @@ class Rules(TorchFunctionMode):
     def _written(self, place: Tensor, call: Call) -> Any:
         """Do an operation that writes to ``place`` as a new tensor, which is used in its stead from then on."""
         now, fresh = next(call.tensors()), call.out_of_place()
-        if call.kind is None or not torch.is_grad_enabled():
-            out = self.missing(fresh)
-        else:
-            out = self._treated(fresh)
+        known = call.kind is not None and torch.is_grad_enabled()
+        out = self._treated(fresh) if known else self.missing(fresh)
         if out is now:  # dropout in eval mode hands on what it was given
             return out
         whole = _whole(place)

@@ -49,10 +49,12 @@ class _Kernels:
     """Weights and biases of one layer in one direction."""
 
     def __init__(self, weights: Any, biased: bool) -> None:
-        self.input, self.hidden = weights[0], weights[1]
-        self.input_bias, self.hidden_bias = (weights[2], weights[3]) if biased else (None, None)
+        self.input: Tensor = weights[0]
+        self.hidden: Tensor = weights[1]
+        self.input_bias: Tensor | None = weights[2] if biased else None
+        self.hidden_bias: Tensor | None = weights[3] if biased else None
         rest = list(weights[4 if biased else 2 :])
-        self.projection = rest[0] if rest else None
+        self.projection: Tensor | None = rest[0] if rest else None
 
 
 def _cell(call: Call) -> Any:

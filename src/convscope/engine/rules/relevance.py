@@ -32,6 +32,7 @@ class Stream:
 Split = Callable[[Affine, Tensor, Tensor, Tensor], list[Stream]]
 """``(op, x, z, relevance) -> streams``, where z = op(x)."""
 
+
 @dataclass(frozen=True, eq=False)
 class Inputs:
     """What a rule of the first layer knows of the cells that the layer reads."""
