@@ -102,6 +102,8 @@ class DeepLift:
         would flow back.
         """
         here = [t for t in call.tensors() if not t.requires_grad]
+        if not here:
+            return True
         if self._place is None:
             self._constants.append([(t, t._version) for t in here])
             return True
