@@ -53,7 +53,7 @@ class DeepLift:
         """The reference itself, once it has been run."""
         self._kept: list[tuple[Tensor, ...]] = []
         self._place: int | None = None
-        self._constants: list[list[tuple[Tensor, int]]] = []
+        self._constants: list[tuple[str, list[tuple[Tensor, int]]]] = []
         self._operation = 0
         self.made = WeakTensorKeyDictionary()
         self.divisors = WeakTensorKeyDictionary()
@@ -105,13 +105,13 @@ class DeepLift:
         if not here:
             return True
         if self._place is None:
-            self._constants.append([(t, t._version) for t in here])
+            self._constants.append((call.name, [(t, t._version) for t in here]))
             return True
         if self._operation >= len(self._constants):
             raise ModelFailed(_ANOTHER_WAY)
-        there = self._constants[self._operation]
+        name, there = self._constants[self._operation]
         self._operation += 1
-        if len(there) != len(here):
+        if name != call.name or len(there) != len(here):
             raise ModelFailed(_ANOTHER_WAY)
         return all(
             now is then or then._version != version or _equal(now, then)
