@@ -63,8 +63,8 @@ def deep_lift(
         NoGradient: the score does not depend on the input.
 
     Differs from the paper: products, softmax, norms and pooling, of which it says nothing, are taken apart so that
-    differences still add up exactly: a product weighs each factor with the mean of the other, a quotient likewise unless
-    one divisor is many times the other (then the smaller weighs less, so that nothing explodes at zero vectors), a
+    differences still add up exactly: a product weighs each factor with the mean of the other, a quotient likewise
+    unless one divisor is many times the other (the smaller then weighs less: nothing explodes at zero vectors), a
     maximum that rose gives to its new place and one that fell to its old.
 
     Example:
