@@ -380,8 +380,10 @@ EXOTIC: dict[str, Callable[[Body, Tensor], Tensor]] = {
 }  # fmt: skip
 NOT_OUT_OF_PLACE = {"swish in place"}
 """What torch itself cannot go back through: a product's factor is overwritten. Rules that need no overwriting can."""
-CONSTANT_PARTS = {"no_grad within", "autocast within", "unpool"}
-"""What depends on the input without a gradient, rounds to bfloat16, or decides on places: no differences add up."""
+CONSTANT_PARTS = {"autocast within"}
+"""What rounds to bfloat16: differences add up to as much only."""
+WITHOUT_GRADIENT = {"no_grad within", "unpool"}
+"""What depends on the input without a gradient, or decides on places: DeepLIFT refuses it."""
 
 
 def body(middle: Callable[[Body, Tensor], Tensor]) -> nn.Module:
@@ -396,6 +398,10 @@ def test_a_network_computes_under_rules_what_it_computes(written: str) -> None:
     true = net(x.clone(memory_format=torch.channels_last)).detach()
     for lens in EVERY:
         if written in NOT_OUT_OF_PLACE and lens in ("guided_backprop", "full_grad"):
+            continue
+        if written in WITHOUT_GRADIENT and lens == "deep_lift":
+            with pytest.raises(NoRule, match="without a gradient"):
+                cs.deep_lift(net, x, target=1)
             continue
         seen: list[Tensor] = []
         handle = net.register_forward_hook(

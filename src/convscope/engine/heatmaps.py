@@ -62,6 +62,8 @@ def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
     """Maps (N, …) linearly interpolated to ``extent``, along any number of axes; those of several frames are added."""
     if maps.ndim > len(extent) + 1:
         maps = maps.flatten(1, maps.ndim - len(extent) - 1).sum(1)
+    if tuple(maps.shape[1:]) == tuple(extent):
+        return maps
     mode = {1: "linear", 2: "bilinear", 3: "trilinear"}.get(len(extent))
     if mode is not None:
         return F.interpolate(maps[:, None], size=extent, mode=mode, align_corners=False)[:, 0]
@@ -74,5 +76,5 @@ def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
 
 def in_units_of_peak(maps: Tensor) -> Tensor:
     """Each map divided by its own largest magnitude, so that layers of different scale can be averaged."""
-    peak = maps.flatten(1).abs().amax(1).clamp_min(torch.finfo(maps.dtype).tiny)
+    peak = maps.reshape(len(maps), -1).abs().amax(1).clamp_min(torch.finfo(maps.dtype).tiny)
     return maps / peak.view(-1, *[1] * (maps.ndim - 1))

@@ -13,7 +13,9 @@ rule R_i = x_i / Σx · R, also at residual sums where tools that propagate R it
     mode.py        the function mode: looks at each operation, hands it to the method, names what has no rule
     ledger.py      what was treated how, what biases absorbed, what each layer received
     affine.py      convolutions and linear maps with other weights, and backwards
-    decompose.py   softmax, norms and attention as simpler operations
+    elementwise.py activations that are written as several operations, seen as one
+    decompose.py   softmax, norms, attention and pools of powers as simpler operations
+    recurrent.py   LSTM, GRU and plain recurrent layers and cells, step by step
     relevance.py   the rules of layer-wise relevance propagation for affine operations
     composites.py  which rule where: named composites, and rules by layer, kind and depth
     methods.py     the tables of guided backprop, deconvnet, rectified gradient, LRP, FullGrad

@@ -77,6 +77,10 @@ class Call:
         args = tuple(_mapped(a, other) for a in self.args)
         return replace(self, args=args, kwargs={name: _mapped(v, other) for name, v in self.kwargs.items()})
 
+    def detached(self) -> "Call":
+        """The same call with all its tensors as constants."""
+        return self.replaced(lambda t: t.detach())
+
     def out_of_place(self) -> "Call":
         """The operation that computes the same and writes to nothing."""
         place = _inplace_parameter(self.function)
@@ -125,3 +129,9 @@ def _mapped(thing: Any, other: Any) -> Any:
     if isinstance(thing, (list, tuple)) and any(isinstance(t, Tensor) for t in thing):
         return type(thing)([_mapped(t, other) for t in thing])
     return thing
+
+
+def is_reciprocal(call: Call) -> bool:
+    """Whether this is one over something, or over a power of it."""
+    exponent = call.argument(1, "exponent") if call.name == "pow" else None
+    return call.name in ("reciprocal", "rsqrt") or (isinstance(exponent, (int, float)) and exponent < 0)

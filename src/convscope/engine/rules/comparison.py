@@ -37,9 +37,9 @@ def compared(
         method = DeepLift(ledger, reveal_cancel=reveal_cancel)
         start = model.laid_out(references(rows, numbers))
         with torch.enable_grad(), method.over_the_reference(start):
-            seen = start.clone().requires_grad_(True)
+            seen = start.clone().requires_grad_(True).clone()  # a network may not write to a leaf
             mode = Rules(method, Ledger(len(rows)), on_missing=on_missing)  # counted when the image goes through
-            output = output_under(mode, model, seen.clone(), aim)
+            output = output_under(mode, model, seen, aim)
         outputs.append((ledger, rows, output.detach()))
         return method
 

@@ -32,6 +32,15 @@ def softmax(call: Call, *, shift: Tensor) -> Tensor:
     return shares.log() if call.name == "log_softmax" else shares
 
 
+def logsumexp(call: Call) -> Tensor:
+    """m + log Σ exp(x - m), m the largest x, which guards against overflow."""
+    x: Tensor = call.argument(0, "input")
+    axis, keep = call.argument(1, "dim"), bool(call.argument(2, "keepdim", False))
+    largest = x.amax(axis, keepdim=True)
+    total = (x - largest).exp().sum(axis, keepdim=True).log() + largest
+    return total if keep else total.sum(axis)
+
+
 def norm(call: Call, *, spread_is_constant: bool) -> Tensor:
     """A layer, group, instance, RMS or plain norm: what is subtracted, what it is divided by, scale and shift.
 
@@ -129,7 +138,29 @@ def compound(call: Call) -> Any:
         x: Tensor = call.argument(0, "input")
         signal, gate = x.chunk(2, call.argument(1, "dim", -1))
         return signal * gate.sigmoid()
-    return _spread(call)
+    if call.name == "cosine_similarity":
+        first, second = call.argument(0, "x1"), call.argument(1, "x2")
+        axis, floor = call.argument(2, "dim", 1), call.argument(3, "eps", 1e-8)
+        lengths = ((x * x).sum(axis, keepdim=True).sqrt().clamp_min(floor) for x in (first, second))
+        directions = [x / length for x, length in zip((first, second), lengths, strict=True)]
+        return (directions[0] * directions[1]).sum(axis)
+    return _power_pool(call) if call.name.startswith("lp_pool") else _spread(call)
+
+
+def _power_pool(call: Call) -> Tensor:
+    """(Σ xᵖ)^(1/p) over windows."""
+    axes = int(call.name[-2])
+    x, power, size = call.argument(0, "input"), float(call.argument(1, "norm_type")), call.argument(2, "kernel_size")
+    sizes = [int(n) for n in size] if isinstance(size, (list, tuple)) else [int(size)] * axes
+    stride, ceil = call.argument(3, "stride"), bool(call.argument(4, "ceil_mode", False))
+    stride = sizes if stride is None else stride
+    if math.isinf(power):
+        extreme = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[axes - 1]
+        largest: Tensor = extreme(x.abs() * math.copysign(1, power), sizes, stride, 0, 1, ceil)
+        return largest * math.copysign(1, power)
+    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[axes - 1]
+    mean: Tensor = pool(x.pow(power), sizes, stride, 0, ceil)
+    return (mean * math.prod(sizes)).pow(1 / power)
 
 
 _PRODUCTS = {
@@ -161,10 +192,18 @@ def _spread(call: Call) -> Tensor:
         variance = squares / (x.numel() / squares.numel() - (1 if less is None else less))
         return variance.sqrt() if call.name == "std" else variance
     order = call.argument(1, "p" if call.name == "norm" else "ord", 2)
-    if order not in (2, 2.0, None, "fro"):
+    axes, keep = call.argument(2, "dim"), bool(call.argument(3, "keepdim", False))
+    of_matrices = call.name == "linalg_norm" and not isinstance(axes, int)  # perhaps
+    if order in (None, "fro") or (order == 2 and not of_matrices):
+        return (x * x).sum(axes, keepdim=keep).sqrt()
+    if of_matrices:
         raise NoParts
-    axes = call.argument(2, "dim")
-    return (x * x).sum(axes, keepdim=bool(call.argument(3, "keepdim", False))).sqrt()
+    if order in (math.inf, -math.inf):
+        extreme = torch.amax if order > 0 else torch.amin
+        return extreme(x.abs(), () if axes is None else axes, keepdim=keep)
+    if not isinstance(order, (int, float)) or order <= 0:
+        raise NoParts
+    return x.abs().pow(order).sum(axes, keepdim=keep).pow(1 / order)
 
 
 def _in_heads(t: Tensor, heads: int) -> Tensor:

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from convscope.engine.rules import decompose
+from convscope.engine.rules import decompose, recurrent
 from convscope.engine.rules.affine import Affine, affine_of, batch_norm_of
-from convscope.engine.rules.call import Call
+from convscope.engine.rules.call import Call, is_reciprocal
 from convscope.engine.rules.ledger import Ledger
 from convscope.engine.rules.methods import Treatment, note_chance, opened
 from convscope.engine.rules.mode import Rules
@@ -24,6 +24,14 @@ from convscope.engine.rules.operations import Kind
 from convscope.engine.rules.pieces import valued
 from convscope.errors import ModelFailed
 
+_OTHER_CONSTANTS = (
+    "works with numbers, a mask or places that follow from the input without a gradient (a comparison, an index, "
+    "detach) and differ at the baseline"
+)
+_ANOTHER_WAY = "the network took another way for the reference than for the image: use another baseline"
+_LIKE = frozenset(("to", "type_as", "expand_as", "view_as", "reshape_as"))
+_UNEVEN = 8.0
+"""Of two divisors, the smaller weighs no more than this many times what the larger does."""
 _SAME = 1e-6
 """Changes smaller than this, against the number itself, are no change: the derivative stands in for their ratio."""
 
@@ -46,12 +54,19 @@ class DeepLift:
         """The reference itself, once it has been run."""
         self._kept: list[tuple[Tensor, ...]] = []
         self._place: int | None = None
+        self._constants: list[tuple[str, list[tuple[Tensor, int]]]] = []
+        self._operation = 0
         self.made = WeakTensorKeyDictionary()
+        self.divisors = WeakTensorKeyDictionary()
+        """Reciprocals → what they are the reciprocals of."""
         self._table: dict[str, Treatment] = {
             "affine": self._affine,
             "batch norm": self._batch_norm,
             "activation": self._function,
             "pointwise": self._function,
+            "step": self._function,
+            "shape": self._moved,
+            "linear": self._summed,
             "matmul": self._product,
             "product": self._product,
             "ratio": self._ratio,
@@ -61,20 +76,48 @@ class DeepLift:
             "attention": lambda call, mode: opened(decompose.attention, call, mode),
             "multi-head": lambda call, mode: opened(decompose.multi_head, call, mode),
             "compound": lambda call, mode: opened(decompose.compound, call, mode),
+            "recurrent": lambda call, mode: opened(recurrent.unrolled, call, mode),
         }
 
     @contextmanager
     def over_the_reference(self, start: Tensor) -> Iterator[None]:
         """Have the network run over the reference within; afterwards it is compared with what was seen."""
-        self.start, self._place = start, None
+        self.start, self._place, self._operation = start, None, 0
         yield
-        self._place = 0
+        self._place = self._operation = 0
 
     def treat(self, call: Call, mode: Rules) -> Any:
         """What the table says, or the operation as it is."""
         note_chance(call, mode.ledger)
+        if call.name in _LIKE and not call.argument(0, "input").requires_grad:
+            return call.run()  # nothing of the signal but its shape or type
+        if not self._same_constants(call):
+            return mode.missing(call, why=_OTHER_CONSTANTS)
         treatment = self._table.get(call.kind or "")
         return call.run() if treatment is None else treatment(call, mode)
+
+    def _same_constants(self, call: Call) -> bool:
+        """Whether what an operation works with beside the signal is what it was at the reference.
+
+        A mask, an index or a detached number that changed with the input changed the score, and nothing of that change
+        would flow back.
+        """
+        here = [t for t in call.tensors() if not t.requires_grad]
+        if not here:
+            return True
+        if self._place is None:
+            self._constants.append((call.name, [(t, t._version) for t in here]))
+            return True
+        if self._operation >= len(self._constants):
+            raise ModelFailed(_ANOTHER_WAY)
+        name, there = self._constants[self._operation]
+        self._operation += 1
+        if name != call.name or len(there) != len(here):
+            raise ModelFailed(_ANOTHER_WAY)
+        return all(
+            now is then or then._version != version or _equal(now, then)
+            for now, (then, version) in zip(here, there, strict=True)
+        )
 
     def _reference(self, *seen: Tensor) -> tuple[Tensor, ...] | None:
         """What stood in the place of these tensors at the reference; None while it is being written down."""
@@ -83,7 +126,7 @@ class DeepLift:
             return None
         kept = self._kept[self._place] if self._place < len(self._kept) else ()
         if [t.shape for t in kept] != [t.shape for t in seen]:
-            raise ModelFailed("the network took another way for the reference than for the image: use another baseline")
+            raise ModelFailed(_ANOTHER_WAY)
         self._place += 1
         return kept
 
@@ -113,6 +156,10 @@ class DeepLift:
     def _function(self, call: Call, mode: Rules) -> Any:
         """A function of one number: Δy / Δx, or its derivative where nothing changed."""
         x = next(t for t in call.tensors() if t.requires_grad)
+        if len(call.carrying()) > 1:  # such as a bound that moves
+            return mode.missing(call)
+        if x not in self.made and is_reciprocal(call):
+            return self._reciprocal(call, mode)
         with torch.no_grad():
             y = call.run()
         reference = self._reference(x, y)
@@ -121,7 +168,8 @@ class DeepLift:
         x0, y0 = reference
 
         def function(at: Tensor) -> Tensor:
-            found: Tensor = call.replaced(lambda t: at if t is x else t).run()
+            there = call.replaced(lambda t: at if t is x else t)
+            found: Tensor = (there.detached() if call.kind == "step" else there).run()
             return found
 
         if x in self.made:
@@ -131,6 +179,52 @@ class DeepLift:
         self.ledger.treat(call.name, "rescale")
         return valued(x * _ratio(function, y - y0, x.detach() - x0, x.detach()), y)
 
+    def _moved(self, call: Call, mode: Rules) -> Any:
+        """The same numbers elsewhere; a reciprocal stays one."""
+        out = call.run()
+        x = next(call.tensors())
+        if x in self.divisors and len(list(call.tensors())) == 1 and isinstance(out, Tensor):
+            self.divisors[out] = call.replaced(lambda t: self.divisors[t]).run()
+        return out
+
+    def _summed(self, call: Call, mode: Rules) -> Any:
+        if call.name == "grid_sample" and call.argument(1, "grid").requires_grad:
+            return mode.missing(call)  # where it looks is no linear matter
+        return call.run()
+
+    def _reciprocal(self, call: Call, mode: Rules) -> Tensor:
+        """1 / s, which is remembered: what is multiplied with it is divided by s."""
+        x = call.carrying()[0]
+        with mode:
+            if call.name == "rsqrt":
+                divisor = x.sqrt()
+            else:
+                power = -call.argument(1, "exponent", -1) if call.name == "pow" else 1
+                divisor = x if power == 1 else x.pow(power)
+        with torch.no_grad():
+            value = call.run()
+        out = self._quotient(torch.ones_like(x), divisor, value)
+        self.divisors[out] = divisor
+        return out
+
+    def _quotient(self, x: Tensor, divisor: Tensor, value: Tensor) -> Tensor:
+        """y = x / s: Δy = Δx · (a/s + b/s⁰) - Δs · (a·y⁰/s + b·y/s⁰), exact for any a + b = 1.
+
+        Halves, as for every product, unless one divisor is many times the other: its reciprocal would swamp all, and
+        terms of its size would have to cancel. What is nothing here and at the reference brings nothing.
+        """
+        reference = self._reference(x, divisor)
+        if reference is None:
+            return valued(x + divisor, value)
+        x0, s0, x1, s = *reference, x.detach(), divisor.detach()
+        y0 = x0 / s0
+        ratio = torch.minimum(s.abs(), s0.abs()) / torch.maximum(s.abs(), s0.abs())
+        smaller = (_UNEVEN * ratio).clamp_max(0.5)
+        a = torch.where(s.abs() < s0.abs(), smaller, 1 - smaller)
+        b = 1 - a
+        of_x = torch.where((x1 == 0) & (x0 == 0), 0, a / s + b / s0)
+        return valued(x * of_x - divisor * (a * y0 / s + b * value / s0), value)
+
     def _product(self, call: Call, mode: Rules) -> Any:
         """Two factors that both changed: each is weighed with the mean of the other's two values."""
         carrying = call.carrying()
@@ -138,6 +232,12 @@ class DeepLift:
             return call.run()
         if len(carrying) > 2 or len(list(call.tensors())) != 2 or any(isinstance(a, (list, tuple)) for a in call.args):
             return mode.missing(call)
+        for factor, inverse in (carrying, carrying[::-1]) if call.kind == "product" else ():
+            if inverse in self.divisors and factor is not inverse:
+                self.ledger.treat(call.name, "quotient")
+                with torch.no_grad():
+                    value = call.run()
+                return self._quotient(factor, self.divisors[inverse], value)
         reference = self._reference(*carrying)
         if reference is None:
             return call.run()
@@ -149,16 +249,26 @@ class DeepLift:
         return valued(call.on(first, middles[1]) + call.on(middles[0], second), value)
 
     def _ratio(self, call: Call, mode: Rules) -> Any:
-        """Division as the product with a reciprocal."""
+        """Division by something that depends on the input."""
         numerator, denominator = call.argument(0, "input"), call.argument(1, "other")
         if call.name == "rdiv":
             numerator, denominator = denominator, numerator
         if not (isinstance(denominator, Tensor) and denominator.requires_grad) or call.kwargs.get("rounding_mode"):
             return call.run()
-        return opened(lambda _: denominator.reciprocal() * numerator, call, mode)
+        with torch.no_grad():
+            value = call.run()
+        if not isinstance(numerator, Tensor):
+            numerator = torch.full_like(denominator, numerator)
+        self.ledger.treat("div", "quotient")
+        out = self._quotient(numerator, denominator, value)
+        if not numerator.requires_grad and bool((numerator != 0).all()):
+            self.divisors[out] = denominator / numerator
+        return out
 
     def _softmax(self, call: Call, mode: Rules) -> Any:
         x, axis = call.argument(0, "input"), call.argument(1, "dim")
+        if call.name == "logsumexp":
+            return opened(decompose.logsumexp, call, mode)
         if axis is None:
             return mode.missing(call)
 
@@ -257,8 +367,16 @@ def _ratio(function: Callable[[Tensor], Tensor], change: Tensor, of: Tensor, x: 
         return ratio
     with torch.enable_grad():
         at = x.detach().requires_grad_(True)
-        (derivative,) = torch.autograd.grad(function(at).sum(), at)
+        out = function(at)
+        if not out.requires_grad:  # a step function
+            return torch.where(still, 0, ratio)
+        (derivative,) = torch.autograd.grad(out.sum(), at)
+    derivative = torch.where(derivative.isfinite(), derivative, 0)  # √x at zero: what did not change brings nothing
     return torch.where(still, derivative, ratio)
+
+
+def _equal(now: Tensor, then: Tensor) -> bool:
+    return now.shape == then.shape and now.dtype == then.dtype and torch.equal(now, then)
 
 
 def _full_norm(call: Call) -> Tensor:

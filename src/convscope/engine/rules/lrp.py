@@ -9,22 +9,24 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from convscope.engine.rules import decompose
+from convscope.engine.rules import decompose, recurrent
 from convscope.engine.rules.affine import Affine, affine_of, batch_norm_of
-from convscope.engine.rules.call import Call
+from convscope.engine.rules.call import Call, is_reciprocal
 from convscope.engine.rules.composites import Composite, Place
 from convscope.engine.rules.ledger import Entry, Ledger
 from convscope.engine.rules.methods import Treatment, note_chance, opened
 from convscope.engine.rules.mode import Rules
 from convscope.engine.rules.operations import GATES, VANISHING, Kind
 from convscope.engine.rules.pieces import absorbing, passing_on
-from convscope.engine.rules.relevance import Rule, multiplier, per
+from convscope.engine.rules.relevance import Inputs, Rule, multiplier, per
 
 _MEANS = {
     "mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
     "adaptive_avg_pool3d", "interpolate", "upsample", "upsample_nearest", "upsample_bilinear",
 }  # fmt: skip
 """Weighted means, which leave bounds bounds."""
+_FILLING = frozenset(("masked_fill", "where", "pad", "setitem", "fill", "index_fill", "scatter"))
+"""Moves that may put a number in the place of a signal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,9 @@ class Relevance:
             "attention": lambda call, mode: opened(decompose.attention, call, mode),
             "multi-head": lambda call, mode: opened(decompose.multi_head, call, mode),
             "compound": lambda call, mode: opened(decompose.compound, call, mode),
+            "recurrent": lambda call, mode: opened(recurrent.unrolled, call, mode),
+            "comparison": lambda call, mode: call.run(),
+            "step": self._step,
         }
 
     def treat(self, call: Call, mode: Rules) -> Any:
@@ -101,7 +106,7 @@ class Relevance:
     def _less_constants(self, call: Call, out: Tensor) -> Tensor:
         """What constants among the arguments absorb, such as a class token or what a border is filled with."""
         given = [t for t in call.tensors() if not t.requires_grad and t.is_floating_point()]
-        if not given and call.name not in ("masked_fill", "where", "pad", "setitem", "fill"):
+        if not given and call.name not in _FILLING:
             return out
         with torch.no_grad():
             alone = call.replaced(lambda t: torch.zeros_like(t) if t.requires_grad else t).run()
@@ -109,20 +114,21 @@ class Relevance:
         return absorbing(out, alone, self.ledger) if bool(alone.any()) else out
 
     def _move_ground(self, call: Call, out: Any) -> None:
-        def side(pick: Callable[[Ground], Tensor], constant: Callable[[Tensor], Tensor]) -> Any:
-            return call.replaced(lambda t: pick(self.ground[t]) if t in self.ground else constant(t)).run()
+        """Presence and bounds of the input go where the input goes; what is filled in is a constant and no input."""
 
-        moved = (
-            side(lambda g: g.share, torch.zeros_like),
-            side(lambda g: g.low, lambda t: t),
-            side(lambda g: g.high, lambda t: t),
-        )
+        def side(pick: Callable[[Ground], Tensor]) -> Any:
+            return call.replaced(lambda t: pick(self.ground[t]) if t in self.ground else t).run()
+
+        shares = side(lambda g: g.share)
+        with torch.no_grad():
+            filled = side(lambda g: torch.zeros_like(g.share))  # what constants alone give
+            bounds = side(lambda g: g.low), side(lambda g: g.high)
         if isinstance(out, Tensor):
-            self.ground[out] = Ground(*moved)
+            self.ground[out] = Ground(shares - filled, *bounds)
         elif isinstance(out, (tuple, list)):
-            for part, *sides in zip(out, *moved, strict=True):
-                if isinstance(part, Tensor):
-                    self.ground[part] = Ground(*sides)
+            for part, share, constant, *sides in zip(out, shares, filled, *bounds, strict=True):
+                if isinstance(part, Tensor) and part.requires_grad:
+                    self.ground[part] = Ground(share - constant, *sides)
 
     def _summed(self, call: Call, mode: Rules) -> Tensor:
         """Sums and means: each term receives in proportion to what it brought; constants absorb theirs."""
@@ -139,6 +145,8 @@ class Relevance:
             if not (isinstance(term, Tensor) and term.requires_grad):
                 moved = absorbing(out, term * sign, self.ledger) if isinstance(term, Tensor) or term != 0 else out
                 x = second if term is first else first
+                if x in self.gates:  # such as 1 - gate
+                    self.gates[moved] = True
                 return self._shifted(call, moved, x) if x in self.ground else moved
         return out
 
@@ -146,7 +154,10 @@ class Relevance:
         """A preprocessing step inside the network, value by value: the share stays, the bounds move along."""
         ground = self.ground[x]
         bounds = [call.replaced(lambda t, b=b: b if t is x else t).run() for b in (ground.low, ground.high)]
-        self.ground[out] = Ground(ground.share.expand_as(out), torch.minimum(*bounds), torch.maximum(*bounds))
+        low, high = torch.minimum(*bounds), torch.maximum(*bounds)
+        share = ground.share.expand_as(out)
+        masked = low == high  # times zero: no input any more
+        self.ground[out] = Ground(share.masked_fill(masked, 0) if bool(masked.any()) else share, low, high)
         return out
 
     def _affine(self, call: Call, mode: Rules) -> Any:
@@ -208,7 +219,7 @@ class Relevance:
         if call.name == "relu":
             self.ledger.treat("relu", "pass")
             return call.run()  # its own derivative is y / x
-        if call.name in ("reciprocal", "rsqrt"):  # what a signal will be multiplied with
+        if is_reciprocal(call):  # what a signal will be multiplied with
             self.ledger.treat(call.name, "gate")
             weight: Tensor = call.run()
             self.gates[weight] = True
@@ -249,10 +260,13 @@ class Relevance:
         """What is divided by is held for given."""
         numerator, denominator = call.argument(0, "input"), call.argument(1, "other")
         if call.name == "rdiv":
-            return mode.missing(call)
+            numerator, denominator = denominator, numerator
         if isinstance(denominator, Tensor) and denominator.requires_grad:
-            if not (isinstance(numerator, Tensor) and numerator.requires_grad):
-                return mode.missing(call)
+            if not (isinstance(numerator, Tensor) and numerator.requires_grad):  # what a signal will be multiplied with
+                self.ledger.treat("div", "gate")
+                weight: Tensor = call.run()
+                self.gates[weight] = True
+                return weight
             self.ledger.treat("div", "signal takes all")
             return call.without([denominator]).run()
         return self._product(call, mode)
@@ -271,12 +285,27 @@ class Relevance:
 
     def _softmax(self, call: Call, mode: Rules) -> Any:
         out = call.run()
+        if call.name == "logsumexp":
+            return self._log_of_sum(call, out)
         if call.name == "softmax" and self.attention == "constant":
             self.ledger.treat("softmax", "gate")
             self.gates[out] = True
         else:
             self.ledger.treat(call.name, "gradient (Taylor)")
         return out
+
+    def _log_of_sum(self, call: Call, out: Tensor) -> Tensor:
+        """log Σ eˣ = Σ p·x + H(p), p = softmax(x): p is held for given as attention is, its entropy H is a constant."""
+        x, axis = call.argument(0, "input").detach(), call.argument(1, "dim")
+        keep = bool(call.argument(2, "keepdim", False))
+        weights = (x - out.detach() if keep else x - torch.logsumexp(x, axis, keepdim=True)).exp()
+        self.ledger.treat(call.name, "weights held constant")
+        return absorbing(out, torch.special.entr(weights).sum(axis, keepdim=keep), self.ledger)
+
+    def _step(self, call: Call, mode: Rules) -> Any:
+        """A sign or a step function: in a product it is the weight and not the signal."""
+        self.ledger.treat(call.name, "gate")
+        return call.detached().run()
 
 
 def _is_power(call: Call) -> bool:
@@ -329,14 +358,15 @@ class _Step:
 
     def _shared(self, rule: Rule, x: Tensor, z: Tensor, relevance: Tensor) -> tuple[Tensor | None, Tensor | None]:
         assert rule.share is not None
-        low, high = (self.ground.low, self.ground.high) if self.ground else (x.amin(), x.amax())
-        low, high = low.expand_as(x), high.expand_as(x)
-        found = rule.share(self._op(), x, relevance, low, high)
+        if self.ground:
+            inputs = Inputs(self.ground.share.detach().expand_as(x), self.ground.low, self.ground.high)
+        else:
+            inputs = Inputs(torch.ones_like(x), x.amin().expand_as(x), x.amax().expand_as(x))
+        found, unshared = rule.share(self._op(), x, relevance, inputs)
         books, received = self.method.ledger, self.method.ledger.per_image(relevance)
-        nothing = torch.zeros_like(received)
-        books.entries.append(
-            Entry(self.place.address or "?", rule.name, received, nothing, received - books.per_image(found))
-        )
+        absorbed = books.absorb(unshared)
+        lost = received - absorbed - books.per_image(found * inputs.presence)
+        books.entries.append(Entry(self.place.address or "?", rule.name, received, absorbed, lost))
         return (None, found) if self.ground else (per(found, x), None)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.engine.rules import decompose
+from convscope.engine.rules import decompose, recurrent
 from convscope.engine.rules.affine import batch_norm_of
 from convscope.engine.rules.call import Call
 from convscope.engine.rules.ledger import Ledger
@@ -34,10 +34,15 @@ class ModifiedGradient:
         kind = call.kind
         if kind == "multi-head":
             return opened(decompose.multi_head, call, mode)
+        if kind == "recurrent":
+            return opened(recurrent.unrolled, call, mode)
+        if kind == "step":  # flat but for its jumps, which have no gradient
+            mode.ledger.treat(call.name, "gradient")
+            return call.detached().run()
         treatment = self.table.get(kind) if kind else None
         if treatment is not None:
             return treatment(call, mode)
-        if kind not in _PLAIN and kind != "shape":
+        if kind not in _PLAIN and kind not in ("shape", "comparison"):
             mode.ledger.treat(call.name, "gradient")
         return call.run()
 
@@ -123,8 +128,9 @@ def full_gradient(visit: Callable[[Tensor, Tensor], None]) -> ModifiedGradient:
 
     def counted(out: Tensor, bias: Tensor | None, *, last: bool = False) -> Tensor:
         if bias is not None:
-            shaped = bias if last else bias.view(-1, *[1] * (out.ndim - 2))
-            out.register_hook(lambda gradient: visit(shaped, gradient))  # type: ignore[no-untyped-call]
+            channels = out.ndim - 1 if last else 1
+            shaped = bias.view(-1, *[1] * (out.ndim - 2))
+            out.register_hook(lambda gradient: visit(shaped, gradient.movedim(channels, 1)))  # type: ignore[no-untyped-call]
         return out
 
     return ModifiedGradient({"affine": affine, "batch norm": batch_norm})

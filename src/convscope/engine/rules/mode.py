@@ -10,8 +10,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.rules.call import Call
+from convscope.engine.rules.elementwise import SEEN, Elementwise
 from convscope.engine.rules.ledger import Ledger
-from convscope.engine.rules.operations import Kind, kind_of
+from convscope.engine.rules.operations import Kind, kind_of, name_of
 from convscope.engine.whereabouts import Whereabouts
 from convscope.errors import NoRule
 
@@ -54,30 +55,41 @@ class Rules(TorchFunctionMode):
         """Whether operations are done in other steps, so that their kind is not seen below."""
         self.replaced = WeakTensorKeyDictionary()
         """What an in-place operation has made of a tensor: it is left alone, and its successor used from then on."""
+        self.elementwise = Elementwise()
+        """Activations that are written as several operations."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        if kind_of(func) in self.method.as_it_is and not self.replaced:
+        if kind_of(func) in self.method.as_it_is and not self.replaced and name_of(func)[0] not in SEEN:
             return func(*args, **(kwargs or {}))
         if getattr(func, "__name__", "") == "__get__" and not isinstance(found := func(*args), Tensor):
             return found  # a shape, a dtype
         asked = call = Call(func, args, kwargs or {}, self._where)
         if self.replaced:
             call = asked.replaced(self.latest)
-        if not call.carrying():
-            return call.run()
+        if not call.carrying() or not torch.is_grad_enabled():  # a constant to all that follows
+            if self.method.out_of_place and call.inplace and call.carrying():
+                return self._written(next(asked.tensors()), call)
+            out = call.run()
+            self.elementwise.note(call, out)
+            return out
         if self.method.out_of_place and call.inplace:
             return self._written(next(asked.tensors()), call)
-        if not torch.is_grad_enabled():  # a constant to all that follows
-            return call.run()
-        return self._unknown(call) if call.kind is None else self.method.treat(call, self)
+        return self._treated(call)
 
-    def missing(self, call: Call, out: Any = None) -> Any:
+    def _treated(self, call: Call) -> Any:
+        """An operation that depends on the input, written as its parts or as one."""
+        call = self.elementwise.rewritten(call)
+        out = self._unknown(call) if call.kind is None else self.method.treat(call, self)
+        self.elementwise.note(call, out)
+        return out
+
+    def missing(self, call: Call, out: Any = None, why: str = "has no rule") -> Any:
         """An operation that the method has no rule for, perhaps already done."""
         self.ledger.missing[f"{call.name} in {call.address or 'the network itself'}"] += 1
         if self.on_missing == "error":
             where = f"in layer {call.address!r}" if call.address else "in the network's own forward"
             raise NoRule(
-                f"the operation {call.name!r} {where} has no rule, so that what flows back would be a silent mixture; "
+                f"the operation {call.name!r} {where} {why}, so that what flows back would be a silent mixture; "
                 "on_missing='gradient' lets its plain gradient through and says so"
             )
         self.ledger.treat(call.name, "gradient, for want of a rule")
@@ -128,10 +140,8 @@ class Rules(TorchFunctionMode):
     def _written(self, place: Tensor, call: Call) -> Any:
         """Do an operation that writes to ``place`` as a new tensor, which is used in its stead from then on."""
         now, fresh = next(call.tensors()), call.out_of_place()
-        if call.kind is None or not torch.is_grad_enabled():
-            out = self.missing(fresh)
-        else:
-            out = self.method.treat(fresh, self)
+        known = call.kind is not None and torch.is_grad_enabled()
+        out = self._treated(fresh) if known else self.missing(fresh)
         if out is now:  # dropout in eval mode hands on what it was given
             return out
         whole = _whole(place)

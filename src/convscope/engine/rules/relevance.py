@@ -32,8 +32,24 @@ class Stream:
 Split = Callable[[Affine, Tensor, Tensor, Tensor], list[Stream]]
 """``(op, x, z, relevance) -> streams``, where z = op(x)."""
 
-Share = Callable[[Affine, Tensor, Tensor, Tensor, Tensor], Tensor]
-"""``(op, x, relevance, low, high) -> relevance of x``, where low and high bound the input's values."""
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a rule of the first layer knows of the cells that the layer reads."""
+
+    presence: Tensor
+    """1 where a cell is an input, 0 where it is a pad or another constant; between them behind a mean over both."""
+    low: Tensor
+    high: Tensor
+    """Bounds of the cells' values."""
+
+
+Share = Callable[[Affine, Tensor, Tensor, Inputs], tuple[Tensor, Tensor]]
+"""``(op, x, relevance, inputs) -> (multiplier, unshared)``.
+
+The relevance of a cell is its presence times the multiplier; ``unshared`` is the relevance of outputs that see nothing
+to share it among.
+"""
 
 
 @dataclass(frozen=True)
@@ -165,35 +181,41 @@ def gamma(strength: float = 0.25) -> Rule:
 
 
 def flat() -> Rule:
-    """LRP-flat, R_j = Σ_k 1 / n_k · R_k: alike among all inputs an output can see (Lapuschkin et al. 2019)."""
+    """LRP-flat, R_j = Σ_k 1 / n_k · R_k: alike among all inputs an output can see (Lapuschkin et al. 2019).
 
-    def share(op: Affine, x: Tensor, relevance: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        return _by_weight(op.of(torch.ones_like(op.weight)), x, relevance)
+    Pads and other constants are no inputs. A cell that a pad repeats (reflected, replicated, circular) counts as often
+    as it is seen.
+    """
+
+    def share(op: Affine, x: Tensor, relevance: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        return _by_weight(op.of(torch.ones_like(op.weight)), x, relevance, inputs.presence)
 
     return Rule("flat", share=share)
 
 
 def w_square() -> Rule:
-    """LRP-w², R_j = Σ_k w²_jk / Σ_j w²_jk · R_k (Montavon et al. 2017)."""
+    """LRP-w², R_j = Σ_k w²_jk / Σ_j w²_jk · R_k, over the inputs an output can see (Montavon et al. 2017)."""
 
-    def share(op: Affine, x: Tensor, relevance: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        return _by_weight(op.of(op.weight.square()), x, relevance)
+    def share(op: Affine, x: Tensor, relevance: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        return _by_weight(op.of(op.weight.square()), x, relevance, inputs.presence)
 
     return Rule("w-square", share=share)
 
 
 def box() -> Rule:
-    """LRP-zᴮ, R_j = Σ_k (x_j·w - l_j·w⁺ - h_j·w⁻) / Σ_j … · R_k for inputs between l and h (Montavon et al. 2017)."""
+    """LRP-zᴮ, R_j = Σ_k (x_j·w - l_j·w⁺ - h_j·w⁻) / Σ_j … · R_k for inputs between l and h (Montavon et al. 2017).
 
-    def share(op: Affine, x: Tensor, relevance: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        op = op.unbiased()
-        plus, minus = op.plus(), op.minus()
-        signal = per(relevance, op(x) - plus(low) - minus(high))
-        return (
-            x * op.transposed(signal, x)
-            - low * plus.transposed(signal, x)
-            - high * minus.transposed(signal, x)
-        )  # fmt: skip
+    Computed as (x_j - l_j)·w⁺ + (x_j - h_j)·w⁻, of which no term is negative: where every input lies at the bound its
+    weight asks for, the denominator is 0 and no rounding error of a difference.
+    """
+
+    def share(op: Affine, x: Tensor, relevance: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        plus, minus = op.unbiased().plus(), op.unbiased().minus()
+        above, below = x - inputs.low, x - inputs.high
+        magnitude = op.of(op.weight.abs())(inputs.high - inputs.low)
+        signal, unshared = _over(relevance, plus(above) + minus(below), magnitude)
+        found = above * plus.transposed(signal, x) + below * minus.transposed(signal, x)
+        return per(found, inputs.presence), unshared
 
     return Rule("box", share=share)
 
@@ -230,6 +252,17 @@ def _stronger(op: Affine, favoured: Affine, strength: float) -> Affine:
     return op.of(op.weight + strength * favoured.weight, bias)
 
 
-def _by_weight(op: Affine, x: Tensor, relevance: Tensor) -> Tensor:
-    reach = op(torch.ones_like(x[:1]))
-    return op.transposed(per(relevance, reach), x)
+def _by_weight(op: Affine, x: Tensor, relevance: Tensor, presence: Tensor) -> tuple[Tensor, Tensor]:
+    """Relevance shared by the weights of ``op`` among the inputs that an output can see."""
+    if presence.ndim > 1 and bool((presence == presence[:1]).all()):  # mostly: no need to count for every image
+        presence = presence[:1]
+    signal, unshared = _over(relevance, op(presence), op(torch.ones_like(presence)))
+    return op.transposed(signal, x), unshared
+
+
+def _over(relevance: Tensor, total: Tensor, magnitude: Tensor) -> tuple[Tensor, Tensor]:
+    """``relevance / total``, and the relevance where the total is nothing but rounding of terms of that magnitude."""
+    rounding = 8 * min(torch.finfo(total.dtype).eps, torch.finfo(torch.float32).eps)
+    nothing = total <= rounding * magnitude
+    signal = torch.where(nothing, 0, relevance / total.masked_fill(nothing, torch.inf))
+    return signal, torch.where(nothing, relevance, 0)

@@ -56,13 +56,16 @@ def deep_lift(
     Raises:
         UnknownName: no such class or label.
         InputError: the baseline's shape is not the image's.
-        NoRule: an operation that no rule is known for.
+        NoRule: an operation that no rule is known for, or one that works with a mask, places or numbers that follow
+            from the input without a gradient (a comparison of two signals, ``max_unpool2d``, ``detach``) and differ at
+            the baseline.
         LayerError: a part of the network is traced or scripted.
         NoGradient: the score does not depend on the input.
 
     Differs from the paper: products, softmax, norms and pooling, of which it says nothing, are taken apart so that
-    differences still add up exactly: a product weighs each factor with the mean of the other, a maximum that rose
-    gives to its new place and one that fell to its old.
+    differences still add up exactly: a product weighs each factor with the mean of the other, a quotient likewise
+    unless one divisor is many times the other (the smaller then weighs less: nothing explodes at zero vectors), a
+    maximum that rose gives to its new place and one that fell to its old.
 
     Example:
         >>> import convscope as cs

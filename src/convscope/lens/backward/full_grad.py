@@ -72,7 +72,8 @@ def full_grad(model: Model, image: Images, *, target: Aim = TOP1, on_missing: On
         def visit(bias: Tensor, gradient: Tensor) -> None:
             term = (gradient * bias).detach()
             ledger.absorb(term)
-            if term.ndim == image.tensor.ndim and max(term.shape[2:]) > 1:
+            a_map = term.ndim == image.tensor.ndim and len(term) == len(rows)
+            if a_map and max(term.shape[2:], default=1) > 1:
                 of_biases.add_(_psi(term, image.extent))
 
         return full_gradient(visit)

@@ -43,7 +43,9 @@ def lrp(
     The rules act on operations while your own forward runs, whatever the network is written like: a batch norm behind
     a convolution is merged on the fly, activations hand on what they get, residual sums and concatenations share in
     proportion, max pooling gives to the winner, gates (squeeze-and-excite, attention weights) are held for given,
-    norms hold their spread for given.
+    norms hold their spread for given. Activations are known in other spellings (``x * (x > 0)``); LSTM, GRU and plain
+    recurrent layers are unrolled. The rules of the first layer (flat, w², zᴮ) share among inputs alone: pads and other
+    constants are none.
 
     Args:
         model: the network.
