@@ -14,7 +14,7 @@ from convscope.engine.cost import count
 from convscope.engine.fused import Pairs
 from convscope.engine.hygiene import untouched
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
-from convscope.engine.layout import fastest_layout
+from convscope.engine.layout import fastest_layout, takes_channels_last
 from convscope.errors import ConvScopeError, InputError, ModelFailed, OutputError
 
 if TYPE_CHECKING:
@@ -92,7 +92,6 @@ class Model:
         self.traces: dict[tuple[int, ...], Traced] = {}
         self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
         self.pairs: Pairs | None = None
-        self._insists_on_view = False
         self._modules: tuple[nn.Module, ...] = ()
         self._turn = _turn_with(self.module)
 
@@ -159,8 +158,14 @@ class Model:
     def run_plainly(self, tensor: Tensor) -> Any:
         """One forward of a prepared batch; whatever the network gives."""
         count(forwards=len(tensor))
+        with self._failing_by_name(tensor):
+            return self.module(tensor)
+
+    @contextmanager
+    def _failing_by_name(self, tensor: Tensor) -> Iterator[None]:
+        """What the network raises on an input is the network's failure."""
         try:
-            return self._forward(tensor)
+            yield
         except ConvScopeError:
             raise
         except Exception as error:
@@ -177,24 +182,23 @@ class Model:
         except Exception as error:
             raise ModelFailed(f"{self.name} raised {type(error).__name__} on the way back: {error}") from error
 
-    def _forward(self, tensor: Tensor) -> Any:
-        """``module(tensor)``; a network that insists on ``view`` is run on plainly laid out tensors from then on."""
-        try:
-            return self.module(tensor)
-        except RuntimeError as error:
-            if "view size is not compatible" not in str(error) or tensor.is_contiguous():
-                raise
-            self._insists_on_view = True
-            count(forwards=len(tensor))
-            return self.module(tensor.contiguous())
-
     def laid_out(self, tensor: Tensor) -> Tensor:
         """A copy of ``tensor``, which the network may write to, in the memory layout in which it runs fastest."""
         shape = tuple(tensor.shape)
         if shape not in self._layouts:
-            self._layouts[shape] = fastest_layout(self.module, tensor)
-        layout = torch.contiguous_format if self._insists_on_view else self._layouts[shape]
-        return tensor.detach().clone(memory_format=layout)
+            self._layouts[shape] = self._layout_for(tensor)
+        return tensor.detach().clone(memory_format=self._layouts[shape])
+
+    def _layout_for(self, tensor: Tensor) -> torch.memory_format:
+        fastest = fastest_layout(self.module, tensor)
+        if fastest is torch.channels_last and not self.takes_channels_last(tensor):
+            return torch.contiguous_format
+        return fastest
+
+    def takes_channels_last(self, tensor: Tensor) -> bool:
+        """Whether the network accepts and computes the same where inputs like ``tensor`` lie channels-last."""
+        with self.untouched(), self._failing_by_name(tensor):
+            return takes_channels_last(self.module, tensor)
 
     @contextmanager
     def untouched(self, *, frozen: bool = True) -> Iterator[None]:
@@ -215,7 +219,7 @@ class Model:
         """The network's modules; when they changed, what was found by running it is forgotten."""
         modules = tuple(self.module.modules())
         if len(modules) != len(self._modules) or any(a is not b for a, b in zip(modules, self._modules, strict=True)):
-            self._modules, self._insists_on_view, self.pairs = modules, False, None
+            self._modules, self.pairs = modules, None
             for found in (self.found_layers, self.traces, self._layouts):
                 found.clear()
         return modules

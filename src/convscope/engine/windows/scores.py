@@ -101,7 +101,8 @@ class _Job:
 
     def follow(self) -> str | None:
         """Fill in the scores, following the windows; or say why that did not go well."""
-        run = Run(operation_on_windows, self.model.module, WORTH_FOLLOWING, self.model._insists_on_view)
+        plain = self.image.ndim == 4 and not self.model.takes_channels_last(self.image)
+        run = Run(operation_on_windows, self.model.module, WORTH_FOLLOWING, plain)
         windows = len(self.places.starts)
         try:
             self._score_followed(run, np.array([windows // 2, 0]))  # the largest tensor decides on how many go together
