@@ -90,7 +90,9 @@ def read_maps(
     return readings
 
 
-_NOT_YET = Reading([], torch.empty(0), torch.empty(0))
+_NOT_YET = Reading(
+    [], torch.empty(0, dtype=torch.float32, device="cpu"), torch.empty(0, dtype=torch.float32, device="cpu")
+)
 
 
 def _tensor(output: Any, address: str, images: int) -> Tensor:

@@ -157,9 +157,7 @@ class _Fused(TorchFunctionMode):
         return out
 
 
-def _folded(
-    weight: Tensor, bias: Tensor | None, norm: Norm | None, *, relaid: bool
-) -> tuple[Tensor, Tensor | None]:
+def _folded(weight: Tensor, bias: Tensor | None, norm: Norm | None, *, relaid: bool) -> tuple[Tensor, Tensor | None]:
     """A kernel and bias with the batch norm in them; ``relaid``: channels-last, where the network takes such maps."""
     with torch.no_grad():
         if norm is not None:

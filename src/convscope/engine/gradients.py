@@ -155,14 +155,14 @@ def read_out(model: Model, tensor: Tensor, aim: Aim) -> Tensor:
 
 def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[Tensor, Tensor]:
     """The scores of the images and of where a path to them starts, (N,) each; settles the aim."""
-    there, here = (torch.empty(len(images), dtype=torch.float32) for _ in range(2))
+    there, here = (torch.empty(len(images), dtype=torch.float64, device="cpu") for _ in range(2))
 
     def step(rows: Tensor) -> None:
         both = torch.cat([of_chunk(images.tensor, rows), of_chunk(start, rows)])
         with torch.no_grad():
             read = read_out(model, model.laid_out(both), aim)
-        there[rows] = aim.score(read[: len(rows)], rows).cpu()
-        here[rows] = aim.score(read[len(rows) :], rows, clean=False).cpu()
+        there[rows] = aim.score(read[: len(rows)], rows).cpu().double()
+        here[rows] = aim.score(read[len(rows) :], rows, clean=False).cpu().double()
 
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
     return there, here

@@ -7,11 +7,11 @@ layout (ResNet-50 at batch 1: 1.4 times as slow, where VGG-16 and SqueezeNet run
 is a rule and not a timing, so that the same call gives the same bits.
 
 A copy in another layout must not change what a network accepts or computes. Most operations mean the same numbers in
-every layout; those that ask how a tensor lies in memory (`is_contiguous`, `stride`, `as_strided`, `data_ptr`, a storage,
-NumPy's view of it), refuse one layout (`view`), or write into what is a view in one layout and a copy in the other
-(`reshape` followed by an in-place operation) do not. So before a network gets its first channels-last input, it runs
-once on one under a function mode that sees these operations. A network that raises or does any of them is run on
-plainly laid out tensors from then on. What was learned is kept with the network, not with the `Model` around it.
+every layout. Those do not that ask how a tensor lies in memory (`is_contiguous`, `stride`, `as_strided`, `data_ptr`, a
+storage, NumPy's view of it), that refuse one layout (`view`), or that write into what is a view in one layout and a
+copy in the other (`reshape` followed by an in-place operation). So before a network gets its first channels-last input,
+it runs once on one under a function mode that sees these operations. A network that raises or does any of them is run
+on plainly laid out tensors from then on. What was learned is kept with the network, not with the `Model` around it.
 """
 
 import weakref
@@ -26,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 
 from convscope.engine.cost import count
 from convscope.engine.rules.call import Call
+from convscope.engine.surroundings import put_back
 
 _LARGE = 10_000_000
 """Numbers in kernels to reorder for each image, from which a network with batch norms is better left alone."""
@@ -52,11 +53,14 @@ def _kernels(module: nn.Module) -> list[Tensor]:
 
 
 _ASKS_FOR_LAYOUT = frozenset(
-    "is_contiguous stride storage_offset data_ptr storage untyped_storage as_strided as_strided_scatter set resize "
-    "numpy array array_interface cuda_array_interface dlpack dim_order".split()
+    (
+        *("is_contiguous", "stride", "storage_offset", "dim_order"),
+        *("data_ptr", "storage", "untyped_storage", "dlpack", "array_interface", "cuda_array_interface"),
+        *("as_strided", "as_strided_scatter", "set", "resize", "numpy", "array"),
+    )
 )
 """Operations, without underscores, whose answer depends on how a tensor lies in memory."""
-_VIEW_OR_COPY = frozenset("reshape reshape_as flatten ravel contiguous to cpu".split())
+_VIEW_OR_COPY = frozenset(["reshape", "reshape_as", "flatten", "ravel", "contiguous", "to", "cpu"])
 """Operations that give a view in one layout and may give a copy in the other."""
 
 
@@ -131,7 +135,7 @@ def _run(module: nn.Module, tensor: Tensor) -> None:
     """A forward that leaves no trace: no graph, no random numbers drawn, nothing for the hooks of lenses in hand."""
     count(forwards=len(tensor))
     devices = [tensor.device] if tensor.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.no_grad(), _without_own_hooks(module):
+    with torch.random.fork_rng(devices), torch.no_grad(), _without_own_hooks(module), put_back():
         module(tensor)
 
 
@@ -168,7 +172,7 @@ class _Watch(TorchFunctionMode):
             return func(*args, **kwargs)
         call = Call(func, args, kwargs)
         given = [t for t in call.tensors() if id(t) not in self.held and t.layout is torch.strided]
-        if given and call.name in _ASKS_FOR_LAYOUT or _is_foreign(func):
+        if (given and call.name in _ASKS_FOR_LAYOUT) or _is_foreign(func):
             self.minds = True
         written = [kwargs["out"]] if isinstance(kwargs.get("out"), Tensor) else given[:1] if call.inplace else []
         if any(_storage(t) in self.storages for t in written):
@@ -188,4 +192,4 @@ def _is_foreign(func: Any) -> bool:
 
 def _storage(tensor: Tensor) -> int:
     """The memory that a tensor lies in."""
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)

@@ -15,6 +15,7 @@ from convscope.engine.fused import Pairs
 from convscope.engine.hygiene import untouched
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.layout import fastest_layout, takes_channels_last
+from convscope.engine.surroundings import put_back
 from convscope.errors import ConvScopeError, InputError, ModelFailed, OutputError
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Model:
         own = self._own_tensor()
         if own is None and isinstance(image, Tensor):  # nothing to go by but the input itself
             return read_images(image, self.input, device=image.device, dtype=image.dtype)
-        tensor = own if own is not None else torch.empty(0)
+        tensor = own if own is not None else torch.empty(0, dtype=torch.float32, device="cpu")
         return read_images(image, self.input, device=tensor.device, dtype=tensor.dtype)
 
     def example(self) -> Tensor:
@@ -148,7 +149,9 @@ class Model:
                 f"nothing says what an input of {self.name} looks like: pass an image, or build the model with "
                 "input=cs.ImageInput(size=…) or cs.TensorInput(shape=…)"
             )
-        drawn = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))  # lively, so that no branch is dead
+        drawn = torch.randn(
+            1, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu"
+        )  # lively, so that no branch is dead
         return drawn.to(device=self.device, dtype=self.dtype)
 
     def run(self, tensor: Tensor) -> Tensor:
@@ -158,7 +161,7 @@ class Model:
     def run_plainly(self, tensor: Tensor) -> Any:
         """One forward of a prepared batch; whatever the network gives."""
         count(forwards=len(tensor))
-        with self._failing_by_name(tensor):
+        with self._failing_by_name(tensor), put_back():
             return self.module(tensor)
 
     @contextmanager
@@ -255,7 +258,7 @@ class Model:
 
     def _some_tensor(self) -> Tensor:
         own = self._own_tensor()
-        return torch.empty(0) if own is None else own
+        return torch.empty(0, dtype=torch.float32, device="cpu") if own is None else own
 
 
 def as_model(given: Any) -> Model:

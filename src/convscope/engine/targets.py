@@ -75,12 +75,12 @@ class Aim:
         self._scorer = scorer
 
     def score(self, output: Tensor, rows: Tensor | None = None, *, clean: bool = True) -> Tensor:
-        """One number per output, in float32; ``rows`` says which image each output belongs to.
+        """One number per output, in float32 or a float64 network's own; ``rows`` says whose image each output is.
 
         Args:
             clean: whether these are the outputs of the images as they are, whose scores are worth keeping.
         """
-        rows = torch.arange(len(output)) if rows is None else rows
+        rows = torch.arange(len(output), device="cpu") if rows is None else rows
         if self._scorer is None and (self.indices is None or bool((self.indices[rows] < 0).any())):
             self._settle(output, rows)
         scores = (self._scorer or self._class_scores)(output, rows)
@@ -92,7 +92,7 @@ class Aim:
         if clean:
             for row, value in zip(rows.tolist(), scores.tolist(), strict=True):
                 self.scores[row] = value
-        return scores.float()
+        return scores if scores.dtype == torch.float64 else scores.float()
 
     def for_copies(self, rows: Tensor) -> "Aim":
         """The same aim for a batch of copies, of image ``rows[i]`` each."""
@@ -106,7 +106,7 @@ class Aim:
 
     def _settle(self, output: Tensor, rows: Tensor) -> None:
         if self.indices is None:
-            self.indices = torch.full((self.images,), -1)
+            self.indices = torch.full((self.images,), -1, device="cpu")
         self.indices[rows] = _class_axis(output).argmax(1).cpu()
 
     def _class_scores(self, output: Tensor, rows: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ def _classes(target: Any, model: "Model", images: int) -> Aim:
     else:
         indices = [class_index(several, model)] * images
     aim = Aim(images, None)
-    aim.indices = torch.tensor(indices)
+    aim.indices = torch.tensor(indices, device="cpu")
     return aim
 
 
@@ -280,7 +280,7 @@ def _function(target: Callable[[Tensor], Tensor], images: int) -> Aim:
 
 def _mask(given: Any) -> Tensor:
     try:
-        mask = torch.as_tensor(given).float()
+        mask = torch.as_tensor(given, device=None if isinstance(given, Tensor) else "cpu").float()
     except (TypeError, ValueError, RuntimeError) as error:
         raise OutputError(f"a region's mask is an array of True and False, got {type(given).__name__}") from error
     if not bool(torch.isfinite(mask).all()) or bool((mask < 0).any()):
