@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from convscope.engine.cost import count
 from convscope.engine.fused import Pairs
 from convscope.engine.hygiene import untouched
+from convscope.engine.input_dtype import input_dtype
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.layout import fastest_layout, takes_channels_last
 from convscope.engine.surroundings import put_back
@@ -108,8 +109,8 @@ class Model:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision the network computes in."""
-        return self._some_tensor().dtype
+        """The precision in which the network takes its input."""
+        return input_dtype(self.module) or torch.float32
 
     def to(self, device: str | torch.device) -> "Model":
         """Move the network and give the model back."""
@@ -133,8 +134,23 @@ class Model:
         own = self._own_tensor()
         if own is None and isinstance(image, Tensor):  # nothing to go by but the input itself
             return read_images(image, self.input, device=image.device, dtype=image.dtype)
-        tensor = own if own is not None else torch.empty(0, dtype=torch.float32, device="cpu")
-        return read_images(image, self.input, device=tensor.device, dtype=tensor.dtype)
+        device = self.device
+
+        def read(dtype: torch.dtype) -> Images:
+            return read_images(image, self.input, device=device, dtype=dtype)
+
+        return read(input_dtype(self.module, lambda dtype: self._takes(read(dtype).tensor)) or torch.float32)
+
+    def _takes(self, tensor: Tensor) -> bool:
+        """Whether the network runs on the first input, or on all of them together."""
+        with self.untouched(), torch.no_grad():
+            for inputs in (tensor[:1], tensor):
+                try:
+                    self.run_plainly(inputs.clone())
+                except ModelFailed:
+                    continue
+                return True
+        return False
 
     def example(self) -> Tensor:
         """One prepared input (1, C, …) of the size the network wants, for looking at what its layers give.
@@ -152,7 +168,8 @@ class Model:
         drawn = torch.randn(
             1, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu"
         )  # lively, so that no branch is dead
-        return drawn.to(device=self.device, dtype=self.dtype)
+        drawn = drawn.to(self.device)
+        return drawn.to(input_dtype(self.module, lambda dtype: self._takes(drawn.to(dtype))) or torch.float32)
 
     def run(self, tensor: Tensor) -> Tensor:
         """One forward of a prepared batch; the selected output as a tensor whose first axis is the batch."""

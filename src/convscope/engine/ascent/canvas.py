@@ -100,9 +100,8 @@ def canvas_of(model: "Model", size: int | Sequence[int] | None = None) -> Canvas
     if not isinstance(spec, ImageInput):
         return Canvas((channels, *extent), **where)  # type: ignore[arg-type]
     low, high = (spec.level(level).to(**where) for level in (0.0, 1.0))  # type: ignore[call-overload]
-    colours = (
-        mixing(torch.tensor(NATURAL_COLOURS, dtype=torch.float32, device="cpu")).to(**where) if channels == 3 else None
-    )  # type: ignore[call-overload]
+    natural = mixing(torch.tensor(NATURAL_COLOURS, dtype=torch.float32, device="cpu")) if channels == 3 else None
+    colours = None if natural is None else natural.to(**where)  # type: ignore[call-overload]
     return Canvas((channels, *extent), low, high, colours, **where)  # type: ignore[arg-type]
 
 
