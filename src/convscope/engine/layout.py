@@ -179,8 +179,8 @@ class _Watch(TorchFunctionMode):
             self.minds = True
         out = func(*args, **kwargs)
         if call.name in _VIEW_OR_COPY and isinstance(out, Tensor):
-            both = (t for t in (*given, out) if sum(n > 1 for n in t.shape) > 2)  # else all layouts are one
-            self.storages.update((_storage(t), t) for t in both)  # kept, so that no memory is used twice
+            if any(sum(n > 1 for n in t.shape) > 2 for t in given):  # of two axes, one cannot lie in another order
+                self.storages.update((_storage(t), t) for t in (*given, out))  # kept: no memory is used twice
         return out
 
 
