@@ -498,7 +498,7 @@ def _left_alone(net: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def elsewhere(form: str) -> Iterator[None]:
-    """Every tensor made without a device lies where no number can be read, or every one without precision is float64."""
+    """Have tensors made without a device lie where no number can be read, or those without precision be float64."""
     if form == "within torch.device":
         with torch.device("meta"):
             yield

@@ -178,9 +178,9 @@ class _Watch(TorchFunctionMode):
         if any(_storage(t) in self.storages for t in written):
             self.minds = True
         out = func(*args, **kwargs)
-        if call.name in _VIEW_OR_COPY and isinstance(out, Tensor):
-            if any(sum(n > 1 for n in t.shape) > 2 for t in given):  # of two axes, one cannot lie in another order
-                self.storages.update((_storage(t), t) for t in (*given, out))  # kept: no memory is used twice
+        ordered = any(sum(n > 1 for n in t.shape) > 2 for t in given)  # with fewer axes all layouts are one
+        if ordered and call.name in _VIEW_OR_COPY and isinstance(out, Tensor):
+            self.storages.update((_storage(t), t) for t in (*given, out))  # kept, so that no memory is used twice
         return out
 
 
