@@ -13,6 +13,7 @@ import torch
 
 import convscope as cs
 from convscope.loaders.torchvision import library
+from tests import nets
 from tests.nets import LABELS, MEAN, SIDE, STD, PlainNet, seeded
 
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
@@ -85,6 +86,16 @@ def picture(pictures: list[np.ndarray]) -> np.ndarray:
 def picture_model(net: torch.nn.Module) -> cs.Model:
     """A tiny network with what it takes to feed it pictures and to read its answers."""
     return cs.Model(net, input=cs.ImageInput(size=SIDE, mean=MEAN, std=STD), labels=LABELS)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--device cuda`` runs networks there: for ``tests/test_conformance.py``, which holds on any device."""
+    parser.addoption("--device", default="cpu", help="where the networks of tests/test_conformance.py are put")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have all networks of the tests on the device asked for."""
+    nets.DEVICE = torch.device(config.getoption("--device"))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -154,8 +154,12 @@ class Hungry(nn.Module):
         return self.net(x)
 
 
+DEVICE = torch.device("cpu")
+"""Where networks are put: what ``pytest --device …`` names."""
+
+
 def seeded(build: type[nn.Module], *args: object, seed: int = 0, **named: object) -> nn.Module:
     """A network with the random weights of that seed, in eval mode; the global generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(*args, **named).eval()
+        return build(*args, **named).eval().to(DEVICE)

@@ -101,6 +101,25 @@ def test_no_lens_knows_another_lens_or_another_family(path: Path) -> None:
             )
 
 
+# Settings around a call
+
+MADE = {"zeros", "ones", "empty", "full", "arange", "linspace", "logspace", "eye", "tensor", "as_tensor"}
+MADE |= {"rand", "randn", "randint", "randperm", "fftfreq", "rfftfreq", "tril_indices", "triu_indices"}
+OF_FLOATS = {"zeros", "ones", "empty", "linspace", "logspace", "eye", "rand", "randn", "fftfreq", "rfftfreq"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_tensor_that_is_made_names_its_device_and_precision(path: Path) -> None:
+    """Else a default device or precision that a person has set decides on it."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.Call) or not re.match(r"torch\.(fft\.)?\w+$", ast.unparse(node.func)):
+            continue
+        name, named = ast.unparse(node.func).split(".")[-1], {keyword.arg for keyword in node.keywords}
+        if name in MADE and None not in named:  # None: given by **
+            wanted = {"device"} | ({"dtype"} if name in OF_FLOATS else set())
+            assert wanted <= named, f"line {node.lineno}: {ast.unparse(node)}"
+
+
 # The public face
 
 

@@ -451,7 +451,7 @@ def test_complete_the_map_adds_up_to_the_rise_of_the_score(spec: LensSpec, pictu
             weight.mul_(2)
         net.fc.weight.mul_(40)
     model = picture_model(net)
-    black = net(model.input.level(0.0).expand(1, 3, 16, 16))[0, 1].item()
+    black = net(model.input.level(0.0).to(model.device).expand(1, 3, 16, 16))[0, 1].item()
     allowed = spec.parameters["samples"].default ** -0.5 if "samples" in spec.parameters else 0.02
     scores = net(model.prepare(pictures).tensor)[:, 1].tolist()
     for value, score in zip(look(spec, model, pictures, enough={}, target=1), scores, strict=True):
@@ -491,6 +491,59 @@ def _left_alone(net: nn.Module) -> Iterator[None]:
     assert all(torch.equal(found, weights[name]) for name, found in net.state_dict().items())
     assert torch.equal(torch.get_rng_state(), torch_state)
     assert _generators() == others
+
+
+# Settings around a call
+
+
+@contextmanager
+def elsewhere(form: str) -> Iterator[None]:
+    """Have tensors made without a device lie where no number can be read, or those without precision be float64."""
+    if form == "within torch.device":
+        with torch.device("meta"):
+            yield
+        return
+    torch.set_default_device("meta" if form == "default device" else None)
+    torch.set_default_dtype(torch.float64 if form == "default dtype" else torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+
+
+@every_lens
+@pytest.mark.parametrize("form", ["default device", "within torch.device", "default dtype"])
+def test_a_default_device_or_precision_changes_nothing(spec: LensSpec, pictures: list[np.ndarray], form: str) -> None:
+    plain = look(spec, picture_model(seeded(ResidualNet)), pictures[0])
+    model = picture_model(seeded(ResidualNet))
+    with elsewhere(form):
+        found = look(spec, model, pictures[0])
+    assert_same(found, plain, tolerance=1e-5)
+
+
+@every_lens
+def test_under_autocast_the_network_runs_in_it_and_the_value_says_so(spec: LensSpec, picture: np.ndarray) -> None:
+    model = picture_model(seeded(ResidualNet))
+    kind = model.device.type
+    with torch.autocast(kind, dtype=torch.bfloat16):
+        found = look(spec, model, picture)
+        assert torch.is_autocast_enabled(kind)
+    assert any("torch.autocast (bfloat16)" in caveat for caveat in found.record.caveats)
+    assert not any("autocast" in caveat for caveat in look(spec, model, picture).record.caveats)
+
+
+@every_map
+def test_a_map_under_autocast_is_that_of_the_network_under_autocast(spec: LensSpec, picture: np.ndarray) -> None:
+    """Scores have three digits there; what a lens does with them has as many as ever."""
+    plain = look(spec, picture_model(seeded(PlainNet)), picture)
+    model = picture_model(seeded(PlainNet))
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        found = look(spec, model, picture)
+    assert torch.isfinite(found.values).all()
+    if spec.takes_target:
+        assert found.target == plain.target
+        assert found.score == pytest.approx(plain.score, rel=0.05, abs=0.02)
 
 
 def _generators() -> tuple[Any, ...]:

@@ -30,8 +30,6 @@ class Through(nn.Module):
         return self.head(self.step(self, self.stem(x), len(x)).reshape(len(x), -1))
 
 
-
-
 def _sequence(net: Any, y: Tensor, _: int) -> Tensor:
     return net.rnn(y.transpose(1, 2))[0].mean(1)
 
@@ -142,7 +140,9 @@ CASES: dict[str, Case] = {
         lambda o, n: o.movedim(-1, 1),
     ),
     "as many channels as columns": (
-        lambda: Through(nn.Conv2d(1, 6, 3, stride=(2, 1), padding=1), lambda m, y, n: m.act(y).mean((2, 3)), act=nn.ReLU()),
+        lambda: Through(
+            nn.Conv2d(1, 6, 3, stride=(2, 1), padding=1), lambda m, y, n: m.act(y).mean((2, 3)), act=nn.ReLU()
+        ),
         (1, 12, 12),
         "stem",
         lambda o, n: o,
@@ -166,7 +166,10 @@ CASES: dict[str, Case] = {
     ),
     "columns of a spectrogram": (
         lambda: Through(
-            nn.Conv2d(1, 4, 3, padding=1), _columns, collapse=nn.Conv2d(4, 5, (8, 1)), rnn=nn.LSTM(5, 3, bidirectional=True)
+            nn.Conv2d(1, 4, 3, padding=1),
+            _columns,
+            collapse=nn.Conv2d(4, 5, (8, 1)),
+            rnn=nn.LSTM(5, 3, bidirectional=True),
         ),
         (1, 8, 12),
         "rnn",
@@ -209,14 +212,18 @@ CASES: dict[str, Case] = {
         lambda o, n: o,
     ),
     "height and width exchanged": (
-        lambda: Through(nn.Conv2d(3, 4, 3), lambda m, y, n: m.conv(y.transpose(2, 3)).mean((2, 3)), conv=nn.Conv2d(4, 4, 1)),
+        lambda: Through(
+            nn.Conv2d(3, 4, 3), lambda m, y, n: m.conv(y.transpose(2, 3)).mean((2, 3)), conv=nn.Conv2d(4, 4, 1)
+        ),
         (3, 8, 6),
         "conv",
         lambda o, n: o.transpose(2, 3),
     ),
     "channels and columns on one dimension": (
         lambda: Through(
-            nn.Conv2d(1, 4, 3, padding=1), lambda m, y, n: m.act(y.permute(0, 2, 1, 3).flatten(2)).mean(1), act=nn.ReLU()
+            nn.Conv2d(1, 4, 3, padding=1),
+            lambda m, y, n: m.act(y.permute(0, 2, 1, 3).flatten(2)).mean(1),
+            act=nn.ReLU(),
         ),
         (1, 5, 6),
         "act",
@@ -351,7 +358,9 @@ class Fixed(Hidden):
 def test_what_cannot_be_known_is_refused_and_can_be_said() -> None:
     torch.manual_seed(0)
     net, x = Fixed().eval(), torch.randn(2, 3, 16, 16)
-    with pytest.raises(LayerError, match=r"layer 'norm' gives shape .*: choose another layer, or say how its output lies"):
+    with pytest.raises(
+        LayerError, match=r"layer 'norm' gives shape .*: choose another layer, or say how its output lies"
+    ):
         cs.eigen_cam(net, x, layer="norm")
     said = cs.eigen_cam(cs.Model(net, layouts={"norm": "N H W C"}), x, layer="norm")
     right = cs.eigen_cam(cs.Model(Hidden().eval(), layouts={}), x, layer="norm")
@@ -391,7 +400,12 @@ class Compares(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.weights, self.flat, self.pairs = nn.Conv2d(3, 4, 4, 4), nn.Softmax(-1), nn.Flatten(), nn.Identity()
+        self.conv, self.weights, self.flat, self.pairs = (
+            nn.Conv2d(3, 4, 4, 4),
+            nn.Softmax(-1),
+            nn.Flatten(),
+            nn.Identity(),
+        )
         self.tanh, self.head = nn.Tanh(), nn.Linear(64, 3)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -59,14 +59,14 @@ def score_variants(
     for row in range(len(images)):
         above = Above(model, images.tensor[row : row + 1], aim, row, address)
         many, edit = plan(above.map)
-        found = torch.empty(many, dtype=torch.float32)
+        found = torch.empty(many, dtype=torch.float64, device="cpu")
 
         def step(
             numbers: Tensor, row: int = row, above: Above = above, edit: Edit = edit, found: Tensor = found
         ) -> None:
             maps = above.map.expand(len(numbers), *above.map.shape[1:]).clone()
             edit(maps, numbers.to(maps.device))
-            found[numbers] = above.scores(maps).cpu()
+            found[numbers] = above.scores(maps).cpu().double()
             progress(row * len(found) + int(numbers[-1]) + 1, len(images) * len(found))
 
         in_chunks(many, above.activation[0], step, size=above.chunk, quiet=True)
@@ -86,7 +86,7 @@ class Above:
     """
 
     def __init__(self, model: Model, image: Tensor, aim: Aim, row: int, address: str) -> None:
-        self.model, self.aim, self.address, self.row = model, aim, address, torch.tensor([row])
+        self.model, self.aim, self.address, self.row = model, aim, address, torch.tensor([row], device="cpu")
         self.call = calls_of(model, address, image)  # by a forward that also shows which layout the network takes
         self.image = model.laid_out(image)
         self.tensor = self.image.clone()  # the network may write to it

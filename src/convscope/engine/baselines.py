@@ -41,5 +41,5 @@ def baseline_of(given: BaselineName | Tensor | Any, images: Images, *, seed: int
     if given == "blur":
         return gaussian_blur(x, BLUR_WIDTH * max(images.extent))
     low = x.flatten(1).amin(1).view(-1, *[1] * (x.ndim - 1))
-    drawn = noise.uniform(x.shape[1:], seed=seed, copies=torch.zeros(1, dtype=torch.long), like=x)
+    drawn = noise.uniform(x.shape[1:], seed=seed, copies=torch.zeros(1, dtype=torch.long, device="cpu"), like=x)
     return low + drawn * noise.value_range(x)

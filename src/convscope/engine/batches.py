@@ -77,7 +77,7 @@ def in_chunks(
     size, done = 1 if alone() else size or chunk_size(like, light=light), 0
     size = math.ceil(total / math.ceil(total / size)) if total else 1  # even chunks: no lone straggler at the end
     while done < total:
-        rows = torch.arange(done, min(done + size, total))
+        rows = torch.arange(done, min(done + size, total), device="cpu")
         try:
             step(rows)
         except (torch.OutOfMemoryError, RuntimeError) as error:

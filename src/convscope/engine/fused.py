@@ -54,13 +54,15 @@ def fused_runs(model: "Model", sample: Tensor, passes: int) -> Iterator[Abstract
         yield nullcontext()
         return
     if model.pairs is None:
+        laid = model.laid_out(sample)  # its first call may run the network, which is not to be watched
         with torch.no_grad(), _Watch() as watch:
-            model.run(model.laid_out(sample))
+            model.run(laid)
         model.pairs = watch.pairs()
-    if all(norm is None and _lies_well(kernel) for kernel, _, norm in model.pairs.values()):
+    relaid = sample.device.type == "cpu" and model.takes_channels_last(sample)
+    if all(norm is None and (not relaid or _lies_well(kernel)) for kernel, _, norm in model.pairs.values()):
         yield nullcontext()  # there is nothing to fold
         return
-    mode = _Fused(model.pairs)
+    mode = _Fused(model.pairs, relaid=relaid)
     try:
         yield mode
     finally:
@@ -106,9 +108,9 @@ class _Watch(TorchFunctionMode):
 class _Fused(TorchFunctionMode):
     """Runs convolutions with folded kernels and lets the batch norms behind them pass."""
 
-    def __init__(self, pairs: Pairs) -> None:
+    def __init__(self, pairs: Pairs, *, relaid: bool) -> None:
         super().__init__()
-        self.kernels = {key: (pair[0], *_folded(*pair)) for key, pair in pairs.items()}
+        self.kernels = {key: (pair[0], *_folded(*pair, relaid=relaid)) for key, pair in pairs.items()}
         self.norms = {key: _identity(norm) for key, (_, _, norm) in pairs.items() if norm is not None}
         self.awaited: dict[int, tuple[Tensor, Any, Any]] = {}  # folded output → (kept alive, its norm, plain run)
         self.mistaken = False
@@ -155,8 +157,8 @@ class _Fused(TorchFunctionMode):
         return out
 
 
-def _folded(weight: Tensor, bias: Tensor | None, norm: Norm | None) -> tuple[Tensor, Tensor | None]:
-    """A kernel and bias with the batch norm in them, laid out channels-last where that is faster."""
+def _folded(weight: Tensor, bias: Tensor | None, norm: Norm | None, *, relaid: bool) -> tuple[Tensor, Tensor | None]:
+    """A kernel and bias with the batch norm in them; ``relaid``: channels-last, where the network takes such maps."""
     with torch.no_grad():
         if norm is not None:
             mean, variance, gamma, beta, epsilon = norm
@@ -165,14 +167,14 @@ def _folded(weight: Tensor, bias: Tensor | None, norm: Norm | None) -> tuple[Ten
             shift = -mean * scale if bias is None else (bias - mean) * scale
             bias = (shift if beta is None else shift + beta).to(weight)
             weight = (weight * scale.view(-1, *[1] * (weight.ndim - 1))).to(weight)  # a norm may be more precise
-        if weight.ndim == 4 and weight.device.type == "cpu":
+        if relaid and weight.ndim == 4:
             weight = weight.contiguous(memory_format=torch.channels_last)
     return weight.detach(), None if bias is None else bias.detach()
 
 
 def _lies_well(kernel: Tensor) -> bool:
     """Whether a kernel lies in memory as `_folded` would lay it out."""
-    return kernel.ndim != 4 or kernel.device.type != "cpu" or kernel.is_contiguous(memory_format=torch.channels_last)
+    return kernel.ndim != 4 or kernel.is_contiguous(memory_format=torch.channels_last)
 
 
 def _norm(args: Any, kwargs: Mapping[str, Any]) -> Norm | None:

@@ -175,15 +175,15 @@ def read_out(model: Model, tensor: Tensor, aim: Aim) -> Tensor:
 
 def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[Tensor, Tensor]:
     """The scores of the images and of where a path to them starts, (N,) each; settles the aim."""
-    there, here = (torch.empty(len(images), dtype=torch.float32) for _ in range(2))
+    there, here = (torch.empty(len(images), dtype=torch.float64, device="cpu") for _ in range(2))
 
     def step(rows: Tensor) -> None:
         ends = [of_chunk(images.tensor, rows), of_chunk(start, rows)]
         together = ends if alone() else [torch.cat(ends)]
         with torch.no_grad():
             read = torch.cat([read_out(model, model.laid_out(each), aim) for each in together])
-        there[rows] = aim.score(read[: len(rows)], rows).cpu()
-        here[rows] = aim.score(read[len(rows) :], rows, clean=False).cpu()
+        there[rows] = aim.score(read[: len(rows)], rows).cpu().double()
+        here[rows] = aim.score(read[len(rows) :], rows, clean=False).cpu().double()
 
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
     return there, here

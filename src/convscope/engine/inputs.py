@@ -92,7 +92,7 @@ class ImageInput:
         return _shown(pixels)
 
     def _channelwise(self, values: Sequence[float] | None) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
+        return torch.tensor(values, dtype=torch.float32, device="cpu").view(-1, 1, 1)
 
     def _fitted(self, picture: Pillow.Image) -> Pillow.Image:
         height, width = self.size  # type: ignore[misc]
@@ -148,7 +148,7 @@ class TensorInput:
 
     def level(self, brightness: float) -> Tensor:
         """Black is zero here and white is one; nothing is known of means and spreads."""
-        return torch.tensor(brightness)
+        return torch.tensor(brightness, dtype=torch.float32, device="cpu")
 
     def picture(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
         """A picture where the tensor has the shape of one, scaled to its own range; otherwise nothing."""

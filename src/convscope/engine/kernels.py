@@ -236,7 +236,7 @@ def _directions(weights: Tensor) -> Tensor:
 def _chain(directions: Tensor) -> list[int]:
     """An order in which each is followed by the one most like it among the rest, from the first."""
     alike = directions @ directions.T
-    order, left = [0], torch.ones(len(alike), dtype=torch.bool)
+    order, left = [0], torch.ones(len(alike), dtype=torch.bool, device="cpu")
     left[0] = False
     while bool(left.any()):
         following = int(torch.where(left, alike[order[-1]], -2.0).argmax())
@@ -247,7 +247,7 @@ def _chain(directions: Tensor) -> list[int]:
 
 def _duplicates(weights: Tensor, alive: Tensor, groups: int) -> list[tuple[int, int, float]]:
     """For each filter that repeats an earlier one, the one it repeats best; a few hundred rows at a time."""
-    directions, numbers, found = _directions(weights), torch.arange(len(weights)), []
+    directions, numbers, found = _directions(weights), torch.arange(len(weights), device="cpu"), []
     if directions.shape[1] < FEWEST_TO_COMPARE or groups == len(weights):
         return []
     group = numbers // (len(weights) // groups)
@@ -271,7 +271,7 @@ def _noise_like(weights: Tensor) -> Tensor:
     places = weights.shape[2:]
     steps = [step for step in _directions_in(len(places)) if all(abs(s) < n for s, n in zip(step, places, strict=True))]
     if not steps or not judged(weights):
-        return torch.zeros(len(weights), dtype=torch.bool)
+        return torch.zeros(len(weights), dtype=torch.bool, device="cpu")
     energy = weights.double().flatten(1).square().mean(1)
     evidence, pairs = torch.zeros_like(energy), 0
     for step in steps:

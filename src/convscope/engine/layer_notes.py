@@ -33,7 +33,9 @@ def layer_notes(model: "Model", tensor: Tensor, addresses: Sequence[str], *, cho
                 notes["default layer"] = f"{address!r}: {_SOME}"
         if layer.layout is not None and layer.layout.frames > 1 and not layer.layout.flat:
             count = layer.layout.frames
-            notes["frames"] = f"layer {address!r} gives {count} maps for each image (frames, views or heads); they are added"
+            notes["frames"] = (
+                f"layer {address!r} gives {count} maps for each image (frames, views or heads); they are added"
+            )
     return {**notes, LAYERS: table} if table else notes
 
 

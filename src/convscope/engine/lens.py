@@ -32,10 +32,11 @@ from convscope.engine.gradients import (
     sharing_nothing,
 )
 from convscope.engine.inputs import Images
-from convscope.engine.model import Model
+from convscope.engine.model import Model, as_model
 from convscope.engine.network_checks import BACKWARD, BATCH, backward_pass, independence
 from convscope.engine.nonfinite import where_it_begins
 from convscope.engine.smooth import Smooth, as_smooth, smoothed
+from convscope.engine.surroundings import Surroundings, set_aside
 from convscope.engine.targets import Aim, describe
 from convscope.engine.trace import calls_of
 from convscope.errors import NoGradient, NotFinite, ParameterError
@@ -165,6 +166,19 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
         with metered() as meter:
             value: Value = declaration.function(**parameters)
         return value.with_record(_record(declaration, parameters, meter.cost(1)))
+    with set_aside(as_model(given["model"]).device.type) as surroundings:
+        return _within(surroundings, declaration, given, parameters, how, graph)
+
+
+def _within(
+    surroundings: Surroundings,
+    declaration: LensSpec,
+    given: dict[str, Any],
+    parameters: dict[str, Any],
+    how: Smooth | None,
+    graph: bool,
+) -> Any:
+    """The rest of a call, away from settings that are meant for the network."""
     asked = made_ready(declaration, given, functools.partial(_default, declaration))
     model = asked.model
     with model.untouched(frozen=not graph), metered() as meter, differentiating(graph):
@@ -184,6 +198,7 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
         cost = meter.cost(len(values))
     parameters |= {} if how is None else {"smooth": vars(how)}
     record = _record(declaration, parameters | asked.said(), cost, model)
+    record = replace(record, caveats=(*record.caveats, *surroundings.said()))
     finished = [_recorded(value, record, name) for value, name in zip(values, asked.names(), strict=False)]
     return finished[0] if not declaration.each_image or (asked.images and asked.images.single) else finished
 

@@ -13,13 +13,15 @@ from convscope.engine.cost import count
 from convscope.engine.exclusive import exclusive
 from convscope.engine.fused import Pairs
 from convscope.engine.hygiene import backward_hooks, untouched
+from convscope.engine.input_dtype import input_dtype
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.labels import label_names
-from convscope.engine.layout import fastest_layout
+from convscope.engine.layout import fastest_layout, takes_channels_last
 from convscope.engine.meaning import SAID, Meaning, said
 from convscope.engine.module_state import module_state
 from convscope.engine.provenance import Watch, watchable
 from convscope.engine.quantized import GradientWatch, quantized_layer
+from convscope.engine.surroundings import put_back
 from convscope.engine.tensor_contents import TensorContents
 from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient, OutputError
 
@@ -95,7 +97,6 @@ class Model:
         self.checks: dict[str, str] = {}
         self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
         self.pairs: Pairs | None = None
-        self._insists_on_view = False
         self._quantized: tuple[str | None] | None = None
         self.gradient_watch: GradientWatch | None = None
         self._modules: tuple[nn.Module, ...] = ()
@@ -114,8 +115,8 @@ class Model:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision the network computes in."""
-        return self._some_tensor().dtype
+        """The precision in which the network takes its input."""
+        return input_dtype(self.module) or torch.float32
 
     def to(self, device: str | torch.device) -> "Model":
         """Move the network and give the model back."""
@@ -159,8 +160,23 @@ class Model:
         own = self._own_tensor()
         if own is None and isinstance(image, Tensor):  # nothing to go by but the input itself
             return read_images(image, self.input, device=image.device, dtype=image.dtype)
-        tensor = own if own is not None else torch.empty(0)
-        return read_images(image, self.input, device=tensor.device, dtype=tensor.dtype)
+        device = self.device
+
+        def read(dtype: torch.dtype) -> Images:
+            return read_images(image, self.input, device=device, dtype=dtype)
+
+        return read(input_dtype(self.module, lambda dtype: self._takes(read(dtype).tensor)) or torch.float32)
+
+    def _takes(self, tensor: Tensor) -> bool:
+        """Whether the network runs on the first input, or on all of them together."""
+        with self.untouched(), torch.no_grad():
+            for inputs in (tensor[:1], tensor):
+                try:
+                    self.run_plainly(inputs.clone())
+                except ModelFailed:
+                    continue
+                return True
+        return False
 
     def example(self) -> Tensor:
         """One prepared input (1, C, …) of the size the network wants, for looking at what its layers give.
@@ -175,8 +191,11 @@ class Model:
                 f"nothing says what an input of {self.name} looks like: pass an image, or build the model with "
                 "input=cs.ImageInput(size=…) or cs.TensorInput(shape=…)"
             )
-        drawn = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))  # lively, so that no branch is dead
-        return drawn.to(device=self.device, dtype=self.dtype)
+        drawn = torch.randn(
+            1, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu"
+        )  # lively, so that no branch is dead
+        drawn = drawn.to(self.device)
+        return drawn.to(input_dtype(self.module, lambda dtype: self._takes(drawn.to(dtype))) or torch.float32)
 
     def run(self, tensor: Tensor) -> Tensor:
         """One forward of a prepared batch; the selected output as a tensor whose first axis is the batch.
@@ -243,12 +262,17 @@ class Model:
         """One forward of a prepared batch; whatever the network gives."""
         count(forwards=len(tensor))
         watched = nullcontext() if self._contents is None else self._contents.first_forward()
+        with self._failing_by_name(tensor), put_back(), watched:
+            if self.quantized_part() is None:
+                return self.module(tensor)
+            with GradientWatch(self.module) as self.gradient_watch:
+                return self.module(tensor)
+
+    @contextmanager
+    def _failing_by_name(self, tensor: Tensor) -> Iterator[None]:
+        """What the network raises on an input is the network's failure."""
         try:
-            with watched:
-                if self.quantized_part() is None:
-                    return self._forward(tensor)
-                with GradientWatch(self.module) as self.gradient_watch:
-                    return self._forward(tensor)
+            yield
         except ConvScopeError:
             raise
         except Exception as error:
@@ -265,24 +289,23 @@ class Model:
         except Exception as error:
             raise ModelFailed(f"{self.name} raised {type(error).__name__} on the way back: {error}") from error
 
-    def _forward(self, tensor: Tensor) -> Any:
-        """``module(tensor)``; a network that insists on ``view`` is run on plainly laid out tensors from then on."""
-        try:
-            return self.module(tensor)
-        except RuntimeError as error:
-            if "view size is not compatible" not in str(error) or tensor.is_contiguous():
-                raise
-            self._insists_on_view = True
-            count(forwards=len(tensor))
-            return self.module(tensor.contiguous())
-
     def laid_out(self, tensor: Tensor) -> Tensor:
         """A copy of ``tensor``, which the network may write to, in the memory layout in which it runs fastest."""
         shape = tuple(tensor.shape)
         if shape not in self._layouts:
-            self._layouts[shape] = fastest_layout(self.module, tensor)
-        layout = torch.contiguous_format if self._insists_on_view else self._layouts[shape]
-        return tensor.detach().clone(memory_format=layout)
+            self._layouts[shape] = self._layout_for(tensor)
+        return tensor.detach().clone(memory_format=self._layouts[shape])
+
+    def _layout_for(self, tensor: Tensor) -> torch.memory_format:
+        fastest = fastest_layout(self.module, tensor)
+        if fastest is torch.channels_last and not self.takes_channels_last(tensor):
+            return torch.contiguous_format
+        return fastest
+
+    def takes_channels_last(self, tensor: Tensor) -> bool:
+        """Whether the network accepts and computes the same where inputs like ``tensor`` lie channels-last."""
+        with self.untouched(), self._failing_by_name(tensor):
+            return takes_channels_last(self.module, tensor)
 
     @contextmanager
     def untouched(self, *, frozen: bool = True) -> Iterator[None]:
@@ -304,7 +327,7 @@ class Model:
         """The network's modules; when they changed, what was found by running it is forgotten."""
         modules = tuple(self.module.modules())
         if len(modules) != len(self._modules) or any(a is not b for a, b in zip(modules, self._modules, strict=True)):
-            self._modules, self._insists_on_view, self.pairs, self._quantized = modules, False, None, None
+            self._modules, self.pairs, self._quantized = modules, None, None
             self.gradient_watch = None
             for found in (self.found_layers, self.traces, self._layouts, self.checks, self.meanings):
                 found.clear()
@@ -355,7 +378,7 @@ class Model:
 
     def _some_tensor(self) -> Tensor:
         own = self._own_tensor()
-        return torch.empty(0) if own is None else own
+        return torch.empty(0, dtype=torch.float32, device="cpu") if own is None else own
 
 
 def as_model(given: Any) -> Model:

@@ -13,13 +13,17 @@ from torch import Tensor
 
 def normal(shape: Sequence[int], *, seed: int, copies: Tensor, like: Tensor) -> Tensor:
     """Standard normal noise (len(copies), *shape) on the device and in the dtype of ``like``."""
-    drawn = [torch.randn(*shape, generator=_generator(seed, k)) for k in copies.tolist()]
+    drawn = [
+        torch.randn(*shape, generator=_generator(seed, k), dtype=torch.float32, device="cpu") for k in copies.tolist()
+    ]
     return torch.stack(drawn).to(like)
 
 
 def uniform(shape: Sequence[int], *, seed: int, copies: Tensor, like: Tensor) -> Tensor:
     """Noise from 0 to 1 (len(copies), *shape) on the device and in the dtype of ``like``."""
-    drawn = [torch.rand(*shape, generator=_generator(seed, k)) for k in copies.tolist()]
+    drawn = [
+        torch.rand(*shape, generator=_generator(seed, k), dtype=torch.float32, device="cpu") for k in copies.tolist()
+    ]
     return torch.stack(drawn).to(like)
 
 

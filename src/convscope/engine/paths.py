@@ -28,26 +28,30 @@ def trapezoid(steps: int) -> tuple[Tensor, Tensor]:
     """Even points with both ends, the ends weighed by half."""
     if steps == 1:
         return riemann_middle(1)
-    weights = torch.full((steps,), 1 / (steps - 1), dtype=torch.float32)
+    weights = torch.full((steps,), 1 / (steps - 1), dtype=torch.float32, device="cpu")
     weights[[0, -1]] /= 2
-    return torch.linspace(0, 1, steps, dtype=torch.float32), weights
+    return torch.linspace(0, 1, steps, dtype=torch.float32, device="cpu"), weights
 
 
 def riemann_left(steps: int) -> tuple[Tensor, Tensor]:
     """Even points with the baseline and without the image."""
-    return torch.arange(steps, dtype=torch.float32) / steps, torch.full((steps,), 1 / steps, dtype=torch.float32)
+    return _even(steps, 0.0)
 
 
 def riemann_middle(steps: int) -> tuple[Tensor, Tensor]:
     """The middles of even parts."""
-    return (torch.arange(steps, dtype=torch.float32) + 0.5) / steps, torch.full(
-        (steps,), 1 / steps, dtype=torch.float32
-    )
+    return _even(steps, 0.5)
 
 
 def riemann_right(steps: int) -> tuple[Tensor, Tensor]:
     """Even points with the image and without the baseline."""
-    return (torch.arange(steps, dtype=torch.float32) + 1) / steps, torch.full((steps,), 1 / steps, dtype=torch.float32)
+    return _even(steps, 1.0)
+
+
+def _even(steps: int, first: float) -> tuple[Tensor, Tensor]:
+    """One point in each of so many even parts, all of the same weight."""
+    places = torch.arange(steps, dtype=torch.float32, device="cpu")
+    return (places + first) / steps, torch.full_like(places, 1 / steps)
 
 
 QUADRATURES: Mapping[str, Callable[[int], tuple[Tensor, Tensor]]] = {

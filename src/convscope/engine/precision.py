@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import torch
 from torch import nn
 
+from convscope.engine.layout import learned_as
 from convscope.engine.model import Model
 from convscope.errors import ParameterError
 from convscope.spec import Param
@@ -36,7 +37,9 @@ def in_precision(model: Model, precision: str) -> Iterator[Model]:
         raise ParameterError(
             "precision must be 'float32' on this processor: it has no bfloat16 arithmetic and would only be slower"
         )
-    copied = Model(_in_bfloat16(model.module), input=model.input, output=model.output, name=model.name)
+    network = _in_bfloat16(model.module)
+    learned_as(network, model.module)
+    copied = Model(network, input=model.input, output=model.output, name=model.name)
     copied.meanings.update(model.meanings)
     yield copied
 

@@ -42,17 +42,18 @@ def reference_scores(
     model: Model, images: Images, aim: Aim, references: References, copies: int
 ) -> tuple[Tensor, Tensor]:
     """The images' own scores and the mean score of their references, (N,) each."""
-    total = torch.zeros(len(images), dtype=torch.float32)
+    total = torch.zeros(len(images), dtype=torch.float64, device="cpu")
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
         with torch.no_grad():
             found = score(model, model.laid_out(references(rows, numbers)), aim, rows, clean=False)
-        total.index_add_(0, rows, found.cpu())
+        total.index_add_(0, rows, found.cpu().double())
 
     each_copy(model, images, aim, copies, visit)
     if any(known is None for known in aim.scores):
         settle(model, images, aim)
-    return torch.tensor([float(known or 0.0) for known in aim.scores], dtype=torch.float32), total / copies
+    known = [float(score or 0.0) for score in aim.scores]
+    return torch.tensor(known, dtype=torch.float64, device="cpu"), total / copies
 
 
 def _of_tensor(given: Tensor, images: Images) -> References:

@@ -69,7 +69,7 @@ def smoothed(images: Images, how: Smooth, look: Look) -> list[Attribution]:
     sums: list[_Sum] = [_Sum() for _ in range(len(images))]
     total, size = len(images) * how.samples, chunk_size(images.tensor[0])
     for begin in range(0, total, size):
-        flat = torch.arange(begin, min(begin + size, total))
+        flat = torch.arange(begin, min(begin + size, total), device="cpu")
         rows, numbers = flat // how.samples, flat % how.samples
         tensor = copies.drawn(rows, numbers)
         with reporting(None):
@@ -100,9 +100,12 @@ class _Views:
     def __init__(self, images: Images, how: Smooth) -> None:
         self.images = images
         drawn = torch.Generator().manual_seed(how.seed)
-        self.mirrored = (torch.rand(how.samples, generator=drawn) < 0.5).tolist()
+        self.mirrored = (torch.rand(how.samples, generator=drawn, dtype=torch.float32, device="cpu") < 0.5).tolist()
         reach = [max(1, round(side * _SHIFT)) for side in images.extent]
-        self.shifts = [[int(torch.randint(-r, r + 1, (), generator=drawn)) for r in reach] for _ in range(how.samples)]
+        self.shifts = [
+            [int(torch.randint(-r, r + 1, (), generator=drawn, device="cpu")) for r in reach]
+            for _ in range(how.samples)
+        ]
         self.mirrored[0], self.shifts[0] = False, [0] * len(reach)  # the image as it is, is one of the views
 
     def drawn(self, rows: Tensor, numbers: Tensor) -> Tensor:

@@ -92,12 +92,12 @@ class Aim:
         self._scorer = scorer
 
     def score(self, output: Tensor, rows: Tensor | None = None, *, clean: bool = True) -> Tensor:
-        """One number per output, in float32; ``rows`` says which image each output belongs to.
+        """One number per output, in float32 or a float64 network's own; ``rows`` says whose image each output is.
 
         Args:
             clean: whether these are the outputs of the images as they are, whose scores are worth keeping.
         """
-        rows = torch.arange(len(output)) if rows is None else rows
+        rows = torch.arange(len(output), device="cpu") if rows is None else rows
         if self._scorer is None and (self.indices is None or bool((self.indices[rows] < 0).any())):
             self._settle(output, rows)
         scores = (self._scorer or self._class_scores)(output, rows)
@@ -109,7 +109,7 @@ class Aim:
         if clean:
             for row, value in zip(rows.tolist(), scores.tolist(), strict=True):
                 self.scores[row] = value
-        return scores.float()
+        return scores if scores.dtype == torch.float64 else scores.float()
 
     def for_copies(self, rows: Tensor) -> "Aim":
         """The same aim for a batch of copies, of image ``rows[i]`` each."""
@@ -133,7 +133,7 @@ class Aim:
 
     def _settle(self, output: Tensor, rows: Tensor) -> None:
         if self.indices is None:
-            self.indices = torch.full((self.images,), -1)
+            self.indices = torch.full((self.images,), -1, device="cpu")
         best = self._as_classes(output).argmax(1).cpu()
         self.indices[rows] = torch.where(self.indices[rows] < 0, best, self.indices[rows])
 
@@ -241,7 +241,7 @@ def sides_of(output: Tensor, model: "Model") -> Tensor:
 def _of_class(index: int | None, model: "Model", images: int) -> Aim:
     """One class for all images, or each one's top class."""
     aim = Aim(images, None, as_classes=functools.partial(classes_of, model=model))
-    aim.indices = None if index is None else torch.full((images,), index)
+    aim.indices = None if index is None else torch.full((images,), index, device="cpu")
     return aim
 
 
@@ -374,7 +374,7 @@ def _place(target: _Place, model: "Model", images: int) -> Aim:
 
 def _mask(given: Any) -> Tensor:
     try:
-        mask = torch.as_tensor(given).float()
+        mask = torch.as_tensor(given, device=None if isinstance(given, Tensor) else "cpu").float()
     except (TypeError, ValueError, RuntimeError) as error:
         raise OutputError(f"a region's mask is an array of True and False, got {type(given).__name__}") from error
     if not bool(torch.isfinite(mask).all()) or bool((mask < 0).any()):

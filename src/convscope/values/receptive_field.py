@@ -80,7 +80,7 @@ class ReceptiveField(Value):
         others = [d for d in range(self.values.ndim) if d != axis]
         along = self.values.double().sum(others) if others else self.values.double()
         weights = along / along.sum()
-        places = torch.arange(len(weights), dtype=torch.float64)
+        places = torch.arange(len(weights), dtype=torch.float64, device="cpu")
         mean = float((weights * places).sum())
         return mean, float((weights * (places - mean) ** 2).sum().sqrt())
 

@@ -35,7 +35,8 @@ def convolution(made: Operation, place: Place) -> Worked:
     size = tuple(weight.shape[2:])
     padding = _padding(call.argument(4, "padding", 0), size, dilation)
     positions = [
-        torch.arange(k) * d + p * s - pad for p, k, s, d, pad in zip(at, size, stride, dilation, padding, strict=True)
+        torch.arange(k, device="cpu") * d + p * s - pad
+        for p, k, s, d, pad in zip(at, size, stride, dilation, padding, strict=True)
     ]
     first = channel // (len(weight) // groups) * weight.shape[1]
     return _summed(
@@ -54,7 +55,7 @@ def transposed(made: Operation, place: Place) -> Worked:
     padding, size = every(call.argument(4, "padding", 0), axes), tuple(weight.shape[2:])
     positions = []
     for p, k, s, d, pad in zip(at, size, stride, dilation, padding, strict=True):
-        spread = p + pad - torch.arange(k) * d
+        spread = p + pad - torch.arange(k, device="cpu") * d
         positions.append(torch.where(spread % s == 0, spread.div(s, rounding_mode="floor"), -1))
     group, own = divmod(channel, weight.shape[1])
     first = group * (x.shape[1] // groups)
@@ -89,7 +90,7 @@ def gathered(x: Tensor, positions: Sequence[Tensor], inside: Tensor) -> Tensor:
 
 def within(positions: Sequence[Tensor], extent: Sequence[int]) -> Tensor:
     """Which cells of a window lie on the input, from the positions along each axis."""
-    inside = torch.ones((), dtype=torch.bool)
+    inside = torch.ones((), dtype=torch.bool, device="cpu")
     for where, n in zip(positions, extent, strict=True):
         inside = inside[..., None] & (where >= 0) & (where < n)
     return inside

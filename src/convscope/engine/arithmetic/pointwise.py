@@ -50,7 +50,7 @@ def activation(made: Operation, place: Place) -> Worked:
         rule = _FORMULAS.get(name, f"{name}(x)")
     formula = f"{rule} at x = {said(given)} is {said(value)}, slope {said(slope)}"
     reach = max(3.0, 1.25 * abs(given))
-    around = torch.linspace(-reach, reach, _POINTS, dtype=torch.float64)
+    around = torch.linspace(-reach, reach, _POINTS, dtype=torch.float64, device="cpu")
     numbers = {"curve from": around, "curve": call.on(around.clone())}
     return Worked(name, formula, value, given, facts={"slope": slope}, numbers=numbers)
 
@@ -62,7 +62,7 @@ def prelu(made: Operation, place: Place) -> Worked:
     left = float(exact(weight[place[1] if len(weight) > 1 else 0]))
     slope = 1.0 if given > 0 else left
     formula = f"x where x > 0, else {bracketed(left)} · x at x = {said(given)} is {said(slope * given)}"
-    around = torch.linspace(-1, 1, _POINTS, dtype=torch.float64) * max(3.0, 1.25 * abs(given))
+    around = torch.linspace(-1, 1, _POINTS, dtype=torch.float64, device="cpu") * max(3.0, 1.25 * abs(given))
     numbers = {"curve from": around, "curve": torch.where(around > 0, around, left * around)}
     return Worked("prelu", formula, slope * given, given, facts={"slope": slope}, numbers=numbers)
 
@@ -88,7 +88,7 @@ def softmax(made: Operation, place: Place) -> Worked:
     power, total = float((along[place[axis]] - peak).exp()), float((along - peak).exp().sum())
     share = power / total
     logarithm = call.name == "log_softmax"
-    value = given - peak - float(torch.tensor(total, dtype=torch.float64).log()) if logarithm else share
+    value = given - peak - float(torch.tensor(total, dtype=torch.float64, device="cpu").log()) if logarithm else share
     formula = (
         f"e^{bracketed(given - peak)} / Σ e^(x − {bracketed(peak)}) = {said(power)} / {said(total)} = {said(share)}"
     )
@@ -101,7 +101,7 @@ def _with_slope(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[float,
     with torch.inference_mode(False), torch.enable_grad():
         x = x.clone().requires_grad_(True)
         y = function(x)
-        slope = torch.autograd.grad(y, x)[0] if y.requires_grad else torch.zeros(())
+        slope = torch.autograd.grad(y, x)[0] if y.requires_grad else torch.zeros((), dtype=torch.float32, device="cpu")
     return float(y.detach()), float(slope)
 
 

@@ -18,7 +18,8 @@ def max_pool(made: Operation, place: Place) -> Worked:
     stride = every(call.argument(2, "stride") or size, axes)
     padding, dilation = every(call.argument(3, "padding", 0), axes), every(call.argument(4, "dilation", 1), axes)
     positions = [
-        torch.arange(k) * d + p * s - pad for p, k, s, d, pad in zip(at, size, stride, dilation, padding, strict=True)
+        torch.arange(k, device="cpu") * d + p * s - pad
+        for p, k, s, d, pad in zip(at, size, stride, dilation, padding, strict=True)
     ]
     return _largest(f"max pooling {by(size)}{_steps(stride, padding)}", made, place, positions)
 
@@ -38,7 +39,7 @@ def average_pool(made: Operation, place: Place) -> Worked:
     extent = operand(call, 0, "input").shape[2:]
     starts = [p * s - pad for p, s, pad in zip(at, stride, padding, strict=True)]
     ends = [min(a + k, n + pad) for a, k, n, pad in zip(starts, size, extent, padding, strict=True)]
-    positions = [torch.arange(a, e) for a, e in zip(starts, ends, strict=True)]
+    positions = [torch.arange(a, e, device="cpu") for a, e in zip(starts, ends, strict=True)]
     divisor = call.argument(6, "divisor_override")
     if divisor is None and not call.argument(5, "count_include_pad", True):
         divisor = int(within(positions, tuple(extent)).sum())
@@ -53,14 +54,17 @@ def adaptive_average_pool(made: Operation, place: Place) -> Worked:
 
 def _shares(made: Operation, place: Place) -> list[Tensor]:
     extent, outputs = operand(made.call, 0, "input").shape[2:], made.out.shape[2:]
-    return [torch.arange(p * n // o, -(-(p + 1) * n // o)) for p, n, o in zip(place[2:], extent, outputs, strict=True)]
+    return [
+        torch.arange(p * n // o, -(-(p + 1) * n // o), device="cpu")
+        for p, n, o in zip(place[2:], extent, outputs, strict=True)
+    ]
 
 
 def _largest(title: str, made: Operation, place: Place, positions: Sequence[Tensor]) -> Worked:
     numbers, inside = _window(made, place, positions)
     window = torch.where(inside, numbers["window"][0], -torch.inf)
     winner = int(window.flatten().argmax())
-    corner = tuple(int(i) for i in torch.unravel_index(torch.tensor(winner), inside.shape))
+    corner = tuple(int(i) for i in torch.unravel_index(torch.tensor(winner, device="cpu"), inside.shape))
     won = [int(where[i]) for where, i in zip(positions, corner, strict=True)]
     value = float(window.flatten()[winner])
     formula = f"largest of {int(inside.sum())} = {said(value)}, from {_where(won)} of the input"
@@ -79,7 +83,7 @@ def _window(made: Operation, place: Place, positions: Sequence[Tensor]) -> tuple
     x = operand(made.call, 0, "input")[place[0], place[1] : place[1] + 1]
     inside = within(positions, tuple(x.shape[1:]))
     where: dict[str, Tensor] = {f"positions {axis}": p for axis, p in enumerate(positions)}
-    shown = {"shown": torch.zeros(1, dtype=torch.long), "input": exact(x).float()}
+    shown = {"shown": torch.zeros(1, dtype=torch.long, device="cpu"), "input": exact(x).float()}
     return {"window": gathered(x, positions, inside), "inside": inside.to(torch.uint8), **shown, **where}, inside
 
 

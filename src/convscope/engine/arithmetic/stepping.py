@@ -100,7 +100,7 @@ def worked_out(chain: Sequence[Operation], place: Place, *, follows: bool) -> li
             continue
         network = float(exact(operation.out[place]))
         worked = RECIPES[name](operation, place)
-        if not torch.tensor([network, worked.value]).isfinite().all():
+        if not torch.tensor([network, worked.value], dtype=torch.float64, device="cpu").isfinite().all():
             raise NotFinite(f"the value at {place[1:]} is NaN or infinite after the operation {name!r}")
         found.append(Taken(name, worked, network, follows))
         if name in STARTING:
@@ -111,7 +111,7 @@ def worked_out(chain: Sequence[Operation], place: Place, *, follows: bool) -> li
 def _moved(operation: Operation, place: Place, *, onwards: bool) -> Place:
     """Where a number of the input of an operation that only moves numbers comes to lie, or where one came from."""
     source = next(operation.call.tensors())
-    numbered = torch.arange(source.numel()).reshape(source.shape)
+    numbered = torch.arange(source.numel(), device="cpu").reshape(source.shape)
     moved = operation.call.on(numbered)
     if onwards:
         return tuple(int(i) for i in torch.nonzero(moved == numbered[place])[0])

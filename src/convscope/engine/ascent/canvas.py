@@ -107,7 +107,8 @@ def canvas_of(model: "Model", size: int | Sequence[int] | None = None, *, given:
             _try_out(model, canvas)
         return canvas
     low, high = (spec.level(level).to(**where) for level in (0.0, 1.0))  # type: ignore[call-overload]
-    colours = mixing(torch.tensor(NATURAL_COLOURS)).to(**where) if channels == 3 else None  # type: ignore[call-overload]
+    natural = mixing(torch.tensor(NATURAL_COLOURS, dtype=torch.float32, device="cpu")) if channels == 3 else None
+    colours = None if natural is None else natural.to(**where)  # type: ignore[call-overload]
     return Canvas((channels, *extent), low, high, colours, **where)  # type: ignore[arg-type]
 
 

@@ -184,7 +184,9 @@ class _Hill:
         scores, slope = self._along_input(seen)
         outputs, weights = [seen], [slope.to(seen)]
         if self.penalties:
-            paid = sum((penalty(drawn) for penalty in self.penalties), torch.zeros(()))
+            paid = sum(
+                (penalty(drawn) for penalty in self.penalties), torch.zeros((), dtype=torch.float32, device="cpu")
+            )
             outputs, weights = [seen, paid], [slope.to(seen), -torch.ones_like(paid)]
         along_picture, *along_numbers = torch.autograd.grad(outputs, [drawn, *numbers], weights)
         return scores, along_numbers, along_picture
@@ -246,9 +248,12 @@ class _State:
     stopped: str = ""
 
     def __post_init__(self) -> None:
-        self.dead = torch.ones(self.count, dtype=torch.bool)
-        self.lost = torch.zeros(self.count, dtype=torch.long)
-        self.level, self.highest = torch.zeros(self.count), torch.full((self.count,), -torch.inf)
+        self.dead = torch.ones(self.count, dtype=torch.bool, device="cpu")
+        self.lost = torch.zeros(self.count, dtype=torch.long, device="cpu")
+        self.level, self.highest = (
+            torch.zeros(self.count, dtype=torch.float32, device="cpu"),
+            torch.full((self.count,), -torch.inf, dtype=torch.float32, device="cpu"),
+        )
         self.due = {round((i + 1) * (self.steps - 1) / self.keep) for i in range(self.keep)} if self.keep else set()
 
     def note(self, step: int, drawn: Tensor, scores: Tensor, slope: Tensor) -> None:
@@ -309,7 +314,7 @@ class _State:
             if self.stopped and not self.lost[row]:
                 note["stopped"] = f"{self.stopped}; the best picture so far is shown"
         curves = torch.stack(self.curves, 1)
-        empty = torch.empty(0, *self.pictures.shape)
+        empty = torch.empty(0, *self.pictures.shape, dtype=torch.float32, device="cpu")
         frames = torch.stack(self.frames) if self.frames else empty
         best = hill.scores(self.pictures).float().cpu()
         pictures, importance = self.pictures.float().cpu(), self.importance.float().cpu()
@@ -318,7 +323,10 @@ class _State:
     def _begin(self, drawn: Tensor, fine: Tensor) -> None:
         if not bool(fine.all()):
             raise NotFinite("the objective is NaN or infinite from the start: nothing can be climbed")
-        self.pictures, self.importance = drawn, torch.zeros(len(drawn), *drawn.shape[2:]).to(drawn)
+        self.pictures, self.importance = (
+            drawn,
+            torch.zeros(len(drawn), *drawn.shape[2:], dtype=torch.float32, device="cpu").to(drawn),
+        )
 
 
 def _strength(slope: Tensor) -> Tensor:
@@ -341,7 +349,9 @@ def joined(parts: Sequence[Ascent]) -> Ascent:
     steps = max(one.scores.shape[1] for one in parts)
 
     def curves(one: Ascent) -> Tensor:
-        missing = torch.full((len(one.scores), steps - one.scores.shape[1]), torch.nan)
+        missing = torch.full(
+            (len(one.scores), steps - one.scores.shape[1]), torch.nan, dtype=torch.float32, device="cpu"
+        )
         return torch.cat([one.scores, missing], 1)
 
     common = min(len(one.frames) for one in parts)

@@ -145,7 +145,7 @@ def magnitude_of(canvas: Canvas, images: Tensor) -> Tensor:
 
 def _strengths(canvas: Canvas, decay: float) -> Tensor:
     """How strong each coefficient of the real transform is; unit noise becomes a picture of spread one."""
-    frequencies = [torch.fft.fftfreq(side) for side in canvas.extent]
+    frequencies = [torch.fft.fftfreq(side, dtype=torch.float32, device="cpu") for side in canvas.extent]
     grid = torch.stack(torch.meshgrid(*frequencies, indexing="ij")).square().sum(0).sqrt()
     strength = grid.clamp_min(1 / max(canvas.extent)) ** -decay
     strength = strength / (2 * strength.square().mean()).sqrt()
@@ -153,7 +153,9 @@ def _strengths(canvas: Canvas, decay: float) -> Tensor:
 
 
 def _noise(shape: tuple[int, ...], canvas: Canvas, generator: Generator) -> Tensor:
-    return torch.randn(shape, generator=generator).to(device=canvas.device, dtype=canvas.dtype)
+    return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu").to(
+        device=canvas.device, dtype=canvas.dtype
+    )
 
 
 def _repeated(values: Tensor, canvas: Canvas, count: int) -> Tensor:

@@ -21,7 +21,10 @@ def total_variation(weight: float) -> Penalty:
 
     def penalty(pictures: Tensor) -> Tensor:
         axes = range(2, pictures.ndim)
-        return weight * sum((_steps(pictures, axis).square().flatten(1).mean(1) for axis in axes), torch.zeros(()))
+        return weight * sum(
+            (_steps(pictures, axis).square().flatten(1).mean(1) for axis in axes),
+            torch.zeros((), dtype=torch.float32, device="cpu"),
+        )
 
     return penalty
 

@@ -95,7 +95,7 @@ def noise(spread: float) -> Transform:
     """Add noise of that standard deviation, in prepared values, the same to every picture of the batch."""
 
     def noisy(batch: Tensor, generator: Generator) -> Tensor:
-        added = torch.randn(tuple(batch.shape[1:]), generator=generator)
+        added = torch.randn(tuple(batch.shape[1:]), generator=generator, dtype=torch.float32, device="cpu")
         return batch + spread * added.to(device=batch.device, dtype=batch.dtype)
 
     return noisy
@@ -137,8 +137,8 @@ def _places(side: int, like: Tensor) -> Tensor:
 
 
 def _between(low: float, high: float, generator: Generator) -> float:
-    return low + (high - low) * float(torch.rand((), generator=generator))
+    return low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float32, device="cpu"))
 
 
 def _whole(low: int, high: int, generator: Generator) -> int:
-    return int(torch.randint(low, high + 1, (), generator=generator))
+    return int(torch.randint(low, high + 1, (), generator=generator, device="cpu"))

@@ -217,7 +217,7 @@ class Dataset:
         return Chunk(prepared.tensor, names, False, prepared.spec, labels, tuple(one.place for one in members))
 
     def _chunk_size(self, one: Tensor) -> int:
-        return chunk_size(torch.empty((), device=self._model.device).expand(one.shape), light=True)
+        return chunk_size(torch.empty((), device=self._model.device, dtype=torch.float32).expand(one.shape), light=True)
 
 
 def as_dataset(given: Any, model: "Model", *, most: int | None = None) -> Dataset:

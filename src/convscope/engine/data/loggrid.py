@@ -55,7 +55,7 @@ class LogGrid:
 
     def edges(self) -> Tensor:
         """The ends of the bins (size + 1), float64; the zero bin has no width: its ends are both zero."""
-        steps = torch.arange(self.side + 1, dtype=torch.float64)
+        steps = torch.arange(self.side + 1, dtype=torch.float64, device="cpu")
         octave, within = steps.div(1 << self.bits, rounding_mode="floor"), steps.remainder(1 << self.bits)
         ends = torch.exp2(self.top - self.octaves + octave) * (1 + within / (1 << self.bits))
         ends[0] = 0.0  # whatever is smaller is in the innermost bin

@@ -111,8 +111,10 @@ class Account:
         self.limits, self.rectifies = limits_of(module), isinstance(module, _RECTIFIERS)
         self.images = self.count = self.positions = 0
         self.grid = self.fine_grid = LogGrid(1)
-        self.mean = self.centre = self.squares = self.low = self.high = self.at_limit = torch.zeros(())
-        self.counts = self.fine = torch.zeros(())
+        self.mean = self.centre = self.squares = self.low = self.high = self.at_limit = torch.zeros(
+            (), dtype=torch.float32, device="cpu"
+        )
+        self.counts = self.fine = torch.zeros((), dtype=torch.float32, device="cpu")
         self.kept: list[Tensor] = []
         self.classes: dict[Any, tuple[int, Tensor]] = {}
 
@@ -376,7 +378,7 @@ def duplicates(kept: Tensor, least: float) -> list[tuple[int, int, float]]:
     about = kept.double() - kept.double().mean(0)
     norms = about.norm(dim=0)
     alive = norms > 1e-6 * kept.double().norm(dim=0).clamp_min(1e-30)
-    units = torch.where(alive, about / norms.clamp_min(1e-30), torch.zeros((), dtype=torch.float64))
+    units = torch.where(alive, about / norms.clamp_min(1e-30), torch.zeros((), dtype=torch.float64, device="cpu"))
     pairs = [pair for start in range(0, units.shape[1], _AT_ONCE) for pair in _alike(units, start, least)]
     return sorted(pairs, key=lambda pair: -pair[2])
 

@@ -40,7 +40,9 @@ class Best:
     def none(cls, k: int, channels: int, like: Tensor) -> "Best":
         """A list with nobody in it."""
         nobody = torch.full((k, channels), -1, dtype=torch.int64, device=like.device)
-        return cls(torch.full((k, channels), -torch.inf, device=like.device), nobody, nobody.clone())
+        return cls(
+            torch.full((k, channels), -torch.inf, device=like.device, dtype=torch.float32), nobody, nobody.clone()
+        )
 
     def first(self, count: int) -> "Best":
         """The list without the places that nobody took."""

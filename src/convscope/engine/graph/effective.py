@@ -98,7 +98,7 @@ def _gradient(model: "Model", chunk: Chunk, unit: UnitAddress, position: tuple[i
         if unit.unit is not None:
             scores = there[:, unit.unit]
         else:
-            drawn = uniform((there.shape[1],), seed=seed, copies=torch.tensor(chunk.places), like=there)
+            drawn = uniform((there.shape[1],), seed=seed, copies=torch.tensor(chunk.places, device="cpu"), like=there)
             scores = (there * (2 * (drawn < 0.5) - 1)).sum(1)
     if not bool(torch.isfinite(scores).all()):
         raise NotFinite(f"{unit} is NaN or infinite", images=chunk)
@@ -125,4 +125,6 @@ def _place(model: "Model", tensor: Tensor, unit: UnitAddress, graph: Graph) -> E
     place: tuple[int | slice, ...] = (0, channel, *position)
     ends = [axis.ends(lambda end: on_map(end)[place]) for axis in visit.seen]
     box = tuple((0, -1) if pair is None else pair for pair in ends)
-    return Effective(torch.zeros(tensor.shape[2:], dtype=torch.float64), box, position, tuple(extent), graph)
+    return Effective(
+        torch.zeros(tensor.shape[2:], dtype=torch.float64, device="cpu"), box, position, tuple(extent), graph
+    )

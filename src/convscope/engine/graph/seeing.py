@@ -115,7 +115,7 @@ def _written(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 
 
 def _blind(axis: Seen) -> Seen:
-    low = torch.full([1] * axis.low.ndim, places.NOTHING, dtype=torch.float64)
+    low = torch.full([1] * axis.low.ndim, places.NOTHING, dtype=torch.float64, device="cpu")
     return Seen(low, -low, axis.place, axis.line)
 
 

@@ -79,7 +79,7 @@ def of_input(shape: tuple[int, ...]) -> tuple[Seen, ...]:
     for dim in (*range(2, len(shape)), 0):
         along = [1] * len(shape)
         along[dim] = shape[dim]
-        places = torch.arange(shape[dim], dtype=torch.float64).view(along)
+        places = torch.arange(shape[dim], dtype=torch.float64, device="cpu").view(along)
         found.append(Seen(places, places, places, Line() if dim else None))
     return tuple(found)
 
@@ -128,7 +128,7 @@ def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
 def mixed_whole(parts: Sequence[Seen], ndim: int) -> Seen:
     """What a number sees that may be made from everything in some tensors."""
     low, high = min(float(part.low.min()) for part in parts), max(float(part.high.max()) for part in parts)
-    ends = [torch.full([1] * ndim, end, dtype=torch.float64) for end in (low, high, 0.0)]
+    ends = [torch.full([1] * ndim, end, dtype=torch.float64, device="cpu") for end in (low, high, 0.0)]
     return Seen(ends[0], ends[1], ends[2], None, True)
 
 
@@ -211,7 +211,7 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int)
     ndim = known[0].low.ndim
 
     def laid(which: str, nothing: float) -> Tensor:
-        blank = torch.full([1] * ndim, nothing, dtype=torch.float64)
+        blank = torch.full([1] * ndim, nothing, dtype=torch.float64, device="cpu")
         ends = [blank if seen is None else getattr(seen, which) for seen, _ in parts]
         most = [max(end.shape[d] for end in ends) for d in range(ndim)]
         sized = [
@@ -292,7 +292,7 @@ def counted(place: Tensor, dim: int, count: int) -> Tensor:
     along = [1] * place.ndim
     along[dim] = count
     rest = place.narrow(dim, 0, 1)
-    counted = torch.arange(count, dtype=torch.float64).view(along)
+    counted = torch.arange(count, dtype=torch.float64, device="cpu").view(along)
     return counted if rest.numel() == 1 else rest * count + counted
 
 

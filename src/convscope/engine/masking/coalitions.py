@@ -32,7 +32,7 @@ def coalition_scores(
         enough: ``(row, scores so far) -> bool``: whether the rest may be left out.
         quiet: do not report progress.
     """
-    scores = [torch.zeros(len(on)) for on in coalitions]
+    scores = [torch.zeros(len(on), dtype=torch.float64, device="cpu") for on in coalitions]
     places = [cut.labels.flatten() for cut in cuts]
 
     def draw(row: int, numbers: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,9 +22,11 @@ class WeightedMasks:
 
     def __init__(self, places: int, keep: float, *, centred: bool, like: Tensor) -> None:
         self.keep, self.centred = keep, centred
-        self.once = torch.zeros(2, 2, places, device=like.device)  # half, power of the score, place: of m
-        self.squared = torch.zeros(2, 3, places, device=like.device)  # the same of m²
-        self.scores = torch.zeros(2, 2, dtype=torch.float64)  # half, power of the score
+        self.once = torch.zeros(
+            2, 2, places, device=like.device, dtype=torch.float32
+        )  # half, power of the score, place: of m
+        self.squared = torch.zeros(2, 3, places, device=like.device, dtype=torch.float32)  # the same of m²
+        self.scores = torch.zeros(2, 2, dtype=torch.float64, device="cpu")  # half, power of the score
         self.first: float | None = None
 
     def add(self, numbers: Tensor, masks: Tensor, scores: Tensor) -> None:

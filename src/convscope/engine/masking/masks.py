@@ -6,6 +6,7 @@ number. Variant ``k`` hangs on the seed, on ``k`` and on its own image alone: a 
 whatever the chunks.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -66,7 +67,7 @@ def ends_of(model: Model, images: Images, start: Tensor, aim: Aim) -> Ends:
 def settled_ends(model: Model, images: Images, aim: Aim) -> tuple[Tensor, list[dict[str, Any]]]:
     """The same where there is no baseline: the images' scores, and what was noticed."""
     settle(model, images, aim)
-    here = torch.tensor([float(known or 0.0) for known in aim.scores], dtype=torch.float32)
+    here = torch.tensor([float(known or 0.0) for known in aim.scores], dtype=torch.float64, device="cpu")
     return here, scored_again(model, images, aim)
 
 
@@ -92,10 +93,10 @@ def each_score(
     Returns:
         How many variants of each image were visited.
     """
-    counts = torch.tensor([variants] * len(images) if isinstance(variants, int) else list(variants))
+    counts = torch.tensor([variants] * len(images) if isinstance(variants, int) else list(variants), device="cpu")
     ends = counts.cumsum(0)
     total, seen = int(ends[-1]), [0] * len(images)
-    stopped = torch.zeros(len(images), dtype=torch.bool)
+    stopped = torch.zeros(len(images), dtype=torch.bool, device="cpu")
 
     def step(flat: Tensor) -> None:
         rows = torch.searchsorted(ends, flat, right=True)
@@ -107,7 +108,7 @@ def each_score(
         drawn = [draw(row, own) for row, own in parts]
         inputs = (drawn[0][0] if len(drawn) == 1 else torch.cat([each for each, _ in drawn])).to(runner.dtype)
         with torch.no_grad():
-            found = score(runner, runner.laid_out(inputs), aim, rows, clean=False).cpu()
+            found = score(runner, runner.laid_out(inputs), aim, rows, clean=False).cpu().double()
         scored = torch.split(found, [len(own) for _, own in parts])
         for (row, own), (_, masks), scores in zip(parts, drawn, scored, strict=True):
             seen[row] = visited(row, own, masks, scores)
@@ -151,7 +152,12 @@ class GridMasks:
 
     def binary(self, numbers: Tensor, keep: float) -> Tensor:
         """Masks ``numbers`` (n, …) whose cells are 1 with probability ``keep`` and 0 otherwise."""
-        drawn = noise.uniform((self._cells + len(self.shape),), seed=self.seed, copies=numbers, like=torch.empty(0))
+        drawn = noise.uniform(
+            (self._cells + len(self.shape),),
+            seed=self.seed,
+            copies=numbers,
+            like=torch.empty(0, dtype=torch.float32, device="cpu"),
+        )
         grids = (drawn[:, : self._cells] < keep).float().view(-1, *self.shape)
         return self.enlarged(grids, drawn[:, self._cells :])
 
@@ -160,7 +166,7 @@ class GridMasks:
         masks = grids.to(self.enlarge[0])
         for axis, (matrix, width, length) in enumerate(zip(self.enlarge, self.widths, self.extent, strict=True)):
             begin = (shifts[:, axis] * width).long().clamp_max(width - 1)
-            rows = matrix[begin[:, None] + torch.arange(length)]  # (n, length, cells)
+            rows = matrix[begin[:, None] + torch.arange(length, device="cpu")]  # (n, length, cells)
             lines = masks.movedim(axis + 1, 1)
             longer = torch.bmm(rows, lines.reshape(len(lines), lines.shape[1], -1))
             masks = longer.view(len(lines), length, *lines.shape[2:]).movedim(1, axis + 1)
@@ -168,7 +174,7 @@ class GridMasks:
 
     @property
     def _cells(self) -> int:
-        return int(torch.tensor(self.shape).prod())
+        return math.prod(self.shape)
 
 
 def blended(image: Tensor, start: Tensor, masks: Tensor) -> Tensor:
@@ -179,4 +185,6 @@ def blended(image: Tensor, start: Tensor, masks: Tensor) -> Tensor:
 
 def _interpolation(cells: int, length: int) -> Tensor:
     """The (length, cells) matrix that enlarges a line of cells linearly."""
-    return F.interpolate(torch.eye(cells)[None], size=length, mode="linear", align_corners=False)[0].T.contiguous()
+    return F.interpolate(
+        torch.eye(cells, dtype=torch.float32, device="cpu")[None], size=length, mode="linear", align_corners=False
+    )[0].T.contiguous()

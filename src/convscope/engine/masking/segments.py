@@ -99,9 +99,9 @@ def grid(extent: Sequence[int], parts: int) -> Tensor:
 
 def boxes(extent: Sequence[int], counts: Sequence[int]) -> Tensor:
     """Part numbers of ``counts`` boxes along each axis."""
-    labels = torch.zeros(*extent, dtype=torch.long)
+    labels = torch.zeros(*extent, dtype=torch.long, device="cpu")
     for axis, (length, count) in enumerate(zip(extent, counts, strict=True)):
-        along = torch.arange(length) * count // length
+        along = torch.arange(length, device="cpu") * count // length
         labels = labels * count + along.view(-1, *[1] * (len(extent) - axis - 1))
     return labels
 

@@ -20,16 +20,19 @@ class Affine:
 
     def __call__(self, x: Tensor) -> Tensor:
         """W·x + b."""
+        x, weight = _in_one_precision(x, self.weight)
+        bias = None if self.bias is None else self.bias.to(weight)
         if self.convolution is None:
-            return F.linear(x, self.weight, self.bias)
-        return torch.ops.aten.convolution(x, self.weight, self.bias, *self.convolution)  # type: ignore[no-any-return]
+            return F.linear(x, weight, bias)
+        return torch.ops.aten.convolution(x, weight, bias, *self.convolution)  # type: ignore[no-any-return]
 
     def transposed(self, signal: Tensor, x: Tensor) -> Tensor:
         """Wᵀ·s, in the shape of ``x``."""
+        signal, weight = _in_one_precision(signal, self.weight)
         if self.convolution is None:
-            return signal @ self.weight
+            return signal @ weight
         found = torch.ops.aten.convolution_backward(
-            signal, x, self.weight, None, *self.convolution, [True, False, False]
+            signal, x.to(signal.dtype), weight, None, *self.convolution, [True, False, False]
         )
         return found[0]  # type: ignore[no-any-return]
 
@@ -111,6 +114,12 @@ def batch_norm_of(call: Call) -> tuple[Tensor, Tensor] | None:
     scale = scale if gamma is None else scale * gamma
     shift = -mean * scale
     return scale.detach(), (shift if beta is None else shift + beta).detach()
+
+
+def _in_one_precision(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the wider precision of the two: under autocast activations are narrower than weights."""
+    wide = torch.promote_types(x.dtype, weight.dtype)
+    return x.to(wide), weight.to(wide)
 
 
 def _per_axis(given: object, axes: int) -> list[int]:

@@ -44,11 +44,11 @@ def compared(
         return method
 
     flow = flow_back(model, images, aim, make, on_missing=on_missing, copies=copies)
-    started = torch.zeros(len(images))
+    started = torch.zeros(len(images), dtype=torch.float64, device="cpu")
     for ledger, rows, output in outputs:
         if not any(ledger is counted for counted in flow.ledgers):
             continue  # of a chunk for which memory ran out
-        started.index_add_(0, rows, aim.score(output, rows, clean=False).cpu() / copies)
-    reached = torch.tensor([float(s or 0.0) for s in aim.scores])
+        started.index_add_(0, rows, aim.score(output, rows, clean=False).cpu().double() / copies)
+    reached = torch.tensor([float(s or 0.0) for s in aim.scores], dtype=torch.float64, device="cpu")
     rules = {"rules": flow.ledgers[0].rules(), **said_of(flow)}
     return flow.relevance, [{**note, **rules} for note in gap_notes(flow.relevance, reached, started)]

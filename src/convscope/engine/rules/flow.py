@@ -73,7 +73,7 @@ def flow_back(
     refuse_scripted(model)
     gradients_used()
     nothing = torch.zeros_like(images.tensor, dtype=torch.float32)
-    flow = Flow(nothing, nothing.clone(), torch.zeros(len(images), dtype=torch.float64))
+    flow = Flow(nothing, nothing.clone(), torch.zeros(len(images), dtype=torch.float64, device="cpu"))
 
     def step(flat: Tensor) -> None:
         rows, numbers = flat // copies, flat % copies

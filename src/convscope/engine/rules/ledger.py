@@ -55,7 +55,8 @@ class Ledger:
 def merged(ledgers: list[Ledger]) -> dict[str, Any]:
     """The books of several chunks as columns over all images: absorbed (N,) and per layer received, absorbed, lost."""
     absorbed = [
-        one.absorbed if one.absorbed is not None else torch.zeros(one.images, dtype=torch.float64) for one in ledgers
+        one.absorbed if one.absorbed is not None else torch.zeros(one.images, dtype=torch.float64, device="cpu")
+        for one in ledgers
     ]
     layers: dict[str, list[Tensor]] = {}
     for place, entry in enumerate(ledgers[0].entries):

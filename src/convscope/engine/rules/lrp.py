@@ -383,5 +383,6 @@ class _Split(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         x, z = ctx.saved_tensors
-        multiplier_of_x, share = ctx.step.back(x, z, gradient)
+        wide = torch.promote_types(x.dtype, ctx.step.plain.weight.dtype)  # under autocast x is narrower than weights
+        multiplier_of_x, share = ctx.step.back(x.to(wide), z.to(wide), gradient.to(wide))
         return multiplier_of_x, share, None, None

@@ -160,7 +160,7 @@ class Unread(Tensor):
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         if func is torch.ops.aten.squeeze.dim:  # of one-dimensional pooling, on its way out
-            return Unread(tuple(torch.empty(args[0].shape, device="meta").squeeze(args[1]).shape))
+            return Unread(tuple(torch.empty(args[0].shape, device="meta", dtype=torch.float32).squeeze(args[1]).shape))
         raise Astray(f"{func.__name__} reads the indices of a maximum")
 
 
@@ -306,7 +306,7 @@ def layer_in_hand(network: nn.Module) -> str:
 def _strides(shape: tuple[int, ...], *, plain: bool) -> tuple[int, ...]:
     """How maps lie in memory: channels-last in two dimensions, as everywhere in the engine, else plainly."""
     layout = torch.channels_last if len(shape) == 4 and not plain else torch.contiguous_format
-    return torch.empty(shape, device="meta", memory_format=layout).stride()
+    return torch.empty(shape, device="meta", memory_format=layout, dtype=torch.float32).stride()
 
 
 def _whole(thing: Any) -> Any:

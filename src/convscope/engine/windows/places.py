@@ -218,7 +218,7 @@ def mean_over_windows(values: Tensor, places: Places, mask: Tensor) -> Tensor:
         mask: which part of a window covers, of its size. Where none does, the mean is zero.
     """
     positions = _positions(places)
-    total = torch.zeros(len(values), math.prod(places.extent), dtype=torch.float64)
+    total = torch.zeros(len(values), math.prod(places.extent), dtype=torch.float64, device="cpu")
     total.index_add_(1, positions, (values.double()[:, :, None] * mask.flatten().double()).flatten(1))
     return (total / _times_covered(places, mask).clamp_min(1)).view(len(values), *places.extent)
 
@@ -229,7 +229,7 @@ def covered(places: Places, mask: Tensor) -> Tensor:
 
 
 def _times_covered(places: Places, mask: Tensor) -> Tensor:
-    times = torch.zeros(math.prod(places.extent), dtype=torch.float64)
+    times = torch.zeros(math.prod(places.extent), dtype=torch.float64, device="cpu")
     return times.index_add_(0, _positions(places), mask.flatten().double().repeat(len(places.starts)))
 
 

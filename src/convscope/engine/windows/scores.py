@@ -51,7 +51,8 @@ def window_scores(
         incremental: recompute only what a window can reach, where the network allows it; the scores are the same.
     """
     windows = len(places.starts)
-    changed, clean = torch.empty(len(images), windows), torch.empty(len(images))
+    numbers: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}  # as precise as any network's scores
+    changed, clean = torch.empty(len(images), windows, **numbers), torch.empty(len(images), **numbers)
     notes: list[dict[str, Any]] = []
     with torch.no_grad(), fused(model, images.tensor[:1], windows * len(images) if aim.layer is None else 0):
         for row in range(len(images)):
@@ -86,13 +87,13 @@ class _Job:
     def look_at_clean(self) -> tuple[float, str | None]:
         """The image's own score, and why its windows cannot be followed, if that is so."""
         first = read_out(self.model, self.model.laid_out(self.image), self.aim)
-        score = float(self.aim.score(first, torch.tensor([self.row])))
+        score = float(self.aim.score(first, torch.tensor([self.row], device="cpu")))
         with Counter() as counter:
             second = read_out(self.model, self.model.laid_out(self.image), self.aim)
         self.whole_forward = counter.multiplied
         looked()
         if float((first - second).abs().max()) > _ALIKE * float(first.abs().max()):
-            again = float(self.aim.score(second, torch.tensor([self.row]), clean=False))
+            again = float(self.aim.score(second, torch.tensor([self.row], device="cpu"), clean=False))
             self.notes["nondeterministic"] = f"the same image scored {score:.6g} and {again:.6g}"
             return score, "two runs on the same image differ"
         if self.model.scripted() is not None:
@@ -103,7 +104,8 @@ class _Job:
 
     def follow(self) -> str | None:
         """Fill in the scores, following the windows; or say why that did not go well."""
-        run = Run(operation_on_windows, self.model.module, WORTH_FOLLOWING, self.model._insists_on_view)
+        plain = self.image.ndim == 4 and not self.model.takes_channels_last(self.image)
+        run = Run(operation_on_windows, self.model.module, WORTH_FOLLOWING, plain)
         windows = len(self.places.starts)
         try:
             self._score_followed(run, np.array([windows // 2, 0]))  # the largest tensor decides on how many go together
@@ -153,5 +155,5 @@ class _Job:
         self._keep(read_out(self.model, self.model.laid_out(maps), self.aim), rows)
 
     def _keep(self, output: Tensor, rows: Whole) -> None:
-        of_image = torch.full((len(output),), self.row)
-        self.scores[torch.from_numpy(rows)] = self.aim.score(output, of_image, clean=False).cpu()
+        of_image = torch.full((len(output),), self.row, device="cpu")
+        self.scores[torch.from_numpy(rows)] = self.aim.score(output, of_image, clean=False).cpu().double()

@@ -74,7 +74,7 @@ def convolve(
     """
     x, w = _matrix(matrix, "matrix"), _matrix(kernel, "kernel")
     _refuse_too_large(x, w, padding, dilation)
-    offset = torch.tensor([bias], dtype=torch.float64)
+    offset = torch.tensor([bias], dtype=torch.float64, device="cpu")
     call = Call(torch.conv2d, (x[None, None], w[None, None], offset, stride, padding, dilation), {})
     made = Operation(call, call.run())
     output = made.out[0, 0]
@@ -117,7 +117,7 @@ def _matrix(given: Any, name: str) -> Tensor:
         raise InputError(f"the rows of {name} have {', '.join(map(str, lengths))} numbers: all must have as many")
     if max(len(rows), lengths[0]) > _MOST:
         raise InputError(f"{name} is {len(rows)}×{lengths[0]}: every sum is written out for up to {_MOST}×{_MOST}")
-    return torch.tensor([[_number(one, name) for one in row] for row in rows], dtype=torch.float64)
+    return torch.tensor([[_number(one, name) for one in row] for row in rows], dtype=torch.float64, device="cpu")
 
 
 def _number(one: Any, name: str) -> float:

@@ -82,7 +82,7 @@ def concept_relevance(
     (address,) = layer
     table = composite_of(composite)
     chosen: dict[int, list[int]] = {}
-    shares = torch.zeros(len(image))
+    shares = torch.zeros(len(image), dtype=torch.float32, device="cpu")
     at_layer: dict[int, Tensor] = {}
 
     def restrict(rows: Tensor, relevance: Tensor) -> Tensor:

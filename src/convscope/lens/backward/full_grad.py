@@ -66,7 +66,7 @@ def full_grad(model: Model, image: Images, *, target: Aim = TOP1, on_missing: On
     chunks: list[tuple[Ledger, Tensor]] = []
 
     def make(ledger: Ledger, rows: Tensor, copies: Tensor) -> ModifiedGradient:
-        of_biases = torch.zeros(len(rows), *image.extent)
+        of_biases = torch.zeros(len(rows), *image.extent, dtype=torch.float32, device="cpu")
         chunks.append((ledger, of_biases))
 
         def visit(bias: Tensor, gradient: Tensor) -> None:

@@ -83,7 +83,7 @@ def finer_cam(
         if classes.shape[1] < 2:
             raise OutputError("finer-cam tells a class from similar classes: this network has only one")
         away = (classes - scores[:, None]).abs().detach()
-        away[torch.arange(len(rows)), target.indices[rows].to(away.device)] = torch.inf
+        away[torch.arange(len(rows), device="cpu"), target.indices[rows].to(away.device)] = torch.inf
         nearest = away.topk(min(similar, classes.shape[1] - 1), largest=False).indices
         rivals.update(zip(rows.tolist(), nearest.tolist(), strict=True))
         return scores - alpha * classes.gather(1, nearest).mean(1)

@@ -72,7 +72,7 @@ def refine_cam(
     layers = layer if len(layer) > 1 else stages_up_to(model, image.tensor, layer[0], stages)
     evidence = gather_evidence(model, image.tensor, target, layers)
     maps = {address: torch.relu(plus_plus_map(seen)) for address, seen in evidence.items()}
-    product = torch.ones(len(image), *image.extent)
+    product = torch.ones(len(image), *image.extent, dtype=torch.float32, device="cpu")
     for values in maps.values():
         product = product * resize(in_units_of_peak(values), image.extent).cpu()
     why = "no region is evidence at every one of these layers; name fewer layers"

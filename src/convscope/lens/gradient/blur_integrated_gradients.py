@@ -69,7 +69,7 @@ def blur_integrated_gradients(
 
     image.require_spatial_axes("blur-integrated-gradients blurs along spatial axes")
     widest = max_sigma * max(image.extent)
-    sigmas = widest * (1 - torch.arange(steps + 1) / steps) ** 2
+    sigmas = widest * (1 - torch.arange(steps + 1, dtype=torch.float32, device="cpu") / steps) ** 2
     ends = end_scores(model, image, gaussian_blur(image.tensor, widest), target)
     total = torch.zeros_like(image.tensor, dtype=torch.float32)
 
@@ -80,7 +80,9 @@ def blur_integrated_gradients(
 
     def visit(rows: Tensor, levels: Tensor) -> None:
         before = in_focus(rows, levels)
-        last = torch.cat([rows[1:] != rows[:-1], torch.ones(1, dtype=torch.bool)])  # whose next level is not here
+        last = torch.cat(
+            [rows[1:] != rows[:-1], torch.ones(1, dtype=torch.bool, device="cpu")]
+        )  # whose next level is not here
         after = torch.cat([before[1:], before[:1]])
         after[last] = in_focus(rows[last], levels[last] + 1)
         gradient = gradient_at(model, (before + after) / 2, target, rows, clean=False)

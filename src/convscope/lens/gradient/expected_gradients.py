@@ -70,8 +70,8 @@ def expected_gradients(
 
     settle(model, image, target)
     reference = references_of(references, image, samples, seed=seed)
-    order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
-    shift = torch.rand(samples, generator=torch.Generator().manual_seed(seed + 1))
+    order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed), device="cpu")
+    shift = torch.rand(samples, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float32, device="cpu")
     alphas = ((order + shift) / samples).to(image.tensor)
     total = torch.zeros_like(image.tensor, dtype=torch.float32)
 

@@ -56,7 +56,7 @@ def scores_through(
     infinity, as is that of all but the ``most`` maps that vary most, where these are limited.
     """
     tried = _worth_trying(maps, most)
-    totals = torch.zeros(len(tried), dtype=torch.float64)
+    totals = torch.zeros(len(tried), dtype=torch.float64, device="cpu")
 
     def step(numbers: Tensor) -> None:
         which = numbers // copies
@@ -70,8 +70,8 @@ def scores_through(
     passes = len(tried) * copies
     with fused(model, images.tensor[:1], passes if aim.layer is None else 0):
         in_chunks(passes, images.tensor[0], step, light=True)
-    scores = torch.full(maps.shape[:2], -torch.inf)
-    scores[tried[:, 0], tried[:, 1]] = (totals / copies).float()
+    scores = torch.full(maps.shape[:2], -torch.inf, dtype=torch.float64, device="cpu")
+    scores[tried[:, 0], tried[:, 1]] = totals / copies
     return scores
 
 

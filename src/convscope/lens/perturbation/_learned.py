@@ -25,7 +25,7 @@ def learned_masks(
     model: Model, images: Images, aim: Aim, start: Tensor, ends: Ends, steps: int, learn: Learn
 ) -> Tensor:
     """Masks (N, …) learned for a chunk of images at a time, by a forward and a backward of all of them a step."""
-    masks = torch.zeros(len(images), *images.extent)
+    masks = torch.zeros(len(images), *images.extent, dtype=torch.float32, device="cpu")
     rises = (ends.here - ends.there).abs().clamp_min(1e-6 * ends.here.abs().clamp_min(1e-30))
 
     def step(rows: Tensor) -> None:
@@ -51,11 +51,11 @@ def learned_masks(
 def shares_left(model: Model, images: Images, aim: Aim, start: Tensor, masks: Tensor, ends: Ends) -> list[float]:
     """The score of each image under its mask, counted from 0 at the baseline to 1 at the image."""
     blend = torch.lerp(start, images.tensor, masks[:, None].to(images.tensor))
-    found = torch.zeros(len(images))
+    found = torch.zeros(len(images), dtype=torch.float64, device="cpu")
 
     def step(rows: Tensor) -> None:
         with torch.no_grad():
-            found[rows] = score(model, model.laid_out(of_chunk(blend, rows)), aim, rows, clean=False).cpu()
+            found[rows] = score(model, model.laid_out(of_chunk(blend, rows)), aim, rows, clean=False).cpu().double()
 
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
     rises = ends.here - ends.there

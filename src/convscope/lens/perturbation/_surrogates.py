@@ -76,7 +76,7 @@ def _too_few(samples: int, cut: Cut) -> bool:
 
 def _stability(row: int, on: Tensor, scores: Tensor, cut: Cut, fit: Fit) -> dict[str, Any]:
     """From fits to two halves, in which a coalition and its complement stay together."""
-    half = torch.arange(len(on)) // 2 % 2 == 0
+    half = torch.arange(len(on), device="cpu") // 2 % 2 == 0
     if len(on) < 4 or int(half.sum()) < 2:
         return {}
     first, second = (cut.painted(fit(row, on[part], scores[part])[0]) for part in (half, ~half))

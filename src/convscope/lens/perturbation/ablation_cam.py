@@ -68,7 +68,7 @@ def ablation_cam(
         return activation.shape[1], without
 
     found = {address: score_variants(model, image, target, address, plan) for address in layer}
-    clean = torch.tensor([[score] for score in target.scores], dtype=torch.float32)
+    clean = torch.tensor([[score] for score in target.scores], dtype=torch.float64, device="cpu")
     maps = {address: weighted(clean - seen.scores, seen.activation) for address, seen in found.items()}
     notes = together([seen.notes for seen in found.values()])
     why = "no channel of this layer changes the score when it is removed"

@@ -1,3 +1,4 @@
+import math
 from typing import Annotated
 
 import torch
@@ -91,9 +92,11 @@ def extremal_perturbation(
     start = baseline_of(baseline, image, seed=seed)
     ends = ends_of(model, image, start, target)
     bumps = _Bumps(image.extent, width, like=image.tensor)
-    wanted = (torch.linspace(0, 1, bumps.places, device=image.tensor.device) > 1 - area).float()
+    wanted = (torch.linspace(0, 1, bumps.places, device=image.tensor.device, dtype=torch.float32) > 1 - area).float()
 
-    begun = 0.5 + 0.01 * noise.uniform((bumps.count,), seed=seed, copies=torch.zeros(1, dtype=torch.long), like=wanted)
+    begun = 0.5 + 0.01 * noise.uniform(
+        (bumps.count,), seed=seed, copies=torch.zeros(1, dtype=torch.long, device="cpu"), like=wanted
+    )
 
     def learn(rows: Tensor, pull: Pull) -> Tensor:
         heights = begun.repeat(len(rows), 1).requires_grad_(True)
@@ -133,12 +136,22 @@ class _Bumps:
     def __init__(self, extent: tuple[int, ...], width: float, *, like: Tensor) -> None:
         longest = max(extent)
         self.shape = tuple(max(1, round(min(n, FINEST * n / longest))) for n in extent)
-        self.places = int(torch.tensor(self.shape).prod())
+        self.places = math.prod(self.shape)
         centres = [max(2, round(2 * n / longest / width / 3) + 1) for n in extent]
-        self.count = int(torch.tensor(centres).prod())
-        apart = torch.zeros(self.places, self.count)
-        at = _grid([torch.linspace(0, n / longest, count) for n, count in zip(extent, self.shape, strict=True)])
-        of = _grid([torch.linspace(0, n / longest, count) for n, count in zip(extent, centres, strict=True)])
+        self.count = math.prod(centres)
+        apart = torch.zeros(self.places, self.count, dtype=torch.float32, device="cpu")
+        at = _grid(
+            [
+                torch.linspace(0, n / longest, count, dtype=torch.float32, device="cpu")
+                for n, count in zip(extent, self.shape, strict=True)
+            ]
+        )
+        of = _grid(
+            [
+                torch.linspace(0, n / longest, count, dtype=torch.float32, device="cpu")
+                for n, count in zip(extent, centres, strict=True)
+            ]
+        )
         for here, there in zip(at, of, strict=True):
             apart += (here[:, None] - there).square()
         self.kernel = torch.exp(-apart / (2 * width**2)).to(like.device)

@@ -75,7 +75,7 @@ def feature_ablation(
     start = baseline_of(baseline, image, seed=seed)
     cuts = segmented(image, segments, segmenter, seed=seed)
     ends = ends_of(model, image, start, target)
-    each_but_one = [~torch.eye(cut.count, dtype=torch.bool) for cut in cuts]
+    each_but_one = [~torch.eye(cut.count, dtype=torch.bool, device="cpu") for cut in cuts]
     found = coalition_scores(model, image, target, start, cuts, each_but_one, precision=precision)
     falls = [whole - left for whole, left in zip(ends.here, found, strict=True)]
     values = torch.stack([cut.painted(fall) for cut, fall in zip(cuts, falls, strict=True)])

@@ -1,3 +1,4 @@
+import math
 from typing import Annotated
 
 import torch
@@ -82,13 +83,13 @@ def hsic(
     ends = ends_of(model, image, start, target)
     shape = tuple(min(cells, length) for length in image.extent)
     drawn = noise.uniform(
-        (samples, int(torch.tensor(shape).prod())),
+        (samples, math.prod(shape)),
         seed=seed,
-        copies=torch.zeros(1, dtype=torch.long),
-        like=torch.empty(0),
+        copies=torch.zeros(1, dtype=torch.long, device="cpu"),
+        like=torch.empty(0, dtype=torch.float32, device="cpu"),
     )
     grids = (drawn[0].argsort(0).argsort(0) < samples // 2).float()
-    scores = torch.zeros(len(image), samples)
+    scores = torch.zeros(len(image), samples, dtype=torch.float64, device="cpu")
 
     def draw(row: int, numbers: Tensor) -> tuple[Tensor, Tensor]:
         masks = resize(grids[numbers].view(-1, *shape).to(image.tensor), image.extent)

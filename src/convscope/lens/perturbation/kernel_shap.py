@@ -94,7 +94,7 @@ def kernel_shap(
 
     def fit(row: int, on: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
         exact = _exact(cuts[row].count, samples)
-        weight = _kernel(on) if exact else torch.ones(len(on), dtype=torch.float64)
+        weight = _kernel(on) if exact else torch.ones(len(on), dtype=torch.float64, device="cpu")
         rise, nothing = float(rises[row]), float(ends.there[row])
         values, band = _constrained(on.double(), scores.double() - nothing, weight, rise)
         gap = float(values.sum()) - rise
@@ -115,16 +115,16 @@ def _exact(parts: int, samples: int) -> bool:
 
 def _all(parts: int) -> Tensor:
     """Every coalition but none and all, each followed by its complement."""
-    numbers = torch.arange(1, 2 ** (parts - 1))
-    half = (numbers[:, None] >> torch.arange(parts)) % 2 == 1
+    numbers = torch.arange(1, 2 ** (parts - 1), device="cpu")
+    half = (numbers[:, None] >> torch.arange(parts, device="cpu")) % 2 == 1
     return torch.stack([half, ~half], 1).flatten(0, 1)
 
 
 def _pairs(samples: int, parts: int, seed: int) -> Tensor:
     """Coalitions drawn with the probability of the kernel, each followed by its complement."""
-    sizes = torch.arange(1, parts, dtype=torch.float64)
+    sizes = torch.arange(1, parts, dtype=torch.float64, device="cpu")
     reached = (1 / (sizes * (parts - sizes))).cumsum(0)
-    drawn = noise.uniform((parts + 1,), seed=seed, copies=torch.arange((samples + 1) // 2), like=sizes)
+    drawn = noise.uniform((parts + 1,), seed=seed, copies=torch.arange((samples + 1) // 2, device="cpu"), like=sizes)
     size = torch.searchsorted(reached / reached[-1], drawn[:, 0].contiguous(), right=True).clamp_max(parts - 2) + 1
     on = drawn[:, 1:].argsort(1).argsort(1) < size[:, None]
     return torch.stack([on, ~on], 1).flatten(0, 1)[:samples]
@@ -133,7 +133,7 @@ def _pairs(samples: int, parts: int, seed: int) -> Tensor:
 def _kernel(on: Tensor) -> Tensor:
     parts = on.shape[1]
     by_size = [(parts - 1) / (math.comb(parts, s) * s * (parts - s)) for s in range(1, parts)]
-    return torch.tensor(by_size, dtype=torch.float64)[on.sum(1) - 1]
+    return torch.tensor(by_size, dtype=torch.float64, device="cpu")[on.sum(1) - 1]
 
 
 def _constrained(z: Tensor, y: Tensor, weight: Tensor, total: float) -> tuple[Tensor, Tensor]:
@@ -143,7 +143,7 @@ def _constrained(z: Tensor, y: Tensor, weight: Tensor, total: float) -> tuple[Te
     """
     parts = z.shape[1]
     gram = z.T @ (weight[:, None] * z)
-    inverse = torch.linalg.inv(gram + 1e-9 * gram.diagonal().mean() * torch.eye(parts, dtype=z.dtype))
+    inverse = torch.linalg.inv(gram + 1e-9 * gram.diagonal().mean() * torch.eye(parts, dtype=z.dtype, device="cpu"))
     ones = inverse.sum(1)
     free = inverse @ (z.T @ (weight * y))
     values = free - ones * (free.sum() - total) / ones.sum()

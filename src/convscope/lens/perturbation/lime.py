@@ -103,7 +103,15 @@ def lime(
 
 def _drawn(samples: int, parts: int, seed: int) -> Tensor:
     """Which parts each variant shows; the first shows them all."""
-    on = noise.uniform((parts,), seed=seed, copies=torch.arange(samples), like=torch.empty(0)) < 0.5
+    on = (
+        noise.uniform(
+            (parts,),
+            seed=seed,
+            copies=torch.arange(samples, device="cpu"),
+            like=torch.empty(0, dtype=torch.float32, device="cpu"),
+        )
+        < 0.5
+    )
     on[0] = True
     return on
 
@@ -124,7 +132,7 @@ def _weighted_ridge(z: Tensor, y: Tensor, weight: Tensor, penalty: float) -> tup
     z, y = z - share @ z, y - share @ y
     gram = z.T @ (weight[:, None] * z)
     tiny = 1e-9 * gram.diagonal().mean().clamp_min(1.0)
-    inverse = torch.linalg.inv(gram + (penalty + tiny) * torch.eye(z.shape[1], dtype=z.dtype))
+    inverse = torch.linalg.inv(gram + (penalty + tiny) * torch.eye(z.shape[1], dtype=z.dtype, device="cpu"))
     coefficients = inverse @ (z.T @ (weight * y))
     residual = y - z @ coefficients
     leverage = weight * ((z @ inverse) * z).sum(1) + share

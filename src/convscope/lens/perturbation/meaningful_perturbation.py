@@ -88,7 +88,7 @@ def meaningful_perturbation(
     shape = tuple(min(cells, length) for length in image.extent)
 
     def learn(rows: Tensor, pull: Pull) -> Tensor:
-        mask = torch.ones(len(rows), *shape, device=image.tensor.device, requires_grad=True)
+        mask = torch.ones(len(rows), *shape, device=image.tensor.device, requires_grad=True, dtype=torch.float32)
         adam = torch.optim.Adam([mask], lr=0.1)
         for _ in range(steps):
             adam.zero_grad()

@@ -91,7 +91,7 @@ def occlusion(
 
     places = _places(image.extent, patch, stride)
     mask = _mask(places.size, shape).to(image.tensor)
-    total = torch.zeros(len(image), len(places.starts))
+    total = torch.zeros(len(image), len(places.starts), dtype=torch.float64, device="cpu")
     draws = samples if fill == "noise" else 1
     for draw in range(draws):
         content = _content(image, places, mask, fill, value, seed, draw)
@@ -124,8 +124,8 @@ def _places(extent: Extent, patch: int, stride: int) -> Places:
 def _mask(size: Extent, shape: str) -> Tensor:
     """One where the patch covers, zero in the corners that a disc leaves free."""
     if shape == "square":
-        return torch.ones(size)
-    axes = [(torch.arange(n) + 0.5) / n * 2 - 1 for n in size]
+        return torch.ones(size, dtype=torch.float32, device="cpu")
+    axes = [(torch.arange(n, dtype=torch.float32, device="cpu") + 0.5) / n * 2 - 1 for n in size]
     return (sum(a.square() for a in torch.meshgrid(*axes, indexing="ij")) <= 1).float()  # type: ignore[union-attr]
 
 
@@ -148,7 +148,9 @@ def _instead(images: Images, fill: str, value: float | Tensor, seed: int, draw: 
     x = images.tensor
     if fill == "noise":
         low = x.flatten(1).amin(1).view(-1, *[1] * (x.ndim - 1))
-        return low + noise.value_range(x) * noise.uniform(x.shape[1:], seed=seed, copies=torch.tensor([draw]), like=x)
+        return low + noise.value_range(x) * noise.uniform(
+            x.shape[1:], seed=seed, copies=torch.tensor([draw], device="cpu"), like=x
+        )
     if fill != "value":
         return baseline_of(fill, images)
     if isinstance(value, Tensor):
@@ -169,7 +171,11 @@ def _inpainted(clean: Tensor, places: Places) -> Tensor:
             face = around.narrow(2 + axis, end, 1)
             for other in range(len(places.size)):
                 face = face if other == axis else face.narrow(2 + other, 1, places.size[other])
-            near = 1 / (torch.arange(1, side + 1) - end).abs().to(clean).view(shape) * there.to(clean).view(per_window)
+            near = (
+                1
+                / (torch.arange(1, side + 1, device="cpu") - end).abs().to(clean).view(shape)
+                * there.to(clean).view(per_window)
+            )
             total, weights = total + near * face, weights + near
     alone = weights == 0  # a patch as large as the image has nothing around it
     mean = clean.flatten(2).mean(2).view(1, -1, *[1] * len(places.size))

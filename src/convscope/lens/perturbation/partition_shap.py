@@ -1,4 +1,5 @@
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -114,7 +115,7 @@ def partition_shap(
 def _cells(images: Images, cells: int) -> Cut:
     """A grid of at most so many cells along each side."""
     shape = tuple(min(cells, length) for length in images.extent)
-    return Cut(boxes(images.extent, shape).to(images.tensor.device), int(torch.tensor(shape).prod()))
+    return Cut(boxes(images.extent, shape).to(images.tensor.device), math.prod(shape))
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,10 @@ class _Halving:
     def __init__(self, cut: Cut, without: float, with_it: float) -> None:
         self.places, self.sizes = _places(cut), cut.sizes.cpu().double()
         self.halved, self.entered = 0, 0
-        self.shares = torch.zeros(cut.count, dtype=torch.float64)
+        self.shares = torch.zeros(cut.count, dtype=torch.float64, device="cpu")
         self.waiting: list[tuple[float, int, _Box]] = []
         self.begun: list[tuple[_Box, Tensor, Tensor]] = []
-        nothing = torch.zeros(cut.count, dtype=torch.bool)
+        nothing = torch.zeros(cut.count, dtype=torch.bool, device="cpu")
         self._enter(_Box(~nothing, nothing, without, with_it, 1.0))
 
     def halves(self, most: int) -> Tensor:
@@ -148,7 +149,7 @@ class _Halving:
             left, right = self._split(box.members)
             self.begun.append((box, left, right))
             shown += [box.context | left, box.context | right]
-        return torch.stack(shown) if shown else torch.zeros(0, len(self.shares), dtype=torch.bool)
+        return torch.stack(shown) if shown else torch.zeros(0, len(self.shares), dtype=torch.bool, device="cpu")
 
     def share_out(self, scores: Sequence[float]) -> None:
         """Give the halves their shares from their scores, in the order of `halves`."""
@@ -196,7 +197,13 @@ def _places(cut: Cut) -> Tensor:
     sizes = cut.sizes.cpu().double()
     found = []
     for axis, length in enumerate(labels.shape):
-        along = torch.arange(length, dtype=torch.float64).view(-1, *[1] * (labels.ndim - 1 - axis)).expand(labels.shape)
-        sums = torch.zeros(cut.count, dtype=torch.float64).index_add_(0, labels.flatten(), along.flatten())
+        along = (
+            torch.arange(length, dtype=torch.float64, device="cpu")
+            .view(-1, *[1] * (labels.ndim - 1 - axis))
+            .expand(labels.shape)
+        )
+        sums = torch.zeros(cut.count, dtype=torch.float64, device="cpu").index_add_(
+            0, labels.flatten(), along.flatten()
+        )
         found.append(sums / sizes.clamp_min(1))
     return torch.stack(found, 1)

@@ -77,11 +77,13 @@ def permutation(
     image.require_spatial_axes("permutation refills segments")
     cuts = segmented(image, segments, segmenter, seed=seed)
     scores, noticed = settled_ends(model, image, target)
-    falls = [torch.zeros(cut.count * samples) for cut in cuts]
+    falls = [torch.zeros(cut.count * samples, dtype=torch.float64, device="cpu") for cut in cuts]
     flat = image.tensor.flatten(2)
 
     def draw(row: int, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        unit = noise.uniform(image.extent, seed=seed, copies=numbers % samples, like=torch.empty(0))
+        unit = noise.uniform(
+            image.extent, seed=seed, copies=numbers % samples, like=torch.empty(0, dtype=torch.float32, device="cpu")
+        )
         lenders = (unit.flatten(1) * flat.shape[2]).long().clamp_max(flat.shape[2] - 1).to(flat.device)
         filled = flat[row][:, lenders].movedim(0, 1).view(-1, *image.tensor.shape[1:])
         parts = (numbers // samples).to(flat.device).view(-1, *[1] * len(image.extent))

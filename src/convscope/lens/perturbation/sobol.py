@@ -1,3 +1,4 @@
+import math
 from typing import Annotated
 
 import torch
@@ -85,9 +86,9 @@ def sobol(
     start = baseline_of(baseline, image, seed=seed)
     ends = ends_of(model, image, start, target)
     shape = tuple(min(cells, length) for length in image.extent)
-    count = int(torch.tensor(shape).prod())
+    count = math.prod(shape)
     first, second = _designs(samples, count, seed)
-    scores = torch.zeros(len(image), samples, count + 1)
+    scores = torch.zeros(len(image), samples, count + 1, dtype=torch.float64, device="cpu")
 
     def draw(row: int, numbers: Tensor) -> tuple[Tensor, Tensor]:
         design, cell = numbers // (count + 1), numbers % (count + 1) - 1

@@ -1,0 +1,225 @@
+"""The copy in another memory layout changes neither what a network accepts nor what it computes."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import convscope as cs
+from convscope.engine.layout import fastest_layout, takes_channels_last
+from tests.engine._nets import watched
+from tests.nets import seeded
+
+BATCH, SIDE = 2, 12
+
+
+class Spelled(nn.Module):
+    """Convolution, norm and head, with one spelling of what lies between or before."""
+
+    def __init__(self, spelling: Callable[["Spelled", Tensor], Tensor], channels: int = 3) -> None:
+        super().__init__()
+        self.spelling, self.channels = spelling, channels
+        self.conv, self.norm = nn.Conv2d(channels, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.second, self.head = nn.Conv2d(6, 6, 3, padding=1), nn.Linear(6 * SIDE * SIDE, 4)
+        self.norm.running_mean += torch.linspace(-0.2, 0.2, 6)
+
+    def stem(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.spelling(self, x)
+
+    def answer(self, maps: Tensor) -> Tensor:
+        return self.head(maps.reshape(len(maps), -1))
+
+
+def _as_strided_input(net: Spelled, x: Tensor) -> Tensor:
+    n, c, h, w = x.shape
+    return net.answer(net.stem(x.as_strided((n, c, h, w), (c * h * w, h * w, 1, w))).relu())
+
+
+def _as_strided_inside(net: Spelled, x: Tensor) -> Tensor:
+    maps = net.stem(x).relu()
+    n, c, h, w = maps.shape
+    return net.answer(torch.as_strided(maps, (n, c, w, h), (c * h * w, h * w, 1, w)).clone())
+
+
+def _asks(net: Spelled, x: Tensor) -> Tensor:
+    maps = net.stem(x)
+    return net.answer(maps.relu() if maps.is_contiguous() else maps.tanh())
+
+
+def _insists(net: Spelled, x: Tensor) -> Tensor:
+    assert x.is_contiguous(), "a plain tensor, please"
+    return net.answer(net.stem(x).relu())
+
+
+def _strides(net: Spelled, x: Tensor) -> Tensor:
+    return net.answer(net.stem(x * (1 + x.stride(1) / (SIDE * SIDE))).relu())
+
+
+def _storage(net: Spelled, x: Tensor) -> Tensor:
+    raw = torch.empty(0, dtype=x.dtype, device=x.device).set_(x.untyped_storage(), 0, (x.numel(),))
+    return net.answer(net.stem(raw.view(x.shape)).relu())
+
+
+def _numpy_bytes(net: Spelled, x: Tensor) -> Tensor:
+    raw = torch.from_numpy(x.detach().numpy().ravel("K").copy()).view(x.shape)
+    return net.answer((net.stem(x) + raw.mean(1, keepdim=True)).relu())
+
+
+def _pointer(net: Spelled, x: Tensor) -> Tensor:
+    same = x.data_ptr() == x.contiguous().data_ptr()
+    return net.answer(net.stem(x).relu() if same else net.stem(x).tanh())
+
+
+def _written_through_reshape(net: Spelled, x: Tensor) -> Tensor:
+    maps = net.stem(x)
+    flat = maps.reshape(len(maps), -1)
+    flat[:, ::2] = 0  # shows in the maps where this is a view
+    return net.answer(net.second(maps).relu())
+
+
+def _written_through_contiguous(net: Spelled, x: Tensor) -> Tensor:
+    maps = net.stem(x)
+    maps.contiguous().mul_(2)
+    return net.answer(net.second(maps).relu())
+
+
+SPELLINGS: dict[str, Callable[[Spelled, Tensor], Tensor]] = {
+    "reshape": lambda net, x: net.answer(net.stem(x).relu()),
+    "flatten": lambda net, x: net.head(net.stem(x).relu().flatten(1)),
+    "view": lambda net, x: net.head(net.stem(x).relu().view(len(x), -1)),
+    "view -1": lambda net, x: net.head(net.stem(x).relu().view(-1, 6 * SIDE * SIDE)),
+    "view of positions": lambda net, x: net.answer(net.second(net.stem(x)).view(-1, 6, SIDE * SIDE).softmax(2)),
+    "view of batch and channels": lambda net, x: net.answer(
+        F.avg_pool2d(net.stem(x).view(-1, 1, SIDE, SIDE), 3, 1, 1).view(len(x), 6, SIDE, SIDE)
+    ),
+    "view of the input": lambda net, x: net.answer(net.stem(x.view(-1, SIDE, SIDE).view(x.shape)).relu()),
+    "as_strided of the input": _as_strided_input,
+    "as_strided inside": _as_strided_inside,
+    "is_contiguous": _asks,
+    "assert is_contiguous": _insists,
+    "stride": _strides,
+    "storage": _storage,
+    "numpy": _numpy_bytes,
+    "data_ptr": _pointer,
+    "reshape, then written": _written_through_reshape,
+    "contiguous, then written": _written_through_contiguous,
+}
+SOUND = {"reshape", "flatten", "view of positions"}
+"""Spellings that mean the same in every layout: these stay fast."""
+LENSES = [
+    ("saliency", {}),
+    ("grad_cam", {"layer": "conv"}),
+    ("integrated_gradients", {"steps": 10}),
+    ("lrp", {}),
+    ("occlusion", {"patch": 6, "stride": 6}),
+    ("rise", {"samples": 20}),
+    ("ablation_cam", {"layer": "conv"}),
+]
+
+CUT_OFF = {"storage"}
+"""Spellings through which no gradient flows."""
+
+every_spelling = pytest.mark.parametrize("spelling", SPELLINGS)
+every_width = pytest.mark.parametrize("channels", [1, 3])
+
+
+def _inputs(channels: int) -> Tensor:
+    return torch.randn(BATCH, channels, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+
+
+@every_spelling
+@every_width
+def test_a_network_gives_its_own_answers_however_it_is_spelt(spelling: str, channels: int) -> None:
+    net, x = seeded(Spelled, SPELLINGS[spelling], channels), _inputs(channels)
+    own = net(x).detach()
+    for batch in (x, x[:1], x.repeat(3, 1, 1, 1)):
+        model = cs.Model(net)
+        with torch.no_grad():
+            torch.testing.assert_close(model.run(model.laid_out(batch)), own.repeat(3, 1)[: len(batch)])
+
+
+@every_spelling
+@every_width
+def test_its_gradients_and_maps_are_its_own(spelling: str, channels: int) -> None:
+    if spelling in CUT_OFF:
+        pytest.skip("no gradient flows through it")
+    net, x = seeded(Spelled, SPELLINGS[spelling], channels), _inputs(channels)
+    leaf = x.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(net(leaf.clone())[:, 1].sum(), leaf)
+    for row, value in enumerate(cs.saliency(net, x, target=1)):
+        torch.testing.assert_close(value.channels, gradient[row], rtol=1e-4, atol=1e-6)
+    score = net(x)[:, 1].detach()
+    hidden = x.clone()
+    hidden[..., :6, :6] = 0
+    drop = score - net(hidden)[:, 1].detach()
+    for row, value in enumerate(cs.occlusion(net, x, target=1, patch=6, stride=6)):
+        assert float(value.values[0, 0]) == pytest.approx(float(drop[row]), abs=1e-5)
+
+
+@every_spelling
+@pytest.mark.parametrize(("name", "options"), LENSES, ids=[name for name, _ in LENSES])
+def test_lenses_of_every_family_give_what_they_give_on_plain_tensors(
+    spelling: str, name: str, options: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if spelling in CUT_OFF and name in ("saliency", "integrated_gradients", "lrp"):
+        pytest.skip("no gradient flows through it")
+    x = _inputs(3)
+    found = getattr(cs, name)(seeded(Spelled, SPELLINGS[spelling]), x, target=1, **options)
+    with monkeypatch.context() as patched:
+        patched.setattr("convscope.engine.model.takes_channels_last", lambda *_: False)
+        plain = getattr(cs, name)(seeded(Spelled, SPELLINGS[spelling]), x, target=1, **options)
+    for one, other in zip(found, plain, strict=True):
+        torch.testing.assert_close(one.values, other.values, rtol=1e-3, atol=1e-5)
+
+
+@every_spelling
+def test_only_networks_that_mind_the_layout_lose_it(spelling: str) -> None:
+    net = seeded(Spelled, SPELLINGS[spelling])
+    assert takes_channels_last(net, _inputs(3)) == (spelling in SOUND)
+
+
+def test_the_layout_is_tried_once_for_a_network_and_a_shape() -> None:
+    net, x = seeded(Spelled, SPELLINGS["reshape"]), _inputs(3)
+    assert fastest_layout(net, x) is torch.channels_last
+    with watched(net) as seen:
+        cs.saliency(net, x, target=1)
+    assert seen["conv"] == BATCH + 2, "two images to try the layout"
+    for batch in (x, x[:1]):
+        with watched(net) as seen:
+            cs.saliency(net, batch, target=1)
+        assert seen["conv"] == len(batch), "another model around the same network knows it"
+
+
+def test_a_network_of_one_image_at_a_time_is_tried_on_one() -> None:
+    def alone(net: Spelled, x: Tensor) -> Tensor:
+        assert len(x) == 1
+        return net.answer(net.stem(x).relu())
+
+    net, x = seeded(Spelled, alone), _inputs(3)[:1]
+    assert takes_channels_last(net, x)
+    assert cs.saliency(net, x, target=1).channels.shape == x.shape[1:]
+
+
+def test_random_numbers_and_hooks_do_not_notice_the_trial() -> None:
+    net, x = seeded(Spelled, lambda net, x: net.answer(F.dropout(net.stem(x), 0.5, training=True))), _inputs(3)
+    before = torch.get_rng_state()
+    assert takes_channels_last(net, x)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_exchanged_layer_is_tried_anew() -> None:
+    net, x = seeded(Spelled, SPELLINGS["reshape"]), _inputs(3)
+    model = cs.Model(net)
+    assert model.takes_channels_last(x)
+
+    class Asking(nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.as_strided(x.shape, x.stride()))
+
+    net.conv = Asking(3, 6, 3, padding=1).eval()
+    assert not model.takes_channels_last(x)
