@@ -298,7 +298,7 @@ class Names(dict[str, int]):
     [
         ["dog", "fox", "cat"],
         ("dog", "fox", "cat"),
-        (name for name in ("dog", "fox", "cat")),
+        iter(["dog", "fox", "cat"]),
         {0: "dog", 1: "fox", 2: "cat"},
         {2: "cat", 0: "dog", 1: "fox"},
         {"2": "cat", "0": "dog", "1": "fox"},
@@ -306,7 +306,7 @@ class Names(dict[str, int]):
         {"cat": "2", "dog": "0", "fox": "1"},
         Names(cat=2, dog=0, fox=1),
     ],
-    ids=str,
+    ids=lambda labels: type(labels).__name__,
 )
 def test_labels_are_known_in_every_form_that_people_have(labels: Any) -> None:
     model = cs.Model(made(classes=3), labels=labels)
@@ -330,7 +330,6 @@ def test_digits_may_name_classes() -> None:
         ({-1: "a", 0: "b"}, r"\{index: name\} or \{name: index\}, got -1: 'a'"),
         ({"cat", "dog"}, "labels are a list"),
     ],
-    ids=str,
 )
 def test_labels_that_leave_a_class_open_are_refused(labels: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):

@@ -156,7 +156,7 @@ def test_kernels_of_a_quantised_convolution_are_the_numbers_that_its_weights_sta
 
 
 @every_quantised
-@pytest.mark.parametrize("lens", [cs.saliency, cs.integrated_gradients, cs.lrp, cs.deep_lift, cs.grad_cam], ids=str)
+@pytest.mark.parametrize("lens", [cs.saliency, cs.integrated_gradients, cs.lrp, cs.deep_lift, cs.grad_cam])
 def test_what_needs_a_gradient_is_refused_by_the_name_of_the_quantised_layer(lens: Callable, name: str) -> None:
     build, axes, address = QUANTISED[name]
     given = {"layer": address} if lens is cs.grad_cam else {}
