@@ -188,7 +188,7 @@ def test_the_layout_is_tried_once_for_a_network_and_a_shape() -> None:
     assert fastest_layout(net, x) is torch.channels_last
     with watched(net) as seen:
         cs.saliency(net, x, target=1)
-    assert seen["conv"] == BATCH + 2, "two images to try the layout"
+    assert seen["conv"] == BATCH + 2 + 3, "two images that also show the layout, and three for the backward pass"
     for batch in (x, x[:1]):
         with watched(net) as seen:
             cs.saliency(net, batch, target=1)

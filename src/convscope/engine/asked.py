@@ -7,7 +7,7 @@ from typing import Any
 from convscope.engine.data.dataset import Dataset, as_dataset
 from convscope.engine.gradients import shared_aim
 from convscope.engine.inputs import Images
-from convscope.engine.layers import find_layers
+from convscope.engine.layers import LAST_SPATIAL, find_layers
 from convscope.engine.model import Model, as_model
 from convscope.engine.targets import Aim, aim_at
 from convscope.spec import LensSpec
@@ -22,6 +22,8 @@ class Asked:
 
     model: Model
     arguments: dict[str, Any] = field(default_factory=dict)
+    layer_chosen: bool = False
+    """Whether the layer was found by running the network, nobody having named one."""
 
     @property
     def images(self) -> Images | None:
@@ -85,6 +87,7 @@ def look_up_layers(asked: Asked, layer: Any) -> None:
     aim = asked.aim or shared_aim()
     found = find_layers(asked.model, layer, lambda: asked.probe().tensor, below=aim.layer if aim else None)
     asked.arguments["layer"] = found
+    asked.layer_chosen = layer == LAST_SPATIAL
 
 
 def _prepared(model: Model, given: Any, *, needed: bool) -> Images | None:

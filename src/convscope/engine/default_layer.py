@@ -44,11 +44,11 @@ def default_layer(model: "Model", tensor: Tensor, below: str | None = None) -> s
         LayerError: no layer keeps places of the input.
     """
     key = (*tensor.shape[1:], below)
-    if key not in model.found_layers:
+    if key not in model.findings.default_layers:
         trace = traced(model, tensor)
         end = trace.output if below is None else _last_step(trace, below)
-        model.found_layers[key] = _choose(model, trace, tensor[:1], below, end)
-    return model.found_layers[key]
+        model.findings.default_layers[key] = _choose(model, trace, tensor[:1], below, end)
+    return model.findings.default_layers[key]
 
 
 def on_every_path(model: "Model", tensor: Tensor, address: str) -> bool:
@@ -98,6 +98,8 @@ def _choose(model: "Model", trace: Traced, tensor: Tensor, below: str | None, en
     tried: dict[tuple[int, ...], bool] = {}
     for address in candidates:
         steps = trace.layers[address].steps
+        if on_every and _is_all_places(trace, address):
+            return address
         if steps not in tried and len(tried) < _TRIED:
             tried[steps] = _bears_on_the_answer(model, trace, tensor, address)
         if tried.get(steps, False):
@@ -122,6 +124,12 @@ def _probed(model: "Model", trace: Traced, tensor: Tensor, order: list[str]) -> 
             if layout_of(model, address, tensor).has_places:
                 return [address]
     return []
+
+
+def _is_all_places(trace: Traced, address: str) -> bool:
+    """Whether all that a layer gives lies at places, so that nothing can go past them through a class token."""
+    layout = trace.layers[address].layout
+    return layout is not None and math.prod(layout.shape) == layout.count * math.prod(layout.extent)
 
 
 def _bears_on_the_answer(model: "Model", trace: Traced, tensor: Tensor, address: str) -> bool:

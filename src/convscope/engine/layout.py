@@ -87,7 +87,7 @@ def takes_channels_last(module: nn.Module, tensor: Tensor) -> bool:
     learned = _learned_about(module)
     if learned.insists_on_plain or not learned.taken.isdisjoint(((None, *tensor.shape[1:]), tuple(tensor.shape))):
         return not learned.insists_on_plain
-    if any(isinstance(m, torch.jit.ScriptModule) for m in module.modules()):
+    if _has_scripted_parts(module):
         learned.insists_on_plain = True  # its operations are not seen
         return False
     pair = tensor[:1].expand(2, *tensor.shape[1:])
@@ -98,6 +98,25 @@ def takes_channels_last(module: nn.Module, tensor: Tensor) -> bool:
         learned.insists_on_plain = _runs(module, pair) or _minds_the_layout(module, tensor)
         learned.taken.add(tuple(tensor.shape))
     return not learned.insists_on_plain
+
+
+def is_undecided(module: nn.Module, tensor: Tensor) -> bool:
+    """Whether inputs like ``tensor`` would best lie channels-last, and it is not known whether ``module`` takes that."""
+    if fastest_layout(module, tensor) is not torch.channels_last or _has_scripted_parts(module):
+        return False
+    learned = _learned_about(module)
+    return not learned.insists_on_plain and (None, *tensor.shape[1:]) not in learned.taken
+
+
+def learn(module: nn.Module, tensor: Tensor, *, takes: bool) -> None:
+    """Keep whether ``module`` takes channels-last copies of inputs like ``tensor``."""
+    learned = _learned_about(module)
+    learned.insists_on_plain = not takes
+    learned.taken.add((None, *tensor.shape[1:]))
+
+
+def _has_scripted_parts(module: nn.Module) -> bool:
+    return any(isinstance(m, torch.jit.ScriptModule) for m in module.modules())
 
 
 def learned_as(copied: nn.Module, module: nn.Module) -> None:
@@ -116,7 +135,7 @@ def _learned_about(module: nn.Module) -> _Learned:
 
 def _minds_the_layout(module: nn.Module, tensor: Tensor) -> bool:
     """Whether a forward on a channels-last copy does what depends on the layout; what it raises is raised."""
-    watch = _Watch(module)
+    watch = LayoutWatch(module)
     with watch:
         _run(module, tensor.detach().clone(memory_format=torch.channels_last))
     return watch.minds
@@ -156,7 +175,7 @@ def _without_own_hooks(module: nn.Module) -> Iterator[None]:
             table.update(hooks)
 
 
-class _Watch(TorchFunctionMode):
+class LayoutWatch(TorchFunctionMode):
     """Notices operations whose outcome depends on how what they are given lies in memory."""
 
     def __init__(self, module: nn.Module) -> None:

@@ -32,16 +32,20 @@ from convscope.engine.gradients import (
     sharing_nothing,
 )
 from convscope.engine.inputs import Images
+from convscope.engine.layer_notes import layer_notes
 from convscope.engine.model import Model, as_model
 from convscope.engine.network_checks import BACKWARD, BATCH, backward_pass, independence
 from convscope.engine.nonfinite import where_it_begins
 from convscope.engine.smooth import Smooth, as_smooth, smoothed
 from convscope.engine.surroundings import Surroundings, set_aside
 from convscope.engine.targets import Aim, describe
-from convscope.engine.trace import calls_of
-from convscope.errors import NoGradient, NotFinite, ParameterError
+from convscope.engine.trace import calls_of, traced
+from convscope.errors import ModelFailed, NoGradient, NotFinite, OutputError, ParameterError
 from convscope.spec import FAMILIES, INPUTS, LENSES, LensSpec, read_parameters
 from convscope.values import Attribution, Cost, Record, Value
+
+DIFFERENTIATING = ("gradient", "cam", "backward")
+"""Families whose lenses form gradients of what they explain."""
 
 FOR_ALL = ("smooth", "differentiable")
 """What can be asked of every attribution without its declaring it: a mean over copies, a map with a graph."""
@@ -210,13 +214,28 @@ def _looked_and_told(
     if asked.images is None and asked.data is None:
         return _looked(declaration, asked, parameters, how)
     model, probe = asked.model, asked.probe().tensor
-    said = {BATCH: independence(model, probe)} if declaration.each_image or asked.data is not None else {}
+    try:
+        trace = traced(model, probe)
+    except (ModelFailed, OutputError):  # the lens will say so, if it needs the network's output at all
+        return _looked(declaration, asked, parameters, how)
+    differentiates = declaration.family in DIFFERENTIATING and asked.aim is not None
+    said: dict[str, Any] = {}
+    if declaration.each_image or asked.data is not None:
+        said[BATCH] = independence(model, trace.image, trace.in_company, differentiate=differentiates)
     with one_at_a_time(bool(said.get(BATCH))), gradients_watched() as uses:
         values = _looked(declaration, asked, parameters, how)
-        said[BACKWARD] = backward_pass(model, probe) if uses else ""
+        said[BACKWARD] = backward_pass(model, trace.image) if uses else ""
     said["call"] = _last_calls(asked, probe)
-    said = {key: note for key, note in said.items() if note}
+    said = {key: note for key, note in said.items() if note} | _of_layers(declaration, asked, probe)
     return [replace(value, notes={**value.notes, **said}) for value in values] if said else values
+
+
+def _of_layers(declaration: LensSpec, asked: Asked, probe: Tensor) -> dict[str, Any]:
+    """How the outputs of the layers lie that are looked at, and why they were chosen where nobody named them."""
+    addresses = asked.arguments.get("layer", ())
+    if not addresses or not declaration.each_image:
+        return {}
+    return layer_notes(asked.model, probe, addresses, chosen=asked.layer_chosen)
 
 
 def _last_calls(asked: Asked, probe: Tensor) -> str:

@@ -4,19 +4,19 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from convscope.engine.cost import count
 from convscope.engine.exclusive import exclusive
-from convscope.engine.fused import Pairs
+from convscope.engine.findings import Findings, findings_of
 from convscope.engine.hygiene import backward_hooks, untouched
 from convscope.engine.input_dtype import input_dtype
 from convscope.engine.inputs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.labels import label_names
-from convscope.engine.layout import fastest_layout, takes_channels_last
+from convscope.engine.layout import LayoutWatch, fastest_layout, takes_channels_last
 from convscope.engine.meaning import SAID, Meaning, said
 from convscope.engine.module_state import module_state
 from convscope.engine.provenance import Watch, watchable
@@ -24,9 +24,6 @@ from convscope.engine.quantized import GradientWatch, quantized_layer
 from convscope.engine.surroundings import put_back
 from convscope.engine.tensor_contents import TensorContents
 from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient, OutputError
-
-if TYPE_CHECKING:
-    from convscope.engine.trace import Traced
 
 OutputSelector = str | int | Callable[[Any], Tensor]
 """Which part of a tuple or dict output is explained: a key, an index or a function."""
@@ -86,22 +83,15 @@ class Model:
         self.labels = label_names(labels)
         self.output = output
         self._told = None if meaning is None else said(meaning)
-        self.meanings: dict[tuple[int, ...], Meaning] = {}
         self._gives_tensor = False
         self.name = name or type(self.module).__name__
         self.source = source or f"python:{type(self.module).__module__}.{type(self.module).__qualname__}"
         self.caveats = tuple(caveats)
         self.layouts = dict(layouts or {})
-        self.found_layers: dict[tuple[int | str | None, ...], str] = {}
-        self.traces: dict[tuple[int, ...], Traced] = {}
-        self.checks: dict[str, str] = {}
-        self._layouts: dict[tuple[int, ...], torch.memory_format] = {}
-        self.pairs: Pairs | None = None
-        self._quantized: tuple[str | None] | None = None
+        self.findings = Findings()
         self.gradient_watch: GradientWatch | None = None
-        self._modules: tuple[nn.Module, ...] = ()
+        self.layout_watch: LayoutWatch | None = None
         self._contents: TensorContents | None = None
-        self._backward_hooks: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         shape = (self.input.channels, *self.input.size) if isinstance(self.input, ImageInput) else self.input.shape  # type: ignore[misc]
@@ -129,9 +119,9 @@ class Model:
 
     def quantized_part(self) -> str | None:
         """The address of the first part that computes with integers; None where none does."""
-        if self._quantized is None:
-            self._quantized = (quantized_layer(self.module),)
-        return self._quantized[0]
+        if not self.findings.quantized:
+            self.findings.quantized = (quantized_layer(self.module),)
+        return self.findings.quantized[0]
 
     def require_gradient(self) -> None:
         """Refuse to take a gradient where the last forward led it into an operation on integers, which passes none.
@@ -203,9 +193,9 @@ class Model:
         The first forward of inputs of a shape is watched for what the output means.
         """
         key = tuple(tensor.shape[1:])
-        if key in self.meanings or not watchable():
+        if key in self.findings.meanings or not watchable():
             return self._selected(self.run_plainly(tensor), len(tensor))
-        output, self.meanings[key] = self._run_watched(tensor)
+        output, self.findings.meanings[key] = self._run_watched(tensor)
         self._check_labels_of(output)
         return output
 
@@ -224,7 +214,7 @@ class Model:
     @property
     def meaning(self) -> Meaning:
         """What the output's numbers are: as the model was told, else as read in a forward; scores until one has run."""
-        read = next(reversed(self.meanings.values()), Meaning())
+        read = next(reversed(self.findings.meanings.values()), Meaning())
         word = self._meaning_word if self._gives_tensor else ""
         told = self._told or (said(word) if word else None)
         if told is None or (told.kind == "multilabel" and read.kind in ("sigmoid", "log-sigmoid")):
@@ -238,7 +228,7 @@ class Model:
 
     def meaning_for(self, tensor: Tensor) -> Meaning:
         """What the output's numbers are for inputs like ``tensor``; runs one of them where none has been run."""
-        if tuple(tensor.shape[1:]) not in self.meanings:
+        if tuple(tensor.shape[1:]) not in self.findings.meanings:
             with torch.no_grad():
                 self.run(self.laid_out(tensor[:1]))
         return self.meaning
@@ -262,7 +252,7 @@ class Model:
         """One forward of a prepared batch; whatever the network gives."""
         count(forwards=len(tensor))
         watched = nullcontext() if self._contents is None else self._contents.first_forward()
-        with self._failing_by_name(tensor), put_back(), watched:
+        with self._failing_by_name(tensor), put_back(), watched, self.layout_watch or nullcontext():
             if self.quantized_part() is None:
                 return self.module(tensor)
             with GradientWatch(self.module) as self.gradient_watch:
@@ -292,9 +282,9 @@ class Model:
     def laid_out(self, tensor: Tensor) -> Tensor:
         """A copy of ``tensor``, which the network may write to, in the memory layout in which it runs fastest."""
         shape = tuple(tensor.shape)
-        if shape not in self._layouts:
-            self._layouts[shape] = self._layout_for(tensor)
-        return tensor.detach().clone(memory_format=self._layouts[shape])
+        if shape not in self.findings.memory_formats:
+            self.findings.memory_formats[shape] = self._layout_for(tensor)
+        return tensor.detach().clone(memory_format=self.findings.memory_formats[shape])
 
     def _layout_for(self, tensor: Tensor) -> torch.memory_format:
         fastest = fastest_layout(self.module, tensor)
@@ -326,24 +316,16 @@ class Model:
     def _present_modules(self) -> tuple[nn.Module, ...]:
         """The network's modules; when they changed, what was found by running it is forgotten."""
         modules = tuple(self.module.modules())
-        if len(modules) != len(self._modules) or any(a is not b for a, b in zip(modules, self._modules, strict=True)):
-            self._modules, self.pairs, self._quantized = modules, None, None
-            self.gradient_watch = None
-            for found in (self.found_layers, self.traces, self._layouts, self.checks, self.meanings):
-                found.clear()
-        hooks = backward_hooks(modules)
-        if hooks != self._backward_hooks:  # they change what flows back
-            self._backward_hooks = hooks
-            self.checks.clear()
+        self.findings.keep_up(modules, backward_hooks(modules))
         return modules
 
     def __getstate__(self) -> dict[str, Any]:
         """What is found by running is not carried into another process."""
-        left = ("_modules", "_contents", "pairs", "gradient_watch")
+        left = ("findings", "_contents", "gradient_watch", "layout_watch")
         return {name: value for name, value in vars(self).items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _modules=(), _contents=None, pairs=None, gradient_watch=None)
+        vars(self).update(state, findings=Findings(), _contents=None, gradient_watch=None, layout_watch=None)
 
     def described(self) -> dict[str, Any]:
         """What a record says of this model."""
@@ -386,7 +368,9 @@ def as_model(given: Any) -> Model:
     if isinstance(given, Model):
         return given
     if isinstance(given, nn.Module):
-        return Model(given)
+        model = Model(given)
+        model.findings = findings_of(model.module)
+        return model
     raise InputError(f"a model comes from cs.load(…) or cs.Model(module, …), got {type(given).__name__}")
 
 

@@ -1,7 +1,7 @@
 """What is believed of every network and checked once of each: that the images of a batch do not influence each other,
 and that its backward pass is the derivative of its forward.
 
-Both findings are kept on the model (`Model.checks`) as what a value must say, and are forgotten with everything else
+Both findings are kept on the model (`Findings.checks`) as what a value must say, and are forgotten with everything else
 that was found by running the network.
 
 *Independence*: one image is run alone and behind another one. Where the outputs differ by more than rounding, the
@@ -51,30 +51,35 @@ _STAIRS = ("round", "floor", "ceil", "trunc", "sign", "heaviside")
 # Independence
 
 
-def independence(model: Model, tensor: Tensor, output: Tensor | None = None) -> str:
+def independence(model: Model, image: Tensor, in_company: Tensor | None = None, *, differentiate: bool = False) -> str:
     """What a value must say of how images of one batch influence each other; empty where they do not.
 
-    Costs a forward of two images, and one of a single image where its output is not known.
+    Costs a forward of a single image where its output behind another one is known, and one of two images where not.
 
     Args:
-        tensor: prepared inputs (N, C, …), of which the first is used.
-        output: what the network gives for the first input alone, where that is known.
+        image: one prepared input (1, C, …), beside the person's own as `next_to` gives it.
+        in_company: what the network gives for it behind another image, where that is known.
+        differentiate: whether the lens forms gradients, so that the backward pass is checked with the same forward.
     """
-    if BATCH in model.checks:
-        return model.checks[BATCH]
-    image = tensor[:1]
+    if BATCH in model.findings.checks:
+        return model.findings.checks[BATCH]
+    slope = _slope(model, image) if differentiate and BACKWARD not in model.findings.checks else None
     try:
-        by_itself = _run(model, image) if output is None else output.detach()
+        by_itself = _run(model, image) if slope is None else slope.output
     except (ModelFailed, OutputError):
         return ""  # the lens will say so, if it needs the output at all
     if bool(by_itself.isfinite().all()):
-        model.checks[BATCH] = _influence(model, image, by_itself)
-    return model.checks.get(BATCH, "")
+        model.findings.checks[BATCH] = _influence(model, image, by_itself, in_company)
+    if slope is not None:
+        model.findings.checks[BACKWARD] = _doubt(slope)
+    return model.findings.checks.get(BATCH, "")
 
 
-def _influence(model: Model, image: Tensor, by_itself: Tensor) -> str:
+def _influence(model: Model, image: Tensor, by_itself: Tensor, in_company: Tensor | None) -> str:
     """Compare the image's output by itself with the one it has behind others."""
     allowed = max(_SAME, 4 * _rounding(by_itself))
+    if in_company is not None and _apart(by_itself, in_company) <= allowed:
+        return ""
     behind: list[Tensor] = []
     for other in (company(image, bold=True), company(image), image):
         try:
@@ -133,21 +138,26 @@ def _apart(first: Tensor, second: Tensor) -> float:
 # The backward pass
 
 
-def backward_pass(model: Model, tensor: Tensor) -> str:
+def backward_pass(model: Model, image: Tensor) -> str:
     """What a value must say of a backward pass that is not the derivative of the forward; empty where it is.
 
     Costs a forward and backward of one image and a forward of two; a few forwards more where these disagree.
 
     Args:
-        tensor: prepared inputs (N, C, …), of which the first is used.
+        image: one prepared input (1, C, …), beside the person's own as `next_to` gives it.
     """
-    if BACKWARD not in model.checks:
-        try:
-            slope = _Slope.at(model, tensor[:1])
-            model.checks[BACKWARD] = "" if slope is None else _doubt(slope)
-        except (ModelFailed, OutputError):
-            model.checks[BACKWARD] = ""  # no way back to the input: a layer further up may have one
-    return model.checks[BACKWARD]
+    if BACKWARD not in model.findings.checks:
+        slope = _slope(model, image)
+        model.findings.checks[BACKWARD] = "" if slope is None else _doubt(slope)
+    return model.findings.checks[BACKWARD]
+
+
+def _slope(model: Model, image: Tensor) -> "_Slope | None":
+    """The slope at an image; None where there is none, or no way back to the input: a layer further up may have one."""
+    try:
+        return _Slope.at(model, image)
+    except (ModelFailed, OutputError):
+        return None
 
 
 def _doubt(slope: "_Slope") -> str:
@@ -191,9 +201,8 @@ class _Slope:
 
     @classmethod
     def at(cls, model: Model, image: Tensor) -> "_Slope | None":
-        """The slope next to an image; None where there is none."""
-        place = _moved(image)
-        leaf = model.laid_out(place).requires_grad_(True)
+        """The slope at an image; None where there is none."""
+        leaf = model.laid_out(image).requires_grad_(True)
         with torch.enable_grad():
             output = model.run(leaf.clone())
         if not output.requires_grad or not output.is_floating_point() or not bool(output.isfinite().all()):
@@ -205,7 +214,7 @@ class _Slope:
             (gradient,) = torch.autograd.grad(output, leaf, weights.to(output), allow_unused=True)
         if gradient is None or not bool(gradient.isfinite().all()) or not bool(gradient.any()):
             return None
-        return cls(model, place, output, weights, gradient)
+        return cls(model, image, output, weights, gradient)
 
     @property
     def fine(self) -> bool:
@@ -257,7 +266,7 @@ class _Slope:
         return self.place - along, self.place + along
 
     def _answers(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        if alone() or self.model.checks.get(BATCH):
+        if alone() or self.model.findings.checks.get(BATCH):
             return _run(self.model, low), _run(self.model, high)
         both = _run(self.model, torch.cat([low, high]))
         return both[:1], both[1:]
@@ -280,7 +289,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
-def _moved(image: Tensor) -> Tensor:
+def next_to(image: Tensor) -> Tensor:
     """A place beside the image where no number is lower: black surfaces stay above zero, whole numbers keep theirs."""
     width = float(image.max() - image.min()) or 1.0
     drawn = torch.rand(image.shape, generator=torch.Generator(device="cpu").manual_seed(0), device="cpu")

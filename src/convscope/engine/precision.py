@@ -40,7 +40,7 @@ def in_precision(model: Model, precision: str) -> Iterator[Model]:
     network = _in_bfloat16(model.module)
     learned_as(network, model.module)
     copied = Model(network, input=model.input, output=model.output, name=model.name)
-    copied.meanings.update(model.meanings)
+    copied.findings.meanings.update(model.findings.meanings)
     yield copied
 
 

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from convscope.engine.batches import is_out_of_memory
 from convscope.engine.feature_layout import FeatureLayout, Shape, UnknownLayout, read_layout
 from convscope.engine.given_layout import layout_given
 from convscope.engine.graph.record import Graph, Visit, recorded
 from convscope.engine.graph.recorder import INPUT
+from convscope.engine.layout import LayoutWatch, is_undecided, learn
+from convscope.engine.network_checks import company, next_to
 from convscope.engine.probing import probe_layout
 from convscope.errors import LayerError, ModelFailed, OutputError, did_you_mean
 
@@ -62,6 +65,8 @@ class Traced:
         parents: of each operation those whose results it read, `INPUT` for the network's input.
         moves: which operations only show or copy numbers that were there.
         without_tensor: layers that give something else than tensors, by address its class.
+        image: the image that was run, and ``in_company`` what the network gave for it behind another one; None where
+            it takes no two images.
     """
 
     order: tuple[str, ...]
@@ -71,6 +76,8 @@ class Traced:
     parents: tuple[tuple[int, ...], ...]
     moves: tuple[bool, ...]
     without_tensor: dict[str, str]
+    image: Tensor
+    in_company: Tensor | None
 
     @property
     def classes(self) -> int:
@@ -118,11 +125,15 @@ class Traced:
 
 
 def traced(model: "Model", tensor: Tensor) -> Traced:
-    """Run the model once per input shape, on two copies of the first image, and note how its layers' outputs lie."""
+    """Run the model once per input shape and note how its layers' outputs lie.
+
+    What runs is the first image, or rather a place beside it where no number is lower, behind another image.
+    """
     key = tuple(tensor.shape[1:])
-    if key not in model.traces:
-        model.traces[key] = _read(model, *_record(model, tensor))
-    return model.traces[key]
+    if key not in model.findings.traces:
+        image = next_to(tensor[:1])
+        model.findings.traces[key] = _read(model, image, *_record(model, image))
+    return model.findings.traces[key]
 
 
 def calls_of(model: "Model", address: str, tensor: Tensor) -> int:
@@ -190,16 +201,38 @@ def map_at(model: "Model", address: str, tensor: Tensor, activation: Tensor) -> 
     return layout.to_map(activation)
 
 
-def _record(model: "Model", tensor: Tensor) -> tuple[Graph, int]:
-    """One recorded forward of two copies of an image, or of the image alone where the network takes no batch."""
-    pair = torch.cat([tensor[:1], tensor[:1]])
+def _record(model: "Model", image: Tensor) -> tuple[Graph, int]:
+    """One recorded forward of an image behind another one, or alone where the network takes no two of them."""
+    for other in (company(image, bold=True), image):
+        try:
+            return _recorded_as_it_lies(model, torch.cat([other, image])), 2
+        except (ModelFailed, OutputError) as error:
+            if is_out_of_memory(error):
+                raise
+    return recorded(model, image, selected=True), 1
+
+
+def _recorded_as_it_lies(model: "Model", pair: Tensor) -> Graph:
+    """One recorded forward, which also shows whether the network takes inputs that lie channels-last."""
+    if not is_undecided(model.module, pair):
+        return recorded(model, pair, images=2, selected=True)
+    model.layout_watch = watch = LayoutWatch(model.module)
     try:
-        return recorded(model, pair, images=2, selected=True), 2
+        laid = pair.clone(memory_format=torch.channels_last)
+        graph = recorded(model, pair, images=2, selected=True, laid=laid)
     except (ModelFailed, OutputError):
-        return recorded(model, pair, images=1, selected=True), 1
+        watch.minds = True
+    finally:
+        model.layout_watch = None
+    if not watch.minds:
+        learn(model.module, pair, takes=True)
+        return graph
+    graph = recorded(model, pair, images=2, selected=True, laid=pair.clone(memory_format=torch.contiguous_format))
+    learn(model.module, pair, takes=False)
+    return graph
 
 
-def _read(model: "Model", graph: Graph, images: int) -> Traced:
+def _read(model: "Model", image: Tensor, graph: Graph, images: int) -> Traced:
     named = {a for a, m in model.module.named_modules() if a and not isinstance(m, _PASS_THROUGH)}
     layers = {address: _layer(visit, images) for address, visit in graph.visits.items() if address}
     for address, text in model.layouts.items():
@@ -217,6 +250,8 @@ def _read(model: "Model", graph: Graph, images: int) -> Traced:
         tuple(step.parents for step in graph.steps),
         tuple(step.moves for step in graph.steps),
         graph.without_tensor,
+        image,
+        graph.last_output if images > 1 else None,
     )
 
 

@@ -1,5 +1,6 @@
 """One forward of a model, recorded: its operations, its modules, and what of the input each of them sees."""
 
+import functools
 import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -48,7 +49,7 @@ class Graph:
         finished: every call of every module in the order of finishing: its address and the shape of its output.
         output: the operation that made the selected output, where one was selected; None where it is a constant.
         input: the shape of the input.
-        output_shape: the shape of the selected output.
+        output_shape: the shape of the selected output; ``last_output`` that of the last image.
         without_tensor: modules that give something else than tensors, by address its class.
         hidden: modules whose insides show operations but no modules, since they are scripted or traced.
         memory: bytes of all results that were kept in memory of their own.
@@ -60,18 +61,22 @@ class Graph:
     finished: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     output: int | None = None
     output_shape: tuple[int, ...] = ()
+    last_output: Tensor | None = None
     uncounted: dict[str, int] = field(default_factory=dict)
     guessed: dict[str, int] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
     without_tensor: dict[str, str] = field(default_factory=dict)
 
 
-def recorded(model: "Model", tensor: Tensor, *, images: int = 1, selected: bool = False) -> Graph:
+def recorded(
+    model: "Model", tensor: Tensor, *, images: int = 1, selected: bool = False, laid: Tensor | None = None
+) -> Graph:
     """Run the network once on the first of some inputs and write down what it does.
 
     Args:
         images: how many of the inputs are run.
         selected: also note which operation made the output that is explained, which must then be a tensor.
+        laid: the inputs as they are to lie in memory, where that is not left to the model.
 
     Raises:
         InputError: the network's forward asks for more than one input.
@@ -79,7 +84,7 @@ def recorded(model: "Model", tensor: Tensor, *, images: int = 1, selected: bool 
     """
     _refuse_several_inputs(model)
     recorder = Recorder(model.module)
-    laid = model.laid_out(tensor[:images])
+    laid = model.laid_out(tensor[:images]) if laid is None else laid
     graph = Graph(recorder.steps, tuple(laid.shape))
     recorder.begin(laid)
     with torch.no_grad(), _attention_in_full(), _watching(model.module, recorder, graph), recorder:
@@ -87,10 +92,22 @@ def recorded(model: "Model", tensor: Tensor, *, images: int = 1, selected: bool 
             output = model.run(laid)
             mark = recorder.mark(output)
             graph.output, graph.output_shape = None if mark is None else mark.step, tuple(output.shape)
+            graph.last_output = output[-1:].detach().clone()
         else:
             model.run_plainly(laid)
     graph.uncounted, graph.guessed = dict(recorder.uncounted), dict(recorder.guessed)
     return graph
+
+
+def unwatched(hook: Any) -> Any:
+    """A hook whose own looks at tensors no function mode takes for the network's."""
+
+    @functools.wraps(hook)
+    def quiet(*args: Any) -> Any:
+        with torch._C.DisableTorchFunction():
+            return hook(*args)
+
+    return quiet
 
 
 @contextmanager
@@ -99,6 +116,7 @@ def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[N
     begun: dict[str, int] = {}
 
     def arriving(address: str) -> Any:
+        @unwatched
         def hook(_module: nn.Module, inputs: Any) -> None:
             if not address:  # a forward that is begun again shows itself anew
                 graph.visits.clear()
@@ -111,6 +129,7 @@ def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[N
         return hook
 
     def leaving(address: str) -> Any:
+        @unwatched
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             made = first_tensor(output)
             if made is None:

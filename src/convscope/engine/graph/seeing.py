@@ -164,11 +164,18 @@ def _reshaped(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 
 
 def _restrided(done: Done) -> Sequence[tuple[Seen, ...]] | None:
-    """The mean over space is given other strides, and no more."""
-    seen = done.look(done.args[0])
-    if seen is None or tuple(done.arg(1)) != tuple(done.outs[0].shape) or any(s.place.numel() > 1 for s in seen[:-1]):
+    """The mean over space is given other strides, and no more; or parts are cut from memory that lies plainly."""
+    tensor = done.args[0]
+    seen = done.look(tensor)
+    if seen is None:
         return None
-    return [seen]
+    shape = tuple(tensor.shape)
+    if tuple(done.arg(1)) == tuple(done.outs[0].shape) == shape and not any(s.place.numel() > 1 for s in seen[:-1]):
+        return [seen]
+    if not tensor.is_contiguous() or tensor.storage_offset() or packet(done.func) != "as_strided":
+        return None
+    moved = [places.carried(a, shape, lambda end: done.func(end.contiguous(), *done.args[1:])) for a in seen]
+    return [tuple(axis for (axis,) in moved)]
 
 
 def _split_in_two(done: Done) -> Sequence[tuple[Seen, ...]] | None:
