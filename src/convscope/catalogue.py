@@ -120,8 +120,8 @@ def load(
         )
     if unknown := set(options) - {"weights", "output", "layout"}:
         raise LoadError(
-            f"{str(address)!r} has the option {sorted(unknown)[0]!r}; only '?weights=none', '?weights=NAME' or a file's, "
-            "'?output=PART' and '?layout=LAYER:N,T,C' are known"
+            f"{str(address)!r} has the option {sorted(unknown)[0]!r}; only '?weights=none', '?weights=NAME' or a "
+            "file's, '?output=PART' and '?layout=LAYER:N,T,C' are known"
         )
     chosen = options.get("weights")
     if weights is None and chosen and chosen.endswith(ENDINGS):

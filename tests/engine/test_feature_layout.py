@@ -303,7 +303,7 @@ def test_a_unit_is_a_channel_whatever_the_order_of_dimensions(case: str) -> None
     [
         ("time first", "T N C"),
         ("channels last, a volume", "N D H W C"),
-        ("tokens behind a class token and a register", "N H*W C"),
+        ("tokens behind a class token and a register", "N 2+H*W C"),
         ("frames folded into the batch, images first", "N*F C H W"),
         ("frames folded into the batch, frames first", "F*N C H W"),
         ("clips of frames with time as an axis", "N*D C H W"),

@@ -1,8 +1,8 @@
 """The layer that CAM methods look at by default, found by running the network and not by the names of its classes.
 
-It is the last layer to finish whose output keeps places of the input, through which everything goes that leads from the
-input to the answer, and whose places bear on the answer. Attention weights, gates and the weights of parametrisations are
-none of these: the answer can be reached around them.
+It is the last layer to finish whose output keeps places of the input, through which everything goes that leads from
+the input to the answer, and whose places bear on the answer. Attention weights, gates and the weights of
+parametrisations are none of these: the answer can be reached around them.
 """
 
 import math

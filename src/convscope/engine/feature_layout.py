@@ -204,7 +204,9 @@ def read_layout(shape: Shape, axes: Sequence[Seen], batch: Seen, images: int) ->
         grid, frames, order = _grid(places, own, on_axes, flat=flat)
     except UnknownLayout as error:
         return replace(layout, no_map=str(error))
-    return replace(layout, grid=grid, frames=frames, order=order, flat=flat and frames > 1)
+    if order is not None and len(on_axes) == 1 and (beside := own[on_axes[0]] - len(order)):
+        words = " ".join(f"{beside}+{word}" if d == on_axes[0] else word for d, word in enumerate(words.split()))
+    return replace(layout, grid=grid, frames=frames, order=order, flat=flat and frames > 1, words=words)
 
 
 def _in_words(own: Shape, fold: tuple[int, int, int], along: Sequence[Shape], channels: Shape) -> str:

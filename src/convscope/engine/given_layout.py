@@ -1,9 +1,9 @@
 """A layer's layout as a person writes it: ``"N C H W"``, ``"T N C"``, ``"N 1+H14*W14 C"``, ``"N*F C H W"``.
 
-One word for each dimension of the layer's output. ``N`` is the batch, ``C`` channels, ``F`` frames, views or heads, ``1``
-a dimension of size one; the axes of the input are ``T`` (or ``W``) for signals, ``H W`` for images, ``D H W`` or ``T H W``
-for volumes and video. ``*`` joins what lies on one dimension, the first varying slowest, with a size behind each letter
-but one; a number and ``+`` in front say how many tokens lie at no place.
+One word for each dimension of the layer's output. ``N`` is the batch, ``C`` channels, ``F`` frames, views or heads,
+``1`` a dimension of size one; the axes of the input are ``T`` (or ``W``) for signals, ``H W`` for images, ``D H W`` or
+``T H W`` for volumes and video. ``*`` joins what lies on one dimension, the first varying slowest, with a size behind
+each letter but one; a number and ``+`` in front say how many tokens lie at no place.
 """
 
 import math
@@ -59,8 +59,8 @@ def _read(word: str, size: int, text: str, address: str, images: int, known: dic
     letters = _PARTS.findall(match[2]) if match else []
     if not match or any(letter not in known for letter, _ in letters):
         raise LayerError(
-            f"the layout {text!r} of layer {address!r} has the word {word!r}: a word is made of {', '.join(known)}, as in "
-            "'N', 'H', '1+H14*W14' or 'N*F'"
+            f"the layout {text!r} of layer {address!r} has the word {word!r}: a word is made of {', '.join(known)}, as "
+            "in 'N', 'H', '1+H14*W14' or 'N*F'"
         )
     prefix = int(match[1] or 0)
     sizes = [images if letter == "N" else int(number or 0) for letter, number in letters]

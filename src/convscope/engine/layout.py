@@ -101,7 +101,7 @@ def takes_channels_last(module: nn.Module, tensor: Tensor) -> bool:
 
 
 def is_undecided(module: nn.Module, tensor: Tensor) -> bool:
-    """Whether inputs like ``tensor`` would best lie channels-last, and it is not known whether ``module`` takes that."""
+    """Whether inputs like ``tensor`` would best lie channels-last and it is not known whether ``module`` takes that."""
     if fastest_layout(module, tensor) is not torch.channels_last or _has_scripted_parts(module):
         return False
     learned = _learned_about(module)

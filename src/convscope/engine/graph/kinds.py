@@ -10,7 +10,8 @@ import torch
 
 MOVES = frozenset({
     "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "numpy_T", "unsqueeze",
-    "squeeze", "expand", "slice", "select", "split", "split_with_sizes", "unsafe_split", "chunk", "unbind", "narrow", "alias",
+    "squeeze", "expand", "slice", "select", "split", "split_with_sizes", "unsafe_split", "chunk",
+    "unbind", "narrow", "alias",
     "detach", "lift_fresh", "as_strided", "as_strided_", "diagonal",
 })  # fmt: skip
 """Operations that show the same numbers otherwise: no arithmetic and no memory."""
