@@ -5,15 +5,16 @@ the input to the answer, and whose places bear on the answer. Attention weights,
 parametrisations are none of these: the answer can be reached around them.
 """
 
+import functools
 import math
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from convscope.engine.capture import editing
-from convscope.engine.trace import Traced, layout_of, traced
+from convscope.engine.trace import Traced, TracedLayer, layout_of, traced
 from convscope.errors import LayerError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ SCRIPTED = (
 
 _TRIED = 4
 """How many layers are tried, the last first, for places that bear on the answer."""
-_SAME = 1e-6
+_SAME = 1e-5
 """How far two answers may be apart, relative to the larger, that differ by rounding alone."""
 
 
@@ -95,16 +96,66 @@ def _choose(model: "Model", trace: Traced, tensor: Tensor, below: str | None, en
     candidates = on_every or (with_places if end is None else _on_most_paths(trace, with_places, end))
     if below is not None:
         return candidates[0]
-    tried: dict[tuple[int, ...], bool] = {}
-    for address in candidates:
-        steps = trace.layers[address].steps
-        if on_every and _is_all_places(trace, address):
-            return address
-        if steps not in tried and len(tried) < _TRIED:
-            tried[steps] = _bears_on_the_answer(model, trace, tensor, address)
-        if tried.get(steps, False):
-            return address
+    if on_every and _is_all_places(trace, candidates[0]):
+        return candidates[0]
+    head = _head(model, trace)
+    for read in (None, head) if head else (None,):  # an untrained head may give nothing but its biases
+        bearing = _that_bear(model, trace, _distinct(trace, candidates), read)
+        if bearing:
+            return next(a for a in candidates if trace.layers[a].steps == trace.layers[bearing[0]].steps)
     return candidates[0]
+
+
+def _distinct(trace: Traced, candidates: list[str]) -> list[str]:
+    """The first few of these layers that give different outputs: a container gives that of its last part."""
+    first = {trace.layers[address].steps: address for address in reversed(candidates)}
+    return [address for address in candidates if first[trace.layers[address].steps] == address][:_TRIED]
+
+
+def _that_bear(model: "Model", trace: Traced, candidates: list[str], head: str | None) -> list[str]:
+    """Which of these layers have places that bear on the answer, or on what the layer ``head`` is given.
+
+    All are tried in one forward, each on a copy of the image; one after the other where the network takes no batch.
+    """
+    at_once = len(candidates) if trace.in_company is not None else 1
+    found = []
+    for start in range(0, len(candidates), at_once):
+        group = candidates[start : start + at_once]
+        image = trace.image.expand(len(group) + (at_once > 1), *trace.image.shape[1:])
+        with torch.no_grad(), ExitStack() as edits:
+            plain = _answer(model, image[:1], head) if at_once == 1 else None
+            for row, address in enumerate(group):
+                edit = functools.partial(_disturbed, trace.layers[address], row)
+                edits.enter_context(editing(model.module, address, edit, call=trace.layers[address].calls))
+            answers = _answer(model, image, head)
+        plain = answers[-1:] if plain is None else plain
+        allowed = _SAME * float(plain.abs().max())
+        rows = zip(group, answers, strict=False)
+        found += [a for a, answer in rows if not bool(((plain[0] - answer).abs() <= allowed).all())]  # NaN is a change
+    return found
+
+
+def _disturbed(layer: TracedLayer, row: int, output: Tensor) -> Tensor:
+    """A layer's output with one image's numbers mirrored and drowned in noise wherever they lie at a place."""
+    layout = layer.layout
+    assert layout is not None, "a layer with places has a layout"
+    rows = layout.by_image(output).clone()
+    own = layout.joined(rows[row : row + 1])
+    maps = layout.to_map(own)
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    noise = torch.randn(maps.shape, generator=generator, dtype=torch.float64, device="cpu").to(maps)
+    other = maps.flip(tuple(range(2, maps.ndim))) + noise * (3 * maps.std() + 1)
+    rows[row] = layout.from_map(other, own)[0]
+    return layout.joined(rows)
+
+
+def _head(model: "Model", trace: Traced) -> str | None:
+    """The last layer with weights of its own that leads to the output."""
+    for address in reversed(trace.order):
+        own = any(True for _ in model.module.get_submodule(address).parameters(recurse=False))
+        if own and _leads_to_output(trace, address):
+            return address
+    return None
 
 
 def _on_most_paths(trace: Traced, addresses: list[str], end: int) -> list[str]:
@@ -132,26 +183,18 @@ def _is_all_places(trace: Traced, address: str) -> bool:
     return layout is not None and math.prod(layout.shape) == layout.count * math.prod(layout.extent)
 
 
-def _bears_on_the_answer(model: "Model", trace: Traced, tensor: Tensor, address: str) -> bool:
-    """Whether the answer changes with the places of a layer: not so behind the last attention of a class token."""
-    layer = trace.layers[address]
-    layout = layer.layout
-    assert layout is not None, "a layer with places has a layout"
-
-    def disturbed(output: Tensor) -> Tensor:
-        maps = layout.to_map(output)
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(maps.shape, generator=generator, dtype=torch.float64, device="cpu").to(maps)
-        spread = maps.std() if maps.numel() > 1 else maps.abs().max()
-        other = maps.flip(tuple(range(2, maps.ndim))) + noise * (3 * spread + 1)
-        return layout.joined(layout.from_map(other, output))
-
-    with torch.no_grad():
-        plain = model.run(model.laid_out(tensor))
-        with editing(model.module, address, disturbed, call=layer.calls):
-            changed = model.run(model.laid_out(tensor))
-    allowed = _SAME * float(plain.abs().max())
-    return not bool(((plain - changed).abs() <= allowed).all())  # NaN is a change
+def _answer(model: "Model", tensor: Tensor, head: str | None) -> Tensor:
+    """The network's output, or what a layer is given on the way there."""
+    if head is None:
+        return model.run(model.laid_out(tensor))
+    given: list[Tensor] = []
+    module = model.module.get_submodule(head)
+    handle = module.register_forward_pre_hook(lambda _module, inputs: given.append(inputs[0].detach().clone()))
+    try:
+        model.run(model.laid_out(tensor))
+    finally:
+        handle.remove()
+    return given[-1]
 
 
 def _answers(model: "Model", trace: Traced) -> set[str]:
@@ -160,11 +203,11 @@ def _answers(model: "Model", trace: Traced) -> set[str]:
     They have as many channels as there are classes, or as many numbers as the whole output (a detector's head).
     """
     found = {a for a in trace.handed_on if _is_answer(trace, a)}
+    head = _head(model, trace)
     for address in reversed(trace.order):
         if _is_answer(trace, address):
             found.add(address)
-        own = any(True for _ in model.module.get_submodule(address).parameters(recurse=False))
-        if own and _leads_to_output(trace, address):
+        if address == head:
             break
     return found
 
