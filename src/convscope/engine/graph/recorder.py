@@ -7,7 +7,7 @@ view is an operation of its own, and who wrote into memory that others show is r
 
 from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from convscope.engine.graph import flops
 from convscope.engine.graph.kinds import MOVES, kind, moves, packet, pointwise, shaped_like
 from convscope.engine.graph.seeing import Done, sees, tensors_in
-from convscope.engine.graph.seen import Seen, of_input
+from convscope.engine.graph.seen import Seen, mixed_whole, of_input
 from convscope.engine.graph.writes import Part, part_of, written_over
 from convscope.engine.whereabouts import Whereabouts
 
@@ -113,12 +113,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         writes = [w for w in self._writes.get(_memory(tensor), ()) if own is None or w.mark.step > own.step]
         if not writes:
             return own
-        whole = part_of(tensor)
-        layers = [(write.part, write.mark.seen) for write in writes]
-        if own is not None:
-            layers.insert(0, (whole, own.seen))
-        seen = tuple(written_over(whole, [(part, axes[a]) for part, axes in layers]) for a in range(len(layers[0][1])))
-        return Mark(max(write.mark.step for write in writes), seen)
+        latest = max(write.mark.step for write in writes)
+        if own is None:
+            whole = part_of(tensor)
+            axes = range(len(writes[0].mark.seen))
+            return Mark(latest, tuple(written_over(whole, [(w.part, w.mark.seen[a]) for w in writes]) for a in axes))
+        parts = [own.seen, *(write.mark.seen for write in writes)]
+        mixed = [mixed_whole(axis, tensor.ndim) for axis in zip(*parts, strict=True)]
+        places = zip(
+            mixed, own.seen, strict=True
+        )  # what is written into parts of a tensor leaves numbers in their places
+        return Mark(latest, tuple(replace(axis, place=old.place, across=old.across) for axis, old in places))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
