@@ -146,7 +146,8 @@ WHOLE = {
 
 def _above(net: nn.Module, layer: str) -> Above:
     model = cs.Model(net)
-    return Above(model, tensor(1, 3, 16, 16, seed=1), aim_at(2, model, 1), 0, layer)
+    with model.untouched():
+        return Above(model, tensor(1, 3, 16, 16, seed=1), aim_at(2, model, 1), 0, layer)
 
 
 def _replaced(net: nn.Module, layer: str, variants: Tensor) -> Tensor:

@@ -95,7 +95,9 @@ def takes_channels_last(module: nn.Module, tensor: Tensor) -> bool:
         learned.insists_on_plain = _minds_the_layout(module, pair)
         learned.taken.add((None, *tensor.shape[1:]))
     except Exception:
-        learned.insists_on_plain = _runs(module, pair) or _minds_the_layout(module, tensor)
+        if not _runs(module, pair) and not _runs(module, tensor):
+            return False  # it fails on these inputs however they lie, perhaps behind the layers that are looked at
+        learned.insists_on_plain = _runs(module, pair) or _minds_the_layout_of_one(module, tensor)
         learned.taken.add(tuple(tensor.shape))
     return not learned.insists_on_plain
 
@@ -139,6 +141,14 @@ def _minds_the_layout(module: nn.Module, tensor: Tensor) -> bool:
     with watch:
         _run(module, tensor.detach().clone(memory_format=torch.channels_last))
     return watch.minds
+
+
+def _minds_the_layout_of_one(module: nn.Module, tensor: Tensor) -> bool:
+    """The same on inputs that run when they lie plainly: to raise is to mind."""
+    try:
+        return _minds_the_layout(module, tensor)
+    except Exception:
+        return True
 
 
 def _runs(module: nn.Module, tensor: Tensor) -> bool:

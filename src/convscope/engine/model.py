@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -196,6 +196,15 @@ class Model:
         if key in self.findings.meanings or not watchable():
             return self._selected(self.run_plainly(tensor), len(tensor))
         output, self.findings.meanings[key] = self._run_watched(tensor)
+        self._check_labels_of(output)
+        return output
+
+    def run_recorded(self, tensor: Tensor, recorder: AbstractContextManager[Any]) -> Tensor:
+        """One forward under a recorder of operations, which is watched for what the output means as well."""
+        watch = Watch(self.module)
+        with watch, recorder:
+            output = self._selected(self.run_plainly(tensor), len(tensor), check=False)
+        self.findings.meanings.setdefault(tuple(tensor.shape[1:]), watch.meaning_of(output))
         self._check_labels_of(output)
         return output
 

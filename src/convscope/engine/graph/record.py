@@ -87,14 +87,15 @@ def recorded(
     laid = model.laid_out(tensor[:images]) if laid is None else laid
     graph = Graph(recorder.steps, tuple(laid.shape))
     recorder.begin(laid)
-    with torch.no_grad(), _attention_in_full(), _watching(model.module, recorder, graph), recorder:
+    with torch.no_grad(), _attention_in_full(), _watching(model.module, recorder, graph):
         if selected:
-            output = model.run(laid)
+            output = model.run_recorded(laid, recorder)
             mark = recorder.mark(output)
             graph.output, graph.output_shape = None if mark is None else mark.step, tuple(output.shape)
             graph.last_output = output[-1:].detach().clone()
         else:
-            model.run_plainly(laid)
+            with recorder:
+                model.run_plainly(laid)
     graph.uncounted, graph.guessed = dict(recorder.uncounted), dict(recorder.guessed)
     return graph
 
