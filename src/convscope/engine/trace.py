@@ -15,6 +15,7 @@ from convscope.engine.graph.recorder import INPUT
 from convscope.engine.layout import LayoutWatch, is_undecided, learn
 from convscope.engine.network_checks import company, next_to
 from convscope.engine.probing import probe_layout
+from convscope.engine.quantized import QUANTIZED
 from convscope.errors import LayerError, ModelFailed, OutputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -265,4 +266,5 @@ def _layer(visit: Visit, images: int) -> TracedLayer:
             shape = layout.shape
         except UnknownLayout as error:
             why_not = str(error)
-    return TracedLayer(shape, layout, why_not, visit.steps, visit.calls, visit.dtype.is_floating_point)
+    real = visit.dtype.is_floating_point or visit.dtype in QUANTIZED
+    return TracedLayer(shape, layout, why_not, visit.steps, visit.calls, real)

@@ -85,7 +85,8 @@ def moves(func: Any) -> bool:
 
 def pointwise(func: Any) -> bool:
     """Whether each number comes of the numbers in the same place alone."""
-    return torch.Tag.pointwise in func.tags or packet(func) in (
+    rounds = packet(func).lstrip("_").startswith(("fake_quantize", "fused_moving_avg_obs"))  # as training for int8 does
+    return rounds or torch.Tag.pointwise in func.tags or packet(func) in (
         "copy_",
         "masked_fill",
         "fill_",
@@ -100,9 +101,6 @@ def pointwise(func: Any) -> bool:
         "log_sigmoid_forward",
         "rrelu_with_noise",
         "special_expit",
-        "fake_quantize_per_tensor_affine",
-        "quantize_per_tensor",
-        "dequantize",
         "tril",
         "triu",
         "real",
