@@ -335,7 +335,7 @@ def _windows_put_back(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     def put_back(end: Tensor, join: Callable[[Tensor, Tensor], Tensor], nothing: float) -> Tensor:
         columns = end.expand(-1, *tensor.shape[1:]).reshape(len(end), -1, *kernel, *counts)
         whole = end.new_full((len(end), columns.shape[1], *size), nothing)
-        for at in itertools.product(*map(range, kernel)):
+        for at in itertools.product(range(kernel[0]), range(kernel[1])):
             first = [at[a] * dilation[a] for a in range(2)]
             cells = tuple(slice(first[a], first[a] + stride[a] * counts[a], stride[a]) for a in range(2))
             whole[:, :, *cells] = join(whole[:, :, *cells], columns[:, :, *at])
