@@ -53,16 +53,17 @@ def fused_runs(model: "Model", sample: Tensor, passes: int) -> Iterator[Abstract
     if passes < WORTH_IT or hooked or sample.dtype not in FOLDED_IN:
         yield nullcontext()
         return
-    if model.findings.pairs is None:
+    pairs = model.findings.pairs
+    if pairs is None:
         laid = model.laid_out(sample)  # its first call may run the network, which is not to be watched
         with torch.no_grad(), _Watch() as watch:
             model.run(laid)
-        model.findings.pairs = watch.pairs()
+        model.findings.pairs = pairs = watch.pairs()
     relaid = sample.device.type == "cpu" and model.takes_channels_last(sample)
-    if all(norm is None and (not relaid or _lies_well(kernel)) for kernel, _, norm in model.findings.pairs.values()):
+    if all(norm is None and (not relaid or _lies_well(kernel)) for kernel, _, norm in pairs.values()):
         yield nullcontext()  # there is nothing to fold
         return
-    mode = _Fused(model.findings.pairs, relaid=relaid)
+    mode = _Fused(pairs, relaid=relaid)
     try:
         yield mode
     finally:
