@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.errors import LayerError
+from convscope.errors import LayerError, NoRule
 
 
 class Filter(nn.Module):
@@ -113,3 +113,19 @@ def test_whole_numbers_are_still_called_so() -> None:
     with pytest.raises(LayerError, match=r"whole numbers \(int64\)"):
         cs.grad_cam(net.eval(), inputs(2), target=0, layer="1")
     assert cs.feature_maps(net, inputs(2), layer="1").maps["1"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_rules_of_relevance_name_a_complex_convolution(axes: int) -> None:
+    conv = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[axes](1, 4, 3, dtype=torch.cfloat)
+
+    class Complex(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = conv, nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.conv(x.to(torch.cfloat)).abs().flatten(2).mean(2))
+
+    with pytest.raises(NoRule, match="complex numbers"):
+        cs.lrp(Complex().eval(), inputs(axes), target=1)

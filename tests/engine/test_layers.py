@@ -328,3 +328,68 @@ class Views(nn.Module):
 
 def test_a_forward_that_is_begun_again_counts_once() -> None:
     assert calls_of(cs.Model(seeded(Views)), "conv", tensor()) == 1
+
+
+class Watching(nn.Module):
+    """Looks at what it is given and hands it on, as observers do; nobody takes it from there."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = float(x.mean())
+        return x
+
+
+class Watched(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.watching, self.head = nn.Conv2d(3, 4, 3), Watching(), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        self.watching(y)
+        return self.head(y.relu().mean((2, 3)))
+
+
+def test_a_layer_that_hands_on_what_it_was_given_is_not_the_default() -> None:
+    found = cs.grad_cam(Watched().eval(), torch.randn(1, 3, 10, 10), target=1)
+    assert found.layers == ("conv",)
+
+
+class Folded(nn.Module):
+    """Patches are cut out, mixed each, and put back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.mix, self.last, self.head = (
+            nn.Conv2d(3, 4, 1),
+            nn.Linear(16, 16),
+            nn.Conv2d(4, 4, 1),
+            nn.Linear(4, 3),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        columns = nn.functional.unfold(self.stem(x), 2, stride=2).transpose(1, 2)
+        y = nn.functional.fold(self.mix(columns).transpose(1, 2), x.shape[2:], 2, stride=2)
+        return self.head(self.last(y).relu().mean((2, 3)))
+
+
+def test_places_are_kept_through_fold() -> None:
+    net, x = Folded().eval(), torch.randn(2, 3, 8, 8)
+    assert cs.grad_cam(net, x)[1].layers == ("last",)
+    assert cs.structure(net, x[:1]).module("last").box((3, 4), (8, 8)) == ((2, 3), (4, 5))
+
+
+def test_a_network_frozen_by_torch_runs_and_names_of_its_layers_are_refused() -> None:
+    net, x = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(3)).eval(), torch.randn(1, 3, 8, 8)
+    net(x)
+    frozen = torch.jit.freeze(torch.jit.trace(net, x))
+    torch.testing.assert_close(cs.saliency(frozen, x, target=1).values, cs.saliency(net, x, target=1).values)
+    with pytest.raises(LayerError, match="traced or scripted"):
+        cs.grad_cam(frozen, x, target=1)
+
+
+def test_nothing_to_look_at_is_refused() -> None:
+    net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)).eval()
+    with pytest.raises(ConvScopeError, match="no spatial axes"):
+        cs.deep_dream(net, torch.randn(1, 8), unit="0[1]", steps=2)
+    with pytest.raises(ConvScopeError, match="a data set is"):
+        cs.top_inputs(net, None, unit="0[1]")

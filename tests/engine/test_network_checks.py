@@ -495,3 +495,10 @@ def test_a_layer_that_runs_several_times_is_said_to_be_seen_at_its_last_call(nam
 def test_a_unit_of_a_reused_layer_is_said_to_be_that_of_its_last_call() -> None:
     assert "2 times" in cs.saliency(seeded(Pair), tensor(1, 6, SIDE, SIDE), target="encoder[3]").notes["call"]
     assert "call" not in cs.saliency(seeded(Pair), tensor(1, 6, SIDE, SIDE), target="once[3]").notes
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_gradient_that_is_far_too_small_is_said(rank: int) -> None:
+    """No step along it is short and yet stands out by what it promises; by what is found, one does."""
+    net = seeded(lambda: Net(rank, after=hooked(lambda g: g.clamp(-1e-6, 1e-6))))
+    assert "times the real slope" in cs.saliency(net, tensor(*INPUTS[rank]), target=1).notes["backward"]

@@ -308,3 +308,26 @@ def test_pruned_weights_are_counted_and_said() -> None:
     masked = int(sum((mask == 0).sum() for name, mask in net.named_buffers() if name.endswith("_mask")))
     assert f"{masked} of" in found.notes["pruned layers"]
     assert "masked" in cs.kernels(cs.Model(net)).notes["pruned of 0"]
+
+
+def test_the_default_layer_of_an_int8_network_is_that_of_the_plain_one() -> None:
+    net = nn.Sequential(quantization.QuantStub(), *plain(), quantization.DeQuantStub()).eval()
+    net.qconfig = quantization.get_default_qconfig("fbgemm")
+    ready = quantization.prepare(net)
+    x = torch.randn(1, 2, 12, 12, generator=torch.Generator().manual_seed(0))
+    ready(x)
+    assert cs.eigen_cam(quantization.convert(ready), x).layers == cs.eigen_cam(net, x).layers
+
+
+@pytest.mark.parametrize("observing", [True, False])
+def test_a_network_in_training_for_int8_keeps_its_places(observing: bool) -> None:
+    net = nn.Sequential(quantization.QuantStub(), *plain(), quantization.DeQuantStub()).train()
+    net.qconfig = quantization.get_default_qat_qconfig("fbgemm")
+    ready = quantization.prepare_qat(net)
+    x = torch.randn(2, 2, 12, 12, generator=torch.Generator().manual_seed(0))
+    ready(x)
+    if not observing:
+        ready.apply(quantization.disable_observer)
+    values = cs.grad_cam(ready.eval(), x, target=1)
+    assert not any(value.blank for value in values)
+    assert "operations taken to see all they read" not in cs.structure(ready, x[:1]).notes

@@ -318,3 +318,28 @@ def test_the_grid_covers_everything_and_groups_lose_no_window() -> None:
         groups = alike(places, 20)
         assert sorted(np.concatenate(groups).tolist()) == list(range(len(places.starts)))
     assert len(grid((224, 224), (16, 16), (8, 8))) == 729
+
+
+class Keeping(nn.Module):
+    """A running mean and a list of what went by, in plain attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 3)
+        self.mean, self.met = torch.zeros(4), list[Tensor]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        self.mean = 0.9 * self.mean + 0.1 * y.detach().mean((0, 2, 3))
+        self.met.append(y)
+        return self.head(y.relu().mean((2, 3)))
+
+
+def test_what_a_network_keeps_of_windows_is_not_met_by_its_next_run() -> None:
+    net, x = seeded(Keeping).eval(), torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain = nn.Sequential(net.conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), net.head).eval()
+    found, expected = (cs.occlusion(each, x, target=1, patch=4, stride=4) for each in (net, plain))
+    torch.testing.assert_close(found.values, expected.values)
+    assert found.notes["recomputed"] != "everything"
+    assert not net.met
+    assert not net.mean.any()

@@ -73,7 +73,8 @@ def made_ready(declaration: LensSpec, given: Mapping[str, Any], default: Callabl
             asked.arguments[name] = _prepared(asked.model, given.get(name), needed=name in declaration.required)
     if "images" in declaration.inputs:
         data = given.get("images")
-        asked.arguments["images"] = None if data is None else as_dataset(data, asked.model)
+        missing = data is None and "images" not in declaration.required
+        asked.arguments["images"] = None if missing else as_dataset(data, asked.model)
     if "unit" in declaration.inputs:
         asked.arguments["unit"] = given.get("unit", default("unit"))
     if declaration.takes_target:

@@ -58,7 +58,7 @@ def fused_runs(model: "Model", sample: Tensor, passes: int) -> Iterator[Abstract
         laid = model.laid_out(sample)  # its first call may run the network, which is not to be watched
         with torch.no_grad(), _Watch() as watch:
             model.run(laid)
-        pairs = model.findings.pairs = watch.pairs()
+        model.findings.pairs = pairs = watch.pairs()
     relaid = sample.device.type == "cpu" and model.takes_channels_last(sample)
     if all(norm is None and (not relaid or _lies_well(kernel)) for kernel, _, norm in pairs.values()):
         yield nullcontext()  # there is nothing to fold

@@ -43,7 +43,7 @@ def untouched(
     """
     parameters = [p for m in modules for p in list(m._parameters.values()) if p is not None]
     _refuse_unready(parameters)
-    flags = [(m, m.training) for m in modules]
+    flags = [(m, _trains(m)) for m in modules]
     wanted = [(p, p.requires_grad, p.grad) for p in parameters]
     surroundings = _Surroundings(next((p.device for p in parameters), torch.device("cpu")))
     with torch.inference_mode(False), torch.no_grad():
@@ -61,7 +61,7 @@ def untouched(
         with torch.inference_mode(False), torch.no_grad():
             lost = kept.restore()
         for m, training in flags:
-            if m.training != training:  # of scripted modules, whose attributes live outside Python
+            if _trains(m) != training:  # of scripted modules, whose attributes live outside Python
                 m.training = training
         for p, requires_grad, grad in wanted:
             if p.requires_grad != requires_grad:
@@ -71,6 +71,11 @@ def untouched(
         surroundings.restore()
     if lost:
         _warn_of(lost, modules)
+
+
+def _trains(module: nn.Module) -> bool:
+    """Whether a module is in training mode; frozen scripts (torch.jit.freeze) have no modes any more."""
+    return bool(getattr(module, "training", False))
 
 
 def _refuse_unready(parameters: list[nn.Parameter]) -> None:
@@ -98,18 +103,15 @@ def backward_hooks(modules: Sequence[nn.Module]) -> tuple[int, ...]:
     return tuple(number for table in tables if table for number in table)
 
 
-class _Kept:
-    """What was in the attributes, containers and tensors of a network."""
+class KeptAttributes:
+    """What was in the attributes of a network and in the containers that they hold."""
 
     def __init__(self, state: ModuleState) -> None:
         self.state = state
         self.containers = [(c, c.copy()) for c in state.containers.values()]
-        self.arrays = [(a, a.copy()) for a in state.arrays.values() if not a.dtype.hasobject]
-        self.generators = [(g, _generator_state(g)) for g in state.generators.values()]
-        self.contents = TensorContents(state.tensors.values(), always=state.buffers)
 
-    def restore(self) -> list[Tensor]:
-        """Put back what has changed; the tensors that could not be."""
+    def put_back(self) -> None:
+        """Put back what has changed."""
         for container, before in self.containers:
             if not _same(container, before):
                 _refill(container, before)
@@ -117,6 +119,20 @@ class _Kept:
             if any(containers):
                 for container in containers:
                     container.clear()
+
+
+class _Kept:
+    """What was in the attributes, containers and tensors of a network."""
+
+    def __init__(self, state: ModuleState) -> None:
+        self.attributes = KeptAttributes(state)
+        self.arrays = [(a, a.copy()) for a in state.arrays.values() if not a.dtype.hasobject]
+        self.generators = [(g, _generator_state(g)) for g in state.generators.values()]
+        self.contents = TensorContents(state.tensors.values(), always=state.buffers)
+
+    def restore(self) -> list[Tensor]:
+        """Put back what has changed; the tensors that could not be."""
+        self.attributes.put_back()
         for array, numbers in self.arrays:
             if array.tobytes() != numbers.tobytes():
                 array[...] = numbers

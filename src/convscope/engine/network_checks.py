@@ -177,7 +177,8 @@ def _doubt(slope: "_Slope") -> str:
         return ""
     if abs(middle) <= 0.01:
         return _said("a slope where the network's answer hardly changes")
-    return _said(f"{1 / middle:.2f} times the real slope")
+    times = 1 / middle
+    return _said(f"{times:{'.2f' if abs(times) >= 0.01 else '.1g'}} times the real slope")
 
 
 def _said(what: str) -> str:
@@ -224,8 +225,11 @@ class _Slope:
     def shortest(self) -> float | None:
         """The shortest step whose rise stands out of the rounding; None where none does that is small for the input."""
         rise = max(2000 * self.rounding, 1e-6) if self.fine else 16 * self.rounding
-        step = rise * self.size / (2 * self.length)
-        return step if 0 < step <= self.longest / 4 else None
+        step, most = rise * self.size / (2 * self.length), self.longest / 4
+        if step > most > 0:  # too small a gradient for that, or too small a gradient for the network
+            times = abs(self.rise(most))
+            step = step / times if times > step / most else step
+        return step if 0 < step <= most else None
 
     @property
     def longest(self) -> float:

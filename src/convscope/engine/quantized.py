@@ -21,6 +21,9 @@ _TO_INTEGERS = frozenset({
     "quantize_per_tensor", "quantize_per_channel", "quantize_per_tensor_dynamic", "quantized_lstm", "quantized_gru",
     "quantized_lstm_cell", "quantized_gru_cell", "quantized_rnn_relu_cell", "quantized_rnn_tanh_cell",
 })  # fmt: skip
+QUANTIZED = frozenset({torch.quint8, torch.qint8, torch.qint32})
+"""Precisions whose integers stand for real numbers, by a scale and a zero point."""
+
 _NAMESPACES = ("quantized.", "quantized_decomposed.", "onednn.")
 
 

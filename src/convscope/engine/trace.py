@@ -15,6 +15,7 @@ from convscope.engine.graph.recorder import INPUT
 from convscope.engine.layout import LayoutWatch, is_undecided, learn
 from convscope.engine.network_checks import company, next_to
 from convscope.engine.probing import probe_layout
+from convscope.engine.quantized import QUANTIZED
 from convscope.errors import LayerError, ModelFailed, OutputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def _read(model: "Model", image: Tensor, graph: Graph, images: int) -> Traced:
         layout = layout_given(text, address, visit.shape, images, len(graph.input) - 2)
         layers[address] = replace(layers[address], layout=layout, shape=layout.shape, given=text)
     return Traced(
-        tuple(address for address, _ in graph.finished if address in named),
+        _made_by_themselves([address for address, _ in graph.finished if address in named], layers),
         layers,
         graph.output_shape[1:],
         graph.output,
@@ -253,6 +254,25 @@ def _read(model: "Model", image: Tensor, graph: Graph, images: int) -> Traced:
         image,
         graph.last_output if images > 1 else None,
     )
+
+
+def _made_by_themselves(finished: list[str], layers: dict[str, TracedLayer]) -> tuple[str, ...]:
+    """Those layers that made what they gave, they or their parts.
+
+    Others hand on the tensor that they were given, as observers do. Whether the network goes on with what they gave
+    or with that tensor cannot be told, and the layer that made it is the one to name.
+    """
+    makers: dict[int, str] = {}
+    kept = []
+    for address in finished:
+        steps = layers[address].steps
+        own = not steps
+        for step in steps:
+            maker = makers.setdefault(step, address)
+            own |= maker == address or maker.startswith(f"{address}.")
+        if own:
+            kept.append(address)
+    return tuple(kept)
 
 
 def _layer(visit: Visit, images: int) -> TracedLayer:
@@ -265,4 +285,5 @@ def _layer(visit: Visit, images: int) -> TracedLayer:
             shape = layout.shape
         except UnknownLayout as error:
             why_not = str(error)
-    return TracedLayer(shape, layout, why_not, visit.steps, visit.calls, visit.dtype.is_floating_point)
+    real = visit.dtype.is_floating_point or visit.dtype in QUANTIZED
+    return TracedLayer(shape, layout, why_not, visit.steps, visit.calls, real)

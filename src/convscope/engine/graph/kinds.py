@@ -85,30 +85,33 @@ def moves(func: Any) -> bool:
 
 def pointwise(func: Any) -> bool:
     """Whether each number comes of the numbers in the same place alone."""
-    return torch.Tag.pointwise in func.tags or packet(func) in (
-        "copy_",
-        "masked_fill",
-        "fill_",
-        "native_dropout",
-        "prelu",
-        "quantize_per_tensor",
-        "quantize_per_channel",
-        "dequantize",
-        "_prelu_kernel",
-        "hardswish",
-        "hardswish_",
-        "log_sigmoid_forward",
-        "rrelu_with_noise",
-        "special_expit",
-        "fake_quantize_per_tensor_affine",
-        "quantize_per_tensor",
-        "dequantize",
-        "tril",
-        "triu",
-        "real",
-        "imag",
-        "complex",
-        "polar",
+    rounds = packet(func).lstrip("_").startswith(("fake_quantize", "fused_moving_avg_obs"))  # as training for int8 does
+    return (
+        rounds
+        or torch.Tag.pointwise in func.tags
+        or packet(func)
+        in (
+            "copy_",
+            "masked_fill",
+            "fill_",
+            "native_dropout",
+            "prelu",
+            "quantize_per_tensor",
+            "quantize_per_channel",
+            "dequantize",
+            "_prelu_kernel",
+            "hardswish",
+            "hardswish_",
+            "log_sigmoid_forward",
+            "rrelu_with_noise",
+            "special_expit",
+            "tril",
+            "triu",
+            "real",
+            "imag",
+            "complex",
+            "polar",
+        )
     )
 
 

@@ -4,6 +4,7 @@ An operation that is not known here may mix all it reads: its output then sees e
 upper bound, and it is named among the notes.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -321,6 +322,34 @@ def _windows_laid_out(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [tuple(found)]
 
 
+def _windows_put_back(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """``fold``: columns (N, C·k·k, L) are added up to a map (N, C, H, W), each number of them where it was cut."""
+    tensor, _, kernel, dilation, padding, stride = done.args
+    seen, out = done.look(tensor), done.outs[0]
+    if seen is None or tensor.ndim != 3:
+        return None
+    size = [out.shape[2 + a] + 2 * padding[a] for a in range(2)]
+    counts = [(size[a] - dilation[a] * (kernel[a] - 1) - 1) // stride[a] + 1 for a in range(2)]
+    inner = tuple(slice(padding[a], padding[a] + out.shape[2 + a]) for a in range(2))
+
+    def put_back(end: Tensor, join: Callable[[Tensor, Tensor], Tensor], nothing: float) -> Tensor:
+        columns = end.expand(-1, *tensor.shape[1:]).reshape(len(end), -1, *kernel, *counts)
+        whole = end.new_full((len(end), columns.shape[1], *size), nothing)
+        for at in itertools.product(range(kernel[0]), range(kernel[1])):
+            first = [at[a] * dilation[a] for a in range(2)]
+            cells = tuple(slice(first[a], first[a] + stride[a] * counts[a], stride[a]) for a in range(2))
+            whole[:, :, *cells] = join(whole[:, :, *cells], columns[:, :, *at])
+        return places.compact(whole[:, :, *inner])
+
+    found = []
+    for a, axis in enumerate(seen):
+        low = put_back(axis.low, torch.minimum, places.NOTHING)
+        high = put_back(axis.high, torch.maximum, -places.NOTHING)
+        put = replace(axis.each(lambda end: end.unsqueeze(-1)), low=low, high=high)
+        found.append(_placed(put, 2 + a, out) if a < len(seen) - 1 and len(seen) == 3 else put)
+    return [tuple(found)]
+
+
 def _places_beside_channels(axis: Seen, dims: Iterable[int]) -> Seen:
     """The same once channels are mixed that lay at places of their own: positions put among the channels."""
     if axis.place.shape[1] == 1:
@@ -633,6 +662,7 @@ _RULES: dict[str, Rule] = {
     "view_as_real": _split_in_two,
     "view_as_complex": _joined_from_two,
     "im2col": _windows_laid_out,
+    "col2im": _windows_put_back,
 }
 
 _BY_KIND: dict[str, Rule] = {

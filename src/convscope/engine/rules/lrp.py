@@ -161,6 +161,8 @@ class Relevance:
         return out
 
     def _affine(self, call: Call, mode: Rules) -> Any:
+        if any(tensor.is_complex() for tensor in call.tensors()):  # what is positive in them, rules could not say
+            return mode.missing(call, why="works with complex numbers, for which there is no rule")
         found = affine_of(call)
         if found is None:
             return mode.missing(call)

@@ -14,8 +14,10 @@ from convscope.engine.cost import count, progress
 from convscope.engine.determinism import looked
 from convscope.engine.fused import fused
 from convscope.engine.gradients import read_out
+from convscope.engine.hygiene import KeptAttributes
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
+from convscope.engine.module_state import module_state
 from convscope.engine.targets import Aim
 from convscope.engine.windows.carrier import Astray, Changed, Counter, Run
 from convscope.engine.windows.operations import operation_on_windows
@@ -106,14 +108,17 @@ class _Job:
         """Fill in the scores, following the windows; or say why that did not go well."""
         plain = self.image.ndim == 4 and not self.model.takes_channels_last(self.image)
         run = Run(operation_on_windows, self.model.module, WORTH_FOLLOWING, plain)
+        attributes = KeptAttributes(module_state(self.model.module.modules()))
         windows = len(self.places.starts)
         try:
-            self._score_followed(run, np.array([windows // 2, 0]))  # the largest tensor decides on how many go together
+            self._score_followed(
+                run, attributes, np.array([windows // 2, 0])
+            )  # the largest tensor decides on how many go together
             budget = _NUMBERS_AT_ONCE.get(self.image.device.type, _NUMBERS_AT_ONCE["cpu"])
             size = max(2, min(budget // run.largest, 4 * batches._MOST_AT_ONCE))
             run.multiplied, done = 0, 0
             for group in alike(self.places, size):
-                done = self._each(group, done, size, lambda rows: self._score_followed(run, rows))
+                done = self._each(group, done, size, lambda rows: self._score_followed(run, attributes, rows))
         except (Astray, ModelFailed) as error:
             return str(error)
         share = run.multiplied / (windows * self.whole_forward) if self.whole_forward else 1.0
@@ -141,12 +146,18 @@ class _Job:
         in_chunks(len(group), self.image[0], step, light=True, quiet=True, size=size)
         return done + len(group)
 
-    def _score_followed(self, run: Run, rows: Whole) -> None:
-        """A chunk of windows, never of a single one: what has one row would be taken for what is the same for all."""
+    def _score_followed(self, run: Run, attributes: KeptAttributes, rows: Whole) -> None:
+        """A chunk of windows, never of a single one: what has one row would be taken for what is the same for all.
+
+        What the network keeps of it in its attributes belongs to this chunk: no other run may come upon it.
+        """
         several = rows if len(rows) > 1 else rows.repeat(2)
         patches = self.content(self.row, torch.from_numpy(several))
         maps = run.begin(rows_last(self.image), rows_last(patches), self.places.chosen(several))
-        output = read_out(self.model, maps, self.aim)
+        try:
+            output = read_out(self.model, maps, self.aim)
+        finally:
+            attributes.put_back()
         self._keep((output.become_whole() if isinstance(output, Changed) else output)[: len(rows)], rows)
 
     def _score_whole(self, rows: Whole) -> None:

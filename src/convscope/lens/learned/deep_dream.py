@@ -60,6 +60,7 @@ def deep_dream(
         picture so far.
 
     Raises:
+        InputError: the input has no spatial axes.
         UnknownName: no such layer, unit or class.
         ParameterError: ``unit`` names several objectives, or a guide is given for something else than a layer.
         NoGradient: what was named does not depend on the input.
@@ -74,6 +75,7 @@ def deep_dream(
 
     Source: :cite:`mordvintsev2015inceptionism`.
     """
+    image.require_spatial_axes("deep-dream draws over places")
     layer = layer_on_the_way(model, image.tensor[:1], 2 / 3) if unit is None else None
     objective = layer_energy(layer) if layer else _one(model, unit)
     if guide is not None:
