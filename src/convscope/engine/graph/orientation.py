@@ -24,7 +24,7 @@ def in_input_order(seen: Seen) -> Tensor:
         return place
     if seen.line is not None:
         return place if seen.line.shift > 0 else place.max() - place
-    if not _FEWEST <= place.numel() <= _LONGEST or len(place.unique()) < place.numel():
+    if not _FEWEST <= place.numel() <= _LONGEST or len(torch.unique(place)) < place.numel():
         return place
     found = _rolled_or_mirrored(seen, dims[0])
     return place if found is None else found.to(place).view(place.shape)
