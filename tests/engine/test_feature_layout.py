@@ -347,6 +347,14 @@ def test_an_output_is_read_as_images_channels_and_places(case: str) -> None:
     torch.testing.assert_close(found, expected(output, len(x)))
 
 
+@pytest.mark.parametrize("case", [case for case in CASES if case.startswith(("behind", "gated"))])
+def test_operations_tell_how_a_map_lies_and_nothing_is_probed(case: str) -> None:
+    model, x, layer, _ = _built(case)
+    with model.untouched():
+        found = traced(model, x).layers[layer]
+    assert found.has_places and not found.probed, found.why_not
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_map_goes_back_to_where_it_came_from(case: str) -> None:
     model, x, layer, _ = _built(case)

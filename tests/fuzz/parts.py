@@ -346,9 +346,7 @@ def upsampled(draw: Draw, c: int, extent: Extent) -> nn.Module:
 def turned(draw: Draw, c: int, extent: Extent) -> nn.Module:
     """The map turned, filtered, and turned back: in between, the layers' places lie otherwise than the input's."""
     way = draw.among(["flip", "roll", "turn"])
-    if extent[-1] < 6:
-        way = "flip"  # a roll of a map whose every position sees all of the input is not to be read from it
-    filtered = CONVOLUTIONS[len(extent)](c, c, 3, padding=1)
+    filtered = CONVOLUTIONS[len(extent)](c, c, 3, padding=1, padding_mode="circular" if min(extent) > 2 else "zeros")
     return nn.Sequential(Turned(way), filtered, Turned(way, back=True))
 
 
