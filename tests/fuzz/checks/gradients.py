@@ -30,7 +30,7 @@ def gradients(c: Comparison, net: Network) -> None:
 def paths(c: Comparison, net: Network) -> None:
     start = torch.randn(net.images.shape[1:], generator=torch.Generator().manual_seed(1), dtype=torch.double)
     for value, slow in zip(c.ask("integrated_gradients", steps=STEPS, baseline=start) or (), known(net), strict=False):
-        c.agree("integrated_gradients", value.channels, path_formulas.integrated_gradients(slow, start, STEPS)), ROUNDED)
+        c.agree("integrated_gradients", value.channels, path_formulas.integrated_gradients(slow, start, STEPS), ROUNDED)
     for value, slow in zip(c.ask("blur_integrated_gradients", steps=STEPS) or (), known(net), strict=False):
         true = path_formulas.blur_integrated_gradients(slow, STEPS, 0.2)
         c.agree("blur_integrated_gradients", value.channels, true)
