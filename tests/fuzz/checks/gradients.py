@@ -11,7 +11,7 @@ from tests.twins.slow import inputs_seen
 
 SAMPLES, STEPS = 3, 4
 ROUNDED = 1e-4
-"""Points of a path are placed in single precision: where a norm is steep their gradients are apart by more than that."""
+"""Points of a path are placed in single precision: where a norm is steep, gradients differ by more."""
 
 
 def gradients(c: Comparison, net: Network) -> None:
