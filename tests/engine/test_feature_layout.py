@@ -219,6 +219,93 @@ CASES: dict[str, Case] = {
         "conv",
         lambda o, n: o.transpose(2, 3),
     ),
+    "filtered while it is mirrored": (
+        lambda: Through(
+            nn.Conv2d(3, 4, 3, padding=1),
+            lambda m, y, n: m.conv(y.flip(3)).flip(3).relu().mean((2, 3)),
+            conv=nn.Conv2d(4, 4, 3, padding=1),
+        ),
+        (3, 8, 6),
+        "conv",
+        lambda o, n: o.flip(3),
+    ),
+    "filtered while it is mirrored, and turned back": (
+        lambda: Through(
+            nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"),
+            lambda m, y, n: m.act(m.conv(y.flip(2, 3)).flip(2, 3)).mean((2, 3)),
+            conv=nn.Conv2d(4, 4, 3, 2, padding=1),
+            act=nn.ReLU(),
+        ),
+        (3, 16, 12),
+        "act",
+        lambda o, n: o,
+    ),
+    "a signal read from its end": (
+        lambda: Through(
+            nn.Conv1d(2, 4, 3),
+            lambda m, y, n: m.pool(m.conv(y.flip(2))).mean(2),
+            conv=nn.Conv1d(4, 4, 5),
+            pool=nn.MaxPool1d(2),
+        ),
+        (2, 30),
+        "pool",
+        lambda o, n: o.flip(2),
+    ),
+    "filtered while it is rolled": (
+        lambda: Through(
+            nn.Conv2d(3, 4, 3, padding=1),
+            lambda m, y, n: m.conv(y.roll(3, 3)).mean((2, 3)),
+            conv=nn.Conv2d(4, 4, 3, padding=1),
+        ),
+        (3, 8, 12),
+        "conv",
+        lambda o, n: o.roll(-3, 3),
+    ),
+    "a volume rolled, filtered, and rolled back": (
+        lambda: Through(
+            nn.Conv3d(1, 4, 3, padding=1),
+            lambda m, y, n: m.act(m.conv(y.roll(2, 2)).roll(-2, 2)).mean((2, 3, 4)),
+            conv=nn.Conv3d(4, 4, 3, padding=1),
+            act=nn.ReLU(),
+        ),
+        (1, 10, 6, 6),
+        "act",
+        lambda o, n: o,
+    ),
+    "behind a fill in place": (
+        lambda: Through(
+            nn.Conv2d(3, 4, 3), lambda m, y, n: m.conv(y.masked_fill_(y < 0, 0.0)).mean((2, 3)), conv=nn.Conv2d(4, 4, 1)
+        ),
+        (3, 8, 6),
+        "conv",
+        lambda o, n: o,
+    ),
+    "behind mish in place": (
+        lambda: Through(
+            nn.Conv1d(3, 4, 3), lambda m, y, n: m.conv(m.mish(y)).mean(2), mish=nn.Mish(True), conv=nn.Conv1d(4, 4, 1)
+        ),
+        (3, 12),
+        "conv",
+        lambda o, n: o,
+    ),
+    "behind a gated linear unit, frames in the batch": (
+        lambda: Through(
+            nn.Identity(),
+            lambda m, y, n: m.mix(m.glu(m.cnn(y.reshape(3 * n, 2, *y.shape[2:])))).mean((2, 3)).view(n, 3, 5).sum(1),
+            cnn=nn.Conv2d(2, 8, 3),
+            glu=nn.GLU(1),
+            mix=nn.Conv2d(4, 5, 1),
+        ),
+        (6, 8, 8),
+        "mix",
+        lambda o, n: o.unflatten(0, (n, 3)).transpose(1, 2),
+    ),
+    "gated over columns": (
+        lambda: Through(nn.Conv2d(3, 4, 3, padding=1), lambda m, y, n: m.glu(y).mean((2, 3)), glu=nn.GLU(3)),
+        (3, 8, 6),
+        "glu",
+        lambda o, n: o,
+    ),
     "channels and columns on one dimension": (
         lambda: Through(
             nn.Conv2d(1, 4, 3, padding=1),
@@ -258,6 +345,15 @@ def test_an_output_is_read_as_images_channels_and_places(case: str) -> None:
     with model.untouched():
         found = map_at(model, layer, x, output)
     torch.testing.assert_close(found, expected(output, len(x)))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.startswith(("behind", "gated"))])
+def test_operations_tell_how_a_map_lies_and_nothing_is_probed(case: str) -> None:
+    model, x, layer, _ = _built(case)
+    with model.untouched():
+        found = traced(model, x).layers[layer]
+    assert found.has_places, found.why_not
+    assert not found.probed
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -243,8 +243,10 @@ class Body(nn.Module):
         )
         self.line, self.solid = nn.Conv1d(8, 8, 3, padding=1, groups=4), nn.Conv3d(1, 1, 3, padding=1)
         self.prelu, self.local, self.embedding = nn.PReLU(8), nn.LocalResponseNorm(3), nn.Embedding(3, 8)
-        nn.init.uniform_(self.norm.running_mean, -0.5, 0.5)
-        nn.init.uniform_(self.norm.running_var, 0.5, 2)
+        self.kept = nn.InstanceNorm2d(8, affine=True, track_running_stats=True)
+        for norm in (self.norm, self.kept):
+            nn.init.uniform_(norm.running_mean, -0.5, 0.5)
+            nn.init.uniform_(norm.running_var, 0.5, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.middle(self, F.relu(self.first(x))).flatten(2).square().mean(2))
@@ -333,6 +335,15 @@ EXOTIC: dict[str, Callable[[Body, Tensor], Tensor]] = {
     "depends on data": lambda net, x: net.conv(x) if x.mean() > 0 else x,
     "group norm": lambda net, x: net.group(net.conv(x)),
     "instance norm": lambda net, x: net.instance(net.conv(x)),
+    "instance norm by kept statistics": lambda net, x: net.kept(net.conv(x)),
+    "kept statistics, before": lambda net, x: net.conv(net.kept(x)),
+    "kept statistics, of lines": lambda net, x: F.instance_norm(
+        net.line(x.flatten(2)), net.kept.running_mean, net.kept.running_var, use_input_stats=False
+    ).unflatten(2, x.shape[2:]),
+    "kept statistics, of a volume": lambda net, x: F.instance_norm(
+        net.solid(x[:, None]).transpose(1, 2)[:, :, 0, None], net.kept.running_mean, net.kept.running_var, None,
+        net.conv.bias, False,
+    )[:, :, 0],
     "local response norm": lambda net, x: net.local(net.conv(x)),
     "layer norm": lambda net, x: net.layer(net.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2),
     "batch norm before": lambda net, x: net.conv(net.norm(x)),

@@ -1,4 +1,4 @@
-"""Random choices that follow from a seed alone, and what kinds of networks are left out for now."""
+"""Random choices that follow from a seed alone, and what kinds of networks are left out."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence

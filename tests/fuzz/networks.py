@@ -2,7 +2,7 @@
 
 import functools
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tests.fuzz.drawing import OFF, Draw, random_images, randomise
 from tests.fuzz.heads import CLASSES, ENDINGS, HEADS, Head
 from tests.fuzz.layouts import Layout, map_layout
-from tests.fuzz.parts import CONVOLUTIONS, GROWING, PARTS, SHRINKING, activation, after
+from tests.fuzz.parts import CONVOLUTIONS, GROWING, PARTS, SHRINKING, Turned, activation, after
 
 EXTENTS = {1: ((16, 28),), 2: ((8, 12), (8, 12)), 3: ((4, 7), (4, 6), (4, 6))}
 """The least and the largest extent of an input along each axis."""
@@ -106,7 +106,7 @@ def _drawn(seed: int, attempt: int, off: frozenset[str]) -> Network:
 
 
 def _folded(layout: Layout) -> Layout:
-    return Layout(layout.axes, layout.grid, layout.prefix, FRAMES)
+    return replace(layout, frames=FRAMES)
 
 
 def _body(draw: Draw, channels: int, extent: tuple[int, ...]) -> tuple[nn.Sequential, dict[str, Layout], set[str]]:
@@ -127,6 +127,8 @@ def _body(draw: Draw, channels: int, extent: tuple[int, ...]) -> tuple[nn.Sequen
         part = builder(draw, *shape).eval()
         address = f"{name.replace(' ', '_').replace('-', '_')}{number}"
         parts[address], shape = part, after(part, *shape)
+        if isinstance(part, nn.Sequential) and isinstance(part[0], Turned):
+            layouts |= dict.fromkeys((f"{address}.0", f"{address}.1"), map_layout(len(extent), part[0].way))
         layouts[address] = map_layout(len(extent))
         kinds.add(name)
     head: Head = head_builder(draw, *shape)

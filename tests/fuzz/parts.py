@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.fuzz.drawing import Draw
+from tests.fuzz.layouts import TURNS
 from tests.fuzz.spellings import IN_PLACE, LEAKY, MODULES, RECTIFIERS, SMOOTH, Spelled
 
 Extent = tuple[int, ...]
@@ -343,23 +344,24 @@ def upsampled(draw: Draw, c: int, extent: Extent) -> nn.Module:
 
 
 def turned(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    return Turned(draw.among(["flip", "roll", "turn"]))
+    """The map turned, filtered, and turned back: in between, the layers' places lie otherwise than the input's."""
+    way = draw.among(["flip", "roll", "turn"])
+    filtered = CONVOLUTIONS[len(extent)](c, c, 3, padding=1, padding_mode="circular" if min(extent) > 2 else "zeros")
+    return nn.Sequential(Turned(way), filtered, Turned(way, back=True))
 
 
 class Turned(nn.Module):
     """The map mirrored, rolled by two, or turned round."""
 
-    def __init__(self, way: str) -> None:
+    def __init__(self, way: str, *, back: bool = False) -> None:
         super().__init__()
-        self.way = way
+        self.way, self.back = way, back
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.way == "roll":
-            return x.roll(2, -1)
-        return x.flip(-1) if self.way == "flip" else x.flip(*range(2, x.ndim))
+        return TURNS[self.way][self.back](x)
 
     def extra_repr(self) -> str:
-        return self.way
+        return f"{self.way}, back" if self.back else self.way
 
 
 def unshuffled(draw: Draw, c: int, extent: Extent) -> nn.Module:

@@ -78,8 +78,6 @@ class Spelled(nn.Module):
         return self.spelling
 
 
-COMPOSED = {"where", "x.masked_fill_", "x * (x > 0)", "maximum(x, 0.1 x)", "where(x > 0, x, 0.1 x)", "gelu by erf"}
-"""Spellings of several operations of which none is an activation by itself: rules for activations do not see them."""
 NO_RECTIFIERS = {"torch.tanh", "torch.sigmoid", "logsigmoid"}
 
 
@@ -91,16 +89,15 @@ def is_rectifier(module: nn.Module) -> bool:
 
 
 def lets_through_what_is_large(module: nn.Module) -> bool:
-    """Whether a module is a rectifier in the wide sense of the rules, and one operation."""
+    """Whether a module is a rectifier in the wide sense of the rules, in one operation or in several."""
     if isinstance(module, Spelled):
-        return module.spelling not in COMPOSED | NO_RECTIFIERS
+        return module.spelling not in NO_RECTIFIERS
     return isinstance(module, tuple(type(build()) for build in MODULES.values())) and not isinstance(module, nn.Tanh)
 
 
 def without_spellings(net: nn.Module) -> nn.Module:
     """A copy in which every rectifier is an ``nn.ReLU`` of its own that writes to new memory."""
-    composed = lambda module: isinstance(module, Spelled) and module.spelling in COMPOSED  # noqa: E731
-    return replaced(net, lambda module: is_rectifier(module) and not composed(module), lambda _: nn.ReLU())
+    return replaced(net, is_rectifier, lambda _: nn.ReLU())
 
 
 def replaced(net: nn.Module, which: Callable[[nn.Module], bool], build: Callable[[nn.Module], nn.Module]) -> nn.Module:

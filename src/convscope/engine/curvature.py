@@ -13,7 +13,7 @@ from convscope.engine.gradients import gradients_of, gradients_used, read_out
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
-from convscope.engine.trace import map_at
+from convscope.engine.trace import layout_of, map_at
 
 Utility = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``(output, scores, rows) -> numbers``: what is differentiated in place of the scores, one number per image."""
@@ -55,13 +55,22 @@ def _derivatives(
         found = utility(output, aim.score(output, rows), rows)
         activations = [caught[address] for address in layers]
         gradients = gradients_of(found, activations, model, create_graph=True)
-        return [(a, g, _hessian_times(a, g)) for a, g in zip(activations, gradients, strict=True)]
+        along = [_of_the_map(model, address, tensor, a) for address, a in zip(layers, activations, strict=True)]
+        return [(a, g, _hessian_times(a, g, v)) for a, g, v in zip(activations, gradients, along, strict=True)]
 
 
-def _hessian_times(activation: Tensor, gradient: Tensor) -> Tensor:
-    """The derivative of ``gradient`` along the activation; zero where the network is linear above the layer."""
+def _of_the_map(model: Model, address: str, tensor: Tensor, activation: Tensor) -> Tensor:
+    """The activation with zeros where no position of the map is: class tokens and registers take no part."""
+    layout, activation = layout_of(model, address, tensor), activation.detach()
+    if not layout.has_places:
+        return activation
+    return layout.joined(layout.from_map(layout.to_map(activation), torch.zeros_like(activation)))
+
+
+def _hessian_times(activation: Tensor, gradient: Tensor, along: Tensor) -> Tensor:
+    """The derivative of ``gradient`` along a change of the activation; zero where the network is linear above."""
     if not gradient.requires_grad:
         return torch.zeros_like(gradient)
     count(backwards=len(activation))
-    (bend,) = torch.autograd.grad(gradient, activation, activation.detach(), retain_graph=True, allow_unused=True)
+    (bend,) = torch.autograd.grad(gradient, activation, along, retain_graph=True, allow_unused=True)
     return torch.zeros_like(gradient) if bend is None else bend

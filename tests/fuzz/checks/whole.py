@@ -6,6 +6,7 @@ from torch import Tensor, nn
 import convscope as cs
 from tests.fuzz.comparing import Comparison
 from tests.fuzz.networks import Network
+from tests.fuzz.references import known
 
 ALONE = [
     ("grad_cam", {}), ("eigen_cam", {}), ("score_cam", {"channels": 3}), ("lrp", {}), ("feature_maps", {}),
@@ -54,7 +55,8 @@ def default_layer(c: Comparison, net: Network) -> None:
     c.holds(f"default layer {address}: a path to the answer goes past it", _cut(net, address))
     order = _finished(net.module, net.images[:1])
     late = [a for a in net.layouts if order.index(a) > order.index(address) and not a.startswith(f"{address}.")]
-    late = [a for a in late if a != "head.classes"]  # a map of the scores themselves is no layer below them
+    late = [a for a in late if not a.endswith("head.classes")]  # a map of the scores is no layer below them
+    late = [a for a in late if any(slow.at(a)[1].any() for slow in known(net))]  # behind a class token nothing is
     later = [a for a in late if not address.startswith(f"{a}.") or not _same(net, a, address)]
     c.holds(f"default layer {address}: later with places are {later}", not later)
 

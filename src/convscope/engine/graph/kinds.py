@@ -83,36 +83,24 @@ def moves(func: Any) -> bool:
     return packet(func) in MOVES or packet(func) in COPIES
 
 
+_POINTWISE = frozenset({
+    "copy_", "masked_fill", "fill_", "native_dropout", "prelu", "quantize_per_tensor", "quantize_per_channel",
+    "dequantize", "_prelu_kernel", "hardswish", "rsub", "log_sigmoid_forward", "rrelu_with_noise",
+    "special_expit", "fake_quantize_per_tensor_affine", "tril", "triu", "real", "imag", "complex", "polar",
+})  # fmt: skip
+"""Operations on each number alone that torch does not call so."""
+
+
 def pointwise(func: Any) -> bool:
     """Whether each number comes of the numbers in the same place alone."""
-    rounds = packet(func).lstrip("_").startswith(("fake_quantize", "fused_moving_avg_obs"))  # as training for int8 does
-    return (
-        rounds
-        or torch.Tag.pointwise in func.tags
-        or packet(func)
-        in (
-            "copy_",
-            "masked_fill",
-            "fill_",
-            "native_dropout",
-            "prelu",
-            "quantize_per_tensor",
-            "quantize_per_channel",
-            "dequantize",
-            "_prelu_kernel",
-            "hardswish",
-            "hardswish_",
-            "log_sigmoid_forward",
-            "rrelu_with_noise",
-            "special_expit",
-            "tril",
-            "triu",
-            "real",
-            "imag",
-            "complex",
-            "polar",
-        )
-    )
+    name = packet(func)
+    if name in _POINTWISE or torch.Tag.pointwise in func.tags:
+        return True
+    plain = name.removesuffix("_")  # torch tags few of those that work in place
+    if plain.lstrip("_").startswith(("fake_quantize", "fused_moving_avg_obs")):  # as training for int8 does
+        return True
+    other = getattr(getattr(torch.ops.aten, plain, None), func._overloadname, None)
+    return plain in _POINTWISE or (plain != name and other is not None and torch.Tag.pointwise in other.tags)
 
 
 def shaped_like(func: Any) -> bool:

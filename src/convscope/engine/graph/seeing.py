@@ -89,8 +89,9 @@ def _fits(seen: tuple[Seen, ...], out: Tensor) -> bool:
 
 def _rule_for(func: Any) -> Rule | None:
     name = packet(func)
-    if name in _RULES:
-        return _RULES[name]
+    rule = _RULES.get(name) or _RULES.get(name.removesuffix("_"))
+    if rule is not None:
+        return rule
     if kind(func) in _BY_KIND:
         return _BY_KIND[kind(func)]
     if pointwise(func):
@@ -177,6 +178,16 @@ def _restrided(done: Done) -> Sequence[tuple[Seen, ...]] | None:
         return None
     moved = [places.carried(a, shape, lambda end: done.func(end.contiguous(), *done.args[1:])) for a in seen]
     return [tuple(axis for (axis,) in moved)]
+
+
+def _gated(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """``glu``: one half of a dimension times a function of the other."""
+    tensor: Tensor = done.args[0]
+    seen, dim = done.look(tensor), done.arg(1, -1, "dim")
+    if seen is None:
+        return None
+    halves = [places.carried(axis, tuple(tensor.shape), lambda end: end.chunk(2, dim)) for axis in seen]
+    return [tuple(places.together(both, tensor.ndim) for both in halves)]
 
 
 def _split_in_two(done: Done) -> Sequence[tuple[Seen, ...]] | None:
@@ -658,11 +669,12 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"), _running),
     **dict.fromkeys(("_fft_c2c", "_fft_r2c", "_fft_c2r"), _transformed),
     **dict.fromkeys(_UPPER_BOUNDS, _sampled),
-    **dict.fromkeys(("transpose_", "t_", "unsqueeze_", "swapaxes_", "swapdims_"), _reordered),
+    **dict.fromkeys(("transpose_", "t_", "unsqueeze_", "squeeze_", "swapaxes_", "swapdims_"), _reordered),
     "view_as_real": _split_in_two,
     "view_as_complex": _joined_from_two,
     "im2col": _windows_laid_out,
     "col2im": _windows_put_back,
+    "glu": _gated,
 }
 
 _BY_KIND: dict[str, Rule] = {

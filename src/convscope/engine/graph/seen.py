@@ -156,7 +156,9 @@ def through(seen: Seen, reach: Reads, dim: int, size: int, count: int) -> Seen:
         start, end = reach.ends(count, size)
         low = _windowed(low, dim, start, end, np.minimum, NOTHING)
         high = _windowed(high, dim, start, end, np.maximum, -NOTHING)
-        place, across = counted(place, dim, count), None if across is None else counted(across, dim, count)
+        centres = (start + end) / 2
+        place = counted(place, dim, count, centres)
+        across = None if across is None else counted(across, dim, count, centres)
     return replace(seen, low=low, high=high, place=place, across=across)
 
 
@@ -285,15 +287,34 @@ def _windowed(
     return torch.from_numpy(folded)
 
 
-def counted(place: Tensor, dim: int, count: int) -> Tensor:
-    """Places along a dimension, counted anew."""
+def counted(place: Tensor, dim: int, count: int, centres: NDArray[np.float64] | None = None) -> Tensor:
+    """Places along a dimension, counted anew; those of a rolled or mirrored map keep their order.
+
+    Args:
+        centres: which position each of the ``count`` is made of; evenly spread where it is not said.
+    """
     if place.shape[dim] == 1:
         return place
     along = [1] * place.ndim
     along[dim] = count
     rest = place.narrow(dim, 0, 1)
-    counted = torch.arange(count, dtype=torch.float64, device="cpu").view(along)
-    return counted if rest.numel() == 1 else rest * count + counted
+    if rest.numel() == 1:
+        return _in_their_order(place.flatten(), count, centres).view(along)
+    return rest * count + torch.arange(count, dtype=torch.float64, device="cpu").view(along)
+
+
+def _in_their_order(place: Tensor, count: int, centres: NDArray[np.float64] | None) -> Tensor:
+    """0, 1, …, laid out as the places are that they are made of."""
+    steps, inward = place.diff(), torch.arange(count, dtype=torch.float64, device="cpu")
+    if bool((steps >= 0).all()) or bool((place < 0).any()):
+        return inward
+    spread = (inward + 0.5) * len(place) / count - 0.5 if centres is None else torch.from_numpy(centres)
+    source = place[spread.round().clamp(0, len(place) - 1).long()]
+    falling = bool((steps < 0).sum() > (steps > 0).sum())
+    order = (source.flip(0).argsort(stable=True) - count + 1).abs() if falling else source.argsort(stable=True)
+    found = torch.empty_like(inward)
+    found[order] = inward
+    return found
 
 
 def _aligned(end: Tensor, ndim: int) -> Tensor:

@@ -34,6 +34,8 @@ class Call:
     @property
     def kind(self) -> Kind | None:
         """Its kind, where it is known."""
+        if self.name == "instance_norm" and not self.argument(5, "use_input_stats", True):
+            return "batch norm"  # by kept statistics, whatever it is called
         return kind_of(self.function)
 
     @property

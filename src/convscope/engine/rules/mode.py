@@ -103,7 +103,8 @@ class Rules(TorchFunctionMode):
         """
         self._where = Whereabouts(module)
         with self, torch.autograd.graph.disable_saved_tensors_hooks(_CHECKPOINTED):
-            output = self.latest(run())
+            output = run()
+        output = self.latest(output)  # no longer under the mode, to which a view's base is an operation
         kinds = (tuple(output.shape), *map(type, module.modules()))
         if _WITHOUT_FUNCTIONS.get(module) != kinds:
             self._own_functions(output)

@@ -1,0 +1,8 @@
+"""Independence, arithmetic, structure and receptive fields on random networks; thousands of them by ``make fuzz``."""
+
+from tests.fuzz.testing import HELD, agree, every_seed
+
+
+@every_seed
+def test_lenses_agree_with_their_slow_versions(seed: int) -> None:
+    agree(seed, *HELD["structure"])
