@@ -281,4 +281,13 @@ def _layer(visit: Visit, images: int) -> TracedLayer:
             shape = layout.shape
         except UnknownLayout as error:
             why_not = str(error)
-    return TracedLayer(shape, layout, why_not, visit.steps, visit.calls, visit.dtype.is_floating_point, earlier=visit.earlier, images=images)
+    return TracedLayer(
+        shape,
+        layout,
+        why_not,
+        visit.steps,
+        visit.calls,
+        visit.dtype.is_floating_point,
+        earlier=visit.earlier,
+        images=images,
+    )

@@ -152,11 +152,13 @@ def mixed_in_groups(seen: Seen, groups: int, channels: int) -> Seen:
 def through(seen: Seen, reach: Reads, dim: int, size: int, count: int) -> Seen:
     """What is seen by ``count`` positions that read windows of ``size`` positions along a dimension."""
     low, high, place, across = seen.low, seen.high, seen.place, seen.across
-    if seen.differs(dim):
+    if seen.differs(dim) and not (count == size and getattr(reach, "moves_nothing", False)):
         start, end = reach.ends(count, size)
         low = _windowed(low, dim, start, end, np.minimum, NOTHING)
         high = _windowed(high, dim, start, end, np.maximum, -NOTHING)
-        place, across = counted(place, dim, count), None if across is None else counted(across, dim, count)
+        middle = (start.clip(0, size - 1) + end.clip(0, size - 1)) // 2
+        place, across = (None if p is None else _amid(p, dim, middle) for p in (place, across))
+    assert place is not None
     return replace(seen, low=low, high=high, place=place, across=across)
 
 
@@ -293,7 +295,26 @@ def counted(place: Tensor, dim: int, count: int) -> Tensor:
     along[dim] = count
     rest = place.narrow(dim, 0, 1)
     counted = torch.arange(count, dtype=torch.float64, device="cpu").view(along)
-    return counted if rest.numel() == 1 else rest * count + counted
+    if rest.numel() > 1:
+        return rest * count + counted
+    return counted.flip(dim) if is_mirrored(place, dim) else counted
+
+
+def is_mirrored(place: Tensor, dim: int) -> bool:
+    """Whether the places that lie along one dimension alone are counted from its end."""
+    count = place.shape[dim]
+    return place.numel() == count > 1 and torch.equal(place.flatten(), torch.arange(count - 1, -1, -1).to(place))
+
+
+def _amid(place: Tensor, dim: int, middle: NDArray[np.int64]) -> Tensor:
+    """Places of what reads windows along a dimension: those amid the windows where they are in no order."""
+    if place.shape[dim] == 1 or is_mirrored(place, dim) or bool((place.diff(dim=dim) > 0).all()):
+        return counted(place, dim, len(middle))
+    picked = place.index_select(dim, torch.from_numpy(middle))
+    along = [1] * place.ndim
+    along[dim] = len(middle)
+    repeated = torch.from_numpy(np.arange(len(middle)) - np.searchsorted(middle, middle)).view(along)
+    return torch.where(picked < 0, picked, picked + repeated / len(middle))  # between two places where it is enlarged
 
 
 def _aligned(end: Tensor, ndim: int) -> Tensor:
