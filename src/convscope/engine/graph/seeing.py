@@ -288,7 +288,8 @@ def _joined(done: Done) -> Sequence[tuple[Seen, ...]] | None:
         parts.append((seen, shape))
     axes = len(next(seen for seen, _ in parts if seen is not None))
     joined = [[(None if seen is None else seen[a], shape) for seen, shape in parts] for a in range(axes)]
-    return [tuple(places.concatenated(along, dim) for along in joined)]
+    by_image = dim == 0 and any(seen is not None and seen[-1].varies(0) for seen, _ in parts)
+    return [tuple(places.concatenated(along, dim, by_image=by_image and along is not joined[-1]) for along in joined)]
 
 
 # Windows
@@ -566,10 +567,16 @@ def _sampled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 
 
 def _anywhere(seen: tuple[Seen, ...], dims: Sequence[int], out: Tensor) -> tuple[Seen, ...]:
-    """What sees all along some dimensions, with the places along them, counted anew where their number changes."""
+    """What sees all along some dimensions, with the places along them, counted anew where their number changes.
+
+    Along the windows of a spectrogram places lie elsewhere too, from window to window; its frequencies are none.
+    """
     found = []
     for axis in seen:
         whole, place = places.mixed(axis, dims), axis.place
+        if whole.place.numel() > 1:
+            found.append(without_line(whole))
+            continue
         for dim in dims:
             place = place if place.shape[dim] in (1, out.shape[dim]) else places.counted(place, dim, out.shape[dim])
         found.append(replace(without_line(whole), place=place))

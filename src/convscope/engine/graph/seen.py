@@ -207,8 +207,12 @@ def _regrouped(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[ra
     return groups
 
 
-def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int) -> Seen:
-    """What is seen of tensors that were joined along a dimension; those without anything seen see nothing."""
+def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int, *, by_image: bool = False) -> Seen:
+    """What is seen of tensors that were joined along a dimension; those without anything seen see nothing.
+
+    Args:
+        by_image: whether images lie along the dimension, so that halves or mirrored copies of one follow each other.
+    """
     known = [seen for seen, _ in parts if seen is not None]
     ndim = known[0].low.ndim
 
@@ -224,7 +228,8 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int)
 
     order = steps_in_order([seen for seen, shape in parts if shape[dim] == 1]) if len(parts) > 1 else None
     order = order if order is not None and len(order) == len(parts) else None
-    if any(seen.varies(dim) for seen in known):  # places one after the other
+    others = by_image and any(not torch.equal(seen.place, known[0].place) for seen in known[1:])
+    if others or any(seen.varies(dim) for seen in known):  # places one after the other
         place, lines = laid("place", -1), list({s.line for s in known})
         lines = lines if len(lines) == 1 else []
     elif order is not None:  # one position after the other, as a recurrent network puts its steps together
