@@ -284,6 +284,26 @@ CASES: dict[str, Case] = {
         "cnn",
         lambda o, n: torch.cat([o[:n], o[n:]], 3),
     ),
+    "every other sample of a signal in the batch": (
+        lambda: Through(
+            nn.Identity(),
+            lambda m, y, n: m.cnn(torch.cat([y[..., ::2], y[..., 1::2]])).relu().mean(2).view(2, n, -1).mean(0),
+            cnn=nn.Conv1d(2, 5, 3, padding=1),
+        ),
+        (2, 16),
+        "cnn",
+        lambda o, n: torch.stack([o[:n], o[n:]], 3).flatten(2),
+    ),
+    "some channels shifted in time": (
+        lambda: Through(
+            nn.Identity(),
+            lambda m, y, n: m.mix(torch.cat([y[:, :2].roll(1, 2), y[:, 2:]], 1).transpose(1, 2)).relu().mean(1),
+            mix=nn.Linear(5, 4),
+        ),
+        (5, 9),
+        "mix",
+        lambda o, n: o.transpose(1, 2),
+    ),
     "gates over rows and columns": (
         lambda: Through(
             nn.Conv2d(3, 5, 3),

@@ -50,7 +50,7 @@ class Reach:
     @property
     def moves_nothing(self) -> bool:
         """Whether every position reads the one in its own place alone."""
-        return (self.step, self.first, self.last) == (1, 0, 0)
+        return self.step == 1 and self.first == 0 and self.last == 0
 
     def mirrored(self, size: int, count: int) -> "Reach":
         """The same with both the ``size`` positions read and the ``count`` that read them counted from the end."""

@@ -569,12 +569,12 @@ def _sampled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 def _anywhere(seen: tuple[Seen, ...], dims: Sequence[int], out: Tensor) -> tuple[Seen, ...]:
     """What sees all along some dimensions, with the places along them, counted anew where their number changes.
 
-    Along the windows of a spectrogram places lie elsewhere too, from window to window; its frequencies are none.
+    Along overlapping windows, as those of a spectrogram, places lie from window to window; its frequencies are none.
     """
     found = []
     for axis in seen:
         whole, place = places.mixed(axis, dims), axis.place
-        if whole.place.numel() > 1:
+        if whole.place.numel() > 1 and len(torch.unique(place)) < place.numel():
             found.append(without_line(whole))
             continue
         for dim in dims:

@@ -104,9 +104,20 @@ def together(parts: Sequence[Seen], ndim: int) -> Seen:
 def _places(parts: Sequence[Seen]) -> tuple[Tensor, Tensor | None]:
     """The places of numbers made from several tensors; a second set where they lie along two dimensions at once."""
     places = [place for part in parts for place in (part.place, part.across) if place is not None]
-    main = max(places, key=Tensor.numel)
+    main = _main_place(places)
     pairs = [p for p in places if any(n > 1 and m == 1 for n, m in zip(p.shape, main.shape, strict=True))]
     return main, pairs[0] if pairs else None
+
+
+def _main_place(places: Sequence[Tensor]) -> Tensor:
+    """The places that tell most positions apart; of those that tell as many, such as are in order and not shifted."""
+    most = max(place.numel() for place in places)
+    largest = [place for place in places if place.numel() == most]
+    if any(place is not largest[0] for place in largest[1:]):
+        largest.sort(
+            key=lambda place: all(bool((place.diff(dim=d) > 0).all()) for d in range(place.ndim)), reverse=True
+        )
+    return largest[0]
 
 
 def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
@@ -156,9 +167,8 @@ def through(seen: Seen, reach: Reads, dim: int, size: int, count: int) -> Seen:
         start, end = reach.ends(count, size)
         low = _windowed(low, dim, start, end, np.minimum, NOTHING)
         high = _windowed(high, dim, start, end, np.maximum, -NOTHING)
-        middle = (start.clip(0, size - 1) + end.clip(0, size - 1)) // 2
-        place, across = (None if p is None else _amid(p, dim, middle) for p in (place, across))
-    assert place is not None
+        middle = _middles(start, end, size)
+        place, across = _amid(place, dim, middle), None if across is None else _amid(across, dim, middle)
     return replace(seen, low=low, high=high, place=place, across=across)
 
 
@@ -238,7 +248,7 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int,
         place, lines = torch.tensor(order, dtype=torch.float64).view(along), []
     else:
         known = in_step(known)
-        place, lines = max((seen.place for seen in known), key=Tensor.numel), [s.line for s in known if s.line]
+        place, lines = _main_place([seen.place for seen in known]), [s.line for s in known if s.line]
     line = joined(lines) if lines else None
     lost = line is None and any(seen.line is not None for seen in known)
     low, high = laid("low", NOTHING), laid("high", -NOTHING)
@@ -311,9 +321,17 @@ def is_mirrored(place: Tensor, dim: int) -> bool:
     return place.numel() == count > 1 and torch.equal(place.flatten(), torch.arange(count - 1, -1, -1).to(place))
 
 
+def _middles(start: NDArray[np.int64], end: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """The position amid each window, also of those that a border cuts off."""
+    width = int((end - start).max())
+    middle: NDArray[np.int64] = np.where(start > 0, start + width // 2, end - (width - width // 2))
+    return middle.clip(0, size - 1)
+
+
 def _amid(place: Tensor, dim: int, middle: NDArray[np.int64]) -> Tensor:
     """Places of what reads windows along a dimension: those amid the windows where they are in no order."""
-    if place.shape[dim] == 1 or is_mirrored(place, dim) or bool((place.diff(dim=dim) > 0).all()):
+    in_order = place.numel() == place.shape[dim] and bool((place.diff(dim=dim) > 0).all())
+    if place.shape[dim] == 1 or is_mirrored(place, dim) or in_order:
         return counted(place, dim, len(middle))
     picked = place.index_select(dim, torch.from_numpy(middle))
     along = [1] * place.ndim
