@@ -130,7 +130,7 @@ def _components(tensor: Tensor) -> tuple[Tensor, Tensor]:
     count = min(3, strengths.shape[1])
     best, vectors = strengths[:, -count:].flip(1).clamp_min(0), vectors[..., -count:].flip(2)
     projected = (vectors * best.sqrt()[:, None]).mT if wide else vectors.mT @ centred
-    guide, features = centred.mean(1, keepdim=True), tensor.flatten(2).cpu()[:, None]
+    guide, features = centred.sum(1, keepdim=True), tensor.flatten(2).cpu()[:, None]
     projected = turned_towards(projected, guide, features)
     shares = best / strengths.clamp_min(0).sum(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
     return projected.reshape(len(tensor), count, *tensor.shape[2:]).float(), shares.float()
