@@ -78,6 +78,19 @@ def _heads(net: Any, y: Tensor, n: int) -> Tensor:
     return net.mix(heads).relu().view(n, 2, -1, 3).mean(2)
 
 
+def _coordinates(net: Any, y: Tensor, _: int) -> Tensor:
+    """Coordinate attention: rows and columns one after the other through one convolution."""
+    rows, columns = y.mean(3, keepdim=True), y.mean(2, keepdim=True).transpose(2, 3)
+    gates = net.squeeze(torch.cat([rows, columns], 2)).split([y.shape[2], y.shape[3]], 2)
+    gated = y * net.rows(gates[0]).sigmoid() * net.columns(gates[1].transpose(2, 3)).sigmoid()
+    return net.gated(gated).mean((2, 3))
+
+
+def _spectrogram(net: Any, y: Tensor, n: int) -> Tensor:
+    spectrum = torch.stft(y.squeeze(1), 8, 4, window=torch.ones(8), return_complex=True).abs()
+    return net.cnn(spectrum[:, None]).relu().mean((2, 3))
+
+
 class Preallocated(nn.Module):
     """Writes its steps one after the other into a tensor made beforehand."""
 
@@ -305,6 +318,107 @@ CASES: dict[str, Case] = {
         (3, 8, 6),
         "glu",
         lambda o, n: o,
+    ),
+    "mirrored before a convolution": (
+        lambda: Through(
+            nn.Identity(), lambda m, y, n: m.cnn(y.flip(3)).relu().mean((2, 3)), cnn=nn.Conv2d(3, 5, 3, stride=2)
+        ),
+        (3, 8, 11),
+        "cnn",
+        lambda o, n: o.flip(3),
+    ),
+    "a signal backwards, through two convolutions": (
+        lambda: Through(
+            nn.Conv1d(2, 4, 3, padding=1), lambda m, y, n: m.cnn(y.flip(2)).relu().mean(2), cnn=nn.Conv1d(4, 5, 4)
+        ),
+        (2, 12),
+        "cnn",
+        lambda o, n: o.flip(2),
+    ),
+    "turned by a quarter": (
+        lambda: Through(
+            nn.Identity(), lambda m, y, n: m.cnn(torch.rot90(y, 1, (2, 3))).relu().mean((2, 3)), cnn=nn.Conv2d(3, 5, 3)
+        ),
+        (3, 8, 10),
+        "cnn",
+        lambda o, n: torch.rot90(o, -1, (2, 3)),
+    ),
+    "rolled before a convolution": (
+        lambda: Through(
+            nn.Identity(), lambda m, y, n: m.cnn(y.roll(3, 2)).relu().mean(2), cnn=nn.Conv1d(2, 5, 3, padding=1)
+        ),
+        (2, 12),
+        "cnn",
+        lambda o, n: o.roll(-3, 2),
+    ),
+    "mirrored copies behind the images of a batch": (
+        lambda: Through(
+            nn.Identity(),
+            lambda m, y, n: m.cnn(torch.cat([y, y.flip(3)])).relu().mean((2, 3)).view(2, n, -1).mean(0),
+            cnn=nn.Conv2d(3, 5, 3),
+        ),
+        (3, 8, 10),
+        "cnn",
+        lambda o, n: torch.stack([o[:n], o[n:].flip(3)], 2),
+    ),
+    "halves of images one after the other in the batch": (
+        lambda: Through(
+            nn.Identity(),
+            lambda m, y, n: m.cnn(torch.cat(y.chunk(2, 3))).relu().mean((2, 3)).view(2, n, -1).mean(0),
+            cnn=nn.Conv2d(3, 5, 3),
+        ),
+        (3, 8, 16),
+        "cnn",
+        lambda o, n: torch.cat([o[:n], o[n:]], 3),
+    ),
+    "every other sample of a signal in the batch": (
+        lambda: Through(
+            nn.Identity(),
+            lambda m, y, n: m.cnn(torch.cat([y[..., ::2], y[..., 1::2]])).relu().mean(2).view(2, n, -1).mean(0),
+            cnn=nn.Conv1d(2, 5, 3, padding=1),
+        ),
+        (2, 16),
+        "cnn",
+        lambda o, n: torch.stack([o[:n], o[n:]], 3).flatten(2),
+    ),
+    "some channels shifted in time": (
+        lambda: Through(
+            nn.Identity(),
+            lambda m, y, n: m.mix(torch.cat([y[:, :2].roll(1, 2), y[:, 2:]], 1).transpose(1, 2)).relu().mean(1),
+            mix=nn.Linear(5, 4),
+        ),
+        (5, 9),
+        "mix",
+        lambda o, n: o.transpose(1, 2),
+    ),
+    "gates over rows and columns": (
+        lambda: Through(
+            nn.Conv2d(3, 5, 3),
+            _coordinates,
+            squeeze=nn.Conv2d(5, 3, 1),
+            rows=nn.Conv2d(3, 5, 1),
+            columns=nn.Conv2d(3, 5, 1),
+            gated=nn.ReLU(),
+        ),
+        (3, 8, 10),
+        "gated",
+        lambda o, n: o,
+    ),
+    "a spectrogram within the network": (
+        lambda: Through(nn.Identity(), _spectrogram, cnn=nn.Conv2d(1, 5, 3, padding=1)),
+        (1, 48),
+        "cnn",
+        lambda o, n: o.flatten(1, 2),  # frequencies are channels of the map along time
+    ),
+    "frames of volumes": (
+        lambda: Through(
+            nn.Identity(),
+            lambda m, y, n: m.cnn(y.unflatten(1, (2, 1)).flatten(0, 1)).relu().mean((2, 3, 4)).view(n, -1),
+            cnn=nn.Conv3d(1, 3, 3),
+        ),
+        (2, 4, 6, 6),
+        "cnn",
+        lambda o, n: o.unflatten(0, (n, 2)).transpose(1, 2),
     ),
     "channels and columns on one dimension": (
         lambda: Through(

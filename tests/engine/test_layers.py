@@ -393,3 +393,47 @@ def test_nothing_to_look_at_is_refused() -> None:
         cs.deep_dream(net, torch.randn(1, 8), unit="0[1]", steps=2)
     with pytest.raises(ConvScopeError, match="a data set is"):
         cs.top_inputs(net, None, unit="0[1]")
+
+
+class Again(nn.Module):
+    """One activation behind two convolutions, of other sizes and with the channels last at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 5, 3), nn.Conv2d(5, 6, 3)
+        self.act, self.head = nn.ReLU(), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.act(self.first(x).movedim(1, -1)).movedim(-1, 1)
+        return self.head(self.act(self.second(y)).mean((2, 3)))
+
+
+def test_a_layer_that_runs_again_is_described_call_by_call() -> None:
+    net, x = seeded(Again), tensor()
+    first = net.first(x).relu().mean((0, 2, 3))
+    told = cs.activations(net, x)
+    assert {"act", "act, call 2"} <= set(told.channels)
+    torch.testing.assert_close(told.channels["act"][:, 0], first.detach(), rtol=1e-4, atol=1e-6)
+    assert len(told.channels["act, call 2"]) == 6
+
+
+@pytest.mark.parametrize("lens", [cs.eigen_cam, cs.feature_maps])
+def test_the_sign_of_a_component_is_not_left_to_rounding(lens: Any) -> None:
+    """Behind a layer norm channels add to zero at every position: their sum says nothing of a component's sign."""
+
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.head = nn.Conv1d(2, 6, 3), nn.LayerNorm(6), nn.Linear(6, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.norm(self.conv(x).transpose(1, 2)).relu().mean(1))
+
+    torch.manual_seed(0)
+    net, x = Normed().eval(), torch.randn(16, 2, 20)
+    options = {"view": "colours"} if lens is cs.feature_maps else {}
+    together = lens(net, x, layer="norm", **options)
+    for row, image in enumerate(x):
+        alone = lens(net, image[None], layer="norm", **options)
+        a, b = (v.values if lens is cs.eigen_cam else v.colours["norm"] for v in (together[row], alone))
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)

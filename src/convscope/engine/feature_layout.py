@@ -20,7 +20,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from convscope.engine.graph.orientation import in_input_order
 from convscope.engine.graph.seen import Seen
 
 Shape = tuple[int, ...]
@@ -257,7 +256,7 @@ def _batch_of(shape: Shape, batch: Seen, images: int) -> tuple[int, int, int]:
 def _own_places(axis: Seen, shape: Shape, dim: int, fold: tuple[int, int, int]) -> Tensor:
     """The places along one axis for the numbers of the first image, of size 1 along dimensions where they are alike."""
     outer, images, inner = fold
-    place = in_input_order(axis)
+    place = axis.place
     if place.shape[dim] > 1:
         split = _split(place, dim, (outer, images, inner))
         first = split.select(dim + 1, 0)

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from convscope.engine.arithmetic.recipes import ACTIVATIONS, HANDING_ON, NORMS
 from convscope.engine.capture import first_tensor, on_forward, refuse_complex, unreached
+from convscope.engine.components import turned_towards
 from convscope.engine.model import Model
 from convscope.engine.quantized import dequantized
 from convscope.engine.rules.call import Call
@@ -96,11 +97,8 @@ def _units(output: Any, address: str, layer: TracedLayer) -> Tensor:
             f"layer {address!r} gives shape {tuple(found.shape)}, which {layer.why_not}: choose another layer"
         )
     units = layer.layout.units(found if found.is_floating_point() else found.float())
-    if units.ndim > _MOST_AXES + 2:
-        raise LayerError(
-            f"layer {address!r} gives maps of shape {tuple(units.shape[2:])}: feature maps have three axes at most"
-        )
-    return units
+    # frames of volumes, one behind the other
+    return units if units.ndim <= _MOST_AXES + 2 else units.flatten(2, units.ndim - _MOST_AXES)
 
 
 def _read(tensor: Tensor, keep: int, colours: bool, where: str) -> Reading:
@@ -132,8 +130,8 @@ def _components(tensor: Tensor) -> tuple[Tensor, Tensor]:
     count = min(3, strengths.shape[1])
     best, vectors = strengths[:, -count:].flip(1).clamp_min(0), vectors[..., -count:].flip(2)
     projected = (vectors * best.sqrt()[:, None]).mT if wide else vectors.mT @ centred
-    guide = centred.mean(1, keepdim=True)
-    projected = torch.where((projected * guide).sum(2, keepdim=True) < 0, -projected, projected)
+    guide, features = centred.sum(1, keepdim=True), tensor.flatten(2).cpu()[:, None]
+    projected = turned_towards(projected, guide, features)
     shares = best / strengths.clamp_min(0).sum(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
     return projected.reshape(len(tensor), count, *tensor.shape[2:]).float(), shares.float()
 

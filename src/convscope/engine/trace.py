@@ -37,6 +37,7 @@ class TracedLayer:
         real: whether it gives real numbers, as maps are made of, and not whole or complex ones.
         probed: whether the layout was looked for by running the network on other inputs; ``given`` what the person who
             built the model said of it.
+        earlier: what was recorded of the calls before the last, of ``images`` images.
     """
 
     shape: Shape
@@ -47,6 +48,13 @@ class TracedLayer:
     real: bool
     probed: bool = False
     given: str = ""
+    earlier: tuple[Visit, ...] = ()
+    images: int = 1
+
+    @cached_property
+    def earlier_layouts(self) -> tuple[FeatureLayout | None, ...]:
+        """How its output lies at each call before the last."""
+        return tuple(_layer(visit, self.images).layout for visit in self.earlier)
 
     @property
     def has_places(self) -> bool:
@@ -186,6 +194,14 @@ def _probed(model: "Model", address: str, tensor: Tensor, layer: TracedLayer) ->
     return replace(layer, layout=layout, shape=layout.shape, probed=True)
 
 
+def layout_at_call(model: "Model", address: str, tensor: Tensor, call: int) -> FeatureLayout | None:
+    """How a layer's output lies at that call, the first is 1; None where it cannot be known."""
+    layer = layer_at(model, address, tensor)
+    if call > len(layer.earlier) or layer.given or layer.probed:
+        return layer.layout
+    return layer.earlier_layouts[call - 1]
+
+
 def map_at(model: "Model", address: str, tensor: Tensor, activation: Tensor) -> Tensor:
     """What a layer gave for inputs like ``tensor`` as a map (N, C, …); refused where it is none."""
     layout = layout_of(model, address, tensor)
@@ -285,5 +301,13 @@ def _layer(visit: Visit, images: int) -> TracedLayer:
             shape = layout.shape
         except UnknownLayout as error:
             why_not = str(error)
-    real = visit.dtype.is_floating_point or visit.dtype in QUANTIZED
-    return TracedLayer(shape, layout, why_not, visit.steps, visit.calls, real)
+    return TracedLayer(
+        shape,
+        layout,
+        why_not,
+        visit.steps,
+        visit.calls,
+        visit.dtype.is_floating_point or visit.dtype in QUANTIZED,
+        earlier=visit.earlier,
+        images=images,
+    )

@@ -24,7 +24,7 @@ from convscope.engine.data.sources import Label
 from convscope.engine.default_layer import SCRIPTED
 from convscope.engine.parametrised import kind_of
 from convscope.engine.quantized import dequantized
-from convscope.engine.trace import calls_of, layer_at, traced
+from convscope.engine.trace import calls_of, layout_at_call, traced
 from convscope.errors import LayerError, NotFinite
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ class Observer:
             if tensor is None or not (tensor.is_floating_point() or tensor.is_quantized):
                 self.odd[name] = _no_real_numbers(tensor)
                 return
-            layout = layer_at(self.model, address, chunk.tensor).layout
+            layout = layout_at_call(self.model, address, chunk.tensor, calls)
             if layout is None or tensor.numel() == 0 or tensor.ndim != len(layout.shape):
                 self.odd[name] = "what these give is not made of one part per image"
                 return

@@ -47,6 +47,16 @@ class Reach:
         end = (along + int(self.last * whole)) // whole
         return start.clip(0, size), end.clip(-1, size - 1)
 
+    @property
+    def moves_nothing(self) -> bool:
+        """Whether every position reads the one in its own place alone."""
+        return self.step == 1 and self.first == 0 and self.last == 0
+
+    def mirrored(self, size: int, count: int) -> "Reach":
+        """The same with both the ``size`` positions read and the ``count`` that read them counted from the end."""
+        ends = size - 1 - self.step * (count - 1)
+        return Reach(self.step, ends - self.last, ends - self.first, any_size=False)
+
     def read_at(self, position: int) -> range:
         """The positions read at one output position, were there no border."""
         return range(math.ceil(self.step * position + self.first), math.floor(self.step * position + self.last) + 1)

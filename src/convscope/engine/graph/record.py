@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,7 +25,7 @@ class Visit:
 
     Attributes:
         step: the operation that made its output; None where the output does not depend on the input. ``steps`` those of
-            all of its calls.
+            all of its calls. ``earlier`` what it gave at each call before.
         seen: what its output sees along each spatial axis of the input; ``batch`` along the batch.
         first: how many operations had run when it first began.
     """
@@ -38,6 +38,7 @@ class Visit:
     batch: Seen | None = None
     steps: tuple[int, ...] = ()
     dtype: torch.dtype = torch.float32
+    earlier: tuple["Visit", ...] = ()
 
 
 @dataclass
@@ -149,6 +150,7 @@ def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[N
                     seen[-1] if seen else None,
                     (*(before.steps if before else ()), *(() if step is None else (step,))),
                     made.dtype,
+                    () if before is None else (*before.earlier, replace(before, earlier=())),
                 )
 
         return hook

@@ -215,7 +215,7 @@ def _padded(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 
     out = tuple(
         replace(a, low=filled(a.low, places.NOTHING), high=filled(a.high, -places.NOTHING))
-        for a in _lines_through(seen, _before(done), tensor)
+        for a in _lines_through(seen, _before(done), tensor, done.outs[0].shape)
     )
     return [tuple(_counted(a, done) for a in out)]
 
@@ -258,7 +258,7 @@ def _followed(done: Done, out: tuple[Seen, ...], reach: Mapping[int, Reach]) -> 
     """What was moved, with the lines gone the way of the numbers and the places counted as those of the output."""
     tensor, shape = done.args[0], done.outs[0].shape
     found = []
-    for axis, before in zip(out, _lines_through(done.look(tensor) or (), reach, tensor), strict=True):
+    for axis, before in zip(out, _lines_through(done.look(tensor) or (), reach, tensor, shape), strict=True):
         place = before.place
         for dim in reach:
             place = places.counted(place, dim, shape[dim])
@@ -266,13 +266,23 @@ def _followed(done: Done, out: tuple[Seen, ...], reach: Mapping[int, Reach]) -> 
     return tuple(found)
 
 
-def _lines_through(seen: tuple[Seen, ...], reach: Mapping[int, Reach], tensor: Tensor) -> tuple[Seen, ...]:
-    """Every axis with its line taken through the windows along every dimension, and places that it counts by."""
+def _lines_through(
+    seen: tuple[Seen, ...], reach: Mapping[int, Reach], tensor: Tensor, shape: Sequence[int]
+) -> tuple[Seen, ...]:
+    """Every axis with its line taken through the windows along every dimension, and places that it counts by.
+
+    Args:
+        shape: that of the result, as long as the tensor's.
+    """
     found = list(seen)
     for dim, one in reach.items():
         for place in _axes_along(seen, dim, tensor):
-            axis = recounted(found[place], dim)
-            line = None if axis.line is None else axis.line.through(one)
+            if one.moves_nothing:
+                continue
+            mirrored = places.is_mirrored(found[place].place, dim)
+            axis = found[place] if mirrored else recounted(found[place], dim)
+            reads = one.mirrored(tensor.shape[dim], shape[dim]) if mirrored else one
+            line = None if axis.line is None else axis.line.through(reads)
             found[place] = without_line(axis) if line is None else replace(axis, line=line)
     return tuple(found)
 
@@ -290,7 +300,8 @@ def _joined(done: Done) -> Sequence[tuple[Seen, ...]] | None:
         parts.append((seen, shape))
     axes = len(next(seen for seen, _ in parts if seen is not None))
     joined = [[(None if seen is None else seen[a], shape) for seen, shape in parts] for a in range(axes)]
-    return [tuple(places.concatenated(along, dim) for along in joined)]
+    by_image = dim == 0 and any(seen is not None and seen[-1].varies(0) for seen, _ in parts)
+    return [tuple(places.concatenated(along, dim, by_image=by_image and along is not joined[-1]) for along in joined)]
 
 
 # Windows
@@ -324,7 +335,7 @@ def _windows_laid_out(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     counts = [(shape[2 + a] + 2 * padding[a] - dilation[a] * (kernel[a] - 1) - 1) // stride[a] + 1 for a in range(2)]
     grid = torch.arange(counts[0] * counts[1], dtype=torch.float64).view(1, 1, -1)
     found = []
-    for axis, before in zip(seen, _lines_through(seen, reach, tensor), strict=True):
+    for axis, before in zip(seen, _lines_through(seen, reach, tensor, (*shape[:2], *counts)), strict=True):
         low, high = (done.func(end.expand(shape), *done.args[1:]) for end in (axis.low, axis.high))
         low, high = low.masked_fill(blank, places.NOTHING), high.masked_fill(blank, -places.NOTHING)
         dim = 2 if axis.varies(2) else 3 if axis.varies(3) else None
@@ -444,7 +455,7 @@ def _through(
     reads: Mapping[int, Reads] | None = None,
 ) -> tuple[Seen, ...]:
     """Every axis through the windows along every dimension; ``reads`` says what is read where it is no plain reach."""
-    found = list(_lines_through(seen, reach, tensor))
+    found = list(_lines_through(seen, reach, tensor, out.shape))
     for dim, one in (reads or reach).items():
         found = [places.through(axis, one, dim, tensor.shape[dim], out.shape[dim]) for axis in found]
     return tuple(found)
@@ -596,10 +607,16 @@ def _sampled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 
 
 def _anywhere(seen: tuple[Seen, ...], dims: Sequence[int], out: Tensor) -> tuple[Seen, ...]:
-    """What sees all along some dimensions, with the places along them, counted anew where their number changes."""
+    """What sees all along some dimensions, with the places along them, counted anew where their number changes.
+
+    Along overlapping windows, as those of a spectrogram, places lie from window to window; its frequencies are none.
+    """
     found = []
     for axis in seen:
         whole, place = places.mixed(axis, dims), axis.place
+        if whole.place.numel() > 1 and len(torch.unique(place)) < place.numel():
+            found.append(without_line(whole))
+            continue
         for dim in dims:
             place = place if place.shape[dim] in (1, out.shape[dim]) else places.counted(place, dim, out.shape[dim])
         found.append(replace(without_line(whole), place=place))

@@ -104,9 +104,20 @@ def together(parts: Sequence[Seen], ndim: int) -> Seen:
 def _places(parts: Sequence[Seen]) -> tuple[Tensor, Tensor | None]:
     """The places of numbers made from several tensors; a second set where they lie along two dimensions at once."""
     places = [place for part in parts for place in (part.place, part.across) if place is not None]
-    main = max(places, key=Tensor.numel)
+    main = _main_place(places)
     pairs = [p for p in places if any(n > 1 and m == 1 for n, m in zip(p.shape, main.shape, strict=True))]
     return main, pairs[0] if pairs else None
+
+
+def _main_place(places: Sequence[Tensor]) -> Tensor:
+    """The places that tell most positions apart; of those that tell as many, such as are in order and not shifted."""
+    most = max(place.numel() for place in places)
+    largest = [place for place in places if place.numel() == most]
+    if any(place is not largest[0] for place in largest[1:]):
+        largest.sort(
+            key=lambda place: all(bool((place.diff(dim=d) > 0).all()) for d in range(place.ndim)), reverse=True
+        )
+    return largest[0]
 
 
 def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
@@ -152,13 +163,12 @@ def mixed_in_groups(seen: Seen, groups: int, channels: int) -> Seen:
 def through(seen: Seen, reach: Reads, dim: int, size: int, count: int) -> Seen:
     """What is seen by ``count`` positions that read windows of ``size`` positions along a dimension."""
     low, high, place, across = seen.low, seen.high, seen.place, seen.across
-    if seen.differs(dim):
+    if seen.differs(dim) and not (count == size and getattr(reach, "moves_nothing", False)):
         start, end = reach.ends(count, size)
         low = _windowed(low, dim, start, end, np.minimum, NOTHING)
         high = _windowed(high, dim, start, end, np.maximum, -NOTHING)
-        centres = (start + end) / 2
-        place = counted(place, dim, count, centres)
-        across = None if across is None else counted(across, dim, count, centres)
+        middle = _middles(start, end, size)
+        place, across = _amid(place, dim, middle), None if across is None else _amid(across, dim, middle)
     return replace(seen, low=low, high=high, place=place, across=across)
 
 
@@ -207,8 +217,12 @@ def _regrouped(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[ra
     return groups
 
 
-def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int) -> Seen:
-    """What is seen of tensors that were joined along a dimension; those without anything seen see nothing."""
+def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int, *, by_image: bool = False) -> Seen:
+    """What is seen of tensors that were joined along a dimension; those without anything seen see nothing.
+
+    Args:
+        by_image: whether images lie along the dimension, so that halves or mirrored copies of one follow each other.
+    """
     known = [seen for seen, _ in parts if seen is not None]
     ndim = known[0].low.ndim
 
@@ -224,7 +238,8 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int)
 
     order = steps_in_order([seen for seen, shape in parts if shape[dim] == 1]) if len(parts) > 1 else None
     order = order if order is not None and len(order) == len(parts) else None
-    if any(seen.varies(dim) for seen in known):  # places one after the other
+    others = by_image and any(not torch.equal(seen.place, known[0].place) for seen in known[1:])
+    if others or any(seen.varies(dim) for seen in known):  # places one after the other
         place, lines = laid("place", -1), list({s.line for s in known})
         lines = lines if len(lines) == 1 else []
     elif order is not None:  # one position after the other, as a recurrent network puts its steps together
@@ -233,7 +248,7 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int)
         place, lines = torch.tensor(order, dtype=torch.float64).view(along), []
     else:
         known = in_step(known)
-        place, lines = max((seen.place for seen in known), key=Tensor.numel), [s.line for s in known if s.line]
+        place, lines = _main_place([seen.place for seen in known]), [s.line for s in known if s.line]
     line = joined(lines) if lines else None
     lost = line is None and any(seen.line is not None for seen in known)
     low, high = laid("low", NOTHING), laid("high", -NOTHING)
@@ -298,23 +313,35 @@ def counted(place: Tensor, dim: int, count: int, centres: NDArray[np.float64] | 
     along = [1] * place.ndim
     along[dim] = count
     rest = place.narrow(dim, 0, 1)
-    if rest.numel() == 1:
-        return _in_their_order(place.flatten(), count, centres).view(along)
-    return rest * count + torch.arange(count, dtype=torch.float64, device="cpu").view(along)
+    counted = torch.arange(count, dtype=torch.float64, device="cpu").view(along)
+    if rest.numel() > 1:
+        return rest * count + counted
+    return counted.flip(dim) if is_mirrored(place, dim) else counted
 
 
-def _in_their_order(place: Tensor, count: int, centres: NDArray[np.float64] | None) -> Tensor:
-    """0, 1, …, laid out as the places are that they are made of."""
-    steps, inward = place.diff(), torch.arange(count, dtype=torch.float64, device="cpu")
-    if bool((steps >= 0).all()) or bool((place < 0).any()):
-        return inward
-    spread = (inward + 0.5) * len(place) / count - 0.5 if centres is None else torch.from_numpy(centres)
-    source = place[spread.round().clamp(0, len(place) - 1).long()]
-    falling = bool((steps < 0).sum() > (steps > 0).sum())
-    order = (source.flip(0).argsort(stable=True) - count + 1).abs() if falling else source.argsort(stable=True)
-    found = torch.empty_like(inward)
-    found[order] = inward
-    return found
+def is_mirrored(place: Tensor, dim: int) -> bool:
+    """Whether the places that lie along one dimension alone are counted from its end."""
+    count = place.shape[dim]
+    return place.numel() == count > 1 and torch.equal(place.flatten(), torch.arange(count - 1, -1, -1).to(place))
+
+
+def _middles(start: NDArray[np.int64], end: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """The position amid each window, also of those that a border cuts off."""
+    width = int((end - start).max())
+    middle: NDArray[np.int64] = np.where(start > 0, start + width // 2, end - (width - width // 2))
+    return middle.clip(0, size - 1)
+
+
+def _amid(place: Tensor, dim: int, middle: NDArray[np.int64]) -> Tensor:
+    """Places of what reads windows along a dimension: those amid the windows where they are in no order."""
+    in_order = place.numel() == place.shape[dim] and bool((place.diff(dim=dim) > 0).all())
+    if place.shape[dim] == 1 or is_mirrored(place, dim) or in_order:
+        return counted(place, dim, len(middle))
+    picked = place.index_select(dim, torch.from_numpy(middle))
+    along = [1] * place.ndim
+    along[dim] = len(middle)
+    repeated = torch.from_numpy(np.arange(len(middle)) - np.searchsorted(middle, middle)).view(along)
+    return torch.where(picked < 0, picked, picked + repeated / len(middle))  # between two places where it is enlarged
 
 
 def _aligned(end: Tensor, ndim: int) -> Tensor:

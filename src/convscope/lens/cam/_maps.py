@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from convscope.engine.components import turned_towards
 from convscope.engine.gradients import Evidence, layer_evidence
 from convscope.engine.heatmaps import maps_to_values
 from convscope.engine.inputs import Images
@@ -79,8 +80,7 @@ def first_component(features: Tensor, *, center: bool, towards: Tensor) -> Tenso
         direction = torch.linalg.eigh(flat @ flat.mT)[1][..., -1:]
         projected = (flat * direction).sum(1)
     guide = towards.flatten(1).to(projected)
-    agreement = (projected * (guide - guide.mean(1, keepdim=True))).sum(1, keepdim=True)
-    if not center:
-        agreement = (projected * guide).sum(1, keepdim=True)
-    turned = torch.where(agreement < 0, -projected, projected)
+    if center:
+        guide = guide - guide.mean(1, keepdim=True)
+    turned = turned_towards(projected, guide, features.flatten(2))
     return turned.to(features.device, features.dtype).view(len(features), *features.shape[2:])
