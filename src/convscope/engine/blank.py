@@ -129,7 +129,7 @@ def reason(
     """
     if aim is None:
         return otherwise or "every channel is the same at all positions of this layer"
-    one = aim.for_copies(torch.tensor([row]))
+    one = aim.for_copies(torch.tensor([row], device="cpu"))
     tensor = images.tensor[row : row + 1]
     try:
         looks = [(address, _look(model, tensor, one, address)) for address in layers or (None,)]
@@ -152,7 +152,7 @@ def reason(
 
 def where_gradients_stop(model: Model, images: Images, aim: Aim) -> str:
     """In words: the operations of the network that are given numbers with a gradient and pass none on."""
-    one = aim.for_copies(torch.tensor([0]))
+    one = aim.for_copies(torch.tensor([0], device="cpu"))
     try:
         return _look(model, images.tensor[:1], one, None).stops
     except ConvScopeError:
@@ -165,10 +165,10 @@ def _look(model: Model, tensor: Tensor, aim: Aim, address: str | None) -> _Look:
     if address is None:
         leaf = laid.requires_grad_(True)
         with torch.enable_grad(), stops:
-            found = score(model, leaf.clone(), aim, torch.tensor([0]), clean=False)
+            found = score(model, leaf.clone(), aim, torch.tensor([0], device="cpu"), clean=False)
     else:
         with torch.no_grad(), capture(model.module, [address], differentiable=True) as caught, stops:
-            found = score(model, laid, aim, torch.tensor([0]), clean=False)
+            found = score(model, laid, aim, torch.tensor([0], device="cpu"), clean=False)
         leaf = caught[address]
     gradient, own = None, _own_functions(found)
     if found.requires_grad:
@@ -182,10 +182,10 @@ def _disturbed(model: Model, tensor: Tensor, aim: Aim, address: str | None, flat
 
     def with_noise(values: Tensor) -> Tensor:
         strength = float(flat.values.abs().amax()) or 1.0
-        drawn = torch.randn(values.shape, generator=torch.Generator().manual_seed(1))
+        drawn = torch.randn(values.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float32, device="cpu")
         return values + strength * drawn.to(values)
 
-    rows = torch.tensor([0])
+    rows = torch.tensor([0], device="cpu")
     torch.manual_seed(0)
     with torch.no_grad():
         if address is None:

@@ -154,7 +154,7 @@ class FeatureLayout:
     def _ordered(self, numbers: Tensor, order: Tensor) -> Tensor:
         """The numbers (N, C, P) that make the map, row by row; a view where they lie one after the other."""
         first, last = int(order[0]), int(order[-1])
-        if last - first + 1 == len(order) and torch.equal(order, torch.arange(first, last + 1)):
+        if last - first + 1 == len(order) and torch.equal(order, torch.arange(first, last + 1, device="cpu")):
             return numbers[:, :, first : last + 1]
         return numbers.index_select(2, order.to(numbers.device))
 
@@ -247,7 +247,7 @@ def _batch_of(shape: Shape, batch: Seen, images: int) -> tuple[int, int, int]:
     rows = batch.place.flatten().long()
     for inner in (n for n in range(1, len(rows) // images + 1) if len(rows) % (n * images) == 0):
         outer = len(rows) // (n_images := images * inner)
-        expected = torch.arange(images).repeat_interleave(inner).repeat(outer)
+        expected = torch.arange(images, device="cpu").repeat_interleave(inner).repeat(outer)
         if torch.equal(rows, expected) and len(rows) == outer * n_images:
             return dim, outer, inner
     raise UnknownLayout("has the images of the batch in an order that is not the same for each")
@@ -275,7 +275,7 @@ def _grid(places: list[Tensor], own: Shape, on_axes: Sequence[int], *, flat: boo
     laid = [place.expand([n if d in on_axes else 1 for d, n in enumerate(own)]).flatten() for place in places]
     total = math.prod(sizes)
     varying = [axis for axis, place in enumerate(places) if place.numel() > 1]
-    kept = torch.arange(total)
+    kept = torch.arange(total, device="cpu")
     if varying:  # class tokens and registers lie at no place
         kept = kept[torch.stack([laid[axis] >= 0 for axis in varying]).any(0)]
     ranks: list[Tensor] = []
@@ -286,7 +286,7 @@ def _grid(places: list[Tensor], own: Shape, on_axes: Sequence[int], *, flat: boo
         whole = len(dims) == 1 and not shared and len(kept) == total and not flat
         positions, rank = _along(dims[0], places[axis], own, on_axes) if whole else _distinct(laid[axis][kept])
         grid[axis], ranks = positions, [*ranks, rank]
-    cells = torch.zeros(len(kept), dtype=torch.long)
+    cells = torch.zeros(len(kept), dtype=torch.long, device="cpu")
     for axis, rank in zip(varying, ranks, strict=True):
         cells = cells * grid[axis] + rank
     frames, left = divmod(len(kept), math.prod(grid))
@@ -295,7 +295,7 @@ def _grid(places: list[Tensor], own: Shape, on_axes: Sequence[int], *, flat: boo
         raise UnknownLayout("has places that fill no grid")
     within = torch.argsort(cells, stable=True)  # cell by cell, the frames of one in their order
     order = kept[within].view(math.prod(grid), frames).t().reshape(-1)
-    plain = len(order) == total and torch.equal(order, torch.arange(total))
+    plain = len(order) == total and torch.equal(order, torch.arange(total, device="cpu"))
     return tuple(grid), frames, None if plain else order
 
 
@@ -306,7 +306,7 @@ def _along(dim: int, place: Tensor, own: Shape, on_axes: Sequence[int]) -> tuple
     """
     order = torch.argsort(place.flatten(), stable=True)
     rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(order))
+    rank[order] = torch.arange(len(order), device="cpu")
     laid = rank.view([own[d] if d == dim else 1 for d in on_axes])
     return own[dim], laid.expand([own[d] for d in on_axes]).flatten()
 

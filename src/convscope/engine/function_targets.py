@@ -77,7 +77,12 @@ class FunctionScorer:
             again, wanted = self._applied(torch.cat([output, output]), rows.repeat(2)), scores.repeat(2)
             same = _alike(again, wanted)
         else:
-            places = torch.linspace(0, count - 1, min(count, _TRIED)).round().long().tolist()
+            places = (
+                torch.linspace(0, count - 1, min(count, _TRIED), dtype=torch.float32, device="cpu")
+                .round()
+                .long()
+                .tolist()
+            )
             alone = ((self._applied(output[p : p + 1], rows[p : p + 1]), scores[p : p + 1]) for p in places)
             same = all(_alike(one, wanted) for one, wanted in alone)
         if not same:

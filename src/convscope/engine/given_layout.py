@@ -72,8 +72,8 @@ def _read(word: str, size: int, text: str, address: str, images: int, known: dic
     sizes = [n or (size - prefix) // rest for n in sizes]
     if math.prod(sizes) != size - prefix:
         raise LayerError(f"the layout {text!r} of layer {address!r} gives {word!r} to a dimension of size {size}")
-    counted = torch.unravel_index(torch.arange(size - prefix), tuple(sizes))
-    blank = torch.full((prefix,), -1)
+    counted = torch.unravel_index(torch.arange(size - prefix, device="cpu"), tuple(sizes))
+    blank = torch.full((prefix,), -1, device="cpu")
     return {
         letter: torch.cat([blank, along])
         for (letter, _), along in zip(letters, counted, strict=True)
@@ -82,7 +82,7 @@ def _read(word: str, size: int, text: str, address: str, images: int, known: dic
 
 
 def _seen(place: tuple[torch.Tensor, int] | None, ndim: int) -> Seen:
-    along, dim = place if place is not None else (torch.full((1,), -1), 0)
+    along, dim = place if place is not None else (torch.full((1,), -1, device="cpu"), 0)
     shape: Sequence[int] = [len(along) if d == dim else 1 for d in range(ndim)]
     laid = along.to(torch.float64).view(tuple(shape))
     return Seen(laid, laid, laid, None)

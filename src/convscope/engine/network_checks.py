@@ -109,7 +109,9 @@ def company(image: Tensor, *, bold: bool = False) -> Tensor:
         bold: twice as far from their mean, so that its maxima are other ones too, where they are no whole numbers;
             otherwise it stays within the values that the network knows.
     """
-    drawn = torch.rand(image.numel(), generator=torch.Generator(device="cpu").manual_seed(int(bold)), device="cpu")
+    drawn = torch.rand(
+        image.numel(), generator=torch.Generator(device="cpu").manual_seed(int(bold)), device="cpu", dtype=torch.float32
+    )
     places = (drawn.square() * image.numel()).long().clamp_max(image.numel() - 1)
     other = image.flatten().sort().values[places.to(image.device)].view_as(image)
     if bool((image == image.flatten()[0]).all()):  # an even image has no other numbers
@@ -208,7 +210,9 @@ class _Slope:
             output = model.run(leaf.clone())
         if not output.requires_grad or not output.is_floating_point() or not bool(output.isfinite().all()):
             return None
-        weights = torch.randn(output.shape, generator=torch.Generator(device="cpu").manual_seed(0), device="cpu")
+        weights = torch.randn(
+            output.shape, generator=torch.Generator(device="cpu").manual_seed(0), device="cpu", dtype=torch.float32
+        )
         weights = (weights / weights.norm()).double()
         count(backwards=1)
         with model.on_the_way_back():
@@ -296,7 +300,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def next_to(image: Tensor) -> Tensor:
     """A place beside the image where no number is lower: black surfaces stay above zero, whole numbers keep theirs."""
     width = float(image.max() - image.min()) or 1.0
-    drawn = torch.rand(image.shape, generator=torch.Generator(device="cpu").manual_seed(0), device="cpu")
+    drawn = torch.rand(
+        image.shape, generator=torch.Generator(device="cpu").manual_seed(0), device="cpu", dtype=torch.float32
+    )
     return image.detach() + (_JITTER * width * drawn).to(image)
 
 

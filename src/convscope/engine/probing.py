@@ -36,7 +36,7 @@ def probe_layout(model: "Model", address: str, tensor: Tensor) -> FeatureLayout:
     if [d for d in range(two.ndim) if two.shape[d] != three.shape[d]] != scaled or len(scaled) != 1:
         raise UnknownLayout("has no dimension that grows with the batch")
     (dim,) = scaled
-    rows = torch.arange(2)
+    rows = torch.arange(2, device="cpu")
     if two.shape[dim] > 2:
         changed = _output(model, address, torch.cat([image, other]))
         assert changed is not None, "the same network ran on as many images before"
@@ -54,8 +54,8 @@ def _axis(model: "Model", address: str, image: Tensor, axis: int, two: Tensor, b
     if len(grown) > 1 or batch in grown:
         raise UnknownLayout("has an axis of the input along several of its dimensions")
     if not grown:
-        return _lying_along(torch.full((1,), -1), 0, two.ndim)
-    return _lying_along(torch.arange(two.shape[grown[0]]), grown[0], two.ndim)
+        return _lying_along(torch.full((1,), -1, device="cpu"), 0, two.ndim)
+    return _lying_along(torch.arange(two.shape[grown[0]], device="cpu"), grown[0], two.ndim)
 
 
 def _lying_along(places: Tensor, dim: int, ndim: int) -> Seen:
@@ -87,5 +87,5 @@ def _output(model: "Model", address: str, batch: Tensor) -> Tensor | None:
 
 def _shuffled(image: Tensor) -> Tensor:
     """Another image of the same numbers."""
-    order = torch.randperm(image.numel(), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(image.numel(), generator=torch.Generator().manual_seed(0), device="cpu")
     return image.flatten()[order.to(image.device)].view(image.shape)

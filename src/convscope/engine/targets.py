@@ -256,7 +256,9 @@ def _each(targets: Sequence[Any], model: "Model", images: int) -> Aim:
         raise OutputError(f"the targets of one call are read at one place, these at {where}: make a call for each")
     if all(part.is_class for part in parts):
         aim = _of_class(-1, model, images)
-        aim.indices = torch.tensor([-1 if (index := part.index_of(0)) is None else index for part in parts])
+        aim.indices = torch.tensor(
+            [-1 if (index := part.index_of(0)) is None else index for part in parts], device="cpu"
+        )
         return aim
 
     def scorer(output: Tensor, rows: Tensor) -> Tensor:

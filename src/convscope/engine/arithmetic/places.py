@@ -32,6 +32,6 @@ def unit_of(
 
 def place_of(output: Tensor, layout: FeatureLayout, row: int, unit: UnitAddress) -> Place:
     """The index of a unit's number at its position, for image ``row``, into a layer's output as it lies."""
-    numbered = torch.arange(output.numel()).reshape(output.shape)
+    numbered = torch.arange(output.numel(), device="cpu").reshape(output.shape)
     number = layout.units(numbered)[(row, unit.unit, *unit.position)]
     return tuple(int(i) for i in torch.unravel_index(number, output.shape))

@@ -44,7 +44,7 @@ def recounted(seen: "Seen", dim: int) -> "Seen":
     line = None if pattern is None else _by_index(line, rows, *pattern)
     if line is None:
         return without_line(seen)
-    return replace(seen, place=torch.arange(count, dtype=torch.float64).view(along), line=line)
+    return replace(seen, place=torch.arange(count, dtype=torch.float64, device="cpu").view(along), line=line)
 
 
 def without_line(seen: "Seen") -> "Seen":

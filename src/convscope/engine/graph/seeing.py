@@ -330,10 +330,10 @@ def _windows_laid_out(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     seen, shape = done.look(tensor), tuple(tensor.shape)
     if seen is None or tensor.ndim != 4:
         return None
-    blank = done.func(torch.ones(1, *shape[1:], dtype=torch.float64), *done.args[1:]) == 0
+    blank = done.func(torch.ones(1, *shape[1:], dtype=torch.float64, device="cpu"), *done.args[1:]) == 0
     reach = {2 + a: sliding(kernel[a], stride[a], padding[a], dilation[a]) for a in range(2)}
     counts = [(shape[2 + a] + 2 * padding[a] - dilation[a] * (kernel[a] - 1) - 1) // stride[a] + 1 for a in range(2)]
-    grid = torch.arange(counts[0] * counts[1], dtype=torch.float64).view(1, 1, -1)
+    grid = torch.arange(counts[0] * counts[1], dtype=torch.float64, device="cpu").view(1, 1, -1)
     found = []
     for axis, before in zip(seen, _lines_through(seen, reach, tensor, (*shape[:2], *counts)), strict=True):
         low, high = (done.func(end.expand(shape), *done.args[1:]) for end in (axis.low, axis.high))
@@ -578,7 +578,7 @@ def _placed(axis: Seen, dim: int, out: Tensor) -> Seen:
     """The same at places counted along a dimension of the output."""
     along = [1] * out.ndim
     along[dim] = out.shape[dim]
-    place = torch.arange(out.shape[dim], dtype=torch.float64).view(along)
+    place = torch.arange(out.shape[dim], dtype=torch.float64, device="cpu").view(along)
     return replace(without_line(axis), place=place, whole=True)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from convscope.engine.graph.lines import in_step
 from convscope.engine.graph.reach import Line, Reads, joined
 
-_NOWHERE = torch.tensor(-1.0, dtype=torch.float64)
+_NOWHERE = torch.tensor(-1.0, dtype=torch.float64, device="cpu")
 """The place of what lies at no position: class tokens, means over all positions."""
 
 NOTHING = math.inf
@@ -245,7 +245,7 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int,
     elif order is not None:  # one position after the other, as a recurrent network puts its steps together
         along = [1] * ndim
         along[dim] = len(order)
-        place, lines = torch.tensor(order, dtype=torch.float64).view(along), []
+        place, lines = torch.tensor(order, dtype=torch.float64, device="cpu").view(along), []
     else:
         known = in_step(known)
         place, lines = _main_place([seen.place for seen in known]), [s.line for s in known if s.line]
@@ -322,7 +322,9 @@ def counted(place: Tensor, dim: int, count: int, centres: NDArray[np.float64] | 
 def is_mirrored(place: Tensor, dim: int) -> bool:
     """Whether the places that lie along one dimension alone are counted from its end."""
     count = place.shape[dim]
-    return place.numel() == count > 1 and torch.equal(place.flatten(), torch.arange(count - 1, -1, -1).to(place))
+    return place.numel() == count > 1 and torch.equal(
+        place.flatten(), torch.arange(count - 1, -1, -1, device="cpu").to(place)
+    )
 
 
 def _middles(start: NDArray[np.int64], end: NDArray[np.int64], size: int) -> NDArray[np.int64]:
