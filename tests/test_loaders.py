@@ -88,7 +88,7 @@ def same_state(model: cs.Model, state: dict[str, torch.Tensor]) -> bool:
             r"^resnet18 has no weights 'IMAGENET1K_V2'; did you mean 'IMAGENET1K_V1'\? \(it has .* and none\)",
         ),
         ("torchvision:resnet18?weights", UnknownName, r"^resnet18 has no weights ''"),
-        ("torchvision:resnet18?wights=none", LoadError, r"has the option 'wights'; only '\?weights=none' or"),
+        ("torchvision:resnet18?wights=none", LoadError, r"has the option 'wights'; only '\?weights=none', "),
         ("timm:convnext_atoo", UnknownName, r"^timm has no network 'convnext_atoo'; did you mean 'convnext_atto'\?"),
         (
             "timm:resnet18?weights=a1_in1k",

@@ -175,7 +175,7 @@ REFUSED: dict[str, tuple[Any, type[ConvScopeError], str]] = {
     "a function that gives one number": (lambda o: o.sum(), OutputError, r"got shape \(\) for 1 images"),
     "a function that gives a float": (lambda o: 3.0, OutputError, r"target .*gives? .*float"),
     "a function that raises": (lambda o: o[:, 99], OutputError, r"target .*raised IndexError: "),
-    "a function without a gradient": (lambda o: o.detach()[:, 0], NoGradient, r"nothing can be explained: .*detached"),
+    "a function without a gradient": (lambda o: o.detach()[:, 0], NoGradient, r"nothing can be explained: .*detach"),
     "a region of one row of scores": (
         cs.Region(0),
         OutputError,

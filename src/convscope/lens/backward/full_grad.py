@@ -62,7 +62,6 @@ def full_grad(model: Model, image: Images, *, target: Aim = TOP1, on_missing: On
 
     Source: :cite:`srinivas2019fullgrad`, equations 2 and 8.
     """
-    image.require_spatial_axes("full-grad adds up maps of every layer")
     chunks: list[tuple[Ledger, Tensor]] = []
 
     def make(ledger: Ledger, rows: Tensor, copies: Tensor) -> ModifiedGradient:
