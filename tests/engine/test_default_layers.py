@@ -25,7 +25,6 @@ DEFAULTS: dict[str, tuple[Sides, Sides, str, Sides, Sides]] = {
     "dla34": ((96, 96), (128, 96), "level5", (3, 3), (4, 3)),
     "dpn48b": ((96, 96), (128, 96), "features", (3, 3), (4, 3)),
     "edgenext_xx_small": ((96, 96), (128, 96), "stages", (3, 3), (4, 3)),
-    "efficientformerv2_s0": ((64, 64), (96, 64), "stages.2.blocks.3", (4, 4), (6, 4)),
     "efficientnet_b0": ((96, 96), (128, 96), "bn2", (3, 3), (4, 3)),
     "efficientvit_b0": ((96, 96), (128, 96), "head.in_conv", (3, 3), (4, 3)),
     "ese_vovnet19b_dw": ((96, 96), (128, 96), "stages", (3, 3), (4, 3)),

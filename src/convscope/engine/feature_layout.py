@@ -139,7 +139,8 @@ class FeatureLayout:
 
     def units(self, output: Tensor) -> Tensor:
         """An output for N images with its units second: its map, or (N, C) where it has no places."""
-        if self.has_places or self.frames > 1:
+        as_a_map = not self.no_map and len(self.shape) == len(self.grid) + 2  # also a map of one position
+        if self.has_places or self.frames > 1 or as_a_map:
             return self.to_map(output)
         numbers = self.by_channel(output)
         return numbers.flatten(1) if numbers.shape[2] == 1 else numbers
@@ -304,7 +305,11 @@ def _along(dim: int, place: Tensor, own: Shape, on_axes: Sequence[int]) -> tuple
 
     Where a map was enlarged by copying, several of them have one place.
     """
-    order = torch.argsort(place.flatten(), stable=True)
+    places = place.flatten()
+    if len(torch.unique(places)) == len(places) or bool((places.diff() <= 0).all()):
+        order = torch.argsort(places, stable=True)
+    else:  # copies of positions, as enlarging or padding around makes them, lie in the order of the map
+        order = torch.arange(len(places), device="cpu")
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order), device="cpu")
     laid = rank.view([own[d] if d == dim else 1 for d in on_axes])

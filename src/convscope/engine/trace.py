@@ -225,7 +225,7 @@ def _record(model: "Model", image: Tensor) -> tuple[Graph, int]:
             return _recorded_as_it_lies(model, torch.cat([other, image])), 2
         except (ModelFailed, OutputError) as error:
             if is_out_of_memory(error):
-                raise
+                break
     return recorded(model, image, selected=True), 1
 
 

@@ -72,8 +72,8 @@ def feature_maps(
     Example:
         >>> import convscope as cs
         >>> f = cs.feature_maps(cs.load("bundled:shapes"), "sample:shapes/7", channels=4)
-        >>> [tuple(m.shape) for m in f.maps.values()], f.notes
-        ([(4, 48, 48)], {'shown of conv1': '4 of 24 channels, those with the largest mean'})
+        >>> [tuple(m.shape) for m in f.maps.values()], f.notes["shown of conv1"]
+        ([(4, 48, 48)], '4 of 24 channels, those with the largest mean')
 
     Source: :cite:`yosinski2015understanding`.
     """
