@@ -78,6 +78,7 @@ DEFAULTS: dict[str, tuple[Sides, Sides, str, Sides, Sides]] = {
     "vovnet39a": ((96, 96), (128, 96), "stages", (3, 3), (4, 3)),
     "xception41": ((96, 96), (128, 96), "blocks", (3, 3), (4, 3)),
     "xcit_nano_12_p16_224": ((64, 64), (96, 64), "cls_attn_blocks.0", (4, 4), (6, 4)),
+    "efficientformerv2_s0": ((64, 64), (96, 64), "norm", (2, 2), (3, 2)),
     "convit_tiny": ((64, 64), (96, 96), "blocks.10", (4, 4), (6, 6)),
     "levit_128s": ((96, 96), (128, 96), "stages", (2, 2), (2, 2)),
     "mvitv2_tiny": ((64, 64), (224, 224), "norm", (2, 2), (7, 7)),
