@@ -121,7 +121,7 @@ def test_every_page_says_why_in_one_sentence(visit: Any, path: str) -> None:  # 
 
 
 def test_a_lens_that_fits_no_network_at_hand_says_which_do(visit: Any) -> None:  # noqa: F811
-    link = {"model": named("backward"), "image": "sample:shapes/3", "lens": "grad-cam"}
+    link = {"model": named("backward"), "image": "sample:shapes/3", "lens": "saliency"}
     page = visit(f"/compare?{urlencode(link)}")
     page.get_by_text(SAYS["backward"]).first.wait_for()
     page.get_by_text("Lenses that fit this network").first.wait_for()
