@@ -20,16 +20,24 @@ def layers(net: Network) -> list[str]:
     return list(dict.fromkeys([addresses[net.seed % len(addresses)], addresses[-1]])) if addresses else []
 
 
-def summed(slow: Known, layer: str) -> float:
-    """A share of the terms that a map adds up: where they cancel, what is left is rounded in single precision."""
-    activation, gradient = slow.at(layer)
-    return 0.05 * float((activation * gradient).abs().sum(0).max())
-
-
 def _adds_to_zero(name: str, activation: Tensor, gradient: Tensor) -> bool:
     """Whether channels add to zero everywhere, as behind a layer norm: no sum then tells a component's sign."""
     features = activation if name == "eigen_cam" else activation * gradient
     return float(features.sum(0).norm()) < 1e-3 * float(features.abs().sum(0).norm())
+
+
+def summed(name: str, activation: Tensor, gradient: Tensor, true: Tensor) -> float:
+    """How large the terms of a map are before they cancel: what is left is rounded in single precision.
+
+    Of sums, a share of the terms added; of Grad-CAM++, how much its denominators 2 + Σ A · g magnify rounding where
+    they nearly vanish.
+    """
+    added = 0.05 * float((activation * gradient).abs().sum(0).max())
+    if name != "grad_cam_plus_plus":
+        return added
+    product = activation.flatten(1).sum(1)[:, None] * gradient.flatten(1)
+    magnified = ((2 + product.abs()) / (2 + product).abs())[gradient.flatten(1) > 0]
+    return max(added, 0.01 * float(magnified.max() if magnified.numel() else 0.0) * float(true.abs().max()))
 
 
 def formulas(c: Comparison, net: Network) -> None:
@@ -41,7 +49,8 @@ def formulas(c: Comparison, net: Network) -> None:
                 found, true = value.layer_values[layer], formula(*slow.at(layer))
                 if formula.__name__.startswith("eigen") and _adds_to_zero(formula.__name__, *slow.at(layer)):
                     true = true if float((found.squeeze() * true.squeeze()).sum()) >= 0 else -true  # its sign is open
-                c.agree(f"{formula.__name__} at {layer}", found.squeeze(), true.squeeze(), ROUNDED, summed(slow, layer))
+                scale = summed(formula.__name__, *slow.at(layer), true)
+                c.agree(f"{formula.__name__} at {layer}", found.squeeze(), true.squeeze(), ROUNDED, scale)
         with inputs_seen(net.module, with_gradient=False) as seen:
             values = c.ask("smooth_grad_cam_plus_plus", layer=layer, samples=3)
         clean = [float(x.flatten()[0]) for x in net.images]
