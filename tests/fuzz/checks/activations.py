@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from tests.fuzz.checks.maps import layers
 from convscope.engine.data.statistics import MEAN_POSITIONS
+from tests.fuzz.checks.maps import layers
 from tests.fuzz.comparing import Comparison
 from tests.fuzz.networks import Network
 from tests.fuzz.references import output_of

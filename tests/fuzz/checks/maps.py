@@ -4,7 +4,7 @@ from torch import Tensor
 
 from tests.fuzz.comparing import Comparison
 from tests.fuzz.networks import Network
-from tests.fuzz.references import Known, known
+from tests.fuzz.references import known
 from tests.twins import test_cam as formulas_of
 from tests.twins import test_channels as score_formulas
 from tests.twins.slow import inputs_seen
