@@ -43,7 +43,7 @@ def concept_relevance(
     composite: Annotated[CompositeName, Param(help="which rule for which kind of layer")] = "epsilon-plus",
     on_missing: OnMissing = "error",
 ) -> list[Attribution]:
-    """Hand the score back as LRP does, but at one layer let it through chosen channels only.
+    """Propagate the score back as LRP does, but at one layer through chosen channels only.
 
         R restricted to θ: R_k ← R_k · 1[k ∈ θ] at the layer, then on to the input by the rules
 

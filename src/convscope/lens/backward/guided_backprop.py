@@ -27,8 +27,9 @@ def guided_backprop(
 
         G_x = g'(x) · max(G_y, 0)    at y = g(x);    S = Σ_channels G
 
-    Cutting off what speaks against makes crisp pictures. It also makes them nearly blind to the class: the method has
-    been shown to restore the image rather than to explain the answer (Adebayo et al. 2018, Nie et al. 2018).
+    Cutting off what speaks against makes crisp pictures. They are nearly the same for every class and for randomised
+    weights of the upper layers (Adebayo et al. 2018); in theory, the method partly restores the image (Nie et al.
+    2018).
 
     Args:
         model: the network.
@@ -56,6 +57,7 @@ def guided_backprop(
         >>> a.notes["rules"]
         {'relu: guided': 13}
 
-    Source: :cite:`springenberg2015striving`, figure 1.
+    Source: :cite:`springenberg2015striving`, figure 1; its limits :cite:`adebayo2018sanity` and
+    :cite:`nie2018theoretical`.
     """
     return gradient_values(model, image, target, guided(), on_missing)

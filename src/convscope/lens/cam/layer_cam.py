@@ -50,7 +50,7 @@ def layer_cam(
         LayerError: the layer is never reached or has no spatial extent.
         NoGradient: the score does not depend on the layer.
 
-    Differs from the paper: the ReLU for drawing is off by default.
+    Differs from the paper: the final ReLU is off by default.
 
     Example:
         >>> import convscope as cs
