@@ -1177,7 +1177,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
 
 @overload
 def guided_backprop(
@@ -1187,7 +1187,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
 
 @overload
 def guided_backprop(
@@ -1197,7 +1197,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
 
 @overload
 def guided_grad_cam(

@@ -495,6 +495,17 @@ def test_excitation_backprop_is_a_winners_probability(contrastive: bool, relu: b
         assert relative_error(attribution.layer_values[layer].flatten(), true) < TOLERANCE
 
 
+@pytest.mark.parametrize("subject", list(SPATIAL), indirect=True)
+def test_the_epsilon_rule_without_epsilon_is_the_zero_rule(subject: Subject) -> None:
+    zero, default, damped = (
+        subject.explained("lrp", **parameters)
+        for parameters in ({"composite": "zero"}, {"composite": "epsilon"}, {"composite": "epsilon", "epsilon": 0.5})
+    )
+    for a, b, c in zip(zero, default, damped, strict=True):
+        assert torch.equal(a.channels, b.channels)
+        assert relative_error(c.channels, a.channels) > 0.01
+
+
 # Differences from a reference
 
 

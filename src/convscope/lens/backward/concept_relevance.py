@@ -69,6 +69,8 @@ def concept_relevance(
         NoRule: an operation that no rule is known for.
         NoGradient: the score does not depend on the layer.
 
+    Differs from the paper: ``epsilon-plus`` by default, where its pictures are made by ``epsilon-plus-flat``.
+
     Example:
         >>> import convscope as cs
         >>> a = cs.concept_relevance(cs.load("bundled:shapes"), "sample:shapes/7", layer="layer2", most=2)

@@ -23,7 +23,7 @@ from convscope.values import Attribution
 def guided_backprop(
     model: Model, image: Images, *, target: Aim = TOP1, on_missing: OnMissing = "error"
 ) -> list[Attribution]:
-    """Take the gradient, but let only positive signals through every rectifier on the way back.
+    """Take the gradient, but let only positive signals through every rectifier in the backward pass.
 
         G_x = g'(x) · max(G_y, 0)    at y = g(x);    S = Σ_channels G
 

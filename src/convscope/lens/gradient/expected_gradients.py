@@ -39,7 +39,7 @@ def expected_gradients(
 
         S(x) = E_r,α [ (x - r) ⊙ ∂f_c(r + α(x - r))/∂x ],    α ~ U(0, 1)
 
-    No single baseline is blind to its own colour: with a black one alone, black pixels could never matter.
+    One baseline alone is blind to its own colour: compared with black, black pixels can never matter.
 
     Args:
         model: the network.

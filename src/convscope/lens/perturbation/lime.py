@@ -38,7 +38,10 @@ def lime(
     segments: Segments = 50,
     segmenter: Segmenter = "slic",
     baseline: Annotated[BaselineName | Tensor, Param(help="what takes the place of a part")] = "mean",
-    width: Annotated[float, Param(help="how near the image the fit is, as cosine distance", min=0.01, max=100)] = 0.25,
+    width: Annotated[
+        float,
+        Param(help="width of the kernel that weighs variants by their cosine distance to the image", min=0.01, max=100),
+    ] = 0.25,
     ridge: Annotated[float, Param(help="the penalty that keeps the fit small", min=0, max=1e6)] = 1.0,
     stop_when: StopWhen = 0.0,
     precision: Precision = "float32",
