@@ -69,7 +69,7 @@ def concept_relevance(
         NoRule: an operation that no rule is known for.
         NoGradient: the score does not depend on the layer.
 
-    Differs from the paper: ``epsilon-plus`` by default, where its pictures are made by ``epsilon-plus-flat``.
+    Differs from the paper: ``epsilon-plus`` by default, where its authors use ``epsilon-plus-flat``.
 
     Example:
         >>> import convscope as cs

@@ -59,7 +59,7 @@ def style_features(
         NoGradient: the layers do not depend on the input.
 
     Differs from the paper: each layer's distance is relative to what is aimed at; Fourier coefficients are optimised by
-    Adam instead of pixels by L-BFGS.
+    Adam instead of pixels by L-BFGS; max pooling stays, where the paper averages.
 
     Example:
         >>> import convscope as cs

@@ -81,7 +81,7 @@ def style_transfer(
 
     Differs from the paper: each layer's distance is relative to what is aimed at, so that the weights mean the same at
     every layer and in every network; the total variation has a price; the picture begins as the content image, where
-    the paper begins with noise; Adam takes the place of L-BFGS.
+    the paper begins with noise; max pooling stays, where the paper averages; Adam takes the place of L-BFGS.
 
     Example:
         >>> import convscope as cs

@@ -71,7 +71,8 @@ def meaningful_perturbation(
         InputError: the baseline's shape is not the image's.
 
     Differs from the paper: the score is scaled to its rise over the baseline instead of taken after softmax, so that
-    the same penalties suit every network; the image is not jittered; 150 steps instead of 300.
+    the same penalties suit every network; the image is not jittered; the mask is enlarged linearly, not by a Gaussian;
+    150 steps instead of 300.
 
     Example:
         >>> import convscope as cs
