@@ -27,9 +27,9 @@ def guided_backprop(
 
         G_x = g'(x) · max(G_y, 0)    at y = g(x);    S = Σ_channels G
 
-    Cutting off what speaks against makes crisp pictures. They are nearly the same for every class and for randomised
-    weights of the upper layers (Adebayo et al. 2018); in theory, the method partly restores the image (Nie et al.
-    2018).
+    Cutting off what speaks against makes crisp pictures. They hardly change when the weights of the upper layers are
+    randomised (Adebayo et al. 2018), nor from class to class: in theory, the method partly restores the image (Nie et
+    al. 2018).
 
     Args:
         model: the network.

@@ -28,8 +28,8 @@ def x_grad_cam(
 
         w_k = Σ positions (A_k / ΣA_k) · ∂f_c/∂A_k,    L = Σ_k w_k · A_k
 
-    Each channel's map then sums to its gradient × activation. Of all weights, one a channel, these come nearest to two
-    axioms: removing a channel changes the score by its share (sensitivity), and the shares add up to it (conservation).
+    Each channel's map then sums to its gradient × activation. The weights are chosen to come near two axioms: removing
+    a channel changes the score by the channel's share (sensitivity), and all shares add up to the score (conservation).
 
     Args:
         model: the network.
