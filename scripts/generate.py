@@ -10,6 +10,8 @@ import re
 import sys
 from pathlib import Path
 
+from bibliography import CITED, bibliography, line
+
 import convscope as cs
 from convscope._names import PUBLIC
 from convscope.spec import FAMILIES, LensSpec, Parameter
@@ -175,7 +177,7 @@ def lens_pages() -> str:
             parts += [f"Held by tests: {', '.join(sorted(spec.claims))}.", ""]
         parts += [f"Known to fail — {what}: {why}." for what, why in spec.fails.items()]
         parts += [""] if spec.fails else []
-        parts += [f"Source: {_source(spec.cite)}", ""]
+        parts += _sources(spec)
     return "\n".join(parts)
 
 
@@ -185,14 +187,13 @@ def _values(parameter: Parameter) -> str:
     )
 
 
-def _source(key: str) -> str:
-    """A line of the bibliography."""
-    entries = (ROOT / "docs/references.bib").read_text("utf-8").split("\n@")
-    entry = next(e for e in entries if f"{{{key}," in e)
-    found = dict(re.findall(r"(\w+) = \{([^{}]*)\}", entry))
-    where = found.get("booktitle") or found.get("journal") or found.get("note", "")
-    arxiv = f", arXiv:{found['eprint']}" if "eprint" in found else ""
-    return f"{found['author'].replace(' and ', '; ')}. *{found['title']}*. {where} {found['year']}{arxiv}."
+def _sources(spec: LensSpec) -> list[str]:
+    """Lines of the bibliography: what the lens is made after, and what its docstring cites besides."""
+    cited = dict.fromkeys([spec.cite, *CITED.findall(inspect.getdoc(spec.function) or "")])
+    first, *others = (line(bibliography()[key]) for key in cited)
+    return [f"Source: {first}", ""] + (
+        ["Cited besides:", "", *(f"- {other}" for other in others), ""] if others else []
+    )
 
 
 def _between(text: str, name: str, new: str) -> str:

@@ -44,7 +44,7 @@ def blur_integrated_gradients(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        steps: levels of blur; σ falls quadratically, so that the steps are even in scale space.
+        steps: levels of blur, even in √σ: from ``max_sigma`` to 0, the finer the less blur is left.
         max_sigma: the strongest blur, as a share of the longer side.
 
     Returns:

@@ -42,7 +42,8 @@ def integrated_gradients(
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
         steps: gradients along the path; more make the completeness gap smaller.
-        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a prepared tensor.
+        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a preprocessed
+            tensor.
         quadrature: ``gauss-legendre``, ``trapezoid`` or ``riemann-left``, ``-middle``, ``-right``.
         seed: of the noise baseline.
 
@@ -55,6 +56,9 @@ def integrated_gradients(
         UnknownName: no such class or label.
         NoGradient: the score does not depend on the input.
         InputError: the baseline's shape is not the image's.
+
+    Differs from the paper: the score before softmax is explained, where the paper's networks give a probability,
+    whose gradient vanishes where the network is sure.
 
     Example:
         >>> import convscope as cs
