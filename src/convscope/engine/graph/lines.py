@@ -27,6 +27,8 @@ def recounted(seen: "Seen", dim: int) -> "Seen":
     """The same with its places along a dimension counted 0, 1, …, and with the line that follows from it.
 
     Places that follow no pattern along the dimension (rolled, picked by an index) leave no line, and all may be seen.
+    So do those that turn back (a border that goes on at the other end, copies side by side): counted anew they would no
+    longer tell where each position lies.
     """
     place, line = seen.place, seen.line
     if line is None or place.shape[dim] == 1:
@@ -40,7 +42,9 @@ def recounted(seen: "Seen", dim: int) -> "Seen":
     along = [1] * place.ndim
     along[dim] = count
     others = [d for d, size in enumerate(place.shape) if size > 1 and d != dim]
-    pattern = _pattern(rows) if others in ([], [1]) else None
+    steps = np.diff(rows.min(0))
+    turns_back = bool((steps > 0).any() and (steps < 0).any())
+    pattern = _pattern(rows) if others in ([], [1]) and not turns_back else None
     line = None if pattern is None else _by_index(line, rows, *pattern)
     if line is None:
         return without_line(seen)
