@@ -222,7 +222,7 @@ def _looked_and_told(
     said: dict[str, Any] = {}
     if declaration.each_image or asked.data is not None:
         said[BATCH] = independence(model, trace.image, trace.in_company, differentiate=differentiates)
-    with one_at_a_time(bool(said.get(BATCH))), gradients_watched() as uses:
+    with one_at_a_time(trace.one_by_one or bool(said.get(BATCH))), gradients_watched() as uses:
         values = _looked(declaration, asked, parameters, how)
         said[BACKWARD] = backward_pass(model, trace.image) if uses else ""
     said["call"] = _last_calls(asked, probe)

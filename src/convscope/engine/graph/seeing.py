@@ -301,6 +301,7 @@ def _joined(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     axes = len(next(seen for seen, _ in parts if seen is not None))
     joined = [[(None if seen is None else seen[a], shape) for seen, shape in parts] for a in range(axes)]
     by_image = dim == 0 and any(seen is not None and seen[-1].varies(0) for seen, _ in parts)
+    by_image |= packet(done.func) == "stack"
     return [tuple(places.concatenated(along, dim, by_image=by_image and along is not joined[-1]) for along in joined)]
 
 

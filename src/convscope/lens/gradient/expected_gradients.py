@@ -10,6 +10,7 @@ from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.paths import gap_notes
 from convscope.engine.references import ReferenceName, reference_scores, references_of
+from convscope.engine.rounding import sums_like, unrounded
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -75,14 +76,14 @@ def expected_gradients(
     order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed), device="cpu")
     shift = torch.rand(samples, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float32, device="cpu")
     alphas = ((order + shift) / samples).to(image.tensor)
-    total = torch.zeros_like(image.tensor, dtype=torch.float32)
+    total = sums_like(image.tensor)
 
     def visit(rows: Tensor, copies: Tensor) -> None:
         start = reference(rows, copies)
         path = image.tensor[rows] - start
         alpha = alphas[copies].view(-1, *[1] * (path.ndim - 1))
         gradient = gradient_at(model, start + alpha * path, target, rows, clean=False)
-        total.index_add_(0, rows.to(total.device), path.float() * gradient)
+        total.index_add_(0, rows.to(total.device), unrounded(path) * gradient)
 
     each_copy(model, image, target, samples, visit)
     contributions = total / samples

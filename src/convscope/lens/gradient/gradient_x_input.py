@@ -2,6 +2,7 @@ from convscope.engine.gradients import input_gradient
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
+from convscope.engine.rounding import unrounded
 from convscope.engine.targets import TOP1, Aim
 from convscope.values import Attribution
 
@@ -43,5 +44,5 @@ def gradient_x_input(model: Model, image: Images, *, target: Aim = TOP1) -> list
     Source: :cite:`shrikumar2016black`.
     """
 
-    contributions = input_gradient(model, image, target) * image.tensor.float()
+    contributions = input_gradient(model, image, target) * unrounded(image.tensor)
     return attributions(model, image, target, contributions.sum(1), channels=contributions)

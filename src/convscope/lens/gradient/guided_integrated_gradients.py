@@ -13,6 +13,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.paths import gap_notes
+from convscope.engine.rounding import sums_like, unrounded
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -84,11 +85,11 @@ def guided_integrated_gradients(
 
     start = baseline_of(baseline, image, seed=seed)
     ends = end_scores(model, image, start, target)
-    total = torch.zeros_like(image.tensor, dtype=torch.float32)
+    total = sums_like(image.tensor)
 
     def step(rows: Tensor) -> None:
         end = image.tensor[rows]
-        path = _GuidedPath(start[rows].float().flatten(1), end.float().flatten(1), fraction, max_distance)
+        path = _GuidedPath(unrounded(start[rows]).flatten(1), unrounded(end).flatten(1), fraction, max_distance)
         gradient = gradient_at(model, start[rows], target, rows, clean=False).flatten(1)
         gathered = torch.zeros_like(gradient)
         for t in range(steps):

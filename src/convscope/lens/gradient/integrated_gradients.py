@@ -9,6 +9,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.paths import QUADRATURES, QuadratureName, along, gap_notes, straight
+from convscope.engine.rounding import unrounded
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -73,6 +74,6 @@ def integrated_gradients(
     ends = end_scores(model, image, start, target)
     points, weights = QUADRATURES[quadrature](steps)
     mean_gradient = along(model, image, target, straight(image.tensor, start), points, weights)
-    contributions = (image.tensor - start).float() * mean_gradient
+    contributions = unrounded(image.tensor - start) * mean_gradient
     notes = gap_notes(contributions, *ends)
     return attributions(model, image, target, contributions.sum(1), channels=contributions, notes=notes)
