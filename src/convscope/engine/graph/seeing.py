@@ -279,8 +279,8 @@ def _lines_through(
         for place in _axes_along(seen, dim, tensor):
             if one.moves_nothing:
                 continue
-            mirrored = places.is_mirrored(found[place].place, dim)
-            axis = found[place] if mirrored else recounted(found[place], dim)
+            axis = recounted(found[place], dim, downwards=True)
+            mirrored = places.is_mirrored(axis.place, dim)
             reads = one.mirrored(tensor.shape[dim], shape[dim]) if mirrored else one
             line = None if axis.line is None else axis.line.through(reads)
             found[place] = without_line(axis) if line is None else replace(axis, line=line)
@@ -381,7 +381,7 @@ def _places_beside_channels(axis: Seen, dims: Iterable[int]) -> Seen:
         axis = recounted(axis, dim)
     if axis.place.shape[1] == 1:
         return axis
-    return replace(without_line(axis), place=axis.place.amax(1, keepdim=True))
+    return replace(without_line(axis), place=places.gathered(axis.place, [1]))
 
 
 def _convolved_packed(done: Done) -> Sequence[tuple[Seen, ...]] | None:

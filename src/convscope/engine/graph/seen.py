@@ -139,8 +139,8 @@ def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
         return seen
     low, high = seen.low.amin(differing, keepdim=True), seen.high.amax(differing, keepdim=True)
     lost = any(seen.varies(dim) for dim in dims)
-    places = [_gathered(seen.place, differing)]
-    places += [] if seen.across is None else [_gathered(seen.across, differing)]
+    places = [gathered(seen.place, differing)]
+    places += [] if seen.across is None else [gathered(seen.across, differing)]
     left = [place for place in places if place.numel() > 1] or (
         [_NOWHERE.expand(places[0].shape)] if lost else places[:1]
     )
@@ -148,7 +148,7 @@ def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
     return Seen(low, high, left[0], None if lost else seen.line, seen.whole or lost, across)
 
 
-def _gathered(place: Tensor, dims: Sequence[int]) -> Tensor:
+def gathered(place: Tensor, dims: Sequence[int]) -> Tensor:
     """The place of what is made from all along these dimensions, which keep size 1.
 
     Where the same positions lie in another order for each of several parts (a map beside its mirror image), it is that
@@ -179,7 +179,7 @@ def mixed_in_groups(seen: Seen, groups: int, channels: int) -> Seen:
     if not seen.differs(1):
         return seen
     if groups == 1:
-        ends = (seen.low.amin(1, keepdim=True), seen.high.amax(1, keepdim=True), _gathered(seen.place, [1]))
+        ends = (seen.low.amin(1, keepdim=True), seen.high.amax(1, keepdim=True), gathered(seen.place, [1]))
         return replace(seen, low=ends[0], high=ends[1], place=ends[2], across=None)
 
     def grouped(end: Tensor, sign: int) -> Tensor:
