@@ -96,11 +96,29 @@ class Cancelled(ConvScopeError, RuntimeError):
 
 
 def did_you_mean(asked: str, known: Iterable[str], *, most: int = 1) -> str:
-    """The clause ``; did you mean 'x'?`` for the nearest known names, or nothing when none is near."""
+    """The clause ``; did you mean 'x'?`` for the nearest known names, or nothing when none is near.
+
+    Names that hold what was asked as a whole word ("tiger cat" for "cat") are nearer than any that is like it by
+    letters ("crate"), and of several the shortest is nearest.
+    """
     known = list(known)
-    plain = {name.lower(): name for name in known}
-    near = [plain[name] for name in difflib.get_close_matches(asked.lower(), plain, n=most, cutoff=0.6)]
+    wanted = _words(asked)
+    near = sorted((name for name in known if wanted and _holds(_words(name), wanted)), key=len)[:most]
+    if not near:
+        plain = {name.lower(): name for name in known}
+        near = [plain[name] for name in difflib.get_close_matches(asked.lower(), plain, n=most, cutoff=0.6)]
     if not near:  # a dropped or misplaced part ('layer4.conv2' for 'layer4.0.conv2') is not near by letters alone
         parts = asked.lower().replace("_", ".").split(".")
         near = [name for name in known if all(part in name.lower().split(".") for part in parts)][:most]
     return f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+
+
+def _words(name: str) -> list[str]:
+    """The words of a label, in small letters."""
+    return name.lower().replace("_", " ").replace(",", " ").split()
+
+
+def _holds(words: list[str], wanted: list[str]) -> bool:
+    """Whether ``wanted`` are words of a longer name, one after the other."""
+    last = len(words) - len(wanted)
+    return last > 0 and any(words[start : start + len(wanted)] == wanted for start in range(last + 1))

@@ -17,7 +17,9 @@ def main() -> None:
     """Run the command line."""
     leave_on_interrupt()
     from convscope.cli.application import words
+    from convscope.cli.terminal import write_what_can_be_shown
 
+    write_what_can_be_shown()
     try:
         app(words())()
     finally:

@@ -8,6 +8,7 @@ import typer
 from convscope.catalogue import outlines
 from convscope.cli import commands
 from convscope.cli.lens_command import placeholder
+from convscope.cli.usage import Commands
 from convscope.spec import FAMILIES
 
 
@@ -15,9 +16,10 @@ def application(words: list[str]) -> typer.Typer:
     """The application, with the lens that ``words`` name in full and the others by name and question."""
     made = typer.Typer(
         name="convscope",
+        cls=Commands,
         help="A microscope for convolutional networks: see why a network answered as it did.",
         epilog="Start with: convscope demo. Then: convscope grad-cam cat.jpg --model torchvision:resnet50",
-        no_args_is_help=True,
+        invoke_without_command=True,  # which shows the help
         rich_markup_mode=None if os.environ.get("NO_COLOR") else "rich",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},

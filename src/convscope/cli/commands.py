@@ -33,11 +33,14 @@ def _say_version(wanted: bool) -> None:
 
 
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="print the version", is_eager=True, callback=_say_version)
     ] = False,
 ) -> None:
     """A microscope for convolutional networks: see why a network answered as it did."""
+    if context.invoked_subcommand is None:
+        put(context.get_help())
 
 
 def demo(

@@ -1,17 +1,20 @@
 """From the declaration of a lens to its command: the same parameters, ranges, choices and defaults."""
 
-import enum
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from convscope.cli import options
+from convscope.cli.completion import starting
+from convscope.cli.interrupts import STOPPED
 from convscope.cli.talk import check_images, guarded, put, put_json, say, watched
-from convscope.errors import CannotWrite
+from convscope.cli.wording import flag
+from convscope.errors import CannotWrite, ParameterError
 from convscope.spec import LensSpec, Parameter
 from convscope.values import Value, writable
 
@@ -53,14 +56,14 @@ def run_lens(spec: LensSpec, *, out: Path | None, as_json: bool, **given: Any) -
     check_images([given[name] for name in ("guide", "style") if given.get(name)])
     from convscope.catalogue import call, load
 
-    asked = {name: _plain(value) for name, value in given.items() if value not in (None, [])}
+    asked = {name: value for name, value in given.items() if value not in (None, [])}
     opening = {name: asked.pop(name) for name in ("weights", "device", "trust") if name in asked}
     if "model" in asked:
         say(f"opening {asked['model']} …")
         asked["model"] = load(asked["model"], **opening)
     if "image" in asked and not spec.each_image:
         asked["image"] = asked["image"][0]
-    with watched(spec.title):
+    with watched(spec.title) as stopped:
         found = call(spec.name, **asked)
     values = found if isinstance(found, list) else [found]
     for value, place in zip(values, places, strict=True):
@@ -77,6 +80,8 @@ def run_lens(spec: LensSpec, *, out: Path | None, as_json: bool, **given: Any) -
             put("\n".join(summary(name, value)))
             if place is not None:
                 put(f"  written to {place}")
+    if stopped.is_set():  # a drawing that ended with the best so far
+        raise typer.Exit(STOPPED)
 
 
 def summary(name: str, value: Value) -> list[str]:
@@ -142,24 +147,45 @@ def stem(image: str) -> str:
 def _option(parameter: Parameter, *, placed: bool = False) -> inspect.Parameter:
     """The command-line option of a declared parameter; or a word in its place, where Python takes it so."""
     about = parameter.about
-    notes = ", ".join(note for note in (about.unit, about.range() if not about.choices else "") if note)
+    choices = f"<{'|'.join(about.choices)}>"
+    listed = bool(about.choices) and len(choices) > _WIDEST  # in the help, where lines are broken between words
+    notes = ", ".join(note for note in (about.unit, about.range() if listed or not about.choices else "") if note)
     said = f"{about.help} ({notes})" if notes else about.help
     if placed:
         word = typer.Argument(help=said, metavar=parameter.name.upper())
         return _keyword(parameter.name, Annotated[parameter.kind, word], parameter.default)
-    flag = "--" + parameter.name.replace("_", "-")
-    if about.choices:
-        kind: Any = enum.Enum(parameter.name, {c: c for c in about.choices}, type=str)  # type: ignore[misc]
-        return _keyword(parameter.name, Annotated[kind, typer.Option(flag, help=said)], kind(parameter.default))
     if parameter.kind is bool:
-        names = f"{flag}/--no-{parameter.name.replace('_', '-')}"
+        names = f"{flag(parameter.name)}/--no-{parameter.name.replace('_', '-')}"
         return _keyword(parameter.name, Annotated[bool, typer.Option(names, help=said)], parameter.default)
-    return _keyword(parameter.name, Annotated[parameter.kind, typer.Option(flag, help=said)], parameter.default)
+    option = typer.Option(
+        flag(parameter.name),
+        help=said,
+        parser=_reader(parameter),
+        metavar="<choice>" if listed else choices if about.choices else _KINDS.get(parameter.kind, "<text>"),
+        autocompletion=starting(about.choices) if about.choices else None,
+    )
+    return _keyword(parameter.name, Annotated[parameter.kind, option], parameter.default)
+
+
+_KINDS = {int: "<whole number>", float: "<number>"}
+_WIDEST = 32
+"""How wide the column of an option's values may be, in characters."""
+
+
+def _reader(parameter: Parameter) -> Callable[[Any], Any]:
+    """What turns the text given for a parameter into the kind that it has, or refuses it where it is out of range."""
+
+    def read(value: Any) -> Any:
+        if isinstance(value, str) and parameter.kind in (int, float):
+            with suppress(ValueError):  # the check says what it must be
+                value = parameter.kind(value)
+        try:
+            return parameter.check(value)
+        except ParameterError as error:
+            raise typer.BadParameter(str(error).removeprefix(f"{parameter.name} ")) from error
+
+    return read
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, enum.Enum) else value
