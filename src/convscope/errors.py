@@ -19,6 +19,8 @@ A message says what was asked, what was found and what to do, in one sentence.
 """
 
 import difflib
+import re
+import sys
 from collections.abc import Iterable
 
 
@@ -84,7 +86,7 @@ class MissingExtra(ConvScopeError, ImportError):
     """An optional package is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"this needs the package {package!r}: pip install 'convscope[{extra}]'")
+        super().__init__(f"this needs the package {package!r}: {install_command(extra)}")
 
 
 class CannotWrite(ConvScopeError, OSError):
@@ -93,6 +95,31 @@ class CannotWrite(ConvScopeError, OSError):
 
 class Cancelled(ConvScopeError, RuntimeError):
     """Somebody stopped the work."""
+
+
+def install_command(extra: str) -> str:
+    """The line of a shell that installs the packages of an extra where this runs.
+
+    It names the packages, and the Python that asks for them, so that it works from a package index and in a clone.
+    """
+    return f"{_quoted(sys.executable or 'python')} -m pip install {' '.join(map(_quoted, _packages(extra)))}"
+
+
+def _packages(extra: str) -> list[str]:
+    """The packages of an extra, with the versions that fit."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        declared = requires("convscope") or []
+    except PackageNotFoundError:  # run from its source alone
+        declared = []
+    marked = re.compile(rf"""^([^;]*);.*\bextra == ['"]{re.escape(extra)}['"]""")
+    found = [match[1].strip() for match in map(marked.match, declared) if match]
+    return found or [f"convscope[{extra}]"]
+
+
+def _quoted(word: str) -> str:
+    return word if re.fullmatch(r"[\w./\\:=-]+", word) else f"'{word}'"
 
 
 def did_you_mean(asked: str, known: Iterable[str], *, most: int = 1) -> str:

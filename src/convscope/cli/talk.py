@@ -66,17 +66,6 @@ def put_json(thing: Any) -> None:
     put(json.dumps(thing, indent=2, ensure_ascii=not shows_unicode()))
 
 
-def check_images(images: list[str], *, folders: bool = False) -> None:
-    """Refuse missing files before a model is opened, which may take long; ``folders`` are taken where they serve."""
-    from pathlib import Path
-
-    from convscope.engine.pictures import existing_file
-
-    for image in images:
-        if not image.startswith("sample:") and not (folders and Path(image).is_dir()):
-            existing_file(image)
-
-
 @contextmanager
 def bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error, as ``report(done, total)``; silent where nobody watches."""
@@ -85,7 +74,9 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=sys.stdout.isatty()
+    ) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 

@@ -27,6 +27,7 @@ from convscope.engine.data.sources import (
     Folder,
     Label,
     Listed,
+    Named,
     Rows,
     Samples,
     Several,
@@ -235,6 +236,33 @@ def as_dataset(given: Any, model: "Model", *, most: int | None = None) -> Datase
     if isinstance(given, Dataset):
         return given
     return Dataset(_source(given, model), model, most)
+
+
+def named_images(members: Sequence[Any], names: Sequence[str], model: "Model") -> Dataset:
+    """Images under names of their own as a stream; of several, one that cannot be read is skipped and written down.
+
+    Args:
+        members: paths, sample addresses, pictures.
+
+    Raises:
+        InputError: the network takes no pictures, or there is none.
+    """
+    _refuse_pictures_for_tensors(model)
+    return Dataset(Named(members, names), model)
+
+
+def is_data_set(given: Any) -> bool:
+    """Whether this is a stream of inputs: a folder, a range of samples, a torch data set or loader, an iterable.
+
+    One image, a list of images and a tensor are not; a list with folders or ranges in it is.
+    """
+    if isinstance(given, Dataset) or _is_collection(given):
+        return True
+    if isinstance(given, (list, tuple)):
+        return any(_is_collection(one) for one in given)
+    if isinstance(given, (str, Path, Pillow.Image, np.ndarray, Tensor, Images, Mapping, bytes)):
+        return False
+    return hasattr(given, "__iter__") or (hasattr(given, "__getitem__") and hasattr(given, "__len__"))
 
 
 def _source(given: Any, model: "Model") -> Source | Stream:

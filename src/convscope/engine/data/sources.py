@@ -105,6 +105,22 @@ class Listed:
         return Opened(open_picture(one) if isinstance(one, (str, Path)) else one, None)
 
 
+class Named(Listed):
+    """Images under the names that a person gave them; of several, one that cannot be read is left out."""
+
+    def __init__(self, members: Sequence[Any], names: Sequence[str]) -> None:
+        self.names = names
+        super().__init__(members)
+
+    def title(self, place: int) -> str:
+        """The name that was given."""
+        return self.names[place]
+
+    def skips(self, place: int) -> bool:
+        """The others can still be looked at."""
+        return len(self.members) > 1
+
+
 class Samples(Listed):
     """A whole collection of samples, ``sample:shapes``, or a range of it, ``sample:shapes/0-99``."""
 
