@@ -1,17 +1,49 @@
-"""Running the command line as people do: a process of its own, in an empty folder."""
+"""Running the command line as people do, in an empty folder: in this process, or in one of its own where that matters."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from convscope.cli import app
 
 START = "import sys; sys.argv[0] = 'convscope'; from convscope_start import main; main()"
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ran to its end."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run() -> Run:
+    """Run a command to its end within this process: ``run("grad-cam", "a.png", …)``, with ``input`` as bytes."""
+
+    def run_(*words: str, input: bytes = b"") -> Done:
+        done = CliRunner().invoke(app(list(words)), list(words), input=input)
+        assert "Traceback" not in done.stderr, done.stderr
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return Done(done.exit_code, done.stdout, done.stderr)
+
+    return run_
 
 
 @pytest.fixture
@@ -21,10 +53,10 @@ def command() -> list[str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, command: list[str]) -> Run:
-    """Run a command to its end: ``run("grad-cam", "a.png", …)``, with ``env`` and ``input`` (bytes) where wanted."""
+def process(tmp_path: Path, command: list[str]) -> Run:
+    """Run a command to its end as a process of its own, with ``env`` and ``input`` (bytes) where wanted."""
 
-    def run_(*words: str, env: dict[str, str] | None = None, input: bytes = b"", **options: Any) -> Any:
+    def process_(*words: str, env: dict[str, str] | None = None, input: bytes = b"", **options: Any) -> Done:
         done = subprocess.run(
             [*command, *words],
             cwd=tmp_path,
@@ -36,9 +68,9 @@ def run(tmp_path: Path, command: list[str]) -> Run:
         )
         told = (done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
         assert "Traceback" not in told[1], told[1]
-        return subprocess.CompletedProcess(done.args, done.returncode, *told)
+        return Done(done.returncode, *told)
 
-    return run_
+    return process_
 
 
 @pytest.fixture

@@ -59,17 +59,17 @@ def test_a_pipe_that_is_closed_early_ends_the_command_quietly(command: list[str]
     assert told == ""
 
 
-def test_terminals_that_lack_characters_get_others(run) -> None:
+def test_terminals_that_lack_characters_get_others(process) -> None:
     encoding = "ascii"
-    done = run("grad-cam", "sample:shapes/7", *SHAPES, "--out", "a.json", env={"PYTHONIOENCODING": encoding})
+    done = process("grad-cam", "sample:shapes/7", *SHAPES, "--out", "a.json", env={"PYTHONIOENCODING": encoding})
     assert done.returncode == 0, done.stderr
     assert "explains crescent" in done.stdout
-    assert run("grad-cam", "--help", env={"PYTHONIOENCODING": encoding}).returncode == 0
+    assert process("grad-cam", "--help", env={"PYTHONIOENCODING": encoding}).returncode == 0
 
 
-def test_json_for_a_terminal_that_lacks_characters_says_the_same(run) -> None:
+def test_json_for_a_terminal_that_lacks_characters_says_the_same(process) -> None:
     told = [
-        run("lenses", "--json", env={"PYTHONIOENCODING": encoding}).stdout.encode().decode(encoding)
+        process("lenses", "--json", env={"PYTHONIOENCODING": encoding}).stdout.encode().decode(encoding)
         for encoding in ("ascii", "utf-8")
     ]
     assert json.loads(told[0]) == json.loads(told[1])
@@ -102,8 +102,8 @@ def test_what_the_parser_refuses_is_one_sentence_too(refused, words: list[str], 
     assert refused(*words).startswith(sentence)
 
 
-def test_the_command_alone_shows_its_help(run) -> None:
-    done = run()
+def test_the_command_alone_shows_its_help(process) -> None:
+    done = process()
     assert done.returncode == 0
     assert "grad-cam" in done.stdout
 

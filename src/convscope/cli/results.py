@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,10 +92,11 @@ def distinct_stems(images: Sequence[str]) -> list[str]:
     """Names for files, no two alike: of images of one name with their folder, their ending, or a number."""
     stems = [stem(image) for image in images]
     for spelt in (_with_folder, _with_ending):
-        often = Counter(one.casefold() for one in stems)
-        stems = [
-            spelt(one, image) if often[one.casefold()] > 1 else one for one, image in zip(stems, images, strict=True)
-        ]
+        longer = [spelt(name, image) for name, image in zip(stems, images, strict=True)]
+        groups: dict[str, set[str]] = {}
+        for name, other in zip(stems, longer, strict=True):
+            groups.setdefault(name.casefold(), set()).add(other.casefold())
+        stems = [other if len(groups[name.casefold()]) > 1 else name for name, other in zip(stems, longer, strict=True)]
     taken: set[str] = set()
     for place, one in enumerate(stems):
         numbered = (one, *(f"{one}-{number}" for number in range(2, len(stems) + 2)))

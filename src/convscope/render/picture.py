@@ -76,6 +76,17 @@ class Picture:
             CannotWrite: the place cannot be written or has another ending.
         """
         path = writable(path)
+        encoded = self.encoded(path, manifest)
+        with written_whole(path) as draft:
+            draft.write_bytes(encoded)
+        return path
+
+    def encoded(self, path: Path, manifest: str = "") -> bytes:
+        """The picture as a file of that name.
+
+        Raises:
+            CannotWrite: a picture is not written as that.
+        """
         made: dict[str, Callable[[], bytes]] = {
             ".png": partial(self.png, manifest),
             ".jpg": self.jpeg,
@@ -85,9 +96,7 @@ class Picture:
         }
         if path.suffix.lower() not in made:
             raise CannotWrite(f"a picture is written as {', '.join(made)}, not as {path.name!r}")
-        with written_whole(path) as draft:
-            draft.write_bytes(made[path.suffix.lower()]())
-        return path
+        return made[path.suffix.lower()]()
 
     def show(self) -> None:
         """Show the picture in the notebook, or in the system's viewer where there is none."""

@@ -141,7 +141,7 @@ class Value:
             np.savez_compressed(file, **stored)  # type: ignore[arg-type]
 
     def _save_picture(self, path: Path, **options: Any) -> None:
-        self.picture(**options).save(path, manifest=json.dumps(self.manifest(), ensure_ascii=False))
+        path.write_bytes(self.picture(**options).encoded(path, json.dumps(self.manifest(), ensure_ascii=False)))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
