@@ -328,7 +328,7 @@ BAD_WEIGHTS = {
     ),
     "code in a pickle": (
         lambda p, s: _saved(p / "w.pt", NeedsCode(s)),
-        r"w\.pt' is refused: opening this pickle would run code .* trust=True \(--trust\) opens it anyway",
+        r"w\.pt' is refused: opening this pickle would run code .* trust=True opens it anyway",
     ),
     "a plain pickle": (
         lambda p, s: _written(p / "w.pt", pickle.dumps(NeedsCode({}))),

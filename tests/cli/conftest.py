@@ -1,4 +1,4 @@
-"""Running the command line as people do, in an empty folder: in this process, or in one of its own where that matters."""
+"""Running the command line in an empty folder: in this process, or in one of its own where that matters."""
 
 import os
 import subprocess

@@ -210,7 +210,7 @@ def _within(
         cost = meter.cost(len(values))
     parameters |= {} if how is None else {"smooth": vars(how)}
     record = _record(declaration, parameters | asked.said(), cost, model)
-    record = replace(record, caveats=(*record.caveats, *surroundings.said()))
+    record = replace(record, caveats=(*record.caveats, *asked.remarks(), *surroundings.said()))
     finished = [_recorded(value, record, name) for value, name in zip(values, asked.names(), strict=False)]
     return finished[0] if not declaration.each_image or (asked.images and asked.images.single) else finished
 

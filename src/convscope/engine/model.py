@@ -184,8 +184,8 @@ class Model:
         shape = (spec.channels, *spec.size) if isinstance(spec, ImageInput) else spec.shape  # type: ignore[misc]
         if shape is None:
             raise InputError(
-                f"nothing says what an input of {self.name} looks like: pass an image, or build the model with "
-                "input=cs.ImageInput(size=…) or cs.TensorInput(shape=…)"
+                f"nothing says what an input of {self.name} looks like: pass an image, or say it with "
+                "input=cs.ImageInput(size=…) or input=cs.TensorInput(shape=…)"
             )
         drawn = torch.randn(
             1, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu"

@@ -57,7 +57,7 @@ class Chunk(Images):
         """The consecutive images ``rows`` of this chunk."""
         here = slice(int(rows[0]), int(rows[-1]) + 1)
         names, labels, places = self.names[here], self.labels[here], self.places[here]
-        return Chunk(self.tensor[here], names, False, self.spec, labels, places)
+        return Chunk(self.tensor[here], names, False, self.spec, labels, places, remark=self.remark)
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,14 @@ class Dataset:
         name: what the record says of it.
         size: how many images it has, at most ``most``; None where that shows only at the end.
         skipped: what could not be read, name → reason; it fills as the data are streamed.
+        remark: what must be said of tensors that seem not to be prepared, once one has been read.
         reopens: whether `again` can hand a member out a second time.
     """
 
     def __init__(self, source: Source | Stream, model: "Model", most: int | None = None) -> None:
         self.name = source.name
         self.skipped: dict[str, str] = {}
+        self.remark = source.images.remark if isinstance(source, Batch) else ""
         self.reopens = not isinstance(source, Stream)
         self._source, self._model, self._most = source, model, most
         known = source.size if isinstance(source, Stream) else len(source)
@@ -188,6 +190,8 @@ class Dataset:
             return _Member(place, name, None, reason=str(error))
         if len(images) != 1:
             raise InputError(f"{name} holds {len(images)} images where a single one was expected")
+        if not isinstance(source, Batch):  # of which it is known
+            self.remark = self.remark or images.remark
         return _Member(place, name, images.tensor[0], label)
 
     def _passing(self, stream: Stream) -> Iterator[Chunk]:
@@ -207,7 +211,8 @@ class Dataset:
         place = 0
         for given, label in pairs:
             lone = isinstance(given, Tensor) and self._model.input == TensorInput() and is_one_class(label)
-            tensor = self._model.prepare(given[None] if lone else given).tensor
+            images = self._model.prepare(given[None] if lone else given)
+            self.remark, tensor = self.remark or images.remark, images.tensor
             for row, one in zip(tensor, labels_of(label, len(tensor)), strict=True):
                 yield _Member(place, f"{self._source.name}[{place}]", row, one)
                 place += 1
@@ -215,7 +220,8 @@ class Dataset:
     def _chunk(self, members: Sequence[_Member]) -> Chunk:
         prepared = self._model.prepare(torch.stack([one.tensor for one in members if one.tensor is not None]))
         names, labels = tuple(one.name for one in members), tuple(one.label for one in members)
-        return Chunk(prepared.tensor, names, False, prepared.spec, labels, tuple(one.place for one in members))
+        places = tuple(one.place for one in members)
+        return Chunk(prepared.tensor, names, False, prepared.spec, labels, places, remark=self.remark)
 
     def _chunk_size(self, one: Tensor) -> int:
         return chunk_size(torch.empty((), device=self._model.device, dtype=torch.float32).expand(one.shape), light=True)
