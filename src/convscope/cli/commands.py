@@ -1,6 +1,7 @@
 """The commands that are not lenses."""
 
 import inspect
+import sys
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,10 @@ import typer
 from convscope import __version__
 from convscope.catalogue import Outline, outlines
 from convscope.cli import options
+from convscope.cli.completion import addresses, lens_names, starting
 from convscope.cli.image_arguments import ImageArguments, read_images, say_skipped
 from convscope.cli.interrupts import STOPPED, interruptible
-from convscope.cli.opening import Opening, files_of, open_model, opens_a_model
+from convscope.cli.opening import Opening, files_of, open_model, open_without_weights, opens_a_model
 from convscope.cli.results import make_folder, named_after, one_place, save, told
 from convscope.cli.talk import guarded, put, put_json, say, watched
 from convscope.errors import ConvScopeError, InputError, MissingExtra, install_command
@@ -27,7 +29,10 @@ Command = Callable[..., None]
 Lenses = Annotated[
     str | None,
     typer.Option(
-        "--lenses", help="names of lenses with commas between them; 'convscope lenses' lists all", metavar="NAMES"
+        "--lenses",
+        help="names of lenses with commas between them; 'convscope lenses' lists all",
+        metavar="NAMES",
+        autocompletion=lens_names,
     ),
 ]
 
@@ -73,7 +78,12 @@ def compare(
     ] = None,
     beside: Annotated[
         list[str] | None,
-        typer.Option("--beside", help="another model to compare with; repeat it for more", metavar="ADDRESS"),
+        typer.Option(
+            "--beside",
+            help="another model to compare with; repeat it for more",
+            metavar="ADDRESS",
+            autocompletion=addresses,
+        ),
     ] = None,
     layer: options.Layer = None,
     smooth: options.Smooth = None,
@@ -147,7 +157,14 @@ def recommend(
     image: options.Images,
     model: options.ModelAddress,
     question: Annotated[
-        str, typer.Option("--question", "-q", help="any, class, regions, pixels, shares or black-box")
+        str,
+        typer.Option(
+            "--question",
+            "-q",
+            help="any, class, regions, pixels, shares or black-box",
+            metavar="QUESTION",
+            autocompletion=starting(("any", "class", "regions", "pixels", "shares", "black-box")),
+        ),
     ] = "any",
     as_json: options.Json = False,
     debug: options.Debug = False,
@@ -216,10 +233,7 @@ def layers(
     debug: options.Debug = False,
 ) -> None:
     """List the layer addresses of a model, for --layer."""
-    from convscope.catalogue import load
-
-    address = model if "?" in model or model.startswith("bundled:") or ".py:" in model else f"{model}?weights=none"
-    opened = load(address)  # addresses do not depend on the weights: nothing is fetched
+    opened = open_without_weights(model)
     named = [(a, type(m).__name__) for a, m in opened.module.named_modules() if a and text in a]
     if as_json:
         put_json([{"layer": a, "kind": kind} for a, kind in named])
@@ -239,6 +253,8 @@ def doctor(debug: options.Debug = False) -> None:
     for package, extra in (("torchvision", "models"), ("timm", "models")):
         found = importlib.util.find_spec(package) is not None
         put(f"{package}: {'installed' if found else f'missing: {install_command(extra)}'}")
+    heic = importlib.util.find_spec("pillow_heif") is not None
+    put(f"pillow_heif: {'installed' if heic else f'missing: {sys.executable} -m pip install pillow-heif'} (HEIC)")
     fill_tables()
     for name in LOADERS["bundled"].names():
         try:
@@ -255,6 +271,7 @@ def serve(
             "-m",
             help="a model to offer; repeat it for more; the bundled ones by default",
             metavar="ADDRESS",
+            autocompletion=addresses,
             show_default=False,
         ),
     ] = None,

@@ -78,6 +78,14 @@ def open_model(address: str, given: Mapping[str, Any], *, beside: bool = False) 
     return model
 
 
+def open_without_weights(address: str) -> "Model":
+    """Open a network for its layers, which do not depend on the weights: nothing is fetched."""
+    from convscope.catalogue import load
+
+    as_it_is = "?" in address or address.startswith("bundled:") or ".py:" in address
+    return load(address if as_it_is else f"{address}?weights=none")
+
+
 def files_of(address: str | None, given: Mapping[str, Any]) -> Iterable[str]:
     """The files that opening a network reads."""
     from_address = (part.partition("=")[2] for part in (address or "").partition("?")[2].split("&"))

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from convscope.cli.completion import addresses, layers_of_model
 from convscope.cli.help_text import help_text
 
 Images = Annotated[
@@ -35,6 +36,7 @@ ModelAddress = Annotated[
         "?weights=FILE for a file's, ?output=PART for a part of the output or for what it is (probabilities, value, …)",
         metavar="ADDRESS",
         show_default=False,
+        autocompletion=addresses,
     ),
 ]
 Weights = Annotated[
@@ -92,6 +94,7 @@ Layer = Annotated[
         "-l",
         help="layer address; repeat it for several; 'convscope layers' lists them",
         metavar="ADDRESS",
+        autocompletion=layers_of_model,
     ),
 ]
 Unit = Annotated[
@@ -101,6 +104,7 @@ Unit = Annotated[
         "-u",
         help=help_text("a unit such as 'layer4[17]', or one place of it, 'layer4[17, 3, 5]'; repeat it for several"),
         metavar="UNIT",
+        autocompletion=layers_of_model,
     ),
 ]
 Second = Annotated[str | None, typer.Option(help="a second image: a file or a sample", metavar="IMAGE")]
