@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 SCENE, OTHER_SCENE = "sample:shapes/7", "sample:shapes/12"
 STUB_HEAD = '''"""Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -27,15 +28,19 @@ import numpy as np
 from PIL.Image import Image
 from torch import Tensor
 from torch.nn import Module
+from torch.utils.data import DataLoader, Dataset
 
 from convscope.engine.layers import LayerAddress
 from convscope.engine.targets import TargetLike
+from convscope.engine.value_stream import ValueStream
 '''
 OWN_TYPES = '''
 __version__: str
 
 OneImage = str | Path | Image | np.ndarray
 """A path or sample: address, a Pillow image, or an array (height, width[, channels])."""
+DataSet = Dataset[Any] | DataLoader[Any] | Iterator[Any]
+"""Many inputs as a stream, with or without classes."""
 '''
 
 
@@ -65,12 +70,14 @@ EACH_IMAGE = (
     ("OneImage", "{}"),
     ("list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor]", "list[{}]"),
     ("Tensor", "{0} | list[{0}]"),
+    ("DataSet", "ValueStream[{}]"),
 )
-"""What a lens that looks at each image is given, and what it then gives: one image, several, a prepared tensor."""
+"""What a lens that looks at each image is given, and what it then gives: one image, several, a prepared tensor, a data
+set. (A folder is a text as a file is, and gives a stream too.)"""
 
 
 def _signatures(spec: LensSpec) -> str:
-    """The signature a person calls; three overloads where what comes back follows from the image."""
+    """The signature a person calls; overloads where what comes back follows from the image."""
     question = (spec.function.__doc__ or "").partition("\n")[0]
     if not spec.each_image:
         return f'def {spec.name}({_arguments(spec)}) -> {spec.returns}:\n    """{question}"""\n'

@@ -48,6 +48,11 @@ class Asked:
             return self.data.first()
         return Images(self.model.example(), ("an example",), True, self.model.input)
 
+    def remarks(self) -> tuple[str, ...]:
+        """What must be said of the pictures or the data set."""
+        remark = self.images.remark if self.images is not None else self.data.remark if self.data is not None else ""
+        return (remark,) if remark else ()
+
     def names(self) -> tuple[str, ...]:
         """What the record of each value calls its input."""
         if self.images is not None:

@@ -106,7 +106,9 @@ def check_address(module: nn.Module, address: str, name: str) -> str:
         return address
     known = [path for path, _ in module.named_modules() if path]
     near = did_you_mean(str(address), known)
-    raise UnknownName(f"no layer {address!r} in {name}{near} (it has {len(known)}; model.layers() lists them)")
+    raise UnknownName(
+        f"no layer {address!r} in {name}{near} (it has {len(known)}; 'convscope layers' or model.layers() lists them)"
+    )
 
 
 def _has(module: nn.Module, address: str) -> bool:
