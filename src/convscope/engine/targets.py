@@ -284,7 +284,7 @@ def _difference(target: Difference, model: "Model", images: int) -> Aim:
 
 
 def _unit(target: Unit | UnitAddress, model: "Model", images: int) -> Aim:
-    layer = check_address(model.module, target.layer, model.name)
+    layer = check_address(model.module, target.layer, model.name, ports=True)
     address = UnitAddress(layer, target.unit, tuple(target.position))
     whole = all(isinstance(i, int) and i >= 0 for i in address.position)
     if not isinstance(target.unit, int):

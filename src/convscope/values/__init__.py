@@ -9,6 +9,7 @@ from convscope.values.exemplars import Excited, Exemplar, Exemplars
 from convscope.values.feature_maps import FeatureMaps
 from convscope.values.folded import Folded, Node
 from convscope.values.kernels import KernelLayer, Kernels
+from convscope.values.layer_attribution import LayerAttribution
 from convscope.values.pictures import Pictures
 from convscope.values.prediction import Prediction
 from convscope.values.receptive_field import ReceptiveField
@@ -29,6 +30,7 @@ __all__ = [
     "Folded",
     "KernelLayer",
     "Kernels",
+    "LayerAttribution",
     "Module",
     "Node",
     "Operation",
