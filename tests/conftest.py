@@ -1,6 +1,7 @@
 """What many tests share: tiny models, pictures, and libraries that need care to import."""
 
 import shutil
+import signal
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,14 @@ FLAGS = [
 ASSETS = Path(__file__).parents[2] / "shared/assets"
 
 torch.set_num_threads(1)  # tiny networks gain nothing from threads, and parallel workers lose by them
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts_are_heeded() -> Iterator[None]:
+    """A shell starts what runs in its background with interrupts ignored, and every process hands that on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -214,3 +214,21 @@ def test_a_batch_and_its_images_one_by_one_agree_when_folded() -> None:
         together = lens(model, list(x), **options)
         for one, given in zip(together, x, strict=True):
             torch.testing.assert_close(one.values, lens(model, given, **options).values)
+
+
+class FoldsViews(Normed):
+    """Two views of each image go through as images of their own: plain tensors, whatever the input's layout."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        views = torch.stack([x, 0.5 * x], 1).flatten(0, 1)
+        maps = F.relu(self.bn1(self.conv1(views)))
+        return self.head(maps.view(len(maps), -1).unflatten(1, (5, -1)).mean(2)).unflatten(0, (len(x), 2)).mean(1)
+
+
+@pytest.mark.parametrize("normed", [True, False])
+def test_kernels_are_laid_channels_last_only_where_maps_lie_so(normed: bool) -> None:
+    network = seeded(FoldsViews)
+    network.bn1 = network.bn1 if normed else nn.Identity()
+    model, images = cs.Model(network.eval(), input=cs.ImageInput(size=(8, 6))), torch.randn(1, 3, 8, 6)
+    found = cs.integrated_gradients(model, images, target=1, steps=16, baseline=torch.zeros(3, 8, 6))
+    assert abs(found.notes["completeness gap"]) < 0.05 * max(1.0, abs(float(found.values.abs().sum())))

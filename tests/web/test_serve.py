@@ -79,7 +79,10 @@ def serving(code: str) -> subprocess.Popen[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    words = [sys.executable, "-c", code, "serve", "--no-show", "--port", port]
+    heeded = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also where tests run behind &
+    )
+    words = [sys.executable, "-c", heeded + code, "serve", "--no-show", "--port", port]
     return subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
 
 

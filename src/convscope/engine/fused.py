@@ -30,8 +30,9 @@ _QUESTIONS |= {getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtyp
 
 Norm = tuple[Tensor, Tensor, Tensor | None, Tensor | None, float]
 """Running mean and variance, weight, bias and epsilon of a batch norm."""
-Pairs = dict[int, tuple[Tensor, Tensor | None, Norm | None]]
-"""By the identity of a kernel: the kernel, its bias, and the batch norm to fold into it, if any."""
+Pairs = dict[int, tuple[Tensor, Tensor | None, Norm | None, bool]]
+"""By the identity of a kernel: the kernel, its bias, the batch norm to fold into it, if any, and whether what it makes
+lies channels-last anyhow, so that a channels-last kernel changes nothing for whatever comes behind."""
 
 
 @contextmanager
@@ -54,16 +55,16 @@ def fused_runs(model: "Model", sample: Tensor, passes: int) -> Iterator[Abstract
         yield nullcontext()
         return
     pairs = model.findings.pairs
-    if pairs is None:
-        laid = model.laid_out(sample)  # its first call may run the network, which is not to be watched
+    if pairs is None:  # the first look at the memory layout may run the network, which is not to be watched
+        relaid = sample.device.type == "cpu" and model.takes_channels_last(sample)
+        laid = sample.detach().clone(memory_format=torch.channels_last) if relaid else model.laid_out(sample)
         with torch.no_grad(), _Watch() as watch:
             model.run(laid)
         model.findings.pairs = pairs = watch.pairs()
-    relaid = sample.device.type == "cpu" and model.takes_channels_last(sample)
-    if all(norm is None and (not relaid or _lies_well(kernel)) for kernel, _, norm in pairs.values()):
+    if all(norm is None and (not relaid or _lies_well(kernel)) for kernel, _, norm, relaid in pairs.values()):
         yield nullcontext()  # there is nothing to fold
         return
-    mode = _Fused(pairs, relaid=relaid)
+    mode = _Fused(pairs)
     try:
         yield mode
     finally:
@@ -79,6 +80,7 @@ class _Watch(TorchFunctionMode):
         self.made: dict[int, tuple[Tensor, int]] = {}  # output → (kept alive, kernel)
         self.kernels: dict[int, tuple[Tensor, Tensor | None]] = {}
         self.uses: dict[int, list[Norm | None]] = {}  # kernel → what its outputs went into
+        self.plain: set[int] = set()  # kernels of which some output did not lie channels-last
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
@@ -93,6 +95,8 @@ class _Watch(TorchFunctionMode):
             self.made[id(out)] = (out, id(kernel))
             self.kernels[id(kernel)] = (kernel, _argument(args, kwargs, 2, "bias"))
             self.uses.setdefault(id(kernel), [])
+            if out.ndim != 4 or out.is_contiguous() or not out.is_contiguous(memory_format=torch.channels_last):
+                self.plain.add(id(kernel))
         return out
 
     def pairs(self) -> Pairs:
@@ -101,6 +105,7 @@ class _Watch(TorchFunctionMode):
             key: (
                 *self.kernels[key],
                 self.uses[key][0] if self.uses[key] and runs.count(key) == len(self.uses[key]) == 1 else None,
+                key not in self.plain,
             )
             for key in self.kernels
         }
@@ -109,10 +114,10 @@ class _Watch(TorchFunctionMode):
 class _Fused(TorchFunctionMode):
     """Runs convolutions with folded kernels and lets the batch norms behind them pass."""
 
-    def __init__(self, pairs: Pairs, *, relaid: bool) -> None:
+    def __init__(self, pairs: Pairs) -> None:
         super().__init__()
-        self.kernels = {key: (pair[0], *_folded(*pair, relaid=relaid)) for key, pair in pairs.items()}
-        self.norms = {key: _identity(norm) for key, (_, _, norm) in pairs.items() if norm is not None}
+        self.kernels = {key: (pair[0], *_folded(*pair)) for key, pair in pairs.items()}
+        self.norms = {key: _identity(norm) for key, (_, _, norm, _) in pairs.items() if norm is not None}
         self.awaited: dict[int, tuple[Tensor, Any, Any]] = {}  # folded output → (kept alive, its norm, plain run)
         self.mistaken = False
 
@@ -158,8 +163,8 @@ class _Fused(TorchFunctionMode):
         return out
 
 
-def _folded(weight: Tensor, bias: Tensor | None, norm: Norm | None, *, relaid: bool) -> tuple[Tensor, Tensor | None]:
-    """A kernel and bias with the batch norm in them; ``relaid``: channels-last, where the network takes such maps."""
+def _folded(weight: Tensor, bias: Tensor | None, norm: Norm | None, relaid: bool) -> tuple[Tensor, Tensor | None]:
+    """A kernel and bias with the batch norm in them; ``relaid``: channels-last, as the maps are that it makes."""
     with torch.no_grad():
         if norm is not None:
             mean, variance, gamma, beta, epsilon = norm

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from tests.fuzz.comparing import Comparison
 from tests.fuzz.networks import Network
-from tests.fuzz.references import Known, known
+from tests.fuzz.references import known
 from tests.twins import test_cam as formulas_of
 from tests.twins import test_channels as score_formulas
 from tests.twins.slow import inputs_seen
@@ -20,16 +20,26 @@ def layers(net: Network) -> list[str]:
     return list(dict.fromkeys([addresses[net.seed % len(addresses)], addresses[-1]])) if addresses else []
 
 
-def summed(slow: Known, layer: str) -> float:
-    """A share of the terms that a map adds up: where they cancel, what is left is rounded in single precision."""
-    activation, gradient = slow.at(layer)
-    return 0.05 * float((activation * gradient).abs().sum(0).max())
-
-
 def _adds_to_zero(name: str, activation: Tensor, gradient: Tensor) -> bool:
     """Whether channels add to zero everywhere, as behind a layer norm: no sum then tells a component's sign."""
     features = activation if name == "eigen_cam" else activation * gradient
     return float(features.sum(0).norm()) < 1e-3 * float(features.abs().sum(0).norm())
+
+
+def summed(activation: Tensor, gradient: Tensor) -> float:
+    """A share of the terms that a map adds up: where they cancel, what is left is rounded in single precision."""
+    return 0.05 * float((activation * gradient).abs().sum(0).max())
+
+
+def magnified(activation: Tensor, first: Tensor, third: Tensor, true: Tensor) -> float:
+    """How far Grad-CAM++ is rounded where its denominators 2 + Σ A · g³ / g² nearly vanish, as a share of the map.
+
+    Args:
+        third: the third powers of the gradient divided by its squares, means over copies each.
+    """
+    product = activation.flatten(1).sum(1)[:, None] * third.flatten(1)
+    grown = ((2 + product.abs()) / (2 + product).abs())[first.flatten(1) > 0]
+    return 0.01 * float(grown.max() if grown.numel() else 0.0) * float(true.abs().max())
 
 
 def formulas(c: Comparison, net: Network) -> None:
@@ -41,7 +51,11 @@ def formulas(c: Comparison, net: Network) -> None:
                 found, true = value.layer_values[layer], formula(*slow.at(layer))
                 if formula.__name__.startswith("eigen") and _adds_to_zero(formula.__name__, *slow.at(layer)):
                     true = true if float((found.squeeze() * true.squeeze()).sum()) >= 0 else -true  # its sign is open
-                c.agree(f"{formula.__name__} at {layer}", found.squeeze(), true.squeeze(), ROUNDED, summed(slow, layer))
+                activation, gradient = slow.at(layer)
+                scale = summed(activation, gradient)
+                if formula.__name__ == "grad_cam_plus_plus":
+                    scale = max(scale, magnified(activation, gradient, gradient, true))
+                c.agree(f"{formula.__name__} at {layer}", found.squeeze(), true.squeeze(), ROUNDED, scale)
         with inputs_seen(net.module, with_gradient=False) as seen:
             values = c.ask("smooth_grad_cam_plus_plus", layer=layer, samples=3)
         clean = [float(x.flatten()[0]) for x in net.images]
@@ -49,9 +63,10 @@ def formulas(c: Comparison, net: Network) -> None:
         for value, slow, copies in zip(values or (), slow_images, (noisy[:3], noisy[3:]), strict=False):
             gradients = [slow.seen_at(layer, copy)[1] for copy in copies]
             true = formulas_of.smooth_grad_cam_plus_plus(slow.at(layer)[0], gradients)
-            c.agree(
-                f"smooth_grad_cam_plus_plus at {layer}", value.layer_values[layer].squeeze(), true.squeeze(), ROUNDED
-            )
+            first, second, third = (sum(g**power for g in gradients) for power in (1, 2, 3))
+            scale = magnified(slow.at(layer)[0], first, (third / second).nan_to_num(0), true)
+            name, found = f"smooth_grad_cam_plus_plus at {layer}", value.layer_values[layer]
+            c.agree(name, found.squeeze(), true.squeeze(), ROUNDED, scale)
 
 
 def by_scores(c: Comparison, net: Network) -> None:

@@ -123,7 +123,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         places = zip(
             mixed, own.seen, strict=True
         )  # what is written into parts of a tensor leaves numbers in their places
-        return Mark(latest, tuple(replace(axis, place=old.place, across=old.across) for axis, old in places))
+        kept = (replace(axis, place=old.place, across=old.across, steps=old.steps) for axis, old in places)
+        return Mark(latest, tuple(kept))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}

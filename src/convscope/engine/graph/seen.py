@@ -38,6 +38,8 @@ class Seen:
         whole: something was taken over many positions on the way (a mean, attention), so that all may be seen.
         across: where positions are compared with each other (attention weights), the places along the second of the
             dimensions on which this axis lies; None otherwise.
+        steps: of what lies at a single place, the first and last of the places it was made from one after the other, as
+            a recurrent state is; None where that is its own place alone.
     """
 
     low: Tensor
@@ -46,6 +48,7 @@ class Seen:
     line: Line | None
     whole: bool = False
     across: Tensor | None = None
+    steps: tuple[float, float] | None = None
 
     def varies(self, dim: int) -> bool:
         """Whether this axis of the input lies along that dimension."""
@@ -98,7 +101,16 @@ def together(parts: Sequence[Seen], ndim: int) -> Seen:
     line = joined(lines) if lines else None
     lost = line is None and bool(lines)
     place, across = _places(parts)
-    return Seen(low, high, place, line, lost or any(part.whole for part in parts), across)
+    return Seen(low, high, place, line, lost or any(part.whole for part in parts), across, _steps_of(parts, place))
+
+
+def _steps_of(parts: Sequence[Seen], place: Tensor) -> tuple[float, float] | None:
+    """From which to which place several tensors reach that come together at a single one."""
+    if place.numel() != 1:
+        return None
+    ends = [end for part in parts if part.place.numel() == 1 for end in (part.steps or (float(part.place),) * 2)]
+    ends = [end for end in ends if end >= 0]
+    return (min(ends), max(ends)) if ends and min(ends) < max(ends) else None
 
 
 def _places(parts: Sequence[Seen]) -> tuple[Tensor, Tensor | None]:
@@ -252,18 +264,22 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int,
     line = joined(lines) if lines else None
     lost = line is None and any(seen.line is not None for seen in known)
     low, high = laid("low", NOTHING), laid("high", -NOTHING)
-    return Seen(low, high, place, line, lost or any(seen.whole for seen in known))
+    return Seen(low, high, place, line, lost or any(seen.whole for seen in known), None, _steps_of(known, place))
 
 
 def steps_in_order(parts: Sequence[Seen | None]) -> list[float] | None:
     """Where single positions that are put side by side lie on the axis; None where they are something else.
 
-    What was read step by step keeps its place, or, where a state is carried from step to step, sees ever more of the
-    axis in one direction.
+    What was read step by step keeps its place, or, where a state is carried from step to step, is made from ever more
+    of the places (or sees ever more of the axis) in one direction.
     """
     known = [part for part in parts if part is not None and part.place.numel() == 1]
     if len(known) < 2 or len(known) < len(parts):
         return None
+    firsts, lasts = zip(*(part.steps or (float(part.place),) * 2 for part in known), strict=True)
+    for ends, others in ((lasts, firsts), (firsts, lasts)):
+        if len(set(ends)) == len(known) and len(set(others)) == 1 and min(others) >= 0:
+            return list(ends)
     low = [float(part.low.min()) for part in known]
     high = [float(part.high.max()) for part in known]
     if (low[0], high[0]) != (low[-1], high[-1]):
