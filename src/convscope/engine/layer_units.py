@@ -16,7 +16,7 @@ from convscope.engine.capture import capture, editing, stopping_at
 from convscope.engine.copies import each_copy
 from convscope.engine.gradients import gradients_of, gradients_used, score, settle
 from convscope.engine.inputs import Images
-from convscope.engine.layers import Layers
+from convscope.engine.layers import Layers, UnitAddress, unit_of
 from convscope.engine.model import Model
 from convscope.engine.paths import Path
 from convscope.engine.targets import Aim, describe
@@ -124,6 +124,29 @@ def conductance(model: Model, images: Images, aim: Aim, layer: str, path: Path, 
     settle(model, images, aim)
     each_copy(model, images, aim, steps + 1, visit, whole=False)
     return total[0]
+
+
+def through_unit(
+    model: Model, images: Images, aim: Aim, unit: UnitAddress, path: Path, points: Tensor, weights: Tensor
+) -> Tensor:
+    """The weighted sum of ∂f/∂u · ∂u/∂x at ``points`` of each image's path through inputs, u the unit, (N, C, …)."""
+    gradients_used()
+    total = torch.zeros_like(images.tensor, dtype=torch.float32)
+
+    def visit(rows: Tensor, numbers: Tensor) -> None:
+        x = model.laid_out(path(rows, points[numbers])).requires_grad_(True)
+        layout = layout_of(model, unit.layer, x)
+        with torch.enable_grad(), capture(model.module, [unit.layer], differentiable=True) as caught:
+            scores = score(model, x.clone(), aim, rows, clean=False)  # a network may not write to a leaf
+            activation = caught[unit.layer]
+            (slope,) = gradients_of(scores, [activation], model, retain=True)
+            chosen = unit_of(layout.units(activation), unit) * unit_of(layout.units(slope), unit)
+            (gradient,) = gradients_of(chosen, [x], model)
+        total.index_add_(0, rows.to(total.device), _weighed(weights[numbers], gradient.float()))
+
+    settle(model, images, aim)
+    each_copy(model, images, aim, len(points), visit, whole=False)
+    return total
 
 
 def within_layer(

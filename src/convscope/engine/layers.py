@@ -90,6 +90,27 @@ def one_unit(model: "Model", given: Any, tensor: Callable[[], Tensor]) -> UnitAd
     return units[0]
 
 
+def unit_of(units: Tensor, address: UnitAddress) -> Tensor:
+    """What one unit gives (N, …), or one position of it (N,), of a layer's units (N, C, …); all of them if none is named.
+
+    Raises:
+        UnknownName: the layer has no such unit, or the unit no such position.
+    """
+    if address.unit is None:
+        return units
+    if not 0 <= address.unit < units.shape[1]:
+        raise UnknownName(f"no unit {address}: {address.layer!r} has units 0 to {units.shape[1] - 1}")
+    chosen = units[:, address.unit]
+    if not address.position:
+        return chosen
+    extent = tuple(chosen.shape[1:])
+    whole = len(address.position) == len(extent) and all(isinstance(p, int) for p in address.position)
+    if not whole or any(not 0 <= p < n for p, n in zip(address.position, extent, strict=True)):
+        raise UnknownName(f"no position {address}: the map of {address.layer!r} is {extent}")
+    place: Any = (slice(None), *address.position)
+    return chosen[place]
+
+
 def _unit_of(model: "Model", given: Any) -> UnitAddress:
     if isinstance(given, str):
         unit = parse_unit(given) or UnitAddress(given.strip())

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from convscope.render import around, bar, words
+from convscope.render.palette import SCALES
 from convscope.render.panels import Panel, panels_of
 from convscope.render.picture import Picture
 from convscope.render.raster import photo_pixels
@@ -13,8 +14,10 @@ from convscope.render.scale import Scale, legend_of, number, scale_of
 from convscope.render.sheet import GAP, MARGIN, SMALL, Sheet
 from convscope.values import Attribution, LayerAttribution
 
-PANEL, BARS = 320, 420
+PANEL, BARS, WIDE = 320, 420, 720
 THICK, ROW = 12, 24
+AGAINST, FOR = (f"#{SCALES[True][place]}" for place in (2, -3))
+"""The colours of the map's own scale."""
 SHOWN = 14
 """How many of the strongest units have a bar."""
 
@@ -27,11 +30,12 @@ def draw_layer_attribution(value: LayerAttribution, *, theme: str = "light", bar
     panels = [] if summed is None or scale is None else panels_of(summed, scale, PANEL)[-2:]
     aside = sum(panel.width + GAP for panel in panels)
     scale_width = 0.0 if scale is None else bar.upright_width(sheet, legend_of(scale)) + GAP
-    sheet.width = round(2 * MARGIN + aside + scale_width + BARS)
+    wide = BARS if panels else WIDE
+    sheet.width = round(2 * MARGIN + aside + scale_width + wide)
     around.above(sheet, value)
     top = sheet.y
     below = _draw_panels(sheet, panels, scale)
-    sheet.y = max(below, _draw_bars(sheet, value, MARGIN + aside + scale_width, top)) + 16
+    sheet.y = max(below, _draw_bars(sheet, value, MARGIN + aside + scale_width, top, wide)) + 16
     around.below(sheet, value, scale=scale, keys=[_key(value)])
     return Picture(sheet.pixels(), alt_of_layer_attribution(value))
 
@@ -60,9 +64,7 @@ def _summed(value: LayerAttribution) -> Attribution | None:
         size = (photo.shape[1], photo.shape[0])
         enlarged = np.asarray(Image.fromarray(summed).resize(size, Image.Resampling.BILINEAR))
     whole = Attribution(values=value.map, layer_values={value.layer: value.map}, target=value.target)
-    import torch
-
-    return replace(whole, values=torch.from_numpy(enlarged.copy()), photo=value.photo if photo is not None else None)
+    return replace(whole, values=value.map.new_tensor(enlarged), photo=value.photo if photo is not None else None)
 
 
 def _draw_panels(sheet: Sheet, panels: list[Panel], scale: Scale | None) -> float:
@@ -79,20 +81,20 @@ def _draw_panels(sheet: Sheet, panels: list[Panel], scale: Scale | None) -> floa
     return top + tall + 6 + caption
 
 
-def _draw_bars(sheet: Sheet, value: LayerAttribution, x: float, y: float) -> float:
+def _draw_bars(sheet: Sheet, value: LayerAttribution, x: float, y: float, wide: int) -> float:
     """One row a unit: its name, and a bar from the middle, to the right where it speaks for the target."""
     strongest = value.strongest(SHOWN)
     longest = max((abs(amount) for _, amount in strongest), default=0.0) or 1.0
     names = max((sheet.extent(_short(unit), SMALL) for unit, _ in strongest), default=0.0) + 12
     numbers = 64
-    half = (BARS - names - numbers) / 2
+    half = (wide - names - numbers) / 2
     middle = x + names + half
     for unit, amount in strongest:
         sheet.text(x, y, _short(unit), size=SMALL)
         length = half * abs(amount) / longest
-        colour = sheet.theme.accent if amount >= 0 else sheet.theme.warning
+        colour = FOR if amount >= 0 else AGAINST
         sheet.box(middle if amount >= 0 else middle - length, y + 4, length, THICK, fill=colour)
-        sheet.text(x + BARS, y, number(amount), size=SMALL, anchor="right")
+        sheet.text(x + wide, y, number(amount), size=SMALL, anchor="right")
         y += ROW
     sheet.line([middle, middle], [y - ROW * len(strongest), y], colour=sheet.theme.faint, width=1)
     return y

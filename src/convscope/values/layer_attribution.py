@@ -47,6 +47,11 @@ class LayerAttribution(Value):
         return self.record.cost
 
     @property
+    def layers(self) -> tuple[str, ...]:
+        """The address it was read at, as every explanation has it."""
+        return (self.layer,)
+
+    @property
     def units(self) -> Tensor:
         """One number per unit (units,): the sum over the positions of its map."""
         return self.values.reshape(len(self.values), -1).sum(1)
