@@ -10,6 +10,8 @@ import re
 import sys
 from pathlib import Path
 
+from bibliography import CITED, bibliography, line
+
 import convscope as cs
 from convscope._names import PUBLIC
 from convscope.spec import FAMILIES, LensSpec, Parameter
@@ -18,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 SCENE, OTHER_SCENE = "sample:shapes/7", "sample:shapes/12"
 STUB_HEAD = '''"""Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -25,15 +28,19 @@ import numpy as np
 from PIL.Image import Image
 from torch import Tensor
 from torch.nn import Module
+from torch.utils.data import DataLoader, Dataset
 
 from convscope.engine.layers import LayerAddress
 from convscope.engine.targets import TargetLike
+from convscope.engine.value_stream import ValueStream
 '''
 OWN_TYPES = '''
 __version__: str
 
 OneImage = str | Path | Image | np.ndarray
 """A path or sample: address, a Pillow image, or an array (height, width[, channels])."""
+DataSet = Dataset[Any] | DataLoader[Any] | Iterator[Any]
+"""Many inputs as a stream, with or without classes."""
 '''
 
 
@@ -63,12 +70,14 @@ EACH_IMAGE = (
     ("OneImage", "{}"),
     ("list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor]", "list[{}]"),
     ("Tensor", "{0} | list[{0}]"),
+    ("DataSet", "ValueStream[{}]"),
 )
-"""What a lens that looks at each image is given, and what it then gives: one image, several, a prepared tensor."""
+"""What a lens that looks at each image is given, and what it then gives: one image, several, a prepared tensor, a data
+set. (A folder is a text as a file is, and gives a stream too.)"""
 
 
 def _signatures(spec: LensSpec) -> str:
-    """The signature a person calls; three overloads where what comes back follows from the image."""
+    """The signature a person calls; overloads where what comes back follows from the image."""
     question = (spec.function.__doc__ or "").partition("\n")[0]
     if not spec.each_image:
         return f'def {spec.name}({_arguments(spec)}) -> {spec.returns}:\n    """{question}"""\n'
@@ -175,7 +184,7 @@ def lens_pages() -> str:
             parts += [f"Held by tests: {', '.join(sorted(spec.claims))}.", ""]
         parts += [f"Known to fail — {what}: {why}." for what, why in spec.fails.items()]
         parts += [""] if spec.fails else []
-        parts += [f"Source: {_source(spec.cite)}", ""]
+        parts += _sources(spec)
     return "\n".join(parts)
 
 
@@ -185,14 +194,13 @@ def _values(parameter: Parameter) -> str:
     )
 
 
-def _source(key: str) -> str:
-    """A line of the bibliography."""
-    entries = (ROOT / "docs/references.bib").read_text("utf-8").split("\n@")
-    entry = next(e for e in entries if f"{{{key}," in e)
-    found = dict(re.findall(r"(\w+) = \{([^{}]*)\}", entry))
-    where = found.get("booktitle") or found.get("journal") or found.get("note", "")
-    arxiv = f", arXiv:{found['eprint']}" if "eprint" in found else ""
-    return f"{found['author'].replace(' and ', '; ')}. *{found['title']}*. {where} {found['year']}{arxiv}."
+def _sources(spec: LensSpec) -> list[str]:
+    """Lines of the bibliography: what the lens is made after, and what its docstring cites besides."""
+    cited = dict.fromkeys([spec.cite, *CITED.findall(inspect.getdoc(spec.function) or "")])
+    first, *others = (line(bibliography()[key]) for key in cited)
+    return [f"Source: {first}", ""] + (
+        ["Cited besides:", "", *(f"- {other}" for other in others), ""] if others else []
+    )
 
 
 def _between(text: str, name: str, new: str) -> str:

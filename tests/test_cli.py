@@ -169,13 +169,13 @@ def test_the_version_is_told() -> None:
     assert convscope("--version").stdout.strip() == f"convscope {cs.__version__}"
 
 
-def test_somebody_who_interrupts_gets_a_word_and_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_somebody_who_interrupts_gets_a_word_and_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("convscope.catalogue.call", interrupted)
     done = convscope("saliency", "sample:shapes/7", "-m", "bundled:shapes")
-    assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, "convscope: stopped")
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (130, "convscope: stopped")
 
 
 def test_ctrl_c_ends_a_drawing_with_the_best_so_far_and_anything_else_with_a_word(monkeypatch) -> None:
@@ -191,11 +191,11 @@ def test_ctrl_c_ends_a_drawing_with_the_best_so_far_and_anything_else_with_a_wor
     before = signal.getsignal(signal.SIGINT)
     words = ["activation-maximization", "-m", "bundled:digits", "--unit", "8", "--steps", "500", "--out", "it.json"]
     done = convscope(*words)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 130, done.output
     assert told == [1, 2, 3]
     assert "stopped after 3 of 500 steps" in json.loads(Path("it.json").read_text())["notes"]["stopped"]
     told.clear()
     done = convscope("rise", "sample:digits/3", "-m", "bundled:digits", "--samples", "4000")
-    assert done.exit_code == 1
+    assert done.exit_code == 130
     assert "stopping" in done.stderr
     assert signal.getsignal(signal.SIGINT) is before

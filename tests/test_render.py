@@ -18,6 +18,7 @@ import convscope as cs
 from convscope import render
 from convscope.errors import CannotWrite, ParameterError
 from convscope.render.palette import GROUNDS, SCALES, THEMES, inks, opaque
+from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels
 from convscope.render.scale import legend_of, number, numbers, scale_of
 from convscope.render.sheet import Sheet
@@ -269,9 +270,33 @@ def test_a_png_carries_its_manifest_and_its_description(tmp_path: Path) -> None:
     assert stored["Description"] == value.picture().alt
 
 
-def test_pictures_are_png_files_only(tmp_path: Path) -> None:
-    with pytest.raises(CannotWrite, match=r"written as \.png"):
-        attribution().picture().save(tmp_path / "map.jpg")
+HEADS = {".png": b"\x89PNG", ".jpg": b"\xff\xd8\xff", ".jpeg": b"\xff\xd8\xff", ".svg": b"<?xml", ".pdf": b"%PDF"}
+
+
+@pytest.mark.parametrize("ending", HEADS)
+def test_pictures_are_written_as_what_their_ending_says_with_their_description(tmp_path: Path, ending: str) -> None:
+    path = attribution().save(tmp_path / f"map{ending}")
+    assert path.read_bytes().startswith(HEADS[ending])
+    if ending in (".png", ".jpg", ".jpeg"):
+        shown = np.asarray(Image.open(path).convert("RGB"), np.float32)
+        drawn = attribution().picture().pixels
+        assert shown.shape == drawn.shape
+        assert np.abs(shown - drawn).mean() < 3
+    if ending == ".svg":  # letters are outlines, maps are pixels
+        text = path.read_text("utf-8")
+        assert text.count("<image") >= 2
+        assert attribution().picture().alt[:40] in text
+        assert "<path" in text
+
+
+def test_a_picture_of_pixels_alone_is_written_as_any_of_them(tmp_path: Path) -> None:
+    clear = np.zeros((8, 6, 4), np.uint8)
+    picture = Picture(clear, "nothing")
+    for ending in HEADS:
+        assert picture.save(tmp_path / f"clear{ending}").stat().st_size
+    assert np.asarray(Image.open(tmp_path / "clear.jpg")).min() == 255  # on white
+    with pytest.raises(CannotWrite, match=r"written as \.png, \.jpg"):
+        picture.save(tmp_path / "clear.bmp")
 
 
 def test_a_wrong_theme_or_option_is_refused_by_name() -> None:

@@ -198,7 +198,7 @@ def test_a_value_of_another_kind_is_refused(attribution: cs.Attribution, tmp_pat
     [
         ("nowhere/a.npz", r"^cannot write '.*nowhere/a\.npz': there is no folder '.*nowhere'$"),
         (".", r"^cannot write '.*': it is a folder$"),
-        ("a.xyz", r"^cannot tell what to write from 'a\.xyz': end it in \.png, \.npz, \.json$"),
+        ("a.xyz", r"^cannot tell what to write from 'a\.xyz': end it in \.png, \.jpg, .*, \.npz, \.json$"),
         ("a", r"^cannot tell what to write from 'a': end it in"),
         ("a.npz.", r"^cannot tell what to write from"),
         ("file/a.npz", r"^cannot write '.*': there is no folder '.*file'$"),

@@ -226,7 +226,7 @@ def expected_gradients(
 
 @overload
 def gradient_x_input(model: Model | Module, image: OneImage, *, target: TargetLike = "top-1") -> Attribution:
-    """Multiply the gradient by the prepared input and add the channels up."""
+    """Multiply the gradient by the preprocessed input and add the channels up."""
 
 @overload
 def gradient_x_input(
@@ -235,13 +235,13 @@ def gradient_x_input(
     *,
     target: TargetLike = "top-1",
 ) -> list[Attribution]:
-    """Multiply the gradient by the prepared input and add the channels up."""
+    """Multiply the gradient by the preprocessed input and add the channels up."""
 
 @overload
 def gradient_x_input(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1"
 ) -> Attribution | list[Attribution]:
-    """Multiply the gradient by the prepared input and add the channels up."""
+    """Multiply the gradient by the preprocessed input and add the channels up."""
 
 @overload
 def guided_integrated_gradients(
@@ -575,8 +575,15 @@ def element_wise_grad_cam(
     """Keep the positive products of activation and gradient only, then add the channels up."""
 
 @overload
-def fem(model: Model | Module, image: OneImage, *, layer: LayerAddress = ..., k: float = 2.0) -> Attribution:
-    """Weigh each channel by how much of it is unusually strong."""
+def fem(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    layer: LayerAddress = ...,
+    k: float = 2.0,
+    variant: Literal["paper", "pytorch-grad-cam"] = "paper",
+) -> Attribution:
+    """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means."""
 
 @overload
 def fem(
@@ -585,14 +592,20 @@ def fem(
     *,
     layer: LayerAddress = ...,
     k: float = 2.0,
+    variant: Literal["paper", "pytorch-grad-cam"] = "paper",
 ) -> list[Attribution]:
-    """Weigh each channel by how much of it is unusually strong."""
+    """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means."""
 
 @overload
 def fem(
-    model: Model | Module, image: Tensor, *, layer: LayerAddress = ..., k: float = 2.0
+    model: Model | Module,
+    image: Tensor,
+    *,
+    layer: LayerAddress = ...,
+    k: float = 2.0,
+    variant: Literal["paper", "pytorch-grad-cam"] = "paper",
 ) -> Attribution | list[Attribution]:
-    """Weigh each channel by how much of it is unusually strong."""
+    """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means."""
 
 @overload
 def finer_cam(
@@ -884,7 +897,7 @@ def attn_lrp(
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Hand the score back through attention too: queries and keys receive what they did to the weights."""
+    """Propagate the score back through attention too: queries and keys receive what they did to the weights."""
 
 @overload
 def attn_lrp(
@@ -896,7 +909,7 @@ def attn_lrp(
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Hand the score back through attention too: queries and keys receive what they did to the weights."""
+    """Propagate the score back through attention too: queries and keys receive what they did to the weights."""
 
 @overload
 def attn_lrp(
@@ -908,7 +921,7 @@ def attn_lrp(
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Hand the score back through attention too: queries and keys receive what they did to the weights."""
+    """Propagate the score back through attention too: queries and keys receive what they did to the weights."""
 
 @overload
 def concept_relevance(
@@ -931,7 +944,7 @@ def concept_relevance(
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Hand the score back as LRP does, but at one layer let it through chosen channels only."""
+    """Propagate the score back as LRP does, but at one layer through chosen channels only."""
 
 @overload
 def concept_relevance(
@@ -954,7 +967,7 @@ def concept_relevance(
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Hand the score back as LRP does, but at one layer let it through chosen channels only."""
+    """Propagate the score back as LRP does, but at one layer through chosen channels only."""
 
 @overload
 def concept_relevance(
@@ -977,7 +990,7 @@ def concept_relevance(
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Hand the score back as LRP does, but at one layer let it through chosen channels only."""
+    """Propagate the score back as LRP does, but at one layer through chosen channels only."""
 
 @overload
 def deconvnet(
@@ -1059,7 +1072,7 @@ def deep_shap(
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Average DeepLIFT over several references, an estimate of Shapley values."""
+    """Average DeepLIFT over several references, as an estimate of Shapley values."""
 
 @overload
 def deep_shap(
@@ -1072,7 +1085,7 @@ def deep_shap(
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Average DeepLIFT over several references, an estimate of Shapley values."""
+    """Average DeepLIFT over several references, as an estimate of Shapley values."""
 
 @overload
 def deep_shap(
@@ -1085,7 +1098,7 @@ def deep_shap(
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Average DeepLIFT over several references, an estimate of Shapley values."""
+    """Average DeepLIFT over several references, as an estimate of Shapley values."""
 
 @overload
 def excitation_backprop(
@@ -1095,9 +1108,10 @@ def excitation_backprop(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     contrastive: bool = False,
+    relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Pass a winner's probability down: each unit chooses among its exciting inputs in proportion to x · w⁺."""
+    """Pass the target's probability down: each unit shares it among the inputs that excite it, in proportion to x · w⁺."""
 
 @overload
 def excitation_backprop(
@@ -1107,9 +1121,10 @@ def excitation_backprop(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     contrastive: bool = False,
+    relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Pass a winner's probability down: each unit chooses among its exciting inputs in proportion to x · w⁺."""
+    """Pass the target's probability down: each unit shares it among the inputs that excite it, in proportion to x · w⁺."""
 
 @overload
 def excitation_backprop(
@@ -1119,9 +1134,10 @@ def excitation_backprop(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     contrastive: bool = False,
+    relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Pass a winner's probability down: each unit chooses among its exciting inputs in proportion to x · w⁺."""
+    """Pass the target's probability down: each unit shares it among the inputs that excite it, in proportion to x · w⁺."""
 
 @overload
 def full_grad(
@@ -1161,7 +1177,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
 
 @overload
 def guided_backprop(
@@ -1171,7 +1187,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
 
 @overload
 def guided_backprop(
@@ -1181,7 +1197,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
 
 @overload
 def guided_grad_cam(
@@ -1237,7 +1253,7 @@ def lrp(
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Hand the score back from layer to layer, each output's relevance to what made it, by rules of sharing."""
+    """Propagate the score back from layer to layer: each output shares its relevance among its inputs by a rule."""
 
 @overload
 def lrp(
@@ -1260,7 +1276,7 @@ def lrp(
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Hand the score back from layer to layer, each output's relevance to what made it, by rules of sharing."""
+    """Propagate the score back from layer to layer: each output shares its relevance among its inputs by a rule."""
 
 @overload
 def lrp(
@@ -1283,7 +1299,7 @@ def lrp(
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Hand the score back from layer to layer, each output's relevance to what made it, by rules of sharing."""
+    """Propagate the score back from layer to layer: each output shares its relevance among its inputs by a rule."""
 
 @overload
 def rectified_gradient(

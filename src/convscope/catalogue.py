@@ -83,7 +83,16 @@ def call(name: str, /, *args: Any, **named: Any) -> Any:
 
 
 def load(
-    address: str | Path, weights: str | Path | None = None, *, device: str | None = None, trust: bool = False
+    address: str | Path,
+    weights: str | Path | None = None,
+    *,
+    labels: Any = None,
+    size: int | tuple[int, int] | None = None,
+    resize: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    device: str | None = None,
+    trust: bool = False,
 ) -> "Model":
     """Open a model by its address.
 
@@ -91,61 +100,49 @@ def load(
         address: ``torchvision:resnet50``, ``timm:convnext_tiny``, ``bundled:shapes``, ``net.py:make``; add
             ``?weights=none`` for random weights, ``?weights=FILE`` for those of a file, ``?output=PART`` for a part of
             a tuple or dict output, or for what the output is: ``?output=probabilities`` (see `Model`),
-            ``?layout=LAYER:N,T,C`` for how a layer's output lies where that cannot be found out; ``&`` joins several.
+            ``?layout=LAYER:N,T,C`` for how a layer's output lies where that cannot be found out, and ``?labels=FILE``,
+            ``?size=224``, ``?resize=256``, ``?mean=0.5,0.5,0.5``, ``?std=…`` for the arguments of these names; ``&``
+            joins several.
         weights: a file to load into it: .safetensors, or a .pt / .pth state dict.
+        labels: the names of the classes, as `Model` takes them, or a file with them: a name a line, or JSON.
+        size: (height, width) of prepared images, or one number for a square, where the weights want another size than
+            the architecture's own.
+        resize: what the shorter side is scaled to before the middle is cut out; ``size`` alone makes it the size.
+        mean, std: per channel, of pixels scaled to 0 … 1.
         device: where to put it, such as ``cuda:1``; the CPU by default.
         trust: allow a weight file that runs code when it is opened. Only for files you made yourself.
 
     Returns:
-        A `Model` with its preprocessing, its labels and its source.
+        A `Model` with its preprocessing, its labels and its source. For weights of your own the preparation of images
+        is that of the architecture's own weights, and a caveat says so until it is given here.
 
     Raises:
         UnknownName: no such loader or architecture; the message suggests one.
-        LoadError: a file cannot be read, does not fit, cannot be fetched or would run code.
+        LoadError: a file cannot be read, does not fit, cannot be fetched or would run code; or an option is unknown.
         MissingExtra: the library behind the loader is not installed.
 
     Example:
         >>> import convscope as cs
         >>> cs.load("bundled:digits")
         Model(digits, 1×32×32 input, 10 labels)
+        >>> cs.load("bundled:shapes", size=64).input.size
+        (64, 64)
     """
-    from convscope.loaders.weights import ENDINGS
+    from convscope.loaders.address import parsed, said_of, tell, weights_of
 
     fill()
-    scheme, name, options = _parsed(str(address))
+    scheme, name, options = parsed(str(address))
     if scheme not in LOADERS:
         known = ", ".join(f"{spec.example}" for spec in LOADERS.values())
         raise UnknownName(
             f"cannot open {str(address)!r}: no kind of model {scheme!r}{did_you_mean(scheme, LOADERS)} (try {known})"
         )
-    if unknown := set(options) - {"weights", "output", "layout"}:
-        raise LoadError(
-            f"{str(address)!r} has the option {sorted(unknown)[0]!r}; only '?weights=none', '?weights=NAME' or a "
-            "file's, '?output=PART' and '?layout=LAYER:N,T,C' are known"
-        )
-    chosen = options.get("weights")
-    if weights is None and chosen and chosen.endswith(ENDINGS):
-        weights, chosen = chosen, None
-    if weights is not None and chosen not in (None, "none"):
-        raise LoadError(
-            f"{str(address)!r} asks for its own weights and weights={str(weights)!r} for a file's: choose one"
-        )
+    given = {"weights": weights, "labels": labels, "size": size, "resize": resize, "mean": mean, "std": std}
+    chosen, weights = weights_of(str(address), options, weights)
+    said = said_of(str(address), options, {name: value for name, value in given.items() if value is not None})
     model: Model = LOADERS[scheme].function(name, chosen=chosen, weights=weights, trust=trust)
-    if part := options.get("output"):
-        model.output = int(part) if part.isdecimal() else part
-        model.source += f"{'&' if '?' in model.source else '?'}output={part}"
-    if "layout" in options:
-        model.layouts |= _layouts(options["layout"])
-        model.source += f"{'&' if '?' in model.source else '?'}layout={options['layout']}"
+    tell(model, options, said)
     return _placed(model, device) if device else model
-
-
-def _layouts(text: str) -> dict[str, str]:
-    """``encoder:N,T,C;head:N,C`` as layouts of layers by address."""
-    pairs = [part.partition(":") for part in text.split(";") if part]
-    if not pairs or any(not (layer and colon and layout) for layer, colon, layout in pairs):
-        raise LoadError(f"?layout={text} is not of the form LAYER:N,T,C; several are separated by ;")
-    return {layer: layout.replace(",", " ") for layer, _, layout in pairs}
 
 
 def _placed(model: "Model", device: str) -> "Model":
@@ -156,21 +153,6 @@ def _placed(model: "Model", device: str) -> "Model":
         raise LoadError(
             f"there is no device {device!r} here: {reason} ('convscope doctor' lists what there is)"
         ) from error
-
-
-def _parsed(address: str) -> tuple[str, str, dict[str, str]]:
-    """``scheme:name?key=value`` in its parts; ``net.py:make`` has the scheme ``py``."""
-    plain, _, query = address.partition("?")
-    options = dict(part.partition("=")[::2] for part in query.split("&") if part)
-    path, _, _ = plain.rpartition(":")
-    if path.endswith(".py"):
-        return "py", plain, options
-    if plain.endswith(".py"):
-        raise LoadError(f"{plain!r} needs the function that makes the network: {plain}:NAME")
-    scheme, colon, name = plain.partition(":")
-    if not colon or not name:
-        raise UnknownName(f"{address!r} is not the address of a model: write it as torchvision:resnet50 or net.py:make")
-    return scheme, name, options
 
 
 def compare(

@@ -11,6 +11,7 @@ import convscope as cs
 from convscope.engine.capture import first_tensor
 from convscope.engine.trace import layout_of, map_at, traced
 from convscope.errors import LayerError
+from tests.engine._nets import seeded
 
 Case = tuple[Callable[[], nn.Module], tuple[int, ...], str, Callable[[Tensor, int], Tensor]]
 """A network, one input's shape, a layer, and its map (N, C, places …) from its output and the number of images."""
@@ -663,3 +664,108 @@ def test_the_network_is_recorded_once_per_input_shape() -> None:
             traced(model, x)
             layout_of(model, layer, x)
     assert len(runs) == 1
+
+
+class Views(nn.Module):
+    """Several views of each image go through one convolution and are averaged."""
+
+    def __init__(self, views: Any, axes: int, apart: bool, stride: int = 1) -> None:
+        super().__init__()
+        convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
+        self.views, self.apart = views, apart
+        self.first, self.second = convolution(3, 6, 3, padding=1), convolution(6, 4, 3, stride, padding=1)
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        views = [view(x) for view in self.views]
+        maps = torch.cat(views) if self.apart else torch.stack(views, 1).flatten(0, 1)
+        features = self.second(self.first(maps).relu()).relu().flatten(2).mean(2)
+        together = features.unflatten(0, (-1, len(x)) if self.apart else (len(x), -1))
+        return self.fc(together.mean(0 if self.apart else 1))
+
+
+def as_is(x: Tensor) -> Tensor:
+    return x
+
+
+MOVED: dict[str, tuple[int, Any, Any]] = {
+    "mirrored signal": (1, lambda x: x.flip(-1), lambda m: m.flip(-1)),
+    "mirrored": (2, lambda x: x.flip(3), lambda m: m.flip(-1)),
+    "turned round": (2, lambda x: x.flip(2, 3), lambda m: m.flip(-2, -1)),
+    "turned by a quarter": (2, lambda x: torch.rot90(x, 1, (2, 3)), lambda m: torch.rot90(m, -1, (-2, -1))),
+    "transposed": (2, lambda x: x.transpose(2, 3), lambda m: m.transpose(-2, -1)),
+    "rolled": (2, lambda x: x.roll(3, 3), lambda m: m.roll(-3, -1)),
+    "mirrored volume": (3, lambda x: x.flip(2), lambda m: m.flip(-3)),
+}
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["one view after the other", "the views of an image together"])
+@pytest.mark.parametrize("name", MOVED)
+def test_views_that_were_moved_lie_where_they_came_from(name: str, apart: bool) -> None:
+    axes, move, back = MOVED[name]
+    net, shape = seeded(lambda: Views((as_is, move), axes, apart)), (3, *[8, 8, 8][:axes])
+    images = torch.rand(2, *shape)
+    for layer in ("first", "second"):
+        found = cs.hires_cam(cs.Model(net, input=cs.TensorInput(shape)), images, target=1, layer=layer)
+        for value, image in zip(found, images, strict=True):
+            kept: list[Tensor] = []
+            handle = net.get_submodule(layer).register_forward_hook(lambda *seen, kept=kept: kept.append(seen[2]))
+            score = net(image[None])[0, 1]
+            handle.remove()
+            (gradient,) = torch.autograd.grad(score, kept)
+            plain, moved = (kept[0] * gradient).sum(1).detach()
+            assert torch.allclose(value.layer_values[layer], torch.stack([plain, back(moved)]), atol=1e-6)
+
+
+def test_copies_side_by_side_are_several_maps() -> None:
+    class Wide(Views):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(self.second(self.first(torch.cat([x, x.flip(3)], 3)).relu()).flatten(2).mean(2))
+
+    model = cs.Model(seeded(lambda: Wide((), 2, apart=False)), input=cs.TensorInput((3, 8, 8)))
+    value = cs.grad_cam(model, torch.rand(3, 8, 8), target=1, layer="first")
+    assert value.layer_values["first"].shape == (2, 8, 8)
+
+
+def test_overlapping_views_are_refused_for_what_they_are() -> None:
+    crops = (lambda x: x[..., :6, :6], lambda x: x[..., 2:, 2:])
+    model = cs.Model(seeded(lambda: Views(crops, 2, apart=True)), input=cs.TensorInput((3, 8, 8)))
+    with pytest.raises(LayerError, match="shows some positions of the input more often than others, as overlapping"):
+        cs.grad_cam(model, torch.rand(2, 3, 8, 8), target=1, layer="first")
+
+
+class OneByOne(nn.Module):
+    """Hands its images on one after the other, as people write who do not think in batches."""
+
+    def __init__(self, spelling: str) -> None:
+        super().__init__()
+        self.conv, self.fc, self.spelling = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 3), spelling
+
+    def forward(self, x: Tensor) -> Tensor:
+        match self.spelling:
+            case "cat":
+                return torch.cat([self.fc(self.conv(image[None]).relu().mean((2, 3))) for image in x])
+            case "split":
+                return torch.cat([self.fc(self.conv(image).relu().mean((2, 3))) for image in x.split(1)])
+            case "without a batch":
+                return torch.stack([self.fc(self.conv(image).relu().mean((1, 2))) for image in x])
+            case "features":
+                return self.fc(torch.cat([self.conv(image[None]) for image in x]).relu().mean((2, 3)))
+        return self.fc(self.conv(x).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("spelling", ["cat", "split", "without a batch", "features"])
+@pytest.mark.parametrize("lens", ["grad_cam", "ablation_cam", "score_cam", "saliency", "feature_maps"])
+def test_networks_that_hand_images_on_one_by_one_are_looked_at_so(spelling: str, lens: str) -> None:
+    images = torch.rand(3, 3, 8, 8)
+    options = {} if lens == "feature_maps" else {"target": 1}
+    options |= {} if lens == "saliency" else {"layer": "conv"}
+    ours, plain = (
+        getattr(cs, lens)(
+            cs.Model(seeded(lambda way=way: OneByOne(way)), input=cs.TensorInput((3, 8, 8))), images, **options
+        )
+        for way in (spelling, "as a batch")
+    )
+    for value, true in zip(ours, plain, strict=True):
+        numbers = (value.maps["conv"], true.maps["conv"]) if lens == "feature_maps" else (value.values, true.values)
+        assert torch.allclose(*numbers, atol=1e-5)

@@ -393,7 +393,9 @@ def test_numbers_that_the_networks_precision_cannot_hold_are_refused() -> None:
 
 
 def test_a_model_of_prepared_tensors_says_how_to_make_it_take_pictures() -> None:
-    with pytest.raises(InputError, match=r"says nothing about images: build it with input=cs\.ImageInput\("):
+    with pytest.raises(
+        InputError, match=r"says nothing about images: say how they are prepared, with input=cs\.ImageInput\("
+    ):
         cs.saliency(cs.Model(made()), blocks())
 
 

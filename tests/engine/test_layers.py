@@ -239,7 +239,7 @@ def test_maps_with_their_channels_last_are_not_taken_for_maps_with_their_channel
 def test_a_network_without_a_spatial_layer_says_so() -> None:
     net = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 4)))
     with pytest.raises(
-        LayerError, match=r"no layer of Sequential has an output with spatial extent: name one with layer="
+        LayerError, match=r"no layer of Sequential has an output with spatial extent, which a map needs; lenses"
     ):
         cs.grad_cam(cs.Model(net), tensor())
     assert cs.saliency(cs.Model(net), tensor()).values.shape == (SIDE, SIDE)

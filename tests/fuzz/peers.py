@@ -146,7 +146,8 @@ def grad_cam_maps(c: Comparison, net: Network) -> None:
     size = _terms(net, layer)
     for lens, method in PYTORCH_GRAD_CAM.items():
         theirs = peers.pytorch_grad_cam_maps(method, subject, layer)
-        for value, other in zip(c.ask(lens, layer=layer) or (), theirs, strict=False):
+        form = {"variant": "pytorch-grad-cam"} if lens == "fem" else {}
+        for value, other in zip(c.ask(lens, layer=layer, **form) or (), theirs, strict=False):
             c.agree(f"pytorch-grad-cam's {method} at {layer}", value.layer_values[layer], other, 1e-4, size)
     if net.axes != 2:
         return

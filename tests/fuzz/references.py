@@ -15,12 +15,25 @@ from tests.fuzz.spellings import lets_through_what_is_large, replaced
 from tests.twins.slow import Slow
 
 
+def answer_of(net: nn.Module, x: Tensor) -> Tensor:
+    """The scores of one image (C, …).
+
+    Two copies go through an instance norm: torch's gradient of it is wrong for a single image where it comes back
+    channels-last (torch 2.13 on a processor).
+    """
+    normed = any(isinstance(m, nn.modules.instancenorm._InstanceNorm) for m in net.modules())
+    return net(torch.stack([x, x]) if normed else x[None])[0]
+
+
 class Known(Slow):
     """One image of a random network: activations and gradients of its layers come as maps (C, places …)."""
 
     def __init__(self, network: Network, row: int) -> None:
         super().__init__(network.module, network.images[row], network.targets[row])
         self.layouts = network.layouts
+
+    def _score(self, x: Tensor) -> Tensor:
+        return answer_of(self.net, x.double())[self.target]
 
     def seen_at(self, address: str, x: Tensor) -> tuple[Tensor, Tensor]:
         activation, gradient = self.outputs_at(address, x)
@@ -103,8 +116,8 @@ def deconvnet(slow: Known) -> Tensor:
 
 def _modified(slow: Known, build: type[nn.Module]) -> Tensor:
     net = replaced(slow.net, lets_through_what_is_large, build)
-    x = slow.x.clone()[None].requires_grad_()
-    return torch.autograd.grad(net(x)[0, slow.target], x)[0][0]
+    x = slow.x.clone().requires_grad_()
+    return torch.autograd.grad(answer_of(net, x)[slow.target], x)[0]
 
 
 def output_of(network: Network, address: str) -> Tensor:

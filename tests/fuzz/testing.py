@@ -10,7 +10,34 @@ from tests.fuzz.comparing import compared
 from tests.fuzz.networks import network
 
 SEEDS = range(40)
-KEPT: tuple[int, ...] = (43, 49, 51, 52, 58, 61, 64, 74, 93, 114, 129, 145, 177, 234, 239, 246)
+KEPT: tuple[int, ...] = (
+    43,
+    49,
+    51,
+    52,
+    58,
+    61,
+    64,
+    74,
+    93,
+    114,
+    129,
+    145,
+    177,
+    234,
+    239,
+    246,
+    310,
+    388,
+    480,
+    515,
+    537,
+    1200,
+    1403,
+    1444,
+    1716,
+    1779,
+)
 """Seeds beyond those on which something was wrong once."""
 
 every_seed = pytest.mark.parametrize("seed", [*SEEDS, *KEPT])

@@ -482,14 +482,28 @@ def excitation_backprop(chain: Chain, x: Tensor, target: int, place: int, count:
 
 
 @pytest.mark.parametrize("subject", list(SPATIAL), indirect=True)
-@pytest.mark.parametrize("contrastive", [False, True])
-def test_excitation_backprop_is_a_winners_probability(contrastive: bool, subject: Subject) -> None:
+@pytest.mark.parametrize(("contrastive", "relu"), [(False, False), (True, False), (True, True)])
+def test_excitation_backprop_is_a_winners_probability(contrastive: bool, relu: bool, subject: Subject) -> None:
+    """Contrastive and cut off at zero it is the paper's contrastive map."""
     layer, place, count = place_of(subject)
     chain = chain_of(subject)
-    found = subject.explained("excitation_backprop", layer=layer, contrastive=contrastive)
-    for one, slow in zip(found, subject.slow, strict=True):
+    explained = subject.explained("excitation_backprop", layer=layer, contrastive=contrastive, relu=relu)
+    for attribution, slow in zip(explained, subject.slow, strict=True):
         true = excitation_backprop(chain, slow.x, slow.target, place, count, contrastive=contrastive)
-        assert relative_error(one.layer_values[layer].flatten(), true) < TOLERANCE
+        assert not contrastive or true.min() < 0
+        true = true.clamp(min=0) if relu else true
+        assert relative_error(attribution.layer_values[layer].flatten(), true) < TOLERANCE
+
+
+@pytest.mark.parametrize("subject", list(SPATIAL), indirect=True)
+def test_the_epsilon_rule_without_epsilon_is_the_zero_rule(subject: Subject) -> None:
+    zero, default, damped = (
+        subject.explained("lrp", **parameters)
+        for parameters in ({"composite": "zero"}, {"composite": "epsilon"}, {"composite": "epsilon", "epsilon": 0.5})
+    )
+    for a, b, c in zip(zero, default, damped, strict=True):
+        assert torch.equal(a.channels, b.channels)
+        assert relative_error(c.channels, a.channels) > 0.01
 
 
 # Differences from a reference

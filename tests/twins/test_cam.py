@@ -40,9 +40,14 @@ def x_grad_cam(a: Tensor, g: Tensor) -> Tensor:
     return sum(w * a_k for w, a_k in zip(weights, a, strict=True))
 
 
-def fem(a: Tensor, _g: Tensor, k: float = 2.0) -> Tensor:
-    unusual = [(a_k > a_k.mean() + k * a_k.std(correction=0)).double().mean() for a_k in a]
-    return sum(w * a_k for w, a_k in zip(unusual, a, strict=True))
+def fem(a: Tensor, _g: Tensor, k: float = 2.0, variant: str = "paper") -> Tensor:
+    """A place at the very threshold, as that of a channel that fires at 1 of 5 places, counts whatever the rounding."""
+    total = torch.zeros(a.shape[1:], dtype=a.dtype)
+    for a_k in a:
+        mean, spread = a_k.mean(), a_k.std(correction=0)
+        mask = (a_k - mean >= k * spread - 1e-6 * a_k.abs().max()).double()
+        total += mean * mask if variant == "paper" else mask.mean() * a_k
+    return total
 
 
 def eigen_cam(a: Tensor, _g: Tensor, center: bool = True) -> Tensor:
@@ -120,12 +125,50 @@ def test_smooth_grad_cam_plus_plus_is_its_formula_on_the_copies_it_drew(subject:
 @pytest.mark.parametrize("subject", ["plain", "shapes", "resnet18"], indirect=True)
 @pytest.mark.parametrize(
     ("formula", "parameters"),
-    [(fem, {"k": 1.0}), (eigen_cam, {"center": False}), (eigen_grad_cam, {"center": False})],
+    [
+        (fem, {"k": 1.0}),
+        (fem, {"variant": "pytorch-grad-cam"}),
+        (eigen_cam, {"center": False}),
+        (eigen_grad_cam, {"center": False}),
+    ],
 )
 def test_a_parameter_means_the_same_in_lens_and_twin(formula, parameters: dict, subject: Subject) -> None:
     layer = subject.layers[-1]
     for one, slow in zip(subject.explained(formula.__name__, layer=layer, **parameters), subject.slow, strict=True):
         assert relative_error(one.layer_values[layer], formula(*slow.at(layer), **parameters)) < TOLERANCE
+
+
+class TwoTerms(nn.Module):
+    """A layer that hands its channels through unrectified to the mean of each, of which the score is the sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x).flatten(2).sum(2) @ torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+
+
+def test_grad_cam_plus_plus_has_negative_weights_where_activations_sum_below_minus_two() -> None:
+    """α = g² / (2g² + ΣA·g³) with g = 1 and ΣA = −17: the channel counts with reversed sign, as the page says."""
+    channel = torch.tensor([[-20.0, 1.0], [1.0, 1.0]])
+    picture = torch.stack([channel, torch.ones(2, 2)])[None]
+    model = cs.Model(TwoTerms().eval(), input=cs.TensorInput((2, 2, 2)))
+    (values,) = (one.layer_values["layer"] for one in [cs.grad_cam_plus_plus(model, picture, target=0, layer="layer")])
+    weight = plus_plus_weight(channel.double(), *[torch.ones(2, 2).double()] * 3)
+    assert weight < 0
+    beside = plus_plus_weight(torch.ones(2, 2).double(), *[torch.ones(2, 2).double()] * 3)
+    assert relative_error(values, weight * channel.double() + beside) < TOLERANCE
+
+
+def test_fem_marks_strong_places_with_the_channel_s_mean() -> None:
+    """One channel of sixteen places, one of them strong: the paper's map is its mean there and nothing elsewhere."""
+    a = torch.zeros(1, 4, 4, dtype=torch.float64)
+    a[0, 1, 2] = 16.0
+    marked = torch.zeros(4, 4, dtype=torch.float64)
+    marked[1, 2] = 1.0
+    assert torch.equal(fem(a, a), marked)
+    assert torch.equal(fem(a, a, variant="pytorch-grad-cam"), marked)
 
 
 @pytest.mark.parametrize("subject", TINY, indirect=True)

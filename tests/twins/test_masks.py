@@ -6,7 +6,7 @@ inputs, and scores the masked images one by one in float64.
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import convscope as cs
 from convscope.engine.heatmaps import resize
@@ -105,6 +105,22 @@ def test_rise_averages_masks_weighed_by_their_scores(subject: Subject, centred: 
         masks = masks_of(inputs, slow.x, start)
         assert all(float(m.min()) >= -1e-4 and float(m.max()) <= 1 + 1e-4 for m in masks)
         assert relative_error(found.values, rise(slow, start, masks, 0.4, centred=centred)) < 10 * TOLERANCE
+
+
+def test_rise_of_a_network_that_ends_in_a_softmax_on_a_baseline_of_zeros_is_the_papers_sum() -> None:
+    """S(λ) = 1/(n·p) Σ_i f(x ⊙ m_i)_c · m_i(λ), with probabilities f."""
+    plain = subject_called("plain")
+    probable = cs.Model(nn.Sequential(plain.model.module, nn.Softmax(1)).eval(), input=plain.model.input)
+    subject = Subject(probable, plain.images, plain.layers)
+    with inputs_seen(probable.module, with_gradient=False) as seen:
+        zeros = torch.zeros_like(plain.images)
+        maps = subject.explained("rise", samples=40, cells=4, baseline=zeros, centred=False)
+    for found, slow, inputs in zip(maps, subject.slow, variants_seen(seen, 40, len(maps)), strict=True):
+        masks = masks_of(inputs, slow.x, torch.zeros_like(slow.x))
+        probabilities = [slow.net((m * slow.x)[None]).detach()[0] for m in masks]
+        assert all(float(each.sum()) == pytest.approx(1) for each in probabilities)
+        papers = sum(p[slow.target] * m for p, m in zip(probabilities, masks, strict=True)) / (len(masks) * 0.5)
+        assert relative_error(found.values, papers) < 10 * TOLERANCE
 
 
 @pytest.mark.parametrize("subject", ["plain", "digits"], indirect=True)

@@ -92,11 +92,11 @@ def test_another_lens_is_chosen_and_the_link_says_so(visit: Any) -> None:  # noq
     page = visit(QUICK)
     page.locator(".side .q-field").first.click()
     page.get_by_role("option", name="DeepDream").click()
-    page.get_by_text("What does the network see in this image, if it is let to see more of it?").wait_for()
+    page.get_by_text("What does the network see in this image, if it is made to see more of it?").wait_for()
     page.wait_for_url("**lens=deep-dream*")
     assert "p.steps" not in page.url
     again = visit("/" + page.url.split("/", 3)[3])
-    again.get_by_text("What does the network see in this image, if it is let to see more of it?").wait_for()
+    again.get_by_text("What does the network see in this image, if it is made to see more of it?").wait_for()
 
 
 def test_a_refusal_is_said_in_the_words_of_python(visit: Any) -> None:  # noqa: F811

@@ -35,7 +35,7 @@ def test_without_its_packages_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "nicegui", None)
     refused = serve()
     assert refused.exit_code == 2
-    assert "pip install 'convscope[web]'" in refused.stderr
+    assert f"{sys.executable} -m pip install 'nicegui" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,13 @@ def main() -> None:
     """Run the command line."""
     leave_on_interrupt()
     from convscope.cli.application import words
+    from convscope.cli.completion import completing_in_bash
+    from convscope.cli.terminal import write_what_can_be_shown
 
+    write_what_can_be_shown()
     try:
-        app(words())()
+        with completing_in_bash():
+            app(words())()
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what remains is the interpreter's end: nothing to stop
 

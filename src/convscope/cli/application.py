@@ -7,7 +7,9 @@ import typer
 
 from convscope.catalogue import outlines
 from convscope.cli import commands
+from convscope.cli.help_text import STYLED, help_text
 from convscope.cli.lens_command import placeholder
+from convscope.cli.usage import Commands
 from convscope.spec import FAMILIES
 
 
@@ -15,10 +17,11 @@ def application(words: list[str]) -> typer.Typer:
     """The application, with the lens that ``words`` name in full and the others by name and question."""
     made = typer.Typer(
         name="convscope",
+        cls=Commands,
         help="A microscope for convolutional networks: see why a network answered as it did.",
         epilog="Start with: convscope demo. Then: convscope grad-cam cat.jpg --model torchvision:resnet50",
-        no_args_is_help=True,
-        rich_markup_mode=None if os.environ.get("NO_COLOR") else "rich",
+        invoke_without_command=True,  # which shows the help
+        rich_markup_mode="rich" if STYLED else None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -27,7 +30,9 @@ def application(words: list[str]) -> typer.Typer:
         made.command(rich_help_panel="Start and look around")(command)
     for outline in outlines():
         made.command(
-            outline.command, help=f"{outline.title}: {outline.asks}", rich_help_panel=FAMILIES[outline.family]
+            outline.command,
+            help=help_text(f"{outline.title}: {outline.asks}"),
+            rich_help_panel=FAMILIES[outline.family],
         )(_body(outline.name) if outline.command in words else placeholder)
     return made
 

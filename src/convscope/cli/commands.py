@@ -1,27 +1,38 @@
 """The commands that are not lenses."""
 
 import inspect
+import sys
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from convscope import __version__
 from convscope.catalogue import Outline, outlines
 from convscope.cli import options
+from convscope.cli.completion import addresses, lens_names, starting
+from convscope.cli.image_arguments import ImageArguments, read_images, say_skipped
 from convscope.cli.interrupts import STOPPED, interruptible
-from convscope.cli.talk import check_images, guarded, put, put_json, say, watched
-from convscope.errors import ConvScopeError, MissingExtra
+from convscope.cli.opening import Opening, files_of, open_model, open_without_weights, opens_a_model
+from convscope.cli.results import make_folder, named_after, one_place, save, told
+from convscope.cli.talk import guarded, put, put_json, say, watched
+from convscope.errors import ConvScopeError, InputError, MissingExtra, install_command
 from convscope.spec import FAMILIES, LOADERS, fill_tables
-from convscope.values import writable
+from convscope.values import Comparison
+
+if TYPE_CHECKING:
+    from convscope.engine.data.dataset import Dataset
 
 Command = Callable[..., None]
 Lenses = Annotated[
     str | None,
     typer.Option(
-        "--lenses", help="names of lenses with commas between them; 'convscope lenses' lists all", metavar="NAMES"
+        "--lenses",
+        help="names of lenses with commas between them; 'convscope lenses' lists all",
+        metavar="NAMES",
+        autocompletion=lens_names,
     ),
 ]
 
@@ -33,11 +44,14 @@ def _say_version(wanted: bool) -> None:
 
 
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="print the version", is_eager=True, callback=_say_version)
     ] = False,
 ) -> None:
     """A microscope for convolutional networks: see why a network answered as it did."""
+    if context.invoked_subcommand is None:
+        put(context.get_help())
 
 
 def demo(
@@ -52,6 +66,7 @@ def demo(
     run_demo(out)
 
 
+@opens_a_model
 def compare(
     image: options.Images,
     model: options.ModelAddress,
@@ -63,83 +78,108 @@ def compare(
     ] = None,
     beside: Annotated[
         list[str] | None,
-        typer.Option("--beside", help="another model to compare with; repeat it for more", metavar="ADDRESS"),
+        typer.Option(
+            "--beside",
+            help="another model to compare with; repeat it for more",
+            metavar="ADDRESS",
+            autocompletion=addresses,
+        ),
     ] = None,
     layer: options.Layer = None,
     smooth: options.Smooth = None,
     out: options.Out = None,
     as_json: options.Json = False,
-    weights: options.Weights = None,
-    trust: options.Trust = False,
-    device: options.Device = None,
     debug: options.Debug = False,
+    *,
+    opening: Opening,
 ) -> None:
     """Put several lenses, targets or models side by side, with how far they agree."""
-    place = None if out is None and as_json else writable(out or Path("compare.png"))
-    check_images(image)
+    images = read_images(image)
+    default = f"{named_after('compare', told(target, _names(targets), layer))}.png"
+    read = [*images.files, *files_of(model, opening)]
+    place = None if out is None and as_json else one_place(out, default, Comparison.writer, read)
     from convscope.catalogue import compare as compare_
-    from convscope.catalogue import load
 
-    opened = load(model, weights=weights, device=device, trust=trust)
-    others = [load(address, device=device, trust=trust) for address in beside or []]
+    opened = open_model(model, opening)
+    others = [open_model(address, opening, beside=True) for address in beside or []]
+    batch, data = images.batch(opened)
     shared: dict[str, Any] = _given(target=target, layer=layer, smooth=smooth)
-    with watched("comparing"):
+    with watched("comparing") as stopped:
         found = compare_(
-            [opened, *others] if others else opened, image, _names(lenses), targets=_names(targets), **shared
+            [opened, *others] if others else opened,
+            images.readable(data) if others else batch,
+            _names(lenses),
+            targets=_names(targets),
+            **shared,
         )
     if place is not None:
-        found.save(place)
+        save(found, place)
     if as_json:
         put_json(found.manifest())
     elif place is not None:
         put(f"{len(found.rows)} images × {len(found.rows[0])} columns, written to {place}")
+    _end(stopped.is_set(), data, images)
 
 
+@opens_a_model
 def report(
     image: options.Images,
     model: options.ModelAddress,
     lenses: Lenses = None,
     target: options.Target = None,
     layer: options.Layer = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="the HTML file to write", metavar="FILE")] = Path(
-        "report.html"
-    ),
-    weights: options.Weights = None,
-    trust: options.Trust = False,
-    device: options.Device = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", help="the HTML file to write, or a folder for it", metavar="PLACE"),
+    ] = None,
     debug: options.Debug = False,
+    *,
+    opening: Opening,
 ) -> None:
     """Write everything the lenses see in an image into one offline HTML file."""
-    writable(out)
-    check_images(image)
-    from convscope.catalogue import load
+    images = read_images(image)
+    default = f"{named_after('report', told(target, layer))}.html"
+    from convscope.reporting import place_for
     from convscope.reporting import report as report_
 
-    opened = load(model, weights=weights, device=device, trust=trust)
-    with watched("looking"):
-        written = report_(opened, image, lenses=_names(lenses), out=out, **_given(target=target, layer=layer))
+    place = one_place(out, default, place_for, [*images.files, *files_of(model, opening)])
+    opened = open_model(model, opening)
+    batch, data = images.batch(opened)
+    with watched("looking") as stopped:
+        make_folder(place)
+        written = report_(opened, batch, lenses=_names(lenses), out=place, **_given(target=target, layer=layer))
     put(f"written to {written}: open it in a browser, it needs no network")
+    _end(stopped.is_set(), data, images)
 
 
+@opens_a_model
 def recommend(
     image: options.Images,
     model: options.ModelAddress,
     question: Annotated[
-        str, typer.Option("--question", "-q", help="any, class, regions, pixels, shares or black-box")
+        str,
+        typer.Option(
+            "--question",
+            "-q",
+            help="any, class, regions, pixels, shares or black-box",
+            metavar="QUESTION",
+            autocompletion=starting(("any", "class", "regions", "pixels", "shares", "black-box")),
+        ),
     ] = "any",
     as_json: options.Json = False,
-    weights: options.Weights = None,
-    trust: options.Trust = False,
-    device: options.Device = None,
     debug: options.Debug = False,
+    *,
+    opening: Opening,
 ) -> None:
     """Say which lenses fit a model and a question, and why others do not."""
-    check_images(image)
-    from convscope.catalogue import load
+    images = read_images(image)
+    if len(images.members) > 1:
+        raise InputError(f"recommend looks at one image, got {len(images.members)}: name one")
     from convscope.catalogue import recommend as recommend_
 
-    opened = load(model, weights=weights, device=device, trust=trust)
-    found = recommend_(opened, image[0], question)
+    opened = open_model(model, opening)
+    batch, _ = images.batch(opened)
+    found = recommend_(opened, batch, question)
     if as_json:
         put_json(found.manifest())
     else:
@@ -181,7 +221,7 @@ def models(
         more = (
             f" … and {len(names) - len(shown)} more: convscope models TEXT filters" if len(shown) < len(names) else ""
         )
-        missing = f" (none: pip install 'convscope[{spec.extra}]')" if spec.extra and not names and not text else ""
+        missing = f" (none: {install_command(spec.extra)})" if spec.extra and not names and not text else ""
         put(f"{spec.title}, for example {spec.example}{missing}")
         put(f"  {' '.join(shown)}{more}\n" if shown else "")
 
@@ -193,10 +233,7 @@ def layers(
     debug: options.Debug = False,
 ) -> None:
     """List the layer addresses of a model, for --layer."""
-    from convscope.catalogue import load
-
-    address = model if "?" in model or model.startswith("bundled:") or ".py:" in model else f"{model}?weights=none"
-    opened = load(address)  # addresses do not depend on the weights: nothing is fetched
+    opened = open_without_weights(model)
     named = [(a, type(m).__name__) for a, m in opened.module.named_modules() if a and text in a]
     if as_json:
         put_json([{"layer": a, "kind": kind} for a, kind in named])
@@ -215,7 +252,9 @@ def doctor(debug: options.Debug = False) -> None:
     put(f"accelerators: {_accelerators(torch.cuda.is_available(), torch.backends.mps.is_available())}")
     for package, extra in (("torchvision", "models"), ("timm", "models")):
         found = importlib.util.find_spec(package) is not None
-        put(f"{package}: {'installed' if found else f'missing: pip install convscope[{extra}]'}")
+        put(f"{package}: {'installed' if found else f'missing: {install_command(extra)}'}")
+    heic = importlib.util.find_spec("pillow_heif") is not None
+    put(f"pillow_heif: {'installed' if heic else f'missing: {sys.executable} -m pip install pillow-heif'} (HEIC)")
     fill_tables()
     for name in LOADERS["bundled"].names():
         try:
@@ -232,6 +271,7 @@ def serve(
             "-m",
             help="a model to offer; repeat it for more; the bundled ones by default",
             metavar="ADDRESS",
+            autocompletion=addresses,
             show_default=False,
         ),
     ] = None,
@@ -300,8 +340,15 @@ def _names(lenses: str | None) -> list[str] | None:
     return None if lenses is None else [name.strip() for name in lenses.split(",") if name.strip()]
 
 
+def _end(stopped: bool, data: "Dataset", images: ImageArguments) -> None:
+    """Leave with the status of what was stopped, or not done for all images."""
+    left_out = say_skipped(data.skipped, len(images.members))
+    if stopped or left_out:
+        raise typer.Exit(STOPPED if stopped else 1)
+
+
 def _given(**options_: object) -> dict[str, object]:
-    return {name: value for name, value in options_.items() if value not in (None, [])}
+    return {name: value for name, value in options_.items() if value not in (None, [], False)}
 
 
 def _line(outline: Outline, width: int) -> str:

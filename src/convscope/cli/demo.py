@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from convscope.cli.lens_command import stem
+from convscope.cli.results import stem
 from convscope.cli.talk import bar, put, say
 from convscope.errors import CannotWrite
 from convscope.values import Prediction, Value, writable

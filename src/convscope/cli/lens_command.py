@@ -1,19 +1,26 @@
 """From the declaration of a lens to its command: the same parameters, ranges, choices and defaults."""
 
-import enum
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from convscope.cli import options
-from convscope.cli.talk import check_images, guarded, put, put_json, say, watched
-from convscope.errors import CannotWrite
+from convscope.cli.completion import starting
+from convscope.cli.help_text import help_text
+from convscope.cli.image_arguments import ImageArguments, read_images, say_skipped
+from convscope.cli.interrupts import STOPPED
+from convscope.cli.opening import OPENING, files_of, open_model, opening_options
+from convscope.cli.results import distinct_stems, many_places, named_after, one_place, save, stem, told
+from convscope.cli.talk import guarded, put, put_json, watched
+from convscope.cli.wording import flag
+from convscope.errors import InputError, ParameterError
 from convscope.spec import LensSpec, Parameter
-from convscope.values import Value, writable
+from convscope.values import Value
 
 Command = Callable[..., None]
 
@@ -38,45 +45,70 @@ def lens_command(spec: LensSpec) -> Command:
         _keyword("debug", options.Debug, False),
     ]
     command.__name__ = spec.name
-    command.__doc__ = f"{spec.title}: {spec.asks}\n\n{spec.reads}"
+    command.__doc__ = help_text(f"{spec.title}: {spec.asks}\n\n{spec.reads}")
     command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in signature}
     return guarded(command)
 
 
-def run_lens(spec: LensSpec, *, out: Path | None, as_json: bool, **given: Any) -> None:
+def run_lens(spec: LensSpec, *, out: str | None, as_json: bool, **given: Any) -> None:
     """Run a lens and write or print what it gives."""
-    pictures = [path for name in ("image", "images") for path in given.get(name) or []]
-    names = pictures if spec.each_image else [_subject(given.get("model"), pictures)]
-    places = _places(spec, names, out, as_json)
-    check_images(pictures, folders="images" in spec.inputs)
-    check_images([given[name] for name in ("guide", "style") if given.get(name)])
-    from convscope.catalogue import call, load
+    images = read_images([path for name in ("image", "images") for path in given.pop(name, None) or []])
+    others = {name: _second(given[name]) for name in ("guide", "style") if given.get(name)}
+    if "image" in spec.inputs and not spec.each_image and len(images.members) > 1:
+        raise InputError(f"{spec.command} looks at one image, got {len(images.members)}: name one")
+    opening = {name: given.pop(name) for name in OPENING if name in given and name not in spec.parameters}
+    read = [file for one in (images, *others.values()) for file in one.files]
+    read += files_of(given.get("model"), opening)
+    places = _places(spec, images, out, as_json, given, read)
+    from convscope.catalogue import call
 
-    asked = {name: _plain(value) for name, value in given.items() if value not in (None, [])}
-    opening = {name: asked.pop(name) for name in ("weights", "device", "trust") if name in asked}
+    asked = {name: value for name, value in given.items() if value not in (None, [])}
+    asked |= {name: one.members[0] for name, one in others.items()}
     if "model" in asked:
-        say(f"opening {asked['model']} …")
-        asked["model"] = load(asked["model"], **opening)
-    if "image" in asked and not spec.each_image:
-        asked["image"] = asked["image"][0]
-    with watched(spec.title):
+        asked["model"] = open_model(asked["model"], opening)
+    if "images" in spec.inputs and images.members:
+        asked["images"] = images.as_data()
+    elif images.members:
+        asked["image"] = images.dataset(asked["model"]) if spec.each_image else images.members[0]
+    report = _Report(spec, images, places, as_json)
+    with watched(spec.title) as stopped:
         found = call(spec.name, **asked)
-    values = found if isinstance(found, list) else [found]
-    for value, place in zip(values, places, strict=True):
+        for place, value in found.placed() if spec.each_image else [(0, found)]:
+            report.add(place, value)
+    report.end()
+    skipped = spec.each_image and say_skipped(found.skipped, len(images.members))
+    if stopped.is_set():  # a drawing that ended with the best so far
+        raise typer.Exit(STOPPED)
+    if skipped:
+        raise typer.Exit(1)
+
+
+class _Report:
+    """Writes values and tells of them as they come; as JSON all at once, at the end."""
+
+    def __init__(self, spec: LensSpec, images: ImageArguments, places: Sequence[Path | None], as_json: bool) -> None:
+        self.names = images.names if spec.each_image else (images.names[0] if images.single else "",)
+        self.places, self.as_json = places, as_json
+        self.alone = images.single or not spec.each_image
+        self.manifests: list[dict[str, Any]] = []
+
+    def add(self, number: int, value: Value) -> None:
+        """Write the value of image ``number`` and tell of it."""
+        place = self.places[number]
         if place is not None:
-            value.save(place)
-    if as_json:
-        manifests = [
-            {**value.manifest(), "file": str(place) if place else None}
-            for value, place in zip(values, places, strict=True)
-        ]
-        put_json(manifests[0] if len(manifests) == 1 else manifests)
-    else:
-        for name, value, place in zip(names, values, places, strict=True):
-            put("\n".join(summary(name, value)))
-            if place is not None:
-                put(f"  written to {place}")
+            save(value, place)
+        if self.as_json:
+            self.manifests.append({**value.manifest(), "file": str(place) if place else None})
+            return
+        put("\n".join(summary(self.names[number], value)))
+        if place is not None:
+            put(f"  written to {place}")
+
+    def end(self) -> None:
+        """Tell what is told at the end."""
+        if self.as_json:
+            put_json(self.manifests[0] if self.alone else self.manifests)
 
 
 def summary(name: str, value: Value) -> list[str]:
@@ -93,13 +125,7 @@ def _inputs(spec: LensSpec, name: str) -> list[inspect.Parameter]:
     """The words of the command line that stand for an input of a lens."""
     needed = name in spec.required
     if name == "model":
-        opening = (
-            ("weights", options.Weights, None),
-            ("trust", options.Trust, False),
-            ("device", options.Device, None),
-        )
-        model = _keyword("model", options.ModelAddress, inspect.Parameter.empty)
-        return [model, *(_keyword(*option) for option in opening)]
+        return [_keyword("model", options.ModelAddress, inspect.Parameter.empty), *opening_options(spec.parameters)]
     if name in ("image", "images"):
         pictures = options.Images if spec.each_image else options.DataSet if name == "images" else options.Example
         return [_keyword(name, pictures, inspect.Parameter.empty if needed else None)]
@@ -107,11 +133,12 @@ def _inputs(spec: LensSpec, name: str) -> list[inspect.Parameter]:
     return [_keyword(name, kind, inspect.Parameter.empty if needed else None)]
 
 
-def _subject(model: str | None, pictures: Sequence[str]) -> str:
-    """What the one result of a lens is named after: its network, or its only picture."""
-    if model is None:
-        return ""
-    return pictures[0] if len(pictures) == 1 and not Path(pictures[0]).is_dir() else _slug(model)
+def _second(word: str) -> ImageArguments:
+    """A second image: one, and not a folder."""
+    found = read_images([word])
+    if not found.single:
+        raise InputError(f"a second image is one image, got {word!r} with {len(found.members)}: name one")
+    return found
 
 
 def _slug(address: str) -> str:
@@ -119,47 +146,71 @@ def _slug(address: str) -> str:
     return re.sub(r"\W+", "-", Path(address.partition("?")[0].rpartition(":")[2]).name or "model").strip("-")
 
 
-def _places(spec: LensSpec, images: Sequence[str], out: Path | None, as_json: bool) -> list[Path | None]:
-    """Where each image's result goes, checked before any work."""
+def _places(
+    spec: LensSpec,
+    images: ImageArguments,
+    out: str | None,
+    as_json: bool,
+    given: Mapping[str, Any],
+    read: Iterable[str],
+) -> list[Path | None]:
+    """Where each result goes, checked before any work; nowhere where JSON alone was asked for."""
+    each = spec.each_image
     if out is None and as_json:
-        return [None] * len(images)
-    if len(images) == 1:
-        return [writable(out or Path("-".join(part for part in (stem(images[0]), f"{spec.command}.png") if part)))]
-    if out is not None and out.suffix and not out.is_dir():
-        raise CannotWrite(f"{len(images)} images cannot all be written to {str(out)!r}: name a folder with --out")
-    folder = out or Path()
-    folder.mkdir(parents=True, exist_ok=True)
-    stems = [stem(image) for image in images]
-    stems = [f"{i}-{stem}" if stems.count(stem) > 1 else stem for i, stem in enumerate(stems)]
-    return [writable(folder / f"{stem}-{spec.command}.png") for stem in stems]
-
-
-def stem(image: str) -> str:
-    """The name of an image for use in file names."""
-    return image.removeprefix("sample:").replace("/", "-") if image.startswith("sample:") else Path(image).stem
+        return [None] * (len(images.members) if each else 1)
+    explained = told(given.get("target"), given.get("unit"), given.get("layer"))
+    if each:
+        stems = distinct_stems(images.names)
+    else:
+        stems = [stem(images.names[0]) if images.single else _slug(given["model"]) if given.get("model") else ""]
+    names = [f"{named_after(one, spec.command, explained)}.png" for one in stems]
+    if each and not images.single:
+        return [*many_places(out, names, read)]
+    return [one_place(out, names[0], Value.kinds[spec.returns].writer, read)]
 
 
 def _option(parameter: Parameter, *, placed: bool = False) -> inspect.Parameter:
     """The command-line option of a declared parameter; or a word in its place, where Python takes it so."""
     about = parameter.about
-    notes = ", ".join(note for note in (about.unit, about.range() if not about.choices else "") if note)
-    said = f"{about.help} ({notes})" if notes else about.help
+    choices = f"<{'|'.join(about.choices)}>"
+    listed = bool(about.choices) and len(choices) > _WIDEST  # in the help, where lines are broken between words
+    notes = ", ".join(note for note in (about.unit, about.range() if listed or not about.choices else "") if note)
+    said = help_text(f"{about.help} ({notes})" if notes else about.help)
     if placed:
         word = typer.Argument(help=said, metavar=parameter.name.upper())
         return _keyword(parameter.name, Annotated[parameter.kind, word], parameter.default)
-    flag = "--" + parameter.name.replace("_", "-")
-    if about.choices:
-        kind: Any = enum.Enum(parameter.name, {c: c for c in about.choices}, type=str)  # type: ignore[misc]
-        return _keyword(parameter.name, Annotated[kind, typer.Option(flag, help=said)], kind(parameter.default))
     if parameter.kind is bool:
-        names = f"{flag}/--no-{parameter.name.replace('_', '-')}"
+        names = f"{flag(parameter.name)}/--no-{parameter.name.replace('_', '-')}"
         return _keyword(parameter.name, Annotated[bool, typer.Option(names, help=said)], parameter.default)
-    return _keyword(parameter.name, Annotated[parameter.kind, typer.Option(flag, help=said)], parameter.default)
+    option = typer.Option(
+        flag(parameter.name),
+        help=said,
+        parser=_reader(parameter),
+        metavar="<choice>" if listed else choices if about.choices else _KINDS.get(parameter.kind, "<text>"),
+        autocompletion=starting(about.choices) if about.choices else None,
+    )
+    return _keyword(parameter.name, Annotated[parameter.kind, option], parameter.default)
+
+
+_KINDS = {int: "<whole number>", float: "<number>"}
+_WIDEST = 32
+"""How wide the column of an option's values may be, in characters."""
+
+
+def _reader(parameter: Parameter) -> Callable[[Any], Any]:
+    """What turns the text given for a parameter into the kind that it has, or refuses it where it is out of range."""
+
+    def read(value: Any) -> Any:
+        if isinstance(value, str) and parameter.kind in (int, float):
+            with suppress(ValueError):  # the check says what it must be
+                value = parameter.kind(value)
+        try:
+            return parameter.check(value)
+        except ParameterError as error:
+            raise typer.BadParameter(str(error).removeprefix(f"{parameter.name} ")) from error
+
+    return read
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, enum.Enum) else value

@@ -12,12 +12,19 @@ from typing import Any
 
 import typer
 
-from convscope.cli.interrupts import interruptible
+from convscope.cli.interrupts import STOPPED, interruptible
+from convscope.cli.terminal import shows_unicode
+from convscope.cli.wording import in_options
 from convscope.errors import Cancelled, ConvScopeError, ModelFailed
+
+OPENING = ("weights", "labels", "size", "resize", "mean", "std", "device", "trust", "layer", "target", "unit")
+"""What sentences name that come up while a network is opened or looked through."""
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn what goes wrong within a command into one sentence and an exit status: 2 the request, 1 anything else.
+    """Turn what goes wrong within a command into one sentence and an exit status.
+
+    It is 2 where the request is wrong, 130 where somebody stopped it, and 1 for anything else.
 
     Within it Ctrl-C raises KeyboardInterrupt, but for a command that says itself from where on, by `interruptible`.
     """
@@ -31,9 +38,12 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:
-            _stop("stopped", 1, debug)
+            _stop("stopped", STOPPED, debug)
+        except Cancelled as error:
+            _stop(str(error), STOPPED, debug)
         except ConvScopeError as error:
-            _stop(str(error), 1 if isinstance(error, (ModelFailed, Cancelled)) else 2, debug)
+            sentence = in_options(str(error), {*OPENING, *options})
+            _stop(sentence, 1 if isinstance(error, ModelFailed) else 2, debug)
         except Exception as error:
             hint = "" if debug else " (--debug shows where)"
             _stop(f"unexpected {type(error).__name__}: {error}{hint}", 1, debug)
@@ -53,18 +63,7 @@ def put(text: str) -> None:
 
 def put_json(thing: Any) -> None:
     """A result as JSON, on standard output."""
-    put(json.dumps(thing, indent=2, ensure_ascii=False))
-
-
-def check_images(images: list[str], *, folders: bool = False) -> None:
-    """Refuse missing files before a model is opened, which may take long; ``folders`` are taken where they serve."""
-    from pathlib import Path
-
-    from convscope.engine.pictures import existing_file
-
-    for image in images:
-        if not image.startswith("sample:") and not (folders and Path(image).is_dir()):
-            existing_file(image)
+    put(json.dumps(thing, indent=2, ensure_ascii=not shows_unicode()))
 
 
 @contextmanager
@@ -75,14 +74,19 @@ def bar(title: str) -> Iterator[Callable[[int, int], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=sys.stdout.isatty()
+    ) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @contextmanager
-def watched(title: str) -> Iterator[None]:
-    """Show the progress of the lens that runs within; Ctrl-C ends it at its next step, and a second one at once."""
+def watched(title: str) -> Iterator[threading.Event]:
+    """Show the progress of the lens that runs within; Ctrl-C ends it at its next step, and a second one at once.
+
+    What is given is set once somebody stopped it: a drawing then ends with the best so far.
+    """
     from convscope.engine.cost import reporting
 
     stopped = threading.Event()
@@ -101,7 +105,7 @@ def watched(title: str) -> Iterator[None]:
                 raise Cancelled("stopped")
 
         with reporting(told):
-            yield
+            yield stopped
 
 
 @contextmanager

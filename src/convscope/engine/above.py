@@ -27,6 +27,7 @@ from convscope.engine.cost import progress
 from convscope.engine.gradients import read_out
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
+from convscope.engine.rounding import unrounded
 from convscope.engine.targets import Aim
 from convscope.engine.trace import calls_of, layout_of, map_at
 from convscope.errors import LayerError, ModelFailed
@@ -70,7 +71,7 @@ def score_variants(
             progress(row * len(found) + int(numbers[-1]) + 1, len(images) * len(found))
 
         in_chunks(many, above.activation[0], step, size=above.chunk, quiet=True)
-        activations.append(above.map.float())
+        activations.append(unrounded(above.map))
         scores.append(found)
         notes.append({} if above.why_whole is None else {"recomputed": f"the whole network: {above.why_whole}"})
     return Scored(torch.cat(activations), torch.stack(scores), notes)

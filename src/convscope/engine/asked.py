@@ -48,6 +48,11 @@ class Asked:
             return self.data.first()
         return Images(self.model.example(), ("an example",), True, self.model.input)
 
+    def remarks(self) -> tuple[str, ...]:
+        """What must be said of the pictures or the data set."""
+        remark = self.images.remark if self.images is not None else self.data.remark if self.data is not None else ""
+        return (remark,) if remark else ()
+
     def names(self) -> tuple[str, ...]:
         """What the record of each value calls its input."""
         if self.images is not None:
@@ -86,7 +91,9 @@ def made_ready(declaration: LensSpec, given: Mapping[str, Any], default: Callabl
 def look_up_layers(declaration: LensSpec, asked: Asked, layer: Any) -> None:
     """Find the layers that were named; with the model to oneself, since it may have to run."""
     aim = asked.aim or shared_aim()
-    found = find_layers(asked.model, layer, lambda: asked.probe().tensor, below=aim.layer if aim else None, ports=declaration.attributes)
+    found = find_layers(
+        asked.model, layer, lambda: asked.probe().tensor, below=aim.layer if aim else None, ports=declaration.attributes
+    )
     asked.arguments["layer"] = found
     asked.layer_chosen = layer == LAST_SPATIAL
 

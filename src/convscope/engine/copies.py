@@ -15,6 +15,7 @@ from convscope.engine.fused import fused
 from convscope.engine.gradients import evidence_at, gradient_at
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
+from convscope.engine.rounding import sums_like
 from convscope.engine.targets import Aim
 from convscope.spec import Param
 
@@ -58,7 +59,7 @@ def gradient_moments(
     model: Model, images: Images, aim: Aim, draw: Draw, copies: int, *, powers: Sequence[int] = (1,)
 ) -> list[Tensor]:
     """The mean over copies of the input gradient to each of ``powers``, (N, C, …) each."""
-    sums = [torch.zeros_like(images.tensor, dtype=torch.float32) for _ in powers]
+    sums = [sums_like(images.tensor) for _ in powers]
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
         gradient = gradient_at(model, draw(rows, numbers), aim, rows, clean=False)
@@ -74,7 +75,7 @@ def gradient_variance(model: Model, images: Images, aim: Aim, draw: Draw, copies
 
     Deviations are taken from each image's first gradient: the sums of squares stay small where gradients hardly vary.
     """
-    first = torch.zeros_like(images.tensor, dtype=torch.float32)
+    first = sums_like(images.tensor)
     total, squares = torch.zeros_like(first), torch.zeros_like(first)
 
     def visit(rows: Tensor, numbers: Tensor) -> None:

@@ -131,6 +131,20 @@ def as_part(place: int, parts: int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def as_share(done: int, count: int, total: int) -> Iterator[None]:
+    """Have progress within counted as that of ``count`` of ``total`` images, of which ``done`` were done before."""
+    report = _report.get()
+
+    def share(part: int, parts: int) -> None:
+        assert report is not None
+        report(done * parts + count * part, total * parts)
+
+    with reporting(None if report is None else share):
+        yield
+        progress(1, 1)
+
+
 def _peak_bytes() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()

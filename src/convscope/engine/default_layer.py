@@ -89,7 +89,8 @@ def _choose(model: "Model", trace: Traced, tensor: Tensor, below: str | None, en
     if not with_places:
         where = "" if below is None else f" before the target's own layer {below!r}"
         raise LayerError(
-            f"no layer of {model.name}{where} has an output with spatial extent: name one with layer=…"
+            f"no layer of {model.name}{where} has an output with spatial extent, which a map needs; "
+            "lenses of the input such as integrated-gradients and kernel-shap need none"
             + (SCRIPTED if model.scripted() is not None else "")
         )
     on_every = [] if end is None else [address for address in with_places if trace.cuts(address, end)]

@@ -47,6 +47,8 @@ class FeatureLayout:
         flat: channels and places share a dimension (``(N, T, C·W)``): what lies at one place are the channels.
         no_map: why its places make no map, where they do not.
         words: the layout in words, one for each dimension, as `engine/given_layout.py` reads them.
+        unbatched: whether the network gives it for one image at a time without a dimension for the batch, which
+            ``shape`` has none the less.
     """
 
     shape: Shape
@@ -61,6 +63,7 @@ class FeatureLayout:
     flat: bool = False
     no_map: str = ""
     words: str = ""
+    unbatched: bool = False
 
     @property
     def has_places(self) -> bool:
@@ -84,19 +87,22 @@ class FeatureLayout:
 
     def by_image(self, output: Tensor) -> Tensor:
         """An output for N images as (N, …), the rest as for a single one."""
+        output = output[None] if self.unbatched else output
         images = output.shape[self.batch] // (self.outer * self.inner)
         split = _split(output, self.batch, (self.outer, images, self.inner)).movedim(self.batch + 1, 0)
         return split.flatten(self.batch + 1, self.batch + 2)
 
     def joined(self, outputs: Tensor) -> Tensor:
         """The inverse of `by_image`: outputs (N, …) as the network gives them for N images."""
+        if self.unbatched:
+            return outputs[0, 0]
         split = _split(outputs, self.batch + 1, (self.outer, self.inner))
         return split.movedim(0, self.batch + 1).flatten(self.batch, self.batch + 2)
 
     def to_map(self, output: Tensor) -> Tensor:
         """An output for N images as (N, C, places …), the axes of the input last; a view where its layout allows."""
         if self._plain:
-            return output
+            return output[None] if self.unbatched else output
         numbers = self._channels_then_places(self.by_image(output))
         if self.order is not None:
             numbers = self._ordered(numbers.flatten(2), self.order)
@@ -109,7 +115,7 @@ class FeatureLayout:
             output: the layer's output for one image.
         """
         if self._plain:
-            return maps[:, None]
+            return maps if self.unbatched else maps[:, None]
         template = self.by_image(output)
         target = self._channels_then_places(template.expand(len(maps), *template.shape[1:]).clone())
         if self.order is None:
@@ -285,6 +291,7 @@ def _grid(places: list[Tensor], own: Shape, on_axes: Sequence[int], *, flat: boo
         dims = [d for d in on_axes if places[axis].shape[d] > 1]
         shared = any(other != axis and places[other].shape[d] > 1 for other in varying for d in dims)
         whole = len(dims) == 1 and not shared and len(kept) == total and not flat
+        whole = whole and not _side_by_side(places[axis].flatten())
         positions, rank = _along(dims[0], places[axis], own, on_axes) if whole else _distinct(laid[axis][kept])
         grid[axis], ranks = positions, [*ranks, rank]
     cells = torch.zeros(len(kept), dtype=torch.long, device="cpu")
@@ -293,11 +300,30 @@ def _grid(places: list[Tensor], own: Shape, on_axes: Sequence[int], *, flat: boo
     frames, left = divmod(len(kept), math.prod(grid))
     counts = torch.bincount(cells, minlength=math.prod(grid))
     if left or not frames or bool((counts != frames).any()):
-        raise UnknownLayout("has places that fill no grid")
+        overlap = bool((counts > 1).any())
+        raise UnknownLayout(
+            "shows some positions of the input more often than others, as overlapping crops or segments do"
+            if overlap
+            else "has places that fill no grid"
+        )
     within = torch.argsort(cells, stable=True)  # cell by cell, the frames of one in their order
     order = kept[within].view(math.prod(grid), frames).t().reshape(-1)
     plain = len(order) == total and torch.equal(order, torch.arange(total, device="cpu"))
     return tuple(grid), frames, None if plain else order
+
+
+def _side_by_side(places: Tensor) -> bool:
+    """Whether whole copies of an axis follow each other, as they are or mirrored: these are several maps.
+
+    A map that was enlarged by copying holds its places in order, and a border of copies is narrower than the map.
+    """
+    steps = places.diff()
+    ends = (float(places.min()), float(places.max()))
+    turns_back = bool((steps > 0).any() and (steps < 0).any())
+    if not turns_back or float(places[0]) not in ends or float(places[-1]) not in ends:
+        return False
+    counts = torch.unique(places, return_counts=True)[1]
+    return bool(counts[0] > 1 and (counts == counts[0]).all())
 
 
 def _along(dim: int, place: Tensor, own: Shape, on_axes: Sequence[int]) -> tuple[int, Tensor]:

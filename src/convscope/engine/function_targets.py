@@ -101,6 +101,11 @@ def _alike(found: Tensor, wanted: Tensor) -> bool:
     return bool(torch.allclose(found, wanted, rtol=close, atol=close * 1e-2, equal_nan=True))
 
 
+def takes_rows(function: Callable[..., Any]) -> bool:
+    """Whether a function wants to know which image each output belongs to."""
+    return _rows_as(function) is not None
+
+
 def _rows_as(function: Callable[..., Any]) -> str | None:
     """How a function takes the rows: by position, by keyword, or not at all.
 

@@ -19,6 +19,7 @@ from convscope.engine.capture import capture, stopping_at
 from convscope.engine.cost import count
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
+from convscope.engine.rounding import sums_like, unrounded
 from convscope.engine.targets import Aim
 from convscope.engine.trace import calls_of, layout_of, map_at
 from convscope.errors import NoGradient
@@ -122,14 +123,14 @@ def layer_evidence(model: Model, images: Images, aim: Aim | None, layers: Sequen
 
 
 def input_gradient(model: Model, images: Images, aim: Aim) -> Tensor:
-    """The gradient of each image's score to its own pixels (N, C, …), float32."""
+    """The gradient of each image's score to its own pixels (N, C, …), in single precision or finer."""
     gradients_used()
     shared = _shared.get()
     key = (id(images), id(aim))
     if shared is not None and key in shared:
         found: Tensor = shared[key]
         return found
-    gradients = torch.empty_like(images.tensor, dtype=torch.float32)
+    gradients = sums_like(images.tensor)
 
     def step(rows: Tensor) -> None:
         of_chunk(gradients, rows).copy_(gradient_at(model, of_chunk(images.tensor, rows), aim, rows))
@@ -143,7 +144,7 @@ def input_gradient(model: Model, images: Images, aim: Aim) -> Tensor:
 def gradient_at(
     model: Model, tensor: Tensor, aim: Aim, rows: Tensor, *, clean: bool = True, scores: Tensor | None = None
 ) -> Tensor:
-    """The gradient of the scores of one chunk of prepared inputs to these inputs, float32.
+    """The gradient of the scores of one chunk of prepared inputs to these inputs, in single precision or finer.
 
     Args:
         rows: which image each input belongs to; ``clean`` says whether the inputs are the images as they are.
@@ -155,7 +156,7 @@ def gradient_at(
         found = score(model, tensor.clone(), aim, rows, clean=clean)  # a network may not write to a leaf
     if scores is not None:
         scores.copy_(found.detach())
-    return gradients_of(found, [tensor], model)[0].float()
+    return unrounded(gradients_of(found, [tensor], model)[0])
 
 
 def score(model: Model, tensor: Tensor, aim: Aim, rows: Tensor | None = None, *, clean: bool = True) -> Tensor:
@@ -240,9 +241,9 @@ def evidence_at(
 def _on_the_map(
     model: Model, tensor: Tensor, address: str, activation: Tensor, gradient: Tensor | None = None
 ) -> Evidence:
-    """What was seen at a layer for the inputs ``tensor``, in float32, spatial axes last."""
-    formed = None if gradient is None else map_at(model, address, tensor, gradient).float()
-    return Evidence(map_at(model, address, tensor, activation).float(), formed)
+    """What was seen at a layer for the inputs ``tensor``, in single precision or finer, spatial axes last."""
+    formed = None if gradient is None else unrounded(map_at(model, address, tensor, gradient))
+    return Evidence(unrounded(map_at(model, address, tensor, activation)), formed)
 
 
 def gradients_of(

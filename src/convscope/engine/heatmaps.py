@@ -14,7 +14,7 @@ from convscope.engine.targets import Aim
 from convscope.spec import Param
 from convscope.values import Attribution
 
-Relu = Annotated[bool, Param(help="keep only what speaks for the target, as the paper draws it")]
+Relu = Annotated[bool, Param(help="keep only what speaks for the target")]
 
 
 AGAINST = "no position of this layer speaks for the target; relu=False shows what speaks against it"

@@ -142,8 +142,8 @@ class TensorInput:
     def prepare(self, picture: Pillow.Image) -> Tensor:
         """Refuse pictures: nothing says how to turn them into this network's input."""
         raise InputError(
-            "this model says nothing about images: build it with input=cs.ImageInput(size=…, mean=…, std=…), "
-            "or pass a prepared tensor (N, C, H, W)"
+            "this model says nothing about images: say how they are prepared, with input=cs.ImageInput(size=…, mean=…, "
+            "std=…), or pass a prepared tensor (N, C, H, W)"
         )
 
     def level(self, brightness: float) -> Tensor:
@@ -182,6 +182,8 @@ class Images:
     names: tuple[str, ...]
     single: bool
     spec: InputSpec = field(default_factory=TensorInput)
+    remark: str = field(default="", kw_only=True)
+    """What must be said of them: that they seem not to be prepared."""
 
     def __len__(self) -> int:
         return len(self.tensor)
@@ -216,6 +218,7 @@ def read_images(given: Any, spec: InputSpec, *, device: torch.device, dtype: tor
     """
     single = not isinstance(given, (list, tuple))
     if isinstance(given, Tensor):
+        members: list[Any] = [given]
         tensor, single = _batched(given, spec)
         names: tuple[str, ...] = tuple("tensor" if single else f"tensor[{i}]" for i in range(len(tensor)))
     elif isinstance(given, np.ndarray) and given.ndim == 4:
@@ -230,7 +233,33 @@ def read_images(given: Any, spec: InputSpec, *, device: torch.device, dtype: tor
     prepared = tensor.to(device=device, dtype=dtype)
     if dtype not in (tensor.dtype, torch.float64, torch.float32):
         _refuse_unfit(prepared, f"in the network's {str(dtype).removeprefix('torch.')} the input holds")
-    return Images(prepared, names, single, spec)
+    remark = unprepared(tensor, spec) if any(isinstance(member, Tensor) for member in members) else ""
+    return Images(prepared, names, single, spec, remark=remark)
+
+
+def unprepared(tensor: Tensor, spec: InputSpec) -> str:
+    """What to say of prepared tensors whose range is that of pixels, 0 … 255 or 0 … 1, and not of prepared images.
+
+    A photograph that is prepared has numbers below zero wherever it is darker than the mean.
+    """
+    if not isinstance(spec, ImageInput):
+        return ""
+    black, white = float(spec.level(0).min()), float(spec.level(1).max())
+    low, high = (float(end) for end in torch.aminmax(tensor))
+    stored = high > max(_STORED, 4 * white)
+    scaled = high <= 1 and _REACHES[0] <= high and low <= _REACHES[1] and black < -0.5
+    if low < 0 or not (stored or scaled):
+        return ""
+    return (
+        f"the tensor holds numbers from {low:.3g} to {high:.3g}, and images prepared for this model lie between "
+        f"{black:.3g} and {white:.3g}: it seems not to be prepared (pixels in an array are prepared for you)"
+    )
+
+
+_STORED = 20
+"""Larger than any number of a prepared image."""
+_REACHES = (0.5, 0.1)
+"""How far pixels scaled to 0 … 1 reach at least, at the bright and at the dark end."""
 
 
 def _prepared(one: Any, spec: InputSpec) -> Tensor:

@@ -19,6 +19,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.layers import Layers, UnitAddress, unit_of
 from convscope.engine.model import Model
 from convscope.engine.paths import Path
+from convscope.engine.rounding import sums_like, unrounded
 from convscope.engine.targets import Aim, describe
 from convscope.engine.trace import calls_of, layout_of
 from convscope.errors import NotFinite, ParameterError
@@ -49,7 +50,7 @@ def seen_at(model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layer: str, *,
         scores = score(model, model.laid_out(tensor), aim, rows, clean=clean)
         activation = caught[layer]
         (gradient,) = gradients_of(scores, [activation], model)
-    return layout.by_image(activation.detach()).float(), layout.by_image(gradient).float()
+    return unrounded(layout.by_image(activation.detach())), unrounded(layout.by_image(gradient))
 
 
 def at_images(model: Model, images: Images, aim: Aim, layer: str) -> Seen:
@@ -74,7 +75,7 @@ def outputs_at(model: Model, images: Images, inputs: Tensor, layer: str) -> Tens
         early = stopping_at(model.module, layer, call=calls_of(model, layer, laid))
         with torch.no_grad(), capture(model.module, [layer]) as caught, early:
             model.run(laid)
-        parts[int(rows[0])] = layout.by_image(caught[layer]).float()
+        parts[int(rows[0])] = unrounded(layout.by_image(caught[layer]))
 
     in_chunks(len(inputs), inputs[0], step, light=True, quiet=True)
     return torch.cat([parts[first] for first in sorted(parts)])
@@ -131,7 +132,7 @@ def through_unit(
 ) -> Tensor:
     """The weighted sum of ∂f/∂u · ∂u/∂x at ``points`` of each image's path through inputs, u the unit, (N, C, …)."""
     gradients_used()
-    total = torch.zeros_like(images.tensor, dtype=torch.float32)
+    total = sums_like(images.tensor)
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
         x = model.laid_out(path(rows, points[numbers])).requires_grad_(True)
@@ -142,7 +143,7 @@ def through_unit(
             (slope,) = gradients_of(scores, [activation], model, retain=True)
             chosen = unit_of(layout.units(activation), unit) * unit_of(layout.units(slope), unit)
             (gradient,) = gradients_of(chosen, [x], model)
-        total.index_add_(0, rows.to(total.device), _weighed(weights[numbers], gradient.float()))
+        total.index_add_(0, rows.to(total.device), _weighed(weights[numbers], unrounded(gradient)))
 
     settle(model, images, aim)
     each_copy(model, images, aim, len(points), visit, whole=False)
@@ -182,10 +183,10 @@ def within_layer(
         scores, leaf = scored(rows, points[numbers])
         with torch.enable_grad():
             (gradient,) = gradients_of(scores, [leaf], model)
-        _add(total, rows, _weighed(weights[numbers], layout.by_image(gradient).float()), len(images))
+        _add(total, rows, _weighed(weights[numbers], unrounded(layout.by_image(gradient))), len(images))
 
     def begin(rows: Tensor, _copies: Tensor) -> None:
-        started[rows] = scored(rows, torch.zeros(len(rows), device="cpu"))[0].detach().cpu().double()
+        started[rows] = scored(rows, torch.zeros(len(rows), dtype=torch.float64, device="cpu"))[0].detach().cpu().double()
 
     gradients_used()
     each_copy(model, images, aim, len(points), visit, whole=False)
@@ -238,5 +239,3 @@ def _add(total: list[Tensor], rows: Tensor, parts: Tensor, images: int) -> None:
     if not total:
         total.append(parts.new_zeros(images, *parts.shape[1:]))
     total[0].index_add_(0, rows.to(parts.device), parts)
-
-

@@ -91,7 +91,7 @@ def one_unit(model: "Model", given: Any, tensor: Callable[[], Tensor]) -> UnitAd
 
 
 def unit_of(units: Tensor, address: UnitAddress) -> Tensor:
-    """What one unit gives (N, …), or one position of it (N,), of a layer's units (N, C, …); all of them if none is named.
+    """What one unit gives (N, …), or one position of it (N,), of a layer's units (N, C, …); all if none is named.
 
     Raises:
         UnknownName: the layer has no such unit, or the unit no such position.
@@ -134,7 +134,9 @@ def check_address(module: nn.Module, address: str, name: str, *, ports: bool = F
         raise UnknownName(f"only attribution looks at a layer's inputs, got {address!r}: name {layer_of(address)!r}")
     known = [path for path, _ in module.named_modules() if path]
     near = did_you_mean(str(address), known)
-    raise UnknownName(f"no layer {address!r} in {name}{near} (it has {len(known)}; model.layers() lists them)")
+    raise UnknownName(
+        f"no layer {address!r} in {name}{near} (it has {len(known)}; 'convscope layers' or model.layers() lists them)"
+    )
 
 
 def _has(module: nn.Module, address: str) -> bool:

@@ -40,6 +40,7 @@ from convscope.engine.smooth import Smooth, as_smooth, smoothed
 from convscope.engine.surroundings import Surroundings, set_aside
 from convscope.engine.targets import Aim, describe
 from convscope.engine.trace import calls_of, traced
+from convscope.engine.value_stream import stream_of
 from convscope.errors import ModelFailed, NoGradient, NotFinite, OutputError, ParameterError
 from convscope.spec import FAMILIES, INPUTS, LENSES, LensSpec, read_parameters
 from convscope.values import Attribution, Cost, LayerAttribution, Record, Value
@@ -162,7 +163,11 @@ def attributions(
 
 
 def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
-    """Call a lens with everything a person gave it, by name."""
+    """Call a lens with everything a person gave it, by name.
+
+    A lens that looks at each image gives one value for one image, a list for several, and for a data set a
+    `ValueStream`, which computes them as they are asked for.
+    """
     how, graph = _for_all(declaration, given)
     own = {name: value for name, value in given.items() if name not in declaration.inputs and name not in FOR_ALL}
     parameters = declaration.checked(own)
@@ -170,6 +175,9 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
         with metered() as meter:
             value: Value = declaration.function(**parameters)
         return value.with_record(_record(declaration, parameters, meter.cost(1)))
+    stream = stream_of(declaration, given, functools.partial(conduct, declaration))
+    if stream is not None:
+        return stream
     with set_aside(as_model(given["model"]).device.type) as surroundings:
         return _within(surroundings, declaration, given, parameters, how, graph)
 
@@ -202,7 +210,7 @@ def _within(
         cost = meter.cost(len(values))
     parameters |= {} if how is None else {"smooth": vars(how)}
     record = _record(declaration, parameters | asked.said(), cost, model)
-    record = replace(record, caveats=(*record.caveats, *surroundings.said()))
+    record = replace(record, caveats=(*record.caveats, *asked.remarks(), *surroundings.said()))
     finished = [_recorded(value, record, name) for value, name in zip(values, asked.names(), strict=False)]
     return finished[0] if not declaration.each_image or (asked.images and asked.images.single) else finished
 
@@ -222,7 +230,7 @@ def _looked_and_told(
     said: dict[str, Any] = {}
     if declaration.each_image or asked.data is not None:
         said[BATCH] = independence(model, trace.image, trace.in_company, differentiate=differentiates)
-    with one_at_a_time(bool(said.get(BATCH))), gradients_watched() as uses:
+    with one_at_a_time(trace.one_by_one or bool(said.get(BATCH))), gradients_watched() as uses:
         values = _looked(declaration, asked, parameters, how)
         said[BACKWARD] = backward_pass(model, trace.image) if uses else ""
     said["call"] = _last_calls(asked, probe)

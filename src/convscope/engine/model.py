@@ -52,6 +52,7 @@ class Model:
         caveats: what every picture made with it must say, such as "random weights".
         layouts: how outputs of layers lie, by address, where that cannot be found out by running the network:
             ``{"encoder": "N T C"}`` (`engine/given_layout.py` says how it is written).
+        assumed_from: whose preparation of images ``input`` is, where these weights may have been trained with another.
 
     Example:
         >>> import torch, convscope as cs
@@ -73,6 +74,7 @@ class Model:
         name: str | None = None,
         caveats: Sequence[str] = (),
         layouts: Mapping[str, str] | None = None,
+        assumed_from: str = "",
     ) -> None:
         if not isinstance(module, nn.Module):
             raise InputError(f"a model is built from a torch.nn.Module, got {type(module).__name__}")
@@ -87,6 +89,8 @@ class Model:
         self.name = name or type(self.module).__name__
         self.source = source or f"python:{type(self.module).__module__}.{type(self.module).__qualname__}"
         self.caveats = tuple(caveats)
+        self.assumed_from = assumed_from
+        self.labels_from = ""
         self.layouts = dict(layouts or {})
         self.findings = Findings()
         self.gradient_watch: GradientWatch | None = None
@@ -147,6 +151,8 @@ class Model:
 
     def prepare(self, image: Any) -> Images:
         """Turn paths, pictures, arrays or tensors into a prepared batch on this model's device."""
+        if isinstance(image, Images):
+            return image
         own = self._own_tensor()
         if own is None and isinstance(image, Tensor):  # nothing to go by but the input itself
             return read_images(image, self.input, device=image.device, dtype=image.dtype)
@@ -178,8 +184,8 @@ class Model:
         shape = (spec.channels, *spec.size) if isinstance(spec, ImageInput) else spec.shape  # type: ignore[misc]
         if shape is None:
             raise InputError(
-                f"nothing says what an input of {self.name} looks like: pass an image, or build the model with "
-                "input=cs.ImageInput(size=…) or cs.TensorInput(shape=…)"
+                f"nothing says what an input of {self.name} looks like: pass an image, or say it with "
+                "input=cs.ImageInput(size=…) or input=cs.TensorInput(shape=…)"
             )
         drawn = torch.randn(
             1, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu"
@@ -252,6 +258,11 @@ class Model:
         two_sides = outputs == 1 and names == 2 and self.meaning.kind != "value"
         if names and names != outputs and not two_sides:
             plural = "s" if outputs != 1 else ""
+            if self.labels_from:
+                raise OutputError(
+                    f"labels={self.labels_from!r} has {names} name{'s' * (names != 1)} for the {outputs} "
+                    f"output{plural} of {self.name}: give one name per output, in their order"
+                )
             raise OutputError(
                 f"{self.name} was given {names} label{'s' * (names != 1)} for {outputs} output{plural}: give one name "
                 "per output" + (", or two for an output that tells two classes apart" if outputs == 1 else "")

@@ -11,6 +11,7 @@ from convscope.engine.copies import each_copy
 from convscope.engine.gradients import gradient_at
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
+from convscope.engine.rounding import sums_like
 from convscope.engine.targets import Aim
 
 QuadratureName = Literal["gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"]
@@ -21,16 +22,16 @@ Path = Callable[[Tensor, Tensor], Tensor]
 def gauss_legendre(steps: int) -> tuple[Tensor, Tensor]:
     """The points and weights on 0 … 1 that integrate polynomials of degree 2·steps - 1 exactly."""
     points, weights = np.polynomial.legendre.leggauss(steps)
-    return torch.from_numpy((points + 1) / 2).float(), torch.from_numpy(weights / 2).float()
+    return torch.from_numpy((points + 1) / 2), torch.from_numpy(weights / 2)
 
 
 def trapezoid(steps: int) -> tuple[Tensor, Tensor]:
     """Even points with both ends, the ends weighed by half."""
     if steps == 1:
         return riemann_middle(1)
-    weights = torch.full((steps,), 1 / (steps - 1), dtype=torch.float32, device="cpu")
+    weights = torch.full((steps,), 1 / (steps - 1), dtype=torch.float64, device="cpu")
     weights[[0, -1]] /= 2
-    return torch.linspace(0, 1, steps, dtype=torch.float32, device="cpu"), weights
+    return torch.linspace(0, 1, steps, dtype=torch.float64, device="cpu"), weights
 
 
 def riemann_left(steps: int) -> tuple[Tensor, Tensor]:
@@ -50,7 +51,7 @@ def riemann_right(steps: int) -> tuple[Tensor, Tensor]:
 
 def _even(steps: int, first: float) -> tuple[Tensor, Tensor]:
     """One point in each of so many even parts, all of the same weight."""
-    places = torch.arange(steps, dtype=torch.float32, device="cpu")
+    places = torch.arange(steps, dtype=torch.float64, device="cpu")
     return (places + first) / steps, torch.full_like(places, 1 / steps)
 
 
@@ -75,7 +76,7 @@ def straight(end: Tensor, start: Tensor) -> Path:
 
 def along(model: Model, images: Images, aim: Aim, path: Path, points: Tensor, weights: Tensor) -> Tensor:
     """The weighted sum of input gradients at ``points`` of each image's path, (N, C, …); only the sum is kept."""
-    total = torch.zeros_like(images.tensor, dtype=torch.float32)
+    total = sums_like(images.tensor)
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
         gradient = gradient_at(model, path(rows, points[numbers]), aim, rows, clean=False)

@@ -3,6 +3,11 @@
 Size is checked before pixels are decoded, and every failure is one sentence.
 """
 
+import functools
+import importlib
+import io
+import stat
+import sys
 import warnings
 from pathlib import Path
 from typing import IO, Any
@@ -25,7 +30,7 @@ def open_picture(path: str | Path) -> Pillow.Image:
     if isinstance(path, str) and path.startswith("sample:"):
         return sample_picture(path)
     path = existing_file(path)
-    return decoded(path, str(path))
+    return decoded(io.BytesIO(path.read_bytes()) if path.is_fifo() else path, str(path))
 
 
 def decoded(file: Path | IO[bytes], name: str, *, kinds: tuple[str, ...] | None = None) -> Pillow.Image:
@@ -35,6 +40,11 @@ def decoded(file: Path | IO[bytes], name: str, *, kinds: tuple[str, ...] | None 
         name: what to call it when it is refused.
         kinds: the only formats to try, such as ``PNG``; any that Pillow reads by default.
     """
+    if not kinds and _is_heic(file) and not _reads_heic():
+        raise InputError(
+            f"{name!r} is a HEIC photograph, for which Pillow needs a package: {sys.executable or 'python'} -m pip "
+            "install pillow-heif, or save it as JPEG"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the limit below is ours
@@ -57,6 +67,42 @@ def decoded(file: Path | IO[bytes], name: str, *, kinds: tuple[str, ...] | None 
         raise InputError(f"{name!r} is damaged: {_one_line(error)}") from error
 
 
+def picture_endings() -> frozenset[str]:
+    """How the names of files end that are taken for pictures; HEIC among them, whether or not it can be read."""
+    known = (ending for ending, kind in Pillow.registered_extensions().items() if kind in Pillow.OPEN)
+    return frozenset({*known, *_HEIC})
+
+
+_HEIC = (".heic", ".heif")
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+def _is_heic(file: Path | IO[bytes]) -> bool:
+    """Whether a file begins as HEIC photographs do."""
+    try:
+        if isinstance(file, Path):
+            with file.open("rb") as opened:
+                head = opened.read(12)
+        else:
+            place = file.tell()
+            head = file.read(12)
+            file.seek(place)
+    except OSError:  # which opening it will tell
+        return False
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS
+
+
+@functools.cache
+def _reads_heic() -> bool:
+    """Have Pillow read HEIC photographs; whether the package for them is there."""
+    try:
+        heif = importlib.import_module("pillow_heif")
+    except ImportError:
+        return False
+    heif.register_heif_opener()
+    return True
+
+
 def existing_file(path: str | Path) -> Path:
     """A path to a file with something in it."""
     try:
@@ -65,7 +111,7 @@ def existing_file(path: str | Path) -> Path:
             raise InputError(f"no such file: {str(path)!r}")
         if found.is_dir():
             raise InputError(f"{str(path)!r} is a folder, not an image")
-        if found.stat().st_size == 0:
+        if found.stat().st_size == 0 and not stat.S_ISFIFO(found.stat().st_mode):
             raise InputError(f"{str(path)!r} is empty (0 bytes)")
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, InputError):

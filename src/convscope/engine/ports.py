@@ -1,7 +1,7 @@
 """Addresses of what goes into a layer and of what comes out of it.
 
-``conv2`` is the first tensor that ``conv2`` gives. ``conv2:input`` is the first one it takes, ``add:input1`` the second,
-``lstm:output1`` the second one it gives; the tensors within tuples, lists and dicts are counted in their order.
+``conv2`` is the first tensor that ``conv2`` gives. ``conv2:input`` is the first one it takes, ``add:input1`` the
+second, ``lstm:output1`` the second one it gives; the tensors within tuples, lists and dicts are counted in their order.
 """
 
 import re

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.function_targets import FunctionScorer
-from convscope.engine.layers import UnitAddress, check_address, parse_unit
+from convscope.engine.layers import UnitAddress, check_address, parse_unit, unit_of
 from convscope.engine.meaning import both_sides
 from convscope.errors import NotFinite, OutputError, UnknownName, did_you_mean
 

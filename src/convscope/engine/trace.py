@@ -78,6 +78,7 @@ class Traced:
         ports: what each tensor was that a layer took or gave, by address as in ``conv2:input``; read when it is wanted.
         image: the image that was run, and ``in_company`` what the network gave for it behind another one; None where
             it takes no two images.
+        one_by_one: whether layers run for one image of a batch after the other, so that each call shows a single one.
     """
 
     order: tuple[str, ...]
@@ -90,6 +91,7 @@ class Traced:
     ports: dict[str, Visit]
     image: Tensor
     in_company: Tensor | None
+    one_by_one: bool = False
 
     @property
     def classes(self) -> int:
@@ -198,10 +200,14 @@ def _at_port(trace: Traced, port: Port, address: str) -> TracedLayer:
         LayerError: the layer never runs, or has no such tensor.
     """
     if address in trace.ports:
-        return replace(_layer(trace.ports[address], 1 if trace.in_company is None else 2), calls=trace.layers[port.layer].calls)
+        return replace(
+            _layer(trace.ports[address], 1 if trace.in_company is None else 2), calls=trace.layers[port.layer].calls
+        )
     there = sum(name.rstrip("0123456789") == f"{port.layer}:{port.side}" for name in trace.ports)
     if not there:
-        raise LayerError(f"layer {port.layer!r} was never reached in this forward (a branch not taken): choose another layer")
+        raise LayerError(
+            f"layer {port.layer!r} was never reached in this forward (a branch not taken): choose another layer"
+        )
     raise LayerError(no_such_port(port, there))
 
 
@@ -237,15 +243,30 @@ def map_at(model: "Model", address: str, tensor: Tensor, activation: Tensor) -> 
     return layout.to_map(activation)
 
 
-def _record(model: "Model", image: Tensor) -> tuple[Graph, int]:
-    """One recorded forward of an image behind another one, or alone where the network takes no two of them."""
+def _record(model: "Model", image: Tensor) -> tuple[Graph, int, bool]:
+    """One recorded forward of an image behind another one, or alone where the network takes no two of them together.
+
+    Returns:
+        The record, how many images it is of, and whether the network's layers run for one image after the other.
+    """
     for other in (company(image, bold=True), image):
         try:
-            return _recorded_as_it_lies(model, torch.cat([other, image])), 2
+            graph = _recorded_as_it_lies(model, torch.cat([other, image]))
         except (ModelFailed, OutputError) as error:
             if is_out_of_memory(error):
                 break
-    return recorded(model, image, selected=True), 1
+        else:
+            one_by_one = any(_runs_for_single_images(visit) for visit in graph.visits.values())
+            return (recorded(model, image, selected=True), 1, True) if one_by_one else (graph, 2, False)
+    return recorded(model, image, selected=True), 1, False
+
+
+def _runs_for_single_images(visit: Visit) -> bool:
+    """Whether a layer ran once for one image and once for another."""
+    of_one = {
+        float(v.batch.place) for v in (*visit.earlier, visit) if v.batch is not None and v.batch.place.numel() == 1
+    }
+    return len(of_one - {-1.0}) > 1
 
 
 def _recorded_as_it_lies(model: "Model", pair: Tensor) -> Graph:
@@ -268,9 +289,9 @@ def _recorded_as_it_lies(model: "Model", pair: Tensor) -> Graph:
     return graph
 
 
-def _read(model: "Model", image: Tensor, graph: Graph, images: int) -> Traced:
+def _read(model: "Model", image: Tensor, graph: Graph, images: int, one_by_one: bool) -> Traced:
     named = {a for a, m in model.module.named_modules() if a and not isinstance(m, _PASS_THROUGH)}
-    layers = {address: _layer(visit, images) for address, visit in graph.visits.items() if address}
+    layers = {address: _layer(visit, images, one_by_one) for address, visit in graph.visits.items() if address}
     for address, text in model.layouts.items():
         if address not in layers:
             known = did_you_mean(address, list(layers))
@@ -289,6 +310,7 @@ def _read(model: "Model", image: Tensor, graph: Graph, images: int) -> Traced:
         graph.ports,
         image,
         graph.last_output if images > 1 else None,
+        one_by_one,
     )
 
 
@@ -311,13 +333,23 @@ def _made_by_themselves(finished: list[str], layers: dict[str, TracedLayer]) -> 
     return tuple(kept)
 
 
-def _layer(visit: Visit, images: int) -> TracedLayer:
+def _with_batch(visit: Visit) -> Visit:
+    """The same with a dimension for the batch in front."""
+    seen = tuple(axis.each(lambda end: end.unsqueeze(0)) for axis in visit.seen)
+    batch = None if visit.batch is None else visit.batch.each(lambda end: end.unsqueeze(0))
+    return replace(visit, shape=(1, *visit.shape), seen=seen, batch=batch)
+
+
+def _layer(visit: Visit, images: int, one_by_one: bool = False) -> TracedLayer:
     layout, why_not, shape = None, "does not depend on the input", visit.shape
+    unbatched = one_by_one and visit.shape[:1] != (1,) and visit.batch is not None
+    if unbatched:  # a single image without a dimension for the batch
+        visit = _with_batch(visit)
     if 0 in visit.shape:
         why_not = "is empty: the input is too small for it"
     elif visit.batch is not None:
         try:
-            layout = read_layout(visit.shape, visit.seen, visit.batch, images)
+            layout = replace(read_layout(visit.shape, visit.seen, visit.batch, images), unbatched=unbatched)
             shape = layout.shape
         except UnknownLayout as error:
             why_not = str(error)

@@ -51,6 +51,6 @@ def reachable(url: str) -> bool:
 
 def _advice(what: str, why: str) -> str:
     return (
-        f"the weights of {what} could not be fetched ({why}): pass a file with weights=… (--weights FILE), "
+        f"the weights of {what} could not be fetched ({why}): pass a file with weights=…, "
         f"or take random ones with '{what}?weights=none'"
     )

@@ -21,9 +21,7 @@ def source(name: str, *, chosen: str | None = None, weights: str | Path | None =
     from convscope.loaders.weights import fit, read_state
 
     if chosen is not None:
-        raise LoadError(
-            f"{name} makes its own weights; ?weights={chosen} means nothing to it, weights=FILE loads others"
-        )
+        raise LoadError(f"{name} makes its own weights; ?weights={chosen} means nothing to it, weights=… loads others")
     path, _, attribute = name.rpartition(":")
     made = _made(Path(path).expanduser(), attribute)
     model = made if isinstance(made, Model) else Model(made, name=attribute) if isinstance(made, nn.Module) else None

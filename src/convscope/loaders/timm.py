@@ -55,6 +55,7 @@ def timm(name: str, *, chosen: str | None = None, weights: str | Path | None = N
         name=name,
         source=f"timm:{name}" + (f"?weights={chosen}" if chosen else "") + (f" with {weights}" if weights else ""),
         caveats=RANDOM_WEIGHTS if chosen == "none" and weights is None else (),
+        assumed_from=_preset(module, name) if weights is not None else "",
     )
 
 
@@ -114,6 +115,12 @@ def _input(module: "nn.Module") -> "ImageInput":
         if config["interpolation"] in ("bilinear", "bicubic", "nearest", "lanczos")
         else "bicubic",
     )
+
+
+def _preset(module: "nn.Module", name: str) -> str:
+    """The weights whose preparation of images timm gives to an architecture."""
+    tag = getattr(getattr(module, "pretrained_cfg", None), "tag", "") or ""
+    return f"{name.partition('.')[0]}.{tag}" if tag else name
 
 
 def _labels(module: "nn.Module") -> list[str] | None:

@@ -85,6 +85,7 @@ def torchvision(
         + (f"?weights={chosen}" if chosen else "")
         + (f" with {weights}" if weights else ""),
         caveats=RANDOM_WEIGHTS if chosen == "none" and weights is None else (),
+        assumed_from=str(enum).rpartition(".")[2] if weights is not None else "",
     )
 
 

@@ -100,7 +100,7 @@ def _pickled(path: Path, *, trust: bool) -> State:
         if _needs_code(error):
             raise LoadError(
                 f"{str(path)!r} is refused: opening this pickle would run code that is stored in it. Ask for a "
-                "safetensors file or a plain state dict; trust=True (--trust) opens it anyway: only your own files"
+                "safetensors file or a plain state dict; trust=True opens it anyway: only your own files"
             ) from error
         reason = " ".join(str(error).split())[:160]
         raise LoadError(f"{str(path)!r} cannot be read as weights: {type(error).__name__}: {reason}") from error

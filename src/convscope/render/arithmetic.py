@@ -36,7 +36,7 @@ def draw_arithmetic(value: Arithmetic, *, theme: str = "light", bare: bool = Fal
     _steps(sheet, value, numbers)
     _workings(sheet, value)
     around.below(sheet, value)
-    return Picture(sheet.pixels(), alt(value))
+    return sheet.picture(alt(value))
 
 
 def alt(value: Arithmetic) -> str:

@@ -36,7 +36,7 @@ def draw_attribution(
         _draw_row(sheet, sure)
     sheet.y += 16
     around.below(sheet, attribution, scale=scale)
-    return Picture(sheet.pixels(), words.alt(attribution, scale))
+    return sheet.picture(words.alt(attribution, scale))
 
 
 def _draw_panels(sheet: Sheet, panels: Sequence[Panel], legend: Legend) -> None:

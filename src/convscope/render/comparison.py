@@ -74,7 +74,7 @@ def draw_comparison(comparison: Comparison, *, theme: str = "light") -> Picture:
     _draw_scales(sheet, scales, alike=len(columns) > 1 and len(set(groups)) == 1)
     _draw_likeness(sheet, comparison, titles)
     _write_warnings(sheet, comparison)
-    return Picture(sheet.pixels(), _alt(comparison, lenses))
+    return sheet.picture(_alt(comparison, lenses))
 
 
 def _inputs(first: Sequence[Attribution]) -> Column:

@@ -50,7 +50,7 @@ def draw_distribution(
         _draw_ridges(sheet, distribution, _thinned(distribution.layers))
     sheet.y += 4
     around.below(sheet, distribution, keys=_keys(distribution, 1 if single else min(MOST, len(distribution.layers))))
-    return Picture(sheet.pixels(), alt_of_distribution(distribution))
+    return sheet.picture(alt_of_distribution(distribution))
 
 
 def alt_of_distribution(distribution: Distribution) -> str:

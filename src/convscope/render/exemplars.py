@@ -25,7 +25,7 @@ def draw_exemplars(exemplars: Exemplars, *, theme: str = "light", bare: bool = F
     for one in exemplars.units:
         _draw_unit(sheet, exemplars, one, across)
     around.below(sheet, exemplars, keys=[KEY])
-    return Picture(sheet.pixels(), alt_of_exemplars(exemplars))
+    return sheet.picture(alt_of_exemplars(exemplars))
 
 
 def alt_of_exemplars(exemplars: Exemplars) -> str:

@@ -24,7 +24,7 @@ def draw_feature_maps(value: FeatureMaps, *, theme: str = "light", bare: bool = 
     for address in value.maps:
         _layer(sheet, value, address, photo)
     around.below(sheet, value)
-    return Picture(sheet.pixels(), alt(value))
+    return sheet.picture(alt(value))
 
 
 def alt(value: FeatureMaps) -> str:

@@ -26,7 +26,7 @@ def draw_kernels(value: Kernels, *, theme: str = "light", bare: bool = False) ->
     for address, layer in value.layers.items():
         _layer(sheet, address, layer, np.asarray(value.patterns[address], np.float32), each=value.scale == "each")
     around.below(sheet, value)
-    return Picture(sheet.pixels(), alt(value))
+    return sheet.picture(alt(value))
 
 
 def alt(value: Kernels) -> str:

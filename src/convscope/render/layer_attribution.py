@@ -37,7 +37,7 @@ def draw_layer_attribution(value: LayerAttribution, *, theme: str = "light", bar
     below = _draw_panels(sheet, panels, scale)
     sheet.y = max(below, _draw_bars(sheet, value, MARGIN + aside + scale_width, top, wide)) + 16
     around.below(sheet, value, scale=scale, keys=[_key(value)])
-    return Picture(sheet.pixels(), alt_of_layer_attribution(value))
+    return sheet.picture(alt_of_layer_attribution(value))
 
 
 def alt_of_layer_attribution(value: LayerAttribution) -> str:
@@ -50,7 +50,7 @@ def _key(value: LayerAttribution) -> str:
     count, shown = len(value.values), min(SHOWN, len(value.values))
     summed = "the sum over all positions of its map" if value.values.ndim > 1 else "its number"
     which = f"the {shown} strongest of {count} units" if shown < count else f"all {count} units, the strongest first"
-    return f"Bars: {which} of layer {value.layer}; each bar is {summed}, to the right for the target, to the left against."
+    return f"Bars: {which} of {value.layer}; each is {summed}, to the right for the target, to the left against it."
 
 
 def _summed(value: LayerAttribution) -> Attribution | None:

@@ -50,7 +50,7 @@ def draw_pictures(
         _draw_curves(sheet, pictures)
     sheet.y += 14
     around.below(sheet, pictures)
-    return Picture(sheet.pixels(), words.title(pictures))
+    return sheet.picture(words.title(pictures))
 
 
 def _panels(pictures: Pictures) -> list[Panel]:

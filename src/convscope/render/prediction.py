@@ -29,7 +29,7 @@ def draw_prediction(prediction: Prediction, *, theme: str = "light") -> Picture:
         mark, colour = ("⚠ ", sheet.theme.warning) if note.warning else ("", sheet.theme.faint)
         sheet.paragraph(mark + note.text, colour=colour, bold=note.warning)
     sheet.paragraph(prediction.record.reads)
-    return Picture(sheet.pixels(), words.alt_of_prediction(prediction))
+    return sheet.picture(words.alt_of_prediction(prediction))
 
 
 def _bars(sheet: Sheet, x: float, y: float, prediction: Prediction) -> float:

@@ -35,7 +35,7 @@ def draw_receptive_field(field: ReceptiveField, *, theme: str = "light", bare: b
     sheet.y = max(top + pixels.shape[0], below) + 20
     cut = ["The map is cut through its strongest place."] if len(axes) < values.ndim else []
     around.below(sheet, field, keys=cut)
-    return Picture(sheet.pixels(), _alt(field))
+    return sheet.picture(_alt(field))
 
 
 def _flat(values: Numbers, field: ReceptiveField) -> tuple[Numbers, list[int]]:

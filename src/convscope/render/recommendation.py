@@ -21,7 +21,7 @@ def draw_recommendation(recommendation: Recommendation, *, theme: str = "light")
             sheet.y += 14
             sheet.paragraph(title, size=BODY, bold=True)
             _draw_list(sheet, listed)
-    return Picture(sheet.pixels(), str(recommendation))
+    return sheet.picture(str(recommendation))
 
 
 def _draw_list(sheet: Sheet, listed: Sequence[Advice]) -> None:

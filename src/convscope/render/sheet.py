@@ -24,6 +24,7 @@ from matplotlib.transforms import IdentityTransform
 
 from convscope.errors import ParameterError
 from convscope.render.palette import THEMES, Pixels, Theme
+from convscope.render.picture import DPI, Picture
 
 TITLE, BODY, SMALL = 25, 17, 14
 """The type scale, in pixels."""
@@ -31,7 +32,6 @@ TITLE, BODY, SMALL = 25, 17, 14
 MARGIN, GAP = 36, 20
 
 Anchor = Literal["left", "center", "right"]
-_DPI = 72  # a point is a pixel
 _FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 
@@ -123,19 +123,27 @@ class Sheet:
     def extent(self, words: str, size: int = BODY, bold: bool = False) -> float:
         """How wide ``words`` are on one line."""
         font = get_font(_path(bold))
-        font.set_size(size, _DPI)
+        font.set_size(size, DPI)
         font.set_text(_drawable(words))
         return font.get_width_height()[0] / 64
 
-    def pixels(self) -> Pixels:
-        """Draw everything, with a margin below the cursor."""
+    def picture(self, alt: str) -> Picture:
+        """Everything as a picture, with a margin below the cursor.
+
+        Args:
+            alt: what it shows, in words.
+        """
+        canvas: Any = FigureCanvasAgg(self._figure())
+        canvas.draw()
+        return Picture(np.array(canvas.buffer_rgba(), np.uint8)[..., :3], alt, self._figure)
+
+    def _figure(self) -> Figure:
+        """Everything placed in a figure, from which any of matplotlib's canvases draws."""
         height = round(self.y + MARGIN)
-        figure = Figure(figsize=(self.width / _DPI, height / _DPI), dpi=_DPI, facecolor=self.theme.page)
-        canvas: Any = FigureCanvasAgg(figure)
+        figure = Figure(figsize=(self.width / DPI, height / DPI), dpi=DPI, facecolor=self.theme.page)
         for order, add in enumerate(self._things):
             add(figure, height).set_zorder(order)  # what is placed later lies on top
-        canvas.draw()
-        return np.array(canvas.buffer_rgba(), np.uint8)[..., :3]
+        return figure
 
     def _line_of_text(
         self, x: float, baseline: float, line: str, size: int, colour: str, bold: bool, anchor: Anchor

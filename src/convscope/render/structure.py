@@ -44,7 +44,7 @@ def draw_structure(structure: Structure, *, theme: str = "light", depth: int = 0
     sheet.y = top + max(one.height for one in drawn)
     sheet.y += 22
     around.below(sheet, structure)
-    return Picture(sheet.pixels(), _alt(structure, graph))
+    return sheet.picture(_alt(structure, graph))
 
 
 def _folded(structure: Structure, depth: int) -> Folded:

@@ -8,7 +8,7 @@ from convscope.reporting.gather import look
 from convscope.reporting.page import place_for, write_report
 from convscope.reporting.sections import Section
 
-__all__ = ["Section", "look", "report", "write_report"]
+__all__ = ["Section", "look", "place_for", "report", "write_report"]
 
 
 def report(

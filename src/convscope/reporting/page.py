@@ -17,7 +17,7 @@ from convscope.errors import CannotWrite, InputError
 from convscope.reporting.cards import COARSE, Card, card_of, data_uri
 from convscope.reporting.sections import Section, as_section
 from convscope.spec import FAMILIES
-from convscope.values import Attribution, Prediction, Value, writable
+from convscope.values import Attribution, Prediction, Value, writable, written_whole
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def write_report(sections: Sequence[Section | Sequence[Value]], out: str | Path,
     whole = [as_section(section) for section in sections]
     if not any(section.values for section in whole):
         raise InputError("there is nothing to report: no section holds a value")
-    path.write_text(page(whole, title), "utf-8")
+    with written_whole(path) as draft:
+        draft.write_text(page(whole, title), "utf-8")
     return path
 
 

@@ -2,11 +2,12 @@
 
 from convscope.values.arithmetic import Arithmetic, Step
 from convscope.values.attribution import Attribution
-from convscope.values.base import Cost, Record, Value, drawn_by, writable
+from convscope.values.base import Cost, Record, Value, drawn_by
 from convscope.values.comparison import Comparison, measured_by
 from convscope.values.distribution import Distribution, Spread
 from convscope.values.exemplars import Excited, Exemplar, Exemplars
 from convscope.values.feature_maps import FeatureMaps
+from convscope.values.files import writable, written_whole
 from convscope.values.folded import Folded, Node
 from convscope.values.kernels import KernelLayer, Kernels
 from convscope.values.layer_attribution import LayerAttribution
@@ -47,4 +48,5 @@ __all__ = [
     "drawn_by",
     "measured_by",
     "writable",
+    "written_whole",
 ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from convscope.errors import CannotWrite, InputError
+from convscope.values.files import writable, written_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +75,8 @@ def renderer() -> Any:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Value:
-    """What a lens hands back. ``save`` writes a picture (.png), the numbers (.npz) or the manifest (.json)."""
+    """What a lens hands back. ``save`` writes a picture (.png, .jpg, .svg, .pdf), the numbers (.npz) or the manifest
+    (.json)."""
 
     record: Record = _NO_RECORD
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -83,6 +84,12 @@ class Value:
     kinds: ClassVar[dict[str, type[Value]]] = {}
     arrays: ClassVar[tuple[str, ...]] = ()
     """The fields that hold numbers by the thousand: they go into the NPZ, the rest into the manifest."""
+    writers: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys((".png", ".jpg", ".jpeg", ".svg", ".pdf"), "_save_picture"),
+        ".npz": "_save_npz",
+        ".json": "_save_json",
+    }
+    """What a value can be written as: the ending of a file to the name of the method that writes it."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -94,27 +101,32 @@ class Value:
         return {"kind": type(self).__name__, **plain(told), "record": plain(asdict(self.record))}
 
     def save(self, path: str | Path, **options: Any) -> Path:
-        """Write this value to ``path``; the ending says what: ``.png``, ``.npz`` or ``.json``.
+        """Write this value to ``path``; its ending says what: a picture, the numbers (.npz) or the manifest (.json).
+
+        The file is written whole or not at all. Pictures are .png and .jpg, or .svg and .pdf with lines and letters
+        that stay sharp at any size.
 
         Raises:
-            CannotWrite: the folder is missing, the place is not writable or the ending is none of these.
+            CannotWrite: the folder is missing, the place is not writable or full, or the ending is none of these.
         """
         path = writable(path)
-        writers = self.writers()
-        if path.suffix.lower() not in writers:
-            raise CannotWrite(f"cannot tell what to write from {path.name!r}: end it in {', '.join(writers)}")
-        try:
-            writers[path.suffix.lower()](path, **options)
-        except CannotWrite:
-            raise
-        except OSError as error:
-            path.unlink(missing_ok=True)  # half a file is worse than none
-            raise CannotWrite(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+        write = self.writer(path)
+        with written_whole(path) as draft:
+            write(self, draft, **options)
         return path
 
-    def writers(self) -> dict[str, Callable[..., None]]:
-        """What this value can be written as: the ending of a file to the function that writes it."""
-        return {".png": self._save_png, ".npz": self._save_npz, ".json": self._save_json}
+    @classmethod
+    def writer(cls, path: Path) -> Callable[..., None]:
+        """What writes values of this kind to a file of that name: ``write(value, path)``.
+
+        Raises:
+            CannotWrite: values of this kind are not written as that.
+        """
+        name = cls.writers.get(path.suffix.lower())
+        if name is None:
+            raise CannotWrite(f"cannot tell what to write from {path.name!r}: end it in {', '.join(cls.writers)}")
+        write: Callable[..., None] = getattr(cls, name)
+        return write
 
     def _save_json(self, path: Path) -> None:
         path.write_text(json.dumps(self.manifest(), indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
@@ -128,8 +140,8 @@ class Value:
         with path.open("wb") as file:
             np.savez_compressed(file, **stored)  # type: ignore[arg-type]
 
-    def _save_png(self, path: Path, **options: Any) -> None:
-        self.picture(**options).save(path, manifest=json.dumps(self.manifest(), ensure_ascii=False))
+    def _save_picture(self, path: Path, **options: Any) -> None:
+        path.write_bytes(self.picture(**options).encoded(path, json.dumps(self.manifest(), ensure_ascii=False)))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -173,24 +185,6 @@ class Value:
 
     def _repr_png_(self) -> bytes:
         return bytes(self.picture().png())
-
-
-def writable(path: str | Path) -> Path:
-    """``path``, once it is sure that a file can be written there; checked before long work begins."""
-    try:
-        path = Path(path).expanduser()
-        if path.is_dir():
-            raise CannotWrite(f"cannot write {str(path)!r}: it is a folder")
-        if not path.parent.is_dir():
-            raise CannotWrite(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
-        place = path if path.exists() else path.parent
-    except CannotWrite:
-        raise
-    except (OSError, RuntimeError, ValueError) as error:
-        raise CannotWrite(f"cannot write {str(path)[:80]!r}: {error.args[-1] if error.args else error}") from error
-    if not os.access(place, os.W_OK):
-        raise CannotWrite(f"cannot write {str(path)!r}: no permission to write to {str(place)!r}")
-    return path
 
 
 def plain(thing: Any) -> Any:

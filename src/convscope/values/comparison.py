@@ -74,8 +74,12 @@ class Comparison(Value):
         titles = list(self.titles) or [cell.record.title for cell in self.rows[0]]
         return {"kind": "Comparison", "columns": titles, **alike, "rows": cells, "record": plain(asdict(self.record))}
 
-    def _save_npz(self, path: Path) -> None:
-        raise CannotWrite("a comparison has no numbers of its own: save its attributions, or use .png or .json")
+    @classmethod
+    def writer(cls, path: Path) -> Callable[..., None]:
+        """What writes a comparison to a file of that name; its numbers are those of its attributions."""
+        if path.suffix.lower() == ".npz":
+            raise CannotWrite("a comparison has no numbers of its own: save its attributions, or use .png or .json")
+        return super().writer(path)
 
     def __iter__(self) -> Any:
         return (cell for row in self.rows for cell in row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,6 +32,7 @@ class Pictures(Value):
     """
 
     arrays: ClassVar[tuple[str, ...]] = ("values", "curves", "photos", "importance", "frames", "features", "photo")
+    writers: ClassVar[Mapping[str, str]] = {**Value.writers, ".gif": "_save_gif"}
 
     values: Tensor
     words: tuple[str, ...]
@@ -42,10 +43,6 @@ class Pictures(Value):
     frames: Tensor | None = None
     features: Mapping[str, Tensor] = field(default_factory=dict)
     photo: np.ndarray[Any, Any] | None = None
-
-    def writers(self) -> dict[str, Callable[..., None]]:
-        """Also a moving picture, of the frames on the way."""
-        return {**super().writers(), ".gif": self._save_gif}
 
     def lines(self) -> list[str]:
         """What each picture was drawn for, and how far it got from where it began."""

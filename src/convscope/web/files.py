@@ -15,6 +15,10 @@ MEMORY = Path("/dev/shm")
 """Where the system keeps files in memory, if it does."""
 
 
+OFFERED = (".png", ".npz", ".json", ".gif")
+"""The kinds of files that pages offer."""
+
+
 class NoRoom(CannotWrite):
     """The server has no place left to make a file in."""
 
@@ -71,4 +75,4 @@ def name_of(value: Value, ending: str) -> str:
 def endings(value: Value) -> list[str]:
     """What a value can be downloaded as: a moving picture only where it has frames."""
     moving = getattr(value, "frames", None) is not None
-    return [ending for ending in value.writers() if ending != ".gif" or moving]
+    return [ending for ending in OFFERED if ending in value.writers and (ending != ".gif" or moving)]

@@ -141,7 +141,7 @@ def _shape_of(model: "Model", given: Tensor | None) -> tuple[int, tuple[int, ...
     if first is None:
         raise InputError(
             f"nothing says what {model.name} takes, and it has no convolution to tell: "
-            "build it with input=cs.ImageInput(size=…) or cs.TensorInput(shape=…)"
+            "say it with input=cs.ImageInput(size=…) or input=cs.TensorInput(shape=…)"
         )
     axes = effective_weight(first).ndim - 2
     return first.in_channels, (_USUAL_SIDE if axes < 3 else _USUAL_SIDE // 4,) * axes
@@ -154,7 +154,7 @@ def _try_out(model: "Model", canvas: Canvas) -> None:
     except ModelFailed as error:
         raise InputError(
             f"nothing says what {model.name} takes, and it does not take {canvas.shape}, which its first convolution "
-            f"suggests: build it with input=cs.ImageInput(size=…) or cs.TensorInput(shape=…) ({error.__cause__})"
+            f"suggests: say it with input=cs.ImageInput(size=…) or input=cs.TensorInput(shape=…) ({error.__cause__})"
         ) from error
 
 

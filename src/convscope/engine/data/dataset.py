@@ -27,6 +27,7 @@ from convscope.engine.data.sources import (
     Folder,
     Label,
     Listed,
+    Named,
     Rows,
     Samples,
     Several,
@@ -56,7 +57,7 @@ class Chunk(Images):
         """The consecutive images ``rows`` of this chunk."""
         here = slice(int(rows[0]), int(rows[-1]) + 1)
         names, labels, places = self.names[here], self.labels[here], self.places[here]
-        return Chunk(self.tensor[here], names, False, self.spec, labels, places)
+        return Chunk(self.tensor[here], names, False, self.spec, labels, places, remark=self.remark)
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,14 @@ class Dataset:
         name: what the record says of it.
         size: how many images it has, at most ``most``; None where that shows only at the end.
         skipped: what could not be read, name → reason; it fills as the data are streamed.
+        remark: what must be said of tensors that seem not to be prepared, once one has been read.
         reopens: whether `again` can hand a member out a second time.
     """
 
     def __init__(self, source: Source | Stream, model: "Model", most: int | None = None) -> None:
         self.name = source.name
         self.skipped: dict[str, str] = {}
+        self.remark = source.images.remark if isinstance(source, Batch) else ""
         self.reopens = not isinstance(source, Stream)
         self._source, self._model, self._most = source, model, most
         known = source.size if isinstance(source, Stream) else len(source)
@@ -187,6 +190,8 @@ class Dataset:
             return _Member(place, name, None, reason=str(error))
         if len(images) != 1:
             raise InputError(f"{name} holds {len(images)} images where a single one was expected")
+        if not isinstance(source, Batch):  # of which it is known
+            self.remark = self.remark or images.remark
         return _Member(place, name, images.tensor[0], label)
 
     def _passing(self, stream: Stream) -> Iterator[Chunk]:
@@ -206,7 +211,8 @@ class Dataset:
         place = 0
         for given, label in pairs:
             lone = isinstance(given, Tensor) and self._model.input == TensorInput() and is_one_class(label)
-            tensor = self._model.prepare(given[None] if lone else given).tensor
+            images = self._model.prepare(given[None] if lone else given)
+            self.remark, tensor = self.remark or images.remark, images.tensor
             for row, one in zip(tensor, labels_of(label, len(tensor)), strict=True):
                 yield _Member(place, f"{self._source.name}[{place}]", row, one)
                 place += 1
@@ -214,7 +220,8 @@ class Dataset:
     def _chunk(self, members: Sequence[_Member]) -> Chunk:
         prepared = self._model.prepare(torch.stack([one.tensor for one in members if one.tensor is not None]))
         names, labels = tuple(one.name for one in members), tuple(one.label for one in members)
-        return Chunk(prepared.tensor, names, False, prepared.spec, labels, tuple(one.place for one in members))
+        places = tuple(one.place for one in members)
+        return Chunk(prepared.tensor, names, False, prepared.spec, labels, places, remark=self.remark)
 
     def _chunk_size(self, one: Tensor) -> int:
         return chunk_size(torch.empty((), device=self._model.device, dtype=torch.float32).expand(one.shape), light=True)
@@ -235,6 +242,33 @@ def as_dataset(given: Any, model: "Model", *, most: int | None = None) -> Datase
     if isinstance(given, Dataset):
         return given
     return Dataset(_source(given, model), model, most)
+
+
+def named_images(members: Sequence[Any], names: Sequence[str], model: "Model") -> Dataset:
+    """Images under names of their own as a stream; of several, one that cannot be read is skipped and written down.
+
+    Args:
+        members: paths, sample addresses, pictures.
+
+    Raises:
+        InputError: the network takes no pictures, or there is none.
+    """
+    _refuse_pictures_for_tensors(model)
+    return Dataset(Named(members, names), model)
+
+
+def is_data_set(given: Any) -> bool:
+    """Whether this is a stream of inputs: a folder, a range of samples, a torch data set or loader, an iterable.
+
+    One image, a list of images and a tensor are not; a list with folders or ranges in it is.
+    """
+    if isinstance(given, Dataset) or _is_collection(given):
+        return True
+    if isinstance(given, (list, tuple)):
+        return any(_is_collection(one) for one in given)
+    if isinstance(given, (str, Path, Pillow.Image, np.ndarray, Tensor, Images, Mapping, bytes)):
+        return False
+    return hasattr(given, "__iter__") or (hasattr(given, "__getitem__") and hasattr(given, "__len__"))
 
 
 def _source(given: Any, model: "Model") -> Source | Stream:

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from convscope.engine.inputs import Images
-from convscope.engine.pictures import open_picture
+from convscope.engine.pictures import open_picture, picture_endings
 from convscope.errors import InputError
 from convscope.spec import SAMPLES
 
@@ -51,7 +51,7 @@ class Folder:
     """All pictures below a folder, in the order of their paths; the first sub-folder on the way is the class."""
 
     def __init__(self, root: Path) -> None:
-        endings = {ending for ending, kind in Pillow.registered_extensions().items() if kind in Pillow.OPEN}
+        endings = picture_endings()
         files = [path for path in root.rglob("*") if not path.name.startswith(".") and path.is_file()]
         self.root, self.name = root, str(root)
         self.paths = sorted(path for path in files if path.suffix.lower() in endings)
@@ -103,6 +103,24 @@ class Listed:
         if isinstance(one, str) and one.startswith("sample:"):
             return _sample(one)
         return Opened(open_picture(one) if isinstance(one, (str, Path)) else one, None)
+
+
+class Named(Listed):
+    """Images under the names that a person gave them; of several, one that cannot be read is left out."""
+
+    def __init__(self, members: Sequence[Any], names: Sequence[str]) -> None:
+        self.names = names
+        super().__init__(members)
+        if len(members) > 1:
+            self.name = "what was named"
+
+    def title(self, place: int) -> str:
+        """The name that was given."""
+        return self.names[place]
+
+    def skips(self, place: int) -> bool:
+        """The others can still be looked at."""
+        return len(self.members) > 1
 
 
 class Samples(Listed):

@@ -67,7 +67,7 @@ def effective_field(model: "Model", data: Dataset, unit: UnitAddress, *, seed: i
         if tuple(chunk.tensor.shape[2:]) != tuple(found.heat.shape):
             raise InputError(
                 f"a receptive field is averaged over inputs of one size, got {tuple(found.heat.shape)} and then "
-                f"{tuple(chunk.tensor.shape[2:])}: build the model with input=cs.ImageInput(size=…)"
+                f"{tuple(chunk.tensor.shape[2:])}: have them prepared to one with input=cs.ImageInput(size=…)"
             )
         size = _gradient(model, chunk, unit, found.position, seed).abs().sum(1).double().cpu()
         if not bool(torch.isfinite(size).all()):

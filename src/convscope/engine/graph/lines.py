@@ -23,10 +23,15 @@ _PERIODS = 16
 """The longest pattern of places that is looked for: shuffled and repeated positions have short ones."""
 
 
-def recounted(seen: "Seen", dim: int) -> "Seen":
+def recounted(seen: "Seen", dim: int, *, downwards: bool = False) -> "Seen":
     """The same with its places along a dimension counted 0, 1, …, and with the line that follows from it.
 
+    Args:
+        downwards: count places that lie the other way round from the end, so that they still tell where each lies.
+
     Places that follow no pattern along the dimension (rolled, picked by an index) leave no line, and all may be seen.
+    So do those that turn back (a border that goes on at the other end, copies side by side): counted anew they would no
+    longer tell where each position lies.
     """
     place, line = seen.place, seen.line
     if line is None or place.shape[dim] == 1:
@@ -35,16 +40,21 @@ def recounted(seen: "Seen", dim: int) -> "Seen":
         return without_line(seen)
     rows = place.movedim(dim, -1).reshape(-1, place.shape[dim]).numpy()
     count = rows.shape[1]
+    down = downwards and bool((np.diff(rows) < 0).all())
+    rows = rows[:, ::-1] if down else rows
     if len(rows) == 1 and np.array_equal(rows[0], np.arange(count)):
-        return seen
+        return seen  # as it is counted already, from one end or the other
     along = [1] * place.ndim
     along[dim] = count
     others = [d for d, size in enumerate(place.shape) if size > 1 and d != dim]
-    pattern = _pattern(rows) if others in ([], [1]) else None
+    steps = np.diff(rows.min(0))
+    turns_back = bool((steps > 0).any() and (steps < 0).any())
+    pattern = _pattern(rows) if others in ([], [1]) and not turns_back else None
     line = None if pattern is None else _by_index(line, rows, *pattern)
     if line is None:
         return without_line(seen)
-    return replace(seen, place=torch.arange(count, dtype=torch.float64, device="cpu").view(along), line=line)
+    counted = torch.arange(count, dtype=torch.float64, device="cpu")
+    return replace(seen, place=(counted.flip(0) if down else counted).view(along), line=line)
 
 
 def without_line(seen: "Seen") -> "Seen":

@@ -279,8 +279,8 @@ def _lines_through(
         for place in _axes_along(seen, dim, tensor):
             if one.moves_nothing:
                 continue
-            mirrored = places.is_mirrored(found[place].place, dim)
-            axis = found[place] if mirrored else recounted(found[place], dim)
+            axis = recounted(found[place], dim, downwards=True)
+            mirrored = places.is_mirrored(axis.place, dim)
             reads = one.mirrored(tensor.shape[dim], shape[dim]) if mirrored else one
             line = None if axis.line is None else axis.line.through(reads)
             found[place] = without_line(axis) if line is None else replace(axis, line=line)
@@ -301,6 +301,7 @@ def _joined(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     axes = len(next(seen for seen, _ in parts if seen is not None))
     joined = [[(None if seen is None else seen[a], shape) for seen, shape in parts] for a in range(axes)]
     by_image = dim == 0 and any(seen is not None and seen[-1].varies(0) for seen, _ in parts)
+    by_image |= packet(done.func) == "stack"
     return [tuple(places.concatenated(along, dim, by_image=by_image and along is not joined[-1]) for along in joined)]
 
 
@@ -380,7 +381,7 @@ def _places_beside_channels(axis: Seen, dims: Iterable[int]) -> Seen:
         axis = recounted(axis, dim)
     if axis.place.shape[1] == 1:
         return axis
-    return replace(without_line(axis), place=axis.place.amax(1, keepdim=True))
+    return replace(without_line(axis), place=places.gathered(axis.place, [1]))
 
 
 def _convolved_packed(done: Done) -> Sequence[tuple[Seen, ...]] | None:

@@ -139,13 +139,32 @@ def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
         return seen
     low, high = seen.low.amin(differing, keepdim=True), seen.high.amax(differing, keepdim=True)
     lost = any(seen.varies(dim) for dim in dims)
-    places = [seen.place.amax(differing, keepdim=True)]
-    places += [] if seen.across is None else [seen.across.amax(differing, keepdim=True)]
+    places = [gathered(seen.place, differing)]
+    places += [] if seen.across is None else [gathered(seen.across, differing)]
     left = [place for place in places if place.numel() > 1] or (
         [_NOWHERE.expand(places[0].shape)] if lost else places[:1]
     )
     across = left[1] if len(left) > 1 else None
     return Seen(low, high, left[0], None if lost else seen.line, seen.whole or lost, across)
+
+
+def gathered(place: Tensor, dims: Sequence[int]) -> Tensor:
+    """The place of what is made from all along these dimensions, which keep size 1.
+
+    Where the same positions lie in another order for each of several parts (a map beside its mirror image), it is that
+    of the part in order.
+    """
+    along = [dim for dim in dims if place.shape[dim] > 1]
+    rest = [dim for dim in range(place.ndim) if place.shape[dim] > 1 and dim not in along]
+    if along and rest:
+        parts = place.permute(*along, *(dim for dim in range(place.ndim) if dim not in along)).flatten(
+            0, len(along) - 1
+        )
+        flat = parts.flatten(1)
+        if bool((flat.sort(1).values == flat[:1].sort(1).values).all()):
+            shape = [1 if dim in along else size for dim, size in enumerate(place.shape)]
+            return _main_place([part.reshape(shape) for part in parts])
+    return place.amax(list(dims), keepdim=True)
 
 
 def mixed_whole(parts: Sequence[Seen], ndim: int) -> Seen:
@@ -160,7 +179,7 @@ def mixed_in_groups(seen: Seen, groups: int, channels: int) -> Seen:
     if not seen.differs(1):
         return seen
     if groups == 1:
-        ends = (seen.low.amin(1, keepdim=True), seen.high.amax(1, keepdim=True), seen.place.amax(1, keepdim=True))
+        ends = (seen.low.amin(1, keepdim=True), seen.high.amax(1, keepdim=True), gathered(seen.place, [1]))
         return replace(seen, low=ends[0], high=ends[1], place=ends[2], across=None)
 
     def grouped(end: Tensor, sign: int) -> Tensor:
@@ -233,7 +252,8 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int,
     """What is seen of tensors that were joined along a dimension; those without anything seen see nothing.
 
     Args:
-        by_image: whether images lie along the dimension, so that halves or mirrored copies of one follow each other.
+        by_image: whether images lie along the dimension, or nothing yet (in stacking), so that mirrored or otherwise
+            moved copies of one stay apart.
     """
     known = [seen for seen, _ in parts if seen is not None]
     ndim = known[0].low.ndim
@@ -250,7 +270,7 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int,
 
     order = steps_in_order([seen for seen, shape in parts if shape[dim] == 1]) if len(parts) > 1 else None
     order = order if order is not None and len(order) == len(parts) else None
-    others = by_image and any(not torch.equal(seen.place, known[0].place) for seen in known[1:])
+    others = by_image and order is None and any(not torch.equal(seen.place, known[0].place) for seen in known[1:])
     if others or any(seen.varies(dim) for seen in known):  # places one after the other
         place, lines = laid("place", -1), list({s.line for s in known})
         lines = lines if len(lines) == 1 else []

@@ -49,7 +49,16 @@ def compared(
         outputs.append((ledger, rows, output.detach()))
         return method
 
-    flow = flow_back(model, images, aim, make, on_missing=on_missing, copies=copies, layers=[] if layer is None else [layer], as_given=True)
+    flow = flow_back(
+        model,
+        images,
+        aim,
+        make,
+        on_missing=on_missing,
+        copies=copies,
+        layers=[] if layer is None else [layer],
+        as_given=True,
+    )
     started = torch.zeros(len(images), dtype=torch.float64, device="cpu")
     for ledger, rows, output in outputs:
         if not any(ledger is counted for counted in flow.ledgers):

@@ -12,6 +12,7 @@ from convscope.engine.capture import capture
 from convscope.engine.gradients import gradients_of, gradients_used, read_out
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
+from convscope.engine.rounding import sums_like, unrounded
 from convscope.engine.rules.ledger import Ledger, merged
 from convscope.engine.rules.lrp import Ground, Relevance
 from convscope.engine.rules.mode import Method, Rules
@@ -74,7 +75,7 @@ def flow_back(
     """
     refuse_scripted(model)
     gradients_used()
-    nothing = torch.zeros_like(images.tensor, dtype=torch.float32)
+    nothing = sums_like(images.tensor)
     flow = Flow(nothing, nothing.clone(), torch.zeros(len(images), dtype=torch.float64, device="cpu"))
 
     def step(flat: Tensor) -> None:
@@ -98,17 +99,17 @@ def flow_back(
         if restrict is not None:
             _restrict(seen[0], layers[0], model, leaf, lambda relevance: restrict(rows, relevance))
         found = gradients_of(scores, [output, leaf, *seen, *([share] if share is not None else [])], model)
-        gradient = found[1].float()
+        gradient = unrounded(found[1])
         start = getattr(method, "start", None)
-        relevance = (leaf.detach() if start is None else leaf.detach() - start).float() * gradient
-        relevance = relevance if share is None else relevance + found[-1].float()
+        relevance = unrounded(leaf.detach() if start is None else leaf.detach() - start) * gradient
+        relevance = relevance if share is None else relevance + unrounded(found[-1])
         total = (output.detach() * found[0]).double().flatten(1).sum(1).cpu()
         for kept, new in ((flow.multiplier, gradient), (flow.relevance, relevance), (flow.totals, total)):
             kept.index_add_(0, rows.to(kept.device), new / copies)
         for address, activation, multiplier in zip(layers, seen, found[2:], strict=False):
             reference = getattr(method, "at_layers", {}).get(address)
             received = activation.detach() if reference is None else activation.detach() - reference
-            received = (received * multiplier).float()
+            received = unrounded(received * multiplier)
             by_image = layout_of(model, address, leaf.detach()).by_image(received) if as_given else None
             at_layer = map_at(model, address, leaf.detach(), received) if by_image is None else by_image
             flow.at_layers.setdefault(address, []).append(at_layer)
@@ -197,7 +198,7 @@ def _restrict(activation: Tensor, address: str, model: Model, leaf: Tensor, choo
     """Have only some channels of a layer let through what flows back."""
 
     def hook(gradient: Tensor) -> Tensor:
-        relevance = map_at(model, address, leaf.detach(), (activation.detach() * gradient).float())
+        relevance = map_at(model, address, leaf.detach(), unrounded(activation.detach() * gradient))
         keep = layout_of(model, address, leaf.detach()).from_channels(choose(relevance), gradient)
         return gradient * keep
 

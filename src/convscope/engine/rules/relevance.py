@@ -139,12 +139,12 @@ def z_plus() -> Rule:
 
 
 def excitation() -> Rule:
-    """Marginal winning probabilities, P_j = Σ_k x_j·w⁺_jk / Σ x·w⁺ · P_k, biases left out (Zhang et al. 2016)."""
+    """Marginal winning probabilities, P_j = Σ_k x_j·w⁺_jk / Σ x·w⁺ · P_k, biases left out (Zhang et al. 2018)."""
     return Rule("excitation", z_plus().split, unbiased=True)
 
 
 def contrast() -> Rule:
-    """Excitation minus that of the dual unit with all weights negated (Zhang et al. 2016, section 3.4)."""
+    """Excitation minus that of the dual unit with all weights negated (Zhang et al. 2018)."""
 
     def split(op: Affine, x: Tensor, z: Tensor, relevance: Tensor) -> list[Stream]:
         inputs, plus, minus = _Signed(x), op.plus(), op.minus()

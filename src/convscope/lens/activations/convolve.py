@@ -44,9 +44,8 @@ def convolve(
 
         y[i, j] = bias + Σ_a Σ_b kernel[a, b] · matrix[i·stride + a·dilation − padding, j·stride + b·dilation − padding]
 
-    Of n rows and a kernel of k there are ⌊(n + 2·padding − dilation·(k − 1) − 1) / stride⌋ + 1 positions. The defaults
-    are an example that is passed around with a 4×4 result beginning with 6. That cannot be: a 3×3 kernel fits into 5
-    rows at 3 places and not at 4, and the first sum is 1·1 + 0·0 + 2·1 + 0·1 + 1·1 + 0·0 + 1·0 + 1·1 + 0·1 = 5.
+    Of n rows and a kernel of k there are ⌊(n + 2·padding − dilation·(k − 1) − 1) / stride⌋ + 1 positions: of the
+    example that is the default, with n = 5 and k = 3, there are 3 × 3.
 
     Args:
         matrix: the input as text or as an array of two axes; a single row is a signal.

@@ -18,7 +18,9 @@ OnMissing = Annotated[
     Param(help="at an operation without a rule: refuse, or let its plain gradient through and say so"),
 ]
 
-Epsilon = Annotated[float, Param(help="strength of the ε in LRP-ε", min=0, max=10, unit="score units")]
+Epsilon = Annotated[
+    float, Param(help="strength of the ε in LRP-ε; 0 is the zero rule", min=0, max=10, unit="score units")
+]
 
 Bias = Annotated[
     Literal["absorb", "share"],

@@ -33,11 +33,11 @@ def attn_lrp(
     linear_gamma: Gamma = 0.05,
     on_missing: OnMissing = "error",
 ) -> list[Attribution]:
-    """Hand the score back through attention too: queries and keys receive what they did to the weights.
+    """Propagate the score back through attention too: queries and keys receive what they did to the weights.
 
         softmax s(x):        R_x = x ⊙ (R_s - s · Σ R_s)
         product of a and b:  half of R to each, in proportion within        (attention · values, queries · keys)
-        norm:                its spread held for given                      (layer norm, RMS norm)
+        norm:                its spread treated as a constant               (layer norm, RMS norm)
         affine:              LRP-γ, convolutions and linear layers each with their own γ
 
     Args:
@@ -57,7 +57,7 @@ def attn_lrp(
         LayerError: a part of the network is traced or scripted.
         NoGradient: the score does not depend on the input.
 
-    Differs from the paper: weights of squeeze-and-excite and other sigmoid gates are held for given, as for LRP.
+    Differs from the paper: weights of squeeze-and-excite and other sigmoid gates are treated as constants, as for LRP.
 
     Example:
         >>> import convscope as cs

@@ -43,7 +43,7 @@ def concept_relevance(
     composite: Annotated[CompositeName, Param(help="which rule for which kind of layer")] = "epsilon-plus",
     on_missing: OnMissing = "error",
 ) -> list[Attribution]:
-    """Hand the score back as LRP does, but at one layer let it through chosen channels only.
+    """Propagate the score back as LRP does, but at one layer through chosen channels only.
 
         R restricted to θ: R_k ← R_k · 1[k ∈ θ] at the layer, then on to the input by the rules
 
@@ -68,6 +68,8 @@ def concept_relevance(
         LayerError: several layers, a layer without spatial extent, or a part of the network that is scripted.
         NoRule: an operation that no rule is known for.
         NoGradient: the score does not depend on the layer.
+
+    Differs from the paper: ``epsilon-plus`` by default, where its authors use ``epsilon-plus-flat``.
 
     Example:
         >>> import convscope as cs

@@ -44,7 +44,8 @@ def deep_lift(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a prepared tensor.
+        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a preprocessed
+            tensor.
         rule: ``rescale`` or ``reveal-cancel``.
         seed: of the noise baseline.
         on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
@@ -62,10 +63,11 @@ def deep_lift(
         LayerError: a part of the network is traced or scripted.
         NoGradient: the score does not depend on the input.
 
-    Differs from the paper: products, softmax, norms and pooling, of which it says nothing, are taken apart so that
-    differences still add up exactly: a product weighs each factor with the mean of the other, a quotient likewise
-    unless one divisor is many times the other (the smaller then weighs less: nothing explodes at zero vectors), a
-    maximum that rose gives to its new place and one that fell to its old.
+    Differs from the paper: it advises to explain the score before a softmax at the end (section 3.6) and says of max
+    pooling that a gradient is not enough, but gives no rule for products, quotients, norms and softmax inside a
+    network. Here each is decomposed so that differences add up exactly: a product weighs each factor with the mean of
+    the other; a quotient does so too, unless one divisor is many times the other (the smaller then weighs less, so that
+    nothing explodes near zero); a maximum that rose gives to its new place, one that fell to its old.
 
     Example:
         >>> import convscope as cs

@@ -2,7 +2,7 @@ from typing import Annotated
 
 from torch import Tensor
 
-from convscope.engine.copies import Samples, Seed
+from convscope.engine.copies import Seed
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
@@ -28,12 +28,12 @@ def deep_shap(
     image: Images,
     *,
     target: Aim = TOP1,
-    samples: Samples = 8,
+    samples: Annotated[int, Param(help="references to average", min=1, max=4096)] = 8,
     references: Annotated[ReferenceName | Tensor, Param(help="the images to compare with")] = "blank",
     seed: Seed = 0,
     on_missing: OnMissing = "error",
 ) -> list[Attribution]:
-    """Average DeepLIFT over several references, an estimate of Shapley values.
+    """Average DeepLIFT over several references, as an estimate of Shapley values.
 
         S(x) = mean over references r of (x - r) ⊙ G_r
 
@@ -42,8 +42,8 @@ def deep_shap(
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
         samples: references per image.
-        references: ``blank`` (black, white, mean colour and blur in turn), ``noise``, or a prepared tensor (R, C, …)
-            of real images, best from the training data.
+        references: ``blank`` (black, white, mean colour and blur in turn), ``noise``, or a preprocessed tensor (R, C,
+            …) of real images, best from the training data.
         seed: of the noise references.
         on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
 
@@ -58,7 +58,8 @@ def deep_shap(
         LayerError: a part of the network is traced or scripted.
         NoGradient: the score does not depend on the input.
 
-    Differs from the paper: activations, products and maxima share out as in ``deep-lift``.
+    Differs from the paper: it compares with one reference, the mean of the data; comparing with many and averaging is
+    the later ``shap`` package's. Activations, products and maxima share out as in ``deep-lift``.
 
     Example:
         >>> import convscope as cs
@@ -66,7 +67,7 @@ def deep_shap(
         >>> abs(a.notes["relative completeness gap"]) < 1e-3
         True
 
-    Source: :cite:`lundberg2017unified`, section 4.2.
+    Source: :cite:`lundberg2017unified`, section 4.2; the average over references is that of :cite:`shap2017`.
     """
     reference = references_of(references, image, samples, seed=seed)
     found, notes = compared(model, image, target, reference, copies=samples, on_missing=on_missing)

@@ -2,7 +2,7 @@ from typing import Annotated
 
 import torch
 
-from convscope.engine.heatmaps import maps_to_values
+from convscope.engine.heatmaps import Relu, maps_to_values
 from convscope.engine.inputs import Images
 from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import lens
@@ -21,8 +21,8 @@ NO_WINNER = "the target's score is zero: there is no winner whose excitation cou
 @lens(
     family="backward",
     title="Excitation backprop",
-    cite="zhang2016excitation",
-    asks="Where does a winner drawn at the output, then among its inputs, and so on down, come to rest?",
+    cite="zhang2018excitation",
+    asks="Which positions of a layer excite the answer, when each unit passes its probability to what excites it?",
     reads="A probability over the positions of the layer: where the answer's excitation comes from. Without the "
     "contrast it shows all that excites, hardly this class.",
     claims={"deterministic"},
@@ -38,9 +38,10 @@ def excitation_backprop(
     target: Aim = TOP1,
     layer: Layers = LAST_SPATIAL,
     contrastive: Annotated[bool, Param(help="subtract what excites the opposite of the target")] = False,
+    relu: Relu = False,
     on_missing: OnMissing = "error",
 ) -> list[Attribution]:
-    """Pass a winner's probability down: each unit chooses among its exciting inputs in proportion to x · w⁺.
+    """Pass the target's probability down: each unit shares it among the inputs that excite it, in proportion to x · w⁺.
 
         P_j = Σ_k x_j·w⁺_jk / Σ_j x_j·w⁺_jk · P_k,    P = 1 at the target
         contrastive: P - P̄, where P̄ starts from the dual of the target, with the last layer's weights negated
@@ -51,12 +52,13 @@ def excitation_backprop(
         target: the score f_c, before softmax; the top class by default.
         layer: where the probability is read; the last layer with spatial extent by default. An earlier one gives a
             finer map.
-        contrastive: take away what is common with everything else, so that the map becomes one of this class.
+        contrastive: subtract what excites the opposite of the target too, so that the map is one of this class.
+        relu: keep only positive evidence; the map is negative with the contrast alone.
         on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
 
     Returns:
-        A map whose layer values add up to 1 (to 0 with the contrast, then signed), less what biases of norms and
-        other constants took; bilinearly enlarged. Blank where the target's score is zero.
+        A map, bilinearly enlarged, whose values at the layer add up to 1, less what biases of norms and other constants
+        take. With the contrast it is signed and adds up to 0. Blank where the target's score is zero.
 
     Raises:
         UnknownName: no such layer, class or label.
@@ -64,8 +66,8 @@ def excitation_backprop(
         NoRule: an operation that no rule is known for.
         NoGradient: the score does not depend on the layer.
 
-    Differs from the paper: inputs below zero (which its networks did not have) send through negative weights; a batch
-    norm is merged into its convolution first.
+    Differs from the paper: the contrast stays signed, where the paper cuts it off at zero (``relu=True``). Inputs below
+    zero (which its networks did not have) pass through negative weights; a batch norm is merged into its convolution.
 
     Example:
         >>> import convscope as cs
@@ -73,7 +75,7 @@ def excitation_backprop(
         >>> a.layers
         ('layer3',)
 
-    Source: :cite:`zhang2016excitation`, equations 3 and 4 and section 3.4.
+    Source: :cite:`zhang2018excitation`, equations 3 and 4, and contrastive top-down attention.
     """
     places = "conv: excitation, linear: excitation" + (", depth -1: contrast" if contrastive else "")
     table = composite_of("epsilon", places)
@@ -95,6 +97,7 @@ def excitation_backprop(
         image,
         target,
         at_layers,
+        relu=relu,
         notes=rule_notes(flow, len(image)),
         why_blank=[None if total else NO_WINNER for total in flow.totals.tolist()],
     )

@@ -51,8 +51,9 @@ def full_grad(model: Model, image: Images, *, target: Aim = TOP1, on_missing: On
         LayerError: a part of the network is traced or scripted.
         NoGradient: the score does not depend on the input.
 
-    Differs from the paper: ψ scales a layer's sum over channels by its peak; the paper scales every channel and shifts
-    it by its least value, which lifts dead channels to the level of live ones.
+    Differs from the paper: ψ divides a layer's sum over channels by its peak. The paper's formula rescales every
+    channel by itself, which lifts dead channels to the level of live ones; its authors' code rescales all channels of a
+    layer together before it adds them up.
 
     Example:
         >>> import convscope as cs

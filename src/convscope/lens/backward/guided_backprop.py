@@ -23,12 +23,13 @@ from convscope.values import Attribution
 def guided_backprop(
     model: Model, image: Images, *, target: Aim = TOP1, on_missing: OnMissing = "error"
 ) -> list[Attribution]:
-    """Take the gradient, but let only positive signals through every rectifier on the way back.
+    """Take the gradient, but let only positive signals through every rectifier in the backward pass.
 
         G_x = g'(x) · max(G_y, 0)    at y = g(x);    S = Σ_channels G
 
-    Cutting off what speaks against makes crisp pictures. It also makes them nearly blind to the class: the method has
-    been shown to restore the image rather than to explain the answer (Adebayo et al. 2018, Nie et al. 2018).
+    Cutting off what speaks against makes crisp pictures. They hardly change when the weights of the upper layers are
+    randomised (Adebayo et al. 2018), nor from class to class: in theory, the method partly restores the image (Nie et
+    al. 2018).
 
     Args:
         model: the network.
@@ -56,6 +57,7 @@ def guided_backprop(
         >>> a.notes["rules"]
         {'relu: guided': 13}
 
-    Source: :cite:`springenberg2015striving`, figure 1.
+    Source: :cite:`springenberg2015striving`, figure 1; its limits :cite:`adebayo2018sanity` and
+    :cite:`nie2018theoretical`.
     """
     return gradient_values(model, image, target, guided(), on_missing)

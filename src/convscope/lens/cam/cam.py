@@ -29,9 +29,9 @@ def cam(
 
         f_c = b_c + Σ_k w_ck · mean(A_k),    L = Σ_k w_ck · A_k
 
-    Only for networks that end in global average pooling and one linear layer. The weights are read off the gradient,
-    which such a head makes the same at every position (w_ck = Σ positions ∂f_c/∂A_k); so functional pooling, flatten
-    and 1×1 convolutions are all recognised by what they compute.
+    Only for networks that end in global average pooling and one linear layer. With such a head the gradient is the same
+    at every position and gives the weights, w_ck = Σ positions ∂f_c/∂A_k. The head may therefore be written in any way:
+    with functional pooling, with flatten, as a 1×1 convolution.
 
     Args:
         model: the network.

@@ -33,8 +33,8 @@ def eigen_cam(
 
         A = U Σ Vᵀ over (positions × channels),    L = A · v₁
 
-    The forward stops at the layer: the cheapest of all maps. The sign, which a decomposition leaves open, is turned so
-    that the map agrees with where the layer is active.
+    The forward stops at the layer: the cheapest of all maps. The sign, which a decomposition leaves open, is
+    chosen so that the map agrees with where the layer is active.
 
     Args:
         model: the network.

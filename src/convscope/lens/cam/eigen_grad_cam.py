@@ -35,7 +35,7 @@ def eigen_grad_cam(
 
         E = A ⊙ ∂f_c/∂A = U Σ Vᵀ over (positions × channels),    L = E · v₁
 
-    EigenCAM's smoothness with a class: the sign is turned so that the map agrees with Σ_k E_k (HiResCAM).
+    EigenCAM's smoothness with a class: the sign is chosen so that the map agrees with Σ_k E_k (HiResCAM).
 
     Args:
         model: the network.

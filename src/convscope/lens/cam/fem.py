@@ -1,4 +1,4 @@
-from typing import Annotated
+from typing import Annotated, Literal
 
 from torch import Tensor
 
@@ -29,12 +29,18 @@ def fem(
     k: Annotated[
         float, Param(help="how far above a channel's mean counts as strong", min=0, max=10, unit="standard deviations")
     ] = 2.0,
+    variant: Annotated[
+        Literal["paper", "pytorch-grad-cam"],
+        Param(help="masks weighed by the channels' means, or channels weighed by the size of their masks"),
+    ] = "paper",
 ) -> list[Attribution]:
-    """Weigh each channel by how much of it is unusually strong.
+    """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means.
 
-        w_k = share of positions with A_k > mean(A_k) + k·std(A_k),    L = Σ_k w_k · A_k
+        M_k = 1[A_k ≥ μ_k + k·σ_k],    L = Σ_k μ_k · M_k    (paper)
+        w_k = mean over positions of M_k,    L = Σ_k w_k · A_k    (pytorch-grad-cam)
 
-    The forward stops at the layer; no gradient is needed.
+    μ_k and σ_k are mean and standard deviation of channel A_k over positions. The forward stops at the layer; no
+    gradient is needed.
 
     Args:
         model: the network.
@@ -42,10 +48,11 @@ def fem(
         layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
             layer with spatial extent by default.
         k: the threshold, in standard deviations above the channel's mean.
+        variant: ``paper``, or ``pytorch-grad-cam`` for what that package computes under this name.
 
     Returns:
-        A map in units of activation, as coarse as the layer and enlarged bilinearly; negative only where activations
-        are.
+        A map in units of activation, as coarse as the layer and enlarged bilinearly; negative only where channels have
+        negative means (``paper``) or activations are negative (``pytorch-grad-cam``).
 
     Raises:
         UnknownName: no such layer.
@@ -57,15 +64,16 @@ def fem(
         >>> a.layers
         ('layer3',)
 
-    Source: :cite:`fuad2020fem`, the k-sigma rule.
+    Source: :cite:`fuad2020fem`, the k-sigma rule; the variant is that of :cite:`gildenblat2021gradcam`.
     """
 
     def combine(seen: Evidence) -> Tensor:
         a = seen.activation
         mean = mean_over_space(a)
         spread = mean_over_space((a - mean).square()).sqrt()
-        weight = mean_over_space((a > mean + k * spread).float())
-        return (weight * a).sum(1)
+        rounding = 1e-6 * a.abs().amax(tuple(range(2, a.ndim)), keepdim=True)  # a tie is not left to it
+        mask = (a - mean >= k * spread - rounding).to(a.dtype)
+        return (mean * mask).sum(1) if variant == "paper" else (mean_over_space(mask) * a).sum(1)
 
     none = f"no activation of this layer is more than {k:g} standard deviations above its channel's mean"
     return activation_maps(model, image, None, layer, combine, otherwise=none)

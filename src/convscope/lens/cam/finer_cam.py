@@ -63,7 +63,9 @@ def finer_cam(
         NoGradient: the score does not depend on the layer.
         OutputError: the target is no class, or there is no other class.
 
-    Differs from the paper: the final ReLU is off by default, so that evidence against the target stays visible.
+    Differs from the paper: the three similar classes count alike and alpha is 1, where the authors' code takes 0.6 for
+    the mean over three and pytorch-grad-cam weighs the classes by their probabilities. The final ReLU is off by
+    default, so that evidence against the target stays visible.
 
     Example:
         >>> import convscope as cs
@@ -71,7 +73,7 @@ def finer_cam(
         >>> a.target, a.notes["similar classes"]
         ('crescent', 'circle')
 
-    Source: :cite:`zhang2025finercam`, section 3.
+    Source: :cite:`zhang2025finercam`, section 3; compared with :cite:`gildenblat2021gradcam`.
     """
     rivals: dict[int, list[int]] = {}
 

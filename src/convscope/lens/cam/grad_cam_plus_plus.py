@@ -13,11 +13,11 @@ from convscope.values import Attribution
     title="Grad-CAM++",
     cite="chattopadhay2018gradcampp",
     asks="Which regions made the model give this answer, when the object appears several times?",
-    reads="Warm regions raise the score; several instances are weighed more evenly than by Grad-CAM. Its "
-    "weights are never negative.",
+    reads="Warm regions raise the score; several instances are weighed more evenly than by Grad-CAM. Where the layer "
+    "has no negative activations, no weight is negative.",
     claims={"class-sensitive", "deterministic", "differentiable"},
     fails={
-        "class contrast": "weights are never negative, so that what fires counts for every class",
+        "class contrast": "behind a rectifier no weight is negative, so that what fires counts for every class",
         "completeness": "weights gradients by their own powers",
     },
 )
@@ -37,15 +37,18 @@ def grad_cam_plus_plus(
         relu: keep only positive evidence.
 
     Returns:
-        A map as coarse as the layer, enlarged bilinearly; negative only where activations are.
+        A map as coarse as the layer, enlarged bilinearly. Where the layer has no negative activations, as behind a
+        ReLU, neither a weight nor the map is negative. Elsewhere 2·g² + ΣA_k·g³ can be below zero: α_k then is too,
+        and the channel counts with reversed sign.
 
     Raises:
         UnknownName: no such layer, class or label.
         LayerError: the layer is never reached or has no spatial extent.
         NoGradient: the score does not depend on the layer.
 
-    Differs from the paper: the score is the logit itself; the paper's exp(f_c) only scales all weights alike, and its
-    higher derivatives are then the powers of g, as used here.
+    Differs from the paper: the score is the logit itself; the paper's exp(f_c) only scales all weights alike. Its
+    second and third derivatives are the powers of g, as used here, where what lies above the layer is piecewise linear
+    (ReLU, pooling); with SiLU, GELU or attention above, the powers stand in for them. The final ReLU is off by default.
 
     Example:
         >>> import convscope as cs

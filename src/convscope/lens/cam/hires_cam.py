@@ -47,8 +47,6 @@ def hires_cam(
         LayerError: the layer is never reached or has no spatial extent.
         NoGradient: the score does not depend on the layer.
 
-    Differs from the paper: the ReLU for drawing is off by default.
-
     Example:
         >>> import convscope as cs
         >>> a = cs.hires_cam(cs.load("bundled:shapes"), "sample:shapes/7")

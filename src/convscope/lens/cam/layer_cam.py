@@ -50,7 +50,8 @@ def layer_cam(
         LayerError: the layer is never reached or has no spatial extent.
         NoGradient: the score does not depend on the layer.
 
-    Differs from the paper: the ReLU for drawing is off by default.
+    Differs from the paper: the final ReLU is off by default; maps of several layers are averaged, where the paper
+    stretches those of early layers by tanh(2·L / max L) and takes the largest.
 
     Example:
         >>> import convscope as cs

@@ -14,7 +14,8 @@ from convscope.values import LayerAttribution
     title="Grad-CAM per channel",
     cite="selvaraju2017gradcam",
     asks="Which channels of a layer made Grad-CAM's map?",
-    reads="Channels to the right raise the map, those to the left lower it; the map is their sum, as coarse as the layer.",
+    reads="Channels to the right raise the map, those to the left lower it; the map is their sum, as coarse as the "
+    "layer.",
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "pools gradients over space"},
 )
@@ -55,6 +56,7 @@ def layer_grad_cam(
     address = one_layer(layer)
     activation, gradient = at_images(model, image, target, address)
     layout = layout_of(model, address, image.tensor)
-    weights = mean_over_space(layout.units(layout.joined(gradient))).flatten(1)
+    units = layout.units(layout.joined(gradient))
+    weights = mean_over_space(units).flatten(1) if units.ndim > 2 else units
     spread = layout.by_image(layout.from_channels(weights, layout.joined(activation)))
     return layer_attributions(model, image, target, address, spread * activation)

@@ -17,10 +17,11 @@ from convscope.values import Attribution
     title="Smooth Grad-CAM++",
     cite="omeiza2019smooth",
     asks="Which regions made the model give this answer, steadied against small changes of the image?",
-    reads="Warm regions raise the score, also when the image is slightly disturbed; its weights are never negative.",
+    reads="Warm regions raise the score, also when the image is slightly disturbed; where the layer has no negative "
+    "activations, no weight is negative.",
     claims={"class-sensitive", "deterministic"},
     fails={
-        "class contrast": "weights are never negative, so that what fires counts for every class",
+        "class contrast": "behind a rectifier no weight is negative, so that what fires counts for every class",
         "completeness": "weights gradients by their own powers",
     },
 )
@@ -53,7 +54,8 @@ def smooth_grad_cam_plus_plus(
         relu: keep only positive evidence.
 
     Returns:
-        A map as coarse as the layer, enlarged bilinearly; negative only where activations are.
+        A map as coarse as the layer, enlarged bilinearly. Where the layer has no negative activations, as behind a
+        ReLU, neither a weight nor the map is negative; elsewhere α_k can be, and its channel counts with reversed sign.
 
     Raises:
         UnknownName: no such layer, class or label.
@@ -61,7 +63,8 @@ def smooth_grad_cam_plus_plus(
         NoGradient: the score does not depend on the layer.
 
     Differs from the paper: its equation 9 has the first derivative in the numerator of α, which does not reduce to
-    Grad-CAM++ without noise; the second stands here. The final ReLU is off by default.
+    Grad-CAM++ without noise; the second stands here. Powers of the gradient stand for higher derivatives, as in
+    ``grad-cam-plus-plus``. The final ReLU is off by default.
 
     Example:
         >>> import convscope as cs

@@ -28,7 +28,8 @@ def x_grad_cam(
 
         w_k = Σ positions (A_k / ΣA_k) · ∂f_c/∂A_k,    L = Σ_k w_k · A_k
 
-    So each channel's map sums to its gradient × activation: the sensitivity and conservation axioms hold best.
+    Each channel's map then sums to its gradient × activation. The weights are chosen to come near two axioms: removing
+    a channel changes the score by the channel's share (sensitivity), and all shares add up to the score (conservation).
 
     Args:
         model: the network.
@@ -47,7 +48,8 @@ def x_grad_cam(
         LayerError: the layer is never reached or has no spatial extent.
         NoGradient: the score does not depend on the layer.
 
-    Differs from the paper: the ReLU for drawing is off by default; a channel that sums to zero is left out.
+    Differs from the paper: the ReLU with which its authors' code draws is off by default; a channel that sums to zero
+    is left out.
 
     Example:
         >>> import convscope as cs

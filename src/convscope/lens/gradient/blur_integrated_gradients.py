@@ -10,6 +10,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.paths import gap_notes
+from convscope.engine.rounding import sums_like, unrounded
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -44,7 +45,7 @@ def blur_integrated_gradients(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        steps: levels of blur; σ falls quadratically, so that the steps are even in scale space.
+        steps: levels of blur, even in √σ: from ``max_sigma`` to 0, the finer the less blur is left.
         max_sigma: the strongest blur, as a share of the longer side.
 
     Returns:
@@ -69,9 +70,9 @@ def blur_integrated_gradients(
 
     image.require_spatial_axes("blur-integrated-gradients blurs along spatial axes")
     widest = max_sigma * max(image.extent)
-    sigmas = widest * (1 - torch.arange(steps + 1, dtype=torch.float32, device="cpu") / steps) ** 2
+    sigmas = widest * (1 - torch.arange(steps + 1, dtype=torch.float64, device="cpu") / steps) ** 2
     ends = end_scores(model, image, gaussian_blur(image.tensor, widest), target)
-    total = torch.zeros_like(image.tensor, dtype=torch.float32)
+    total = sums_like(image.tensor)
 
     def in_focus(rows: Tensor, levels: Tensor) -> Tensor:
         # Blurred where it is used: keeping every level would cost memory that grows with the steps.
@@ -86,7 +87,7 @@ def blur_integrated_gradients(
         after = torch.cat([before[1:], before[:1]])
         after[last] = in_focus(rows[last], levels[last] + 1)
         gradient = gradient_at(model, (before + after) / 2, target, rows, clean=False)
-        total.index_add_(0, rows.to(total.device), gradient * (after - before).float())
+        total.index_add_(0, rows.to(total.device), gradient * unrounded(after - before))
 
     each_copy(model, image, target, steps, visit)
     notes = gap_notes(total, *ends)

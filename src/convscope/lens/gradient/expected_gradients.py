@@ -3,13 +3,14 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from convscope.engine.copies import Samples, Seed, each_copy
+from convscope.engine.copies import Seed, each_copy
 from convscope.engine.gradients import gradient_at, settle
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.paths import gap_notes
 from convscope.engine.references import ReferenceName, reference_scores, references_of
+from convscope.engine.rounding import sums_like, unrounded
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -29,7 +30,9 @@ def expected_gradients(
     image: Images,
     *,
     target: Aim = TOP1,
-    samples: Samples = 64,
+    samples: Annotated[
+        int, Param(help="pairs of a reference and a point on the path from it to average", min=1, max=4096)
+    ] = 64,
     references: Annotated[ReferenceName | Tensor, Param(help="the images to compare with")] = "blank",
     seed: Seed = 0,
 ) -> list[Attribution]:
@@ -37,15 +40,15 @@ def expected_gradients(
 
         S(x) = E_r,α [ (x - r) ⊙ ∂f_c(r + α(x - r))/∂x ],    α ~ U(0, 1)
 
-    No single baseline is blind to its own colour: with a black one alone, black pixels could never matter.
+    One baseline alone is blind to its own colour: compared with black, black pixels can never matter.
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
         samples: (reference, α) pairs per image; the sampling error falls with the square root.
-        references: ``blank`` (black, white, mean colour and blur in turn), ``noise``, or a prepared tensor (R, C, …)
-            of real images, best from the training data.
+        references: ``blank`` (black, white, mean colour and blur in turn), ``noise``, or a preprocessed tensor (R, C,
+            …) of real images, best from the training data.
         seed: of the draws; α is stratified, one per equal part of the path.
 
     Returns:
@@ -73,14 +76,14 @@ def expected_gradients(
     order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed), device="cpu")
     shift = torch.rand(samples, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float32, device="cpu")
     alphas = ((order + shift) / samples).to(image.tensor)
-    total = torch.zeros_like(image.tensor, dtype=torch.float32)
+    total = sums_like(image.tensor)
 
     def visit(rows: Tensor, copies: Tensor) -> None:
         start = reference(rows, copies)
         path = image.tensor[rows] - start
         alpha = alphas[copies].view(-1, *[1] * (path.ndim - 1))
         gradient = gradient_at(model, start + alpha * path, target, rows, clean=False)
-        total.index_add_(0, rows.to(total.device), path.float() * gradient)
+        total.index_add_(0, rows.to(total.device), unrounded(path) * gradient)
 
     each_copy(model, image, target, samples, visit)
     contributions = total / samples

@@ -2,6 +2,7 @@ from convscope.engine.gradients import input_gradient
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
+from convscope.engine.rounding import unrounded
 from convscope.engine.targets import TOP1, Aim
 from convscope.values import Attribution
 
@@ -9,7 +10,7 @@ from convscope.values import Attribution
 @lens(
     family="gradient",
     title="Gradient × input",
-    cite="shrikumar2017gradxinput",
+    cite="shrikumar2016black",
     asks="How much does each pixel, as bright as it is, push the score?",
     reads="Warm pixels push the score up from where the network sees zero, cool ones down; exact for a linear "
     "network only.",
@@ -17,7 +18,7 @@ from convscope.values import Attribution
     fails={"completeness": "holds for a network linear from zero to the image only"},
 )
 def gradient_x_input(model: Model, image: Images, *, target: Aim = TOP1) -> list[Attribution]:
-    """Multiply the gradient by the prepared input and add the channels up.
+    """Multiply the gradient by the preprocessed input and add the channels up.
 
         S(x) = Σ_channels x ⊙ ∂f_c/∂x
 
@@ -27,8 +28,8 @@ def gradient_x_input(model: Model, image: Images, *, target: Aim = TOP1) -> list
         target: the score f_c, before softmax; the top class by default.
 
     Returns:
-        A signed map in score units, relative to a prepared input of zero (the data set's mean colour, after the usual
-        normalisation); the product per channel is in ``channels``.
+        A signed map in score units, relative to a preprocessed input of zero (the data set's mean colour, after the
+        usual normalisation); the product per channel is in ``channels``.
 
     Raises:
         UnknownName: no such class or label.
@@ -40,8 +41,8 @@ def gradient_x_input(model: Model, image: Images, *, target: Aim = TOP1) -> list
         >>> tuple(a.values.shape)
         (96, 96)
 
-    Source: :cite:`shrikumar2017gradxinput`.
+    Source: :cite:`shrikumar2016black`.
     """
 
-    contributions = input_gradient(model, image, target) * image.tensor.float()
+    contributions = input_gradient(model, image, target) * unrounded(image.tensor)
     return attributions(model, image, target, contributions.sum(1), channels=contributions)

@@ -13,6 +13,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.paths import gap_notes
+from convscope.engine.rounding import sums_like, unrounded
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -52,9 +53,9 @@ def guided_integrated_gradients(
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
         steps: gradients along the path; each needs the one before, so images share them but steps cannot.
-        baseline: ``black``, ``white``, ``mean``, ``blur``, ``noise``, or a prepared tensor.
-        fraction: the share of pixels moved at a time within a step.
-        max_distance: 0 is the straight path, 1 leaves the path free.
+        baseline: ``black``, ``white``, ``mean``, ``blur``, ``noise``, or a preprocessed tensor.
+        fraction: the share of pixels moved at a time within a step; 0.25 is the default of the authors' code.
+        max_distance: 0 is the straight path, 1 leaves the path free; 0.02 is the default of the authors' code.
         seed: of the noise baseline.
 
     Returns:
@@ -66,10 +67,12 @@ def guided_integrated_gradients(
         NoGradient: the score does not depend on the input.
         InputError: the baseline's shape is not the image's.
 
-    Differs from the paper: gradients of a step's two ends are averaged, which brings the sum nearer to completeness
-    with the same steps; 50 steps by default instead of 200; groups of numbers are formed once a step, in the order of
-    their gradients, rounded to a thousandth of the largest. The path turns at every step, so the sum converges slowly
-    on ReLU networks: read the gap.
+    Differs from the paper: what keeps the path near the straight one is ``max_distance``, which the authors' code has;
+    the paper has anchors instead (section 3.3), points of the straight path through which the path must pass. Gradients
+    of a step's two ends are averaged, which brings the sum nearer to completeness with the same steps; 50 steps by
+    default, the authors' code takes 200; groups of numbers are formed once a step, in the order of their gradients,
+    rounded to a thousandth of the largest. The path bends at every step, so the sum converges slowly on ReLU networks:
+    read the gap.
 
     Example:
         >>> import convscope as cs
@@ -77,16 +80,16 @@ def guided_integrated_gradients(
         >>> 'completeness gap' in a.notes
         True
 
-    Source: :cite:`kapishnikov2021guided`, algorithm 1 and section 3.3 (anchors).
+    Source: :cite:`kapishnikov2021guided`, algorithm 1; ``max_distance`` as in the authors' code.
     """
 
     start = baseline_of(baseline, image, seed=seed)
     ends = end_scores(model, image, start, target)
-    total = torch.zeros_like(image.tensor, dtype=torch.float32)
+    total = sums_like(image.tensor)
 
     def step(rows: Tensor) -> None:
         end = image.tensor[rows]
-        path = _GuidedPath(start[rows].float().flatten(1), end.float().flatten(1), fraction, max_distance)
+        path = _GuidedPath(unrounded(start[rows]).flatten(1), unrounded(end).flatten(1), fraction, max_distance)
         gradient = gradient_at(model, start[rows], target, rows, clean=False).flatten(1)
         gathered = torch.zeros_like(gradient)
         for t in range(steps):

@@ -9,6 +9,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.paths import QUADRATURES, QuadratureName, along, gap_notes, straight
+from convscope.engine.rounding import unrounded
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -42,7 +43,8 @@ def integrated_gradients(
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
         steps: gradients along the path; more make the completeness gap smaller.
-        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a prepared tensor.
+        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a preprocessed
+            tensor.
         quadrature: ``gauss-legendre``, ``trapezoid`` or ``riemann-left``, ``-middle``, ``-right``.
         seed: of the noise baseline.
 
@@ -55,6 +57,9 @@ def integrated_gradients(
         UnknownName: no such class or label.
         NoGradient: the score does not depend on the input.
         InputError: the baseline's shape is not the image's.
+
+    Differs from the paper: the score before softmax is explained, where the paper's networks give a probability,
+    whose gradient vanishes where the network is sure.
 
     Example:
         >>> import convscope as cs
@@ -69,6 +74,6 @@ def integrated_gradients(
     ends = end_scores(model, image, start, target)
     points, weights = QUADRATURES[quadrature](steps)
     mean_gradient = along(model, image, target, straight(image.tensor, start), points, weights)
-    contributions = (image.tensor - start).float() * mean_gradient
+    contributions = unrounded(image.tensor - start) * mean_gradient
     notes = gap_notes(contributions, *ends)
     return attributions(model, image, target, contributions.sum(1), channels=contributions, notes=notes)

@@ -20,8 +20,8 @@ from convscope.values import LayerAttribution
     title="Layer integrated gradients",
     cite="sundararajan2017axiomatic",
     asks="How much did each unit of a layer add to the score, compared with what it gives for a baseline?",
-    reads="Units to the right added to the score, those to the left took from it; together they add up to the rise over "
-    "the layer's output for the baseline.",
+    reads="Units to the right added to the score, those to the left took from it; together they add up to the rise "
+    "over the layer's output for the baseline.",
     claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
 def layer_integrated_gradients(

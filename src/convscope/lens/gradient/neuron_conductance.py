@@ -10,6 +10,7 @@ from convscope.engine.layers import one_unit
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
 from convscope.engine.paths import QUADRATURES, QuadratureName, straight
+from convscope.engine.rounding import unrounded
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -75,6 +76,6 @@ def neuron_conductance(
     start = baseline_of(baseline, image, seed=seed)
     points, weights = QUADRATURES[quadrature](steps)
     carried = through_unit(model, image, target, address, straight(image.tensor, start), points, weights)
-    contributions = (image.tensor - start).float() * carried
+    contributions = unrounded(image.tensor - start) * carried
     notes = [{"unit": str(address)} for _ in range(len(image))]
     return attributions(model, image, target, contributions.sum(1), channels=contributions, notes=notes)

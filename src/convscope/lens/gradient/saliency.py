@@ -29,7 +29,7 @@ def saliency(model: Model, image: Images, *, target: Aim = TOP1, sign: Sign = "s
         sign: ``signed`` adds the channels up, ``absolute`` takes the largest magnitude.
 
     Returns:
-        A map in score units per unit of prepared input, at full resolution. Signed: positive where brightening the
+        A map in score units per unit of preprocessed input, at full resolution. Signed: positive where brightening the
         pixel raises the score. The gradient per channel is in ``channels``.
 
     Raises:

@@ -43,14 +43,15 @@ def smooth_grad(
         sign: ``signed`` adds the channels up, ``absolute`` takes the largest magnitude.
 
     Returns:
-        A map in score units per unit of prepared input, at full resolution; the mean gradient per channel is in
+        A map in score units per unit of preprocessed input, at full resolution; the mean gradient per channel is in
         ``channels``.
 
     Raises:
         UnknownName: no such class or label.
         NoGradient: the score does not depend on the input.
 
-    Differs from the paper: signed by default, and the top class is that of the clean image.
+    Differs from the paper: signed by default, 25 samples where its pictures take 50, and the top class is that of the
+    clean image.
 
     Example:
         >>> import convscope as cs
@@ -58,7 +59,7 @@ def smooth_grad(
         >>> tuple(a.values.shape)
         (96, 96)
 
-    Source: :cite:`smilkov2017smoothgrad`, section 3.
+    Source: :cite:`smilkov2017smoothgrad`, section 2.2.
     """
 
     settle(model, image, target)

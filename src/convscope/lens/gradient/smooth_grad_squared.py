@@ -41,7 +41,7 @@ def smooth_grad_squared(
         seed: of the noise; the same seed gives the same map.
 
     Returns:
-        A map that is never negative, in squared score units per squared unit of prepared input; per channel in
+        A map that is never negative, in squared score units per squared unit of preprocessed input; per channel in
         ``channels``.
 
     Raises:

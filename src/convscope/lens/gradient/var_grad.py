@@ -10,7 +10,7 @@ from convscope.values import Attribution
 @lens(
     family="gradient",
     title="VarGrad",
-    cite="adebayo2018sanity",
+    cite="adebayo2018local",
     asks="Where does the score's reaction change when the image changes a little?",
     reads="Bright pixels have a gradient that varies between noisy copies; no sign: for or against is not told.",
     claims={"class-sensitive", "deterministic", "non-negative"},
@@ -41,7 +41,7 @@ def var_grad(
         seed: of the noise; the same seed gives the same map.
 
     Returns:
-        A map that is never negative, in squared score units per squared unit of prepared input; per channel in
+        A map that is never negative, in squared score units per squared unit of preprocessed input; per channel in
         ``channels``.
 
     Raises:
@@ -54,7 +54,7 @@ def var_grad(
         >>> bool((a.values >= 0).all())
         True
 
-    Source: :cite:`adebayo2018sanity`, section 2.2.
+    Source: :cite:`adebayo2018local`; the paper that followed it is :cite:`adebayo2018sanity`.
     """
 
     settle(model, image, target)

@@ -18,7 +18,7 @@ from convscope.spec import Param
 Frames = Annotated[int, Param(help="pictures on the way to keep, for a .gif", min=0, max=200)]
 Rate = Annotated[float, Param(help="how far a step goes", min=1e-4, max=10)]
 Seed = Annotated[int, Param(help="of everything that is drawn at random", min=0, max=2**31 - 1)]
-Steps = Annotated[int, Param(help="steps of the climb", min=1, max=100_000)]
+Steps = Annotated[int, Param(help="steps of the optimisation", min=1, max=100_000)]
 
 
 def seen_at(model: Model, images: Images, layers: Sequence[str]) -> dict[str, Tensor]:

@@ -33,13 +33,13 @@ def activation_maximization(
     size: Annotated[int, Param(help="side of the picture; 0 takes the input's own", min=0, max=1024, unit="px")] = 0,
     parametrisation: Annotated[
         Literal["fourier", "maco", "laplacian", "pixels"],
-        Param(help="what is turned: Fourier coefficients, their phases alone, a pyramid, or pixels"),
+        Param(help="what is optimised: Fourier coefficients, their phases alone, a pyramid, or pixels"),
     ] = "fourier",
-    steps: Annotated[int, Param(help="steps uphill", min=1, max=4096)] = 128,
+    steps: Annotated[int, Param(help="steps of the optimisation", min=1, max=4096)] = 128,
     rate: Annotated[float, Param(help="how far a step goes; 0 takes what suits the rest", min=0, max=10)] = 0.0,
     transform: Annotated[
         Literal["standard", "strong", "jitter", "none"],
-        Param(help="how a picture is shaken at each step: moved, scaled and turned; strongly, or not at all"),
+        Param(help="how a picture is transformed at each step: moved, scaled and rotated; strongly, or not at all"),
     ] = "standard",
     total_variation: Annotated[float, Param(help="price of what neighbours differ by, squared", min=0, max=1e6)] = 0.0,
     l1: Annotated[float, Param(help="price of the mean distance from grey", min=0, max=1e6)] = 0.0,
@@ -53,9 +53,9 @@ def activation_maximization(
 ) -> Pictures:
     """Draw the picture that excites a unit, a class or a sum of them most.
 
-    From noise, gradient ascent climbs the unit's activation, in numbers z of which pictures x(z) are made so that what
-    is easy to draw is what images are made of. At each step the network is shown the picture a little shaken (T), so
-    that what excites the unit does not hang on single pixels.
+    From noise, gradient ascent raises the unit's activation. What is optimised are not pixels but parameters z of the
+    picture x(z), chosen so that natural structures are reached in fewer steps than noise. At each step the network sees
+    the picture under a small random transform T, so that what excites the unit does not depend on single pixels.
 
         x* = x(argmax_z  f(T(x(z))) - Σ penalties(x(z))),    steps by Adam
 
@@ -68,10 +68,10 @@ def activation_maximization(
         size: the side of the picture; networks that pool at their end take any.
         parametrisation: ``fourier`` coefficients of natural strength (Olah et al. 2017), ``maco`` phases alone with
             magnitudes held at those of natural images (Fel et al. 2023), ``laplacian`` a pyramid of coarser and coarser
-            pictures (Burt & Adelson 1983), ``pixels`` (Erhan et al. 2009). All but pixels in independent colours.
-        steps: how many steps are gone.
+            pictures (Burt & Adelson 1983), ``pixels`` (Erhan et al. 2009). All but pixels in decorrelated colours.
+        steps: of gradient ascent.
         rate: the step of Adam, in the parametrisation's own numbers.
-        transform: ``standard`` moves by a sixteenth of the side, scales by 5 %, turns by 5°; ``strong`` also looks at
+        transform: ``standard`` moves by a sixteenth of the side, scales by 5 %, rotates by 5°; ``strong`` also looks at
             parts and adds noise.
         total_variation: weight of the mean squared difference of neighbours, taken off the objective.
         l1: weight of the mean distance from the mean colour.
@@ -84,9 +84,9 @@ def activation_maximization(
         seed: the same seed draws the same picture.
 
     Returns:
-        The pictures as prepared inputs in ``values`` and for people in ``photos``; ``scores`` are the objectives of the
-        finished pictures as they are, ``curves`` those at each step of the picture as the network was shown it. Of all
-        steps the one whose score, smoothed over about five steps, was best is kept. ``importance`` is the sum of
+        The pictures as preprocessed inputs in ``values`` and for people in ``photos``; ``scores`` are the objectives of
+        the finished pictures as they are, ``curves`` those at each step of the picture as the network was shown it. Of
+        all steps the one whose score, smoothed over about five steps, was best is kept. ``importance`` is the sum of
         |gradient| over the steps: where it is low, the picture does not matter.
 
     Raises:

@@ -20,7 +20,7 @@ from convscope.values import Pictures
 @lens(
     family="learned",
     title="Caricature",
-    cite="olah2018building",
+    cite="carter2019activation",
     asks="What in this image does a layer find worth noting, exaggerated?",
     reads="What stands out in the picture is what the layer answers to most in the image, place by place; what is "
     "missing it hardly notes.",
@@ -48,13 +48,13 @@ def caricature(
         image: one image or several.
         layer: whose view is exaggerated; several give a picture each.
         power: p.
-        steps: of the climb.
+        steps: of gradient ascent.
         rate: how far a step goes, in Fourier coefficients.
         frames: how many pictures on the way to keep.
         seed: of the noise it begins with, and of the moves.
 
     Returns:
-        `Pictures` with a picture per layer, and the image itself. Each picture is moved, scaled and turned a little at
+        `Pictures` with a picture per layer, and the image itself. Each picture is moved, scaled and rotated a little at
         every step.
 
     Raises:
@@ -67,7 +67,8 @@ def caricature(
         >>> cs.caricature(cs.load("bundled:shapes"), "sample:shapes/7", layer="layer2", steps=5).words
         ('layer2',)
 
-    Source: :cite:`olah2018building`, "feature visualization of a whole image" (there with the dot product alone).
+    Source: the objective is that of :cite:`carter2019activation` and of its package :cite:`lucid2018`; drawing what a
+    layer sees at all places of an image at once is of :cite:`olah2018building`.
     """
     wanted = seen_at(model, image, layer)
     canvas = canvas_of(model, image.extent, given=image.tensor)

@@ -69,7 +69,7 @@ def deconv_unit(
         >>> a.target
         'layer2[5]'
 
-    Source: :cite:`zeiler2014visualizing`, section 2.1.
+    Source: :cite:`zeiler2014visualizing`, section 2.1; the rule ``guided`` :cite:`springenberg2015striving`.
     """
     address = one_unit(model, unit, lambda: image.tensor)
     winners = _Winners(address, len(image))

@@ -18,7 +18,7 @@ from convscope.values import Pictures
     family="learned",
     title="DeepDream",
     cite="mordvintsev2015inceptionism",
-    asks="What does the network see in this image, if it is let to see more of it?",
+    asks="What does the network see in this image, if it is made to see more of it?",
     reads="Patterns that grew are those the layer answers to and found a trace of; they say what it knows, not what "
     "is in the picture.",
     claims={"deterministic"},

@@ -47,7 +47,7 @@ def invert(
         model: the network.
         image: one image or several.
         layer: whose activation is inverted; several give a picture each, as in the paper's figure 6.
-        steps: of the climb.
+        steps: of gradient descent.
         rate: how far a step goes, in Fourier coefficients.
         total_variation: λ; more gives smoother pictures.
         frames: how many pictures on the way to keep.
@@ -62,8 +62,8 @@ def invert(
         LayerError: the layer gives no map.
         NoGradient: the layer does not depend on the input.
 
-    Differs from the paper: the picture is turned in Fourier coefficients of decorrelated colours and kept between
-    black and white, which takes the place of its norm penalty; Adam takes the place of momentum.
+    Differs from the paper: what is optimised are Fourier coefficients of decorrelated colours, and the picture is kept
+    between black and white, which takes the place of its norm penalty; Adam takes the place of momentum.
 
     Example:
         >>> import convscope as cs
@@ -71,7 +71,7 @@ def invert(
         >>> p.words
         ('layer1', 'layer3')
 
-    Source: :cite:`mahendran2015understanding`, equation 2.
+    Source: :cite:`mahendran2015understanding`, section 2.
     """
     wanted = seen_at(model, image, layer)
     paid = [variation(total_variation)] if total_variation else []

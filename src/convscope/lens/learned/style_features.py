@@ -44,7 +44,7 @@ def style_features(
         model: the network.
         image: one image or several.
         layer: where style is measured, from the input on; by default the last layer of each of four stages.
-        steps: of each climb.
+        steps: of gradient descent, for each texture.
         rate: how far a step goes, in Fourier coefficients.
         frames: how many pictures on the way to keep.
         seed: of the noise it begins with.
@@ -58,8 +58,8 @@ def style_features(
         LayerError: a layer gives no map.
         NoGradient: the layers do not depend on the input.
 
-    Differs from the paper: each layer's distance is relative to what is aimed at; the picture is turned in Fourier
-    coefficients by Adam instead of in pixels by L-BFGS.
+    Differs from the paper: each layer's distance is relative to what is aimed at; Fourier coefficients are optimised by
+    Adam instead of pixels by L-BFGS; max pooling stays, where the paper averages.
 
     Example:
         >>> import convscope as cs

@@ -65,8 +65,8 @@ def style_transfer(
         style_layers: where style is compared.
         content_weight: α.
         style_weight: β.
-        total_variation: λ.
-        steps: of the climb.
+        total_variation: λ; 0 leaves the term out, as the paper does.
+        steps: of gradient descent, from the content image.
         rate: how far a step goes.
         frames: how many pictures on the way to keep.
 
@@ -80,7 +80,8 @@ def style_transfer(
         NoGradient: the layers do not depend on the input.
 
     Differs from the paper: each layer's distance is relative to what is aimed at, so that the weights mean the same at
-    every layer and in every network; Adam takes the place of L-BFGS.
+    every layer and in every network; the total variation has a price; the picture begins as the content image, where
+    the paper begins with noise; max pooling stays, where the paper averages; Adam takes the place of L-BFGS.
 
     Example:
         >>> import convscope as cs

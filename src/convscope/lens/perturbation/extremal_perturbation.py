@@ -49,20 +49,21 @@ def extremal_perturbation(
 ) -> list[Attribution]:
     """Learn the smooth mask of a given area that keeps the score as high as possible.
 
-        m = argmax f̂(m ⊙ x + (1 - m) ⊙ b) - λ mean (sorted(m) - r_a)²
+        m = argmax f̂(m ⊙ x + (1 - m) ⊙ b) - λ_t mean (sorted(m) - r_a)²,    λ_t = 5 · 100^(t/T) at step t of T
+        m(u) = smax_v k(u - v) m̄(v),    k(d) = exp(-d² / 2·width²)
 
     f̂ is the score counted from 0 at the baseline b to 1 at the image; r_a is the mask that is 1 on a share a of the
-    image and 0 elsewhere, in ascending order, so that the area is held and the mask becomes black and white. The mask
-    is the smooth maximum of Gaussian bumps, m(u) = smax_v k(u - v) m̄(v).
+    image and 0 elsewhere, in ascending order, so that the area is held and the mask becomes black and white, the more
+    as λ grows. The mask is the smooth maximum of bumps k of heights m̄.
 
     Args:
         model: the network.
         image: one image or several, which are optimised together.
         target: the score f_c, before softmax; the top class by default.
-        steps: of gradient descent, a forward and a backward each.
+        steps: T, steps of Adam, a forward and a backward each.
         area: the share a of the image that is kept.
         width: the standard deviation of a bump, as a share of the longer side.
-        baseline: b: ``blur``, ``black``, ``white``, ``mean`` (the image's mean colour), ``noise``, or a prepared
+        baseline: b: ``blur``, ``black``, ``white``, ``mean`` (the image's mean colour), ``noise``, or a preprocessed
             tensor.
         seed: of the heights at the start, which are all but even (and of the noise baseline).
 
@@ -76,8 +77,10 @@ def extremal_perturbation(
         InputError: the baseline's shape is not the image's.
 
     Differs from the paper: the score is scaled to its rise over the baseline, so that one λ suits every network; the
-    image is blended with one blurred copy rather than blurred by a varying width; 200 steps of Adam for 800 of plain
-    descent.
+    image is blended with one blurred copy rather than blurred by a varying width. Differs from the authors' code: the
+    bumps are Gaussian, where its are flat on top, exp(-2·max(z - ½, 0)²) at z widths from the centre; the image is not
+    flipped at every second step; λ grows 100-fold in all, there about 16-fold; 200 steps of Adam, there 800 of gradient
+    descent with momentum 0.9.
 
     Example:
         >>> import convscope as cs

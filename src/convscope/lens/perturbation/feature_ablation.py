@@ -49,7 +49,7 @@ def feature_ablation(
         segments: about how many parts the image is cut into; or a tensor of part numbers in the input's extent.
         segmenter: ``slic`` or ``quickshift`` superpixels, or a ``grid``; signals are always cut into even pieces.
         baseline: what takes the place of a part: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``,
-            ``noise``, or a prepared tensor.
+            ``noise``, or a preprocessed tensor.
         precision: ``float32`` runs the network as it is, ``bfloat16`` a copy of it in bfloat16.
         seed: of quickshift and of the noise baseline.
 

@@ -55,7 +55,7 @@ def hsic(
         samples: the number n of masks, in which each cell is shown in half of them.
         cells: cells of a mask along each side.
         baseline: what is seen where the image is hidden: ``black``, ``white``, ``mean`` (the image's mean colour),
-            ``blur``, ``noise``, or a prepared tensor.
+            ``blur``, ``noise``, or a preprocessed tensor.
         precision: ``float32`` runs the network as it is, ``bfloat16`` a copy of it in bfloat16.
         seed: of the masks (and of the noise baseline).
 
@@ -67,7 +67,8 @@ def hsic(
         UnknownName: no such class or label.
         InputError: the baseline's shape is not the image's.
 
-    Differs from the paper: 1,000 masks by default instead of 1,500, enlarged linearly.
+    Differs from the paper: 1,000 masks by default instead of 1,500, enlarged linearly; a hidden pixel shows the image's
+    mean colour, where the authors' code puts zero.
 
     Example:
         >>> import convscope as cs

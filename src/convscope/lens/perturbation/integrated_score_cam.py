@@ -69,7 +69,7 @@ def integrated_score_cam(
         >>> a.record.parameters["steps"]
         2
 
-    Source: :cite:`naidu2020iscam`, section 3.
+    Source: :cite:`naidu2020iscam`, section 3; compared with :cite:`fernandez2020torchcam`.
     """
 
     def faded(rows: Tensor, masks: Tensor, copies: Tensor) -> Tensor:

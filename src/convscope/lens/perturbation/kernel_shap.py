@@ -23,7 +23,7 @@ from convscope.values import Attribution
 @lens(
     family="perturbation",
     title="KernelSHAP",
-    cite="lundberg2017shap",
+    cite="lundberg2017unified",
     asks="How is the score shared out fairly among the parts of the image?",
     reads="Warm parts add to the score, cool ones take from it, on average over all orders in which parts could "
     "appear; together they add up to the score's rise over the baseline.",
@@ -58,7 +58,7 @@ def kernel_shap(
         segments: about how many parts M the image is cut into; or a tensor of part numbers in the input's extent.
         segmenter: ``slic`` or ``quickshift`` superpixels, or a ``grid``; signals are always cut into even pieces.
         baseline: b, what takes the place of a part: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``,
-            ``noise``, or a prepared tensor.
+            ``noise``, or a preprocessed tensor.
         stop_when: end before ``samples``, once the widest band is narrower than this share of the map's range.
         precision: ``float32`` runs the network as it is, ``bfloat16`` a copy of it in bfloat16.
         seed: of the coalitions, of quickshift and of the noise baseline.
@@ -73,8 +73,9 @@ def kernel_shap(
         InputError: the baseline's shape is not the image's.
         ParameterError: fewer than two segments, or a map of segments of another shape.
 
-    Differs from the paper: coalitions come in pairs of complements, which halves the variance (Covert and Lee 2021);
-    the sum is held by a constraint rather than by two points of very large weight; no part is selected away.
+    Differs from the paper: coalitions come in pairs of complements, which under a condition on the score lowers the
+    variance (Covert and Lee 2021); the sum is held by a constraint rather than by two points of very large weight; no
+    part is selected away.
 
     Example:
         >>> import convscope as cs
@@ -82,7 +83,7 @@ def kernel_shap(
         >>> abs(a.notes["relative completeness gap"]) < 1e-4
         True
 
-    Source: :cite:`lundberg2017shap`, theorem 2 (the kernel).
+    Source: :cite:`lundberg2017unified`, theorem 2 (the kernel); pairs after :cite:`covert2021improving`.
     """
 
     image.require_spatial_axes("kernel-shap masks segments")

@@ -38,7 +38,10 @@ def lime(
     segments: Segments = 50,
     segmenter: Segmenter = "slic",
     baseline: Annotated[BaselineName | Tensor, Param(help="what takes the place of a part")] = "mean",
-    width: Annotated[float, Param(help="how near the image the fit is, as cosine distance", min=0.01, max=100)] = 0.25,
+    width: Annotated[
+        float,
+        Param(help="width of the kernel that weighs variants by their cosine distance to the image", min=0.01, max=100),
+    ] = 0.25,
     ridge: Annotated[float, Param(help="the penalty that keeps the fit small", min=0, max=1e6)] = 1.0,
     stop_when: StopWhen = 0.0,
     precision: Precision = "float32",
@@ -59,7 +62,7 @@ def lime(
         segments: about how many parts the image is cut into; or a tensor of part numbers in the input's extent.
         segmenter: ``slic`` or ``quickshift`` superpixels, or a ``grid``; signals are always cut into even pieces.
         baseline: what takes the place of a part: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``,
-            ``noise``, or a prepared tensor.
+            ``noise``, or a preprocessed tensor.
         width: of the kernel π; small looks only at variants that still show most of the image.
         ridge: the penalty λ.
         stop_when: end before ``samples``, once the widest band is narrower than this share of the map's range.
@@ -76,7 +79,10 @@ def lime(
         InputError: the baseline's shape is not the image's.
         ParameterError: fewer than two segments, or a map of segments of another shape.
 
-    Differs from the paper: all parts keep their weight, none is selected away; SLIC instead of quickshift by default.
+    Differs from the paper: it explains the probability, not the score before softmax; it greys parts out; it takes the
+    L2 distance for images; and it selects K parts by Lasso and fits those by least squares, where here all parts keep
+    their weight and a ridge holds them small. The cosine distance, its width 0.25 and the ridge 1 are those of its
+    authors' package.
 
     Example:
         >>> import convscope as cs

@@ -46,8 +46,8 @@ def meaningful_perturbation(
 
         m = argmin f̂(m ⊙ x + (1 - m) ⊙ b) + λ₁ mean|1 - m| + λ₂ mean|∇m|³
 
-    f̂ is the score counted from 0 at the baseline b to 1 at the image. The mask has few cells and is enlarged linearly,
-    so that it cannot draw what fools the network.
+    f̂ is the score counted from 0 at the baseline b to 1 at the image. The mask has few cells and is enlarged linearly:
+    it is too coarse for the fine patterns that would change the score without deleting anything a person sees.
 
     Args:
         model: the network.
@@ -57,7 +57,7 @@ def meaningful_perturbation(
         cells: cells of the mask along each side.
         sparsity: λ₁; more deletes less.
         smoothness: λ₂; more makes the mask smoother.
-        baseline: b: ``blur``, ``black``, ``white``, ``mean`` (the image's mean colour), ``noise``, or a prepared
+        baseline: b: ``blur``, ``black``, ``white``, ``mean`` (the image's mean colour), ``noise``, or a preprocessed
             tensor.
         seed: of the noise baseline.
 
@@ -71,7 +71,8 @@ def meaningful_perturbation(
         InputError: the baseline's shape is not the image's.
 
     Differs from the paper: the score is scaled to its rise over the baseline instead of taken after softmax, so that
-    the same penalties suit every network; the image is not jittered; 150 steps instead of 300.
+    the same penalties suit every network; the image is not jittered; the mask is enlarged linearly, not by a Gaussian;
+    150 steps instead of 300.
 
     Example:
         >>> import convscope as cs

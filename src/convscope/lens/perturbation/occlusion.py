@@ -41,7 +41,7 @@ def occlusion(
     ] = 0,
     shape: Annotated[Literal["square", "disc"], Param(help="what is covered of the patch")] = "square",
     fill: Annotated[FillName, Param(help="what the patch is filled with")] = "value",
-    value: Annotated[float | Tensor, Param(help="the number (prepared) to fill with")] = 0.0,
+    value: Annotated[float | Tensor, Param(help="the number to fill with, in units of the preprocessed input")] = 0.0,
     samples: Annotated[int, Param(help="fillings with noise to average", min=1, max=4096)] = 8,
     seed: Seed = 0,
 ) -> list[Attribution]:
@@ -76,8 +76,8 @@ def occlusion(
         ParameterError: the patch is larger than the image.
         InputError: the input has no spatial axes, or ``value`` does not fit it.
 
-    Differs from the paper: the drop of the score is shown where the paper shows the score itself, and every pixel gets
-    the mean over all patches that cover it.
+    Differs from the paper: the drop of the score before softmax is shown where the paper shows the probability of the
+    class, and every pixel gets the mean over all patches that cover it.
 
     Example:
         >>> import convscope as cs
@@ -85,8 +85,8 @@ def occlusion(
         >>> tuple(a.values.shape), a.notes["recomputed"].endswith("of what 121 forwards multiply")
         ((96, 96), True)
 
-    Source: :cite:`zeiler2014visualizing`, section 4.2; the incremental forward is that of Nakandala, Kumar and
-    Papakonstantinou (SIGMOD 2019).
+    Source: :cite:`zeiler2014visualizing`, section 4.2; the incremental forward is that of
+    :cite:`nakandala2019incremental`.
     """
 
     places = _places(image.extent, patch, stride)

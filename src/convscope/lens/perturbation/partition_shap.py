@@ -69,7 +69,7 @@ def partition_shap(
         cells: cells of the grid along each side.
         segments: superpixels, about; or a tensor of part numbers in the input's extent, whatever the segmenter.
         baseline: what is seen outside the boxes: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``,
-            ``noise``, or a prepared tensor.
+            ``noise``, or a preprocessed tensor.
         precision: ``float32`` runs the network as it is, ``bfloat16`` a copy of it in bfloat16.
         seed: of the noise baseline, and of quickshift.
 
@@ -89,7 +89,8 @@ def partition_shap(
         >>> abs(a.notes["relative completeness gap"]) < 1e-4
         True
 
-    Source: :cite:`owen1977values`; the idea of a tree over the image is that of the ``shap`` package.
+    Source: :cite:`owen1977values`; the tree over the image is that of the ``shap`` package,
+    :cite:`shap2017`.
     """
 
     image.require_spatial_axes("partition-shap halves regions")

@@ -62,8 +62,9 @@ def permutation(
         UnknownName: no such class or label.
         ParameterError: fewer than two segments, or a map of segments of another shape.
 
-    Differs from the paper: it permutes a feature's values among samples, as Captum does within a batch; here an image
-    lends itself the values of its other places, so that its map does not hang on what else is in the batch.
+    Differs from the paper: it permutes a feature's values among the samples of a data set and measures how the loss
+    changes; Captum permutes within a batch. Here an image lends itself the values of its other places, so that its map
+    does not depend on what else is in the batch, and the fall of one score is measured.
 
     Example:
         >>> import convscope as cs
@@ -71,7 +72,8 @@ def permutation(
         >>> a.cost.forwards > 4 * int(a.notes["segments"])
         True
 
-    Source: :cite:`fisher2019all`, section 3, with the image's own pixels for the population.
+    Source: :cite:`fisher2019all`, section 3, with the image's own pixels for the population; compared with
+    :cite:`kokhlikyan2020captum`.
     """
 
     image.require_spatial_axes("permutation refills segments")

@@ -18,7 +18,7 @@ from convscope.values import Attribution
 @lens(
     family="perturbation",
     title="Recipro-CAM",
-    cite="byun2022recipro",
+    cite="byun2024recipro",
     asks="How much of the score does each position of the layer carry all by itself?",
     reads="Warm positions raise the score when they are all the network is left with, cool ones lower it; what "
     "positions do only together does not show.",
@@ -68,7 +68,7 @@ def recipro_cam(
         >>> tuple(a.values.shape), a.layers
         ((96, 96), ('layer3',))
 
-    Source: :cite:`byun2022recipro`, section 3.
+    Source: :cite:`byun2024recipro`, section 3.
     """
 
     def plan(activation: Tensor) -> tuple[int, Edit]:

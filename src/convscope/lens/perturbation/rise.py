@@ -54,8 +54,8 @@ def rise(
         cells: cells of a mask along each side; fewer see larger things and are surer.
         keep: the probability p that a cell shows the image.
         baseline: b, what is seen where the image is hidden: ``black``, ``white``, ``mean`` (the image's mean colour),
-            ``blur``, ``noise``, or a prepared tensor.
-        centred: count scores from their mean f̄; without, from zero, as the paper does.
+            ``blur``, ``noise``, or a preprocessed tensor.
+        centred: count scores from their mean f̄; without, from zero.
         stop_when: end before ``samples`` masks, once the widest band is narrower than this share of the map's range.
         precision: ``float32`` runs the network as it is, ``bfloat16`` a copy of it in bfloat16.
         seed: of the masks (and of the noise baseline).
@@ -71,8 +71,9 @@ def rise(
         ParameterError: bfloat16 is asked for where the processor has none.
 
     Differs from the paper: scores are counted from their mean, which takes the same constant from every pixel and with
-    it the noise of how often each pixel happened to be shown (``centred=False`` gives the paper's sum); 1,000 masks by
-    default where the paper takes 4,000 to 8,000.
+    it the noise of how often each pixel happened to be shown; they are taken before softmax, not as probabilities; a
+    hidden pixel shows the image's mean colour, not zero; 1,000 masks by default where the paper takes 4,000 to 8,000.
+    ``centred=False`` with a baseline of zeros, for a network that ends in a softmax, gives the paper's sum.
 
     Example:
         >>> import convscope as cs

@@ -3,7 +3,7 @@ from typing import Annotated
 from torch import Tensor
 
 from convscope.engine import noise
-from convscope.engine.copies import Samples, Seed
+from convscope.engine.copies import Seed
 from convscope.engine.heatmaps import Relu
 from convscope.engine.inputs import Images
 from convscope.engine.layers import LAST_SPATIAL, Layers
@@ -34,7 +34,7 @@ def smoothed_score_cam(
     *,
     target: Aim = TOP1,
     layer: Layers = LAST_SPATIAL,
-    samples: Samples = 10,
+    samples: Annotated[int, Param(help="disturbed masks per channel to average", min=1, max=4096)] = 10,
     sigma: Annotated[float, Param(help="spread of the noise on masks that run from 0 to 1", min=0, max=10)] = 2.0,
     seed: Seed = 0,
     channels: Channels = 0,

@@ -55,10 +55,10 @@ def sobol(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        samples: the number n of designs; each takes cells + 1 forwards (65 for a mask of 8 × 8).
+        samples: the number n of designs; each takes a forward, and one more for each cell: 65 for 8 × 8 cells.
         cells: cells of a mask along each side.
         baseline: what is seen where the image is hidden: ``black``, ``white``, ``mean`` (the image's mean colour),
-            ``blur``, ``noise``, or a prepared tensor.
+            ``blur``, ``noise``, or a preprocessed tensor.
         stop_when: end before ``samples``, once the widest band is narrower than this share of the map's range.
         precision: ``float32`` runs the network as it is, ``bfloat16`` a copy of it in bfloat16.
         seed: of the designs (and of the noise baseline).
@@ -71,7 +71,8 @@ def sobol(
         UnknownName: no such class or label.
         InputError: the baseline's shape is not the image's.
 
-    Differs from the paper: masks of 8 × 8 cells instead of 11 × 11, enlarged linearly.
+    Differs from the paper: masks of 8 × 8 cells instead of 11 × 11, enlarged linearly; a hidden pixel shows the image's
+    mean colour, where the authors' code puts zero.
 
     Example:
         >>> import convscope as cs
@@ -79,7 +80,7 @@ def sobol(
         >>> bool((a.values >= 0).all())
         True
 
-    Source: :cite:`fel2021sobol`, section 3; the estimator is Jansen's.
+    Source: :cite:`fel2021sobol`, section 3; the estimator is that of :cite:`jansen1999analysis`.
     """
 
     image.require_spatial_axes("sobol masks cells of a grid")

@@ -42,7 +42,8 @@ def xrai(
         S(x) = A(R) / |R|  for the region R that x joins with,   R = argmax over regions of what is not yet covered
 
     A are integrated gradients, the mean over a black and a white baseline, so that dark and bright pixels both count;
-    regions come from Felzenszwalb and Huttenlocher's segmentation at six scales, widened across their edges.
+    regions come from Felzenszwalb and Huttenlocher's segmentation (2004) at six scales, widened across their edges.
+    Each pixel belongs to the first region that covers it, so that the map adds up to what A does.
 
     Args:
         model: the network.
@@ -58,8 +59,10 @@ def xrai(
         UnknownName: no such class or label.
         NoGradient: the score does not depend on the input.
 
-    Differs from the paper: a pixel counts once, with the first region that covers it, so that the map is complete;
-    signals and volumes are cut into grids of six sizes.
+    Differs from the authors' code: channels are added up, where it takes the largest; a region counts however few
+    pixels it adds, where it skips one that adds fewer than 50; regions are widened by 5/224 of the longer side instead
+    of 5 pixels; the picture is segmented at its own size with values from 0 to 1, not at 224 × 224 from −1 to 1.
+    Signals and volumes are cut into grids of six sizes.
 
     Example:
         >>> import convscope as cs
@@ -67,7 +70,7 @@ def xrai(
         >>> len(a.values.unique()) < a.values.numel()
         True
 
-    Source: :cite:`kapishnikov2019xrai`, algorithm 1 and section 3.
+    Source: :cite:`kapishnikov2019xrai`, algorithm 1 and section 3; the segmentation :cite:`felzenszwalb2004efficient`.
     """
 
     image.require_spatial_axes("xrai ranks regions")

@@ -49,7 +49,8 @@ def receptive_field(
         LayerError: the layer has no spatial extent.
         NoGradient: the unit does not move with any of the inputs.
 
-    Differs from the paper: |gradient| is averaged over given inputs instead of its square over random ones.
+    Differs from the paper: |gradient| is averaged over given inputs instead of its square over random ones; the size is
+    that of the positions that hold 95 % of E, where the paper counts those above 1 − 95.45 % of the centre's value.
 
     Example:
         >>> import convscope as cs
