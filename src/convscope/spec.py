@@ -152,6 +152,11 @@ class LensSpec:
         return "image" in self.required
 
     @property
+    def attributes(self) -> bool:
+        """Whether it says how much the parts of an input, or the units of a layer, speak for an answer."""
+        return self.returns in ("Attribution", "LayerAttribution")
+
+    @property
     def can_average(self) -> bool:
         """Whether its maps can be averaged over copies: not those of a unit, whose strongest place moves."""
         return self.returns == "Attribution" and "unit" not in self.inputs

@@ -88,10 +88,12 @@ def made_ready(declaration: LensSpec, given: Mapping[str, Any], default: Callabl
     return asked
 
 
-def look_up_layers(asked: Asked, layer: Any) -> None:
+def look_up_layers(declaration: LensSpec, asked: Asked, layer: Any) -> None:
     """Find the layers that were named; with the model to oneself, since it may have to run."""
     aim = asked.aim or shared_aim()
-    found = find_layers(asked.model, layer, lambda: asked.probe().tensor, below=aim.layer if aim else None)
+    found = find_layers(
+        asked.model, layer, lambda: asked.probe().tensor, below=aim.layer if aim else None, ports=declaration.attributes
+    )
     asked.arguments["layer"] = found
     asked.layer_chosen = layer == LAST_SPATIAL
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope.engine.ports import layer_of, on_port, port_of
 from convscope.engine.quantized import dequantized, quantized_like
 from convscope.errors import LayerError, OutputError
 
@@ -104,8 +105,14 @@ def stopping_at(module: nn.Module, address: str, *, call: int = 1) -> Iterator[N
 
 
 def on_forward(module: nn.Module, address: str, hook: Any) -> Any:
-    """Have ``hook`` called when the layer at ``address`` has run; the handle removes it."""
+    """Have ``hook`` called when the layer at ``address`` has run, or with one of the tensors it takes or gives.
+
+    The handle removes it.
+    """
+    port = port_of(address)
     try:
+        if port is not None:
+            return on_port(module, port, hook)
         return module.get_submodule(address).register_forward_hook(hook)
     except RuntimeError as error:  # torch's word that a scripted module takes no hooks
         raise LayerError(_SCRIPTED.format(address)) from error
@@ -119,7 +126,7 @@ _SCRIPTED = (
 
 def unreached(module: nn.Module, address: str, why: str = " (a branch not taken)") -> str:
     """In words: why nothing was seen of a layer. One within a traced network takes hooks and never calls them."""
-    if isinstance(dict(module.named_modules()).get(address), torch.jit.ScriptModule):
+    if isinstance(dict(module.named_modules()).get(layer_of(address)), torch.jit.ScriptModule):
         return _SCRIPTED.format(address)
     return f"layer {address!r} was never reached in this forward{why}: choose another layer"
 

@@ -246,8 +246,14 @@ def _on_the_map(
     return Evidence(unrounded(map_at(model, address, tensor, activation)), formed)
 
 
-def gradients_of(scores: Tensor, to: list[Tensor], model: Model, *, create_graph: bool = False) -> list[Tensor]:
+def gradients_of(
+    scores: Tensor, to: list[Tensor], model: Model, *, create_graph: bool = False, retain: bool = False
+) -> list[Tensor]:
     """The gradient of each image's score to several tensors of its forward; zeros where one has no part in it.
+
+    Args:
+        create_graph: give the gradients a graph of their own.
+        retain: keep the graph for another gradient.
 
     Raises:
         NoGradient: the scores have no graph at all, or it ends at a quantised layer.
@@ -259,7 +265,9 @@ def gradients_of(scores: Tensor, to: list[Tensor], model: Model, *, create_graph
     count(backwards=len(scores))
     graph = create_graph or differentiable()
     with model.on_the_way_back():
-        gradients = torch.autograd.grad(scores.sum(), to, allow_unused=True, create_graph=graph)
+        gradients = torch.autograd.grad(
+            scores.sum(), to, allow_unused=True, create_graph=graph, retain_graph=graph or retain
+        )
     return [torch.zeros_like(t) if g is None else g for t, g in zip(to, gradients, strict=True)]
 
 

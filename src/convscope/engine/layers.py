@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from convscope.engine.default_layer import default_layer, stages_up_to
 from convscope.engine.kernels import is_convolution
 from convscope.engine.parametrised import weight_modules
+from convscope.engine.ports import layer_of
 from convscope.engine.trace import traced
 from convscope.errors import LayerError, ParameterError, UnknownName, did_you_mean
 
@@ -89,6 +90,27 @@ def one_unit(model: "Model", given: Any, tensor: Callable[[], Tensor]) -> UnitAd
     return units[0]
 
 
+def unit_of(units: Tensor, address: UnitAddress) -> Tensor:
+    """What one unit gives (N, …), or one position of it (N,), of a layer's units (N, C, …); all if none is named.
+
+    Raises:
+        UnknownName: the layer has no such unit, or the unit no such position.
+    """
+    if address.unit is None:
+        return units
+    if not 0 <= address.unit < units.shape[1]:
+        raise UnknownName(f"no unit {address}: {address.layer!r} has units 0 to {units.shape[1] - 1}")
+    chosen = units[:, address.unit]
+    if not address.position:
+        return chosen
+    extent = tuple(chosen.shape[1:])
+    whole = len(address.position) == len(extent) and all(isinstance(p, int) for p in address.position)
+    if not whole or any(not 0 <= p < n for p, n in zip(address.position, extent, strict=True)):
+        raise UnknownName(f"no position {address}: the map of {address.layer!r} is {extent}")
+    place: Any = (slice(None), *address.position)
+    return chosen[place]
+
+
 def _unit_of(model: "Model", given: Any) -> UnitAddress:
     if isinstance(given, str):
         unit = parse_unit(given) or UnitAddress(given.strip())
@@ -100,10 +122,16 @@ def _unit_of(model: "Model", given: Any) -> UnitAddress:
     return unit
 
 
-def check_address(module: nn.Module, address: str, name: str) -> str:
-    """``address`` if ``module`` has it, else a refusal with the nearest that it has."""
-    if isinstance(address, str) and _has(module, address):
+def check_address(module: nn.Module, address: str, name: str, *, ports: bool = False) -> str:
+    """``address`` if ``module`` has it, else a refusal with the nearest that it has.
+
+    Args:
+        ports: whether the tensors that a layer takes and gives may be named, as in ``conv2:input``.
+    """
+    if isinstance(address, str) and _has(module, layer_of(address) if ports else address):
         return address
+    if isinstance(address, str) and layer_of(address) != address and _has(module, layer_of(address)):
+        raise UnknownName(f"only attribution looks at a layer's inputs, got {address!r}: name {layer_of(address)!r}")
     known = [path for path, _ in module.named_modules() if path]
     near = did_you_mean(str(address), known)
     raise UnknownName(
@@ -120,13 +148,19 @@ def _has(module: nn.Module, address: str) -> bool:
 
 
 def find_layers(
-    model: "Model", given: LayerAddress, tensor: Callable[[], Tensor], *, below: str | None = None
+    model: "Model",
+    given: LayerAddress,
+    tensor: Callable[[], Tensor],
+    *,
+    below: str | None = None,
+    ports: bool = False,
 ) -> Layers:
     """The addresses that ``given`` names, with defaults such as `LAST_SPATIAL` looked up by running the model once.
 
     Args:
         tensor: gives prepared inputs to run the model on, where it must be run.
         below: the layer whose unit is explained, if it is one: the map is then read before it.
+        ports: whether the tensors that a layer takes and gives may be named, as in ``conv2:input``.
     """
     if not isinstance(given, (str, list, tuple)):
         raise UnknownName(f"a layer is named by its address, as in layer='layer4', got layer={given!r}")
@@ -144,7 +178,7 @@ def find_layers(
         elif address == EVERY_LAYER:
             found += innermost_layers(model, tensor())
         else:
-            found.append(check_address(model.module, address, model.name))
+            found.append(check_address(model.module, address, model.name, ports=ports))
     return tuple(dict.fromkeys(found))
 
 

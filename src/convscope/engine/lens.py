@@ -43,7 +43,7 @@ from convscope.engine.trace import calls_of, traced
 from convscope.engine.value_stream import stream_of
 from convscope.errors import ModelFailed, NoGradient, NotFinite, OutputError, ParameterError
 from convscope.spec import FAMILIES, INPUTS, LENSES, LensSpec, read_parameters
-from convscope.values import Attribution, Cost, Record, Value
+from convscope.values import Attribution, Cost, LayerAttribution, Record, Value
 
 DIFFERENTIATING = ("gradient", "cam", "backward")
 """Families whose lenses form gradients of what they explain."""
@@ -195,7 +195,7 @@ def _within(
     model = asked.model
     with model.untouched(frozen=not graph), metered() as meter, differentiating(graph):
         if declaration.takes_layer:
-            look_up_layers(asked, given.get("layer", _default(declaration, "layer")))
+            look_up_layers(declaration, asked, given.get("layer", _default(declaration, "layer")))
         try:
             values = _looked_and_told(declaration, asked, parameters, how)
         except NoGradient as error:
@@ -319,7 +319,8 @@ def _with_meaning(values: list[Value], asked: Asked) -> list[Value]:
     if asked.aim is None or asked.aim.layer is not None or asked.images is None:
         return values
     words = asked.model.meaning_for(asked.images.tensor).words(score=True)
-    return [replace(v, notes={**v.notes, "output": words}) if isinstance(v, Attribution) else v for v in values]
+    explanations = (Attribution, LayerAttribution)
+    return [replace(v, notes={**v.notes, "output": words}) if isinstance(v, explanations) else v for v in values]
 
 
 def _by_name(declaration: LensSpec, args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
@@ -347,6 +348,8 @@ def _recorded(value: Value, record: Record, name: str) -> Value:
             {"target": value.target_index if value.target_index is not None else value.target} if value.target else {}
         )
         asked |= {"layer": list(value.layers)} if value.layers else {}
+    elif isinstance(value, LayerAttribution):
+        asked |= {"target": value.target_index if value.target_index is not None else value.target}
     return value.with_record(replace(record, input=name, parameters=asked))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.function_targets import FunctionScorer
-from convscope.engine.layers import UnitAddress, check_address, parse_unit
+from convscope.engine.layers import UnitAddress, check_address, parse_unit, unit_of
 from convscope.engine.meaning import both_sides
 from convscope.errors import NotFinite, OutputError, UnknownName, did_you_mean
 
@@ -284,24 +284,14 @@ def _difference(target: Difference, model: "Model", images: int) -> Aim:
 
 
 def _unit(target: Unit | UnitAddress, model: "Model", images: int) -> Aim:
-    layer = check_address(model.module, target.layer, model.name)
+    layer = check_address(model.module, target.layer, model.name, ports=True)
     address = UnitAddress(layer, target.unit, tuple(target.position))
-    whole = all(isinstance(i, int) and i >= 0 for i in address.position)
     if not isinstance(target.unit, int):
         raise UnknownName(f"no unit {address}: units are numbered")
-    number = target.unit
 
     def scorer(activation: Tensor, rows: Tensor) -> Tensor:
-        if not 0 <= number < activation.shape[1]:
-            raise UnknownName(f"no unit {address}: {layer!r} has units 0 to {activation.shape[1] - 1}")
-        chosen = activation[:, number]
-        if not address.position:
-            return chosen.flatten(1).mean(1) if chosen.ndim > 1 else chosen
-        inside = whole and len(address.position) == chosen.ndim - 1
-        if not inside or any(p >= n for p, n in zip(address.position, chosen.shape[1:], strict=True)):
-            raise UnknownName(f"no position {address}: the map of {layer!r} is {tuple(chosen.shape[1:])}")
-        place: Any = (slice(None), *address.position)
-        return chosen[place]
+        chosen = unit_of(activation, address)
+        return chosen.flatten(1).mean(1) if chosen.ndim > 1 else chosen
 
     return Aim(images, scorer, words=[str(address)] * images, layer=layer)
 

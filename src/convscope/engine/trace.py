@@ -14,6 +14,7 @@ from convscope.engine.graph.record import Graph, Visit, recorded
 from convscope.engine.graph.recorder import INPUT
 from convscope.engine.layout import LayoutWatch, is_undecided, learn
 from convscope.engine.network_checks import company, next_to
+from convscope.engine.ports import Port, layer_of, no_such_port, port_of
 from convscope.engine.probing import probe_layout
 from convscope.engine.quantized import QUANTIZED
 from convscope.errors import LayerError, ModelFailed, OutputError, did_you_mean
@@ -74,6 +75,7 @@ class Traced:
         parents: of each operation those whose results it read, `INPUT` for the network's input.
         moves: which operations only show or copy numbers that were there.
         without_tensor: layers that give something else than tensors, by address its class.
+        ports: what each tensor was that a layer took or gave, by address as in ``conv2:input``; read when it is wanted.
         image: the image that was run, and ``in_company`` what the network gave for it behind another one; None where
             it takes no two images.
         one_by_one: whether layers run for one image of a batch after the other, so that each call shows a single one.
@@ -86,6 +88,7 @@ class Traced:
     parents: tuple[tuple[int, ...], ...]
     moves: tuple[bool, ...]
     without_tensor: dict[str, str]
+    ports: dict[str, Visit]
     image: Tensor
     in_company: Tensor | None
     one_by_one: bool = False
@@ -149,7 +152,7 @@ def traced(model: "Model", tensor: Tensor) -> Traced:
 
 def calls_of(model: "Model", address: str, tensor: Tensor) -> int:
     """How often a layer runs in one forward; a reused layer is read at its last call."""
-    layer = traced(model, tensor).layers.get(address)
+    layer = traced(model, tensor).layers.get(layer_of(address))
     return 1 if layer is None else max(1, layer.calls)
 
 
@@ -175,6 +178,8 @@ def layer_at(model: "Model", address: str, tensor: Tensor) -> TracedLayer:
         LayerError: it never runs.
     """
     trace = traced(model, tensor)
+    if (port := port_of(address)) is not None and address not in trace.layers:
+        trace.layers[address] = _at_port(trace, port, address)
     layers, layer = trace.layers, trace.layers.get(address)
     if address in trace.without_tensor:
         kind = trace.without_tensor[address]
@@ -186,6 +191,24 @@ def layer_at(model: "Model", address: str, tensor: Tensor) -> TracedLayer:
     if layer.layout is None and not layer.probed and 0 not in layer.shape:
         layer = layers[address] = _probed(model, address, tensor, layer)
     return layer
+
+
+def _at_port(trace: Traced, port: Port, address: str) -> TracedLayer:
+    """What one of the tensors is that a layer takes or gives.
+
+    Raises:
+        LayerError: the layer never runs, or has no such tensor.
+    """
+    if address in trace.ports:
+        return replace(
+            _layer(trace.ports[address], 1 if trace.in_company is None else 2), calls=trace.layers[port.layer].calls
+        )
+    there = sum(name.rstrip("0123456789") == f"{port.layer}:{port.side}" for name in trace.ports)
+    if not there:
+        raise LayerError(
+            f"layer {port.layer!r} was never reached in this forward (a branch not taken): choose another layer"
+        )
+    raise LayerError(no_such_port(port, there))
 
 
 def _probed(model: "Model", address: str, tensor: Tensor, layer: TracedLayer) -> TracedLayer:
@@ -284,6 +307,7 @@ def _read(model: "Model", image: Tensor, graph: Graph, images: int, one_by_one: 
         tuple(step.parents for step in graph.steps),
         tuple(step.moves for step in graph.steps),
         graph.without_tensor,
+        graph.ports,
         image,
         graph.last_output if images > 1 else None,
         one_by_one,

@@ -15,6 +15,7 @@ from convscope.render.distribution import draw_distribution
 from convscope.render.exemplars import draw_exemplars
 from convscope.render.feature_maps import draw_feature_maps
 from convscope.render.kernels import draw_kernels
+from convscope.render.layer_attribution import draw_layer_attribution
 from convscope.render.moving import moving
 from convscope.render.palette import FADED, GROUNDS, OPACITY, SCALES, THEMES
 from convscope.render.picture import Picture
@@ -35,6 +36,7 @@ from convscope.values import (
     Exemplars,
     FeatureMaps,
     Kernels,
+    LayerAttribution,
     Pictures,
     Prediction,
     ReceptiveField,
@@ -78,6 +80,7 @@ RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Pictures: draw_pictures,
     FeatureMaps: draw_feature_maps,
     Kernels: draw_kernels,
+    LayerAttribution: draw_layer_attribution,
     Prediction: draw_prediction,
     Recommendation: draw_recommendation,
     ReceptiveField: draw_receptive_field,

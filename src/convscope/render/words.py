@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from convscope.render.scale import Numbers, Scale, number, numbers
-from convscope.values import Attribution, Prediction, Value
+from convscope.values import Attribution, LayerAttribution, Prediction, Value
 
 GAP, RELATIVE_GAP, BASELINE = "completeness gap", "relative completeness gap", "baseline score"
 CONSERVATION, ABSORBED = "conservation gap", "absorbed by biases"
 LARGE_GAP = 0.1
+EXPLANATIONS = (Attribution, LayerAttribution)
+"""Values that explain a target."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Note:
 def title(value: Value) -> str:
     """The title line: ``Grad-CAM · tabby (281) · score 17.4``."""
     parts = [value.record.title or value.record.lens or type(value).__name__]
-    if isinstance(value, Attribution):
+    if isinstance(value, EXPLANATIONS):
         parts += [target(value)] if value.target else []
         parts += [f"score {number(value.score)}"] if value.score is not None else []
     return " · ".join(parts)
@@ -33,13 +35,13 @@ def title(value: Value) -> str:
 
 def subject(value: Value) -> str:
     """What a value is about: ``tabby (281), at layer4``."""
-    if not isinstance(value, Attribution):
+    if not isinstance(value, EXPLANATIONS):
         return ""
     where = f"at {', '.join(value.layers)}" if value.layers else ""
     return ", ".join(part for part in (target(value) or "whatever the answer", where) if part)
 
 
-def target(attribution: Attribution) -> str:
+def target(attribution: Attribution | LayerAttribution) -> str:
     """The explained number in words, with the class's index where it says more than the label."""
     index = attribution.target_index
     return attribution.target if index is None else _class(attribution.target, index)
@@ -47,7 +49,7 @@ def target(attribution: Attribution) -> str:
 
 def source(value: Value, *, cost: bool = True) -> str:
     """Where a value comes from: layer, network, input and what it cost."""
-    layers = value.layers if isinstance(value, Attribution) else ()
+    layers = value.layers if isinstance(value, EXPLANATIONS) else ()
     parts = [f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)}"] if layers else []
     parts += [str(value.record.model.get("name", "")), short(value.record.input)]
     parts += [str(value.record.cost)] if cost and value.record.cost.forwards else []

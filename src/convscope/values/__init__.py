@@ -10,6 +10,7 @@ from convscope.values.feature_maps import FeatureMaps
 from convscope.values.files import writable, written_whole
 from convscope.values.folded import Folded, Node
 from convscope.values.kernels import KernelLayer, Kernels
+from convscope.values.layer_attribution import LayerAttribution
 from convscope.values.pictures import Pictures
 from convscope.values.prediction import Prediction
 from convscope.values.receptive_field import ReceptiveField
@@ -30,6 +31,7 @@ __all__ = [
     "Folded",
     "KernelLayer",
     "Kernels",
+    "LayerAttribution",
     "Module",
     "Node",
     "Operation",

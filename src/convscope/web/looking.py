@@ -14,7 +14,7 @@ from convscope.web.view import View
 
 LONG_FAMILIES = ("learned", "perturbation")
 """Families of lenses that need hundreds of forwards for one image."""
-AT_ONCE = ("Attribution", "Prediction")
+AT_ONCE = ("Attribution", "LayerAttribution", "Prediction")
 """Values that are found for several images in the passes of one."""
 
 

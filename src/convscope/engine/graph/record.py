@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from convscope.engine.capture import first_tensor
 from convscope.engine.graph.recorder import Recorder, Step
 from convscope.engine.graph.seen import Seen
+from convscope.engine.ports import tensors_of
 from convscope.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Graph:
         input: the shape of the input.
         output_shape: the shape of the selected output; ``last_output`` that of the last image.
         without_tensor: modules that give something else than tensors, by address its class.
+        ports: by address, as in ``conv2:input``, what each tensor was that a module took or gave at its last call.
         hidden: modules whose insides show operations but no modules, since they are scripted or traced.
         memory: bytes of all results that were kept in memory of their own.
     """
@@ -67,6 +69,7 @@ class Graph:
     guessed: dict[str, int] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
     without_tensor: dict[str, str] = field(default_factory=dict)
+    ports: dict[str, Visit] = field(default_factory=dict)
 
 
 def recorded(
@@ -119,14 +122,16 @@ def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[N
 
     def arriving(address: str) -> Any:
         @unwatched
-        def hook(_module: nn.Module, inputs: Any) -> None:
+        def hook(_module: nn.Module, inputs: Any, named: Any) -> None:
             if not address:  # a forward that is begun again shows itself anew
                 graph.visits.clear()
                 graph.finished.clear()
+                graph.ports.clear()
                 recorder.begin(inputs[0])
                 begun.clear()
             recorder.calls[address] += 1
             begun.setdefault(address, len(recorder.steps))
+            _at_ports(f"{address}:input", (inputs, named), recorder, graph)
 
         return hook
 
@@ -134,6 +139,7 @@ def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[N
         @unwatched
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
             made = first_tensor(output)
+            _at_ports(f"{address}:output", output, recorder, graph)
             if made is None:
                 graph.without_tensor[address] = type(output).__name__
             else:
@@ -162,12 +168,28 @@ def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[N
                 hidden.append(address)
                 continue
             for handle in (
-                one.register_forward_pre_hook(arriving(address)),
+                one.register_forward_pre_hook(arriving(address), with_kwargs=True),
                 one.register_forward_hook(leaving(address)),
             ):
                 handles.callback(handle.remove)
         graph.hidden = tuple(a for a in hidden if a.rpartition(".")[0] not in hidden or not a)
         yield
+
+
+def _at_ports(name: str, things: Any, recorder: Recorder, graph: Graph) -> None:
+    """Write down what the tensors are that a module takes or gives."""
+    for number, tensor in enumerate(tensors_of(things)):
+        mark = recorder.mark(tensor)
+        graph.ports[f"{name}{number or ''}"] = Visit(
+            tuple(tensor.shape),
+            None if mark is None else mark.step,
+            () if mark is None else mark.seen[:-1],
+            1,
+            0,
+            None if mark is None else mark.seen[-1],
+            (),
+            tensor.dtype,
+        )
 
 
 @contextmanager

@@ -52,6 +52,8 @@ class DeepLift:
         self.ledger, self.reveal_cancel = ledger, reveal_cancel
         self.start: Tensor | None = None
         """The reference itself, once it has been run."""
+        self.at_layers: dict[str, Tensor] = {}
+        """What layers gave for the reference, where contributions are read there."""
         self._kept: list[tuple[Tensor, ...]] = []
         self._place: int | None = None
         self._constants: list[tuple[str, list[tuple[Tensor, int]]]] = []

@@ -56,6 +56,7 @@ def flow_back(
     layers: Sequence[str] = (),
     copies: int = 1,
     restrict: Restrict | None = None,
+    as_given: bool = False,
 ) -> Flow:
     """Run the network forwards under the rules of a method, and back from the score.
 
@@ -65,6 +66,7 @@ def flow_back(
         layers: where else to read the relevance.
         copies: how often each image goes through, as for several references.
         restrict: let relevance through some channels of the first of ``layers`` only.
+        as_given: keep the relevance at layers image by image as the network gives their outputs, not as maps.
 
     Raises:
         NoRule: an operation that the method knows nothing of.
@@ -105,9 +107,12 @@ def flow_back(
         for kept, new in ((flow.multiplier, gradient), (flow.relevance, relevance), (flow.totals, total)):
             kept.index_add_(0, rows.to(kept.device), new / copies)
         for address, activation, multiplier in zip(layers, seen, found[2:], strict=False):
-            flow.at_layers.setdefault(address, []).append(
-                map_at(model, address, leaf.detach(), unrounded(activation.detach() * multiplier))
-            )
+            reference = getattr(method, "at_layers", {}).get(address)
+            received = activation.detach() if reference is None else activation.detach() - reference
+            received = unrounded(received * multiplier)
+            by_image = layout_of(model, address, leaf.detach()).by_image(received) if as_given else None
+            at_layer = map_at(model, address, leaf.detach(), received) if by_image is None else by_image
+            flow.at_layers.setdefault(address, []).append(at_layer)
         flow.ledgers.append(ledger)
 
     in_chunks(len(images) * copies, images.tensor[0], step)

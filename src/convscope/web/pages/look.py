@@ -38,9 +38,9 @@ async def build(view: View, place: "Place") -> None:
 
 
 def candidates() -> list[LensSpec]:
-    """The lenses of a gallery: those that give a map from a model and an image alone."""
-    maps = [spec for spec in lenses() if spec.returns == "Attribution" and "unit" not in spec.inputs]
-    return [spec for spec in maps if spec.each_image and set(spec.required) <= {"model", "image"}]
+    """The lenses of a gallery: those that explain an answer from a model and an image alone."""
+    explaining = [spec for spec in lenses() if spec.attributes and "unit" not in spec.inputs]
+    return [spec for spec in explaining if spec.each_image and set(spec.required) <= {"model", "image"}]
 
 
 class Look(Told):

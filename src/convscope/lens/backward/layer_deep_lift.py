@@ -1,0 +1,83 @@
+from typing import Annotated, Literal
+
+from torch import Tensor
+
+from convscope.engine.baselines import BaselineName, baseline_of
+from convscope.engine.copies import Seed
+from convscope.engine.inputs import Images
+from convscope.engine.layer_units import layer_attributions, one_layer
+from convscope.engine.layers import LAST_SPATIAL, Layers
+from convscope.engine.lens import lens
+from convscope.engine.model import Model
+from convscope.engine.rules.comparison import compared
+from convscope.engine.targets import TOP1, Aim
+from convscope.lens.backward._rules import OnMissing
+from convscope.spec import Param
+from convscope.values import LayerAttribution
+
+
+@lens(
+    family="backward",
+    title="Layer DeepLIFT",
+    cite="shrikumar2017deeplift",
+    asks="How much did each unit's difference from a reference add to the difference in the score?",
+    reads="Units to the right raised the score above that of the reference, those to the left lowered it; where "
+    "everything passes through the layer, they add up to the difference.",
+    claims={"class-sensitive", "deterministic", "contrasting"},
+    fails={"completeness": "holds where everything passes through the layer"},
+)
+def layer_deep_lift(
+    model: Model,
+    image: Images,
+    *,
+    target: Aim = TOP1,
+    layer: Layers = LAST_SPATIAL,
+    baseline: Annotated[BaselineName | Tensor, Param(help="the image that is compared with")] = "black",
+    rule: Annotated[Literal["rescale", "reveal-cancel"], Param(help="how activations share out")] = "rescale",
+    seed: Seed = 0,
+    on_missing: OnMissing = "error",
+) -> list[LayerAttribution]:
+    """Compare every operation with itself at a reference input, and read what arrives at a layer.
+
+        S_k = (A - A⁰)_k ⊙ G_k,    G the product of multipliers down to the layer
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        layer: one layer; the last with spatial extent by default. ``conv2:input`` is what goes into ``conv2``,
+            ``lstm:output1`` the second tensor that ``lstm`` gives.
+        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a prepared tensor.
+        rule: ``rescale`` or ``reveal-cancel``.
+        seed: of the noise baseline.
+        on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
+
+    Returns:
+        One signed number per unit and position, in score units; where everything passes through the layer they sum to
+        f_c(x) - f_c(x⁰), and what is missing is in ``notes["completeness gap"]``.
+
+    Raises:
+        UnknownName: no such layer, class or label.
+        LayerError: the layer is never reached, or how its output lies cannot be known.
+        ParameterError: several layers are named.
+        NoGradient: the score does not depend on the layer.
+        InputError: the baseline's shape is not the image's.
+        NoRule: an operation that no rule is known for.
+
+    Differs from the paper: as ``deep_lift`` does.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.layer_deep_lift(cs.load("bundled:shapes"), "sample:shapes/7", layer="layer3")
+        >>> abs(a.notes["relative completeness gap"]) < 1e-3
+        True
+
+    Source: :cite:`shrikumar2017deeplift`, sections 3.5.2 and 3.5.3.
+    """
+    address = one_layer(layer)
+    start = baseline_of(baseline, image, seed=seed)
+    contributions, notes = compared(
+        model, image, target, lambda rows, copies: start[rows], reveal_cancel=rule == "reveal-cancel",
+        on_missing=on_missing, layer=address,
+    )  # fmt: skip
+    return layer_attributions(model, image, target, address, contributions, notes)

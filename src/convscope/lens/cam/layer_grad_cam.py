@@ -1,0 +1,62 @@
+from convscope.engine.inputs import Images
+from convscope.engine.layer_units import at_images, layer_attributions, one_layer
+from convscope.engine.layers import LAST_SPATIAL, Layers
+from convscope.engine.lens import lens
+from convscope.engine.model import Model
+from convscope.engine.targets import TOP1, Aim
+from convscope.engine.trace import layout_of
+from convscope.lens.cam._maps import mean_over_space
+from convscope.values import LayerAttribution
+
+
+@lens(
+    family="cam",
+    title="Grad-CAM per channel",
+    cite="selvaraju2017gradcam",
+    asks="Which channels of a layer made Grad-CAM's map?",
+    reads="Channels to the right raise the map, those to the left lower it; the map is their sum, as coarse as the "
+    "layer.",
+    claims={"class-sensitive", "deterministic", "contrasting"},
+    fails={"completeness": "pools gradients over space"},
+)
+def layer_grad_cam(
+    model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL
+) -> list[LayerAttribution]:
+    """Weigh each channel of a layer by its mean gradient and leave the channels apart.
+
+        w_k = mean over positions of ∂f_c/∂A_k,    S_k = w_k · A_k
+
+    Args:
+        model: the network.
+        image: one image or several.
+        target: the score f_c, before softmax; the top class by default.
+        layer: one layer; the last with spatial extent by default. ``conv2:input`` is what goes into ``conv2``,
+            ``lstm:output1`` the second tensor that ``lstm`` gives.
+
+    Returns:
+        One signed number per channel and position, in score units × activation; their sum over channels is the map of
+        ``grad_cam`` before it is enlarged.
+
+    Raises:
+        UnknownName: no such layer, class or label.
+        LayerError: the layer is never reached, or how its output lies cannot be known.
+        ParameterError: several layers are named.
+        NoGradient: the score does not depend on the layer.
+
+    Differs from the paper: no ReLU, and no sum over channels.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.layer_grad_cam(cs.load("bundled:shapes"), "sample:shapes/7")
+        >>> tuple(a.values.shape), a.layer
+        ((48, 12, 12), 'layer3')
+
+    Source: :cite:`selvaraju2017gradcam`, equations 1 and 2.
+    """
+    address = one_layer(layer)
+    activation, gradient = at_images(model, image, target, address)
+    layout = layout_of(model, address, image.tensor)
+    units = layout.units(layout.joined(gradient))
+    weights = mean_over_space(units).flatten(1) if units.ndim > 2 else units
+    spread = layout.by_image(layout.from_channels(weights, layout.joined(activation)))
+    return layer_attributions(model, image, target, address, spread * activation)
