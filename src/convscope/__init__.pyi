@@ -36,6 +36,7 @@ from convscope.values import Distribution as Distribution
 from convscope.values import Exemplars as Exemplars
 from convscope.values import FeatureMaps as FeatureMaps
 from convscope.values import Kernels as Kernels
+from convscope.values import LayerAttribution as LayerAttribution
 from convscope.values import Pictures as Pictures
 from convscope.values import Prediction as Prediction
 from convscope.values import ReceptiveField as ReceptiveField
@@ -228,6 +229,7 @@ def expected_gradients(
     target: TargetLike = "top-1",
     samples: int = 64,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution:
     """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
@@ -240,6 +242,7 @@ def expected_gradients(
     target: TargetLike = "top-1",
     samples: int = 64,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> list[Attribution]:
     """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
@@ -252,6 +255,7 @@ def expected_gradients(
     target: TargetLike = "top-1",
     samples: int = 64,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
     """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
@@ -264,6 +268,7 @@ def expected_gradients(
     target: TargetLike = "top-1",
     samples: int = 64,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> ValueStream[Attribution]:
     """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
@@ -360,6 +365,7 @@ def integrated_gradients(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution:
     """Add up the gradient along the straight path from a baseline to the image."""
@@ -375,6 +381,7 @@ def integrated_gradients(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> list[Attribution]:
     """Add up the gradient along the straight path from a baseline to the image."""
@@ -390,6 +397,7 @@ def integrated_gradients(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
     """Add up the gradient along the straight path from a baseline to the image."""
@@ -405,6 +413,7 @@ def integrated_gradients(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> ValueStream[Attribution]:
     """Add up the gradient along the straight path from a baseline to the image."""
@@ -565,6 +574,7 @@ def layer_integrated_gradients(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> LayerAttribution:
     """Integrate the gradient along the straight path from a layer's output for a baseline to that for the image."""
@@ -581,6 +591,7 @@ def layer_integrated_gradients(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> list[LayerAttribution]:
     """Integrate the gradient along the straight path from a layer's output for a baseline to that for the image."""
@@ -597,6 +608,7 @@ def layer_integrated_gradients(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> LayerAttribution | list[LayerAttribution]:
     """Integrate the gradient along the straight path from a layer's output for a baseline to that for the image."""
@@ -613,6 +625,7 @@ def layer_integrated_gradients(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> ValueStream[LayerAttribution]:
     """Integrate the gradient along the straight path from a layer's output for a baseline to that for the image."""
@@ -629,6 +642,7 @@ def neuron_conductance(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution:
     """Add up what each pixel contributes through one unit while the input goes from a baseline to the image."""
@@ -645,6 +659,7 @@ def neuron_conductance(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> list[Attribution]:
     """Add up what each pixel contributes through one unit while the input goes from a baseline to the image."""
@@ -661,6 +676,7 @@ def neuron_conductance(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
     """Add up what each pixel contributes through one unit while the input goes from a baseline to the image."""
@@ -677,6 +693,7 @@ def neuron_conductance(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> ValueStream[Attribution]:
     """Add up what each pixel contributes through one unit while the input goes from a baseline to the image."""
@@ -1646,6 +1663,7 @@ def deep_lift(
     target: TargetLike = "top-1",
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
     rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
@@ -1659,6 +1677,7 @@ def deep_lift(
     target: TargetLike = "top-1",
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
     rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
@@ -1672,6 +1691,7 @@ def deep_lift(
     target: TargetLike = "top-1",
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
     rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
@@ -1685,6 +1705,7 @@ def deep_lift(
     target: TargetLike = "top-1",
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
     rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
@@ -1698,6 +1719,7 @@ def deep_shap(
     target: TargetLike = "top-1",
     samples: int = 8,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
@@ -1711,6 +1733,7 @@ def deep_shap(
     target: TargetLike = "top-1",
     samples: int = 8,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
@@ -1724,6 +1747,7 @@ def deep_shap(
     target: TargetLike = "top-1",
     samples: int = 8,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
@@ -1737,6 +1761,7 @@ def deep_shap(
     target: TargetLike = "top-1",
     samples: int = 8,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
@@ -2721,6 +2746,9 @@ def occlusion(
     target: TargetLike = "top-1",
     patch: int = 0,
     stride: int = 0,
+    sides: str = "",
+    strides: str = "",
+    channels: Literal["together", "apart"] = "together",
     shape: Literal["square", "disc"] = "square",
     fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
     value: float | Tensor = 0.0,
@@ -2737,6 +2765,9 @@ def occlusion(
     target: TargetLike = "top-1",
     patch: int = 0,
     stride: int = 0,
+    sides: str = "",
+    strides: str = "",
+    channels: Literal["together", "apart"] = "together",
     shape: Literal["square", "disc"] = "square",
     fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
     value: float | Tensor = 0.0,
@@ -2753,6 +2784,9 @@ def occlusion(
     target: TargetLike = "top-1",
     patch: int = 0,
     stride: int = 0,
+    sides: str = "",
+    strides: str = "",
+    channels: Literal["together", "apart"] = "together",
     shape: Literal["square", "disc"] = "square",
     fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
     value: float | Tensor = 0.0,
@@ -2769,6 +2803,9 @@ def occlusion(
     target: TargetLike = "top-1",
     patch: int = 0,
     stride: int = 0,
+    sides: str = "",
+    strides: str = "",
+    channels: Literal["together", "apart"] = "together",
     shape: Literal["square", "disc"] = "square",
     fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
     value: float | Tensor = 0.0,

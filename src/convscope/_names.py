@@ -14,6 +14,7 @@ PUBLIC = {
     "FeatureMaps": "convscope.values",
     "ImageInput": "convscope.engine.inputs",
     "Kernels": "convscope.values",
+    "LayerAttribution": "convscope.values",
     "Model": "convscope.engine.model",
     "Pictures": "convscope.values",
     "Prediction": "convscope.values",

@@ -119,6 +119,18 @@ SMOOTH = Parameter(
 """What every map that can be averaged is asked beside its own parameters."""
 
 
+SMOOTH_OF = Parameter(
+    "smooth_of",
+    str,
+    None,
+    Param(
+        "what is taken over the noisy copies: the mean, the mean of squares (SmoothGrad²), the variance (VarGrad)",
+        choices=("mean", "mean-square", "variance"),
+    ),
+)
+"""What is taken over the copies, where a map is averaged."""
+
+
 @dataclass(frozen=True, eq=False)
 class LensSpec:
     """The declaration of one lens."""
@@ -164,7 +176,8 @@ class LensSpec:
     @property
     def options(self) -> dict[str, Parameter]:
         """All that a person may set: its own parameters, and where its maps can be averaged, over how many copies."""
-        return {**self.parameters, **({SMOOTH.name: SMOOTH} if self.can_average else {})}
+        for_all = (SMOOTH, SMOOTH_OF) if self.can_average else ()
+        return {**self.parameters, **{parameter.name: parameter for parameter in for_all}}
 
     @property
     def takes_layer(self) -> bool:

@@ -19,7 +19,7 @@ from convscope.cli.results import distinct_stems, many_places, named_after, one_
 from convscope.cli.talk import guarded, put, put_json, watched
 from convscope.cli.wording import flag
 from convscope.errors import InputError, ParameterError
-from convscope.spec import LensSpec, Parameter
+from convscope.spec import SMOOTH_OF, LensSpec, Parameter
 from convscope.values import Value
 
 Command = Callable[..., None]
@@ -39,7 +39,7 @@ def lens_command(spec: LensSpec) -> Command:
     signature = [
         *inputs,
         *[_option(parameter, placed=parameter.name in spec.positional) for parameter in spec.parameters.values()],
-        *([_keyword("smooth", options.Smooth, None)] if spec.can_average else []),
+        *([_keyword("smooth", options.Smooth, None), _option(SMOOTH_OF)] if spec.can_average else []),
         _keyword("out", options.Out, None),
         _keyword("as_json", options.Json, False),
         _keyword("debug", options.Debug, False),

@@ -19,9 +19,9 @@ BLUR_WIDTH = 0.08
 def baseline_of(given: BaselineName | Tensor | Any, images: Images, *, seed: int = 0) -> Tensor:
     """The starting point (N, C, …) for each image.
 
-    ``black`` and ``white`` are those colours as the network sees them, ``mean`` is the image's own mean colour,
-    ``blur`` the image blurred beyond recognition, ``noise`` uniform noise over the image's own range. A tensor is
-    a prepared baseline of one image's shape (used for all) or of the batch's.
+    ``black`` and ``white`` are those colours as the network sees them, ``mean`` is the image's own mean colour (or a
+    vector's mean), ``blur`` the image blurred beyond recognition, ``noise`` uniform noise over the image's own range. A
+    tensor is a prepared baseline of one image's shape (used for all) or of the batch's.
     """
     x = images.tensor
     if isinstance(given, Tensor):
@@ -32,10 +32,12 @@ def baseline_of(given: BaselineName | Tensor | Any, images: Images, *, seed: int
         return given.to(x).expand_as(x)
     if given in ("black", "white"):
         return images.spec.level(float(given == "white")).to(x).expand_as(x)
-    if given in ("mean", "blur") and x.ndim < 3:
+    if given == "blur" and x.ndim < 3:
         raise InputError(
-            f"the baseline {given!r} needs spatial axes, the input has shape {tuple(x.shape)}: use 'black'"
+            f"the baseline {given!r} needs spatial axes, the input has shape {tuple(x.shape)}: use 'black' or 'mean'"
         )
+    if given == "mean" and x.ndim < 3:
+        return x.mean(1, keepdim=True).expand_as(x)
     if given == "mean":
         return x.flatten(2).mean(2).view(*x.shape[:2], *[1] * (x.ndim - 2)).expand_as(x)
     if given == "blur":

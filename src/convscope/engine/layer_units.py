@@ -152,13 +152,13 @@ def through_unit(
 
 def within_layer(
     model: Model, images: Images, aim: Aim, layer: str, start: Tensor, points: Tensor, weights: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Integrated gradients along the straight path from ``start`` (N, …) to what a layer gives for the images.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The weighted sum of gradients on the straight path from ``start`` (N, …) to what a layer gives for the images.
 
     The network runs on the images; at the layer it goes on with a point of the path.
 
     Returns:
-        The contributions (N, …), and the scores where the path starts (N,).
+        That sum (N, …), the path's length along each number (N, …), and the scores where the path starts (N,).
     """
     layout = layout_of(model, layer, images.tensor)
     end = at_images(model, images, aim, layer)[0]
@@ -186,12 +186,14 @@ def within_layer(
         _add(total, rows, _weighed(weights[numbers], unrounded(layout.by_image(gradient))), len(images))
 
     def begin(rows: Tensor, _copies: Tensor) -> None:
-        started[rows] = scored(rows, torch.zeros(len(rows), dtype=torch.float64, device="cpu"))[0].detach().cpu().double()
+        started[rows] = (
+            scored(rows, torch.zeros(len(rows), dtype=torch.float64, device="cpu"))[0].detach().cpu().double()
+        )
 
     gradients_used()
     each_copy(model, images, aim, len(points), visit, whole=False)
     each_copy(model, images, aim, 1, begin, whole=False)
-    return (end - start) * total[0], started
+    return total[0], end - start, started
 
 
 def layer_attributions(

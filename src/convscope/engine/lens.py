@@ -36,6 +36,7 @@ from convscope.engine.layer_notes import layer_notes
 from convscope.engine.model import Model, as_model
 from convscope.engine.network_checks import BACKWARD, BATCH, backward_pass, independence
 from convscope.engine.nonfinite import where_it_begins
+from convscope.engine.several_targets import for_each_target
 from convscope.engine.smooth import Smooth, as_smooth, smoothed
 from convscope.engine.surroundings import Surroundings, set_aside
 from convscope.engine.targets import Aim, describe
@@ -48,8 +49,9 @@ from convscope.values import Attribution, Cost, LayerAttribution, Record, Value
 DIFFERENTIATING = ("gradient", "cam", "backward")
 """Families whose lenses form gradients of what they explain."""
 
-FOR_ALL = ("smooth", "differentiable")
-"""What can be asked of every attribution without its declaring it: a mean over copies, a map with a graph."""
+FOR_ALL = ("smooth", "smooth_of", "differentiable", "targets")
+"""What can be asked of every attribution without its declaring it: a mean over copies (or of their squares, or their
+variance), a map with a graph, several targets at once."""
 
 
 def lens(
@@ -168,6 +170,8 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
     A lens that looks at each image gives one value for one image, a list for several, and for a data set a
     `ValueStream`, which computes them as they are asked for.
     """
+    if given.get("targets") is not None:
+        return for_each_target(declaration, given, conduct)
     how, graph = _for_all(declaration, given)
     own = {name: value for name, value in given.items() if name not in declaration.inputs and name not in FOR_ALL}
     parameters = declaration.checked(own)
@@ -271,7 +275,7 @@ def _record(declaration: LensSpec, parameters: Mapping[str, Any], cost: Cost, mo
 
 def _for_all(declaration: LensSpec, given: Mapping[str, Any]) -> tuple[Smooth | None, bool]:
     """Whether and how to average over copies, and whether the map keeps its graph."""
-    how, graph = as_smooth(given.get("smooth")), given.get("differentiable", False)
+    how, graph = as_smooth(given.get("smooth"), given.get("smooth_of")), given.get("differentiable", False)
     if not isinstance(graph, bool):
         raise ParameterError(f"differentiable must be True or False, got {graph!r}")
     if how is not None and not declaration.can_average:

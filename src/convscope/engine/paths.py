@@ -1,7 +1,7 @@
 """Paths from a baseline to an image: where gradients are taken, how they are weighed, what the sum misses."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -13,8 +13,15 @@ from convscope.engine.inputs import Images
 from convscope.engine.model import Model
 from convscope.engine.rounding import sums_like
 from convscope.engine.targets import Aim
+from convscope.spec import Param
 
 QuadratureName = Literal["gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"]
+MultiplyByInputs = Annotated[
+    bool,
+    Param(
+        help="multiply by the difference to the baseline; without it, how strongly each number acts on the way there"
+    ),
+]
 Path = Callable[[Tensor, Tensor], Tensor]
 """``(rows, alphas) -> inputs``: where the path to image ``rows[i]`` is at ``alphas[i]``."""
 

@@ -16,6 +16,7 @@ from convscope.spec import SMOOTH
 from convscope.values import Attribution
 
 Augment = Literal["noise", "views"]
+Of = Literal["mean", "mean-square", "variance"]
 
 _SHIFT = 1 / 16
 """How far a view is moved at most, as a share of each side."""
@@ -30,30 +31,41 @@ class Smooth:
         augment: ``noise`` adds normal noise; ``views`` mirrors and shifts at random and brings the maps back.
         sigma: spread of the noise, as a fraction of the image's range.
         seed: of what is drawn.
+        of: what is taken over the copies, number by number: their ``mean``, the mean of their squares (as SmoothGrad²
+            does) or their ``variance`` (as VarGrad does), both never below zero.
     """
 
     samples: int = 16
     augment: Augment = "noise"
     sigma: float = 0.1
     seed: int = 0
+    of: Of = "mean"
 
     def __post_init__(self) -> None:
         SMOOTH.check(self.samples)
         if self.augment not in get_args(Augment):
             raise ParameterError(f"augment must be noise or views, got {self.augment!r}")
+        if self.of not in get_args(Of):
+            raise ParameterError(
+                f"what is taken over the copies must be mean, mean-square or variance, got {self.of!r}"
+            )
         if not isinstance(self.sigma, (int, float)) or not 0 < self.sigma <= 2:
             raise ParameterError(
                 f"sigma must be above 0 and at most 2 (fraction of the image's range), got {self.sigma!r}"
             )
 
 
-def as_smooth(given: Any) -> Smooth | None:
-    """What people pass as ``smooth=``: nothing, a number of samples, or a `Smooth`."""
-    if given is None or isinstance(given, Smooth):
-        return given
+def as_smooth(given: Any, of: Any = None) -> Smooth | None:
+    """What people pass as ``smooth=``: nothing, a number of copies, a `Smooth`; ``of`` is ``smooth_of=``."""
+    if given is None and of not in (None, "mean"):
+        raise ParameterError(f"smooth_of={of!r} takes something over noisy copies: say how many with smooth=16")
+    if isinstance(given, Smooth):
+        return given if of is None else replace(given, of=of)
+    if given is None:
+        return None
     if isinstance(given, bool) or not isinstance(given, int):
         raise ParameterError(f"smooth is a number of copies or cs.Smooth(samples=…, augment=…), got {given!r}")
-    return Smooth(samples=given)
+    return Smooth(samples=given, of=of or "mean")
 
 
 Look = Callable[[Images, Tensor], list[Attribution]]
@@ -141,24 +153,26 @@ class _Sum:
         found = {name: part.double() for name, part in parts.items() if part is not None}
         if self.first is None:
             self.first, self.sums = one, {name: torch.zeros_like(part) for name, part in found.items()}
-            self.squares = torch.zeros_like(found["values"])
-            self.positive, self.negative = torch.zeros_like(self.squares), torch.zeros_like(self.squares)
-            self.offset = found["values"]  # deviations from the first copy stay small where maps hardly vary
+            self.squares = {name: torch.zeros_like(part) for name, part in found.items()}
+            self.positive, self.negative = (torch.zeros_like(found["values"]) for _ in range(2))
+            self.offsets = found  # deviations from the first copy stay small where maps hardly vary
         for name, part in found.items():
             self.sums[name] += part
-        self.squares += (found["values"] - self.offset).square()
+            self.squares[name] += (part - self.offsets[name]).square()
         self.positive += found["values"] > 0
         self.negative += found["values"] < 0
         self.count += 1
 
     def mean(self, how: Smooth, images: Images, row: int) -> Attribution:
         assert self.first is not None, "every image has copies"
+        kind = "noisy copies" if how.augment == "noise" else "mirrored and shifted views"
         means = {name: (part / self.count).float() for name, part in self.sums.items()}
-        deviation = self.sums["values"] / self.count - self.offset
-        spread = (self.squares / self.count - deviation.square()).clamp_min(0).sqrt().float()
+        variances = {name: self._variance(name) for name in self.sums}
+        if how.of != "mean":
+            return self._squared(how, images, row, means, variances, kind)
+        spread = variances["values"].sqrt().float()
         agreeing = torch.where(means["values"] > 0, self.positive, self.negative) / self.count
         agreeing = torch.where(means["values"] == 0, 1 - (self.positive + self.negative) / self.count, agreeing)
-        kind = "noisy copies" if how.augment == "noise" else "mirrored and shifted views"
         return replace(
             self.first,
             values=means["values"],
@@ -167,6 +181,35 @@ class _Sum:
             uncertainty={"spread": spread, "sign agreement": agreeing.float()},
             photo=images.photo(row),  # type: ignore[arg-type]
             notes=_notes(means["values"], f"{self.count} {kind}"),
+        )
+
+    def _variance(self, name: str) -> Tensor:
+        deviation = self.sums[name] / self.count - self.offsets[name]
+        return (self.squares[name] / self.count - deviation.square()).clamp_min(0)
+
+    def _squared(
+        self,
+        how: Smooth,
+        images: Images,
+        row: int,
+        means: Mapping[str, Tensor],
+        variances: Mapping[str, Tensor],
+        kind: str,
+    ) -> Attribution:
+        """The mean of squares, or the variance, of every number."""
+        assert self.first is not None, "every image has copies"
+        squares = how.of == "mean-square"
+        taken = {n: (v + means[n].double().square() if squares else v).float() for n, v in variances.items()}
+        said = f"{'the mean of squares' if squares else 'the variance'} over {self.count} {kind}"
+        return replace(
+            self.first,
+            values=taken["values"],
+            channels=taken.get("channels"),
+            layer_values={name: taken[name] for name in self.first.layer_values},
+            uncertainty={},
+            signed=False,
+            photo=images.photo(row),  # type: ignore[arg-type]
+            notes=_notes(taken["values"], said),
         )
 
 

@@ -27,11 +27,13 @@ def compared(
     reveal_cancel: bool = False,
     on_missing: str = "error",
     layer: str | None = None,
+    multiply_by_inputs: bool = True,
 ) -> tuple[Tensor, list[dict[str, Any]]]:
     """Contributions (N, C, …), averaged over references, with notes on their completeness.
 
     Args:
         references: ``(rows, copies) -> inputs``: reference number ``copies[i]`` of image ``rows[i]``.
+        multiply_by_inputs: give contributions; without it the multipliers themselves, which add up to nothing.
         layer: where contributions are read, image by image as the network gives its output; the input by default.
     """
     outputs: list[tuple[Ledger, Tensor, Tensor]] = []
@@ -66,5 +68,7 @@ def compared(
         started.index_add_(0, rows, aim.score(output, rows, clean=False).cpu().double() / copies)
     reached = torch.tensor([float(s or 0.0) for s in aim.scores], dtype=torch.float64, device="cpu")
     rules = {"rules": flow.ledgers[0].rules(), **said_of(flow)}
+    if not multiply_by_inputs:
+        return flow.multiplier, [rules for _ in range(len(images))]
     contributions = flow.relevance if layer is None else flow.at(layer)
     return contributions, [{**note, **rules} for note in gap_notes(contributions, reached, started)]

@@ -7,6 +7,7 @@ from convscope.engine.copies import Seed
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
+from convscope.engine.paths import MultiplyByInputs
 from convscope.engine.rules.comparison import compared
 from convscope.engine.targets import TOP1, Aim
 from convscope.lens.backward._rules import OnMissing
@@ -30,6 +31,7 @@ def deep_lift(
     target: Aim = TOP1,
     baseline: Annotated[BaselineName | Tensor, Param(help="the image that is compared with")] = "black",
     rule: Annotated[Literal["rescale", "reveal-cancel"], Param(help="how activations share out")] = "rescale",
+    multiply_by_inputs: MultiplyByInputs = True,
     seed: Seed = 0,
     on_missing: OnMissing = "error",
 ) -> list[Attribution]:
@@ -47,6 +49,8 @@ def deep_lift(
         baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a preprocessed
             tensor.
         rule: ``rescale`` or ``reveal-cancel``.
+        multiply_by_inputs: with it the map is of contributions, in score units; without it of the mean slope on the
+            way, in score units per unit of the preprocessed input, and adds up to nothing.
         seed: of the noise baseline.
         on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
 
@@ -80,6 +84,6 @@ def deep_lift(
     start = baseline_of(baseline, image, seed=seed)
     found, notes = compared(
         model, image, target, lambda rows, copies: start[rows], reveal_cancel=rule == "reveal-cancel",
-        on_missing=on_missing,
+        on_missing=on_missing, multiply_by_inputs=multiply_by_inputs,
     )  # fmt: skip
     return attributions(model, image, target, found.sum(1), channels=found, notes=notes)

@@ -6,6 +6,7 @@ from convscope.engine.copies import Seed
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
+from convscope.engine.paths import MultiplyByInputs
 from convscope.engine.references import ReferenceName, references_of
 from convscope.engine.rules.comparison import compared
 from convscope.engine.targets import TOP1, Aim
@@ -30,6 +31,7 @@ def deep_shap(
     target: Aim = TOP1,
     samples: Annotated[int, Param(help="references to average", min=1, max=4096)] = 8,
     references: Annotated[ReferenceName | Tensor, Param(help="the images to compare with")] = "blank",
+    multiply_by_inputs: MultiplyByInputs = True,
     seed: Seed = 0,
     on_missing: OnMissing = "error",
 ) -> list[Attribution]:
@@ -44,6 +46,8 @@ def deep_shap(
         samples: references per image.
         references: ``blank`` (black, white, mean colour and blur in turn), ``noise``, or a preprocessed tensor (R, C,
             …) of real images, best from the training data.
+        multiply_by_inputs: with it the map is of contributions, in score units; without it of the mean slope on the
+            way, in score units per unit of the preprocessed input, and adds up to nothing.
         seed: of the noise references.
         on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
 
@@ -70,5 +74,7 @@ def deep_shap(
     Source: :cite:`lundberg2017unified`, section 4.2; the average over references is that of :cite:`shap2017`.
     """
     reference = references_of(references, image, samples, seed=seed)
-    found, notes = compared(model, image, target, reference, copies=samples, on_missing=on_missing)
+    found, notes = compared(
+        model, image, target, reference, copies=samples, on_missing=on_missing, multiply_by_inputs=multiply_by_inputs
+    )
     return attributions(model, image, target, found.sum(1), channels=found, notes=notes)

@@ -47,7 +47,8 @@ def layer_deep_lift(
         target: the score f_c, before softmax; the top class by default.
         layer: one layer; the last with spatial extent by default. ``conv2:input`` is what goes into ``conv2``,
             ``lstm:output1`` the second tensor that ``lstm`` gives.
-        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a prepared tensor.
+        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a preprocessed
+            tensor.
         rule: ``rescale`` or ``reveal-cancel``.
         seed: of the noise baseline.
         on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.

@@ -8,7 +8,7 @@ from convscope.engine.gradients import gradient_at, settle
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
-from convscope.engine.paths import gap_notes
+from convscope.engine.paths import MultiplyByInputs, gap_notes
 from convscope.engine.references import ReferenceName, reference_scores, references_of
 from convscope.engine.rounding import sums_like, unrounded
 from convscope.engine.targets import TOP1, Aim
@@ -34,6 +34,7 @@ def expected_gradients(
         int, Param(help="pairs of a reference and a point on the path from it to average", min=1, max=4096)
     ] = 64,
     references: Annotated[ReferenceName | Tensor, Param(help="the images to compare with")] = "blank",
+    multiply_by_inputs: MultiplyByInputs = True,
     seed: Seed = 0,
 ) -> list[Attribution]:
     """Average integrated gradients over a distribution of baselines, one random point of the path at a time.
@@ -49,6 +50,8 @@ def expected_gradients(
         samples: (reference, α) pairs per image; the sampling error falls with the square root.
         references: ``blank`` (black, white, mean colour and blur in turn), ``noise``, or a preprocessed tensor (R, C,
             …) of real images, best from the training data.
+        multiply_by_inputs: with it the map is of contributions, in score units; without it of the mean slope on the
+            way, in score units per unit of the preprocessed input, and adds up to nothing.
         seed: of the draws; α is stratified, one per equal part of the path.
 
     Returns:
@@ -83,9 +86,11 @@ def expected_gradients(
         path = image.tensor[rows] - start
         alpha = alphas[copies].view(-1, *[1] * (path.ndim - 1))
         gradient = gradient_at(model, start + alpha * path, target, rows, clean=False)
-        total.index_add_(0, rows.to(total.device), unrounded(path) * gradient)
+        total.index_add_(0, rows.to(total.device), unrounded(path) * gradient if multiply_by_inputs else gradient)
 
     each_copy(model, image, target, samples, visit)
     contributions = total / samples
+    if not multiply_by_inputs:
+        return attributions(model, image, target, contributions.sum(1), channels=contributions)
     notes = gap_notes(contributions, *reference_scores(model, image, target, reference, samples))
     return attributions(model, image, target, contributions.sum(1), channels=contributions, notes=notes)

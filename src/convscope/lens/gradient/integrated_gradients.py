@@ -8,7 +8,7 @@ from convscope.engine.gradients import end_scores
 from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
-from convscope.engine.paths import QUADRATURES, QuadratureName, along, gap_notes, straight
+from convscope.engine.paths import QUADRATURES, MultiplyByInputs, QuadratureName, along, gap_notes, straight
 from convscope.engine.rounding import unrounded
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
@@ -32,6 +32,7 @@ def integrated_gradients(
     steps: Annotated[int, Param(help="points of the path where the gradient is taken", min=1, max=4096)] = 50,
     baseline: Annotated[BaselineName | Tensor, Param(help="the image that says nothing")] = "black",
     quadrature: Annotated[QuadratureName, Param(help="how the points are placed and weighed")] = "gauss-legendre",
+    multiply_by_inputs: MultiplyByInputs = True,
     seed: Seed = 0,
 ) -> list[Attribution]:
     """Add up the gradient along the straight path from a baseline to the image.
@@ -46,6 +47,8 @@ def integrated_gradients(
         baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a preprocessed
             tensor.
         quadrature: ``gauss-legendre``, ``trapezoid`` or ``riemann-left``, ``-middle``, ``-right``.
+        multiply_by_inputs: with it the map is of contributions, in score units; without it of the mean slope on the
+            way, in score units per unit of the preprocessed input, and adds up to nothing.
         seed: of the noise baseline.
 
     Returns:
@@ -74,6 +77,8 @@ def integrated_gradients(
     ends = end_scores(model, image, start, target)
     points, weights = QUADRATURES[quadrature](steps)
     mean_gradient = along(model, image, target, straight(image.tensor, start), points, weights)
+    if not multiply_by_inputs:
+        return attributions(model, image, target, mean_gradient.sum(1), channels=mean_gradient)
     contributions = unrounded(image.tensor - start) * mean_gradient
     notes = gap_notes(contributions, *ends)
     return attributions(model, image, target, contributions.sum(1), channels=contributions, notes=notes)

@@ -47,7 +47,8 @@ def internal_influence(
         layer: one layer; the last with spatial extent by default. ``conv2:input`` is what goes into ``conv2``,
             ``lstm:output1`` the second tensor that ``lstm`` gives.
         steps: gradients along the path.
-        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a prepared tensor.
+        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a preprocessed
+            tensor.
         quadrature: ``gauss-legendre``, ``trapezoid`` or ``riemann-left``, ``-middle``, ``-right``.
         seed: of the noise baseline.
 

@@ -47,7 +47,8 @@ def layer_conductance(
         layer: one layer; the last with spatial extent by default. ``conv2:input`` is what goes into ``conv2``,
             ``lstm:output1`` the second tensor that ``lstm`` gives.
         steps: parts of the path; more make the completeness gap smaller.
-        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a prepared tensor.
+        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a preprocessed
+            tensor.
         seed: of the noise baseline.
 
     Returns:

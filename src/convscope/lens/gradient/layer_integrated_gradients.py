@@ -9,7 +9,7 @@ from convscope.engine.layer_units import layer_attributions, one_layer, outputs_
 from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
-from convscope.engine.paths import QUADRATURES, QuadratureName, gap_notes
+from convscope.engine.paths import QUADRATURES, MultiplyByInputs, QuadratureName, gap_notes
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
 from convscope.values import LayerAttribution
@@ -33,6 +33,7 @@ def layer_integrated_gradients(
     steps: Annotated[int, Param(help="points of the path where the gradient is taken", min=1, max=4096)] = 50,
     baseline: Annotated[BaselineName | Tensor, Param(help="the image that says nothing")] = "black",
     quadrature: Annotated[QuadratureName, Param(help="how the points are placed and weighed")] = "gauss-legendre",
+    multiply_by_inputs: MultiplyByInputs = True,
     seed: Seed = 0,
 ) -> list[LayerAttribution]:
     """Integrate the gradient along the straight path from a layer's output for a baseline to that for the image.
@@ -48,8 +49,11 @@ def layer_integrated_gradients(
         layer: one layer; the last with spatial extent by default. ``conv2:input`` is what goes into ``conv2``,
             ``lstm:output1`` the second tensor that ``lstm`` gives.
         steps: gradients along the path; more make the completeness gap smaller.
-        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a prepared tensor.
+        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a preprocessed
+            tensor.
         quadrature: ``gauss-legendre``, ``trapezoid`` or ``riemann-left``, ``-middle``, ``-right``.
+        multiply_by_inputs: with it the map is of contributions, in score units; without it of the mean slope on the
+            way, in score units per unit of the preprocessed input, and adds up to nothing.
         seed: of the noise baseline.
 
     Returns:
@@ -76,6 +80,9 @@ def layer_integrated_gradients(
     address = one_layer(layer)
     start = outputs_at(model, image, baseline_of(baseline, image, seed=seed), address)
     points, weights = QUADRATURES[quadrature](steps)
-    contributions, started = within_layer(model, image, target, address, start, points, weights)
+    slopes, path, started = within_layer(model, image, target, address, start, points, weights)
+    if not multiply_by_inputs:
+        return layer_attributions(model, image, target, address, slopes)
+    contributions = path * slopes
     notes = gap_notes(contributions, scores_of(target), started)
     return layer_attributions(model, image, target, address, contributions, notes)

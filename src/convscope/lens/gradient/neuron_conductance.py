@@ -9,7 +9,7 @@ from convscope.engine.layer_units import through_unit
 from convscope.engine.layers import one_unit
 from convscope.engine.lens import attributions, lens
 from convscope.engine.model import Model
-from convscope.engine.paths import QUADRATURES, QuadratureName, straight
+from convscope.engine.paths import QUADRATURES, MultiplyByInputs, QuadratureName, straight
 from convscope.engine.rounding import unrounded
 from convscope.engine.targets import TOP1, Aim
 from convscope.spec import Param
@@ -34,6 +34,7 @@ def neuron_conductance(
     steps: Annotated[int, Param(help="points of the path where the gradient is taken", min=1, max=4096)] = 50,
     baseline: Annotated[BaselineName | Tensor, Param(help="the image that says nothing")] = "black",
     quadrature: Annotated[QuadratureName, Param(help="how the points are placed and weighed")] = "gauss-legendre",
+    multiply_by_inputs: MultiplyByInputs = True,
     seed: Seed = 0,
 ) -> list[Attribution]:
     """Add up what each pixel contributes through one unit while the input goes from a baseline to the image.
@@ -50,8 +51,11 @@ def neuron_conductance(
             units, and nothing at all those of the last spatial layer.
         target: the score f_c, before softmax; the top class by default.
         steps: gradients along the path.
-        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a prepared tensor.
+        baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a preprocessed
+            tensor.
         quadrature: ``gauss-legendre``, ``trapezoid`` or ``riemann-left``, ``-middle``, ``-right``.
+        multiply_by_inputs: with it the map is of contributions, in score units; without it of the mean slope on the
+            way, in score units per unit of the preprocessed input, and adds up to nothing.
         seed: of the noise baseline.
 
     Returns:
@@ -76,6 +80,6 @@ def neuron_conductance(
     start = baseline_of(baseline, image, seed=seed)
     points, weights = QUADRATURES[quadrature](steps)
     carried = through_unit(model, image, target, address, straight(image.tensor, start), points, weights)
-    contributions = unrounded(image.tensor - start) * carried
+    contributions = unrounded(image.tensor - start) * carried if multiply_by_inputs else carried
     notes = [{"unit": str(address)} for _ in range(len(image))]
     return attributions(model, image, target, contributions.sum(1), channels=contributions, notes=notes)

@@ -39,6 +39,15 @@ def occlusion(
     stride: Annotated[
         int, Param(help="from one patch to the next; 0: half a patch", min=0, max=65536, unit="pixels")
     ] = 0,
+    sides: Annotated[
+        str, Param(help="the patch's side along each axis, as in '16x8', instead of patch", unit="pixels")
+    ] = "",
+    strides: Annotated[
+        str, Param(help="the stride along each axis, as in '8x4', instead of stride", unit="pixels")
+    ] = "",
+    channels: Annotated[
+        Literal["together", "apart"], Param(help="cover all channels of a patch, or one after the other")
+    ] = "together",
     shape: Annotated[Literal["square", "disc"], Param(help="what is covered of the patch")] = "square",
     fill: Annotated[FillName, Param(help="what the patch is filled with")] = "value",
     value: Annotated[float | Tensor, Param(help="the number to fill with, in units of the preprocessed input")] = 0.0,
@@ -58,6 +67,10 @@ def occlusion(
         patch: its side in pixels, along every axis; by default a fourteenth of the longer side (16 of 224), at least 2.
         stride: by default half the patch. Where the patches do not reach the border, one more lies flush with it. A
             stride beyond the patch leaves gaps, which are zero in the map and named in ``notes["gaps"]``.
+        sides: of a patch that is no square: ``"16x8"`` is 16 high and 8 wide, in the order of the input's axes.
+        strides: where they differ from axis to axis.
+        channels: ``apart`` covers one channel at a time; the map is then the sum of the channels' own maps, which are
+            in ``channels``. For standardised spectra, modalities or colours that mean something by themselves.
         shape: ``square``, or ``disc``: the ball that fits into the patch.
         fill: ``value`` the number ``value``; ``mean`` the image's mean colour; ``blur`` the blurred image; ``inpaint``
             the nearest pixels around the patch along each axis, weighed by the inverse of their distance; ``noise``
@@ -89,15 +102,20 @@ def occlusion(
     :cite:`nakandala2019incremental`.
     """
 
-    places = _places(image.extent, patch, stride)
+    places = _places(
+        image.extent, _sides(sides, "sides", patch, image.extent), _sides(strides, "strides", stride, image.extent)
+    )
     mask = _mask(places.size, shape).to(image.tensor)
-    total = torch.zeros(len(image), len(places.starts), dtype=torch.float64, device="cpu")
+    covering: list[int | None] = list(range(image.tensor.shape[1])) if channels == "apart" else [None]
+    total = torch.zeros(len(covering), len(image), len(places.starts), dtype=torch.float64, device="cpu")
     draws = samples if fill == "noise" else 1
     for draw in range(draws):
         content = _content(image, places, mask, fill, value, seed, draw)
-        found = window_scores(model, image, target, places, content)
-        total += found.clean[:, None] - found.changed
-    maps = mean_over_windows(total / draws, places, mask.cpu())
+        for row, channel in enumerate(covering):
+            covered_only = content if channel is None else _of_channel(content, image, places, channel)
+            found = window_scores(model, image, target, places, covered_only)
+            total[row] += found.clean[:, None] - found.changed
+    maps = torch.stack([mean_over_windows(drops / draws, places, mask.cpu()) for drops in total], 1)
     notes = [dict(facts) for facts in found.notes]
     gaps = 1 - float(covered(places, mask.cpu()).mean())
     if gaps > 0:
@@ -105,20 +123,47 @@ def occlusion(
             {**facts, "gaps": f"{gaps:.1%} of the pixels are under no patch: the map is zero there"} for facts in notes
         ]
     return attributions(
-        model, image, target, maps, notes=notes, why_blank="covering any patch leaves the score exactly as it is"
-    )
+        model, image, target, maps.sum(1), channels=maps if channels == "apart" else None, notes=notes,
+        why_blank="covering any patch leaves the score exactly as it is",
+    )  # fmt: skip
 
 
-def _places(extent: Extent, patch: int, stride: int) -> Places:
-    """Where the patches lie."""
+def _sides(written: str, name: str, alike: int, extent: Extent) -> Extent:
+    """One number for each axis: as written, or the same for all."""
     if not extent:
         raise InputError("occlusion covers regions, and this input has no spatial axes: use gradient-x-input")
-    if patch > min(extent):
-        sides = " × ".join(map(str, extent))
-        raise ParameterError(f"patch must be at most {min(extent)}, the image's shorter side ({sides}), got {patch}")
-    side = patch or max(2, round(max(extent) / 14))
-    size = tuple(min(side, length) for length in extent)
-    return Places(grid(extent, size, (stride or max(1, side // 2),) * len(extent)), size, extent)
+    if not written:
+        return (alike,) * len(extent)
+    numbers = written.lower().replace("×", "x").split("x")
+    if len(numbers) != len(extent) or not all(n.strip().isdecimal() and int(n) > 0 for n in numbers):
+        example = "x".join(["16", "8", "8"][: len(extent)])
+        axes = f"{len(extent)} axis" if len(extent) == 1 else f"{len(extent)} axes"
+        raise ParameterError(f"{name} is one number for each of the input's {axes}, as in '{example}', got {written!r}")
+    return tuple(int(n) for n in numbers)
+
+
+def _of_channel(content: Content, images: Images, places: Places, channel: int) -> Content:
+    """The content with all channels but one as they are."""
+
+    def covered_only(row: int, windows: Tensor) -> Tensor:
+        kept = seen_in(images.tensor[row : row + 1], places.chosen(windows.numpy())).clone()
+        kept[:, channel] = content(row, windows)[:, channel]
+        return kept
+
+    return covered_only
+
+
+def _places(extent: Extent, patch: Extent, stride: Extent) -> Places:
+    """Where the patches lie, their sides and strides along each axis; 0 is the usual one."""
+    for side, length in zip(patch, extent, strict=True):
+        if side > length:
+            sides = " × ".join(map(str, extent))
+            limit = min(extent) if len(set(patch)) == 1 else length
+            raise ParameterError(f"patch must be at most {limit}, as the image is {sides}, got {side}")
+    usual = max(2, round(max(extent) / 14))
+    size = tuple(min(side or usual, length) for side, length in zip(patch, extent, strict=True))
+    steps = tuple(step or max(1, (side or usual) // 2) for step, side in zip(stride, patch, strict=True))
+    return Places(grid(extent, size, steps), size, extent)
 
 
 def _mask(size: Extent, shape: str) -> Tensor:
