@@ -47,6 +47,7 @@ def main() -> None:
     cs.compare(model, SCENES[0], "lrp", targets=["star", "triangle", "star - triangle"]).save(PICTURES / "targets.png")
     cs.lrp(model, SCENES[0], composite="epsilon-plus-flat", smooth=16).save(PICTURES / "smooth.png")
     cs.rise(model, SCENES[0], samples=500).save(PICTURES / "rise.png")
+    cs.layer_conductance(model, SCENES[0], layer="layer2").save(PICTURES / "layer-conductance.png")
     cs.recommend(model, SCENES[0], "class").save(PICTURES / "recommend.png")
     cs.predict(model, SCENES[0]).save(PICTURES / "predict.png")
     cs.grad_cam(cs.load("bundled:shapes?weights=none"), SCENES[0]).save(PICTURES / "random.png")

@@ -30,12 +30,14 @@ def draw_layer_attribution(value: LayerAttribution, *, theme: str = "light", bar
     panels = [] if summed is None or scale is None else panels_of(summed, scale, PANEL)[-2:]
     aside = sum(panel.width + GAP for panel in panels)
     scale_width = 0.0 if scale is None else bar.upright_width(sheet, legend_of(scale)) + GAP
-    wide = BARS if panels else WIDE
-    sheet.width = round(2 * MARGIN + aside + scale_width + wide)
+    stacked = bare and bool(panels)  # a page's card is narrow
+    wide = round(aside + scale_width) if stacked else BARS if panels else WIDE
+    sheet.width = round(2 * MARGIN + (0 if stacked else aside + scale_width) + wide)
     around.above(sheet, value)
     top = sheet.y
     below = _draw_panels(sheet, panels, scale)
-    sheet.y = max(below, _draw_bars(sheet, value, MARGIN + aside + scale_width, top, wide)) + 16
+    x, y = (MARGIN, below + 16) if stacked else (MARGIN + aside + scale_width, top)
+    sheet.y = max(below, _draw_bars(sheet, value, x, y, wide)) + 16
     around.below(sheet, value, scale=scale, keys=[_key(value)])
     return sheet.picture(alt_of_layer_attribution(value))
 
