@@ -23,7 +23,6 @@ from convscope.values import Attribution
     asks="How much did each pixel add to the score by way of this one unit?",
     reads="Warm pixels raised the score through the unit, cool ones lowered it; what takes other ways is left out.",
     claims={"class-sensitive", "deterministic", "contrasting"},
-    fails={"completeness": "shows what passes through one unit"},
 )
 def neuron_conductance(
     model: Model,
