@@ -1,5 +1,6 @@
 """Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -7,6 +8,7 @@ import numpy as np
 from PIL.Image import Image
 from torch import Tensor
 from torch.nn import Module
+from torch.utils.data import DataLoader, Dataset
 
 from convscope.catalogue import compare as compare
 from convscope.catalogue import lenses as lenses
@@ -23,6 +25,7 @@ from convscope.engine.targets import Difference as Difference
 from convscope.engine.targets import Region as Region
 from convscope.engine.targets import TargetLike
 from convscope.engine.targets import Unit as Unit
+from convscope.engine.value_stream import ValueStream
 from convscope.errors import ConvScopeError as ConvScopeError
 from convscope.reporting import report as report
 from convscope.samples import sample as sample
@@ -44,6 +47,8 @@ __version__: str
 
 OneImage = str | Path | Image | np.ndarray
 """A path or sample: address, a Pillow image, or an array (height, width[, channels])."""
+DataSet = Dataset[Any] | DataLoader[Any] | Iterator[Any]
+"""Many inputs as a stream, with or without classes."""
 
 @overload
 def predict(model: Model | Module, image: OneImage, *, top: int = 5) -> Prediction:
@@ -57,6 +62,10 @@ def predict(
 
 @overload
 def predict(model: Model | Module, image: Tensor, *, top: int = 5) -> Prediction | list[Prediction]:
+    """List the best classes with their confidence, where the network's output is one."""
+
+@overload
+def predict(model: Model | Module, image: DataSet, *, top: int = 5) -> ValueStream[Prediction]:
     """List the best classes with their confidence, where the network's output is one."""
 
 def kernels(
@@ -134,6 +143,19 @@ def feature_maps(
 ) -> FeatureMaps | list[FeatureMaps]:
     """Show the activations of layers, one map a channel."""
 
+@overload
+def feature_maps(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    layer: LayerAddress = ...,
+    channels: int = 32,
+    scale: Literal["shared", "each"] = "shared",
+    view: Literal["mosaic", "overlay", "colours"] = "mosaic",
+    activation: Literal["as it is", "before", "after"] = "as it is",
+) -> ValueStream[FeatureMaps]:
+    """Show the activations of layers, one map a channel."""
+
 def parameter_gradients(model: Model | Module, images: Any) -> Distribution:
     """Describe how the gradient of the loss is spread over the parameters of every layer."""
 
@@ -152,6 +174,10 @@ def step_through(
 
 @overload
 def step_through(model: Model | Module, image: Tensor, *, unit: Any | None = None) -> Arithmetic | list[Arithmetic]:
+    """Work out one number of a layer by hand: the operands, the operation, and what follows it at that place."""
+
+@overload
+def step_through(model: Model | Module, image: DataSet, *, unit: Any | None = None) -> ValueStream[Arithmetic]:
     """Work out one number of a layer by hand: the operands, the operation, and what follows it at that place."""
 
 def top_inputs(
@@ -189,6 +215,12 @@ def blur_integrated_gradients(
     """Add up the gradient along the path on which the image comes into focus."""
 
 @overload
+def blur_integrated_gradients(
+    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", steps: int = 50, max_sigma: float = 0.2
+) -> ValueStream[Attribution]:
+    """Add up the gradient along the path on which the image comes into focus."""
+
+@overload
 def expected_gradients(
     model: Model | Module,
     image: OneImage,
@@ -222,6 +254,18 @@ def expected_gradients(
     references: Literal["blank", "noise"] | Tensor = "blank",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
+
+@overload
+def expected_gradients(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 64,
+    references: Literal["blank", "noise"] | Tensor = "blank",
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
 
 @overload
@@ -244,6 +288,12 @@ def gradient_x_input(
     """Multiply the gradient by the prepared input and add the channels up."""
 
 @overload
+def gradient_x_input(
+    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1"
+) -> ValueStream[Attribution]:
+    """Multiply the gradient by the prepared input and add the channels up."""
+
+@overload
 def guided_integrated_gradients(
     model: Model | Module,
     image: OneImage,
@@ -283,6 +333,20 @@ def guided_integrated_gradients(
     max_distance: float = 0.02,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Add up the gradient along a path that moves the pixels of least gradient first."""
+
+@overload
+def guided_integrated_gradients(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    fraction: float = 0.25,
+    max_distance: float = 0.02,
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Add up the gradient along a path that moves the pixels of least gradient first."""
 
 @overload
@@ -328,6 +392,21 @@ def integrated_gradients(
     ] = "gauss-legendre",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Add up the gradient along the straight path from a baseline to the image."""
+
+@overload
+def integrated_gradients(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Add up the gradient along the straight path from a baseline to the image."""
 
 @overload
@@ -358,6 +437,16 @@ def saliency(
     target: TargetLike = "top-1",
     sign: Literal["signed", "absolute"] = "signed",
 ) -> Attribution | list[Attribution]:
+    """Take the gradient of the score with respect to each pixel."""
+
+@overload
+def saliency(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    sign: Literal["signed", "absolute"] = "signed",
+) -> ValueStream[Attribution]:
     """Take the gradient of the score with respect to each pixel."""
 
 @overload
@@ -397,6 +486,19 @@ def smooth_grad(
     seed: int = 0,
     sign: Literal["signed", "absolute"] = "signed",
 ) -> Attribution | list[Attribution]:
+    """Average the gradient over noisy copies of the image."""
+
+@overload
+def smooth_grad(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 25,
+    sigma: float = 0.15,
+    seed: int = 0,
+    sign: Literal["signed", "absolute"] = "signed",
+) -> ValueStream[Attribution]:
     """Average the gradient over noisy copies of the image."""
 
 @overload
@@ -433,6 +535,18 @@ def smooth_grad_squared(
     sigma: float = 0.15,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Average the squared gradient over noisy copies of the image."""
+
+@overload
+def smooth_grad_squared(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 25,
+    sigma: float = 0.15,
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Average the squared gradient over noisy copies of the image."""
 
 @overload
@@ -469,6 +583,18 @@ def var_grad(
     sigma: float = 0.15,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Take the variance of the gradient over noisy copies of the image."""
+
+@overload
+def var_grad(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 25,
+    sigma: float = 0.15,
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Take the variance of the gradient over noisy copies of the image."""
 
 @overload
@@ -500,6 +626,17 @@ def cam(
     """Add the channels up with the weights that the last linear layer gives them for this class."""
 
 @overload
+def cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
+    """Add the channels up with the weights that the last linear layer gives them for this class."""
+
+@overload
 def eigen_cam(model: Model | Module, image: OneImage, *, layer: LayerAddress = ..., center: bool = True) -> Attribution:
     """Project a layer's activations on their first principal direction."""
 
@@ -517,6 +654,12 @@ def eigen_cam(
 def eigen_cam(
     model: Model | Module, image: Tensor, *, layer: LayerAddress = ..., center: bool = True
 ) -> Attribution | list[Attribution]:
+    """Project a layer's activations on their first principal direction."""
+
+@overload
+def eigen_cam(
+    model: Model | Module, image: DataSet, *, layer: LayerAddress = ..., center: bool = True
+) -> ValueStream[Attribution]:
     """Project a layer's activations on their first principal direction."""
 
 @overload
@@ -550,6 +693,17 @@ def eigen_grad_cam(
     layer: LayerAddress = ...,
     center: bool = True,
 ) -> Attribution | list[Attribution]:
+    """Project activation × gradient on its first principal direction."""
+
+@overload
+def eigen_grad_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    center: bool = True,
+) -> ValueStream[Attribution]:
     """Project activation × gradient on its first principal direction."""
 
 @overload
@@ -575,6 +729,12 @@ def element_wise_grad_cam(
     """Keep the positive products of activation and gradient only, then add the channels up."""
 
 @overload
+def element_wise_grad_cam(
+    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+) -> ValueStream[Attribution]:
+    """Keep the positive products of activation and gradient only, then add the channels up."""
+
+@overload
 def fem(model: Model | Module, image: OneImage, *, layer: LayerAddress = ..., k: float = 2.0) -> Attribution:
     """Weigh each channel by how much of it is unusually strong."""
 
@@ -592,6 +752,12 @@ def fem(
 def fem(
     model: Model | Module, image: Tensor, *, layer: LayerAddress = ..., k: float = 2.0
 ) -> Attribution | list[Attribution]:
+    """Weigh each channel by how much of it is unusually strong."""
+
+@overload
+def fem(
+    model: Model | Module, image: DataSet, *, layer: LayerAddress = ..., k: float = 2.0
+) -> ValueStream[Attribution]:
     """Weigh each channel by how much of it is unusually strong."""
 
 @overload
@@ -634,6 +800,19 @@ def finer_cam(
     """Explain by Grad-CAM how far a class is above the classes most like it, and not the class alone."""
 
 @overload
+def finer_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    similar: int = 3,
+    alpha: float = 1.0,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
+    """Explain by Grad-CAM how far a class is above the classes most like it, and not the class alone."""
+
+@overload
 def grad_cam(
     model: Model | Module,
     image: OneImage,
@@ -662,6 +841,17 @@ def grad_cam(
     """Weigh a layer's channels by how much each raises the score on average."""
 
 @overload
+def grad_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
+    """Weigh a layer's channels by how much each raises the score on average."""
+
+@overload
 def grad_cam_plus_plus(
     model: Model | Module,
     image: OneImage,
@@ -687,6 +877,17 @@ def grad_cam_plus_plus(
 def grad_cam_plus_plus(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
 ) -> Attribution | list[Attribution]:
+    """Weigh channels by their positive gradients, each position scaled so that every instance counts alike."""
+
+@overload
+def grad_cam_plus_plus(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
     """Weigh channels by their positive gradients, each position scaled so that every instance counts alike."""
 
 @overload
@@ -715,6 +916,17 @@ def hires_cam(
 def hires_cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
 ) -> Attribution | list[Attribution]:
+    """Multiply activation and gradient position by position, and add the channels up."""
+
+@overload
+def hires_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
     """Multiply activation and gradient position by position, and add the channels up."""
 
 @overload
@@ -743,6 +955,17 @@ def layer_cam(
 def layer_cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
 ) -> Attribution | list[Attribution]:
+    """Weigh every position of every channel by its own positive gradient."""
+
+@overload
+def layer_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
     """Weigh every position of every channel by its own positive gradient."""
 
 @overload
@@ -769,6 +992,12 @@ def refine_cam(
     """Multiply the Grad-CAM++ maps of layers of several resolutions: late ones know what, early ones know where."""
 
 @overload
+def refine_cam(
+    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", layer: LayerAddress = ..., stages: int = 3
+) -> ValueStream[Attribution]:
+    """Multiply the Grad-CAM++ maps of layers of several resolutions: late ones know what, early ones know where."""
+
+@overload
 def shapley_cam(
     model: Model | Module,
     image: OneImage,
@@ -802,6 +1031,18 @@ def shapley_cam(
     utility: Literal["rest", "score"] = "rest",
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
+    """Weigh channels as Grad-CAM does, by gradients corrected for the curvature on the way from nothing to the image."""
+
+@overload
+def shapley_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    utility: Literal["rest", "score"] = "rest",
+    relu: bool = False,
+) -> ValueStream[Attribution]:
     """Weigh channels as Grad-CAM does, by gradients corrected for the curvature on the way from nothing to the image."""
 
 @overload
@@ -844,6 +1085,20 @@ def smooth_grad_cam_plus_plus(
     seed: int = 0,
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
+    """Form Grad-CAM++'s weights from derivatives averaged over noisy copies of the image."""
+
+@overload
+def smooth_grad_cam_plus_plus(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    samples: int = 8,
+    sigma: float = 0.1,
+    seed: int = 0,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
     """Form Grad-CAM++'s weights from derivatives averaged over noisy copies of the image."""
 
 @overload
@@ -875,6 +1130,17 @@ def x_grad_cam(
     """Weigh each channel by its mean gradient, averaged with its own activation as the weight."""
 
 @overload
+def x_grad_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
+    """Weigh each channel by its mean gradient, averaged with its own activation as the weight."""
+
+@overload
 def attn_lrp(
     model: Model | Module,
     image: OneImage,
@@ -908,6 +1174,18 @@ def attn_lrp(
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
+    """Hand the score back through attention too: queries and keys receive what they did to the weights."""
+
+@overload
+def attn_lrp(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    conv_gamma: float = 0.25,
+    linear_gamma: float = 0.05,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> ValueStream[Attribution]:
     """Hand the score back through attention too: queries and keys receive what they did to the weights."""
 
 @overload
@@ -977,6 +1255,29 @@ def concept_relevance(
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
+    """Hand the score back as LRP does, but at one layer let it through chosen channels only."""
+
+@overload
+def concept_relevance(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    channels: str = "",
+    most: int = 1,
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> ValueStream[Attribution]:
     """Hand the score back as LRP does, but at one layer let it through chosen channels only."""
 
 @overload
@@ -1007,6 +1308,16 @@ def deconvnet(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
+    """Send the score back through the transposed network, with each rectifier applied to what flows back."""
+
+@overload
+def deconvnet(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> ValueStream[Attribution]:
     """Send the score back through the transposed network, with each rectifier applied to what flows back."""
 
 @overload
@@ -1046,6 +1357,19 @@ def deep_lift(
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
+    """Compare every operation with itself at a reference input, and hand the difference of the score back."""
+
+@overload
+def deep_lift(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> ValueStream[Attribution]:
     """Compare every operation with itself at a reference input, and hand the difference of the score back."""
 
 @overload
@@ -1085,6 +1409,19 @@ def deep_shap(
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
+    """Average DeepLIFT over several references, an estimate of Shapley values."""
+
+@overload
+def deep_shap(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 8,
+    references: Literal["blank", "noise"] | Tensor = "blank",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> ValueStream[Attribution]:
     """Average DeepLIFT over several references, an estimate of Shapley values."""
 
 @overload
@@ -1121,6 +1458,18 @@ def excitation_backprop(
     contrastive: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
+    """Pass a winner's probability down: each unit chooses among its exciting inputs in proportion to x · w⁺."""
+
+@overload
+def excitation_backprop(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    contrastive: bool = False,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> ValueStream[Attribution]:
     """Pass a winner's probability down: each unit chooses among its exciting inputs in proportion to x · w⁺."""
 
 @overload
@@ -1151,6 +1500,16 @@ def full_grad(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
+    """Add up the magnitudes of all terms of which a ReLU network's score is exactly the sum."""
+
+@overload
+def full_grad(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> ValueStream[Attribution]:
     """Add up the magnitudes of all terms of which a ReLU network's score is exactly the sum."""
 
 @overload
@@ -1181,6 +1540,16 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
+    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+
+@overload
+def guided_backprop(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> ValueStream[Attribution]:
     """Take the gradient, but let only positive signals through every rectifier on the way back."""
 
 @overload
@@ -1214,6 +1583,17 @@ def guided_grad_cam(
     layer: LayerAddress = ...,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
+    """Cut the fine structures of guided backpropagation out with the regions of Grad-CAM."""
+
+@overload
+def guided_grad_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> ValueStream[Attribution]:
     """Cut the fine structures of guided backpropagation out with the regions of Grad-CAM."""
 
 @overload
@@ -1283,6 +1663,29 @@ def lrp(
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
+    """Hand the score back from layer to layer, each output's relevance to what made it, by rules of sharing."""
+
+@overload
+def lrp(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    rules: str = "",
+    epsilon: float = 0.0,
+    bias: Literal["absorb", "share"] = "absorb",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> ValueStream[Attribution]:
     """Hand the score back from layer to layer, each output's relevance to what made it, by rules of sharing."""
 
 @overload
@@ -1316,6 +1719,17 @@ def rectified_gradient(
     quantile: float = 0.9,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
+    """Let the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
+
+@overload
+def rectified_gradient(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    quantile: float = 0.9,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> ValueStream[Attribution]:
     """Let the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
 
 @overload
@@ -1344,6 +1758,17 @@ def ablation_cam(
 def ablation_cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
 ) -> Attribution | list[Attribution]:
+    """Weigh each channel of a layer by how far the score drops when that channel is set to zero."""
+
+@overload
+def ablation_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
     """Weigh each channel of a layer by how far the score drops when that channel is set to zero."""
 
 @overload
@@ -1386,6 +1811,20 @@ def extremal_perturbation(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Learn the smooth mask of a given area that keeps the score as high as possible."""
+
+@overload
+def extremal_perturbation(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 200,
+    area: float = 0.1,
+    width: float = 0.09,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Learn the smooth mask of a given area that keeps the score as high as possible."""
 
 @overload
@@ -1428,6 +1867,20 @@ def feature_ablation(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Replace one part of the image at a time, and see how far the score falls."""
+
+@overload
+def feature_ablation(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Replace one part of the image at a time, and see how far the score falls."""
 
 @overload
@@ -1467,6 +1920,19 @@ def group_cam(
     keep: float = 0.3,
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
+    """Make a few masks of groups of channels weighed as in Grad-CAM, and weigh each by the score it brings back."""
+
+@overload
+def group_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    groups: int = 32,
+    keep: float = 0.3,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
     """Make a few masks of groups of channels weighed as in Grad-CAM, and weigh each by the score it brings back."""
 
 @overload
@@ -1509,6 +1975,20 @@ def hsic(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Measure how strongly the score depends on whether each cell of a random mask shows the image."""
+
+@overload
+def hsic(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    cells: int = 7,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Measure how strongly the score depends on whether each cell of a random mask shows the image."""
 
 @overload
@@ -1548,6 +2028,19 @@ def integrated_score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
+    """Score-CAM with every mask faded in step by step, and the scores averaged along the way."""
+
+@overload
+def integrated_score_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 10,
+    channels: int = 0,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
     """Score-CAM with every mask faded in step by step, and the scores averaged along the way."""
 
 @overload
@@ -1596,6 +2089,22 @@ def kernel_shap(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Estimate each part's Shapley value by a regression on random coalitions of parts."""
+
+@overload
+def kernel_shap(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 500,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Estimate each part's Shapley value by a regression on random coalitions of parts."""
 
 @overload
@@ -1650,6 +2159,24 @@ def lime(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Fit a linear model to the scores of the image with random parts taken away."""
+
+@overload
+def lime(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    width: float = 0.25,
+    ridge: float = 1.0,
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Fit a linear model to the scores of the image with random parts taken away."""
 
 @overload
@@ -1695,6 +2222,21 @@ def meaningful_perturbation(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Learn a mask that deletes as little of the image as possible and makes the score fall as far as possible."""
+
+@overload
+def meaningful_perturbation(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 150,
+    cells: int = 28,
+    sparsity: float = 1.0,
+    smoothness: float = 5.0,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Learn a mask that deletes as little of the image as possible and makes the score fall as far as possible."""
 
 @overload
@@ -1743,6 +2285,22 @@ def occlusion(
     samples: int = 8,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Slide a patch over the image and see how far the score falls where it lies."""
+
+@overload
+def occlusion(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    patch: int = 0,
+    stride: int = 0,
+    shape: Literal["square", "disc"] = "square",
+    fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
+    value: float | Tensor = 0.0,
+    samples: int = 8,
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Slide a patch over the image and see how far the score falls where it lies."""
 
 @overload
@@ -1791,6 +2349,22 @@ def partition_shap(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of parts."""
+
+@overload
+def partition_shap(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 500,
+    segmenter: Literal["grid", "slic", "quickshift"] = "grid",
+    cells: int = 32,
+    segments: int | Tensor = 100,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of parts."""
 
 @overload
@@ -1833,6 +2407,20 @@ def permutation(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Fill one part of the image at a time with pixels drawn from all over it, and see how far the score falls."""
+
+@overload
+def permutation(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 8,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Fill one part of the image at a time with pixels drawn from all over it, and see how far the score falls."""
 
 @overload
@@ -1869,6 +2457,18 @@ def recipro_cam(
     gaussian: bool = True,
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
+    """Blank a layer except for one position, for each position in turn, and see what score is left."""
+
+@overload
+def recipro_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    gaussian: bool = True,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
     """Blank a layer except for one position, for each position in turn, and see what score is left."""
 
 @overload
@@ -1920,6 +2520,23 @@ def rise(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Hide random parts of the image, and average the masks, each weighed by the score it leaves."""
+
+@overload
+def rise(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    cells: int = 7,
+    keep: float = 0.5,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    centred: bool = True,
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Hide random parts of the image, and average the masks, each weighed by the score it leaves."""
 
 @overload
@@ -1956,6 +2573,18 @@ def score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
+    """Mask the image with each channel of a layer, and weigh the channel by the score that is left."""
+
+@overload
+def score_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    channels: int = 0,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
     """Mask the image with each channel of a layer, and weigh the channel by the score that is left."""
 
 @overload
@@ -2001,6 +2630,21 @@ def smoothed_score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
+    """Score-CAM with every mask disturbed by noise several times, and the scores averaged."""
+
+@overload
+def smoothed_score_cam(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    samples: int = 10,
+    sigma: float = 2.0,
+    seed: int = 0,
+    channels: int = 0,
+    relu: bool = False,
+) -> ValueStream[Attribution]:
     """Score-CAM with every mask disturbed by noise several times, and the scores averaged."""
 
 @overload
@@ -2046,6 +2690,21 @@ def sobol(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
+    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that it has a part in."""
+
+@overload
+def sobol(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 32,
+    cells: int = 8,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+) -> ValueStream[Attribution]:
     """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that it has a part in."""
 
 @overload
@@ -2066,6 +2725,12 @@ def xrai(
 def xrai(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", steps: int = 50
 ) -> Attribution | list[Attribution]:
+    """Sum integrated gradients over regions of many sizes, and rank the regions, the densest first."""
+
+@overload
+def xrai(
+    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", steps: int = 50
+) -> ValueStream[Attribution]:
     """Sum integrated gradients over regions of many sizes, and rank the regions, the densest first."""
 
 def activation_maximization(
@@ -2132,6 +2797,20 @@ def caricature(
     """Draw a picture that moves a layer's activation as far as it can in the direction the image moved it."""
 
 @overload
+def caricature(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    layer: LayerAddress = ...,
+    power: float = 2.0,
+    steps: int = 200,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+) -> ValueStream[Pictures]:
+    """Draw a picture that moves a layer's activation as far as it can in the direction the image moved it."""
+
+@overload
 def deconv_unit(
     model: Model | Module,
     image: OneImage,
@@ -2158,6 +2837,16 @@ def deconv_unit(
     """Send the strongest activation of one unit back to the pixels through the transposed network."""
 
 @overload
+def deconv_unit(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    unit: Any | None = None,
+    rule: Literal["deconvnet", "guided"] = "deconvnet",
+) -> ValueStream[Attribution]:
+    """Send the strongest activation of one unit back to the pixels through the transposed network."""
+
+@overload
 def deep_dream(
     model: Model | Module,
     image: OneImage,
@@ -2206,6 +2895,22 @@ def deep_dream(
     """Change a photograph so that a layer, a unit or a class answers to it more than it did."""
 
 @overload
+def deep_dream(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    unit: Any | None = None,
+    guide: OneImage | Tensor | None = None,
+    octaves: int = 4,
+    ratio: float = 1.4,
+    steps: int = 12,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+) -> ValueStream[Pictures]:
+    """Change a photograph so that a layer, a unit or a class answers to it more than it did."""
+
+@overload
 def invert(
     model: Model | Module,
     image: OneImage,
@@ -2245,6 +2950,20 @@ def invert(
     frames: int = 0,
     seed: int = 0,
 ) -> Pictures | list[Pictures]:
+    """Draw, from noise, a picture that a layer cannot tell from the image."""
+
+@overload
+def invert(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    layer: LayerAddress = ...,
+    steps: int = 200,
+    rate: float = 0.05,
+    total_variation: float = 0.02,
+    frames: int = 0,
+    seed: int = 0,
+) -> ValueStream[Pictures]:
     """Draw, from noise, a picture that a layer cannot tell from the image."""
 
 @overload
@@ -2284,6 +3003,19 @@ def style_features(
     frames: int = 0,
     seed: int = 0,
 ) -> Pictures | list[Pictures]:
+    """Draw, from noise, the textures that have an image's Gram matrices at a layer and all those named before it."""
+
+@overload
+def style_features(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    layer: LayerAddress = ...,
+    steps: int = 150,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+) -> ValueStream[Pictures]:
     """Draw, from noise, the textures that have an image's Gram matrices at a layer and all those named before it."""
 
 @overload
@@ -2335,4 +3067,21 @@ def style_transfer(
     rate: float = 0.05,
     frames: int = 0,
 ) -> Pictures | list[Pictures]:
+    """Change an image so that a network sees its content in the style of another."""
+
+@overload
+def style_transfer(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    style: OneImage | Tensor,
+    content_layers: str = "",
+    style_layers: str = "",
+    content_weight: float = 1.0,
+    style_weight: float = 4.0,
+    total_variation: float = 0.02,
+    steps: int = 200,
+    rate: float = 0.05,
+    frames: int = 0,
+) -> ValueStream[Pictures]:
     """Change an image so that a network sees its content in the style of another."""
