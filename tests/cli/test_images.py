@@ -166,11 +166,11 @@ def test_an_image_comes_through_standard_input(run, process, tmp_path: Path) -> 
 def test_an_image_comes_through_a_named_pipe(process, tmp_path: Path) -> None:
     sent = picture(tmp_path / "cat.png")
     os.mkfifo(tmp_path / "pipe.png")
-    writer = threading.Thread(target=(tmp_path / "pipe.png").write_bytes, args=(sent,))
+    writer = threading.Thread(target=(tmp_path / "pipe.png").write_bytes, args=(sent,), daemon=True)
     writer.start()
     done = process("saliency", "pipe.png", *SHAPES, "--out", "a.json")
-    writer.join()
     assert done.returncode == 0, done.stderr
+    writer.join()
 
 
 def test_a_pipe_that_ends_early_is_told_so(refused, tmp_path: Path) -> None:
