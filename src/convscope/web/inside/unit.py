@@ -370,7 +370,8 @@ def _crops(value: Exemplars, say: Callable[..., str]) -> str:
         crop = value.crop(one)
         if crop.ndim != 3 or crop.dtype != np.uint8:
             continue
-        told = f"{one.label}{say(', ') if one.label else ''}{render.number(one.value)}"
+        label = [one.label] if one.label is not None else []  # many images have none
+        told = say(", ").join([*label, render.number(one.value)])
         alt = say("image {name}: {told}", name=one.name, told=told)
         found += (
             f'<figure title="{quoted(one.name)}"><div class="sheet">{image(picture_png(crop), alt)}</div>'

@@ -1,0 +1,56 @@
+"""What the pages say is true: of images without labels, random weights, histograms, kernels, drawings and pins."""
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convscope as cs
+from tests.web.browsing import visit, workbench
+from tests.web.library import png
+
+pytest.importorskip("nicegui")
+
+__all__ = ["visit"]
+
+TRAINED, RANDOM = "bundled:shapes", "bundled:shapes?weights=none"
+RANDOM_IN_LINKS = "bundled:shapes%3Fweights%3Dnone"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A workbench with a network of random weights, and with two folders that have a file of the same name."""
+    folders: list[Path] = []
+    for seed, name in enumerate(("first", "second")):
+        folders.append(tmp_path_factory.mktemp(name))
+        (folders[-1] / "cat.png").write_bytes(png(seed=seed))
+    with workbench(models=[TRAINED, RANDOM], folders=[str(one) for one in folders]) as server:
+        yield server.address
+
+
+def test_an_image_without_a_label_is_captioned_by_its_number_alone(visit: Any) -> None:
+    page = visit("/inside?image=folder:0/cat.png&images=folder:0&layer=layer1&unit=layer1%5B3%5D")
+    page.wait_for_selector(".unit .crops figcaption")
+    captions = page.locator(".unit .crops figcaption").all_inner_texts()
+    assert captions
+    assert all(re.fullmatch(r"−?[\d.]+(·10\S+)?", one) for one in captions), captions
+
+
+def test_pins_that_differ_have_captions_that_differ(visit: Any) -> None:
+    shared = "lens=integrated-gradients&target=3"
+    queries = [
+        f"{shared}&model=bundled:shapes&image=folder:0/cat.png&p.steps=2",
+        f"{shared}&model=bundled:shapes&image=folder:0/cat.png&p.steps=3",
+        f"{shared}&model=bundled:shapes&image=folder:1/cat.png&p.steps=2",
+        f"{shared}&model={RANDOM_IN_LINKS}&image=folder:0/cat.png&p.steps=2",
+    ]
+    pinned = "&".join("pinned=" + one.replace("%", "%25").replace("&", "%26") for one in queries)
+    page = visit(f"/look?lens=saliency&{pinned}")
+    page.wait_for_function("() => document.querySelectorAll('[data-pinned] .heat').length === 4")
+    captions = page.locator("[data-pinned] .small:last-child").all_inner_texts()
+    assert len(set(captions)) == len(queries), captions
+    assert sum(RANDOM in one for one in captions) == 1
