@@ -1,15 +1,12 @@
 """What the pages say is true: of images without labels, random weights, histograms, kernels, drawings and pins."""
 
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-import convscope as cs
 from tests.web.browsing import visit, workbench
 from tests.web.library import png
 
