@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+import convscope as cs
+from convscope.render.distribution import key_of_ridges, ridge_of
 from tests.web.browsing import visit, workbench
 from tests.web.library import png
 
@@ -51,3 +53,23 @@ def test_pins_that_differ_have_captions_that_differ(visit: Any) -> None:
     captions = page.locator("[data-pinned] .small:last-child").all_inner_texts()
     assert len(set(captions)) == len(queries), captions
     assert sum(RANDOM in one for one in captions) == 1
+
+
+def test_a_histogram_is_drawn_as_its_words_say(visit: Any) -> None:
+    layer = "layer3.0.relu"
+    page = visit(f"/inside?image=sample:shapes/7&layer={layer}")
+    page.wait_for_selector(".maps img")
+    page.get_by_role("tab", name="Distribution").click()
+    page.wait_for_selector(".module svg.ridge")
+    value = cs.activations(cs.load(TRAINED), "sample:shapes/7", layer=layer)
+    ridge = ridge_of(value, layer)
+    assert ridge.at_zero > 0.5, "a layer with many zeros"
+    bar, base = page.locator(".module svg.ridge rect"), page.locator(".module svg.ridge > line")
+    assert float(bar.get_attribute("height")) / float(base.first.get_attribute("y1")) == pytest.approx(
+        value[layer].zeros, abs=0.01
+    )
+    words = page.inner_text(".module")
+    assert ridge.outside > 0
+    for sentence in key_of_ridges(ridge.outside):
+        assert sentence in words
+    assert any("square root" in sentence for sentence in key_of_ridges(ridge.outside))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from nicegui import ui
 
 from convscope import render
-from convscope.render.distribution import ridge_of
+from convscope.render.distribution import key_of_ridges, ridge_of
 from convscope.render.tiles import Mapped, filter_tiles, mapped
 from convscope.values import Distribution, FeatureMaps, Kernels, Value
 from convscope.web.downloads import downloads
@@ -239,10 +239,10 @@ class NodeColumn:
         table = "".join(f"<tr><th>{quoted(say(name))}</th><td>{quoted(what)}</td></tr>" for name, what in rows)
         ui.html(f'<table class="numbers">{table}</table>', sanitize=False)
         alt = say("How the numbers of {layer} are spread", layer=layer)
-        ui.html(ridge(ridge_of(value, layer), alt), sanitize=False).classes("q-mt-md")
-        ui.label(say("How often each number occurs; the bar at zero is the share that is exactly zero.")).classes(
-            "hint"
-        )
+        histogram = ridge_of(value, layer)
+        ui.html(ridge(histogram, alt), sanitize=False).classes("q-mt-md")
+        for sentence in key_of_ridges(histogram.outside):
+            ui.label(say(sentence)).classes("hint")
         self._show_silent(value, layer)
         for note in render.notes(value):
             ui.label(say(note.text)).classes("remark")
