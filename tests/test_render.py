@@ -374,3 +374,10 @@ def _longest_run(column: np.ndarray) -> int:
     """The most pixels in a row that are set."""
     ends = np.flatnonzero(np.diff(np.concatenate([[0], column.astype(int), [0]])))
     return int((ends[1::2] - ends[::2]).max(initial=0))
+
+
+def test_among_several_networks_random_weights_are_said_by_name(drawn: list[tuple[str, str]]) -> None:
+    models = [cs.load("bundled:digits"), cs.load("bundled:digits?weights=none")]
+    cs.compare(models, "sample:digits/3", "saliency").picture()
+    said = [words for words, _ in drawn if "Random weights" in words]
+    assert said == ["⚠ bundled:digits?weights=none: Random weights: the network has learned nothing."]

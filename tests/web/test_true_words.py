@@ -9,6 +9,7 @@ import pytest
 
 import convscope as cs
 from convscope.render.distribution import key_of_ridges, ridge_of
+from convscope.web.texts import say
 from tests.web.browsing import visit, workbench
 from tests.web.library import png
 
@@ -18,6 +19,7 @@ __all__ = ["visit"]
 
 TRAINED, RANDOM = "bundled:shapes", "bundled:shapes?weights=none"
 RANDOM_IN_LINKS = "bundled:shapes%3Fweights%3Dnone"
+RANDOM_SAID = "Random weights: the network has learned nothing."
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,7 @@ def test_pins_that_differ_have_captions_that_differ(visit: Any) -> None:
     pinned = "&".join("pinned=" + one.replace("%", "%25").replace("&", "%26") for one in queries)
     page = visit(f"/look?lens=saliency&{pinned}")
     page.wait_for_function("() => document.querySelectorAll('[data-pinned] .heat').length === 4")
-    captions = page.locator("[data-pinned] .small:last-child").all_inner_texts()
+    captions = page.locator("[data-pinned] .small").all_inner_texts()
     assert len(set(captions)) == len(queries), captions
     assert sum(RANDOM in one for one in captions) == 1
 
@@ -73,3 +75,27 @@ def test_a_histogram_is_drawn_as_its_words_say(visit: Any) -> None:
     for sentence in key_of_ridges(ridge.outside):
         assert sentence in words
     assert any("square root" in sentence for sentence in key_of_ridges(ridge.outside))
+
+
+@pytest.mark.parametrize(
+    ("link", "ready"),
+    [
+        (f"/look?lens=saliency&model={RANDOM_IN_LINKS}&image=sample:shapes/7", ".card .heat"),
+        (f"/inside?model={RANDOM_IN_LINKS}&image=sample:shapes/7", ".maps img"),
+        (f"/learned?model={RANDOM_IN_LINKS}", ".empty .chip"),
+        (f"/compare?lens=saliency&image=sample:shapes/7&model={TRAINED}&beside={RANDOM_IN_LINKS}", ".gallery .heat"),
+    ],
+)
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_random_weights_are_said_with_the_name_of_the_network(visit: Any, link: str, ready: str, lang: str) -> None:
+    page = visit(link, lang=lang)
+    page.wait_for_selector(ready)
+    page.get_by_text(f"{RANDOM} · {say(RANDOM_SAID, lang)}", exact=True).wait_for()
+    assert page.get_by_text(f"{TRAINED} · ").count() == 0
+
+
+def test_in_compare_the_notes_stand_at_the_network_that_they_are_about(visit: Any) -> None:
+    page = visit(f"/compare?lens=saliency&image=sample:shapes/7&model={TRAINED}&beside={RANDOM_IN_LINKS}")
+    page.wait_for_function("() => document.querySelectorAll('.gallery .heat').length === 2")
+    said = {one.locator("h2").inner_text(): one.inner_text() for one in page.locator(".gallery article").all()}
+    assert [RANDOM_SAID in words for words in said.values()] == [RANDOM in title for title in said], said

@@ -89,7 +89,9 @@ class Pins:
                 ui.label(found).classes("refusal").props('role="note"')
             else:
                 ui.html(drawn, sanitize=False)
-                ui.label(self._caption(View.read(query), found)).classes("small")
+                ui.label(self._caption(View.read(query), found)).classes("small").mark("caption")
+                for note in (note for note in render.notes(found) if note.warning):
+                    ui.label(self.place.say(note.text)).classes("warning").props('role="note"')
 
     def _caption(self, view: View, value: Attribution) -> str:
         """What tells a pinned map from the others: what it explains, the network, the image, and what was set."""

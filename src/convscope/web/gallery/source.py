@@ -8,6 +8,7 @@ from nicegui import background_tasks, ui
 
 from convscope.errors import ConvScopeError
 from convscope.web.buttons import button
+from convscope.web.caveats import Caveats
 from convscope.web.jobs.waiting import aside
 from convscope.web.library import MAX_UPLOAD
 from convscope.web.pictures import called, portrait, thumbnail, thumbs
@@ -41,6 +42,7 @@ class Source:
                 new_value_mode="add-unique" if self.library.allow_load else None,
             )  # fmt: skip
             models.props("outlined dense options-dense stack-label").mark("model")
+            self.caveats = Caveats(place)
             self._portrait = ui.html("", sanitize=False).classes("portrait-box")
             self._list = thumbs(self.library).props(f'role="group" aria-label="{say("Images")}"')
             with ui.element("div").classes("sources"):

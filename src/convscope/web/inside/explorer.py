@@ -11,6 +11,7 @@ from nicegui import ui
 from convscope.errors import ConvScopeError
 from convscope.values import Structure, Value
 from convscope.values.words import many
+from convscope.web.caveats import Caveats
 from convscope.web.frame import Place
 from convscope.web.graph import Folds, Graph, deepest, first_depth
 from convscope.web.inside.node import NodeColumn
@@ -93,6 +94,7 @@ class Explorer:
         say_what_is_amiss(wrong_names(self.asked, self.place, without=("model", "image", "style", "guide")))
         self.amiss = ui.element("div")
         self._bar()
+        self.caveats = Caveats(self.place)
         with ui.element("div").classes("inside"):
             with ui.element("section").classes("pane map").props(f'aria-label="{quoted(self.say("Architecture"))}"'):
                 self._graph_column()
@@ -195,6 +197,7 @@ class Explorer:
 
     async def reload(self) -> None:
         """Begin anew with the model in view."""
+        self.caveats.show([self.view.model])
         self.structure = None
         found = await self.look("structure", image="")
         if isinstance(found, str):

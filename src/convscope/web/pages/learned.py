@@ -15,6 +15,7 @@ from convscope.catalogue import find, lenses
 from convscope.errors import ConvScopeError
 from convscope.spec import INPUTS, LensSpec
 from convscope.web.buttons import button
+from convscope.web.caveats import Caveats
 from convscope.web.forms import parameter_form
 from convscope.web.jobs.job import Job
 from convscope.web.jobs.waiting import aside
@@ -77,6 +78,7 @@ class Studio:
             if "model" in spec.inputs:
                 names = self.place.bench.library.names(self.view.model)
                 self._select("Model", names, self.view.model or next(iter(names)), self._other_model).mark("model")
+                Caveats(self.place).show([self.view.model])
             for name in (one for one in INPUTS if one in spec.inputs):
                 self._input(name)
         self.begin = button(say("Draw"), self.draw, style="main wide").mark("draw")

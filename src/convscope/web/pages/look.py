@@ -146,6 +146,7 @@ class Look(Told):
         self._turn += 1
         self.place.remember(self.view, chosen=chosen)
         self.source.mark(self.view.image)
+        self.source.caveats.show([self.view.model])
         self.answer.follow(self.view)
         self.chooser.mark(self.names)
         background_tasks.create(self._ask(self._turn))
