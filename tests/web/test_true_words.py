@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -22,15 +23,51 @@ RANDOM_IN_LINKS = "bundled:shapes%3Fweights%3Dnone"
 RANDOM_SAID = "Random weights: the network has learned nothing."
 
 
+GATED = """
+import time
+from pathlib import Path
+import torch
+import convscope as cs
+
+class Gated(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = torch.nn.Conv2d(3, 4, 3, padding=1)
+        self.fc = torch.nn.Linear(4, 3)
+
+    def forward(self, x):
+        while Path(__file__).with_name("shut").exists():
+            time.sleep(0.02)
+        return self.fc(self.conv(x).relu().mean((2, 3)))
+
+def gated():
+    return cs.Model(Gated(), input=cs.ImageInput(size=24), labels=["cat", "dog", "cow"])
+"""
+"""A network that does not answer while there is a file of this name beside it."""
+
+
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A workbench with a network of random weights, and with two folders that have a file of the same name."""
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that keeps the network `GATED` from answering while it is there."""
+    folder = tmp_path_factory.mktemp("gated")
+    (folder / "gated.py").write_text(GATED)
+    return folder / "shut"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, gate: Path) -> Iterator[str]:
+    """A workbench with a network of random weights, one that waits, and two folders with a file of the same name."""
     folders: list[Path] = []
     for seed, name in enumerate(("first", "second")):
         folders.append(tmp_path_factory.mktemp(name))
         (folders[-1] / "cat.png").write_bytes(png(seed=seed))
-    with workbench(models=[TRAINED, RANDOM], folders=[str(one) for one in folders]) as server:
-        yield server.address
+    models = [TRAINED, RANDOM, f"{gate.parent / 'gated.py'}:gated"]
+    try:
+        with workbench(models=models, folders=[str(one) for one in folders]) as server:
+            yield server.address
+    finally:
+        gate.unlink(missing_ok=True)
 
 
 def test_an_image_without_a_label_is_captioned_by_its_number_alone(visit: Any) -> None:
@@ -99,3 +136,57 @@ def test_in_compare_the_notes_stand_at_the_network_that_they_are_about(visit: An
     page.wait_for_function("() => document.querySelectorAll('.gallery .heat').length === 2")
     said = {one.locator("h2").inner_text(): one.inner_text() for one in page.locator(".gallery article").all()}
     assert [RANDOM_SAID in words for words in said.values()] == [RANDOM in title for title in said], said
+
+
+def faint(page: Any, *selectors: str) -> None:
+    """Wait until something is shown to be stale at each of the selectors, and nothing there is shown as current."""
+    for selector in selectors:
+        page.wait_for_selector(selector)
+        page.wait_for_function(
+            "at => [...document.querySelectorAll(at)].every(one => getComputedStyle(one.closest('.busy') ?? one)"
+            ".opacity < 0.6)",
+            arg=selector,
+        )
+
+
+def gated(gate: Path) -> str:
+    return urlencode({"model": f"{gate.parent / 'gated.py'}:gated"})
+
+
+def test_look_shows_at_once_that_answers_belong_to_an_earlier_image(visit: Any, gate: Path) -> None:
+    page = visit(f"/look?lens=saliency&image=sample:shapes/7&{gated(gate)}")
+    page.wait_for_selector(".card .heat")
+    page.wait_for_selector(".portrait")
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    gate.touch()
+    page.locator("button.thumb[aria-label='sample:shapes/3']").click()
+    faint(page, "h1", ".answers-box", ".card .heat", ".card .words")
+    gate.unlink()
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    assert page.locator(".answers-box .answer").count() == 3
+
+
+def test_inside_shows_it_too(visit: Any, gate: Path) -> None:
+    page = visit(f"/inside?image=sample:shapes/7&layer=conv&unit=conv%5B1%5D&{gated(gate)}")
+    page.wait_for_selector(".maps img")
+    page.wait_for_selector(".unit .part-sums [data-value]")
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    gate.touch()
+    page.locator("button.thumb[aria-label='sample:shapes/3']").click()
+    faint(page, ".maps img")
+    assert page.locator(".unit .part-sums [data-value]").count() == 0
+    gate.unlink()
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    page.wait_for_selector(".maps img")
+
+
+def test_compare_shows_it_too(visit: Any, gate: Path) -> None:
+    page = visit(f"/compare?lens=saliency&image=sample:shapes/7&beside=sample:shapes/8&{gated(gate)}")
+    page.wait_for_selector(".apart .heat")
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    gate.touch()
+    page.get_by_role("button", name="sample:shapes/4", exact=True).click()
+    faint(page, ".gallery .heat", ".apart .heat", ".words .reads")
+    gate.unlink()
+    page.wait_for_function("() => document.querySelectorAll('.gallery .heat').length === 3")
+    page.wait_for_function("() => !document.querySelector('.busy')")

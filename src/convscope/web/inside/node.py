@@ -12,6 +12,7 @@ from convscope.web.downloads import downloads
 from convscope.web.graph import facts
 from convscope.web.inside.pieces import colour_bar, image, quoted, ridge, trouble
 from convscope.web.inside.unit import UnitName
+from convscope.web.stale import fresh, stale
 
 if TYPE_CHECKING:
     from convscope.web.inside.explorer import Explorer
@@ -69,6 +70,7 @@ class NodeColumn:
         structure, layer = explorer.structure, explorer.layer
         self.head.clear()
         self.tabs.set_visibility(bool(layer))
+        fresh(self.head)
         with self.head:
             if structure is None:
                 return
@@ -133,6 +135,7 @@ class NodeColumn:
         turn, layer = self.turn, self.explorer.layer
         if not layer:
             self.body.clear()
+            fresh(self.body)
             return
         asked: dict[str, tuple[str, dict[str, Any]]] = {
             "Feature maps": ("feature-maps", {"channels": self.most}),
@@ -140,12 +143,12 @@ class NodeColumn:
             "Distribution": ("activations", {"images": self.images, **({"image": ""} if self.images else {})}),
         }
         lens, parameters = asked[self.tab]
-        self.body.classes(add="stale")
+        stale(self.body)
         found = await self.explorer.look(lens, layer=(layer,), **parameters)
         if turn != self.turn or self.explorer.place.client.is_deleted:
             return
         self.body.clear()
-        self.body.classes(remove="stale")
+        fresh(self.body)
         with self.body:
             if isinstance(found, FeatureMaps):
                 self._show_maps(found, layer)

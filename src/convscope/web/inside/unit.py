@@ -16,6 +16,7 @@ from convscope.values import Arithmetic, Exemplars, FeatureMaps, Kernels
 from convscope.web import panels
 from convscope.web.inside.drawing import Drawing
 from convscope.web.inside.pieces import colour_bar, image, quoted, trouble
+from convscope.web.stale import fresh, stale
 
 if TYPE_CHECKING:
     from convscope.web.inside.explorer import Explorer
@@ -93,6 +94,7 @@ class UnitColumn:
         self.drawing.stop()
         self.at = self._strongest = None
         self.body.clear()
+        fresh(self.body)
         with self.body:
             if name is None:
                 said = "Choose a map to see what one unit does: where, by which arithmetic, and what it looks for."
@@ -242,11 +244,13 @@ class UnitColumn:
         assert name is not None
         self.at = name if name.position else self._strongest
         self._mark_place()
+        stale(self.sections["sums"])
         found = await self.explorer.look("step-through", unit=(str(name),))
         if not self._current(turn) or name != self.name:
             return
         body = self.sections["sums"]
         body.clear()
+        fresh(body)
         with body:
             if isinstance(found, Arithmetic):
                 self.at = UnitName(name.layer, name.number, found.position)

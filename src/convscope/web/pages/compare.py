@@ -27,6 +27,7 @@ from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, how_to_read
 from convscope.web.pictures import called, thumbnail, thumbs
+from convscope.web.stale import fresh, stale
 from convscope.web.suggesting import several, suggesting
 from convscope.web.view import View
 
@@ -203,6 +204,8 @@ class Table:
     def start(self) -> None:
         """Look anew at all that is compared now; what still runs for what was compared before is left."""
         self.caveats.show(self.models)
+        self.cells = []  # those that are still seen belong to an earlier choice
+        stale(self.gallery, self.difference.box, self.reading)
         if self._running is not None:
             self._running.cancel()
         self._running = background_tasks.create(self._run())
@@ -217,7 +220,6 @@ class Table:
         if len(cells) > MOST:
             self.progress.set_content(escape(self.place.say("That is too much to compare: choose less.")))
             return
-        self.gallery.classes(add="busy")
         self.halt.set_visibility(True)
         left = len(cells)
         self._progress(0, left)
@@ -264,7 +266,7 @@ class Table:
         values = [cell.value for cell in self.cells if cell.value is not None]
         limit = scale_of(values).limit or None if values else None
         drawn = [await over_photo(cell.value, self.place, limit) for cell in self.cells]
-        self.gallery.classes(remove="busy")
+        fresh(self.gallery, self.reading)
         self.gallery.clear()
         with self.gallery:
             for cell, html in zip(self.cells, drawn, strict=True):
@@ -274,6 +276,7 @@ class Table:
             if values:
                 how_to_read(values[0], self.place)
         await self.difference.show(self.cells)
+        fresh(self.difference.box)
         await self._advise()
 
     async def _advise(self) -> None:

@@ -22,6 +22,7 @@ from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_lenses, wrong_names
 from convscope.web.pages import page
 from convscope.web.pictures import thumbnail
+from convscope.web.stale import fresh, stale
 from convscope.web.studio.gallery import Gallery
 from convscope.web.studio.live import Live
 from convscope.web.suggesting import several, suggesting, suggestions
@@ -218,6 +219,7 @@ class Studio:
             if self.place.client.is_deleted or lens != self.view.lens:
                 return
             self.offers.clear()
+            fresh(self.offers)
             with self.offers:
                 if found:
                     ui.label(self.place.say("Or draw one of these at once:")).style("width: 100%")
@@ -226,6 +228,7 @@ class Studio:
                     chip.on("click", partial(self._begin_with, unit)).mark("offer")
 
         lens, takes_unit = self.view.lens, "unit" in self.spec.inputs
+        stale(self.offers)  # units of another network, perhaps
         background_tasks.create(fill())
 
     async def _begin_with(self, unit: str) -> None:
