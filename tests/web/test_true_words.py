@@ -190,3 +190,19 @@ def test_compare_shows_it_too(visit: Any, gate: Path) -> None:
     gate.unlink()
     page.wait_for_function("() => document.querySelectorAll('.gallery .heat').length === 3")
     page.wait_for_function("() => !document.querySelector('.busy')")
+
+
+def test_a_units_kernels_are_its_own_strongest_first_and_components_are_named(visit: Any) -> None:
+    layer, unit = "layer2.0.conv1", 7
+    page = visit(f"/inside?image=sample:shapes/7&layer={layer}&unit={layer}%5B{unit}%5D")
+    page.wait_for_selector(".unit .slices figure")
+    weights = cs.kernels(cs.load(TRAINED), layer=layer).weights[layer]
+    strongest = weights[unit].flatten(1).norm(dim=1).argsort(descending=True, stable=True)[:16].tolist()
+    shown = page.locator(".unit .slices figure").evaluate_all("all => all.map(one => Number(one.dataset.channel))")
+    assert shown == strongest
+    assert f"16 of {weights.shape[1]} kernels" in page.inner_text(".unit .part-kernel")
+    assert page.locator(".unit .part-kernel .ramp").count() == 1
+    page.get_by_role("tab", name="Kernels").click()
+    page.wait_for_selector('.maps img[alt^="Kernel"]')
+    assert "first principal component over input channels" in page.inner_text(".module")
+    assert page.locator(".module .ramp").count() == 1

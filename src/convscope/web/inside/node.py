@@ -6,7 +6,8 @@ from nicegui import ui
 
 from convscope import render
 from convscope.render.distribution import key_of_ridges, ridge_of
-from convscope.render.tiles import Mapped, filter_tiles, mapped
+from convscope.render.kernels import SHOWN_AS
+from convscope.render.tiles import Mapped, filter_tiles, kernel_legend, mapped
 from convscope.values import Distribution, FeatureMaps, Kernels, Value
 from convscope.web.downloads import downloads
 from convscope.web.graph import facts
@@ -197,6 +198,9 @@ class NodeColumn:
     def _show_kernels(self, value: Kernels, layer: str) -> None:
         say, about = self.explorer.say, value.layers[layer]
         ui.label(say(about.kind)).classes("hint q-mt-sm")
+        ui.label(say("Each tile: {what}", what=say(SHOWN_AS[about.view]))).classes("hint")
+        if (legend := kernel_legend(value, layer)) is not None:
+            ui.html(colour_bar(legend, say), sanitize=False)
         repeats = {one: other for one, other, _ in about.near_duplicate}
         odd = {
             **{one: say("near zero") for one in about.near_zero},

@@ -11,7 +11,7 @@ from nicegui import ui
 
 from convscope import render
 from convscope.render import GROUNDS
-from convscope.render.tiles import filter_tiles, mapped, picture_png
+from convscope.render.tiles import filter_tiles, mapped, picture_png, slice_tiles
 from convscope.values import Arithmetic, Exemplars, FeatureMaps, Kernels
 from convscope.web import panels
 from convscope.web.inside.drawing import Drawing
@@ -308,14 +308,33 @@ class UnitColumn:
         found = await self.explorer.look("kernels", layer=(name.layer,), most=1024, image="")
         if not self._current(turn) or not isinstance(found, Kernels):
             return  # a module without kernels has no such section
-        tiles = dict(filter_tiles(found, name.layer, 144))
+        layer = found.layers[name.layer]
+        if name.number >= layer.total:
+            return
+        body = self.sections["kernel"]
+        body.parent_slot.parent.set_visibility(True)
+        with body:
+            ui.label(self.explorer.say(layer.kind)).classes("caption")
+            self._draw_kernel(found, name)
+
+    def _draw_kernel(self, value: Kernels, name: UnitName) -> None:
+        """The filter itself: in colour where it reads colours, else its strongest kernels channel by channel."""
+        say, inputs = self.explorer.say, value.weights[name.layer].shape[1]
+        tiles = dict(filter_tiles(value, name.layer, 144)) if value.layers[name.layer].view == "colour" else {}
         if name.number in tiles:
-            body = self.sections["kernel"]
-            body.parent_slot.parent.set_visibility(True)
-            with body:
-                alt = self.explorer.say("Kernel of unit {number}", number=name.number)
-                ui.html(image(tiles[name.number], alt), sanitize=False)
-                ui.label(self.explorer.say(found.layers[name.layer].kind)).classes("caption")
+            alt = say("Kernel of unit {number}", number=name.number)
+            ui.html(image(tiles[name.number], alt), sanitize=False).classes("in-colour")
+            ui.label(say("weights in red, green and blue")).classes("caption")
+        drawn, legend = slice_tiles(value, name.layer, name.number)
+        figures = "".join(
+            f'<figure data-channel="{channel}">{image(png, say("Kernel for channel {number}", number=channel))}'
+            f"<figcaption>{channel}</figcaption></figure>"
+            for channel, png in drawn
+        )
+        told = "{few} of {all} kernels, one for each input channel, strongest first"
+        ui.label(say(told, few=len(drawn), all=inputs)).classes("caption")
+        ui.html(f'<div class="slices">{figures}</div>', sanitize=False)
+        ui.html(colour_bar(legend, say), sanitize=False)
 
     async def _show_best(self) -> None:
         name, turn, collections = self.name, self.turn, self.explorer.library.collections()
