@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 import convscope as cs
+from convscope.render import number
 from convscope.render.distribution import key_of_ridges, ridge_of
 from convscope.web.texts import say
 from tests.web.browsing import visit, workbench
@@ -206,3 +207,21 @@ def test_a_units_kernels_are_its_own_strongest_first_and_components_are_named(vi
     page.wait_for_selector('.maps img[alt^="Kernel"]')
     assert "first principal component over input channels" in page.inner_text(".module")
     assert page.locator(".module .ramp").count() == 1
+
+
+def test_a_drawing_is_compared_with_the_best_image_known(visit: Any) -> None:
+    page = visit("/inside?image=sample:shapes/7&layer=layer1&unit=layer1%5B3%5D")
+    page.wait_for_selector(".unit .crops figure")
+    page.click(".unit .part-drawn .q-select")
+    page.get_by_role("option", name="64", exact=True).click()
+    page.click(".unit button.draw")
+    page.wait_for_selector('.unit .drawing .result:has-text("Finished. 64 steps")')
+    said = page.get_by_text(re.compile("than the best image known"))
+    said.wait_for()
+    model = cs.load(TRAINED)
+    drawn = cs.activation_maximization(model, unit="layer1[3]", steps=64)
+    maps = cs.feature_maps(model, drawn.values[:1], layer="layer1", channels=0)
+    reached = float(maps.maps["layer1"][maps.channels["layer1"].index(3)].max())
+    best = cs.top_inputs(model, "sample:shapes/0-99", unit="layer1[3]", k=1)["layer1[3]"][0].value
+    assert ("no more than" in said.inner_text()) == (reached <= best)
+    assert f"{number(reached)} at its strongest place, against {number(best)}" in said.inner_text()

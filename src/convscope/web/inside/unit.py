@@ -160,6 +160,7 @@ class UnitColumn:
             return
         at = maps.channels.index(name.number)
         self.extent, own = maps.maps.shape[1:], maps.maps[at]
+        self.drawing.know(float(own.max()))
         mean, largest = render.number(float(own.mean())), render.number(float(own.max()))
         strength = say("mean {mean}, largest {largest}", mean=mean, largest=largest)
         if not self.extent:  # a unit without places: its one number is all there is to see
@@ -358,6 +359,7 @@ class UnitColumn:
         waiting.delete()
         with body:
             if isinstance(found, Exemplars):
+                self.drawing.know(max(one.value for one in found.units[0].exemplars))
                 ui.html(_crops(found, say), sanitize=False)
             else:
                 trouble(str(found))
