@@ -19,7 +19,7 @@ class Caveats:
     def __init__(self, place: "Place") -> None:
         self.place = place
         self._addresses: tuple[str, ...] = ()
-        self._box = ui.element("div").classes("main-part").style("gap: 4px").mark("caveats")
+        self._box = ui.element("div").classes("main-part").style("gap: 4px; margin-bottom: 12px").mark("caveats")
         self._box.set_visibility(False)
 
     def show(self, addresses: Iterable[str]) -> None:

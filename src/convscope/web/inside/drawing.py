@@ -163,7 +163,8 @@ class Drawing:
 
         def peak() -> Value:
             with explorer.library.lent(explorer.view.model) as model:
-                return feature_maps(model, value.values[:1], layer=name.layer, channels=0)
+                maps = feature_maps(model, value.values[:1], layer=name.layer, channels=0)
+            return maps[0] if isinstance(maps, list) else maps
 
         key = f"peak of drawing\n{explorer.view.model}\n{name.whole}\n{drawn_by}"
         job = await explorer.place.wait(explorer.place.bench.jobs.submit(key, peak, owner=explorer.view.model))
