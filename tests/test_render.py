@@ -17,6 +17,7 @@ from PIL import Image
 import convscope as cs
 from convscope import render
 from convscope.errors import CannotWrite, ParameterError
+from convscope.render.distribution import TALL
 from convscope.render.palette import GROUNDS, SCALES, THEMES, inks, opaque
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels
@@ -380,3 +381,28 @@ def test_numbers_are_written_for_people() -> None:
 
 def rgb(colour: str) -> tuple[int, ...]:
     return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def test_a_histogram_says_how_it_is_drawn_and_its_bar_at_zero_is_the_share(drawn: list[tuple[str, str]]) -> None:
+    value = cs.activations(cs.load("bundled:shapes"), "sample:shapes/7")
+    picture = value.picture()
+    said = " ".join(words for words, _ in drawn)
+    assert "the square root of their share" in said
+    assert "beyond the ends of the axis and are not drawn" in said
+    sure = max(value.layers, key=lambda one: one.zeros)
+    dark = (picture.pixels[:, 310:830] == rgb(THEMES["light"].text)).all(-1)
+    tallest = max(_longest_run(column) for column in dark.T)
+    assert tallest == pytest.approx(TALL * sure.zeros, abs=2), "the bar's height is the share itself"
+
+
+def _longest_run(column: np.ndarray) -> int:
+    """The most pixels in a row that are set."""
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], column.astype(int), [0]])))
+    return int((ends[1::2] - ends[::2]).max(initial=0))
+
+
+def test_among_several_networks_random_weights_are_said_by_name(drawn: list[tuple[str, str]]) -> None:
+    models = [cs.load("bundled:digits"), cs.load("bundled:digits?weights=none")]
+    cs.compare(models, "sample:digits/3", "saliency").picture()
+    said = [words for words, _ in drawn if "Random weights" in words]
+    assert said == ["⚠ bundled:digits?weights=none: Random weights: the network has learned nothing."]

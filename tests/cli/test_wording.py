@@ -63,7 +63,6 @@ def unruly():
         (["grad-cam", "sample:shapes/1", "--model", "net.py:bare"], "--size, --mean and --std"),
         (["structure", "--model", "net.py:bare"], "--size"),
         (["saliency", "sample:shapes/1", "--model", "net.py:dense"], "--target 'LAYER[3]'"),
-        (["grad-cam", "sample:shapes/1", "--model", "net.py:flat"], "--layer"),
         (["lrp", "sample:shapes/1", "--model", "net.py:unruly"], "--on-missing gradient"),
         (["grad-cam", "sample:shapes/1", *SHAPES, "--layer", "layer9"], "'convscope layers'"),
         (["occlusion", "sample:shapes/1", *SHAPES, "--patch", "500"], "--patch must be at most"),

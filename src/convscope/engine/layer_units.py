@@ -22,7 +22,7 @@ from convscope.engine.paths import Path
 from convscope.engine.rounding import sums_like, unrounded
 from convscope.engine.targets import Aim, describe
 from convscope.engine.trace import calls_of, layout_of
-from convscope.errors import NotFinite, ParameterError
+from convscope.errors import NoGradient, NotFinite, ParameterError
 from convscope.values import LayerAttribution
 
 Seen = tuple[Tensor, Tensor]
@@ -140,6 +140,11 @@ def through_unit(
         with torch.enable_grad(), capture(model.module, [unit.layer], differentiable=True) as caught:
             scores = score(model, x.clone(), aim, rows, clean=False)  # a network may not write to a leaf
             activation = caught[unit.layer]
+            if activation.grad_fn is None:
+                raise NoGradient(
+                    f"layer {unit.layer!r} is cut off from the input (detached, or run under torch.no_grad inside the "
+                    "network): nothing of the pixels passes through its units by a gradient"
+                )
             (slope,) = gradients_of(scores, [activation], model, retain=True)
             chosen = unit_of(layout.units(activation), unit) * unit_of(layout.units(slope), unit)
             (gradient,) = gradients_of(chosen, [x], model)

@@ -177,15 +177,23 @@ def _draw_scales(sheet: Sheet, scales: Sequence[Scale], *, alike: bool) -> None:
 
 
 def _write_warnings(sheet: Sheet, comparison: Comparison) -> None:
-    said = [_whose(cell, note) for cell in comparison for note in words.notes(cell) if note.warning]
+    networks = {_network(cell) for cell in comparison}
+    said = [_whose(cell, note, len(networks) > 1) for cell in comparison for note in words.notes(cell) if note.warning]
     for text in dict.fromkeys(said):
         sheet.paragraph(f"⚠ {text}", size=SMALL, colour=sheet.theme.warning, bold=True)
 
 
-def _whose(cell: Attribution, note: words.Note) -> str:
-    """A warning with the lens it is about; what is true of the network is said once for all."""
-    general = {f"{caveat[:1].upper()}{caveat[1:].rstrip('.')}." for caveat in cell.record.caveats}
-    return note.text if note.text in general or not cell.record.title else f"{cell.record.title}: {note.text}"
+def _network(cell: Attribution) -> str:
+    """The network of a cell: its address, or its name where it has none."""
+    model = cell.record.model
+    return str(model.get("source") or model.get("name", ""))
+
+
+def _whose(cell: Attribution, note: words.Note, several: bool) -> str:
+    """A warning with the lens it is about; what is true of a network is said once, with its name among several."""
+    if note.text in {words.sentence(caveat) for caveat in cell.record.caveats}:
+        return f"{_network(cell)}: {note.text}" if several and _network(cell) else note.text
+    return f"{cell.record.title}: {note.text}" if cell.record.title else note.text
 
 
 def _title(comparison: Comparison) -> str:

@@ -11,7 +11,7 @@ from convscope.errors import ParameterError
 from convscope.render import around, bar, words
 from convscope.render.palette import Pixels, opaque
 from convscope.render.picture import Picture
-from convscope.render.ridge import Axis, Floats, axis_for, density, ridge_pixels
+from convscope.render.ridge import Axis, Floats, axis_for, density, ridge_pixels, share_outside
 from convscope.render.scale import Scale, legend_of, number
 from convscope.render.sheet import MARGIN, SMALL, Sheet
 from convscope.values import Distribution, Spread
@@ -42,14 +42,13 @@ def draw_distribution(
     single = layer or (distribution.layers[0].layer if len(distribution.layers) == 1 else "")
     sheet = Sheet(theme, 2 * MARGIN + NAMES + RIDGE + SIDE, bare=bare)
     around.above(sheet, distribution, title=_title(distribution, single))
+    shown = [distribution[single]] if single and single in distribution.channels else _thinned(distribution.layers)
+    _draw_ridges(sheet, distribution, shown)
     if single and single in distribution.channels:
-        _draw_ridges(sheet, distribution, [distribution[single]])
         _draw_channels(sheet, distribution, single)
         _draw_classes(sheet, distribution, single)
-    else:
-        _draw_ridges(sheet, distribution, _thinned(distribution.layers))
     sheet.y += 4
-    around.below(sheet, distribution, keys=_keys(distribution, 1 if single else min(MOST, len(distribution.layers))))
+    around.below(sheet, distribution, keys=_keys(distribution, shown))
     return sheet.picture(alt_of_distribution(distribution))
 
 
@@ -75,11 +74,9 @@ def _title(distribution: Distribution, single: str) -> str:
     return f"{words.title(distribution)}{of} · {distribution.images} image{'s' if distribution.images > 1 else ''}"
 
 
-def _draw_ridges(sheet: Sheet, distribution: Distribution, drawn: tuple[Spread, ...] | list[Spread]) -> None:
+def _draw_ridges(sheet: Sheet, distribution: Distribution, drawn: list[Spread]) -> None:
     """One row a layer on a shared axis, with a line at zero and numbers below."""
-    axis = axis_for(
-        [(min(q.values()), max(q.values())) for q in (_outer(one) for one in drawn)], [o.spread for o in drawn]
-    )
+    axis = _shared_axis(drawn)
     left, top = MARGIN + NAMES, sheet.y
     _write_heads(sheet, distribution.of)
     for one in drawn:
@@ -92,6 +89,12 @@ def _draw_ridges(sheet: Sheet, distribution: Distribution, drawn: tuple[Spread, 
         sheet.line([x, x], [sheet.y, sheet.y + 5], colour=sheet.theme.faint, width=1)
         sheet.text(x, sheet.y + 7, said, size=SMALL, anchor="center")
     sheet.y += 34
+
+
+def _shared_axis(drawn: list[Spread]) -> Axis:
+    """The axis on which these layers are drawn."""
+    ranges = [_outer(one) for one in drawn]
+    return axis_for([(one["low"], one["high"]) for one in ranges], [one.spread for one in drawn])
 
 
 def _outer(one: Spread) -> dict[str, float]:
@@ -107,25 +110,48 @@ class Ridge:
     Attributes:
         heights: of its columns from left to right, 0 to 1, square roots of shares so that tails show.
         zero: where zero lies along the axis, 0 to 1; ``at_zero`` the share that is exactly zero.
+        outside: the share of the numbers beyond the ends of the axis, which are not drawn.
         ticks: places along the axis, 0 to 1, with the number to write there.
     """
 
     heights: tuple[float, ...]
     zero: float
     at_zero: float
+    outside: float
     ticks: tuple[tuple[float, str], ...]
 
 
 def ridge_of(distribution: Distribution, layer: str, columns: int = 160) -> Ridge:
     """The histogram of one layer on an axis of its own."""
-    one = distribution[layer]
-    outer = _outer(one)
-    axis = axis_for([(outer["low"], outer["high"])], [one.spread])
+    axis = _shared_axis([distribution[layer]])
     counts, edges = (np.asarray(found[layer], float) for found in (distribution.histograms, distribution.edges))
     heights, at_zero = density(counts, edges, axis, columns)
     peak = float(heights.max(initial=0)) or 1.0
     roots = np.sqrt(heights / peak).tolist()
-    return Ridge(tuple(roots), float(axis.places(np.array(0.0))), at_zero, tuple(axis.ticks()))
+    zero = float(axis.places(np.array(0.0)))
+    return Ridge(tuple(roots), zero, at_zero, share_outside(counts, edges, axis), tuple(axis.ticks()))
+
+
+def key_of_ridges(outside: float, layers: int = 1) -> list[str]:
+    """What the height of a histogram, the bar at zero and the axis mean, for every surface that shows them.
+
+    Args:
+        outside: the share of the numbers beyond the ends of the axis, of the layer that has most of them there.
+        layers: how many layers are drawn on the axis.
+    """
+    said = [
+        "The curve is a smoothed histogram of the numbers that are not zero; its height is the square root of their "
+        "share, relative to the highest point, so that rare numbers show.",
+        "The height of the bar at zero is the share of numbers that are exactly zero.",
+        "The axis is linear near zero and logarithmic farther away.",
+    ]
+    if outside > 0:
+        share = f"{outside:.1%}" if outside >= 0.001 else "Less than 0.1%"
+        several = f"{share} of the numbers of a layer, at most, lie beyond the ends of the axis and are not drawn."
+        said.append(
+            several if layers > 1 else f"{share} of the numbers lie beyond the ends of the axis and are not drawn."
+        )
+    return said
 
 
 def _write_heads(sheet: Sheet, of: str) -> None:
@@ -146,7 +172,7 @@ def _draw_row(sheet: Sheet, distribution: Distribution, one: Spread, axis: Axis)
     sheet.image(left, sheet.y, pixels, frame=False)
     if at_zero > 0.005:
         x = left + float(axis.places(np.array(0.0))) * RIDGE
-        sheet.box(x - 2, sheet.y + (1 - at_zero**0.5) * TALL, 4, at_zero**0.5 * TALL, fill=theme.text)
+        sheet.box(x - 2, sheet.y + (1 - at_zero) * TALL, 4, at_zero * TALL, fill=theme.text)
     sheet.text(left - 12, middle, _fitting(sheet, one.layer), size=SMALL, anchor="right")
     _write_side(sheet, distribution.of, one, middle)
 
@@ -249,15 +275,15 @@ def _rgb(colour: str) -> Floats:
     return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], float)
 
 
-def _keys(distribution: Distribution, drawn: int) -> list[str]:
+def _keys(distribution: Distribution, drawn: list[Spread]) -> list[str]:
     """What the ridges' heights and axis mean, and how many layers are left out."""
-    said = [
-        "Heights are square roots of shares, so that tails show; the bar at zero is the share that is exactly zero. "
-        "The axis bends from even steps to even ratios away from zero."
-    ]
-    if 1 < drawn < len(distribution.layers):
+    axis = _shared_axis(drawn)
+    counted = [(distribution.histograms[one.layer], distribution.edges[one.layer]) for one in drawn]
+    outside = [share_outside(np.asarray(counts, float), np.asarray(edges, float), axis) for counts, edges in counted]
+    said = [" ".join(key_of_ridges(max(outside, default=0.0), len(drawn)))]
+    if 1 < len(drawn) < len(distribution.layers):
         said.append(
-            f"{drawn} of {len(distribution.layers)} layers are drawn, all that have dead or saturated units among them "
-            "as far as there is room; the saved numbers have all."
+            f"{len(drawn)} of {len(distribution.layers)} layers are drawn, all that have dead or saturated units "
+            "among them as far as there is room; the saved numbers have all."
         )
     return said

@@ -10,7 +10,9 @@ from convscope.render.sheet import GAP, MARGIN, SMALL, Sheet
 from convscope.values import KernelLayer, Kernels
 
 _LINE = (128, 128, 128)
-_SAID = {
+SLICES = 16
+"""So many kernels of one filter are shown by themselves."""
+SHOWN_AS = {
     "colour": "weights in red, green and blue",
     "channels": "a kernel for each input channel",
     "norm": "norm over input channels",
@@ -35,16 +37,14 @@ def alt(value: Kernels) -> str:
 
 
 def _layer(sheet: Sheet, address: str, layer: KernelLayer, patterns: Numbers, *, each: bool) -> None:
-    mosaic.heading(sheet, address, f"{layer.kind} · {_SAID[layer.view]}")
+    mosaic.heading(sheet, address, f"{layer.kind} · {SHOWN_AS[layer.view]}")
     drawn = min(len(patterns), mosaic.MOST_TILES)
     if layer.view == "colour":
         limit = mosaic.scale_for(patterns, ("", ""), signed=True).limit
         _tiles(sheet, layer, [_rgb(one, limit, each=each) for one in patterns[:drawn]])
         mosaic.grey_bar(sheet, limit, each=each)
     else:
-        signed = layer.view in ("channels", "component")
-        ends = ("negative", "positive") if signed else ("none", "strong")
-        scale = mosaic.scale_for(patterns, ends, signed=signed)
+        scale = pattern_scale(layer, patterns)
         if layer.view == "channels" and patterns[0, 0].size == 1:
             _matrix(sheet, patterns.reshape(len(patterns), -1), scale, each=each)
         else:
@@ -64,9 +64,26 @@ def filters(value: Kernels, address: str, side: int = 96) -> list[tuple[int, Pix
     if layer.view == "colour":
         limit = mosaic.scale_for(patterns, ("", ""), signed=True).limit
         return [(n, _rgb(one, limit, each=each)) for n, one in zip(layer.shown, patterns, strict=True)]
-    scale = mosaic.scale_for(patterns, ("", ""), signed=layer.view in ("channels", "component"))
+    scale = pattern_scale(layer, patterns)
     drawn = [_pattern(one, layer.view, scale, side, each=each) for one in patterns]
     return list(zip(layer.shown, drawn, strict=True))
+
+
+def pattern_scale(layer: KernelLayer, patterns: Numbers) -> Scale:
+    """The scale on which the patterns of a layer are drawn; of weights in colour that of each colour."""
+    signed = layer.view in ("colour", "channels", "component")
+    return mosaic.scale_for(patterns, ("negative", "positive") if signed else ("none", "strong"), signed=signed)
+
+
+def slices(value: Kernels, address: str, number: int, side: int = 96) -> tuple[list[tuple[int, Pixels]], Scale]:
+    """The strongest kernels of one filter, each with the number of the input channel that it reads, on one scale."""
+    layer, weights = value.layers[address], np.asarray(value.weights[address][number], np.float32)
+    first = number // (layer.total // layer.groups) * len(weights)
+    norms = np.linalg.norm(weights.reshape(len(weights), -1), axis=1)
+    strongest = np.argsort(-norms, kind="stable")[:SLICES]
+    scale = mosaic.scale_for(weights[strongest], ("negative", "positive"), signed=True)
+    drawn = [_pattern(weights[place], "component", scale, side, each=False) for place in strongest]
+    return [(first + int(place), pixels) for place, pixels in zip(strongest, drawn, strict=True)], scale
 
 
 def _tiles(sheet: Sheet, layer: KernelLayer, drawn: list[Pixels]) -> None:

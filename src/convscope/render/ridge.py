@@ -80,6 +80,13 @@ def density(counts: Floats, edges: Floats, axis: Axis, columns: int) -> tuple[Fl
     return smooth, at_zero / total
 
 
+def share_outside(counts: Floats, edges: Floats, axis: Axis) -> float:
+    """The share of the counted that lies beyond the ends of the axis."""
+    summed = np.concatenate([[0.0], np.cumsum(counts)])
+    low, high = np.interp([axis.low, axis.high], edges, summed)
+    return max(0.0, 1.0 - float(high - low) / max(float(summed[-1]), 1.0))
+
+
 def ridge_pixels(heights: Floats, tall: int, ink: str, page: str, line: str) -> Pixels:
     """A filled curve, its heights from 0 to 1, on the page's colour with soft edges."""
     colours = [np.array([int(c[i : i + 2], 16) for i in (1, 3, 5)], float) for c in (ink, page, line)]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from convscope.render import mosaic
 from convscope.render.cells import hexed, readable
-from convscope.render.kernels import filters
+from convscope.render.kernels import filters, pattern_scale, slices
 from convscope.render.palette import Pixels, inks
 from convscope.render.raster import png
 from convscope.render.scale import Legend, Numbers, Scale, legend_of
@@ -56,6 +56,20 @@ def mapped(value: FeatureMaps, address: str) -> Mapped:
 def filter_tiles(value: Kernels, address: str, side: int = 96) -> list[tuple[int, bytes]]:
     """The filters of one layer by number, each as a PNG."""
     return [(number, png(np.ascontiguousarray(pixels))) for number, pixels in filters(value, address, side)]
+
+
+def slice_tiles(value: Kernels, address: str, number: int) -> tuple[list[tuple[int, bytes]], Legend]:
+    """The strongest kernels of one filter by input channel, each as a PNG, and their colour bar."""
+    drawn, scale = slices(value, address, number)
+    return [(channel, png(np.ascontiguousarray(pixels))) for channel, pixels in drawn], legend_of(scale)
+
+
+def kernel_legend(value: Kernels, address: str) -> Legend | None:
+    """The colour bar of the filters of a layer; None where they are in colour, or each on a scale of its own."""
+    layer = value.layers[address]
+    if layer.view == "colour" or value.scale == "each":
+        return None
+    return legend_of(pattern_scale(layer, np.asarray(value.patterns[address], np.float32)))
 
 
 def picture_png(pixels: Any) -> bytes:

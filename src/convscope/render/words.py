@@ -65,7 +65,7 @@ def short(name: str, most: int = 48) -> str:
 
 def notes(value: Value, scale: Scale | None = None) -> list[Note]:
     """Everything that must be known to read the picture rightly, warnings first."""
-    found = [Note(_sentence(caveat), warning=True) for caveat in value.record.caveats]
+    found = [Note(sentence(caveat), warning=True) for caveat in value.record.caveats]
     if isinstance(value, Attribution):
         found += _on_emptiness(value)
     if scale is not None and scale.broken:
@@ -77,7 +77,7 @@ def notes(value: Value, scale: Scale | None = None) -> list[Note]:
         found.append(_on_conservation(facts, value.score))
     if GAP in facts:
         found.append(_on_gap(facts.pop(GAP), facts.pop(RELATIVE_GAP, None), facts.pop(BASELINE, None)))
-    found += [Note(_sentence(f"{key}: {said(fact)}")) for key, fact in facts.items() if not _elsewhere(key, fact)]
+    found += [Note(sentence(f"{key}: {said(fact)}")) for key, fact in facts.items() if not _elsewhere(key, fact)]
     return sorted(found, key=lambda note: not note.warning)
 
 
@@ -152,7 +152,8 @@ def _on_conservation(facts: dict[str, object], score: float | None) -> Note:
     return Note(text[:1].upper() + text[1:], warning=not relative <= LARGE_GAP)
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """A text as a sentence: a capital at its head, one full stop at its end."""
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 

@@ -24,6 +24,7 @@ class KernelLayer:
         near_zero: filters whose norm is below 1 % of the layer's median norm.
         near_duplicate: (filter, the earlier one that it repeats, their cosine).
         noise_like: filters whose neighbouring weights are as uncorrelated as white noise.
+        groups: in how many groups the channels are kept apart; a filter reads those of its own group.
         judged: whether the filters have enough weights side by side to be told from noise.
     """
 
@@ -35,6 +36,7 @@ class KernelLayer:
     near_duplicate: tuple[tuple[int, int, float], ...] = ()
     noise_like: tuple[int, ...] = ()
     judged: bool = True
+    groups: int = 1
 
     @property
     def repeating(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import hashlib
 import io
 import re
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,7 +131,7 @@ class Library:
         with self._lock:
             uploads = [Shown(f"upload:{key}", name) for key, (name, _) in reversed(self._uploads.items())]
         listed = [shown for members in self._listed for shown in members.values()]
-        return [*uploads, *listed, *(Shown(key, key) for key in self.samples)]
+        return _told_apart([*uploads, *listed, *(Shown(key, key) for key in self.samples)])
 
     def image(self, key: str) -> Any:
         """The image behind a key, as lenses take it: a sample's address, a path, or an opened upload.
@@ -237,6 +237,18 @@ class Library:
             if len(found) == LISTED:
                 break
         return found
+
+
+def _told_apart(images: list[Shown]) -> list[Shown]:
+    """Images of which no two have the same name: those that share one carry a part of their key besides."""
+    count = Counter(one.name for one in images)
+    return [Shown(one.key, f"{one.name} ({_mark(one.key)})") if count[one.name] > 1 else one for one in images]
+
+
+def _mark(key: str) -> str:
+    """The part of a key that tells images of one name apart: the number of the folder, or the end of an upload's."""
+    kind, _, rest = key.partition(":")
+    return rest[-6:] if kind == "upload" else f"{kind} {rest.partition('/')[0]}"
 
 
 def twins(model: "Model", count: int = TWINS) -> list["Model"]:

@@ -312,7 +312,12 @@ def _is_collection(given: Any) -> bool:
     if isinstance(given, str) and given.startswith("sample:"):
         key = given.partition("/")[2]
         return not key or "-" in key
-    return isinstance(given, (str, Path)) and Path(given).expanduser().is_dir()
+    if not isinstance(given, (str, Path)):
+        return False
+    try:
+        return Path(given).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):  # no name that a folder can have; reading it as an image says why
+        return False
 
 
 def _ahead(read: Callable[[int], _Member], count: int, most: int | None) -> Iterator[_Member]:

@@ -22,8 +22,8 @@ FIRST_CLASSES = 4
     title="Activation maximisation",
     cite="olah2017feature",
     asks="What does this unit look for?",
-    reads="A picture that excites the unit more than photographs do, among many that would; what it shows is enough "
-    "for the unit, but need not be what it meets in real images.",
+    reads="A picture drawn to excite the unit, one of many that would; whether it does so more than real images, its "
+    "number tells beside theirs, and what it shows need not be what the unit meets in them.",
     claims={"deterministic"},
 )
 def activation_maximization(

@@ -88,7 +88,7 @@ def style_features(
             one,
             words,
             photo=image.photo(row),
-            features={address: grams[address][row].cpu() for address in layer},
+            features={address: grams[address][row].float().cpu() for address in layer},
         )
         for row, one in enumerate(drawn_over(image, draw))
     ]

@@ -114,6 +114,7 @@ def kernels(
             shown=tuple(shown),
             total=len(weight),
             judged=judged(weight),
+            groups=groups_of(module),
             **asdict(odd),
         )
         notes |= _notes(address, layers[address], share) | _of_hidden_weights(address, module)

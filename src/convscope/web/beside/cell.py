@@ -13,7 +13,7 @@ from convscope.errors import ConvScopeError
 from convscope.values import Attribution, Prediction, Value
 from convscope.web import panels
 from convscope.web.jobs.waiting import aside
-from convscope.web.panels.attribution import figure, lies_over_photo
+from convscope.web.panels.attribution import figure, lies_over_photo, own_notes
 from convscope.web.panels.prediction import bars
 from convscope.web.view import View
 
@@ -46,8 +46,13 @@ class Cell:
         self.value = value if isinstance(value, Attribution) else None
         self.error = value if isinstance(value, str) else ""
 
-    def show(self, html: str, place: "Place") -> None:
-        """Draw the card; ``html`` is the map over its photo, or empty where it has none."""
+    def show(self, html: str, place: "Place", limit: float | None = None) -> None:
+        """Draw the card.
+
+        Args:
+            html: the map over its photo; empty where it has none.
+            limit: the magnitude at the end of the scale that the cells share.
+        """
         with ui.element("article").classes("card").mark("cell") as card:
             card.props["aria-label"] = self.title
             ui.html(escape(self.title), tag="h2", sanitize=False)
@@ -60,6 +65,7 @@ class Cell:
                 panels.show(self.value, place)
             if self.value is not None:
                 ui.label(place.say(render.subject(self.value))).classes("small")
+                own_notes(self.value, place, limit=limit)
             if self.answer is not None:
                 bars(_first(self.answer), place, chosen=None if self.value is None else self.value.target_index)
 

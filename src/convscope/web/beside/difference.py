@@ -32,21 +32,21 @@ class Difference:
         self.place = place
         self.cells: Sequence[Cell] = ()
         self.pair = (0, 1)
-        self._box = ui.element("section").classes("box").props(f'aria-label="{escape(place.say("Difference"))}"')
-        self._box.set_visibility(False)
+        self.box = ui.element("section").classes("box").props(f'aria-label="{escape(place.say("Difference"))}"')
+        self.box.set_visibility(False)
 
     async def show(self, cells: Sequence[Cell]) -> None:
         """Show the difference of the pair that was chosen, or of the first two that have a map."""
         self.cells = cells
         sound = {place: cell for place, cell in enumerate(cells) if cell.value is not None}
-        self._box.set_visibility(len(sound) > 1)
-        self._box.clear()
+        self.box.set_visibility(len(sound) > 1)
+        self.box.clear()
         if len(sound) < 2:
             return
         if not set(self.pair) <= set(sound):
             first, second, *_ = sound
             self.pair = first, second
-        with self._box:
+        with self.box:
             ui.html(escape(self.place.say("Difference")), tag="h2", sanitize=False)
             self._choice({place: cell.title for place, cell in sound.items()})
         two = [sound[place] for place in self.pair]
@@ -72,7 +72,7 @@ class Difference:
         html = await over_photo(found, self.place, limit or None, ("the second is higher", "the first is higher"))
         alike = Comparison(rows=((one, to_extent_of(one, other)),))
         measures = await aside(lambda: (alike.rank_similarity, alike.structural_similarity))
-        with self._box, ui.element("div").classes("apart"):
+        with self.box, ui.element("div").classes("apart"):
             ui.html(html, sanitize=False)
             with ui.element("div").classes("words"):
                 ui.html(f'<p class="reads">{escape(self.place.say(found.record.reads))}</p>', sanitize=False)

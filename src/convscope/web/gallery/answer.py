@@ -9,6 +9,7 @@ from nicegui import ui
 from convscope import render
 from convscope.values import Prediction
 from convscope.web.panels.prediction import bars, mark
+from convscope.web.stale import fresh, stale
 from convscope.web.view import View
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Answer:
     ) -> None:
         self.place, self.pick_target = place, pick_target
         self.prediction: Prediction | None = None
+        self._shown: tuple[str, str] | None = None
         self._bars: dict[int, ui.html] = {}
         self._model: Model | None = None
         say = place.say
@@ -34,7 +36,7 @@ class Answer:
             with ui.element("div").classes("row-of").style("gap: 0 8px"):
                 ui.label(say("Answers")).classes("label")
                 ui.label(say("Click one to explain it.")).classes("small")
-            self._box = ui.element("div").classes("answers-box").props('aria-live="polite"')
+            self.box = ui.element("div").classes("answers-box").props('aria-live="polite"')
             self._target = ui.input(say("Or type a class, or A - B"), value=_typed(view))
             self._target.props("outlined dense stack-label clearable").mark("target")
             self._target.on("keydown.enter", lambda: pick_target(str(self._target.value or "").strip()))
@@ -47,6 +49,8 @@ class Answer:
 
     def show(self, found: Prediction | str, view: View) -> None:
         """Show an answer, or why there is none; the focus stays where only another class is explained."""
+        self._shown = (view.model, view.image)
+        fresh(self.box)
         same = found is self.prediction
         self.prediction = found if isinstance(found, Prediction) else None
         if not same:
@@ -54,8 +58,10 @@ class Answer:
         mark(self._bars, self.explained(view))
 
     def follow(self, view: View) -> None:
-        """Have the field say what is explained."""
+        """Have the field say what is explained; answers of another network or image are shown to be stale."""
         self._target.value = _typed(view)
+        if self._shown not in (None, (view.model, view.image)):
+            stale(self.box)
 
     def offer(self, model: "Model", view: View) -> None:
         """Offer the layers and labels of a model."""
@@ -86,9 +92,9 @@ class Answer:
         return (say("Why did it answer “{}”?") if top else say("What speaks for “{}”?")).format(name)
 
     def _draw(self, found: Prediction | str) -> None:
-        self._box.clear()
+        self.box.clear()
         self._bars = {}
-        with self._box:
+        with self.box:
             if isinstance(found, str):
                 ui.label(found).classes("warning")
                 return

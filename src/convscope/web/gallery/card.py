@@ -18,6 +18,7 @@ from convscope.web.downloads import downloads
 from convscope.web.forms import in_words, parameter_form, said_of
 from convscope.web.jobs.waiting import aside
 from convscope.web.panels.attribution import figure, lies_over_photo, words
+from convscope.web.stale import fresh, stale
 from convscope.web.view import View
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ EVERY = 0.1
 
 
 class Card:
-    """A lens in a gallery; ``looked`` is the view that it shows or is about to show.
+    """A lens in a gallery; ``looked`` is the view that it shows, and ``waits`` says whether another is on its way.
 
     Args:
         spec: the lens.
@@ -49,6 +50,7 @@ class Card:
         self.looked = View()
         self.error = ""
         self.limit: float | None = None
+        self.waits = False
         self._turn = 0
         self._waiting: asyncio.Task[Job] | None = None
         self._draw()
@@ -61,7 +63,13 @@ class Card:
     def run(self, view: View) -> None:
         """Have the lens look, in place of whatever it looks at now."""
         self._leave()
+        self.mark_stale()
         background_tasks.create(self._run(view.but(lens=self.spec.name, parameters=self.given), self._turn))
+
+    def mark_stale(self) -> None:
+        """Show that the value that is seen belongs to an earlier choice."""
+        self.waits = True
+        stale(self.picture, self.said, self.made)
 
     def _leave(self) -> None:
         """Look away from what runs; it ends unless somebody else watches it."""
@@ -76,14 +84,13 @@ class Card:
         except ConvScopeError as error:
             await self._settle(None, str(error))
             return
-        self.looked = view
-        self.picture.classes(add="busy")
         self._waiting = waiting = asyncio.create_task(self.place.wait(job))
         patience = PATIENCE
         while not (await asyncio.wait([waiting], timeout=patience))[0] and not client.is_deleted:
             self._tell(*job.progress)
             patience = EVERY
         if turn == self._turn and not client.is_deleted:
+            self.looked = view
             await self._settle(job.value, job.error or self.place.say("Stopped."))
 
     def _tell(self, done: int, total: int) -> None:
@@ -94,7 +101,7 @@ class Card:
             self.bar.set_content(f'<progress {share} aria-label="{escape(self.place.say("Running"))}"></progress>')
 
     async def _settle(self, value: Value | None, error: str) -> None:
-        self.value, self.error = value, "" if value else error
+        self.value, self.error, self.waits = value, "" if value else error, False
         self.told.settled(self)
         await self.show()
 
@@ -106,7 +113,8 @@ class Card:
             drawn = await aside(figure, value, self.place, limit=self.limit)
         if self.place.client.is_deleted:
             return
-        self.picture.classes(remove="busy")
+        if not self.waits:  # it may be drawn anew, on another scale, while it waits for its next value
+            fresh(self.picture, self.said, self.made)
         self.picture.clear()
         with self.picture:
             if self.value is None:

@@ -12,6 +12,7 @@ from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render.scale import scale_of
 from convscope.values import Attribution
+from convscope.web.forms import in_words, said_of
 from convscope.web.gallery.card import CROSS, small_button
 from convscope.web.jobs.waiting import aside
 from convscope.web.panels.attribution import figure, lies_over_photo
@@ -88,9 +89,21 @@ class Pins:
                 ui.label(found).classes("refusal").props('role="note"')
             else:
                 ui.html(drawn, sanitize=False)
-                name = called(self.place.bench.library, View.read(query).image)
-                words = f"{self.place.say(render.subject(found))} · {name}"
-                ui.label(words).classes("small")
+                ui.label(self._caption(View.read(query), found)).classes("small").mark("caption")
+                for note in (note for note in render.notes(found) if note.warning):
+                    ui.label(self.place.say(note.text)).classes("warning").props('role="note"')
+
+    def _caption(self, view: View, value: Attribution) -> str:
+        """What tells a pinned map from the others: what it explains, the network, the image, and what was set."""
+        library, lang = self.place.bench.library, self.place.lang
+        given = [
+            f"{in_words(name, lang)} {said_of(value.record, name, lang)}"
+            for name in view.parameters
+            if name in value.record.parameters
+        ]
+        network = library.names(view.model)[library.address(view.model)]
+        parts = [self.place.say(render.subject(value)), network, called(library, view.image)]
+        return " · ".join([*parts, *([self.place.say(", ").join(given)] if given else [])])
 
     def _title(self, query: str) -> str:
         name = View.read(query).lens

@@ -8,9 +8,11 @@ from nicegui import background_tasks, ui
 
 from convscope.errors import ConvScopeError
 from convscope.web.buttons import button
+from convscope.web.caveats import Caveats
 from convscope.web.jobs.waiting import aside
 from convscope.web.library import MAX_UPLOAD
 from convscope.web.pictures import called, portrait, thumbnail, thumbs
+from convscope.web.stale import fresh, stale
 from convscope.web.view import View
 
 if TYPE_CHECKING:
@@ -25,11 +27,21 @@ SENDABLE = r"(files) => files.filter((one) => one.name.length < 1000 && !/[\x00-
 
 
 class Source:
-    """Model and image; ``pick_model`` and ``pick_image`` are told of another one."""
+    """Model and image; ``pick_model`` and ``pick_image`` are told of another one.
+
+    Args:
+        uploading: told that an image is on its way here, and with False that it did not come.
+    """
 
     def __init__(
-        self, place: "Place", view: View, pick_model: Callable[[str], None], pick_image: Callable[[str], None]
+        self,
+        place: "Place",
+        view: View,
+        pick_model: Callable[[str], None],
+        pick_image: Callable[[str], None],
+        uploading: Callable[[bool], None],
     ) -> None:
+        self.uploading = uploading
         self.place, self.library, self.pick_image = place, place.bench.library, pick_image
         self.image = view.image
         self._thumbs: dict[str, ui.html] = {}
@@ -41,6 +53,7 @@ class Source:
                 new_value_mode="add-unique" if self.library.allow_load else None,
             )  # fmt: skip
             models.props("outlined dense options-dense stack-label").mark("model")
+            self.caveats = Caveats(place)
             self._portrait = ui.html("", sanitize=False).classes("portrait-box")
             self._list = thumbs(self.library).props(f'role="group" aria-label="{say("Images")}"')
             with ui.element("div").classes("sources"):
@@ -51,7 +64,9 @@ class Source:
         background_tasks.create(self.list_images(THUMBS))
 
     def mark(self, image: str) -> None:
-        """Show which image is looked at now."""
+        """Show which image is looked at now; the portrait of another is stale."""
+        if image != self.image:
+            stale(self._portrait)
         self.image = image
         for key, thumb in self._thumbs.items():
             thumb.props(f"aria-pressed={'true' if key == image else 'false'}")
@@ -62,8 +77,15 @@ class Source:
         Raises:
             ConvScopeError: it cannot be read.
         """
-        self._portrait.set_content("")
-        drawn = await aside(portrait, self.library, image)
+        try:
+            drawn = await aside(portrait, self.library, image)
+        except ConvScopeError:
+            if image == self.image:
+                self._portrait.set_content("")
+            raise
+        if image != self.image:
+            return  # another was picked meanwhile
+        fresh(self._portrait)
         self._portrait.set_content(f'<img class="portrait" src="{drawn}" alt="{escape(called(self.library, image))}">')
 
     async def list_images(self, most: int | None) -> None:
@@ -101,15 +123,22 @@ class Source:
             on_upload=self._uploaded, max_file_size=MAX_UPLOAD, auto_upload=True,
             on_rejected=lambda: place.complain(why),
         )  # fmt: skip
+        upload.on("uploading", self._on_its_way)
         upload.on("failed", lambda: self._not_sent(upload))
         upload.classes("drop").props('accept="image/*" flat').props[":filter"] = SENDABLE
         text = f"<strong>{escape(say('Choose an image'))}</strong> {escape(say('or drop one here'))}"
         opening = '<button type="button" class="drop-say" @click="props.pickFiles">'
         upload.add_slot("header", f"<div>{opening}{text}</button><q-uploader-add-trigger /></div>")
 
+    def _on_its_way(self) -> None:
+        """An upload has begun: the portrait is that of an earlier image from now on."""
+        stale(self._portrait)
+        self.uploading(True)
+
     def _not_sent(self, upload: ui.upload) -> None:
         """The browser could not hand a file over; it is not tried again with the next one."""
         upload.reset()
+        self.uploading(False)
         self.place.complain(self.place.say("This file could not be sent. Give it a shorter name, or try again."))
 
     async def _uploaded(self, event: Any) -> None:
@@ -117,6 +146,7 @@ class Source:
         try:
             key = await aside(self.library.upload, event.file.name, content)
         except ConvScopeError as error:
+            self.uploading(False)
             self.place.complain(str(error))
             return
         self.pick_image(key)

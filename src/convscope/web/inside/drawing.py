@@ -3,13 +3,15 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from nicegui import ui
 
+from convscope import feature_maps, render
 from convscope.engine.ascent.pictures import shown
 from convscope.errors import ConvScopeError
 from convscope.render.tiles import picture_png
-from convscope.values import Pictures
+from convscope.values import FeatureMaps, Pictures, Value
 from convscope.web.inside.pieces import curve, image, quoted, trouble
 from convscope.web.jobs.job import Job, State
 
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
 
 EVERY = 0.2
 """Seconds between two looks at a drawing."""
+MORE = "It excites the unit more than the best image known: {reached} at its strongest place, against {best}."
+LESS = (
+    "It excites the unit no more than the best image known: {reached} at its strongest place, against {best}. "
+    "More steps may help."
+)
+"""What is said of a finished picture, by what was measured."""
 STEPS = (64, 128, 256, 512, 1024)
 
 
@@ -30,11 +38,14 @@ class Drawing:
         self.job: Job | None = None
         self.watching: asyncio.Task[Job] | None = None
         self.steps = 128
+        self.reached: float | None = None
+        self.best_known: float | None = None
 
     def build(self, name: "UnitName") -> None:
         """Draw the buttons and the empty places."""
         say = self.explorer.say
         self.name = name
+        self.reached = self.best_known = None
         with ui.element("div").classes("hand"):
             self.begin = ui.html(f'<button class="plain draw">{quoted(say("Draw"))}</button>', sanitize=False)
             self.begin.on("click", self._begin)
@@ -53,6 +64,7 @@ class Drawing:
             with ui.element("div"):
                 self.told = ui.label("").classes("result").props('aria-live="polite"')
                 self.line = ui.html("", sanitize=False)
+                self.compared = ui.label("").classes("hint").props('aria-live="polite"')
         self.trouble = ui.element("div")
 
     def stop(self) -> None:
@@ -84,6 +96,8 @@ class Drawing:
                 trouble(str(error))
             return
         self.job = job
+        self.reached = None
+        self.compared.set_text("")
         self.hint.set_visibility(False)
         self.live.set_visibility(True)
         self._running(True)
@@ -100,6 +114,7 @@ class Drawing:
         self._running(False)
         if isinstance(job.value, Pictures):
             self._finished(job, job.value)
+            await self._measure(job.value, job.id)
         elif job.state is State.CANCELLED:
             self.told.set_text(say("Stopped."))
         else:
@@ -129,11 +144,48 @@ class Drawing:
 
     def _finished(self, job: Job, value: Pictures) -> None:
         score, begun = value.scores[0], float(value.curves[0][0])
-        word = self.explorer.say("Stopped." if job.stopping else "Finished.")
-        self.told.set_text(f"{word} {begun:.3g} → {score:.3g}")
+        say, done = self.explorer.say, value.curves.shape[1]
+        word = say("Stopped." if job.stopping else "Finished.")
+        mapped = bool(self.explorer.unit.extent)  # a unit without places gives one number
+        steps = say("{done} steps, mean over the map:", done=done) if mapped else say("{done} steps:", done=done)
+        self.told.set_text(f"{word} {steps} {begun:.3g} → {score:.3g}")
         self.line.set_content(curve(value.curves[0].tolist()))
         if value.photos is not None:
             self.picture.set_content(image(picture_png(value.photos[0]), self._alt()))
+
+    async def _measure(self, value: Pictures, drawn_by: str) -> None:
+        """Find what the unit gives for the picture where it gives most, as is done for the images.
+
+        Args:
+            drawn_by: the number of the job that drew the picture.
+        """
+        explorer, name = self.explorer, self.name
+
+        def peak() -> Value:
+            with explorer.library.lent(explorer.view.model) as model:
+                maps = feature_maps(model, value.values[:1], layer=name.layer, channels=0)
+            return maps[0] if isinstance(maps, list) else maps
+
+        key = f"peak of drawing\n{explorer.view.model}\n{name.whole}\n{drawn_by}"
+        job = await explorer.place.wait(explorer.place.bench.jobs.submit(key, peak, owner=explorer.view.model))
+        if name != self.name or explorer.place.client.is_deleted or not isinstance(job.value, FeatureMaps):
+            return
+        place = job.value.channels[name.layer].index(name.number)
+        self.reached = float(np.asarray(job.value.maps[name.layer][place]).max())
+        self.compare()
+
+    def know(self, best: float) -> None:
+        """Take note of the largest number of the unit on an image."""
+        self.best_known = best if self.best_known is None else max(best, self.best_known)
+        self.compare()
+
+    def compare(self) -> None:
+        """Say what the picture reaches beside the best image known, once both are there."""
+        if self.reached is None or self.best_known is None:
+            return
+        said = MORE if self.reached > self.best_known else LESS
+        reached, best = render.number(self.reached), render.number(self.best_known)
+        self.compared.set_text(self.explorer.say(said, reached=reached, best=best))
 
     def _alt(self) -> str:
         return self.explorer.say("What excites {unit}", unit=self.name.whole)

@@ -11,6 +11,7 @@ from nicegui import ui
 from convscope.errors import ConvScopeError
 from convscope.values import Structure, Value
 from convscope.values.words import many
+from convscope.web.caveats import Caveats
 from convscope.web.frame import Place
 from convscope.web.graph import Folds, Graph, deepest, first_depth
 from convscope.web.inside.node import NodeColumn
@@ -19,6 +20,7 @@ from convscope.web.inside.unit import UnitColumn, UnitName
 from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_names
 from convscope.web.pictures import thumbnail
+from convscope.web.stale import fresh, stale
 from convscope.web.view import View
 
 FOLLOW = (
@@ -61,6 +63,7 @@ class Explorer:
         )
         self.asked = view
         self.structure: Structure | None = None
+        self.turn = 0
         self.folds = Folds()
         self.node, self.unit = NodeColumn(self), UnitColumn(self)
 
@@ -93,6 +96,7 @@ class Explorer:
         say_what_is_amiss(wrong_names(self.asked, self.place, without=("model", "image", "style", "guide")))
         self.amiss = ui.element("div")
         self._bar()
+        self.caveats = Caveats(self.place)
         with ui.element("div").classes("inside"):
             with ui.element("section").classes("pane map").props(f'aria-label="{quoted(self.say("Architecture"))}"'):
                 self._graph_column()
@@ -184,6 +188,7 @@ class Explorer:
                 )
         self.scroll = ui.element("div").classes("graph-scroll")
         with self.scroll:
+            self.failure = ui.element("div")
             self.picture = ui.html("", sanitize=False)
             self.picture.on("click", self._followed, js_handler=FOLLOW)
             self.picture.on("keydown", self._followed, js_handler=FOLLOW)
@@ -195,12 +200,18 @@ class Explorer:
 
     async def reload(self) -> None:
         """Begin anew with the model in view."""
+        self.caveats.show([self.view.model])
         self.structure = None
+        self.turn += 1
+        turn = self.turn
+        stale(self.told, self.scroll, self.node.head, self.node.body, self.unit.body)
         found = await self.look("structure", image="")
+        if turn != self.turn or self.place.client.is_deleted:
+            return  # another network was chosen meanwhile
+        fresh(self.told, self.scroll)
+        self.failure.clear()
         if isinstance(found, str):
-            with self.scroll:
-                self.picture.set_content("")
-                trouble(found)
+            self._show_failure(found)
             return
         assert isinstance(found, Structure)
         self.structure = found
@@ -222,6 +233,18 @@ class Explorer:
             self.view = self.view.but(layer=self._first())
         self.draw()
         await asyncio.gather(self.node.refresh(), self.unit.refresh())
+
+    def _show_failure(self, why: str) -> None:
+        """Say why there is nothing of the network in view, and show nothing of an earlier one."""
+        self.told.set_text("")
+        self.picture.set_content("")
+        with self.failure:
+            trouble(why)
+        for column in (self.node.head, self.node.body, self.unit.body):
+            column.clear()
+            fresh(column)
+        self.node.tabs.set_visibility(False)
+        self.unit.shown = ()
 
     async def _settle(self, known: set[str]) -> None:
         """Say which layer or unit of the choice the network does not have, and go on without."""

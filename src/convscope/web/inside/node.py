@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Any
 from nicegui import ui
 
 from convscope import render
-from convscope.render.distribution import ridge_of
-from convscope.render.tiles import Mapped, filter_tiles, mapped
+from convscope.render.distribution import key_of_ridges, ridge_of
+from convscope.render.kernels import SHOWN_AS
+from convscope.render.tiles import Mapped, filter_tiles, kernel_legend, mapped
 from convscope.values import Distribution, FeatureMaps, Kernels, Value
 from convscope.web.downloads import downloads
 from convscope.web.graph import facts
 from convscope.web.inside.pieces import colour_bar, image, quoted, ridge, trouble
 from convscope.web.inside.unit import UnitName
+from convscope.web.stale import fresh, stale
 
 if TYPE_CHECKING:
     from convscope.web.inside.explorer import Explorer
@@ -69,6 +71,7 @@ class NodeColumn:
         structure, layer = explorer.structure, explorer.layer
         self.head.clear()
         self.tabs.set_visibility(bool(layer))
+        fresh(self.head)
         with self.head:
             if structure is None:
                 return
@@ -133,6 +136,7 @@ class NodeColumn:
         turn, layer = self.turn, self.explorer.layer
         if not layer:
             self.body.clear()
+            fresh(self.body)
             return
         asked: dict[str, tuple[str, dict[str, Any]]] = {
             "Feature maps": ("feature-maps", {"channels": self.most}),
@@ -140,12 +144,12 @@ class NodeColumn:
             "Distribution": ("activations", {"images": self.images, **({"image": ""} if self.images else {})}),
         }
         lens, parameters = asked[self.tab]
-        self.body.classes(add="stale")
+        stale(self.body)
         found = await self.explorer.look(lens, layer=(layer,), **parameters)
         if turn != self.turn or self.explorer.place.client.is_deleted:
             return
         self.body.clear()
-        self.body.classes(remove="stale")
+        fresh(self.body)
         with self.body:
             if isinstance(found, FeatureMaps):
                 self._show_maps(found, layer)
@@ -194,6 +198,9 @@ class NodeColumn:
     def _show_kernels(self, value: Kernels, layer: str) -> None:
         say, about = self.explorer.say, value.layers[layer]
         ui.label(say(about.kind)).classes("hint q-mt-sm")
+        ui.label(say("Each tile: {what}", what=say(SHOWN_AS[about.view]))).classes("hint")
+        if (legend := kernel_legend(value, layer)) is not None:
+            ui.html(colour_bar(legend, say), sanitize=False)
         repeats = {one: other for one, other, _ in about.near_duplicate}
         odd = {
             **{one: say("near zero") for one in about.near_zero},
@@ -239,10 +246,10 @@ class NodeColumn:
         table = "".join(f"<tr><th>{quoted(say(name))}</th><td>{quoted(what)}</td></tr>" for name, what in rows)
         ui.html(f'<table class="numbers">{table}</table>', sanitize=False)
         alt = say("How the numbers of {layer} are spread", layer=layer)
-        ui.html(ridge(ridge_of(value, layer), alt), sanitize=False).classes("q-mt-md")
-        ui.label(say("How often each number occurs; the bar at zero is the share that is exactly zero.")).classes(
-            "hint"
-        )
+        histogram = ridge_of(value, layer)
+        ui.html(ridge(histogram, alt), sanitize=False).classes("q-mt-md")
+        for sentence in key_of_ridges(histogram.outside):
+            ui.label(say(sentence)).classes("hint")
         self._show_silent(value, layer)
         for note in render.notes(value):
             ui.label(say(note.text)).classes("remark")

@@ -57,7 +57,7 @@ def ridge(found: Ridge, alt: str) -> str:
         if 0.03 < place < 0.97
     )
     zero = found.zero * wide
-    high = tall * (1 - (found.at_zero**0.5 if found.at_zero > 0.005 else 0))
+    high = tall * (1 - (found.at_zero if found.at_zero > 0.005 else 0))
     return (
         f'<svg class="ridge" viewBox="0 0 {wide} {tall + 22}" role="img" aria-label="{quoted(alt)}">'
         f'<polygon points="0,{tall} {points} {wide},{tall}"/><line x1="0" x2="{wide}" y1="{tall}" y2="{tall}"/>'

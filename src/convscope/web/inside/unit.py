@@ -11,11 +11,12 @@ from nicegui import ui
 
 from convscope import render
 from convscope.render import GROUNDS
-from convscope.render.tiles import filter_tiles, mapped, picture_png
+from convscope.render.tiles import filter_tiles, mapped, picture_png, slice_tiles
 from convscope.values import Arithmetic, Exemplars, FeatureMaps, Kernels
 from convscope.web import panels
 from convscope.web.inside.drawing import Drawing
 from convscope.web.inside.pieces import colour_bar, image, quoted, trouble
+from convscope.web.stale import fresh, stale
 
 if TYPE_CHECKING:
     from convscope.web.inside.explorer import Explorer
@@ -93,6 +94,7 @@ class UnitColumn:
         self.drawing.stop()
         self.at = self._strongest = None
         self.body.clear()
+        fresh(self.body)
         with self.body:
             if name is None:
                 said = "Choose a map to see what one unit does: where, by which arithmetic, and what it looks for."
@@ -158,6 +160,7 @@ class UnitColumn:
             return
         at = maps.channels.index(name.number)
         self.extent, own = maps.maps.shape[1:], maps.maps[at]
+        self.drawing.know(float(own.max()))
         mean, largest = render.number(float(own.mean())), render.number(float(own.max()))
         strength = say("mean {mean}, largest {largest}", mean=mean, largest=largest)
         if not self.extent:  # a unit without places: its one number is all there is to see
@@ -242,11 +245,13 @@ class UnitColumn:
         assert name is not None
         self.at = name if name.position else self._strongest
         self._mark_place()
+        stale(self.sections["sums"])
         found = await self.explorer.look("step-through", unit=(str(name),))
         if not self._current(turn) or name != self.name:
             return
         body = self.sections["sums"]
         body.clear()
+        fresh(body)
         with body:
             if isinstance(found, Arithmetic):
                 self.at = UnitName(name.layer, name.number, found.position)
@@ -304,14 +309,33 @@ class UnitColumn:
         found = await self.explorer.look("kernels", layer=(name.layer,), most=1024, image="")
         if not self._current(turn) or not isinstance(found, Kernels):
             return  # a module without kernels has no such section
-        tiles = dict(filter_tiles(found, name.layer, 144))
+        layer = found.layers[name.layer]
+        if name.number >= layer.total:
+            return
+        body = self.sections["kernel"]
+        body.parent_slot.parent.set_visibility(True)
+        with body:
+            ui.label(self.explorer.say(layer.kind)).classes("caption")
+            self._draw_kernel(found, name)
+
+    def _draw_kernel(self, value: Kernels, name: UnitName) -> None:
+        """The filter itself: in colour where it reads colours, else its strongest kernels channel by channel."""
+        say, inputs = self.explorer.say, value.weights[name.layer].shape[1]
+        tiles = dict(filter_tiles(value, name.layer, 144)) if value.layers[name.layer].view == "colour" else {}
         if name.number in tiles:
-            body = self.sections["kernel"]
-            body.parent_slot.parent.set_visibility(True)
-            with body:
-                alt = self.explorer.say("Kernel of unit {number}", number=name.number)
-                ui.html(image(tiles[name.number], alt), sanitize=False)
-                ui.label(self.explorer.say(found.layers[name.layer].kind)).classes("caption")
+            alt = say("Kernel of unit {number}", number=name.number)
+            ui.html(image(tiles[name.number], alt), sanitize=False).classes("in-colour")
+            ui.label(say("weights in red, green and blue")).classes("caption")
+        drawn, legend = slice_tiles(value, name.layer, name.number)
+        figures = "".join(
+            f'<figure data-channel="{channel}">{image(png, say("Kernel for channel {number}", number=channel))}'
+            f"<figcaption>{channel}</figcaption></figure>"
+            for channel, png in drawn
+        )
+        told = "{few} of {all} kernels, one for each input channel, strongest first"
+        ui.label(say(told, few=len(drawn), all=inputs)).classes("caption")
+        ui.html(f'<div class="slices">{figures}</div>', sanitize=False)
+        ui.html(colour_bar(legend, say), sanitize=False)
 
     async def _show_best(self) -> None:
         name, turn, collections = self.name, self.turn, self.explorer.library.collections()
@@ -335,6 +359,7 @@ class UnitColumn:
         waiting.delete()
         with body:
             if isinstance(found, Exemplars):
+                self.drawing.know(max(one.value for one in found.units[0].exemplars))
                 ui.html(_crops(found, say), sanitize=False)
             else:
                 trouble(str(found))
@@ -370,7 +395,8 @@ def _crops(value: Exemplars, say: Callable[..., str]) -> str:
         crop = value.crop(one)
         if crop.ndim != 3 or crop.dtype != np.uint8:
             continue
-        told = f"{one.label}{say(', ') if one.label else ''}{render.number(one.value)}"
+        label = [one.label] if one.label is not None else []  # many images have none
+        told = say(", ").join([*label, render.number(one.value)])
         alt = say("image {name}: {told}", name=one.name, told=told)
         found += (
             f'<figure title="{quoted(one.name)}"><div class="sheet">{image(picture_png(crop), alt)}</div>'

@@ -19,13 +19,15 @@ from convscope.values import Comparison
 from convscope.web.beside.cell import Cell, over_photo
 from convscope.web.beside.difference import Difference
 from convscope.web.buttons import button, toggle
+from convscope.web.caveats import Caveats
 from convscope.web.files import file_of
 from convscope.web.forms import parameter_form
 from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
-from convscope.web.panels.attribution import display_controls, words
+from convscope.web.panels.attribution import display_controls, how_to_read
 from convscope.web.pictures import called, thumbnail, thumbs
+from convscope.web.stale import fresh, stale
 from convscope.web.suggesting import several, suggesting
 from convscope.web.view import View
 
@@ -194,12 +196,16 @@ class Table:
             self.halt = button(say("Stop"), self.stop)
             self.halt.set_visibility(False)
             button(say("Picture .png"), self._download).classes("end")
+        self.caveats = Caveats(self.place)
         self.gallery = ui.element("div").classes("gallery")
         self.difference = Difference(self.place)
         self.reading = ui.element("div").classes("main-part")
 
     def start(self) -> None:
         """Look anew at all that is compared now; what still runs for what was compared before is left."""
+        self.caveats.show(self.models)
+        self.cells = []  # those that are still seen belong to an earlier choice
+        stale(self.gallery, self.difference.box, self.reading)
         if self._running is not None:
             self._running.cancel()
         self._running = background_tasks.create(self._run())
@@ -214,7 +220,6 @@ class Table:
         if len(cells) > MOST:
             self.progress.set_content(escape(self.place.say("That is too much to compare: choose less.")))
             return
-        self.gallery.classes(add="busy")
         self.halt.set_visibility(True)
         left = len(cells)
         self._progress(0, left)
@@ -261,16 +266,17 @@ class Table:
         values = [cell.value for cell in self.cells if cell.value is not None]
         limit = scale_of(values).limit or None if values else None
         drawn = [await over_photo(cell.value, self.place, limit) for cell in self.cells]
-        self.gallery.classes(remove="busy")
+        fresh(self.gallery, self.reading)
         self.gallery.clear()
         with self.gallery:
             for cell, html in zip(self.cells, drawn, strict=True):
-                cell.show(html, self.place)
+                cell.show(html, self.place, limit)
         self.reading.clear()
         with self.reading:
             if values:
-                words(values[0], self.place)
+                how_to_read(values[0], self.place)
         await self.difference.show(self.cells)
+        fresh(self.difference.box)
         await self._advise()
 
     async def _advise(self) -> None:

@@ -15,12 +15,14 @@ from convscope.catalogue import find, lenses
 from convscope.errors import ConvScopeError
 from convscope.spec import INPUTS, LensSpec
 from convscope.web.buttons import button
+from convscope.web.caveats import Caveats
 from convscope.web.forms import parameter_form
 from convscope.web.jobs.job import Job
 from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_lenses, wrong_names
 from convscope.web.pages import page
 from convscope.web.pictures import thumbnail
+from convscope.web.stale import fresh, stale
 from convscope.web.studio.gallery import Gallery
 from convscope.web.studio.live import Live
 from convscope.web.suggesting import several, suggesting, suggestions
@@ -77,6 +79,7 @@ class Studio:
             if "model" in spec.inputs:
                 names = self.place.bench.library.names(self.view.model)
                 self._select("Model", names, self.view.model or next(iter(names)), self._other_model).mark("model")
+                Caveats(self.place).show([self.view.model])
             for name in (one for one in INPUTS if one in spec.inputs):
                 self._input(name)
         self.begin = button(say("Draw"), self.draw, style="main wide").mark("draw")
@@ -216,6 +219,7 @@ class Studio:
             if self.place.client.is_deleted or lens != self.view.lens:
                 return
             self.offers.clear()
+            fresh(self.offers)
             with self.offers:
                 if found:
                     ui.label(self.place.say("Or draw one of these at once:")).style("width: 100%")
@@ -224,6 +228,7 @@ class Studio:
                     chip.on("click", partial(self._begin_with, unit)).mark("offer")
 
         lens, takes_unit = self.view.lens, "unit" in self.spec.inputs
+        stale(self.offers)  # units of another network, perhaps
         background_tasks.create(fill())
 
     async def _begin_with(self, unit: str) -> None:

@@ -22,6 +22,7 @@ from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, lies_over_photo
+from convscope.web.stale import fresh, stale
 from convscope.web.view import View
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Look(Told):
         self._turn = 0
         with ui.element("div").classes("look"):
             with ui.element("aside").classes("side").props(f'aria-label="{place.say("What is looked at")}"'):
-                self.source = Source(place, self.view, self.pick_model, self.pick_image)
+                self.source = Source(place, self.view, self.pick_model, self.pick_image, self._uploading)
                 self.answer = Answer(place, self.view, self.pick_target, self.pick_layer)
             with ui.element("div").classes("main-part"):
                 self._draw_head()
@@ -109,6 +110,15 @@ class Look(Told):
         """Look at another image; its own top answer is explained."""
         self._change(image=key, target="")
 
+    def _uploading(self, comes: bool) -> None:
+        """An image is on its way, and what is shown belongs to an earlier one; or it did not come after all."""
+        if not comes:
+            self.begin(chosen=False)
+            return
+        stale(self.title, self.answer.box)
+        for card in self.cards:
+            card.mark_stale()
+
     def pick_model(self, address: str) -> None:
         """Ask another model; its layers are others."""
         self._change(model=address, target="", layer=())
@@ -146,7 +156,10 @@ class Look(Told):
         self._turn += 1
         self.place.remember(self.view, chosen=chosen)
         self.source.mark(self.view.image)
+        self.source.caveats.show([self.view.model])
         self.answer.follow(self.view)
+        if self.view.image:
+            stale(self.title)
         self.chooser.mark(self.names)
         background_tasks.create(self._ask(self._turn))
         why = self._missing()
@@ -178,6 +191,7 @@ class Look(Told):
             if turn == self._turn and not self.place.client.is_deleted:
                 self.answer.show(found, view)
                 self.title.set_content(escape(self.answer.question(view)))
+                fresh(self.title)
         try:
             model = await aside(self.library.model, view.model)
         except ConvScopeError:
@@ -259,7 +273,8 @@ class Look(Told):
                     await card.show()
 
     async def _report(self) -> None:
-        values = [v for v in (self.answer.prediction, *(card.value for card in self.cards)) if v is not None]
+        shown = [card.value for card in self.cards if not card.waits]
+        values = [v for v in (self.answer.prediction, *shown) if v is not None]
         if not values:
             ui.notify(self.place.say("There is nothing to report yet."), type="warning", position="top")
             return
@@ -296,7 +311,7 @@ class Look(Told):
 
     def pin(self, card: Card) -> None:
         """Keep a map below, whatever is looked at next."""
-        if (value := _map(card.value)) is not None:
+        if (value := _map(card.value)) is not None and not card.waits:
             self.pins.add(card.looked, value)
 
     def _pinned(self, queries: tuple[str, ...]) -> None:

@@ -50,17 +50,38 @@ def lies_over_photo(value: Value) -> bool:
 
 def words(value: Value, place: "Place", *, limit: float | None = None) -> None:
     """How to read a value, what warns of it, and where its lens is known to fail."""
+    warnings, others = _notes(value, place, limit)
+    parts = [*warnings, _paragraph("reads", place.say(value.record.reads)), *others, _failures(value, place)]
+    ui.html("".join(parts), sanitize=False).classes("words")
+
+
+def own_notes(value: Value, place: "Place", *, limit: float | None = None) -> None:
+    """What must be known of this one value among several of a lens, warnings first."""
+    warnings, others = _notes(value, place, limit)
+    ui.html("".join(warnings + others), sanitize=False).classes("words")
+
+
+def how_to_read(value: Value, place: "Place") -> None:
+    """What holds of all values of a lens: how to read them, and where the lens is known to fail."""
+    said = _paragraph("reads", place.say(value.record.reads)) + _failures(value, place)
+    ui.html(said, sanitize=False).classes("words")
+
+
+def _notes(value: Value, place: "Place", limit: float | None) -> tuple[list[str], list[str]]:
+    """The warnings and the other notes of a value on a scale that ends at ``limit``, as paragraphs."""
     notes = render.notes(value)
     if limit and isinstance(value, Attribution):  # what lies beyond its own scale says nothing of another
         beyond, own = render.legend(value, limit=limit).clipping, render.legend(value).clipping
         notes = [Note(beyond if note.text == own else note.text, note.warning) for note in notes]
-    parts = [_paragraph("warning", place.say(note.text), "note") for note in notes if note.warning]
-    parts.append(_paragraph("reads", place.say(value.record.reads)))
-    parts += [_paragraph("small", place.say(note.text)) for note in notes if not note.warning]
+    warnings = [_paragraph("warning", place.say(note.text), "note") for note in notes if note.warning]
+    return warnings, [_paragraph("small", place.say(note.text)) for note in notes if not note.warning]
+
+
+def _failures(value: Value, place: "Place") -> str:
+    """Where the lens of a value is known to fail, as a paragraph; empty where it declares nothing."""
     fails = known_to_fail(value, place)
-    if fails:
-        parts.append(f'<p class="small"><strong>{escape(place.say("Known to fail. "))}</strong>{escape(fails)}</p>')
-    ui.html("".join(parts), sanitize=False).classes("words")
+    head = escape(place.say("Known to fail. "))
+    return f'<p class="small"><strong>{head}</strong>{escape(fails)}</p>' if fails else ""
 
 
 def known_to_fail(value: Value, place: "Place") -> str:

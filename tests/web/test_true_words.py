@@ -1,0 +1,227 @@
+"""What the pages say is true: of images without labels, random weights, histograms, kernels, drawings and pins."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+import convscope as cs
+from convscope.render import number
+from convscope.render.distribution import key_of_ridges, ridge_of
+from convscope.web.texts import say
+from tests.web.browsing import visit, workbench
+from tests.web.library import png
+
+pytest.importorskip("nicegui")
+
+__all__ = ["visit"]
+
+TRAINED, RANDOM = "bundled:shapes", "bundled:shapes?weights=none"
+RANDOM_IN_LINKS = "bundled:shapes%3Fweights%3Dnone"
+RANDOM_SAID = "Random weights: the network has learned nothing."
+
+
+GATED = """
+import time
+from pathlib import Path
+import torch
+import convscope as cs
+
+class Gated(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = torch.nn.Conv2d(3, 4, 3, padding=1)
+        self.fc = torch.nn.Linear(4, 3)
+
+    def forward(self, x):
+        while Path(__file__).with_name("shut").exists():
+            time.sleep(0.02)
+        return self.fc(self.conv(x).relu().mean((2, 3)))
+
+def gated():
+    return cs.Model(Gated(), input=cs.ImageInput(size=24), labels=["cat", "dog", "cow"])
+"""
+"""A network that does not answer while there is a file of this name beside it."""
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that keeps the network `GATED` from answering while it is there."""
+    folder = tmp_path_factory.mktemp("gated")
+    (folder / "gated.py").write_text(GATED)
+    return folder / "shut"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, gate: Path) -> Iterator[str]:
+    """A workbench with a network of random weights, one that waits, and two folders with a file of the same name."""
+    folders: list[Path] = []
+    for seed, name in enumerate(("first", "second")):
+        folders.append(tmp_path_factory.mktemp(name))
+        (folders[-1] / "cat.png").write_bytes(png(seed=seed))
+    models = [TRAINED, RANDOM, f"{gate.parent / 'gated.py'}:gated"]
+    try:
+        with workbench(models=models, folders=[str(one) for one in folders]) as server:
+            yield server.address
+    finally:
+        gate.unlink(missing_ok=True)
+
+
+def test_an_image_without_a_label_is_captioned_by_its_number_alone(visit: Any) -> None:
+    page = visit("/inside?image=folder:0/cat.png&images=folder:0&layer=layer1&unit=layer1%5B3%5D")
+    page.wait_for_selector(".unit .crops figcaption")
+    captions = page.locator(".unit .crops figcaption").all_inner_texts()
+    assert captions
+    assert all(re.fullmatch(r"−?[\d.]+(·10\S+)?", one) for one in captions), captions
+
+
+def test_pins_that_differ_have_captions_that_differ(visit: Any) -> None:
+    shared = "lens=integrated-gradients&target=3"
+    queries = [
+        f"{shared}&model=bundled:shapes&image=folder:0/cat.png&p.steps=2",
+        f"{shared}&model=bundled:shapes&image=folder:0/cat.png&p.steps=3",
+        f"{shared}&model=bundled:shapes&image=folder:1/cat.png&p.steps=2",
+        f"{shared}&model={RANDOM_IN_LINKS}&image=folder:0/cat.png&p.steps=2",
+    ]
+    pinned = "&".join("pinned=" + one.replace("%", "%25").replace("&", "%26") for one in queries)
+    page = visit(f"/look?lens=saliency&{pinned}")
+    page.wait_for_function("() => document.querySelectorAll('[data-pinned] .heat').length === 4")
+    captions = page.locator("[data-pinned] .small").all_inner_texts()
+    assert len(set(captions)) == len(queries), captions
+    assert sum(RANDOM in one for one in captions) == 1
+
+
+def test_a_histogram_is_drawn_as_its_words_say(visit: Any) -> None:
+    layer = "layer3.0.relu"
+    page = visit(f"/inside?image=sample:shapes/7&layer={layer}")
+    page.wait_for_selector(".maps img")
+    page.get_by_role("tab", name="Distribution").click()
+    page.wait_for_selector(".module svg.ridge")
+    value = cs.activations(cs.load(TRAINED), "sample:shapes/7", layer=layer)
+    ridge = ridge_of(value, layer)
+    assert ridge.at_zero > 0.5, "a layer with many zeros"
+    bar, base = page.locator(".module svg.ridge rect"), page.locator(".module svg.ridge > line")
+    assert float(bar.get_attribute("height")) / float(base.first.get_attribute("y1")) == pytest.approx(
+        value[layer].zeros, abs=0.01
+    )
+    words = page.inner_text(".module")
+    assert ridge.outside > 0
+    for sentence in key_of_ridges(ridge.outside):
+        assert sentence in words
+    assert any("square root" in sentence for sentence in key_of_ridges(ridge.outside))
+
+
+@pytest.mark.parametrize(
+    ("link", "ready"),
+    [
+        (f"/look?lens=saliency&model={RANDOM_IN_LINKS}&image=sample:shapes/7", ".card .heat"),
+        (f"/inside?model={RANDOM_IN_LINKS}&image=sample:shapes/7", ".maps img"),
+        (f"/learned?model={RANDOM_IN_LINKS}", ".empty .chip"),
+        (f"/compare?lens=saliency&image=sample:shapes/7&model={TRAINED}&beside={RANDOM_IN_LINKS}", ".gallery .heat"),
+    ],
+)
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_random_weights_are_said_with_the_name_of_the_network(visit: Any, link: str, ready: str, lang: str) -> None:
+    page = visit(link, lang=lang)
+    page.wait_for_selector(ready)
+    page.get_by_text(f"{RANDOM} · {say(RANDOM_SAID, lang)}", exact=True).wait_for()
+    assert page.get_by_text(f"{TRAINED} · ").count() == 0
+
+
+def test_in_compare_the_notes_stand_at_the_network_that_they_are_about(visit: Any) -> None:
+    page = visit(f"/compare?lens=saliency&image=sample:shapes/7&model={TRAINED}&beside={RANDOM_IN_LINKS}")
+    page.wait_for_function("() => document.querySelectorAll('.gallery .heat').length === 2")
+    said = {one.locator("h2").inner_text(): one.inner_text() for one in page.locator(".gallery article").all()}
+    assert [RANDOM_SAID in words for words in said.values()] == [RANDOM in title for title in said], said
+
+
+def faint(page: Any, *selectors: str) -> None:
+    """Wait until something is shown to be stale at each of the selectors, and nothing there is shown as current."""
+    for selector in selectors:
+        page.wait_for_selector(selector)
+        page.wait_for_function(
+            "at => [...document.querySelectorAll(at)].every(one => getComputedStyle(one.closest('.busy') ?? one)"
+            ".opacity < 0.6)",
+            arg=selector,
+        )
+
+
+def gated(gate: Path) -> str:
+    return urlencode({"model": f"{gate.parent / 'gated.py'}:gated"})
+
+
+def test_look_shows_at_once_that_answers_belong_to_an_earlier_image(visit: Any, gate: Path) -> None:
+    page = visit(f"/look?lens=saliency&image=sample:shapes/7&{gated(gate)}")
+    page.wait_for_selector(".card .heat")
+    page.wait_for_selector(".portrait")
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    gate.touch()
+    page.locator("button.thumb[aria-label='sample:shapes/3']").click()
+    faint(page, "h1", ".answers-box", ".card .heat", ".card .words")
+    gate.unlink()
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    assert page.locator(".answers-box .answer").count() == 3
+
+
+def test_inside_shows_it_too(visit: Any, gate: Path) -> None:
+    page = visit(f"/inside?image=sample:shapes/7&layer=conv&unit=conv%5B1%5D&{gated(gate)}")
+    page.wait_for_selector(".maps img")
+    page.wait_for_selector(".unit .part-sums [data-value]")
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    gate.touch()
+    page.locator("button.thumb[aria-label='sample:shapes/3']").click()
+    faint(page, ".maps img")
+    assert page.locator(".unit .part-sums [data-value]").count() == 0
+    gate.unlink()
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    page.wait_for_selector(".maps img")
+
+
+def test_compare_shows_it_too(visit: Any, gate: Path) -> None:
+    page = visit(f"/compare?lens=saliency&image=sample:shapes/7&beside=sample:shapes/8&{gated(gate)}")
+    page.wait_for_selector(".apart .heat")
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    gate.touch()
+    page.get_by_role("button", name="sample:shapes/4", exact=True).click()
+    faint(page, ".gallery .heat", ".apart .heat", ".words .reads")
+    gate.unlink()
+    page.wait_for_function("() => document.querySelectorAll('.gallery .heat').length === 3")
+    page.wait_for_function("() => !document.querySelector('.busy')")
+
+
+def test_a_units_kernels_are_its_own_strongest_first_and_components_are_named(visit: Any) -> None:
+    layer, unit = "layer2.0.conv1", 7
+    page = visit(f"/inside?image=sample:shapes/7&layer={layer}&unit={layer}%5B{unit}%5D")
+    page.wait_for_selector(".unit .slices figure")
+    weights = cs.kernels(cs.load(TRAINED), layer=layer).weights[layer]
+    strongest = weights[unit].flatten(1).norm(dim=1).argsort(descending=True, stable=True)[:16].tolist()
+    shown = page.locator(".unit .slices figure").evaluate_all("all => all.map(one => Number(one.dataset.channel))")
+    assert shown == strongest
+    assert f"16 of {weights.shape[1]} kernels" in page.inner_text(".unit .part-kernel")
+    assert page.locator(".unit .part-kernel .ramp").count() == 1
+    page.get_by_role("tab", name="Kernels").click()
+    page.wait_for_selector('.maps img[alt^="Kernel"]')
+    assert "first principal component over input channels" in page.inner_text(".module")
+    assert page.locator(".module .ramp").count() == 1
+
+
+def test_a_drawing_is_compared_with_the_best_image_known(visit: Any) -> None:
+    page = visit("/inside?image=sample:shapes/7&layer=layer1&unit=layer1%5B3%5D")
+    page.wait_for_selector(".unit .crops figure")
+    page.click(".unit .part-drawn .q-select")
+    page.get_by_role("option", name="64", exact=True).click()
+    page.click(".unit button.draw")
+    page.wait_for_selector('.unit .drawing .result:has-text("Finished. 64 steps")')
+    said = page.get_by_text(re.compile("than the best image known"))
+    said.wait_for()
+    model = cs.load(TRAINED)
+    drawn = cs.activation_maximization(model, unit="layer1[3]", steps=64)
+    maps = cs.feature_maps(model, drawn.values[:1], layer="layer1", channels=0)
+    reached = float(maps.maps["layer1"][maps.channels["layer1"].index(3)].max())
+    best = cs.top_inputs(model, "sample:shapes/0-99", unit="layer1[3]", k=1)["layer1[3]"][0].value
+    assert ("no more than" in said.inner_text()) == (reached <= best)
+    assert f"{number(reached)} at its strongest place, against {number(best)}" in said.inner_text()
