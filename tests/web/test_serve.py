@@ -1,15 +1,18 @@
 """``convscope serve``: what it refuses, and what it says when its packages are missing."""
 
+import re
 import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 
 import pytest
 from typer.testing import CliRunner
 
 from convscope.cli import app
 from convscope.cli.interrupts import leave_on_interrupt
+from tests.patience import PATIENCE
 
 
 def serve(*words: str):
@@ -75,14 +78,11 @@ sys.meta_path.insert(0, Interrupts())
 """Presses Ctrl-C in the moment in which a module is imported."""
 
 
-def serving(code: str) -> subprocess.Popen[str]:
+def serving(code: str, *options: str) -> subprocess.Popen[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    heeded = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # also where tests run behind &
-    )
-    words = [sys.executable, "-c", heeded + code, "serve", "--no-show", "--port", port]
+    words = [sys.executable, "-c", code, "serve", "--no-show", "--port", port, *options]
     return subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
 
 
@@ -119,3 +119,18 @@ def test_where_interrupts_are_ignored_they_stay_so() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_the_printed_link_carries_a_token_of_any_letters() -> None:
+    with serving(START, "--token", "a&b c+%") as server:
+        assert server.stderr is not None
+        said = server.stderr.readline()
+        server_link = re.search(r"http://\S+", said)
+        try:
+            assert server_link, said
+            browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())  # the token becomes a cookie
+            with browser.open(server_link[0], timeout=PATIENCE) as answer:
+                assert answer.status == 200
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.stderr.read()

@@ -7,6 +7,7 @@ import socket
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import urlencode
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -102,7 +103,7 @@ def serve(
                 bench.library.model(name)
             made = build(bench, token=token, host=host, port=port)
             _quiet()
-            address = f"http://{host}:{port}/" + (f"?token={token}" if token else "")
+            address = f"http://{host}:{port}/" + (f"?{urlencode({'token': token})}" if token else "")
             _server(made, host, port, lambda: ready(address)).run([listening])
     finally:
         bench.jobs.close()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from convscope.web.jobs.job import Job
 from convscope.web.jobs.workers import Jobs
 from convscope.web.library import Library
-from convscope.web.looking import key_of, look, takes_long, together
+from convscope.web.looking import key_of, look, refuse_wrong_values, takes_long, together
 from convscope.web.view import View
 
 
@@ -17,7 +17,12 @@ class Bench:
     jobs: Jobs = field(default_factory=Jobs)
 
     def look(self, view: View) -> Job:
-        """The job that finds what a view asks for, or one that found or finds the same."""
+        """The job that finds what a view asks for, or one that found or finds the same.
+
+        Raises:
+            ConvScopeError: it names what is not there, or a parameter has a value that its lens refuses.
+        """
+        refuse_wrong_values(view)
         key = key_of(self.library, view)
         alike = together(self.library, view)
         owner = view.model or self.library.addresses[0]

@@ -113,6 +113,17 @@ def parameters(spec: LensSpec, given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def refuse_wrong_values(view: View) -> None:
+    """Refuse values that the view's lens would refuse, before any work is queued for it.
+
+    Raises:
+        ParameterError: a parameter is unknown, of another kind, or beyond the limit its lens declares.
+    """
+    spec = find(view.lens)
+    for name, value in parameters(spec, view.parameters).items():
+        spec.options[name].check(value)
+
+
 def _in_kind(parameter: Parameter, text: str) -> Any:
     if parameter.about.choices or parameter.kind is str:
         return text

@@ -110,8 +110,9 @@ def style_transfer(
     drawn = drawn_over(image, draw)
     name = style.names[0]
     words = [f"in the style of {name if name.startswith('sample:') else Path(name).name}"]
+    features = {address: matrix.float() for address, matrix in grams.items()}
     return [
-        pictures_of(image.spec, one, words, photo=image.photo(row), features=grams) for row, one in enumerate(drawn)
+        pictures_of(image.spec, one, words, photo=image.photo(row), features=features) for row, one in enumerate(drawn)
     ]
 
 

@@ -128,6 +128,9 @@ class NodeColumn:
 
     async def _tab_chosen(self, event: Any) -> None:
         self.tab = event.value
+        self.body.clear()  # what another tab showed would be read as this one's
+        with self.body:
+            ui.label(self.explorer.say("Looking …")).classes("hint")
         await self._show_tab()
 
     async def _show_tab(self) -> None:
