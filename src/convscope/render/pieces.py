@@ -2,8 +2,9 @@
 
 from convscope.errors import ParameterError
 from convscope.render import raster, words
+from convscope.render.layer_attribution import alt_of_layer_attribution
 from convscope.render.scale import Legend, legend_of, numbers, scale_of
-from convscope.values import Attribution, Prediction, Value
+from convscope.values import Attribution, LayerAttribution, Prediction, Value
 
 
 def overlay_png(attribution: Attribution, *, limit: float | None = None, most: int | None = None) -> bytes:
@@ -48,4 +49,6 @@ def alt(value: Value) -> str:
     """What the picture of a value shows, for those who cannot see it."""
     if isinstance(value, Attribution):
         return words.alt(value, scale_of([value]))
+    if isinstance(value, LayerAttribution):
+        return alt_of_layer_attribution(value)
     return words.alt_of_prediction(value) if isinstance(value, Prediction) else words.title(value)
