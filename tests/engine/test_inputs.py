@@ -68,7 +68,7 @@ def written(path: Path, data: bytes) -> Path:
 REFUSED: dict[str, tuple[Make, str]] = {
     "a missing file": (lambda p: p / "none.jpg", r"^no such file: '.*none\.jpg'$"),
     "a missing file by name": (lambda p: "none.jpg", r"^no such file: 'none\.jpg'$"),
-    "a folder": (lambda p: p, r"' is a folder, not an image$"),
+    "a folder": (lambda p: p, r"^there is no picture in the folder '.*': it is empty"),
     "zero bytes": (lambda p: written(p / "a.png", b""), r"a\.png' is empty \(0 bytes\)$"),
     "a text called .jpg": (
         lambda p: written(p / "a.jpg", b"dear diary"),
