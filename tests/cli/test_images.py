@@ -189,6 +189,8 @@ def test_a_pipe_that_ends_early_is_told_so(refused, tmp_path: Path) -> None:
         (["hollow"], "there is no picture in the folder 'hollow': it is empty; pictures end in .jpg, .png, …"),
         (["other"], "there is no picture in the folder 'other': it holds 1 other file"),
         (["nowhere.png", "sample:shapes/1"], "no such file: 'nowhere.png'"),
+        (["x" * 300], "cannot open 'xxx"),
+        (["~nobody-of-this-name/a.png", "sample:shapes/1"], "cannot open '~nobody-of-this-name/a.png'"),
         (["sample:shapes/9-3"], "a range of samples is written sample:shapes/0-99"),
         (["sample:shape/3"], "no sample 'shape'; did you mean 'shapes'?"),
     ],

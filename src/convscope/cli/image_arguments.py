@@ -101,7 +101,7 @@ def say_skipped(skipped: Mapping[str, str], total: int) -> bool:
 
 def _members(word: str, *, alone: bool) -> list[Any]:
     """The images that one word stands for."""
-    from convscope.engine.pictures import existing_file, sample_picture
+    from convscope.engine.pictures import existing_file, is_existing_folder, sample_picture
 
     if word == STANDARD_INPUT or _is_pipe(word):
         return [_piped(word)]
@@ -113,7 +113,7 @@ def _members(word: str, *, alone: bool) -> list[Any]:
             return list(Samples(word).members)
         sample_picture(word)
         return [word]
-    if Path(word).expanduser().is_dir():
+    if is_existing_folder(word):
         from convscope.engine.data.sources import Folder
 
         return [str(path) for path in Folder(Path(word).expanduser()).paths]
@@ -126,7 +126,7 @@ def _is_file(word: str) -> bool:
     """Whether there is such a file: an empty one among others is damaged, and counted with those that are."""
     try:
         return Path(word).expanduser().is_file()
-    except OSError:
+    except (OSError, RuntimeError, ValueError):
         return False
 
 

@@ -16,7 +16,11 @@ Writer = Callable[[Path], Any]
 
 def is_folder(out: str) -> bool:
     """Whether ``--out`` names a folder: one that is there, one with a slash, or a name without an ending."""
-    return out.endswith(("/", os.sep)) or Path(out).expanduser().is_dir() or not Path(out).suffix
+    try:
+        exists = Path(out).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CannotWrite(f"cannot write to --out {out[:80]!r}: {error.args[-1] if error.args else error}") from error
+    return exists or out.endswith(("/", os.sep)) or not Path(out).suffix
 
 
 def one_place(out: str | None, default: str, writer: Writer, inputs: Iterable[str]) -> Path:

@@ -103,6 +103,14 @@ def _reads_heic() -> bool:
     return True
 
 
+def is_existing_folder(path: str | Path) -> bool:
+    """Whether there is a folder of that name; a name that no file can have, or whose home is unknown, is none."""
+    try:
+        return Path(path).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
 def existing_file(path: str | Path) -> Path:
     """A path to a file with something in it."""
     try:

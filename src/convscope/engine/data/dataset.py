@@ -37,6 +37,7 @@ from convscope.engine.data.sources import (
     labels_of,
 )
 from convscope.engine.inputs import Images, TensorInput, read_images
+from convscope.engine.pictures import is_existing_folder
 from convscope.engine.targets import class_index
 from convscope.errors import InputError, UnknownName
 
@@ -312,12 +313,7 @@ def _is_collection(given: Any) -> bool:
     if isinstance(given, str) and given.startswith("sample:"):
         key = given.partition("/")[2]
         return not key or "-" in key
-    if not isinstance(given, (str, Path)):
-        return False
-    try:
-        return Path(given).expanduser().is_dir()
-    except (OSError, RuntimeError, ValueError):  # no name that a folder can have; reading it as an image says why
-        return False
+    return isinstance(given, (str, Path)) and is_existing_folder(given)
 
 
 def _ahead(read: Callable[[int], _Member], count: int, most: int | None) -> Iterator[_Member]:
