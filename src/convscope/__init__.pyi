@@ -36,6 +36,7 @@ from convscope.values import Distribution as Distribution
 from convscope.values import Exemplars as Exemplars
 from convscope.values import FeatureMaps as FeatureMaps
 from convscope.values import Kernels as Kernels
+from convscope.values import LayerAttribution as LayerAttribution
 from convscope.values import Pictures as Pictures
 from convscope.values import Prediction as Prediction
 from convscope.values import ReceptiveField as ReceptiveField
@@ -228,6 +229,7 @@ def expected_gradients(
     target: TargetLike = "top-1",
     samples: int = 64,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution:
     """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
@@ -240,6 +242,7 @@ def expected_gradients(
     target: TargetLike = "top-1",
     samples: int = 64,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> list[Attribution]:
     """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
@@ -252,6 +255,7 @@ def expected_gradients(
     target: TargetLike = "top-1",
     samples: int = 64,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
     """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
@@ -264,13 +268,14 @@ def expected_gradients(
     target: TargetLike = "top-1",
     samples: int = 64,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> ValueStream[Attribution]:
     """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
 
 @overload
 def gradient_x_input(model: Model | Module, image: OneImage, *, target: TargetLike = "top-1") -> Attribution:
-    """Multiply the gradient by the prepared input and add the channels up."""
+    """Multiply the gradient by the preprocessed input and add the channels up."""
 
 @overload
 def gradient_x_input(
@@ -279,19 +284,19 @@ def gradient_x_input(
     *,
     target: TargetLike = "top-1",
 ) -> list[Attribution]:
-    """Multiply the gradient by the prepared input and add the channels up."""
+    """Multiply the gradient by the preprocessed input and add the channels up."""
 
 @overload
 def gradient_x_input(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1"
 ) -> Attribution | list[Attribution]:
-    """Multiply the gradient by the prepared input and add the channels up."""
+    """Multiply the gradient by the preprocessed input and add the channels up."""
 
 @overload
 def gradient_x_input(
     model: Model | Module, image: DataSet, *, target: TargetLike = "top-1"
 ) -> ValueStream[Attribution]:
-    """Multiply the gradient by the prepared input and add the channels up."""
+    """Multiply the gradient by the preprocessed input and add the channels up."""
 
 @overload
 def guided_integrated_gradients(
@@ -360,6 +365,7 @@ def integrated_gradients(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution:
     """Add up the gradient along the straight path from a baseline to the image."""
@@ -375,6 +381,7 @@ def integrated_gradients(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> list[Attribution]:
     """Add up the gradient along the straight path from a baseline to the image."""
@@ -390,6 +397,7 @@ def integrated_gradients(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
     """Add up the gradient along the straight path from a baseline to the image."""
@@ -405,9 +413,290 @@ def integrated_gradients(
     quadrature: Literal[
         "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
     ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> ValueStream[Attribution]:
     """Add up the gradient along the straight path from a baseline to the image."""
+
+@overload
+def internal_influence(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    seed: int = 0,
+) -> LayerAttribution:
+    """Average the gradient to each unit of a layer along the straight path from a baseline to the image."""
+
+@overload
+def internal_influence(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    seed: int = 0,
+) -> list[LayerAttribution]:
+    """Average the gradient to each unit of a layer along the straight path from a baseline to the image."""
+
+@overload
+def internal_influence(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    seed: int = 0,
+) -> LayerAttribution | list[LayerAttribution]:
+    """Average the gradient to each unit of a layer along the straight path from a baseline to the image."""
+
+@overload
+def internal_influence(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    seed: int = 0,
+) -> ValueStream[LayerAttribution]:
+    """Average the gradient to each unit of a layer along the straight path from a baseline to the image."""
+
+@overload
+def layer_conductance(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    seed: int = 0,
+) -> LayerAttribution:
+    """Add up what each unit contributes while the input goes from a baseline to the image."""
+
+@overload
+def layer_conductance(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    seed: int = 0,
+) -> list[LayerAttribution]:
+    """Add up what each unit contributes while the input goes from a baseline to the image."""
+
+@overload
+def layer_conductance(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    seed: int = 0,
+) -> LayerAttribution | list[LayerAttribution]:
+    """Add up what each unit contributes while the input goes from a baseline to the image."""
+
+@overload
+def layer_conductance(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    seed: int = 0,
+) -> ValueStream[LayerAttribution]:
+    """Add up what each unit contributes while the input goes from a baseline to the image."""
+
+@overload
+def layer_gradient_x_activation(
+    model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+) -> LayerAttribution:
+    """Multiply each unit of a layer by the gradient of the score to it."""
+
+@overload
+def layer_gradient_x_activation(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+) -> list[LayerAttribution]:
+    """Multiply each unit of a layer by the gradient of the score to it."""
+
+@overload
+def layer_gradient_x_activation(
+    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+) -> LayerAttribution | list[LayerAttribution]:
+    """Multiply each unit of a layer by the gradient of the score to it."""
+
+@overload
+def layer_gradient_x_activation(
+    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+) -> ValueStream[LayerAttribution]:
+    """Multiply each unit of a layer by the gradient of the score to it."""
+
+@overload
+def layer_integrated_gradients(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+) -> LayerAttribution:
+    """Integrate the gradient along the straight path from a layer's output for a baseline to that for the image."""
+
+@overload
+def layer_integrated_gradients(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+) -> list[LayerAttribution]:
+    """Integrate the gradient along the straight path from a layer's output for a baseline to that for the image."""
+
+@overload
+def layer_integrated_gradients(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+) -> LayerAttribution | list[LayerAttribution]:
+    """Integrate the gradient along the straight path from a layer's output for a baseline to that for the image."""
+
+@overload
+def layer_integrated_gradients(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+) -> ValueStream[LayerAttribution]:
+    """Integrate the gradient along the straight path from a layer's output for a baseline to that for the image."""
+
+@overload
+def neuron_conductance(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    unit: Any | None = None,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+) -> Attribution:
+    """Add up what each pixel contributes through one unit while the input goes from a baseline to the image."""
+
+@overload
+def neuron_conductance(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    unit: Any | None = None,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+) -> list[Attribution]:
+    """Add up what each pixel contributes through one unit while the input goes from a baseline to the image."""
+
+@overload
+def neuron_conductance(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    unit: Any | None = None,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+) -> Attribution | list[Attribution]:
+    """Add up what each pixel contributes through one unit while the input goes from a baseline to the image."""
+
+@overload
+def neuron_conductance(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    unit: Any | None = None,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+) -> ValueStream[Attribution]:
+    """Add up what each pixel contributes through one unit while the input goes from a baseline to the image."""
 
 @overload
 def saliency(
@@ -735,8 +1024,15 @@ def element_wise_grad_cam(
     """Keep the positive products of activation and gradient only, then add the channels up."""
 
 @overload
-def fem(model: Model | Module, image: OneImage, *, layer: LayerAddress = ..., k: float = 2.0) -> Attribution:
-    """Weigh each channel by how much of it is unusually strong."""
+def fem(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    layer: LayerAddress = ...,
+    k: float = 2.0,
+    variant: Literal["paper", "pytorch-grad-cam"] = "paper",
+) -> Attribution:
+    """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means."""
 
 @overload
 def fem(
@@ -745,20 +1041,31 @@ def fem(
     *,
     layer: LayerAddress = ...,
     k: float = 2.0,
+    variant: Literal["paper", "pytorch-grad-cam"] = "paper",
 ) -> list[Attribution]:
-    """Weigh each channel by how much of it is unusually strong."""
+    """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means."""
 
 @overload
 def fem(
-    model: Model | Module, image: Tensor, *, layer: LayerAddress = ..., k: float = 2.0
+    model: Model | Module,
+    image: Tensor,
+    *,
+    layer: LayerAddress = ...,
+    k: float = 2.0,
+    variant: Literal["paper", "pytorch-grad-cam"] = "paper",
 ) -> Attribution | list[Attribution]:
-    """Weigh each channel by how much of it is unusually strong."""
+    """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means."""
 
 @overload
 def fem(
-    model: Model | Module, image: DataSet, *, layer: LayerAddress = ..., k: float = 2.0
+    model: Model | Module,
+    image: DataSet,
+    *,
+    layer: LayerAddress = ...,
+    k: float = 2.0,
+    variant: Literal["paper", "pytorch-grad-cam"] = "paper",
 ) -> ValueStream[Attribution]:
-    """Weigh each channel by how much of it is unusually strong."""
+    """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means."""
 
 @overload
 def finer_cam(
@@ -967,6 +1274,34 @@ def layer_cam(
     relu: bool = False,
 ) -> ValueStream[Attribution]:
     """Weigh every position of every channel by its own positive gradient."""
+
+@overload
+def layer_grad_cam(
+    model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+) -> LayerAttribution:
+    """Weigh each channel of a layer by its mean gradient and leave the channels apart."""
+
+@overload
+def layer_grad_cam(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+) -> list[LayerAttribution]:
+    """Weigh each channel of a layer by its mean gradient and leave the channels apart."""
+
+@overload
+def layer_grad_cam(
+    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+) -> LayerAttribution | list[LayerAttribution]:
+    """Weigh each channel of a layer by its mean gradient and leave the channels apart."""
+
+@overload
+def layer_grad_cam(
+    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+) -> ValueStream[LayerAttribution]:
+    """Weigh each channel of a layer by its mean gradient and leave the channels apart."""
 
 @overload
 def refine_cam(
@@ -1150,7 +1485,7 @@ def attn_lrp(
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Hand the score back through attention too: queries and keys receive what they did to the weights."""
+    """Propagate the score back through attention too: queries and keys receive what they did to the weights."""
 
 @overload
 def attn_lrp(
@@ -1162,7 +1497,7 @@ def attn_lrp(
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Hand the score back through attention too: queries and keys receive what they did to the weights."""
+    """Propagate the score back through attention too: queries and keys receive what they did to the weights."""
 
 @overload
 def attn_lrp(
@@ -1174,7 +1509,7 @@ def attn_lrp(
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Hand the score back through attention too: queries and keys receive what they did to the weights."""
+    """Propagate the score back through attention too: queries and keys receive what they did to the weights."""
 
 @overload
 def attn_lrp(
@@ -1186,7 +1521,7 @@ def attn_lrp(
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Hand the score back through attention too: queries and keys receive what they did to the weights."""
+    """Propagate the score back through attention too: queries and keys receive what they did to the weights."""
 
 @overload
 def concept_relevance(
@@ -1209,7 +1544,7 @@ def concept_relevance(
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Hand the score back as LRP does, but at one layer let it through chosen channels only."""
+    """Propagate the score back as LRP does, but at one layer through chosen channels only."""
 
 @overload
 def concept_relevance(
@@ -1232,7 +1567,7 @@ def concept_relevance(
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Hand the score back as LRP does, but at one layer let it through chosen channels only."""
+    """Propagate the score back as LRP does, but at one layer through chosen channels only."""
 
 @overload
 def concept_relevance(
@@ -1255,7 +1590,7 @@ def concept_relevance(
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Hand the score back as LRP does, but at one layer let it through chosen channels only."""
+    """Propagate the score back as LRP does, but at one layer through chosen channels only."""
 
 @overload
 def concept_relevance(
@@ -1278,7 +1613,7 @@ def concept_relevance(
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Hand the score back as LRP does, but at one layer let it through chosen channels only."""
+    """Propagate the score back as LRP does, but at one layer through chosen channels only."""
 
 @overload
 def deconvnet(
@@ -1328,6 +1663,7 @@ def deep_lift(
     target: TargetLike = "top-1",
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
     rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
@@ -1341,6 +1677,7 @@ def deep_lift(
     target: TargetLike = "top-1",
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
     rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
@@ -1354,6 +1691,7 @@ def deep_lift(
     target: TargetLike = "top-1",
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
     rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
@@ -1367,6 +1705,7 @@ def deep_lift(
     target: TargetLike = "top-1",
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
     rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
@@ -1380,10 +1719,11 @@ def deep_shap(
     target: TargetLike = "top-1",
     samples: int = 8,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Average DeepLIFT over several references, an estimate of Shapley values."""
+    """Average DeepLIFT over several references, as an estimate of Shapley values."""
 
 @overload
 def deep_shap(
@@ -1393,10 +1733,11 @@ def deep_shap(
     target: TargetLike = "top-1",
     samples: int = 8,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Average DeepLIFT over several references, an estimate of Shapley values."""
+    """Average DeepLIFT over several references, as an estimate of Shapley values."""
 
 @overload
 def deep_shap(
@@ -1406,10 +1747,11 @@ def deep_shap(
     target: TargetLike = "top-1",
     samples: int = 8,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Average DeepLIFT over several references, an estimate of Shapley values."""
+    """Average DeepLIFT over several references, as an estimate of Shapley values."""
 
 @overload
 def deep_shap(
@@ -1419,10 +1761,11 @@ def deep_shap(
     target: TargetLike = "top-1",
     samples: int = 8,
     references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Average DeepLIFT over several references, an estimate of Shapley values."""
+    """Average DeepLIFT over several references, as an estimate of Shapley values."""
 
 @overload
 def excitation_backprop(
@@ -1432,9 +1775,10 @@ def excitation_backprop(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     contrastive: bool = False,
+    relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Pass a winner's probability down: each unit chooses among its exciting inputs in proportion to x · w⁺."""
+    """Pass the target's probability down: each unit shares it among the inputs that excite it, in proportion to x · w⁺."""
 
 @overload
 def excitation_backprop(
@@ -1444,9 +1788,10 @@ def excitation_backprop(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     contrastive: bool = False,
+    relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Pass a winner's probability down: each unit chooses among its exciting inputs in proportion to x · w⁺."""
+    """Pass the target's probability down: each unit shares it among the inputs that excite it, in proportion to x · w⁺."""
 
 @overload
 def excitation_backprop(
@@ -1456,9 +1801,10 @@ def excitation_backprop(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     contrastive: bool = False,
+    relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Pass a winner's probability down: each unit chooses among its exciting inputs in proportion to x · w⁺."""
+    """Pass the target's probability down: each unit shares it among the inputs that excite it, in proportion to x · w⁺."""
 
 @overload
 def excitation_backprop(
@@ -1468,9 +1814,10 @@ def excitation_backprop(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     contrastive: bool = False,
+    relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Pass a winner's probability down: each unit chooses among its exciting inputs in proportion to x · w⁺."""
+    """Pass the target's probability down: each unit shares it among the inputs that excite it, in proportion to x · w⁺."""
 
 @overload
 def full_grad(
@@ -1520,7 +1867,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
 
 @overload
 def guided_backprop(
@@ -1530,7 +1877,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
 
 @overload
 def guided_backprop(
@@ -1540,7 +1887,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
 
 @overload
 def guided_backprop(
@@ -1550,7 +1897,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Take the gradient, but let only positive signals through every rectifier on the way back."""
+    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
 
 @overload
 def guided_grad_cam(
@@ -1597,6 +1944,158 @@ def guided_grad_cam(
     """Cut the fine structures of guided backpropagation out with the regions of Grad-CAM."""
 
 @overload
+def layer_deep_lift(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> LayerAttribution:
+    """Compare every operation with itself at a reference input, and read what arrives at a layer."""
+
+@overload
+def layer_deep_lift(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[LayerAttribution]:
+    """Compare every operation with itself at a reference input, and read what arrives at a layer."""
+
+@overload
+def layer_deep_lift(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> LayerAttribution | list[LayerAttribution]:
+    """Compare every operation with itself at a reference input, and read what arrives at a layer."""
+
+@overload
+def layer_deep_lift(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> ValueStream[LayerAttribution]:
+    """Compare every operation with itself at a reference input, and read what arrives at a layer."""
+
+@overload
+def layer_lrp(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    rules: str = "",
+    epsilon: float = 0.0,
+    bias: Literal["absorb", "share"] = "absorb",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> LayerAttribution:
+    """Hand the score back by the rules of ``lrp``, and read what arrives at a layer."""
+
+@overload
+def layer_lrp(
+    model: Model | Module,
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    rules: str = "",
+    epsilon: float = 0.0,
+    bias: Literal["absorb", "share"] = "absorb",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[LayerAttribution]:
+    """Hand the score back by the rules of ``lrp``, and read what arrives at a layer."""
+
+@overload
+def layer_lrp(
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    rules: str = "",
+    epsilon: float = 0.0,
+    bias: Literal["absorb", "share"] = "absorb",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> LayerAttribution | list[LayerAttribution]:
+    """Hand the score back by the rules of ``lrp``, and read what arrives at a layer."""
+
+@overload
+def layer_lrp(
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    rules: str = "",
+    epsilon: float = 0.0,
+    bias: Literal["absorb", "share"] = "absorb",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> ValueStream[LayerAttribution]:
+    """Hand the score back by the rules of ``lrp``, and read what arrives at a layer."""
+
+@overload
 def lrp(
     model: Model | Module,
     image: OneImage,
@@ -1617,7 +2116,7 @@ def lrp(
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Hand the score back from layer to layer, each output's relevance to what made it, by rules of sharing."""
+    """Propagate the score back from layer to layer: each output shares its relevance among its inputs by a rule."""
 
 @overload
 def lrp(
@@ -1640,7 +2139,7 @@ def lrp(
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Hand the score back from layer to layer, each output's relevance to what made it, by rules of sharing."""
+    """Propagate the score back from layer to layer: each output shares its relevance among its inputs by a rule."""
 
 @overload
 def lrp(
@@ -1663,7 +2162,7 @@ def lrp(
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Hand the score back from layer to layer, each output's relevance to what made it, by rules of sharing."""
+    """Propagate the score back from layer to layer: each output shares its relevance among its inputs by a rule."""
 
 @overload
 def lrp(
@@ -1686,7 +2185,7 @@ def lrp(
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Hand the score back from layer to layer, each output's relevance to what made it, by rules of sharing."""
+    """Propagate the score back from layer to layer: each output shares its relevance among its inputs by a rule."""
 
 @overload
 def rectified_gradient(
@@ -2247,6 +2746,9 @@ def occlusion(
     target: TargetLike = "top-1",
     patch: int = 0,
     stride: int = 0,
+    sides: str = "",
+    strides: str = "",
+    channels: Literal["together", "apart"] = "together",
     shape: Literal["square", "disc"] = "square",
     fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
     value: float | Tensor = 0.0,
@@ -2263,6 +2765,9 @@ def occlusion(
     target: TargetLike = "top-1",
     patch: int = 0,
     stride: int = 0,
+    sides: str = "",
+    strides: str = "",
+    channels: Literal["together", "apart"] = "together",
     shape: Literal["square", "disc"] = "square",
     fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
     value: float | Tensor = 0.0,
@@ -2279,6 +2784,9 @@ def occlusion(
     target: TargetLike = "top-1",
     patch: int = 0,
     stride: int = 0,
+    sides: str = "",
+    strides: str = "",
+    channels: Literal["together", "apart"] = "together",
     shape: Literal["square", "disc"] = "square",
     fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
     value: float | Tensor = 0.0,
@@ -2295,6 +2803,9 @@ def occlusion(
     target: TargetLike = "top-1",
     patch: int = 0,
     stride: int = 0,
+    sides: str = "",
+    strides: str = "",
+    channels: Literal["together", "apart"] = "together",
     shape: Literal["square", "disc"] = "square",
     fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
     value: float | Tensor = 0.0,

@@ -68,7 +68,7 @@ def layer_lrp(
         >>> import convscope as cs
         >>> a = cs.layer_lrp(cs.load("bundled:shapes"), "sample:shapes/7", layer="layer3")
         >>> tuple(a.values.shape)
-        (48, 12, 12)
+        (96, 12, 12)
 
     Source: :cite:`bach2015pixel`; the rules and composites after :cite:`montavon2019layer`.
     """

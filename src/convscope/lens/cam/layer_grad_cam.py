@@ -49,7 +49,7 @@ def layer_grad_cam(
         >>> import convscope as cs
         >>> a = cs.layer_grad_cam(cs.load("bundled:shapes"), "sample:shapes/7")
         >>> tuple(a.values.shape), a.layer
-        ((48, 12, 12), 'layer3')
+        ((96, 12, 12), 'layer3')
 
     Source: :cite:`selvaraju2017gradcam`, equations 1 and 2.
     """

@@ -68,7 +68,7 @@ def internal_influence(
         >>> import convscope as cs
         >>> a = cs.internal_influence(cs.load("bundled:shapes"), "sample:shapes/7", layer="layer2", steps=8)
         >>> tuple(a.values.shape)
-        (32, 24, 24)
+        (48, 24, 24)
 
     Source: :cite:`leino2018influence`, definition 1.
     """

@@ -44,7 +44,7 @@ def layer_gradient_x_activation(
         >>> import convscope as cs
         >>> a = cs.layer_gradient_x_activation(cs.load("bundled:shapes"), "sample:shapes/7", layer="layer3")
         >>> tuple(a.values.shape), len(a.units)
-        ((48, 12, 12), 48)
+        ((96, 12, 12), 96)
 
     Source: :cite:`ancona2018towards`, section 3.1, with the layer's output in the place of the input.
     """
