@@ -17,7 +17,7 @@ _FORMS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
         lambda call: f"--model 'ADDRESS?layout={call[1]}:{call[2].replace(' ', ',')}'",
     ),
     (r"use (cs\.Region\([^)]*\))", r"name a unit of the output, as in --target 'LAYER[3]', or use \1 in Python"),
-    (r" or model\.layers\(\)", ""),
+    (r"model\.layers\(\) or ", ""),
 )
 """What is written in a way of its own: the constructors of Python, and what stands for them."""
 

@@ -135,7 +135,7 @@ def check_address(module: nn.Module, address: str, name: str, *, ports: bool = F
     known = [path for path, _ in module.named_modules() if path]
     near = did_you_mean(str(address), known)
     raise UnknownName(
-        f"no layer {address!r} in {name}{near} (it has {len(known)}; 'convscope layers' or model.layers() lists them)"
+        f"no layer {address!r} in {name}{near} (it has {len(known)}; model.layers() or 'convscope layers' lists them)"
     )
 
 
