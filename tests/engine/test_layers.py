@@ -29,7 +29,7 @@ REFUSED: dict[str, tuple[Any, type[ConvScopeError], str]] = {
     "a misspelt layer": (
         "secnd",
         UnknownName,
-        r"no layer 'secnd' in Stages; did you mean 'second'\? \(it has 4; 'convscope layers' or model\.layers\(\)",
+        r"no layer 'secnd' in Stages; did you mean 'second'\? \(it has 4; model\.layers\(\)",
     ),
     "a layer of nothing": ("transformer.h.3", UnknownName, r"no layer 'transformer\.h\.3' in Stages \(it has 4"),
     "an empty address": ("", UnknownName, r"no layer '' in Stages"),
