@@ -225,3 +225,25 @@ def test_a_drawing_is_compared_with_the_best_image_known(visit: Any) -> None:
     best = cs.top_inputs(model, "sample:shapes/0-99", unit="layer1[3]", k=1)["layer1[3]"][0].value
     assert ("no more than" in said.inner_text()) == (reached <= best)
     assert f"{number(reached)} at its strongest place, against {number(best)}" in said.inner_text()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_value_of_a_parameter_is_read_whole_and_its_unit_below(visit: Any, lang: str) -> None:  # noqa: F811
+    link = {"model": TRAINED, "image": "sample:shapes/3", "lens": "smooth-grad", "p.samples": "2"}
+    page = visit(f"/look?{urlencode(link)}", lang=lang, viewport={"width": 420, "height": 900})
+    card = page.locator("article.card").first
+    card.get_by_text(say("Parameters", lang), exact=True).first.click()
+    unit = card.get_by_text(say("fraction of the image's range", lang), exact=True)
+    unit.first.wait_for()
+    for field in card.locator("input[type=number]").all():
+        assert field.evaluate("input => input.scrollWidth <= input.clientWidth")
+        assert field.evaluate("input => input.clientWidth > 60")
+    assert card.locator(".q-field__suffix").count() == 0
+
+
+def test_pictures_to_choose_from_are_of_one_height(visit: Any) -> None:  # noqa: F811
+    page = visit(f"/compare?{urlencode({'model': TRAINED, 'image': 'sample:shapes/3'})}")
+    page.locator(".thumb img").first.wait_for()
+    heights = page.locator(".thumb").evaluate_all("buttons => buttons.map(b => Math.round(b.offsetHeight))")
+    assert len(heights) > 3
+    assert len(set(heights)) == 1, heights

@@ -1,5 +1,6 @@
 """What one forward shows of a network: which layers ran, in which order, and how their outputs lie."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -256,8 +257,10 @@ def _record(model: "Model", image: Tensor) -> tuple[Graph, int, bool]:
             if is_out_of_memory(error):
                 break
         else:
-            one_by_one = any(_runs_for_single_images(visit) for visit in graph.visits.values())
-            return (recorded(model, image, selected=True), 1, True) if one_by_one else (graph, 2, False)
+            if any(_runs_for_single_images(visit) for visit in graph.visits.values()):
+                with suppress(ModelFailed, OutputError):  # it may need two images, which it takes apart
+                    return recorded(model, image, selected=True), 1, True
+            return graph, 2, False
     return recorded(model, image, selected=True), 1, False
 
 

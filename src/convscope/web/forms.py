@@ -52,13 +52,15 @@ def _field(parameter: Parameter, value: Any, on_change: Changed, lang: str) -> N
     elif parameter.kind in (int, float):
         check: Callable[[Any], str | None] = lambda typed: refusal(parameter, _number(parameter, typed))  # noqa: E731
         made = ui.number(
-            title, value=_plain(value, parameter), min=about.min, max=about.max, suffix=say(about.unit, lang) or None,
+            title, value=_plain(value, parameter), min=about.min, max=about.max,
             step=1 if parameter.kind is int else None, validation=check, on_change=changed,
         )  # fmt: skip
     else:
         made = ui.input(title, value="" if value is None else str(value), on_change=changed)
     if parameter.kind is not bool:
         made.props("outlined dense debounce=350 stack-label hide-bottom-space")
+    if about.unit and parameter.kind in (int, float):  # below the field: within it, it would hide the value
+        made.props["hint"] = say(about.unit, lang)
     made.mark(f"parameter-{name}")
     with made:
         span = say(" ({range})", lang, range=about.range()) if about.range() and not about.choices else ""
