@@ -77,6 +77,7 @@ def test_the_manifest_says_enough_to_make_it_again(attribution: cs.Attribution, 
         "steps": 4,
         "baseline": "black",
         "quadrature": "gauss-legendre",
+        "multiply_by_inputs": True,
         "seed": 0,
         "target": 2,
     }

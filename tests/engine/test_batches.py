@@ -252,8 +252,11 @@ def _live_bytes() -> int:
     storages = {}
     for thing in gc.get_objects():
         if issubclass(type(thing), Tensor):
-            storage = thing.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
+            try:
+                storage = thing.untyped_storage()
+                storages[storage.data_ptr()] = storage.nbytes()
+            except (RuntimeError, NotImplementedError):
+                continue  # stand-ins of tracing and of vmap, left by other tests, have no memory
     return sum(storages.values())
 
 

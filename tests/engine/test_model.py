@@ -272,6 +272,7 @@ def test_a_record_tells_where_a_value_comes_from() -> None:
         "steps": 4,
         "baseline": "black",
         "quadrature": "gauss-legendre",
+        "multiply_by_inputs": True,
         "seed": 0,
         "target": 2,
     }

@@ -161,7 +161,7 @@ REFUSED: dict[str, tuple[Any, type[ConvScopeError], str]] = {
     "a list of another length": ([1, 2], OutputError, r"2 targets for 1 images: give one each, or one for all"),
     "an array of another length": (np.array([1, 2]), OutputError, r"2 targets for 1 images"),
     "an empty list": ([], OutputError, r"0 targets for 1 images"),
-    "a unit of no layer": ("seven[3]", UnknownName, r"no layer 'seven' in Sequential .*model\.layers\(\) lists them"),
+    "a unit of no layer": ("seven[3]", UnknownName, r"no layer 'seven' in Sequential .*lists them"),
     "a unit too many": ("2[6]", UnknownName, r"no unit 2\[6\]: '2' has units 0 to 5"),
     "a unit by name": (cs.Unit("2", "a"), UnknownName, r"no unit 2\[a\]"),
     "a position outside": ("2[1, 99, 0]", UnknownName, r"no position 2\[1, 99, 0\]: the map of '2' is \(8, 8\)"),

@@ -217,9 +217,9 @@ def test_a_map_is_averaged_over_copies(visit: Visit) -> None:
     page = settled(visit("/look?lens=saliency"), 1)
     before = heats(page)[0]
     page.get_by_text("Parameters", exact=True).click()
-    page.get_by_label("smooth").fill("1")
+    page.get_by_label("smooth", exact=True).fill("1")
     page.get_by_text("smooth must be 2 to 4096").wait_for()
-    page.get_by_label("smooth").fill("4")
+    page.get_by_label("smooth", exact=True).fill("4")
     until_other(page, before)
     page.wait_for_url("**p.saliency.smooth=4**")
 

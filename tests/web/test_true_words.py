@@ -228,7 +228,7 @@ def test_a_drawing_is_compared_with_the_best_image_known(visit: Any) -> None:
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_the_value_of_a_parameter_is_read_whole_and_its_unit_below(visit: Any, lang: str) -> None:  # noqa: F811
+def test_the_value_of_a_parameter_is_read_whole_and_its_unit_below(visit: Any, lang: str) -> None:
     link = {"model": TRAINED, "image": "sample:shapes/3", "lens": "smooth-grad", "p.samples": "2"}
     page = visit(f"/look?{urlencode(link)}", lang=lang, viewport={"width": 420, "height": 900})
     card = page.locator("article.card").first
@@ -241,7 +241,7 @@ def test_the_value_of_a_parameter_is_read_whole_and_its_unit_below(visit: Any, l
     assert card.locator(".q-field__suffix").count() == 0
 
 
-def test_pictures_to_choose_from_are_of_one_height(visit: Any) -> None:  # noqa: F811
+def test_pictures_to_choose_from_are_of_one_height(visit: Any) -> None:
     page = visit(f"/compare?{urlencode({'model': TRAINED, 'image': 'sample:shapes/3'})}")
     page.locator(".thumb img").first.wait_for()
     heights = page.locator(".thumb").evaluate_all("buttons => buttons.map(b => Math.round(b.offsetHeight))")

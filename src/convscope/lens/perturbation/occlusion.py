@@ -158,8 +158,11 @@ def _places(extent: Extent, patch: Extent, stride: Extent) -> Places:
     for side, length in zip(patch, extent, strict=True):
         if side > length:
             sides = " × ".join(map(str, extent))
-            limit = min(extent) if len(set(patch)) == 1 else length
-            raise ParameterError(f"patch must be at most {limit}, as the image is {sides}, got {side}")
+            if len(set(patch)) == 1:
+                limit, what = min(extent), "the image's shorter side"
+            else:
+                limit, what = length, "the image's side"
+            raise ParameterError(f"patch must be at most {limit}, {what} ({sides}), got {side}")
     usual = max(2, round(max(extent) / 14))
     size = tuple(min(side or usual, length) for side, length in zip(patch, extent, strict=True))
     steps = tuple(step or max(1, (side or usual) // 2) for step, side in zip(stride, patch, strict=True))
