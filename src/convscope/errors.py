@@ -7,6 +7,7 @@
     ├── OutputError       (TypeError)     the network's output, or the target asked of it, does not fit
     │   └── NotFinite                     a score or a map is NaN or infinite; says at which operation it began
     ├── LayerError        (ValueError)    the layer exists but cannot serve: never reached, no spatial extent
+    │   └── ImagesInParts                 it runs for some of the images of a batch at a time
     ├── NoGradient        (RuntimeError)  the target does not depend on what it should be explained by
     ├── NoRule            (RuntimeError)  a method of backward rules meets an operation it has no rule for
     ├── ModelFailed       (RuntimeError)  the network's own forward raised
@@ -57,6 +58,10 @@ class NotFinite(OutputError):
 
 class LayerError(ConvScopeError, ValueError):
     """The layer exists but cannot serve for this."""
+
+
+class ImagesInParts(LayerError):
+    """A layer ran for some of the images of a batch at a time, so that no call of it shows all of them."""
 
 
 class NoGradient(ConvScopeError, RuntimeError):

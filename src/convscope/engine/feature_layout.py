@@ -47,6 +47,8 @@ class FeatureLayout:
         flat: channels and places share a dimension (``(N, T, C·W)``): what lies at one place are the channels.
         no_map: why its places make no map, where they do not.
         words: the layout in words, one for each dimension, as `engine/given_layout.py` reads them.
+        region: along each axis of the input, the first position that the map shows and the one behind the last; empty
+            where it shows the whole input, but for less than a step of its own at the ends.
         unbatched: whether the network gives it for one image at a time without a dimension for the batch, which
             ``shape`` has none the less.
     """
@@ -63,6 +65,7 @@ class FeatureLayout:
     flat: bool = False
     no_map: str = ""
     words: str = ""
+    region: tuple[tuple[int, int], ...] = ()
     unbatched: bool = False
 
     @property
@@ -103,7 +106,10 @@ class FeatureLayout:
         """An output for N images as (N, C, places …), the axes of the input last; a view where its layout allows."""
         if self._plain:
             return output[None] if self.unbatched else output
-        numbers = self._channels_then_places(self.by_image(output))
+        return self._map_by_image(self.by_image(output))
+
+    def _map_by_image(self, numbers: Tensor) -> Tensor:
+        numbers = self._channels_then_places(numbers)
         if self.order is not None:
             numbers = self._ordered(numbers.flatten(2), self.order)
         return numbers.reshape(len(numbers), self.count, *self.extent)
@@ -126,17 +132,24 @@ class FeatureLayout:
 
     def from_channels(self, numbers: Tensor, like: Tensor) -> Tensor:
         """Numbers (N, C), one per channel, spread over a tensor of the shape of the output ``like`` for N images."""
+        return self.joined(self.channels_by_image(numbers, self.by_image(like)))
+
+    def channels_by_image(self, numbers: Tensor, like: Tensor) -> Tensor:
+        """Numbers (N, C), one per channel, spread over outputs image by image, as `by_image` gives them."""
         zeros = torch.zeros_like(like)
         if self.flat:
             maps = numbers.to(like).view(*numbers.shape, *[1] * len(self.grid)).expand(*numbers.shape, *self.grid)
-            return self.joined(self.from_map(maps, zeros[:1]))
-        target = self._channels_then_places(self.by_image(zeros))
+            return self.from_map(maps, self.joined(zeros[:1]))
+        target = self._channels_then_places(zeros)
         spread = numbers.to(like).reshape(*target.shape[:2], *[1] * (target.ndim - 2)).expand(target.shape)
-        return self.joined(self._in_place_of(target, spread))
+        return self._in_place_of(target, spread)
 
     def by_channel(self, output: Tensor) -> Tensor:
         """An output for N images as (N, C, P): all its numbers, class tokens and registers among them."""
-        numbers = self._channels_then_places(self.by_image(output))
+        return self._channels_of(self.by_image(output))
+
+    def _channels_of(self, numbers: Tensor) -> Tensor:
+        numbers = self._channels_then_places(numbers)
         return numbers.reshape(*numbers.shape[:2], -1)
 
     def positions(self, output: Tensor) -> Tensor:
@@ -145,10 +158,14 @@ class FeatureLayout:
 
     def units(self, output: Tensor) -> Tensor:
         """An output for N images with its units second: its map, or (N, C) where it has no places."""
+        return self.units_by_image(self.by_image(output))
+
+    def units_by_image(self, numbers: Tensor) -> Tensor:
+        """The same of outputs image by image, as `by_image` gives them."""
         as_a_map = not self.no_map and len(self.shape) == len(self.grid) + 2  # also a map of one position
         if self.has_places or self.frames > 1 or as_a_map:
-            return self.to_map(output)
-        numbers = self.by_channel(output)
+            return self._map_by_image(numbers)
+        numbers = self._channels_of(numbers)
         return numbers.flatten(1) if numbers.shape[2] == 1 else numbers
 
     @cached_property
@@ -207,6 +224,8 @@ def read_layout(shape: Shape, axes: Sequence[Seen], batch: Seen, images: int) ->
     layout = FeatureLayout(own, dim, outer, inner, channels, tuple(on_axes), 1, (1,) * len(axes), words=words)
     if any(axis.across is not None for axis in axes):
         return replace(layout, no_map="compares positions of the input with each other (attention weights)")
+    if any(_leaves_gaps(axis) for axis in axes):
+        return replace(layout, no_map="leaves gaps between the parts of the input that it shows")
     try:
         grid, frames, order = _grid(places, own, on_axes, flat=flat)
     except UnknownLayout as error:
@@ -214,6 +233,22 @@ def read_layout(shape: Shape, axes: Sequence[Seen], batch: Seen, images: int) ->
     if order is not None and len(on_axes) == 1 and (beside := own[on_axes[0]] - len(order)):
         words = " ".join(f"{beside}+{word}" if d == on_axes[0] else word for d, word in enumerate(words.split()))
     return replace(layout, grid=grid, frames=frames, order=order, flat=flat and frames > 1, words=words)
+
+
+def region_of(axes: Sequence[Seen], grid: Shape, extent: Shape) -> tuple[tuple[int, int], ...]:
+    """The part of an input of that extent that a map shows, as where the network crops it; empty for all of it."""
+    ends = [axis.ends() or (0, size - 1) for axis, size in zip(axes, extent, strict=True)]
+    steps = [size / cells for size, cells in zip(extent, grid, strict=True)]
+    beyond = [
+        cells > 1 and (first >= step or size - 1 - last >= step)
+        for (first, last), cells, step, size in zip(ends, grid, steps, extent, strict=True)
+    ]
+    if not any(beyond):
+        return ()
+    return tuple(
+        (first, last + 1) if crops else (0, size)
+        for (first, last), crops, size in zip(ends, beyond, extent, strict=True)
+    )
 
 
 def _in_words(own: Shape, fold: tuple[int, int, int], along: Sequence[Shape], channels: Shape) -> str:
@@ -310,6 +345,21 @@ def _grid(places: list[Tensor], own: Shape, on_axes: Sequence[int], *, flat: boo
     order = kept[within].view(math.prod(grid), frames).t().reshape(-1)
     plain = len(order) == total and torch.equal(order, torch.arange(total, device="cpu"))
     return tuple(grid), frames, None if plain else order
+
+
+def _leaves_gaps(axis: Seen) -> bool:
+    """Whether neighbouring places lie much further apart here than elsewhere, as segments with gaps between them do.
+
+    Parts that follow each other without a gap lose to convolutions without padding what the map loses at its ends.
+    """
+    places = torch.unique(axis.place[axis.place >= 0])
+    ends = axis.ends()
+    if len(places) < 4 or ends is None:
+        return False
+    steps = places.diff()
+    usual = float(steps.median())
+    lost = float(places[0]) - ends[0] + ends[1] - float(places[-1])
+    return float(steps.max()) - usual - lost > 2 * usual
 
 
 def _side_by_side(places: Tensor) -> bool:

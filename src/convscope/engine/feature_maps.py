@@ -21,7 +21,7 @@ from convscope.engine.model import Model
 from convscope.engine.quantized import dequantized
 from convscope.engine.rules.call import Call
 from convscope.engine.rules.operations import GATES
-from convscope.engine.trace import TracedLayer, layer_at
+from convscope.engine.trace import TracedLayer, all_images, layer_at
 from convscope.errors import LayerError, NotFinite
 
 Side = Literal["as it is", "before", "after"]
@@ -68,7 +68,7 @@ def read_maps(
 
     def keep_of(address: str, output: Any, where: str = "") -> None:
         readings.pop(address, None)
-        readings[address] = _read(_units(output, address, traced_layers[address]), keep, colours, where)
+        readings[address] = _read(_units(output, address, traced_layers[address], len(tensor)), keep, colours, where)
 
     with _watching(model.module, layers, keep_of, side) as ended, torch.no_grad():
         model.run(model.laid_out(tensor))
@@ -80,8 +80,8 @@ def read_maps(
     return readings
 
 
-def _units(output: Any, address: str, layer: TracedLayer) -> Tensor:
-    """A layer's output as units (N, C, …)."""
+def _units(output: Any, address: str, layer: TracedLayer, images: int) -> Tensor:
+    """A layer's output for so many images as units (N, C, …)."""
     found = first_tensor(output)
     if found is None:
         raise LayerError(f"layer {address!r} gives {type(output).__name__}, not a tensor: choose another layer")
@@ -96,6 +96,7 @@ def _units(output: Any, address: str, layer: TracedLayer) -> Tensor:
         raise LayerError(
             f"layer {address!r} gives shape {tuple(found.shape)}, which {layer.why_not}: choose another layer"
         )
+    all_images(layer.layout, address, images, found)
     units = layer.layout.units(found if found.is_floating_point() else found.float())
     # frames of volumes, one behind the other
     return units if units.ndim <= _MOST_AXES + 2 else units.flatten(2, units.ndim - _MOST_AXES)

@@ -30,6 +30,7 @@ class Findings:
         meanings: by the shape of an input, what the output's numbers are.
         memory_formats: by the shape of a batch, the memory format in which it runs fastest.
         pairs: convolutions and the batch norms folded into them.
+        in_parts: whether layers were seen to run for some of the images of a batch at a time.
         quantized: the address of the first quantised layer, None where there is none; empty before it was looked for.
     """
 
@@ -39,6 +40,7 @@ class Findings:
     meanings: dict[tuple[int, ...], "Meaning"] = field(default_factory=dict)
     memory_formats: dict[tuple[int, ...], torch.memory_format] = field(default_factory=dict)
     pairs: Pairs | None = None
+    in_parts: bool = False
     quantized: tuple[str | None, ...] = ()
     _modules: tuple[weakref.ref[nn.Module], ...] = ()
     _backward_hooks: tuple[int, ...] = ()
@@ -47,6 +49,7 @@ class Findings:
         """Forget what was found of other modules, and what depends on backward hooks that have come or gone."""
         if len(modules) != len(self._modules) or any(a is not b() for a, b in zip(modules, self._modules, strict=True)):
             self._modules, self.pairs, self.quantized = tuple(map(weakref.ref, modules)), None, ()
+            self.in_parts = False
             for found in (self.traces, self.default_layers, self.checks, self.meanings, self.memory_formats):
                 found.clear()
         if hooks != self._backward_hooks:  # they change what flows back

@@ -21,7 +21,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.model import Model
 from convscope.engine.rounding import sums_like, unrounded
 from convscope.engine.targets import Aim
-from convscope.engine.trace import calls_of, layout_of, map_at
+from convscope.engine.trace import all_images, calls_of, layout_of, map_at
 from convscope.errors import NoGradient
 
 _shared: ContextVar[dict[Any, Any] | None] = ContextVar("shared", default=None)
@@ -171,7 +171,8 @@ def read_out(model: Model, tensor: Tensor, aim: Aim) -> Tensor:
     last = calls_of(model, aim.layer, tensor)
     with capture(model.module, [aim.layer]) as caught, stopping_at(model.module, aim.layer, call=last):
         model.run(tensor)
-    return layout_of(model, aim.layer, tensor).units(caught[aim.layer])
+    layout = layout_of(model, aim.layer, tensor)
+    return layout.units(all_images(layout, aim.layer, len(tensor), caught[aim.layer]))
 
 
 def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[Tensor, Tensor]:
@@ -215,18 +216,32 @@ def gather_evidence(model: Model, tensor: Tensor, aim: Aim | None, layers: Seque
 
 
 def activations_at(model: Model, tensor: Tensor, layers: Sequence[str]) -> dict[str, Evidence]:
-    """Activations of one chunk of prepared inputs, without a graph; one layer alone ends the forward there."""
+    """Activations of one chunk of prepared inputs, without a graph."""
+    outputs = outputs_at(model, tensor, layers)
+    return {address: _on_the_map(model, tensor, address, output) for address, output in outputs.items()}
+
+
+def outputs_at(model: Model, tensor: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """What layers give for one chunk of prepared inputs, as they give it; one layer alone ends the forward there."""
     alone = layers[0] if len(layers) == 1 else None
     early = stopping_at(model.module, alone, call=calls_of(model, alone, tensor)) if alone else nullcontext()
     with torch.no_grad(), capture(model.module, layers) as caught, early:
         model.run(tensor)
-    return {address: _on_the_map(model, tensor, address, caught[address]) for address in layers}
+    return {address: caught[address] for address in layers}
 
 
 def evidence_at(
     model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layers: Sequence[str], *, clean: bool = True
 ) -> dict[str, Evidence]:
     """Activations and gradients of one chunk of prepared inputs; input ``i`` belongs to image ``rows[i]``."""
+    pairs = outputs_with_gradients(model, tensor, aim, rows, layers, clean=clean)
+    return {address: _on_the_map(model, tensor, address, output, slope) for address, (output, slope) in pairs.items()}
+
+
+def outputs_with_gradients(
+    model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layers: Sequence[str], *, clean: bool = True
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """What layers give for one chunk of prepared inputs, and the gradients to it, both as the network lays them."""
     graph = differentiable()
     with torch.set_grad_enabled(graph), capture(model.module, layers, differentiable=True) as caught:
         if aim.layer is not None:
@@ -235,7 +250,7 @@ def evidence_at(
         activations = [caught[address] for address in layers]
         gradients = gradients_of(found, activations, model)
     pairs = zip(layers, activations, gradients, strict=True)
-    return {address: _on_the_map(model, tensor, address, a if graph else a.detach(), g) for address, a, g in pairs}
+    return {address: (a if graph else a.detach(), g) for address, a, g in pairs}
 
 
 def _on_the_map(

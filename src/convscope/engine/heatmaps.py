@@ -11,6 +11,7 @@ from convscope.engine.inputs import Images
 from convscope.engine.lens import attributions
 from convscope.engine.model import Model
 from convscope.engine.targets import Aim
+from convscope.engine.trace import layout_of
 from convscope.spec import Param
 from convscope.values import Attribution
 
@@ -43,7 +44,7 @@ def maps_to_values(
         model,
         images,
         aim,
-        fused(layer_values, images.extent),
+        fused(model, images, layer_values),
         layer_values=layer_values,
         signed=signed and not relu,
         notes=notes,
@@ -52,10 +53,21 @@ def maps_to_values(
     )
 
 
-def fused(layer_values: Mapping[str, Tensor], extent: tuple[int, ...]) -> Tensor:
-    """Maps of layers enlarged to ``extent``; of several the mean, each in units of its peak."""
-    resized = [resize(values, extent) for values in layer_values.values()]
+def fused(model: Model, images: Images, layer_values: Mapping[str, Tensor]) -> Tensor:
+    """Maps of layers enlarged to the input's extent; of several the mean, each in units of its peak."""
+    resized = [over_input(model, images, address, values) for address, values in layer_values.items()]
     return resized[0] if len(resized) == 1 else torch.stack([in_units_of_peak(v) for v in resized]).mean(0)
+
+
+def over_input(model: Model, images: Images, address: str, maps: Tensor) -> Tensor:
+    """Maps (N, …) of a layer enlarged to what the layer shows of the input, and zero beyond that."""
+    region = layout_of(model, address, images.tensor).region
+    if not region:
+        return resize(maps, images.extent)
+    shown = resize(maps, tuple(last - first for first, last in region))
+    around = shown.new_zeros(len(shown), *images.extent)
+    around[(slice(None), *(slice(*ends) for ends in region))] = shown
+    return around
 
 
 def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:

@@ -12,16 +12,23 @@ from torch import Tensor
 
 from convscope.engine.batches import in_chunks
 from convscope.engine.blank import reason
-from convscope.engine.capture import capture, editing, stopping_at
+from convscope.engine.capture import capture, editing
 from convscope.engine.copies import each_copy
-from convscope.engine.gradients import gradients_of, gradients_used, score, settle
+from convscope.engine.gradients import (
+    gradients_of,
+    gradients_used,
+    outputs_at,
+    outputs_with_gradients,
+    score,
+    settle,
+)
 from convscope.engine.inputs import Images
 from convscope.engine.layers import Layers, UnitAddress, unit_of
 from convscope.engine.model import Model
 from convscope.engine.paths import Path
 from convscope.engine.rounding import sums_like, unrounded
 from convscope.engine.targets import Aim, describe
-from convscope.engine.trace import calls_of, layout_of
+from convscope.engine.trace import all_images, calls_of, layout_of
 from convscope.errors import NoGradient, NotFinite, ParameterError
 from convscope.values import LayerAttribution
 
@@ -43,14 +50,15 @@ def one_layer(layers: Layers) -> str:
 def seen_at(model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layer: str, *, clean: bool = True) -> Seen:
     """What a layer gives for one chunk of prepared inputs, of image ``rows[i]`` each, and the gradient to it."""
     gradients_used()
+    seen = outputs_with_gradients(model, model.laid_out(tensor), aim, rows, [layer], clean=clean)
+    activation, gradient = (_by_image(model, layer, tensor, each) for each in seen[layer])
+    return activation, gradient
+
+
+def _by_image(model: Model, layer: str, tensor: Tensor, output: Tensor) -> Tensor:
+    """What a layer gave for some inputs, image by image (N, …)."""
     layout = layout_of(model, layer, tensor)
-    with torch.no_grad(), capture(model.module, [layer], differentiable=True) as caught:
-        if aim.layer is not None:
-            caught.ended = f", which ends at the target's own layer {aim.layer!r}"
-        scores = score(model, model.laid_out(tensor), aim, rows, clean=clean)
-        activation = caught[layer]
-        (gradient,) = gradients_of(scores, [activation], model)
-    return unrounded(layout.by_image(activation.detach())), unrounded(layout.by_image(gradient))
+    return unrounded(layout.by_image(all_images(layout, layer, len(tensor), output)))
 
 
 def at_images(model: Model, images: Images, aim: Aim, layer: str) -> Seen:
@@ -65,17 +73,13 @@ def at_images(model: Model, images: Images, aim: Aim, layer: str) -> Seen:
     return torch.cat(activations), torch.cat(gradients)
 
 
-def outputs_at(model: Model, images: Images, inputs: Tensor, layer: str) -> Tensor:
+def at_inputs(model: Model, inputs: Tensor, layer: str) -> Tensor:
     """What a layer gives for prepared inputs (N, …), image by image."""
     parts: dict[int, Tensor] = {}
-    layout = layout_of(model, layer, images.tensor)
 
     def step(rows: Tensor) -> None:
         laid = model.laid_out(inputs[rows])
-        early = stopping_at(model.module, layer, call=calls_of(model, layer, laid))
-        with torch.no_grad(), capture(model.module, [layer]) as caught, early:
-            model.run(laid)
-        parts[int(rows[0])] = unrounded(layout.by_image(caught[layer]))
+        parts[int(rows[0])] = _by_image(model, layer, laid, outputs_at(model, laid, [layer])[layer])
 
     in_chunks(len(inputs), inputs[0], step, light=True, quiet=True)
     return torch.cat([parts[first] for first in sorted(parts)])
@@ -104,7 +108,8 @@ def mean_gradient(
 def conductance(model: Model, images: Images, aim: Aim, layer: str, path: Path, steps: int) -> Tensor:
     """∫ ∂f/∂A · dA along each image's path through inputs, by the trapezoid rule over ``steps`` parts, (N, …).
 
-    Points of one image follow each other; the last of a chunk is kept for the part that reaches into the next.
+    Points of one image follow each other; the last of a chunk is kept for the part that reaches into the next. The aim
+    must be settled.
     """
     total: list[Tensor] = []
     last: list[tuple[int, Tensor, Tensor]] = []
@@ -122,7 +127,6 @@ def conductance(model: Model, images: Images, aim: Aim, layer: str, path: Path, 
         _add(total, before[1:], _weighed(same, parts), len(images))
         last[:] = [(int(rows[-1]), activation[-1:], gradient[-1:])]
 
-    settle(model, images, aim)
     each_copy(model, images, aim, steps + 1, visit, whole=False)
     return total[0]
 
@@ -139,7 +143,7 @@ def through_unit(
         layout = layout_of(model, unit.layer, x)
         with torch.enable_grad(), capture(model.module, [unit.layer], differentiable=True) as caught:
             scores = score(model, x.clone(), aim, rows, clean=False)  # a network may not write to a leaf
-            activation = caught[unit.layer]
+            activation = all_images(layout, unit.layer, len(x), caught[unit.layer])
             if activation.grad_fn is None:
                 raise NoGradient(
                     f"layer {unit.layer!r} is cut off from the input (detached, or run under torch.no_grad inside the "
@@ -213,7 +217,7 @@ def layer_attributions(
     if not bool(torch.isfinite(contributions).all()):
         raise NotFinite("the map holds NaN or infinite numbers: nothing can be read from it")
     layout = layout_of(model, layer, images.tensor)
-    units = layout.units(layout.joined(contributions)).float().cpu()
+    units = layout.units_by_image(contributions).float().cpu()
     beside = (contributions.flatten(1).double().sum(1).cpu() - units.flatten(1).double().sum(1)).tolist()
     values = []
     for row in range(len(images)):

@@ -42,7 +42,7 @@ from convscope.engine.surroundings import Surroundings, set_aside
 from convscope.engine.targets import Aim, describe
 from convscope.engine.trace import calls_of, traced
 from convscope.engine.value_stream import stream_of
-from convscope.errors import ModelFailed, NoGradient, NotFinite, OutputError, ParameterError
+from convscope.errors import ImagesInParts, ModelFailed, NoGradient, NotFinite, OutputError, ParameterError
 from convscope.spec import FAMILIES, INPUTS, LENSES, LensSpec, read_parameters
 from convscope.values import Attribution, Cost, LayerAttribution, Record, Value
 
@@ -234,12 +234,28 @@ def _looked_and_told(
     said: dict[str, Any] = {}
     if declaration.each_image or asked.data is not None:
         said[BATCH] = independence(model, trace.image, trace.in_company, differentiate=differentiates)
-    with one_at_a_time(trace.one_by_one or bool(said.get(BATCH))), gradients_watched() as uses:
-        values = _looked(declaration, asked, parameters, how)
+    alone = trace.one_by_one or bool(said.get(BATCH))
+    with gradients_watched() as uses:
+        values = _looked_in_time(declaration, asked, parameters, how, alone=alone)
         said[BACKWARD] = backward_pass(model, trace.image) if uses else ""
     said["call"] = _last_calls(asked, probe)
     said = {key: note for key, note in said.items() if note} | _of_layers(declaration, asked, probe)
     return [replace(value, notes={**value.notes, **said}) for value in values] if said else values
+
+
+def _looked_in_time(
+    declaration: LensSpec, asked: Asked, parameters: dict[str, Any], how: Smooth | None, *, alone: bool
+) -> list[Value]:
+    """The values, one image at a time where no call of a layer shows all images of a batch."""
+    try:
+        with one_at_a_time(alone or asked.model.findings.in_parts):
+            return _looked(declaration, asked, parameters, how)
+    except ImagesInParts:
+        if alone or asked.model.findings.in_parts:
+            raise
+        asked.model.findings.in_parts = True
+        with one_at_a_time():
+            return _looked(declaration, asked, parameters, how)
 
 
 def _of_layers(declaration: LensSpec, asked: Asked, probe: Tensor) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.batches import is_out_of_memory
-from convscope.engine.feature_layout import FeatureLayout, Shape, UnknownLayout, read_layout
+from convscope.engine.feature_layout import FeatureLayout, Shape, UnknownLayout, read_layout, region_of
 from convscope.engine.given_layout import layout_given
 from convscope.engine.graph.record import Graph, Visit, recorded
 from convscope.engine.graph.recorder import INPUT
@@ -18,7 +18,7 @@ from convscope.engine.network_checks import company, next_to
 from convscope.engine.ports import Port, layer_of, no_such_port, port_of
 from convscope.engine.probing import probe_layout
 from convscope.engine.quantized import QUANTIZED
-from convscope.errors import LayerError, ModelFailed, OutputError, did_you_mean
+from convscope.errors import ImagesInParts, LayerError, ModelFailed, OutputError, did_you_mean
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -39,7 +39,7 @@ class TracedLayer:
         real: whether it gives real numbers, as maps are made of, and not whole or complex ones.
         probed: whether the layout was looked for by running the network on other inputs; ``given`` what the person who
             built the model said of it.
-        earlier: what was recorded of the calls before the last, of ``images`` images.
+        earlier: what was recorded of the calls before the last, of ``images`` images of that ``extent``.
     """
 
     shape: Shape
@@ -52,11 +52,12 @@ class TracedLayer:
     given: str = ""
     earlier: tuple[Visit, ...] = ()
     images: int = 1
+    extent: Shape = ()
 
     @cached_property
     def earlier_layouts(self) -> tuple[FeatureLayout | None, ...]:
         """How its output lies at each call before the last."""
-        return tuple(_layer(visit, self.images).layout for visit in self.earlier)
+        return tuple(_layer(visit, self.images, self.extent).layout for visit in self.earlier)
 
     @property
     def has_places(self) -> bool:
@@ -202,7 +203,8 @@ def _at_port(trace: Traced, port: Port, address: str) -> TracedLayer:
     """
     if address in trace.ports:
         return replace(
-            _layer(trace.ports[address], 1 if trace.in_company is None else 2), calls=trace.layers[port.layer].calls
+            _layer(trace.ports[address], 1 if trace.in_company is None else 2, tuple(trace.image.shape[2:])),
+            calls=trace.layers[port.layer].calls,
         )
     there = sum(name.rstrip("0123456789") == f"{port.layer}:{port.side}" for name in trace.ports)
     if not there:
@@ -228,9 +230,24 @@ def layout_at_call(model: "Model", address: str, tensor: Tensor, call: int) -> F
     return layer.earlier_layouts[call - 1]
 
 
+def all_images(layout: FeatureLayout, address: str, images: int, output: Tensor) -> Tensor:
+    """A layer's output, once it is sure that it is that of all images.
+
+    Raises:
+        ImagesInParts: it is that of some of them, as where a network takes a batch two by two.
+    """
+    if not layout.unbatched and output.shape[layout.batch] != images * layout.outer * layout.inner:
+        raise ImagesInParts(
+            f"layer {address!r} ran for some of {images} images at a time: look at one image at a time, or choose "
+            "another layer"
+        )
+    return output
+
+
 def map_at(model: "Model", address: str, tensor: Tensor, activation: Tensor) -> Tensor:
     """What a layer gave for inputs like ``tensor`` as a map (N, C, …); refused where it is none."""
     layout = layout_of(model, address, tensor)
+    all_images(layout, address, len(tensor), activation)
     if layout.no_map:
         raise LayerError(
             f"layer {address!r} gives shape {tuple(activation.shape)}, which {layout.no_map}: choose another layer, or "
@@ -294,7 +311,8 @@ def _recorded_as_it_lies(model: "Model", pair: Tensor) -> Graph:
 
 def _read(model: "Model", image: Tensor, graph: Graph, images: int, one_by_one: bool) -> Traced:
     named = {a for a, m in model.module.named_modules() if a and not isinstance(m, _PASS_THROUGH)}
-    layers = {address: _layer(visit, images, one_by_one) for address, visit in graph.visits.items() if address}
+    extent = tuple(graph.input[2:])
+    layers = {address: _layer(visit, images, extent) for address, visit in graph.visits.items() if address}
     for address, text in model.layouts.items():
         if address not in layers:
             known = did_you_mean(address, list(layers))
@@ -336,6 +354,14 @@ def _made_by_themselves(finished: list[str], layers: dict[str, TracedLayer]) -> 
     return tuple(kept)
 
 
+def _has_no_batch(visit: Visit) -> bool:
+    """Whether what a layer gave for a single image has no dimension for the batch: only channels before the places."""
+    if visit.batch is None or len(visit.shape) == len(visit.seen) + 2 or visit.shape[:1] == (1,):
+        return False
+    beside = [d for d, size in enumerate(visit.shape) if size > 1 and not any(axis.varies(d) for axis in visit.seen)]
+    return beside == [0]
+
+
 def _with_batch(visit: Visit) -> Visit:
     """The same with a dimension for the batch in front."""
     seen = tuple(axis.each(lambda end: end.unsqueeze(0)) for axis in visit.seen)
@@ -343,16 +369,17 @@ def _with_batch(visit: Visit) -> Visit:
     return replace(visit, shape=(1, *visit.shape), seen=seen, batch=batch)
 
 
-def _layer(visit: Visit, images: int, one_by_one: bool = False) -> TracedLayer:
+def _layer(visit: Visit, images: int, extent: Shape) -> TracedLayer:
     layout, why_not, shape = None, "does not depend on the input", visit.shape
-    unbatched = one_by_one and visit.shape[:1] != (1,) and visit.batch is not None
-    if unbatched:  # a single image without a dimension for the batch
+    unbatched = images == 1 and _has_no_batch(visit)
+    if unbatched:
         visit = _with_batch(visit)
     if 0 in visit.shape:
         why_not = "is empty: the input is too small for it"
     elif visit.batch is not None:
         try:
-            layout = replace(read_layout(visit.shape, visit.seen, visit.batch, images), unbatched=unbatched)
+            layout = read_layout(visit.shape, visit.seen, visit.batch, images)
+            layout = replace(layout, unbatched=unbatched, region=region_of(visit.seen, layout.grid, extent))
             shape = layout.shape
         except UnknownLayout as error:
             why_not = str(error)
@@ -365,4 +392,5 @@ def _layer(visit: Visit, images: int, one_by_one: bool = False) -> TracedLayer:
         visit.dtype.is_floating_point or visit.dtype in QUANTIZED,
         earlier=visit.earlier,
         images=images,
+        extent=extent,
     )

@@ -24,7 +24,7 @@ from convscope.engine.data.sources import Label
 from convscope.engine.default_layer import SCRIPTED
 from convscope.engine.parametrised import kind_of
 from convscope.engine.quantized import dequantized
-from convscope.engine.trace import calls_of, layout_at_call, traced
+from convscope.engine.trace import all_images, calls_of, layout_at_call, traced
 from convscope.errors import LayerError, NotFinite
 
 if TYPE_CHECKING:
@@ -285,10 +285,10 @@ class Observer:
                 self.odd[name] = _no_real_numbers(tensor)
                 return
             layout = layout_at_call(self.model, address, chunk.tensor, calls)
-            if layout is None or tensor.numel() == 0 or tensor.ndim != len(layout.shape):
+            if layout is None or tensor.numel() == 0 or tensor.ndim != len(layout.shape) - layout.unbatched:
                 self.odd[name] = "what these give is not made of one part per image"
                 return
-            tensor = dequantized(tensor.detach())
+            tensor = all_images(layout, address, len(chunk), dequantized(tensor.detach()))
             numbers = layout.by_channel(tensor)
             high = self._rectified(module, inputs, tensor)
             high = largest(numbers).amax(0).float() if high is None else high

@@ -17,7 +17,7 @@ from convscope.engine.data.channels import largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.layers import UnitAddress
 from convscope.engine.quantized import dequantized
-from convscope.engine.trace import calls_of, layer_at, traced
+from convscope.engine.trace import all_images, calls_of, layer_at, traced
 from convscope.errors import LayerError, NotFinite, UnknownName
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ class Contest:
                 refuse_complex(tensor, address)
                 tensor = dequantized(tensor)
             layout = layer_at(self.model, address, chunk.tensor).layout
-            numbers = None if tensor is None or layout is None else layout.positions(tensor)
+            numbers = None
+            if tensor is not None and layout is not None:
+                numbers = layout.positions(all_images(layout, address, len(chunk), tensor))
             if (
                 tensor is None
                 or layout is None

@@ -320,7 +320,7 @@ def _convolved(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     ]
     reach = {2 + a: make(k, s, p, d) for a, (k, s, p, d) in enumerate(zip(kernel, *each, strict=True))}
     out = done.outs[0]
-    counted = tuple(_places_beside_channels(axis, reach) for axis in seen)
+    counted = tuple(_places_beside_channels(axis, reach, groups) for axis in seen)
     grouped = tuple(places.mixed_in_groups(axis, groups, out.shape[1]) for axis in counted)
     return [_through(grouped, reach, tensor, out)]
 
@@ -373,9 +373,9 @@ def _windows_put_back(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [tuple(found)]
 
 
-def _places_beside_channels(axis: Seen, dims: Iterable[int]) -> Seen:
+def _places_beside_channels(axis: Seen, dims: Iterable[int], groups: int) -> Seen:
     """The same once channels are mixed that lay at places of their own: positions put among the channels."""
-    if axis.place.shape[1] == 1:
+    if axis.place.shape[1] == 1 or (groups > 1 and places.holds_moved_copies(axis.place)):
         return axis
     for dim in dims:
         axis = recounted(axis, dim)

@@ -167,6 +167,17 @@ def gathered(place: Tensor, dims: Sequence[int]) -> Tensor:
     return place.amax(list(dims), keepdim=True)
 
 
+def holds_moved_copies(place: Tensor) -> bool:
+    """Whether channels hold the same places in another order each, as mirrored copies do."""
+    channels = place.transpose(0, 1).flatten(1)
+    return len(channels) > 1 and bool((channels.sort(1).values == channels[:1].sort(1).values).all())
+
+
+def _is_moved(place: Tensor, other: Tensor) -> bool:
+    """Whether the same places lie in another order."""
+    return place.shape == other.shape and torch.equal(place.flatten().sort().values, other.flatten().sort().values)
+
+
 def mixed_whole(parts: Sequence[Seen], ndim: int) -> Seen:
     """What a number sees that may be made from everything in some tensors."""
     low, high = min(float(part.low.min()) for part in parts), max(float(part.high.max()) for part in parts)
@@ -182,13 +193,17 @@ def mixed_in_groups(seen: Seen, groups: int, channels: int) -> Seen:
         ends = (seen.low.amin(1, keepdim=True), seen.high.amax(1, keepdim=True), gathered(seen.place, [1]))
         return replace(seen, low=ends[0], high=ends[1], place=ends[2], across=None)
 
-    def grouped(end: Tensor, sign: int) -> Tensor:
+    def grouped(end: Tensor, gather: Callable[[Tensor], Tensor]) -> Tensor:
         if end.shape[1] == 1:
             return end
         inner = end.reshape(end.shape[0], groups, -1, *end.shape[2:])
-        return sign * (sign * inner).amax(2).repeat_interleave(channels // groups, 1)
+        return compact(gather(inner).squeeze(2).repeat_interleave(channels // groups, 1))
 
-    return replace(seen, low=grouped(seen.low, -1), high=grouped(seen.high, 1), place=grouped(seen.place, 1))
+    low, high = (
+        grouped(seen.low, lambda ends: ends.amin(2, keepdim=True)),
+        grouped(seen.high, lambda e: e.amax(2, keepdim=True)),
+    )
+    return replace(seen, low=low, high=high, place=grouped(seen.place, lambda places: gathered(places, [2])))
 
 
 def through(seen: Seen, reach: Reads, dim: int, size: int, count: int) -> Seen:
@@ -252,8 +267,8 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int,
     """What is seen of tensors that were joined along a dimension; those without anything seen see nothing.
 
     Args:
-        by_image: whether images lie along the dimension, or nothing yet (in stacking), so that mirrored or otherwise
-            moved copies of one stay apart.
+        by_image: whether images lie along the dimension, or nothing yet (in stacking), so that parts at other places
+            stay apart; along channels only those do that hold the same places in another order (mirrored copies).
     """
     known = [seen for seen, _ in parts if seen is not None]
     ndim = known[0].low.ndim
@@ -270,7 +285,9 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int,
 
     order = steps_in_order([seen for seen, shape in parts if shape[dim] == 1]) if len(parts) > 1 else None
     order = order if order is not None and len(order) == len(parts) else None
-    others = by_image and order is None and any(not torch.equal(seen.place, known[0].place) for seen in known[1:])
+    apart = [seen for seen in known[1:] if not torch.equal(seen.place, known[0].place)]
+    moved = [seen for seen in apart if _is_moved(seen.place, known[0].place)]
+    others = order is None and bool(apart if by_image else moved)
     if others or any(seen.varies(dim) for seen in known):  # places one after the other
         place, lines = laid("place", -1), list({s.line for s in known})
         lines = lines if len(lines) == 1 else []

@@ -17,7 +17,7 @@ from convscope.engine.rules.ledger import Ledger, merged
 from convscope.engine.rules.lrp import Ground, Relevance
 from convscope.engine.rules.mode import Method, Rules
 from convscope.engine.targets import Aim
-from convscope.engine.trace import layout_of, map_at
+from convscope.engine.trace import all_images, layout_of, map_at
 from convscope.errors import LayerError, NoGradient, NoRule
 
 Make = Callable[[Ledger, Tensor, Tensor], Method]
@@ -110,8 +110,9 @@ def flow_back(
             reference = getattr(method, "at_layers", {}).get(address)
             received = activation.detach() if reference is None else activation.detach() - reference
             received = unrounded(received * multiplier)
-            by_image = layout_of(model, address, leaf.detach()).by_image(received) if as_given else None
-            at_layer = map_at(model, address, leaf.detach(), received) if by_image is None else by_image
+            layout = layout_of(model, address, leaf.detach())
+            all_images(layout, address, len(leaf), received)
+            at_layer = layout.by_image(received) if as_given else map_at(model, address, leaf.detach(), received)
             flow.at_layers.setdefault(address, []).append(at_layer)
         flow.ledgers.append(ledger)
 

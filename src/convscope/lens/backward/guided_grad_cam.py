@@ -68,7 +68,7 @@ def guided_grad_cam(
         axes = tuple(range(2, seen.gradient.ndim))
         at_layers[address] = torch.relu((seen.gradient.mean(axes, keepdim=True) * seen.activation).sum(1))
     flow = flow_back(model, image, target, modified(guided()), on_missing=on_missing)
-    channels = flow.multiplier * fused(at_layers, image.extent)[:, None]
+    channels = flow.multiplier * fused(model, image, at_layers)[:, None]
     return attributions(
         model,
         image,

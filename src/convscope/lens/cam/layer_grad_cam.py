@@ -56,7 +56,7 @@ def layer_grad_cam(
     address = one_layer(layer)
     activation, gradient = at_images(model, image, target, address)
     layout = layout_of(model, address, image.tensor)
-    units = layout.units(layout.joined(gradient))
+    units = layout.units_by_image(gradient)
     weights = mean_over_space(units).flatten(1) if units.ndim > 2 else units
-    spread = layout.by_image(layout.from_channels(weights, layout.joined(activation)))
-    return layer_attributions(model, image, target, address, spread * activation)
+    contributions = layout.channels_by_image(weights, activation) * activation
+    return layer_attributions(model, image, target, address, contributions)

@@ -4,7 +4,7 @@ import torch
 
 from convscope.engine.default_layer import stages_up_to
 from convscope.engine.gradients import gather_evidence
-from convscope.engine.heatmaps import in_units_of_peak, resize
+from convscope.engine.heatmaps import in_units_of_peak, over_input
 from convscope.engine.inputs import Images
 from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import attributions, lens
@@ -73,7 +73,7 @@ def refine_cam(
     evidence = gather_evidence(model, image.tensor, target, layers)
     maps = {address: torch.relu(plus_plus_map(seen)) for address, seen in evidence.items()}
     product = torch.ones(len(image), *image.extent, dtype=torch.float32, device="cpu")
-    for values in maps.values():
-        product = product * resize(in_units_of_peak(values), image.extent).cpu()
+    for address, values in maps.items():
+        product = product * over_input(model, image, address, in_units_of_peak(values)).cpu()
     why = "no region is evidence at every one of these layers; name fewer layers"
     return attributions(model, image, target, product, layer_values=maps, signed=False, otherwise=why)

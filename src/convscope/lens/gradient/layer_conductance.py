@@ -75,6 +75,7 @@ def layer_conductance(
     """
     address = one_layer(layer)
     start = baseline_of(baseline, image, seed=seed)
+    ends = end_scores(model, image, start, target)
     contributions = conductance(model, image, target, address, straight(image.tensor, start), steps)
-    notes = gap_notes(contributions, *end_scores(model, image, start, target))
+    notes = gap_notes(contributions, *ends)
     return layer_attributions(model, image, target, address, contributions, notes)

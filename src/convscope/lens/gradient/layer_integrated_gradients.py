@@ -5,7 +5,7 @@ from torch import Tensor
 from convscope.engine.baselines import BaselineName, baseline_of
 from convscope.engine.copies import Seed
 from convscope.engine.inputs import Images
-from convscope.engine.layer_units import layer_attributions, one_layer, outputs_at, scores_of, within_layer
+from convscope.engine.layer_units import at_inputs, layer_attributions, one_layer, scores_of, within_layer
 from convscope.engine.layers import LAST_SPATIAL, Layers
 from convscope.engine.lens import lens
 from convscope.engine.model import Model
@@ -78,7 +78,7 @@ def layer_integrated_gradients(
     Source: :cite:`sundararajan2017axiomatic`, equation 1, with the layer's output in the place of the input.
     """
     address = one_layer(layer)
-    start = outputs_at(model, image, baseline_of(baseline, image, seed=seed), address)
+    start = at_inputs(model, baseline_of(baseline, image, seed=seed), address)
     points, weights = QUADRATURES[quadrature](steps)
     slopes, path, started = within_layer(model, image, target, address, start, points, weights)
     if not multiply_by_inputs:

@@ -9,7 +9,7 @@ from torch import Tensor
 from convscope.engine.batches import in_chunks
 from convscope.engine.fused import fused
 from convscope.engine.gradients import layer_evidence, score, settle
-from convscope.engine.heatmaps import maps_to_values, resize
+from convscope.engine.heatmaps import maps_to_values, over_input
 from convscope.engine.inputs import Images
 from convscope.engine.layers import Layers
 from convscope.engine.model import Model
@@ -40,7 +40,7 @@ def score_cam_maps(
     settle(model, images, aim)
     maps = {}
     for address, seen in layer_evidence(model, images, None, layers).items():
-        found = scores_through(model, images, aim, seen.activation, show, copies=copies, most=channels)
+        found = scores_through(model, images, aim, address, seen.activation, show, copies=copies, most=channels)
         weights = torch.softmax(found, 1).nan_to_num(0)  # of an image all of whose channels are constant
         maps[address] = weighted(weights, seen.activation)
     why = "every channel of this layer is constant, and none makes a mask"
@@ -48,9 +48,17 @@ def score_cam_maps(
 
 
 def scores_through(
-    model: Model, images: Images, aim: Aim, maps: Tensor, show: Show, *, copies: int = 1, most: int = 0
+    model: Model,
+    images: Images,
+    aim: Aim,
+    layer: str,
+    maps: Tensor,
+    show: Show,
+    *,
+    copies: int = 1,
+    most: int = 0,
 ) -> Tensor:
-    """The score of each image seen through each of its maps (N, K, …), the mean over ``copies``; (N, K).
+    """The score of each image seen through each of its maps (N, K, …) of a layer, the mean over ``copies``; (N, K).
 
     A map is enlarged to the image and scaled to 0 … 1 to make a mask. A constant map makes none: its score is minus
     infinity, as is that of all but the ``most`` maps that vary most, where these are limited.
@@ -61,7 +69,8 @@ def scores_through(
     def step(numbers: Tensor) -> None:
         which = numbers // copies
         rows, channels = tried[which].unbind(1)
-        masks = _mask(maps[rows.to(maps.device), channels.to(maps.device)], images.extent).to(images.tensor)
+        chosen = maps[rows.to(maps.device), channels.to(maps.device)]
+        masks = _mask(over_input(model, images, layer, chosen)).to(images.tensor)
         inputs = model.laid_out(show(rows, masks, numbers % copies))
         with torch.no_grad():
             found = score(model, inputs, aim, rows, clean=False)
@@ -85,11 +94,11 @@ def _worth_trying(maps: Tensor, most: int) -> Tensor:
     return (variance >= 0).nonzero().cpu()
 
 
-def _mask(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
-    """Maps (B, …) enlarged to the image and scaled to 0 … 1, with a channel axis."""
-    flat = resize(maps, extent).flatten(1)
+def _mask(maps: Tensor) -> Tensor:
+    """Maps (B, …) over the image scaled to 0 … 1, with a channel axis."""
+    flat = maps.flatten(1)
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
-    return ((flat - low) / (high - low).clamp_min(torch.finfo(flat.dtype).tiny)).view(-1, 1, *extent)
+    return ((flat - low) / (high - low).clamp_min(torch.finfo(flat.dtype).tiny)).view(-1, 1, *maps.shape[1:])
 
 
 def weighted(weights: Tensor, activation: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ def group_cam(
     _, blank = end_scores(model, image, blurred, target)
     for address, seen in evidence.items():
         masks = _scaled(_group_maps(seen, groups, keep))
-        gained = scores_through(model, image, target, masks, sharp_in) - blank[:, None]
+        gained = scores_through(model, image, target, address, masks, sharp_in) - blank[:, None]
         maps[address] = weighted(torch.where(gained.isfinite(), gained, 0.0), masks)
     why = "no group of channels speaks for the target anywhere, or none brings any of its score back"
     return maps_to_values(model, image, target, maps, relu=relu, otherwise=why)
