@@ -164,6 +164,9 @@ def test_what_a_refusal_tells_to_use_is_not_refused_in_turn(spec: LensSpec, netw
     if "use 'black'" in refused:
         again = refusal_of(spec, network, target=0, baseline="black")
         assert again is None
+    at_a_layer = refusal_of(spec, network, target=0, layer="0", unit="0[0]") or ""
+    assert "leave layer out" not in at_a_layer  # by default there is none either
+    assert "and kernel-shap" not in refused + at_a_layer
     if "gradient-x-input" in refused:
         named = {one.command: one for one in LENSES}
         assert refusal_of(named["gradient-x-input"], network, target=0) is None

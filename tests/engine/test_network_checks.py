@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import convscope as cs
 from convscope.engine.network_checks import backward_pass, independence, next_to
+from convscope.errors import LayerError, NoRule
 from tests.engine._nets import SIDE, made, pictured, seeded, tensor, watched
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -502,3 +503,38 @@ def test_a_gradient_that_is_far_too_small_is_said(rank: int) -> None:
     """No step along it is short and yet stands out by what it promises; by what is found, one does."""
     net = seeded(lambda: Net(rank, after=hooked(lambda g: g.clamp(-1e-6, 1e-6))))
     assert "times the real slope" in cs.saliency(net, tensor(*INPUTS[rank]), target=1).notes["backward"]
+
+
+class Mapped(nn.Module):
+    """Maps a network for single images over the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.vmap(self.net)(x)
+
+
+@pytest.mark.parametrize("lens", ["grad_cam", "ablation_cam", "layer_conductance", "lrp", "deep_lift", "full_grad"])
+def test_what_lies_under_vmap_is_refused_for_that(lens: str) -> None:
+    model = cs.Model(seeded(Mapped), input=cs.TensorInput((3, 8, 8)))
+    options = {} if lens in ("lrp", "deep_lift", "full_grad") else {"layer": "net.0"}
+    for chosen in (options, {}):
+        with pytest.raises((LayerError, NoRule), match=r"runs under torch\.vmap"):
+            getattr(cs, lens)(model, torch.rand(2, 3, 8, 8), target=1, **chosen)
+
+
+@pytest.mark.parametrize("lens", ["integrated_gradients", "saliency", "occlusion", "rise"])
+def test_lenses_of_the_input_go_through_vmap(lens: str) -> None:
+    class Batched(Mapped):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net[2](self.net[1](self.net[0](x))).flatten(1)
+
+    images = torch.rand(2, 3, 8, 8)
+    ours, plain = (
+        getattr(cs, lens)(cs.Model(seeded(net), input=cs.TensorInput((3, 8, 8))), images, target=1)
+        for net in (Mapped, Batched)
+    )
+    for value, expected in zip(ours, plain, strict=True):
+        torch.testing.assert_close(value.values, expected.values)

@@ -526,3 +526,47 @@ def test_a_pool_of_powers_shares_in_proportion_to_powers() -> None:
     x = torch.tensor([[0.5, 1.0, 3.0, 0.0]])
     one = cs.lrp(cs.Model(Net()), x, target=0)
     torch.testing.assert_close(one.channels.flatten(), (x * x / (x * x).sum().sqrt()).flatten())
+
+
+class NormSpelled(nn.Module):
+    """A norm between two convolutions, called as a function of ``torch`` or of ``torch.nn.functional``."""
+
+    def __init__(self, spelling: str) -> None:
+        super().__init__()
+        self.first, self.second, self.spelling = nn.Conv2d(2, 6, 3), nn.Conv2d(6, 4, 3), spelling
+        self.norm = nn.BatchNorm2d(6)
+        for numbers in (self.norm.running_mean, self.norm.running_var, self.norm.weight, self.norm.bias):
+            nn.init.uniform_(numbers, 0.5, 1.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, y = self.norm, self.first(x)
+        mean, variance, weight, bias = n.running_mean, n.running_var, n.weight, n.bias
+        match self.spelling:
+            case "torch.batch_norm":
+                y = torch.batch_norm(y, weight, bias, mean, variance, False, 0.1, 1e-5, False)
+            case "F.batch_norm":
+                y = F.batch_norm(y, mean, variance, weight, bias)
+            case "torch.instance_norm":
+                y = torch.instance_norm(y, weight, bias, None, None, True, 0.1, 1e-5, False)
+            case "F.instance_norm":
+                y = F.instance_norm(y, None, None, weight, bias)
+            case "torch.instance_norm, kept":
+                y = torch.instance_norm(y, weight, bias, mean, variance, False, 0.1, 1e-5, False)
+            case "F.instance_norm, kept":
+                y = F.instance_norm(y, mean, variance, weight, bias, use_input_stats=False)
+        return self.second(y.relu()).relu().mean((2, 3))
+
+
+@pytest.mark.parametrize("norm", ["batch_norm", "instance_norm", "instance_norm, kept"])
+@pytest.mark.parametrize("lens", [*EVERY, "full_grad"])
+def test_norms_of_torch_take_their_arguments_in_their_own_order(lens: str, norm: str) -> None:
+    ours, plain = (
+        getattr(cs, lens)(
+            cs.Model(seeded(lambda f=f: NormSpelled(f"{f}.{norm}")), input=cs.TensorInput((2, 8, 8))),
+            an_input(),
+            target=1,
+        )
+        for f in ("torch", "F")
+    )
+    for value, expected in zip(ours, plain, strict=True):
+        torch.testing.assert_close(value.values, expected.values)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convscope.engine.mapped import UNDER_VMAP, under_vmap
 from convscope.engine.ports import layer_of, on_port, port_of
 from convscope.engine.quantized import dequantized, quantized_like
 from convscope.errors import LayerError, OutputError
@@ -52,6 +53,8 @@ def capture(module: nn.Module, addresses: Iterable[str], *, differentiable: bool
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
             tensor = _the_tensor(output, address)
             if differentiable:
+                if under_vmap():
+                    raise LayerError(f"layer {address!r} {UNDER_VMAP}")
                 torch.set_grad_enabled(True)
                 if not tensor.requires_grad:
                     tensor = tensor.detach().requires_grad_(True)

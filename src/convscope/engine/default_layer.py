@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from convscope.engine.capture import editing
-from convscope.engine.trace import Traced, TracedLayer, layout_of, traced
+from convscope.engine.mapped import UNDER_VMAP
+from convscope.engine.trace import Traced, TracedLayer, layout_of, lenses_without_a_map, traced
 from convscope.errors import LayerError
 
 if TYPE_CHECKING:
@@ -86,11 +87,13 @@ def _choose(model: "Model", trace: Traced, tensor: Tensor, below: str | None, en
     answers = _answers(model, trace)
     with_places = [a for a in order if trace.layers[a].has_places and a not in answers]
     with_places = with_places or _probed(model, trace, tensor, order)
+    if not with_places and (mapped := [a for a in order if trace.layers[a].mapped]):
+        raise LayerError(f"layer {mapped[0]!r} {UNDER_VMAP}")
     if not with_places:
         where = "" if below is None else f" before the target's own layer {below!r}"
         raise LayerError(
             f"no layer of {model.name}{where} has an output with spatial extent, which a map needs; "
-            "lenses of the input such as integrated-gradients and kernel-shap need none"
+            + lenses_without_a_map(tensor)
             + (SCRIPTED if model.scripted() is not None else "")
         )
     on_every = [] if end is None else [address for address in with_places if trace.cuts(address, end)]

@@ -223,7 +223,10 @@ def read_layout(shape: Shape, axes: Sequence[Seen], batch: Seen, images: int) ->
     words = _in_words(own, (dim, outer, inner), along, channels)
     layout = FeatureLayout(own, dim, outer, inner, channels, tuple(on_axes), 1, (1,) * len(axes), words=words)
     if any(axis.across is not None for axis in axes):
-        return replace(layout, no_map="compares positions of the input with each other (attention weights)")
+        return replace(
+            layout,
+            no_map="lays positions along two axes at once, as attention weights or a sum with its own transpose do",
+        )
     if any(_leaves_gaps(axis) for axis in axes):
         return replace(layout, no_map="leaves gaps between the parts of the input that it shows")
     try:

@@ -14,7 +14,7 @@ from torch import Tensor
 from convscope.engine.capture import first_tensor, on_forward
 from convscope.engine.feature_layout import FeatureLayout, UnknownLayout, read_layout
 from convscope.engine.graph.seen import Seen
-from convscope.errors import ConvScopeError
+from convscope.errors import ModelFailed
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
@@ -78,8 +78,8 @@ def _output(model: "Model", address: str, batch: Tensor) -> Tensor | None:
     try:
         with torch.no_grad():
             model.run_plainly(model.laid_out(batch))
-    except ConvScopeError:  # a head of fixed size behind the layer; the layer has answered
-        pass
+    except ModelFailed:  # as a head of fixed size does, behind the layer: what counts is whether the layer ran
+        return outputs[-1] if outputs else None
     finally:
         handle.remove()
     return outputs[-1] if outputs else None

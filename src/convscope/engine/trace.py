@@ -1,5 +1,6 @@
 """What one forward shows of a network: which layers ran, in which order, and how their outputs lie."""
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ from convscope.engine.given_layout import layout_given
 from convscope.engine.graph.record import Graph, Visit, recorded
 from convscope.engine.graph.recorder import INPUT
 from convscope.engine.layout import LayoutWatch, is_undecided, learn
+from convscope.engine.mapped import UNDER_VMAP
 from convscope.engine.network_checks import company, next_to
 from convscope.engine.ports import Port, layer_of, no_such_port, port_of
 from convscope.engine.probing import probe_layout
@@ -40,6 +42,7 @@ class TracedLayer:
         probed: whether the layout was looked for by running the network on other inputs; ``given`` what the person who
             built the model said of it.
         earlier: what was recorded of the calls before the last, of ``images`` images of that ``extent``.
+        mapped: whether it runs under torch.vmap, where it can be neither read nor changed.
     """
 
     shape: Shape
@@ -53,6 +56,7 @@ class TracedLayer:
     earlier: tuple[Visit, ...] = ()
     images: int = 1
     extent: Shape = ()
+    mapped: bool = False
 
     @cached_property
     def earlier_layouts(self) -> tuple[FeatureLayout | None, ...]:
@@ -190,6 +194,8 @@ def layer_at(model: "Model", address: str, tensor: Tensor) -> TracedLayer:
         raise LayerError(
             f"layer {address!r} was never reached in this forward (a branch not taken): choose another layer"
         )
+    if layer.mapped:
+        raise LayerError(f"layer {address!r} {UNDER_VMAP}")
     if layer.layout is None and not layer.probed and 0 not in layer.shape:
         layer = layers[address] = _probed(model, address, tensor, layer)
     return layer
@@ -254,11 +260,20 @@ def map_at(model: "Model", address: str, tensor: Tensor, activation: Tensor) -> 
             "leave layer out for the default one"
         )
     if not layout.has_places:
+        elsewhere = any(layer.has_places for layer in traced(model, tensor).layers.values())
+        way_out = "choose an earlier layer, or leave layer out for the last one that has"
         raise LayerError(
-            f"layer {address!r} gives shape {tuple(activation.shape)}, which has no spatial extent: choose an earlier "
-            "layer, or leave layer out for the last one that has"
+            f"layer {address!r} gives shape {tuple(activation.shape)}, which has no spatial extent: "
+            + (way_out if elsewhere else f"no layer of {model.name} has; {lenses_without_a_map(tensor)}")
         )
     return layout.to_map(activation)
+
+
+def lenses_without_a_map(tensor: Tensor) -> str:
+    """In words: what to use where no layer has a map."""
+    if math.prod(tensor.shape[2:]) > 1:
+        return "lenses of the input such as integrated-gradients and kernel-shap need none"
+    return "lenses of the input such as gradient-x-input, or integrated-gradients with baseline='black', need none"
 
 
 def _record(model: "Model", image: Tensor) -> tuple[Graph, int, bool]:
@@ -393,4 +408,5 @@ def _layer(visit: Visit, images: int, extent: Shape) -> TracedLayer:
         earlier=visit.earlier,
         images=images,
         extent=extent,
+        mapped=visit.mapped,
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from convscope.engine.capture import first_tensor
 from convscope.engine.graph.recorder import Recorder, Step
 from convscope.engine.graph.seen import Seen
+from convscope.engine.mapped import under_vmap
 from convscope.engine.ports import tensors_of
 from convscope.errors import InputError
 
@@ -29,6 +30,7 @@ class Visit:
             all of its calls. ``earlier`` what it gave at each call before.
         seen: what its output sees along each spatial axis of the input; ``batch`` along the batch.
         first: how many operations had run when it first began.
+        mapped: whether it ran under torch.vmap, where a tensor shows itself as that of one image.
     """
 
     shape: tuple[int, ...]
@@ -40,6 +42,7 @@ class Visit:
     steps: tuple[int, ...] = ()
     dtype: torch.dtype = torch.float32
     earlier: tuple["Visit", ...] = ()
+    mapped: bool = False
 
 
 @dataclass
@@ -157,6 +160,7 @@ def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[N
                     (*(before.steps if before else ()), *(() if step is None else (step,))),
                     made.dtype,
                     () if before is None else (*before.earlier, replace(before, earlier=())),
+                    mapped=under_vmap(),
                 )
 
         return hook

@@ -20,6 +20,7 @@ from convscope.engine.graph.kinds import MOVES, kind, moves, packet, pointwise, 
 from convscope.engine.graph.seeing import Done, sees, tensors_in
 from convscope.engine.graph.seen import Seen, mixed_whole, of_input
 from convscope.engine.graph.writes import Part, part_of, written_over
+from convscope.engine.mapped import under_vmap
 from convscope.engine.whereabouts import Whereabouts
 
 INPUT = -1
@@ -108,7 +109,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._marks[tensor] = Mark(INPUT, of_input(tuple(tensor.shape)))
 
     def mark(self, tensor: Tensor) -> Mark | None:
-        """What is known of a tensor as it stands now; None of what does not depend on the input."""
+        """What is known of a tensor as it stands now; None of what does not depend on the input, or lies under vmap."""
+        if under_vmap():  # its memory is out of reach
+            return None
         own: Mark | None = self._marks.get(tensor)
         writes = [w for w in self._writes.get(_memory(tensor), ()) if own is None or w.mark.step > own.step]
         if not writes:

@@ -6,9 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from convscope.engine.rules.operations import Kind, kind_of, name_of
+
+_NORM = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
+_PLACES: dict[Any, dict[str, int]] = {
+    torch.batch_norm: {name: place for place, name in enumerate(_NORM)},
+    torch.instance_norm: {name: place for place, name in enumerate(_NORM)} | {"use_input_stats": 5},
+}
+"""Where functions take arguments that ``torch.nn.functional`` takes in another order under the same name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +66,8 @@ class Call:
         return self.function(*args, **kwargs)
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """An argument by place or name."""
+        """An argument by its place in ``torch.nn.functional``, or by name."""
+        place = _PLACES.get(self.function, {}).get(name, place)
         return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
 
     def tensors(self) -> Iterator[Tensor]:

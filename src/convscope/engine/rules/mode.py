@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from convscope.engine.mapped import UNDER_VMAP, under_vmap
 from convscope.engine.rules.call import Call
 from convscope.engine.rules.elementwise import SEEN, Elementwise
 from convscope.engine.rules.ledger import Ledger
@@ -63,6 +64,8 @@ class Rules(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         if getattr(func, "__name__", "") == "__get__" and not isinstance(found := func(*args), Tensor):
             return found  # a shape, a dtype
+        if under_vmap():
+            raise NoRule(f"{self._where() or 'the network'} {UNDER_VMAP}")
         asked = call = Call(func, args, kwargs or {}, self._where)
         if self.replaced:
             call = asked.replaced(self.latest)
