@@ -629,7 +629,7 @@ class Compares(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "said"),
     [
-        ("weights", "lays positions along two dimensions at once"),
+        ("weights", "has positions along two dimensions at once"),
         ("flat", "has no spatial extent"),
         ("tanh", "compares the images of a batch"),
         ("head", "has no spatial extent"),

@@ -225,7 +225,7 @@ def read_layout(shape: Shape, axes: Sequence[Seen], batch: Seen, images: int) ->
     if any(axis.across is not None for axis in axes):
         return replace(
             layout,
-            no_map="lays positions along two dimensions at once, as attention weights or a sum with its own transpose do",
+            no_map="has positions along two dimensions at once, as attention weights or a sum with its transpose do",
         )
     if any(_leaves_gaps(axis) for axis in axes):
         return replace(layout, no_map="leaves gaps between the parts of the input that it shows")
