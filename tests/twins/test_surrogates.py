@@ -212,6 +212,19 @@ def test_on_a_model_that_is_linear_in_its_parts_all_agree() -> None:
             assert band.max() < 1e-3 * found.values.abs().max()
 
 
+def test_coalitions_scored_before_an_early_stop_tell_all_parts_apart() -> None:
+    from tests.conftest import picture_model
+    from tests.nets import LinearNet, seeded
+
+    model, labels = picture_model(seeded(LinearNet)), grid((16, 16), 9)
+    image = subject_called("plain").images[:1]
+    slow = Slow(model.module, image[0], 1)
+    with inputs_seen(model.module, with_gradient=False) as seen:
+        found = cs.kernel_shap(model, image, target=1, segments=labels, samples=600, stop_when=0.9)
+    assert sum(len(batch) for batch in seen) < 2**9 - 2
+    assert relative_error(by_part(found.values, labels), feature_ablation(slow, mean_colour(slow.x), labels)) < 1e-4
+
+
 @pytest.mark.parametrize("name", ["plain", "signal", "volume"])
 @pytest.mark.parametrize("segments", [2, 3, 5])
 def test_an_exact_answer_has_no_spread_over_seeds(name: str, segments: int) -> None:

@@ -90,7 +90,7 @@ def kernel_shap(
     start = baseline_of(baseline, image, seed=seed)
     cuts = segmented(image, segments, segmenter, seed=seed)
     ends = ends_of(model, image, start, target)
-    coalitions = [_all(cut.count) if _exact(cut.count, samples) else _pairs(samples, cut.count, seed) for cut in cuts]
+    coalitions = [_all(cut.count, seed) if _exact(cut.count, samples) else _pairs(samples, cut.count, seed) for cut in cuts]
     rises = (ends.here - ends.there).double()
 
     def fit(row: int, on: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
@@ -114,9 +114,13 @@ def _exact(parts: int, samples: int) -> bool:
     return parts < 20 and 2**parts - 2 <= samples
 
 
-def _all(parts: int) -> Tensor:
-    """Every coalition but none and all, each followed by its complement."""
+def _all(parts: int, seed: int) -> Tensor:
+    """Every coalition but none and all, each followed by its complement, in an order of chance.
+
+    In the order of counting, the coalitions scored before an early stop would never tell the last parts apart.
+    """
     numbers = torch.arange(1, 2 ** (parts - 1), device="cpu")
+    numbers = numbers[torch.randperm(len(numbers), generator=torch.Generator().manual_seed(seed), device="cpu")]
     half = (numbers[:, None] >> torch.arange(parts, device="cpu")) % 2 == 1
     return torch.stack([half, ~half], 1).flatten(0, 1)
 
