@@ -231,7 +231,7 @@ def test_a_field_says_whole_past_a_mean_over_space_and_keeps_the_way_by_windows(
 def test_an_operation_that_is_not_known_may_see_all_and_is_named() -> None:
     class Sampled(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            grid = torch.zeros(1, 2, 2, 2, dtype=x.dtype)
+            grid = x.mean().expand(len(x), 2, 2, 2)  # where it looks is said by the input
             return F.grid_sample(x, grid, align_corners=False)
 
     s = cs.structure(cs.Model(Sampled(), input=cs.TensorInput((1, 6, 6))))

@@ -120,3 +120,64 @@ def test_mirrored_channels_of_a_grouped_convolution_lie_where_they_came_from() -
     by_hand = net.fc.weight[1][:, None, None] / 64 * maps[0].relu()
     expected = by_hand[:2].sum(0) + by_hand[2:].flip(2).sum(0)
     assert torch.allclose(value.layer_values["conv"], expected.detach(), atol=1e-6)
+
+
+class Resampled(Crops):
+    """Looks at its input through a grid, as a spatial transformer does."""
+
+    def __init__(self, grid: Any) -> None:
+        super().__init__(self.sampled)
+        self.grid = grid
+        self.look, self.where = nn.Conv2d(1, 4, 7), nn.Linear(4, 6)
+
+    def sampled(self, x: Tensor) -> Tensor:
+        if self.grid is None:  # as PyTorch's tutorial does
+            theta = self.where(self.look(x).relu().mean((2, 3))).view(-1, 2, 3)
+        else:
+            theta = torch.tensor(self.grid).expand(len(x), 2, 3)
+        return F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=False), align_corners=False)
+
+
+def spot_model(grid: Any, **options: Any) -> tuple[cs.Model, Tensor]:
+    """A network that is moved by brightness, and an image that is bright in rows 20 to 22, columns 24 to 26."""
+    torch.manual_seed(0)
+    net = Resampled(grid).eval()
+    with torch.no_grad():
+        net.conv.weight.fill_(0.1)
+        net.conv.bias.zero_()
+        net.fc.weight.fill_(1)
+    image = torch.zeros(1, 28, 28)
+    image[:, 20:23, 24:27] = 1
+    return cs.Model(net, input=cs.TensorInput((1, 28, 28)), **options), image
+
+
+GRIDS = {
+    "as it is": ([[1.0, 0, 0], [0, 1, 0]], ()),
+    "enlarged": ([[0.5, 0, 0.5], [0, 0.5, 0.5]], ((13, 28), (13, 28))),
+    "transposed": ([[0.0, 1, 0], [1, 0, 0]], ()),
+    "mirrored": ([[-1.0, 0, 0], [0, 1, 0]], ()),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_map_goes_back_through_a_grid_that_is_the_same_for_every_input(name: str) -> None:
+    grid, region = GRIDS[name]
+    model, image = spot_model(grid)
+    value = cs.grad_cam(model, image, target=1)
+    assert list(value.layer_values) == ["conv"]
+    assert layout_of(model, "conv", image[None]).region == region
+    row, column = divmod(int(value.values.argmax()), 28)
+    assert 20 <= row <= 22
+    assert 24 <= column <= 26
+
+
+@pytest.mark.parametrize("grid", [None, [[0.8, 0.6, 0], [-0.6, 0.8, 0]]], ids=["learned", "turned"])
+@pytest.mark.parametrize("options", [{}, {"layer": "conv"}], ids=["by default", "named"])
+def test_behind_another_grid_a_map_is_refused_unless_a_person_says_how_it_lies(grid: Any, options: Any) -> None:
+    model, image = spot_model(grid)
+    with pytest.raises(LayerError, match=r"'conv' lies over an image that the network has sampled anew"):
+        cs.grad_cam(model, image, target=1, **options)
+    if grid is None:
+        assert cs.grad_cam(model, image, target=1, layer="look").values.shape == (28, 28)
+    said, _ = spot_model(grid, layouts={"conv": "N C H W"})
+    assert list(cs.grad_cam(said, image, target=1, **options).layer_values) == ["conv"]

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from convscope.engine.capture import editing
+from convscope.engine.feature_layout import RESAMPLED
 from convscope.engine.mapped import UNDER_VMAP
-from convscope.engine.trace import Traced, TracedLayer, layout_of, lenses_without_a_map, traced
+from convscope.engine.trace import Traced, TracedLayer, layout_of, lenses_without_a_map, resampled, traced
 from convscope.errors import LayerError
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ def _choose(model: "Model", trace: Traced, tensor: Tensor, below: str | None, en
     with_places = with_places or _probed(model, trace, tensor, order)
     if not with_places and (mapped := [a for a in order if trace.layers[a].mapped]):
         raise LayerError(f"layer {mapped[0]!r} {UNDER_VMAP}")
+    moved = [a for a in order if (layout := trace.layers[a].layout) is not None and layout.no_map == RESAMPLED]
+    if moved and not with_places:
+        raise LayerError(resampled(moved[0]))
     if not with_places:
         where = "" if below is None else f" before the target's own layer {below!r}"
         raise LayerError(
@@ -97,6 +101,8 @@ def _choose(model: "Model", trace: Traced, tensor: Tensor, below: str | None, en
             + (SCRIPTED if model.scripted() is not None else "")
         )
     on_every = [] if end is None else [address for address in with_places if trace.cuts(address, end)]
+    if moved and not on_every:
+        raise LayerError(resampled(moved[0]))
     candidates = on_every or (with_places if end is None else _on_most_paths(trace, with_places, end))
     if below is not None:
         return candidates[0]

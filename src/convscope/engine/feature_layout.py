@@ -28,6 +28,9 @@ LETTERS = {1: ["T"], 2: ["H", "W"], 3: ["D", "H", "W"]}
 """What the axes of an input are called, by how many there are."""
 
 
+RESAMPLED = "lies over an image that the network has sampled anew (grid_sample), and not over its input"
+
+
 class UnknownLayout(Exception):
     """Why a layer's output cannot be read as channels and places; the message is a clause."""
 
@@ -227,6 +230,8 @@ def read_layout(shape: Shape, axes: Sequence[Seen], batch: Seen, images: int) ->
             layout,
             no_map="has positions along two dimensions at once, as attention weights or a sum with its transpose do",
         )
+    if any(axis.resampled and axis.place.numel() > 1 for axis in axes):
+        return replace(layout, no_map=RESAMPLED)
     if any(_leaves_gaps(axis) for axis in axes):
         return replace(layout, no_map="leaves gaps between the parts of the input that it shows")
     try:

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.batches import is_out_of_memory
-from convscope.engine.feature_layout import FeatureLayout, Shape, UnknownLayout, read_layout, region_of
+from convscope.engine.feature_layout import (
+    RESAMPLED,
+    FeatureLayout,
+    Shape,
+    UnknownLayout,
+    read_layout,
+    region_of,
+)
 from convscope.engine.given_layout import layout_given
 from convscope.engine.graph.record import Graph, Visit, recorded
 from convscope.engine.graph.recorder import INPUT
@@ -254,6 +261,8 @@ def map_at(model: "Model", address: str, tensor: Tensor, activation: Tensor) -> 
     """What a layer gave for inputs like ``tensor`` as a map (N, C, …); refused where it is none."""
     layout = layout_of(model, address, tensor)
     all_images(layout, address, len(tensor), activation)
+    if layout.no_map == RESAMPLED:
+        raise LayerError(resampled(address))
     if layout.no_map:
         raise LayerError(
             f"layer {address!r} gives shape {tuple(activation.shape)}, which {layout.no_map}: choose another layer, or "
@@ -267,6 +276,14 @@ def map_at(model: "Model", address: str, tensor: Tensor, activation: Tensor) -> 
             + (way_out if elsewhere else f"no layer of {model.name} has; {lenses_without_a_map(tensor)}")
         )
     return layout.to_map(activation)
+
+
+def resampled(address: str) -> str:
+    """In words: why a layer behind ``grid_sample`` has no map of the input, and what to do."""
+    return (
+        f"layer {address!r} {RESAMPLED}: choose a layer before that, or say how it lies, as in Model(…, "
+        f"layouts={{{address!r}: 'N C H W'}}), to have its map drawn as if nothing had moved"
+    )
 
 
 def lenses_without_a_map(tensor: Tensor) -> str:

@@ -20,6 +20,7 @@ from convscope.engine.graph.flops import settled
 from convscope.engine.graph.kinds import COPIES, MOVES, kind, packet, pointwise
 from convscope.engine.graph.lines import recounted, without_line
 from convscope.engine.graph.reach import Reach, Reads, adaptive, moved, nearest, sliding, transposed
+from convscope.engine.graph.resampled import moves_nothing, read_at
 from convscope.engine.graph.seen import Seen
 
 Look = Callable[[Any], tuple[Seen, ...] | None]
@@ -74,7 +75,7 @@ def sees(done: Done) -> tuple[list[tuple[Seen, ...]], bool]:
         found = None
     outs = done.outs
     if found is not None and len(found) == len(outs) and all(map(_fits, found, outs)):
-        return list(found), packet(done.func) not in _UPPER_BOUNDS
+        return list(found), packet(done.func) not in _UPPER_BOUNDS or not any(axis.whole for axis in found[0][:-1])
     return [tuple(places.mixed_whole(axis, out.ndim) for axis in zip(*parts, strict=True)) for out in done.outs], empty
 
 
@@ -607,6 +608,21 @@ def _sampled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [(*placed, batch) for _ in done.outs]
 
 
+def _resampled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+    """``grid_sample``: known where a grid is even and the same for every input; else from anywhere on the map."""
+    tensor, grid, corners = done.args[0], done.args[1], bool(done.arg(4, False))
+    seen = done.look(tensor)
+    if seen is not None and done.look(grid) is None:
+        read = [read_at(axis, a, tensor, grid, corners=corners) for a, axis in enumerate(seen[:-1])]
+        known = [axis for axis in read if axis is not None]
+        if len(known) == len(read):
+            return [(*known, seen[-1])]
+    found = _sampled(done)
+    if found is None or moves_nothing(tensor, grid, corners=corners):
+        return found
+    return [(*(replace(axis, resampled=True) for axis in found[0][:-1]), found[0][-1])]
+
+
 def _anywhere(seen: tuple[Seen, ...], dims: Sequence[int], out: Tensor) -> tuple[Seen, ...]:
     """What sees all along some dimensions, with the places along them, counted anew where their number changes.
 
@@ -687,6 +703,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"), _running),
     **dict.fromkeys(("_fft_c2c", "_fft_r2c", "_fft_c2r"), _transformed),
     **dict.fromkeys(_UPPER_BOUNDS, _sampled),
+    **dict.fromkeys(("grid_sampler_2d", "grid_sampler_3d"), _resampled),
     **dict.fromkeys(("transpose_", "t_", "unsqueeze_", "squeeze_", "swapaxes_", "swapdims_"), _reordered),
     "view_as_real": _split_in_two,
     "view_as_complex": _joined_from_two,

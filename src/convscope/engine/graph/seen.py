@@ -40,6 +40,7 @@ class Seen:
             dimensions on which this axis lies; None otherwise.
         steps: of what lies at a single place, the first and last of the places it was made from one after the other, as
             a recurrent state is; None where that is its own place alone.
+        resampled: it lies where numbers of the input said (``grid_sample``), so that its place is none on the input.
     """
 
     low: Tensor
@@ -49,6 +50,7 @@ class Seen:
     whole: bool = False
     across: Tensor | None = None
     steps: tuple[float, float] | None = None
+    resampled: bool = False
 
     def varies(self, dim: int) -> bool:
         """Whether this axis of the input lies along that dimension."""
@@ -101,7 +103,9 @@ def together(parts: Sequence[Seen], ndim: int) -> Seen:
     line = joined(lines) if lines else None
     lost = line is None and bool(lines)
     place, across = _places(parts)
-    return Seen(low, high, place, line, lost or any(part.whole for part in parts), across, _steps_of(parts, place))
+    whole = lost or any(part.whole for part in parts)
+    resampled = any(part.resampled for part in parts if part.place is place)
+    return Seen(low, high, place, line, whole, across, _steps_of(parts, place), resampled)
 
 
 def _steps_of(parts: Sequence[Seen], place: Tensor) -> tuple[float, float] | None:
@@ -145,7 +149,9 @@ def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
         [_NOWHERE.expand(places[0].shape)] if lost else places[:1]
     )
     across = left[1] if len(left) > 1 else None
-    return Seen(low, high, left[0], None if lost else seen.line, seen.whole or lost, across)
+    resampled = seen.resampled and left[0].numel() > 1
+    line = None if lost else seen.line
+    return Seen(low, high, left[0], line, seen.whole or lost, across, resampled=resampled)
 
 
 def gathered(place: Tensor, dims: Sequence[int]) -> Tensor:
@@ -301,7 +307,8 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int,
     line = joined(lines) if lines else None
     lost = line is None and any(seen.line is not None for seen in known)
     low, high = laid("low", NOTHING), laid("high", -NOTHING)
-    return Seen(low, high, place, line, lost or any(seen.whole for seen in known), None, _steps_of(known, place))
+    whole, resampled = lost or any(seen.whole for seen in known), any(seen.resampled for seen in known)
+    return Seen(low, high, place, line, whole, None, _steps_of(known, place), resampled)
 
 
 def steps_in_order(parts: Sequence[Seen | None]) -> list[float] | None:

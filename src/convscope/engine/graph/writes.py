@@ -49,7 +49,8 @@ def written_over(tensor: Part, writes: Sequence[tuple[Part, Seen]]) -> Seen:
         for kept, end in ((low, axis.low), (high, axis.high), (place, axis.place)):
             part.of(kept).copy_(end.expand(part.shape))
     ends = [compact(tensor.of(kept).contiguous()) for kept in (low, high, place)]
-    return Seen(ends[0], ends[1], ends[2], _common_line(axes), any(axis.whole for axis in axes))
+    whole, resampled = any(axis.whole for axis in axes), any(axis.resampled for axis in axes)
+    return Seen(ends[0], ends[1], ends[2], _common_line(axes), whole, resampled=resampled)
 
 
 def _common_line(axes: Sequence[Seen]) -> Line | None:

@@ -90,7 +90,9 @@ def kernel_shap(
     start = baseline_of(baseline, image, seed=seed)
     cuts = segmented(image, segments, segmenter, seed=seed)
     ends = ends_of(model, image, start, target)
-    coalitions = [_all(cut.count, seed) if _exact(cut.count, samples) else _pairs(samples, cut.count, seed) for cut in cuts]
+    coalitions = [
+        _all(cut.count, seed) if _exact(cut.count, samples) else _pairs(samples, cut.count, seed) for cut in cuts
+    ]
     rises = (ends.here - ends.there).double()
 
     def fit(row: int, on: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
