@@ -2,8 +2,8 @@
 
 `recorder` writes operations down below autograd, `kinds` names them, `flops` counts them; `reach` is the arithmetic of
 windows along one axis, `seen` which positions of the input stand behind each number of a tensor, `seeing` how every
-operation changes that; `record` runs a model and puts it together, module by module. `field` is the box of the input
-that a position sees, `effective` how much of it really counts.
+operation changes that, by the rules of `moves`, `windows` and `mixing`; `record` runs a model and puts it together,
+module by module. `field` is the box of the input that a position sees, `effective` how much of it really counts.
 """
 
 from convscope.engine.graph.record import Graph, Visit, recorded

@@ -16,8 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.graph import flops
+from convscope.engine.graph.done import Done, tensors_in
 from convscope.engine.graph.kinds import MOVES, kind, moves, packet, pointwise, shaped_like
-from convscope.engine.graph.seeing import Done, sees, tensors_in
+from convscope.engine.graph.seeing import sees
 from convscope.engine.graph.seen import Seen, mixed_whole, of_input
 from convscope.engine.graph.writes import Part, part_of, written_over
 from convscope.engine.mapped import under_vmap

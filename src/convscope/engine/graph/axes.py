@@ -1,0 +1,52 @@
+"""Changes to what the axes of a tensor see that several operations share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from convscope.engine.graph import seen as places
+from convscope.engine.graph.lines import recounted, without_line
+from convscope.engine.graph.reach import Reach
+from convscope.engine.graph.seen import Seen
+
+
+def axes_along(seen: tuple[Seen, ...], dim: int, tensor: Tensor) -> list[int]:
+    """Which axes of the input lie along a dimension; on maps of one position, those that lay there at first."""
+    spatial = seen[:-1]
+    usual = dim - 2 if tensor.ndim == len(spatial) + 2 else -1
+    return [a for a, s in enumerate(spatial) if s.varies(dim) or (a == usual and s.place.numel() == 1)]
+
+
+def lines_through(
+    seen: tuple[Seen, ...], reach: Mapping[int, Reach], tensor: Tensor, shape: Sequence[int]
+) -> tuple[Seen, ...]:
+    """Every axis with its line taken through the windows along every dimension, and places that it counts by.
+
+    Args:
+        shape: that of the result, as long as the tensor's.
+    """
+    found = list(seen)
+    for dim, one in reach.items():
+        for place in axes_along(seen, dim, tensor):
+            if one.moves_nothing:
+                continue
+            axis = recounted(found[place], dim, downwards=True)
+            mirrored = places.is_mirrored(axis.place, dim)
+            reads = one.mirrored(tensor.shape[dim], shape[dim]) if mirrored else one
+            line = None if axis.line is None else axis.line.through(reads)
+            found[place] = without_line(axis) if line is None else replace(axis, line=line)
+    return tuple(found)
+
+
+def placed(axis: Seen, dim: int, out: Tensor) -> Seen:
+    """The same at places counted along a dimension of the output."""
+    along = [1] * out.ndim
+    along[dim] = out.shape[dim]
+    place = torch.arange(out.shape[dim], dtype=torch.float64, device="cpu").view(along)
+    return replace(without_line(axis), place=place, whole=True)
+
+
+def without_dims(seen: Seen, dims: Sequence[int]) -> Seen:
+    return seen.each(lambda end: end.squeeze(tuple(dims)))
