@@ -10,11 +10,12 @@ import pytest
 
 from tests.web import wide
 from tests.web.browsing import visit, workbench  # noqa: F401
+from tests.web.library import picture_file
 from tests.web.wide import CHANNELS
 
 pytest.importorskip("nicegui")
 
-SIZE = 256
+SIZE, PICTURES = 256, 70
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,11 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(network: Path) -> Iterator[str]:
     """Where a workbench of that network listens."""
-    with workbench(models=[f"{network}:wide"]) as server:
+    pictures = network.parent / "pictures"
+    pictures.mkdir()
+    for number in range(PICTURES):
+        picture_file(pictures / f"{number}.png")
+    with workbench(models=[f"{network}:wide"], folders=[str(pictures)]) as server:
         yield server.address
 
 
@@ -119,3 +124,23 @@ def test_maps_do_not_stand_under_the_kernels_tab_while_kernels_are_computed(insi
 def test_pages_are_in_chinese_too(inside: Any) -> None:
     page = inside("zh", page="8")
     page.get_by_text("共 2,048 个通道").wait_for()
+
+
+@pytest.mark.parametrize("path", ["/inside", "/compare"])
+def test_every_image_can_be_picked(visit: Any, path: str) -> None:  # noqa: F811
+    page = visit(path)
+    page.get_by_role("button", name="All images").click()
+    page.get_by_role("button", name="All images").wait_for(state="detached")
+    page.locator(".thumb").nth(PICTURES - 1).wait_for()
+
+
+@pytest.mark.parametrize("path", ["/look", "/compare"])
+def test_a_field_says_that_it_suggests_not_all_classes(visit: Any, path: str) -> None:  # noqa: F811
+    page = visit(f"{path}?lens=grad-cam")
+    page.get_by_text("The first 2,000 of 2,100 are suggested; the others can be typed.").wait_for()
+
+
+def test_a_link_that_pins_too_many_maps_says_so(visit: Any) -> None:  # noqa: F811
+    pinned = [urlencode({"lens": "saliency", "image": "sample:shapes/1", "target": n}) for n in range(13)]
+    page = visit(f"/look?{urlencode({'lens': 'saliency', 'image': 'sample:shapes/1', 'pinned': pinned}, doseq=True)}")
+    page.get_by_text("The link pins 13 maps; the first 12 are shown.").wait_for()

@@ -1,4 +1,7 @@
-"""A small network with layers of 2 048 channels; tests copy it to a folder, where a file holds up one of its layers."""
+"""A small network with layers of 2 048 channels and 2 100 classes, one layer of which waits for a file beside this one.
+
+Tests copy it to a folder of their own.
+"""
 
 import time
 from pathlib import Path
@@ -8,7 +11,7 @@ import torch
 
 import convscope as cs
 
-CHANNELS = 2048
+CHANNELS, CLASSES = 2048, 2100
 OPEN = Path(__file__).with_name("open")
 """While there is no such file, the kernels of the layer ``held`` are not to be had."""
 
@@ -39,14 +42,14 @@ class Wide(torch.nn.Module):
         self.relu = torch.nn.ReLU()
         self.held = torch.nn.Conv2d(CHANNELS, 8, 1)
         self.held.register_forward_pre_hook(_Held())
-        self.fc = torch.nn.Linear(8, 3)
+        self.fc = torch.nn.Linear(8, CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The three scores."""
+        """A score for each class."""
         scores: torch.Tensor = self.fc(self.held(self.relu(self.conv(x))).mean((2, 3)))
         return scores
 
 
 def wide() -> cs.Model:
     """The network with the images it takes."""
-    return cs.Model(Wide(), input=cs.ImageInput(size=(64, 64)), labels=("a", "b", "c"))
+    return cs.Model(Wide(), input=cs.ImageInput(size=(64, 64)), labels=[f"kind {n}" for n in range(CLASSES)])

@@ -11,6 +11,7 @@ from nicegui import ui
 from convscope.errors import ConvScopeError
 from convscope.values import Structure, Value
 from convscope.values.words import many
+from convscope.web.buttons import button
 from convscope.web.caveats import Caveats
 from convscope.web.frame import Place
 from convscope.web.graph import Folds, Graph, deepest, first_depth
@@ -38,7 +39,7 @@ PICTURE = (
 )
 """Which image was picked; it is marked at once."""
 THUMBS = 24
-"""So many images are shown to pick; the others are in the list."""
+"""So many images are shown to pick at first; the rest when they are asked for."""
 
 
 class Explorer:
@@ -107,7 +108,7 @@ class Explorer:
             self.node.build()
             self.unit.build()
         ui.timer(0, self.reload, once=True)
-        ui.timer(0, self._show_thumbs, once=True)
+        ui.timer(0, lambda: self._show_thumbs(THUMBS), once=True)
 
     # What is looked at
 
@@ -131,15 +132,19 @@ class Explorer:
             self.thumbs = ui.element("div").classes("thumbs")
             self.thumbs.props(f'role="group" aria-label="{quoted(self.say("Images"))}"')
 
-    async def _show_thumbs(self) -> None:
+    async def _show_thumbs(self, most: int | None) -> None:
         """The images to pick, small."""
-        keys = self.library.images()[:THUMBS]
-        drawn = await aside(lambda: [self._thumb(one.key, one.name) for one in keys])
+        listed = self.library.images()
+        shown = listed[:most]
+        drawn = await aside(lambda: [self._thumb(one.key, one.name) for one in shown])
         if not self.place.client.is_deleted and drawn:
+            self.thumbs.clear()
             with self.thumbs:
                 ui.html("".join(drawn), sanitize=False).classes("thumbs").on(
                     "click", lambda e: self.images.set_value(str(e.args)), js_handler=PICTURE
                 )
+                if more := len(listed) - len(shown):
+                    button(f"+{more}", lambda: self._show_thumbs(None), style="plain", name=self.say("All images"))
             self._mark_thumbs()
 
     def _thumb(self, key: str, name: str) -> str:

@@ -181,7 +181,9 @@ class NodeColumn:
         places = range(len(maps.channels))
         if len(maps.channels) < total:
             with ui.element("div").classes("hand q-mt-sm"):
-                ui.label(say("{few} / {all} channels, strongest first", few=len(places), all=f"{total:,}")).mark("shown")
+                ui.label(say("{few} / {all} channels, strongest first", few=len(places), all=f"{total:,}")).mark(
+                    "shown"
+                )
                 ui.html(f'<button class="plain">{quoted(say("Show all"))}</button>', sanitize=False).on(
                     "click", lambda: self._turn(1, "›")
                 )

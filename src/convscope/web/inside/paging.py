@@ -60,15 +60,16 @@ class Pager:
             ui.label(told).mark("shown")
             if self.count == 1:
                 return
-            for label, words, number in (
-                ("‹", say("Previous page"), self.number - 1),
-                ("›", say("Next page"), self.number + 1),
-            ):
-                there = 1 <= number <= self.count
-                button = (
-                    f'<button class="plain" data-turn="{label}" aria-label="{quoted(words)}" title="{quoted(words)}"'
-                    f"{'' if there else ' disabled'}>{label}</button>"
-                )
-                made = ui.html(button, sanitize=False)
-                if there:
-                    made.on("click", lambda _, number=number, label=label: turn(number, label))
+            with ui.element("span").classes("turns"):
+                for label, words, number in (
+                    ("‹", say("Previous page"), self.number - 1),
+                    ("›", say("Next page"), self.number + 1),
+                ):
+                    there = 1 <= number <= self.count
+                    button = (
+                        f'<button class="plain" data-turn="{label}" aria-label="{quoted(words)}"'
+                        f' title="{quoted(words)}"{"" if there else " disabled"}>{label}</button>'
+                    )
+                    made = ui.html(button, sanitize=False)
+                    if there:
+                        made.on("click", lambda _, number=number, label=label: turn(number, label))

@@ -84,7 +84,11 @@ def frame_box(spans: Any, extent: Any, words: str) -> str:
 
 
 def crops(value: Exemplars, say: Callable[..., str]) -> str:
-    """The best inputs, each cut to what the unit saw, or by name where it is no picture; ``say`` gives texts in the person's language."""
+    """The best inputs, each cut to what the unit saw, or its name where it is no picture.
+
+    Args:
+        say: gives texts in the person's language.
+    """
     found = ""
     for one in value.units[0].exemplars:
         crop = value.crop(one)
@@ -92,7 +96,9 @@ def crops(value: Exemplars, say: Callable[..., str]) -> str:
         told = say(", ").join([*label, render.number(one.value)])
         alt = say("image {name}: {told}", name=one.name, told=told)
         seen = crop.ndim == 3 and crop.dtype == np.uint8
-        drawn = f'<div class="sheet">{image(picture_png(crop), alt)}</div>' if seen else f"<p>{quoted(one.name)}</p>"
+        drawn = f"<p>{quoted(one.name)}</p>"
+        if seen:
+            drawn = f'<div class="sheet">{image(picture_png(crop), alt)}</div>'
         found += f'<figure title="{quoted(one.name)}">{drawn}<figcaption>{quoted(told)}</figcaption></figure>'
     return f'<div class="crops">{found}</div>'
 

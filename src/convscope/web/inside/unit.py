@@ -278,7 +278,9 @@ class UnitColumn:
             f'<button class="chip" data-part="{quoted(one)}">{quoted(one.removeprefix(name.layer + "."))}</button>'
             for one in within
         )
-        ui.html(f'<div class="chips many">{chips}</div>', sanitize=False).on("click", self._part_chosen, js_handler=PART)
+        ui.html(f'<div class="chips many">{chips}</div>', sanitize=False).on(
+            "click", self._part_chosen, js_handler=PART
+        )
 
     async def _part_chosen(self, event: Any) -> None:
         if self.name is not None:
