@@ -36,6 +36,8 @@ class Param:
     """What a person needs to know of one parameter, and what values it takes.
 
     Attached to the annotation: ``samples: Annotated[int, Param(help="noisy copies to average", min=1, max=512)]``.
+    ``joined`` is what stands between the whole numbers of a text (``"x"`` in ``"16x8"``); ``min`` and ``max`` then hold
+    for each of them.
     """
 
     help: str
@@ -43,6 +45,7 @@ class Param:
     max: float | None = None
     unit: str = ""
     choices: tuple[str, ...] = ()
+    joined: str = ""
 
     def range(self) -> str:
         """The values it takes, in words: ``1 to 512``, ``0 or more``, ``black, white or blur``."""
@@ -74,13 +77,24 @@ class Parameter:
             return self._choice(value)
         if self.kind is str:
             if isinstance(value, str):
-                return value
+                return self._joined(value) if self.about.joined else value
             raise ParameterError(f"{self.name} must be a text, got {_short(value)}")
         if self.kind is bool:
             if isinstance(value, bool):
                 return value
             raise ParameterError(f"{self.name} must be True or False, got {value!r}")
         return self._number(value)
+
+    def _joined(self, text: str) -> str:
+        """A text whose numbers are all within the limits; how many there must be is for the lens to say."""
+        joined, low, high = self.about.joined, self.about.min or 0, self.about.max or 0
+        parts = text.lower().replace("×", "x").replace(joined, " ").split()
+        if not all(part.isdecimal() and len(part) < 10 and low <= int(part) <= high for part in parts):
+            limits = f"{self.about.range()}{f' ({self.about.unit})' if self.about.unit else ''}"
+            raise ParameterError(
+                f"{self.name} must be whole numbers, each {limits}, joined by {joined!r}, got {_short(text)}"
+            )
+        return text
 
     def _choice(self, value: Any) -> str:
         if isinstance(value, str) and value in self.about.choices:
@@ -108,6 +122,8 @@ class Parameter:
         """A value this parameter must refuse; the conformance tests try it on every lens."""
         if self.about.choices or self.kind is bool:
             return "no such choice"
+        if self.about.joined:
+            return f"{self.about.max:g}{self.about.joined}{self.about.max + 1:g}"  # type: ignore[operator]
         if self.about.max is not None:
             return self.about.max + 1
         return self.about.min - 1 if self.about.min is not None else math.nan
@@ -317,6 +333,8 @@ def _read(name: str, hint: Any, default: Any) -> Parameter:
     about = next((extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Param)), None)
     if about is None or default is inspect.Parameter.empty:
         raise TypeError(f"parameter {name!r} of a lens needs Annotated[..., Param(help=...)] and a default")
+    if about.joined and (about.min is None or about.max is None):
+        raise TypeError(f"parameter {name!r} of a lens holds numbers, which need a min and a max")
     kind = typing.get_args(hint)[0]
     union = typing.get_origin(kind) in (types.UnionType, typing.Union)
     kinds = typing.get_args(kind) if union else (kind,)

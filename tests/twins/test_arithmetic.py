@@ -426,7 +426,7 @@ def test_a_single_row_is_a_signal() -> None:
         ({"matrix": "1 2"}, r"a kernel that covers 3×3 does not fit into 1×2 \(the matrix with its padding\)"),
         ({"dilation": 3}, "a kernel that covers 7×7 does not fit into 5×5"),
         ({"position": "3,0"}, "position must lie in the 3×3 output, got '3,0'"),
-        ({"position": "first"}, "position must be row,column"),
+        ({"position": "first"}, "position must be whole numbers, each 0 to 95, joined by ',', got 'first'"),
     ],
 )
 def test_what_is_no_convolution_is_refused_in_one_sentence(given: dict[str, Any], said: str) -> None:

@@ -36,12 +36,28 @@ def test_windows_of_any_sides_are_those_of_captum(channels: str, peers: ModuleTy
 
 
 @pytest.mark.parametrize(
-    ("option", "given"), [("sides", "5"), ("sides", "5x0"), ("strides", "2x2x2"), ("sides", "axb")]
+    ("option", "given"), [("sides", "5"), ("sides", "5xx4"), ("strides", "2x2x2"), ("sides", "5 5")]
 )
 def test_sides_that_fit_no_axes_are_refused(option: str, given: str) -> None:
     model, images = subject()
     with pytest.raises(ParameterError, match=f"{option} is one number for each of the input's 2 axes, as in '16x8'"):
         cs.occlusion(model, images, **{option: given})
+
+
+@pytest.mark.parametrize("given", ["5x0", "axb", "100000000x8", "5x-1", "1.5x2"])
+@pytest.mark.parametrize("option", ["sides", "strides"])
+def test_sides_beyond_their_limits_are_refused(option: str, given: str) -> None:
+    model, images = subject()
+    with pytest.raises(ParameterError) as refused:
+        cs.occlusion(model, images, **{option: given})
+    said = f"{option} must be whole numbers, each 1 to 65536 (pixels), joined by 'x', got {given!r}"
+    assert str(refused.value) == said
+
+
+def test_a_side_larger_than_the_image_is_refused_by_its_own_name() -> None:
+    model, images = subject()
+    with pytest.raises(ParameterError, match="^sides must be at most"):
+        cs.occlusion(model, images, sides="500x2")
 
 
 SLOPES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {

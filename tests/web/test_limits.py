@@ -1,4 +1,9 @@
-"""Values beyond the limit of a parameter are refused at the door, for every numeric parameter of every lens."""
+"""Values beyond the limit of a parameter are refused at the door, for every parameter of numbers of every lens.
+
+Some hold several numbers in a text: ``sides="16x8"``.
+"""
+
+import re
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,6 +18,17 @@ NUMERIC = [
     for name, parameter in spec.options.items()
     if parameter.kind in (int, float) and parameter.about.max is not None
 ]
+
+JOINED = [
+    (spec.command, name, parameter.about)
+    for spec in lenses()
+    for name, parameter in spec.options.items()
+    if parameter.about.joined
+]
+NUMBERS = re.compile(r"\d+(\s*[x×,;:/ ]\s*\d+)+")
+"""Several whole numbers in a row."""
+ROWS = {("convolve", "matrix"), ("convolve", "kernel")}
+"""Texts of numbers of any size, of which the lens adds up a few."""
 
 
 def test_every_limit_is_refused_before_a_job_is_started(
@@ -38,3 +54,37 @@ def test_every_whole_number_has_a_limit() -> None:
         if parameter.kind is int and parameter.about.max is None
     ]
     assert not boundless
+
+
+def test_every_limit_of_numbers_in_a_text_is_refused_before_a_job_is_started(
+    client: TestClient, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("a job was started")
+
+    monkeypatch.setattr(bench.jobs, "submit", started)
+    assert len(JOINED) >= 4
+    for lens, name, about in JOINED:
+        for text in (
+            f"100000000{about.joined}8",
+            f"8{about.joined}100000000",
+            f"8{about.joined}-1",
+            "9" * 5000,
+            "many",
+        ):
+            asked = {"lens": lens, "image": "sample:shapes/7", "parameters": {name: text}}
+            answer = client.post(f"{AT}/run", json=asked)
+            assert answer.status_code == 422, (lens, name, text, answer.text)
+            assert f"{name} must be whole numbers, each {about.range()}" in answer.json()["error"]
+
+
+def test_every_text_of_numbers_says_that_it_is_one() -> None:
+    """As a default or an example in a help tells it."""
+    silent = [
+        (spec.command, name)
+        for spec in lenses()
+        for name, parameter in spec.options.items()
+        if parameter.kind is str and not parameter.about.joined and (spec.command, name) not in ROWS
+        if NUMBERS.search(f"{parameter.default} {parameter.about.help}")
+    ]
+    assert not silent

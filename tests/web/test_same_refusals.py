@@ -26,6 +26,8 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("smooth-grad", {"parameters": {"sigma": "nan"}}),
     ("integrated-gradients", {"parameters": {"steps": 0}}),
     ("occlusion", {"parameters": {"patch": 5000}}),
+    ("occlusion", {"parameters": {"sides": "100000000x8"}}),
+    ("occlusion", {"parameters": {"strides": "8x100000000"}}),
     ("lrp", {"parameters": {"rules": "nonsense"}}),
     ("step-through", {"unit": ["layer2[999]"]}),
     ("step-through", {"unit": ["layer9[1]"]}),

@@ -101,7 +101,11 @@ def _agreement(comparison: Comparison) -> Column:
 def _draw_likeness(sheet: Sheet, comparison: Comparison, titles: Sequence[str]) -> None:
     """How alike the columns are, as a table of numbers: rank correlation above the diagonal, SSIM below."""
     ranks, structure = comparison.rank_similarity, comparison.structural_similarity
-    if ranks is None or structure is None or len(titles) > MOST_LIKENESS:
+    if ranks is None or structure is None:
+        return
+    if len(titles) > MOST_LIKENESS:
+        said = f"How alike the columns are is written for up to {MOST_LIKENESS} of them; the saved numbers have all."
+        sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
         return
     sheet.y += 8
     sheet.paragraph("How alike the columns are", size=BODY, bold=True)

@@ -15,6 +15,7 @@ from convscope.render.ridge import Axis, Floats, axis_for, density, ridge_pixels
 from convscope.render.scale import Scale, legend_of, number
 from convscope.render.sheet import MARGIN, SMALL, Sheet
 from convscope.values import Distribution, Spread
+from convscope.values.words import listed
 
 RIDGE, TALL, STEP = 520, 30, 34
 NAMES, SIDE = 290, 420
@@ -56,7 +57,7 @@ def alt_of_distribution(distribution: Distribution) -> str:
     """A distribution for those who cannot see its ridges."""
     said = f"{words.title(distribution)}: a histogram for each of {len(distribution.layers)} layers, one above another."
     wrong = [f"{one.layer} has {one.dead} of {one.channels} units dead" for one in distribution.layers if one.dead]
-    return " ".join([said, *([f"{'; '.join(wrong[:5])}."] if wrong else [])])
+    return " ".join([said, *([f"{listed(wrong, 5, '; ')}."] if wrong else [])])
 
 
 def _thinned(layers: tuple[Spread, ...]) -> list[Spread]:
@@ -204,7 +205,9 @@ def _draw_channels(sheet: Sheet, distribution: Distribution, layer: str) -> None
     named = {name: table[:, distribution.columns.index(name)] for name in distribution.columns}
     axis = axis_for([(float(named["min"].min()), float(named["max"].max()))], [float(named["spread"].mean())])
     sheet.y += 16
-    sheet.text(MARGIN, sheet.y, f"{len(table)} channels, the highest mean first", size=SMALL, colour=sheet.theme.faint)
+    sheet.text(
+        MARGIN, sheet.y, f"{_counted(len(table), wide)}, the highest mean first", size=SMALL, colour=sheet.theme.faint
+    )
     sheet.y += 26
     bands = [("min", "max", 0.25), ("5 %", "95 %", 0.55), ("25 %", "75 %", 1.0)]
     places = [(axis.places(named[low]), axis.places(named[high]), share) for low, high, share in bands]
@@ -251,7 +254,8 @@ def _draw_classes(sheet: Sheet, distribution: Distribution, layer: str) -> None:
     wide, row = sheet.width - 2 * MARGIN - 270, 22
     owner = (np.arange(wide) * shares.shape[1] // wide).clip(0, shares.shape[1] - 1)
     sheet.y += 8
-    said = "channels sorted by class: the mean over each class, from that over all, in spreads between classes"
+    counted = _counted(shares.shape[1], wide)
+    said = f"{counted} sorted by class: the mean over each class, from that over all, in spreads between classes"
     sheet.text(MARGIN, sheet.y, said, size=SMALL, colour=sheet.theme.faint)
     sheet.y += 26
     pixels = opaque(True)[scale.steps(shares)][:, owner].repeat(row, 0)
@@ -260,6 +264,11 @@ def _draw_classes(sheet: Sheet, distribution: Distribution, layer: str) -> None:
         sheet.text(MARGIN + 140, sheet.y + place * row + 2, _fitting(sheet, name, 140), size=SMALL, anchor="right")
     bar.upright(sheet, MARGIN + 150 + wide + 20, sheet.y, max(len(pixels), 90), legend_of(scale))
     sheet.y += max(len(pixels), 90) + 12
+
+
+def _counted(channels: int, columns: int) -> str:
+    """How many channels are drawn, a column of pixels each."""
+    return f"{channels} channels" if channels <= columns else f"{columns} of {channels} channels, evenly chosen"
 
 
 def _fitting(sheet: Sheet, name: str, width: float = NAMES - 16) -> str:

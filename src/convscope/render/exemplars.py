@@ -9,6 +9,7 @@ from convscope.render.picture import Picture
 from convscope.render.scale import number
 from convscope.render.sheet import MARGIN, SMALL, Sheet
 from convscope.values import Excited, Exemplar, Exemplars
+from convscope.values.words import listed
 
 CROP, WHOLE, GAP = 128, 64, 14
 NARROWEST, ACROSS = 760, 9
@@ -31,7 +32,7 @@ def draw_exemplars(exemplars: Exemplars, *, theme: str = "light", bare: bool = F
 def alt_of_exemplars(exemplars: Exemplars) -> str:
     """Exemplars for those who cannot see them: each unit's best input by name."""
     best = [f"{one.unit}: {words.short(one.exemplars[0].name)}" for one in exemplars.units if one.exemplars]
-    return f"{words.title(exemplars)} from {exemplars.images} inputs. Best of each unit: {'; '.join(best[:12])}."
+    return f"{words.title(exemplars)} from {exemplars.images} inputs. Best of each unit: {listed(best, 12, '; ')}."
 
 
 def _draw_unit(sheet: Sheet, exemplars: Exemplars, one: Excited, across: int) -> None:

@@ -122,6 +122,10 @@ def _strip(sheet: Sheet, values: Numbers, channels: tuple[int, ...], scale: Scal
         sheet.text(MARGIN + beside - 8, at - 1, str(channel), size=SMALL, colour=sheet.theme.faint, anchor="right")
     sheet.y += tall * len(shown) + 6
     said = f"a row a channel, positions 0 to {values.shape[1] - 1} from left to right"
+    if values.shape[1] > len(places):
+        said += f"; {len(places)} of them are drawn, evenly chosen"
+    if len(shown) < len(values):
+        said += f"; {len(shown)} of {len(values)} channels are drawn, the strongest; all are in the .npz file"
     sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
     sheet.y += 8
 

@@ -1,5 +1,7 @@
 """Drawing kernels: one tile a filter, those that are odd marked, each layer with its scale."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from convscope.render import around, mosaic, words
@@ -8,6 +10,7 @@ from convscope.render.picture import Picture
 from convscope.render.scale import Numbers, Scale
 from convscope.render.sheet import GAP, MARGIN, SMALL, Sheet
 from convscope.values import KernelLayer, Kernels
+from convscope.values.words import listed
 
 _LINE = (128, 128, 128)
 SLICES = 16
@@ -38,14 +41,15 @@ def alt(value: Kernels) -> str:
 
 def _layer(sheet: Sheet, address: str, layer: KernelLayer, patterns: Numbers, *, each: bool) -> None:
     mosaic.heading(sheet, address, f"{layer.kind} · {SHOWN_AS[layer.view]}")
-    drawn = min(len(patterns), mosaic.MOST_TILES)
+    matrix = layer.view == "channels" and patterns[0, 0].size == 1
+    drawn = len(patterns) if matrix else min(len(patterns), mosaic.MOST_TILES)
     if layer.view == "colour":
         limit = mosaic.scale_for(patterns, ("", ""), signed=True).limit
         _tiles(sheet, layer, [_rgb(one, limit, each=each) for one in patterns[:drawn]])
         mosaic.grey_bar(sheet, limit, each=each)
     else:
         scale = pattern_scale(layer, patterns)
-        if layer.view == "channels" and patterns[0, 0].size == 1:
+        if matrix:
             _matrix(sheet, patterns.reshape(len(patterns), -1), scale, each=each)
         else:
             side = mosaic.side_for(drawn)
@@ -57,16 +61,22 @@ def _layer(sheet: Sheet, address: str, layer: KernelLayer, patterns: Numbers, *,
     _odd(sheet, layer)
 
 
-def filters(value: Kernels, address: str, side: int = 96) -> list[tuple[int, Pixels]]:
-    """The filters of a layer that are shown, by number, each as small pixels of its own on the layer's scale."""
+def filters(
+    value: Kernels, address: str, side: int = 96, chosen: Collection[int] | None = None
+) -> list[tuple[int, Pixels]]:
+    """The filters of a layer that are shown, by number, each as small pixels of its own on the layer's scale.
+
+    Args:
+        chosen: the numbers of those to draw; all of them by default.
+    """
     layer, patterns = value.layers[address], np.asarray(value.patterns[address], np.float32)
     each = value.scale == "each"
+    wanted = [(n, one) for n, one in zip(layer.shown, patterns, strict=True) if chosen is None or n in chosen]
     if layer.view == "colour":
         limit = mosaic.scale_for(patterns, ("", ""), signed=True).limit
-        return [(n, _rgb(one, limit, each=each)) for n, one in zip(layer.shown, patterns, strict=True)]
+        return [(n, _rgb(one, limit, each=each)) for n, one in wanted]
     scale = pattern_scale(layer, patterns)
-    drawn = [_pattern(one, layer.view, scale, side, each=each) for one in patterns]
-    return list(zip(layer.shown, drawn, strict=True))
+    return [(n, _pattern(one, layer.view, scale, side, each=each)) for n, one in wanted]
 
 
 def pattern_scale(layer: KernelLayer, patterns: Numbers) -> Scale:
@@ -106,9 +116,9 @@ def _odd(sheet: Sheet, layer: KernelLayer) -> None:
     }
     found = {name: odd for name, odd in kinds.items() if odd}
     for name, odd in found.items():
-        rest = f" and {len(odd) - 24} more" if len(odd) > 24 else ""
-        listed = ", ".join(str(one) for one in odd[:24]) + rest
-        sheet.paragraph(f"{name}: {listed} ({len(odd)} of {layer.total})", size=SMALL, colour=sheet.theme.warning)
+        sheet.paragraph(
+            f"{name}: {listed(odd, 24)} ({len(odd)} of {layer.total})", size=SMALL, colour=sheet.theme.warning
+        )
     if not found:
         small = "No filter is near zero or repeats another; they are too small to be told from noise."
         said = "No filter is near zero, repeats another or is like noise." if layer.judged else small
@@ -151,5 +161,7 @@ def _matrix(sheet: Sheet, weights: Numbers, scale: Scale, *, each: bool) -> None
     said = (
         f"{weights.shape[0]} filters, one a row, in the order chosen; {weights.shape[1]} input channels, one a column"
     )
+    if max(weights.shape) > side:
+        said += "; neighbours share a pixel, which shows their mean"
     sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
     sheet.y += 8

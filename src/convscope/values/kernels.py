@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from convscope.values.base import Value
+from convscope.values.words import listed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,12 +87,6 @@ class Kernels(Value):
         for name in cls.arrays:
             stored[name] = {key: torch.from_numpy(found) for key, found in stored.get(name, {}).items()}
         return {**stored, "layers": {address: _layer(found) for address, found in stored["layers"].items()}}
-
-
-def listed(numbers: tuple[int, ...], most: int = 16) -> str:
-    """Numbers in a row, and how many more there are."""
-    rest = f" and {len(numbers) - most} more" if len(numbers) > most else ""
-    return ", ".join(str(n) for n in numbers[:most]) + rest
 
 
 def _layer(stored: dict[str, Any]) -> KernelLayer:

@@ -17,6 +17,12 @@ def sides(extent: Sequence[Any]) -> str:
     return "×".join(words)
 
 
+def listed(items: Sequence[Any], most: int = 16, comma: str = ", ") -> str:
+    """Items in a row; of many the first ones, and how many more there are."""
+    rest = f" and {len(items) - most} more" if len(items) > most else ""
+    return comma.join(str(one) for one in items[:most]) + rest
+
+
 def many(number: float) -> str:
     """A large number for people: ``25.6 M``, ``8.18 G``."""
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -56,10 +56,15 @@ def _field(parameter: Parameter, value: Any, on_change: Changed, lang: str) -> N
             step=1 if parameter.kind is int else None, validation=check, on_change=changed,
         )  # fmt: skip
     else:
-        made = ui.input(title, value="" if value is None else str(value), on_change=changed)
+        made = ui.input(
+            title, value="" if value is None else str(value), validation=lambda typed: refusal(parameter, typed),
+            on_change=changed,
+        )  # fmt: skip
     if parameter.kind is not bool:
         made.props("outlined dense debounce=350 stack-label hide-bottom-space")
-    if about.unit and parameter.kind in (int, float):  # below the field: within it, it would hide the value
+    if about.unit and (
+        parameter.kind in (int, float) or about.joined
+    ):  # below the field: within it, it would hide the value
         made.props["hint"] = say(about.unit, lang)
     made.mark(f"parameter-{name}")
     with made:

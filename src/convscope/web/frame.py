@@ -115,7 +115,8 @@ class Place:
     def complain(self, sentence: str) -> None:
         """Say over the page what did not work, until it is closed or read."""
         if not self.client.is_deleted:
-            ui.notify(sentence, type="warning", position="top", multi_line=True, close_button=self.say("Close"))
+            with self.client:  # wherever in the page, or beside it, this is said
+                ui.notify(sentence, type="warning", position="top", multi_line=True, close_button=self.say("Close"))
 
 
 @contextmanager

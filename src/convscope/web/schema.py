@@ -36,10 +36,11 @@ def parameter_schema(parameter: Parameter) -> dict[str, Any]:
         found["default"] = parameter.default
     if about.choices:
         found["enum"] = [*about.choices, None] if optional else list(about.choices)
-    if about.min is not None:
-        found["minimum"] = about.min
-    if about.max is not None:
-        found["maximum"] = about.max
+    limits = {name: limit for name, limit in (("minimum", about.min), ("maximum", about.max)) if limit is not None}
+    if about.joined:
+        found |= {"x-joined": about.joined, "x-each": limits}
+    else:
+        found |= limits
     if about.unit:
         found["x-unit"] = about.unit
     return found

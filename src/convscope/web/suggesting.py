@@ -17,8 +17,8 @@ from convscope.web.jobs.waiting import aside
 if TYPE_CHECKING:
     from convscope.web.frame import Place
 
-MOST = 600
-"""So many suggestions are made."""
+MOST = 2000
+"""So many suggestions are made; of more a line says so."""
 _NUMBERS = itertools.count(1)
 
 
@@ -41,11 +41,23 @@ def suggesting(
     async def fill() -> None:
         found = await aside(suggestions, kind, place, model)
         if found and not options.is_deleted:
-            said = "".join(f'<option value="{escape(one)}">' for one in found)
+            said = "".join(f'<option value="{escape(one)}">' for one in found[:MOST])
+            tell_of_more(field, len(found), place)
             options.set_content(f'<datalist id="{listed}">{said}</datalist>')
 
     background_tasks.create(fill())
     return field
+
+
+def tell_of_more(field: ui.input, total: int, place: "Place") -> None:
+    """Say below a field that what it suggests is not all that it takes."""
+    if total > MOST:
+        words = "The first {few} of {all} are suggested; the others can be typed."
+        field.props(remove="hide-bottom-space")
+        field.props["hint"] = place.say(words, few=f"{MOST:,}", all=f"{total:,}")
+    else:
+        field.props.pop("hint", None)
+    field.update()
 
 
 def several(text: str) -> tuple[str, ...]:
@@ -62,4 +74,4 @@ def suggestions(kind: str, place: "Place", address: str) -> list[str]:
     layers = [name for name, _ in model.module.named_modules() if name]
     classes = [str(label) for label in model.labels or ()]
     units = [*layers, *(f"{name}[0]" for name in layers)]
-    return {"layer": layers, "unit": [*classes, *units], "target": classes}[kind][:MOST]
+    return {"layer": layers, "unit": [*classes, *units], "target": classes}[kind]

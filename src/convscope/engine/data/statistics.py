@@ -103,7 +103,7 @@ class Account:
         counts: (C, bins) of the sampled numbers on ``grid``; ``fine`` (bins,) of the whole layer on ``fine_grid``.
         at_limit: how many sampled numbers lie at a limit of the activation.
         kept: (n, C), each channel's mean over the first images.
-        classes: label → (images, sum of channel means).
+        classes: label → (images, sum of channel means); ``without`` the labels beyond `MOST_CLASSES`.
     """
 
     def __init__(self, address: str, module: nn.Module, shape: tuple[int, ...]) -> None:
@@ -117,6 +117,7 @@ class Account:
         self.counts = self.fine = torch.zeros((), dtype=torch.float32, device="cpu")
         self.kept: list[Tensor] = []
         self.classes: dict[Any, tuple[int, Tensor]] = {}
+        self.without: set[Any] = set()
 
     def take(self, glimpse: "Glimpse", labels: Sequence[Label]) -> None:
         """Add what some images showed."""
@@ -189,6 +190,7 @@ class Account:
     def _take_classes(self, means: Tensor, labels: Sequence[Label]) -> None:
         for label in dict.fromkeys(one for one in labels if one is not None):
             if label not in self.classes and len(self.classes) == MOST_CLASSES:
+                self.without.add(label)
                 continue
             rows = [row for row, one in enumerate(labels) if one == label]
             images, summed = self.classes.get(label, (0, torch.zeros_like(means[0])))

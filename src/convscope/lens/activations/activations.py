@@ -139,6 +139,9 @@ def _notes(accounts: dict[str, Account], per_image: int, odd: dict[str, str], im
             f"quantiles, spread, minimum and shares are of {per_image} positions an image where a layer has more, "
             f"means of {MEAN_POSITIONS}; maxima are of all"
         )
+    if without := set().union(*(one.without for one in accounts.values())):
+        kept = max(len(one.classes) for one in accounts.values())
+        found["classes"] = f"means are kept of {kept} of {kept + len(without)} classes, those met first"
     if odd:
         found["left out"] = reasons(odd)
     if images < 8:

@@ -34,7 +34,9 @@ def convolve(
     ] = "1 0 2 1 0 / 0 1 0 2 1 / 1 1 0 0 2 / 2 0 1 1 0 / 1 2 0 0 1",
     kernel: Annotated[Matrix, Param(help="the kernel, written likewise")] = "1 0 1 / 1 1 0 / 0 1 1",
     *,
-    position: Annotated[str, Param(help="the output position that is drawn in full, as row,column")] = "0,0",
+    position: Annotated[
+        str, Param(help="the output position that is drawn in full, as row,column", min=0, max=95, joined=",")
+    ] = "0,0",
     stride: Annotated[int, Param(help="how far the kernel moves at a time", min=1, max=32)] = 1,
     padding: Annotated[int, Param(help="rows and columns of zeros put around the matrix", min=0, max=32)] = 0,
     dilation: Annotated[int, Param(help="how far apart the kernel's cells lie", min=1, max=32)] = 1,

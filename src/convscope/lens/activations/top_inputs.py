@@ -16,6 +16,7 @@ from convscope.engine.trace import layout_of
 from convscope.errors import ParameterError
 from convscope.spec import Param
 from convscope.values import Excited, Exemplar, Exemplars
+from convscope.values.words import listed
 
 
 @lens(
@@ -164,5 +165,5 @@ def _notes(held: Contest, asked: tuple[UnitAddress, ...], shown: list[UnitAddres
             found[f"shown of {layer}"] = f"{units} of {of} units, those with the largest values; the numbers have all"
     silent = [str(one) for one in shown if float(held.best[one.layer].values[0, one.unit]) <= 0]
     if silent:
-        found["never above zero"] = ", ".join(silent[:8]) + (" …" if len(silent) > 8 else "")
+        found["never above zero"] = listed(silent, 8)
     return found

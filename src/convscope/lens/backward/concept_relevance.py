@@ -36,7 +36,12 @@ def concept_relevance(
     *,
     target: Aim = TOP1,
     layer: Layers = LAST_SPATIAL,
-    channels: Annotated[str, Param(help="channels of the layer, as in '3, 17'; empty for the most relevant ones")] = "",
+    channels: Annotated[
+        str,
+        Param(
+            help="channels of the layer, as in '3, 17'; empty for the most relevant ones", min=0, max=65535, joined=","
+        ),
+    ] = "",
     most: Annotated[
         int, Param(help="how many of the most relevant channels where none are named", min=1, max=10_000)
     ] = 1,
@@ -126,10 +131,7 @@ def concept_relevance(
 
 def _named(text: str, address: str, count: int) -> list[int]:
     """The channels that a text names."""
-    try:
-        named = [int(part) for part in text.replace(",", " ").split()]
-    except ValueError:
-        raise ParameterError(f"channels must be numbers separated by commas, got {text!r}") from None
+    named = [int(part) for part in text.replace(",", " ").split()]
     for number in named:
         if not 0 <= number < count:
             raise ParameterError(f"no channel {number}: {address!r} has channels 0 to {count - 1}")

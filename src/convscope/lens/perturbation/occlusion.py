@@ -40,10 +40,24 @@ def occlusion(
         int, Param(help="from one patch to the next; 0: half a patch", min=0, max=65536, unit="pixels")
     ] = 0,
     sides: Annotated[
-        str, Param(help="the patch's side along each axis, as in '16x8', instead of patch", unit="pixels")
+        str,
+        Param(
+            help="the patch's side along each axis, as in '16x8', instead of patch",
+            min=1,
+            max=65536,
+            unit="pixels",
+            joined="x",
+        ),
     ] = "",
     strides: Annotated[
-        str, Param(help="the stride along each axis, as in '8x4', instead of stride", unit="pixels")
+        str,
+        Param(
+            help="the stride along each axis, as in '8x4', instead of stride",
+            min=1,
+            max=65536,
+            unit="pixels",
+            joined="x",
+        ),
     ] = "",
     channels: Annotated[
         Literal["together", "apart"], Param(help="cover all channels of a patch, or one after the other")
@@ -103,8 +117,9 @@ def occlusion(
     """
 
     places = _places(
-        image.extent, _sides(sides, "sides", patch, image.extent), _sides(strides, "strides", stride, image.extent)
-    )
+        image.extent, _sides(sides, "sides", patch, image.extent), _sides(strides, "strides", stride, image.extent),
+        "sides" if sides else "patch",
+    )  # fmt: skip
     mask = _mask(places.size, shape).to(image.tensor)
     covering: list[int | None] = list(range(image.tensor.shape[1])) if channels == "apart" else [None]
     total = torch.zeros(len(covering), len(image), len(places.starts), dtype=torch.float64, device="cpu")
@@ -135,7 +150,7 @@ def _sides(written: str, name: str, alike: int, extent: Extent) -> Extent:
     if not written:
         return (alike,) * len(extent)
     numbers = written.lower().replace("×", "x").split("x")
-    if len(numbers) != len(extent) or not all(n.strip().isdecimal() and int(n) > 0 for n in numbers):
+    if len(numbers) != len(extent) or not all(n.strip().isdecimal() for n in numbers):
         example = "x".join(["16", "8", "8"][: len(extent)])
         axes = f"{len(extent)} axis" if len(extent) == 1 else f"{len(extent)} axes"
         raise ParameterError(f"{name} is one number for each of the input's {axes}, as in '{example}', got {written!r}")
@@ -153,8 +168,8 @@ def _of_channel(content: Content, images: Images, places: Places, channel: int) 
     return covered_only
 
 
-def _places(extent: Extent, patch: Extent, stride: Extent) -> Places:
-    """Where the patches lie, their sides and strides along each axis; 0 is the usual one."""
+def _places(extent: Extent, patch: Extent, stride: Extent, named: str) -> Places:
+    """Where the patches lie, their sides and strides along each axis; 0 is the usual one; ``named`` is who says so."""
     for side, length in zip(patch, extent, strict=True):
         if side > length:
             sides = " × ".join(map(str, extent))
@@ -162,7 +177,7 @@ def _places(extent: Extent, patch: Extent, stride: Extent) -> Places:
                 limit, what = min(extent), "the image's shorter side"
             else:
                 limit, what = length, "the image's side"
-            raise ParameterError(f"patch must be at most {limit}, {what} ({sides}), got {side}")
+            raise ParameterError(f"{named} must be at most {limit}, {what} ({sides}), got {side}")
     usual = max(2, round(max(extent) / 14))
     size = tuple(min(side or usual, length) for side, length in zip(patch, extent, strict=True))
     steps = tuple(step or max(1, (side or usual) // 2) for step, side in zip(stride, patch, strict=True))

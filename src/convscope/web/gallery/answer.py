@@ -10,14 +10,12 @@ from convscope import render
 from convscope.values import Prediction
 from convscope.web.panels.prediction import bars, mark
 from convscope.web.stale import fresh, stale
+from convscope.web.suggesting import MOST, tell_of_more
 from convscope.web.view import View
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
     from convscope.web.frame import Place
-
-LABELS = 2000
-"""So many labels are offered while one types."""
 
 
 class Answer:
@@ -68,7 +66,8 @@ class Answer:
         if model is not self._model:
             self._model = model
             self._layer.set_options(self._layers(model.layers(), view), value=_layer(view))
-            self._target.set_autocomplete(list(model.labels or ())[:LABELS])
+            self._target.set_autocomplete([str(one) for one in model.labels or ()][:MOST])
+            tell_of_more(self._target, len(model.labels or ()), self.place)
             if len(model.labels or ()) > 1:
                 self._target.props(f'placeholder="{escape(" - ".join(list(model.labels or ())[:2]))}"')
 

@@ -43,6 +43,9 @@ class Pins:
         self.kept[view.query()] = value
         for query in list(self.kept)[:-MOST]:
             del self.kept[query]
+            self.place.complain(
+                self.place.say("{most} maps are kept at most: the oldest one was taken away.", most=MOST)
+            )
         self._update()
 
     def drop(self, query: str) -> None:
@@ -52,7 +55,11 @@ class Pins:
 
     async def recall(self, queries: Iterable[str]) -> None:
         """Look once more at what a link has pinned; what can no longer be found says why."""
-        for query in list(dict.fromkeys(queries))[:MOST]:
+        pinned = list(dict.fromkeys(queries))
+        if len(pinned) > MOST:
+            words = "The link pins {count} maps; the first {most} are shown."
+            self.place.complain(self.place.say(words, count=len(pinned), most=MOST))
+        for query in pinned[:MOST]:
             found = await self.place.look(View.read(query))
             fits = isinstance(found, str) or (isinstance(found, Attribution) and lies_over_photo(found))
             if self.place.client.is_deleted or not fits:

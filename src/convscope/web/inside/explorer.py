@@ -11,10 +11,11 @@ from nicegui import ui
 from convscope.errors import ConvScopeError
 from convscope.values import Structure, Value
 from convscope.values.words import many
+from convscope.web.buttons import button
 from convscope.web.caveats import Caveats
 from convscope.web.frame import Place
 from convscope.web.graph import Folds, Graph, deepest, first_depth
-from convscope.web.inside.node import NodeColumn
+from convscope.web.inside.node import TABS, NodeColumn
 from convscope.web.inside.pieces import quoted, trouble
 from convscope.web.inside.unit import UnitColumn, UnitName
 from convscope.web.jobs.waiting import aside
@@ -38,7 +39,7 @@ PICTURE = (
 )
 """Which image was picked; it is marked at once."""
 THUMBS = 24
-"""So many images are shown to pick; the others are in the list."""
+"""So many images are shown to pick at first; the rest when they are asked for."""
 
 
 class Explorer:
@@ -60,6 +61,8 @@ class Explorer:
             images=view.images if view.images in library.collections() else "",
             layer=layer,
             unit=view.unit[:1],
+            tab=view.tab if view.tab in TABS else "",
+            page=view.page,
         )
         self.asked = view
         self.structure: Structure | None = None
@@ -93,7 +96,9 @@ class Explorer:
         ui.html(quoted(self.say("Inside")), sanitize=False, tag="h1").classes("hidden-text")
         ui.add_css(_text("inside.css"))
         ui.add_body_html(f"<script>{_text('inside.js')}</script>")
-        say_what_is_amiss(wrong_names(self.asked, self.place, without=("model", "image", "style", "guide")))
+        unknown = [] if self.asked.tab in ("", *TABS) else [self.say("There is no tab {} here.").format(self.asked.tab)]
+        named = wrong_names(self.asked, self.place, without=("model", "image", "style", "guide"))
+        say_what_is_amiss([*unknown, *named])
         self.amiss = ui.element("div")
         self._bar()
         self.caveats = Caveats(self.place)
@@ -103,7 +108,7 @@ class Explorer:
             self.node.build()
             self.unit.build()
         ui.timer(0, self.reload, once=True)
-        ui.timer(0, self._show_thumbs, once=True)
+        ui.timer(0, lambda: self._show_thumbs(THUMBS), once=True)
 
     # What is looked at
 
@@ -127,15 +132,19 @@ class Explorer:
             self.thumbs = ui.element("div").classes("thumbs")
             self.thumbs.props(f'role="group" aria-label="{quoted(self.say("Images"))}"')
 
-    async def _show_thumbs(self) -> None:
+    async def _show_thumbs(self, most: int | None) -> None:
         """The images to pick, small."""
-        keys = self.library.images()[:THUMBS]
-        drawn = await aside(lambda: [self._thumb(one.key, one.name) for one in keys])
+        listed = self.library.images()
+        shown = listed[:most]
+        drawn = await aside(lambda: [self._thumb(one.key, one.name) for one in shown])
         if not self.place.client.is_deleted and drawn:
+            self.thumbs.clear()
             with self.thumbs:
                 ui.html("".join(drawn), sanitize=False).classes("thumbs").on(
                     "click", lambda e: self.images.set_value(str(e.args)), js_handler=PICTURE
                 )
+                if more := len(listed) - len(shown):
+                    button(f"+{more}", lambda: self._show_thumbs(None), style="plain", name=self.say("All images"))
             self._mark_thumbs()
 
     def _thumb(self, key: str, name: str) -> str:
@@ -155,7 +164,7 @@ class Explorer:
         )
 
     async def _model_chosen(self, event: Any) -> None:
-        self.choose(model=event.value, layer=(), unit=())
+        self.choose(model=event.value, layer=(), unit=(), page="")
         await self.reload()
 
     async def _image_chosen(self, event: Any) -> None:
@@ -302,7 +311,7 @@ class Explorer:
         """Look at a module."""
         if self.structure is None or address == self.layer:
             return
-        self.choose(layer=(address,), unit=())
+        self.choose(layer=(address,), unit=(), page="")
         if self.graph.node_of(address) is None:  # it is open, and so no node: as one it can be looked at
             self.folds = self.folds.showing(address).fold(address)
         self.draw(focus)

@@ -41,7 +41,7 @@ IMAGES = 3
 MOST = 24
 """More cells than this are refused: nobody compares so many."""
 OFFERED = 60
-"""So many images are offered as thumbnails."""
+"""So many images are offered as thumbnails at first; the rest when they are asked for."""
 
 
 @page("/compare", "Compare", order=4)
@@ -135,9 +135,10 @@ class Table:
         field = suggesting(name, label, value, self.place, self.view.model, lambda text: self._typed(name, text))
         field.props(f'placeholder="{escape(empty)}"')
 
-    async def _fill_thumbs(self, thumbs: ui.element) -> None:
+    async def _fill_thumbs(self, thumbs: ui.element, begin: int = 0, end: int | None = OFFERED) -> None:
         """The images to choose from, as soon as they are read."""
-        for one in self.library.images()[:OFFERED]:
+        listed = self.library.images()
+        for one in listed[begin:end]:
             try:
                 source = await aside(thumbnail, self.library, one.key)
             except ConvScopeError:
@@ -146,6 +147,14 @@ class Table:
                 return
             with thumbs:
                 self._thumb(one.key, one.name, source)
+        if more := len(listed) - len(listed[:end]):
+
+            async def show_rest() -> None:
+                rest.delete()
+                await self._fill_thumbs(thumbs, end or 0, None)
+
+            with thumbs:
+                rest = button(f"+{more}", show_rest, style="thumb", name=self.place.say("All images"))
 
     def _thumb(self, key: str, name: str, source: str) -> None:
         pressed = "true" if key in self.images else "false"
