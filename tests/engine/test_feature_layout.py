@@ -749,13 +749,33 @@ class OneByOne(nn.Module):
                 return torch.cat([self.fc(self.conv(image).relu().mean((2, 3))) for image in x.split(1)])
             case "without a batch":
                 return torch.stack([self.fc(self.conv(image).relu().mean((1, 2))) for image in x])
+            case "in pairs":
+                pairs = [self.conv(x[first : first + 2]) for first in range(0, len(x), 2)]
+                return self.fc(torch.cat([pair.relu().mean((2, 3)) for pair in pairs]))
             case "features":
                 return self.fc(torch.cat([self.conv(image[None]) for image in x]).relu().mean((2, 3)))
         return self.fc(self.conv(x).relu().mean((2, 3)))
 
 
-@pytest.mark.parametrize("spelling", ["cat", "split", "without a batch", "features"])
-@pytest.mark.parametrize("lens", ["grad_cam", "ablation_cam", "score_cam", "saliency", "feature_maps"])
+SPELLINGS = ["cat", "split", "without a batch", "in pairs", "features"]
+LENSES = [
+    "grad_cam",
+    "ablation_cam",
+    "score_cam",
+    "saliency",
+    "feature_maps",
+    "layer_gradient_x_activation",
+    "layer_grad_cam",
+    "layer_integrated_gradients",
+    "layer_conductance",
+    "internal_influence",
+    "layer_lrp",
+    "layer_deep_lift",
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("lens", LENSES)
 def test_networks_that_hand_images_on_one_by_one_are_looked_at_so(spelling: str, lens: str) -> None:
     images = torch.rand(3, 3, 8, 8)
     options = {} if lens == "feature_maps" else {"target": 1}
@@ -769,3 +789,33 @@ def test_networks_that_hand_images_on_one_by_one_are_looked_at_so(spelling: str,
     for value, true in zip(ours, plain, strict=True):
         numbers = (value.maps["conv"], true.maps["conv"]) if lens == "feature_maps" else (value.values, true.values)
         assert torch.allclose(*numbers, atol=1e-5)
+
+
+class Alone(nn.Module):
+    """Takes off the dimension of the batch, which is then of one image."""
+
+    def __init__(self, squeezes: bool) -> None:
+        super().__init__()
+        self.conv, self.fc, self.squeezes = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 3), squeezes
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.squeezes:
+            return self.fc(self.conv(x.squeeze(0)).relu().mean((1, 2)))[None]
+        return self.fc(self.conv(x).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("lens", [name for name in LENSES if name not in ("layer_lrp", "layer_deep_lift")])
+def test_a_network_that_takes_off_the_batch_is_explained_like_one_that_does_not(lens: str) -> None:
+    image = torch.rand(3, 8, 8)
+    options = {} if lens == "feature_maps" else {"target": 1}
+    options |= {} if lens == "saliency" else {"layer": "conv"}
+    ours, plain = (
+        getattr(cs, lens)(
+            cs.Model(seeded(lambda squeezes=squeezes: Alone(squeezes)), input=cs.TensorInput((3, 8, 8))),
+            image,
+            **options,
+        )
+        for squeezes in (True, False)
+    )
+    numbers = (ours.maps["conv"], plain.maps["conv"]) if lens == "feature_maps" else (ours.values, plain.values)
+    assert torch.allclose(*numbers, atol=1e-5)

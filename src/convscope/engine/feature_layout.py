@@ -358,7 +358,7 @@ def _leaves_gaps(axis: Seen) -> bool:
         return False
     steps = places.diff()
     usual = float(steps.median())
-    lost = float(places[0]) - ends[0] + ends[1] - float(places[-1])
+    lost = max(0.0, float(places[0]) - ends[0]) + max(0.0, ends[1] - float(places[-1]))
     return float(steps.max()) - usual - lost > 2 * usual
 
 

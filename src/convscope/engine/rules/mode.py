@@ -79,6 +79,8 @@ class Rules(TorchFunctionMode):
     def _treated(self, call: Call) -> Any:
         """An operation that depends on the input, written as its parts or as one."""
         call = self.elementwise.rewritten(call)
+        if _is_unbatched(call):
+            return self._treated(_as_a_batch(call)).squeeze(0)
         out = self._unknown(call) if call.kind is None else self.method.treat(call, self)
         self.elementwise.note(call, out)
         return out
@@ -183,3 +185,17 @@ def _same_part(of: Tensor, part: Tensor, whole: Tensor) -> Tensor:
     """The view of a tensor that ``part`` is of ``whole``."""
     offset = of.storage_offset() + part.storage_offset() - whole.storage_offset()
     return of.as_strided(part.size(), part.stride(), offset)
+
+
+def _is_unbatched(call: Call) -> bool:
+    """Whether a convolution is done to a single image without a dimension for the batch."""
+    if not call.name.startswith("conv") or call.kind != "affine":
+        return False
+    x, weight = call.argument(0, "input"), call.argument(1, "weight")
+    return bool(x.ndim == weight.ndim - 1)
+
+
+def _as_a_batch(call: Call) -> Call:
+    """The same convolution of a batch of one image."""
+    x = call.argument(0, "input")
+    return call.replaced(lambda tensor: x.unsqueeze(0) if tensor is x else tensor)
