@@ -19,11 +19,12 @@ from convscope import render
 from convscope.errors import CannotWrite, ParameterError
 from convscope.render.distribution import TALL
 from convscope.render.palette import GROUNDS, SCALES, THEMES, inks, opaque
+from convscope.render.panels import Panel
 from convscope.render.picture import Picture
-from convscope.render.raster import enlarged, map_pixels
+from convscope.render.raster import enlarged, map_pixels, overlay_pixels
 from convscope.render.scale import legend_of, number, numbers, scale_of
 from convscope.render.sheet import Sheet
-from convscope.values import Attribution, Comparison, Cost, Prediction, Record
+from convscope.values import Attribution, Comparison, Cost, Excited, Exemplar, Exemplars, Prediction, Record
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 RECORD = Record(
@@ -151,6 +152,102 @@ def test_a_map_with_one_place_in_a_thousand_is_scaled_to_its_peak() -> None:
     values = torch.zeros(100, 100)
     values[3, 4] = 2.0
     assert scale_of([attribution(values=values)]).limit == 2
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, ""), (12, "channels 0 to 11,"), (40, "channels 0 to 11 of 40,")])
+def test_a_signal_has_a_line_for_each_channel_and_says_which(
+    count: int, said: str, drawn: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[Any] = []
+    monkeypatch.setattr(Sheet, "line", lambda self, xs, ys, **look: lines.append((look["colour"], ys)))
+    signal = np.random.default_rng(1).normal(size=(count, 50)).astype(np.float32)
+    attribution((50,), photo=signal).picture()
+    heights = [np.asarray(ys) for colour, ys in lines if colour == "#000000"]
+    assert len(heights) == min(count, 12)
+    for channel, down in enumerate(heights):  # each channel's own numbers, one lane below the other
+        assert np.corrcoef(-down, signal[channel])[0, 1] > 0.999
+        assert channel == 0 or down.mean() > heights[channel - 1].max()
+    caption = next(words for words, _ in drawn if words.startswith("the input, coloured"))
+    assert said in caption
+    assert ("channels" in caption) == (count > 1)
+    assert count == 1 or {str(channel) for channel in range(12)} <= {words for words, _ in drawn}
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_volume_says_which_channel_lies_under_its_map(count: int, drawn: list[tuple[str, str]]) -> None:
+    attribution((5, 6, 7), photo=np.random.default_rng(1).normal(size=(count, 5, 6, 7))).picture()
+    captions = [words for words, _ in drawn if words.startswith("slice ")]
+    assert len(captions) == 3
+    assert all(("over the input's channel 0 of 4" in caption) == (count > 1) for caption in captions)
+
+
+def test_volumes_are_compared_in_one_slice_that_is_named_beside_the_plain_input(
+    drawn: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(Panel, "draw", lambda self, *_: shown.append(self.pixels))
+    volume = np.random.default_rng(1).normal(size=(2, 5, 6, 7)).astype(np.float32)
+    maps = [attribution((5, 6, 7), photo=volume) for _ in range(2)]
+    peaks = [torch.zeros(5, 6, 7), torch.zeros(5, 6, 7)]
+    peaks[0][1], peaks[1][1] = 0.9, 0.9
+    peaks[0][3, 2, 2], peaks[1][0, 3, 3] = 1.0, 1.0  # each is strongest elsewhere, together they are in slice 1
+    maps = [replace(one, values=peak) for one, peak in zip(maps, peaks, strict=True)]
+    Comparison(rows=(tuple(maps),)).picture()
+    assert any("slice 1 of axis 0" in words and "channel 0 of 2" in words for words, _ in drawn)
+    plain, first, second, agreement = shown
+    grey = volume[0] - volume[0].min()
+    expected = (255 * grey[1] / grey.max()).round().astype(np.uint8)
+    assert np.array_equal(plain, enlarged(expected[..., None].repeat(3, -1), 224))
+    assert np.array_equal(first, second)
+    assert agreement.any()
+    assert np.array_equal(first, overlaid(maps[0], plain, 1))
+
+
+def overlaid(one: Attribution, plain: Any, place: int) -> Any:
+    """A slice of a map over the enlarged slice of its input."""
+    times = plain.shape[0] // one.values.shape[1]
+    cut = np.asarray(one.values[place]).repeat(times, 0).repeat(times, 1)
+    return overlay_pixels(cut, plain, scale_of([one]))
+
+
+@pytest.mark.parametrize(("shape", "said"), [((12, 40), "channels 0 to 11"), ((4, 5, 6, 7), "channel 0 of 4")])
+def test_drawn_signals_and_volumes_say_which_channels_are_seen(
+    shape: tuple[int, ...], said: str, drawn: list[tuple[str, str]]
+) -> None:
+    values = torch.randn(1, *shape)
+    cs.Pictures(values=values, words=("a[1]",), scores=(1.0,), curves=torch.zeros(1, 1)).picture()
+    assert any(said in words for words, _ in drawn)
+
+
+@pytest.mark.parametrize(("shape", "said"), [((12, 40), "channels 0 to 11"), ((4, 5, 6, 7), "channel 0 of 4")])
+def test_top_inputs_say_which_channels_of_signals_and_volumes_are_seen(
+    shape: tuple[int, ...], said: str, drawn: list[tuple[str, str]]
+) -> None:
+    unit = Excited(unit="a[1]", exemplars=(Exemplar(value=1.0, place=0, name="one"),))
+    values = {"a": torch.zeros(1, 2)}
+    photos = {"0": np.random.default_rng(0).normal(size=shape)}
+    Exemplars(units=(unit,), images=1, values=values, places=values, photos=photos).picture()
+    assert any(said in words for words, _ in drawn)
+
+
+@pytest.mark.parametrize(
+    ("channels", "said"),
+    [(1, None), (2, "channel 0 of 2, in grey"), (3, None), (5, "channels 0, 1 and 2 of 5, as red, green and blue")],
+)
+def test_pictures_of_many_channels_say_which_are_seen(channels: int, said: str | None) -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(channels, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    model = cs.Model(net, input=cs.TensorInput(shape=(channels, 12, 12)))
+    x = torch.randn(1, channels, 12, 12)
+    values = [
+        cs.saliency(model, x),
+        cs.predict(model, x),
+        cs.feature_maps(model, x, layer="0"),
+        cs.top_inputs(model, [x[0]], unit="0[1]"),
+        cs.activation_maximization(model, unit="0[1]", steps=1),
+    ]
+    assert {value.notes.get("the input is drawn as") for value in values} == {said}
+    assert not said or any(said in note.text for note in render.notes(values[0]))
 
 
 def test_the_same_number_has_the_same_colour_on_both_sides_of_zero() -> None:

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 import convscope as cs
 from convscope.engine.capture import first_tensor
 from convscope.errors import InputError, LayerError, NotFinite, ParameterError, UnknownName
+from convscope.render import arithmetic as drawing
+from convscope.render.sheet import Sheet
 from tests.nets import PlainNet, ResidualNet, seeded
 
 TOLERANCE = 1e-5
@@ -438,3 +440,106 @@ def test_the_whole_of_a_small_convolution_is_drawn() -> None:
     for theme in ("light", "dark"):
         drawn = cs.convolve(padding=1, stride=2, position="0,2").picture(theme=theme)
         assert "output[0, 2]" in drawn.alt
+
+
+# What is printed adds up
+
+
+SUMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "conv1d": (lambda: nn.Conv1d(6, 4, 3, padding=1), (6, 17)),
+    "conv1d, grouped, dilated": (lambda: nn.Conv1d(12, 4, 3, padding=2, dilation=2, groups=2), (12, 17)),
+    "conv2d": (lambda: nn.Conv2d(9, 4, 3, padding=1), (9, 9, 8)),
+    "conv2d, strided": (lambda: nn.Conv2d(2, 4, 3, stride=2), (2, 9, 8)),
+    "conv3d": (lambda: nn.Conv3d(6, 3, 3, padding=1), (6, 7, 8, 9)),
+    "conv3d, one channel": (lambda: nn.Conv3d(1, 3, (2, 3, 3)), (1, 7, 8, 9)),
+    "conv3d, flat": (lambda: nn.Conv3d(6, 3, (1, 3, 3)), (6, 7, 8, 9)),
+    "conv3d, grouped": (lambda: nn.Conv3d(12, 4, 3, groups=2, dilation=2, stride=2), (12, 7, 8, 9)),
+    "transposed, one axis": (lambda: nn.ConvTranspose1d(6, 6, 4, stride=3, padding=1), (6, 7)),
+    "transposed": (lambda: nn.ConvTranspose2d(6, 4, 3, stride=2, padding=1), (6, 5, 6)),
+    "transposed volume": (lambda: nn.ConvTranspose3d(6, 4, 3, stride=2, padding=1, groups=2), (6, 4, 5, 6)),
+    "linear": (lambda: nn.Linear(40, 3), (40,)),
+}
+
+
+@pytest.mark.parametrize("kind", SUMS)
+def test_what_a_picture_prints_adds_up_to_the_number(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The products in the cells, and everything that is left out, with its own sum."""
+    build, shape = SUMS[kind]
+    net = nn.Sequential(seeded(build))
+    found = cs.step_through(
+        cs.Model(net, input=cs.TensorInput(shape=shape) if len(shape) > 1 else None), batch(shape), unit="0"
+    )
+    said, drawn = printed(found, monkeypatch)
+    total = found.steps[0].facts["sum"]
+    size = float(found.numbers["products"].abs().sum())
+    if kind == "linear":
+        sums = [in_numbers(text[2:]) for text in said if text.startswith("= ")]
+    else:
+        sums = [in_numbers(after) for text, after in itertools.pairwise(said) if text == "sum"]
+        products = drawn[2::3]
+        assert len(products) == len(sums)
+        for order, cells in enumerate(products):
+            parts = [in_numbers(b) for a, b in itertools.pairwise(said) if a.startswith(("sum of slice", "the other"))]
+            slices = parts[2 * order : 2 * order + 2] or [sums[order]]
+            assert float(cells.sum()) == pytest.approx(slices[0], abs=0.01 * size)
+            assert sum(slices) == pytest.approx(sums[order], abs=0.01 * size)
+    left_out = [in_numbers(text.partition(" more: ")[2].rstrip(".")) for text in said if " more: " in text]
+    assert sum(sums) + sum(left_out) == pytest.approx(total, abs=0.01 * size)
+
+
+@pytest.mark.parametrize(("layer", "named"), [(nn.AvgPool3d(3), "sum of slice"), (nn.MaxPool3d(3), "winner")])
+def test_the_slice_of_a_pooled_volume_is_named(layer: nn.Module, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (2, 6, 6, 6)
+    found = cs.step_through(cs.Model(nn.Sequential(layer), input=cs.TensorInput(shape=shape)), batch(shape), unit="0")
+    said, (cells,) = printed(found, monkeypatch)
+    assert any(named in text for text in said)
+    depth = int(next(text for text in said if text.startswith("slice ")).split()[1])
+    assert np.array_equal(cells, np.asarray(found.numbers["window"][0][depth], np.float32))
+    if named != "winner":
+        parts = [
+            float(text.partition(": ")[2].replace("−", "-"))
+            for text in said
+            if text.startswith(("sum of slice", "the other"))
+        ]
+        assert sum(parts[:2]) == pytest.approx(found.steps[0].facts["sum"], abs=0.1)
+
+
+def test_the_window_of_a_transposed_convolution_is_framed_where_it_meets_the_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shape = (2, 4, 5, 6)
+    net = nn.Sequential(seeded(lambda: nn.ConvTranspose3d(2, 4, 3, stride=2, padding=1)))
+    found = cs.step_through(cs.Model(net, input=cs.TensorInput(shape=shape)), batch(shape), unit="0[1, 3, 4, 5]")
+    frames: list[Any] = []
+    monkeypatch.setattr(drawing, "_frame", lambda _sheet, _x, _y, window: frames.append(window))
+    said, _ = printed(found, monkeypatch)
+    left, top, width, height = frames[0]  # output 4 = 2·i + k − 1: rows 2 alone (k = 1); column 5: 2 and 3
+    zoom = 220 / 6
+    assert (left, top, width, height) == pytest.approx((2 * zoom, 2 * zoom, 2 * zoom, zoom), abs=1)
+    assert any("channel" in text and "slice 2 of axis 0" in text for text in said)  # output 3: 1 and 2
+
+
+def batch(shape: tuple[int, ...]) -> Tensor:
+    return numbers(1, *shape)
+
+
+def printed(found: cs.Arithmetic, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[Any]]:
+    """The texts of a picture in their order, and the matrices whose numbers it shows."""
+    said: list[str] = []
+    matrices: list[Any] = []
+    write, fill = Sheet.text, drawing.cells
+    monkeypatch.setattr(
+        Sheet, "text", lambda self, x, y, words, **o: (said.append(words), write(self, x, y, words, **o))[1]
+    )
+    monkeypatch.setattr(
+        drawing, "cells", lambda sheet, x, y, v, *a, **o: (matrices.append(v), fill(sheet, x, y, v, *a, **o))[1]
+    )
+    found.picture()
+    return said, matrices
+
+
+def in_numbers(text: str) -> float:
+    """A number as pictures write it."""
+    digits, _, power = text.replace("−", "-").partition("·10")
+    exponent = power.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
+    return float(digits) * 10 ** int(exponent or 0)

@@ -136,6 +136,7 @@ def test_a_sentence_with_numbers_in_it_is_known_by_its_like() -> None:
     ("english", "chinese"),
     [
         ("star (3), at layer3", "star (3)，位于 layer3"),
+        ("The input is drawn as: channel 0 of 2, in grey.", "输入的画法：2 个通道中的通道 0，以灰度显示。"),
         ("convolution 3×3, stride 2, padding 1", "3×3 卷积，步幅 2，填充 1"),
         ("Rules: relu: pass ×13, conv2d: z-plus ×4.", "规则：relu（直通）×13，conv2d（z⁺）×4。"),
         ("max(0, x) at x = −1 is 0, slope 0", "x = −1 时，max(0, x) = 0，斜率 0"),

@@ -22,11 +22,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from convscope.engine.batches import chunk_of, chunk_size, in_chunks
-from convscope.engine.capture import editing, unreached
+from convscope.engine.capture import editing
 from convscope.engine.cost import progress
 from convscope.engine.gradients import read_out
 from convscope.engine.inputs import Images
 from convscope.engine.model import Model
+from convscope.engine.packaged import unreached
 from convscope.engine.rounding import unrounded
 from convscope.engine.targets import Aim
 from convscope.engine.trace import calls_of, layout_of, map_at

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.mapped import UNDER_VMAP, under_vmap
-from convscope.engine.ports import layer_of, on_port, port_of
+from convscope.engine.packaged import unreached, watched_in_vain
+from convscope.engine.ports import on_port, port_of
 from convscope.engine.quantized import dequantized, quantized_like
 from convscope.errors import LayerError, OutputError
 
@@ -118,20 +119,7 @@ def on_forward(module: nn.Module, address: str, hook: Any) -> Any:
             return on_port(module, port, hook)
         return module.get_submodule(address).register_forward_hook(hook)
     except RuntimeError as error:  # torch's word that a scripted module takes no hooks
-        raise LayerError(_SCRIPTED.format(address)) from error
-
-
-_SCRIPTED = (
-    "layer {0!r} is scripted or traced (TorchScript) and cannot be watched: open the network from its source; "
-    "lenses of the input's gradient work as it is"
-)
-
-
-def unreached(module: nn.Module, address: str, why: str = " (a branch not taken)") -> str:
-    """In words: why nothing was seen of a layer. One within a traced network takes hooks and never calls them."""
-    if isinstance(dict(module.named_modules()).get(layer_of(address)), torch.jit.ScriptModule):
-        return _SCRIPTED.format(address)
-    return f"layer {address!r} was never reached in this forward{why}: choose another layer"
+        raise LayerError(watched_in_vain(address)) from error
 
 
 def first_tensor(output: Any) -> Tensor | None:

@@ -16,16 +16,12 @@ from torch import Tensor
 from convscope.engine.capture import editing
 from convscope.engine.feature_layout import RESAMPLED
 from convscope.engine.mapped import UNDER_VMAP
+from convscope.engine.packaged import hidden_layers
 from convscope.engine.trace import Traced, TracedLayer, layout_of, lenses_without_a_map, resampled, traced
 from convscope.errors import LayerError
 
 if TYPE_CHECKING:
     from convscope.engine.model import Model
-
-SCRIPTED = (
-    "; parts of it are traced or scripted (torch.jit), which hides their layers: open the network from its source, or "
-    "use a lens that looks at no layer"
-)
 
 _TRIED = 4
 """How many layers are tried, the last first, for places that bear on the answer."""
@@ -98,7 +94,7 @@ def _choose(model: "Model", trace: Traced, tensor: Tensor, below: str | None, en
         raise LayerError(
             f"no layer of {model.name}{where} has an output with spatial extent, which a map needs; "
             + lenses_without_a_map(tensor)
-            + (SCRIPTED if model.scripted() is not None else "")
+            + hidden_layers(model.module, "layers")
         )
     on_every = [] if end is None else [address for address in with_places if trace.cuts(address, end)]
     if moved and not on_every:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from convscope.engine.arithmetic.recipes import ACTIVATIONS, HANDING_ON, NORMS
-from convscope.engine.capture import first_tensor, on_forward, refuse_complex, unreached
+from convscope.engine.capture import first_tensor, on_forward, refuse_complex
 from convscope.engine.components import turned_towards
 from convscope.engine.model import Model
+from convscope.engine.packaged import unreached
 from convscope.engine.quantized import dequantized
 from convscope.engine.rules.call import Call
 from convscope.engine.rules.operations import GATES

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.inputs import ImageInput
+from convscope.engine.packaged import hidden_layers, scripted
 from convscope.engine.quantized import dequantized, packed_weights
 from convscope.errors import LayerError
 
@@ -196,13 +197,16 @@ def _without(model: "Model", address: str, module: nn.Module) -> str:
     """Which layers near to ``address`` in the network's own order have kernels."""
     addresses = [path for path, _ in model.module.named_modules()]
     having = [n for n, (_, one) in enumerate(model.module.named_modules()) if has_kernels(one, model)]
-    if isinstance(module, torch.jit.ScriptModule):
+    if scripted(module):
         return (
             f"layer {address!r} is traced or scripted (torch.jit), which hides its kernels: open the network from its "
             "source"
         )
     asked = f"layer {address!r} is a {type(module).__name__}, which has no kernels"
     if not having:
+        hidden = hidden_layers(model.module, "kernels")
+        if hidden:
+            return f"{model.name} has no layer whose kernels can be read{hidden}"
         return f"{asked}, and neither has any other layer of {model.name}"
     here = addresses.index(address) if address in addresses else 0
     inside = [n for n in having if addresses[n].startswith(f"{address}.")]

@@ -145,6 +145,7 @@ def through_unit(
             scores = score(model, x.clone(), aim, rows, clean=False)  # a network may not write to a leaf
             activation = all_images(layout, unit.layer, len(x), caught[unit.layer])
             if activation.grad_fn is None:
+                model.require_gradient()
                 raise NoGradient(
                     f"layer {unit.layer!r} is cut off from the input (detached, or run under torch.no_grad inside the "
                     "network): nothing of the pixels passes through its units by a gradient"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from convscope.engine.default_layer import default_layer, stages_up_to
 from convscope.engine.kernels import is_convolution
+from convscope.engine.packaged import hidden_layers
 from convscope.engine.parametrised import weight_modules
 from convscope.engine.ports import layer_of
 from convscope.engine.trace import traced
@@ -191,7 +192,8 @@ def first_kernels(model: "Model") -> str:
     for address, module in model.module.named_modules():
         if is_convolution(module) and address:
             return str(address)
-    raise LayerError(f"{model.name} has no layer with convolution kernels ('convscope layers' lists what it has)")
+    why = hidden_layers(model.module, "kernels") or " ('convscope layers' lists what it has)"
+    raise LayerError(f"{model.name} has no layer with convolution kernels{why}")
 
 
 def innermost_layers(model: "Model", tensor: Tensor) -> list[str]:

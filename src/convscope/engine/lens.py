@@ -23,6 +23,7 @@ from convscope.engine.batches import one_at_a_time
 from convscope.engine.blank import reason, where_gradients_stop
 from convscope.engine.cost import metered
 from convscope.engine.determinism import looked_for, scored_again
+from convscope.engine.drawn_channels import with_drawn_channels
 from convscope.engine.gradients import (
     cut_off,
     differentiable,
@@ -210,7 +211,7 @@ def _within(
         except NotFinite as error:
             where = where_it_begins(model, error.images or asked.probe())  # type: ignore[arg-type]
             raise NotFinite(f"{error} ({where})") from error
-        values = _with_meaning(values, asked)
+        values = [with_drawn_channels(value, asked) for value in _with_meaning(values, asked)]
         cost = meter.cost(len(values))
     parameters |= {} if how is None else {"smooth": vars(how)}
     record = _record(declaration, parameters | asked.said(), cost, model)

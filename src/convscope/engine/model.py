@@ -19,6 +19,7 @@ from convscope.engine.labels import label_names
 from convscope.engine.layout import LayoutWatch, fastest_layout, takes_channels_last
 from convscope.engine.meaning import SAID, Meaning, said
 from convscope.engine.module_state import module_state
+from convscope.engine.packaged import why_it_failed
 from convscope.engine.provenance import Watch, watchable
 from convscope.engine.quantized import GradientWatch, quantized_layer
 from convscope.engine.surroundings import put_back
@@ -77,7 +78,8 @@ class Model:
         assumed_from: str = "",
     ) -> None:
         if not isinstance(module, nn.Module):
-            raise InputError(f"a model is built from a torch.nn.Module, got {type(module).__name__}")
+            program = "; an exported program's is program.module()" if hasattr(module, "graph_module") else ""
+            raise InputError(f"a model is built from a torch.nn.Module, got {type(module).__name__}{program}")
         if input is not None and not isinstance(input, (ImageInput, TensorInput)):
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
         self.module = getattr(module, "_orig_mod", module)  # a compiled network hides its layers: look at its source
@@ -287,7 +289,8 @@ class Model:
             raise
         except Exception as error:
             shape = tuple(tensor.shape)
-            raise ModelFailed(f"{self.name} raised {type(error).__name__} on input {shape}: {error}") from error
+            said = why_it_failed(self.module, error)
+            raise ModelFailed(f"{self.name} raised {type(error).__name__} on input {shape}: {said}") from error
 
     @contextmanager
     def on_the_way_back(self) -> Iterator[None]:

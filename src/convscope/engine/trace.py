@@ -24,6 +24,7 @@ from convscope.engine.graph.recorder import INPUT
 from convscope.engine.layout import LayoutWatch, is_undecided, learn
 from convscope.engine.mapped import UNDER_VMAP
 from convscope.engine.network_checks import company, next_to
+from convscope.engine.packaged import unreached
 from convscope.engine.ports import Port, layer_of, no_such_port, port_of
 from convscope.engine.probing import probe_layout
 from convscope.engine.quantized import QUANTIZED
@@ -192,15 +193,13 @@ def layer_at(model: "Model", address: str, tensor: Tensor) -> TracedLayer:
     """
     trace = traced(model, tensor)
     if (port := port_of(address)) is not None and address not in trace.layers:
-        trace.layers[address] = _at_port(trace, port, address)
+        trace.layers[address] = _at_port(model, trace, port, address)
     layers, layer = trace.layers, trace.layers.get(address)
     if address in trace.without_tensor:
         kind = trace.without_tensor[address]
         raise LayerError(f"layer {address!r} gives {kind}, not a tensor: choose another layer")
     if layer is None:
-        raise LayerError(
-            f"layer {address!r} was never reached in this forward (a branch not taken): choose another layer"
-        )
+        raise LayerError(unreached(model.module, address))
     if layer.mapped:
         raise LayerError(f"layer {address!r} {UNDER_VMAP}")
     if layer.layout is None and not layer.probed and 0 not in layer.shape:
@@ -208,7 +207,7 @@ def layer_at(model: "Model", address: str, tensor: Tensor) -> TracedLayer:
     return layer
 
 
-def _at_port(trace: Traced, port: Port, address: str) -> TracedLayer:
+def _at_port(model: "Model", trace: Traced, port: Port, address: str) -> TracedLayer:
     """What one of the tensors is that a layer takes or gives.
 
     Raises:
@@ -221,9 +220,7 @@ def _at_port(trace: Traced, port: Port, address: str) -> TracedLayer:
         )
     there = sum(name.rstrip("0123456789") == f"{port.layer}:{port.side}" for name in trace.ports)
     if not there:
-        raise LayerError(
-            f"layer {port.layer!r} was never reached in this forward (a branch not taken): choose another layer"
-        )
+        raise LayerError(unreached(model.module, port.layer))
     raise LayerError(no_such_port(port, there))
 
 

@@ -20,6 +20,8 @@ _MAP, _SIDE = 220, 200
 """How large whole maps are drawn, and windows that are too large for numbers."""
 _MOST_CHANNELS, _MOST_BARS, _MOST_WORKINGS, _MOST_FEATURES = 4, 504, 64, 10
 _BARS = 110
+Window = tuple[float, float, float, float]
+"""Left, top, width and height of a window in a drawn plane."""
 _CURVE = (150, 96)
 
 
@@ -50,7 +52,7 @@ def alt(value: Arithmetic) -> str:
 def _where(sheet: Sheet, value: Arithmetic, numbers: Mapping[str, Numbers]) -> None:
     """The input, the layer's own input with the window, the layer's output with the place."""
     x, below, photo = float(MARGIN), 0.0, photo_pixels(value)
-    panels: list[tuple[str, Pixels, tuple[float, ...] | None]] = []
+    panels: list[tuple[str, Pixels, Window | None]] = []
     if photo is not None:
         panels.append(("input image", _zoomed(photo), None))
     if "input" in numbers:
@@ -69,28 +71,31 @@ def _where(sheet: Sheet, value: Arithmetic, numbers: Mapping[str, Numbers]) -> N
         sheet.y += tallest + 6 + below + 14
 
 
-def _input_panel(value: Arithmetic, numbers: Mapping[str, Numbers]) -> tuple[str, Pixels, tuple[float, ...]]:
-    """The strongest channel of the layer's own input with the window on it."""
-    whole, positions = numbers["input"][0], _positions(numbers)
+def _input_panel(value: Arithmetic, numbers: Mapping[str, Numbers]) -> tuple[str, Pixels, Window | None]:
+    """The strongest channel of the layer's own input with that part of the window on it that is not padding."""
+    whole = numbers["input"][0]
+    reached = [p[(p >= 0) & (p < n)] for p, n in zip(_positions(numbers), whole.shape, strict=True)]
     channel = int(value.steps[0].facts.get("first channel", 0)) + int(numbers["shown"][0])
     if "winner" in value.steps[0].facts or "divisor" in value.steps[0].facts:
         channel = _own_channel(value)
-    plane, kept = _plane(whole, [p.mean() for p in positions])
-    pixels = mosaic.coloured(plane, mosaic.scale_for(plane, ("", "")))
-    shown = _zoomed(pixels)
-    window = _window([positions[axis] for axis in kept], plane.shape, shown.shape, whole.ndim)
-    said = f"the layer's input, channel {channel}, {_range(plane)}; the window is framed"
-    return said, shown, window
+    plane, kept, slice_ = _plane(whole, [float(p.mean()) if len(p) else 0.0 for p in reached])
+    shown = _zoomed(mosaic.coloured(plane, mosaic.scale_for(plane, ("", ""))))
+    said = f"the layer's input, channel {channel}{slice_}, {_range(plane)}"
+    if not all(len(p) for p in reached):
+        return f"{said}; the window lies on padding alone", shown, None
+    window = _window([reached[axis] for axis in kept], plane.shape, shown.shape, whole.ndim)
+    return f"{said}; the window is framed", shown, window
 
 
-def _output_panel(value: Arithmetic) -> tuple[str, Pixels, tuple[float, ...]]:
+def _output_panel(value: Arithmetic) -> tuple[str, Pixels, Window]:
     assert value.output is not None
     whole = np.asarray(value.output, np.float32)
-    plane, kept = _plane(whole, list(value.position))
+    plane, kept, slice_ = _plane(whole, list(value.position))
     shown = _zoomed(mosaic.coloured(plane, mosaic.scale_for(plane, ("", ""))))
     places = [np.array([value.position[axis]], np.float32) for axis in kept]
     window = _window(places, plane.shape, shown.shape, whole.ndim)
-    return f"the layer's output, {value.unit.partition('[')[0]}[{_own_channel(value)}], {_range(plane)}", shown, window
+    unit = f"{value.unit.partition('[')[0]}[{_own_channel(value)}]"
+    return f"the layer's output, {unit}{slice_}, {_range(plane)}", shown, window
 
 
 def _zoomed(pixels: Pixels) -> Pixels:
@@ -106,18 +111,17 @@ def _own_channel(value: Arithmetic) -> int:
     return int(value.unit.partition("[")[2].rstrip("]").split(",")[0])
 
 
-def _plane(whole: Numbers, at: Sequence[float]) -> tuple[Numbers, list[int]]:
-    """A picture of a map of any axes, and which of its axes that shows: of a volume the plane through a place."""
+def _plane(whole: Numbers, at: Sequence[float]) -> tuple[Numbers, list[int], str]:
+    """A picture of a map of any axes, which of its axes that shows, and of a volume the slice through a place."""
     if whole.ndim == 1:
-        return whole[None].repeat(max(1, len(whole) // 6), 0), [0]
+        return whole[None].repeat(max(1, len(whole) // 6), 0), [0], ""
     if whole.ndim == 3:
-        return whole[int(np.clip(round(at[0]), 0, len(whole) - 1))], [1, 2]
-    return whole, [0, 1]
+        depth = int(np.clip(round(at[0]), 0, len(whole) - 1))
+        return whole[depth], [1, 2], f", slice {depth} of axis 0"
+    return whole, [0, 1], ""
 
 
-def _window(
-    positions: Sequence[Numbers], plane: tuple[int, ...], drawn: tuple[int, ...], axes: int
-) -> tuple[float, ...]:
+def _window(positions: Sequence[Numbers], plane: tuple[int, ...], drawn: tuple[int, ...], axes: int) -> Window:
     """Where positions along the axes lie in a drawn plane: left, top, width, height."""
     zoom = [drawn[n] / plane[n] for n in (0, 1)]
     spans = [(float(p.min()), float(p.max()) + 1) for p in positions]
@@ -125,7 +129,7 @@ def _window(
     return left * zoom[1], top * zoom[0], (right - left) * zoom[1], (bottom - top) * zoom[0]
 
 
-def _frame(sheet: Sheet, x: float, y: float, window: tuple[float, ...]) -> None:
+def _frame(sheet: Sheet, x: float, y: float, window: Window) -> None:
     """A frame that is seen on any colour, at least a few pixels large."""
     left, top, width, height = window
     grown = [max(0.0, 6 - side) / 2 for side in (width, height)]
@@ -162,7 +166,7 @@ def _operands(sheet: Sheet, value: Arithmetic, numbers: Mapping[str, Numbers]) -
 
 
 def _products(sheet: Sheet, value: Arithmetic, numbers: Mapping[str, Numbers]) -> None:
-    """Window × kernel = products for the input channels that contribute most."""
+    """Window × kernel = products for the input channels that contribute most, and what all that is left out adds."""
     contributions, first = numbers["contributions"], int(value.steps[0].facts.get("first channel", 0))
     strongest = np.argsort(-np.abs(contributions), kind="stable")[:_MOST_CHANNELS]
     names = ("window", "kernel", "products")
@@ -170,8 +174,9 @@ def _products(sheet: Sheet, value: Arithmetic, numbers: Mapping[str, Numbers]) -
     beside = 104 if len(contributions) > 1 else 0
     heads = {"window": "window of the input", "kernel": "kernel", "products": "products"}
     for order, channel in enumerate(strongest):
-        flat = {name: _flat(numbers[name][channel], numbers["products"][channel]) for name in names}
-        padding = ~_flat(numbers["inside"].astype(bool), numbers["products"][channel])
+        depth = _strongest_slice(numbers["products"][channel])
+        flat = {name: _flat(numbers[name][channel], depth) for name in names}
+        padding = ~_flat(numbers["inside"].astype(bool), depth)
         tall = extent(flat["window"].shape, _SIDE)[1]
         x, head = float(MARGIN + beside), 22 if order == 0 else 0
         if beside:
@@ -185,36 +190,62 @@ def _products(sheet: Sheet, value: Arithmetic, numbers: Mapping[str, Numbers]) -
             wide = max(extent(flat["window"].shape, _SIDE)[0], sheet.extent(heads[name], SMALL))
             sheet.text(x + wide + 17, sheet.y + head + tall / 2 - 12, sign, size=BODY, anchor="center")
             x += wide + 34
-        sheet.text(x, sheet.y + head + tall / 2 - 22, "sum", size=SMALL, colour=sheet.theme.faint)
-        sheet.text(x, sheet.y + head + tall / 2 - 4, number(float(contributions[channel])), bold=True)
-        sheet.y += head + tall + 12
-    said = [f"{len(strongest)} of {len(contributions)} input channels shown in numbers, those that contribute most"]
-    said = said if len(contributions) > len(strongest) else []
-    said += ["of the volume the slice with the largest products"] if numbers["window"].ndim == 4 else []
-    said += ["“pad” marks cells outside of the input"] if not numbers["inside"].astype(bool).all() else []
-    if said:
-        sheet.paragraph(_sentence("; ".join(said)) + ".", size=SMALL, colour=sheet.theme.faint)
+        sums = _sums(numbers["products"][channel], depth)
+        top = sheet.y + head + max(0.0, tall / 2 - 21 * len(sums))
+        for said, total in sums:
+            sheet.text(x, top, said, size=SMALL, colour=sheet.theme.faint)
+            sheet.text(x, top + 18, number(total), bold=True)
+            top += 42
+        sheet.y = max(sheet.y + head + tall, top) + 12
+    _left_out(sheet, contributions, strongest, "input channel")
+    if not numbers["inside"].astype(bool).all():
+        mode = value.steps[0].facts.get("padding mode")
+        filled = f"lie outside of the input and are filled by {mode} padding" if mode else "meet no number of the input"
+        sheet.paragraph(f"“pad” marks cells of the window that {filled}.", size=SMALL, colour=sheet.theme.faint)
     sheet.y += 8
 
 
+def _sums(products: Numbers, depth: int | None) -> list[tuple[str, float]]:
+    """What the products of a channel add up to: those of the slice that is drawn, those of the others, all."""
+    total = float(products.sum())
+    if depth is None or len(products) == 1:
+        return [("sum", total)]
+    drawn, others = float(products[depth].sum()), len(products) - 1
+    rest = f"the other {others} slices" if others > 1 else "the other slice"
+    return [(f"sum of slice {depth} of {len(products)}", drawn), (rest, total - drawn), ("sum", total)]
+
+
+def _left_out(sheet: Sheet, values: Numbers, shown: NDArray[Any], what: str) -> None:
+    """How many of what adds up are not written out, and their sum."""
+    rest = len(values) - len(shown)
+    if rest:
+        total = float(values.sum() - values[shown].sum())
+        said = f"{len(shown)} of {len(values)} {what}s are written out, the largest; … and {rest} more: "
+        sheet.paragraph(said + f"{number(total)}.", size=SMALL, colour=sheet.theme.faint)
+
+
 def _pooled(sheet: Sheet, value: Arithmetic, numbers: Mapping[str, Numbers]) -> None:
-    """The window, and which of its cells won."""
+    """The window, and which of its cells won; of a volume the slice that holds the winner or adds most."""
     window, inside = numbers["window"][0], numbers["inside"].astype(bool)
     facts = value.steps[0].facts
     marked = np.ones(inside.shape, bool)
     for axis, place in enumerate(facts.get("winner", ())):
         marked &= np.moveaxis((_positions(numbers)[axis] == place).reshape(-1, *[1] * (inside.ndim - 1)), 0, axis)
-    values = _flat(window, np.where(marked, np.abs(window) + 1, 0) if "winner" in facts else window)
-    hidden = ~_flat(inside, np.where(marked, np.abs(window) + 1, 0) if "winner" in facts else window)
-    outlined = _flat(marked, np.where(marked, np.abs(window) + 1, 0)) if "winner" in facts else None
+    won = "winner" in facts
+    depth = _strongest_slice(marked.astype(np.float32) if won else window)
+    values, hidden = _flat(window, depth), ~_flat(inside, depth)
+    outlined = _flat(marked, depth) if won else None
     wide, tall = extent(values.shape, _SIDE)
-    scale = _scale(window)
-    cells(sheet, MARGIN, sheet.y, values, scale, side=_SIDE, padding=hidden, outlined=outlined)
-    said = "the window; the winner is framed" if outlined is not None else f"the window, divided by {facts['divisor']}"
-    beside = MARGIN + wide + GAP
-    sheet.text(beside, sheet.y, said, size=SMALL, colour=sheet.theme.faint, width=sheet.width - MARGIN - beside)
-    sheet.text(beside, sheet.y + 24, f"{_range(window)}", size=SMALL, colour=sheet.theme.faint)
-    sheet.y += max(tall, 52) + 14
+    cells(sheet, MARGIN, sheet.y, values, _scale(window), side=_SIDE, padding=hidden, outlined=outlined)
+    which = "the window" if depth is None else f"slice {depth} of {len(window)} of the window"
+    said = [f"{which}; the winner is framed" if won else f"{which}, divided by {facts['divisor']}", _range(window)]
+    if not won:
+        said += [f"{what}: {number(total)}" for what, total in _sums(window, depth)]
+    beside, top = MARGIN + wide + GAP, sheet.y
+    for line in said:
+        room = sheet.width - MARGIN - beside
+        top += sheet.text(beside, top, line, size=SMALL, colour=sheet.theme.faint, width=room) + 4
+    sheet.y = max(sheet.y + tall, top) + 14
 
 
 def _features(sheet: Sheet, numbers: Mapping[str, Numbers]) -> None:
@@ -230,9 +261,7 @@ def _features(sheet: Sheet, numbers: Mapping[str, Numbers]) -> None:
         sheet.text(MARGIN + 300, sheet.y, terms, size=SMALL, anchor="right")
         sheet.text(MARGIN + 320, sheet.y, f"= {number(float(products[place]))}", size=SMALL, bold=True)
         sheet.y += 22
-    if len(strongest) < len(products):
-        said = f"{len(strongest)} of {len(products)} shown in numbers, the largest."
-        sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
+    _left_out(sheet, products, strongest, "product" if "kernel" in numbers else "share")
     sheet.y += 8
 
 
@@ -262,14 +291,16 @@ def _contributions(sheet: Sheet, values: Numbers, what: str) -> None:
     sheet.y += 14
 
 
-def _flat(values: NDArray[Any], guide: Numbers) -> NDArray[Any]:
-    """A window as a matrix: of one axis a row; of a volume the slice where ``guide`` is largest."""
-    if values.ndim == 1:
-        return values[None]
-    if values.ndim == 3:
-        plane: NDArray[Any] = values[int(np.abs(guide).reshape(len(guide), -1).sum(1).argmax())]
-        return plane
-    return values
+def _strongest_slice(window: Numbers) -> int | None:
+    """Of a window in a volume, the slice along its first axis with the largest magnitudes; None of other windows."""
+    return int(np.abs(window).reshape(len(window), -1).sum(1).argmax()) if window.ndim == 3 else None
+
+
+def _flat(values: NDArray[Any], depth: int | None) -> NDArray[Any]:
+    """A window as a matrix: of one axis a row, of a volume one slice."""
+    if depth is not None:
+        values = values[depth]
+    return values[None] if values.ndim == 1 else values
 
 
 # The steps

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convscope.render import bar, words
-from convscope.render.panels import Panel, panels_of
+from convscope.render import bar, raw_input, words
+from convscope.render.panels import Panel, input_slice, panels_of, raw_channels, slice_over_input, strongest_place
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels, photo_pixels
 from convscope.render.scale import Scale, legend_of, number, scale_of
@@ -59,43 +59,74 @@ def draw_comparison(comparison: Comparison, *, theme: str = "light") -> Picture:
         for group in groups
     }
     scales = [shared[group] for group in groups]
-    inputs = _inputs([row[0] for row in comparison.rows])
+    cuts = [_cut(row) for row in comparison.rows]
+    inputs = _inputs([row[0] for row in comparison.rows], cuts)
     titles = comparison.titles or tuple(cells[0].record.title or cells[0].record.lens for cells in columns)
-    lenses = [_column(title, cells, scale) for title, cells, scale in zip(titles, columns, scales, strict=True)]
+    lenses = [_column(title, cells, scale, cuts) for title, cells, scale in zip(titles, columns, scales, strict=True)]
     bands = [[inputs, *lenses[i : i + MOST_COLUMNS]] for i in range(0, len(lenses), MOST_COLUMNS)]
     if comparison.agreement:
-        bands[-1].append(_agreement(comparison))
+        bands[-1].append(_agreement(comparison, cuts))
     sheet = Sheet(theme)
     sheet.width = max(NARROWEST, *(2 * MARGIN - GAP + sum(c.width + GAP for c in band) for band in bands))
     sheet.paragraph(_title(comparison), size=TITLE, bold=True)
     sheet.y += 14
     for band in bands:
-        _draw_band(sheet, band, comparison.rows)
+        _draw_band(sheet, band, comparison.rows, cuts)
     _draw_scales(sheet, scales, alike=len(columns) > 1 and len(set(groups)) == 1)
     _draw_likeness(sheet, comparison, titles)
     _write_warnings(sheet, comparison)
     return sheet.picture(_alt(comparison, lenses))
 
 
-def _inputs(first: Sequence[Attribution]) -> Column:
-    photos = [photo_pixels(cell) for cell in first]
-    panels = tuple(None if photo is None else Panel("", enlarged(photo, CELL)) for photo in photos)
-    return Column("Input", "", panels)
+def _cut(row: Sequence[Attribution]) -> float | None:
+    """Where all maps of a volume are cut along the first axis, as a share of it: where together they are strongest."""
+    extent = tuple(row[0].values.shape)
+    if len(extent) != 3:
+        return None
+    alike = [cell for cell in row if tuple(cell.values.shape) == extent]
+    return (strongest_place(alike)[0] + 0.5) / extent[0]
 
 
-def _column(title: str, cells: Sequence[Attribution], scale: Scale) -> Column:
-    shown = [panels_of(cell, scale, CELL) for cell in cells]
-    panels = tuple(panels[min(1, len(panels) - 1)] for panels in shown)  # over the input where that can be seen
+def _slice_at(cut: float, cell: Attribution) -> int:
+    """The number of the slice that lies at a share of a volume's first axis."""
+    return int(cut * cell.values.shape[0])
+
+
+def _inputs(first: Sequence[Attribution], cuts: Sequence[float | None]) -> Column:
+    """The plain inputs; of volumes the slice in which the maps are cut, of signals none: they lie under the maps."""
+    return Column("Input", "", tuple(_input(cell, cut) for cell, cut in zip(first, cuts, strict=True)))
+
+
+def _input(cell: Attribution, cut: float | None) -> Panel | None:
+    if cut is not None:
+        return input_slice(cell, CELL, 0, _slice_at(cut, cell))
+    photo = photo_pixels(cell)
+    return None if photo is None else Panel("", enlarged(photo, CELL))
+
+
+def _column(title: str, cells: Sequence[Attribution], scale: Scale, cuts: Sequence[float | None]) -> Column:
+    panels = tuple(_over_input(cell, scale, cut) for cell, cut in zip(cells, cuts, strict=True))
     ends = f"{'±' if scale.signed else '0 … '}{number(scale.limit)}" if scale.limit else "blank"
     return Column(title, ends, panels)
 
 
-def _agreement(comparison: Comparison) -> Column:
+def _over_input(cell: Attribution, scale: Scale, cut: float | None) -> Panel:
+    """A map over its input where that can be seen, the map alone otherwise; a volume's map cut."""
+    if cut is not None:
+        return slice_over_input(cell, scale, CELL, 0, _slice_at(cut, cell))
+    panels = panels_of(cell, scale, CELL)
+    return panels[min(1, len(panels) - 1)]
+
+
+def _agreement(comparison: Comparison, cuts: Sequence[float | None]) -> Column:
     """What the columns agree on, the brighter the more of them."""
     scale = Scale(1.0, signed=False, peak=1.0)
-    maps = [np.asarray(values, np.float32) for values in comparison.agreement]
-    panels = tuple(Panel("", enlarged(map_pixels(m, scale), CELL)) if m.ndim == 2 else None for m in maps)
-    return Column("Agreement", "0 … all of them", panels)
+    panels: list[Panel | None] = []
+    for values, row, cut in zip(comparison.agreement, comparison.rows, cuts, strict=True):
+        shares = np.asarray(values, np.float32)
+        shares = shares if cut is None else shares[_slice_at(cut, row[0])]
+        panels.append(Panel("", enlarged(map_pixels(shares, scale), CELL)) if shares.ndim == 2 else None)
+    return Column("Agreement", "0 … all of them", tuple(panels))
 
 
 def _draw_likeness(sheet: Sheet, comparison: Comparison, titles: Sequence[str]) -> None:
@@ -128,7 +159,9 @@ def _draw_likeness(sheet: Sheet, comparison: Comparison, titles: Sequence[str]) 
     sheet.y += 4
 
 
-def _draw_band(sheet: Sheet, columns: Sequence[Column], rows: Sequence[Sequence[Attribution]]) -> None:
+def _draw_band(
+    sheet: Sheet, columns: Sequence[Column], rows: Sequence[Sequence[Attribution]], cuts: Sequence[float | None]
+) -> None:
     """A row of titles and, below it, the cells of every image."""
     columns = [column for column in columns if column.width]
     _write_titles(sheet, columns)
@@ -140,7 +173,7 @@ def _draw_band(sheet: Sheet, columns: Sequence[Column], rows: Sequence[Sequence[
                 panel.draw(sheet, x, sheet.y)
             x += column.width + GAP
         sheet.y += tall + 4
-        sheet.y += _write_row_name(sheet, MARGIN, sheet.y, cells[0]) + 12
+        sheet.y += _write_row_name(sheet, cells, cuts[row]) + 12
     sheet.y += 6
 
 
@@ -155,10 +188,24 @@ def _write_titles(sheet: Sheet, columns: Sequence[Column]) -> None:
     sheet.y += max(heights) + 1.4 * SMALL + 6
 
 
-def _write_row_name(sheet: Sheet, x: float, y: float, cell: Attribution) -> float:
-    """Below a row: what is explained there, and of which input."""
-    said = " · ".join(part for part in (words.target(cell), words.short(cell.record.input)) if part)
-    return sheet.text(x, y, said, size=SMALL, colour=sheet.theme.faint) if said else 0.0
+def _write_row_name(sheet: Sheet, cells: Sequence[Attribution], cut: float | None) -> float:
+    """Below a row: what is explained there, of which input, and what of it is drawn."""
+    parts = (words.target(cells[0]), words.short(cells[0].record.input), _what_is_drawn(cells, cut))
+    said, width = " · ".join(part for part in parts if part), sheet.width - 2 * MARGIN
+    return sheet.text(MARGIN, sheet.y, said, size=SMALL, colour=sheet.theme.faint, width=width) if said else 0.0
+
+
+def _what_is_drawn(cells: Sequence[Attribution], cut: float | None) -> str:
+    """In which slice a row of volumes is cut, and which of several channels lie under the maps."""
+    count = raw_channels(cells[0])
+    if cells[0].values.ndim == 1:
+        return raw_input.which_lines(count) if count else ""
+    if cut is None:
+        return ""
+    slices = list(dict.fromkeys(str(_slice_at(cut, cell)) for cell in cells))
+    where = f"slice{'s' * (len(slices) > 1)} {', '.join(slices)} of axis 0, where the maps together are strongest"
+    channel = raw_input.which_channel(count) if count else ""
+    return f"{where}, over the input's {channel}" if channel else where
 
 
 def _draw_scales(sheet: Sheet, scales: Sequence[Scale], *, alike: bool) -> None:

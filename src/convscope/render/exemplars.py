@@ -3,10 +3,10 @@
 import numpy as np
 from PIL import Image
 
-from convscope.render import around, words
+from convscope.render import around, raw_input, words
 from convscope.render.palette import Pixels
 from convscope.render.picture import Picture
-from convscope.render.scale import number
+from convscope.render.scale import Numbers, number
 from convscope.render.sheet import MARGIN, SMALL, Sheet
 from convscope.values import Excited, Exemplar, Exemplars
 from convscope.values.words import listed
@@ -25,7 +25,7 @@ def draw_exemplars(exemplars: Exemplars, *, theme: str = "light", bare: bool = F
     around.above(sheet, exemplars, title=f"{words.title(exemplars)} · from {exemplars.images} inputs")
     for one in exemplars.units:
         _draw_unit(sheet, exemplars, one, across)
-    around.below(sheet, exemplars, keys=[KEY])
+    around.below(sheet, exemplars, keys=[*filter(None, [KEY, _what_is_drawn(exemplars)])])
     return sheet.picture(alt_of_exemplars(exemplars))
 
 
@@ -49,7 +49,8 @@ def _draw_unit(sheet: Sheet, exemplars: Exemplars, one: Excited, across: int) ->
 
 def _draw_exemplar(sheet: Sheet, exemplars: Exemplars, exemplar: Exemplar, x: float, y: float) -> float:
     """What the unit saw, its value, and the whole input with the box; the height of all."""
-    whole = _pixels(np.asarray(exemplars.photos[str(exemplar.place)]))
+    depth = sum(exemplar.box[0]) // 2 if len(exemplar.box) == 3 else None  # the slice that the crop shows
+    whole = _pixels(np.asarray(exemplars.photos[str(exemplar.place)]), depth)
     crop = _pixels(exemplars.crop(exemplar))
     shown = _within(crop, CROP)
     sheet.image(x + (CROP - shown.shape[1]) // 2, y + (CROP - shown.shape[0]) // 2, shown)
@@ -82,26 +83,29 @@ def _draw_box(sheet: Sheet, exemplar: Exemplar, x: float, y: float, zoom: float,
     sheet.box(x + left, y + top, wide, high, edge="#ffffff")
 
 
-def _pixels(photo: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Pixels:
-    """A photograph as it is; a signal as a curve, a volume as its middle slice, in grey."""
+def _pixels(photo: np.ndarray[tuple[int, ...], np.dtype[np.generic]], depth: int | None = None) -> Pixels:
+    """A photograph as it is; of a signal a curve for each channel, of a volume one channel's slice in grey.
+
+    Args:
+        depth: the slice of a volume; by default the one in the middle.
+    """
     if photo.dtype == np.uint8:
         found: Pixels = photo  # type: ignore[assignment]
         return found
-    values = np.nan_to_num(photo.astype(np.float64))
-    values = values.mean(0)
-    if values.ndim == 1:
-        return _curve(values)
-    while values.ndim > 2:
-        values = values[len(values) // 2]
-    low, high = values.min(), values.max()
-    grey = (255 * (values - low) / max(high - low, 1e-12)).round().astype(np.uint8)
-    rgb: Pixels = grey[..., None].repeat(3, 2)
-    return rgb
+    values = np.nan_to_num(photo.astype(np.float32))
+    if values.ndim == 2:
+        return _curves(raw_input.lines(values))
+    shown = raw_input.grey(values)
+    return shown[len(shown) // 2 if depth is None else depth] if values.ndim > 3 else shown
 
 
-def _curve(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Pixels:
-    """Black on white, as many columns as there are numbers; half as tall as wide."""
-    tall = max(8, len(values) // 2)
+def _curves(signal: Numbers) -> Pixels:
+    """Black on white, as many columns as there are numbers; all channels together half as tall as wide."""
+    tall = max(8, signal.shape[1] // 2 // len(signal))
+    return np.concatenate([_curve(channel, tall) for channel in signal])
+
+
+def _curve(values: Numbers, tall: int) -> Pixels:
     share = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
     at = ((1 - share) * (tall - 1)).round().astype(int)
     pixels = np.full((tall, len(values), 3), 255, np.uint8)
@@ -109,6 +113,20 @@ def _curve(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Pixels:
         low, high = sorted((at[column], at[max(0, column - 1)]))
         pixels[low : high + 1, column] = 0
     return pixels
+
+
+def _what_is_drawn(exemplars: Exemplars) -> str:
+    """Which channels of signals and volumes are drawn, and where volumes are cut; nothing of photographs."""
+    shape = next((np.shape(np.asarray(one)) for one in exemplars.photos.values()), ())
+    photo = any(np.asarray(one).dtype == np.uint8 for one in exemplars.photos.values())
+    if photo or len(shape) not in (2, 4):
+        return ""
+    if len(shape) == 2:
+        said = raw_input.which_lines(shape[0])
+        return f"The curves, from the top: {said}." if said else ""
+    channel = raw_input.which_channel(shape[0])
+    where = "Volumes are cut along axis 0 in the middle of what the unit saw"
+    return f"{where}; {channel} is drawn." if channel else f"{where}."
 
 
 def _within(pixels: Pixels, side: int) -> Pixels:

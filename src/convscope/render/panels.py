@@ -1,23 +1,32 @@
 """The pictures within a picture: input, map over the input, map; by the number of axes that a map has."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from convscope.render import raw_input
 from convscope.render.palette import Pixels
 from convscope.render.raster import enlarged, map_pixels, overlay_pixels, under_map
 from convscope.render.scale import Numbers, Scale, number, numbers
 from convscope.render.sheet import SMALL, Sheet
 from convscope.values import Attribution
 
+LANE = 0.12
+"""How tall the line of one among several channels is, as a share of a panel's side."""
+
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Pixels with a caption; for a signal the line to draw over them, for a blank map the word that says so."""
+    """Pixels with a caption; for a signal its channels as lines over them, for a blank map the word that says so.
+
+    Attributes:
+        lines: (channels, positions), each channel in a lane of its own, the first at the top.
+    """
 
     caption: str
     pixels: Pixels
-    line: Numbers | None = None
+    lines: Numbers | None = None
     blank: bool = False
 
     @property
@@ -33,8 +42,8 @@ class Panel:
     def draw(self, sheet: Sheet, x: float, y: float) -> None:
         """Put the panel on a sheet, its top left corner at (x, y)."""
         sheet.image(x, y, self.pixels)
-        if self.line is not None:
-            self._draw_line(sheet, x, y, self.line)
+        if self.lines is not None:
+            self._draw_lines(sheet, x, y, self.lines)
         if self.blank:
             self._stamp(sheet, x + self.width / 2, y + self.height / 2)
 
@@ -42,14 +51,29 @@ class Panel:
         """Write the caption at (x, y); the height it takes."""
         return sheet.text(x, y, self.caption, size=SMALL, colour=sheet.theme.faint, width=self.width)
 
-    def _draw_line(self, sheet: Sheet, x: float, y: float, line: Numbers) -> None:
+    def _draw_lines(self, sheet: Sheet, x: float, y: float, lines: Numbers) -> None:
+        """One channel below the other, with their numbers where there are several."""
+        tall, several = self.height / len(lines), len(lines) > 1
+        for channel, line in enumerate(lines):
+            top = y + channel * tall
+            self._draw_line(sheet, x, top, tall, line, thin=several)
+            if several:
+                self._number_lane(sheet, x, top + tall / 2, channel)
+
+    def _draw_line(self, sheet: Sheet, x: float, top: float, tall: float, line: Numbers, *, thin: bool) -> None:
         """From the lowest number near the bottom to the highest near the top, with a halo to be seen on any colour."""
         low, high = float(line.min()), float(line.max())
-        share = (line - low) / max(high - low, 1e-12)
+        share = (line - low) / (high - low) if high > low else np.full(len(line), 0.5)
         across = (x + (np.arange(len(line)) + 0.5) * self.width / len(line)).tolist()
-        down = (y + (0.93 - 0.86 * share) * self.height).tolist()
-        sheet.line(across, down, colour="#ffffff", width=4.5)
-        sheet.line(across, down, colour="#000000", width=1.8)
+        down = (top + (0.93 - 0.86 * share) * tall).tolist()
+        sheet.line(across, down, colour="#ffffff", width=3.0 if thin else 4.5)
+        sheet.line(across, down, colour="#000000", width=1.2 if thin else 1.8)
+
+    def _number_lane(self, sheet: Sheet, x: float, middle: float, channel: int) -> None:
+        """The number of a channel at the left end of its line."""
+        said = str(channel)
+        sheet.box(x + 2, middle - 9, sheet.extent(said, SMALL) + 6, 18, fill="#ffffff")
+        sheet.text(x + 5, middle - 0.72 * SMALL, said, size=SMALL, colour="#000000")
 
     def _stamp(self, sheet: Sheet, centre: float, middle: float) -> None:
         """Say across a blank map that it is blank, so that its one colour is not taken for a result."""
@@ -102,38 +126,53 @@ def _map_caption(attribution: Attribution) -> str:
 def _signal(attribution: Attribution, scale: Scale, side: int) -> Panel:
     """The signal (the map's own numbers where the value does not carry it) on a background coloured by the map."""
     values, own = numbers(attribution), _raw_input(attribution)
-    height, width = round(0.65 * side), round(2.25 * side)
+    drawn = np.nan_to_num(values)[None] if own is None else raw_input.lines(own)
+    height, width = round(max(0.65 * side, LANE * side * len(drawn))), round(2.25 * side)
     place = np.arange(width) * len(values) // width
     pixels = np.broadcast_to(map_pixels(values, scale)[place], (height, width, 3))
-    line = np.nan_to_num(values) if own is None else own[0]
-    what = "the map" if own is None else "the input, coloured by the map"
-    return Panel(f"{what}, positions 0 to {len(values) - 1}", pixels, line, attribution.blank)
+    said = ["the map" if own is None else "the input, coloured by the map", f"positions 0 to {len(values) - 1}"]
+    said += [] if own is None else [raw_input.which_lines(len(own))]
+    return Panel(", ".join(filter(None, said)), pixels, drawn, attribution.blank)
 
 
 def _slices(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
     """Three slices at right angles through the strongest place, over the input where the value carries it."""
-    values, own = numbers(attribution), _raw_input(attribution)
-    grey = None if own is None else _grey(own[0])
-    peak = np.unravel_index(int(np.abs(np.nan_to_num(values)).argmax()), values.shape)
-    found = []
-    for axis, place in enumerate(int(p) for p in peak):
-        cut = np.take(values, place, axis)
-        under = None if grey is None else np.take(grey, place, axis)[..., None].repeat(3, -1)
-        pixels = map_pixels(cut, scale) if under is None else overlay_pixels(cut, under, scale)
-        found.append(
-            Panel(f"slice {place} of axis {axis}, through the peak", enlarged(pixels, side), blank=attribution.blank)
-        )
-    return found
+    peak = strongest_place([attribution])
+    return [slice_over_input(attribution, scale, side, axis, place) for axis, place in enumerate(peak)]
 
 
-def _grey(volume: Numbers) -> Pixels:
-    low, high = float(volume.min()), float(volume.max())
-    return np.asarray((255 * (volume - low) / max(high - low, 1e-12)).round(), np.uint8)
+def slice_over_input(attribution: Attribution, scale: Scale, side: int, axis: int, place: int) -> Panel:
+    """A volume's map cut at one place of an axis, over the input where the value carries it."""
+    own, cut = _raw_input(attribution), np.take(numbers(attribution), place, axis)
+    under = None if own is None else np.take(raw_input.grey(own), place, axis)
+    pixels = map_pixels(cut, scale) if under is None else overlay_pixels(cut, under, scale)
+    channel = "" if own is None else raw_input.which_channel(len(own))
+    over = f", over the input's {channel}" if channel else ""
+    said = f"slice {place} of axis {axis}, through the peak{over}"
+    return Panel(said, enlarged(pixels, side), blank=attribution.blank)
+
+
+def strongest_place(maps: Sequence[Attribution]) -> tuple[int, ...]:
+    """Where maps of one extent are strongest, each in units of its own peak, all of them together."""
+    magnitudes = [np.abs(np.nan_to_num(numbers(one), nan=0, posinf=0, neginf=0)) for one in maps]
+    together = np.sum([one / (float(one.max()) or 1.0) for one in magnitudes], 0)
+    return tuple(int(p) for p in np.unravel_index(int(together.argmax()), together.shape))
+
+
+def input_slice(attribution: Attribution, side: int, axis: int, place: int) -> Panel | None:
+    """The plain input of a volume cut at one place of an axis, where the value carries it."""
+    own = _raw_input(attribution)
+    if own is None:
+        return None
+    return Panel(raw_input.which_channel(len(own)), enlarged(np.take(raw_input.grey(own), place, axis), side))
+
+
+def raw_channels(attribution: Attribution) -> int:
+    """How many channels the input of a signal or volume has; 0 where the value does not carry it."""
+    own = _raw_input(attribution)
+    return 0 if own is None else len(own)
 
 
 def _raw_input(attribution: Attribution) -> Numbers | None:
     """The input as numbers (channels, …) in the map's extent, where the value's photo holds that."""
-    photo = None if attribution.photo is None else np.asarray(attribution.photo)
-    if photo is None or photo.dtype == np.uint8 or photo.shape[1:] != tuple(attribution.values.shape):
-        return None
-    return photo.astype(np.float32)
+    return raw_input.raw_input(attribution.photo, tuple(attribution.values.shape))

@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from convscope.errors import ParameterError
-from convscope.render import around, words
+from convscope.render import around, raw_input, words
 from convscope.render.curves import draw_curves
 from convscope.render.palette import Pixels, line_colours
-from convscope.render.panels import Panel
+from convscope.render.panels import LANE, Panel
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels, photo_pixels
 from convscope.render.scale import Scale, number
@@ -65,18 +65,19 @@ def _panels(pictures: Pictures) -> list[Panel]:
 
 
 def _panel(pictures: Pictures, place: int, caption: str, side: int) -> Panel:
-    """One picture; of a volume its middle slice, of a signal its first channel as a line."""
+    """One picture; of a volume the middle slice of one channel, of a signal a line for each channel."""
     if pictures.photos is not None:
         return Panel(caption, enlarged(np.asarray(pictures.photos[place]), side))
-    values = np.asarray(pictures.values[place][0], np.float32)
-    if values.ndim == 1:
-        return Panel(caption, np.full((side // 2, side, 3), 255, np.uint8), values)
-    while values.ndim > 2:
-        values = values[len(values) // 2]
-        caption += ", middle slice"
-    low, high = float(values.min()), float(values.max())
-    grey: Pixels = (255 * (values - low) / max(high - low, 1e-12)).round().astype(np.uint8)
-    return Panel(caption, enlarged(grey[..., None].repeat(3, -1), side))
+    values = np.nan_to_num(np.asarray(pictures.values[place], np.float32))
+    if values.ndim == 2:
+        drawn = raw_input.lines(values)
+        tall = max(side // 2, round(LANE * side * len(drawn)))
+        said = raw_input.which_lines(len(values))
+        return Panel(f"{caption}; {said}" if said else caption, np.full((tall, side, 3), 255, np.uint8), drawn)
+    said = raw_input.which_channel(len(values))
+    middle = values.shape[1] // 2
+    caption += f", slice {middle} of axis 0" + (f" of {said}" if said else "")
+    return Panel(caption, enlarged(raw_input.grey(values)[middle], side))
 
 
 def _transparent(pictures: Pictures) -> Pixels:

@@ -6,6 +6,7 @@ from torch import Tensor
 from convscope.engine.arithmetic.worked import Place
 from convscope.engine.feature_layout import FeatureLayout
 from convscope.engine.layers import UnitAddress
+from convscope.engine.quantized import dequantized
 from convscope.errors import UnknownName
 
 
@@ -17,7 +18,7 @@ def unit_of(
     Raises:
         UnknownName: there is no such unit or position.
     """
-    own = units[row].detach()
+    own = dequantized(units[row].detach())
     if unit is not None and not 0 <= unit < len(own):
         raise UnknownName(f"no unit {address}[{unit}]: {address!r} has units 0 to {len(own) - 1}")
     grid = tuple(own.shape[1:])

@@ -11,8 +11,9 @@ from convscope.engine.arithmetic.places import place_of, unit_of
 from convscope.engine.arithmetic.recipes import MOVING, RECIPES, STARTING
 from convscope.engine.arithmetic.watching import Chain, watching
 from convscope.engine.arithmetic.worked import Operation, Place, Worked, exact
-from convscope.engine.capture import refuse_complex, unreached
+from convscope.engine.capture import refuse_complex
 from convscope.engine.layers import UnitAddress
+from convscope.engine.packaged import unreached
 from convscope.engine.parametrised import kind_of, weight_modules
 from convscope.engine.quantized import packed_weights
 from convscope.engine.trace import layout_of

@@ -140,7 +140,7 @@ def _shape_of(model: "Model", given: Tensor | None) -> tuple[int, tuple[int, ...
     first: Any = next((m for m in model.module.modules() if is_convolution(m) and not is_transposed(m)), None)
     if first is None:
         raise InputError(
-            f"nothing says what {model.name} takes, and it has no convolution to tell: "
+            f"nothing says what {model.name} takes, and no convolution of it tells: "
             "say it with input=cs.ImageInput(size=…) or input=cs.TensorInput(shape=…)"
         )
     axes = effective_weight(first).ndim - 2

@@ -11,6 +11,7 @@ from convscope.engine.capture import capture, stopping_at
 from convscope.engine.feature_layout import FeatureLayout
 from convscope.engine.layers import check_address
 from convscope.engine.model import Model
+from convscope.engine.packaged import unreached
 from convscope.engine.trace import Traced, traced
 from convscope.errors import LayerError, ModelFailed
 
@@ -31,7 +32,7 @@ class Cut:
         order = list(trace.order) if trace else []
         for address in self.layers:
             if address not in order:
-                raise LayerError(f"layer {address!r} never runs in a forward of {model.name}: choose another layer")
+                raise LayerError(unreached(model.module, address, ""))
         self.last = max(self.layers, key=lambda a: max(i for i, name in enumerate(order) if name == a), default=None)
         self.calls = order.count(self.last) if self.last else 0
         self.layouts = {a: _layout(trace, a) for a in self.layers} if trace else {}

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.capture import first_tensor, on_forward, stopping_at, unreached
+from convscope.engine.capture import first_tensor, on_forward, stopping_at
 from convscope.engine.data.channels import largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.data.loggrid import LogGrid
 from convscope.engine.data.sources import Label
-from convscope.engine.default_layer import SCRIPTED
+from convscope.engine.packaged import hidden_layers, unreached
 from convscope.engine.parametrised import kind_of
 from convscope.engine.quantized import dequantized
 from convscope.engine.trace import all_images, calls_of, layout_at_call, traced
@@ -327,7 +327,7 @@ class Observer:
         if not self.addresses:
             raise LayerError(
                 f"{self.model.name} has no layers within it whose outputs could be described"
-                + (SCRIPTED if self.model.scripted() is not None else "")
+                + hidden_layers(self.model.module, "layers")
             )
         if not reached:
             raise LayerError(unreached(self.model.module, self.addresses[0]))

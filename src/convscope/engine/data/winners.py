@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.capture import first_tensor, on_forward, refuse_complex, stopping_at, unreached
+from convscope.engine.capture import first_tensor, on_forward, refuse_complex, stopping_at
 from convscope.engine.data.channels import largest
 from convscope.engine.data.dataset import Chunk, Dataset
 from convscope.engine.layers import UnitAddress
+from convscope.engine.packaged import unreached
 from convscope.engine.quantized import dequantized
 from convscope.engine.trace import all_images, calls_of, layer_at, traced
 from convscope.errors import LayerError, NotFinite, UnknownName

@@ -12,6 +12,7 @@ from convscope.engine.gradients import gradients_of, gradients_used
 from convscope.engine.graph import Graph, recorded
 from convscope.engine.layers import UnitAddress
 from convscope.engine.noise import uniform
+from convscope.engine.packaged import unreached
 from convscope.engine.trace import calls_of, map_at
 from convscope.errors import InputError, LayerError, NoGradient, NotFinite, UnknownName
 
@@ -109,7 +110,9 @@ def _place(model: "Model", tensor: Tensor, unit: UnitAddress, graph: Graph) -> E
     """Where the unit lies and what it can see."""
     visit = graph.visits.get(unit.layer)
     if visit is None or not visit.seen:
-        raise NoGradient(f"layer {unit.layer!r} does not run, or its output does not hang on the input: choose another")
+        if visit is None:
+            raise LayerError(unreached(model.module, unit.layer))
+        raise NoGradient(f"the output of layer {unit.layer!r} does not hang on the input: choose another layer")
 
     def on_map(end: Tensor) -> Tensor:
         laid: Tensor = end.expand(visit.shape)

@@ -69,10 +69,15 @@ def _operands(value: Arithmetic, place: Place) -> str:
         head = f'<span class="of">{html.escape(said)}</span>'
         total = f"<b>→ {html.escape(short_number(float(contributions[channel])))}</b>"
         found += f'<div class="sum">{head}{parts[0]}×{parts[1]}={parts[2]}{total}</div>'
-    rest = len(contributions) - len(strongest)
-    if rest:
+    if len(contributions) > len(strongest):
         few, every = len(strongest), len(contributions)
-        said = place.say("{few} of {all} input channels, those that contribute most", few=few, all=every)
+        rest = short_number(float(contributions.sum() - contributions[strongest].sum()))
+        said = place.say(
+            "{few} of {all} input channels, those that contribute most; the others add up to {rest}",
+            few=few,
+            all=every,
+            rest=rest,
+        )
         found += f'<p class="caption">{html.escape(said)}</p>'
     return f'<div class="sums" style="--cell:{cell}px">{found}</div>'
 
