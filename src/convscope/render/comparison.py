@@ -105,13 +105,15 @@ def _draw_likeness(sheet: Sheet, comparison: Comparison, titles: Sequence[str]) 
         return
     sheet.y += 8
     sheet.paragraph("How alike the columns are", size=BODY, bold=True)
-    first = max(sheet.extent(title, SMALL) for title in titles) + 16
     cell, tall = 58.0, 1.7 * SMALL
+    room = max(160.0, sheet.width - 2 * MARGIN - len(titles) * cell - 16)
+    named = [sheet.shortened(f"{row + 1}  {title}", room) for row, title in enumerate(titles)]
+    first = max(sheet.extent(name, SMALL) for name in named) + 16
     for column in range(len(titles)):
         sheet.text(MARGIN + first + (column + 0.5) * cell, sheet.y, str(column + 1), size=SMALL, anchor="center")
     sheet.y += tall
-    for row, title in enumerate(titles):
-        sheet.text(MARGIN, sheet.y, f"{row + 1}  {title}", size=SMALL)
+    for row, name in enumerate(named):
+        sheet.text(MARGIN, sheet.y, name, size=SMALL)
         for column in range(len(titles)):
             value = float((ranks if column > row else structure)[row, column])
             said = "" if column == row else "–" if value != value else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
@@ -154,7 +156,7 @@ def _write_titles(sheet: Sheet, columns: Sequence[Column]) -> None:
 def _write_row_name(sheet: Sheet, x: float, y: float, cell: Attribution) -> float:
     """Below a row: what is explained there, and of which input."""
     said = " · ".join(part for part in (words.target(cell), words.short(cell.record.input)) if part)
-    return sheet.text(x, y, said, size=SMALL, colour=sheet.theme.faint) if said else 0.0
+    return sheet.text(x, y, said, size=SMALL, colour=sheet.theme.faint, width=sheet.width - x - MARGIN) if said else 0.0
 
 
 def _draw_scales(sheet: Sheet, scales: Sequence[Scale], *, alike: bool) -> None:

@@ -7,7 +7,7 @@ from convscope.render import around, words
 from convscope.render.palette import Pixels
 from convscope.render.picture import Picture
 from convscope.render.scale import number
-from convscope.render.sheet import MARGIN, SMALL, Sheet
+from convscope.render.sheet import BODY, MARGIN, SMALL, Sheet
 from convscope.values import Excited, Exemplar, Exemplars
 
 CROP, WHOLE, GAP = 128, 64, 14
@@ -35,7 +35,7 @@ def alt_of_exemplars(exemplars: Exemplars) -> str:
 
 
 def _draw_unit(sheet: Sheet, exemplars: Exemplars, one: Excited, across: int) -> None:
-    sheet.text(MARGIN, sheet.y, one.unit, bold=True)
+    sheet.text(MARGIN, sheet.y, sheet.shortened(one.unit, sheet.width - 2 * MARGIN, size=BODY, bold=True), bold=True)
     sheet.y += 28
     for start in range(0, len(one.exemplars), across):
         tallest = 0.0
@@ -57,7 +57,7 @@ def _draw_exemplar(sheet: Sheet, exemplars: Exemplars, exemplar: Exemplar, x: fl
     if exemplar.label:
         room = CROP - sheet.extent(number(exemplar.value), SMALL, bold=True) - 10
         sheet.text(
-            x + CROP, below, _cut(sheet, exemplar.label, room), size=SMALL, colour=sheet.theme.faint, anchor="right"
+            x + CROP, below, sheet.shortened(exemplar.label, room), size=SMALL, colour=sheet.theme.faint, anchor="right"
         )
     below += 24
     if crop.shape == whole.shape:
@@ -118,12 +118,3 @@ def _within(pixels: Pixels, side: int) -> Pixels:
     how = Image.Resampling.NEAREST if zoom >= 1 else Image.Resampling.BOX
     found: Pixels = np.asarray(Image.fromarray(pixels).resize(size, how), np.uint8)
     return found
-
-
-def _cut(sheet: Sheet, words_: str, width: float) -> str:
-    """A text that is too long without its end."""
-    if sheet.extent(words_, SMALL) <= width:
-        return words_
-    while words_ and sheet.extent(words_ + "…", SMALL) > width:
-        words_ = words_[:-1]
-    return words_ + "…"

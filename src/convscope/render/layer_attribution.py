@@ -15,7 +15,7 @@ from convscope.render.sheet import GAP, MARGIN, SMALL, Sheet
 from convscope.values import Attribution, LayerAttribution
 
 PANEL, BARS, WIDE = 320, 420, 720
-THICK, ROW = 12, 24
+THICK, ROW, NAME = 12, 24, 170
 AGAINST, FOR = (f"#{SCALES[True][place]}" for place in (2, -3))
 """The colours of the map's own scale."""
 SHOWN = 14
@@ -87,12 +87,13 @@ def _draw_bars(sheet: Sheet, value: LayerAttribution, x: float, y: float, wide: 
     """One row a unit: its name, and a bar from the middle, to the right where it speaks for the target."""
     strongest = value.strongest(SHOWN)
     longest = max((abs(amount) for _, amount in strongest), default=0.0) or 1.0
-    names = max((sheet.extent(_short(unit), SMALL) for unit, _ in strongest), default=0.0) + 12
+    named = [sheet.shortened(unit, NAME) for unit, _ in strongest]
+    names = max((sheet.extent(name, SMALL) for name in named), default=0.0) + 12
     numbers = 64
     half = (wide - names - numbers) / 2
     middle = x + names + half
-    for unit, amount in strongest:
-        sheet.text(x, y, _short(unit), size=SMALL)
+    for name, (_, amount) in zip(named, strongest, strict=True):
+        sheet.text(x, y, name, size=SMALL)
         length = half * abs(amount) / longest
         colour = FOR if amount >= 0 else AGAINST
         sheet.box(middle if amount >= 0 else middle - length, y + 4, length, THICK, fill=colour)
@@ -100,8 +101,3 @@ def _draw_bars(sheet: Sheet, value: LayerAttribution, x: float, y: float, wide: 
         y += ROW
     sheet.line([middle, middle], [y - ROW * len(strongest), y], colour=sheet.theme.faint, width=1)
     return y
-
-
-def _short(unit: str) -> str:
-    """A unit's name, without the beginning of a long address."""
-    return unit if len(unit) <= 22 else f"…{unit[-21:]}"

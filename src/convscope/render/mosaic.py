@@ -52,7 +52,7 @@ def tiles(sheet: Sheet, shown: Sequence[Tile], side: int) -> None:
             sheet.image(x + (wide - width) // 2, sheet.y, tile.pixels)
             if captioned:
                 colour = sheet.theme.warning if tile.odd else sheet.theme.faint
-                words = _short(sheet, tile.caption, wide + beside - 2)
+                words = sheet.shortened(tile.caption, wide + beside - 2)
                 sheet.text(x + wide / 2, sheet.y + tall + 2, words, size=SMALL, colour=colour, anchor="center")
         sheet.y += tall + (2 + 1.4 * SMALL + 4 if captioned else beside)
 
@@ -141,10 +141,3 @@ def side_by_side(slices: Sequence[Pixels], line: tuple[int, int, int], columns: 
         y, x = place // columns * (height + 1), place % columns * (width + 1)
         sheet[y : y + height, x : x + width] = one
     return sheet
-
-
-def _short(sheet: Sheet, words: str, width: float) -> str:
-    """A caption cut to the width of its tile."""
-    while len(words) > 1 and sheet.extent(words, SMALL) > width:
-        words = words.rstrip("…")[:-1] + "…"
-    return words

@@ -124,6 +124,22 @@ class Sheet:
         stretches = letters.runs(letters.drawable(words), bold) or [(letters.regular(bold), "")]
         return sum(_advance(path, part, size) for path, part in stretches[:-1]) + _ink(*stretches[-1], size)
 
+    def shortened(self, words: str, width: float, *, size: int = SMALL, bold: bool = False) -> str:
+        """``words`` on one line of at most ``width``: where they are longer, without their middle.
+
+        Both ends stay, since addresses and labels that are alike differ at either.
+        """
+
+        def cut(kept: int) -> str:
+            return f"{words[: (kept + 1) // 2]}…{words[len(words) - kept // 2 :]}"
+
+        if self.extent(words, size, bold) <= width:
+            return words
+        fitting = bisect.bisect_left(
+            range(1, len(words)), True, key=lambda kept: self.extent(cut(kept), size, bold) > width
+        )
+        return cut(fitting)
+
     def picture(self, alt: str) -> Picture:
         """Everything as a picture, with a margin below the cursor.
 
