@@ -5,7 +5,7 @@ its rows, and the colour bar counts in shares of it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,9 +26,15 @@ HOW_TO_READ = {
     False: "Unsigned maps: the brighter, the stronger; for or against is not told.",
 }
 LIKENESS = (
-    "Above the diagonal: rank correlation of the pixels (Spearman). Below: structural similarity (SSIM). 1 is the "
-    "same, 0 unrelated. Agreement: the share of columns that have a place among the strongest fifth of what speaks for."
+    "Above the diagonal: rank correlation over all places (Spearman). Below: structural similarity (SSIM). 1 is the "
+    "same, 0 unrelated."
 )
+AGREEMENT = (
+    "Agreement: in how many of the {count} maps a place is among the strongest fifth of what speaks for the target. "
+    "Where it is bright, the columns point at the same place; where it is dark, none does."
+)
+FEW = 8
+"""A scale of so many steps has a number at each."""
 ONE_SCALE = "All columns share one scale in one unit: compare strengths between columns as well as places."
 SHARES = (
     "Numbers of different lenses have different units: each column's colours run to its own limit, written below its "
@@ -72,6 +78,8 @@ def draw_comparison(comparison: Comparison, *, theme: str = "light") -> Picture:
     for band in bands:
         _draw_band(sheet, band, comparison.rows)
     _draw_scales(sheet, scales, alike=len(columns) > 1 and len(set(groups)) == 1)
+    if any(panel is not None for panel in bands[-1][-1].panels) and comparison.agreement:
+        _draw_agreement_scale(sheet, len(columns))
     _draw_likeness(sheet, comparison, titles)
     _write_warnings(sheet, comparison)
     return sheet.picture(_alt(comparison, lenses))
@@ -91,11 +99,11 @@ def _column(title: str, cells: Sequence[Attribution], scale: Scale) -> Column:
 
 
 def _agreement(comparison: Comparison) -> Column:
-    """What the columns agree on, the brighter the more of them."""
+    """What the columns agree on: the brighter a place, the more of them point at it."""
     scale = Scale(1.0, signed=False, peak=1.0)
     maps = [np.asarray(values, np.float32) for values in comparison.agreement]
     panels = tuple(Panel("", enlarged(map_pixels(m, scale), CELL)) if m.ndim == 2 else None for m in maps)
-    return Column("Agreement", "0 … all of them", panels)
+    return Column("Agreement", f"0 … {len(comparison.rows[0])} maps", panels)
 
 
 def _draw_likeness(sheet: Sheet, comparison: Comparison, titles: Sequence[str]) -> None:
@@ -176,6 +184,20 @@ def _draw_scales(sheet: Sheet, scales: Sequence[Scale], *, alike: bool) -> None:
         sheet.y += max(tall, said) + 12
     sheet.paragraph(ONE_SCALE if alike else SHARES, size=SMALL, colour=sheet.theme.faint)
     sheet.y += 4
+
+
+def _draw_agreement_scale(sheet: Sheet, count: int) -> None:
+    """What the colours of the agreement mean: how many of the maps point at a place."""
+    sheet.y += 6
+    shown = range(count + 1) if count <= FEW else (0, count)
+    ticks = tuple((step / count, str(step)) for step in shown)
+    legend = replace(legend_of(Scale(1.0, signed=False, peak=1.0, ends=("none", "all"))), ticks=ticks)
+    before = sheet.extent(legend.low, SMALL) + 10
+    beside = MARGIN + before + BAR + 90
+    tall = bar.lying(sheet, MARGIN, sheet.y, BAR, legend, before)
+    room = sheet.width - beside - MARGIN
+    said = sheet.text(beside, sheet.y, AGREEMENT.format(count=count), size=SMALL, width=room)
+    sheet.y += max(tall, said) + 12
 
 
 def _write_warnings(sheet: Sheet, comparison: Comparison) -> None:
