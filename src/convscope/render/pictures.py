@@ -19,6 +19,9 @@ from convscope.values import Pictures
 WIDTH, CURVES = 1180, 120
 SIDES = {1: 420, 2: 420, 3: 340, 4: 250}
 """How large pictures are drawn, by how many stand in a row; more than four are smaller."""
+UP = "objective of the best picture so far, as it is; it ends at the number below the picture"
+"""What goes up: the very number that is written below a picture."""
+
 SMALLEST, MOST_IN_A_ROW, LARGEST_MATRIX = 164, 6, 220
 
 
@@ -127,8 +130,6 @@ def _draw_row(sheet: Sheet, row: Sequence[tuple[Panel, str]]) -> None:
 
 def _draw_curves(sheet: Sheet, pictures: Pictures) -> None:
     sheet.y += 14
-    curves = [np.asarray(curve, np.float32) for curve in pictures.curves]
     room = sheet.width - 2 * MARGIN
-    sheet.y += draw_curves(
-        sheet, curves, x=MARGIN, width=room, height=CURVES, across="steps", up="objective, of the picture as shown"
-    )
+    said = UP if pictures.reached is not None else "objective, of the picture as the network was shown it"
+    sheet.y += draw_curves(sheet, pictures.climbs, x=MARGIN, width=room, height=CURVES, across="steps", up=said)

@@ -45,8 +45,8 @@ def show(value: Pictures, place: "Place") -> None:
     ui.html("".join(together), sanitize=False).classes("tiles few" if len(together) <= FEW else "tiles")
     if value.features:
         ui.html("".join(_matrices(value, place)), sanitize=False).classes("tiles")
-    steps = place.say("The objective over the steps, of the picture as it was shown to the network")
-    ui.html(curves(value.curves.tolist(), steps), sanitize=False)
+    steps = place.say("The objective of the best picture so far over the steps; it ends at the picture's number")
+    ui.html(curves([[one for _, one in climb] for climb in value.climbs], steps), sanitize=False)
     words(value, place)
 
 
