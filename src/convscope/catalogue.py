@@ -100,7 +100,8 @@ def load(
         address: ``torchvision:resnet50``, ``timm:convnext_tiny``, ``bundled:shapes``, ``net.py:make``; add
             ``?weights=none`` for random weights, ``?weights=FILE`` for those of a file, ``?output=PART`` for a part of
             a tuple or dict output, or for what the output is: ``?output=probabilities`` (see `Model`),
-            ``?layout=LAYER:N,T,C`` for how a layer's output lies where that cannot be found out, and ``?labels=FILE``,
+            ``?layout=LAYER:N,T,C`` for how a layer's output lies where that cannot be found out, ``?spacing=5,1,1`` for
+            the size of a volume's voxels, ``?rate=16000`` for a signal's samples a second, and ``?labels=FILE``,
             ``?size=224``, ``?resize=256``, ``?mean=0.5,0.5,0.5``, ``?std=…`` for the arguments of these names; ``&``
             joins several.
         weights: a file to load into it: .safetensors, or a .pt / .pth state dict.

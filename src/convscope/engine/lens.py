@@ -196,7 +196,7 @@ def _within(
 ) -> Any:
     """The rest of a call, away from settings that are meant for the network."""
     asked = made_ready(declaration, given, functools.partial(_default, declaration))
-    model = asked.model
+    model, measured = asked.model, asked.measured()
     with model.untouched(frozen=not graph), metered() as meter, differentiating(graph):
         if declaration.takes_layer:
             look_up_layers(declaration, asked, given.get("layer", _default(declaration, "layer")))
@@ -214,7 +214,8 @@ def _within(
         cost = meter.cost(len(values))
     parameters |= {} if how is None else {"smooth": vars(how)}
     record = _record(declaration, parameters | asked.said(), cost, model)
-    record = replace(record, caveats=(*record.caveats, *asked.remarks(), *surroundings.said()))
+    caveats = (*record.caveats, *asked.remarks(), *surroundings.said())
+    record = replace(record, caveats=caveats, **measured)
     finished = [_recorded(value, record, name) for value, name in zip(values, asked.names(), strict=False)]
     return finished[0] if not declaration.each_image or (asked.images and asked.images.single) else finished
 

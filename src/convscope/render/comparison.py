@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from convscope.render import bar, words
-from convscope.render.panels import Panel, panels_of
+from convscope.render.panels import Panel, band_panel, panels_of, voxel_of
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels, photo_pixels
-from convscope.render.scale import Scale, legend_of, number, scale_of
+from convscope.render.scale import Numbers, Scale, legend_of, number, scale_of
 from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
-from convscope.values import Attribution, Comparison
+from convscope.values import Attribution, Comparison, Record
 
 CELL, MOST_COLUMNS = 224, 6
 MOST_LIKENESS = 16
@@ -102,8 +102,18 @@ def _agreement(comparison: Comparison) -> Column:
     """What the columns agree on: the brighter a place, the more of them point at it."""
     scale = Scale(1.0, signed=False, peak=1.0)
     maps = [np.asarray(values, np.float32) for values in comparison.agreement]
-    panels = tuple(Panel("", enlarged(map_pixels(m, scale), CELL)) if m.ndim == 2 else None for m in maps)
+    panels = tuple(_agreed(cells[0].record, m, scale) for cells, m in zip(comparison.rows, maps, strict=True))
     return Column("Agreement", f"0 … {len(comparison.rows[0])} maps", panels)
+
+
+def _agreed(record: Record, values: Numbers, scale: Scale) -> Panel | None:
+    """The agreement on one input: a map, or a band over a signal's axis; none of volumes."""
+    if values.ndim == 1:
+        return band_panel(values, record, scale, CELL)
+    if values.ndim != 2:
+        return None
+    tall, wide = voxel_of(record, values.shape)
+    return Panel("", enlarged(map_pixels(values, scale), CELL, cell=(tall, wide)))
 
 
 def _draw_likeness(sheet: Sheet, comparison: Comparison, titles: Sequence[str]) -> None:
@@ -140,7 +150,7 @@ def _draw_band(sheet: Sheet, columns: Sequence[Column], rows: Sequence[Sequence[
     _write_titles(sheet, columns)
     for row, cells in enumerate(rows):
         panels = [column.panels[row] for column in columns]
-        x, tall = float(MARGIN), max(panel.height for panel in panels if panel is not None)
+        x, tall = float(MARGIN), max(panel.height + panel.foot for panel in panels if panel is not None)
         for column, panel in zip(columns, panels, strict=True):
             if panel is not None:
                 panel.draw(sheet, x, sheet.y)

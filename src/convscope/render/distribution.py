@@ -71,7 +71,8 @@ def _thinned(layers: tuple[Spread, ...]) -> list[Spread]:
 
 def _title(distribution: Distribution, single: str) -> str:
     of = f" · {single}" if single else f" · {len(distribution.layers)} layers"
-    return f"{words.title(distribution)}{of} · {distribution.images} image{'s' if distribution.images > 1 else ''}"
+    images = f"{distribution.images} image{'s' if distribution.images > 1 else ''}"
+    return f"{words.title(distribution)}{of} · {distribution.record.worded(images)}"
 
 
 def _draw_ridges(sheet: Sheet, distribution: Distribution, drawn: list[Spread]) -> None:

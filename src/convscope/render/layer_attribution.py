@@ -7,7 +7,7 @@ from PIL import Image
 
 from convscope.render import around, bar, words
 from convscope.render.palette import SCALES
-from convscope.render.panels import Panel, panels_of
+from convscope.render.panels import Panel, panels_of, voxel_of
 from convscope.render.picture import Picture
 from convscope.render.raster import photo_pixels
 from convscope.render.scale import Scale, legend_of, number, scale_of
@@ -62,11 +62,18 @@ def _summed(value: LayerAttribution) -> Attribution | None:
     summed = np.asarray(value.map.detach(), np.float32)
     photo = photo_pixels(value)
     enlarged = summed
+    raw = None if value.photo is None or photo is not None else np.asarray(value.photo)
+    shown, record = photo is not None, value.record
     if photo is not None and summed.ndim == 2:
         size = (photo.shape[1], photo.shape[0])
         enlarged = np.asarray(Image.fromarray(summed).resize(size, Image.Resampling.BILINEAR))
-    whole = Attribution(values=value.map, layer_values={value.layer: value.map}, target=value.target)
-    return replace(whole, values=value.map.new_tensor(enlarged), photo=value.photo if photo is not None else None)
+    elif raw is not None and summed.ndim == 1 and raw.ndim == 2:
+        places = (np.arange(raw.shape[1]) + 0.5) * len(summed) / raw.shape[1] - 0.5
+        enlarged, shown = np.interp(places, np.arange(len(summed)), summed), True
+    elif raw is not None and raw.ndim == summed.ndim + 1:
+        record = replace(record, spacing=voxel_of(record, summed.shape, raw.shape[1:]))
+    whole = Attribution(values=value.map, layer_values={value.layer: value.map}, target=value.target, record=record)
+    return replace(whole, values=value.map.new_tensor(enlarged), photo=value.photo if shown else None)
 
 
 def _draw_panels(sheet: Sheet, panels: list[Panel], scale: Scale | None) -> float:
@@ -74,13 +81,14 @@ def _draw_panels(sheet: Sheet, panels: list[Panel], scale: Scale | None) -> floa
     if not panels or scale is None:
         return sheet.y
     top, tall = sheet.y, max(panel.height for panel in panels)
+    foot = max(panel.foot for panel in panels)
     x, caption = float(MARGIN), 0.0
     for panel in panels:
         panel.draw(sheet, x, top)
-        caption = max(caption, panel.write_caption(sheet, x, top + tall + 6))
+        caption = max(caption, panel.write_caption(sheet, x, top + tall + foot + 6))
         x += panel.width + GAP
     bar.upright(sheet, x, top, tall, legend_of(scale))
-    return top + tall + 6 + caption
+    return top + tall + foot + 6 + caption
 
 
 def _draw_bars(sheet: Sheet, value: LayerAttribution, x: float, y: float, wide: int) -> float:

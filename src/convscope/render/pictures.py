@@ -9,7 +9,7 @@ from convscope.errors import ParameterError
 from convscope.render import around, words
 from convscope.render.curves import draw_curves
 from convscope.render.palette import Pixels, line_colours
-from convscope.render.panels import Panel
+from convscope.render.panels import Panel, signal_panel, voxel_of
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels, photo_pixels
 from convscope.render.scale import Scale, number
@@ -61,7 +61,7 @@ def _panels(pictures: Pictures) -> list[Panel]:
     began = photo_pixels(pictures)
     count = len(pictures.words) + (began is not None)
     side = SIDES.get(count, max(SMALLEST, (WIDTH - 2 * MARGIN) // min(count, MOST_IN_A_ROW) - GAP))
-    found = [] if began is None else [Panel("image", enlarged(began, side))]
+    found = [] if began is None else [Panel("the image it began with", enlarged(began, side))]
     for place, (word, score) in enumerate(zip(pictures.words, pictures.scores, strict=True)):
         found.append(_panel(pictures, place, f"{word}: {number(score)}", side))
     return found
@@ -73,13 +73,14 @@ def _panel(pictures: Pictures, place: int, caption: str, side: int) -> Panel:
         return Panel(caption, enlarged(np.asarray(pictures.photos[place]), side))
     values = np.asarray(pictures.values[place][0], np.float32)
     if values.ndim == 1:
-        return Panel(caption, np.full((side // 2, side, 3), 255, np.uint8), values)
+        return signal_panel(values[None], pictures.record, side // 2, caption)
+    voxel = voxel_of(pictures.record, values.shape)
     while values.ndim > 2:
         values = values[len(values) // 2]
         caption += ", middle slice"
     low, high = float(values.min()), float(values.max())
     grey: Pixels = (255 * (values - low) / max(high - low, 1e-12)).round().astype(np.uint8)
-    return Panel(caption, enlarged(grey[..., None].repeat(3, -1), side))
+    return Panel(caption, enlarged(grey[..., None].repeat(3, -1), side, cell=(voxel[-2], voxel[-1])))
 
 
 def _transparent(pictures: Pictures) -> Pixels:
@@ -117,7 +118,7 @@ def _scaled(pixels: Pixels, side: int) -> Pixels:
 
 def _draw_row(sheet: Sheet, row: Sequence[tuple[Panel, str]]) -> None:
     """Panels side by side; below each the colour of its curve and its caption."""
-    x, tall, below = float(MARGIN), max(panel.height for panel, _ in row), 0.0
+    x, tall, below = float(MARGIN), max(panel.height + panel.foot for panel, _ in row), 0.0
     for panel, colour in row:
         panel.draw(sheet, x, sheet.y)
         under = sheet.y + tall + 6

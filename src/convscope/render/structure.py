@@ -8,7 +8,7 @@ from convscope.render import around
 from convscope.render.layered import Edge, Layered, Piece, columns, layered
 from convscope.render.picture import Picture
 from convscope.render.sheet import MARGIN, SMALL, Sheet
-from convscope.values import Folded, Node, Structure
+from convscope.values import KINDS, Folded, Node, Structure, worded
 from convscope.values.words import field_words, many, sides, storage
 
 WIDE, TALL, PILL = 316, 60, 28
@@ -71,11 +71,11 @@ def _write_above(sheet: Sheet, structure: Structure, graph: Folded) -> None:
     ]
     title = f"{structure.record.title or 'Structure'} · {structure.name}"
     around.above(sheet, structure, title=title, facts=" · ".join(facts))
-    _legend(sheet, graph)
+    _legend(sheet, structure, graph)
     sheet.y += 18
 
 
-def _legend(sheet: Sheet, graph: Folded) -> None:
+def _legend(sheet: Sheet, structure: Structure, graph: Folded) -> None:
     """What the two bars under a node mean."""
     x = float(MARGIN)
     for colour, what, most in (
@@ -88,7 +88,10 @@ def _legend(sheet: Sheet, graph: Folded) -> None:
         sheet.text(x + 42, sheet.y, said, size=SMALL, colour=sheet.theme.faint)
         x += 42 + sheet.extent(said, SMALL) + 36
     sheet.y += 1.4 * SMALL
-    said = "on the right of each box the shape of its output and its receptive field in input pixels"
+    kind = KINDS.get(len(structure.input) - 2, "")
+    said = worded(
+        "on the right of each box the shape of its output and its receptive field in pixels of the input", kind
+    )
     sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
 
 

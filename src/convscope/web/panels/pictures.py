@@ -65,9 +65,15 @@ def _matrices(value: Pictures, place: "Place") -> list[str]:
 def words(value: Any, place: "Place") -> None:
     """What warns of a value, how to read it, and what was noted."""
     notes = render.notes(value)
-    said = [f'<p class="warning">{escape(place.say(note.text))}</p>' for note in notes if note.warning]
-    said.append(f'<p class="reads">{escape(place.say(value.record.reads))}</p>')
-    said += [f'<p class="small">{escape(place.say(note.text))}</p>' for note in notes if not note.warning]
+    said = [
+        f'<p class="warning">{escape(value.record.worded(place.say(note.text)))}</p>' for note in notes if note.warning
+    ]
+    said.append(f'<p class="reads">{escape(value.record.worded(place.say(value.record.reads)))}</p>')
+    said += [
+        f'<p class="small">{escape(value.record.worded(place.say(note.text)))}</p>'
+        for note in notes
+        if not note.warning
+    ]
     ui.html("".join(said), sanitize=False).classes("words")
 
 
