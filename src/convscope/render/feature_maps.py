@@ -63,7 +63,7 @@ def _about(value: FeatureMaps, address: str, maps: Numbers) -> str:
     total = len(value.strengths[address])
     shown = f"all {total}" if value.view == "colours" and address in value.colours else f"{len(maps)} of {total}"
     slices = "; behind the channel the number of the slice through its strongest place" if maps.ndim == 4 else ""
-    return f"{shown} channels, {size}{where}{slices}"
+    return f"{shown} channels, the largest mean magnitude first, {size}{where}{slices}"
 
 
 def _tiles(sheet: Sheet, value: FeatureMaps, address: str, maps: Numbers, scale: Scale, photo: Pixels | None) -> None:
@@ -117,7 +117,7 @@ def _strip(sheet: Sheet, values: Numbers, channels: tuple[int, ...], scale: Scal
                     sheet.text(middle, sheet.y + 18, number(one), size=12, anchor="center")
             sheet.y += 44 if cell >= 64 else 24
         left_out = f"; {len(values) - len(shown)} weaker ones are not drawn" if len(shown) < len(values) else ""
-        said = f"channels {_some(channels[: len(shown)])}, the strongest first{left_out}"
+        said = f"channels {_some(channels[: len(shown)])}, the largest magnitude first{left_out}"
         sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
         sheet.y += 8
         return

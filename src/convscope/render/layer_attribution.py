@@ -51,8 +51,12 @@ def alt_of_layer_attribution(value: LayerAttribution) -> str:
 def _key(value: LayerAttribution) -> str:
     count, shown = len(value.values), min(SHOWN, len(value.values))
     summed = "the sum over all positions of its map" if value.values.ndim > 1 else "its number"
-    which = f"the {shown} strongest of {count} units" if shown < count else f"all {count} units, the strongest first"
-    return f"Bars: {which} of {value.layer}; each is {summed}, to the right for the target, to the left against it."
+    which = (
+        f"the {shown} of {count} units of {value.layer} with the largest magnitude"
+        if shown < count
+        else f"all {count} units of {value.layer}, the largest magnitude first"
+    )
+    return f"Bars: {which}; each is {summed}, to the right for the target, to the left against it."
 
 
 def _summed(value: LayerAttribution) -> Attribution | None:

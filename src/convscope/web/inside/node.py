@@ -171,7 +171,7 @@ class NodeColumn:
         maps, total = self.maps, len(value.strengths[layer])
         rows, columns = maps.shape()
         with ui.element("div").classes("hand q-mt-sm"):
-            ui.label(say("{few} / {all} channels, strongest first", few=len(maps.channels), all=total))
+            ui.label(say("{few} / {all} channels, the largest mean magnitude first", few=len(maps.channels), all=total))
             if len(maps.channels) < min(total, ALL):
                 ui.html(f'<button class="plain">{quoted(say("Show all"))}</button>', sanitize=False).on(
                     "click", self._all
