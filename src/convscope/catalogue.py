@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope._names import lens_modules
 from convscope.errors import LoadError, ParameterError, UnknownName, did_you_mean
-from convscope.spec import FAMILIES, LENSES, LOADERS, LensSpec
+from convscope.spec import FAMILIES, LENSES, LOADERS, Lenses, LensSpec
 from convscope.values import Advice, Comparison, Recommendation
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def outlines() -> tuple[Outline, ...]:
     return tuple(sorted(found, key=lambda o: (order.index(o.family), o.name)))
 
 
-def lenses() -> list[LensSpec]:
-    """The declarations of all lenses, by family and name.
+def lenses() -> Lenses:
+    """The declarations of all lenses, by family and name: a list, which a prompt and a notebook show as a table.
 
     Example:
         >>> import convscope as cs
@@ -60,7 +60,7 @@ def lenses() -> list[LensSpec]:
         ['predict']
     """
     fill()
-    return [LENSES[outline.name] for outline in outlines()]
+    return Lenses(LENSES[outline.name] for outline in outlines())
 
 
 def find(name: str) -> LensSpec:
