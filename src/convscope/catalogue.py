@@ -191,6 +191,8 @@ def compare(
         >>> cs.compare(model, "sample:shapes/7", "grad-cam", targets=["crescent", "star"]).titles
         ('crescent (7)', 'star (3)')
     """
+    from convscope.engine.cost import as_part
+    from convscope.engine.progress_bar import shown
     from convscope.engine.together import look_through
 
     declarations = _to_compare(lenses)
@@ -199,11 +201,14 @@ def compare(
         raise UnknownName("there is nothing to compare: the list of models is empty")
     if targets is not None and ("target" in shared or isinstance(targets, str) or not list(targets)):
         raise ParameterError("targets is a list of what to explain, each in a column, and replaces target")
-    columns, titles, scales = [], [], []
+    columns: list[Any] = []
+    titles, scales = [], []
     asked = [{}] if targets is None else [{"target": one} for one in targets]
-    for opened in models:
-        for aimed in asked:
-            found = look_through(declarations, opened, image, {**shared, **aimed})
+    pairs = [(opened, aimed) for opened in models for aimed in asked]
+    with shown("comparing"):
+        for place, (opened, aimed) in enumerate(pairs):
+            with as_part(place, len(pairs)):
+                found = look_through(declarations, opened, image, {**shared, **aimed})
             for number, column in enumerate(found):
                 columns.append(column)
                 titles.append(_column_title(column[0], opened, declarations, models, targets))

@@ -36,6 +36,7 @@ from convscope.engine.layer_notes import layer_notes
 from convscope.engine.model import Model, as_model
 from convscope.engine.network_checks import BACKWARD, BATCH, backward_pass, independence
 from convscope.engine.nonfinite import where_it_begins
+from convscope.engine.progress_bar import shown
 from convscope.engine.several_targets import for_each_target
 from convscope.engine.smooth import Smooth, as_smooth, smoothed
 from convscope.engine.surroundings import Surroundings, set_aside
@@ -182,7 +183,7 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
     stream = stream_of(declaration, given, functools.partial(conduct, declaration))
     if stream is not None:
         return stream
-    with set_aside(as_model(given["model"]).device.type) as surroundings:
+    with shown(declaration.title), set_aside(as_model(given["model"]).device.type) as surroundings:
         return _within(surroundings, declaration, given, parameters, how, graph)
 
 
