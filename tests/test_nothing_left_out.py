@@ -34,8 +34,8 @@ def test_maps_along_one_axis(drawn: list[str]) -> None:
     net = nn.Sequential(nn.Conv1d(2, CHANNELS, 3))
     cs.feature_maps(net, images(1, 2, 1500), layer="0", channels=0).picture()
     told = " ".join(drawn)
-    assert "1024 of 2048 channels are drawn, the strongest; all are in the .npz file" in told
-    assert "positions 0 to 1497 from left to right; 952 of them are drawn" in told
+    assert "1024 of 2048 channels are drawn, the largest mean magnitude first; the .npz file has all" in told
+    assert "952 of 1498 positions are drawn, evenly chosen" in told
 
 
 def test_kernels_of_one_place_as_a_matrix(drawn: list[str]) -> None:

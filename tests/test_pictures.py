@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 import convscope as cs
 from convscope.engine.cost import reporting
 from convscope.errors import Cancelled, CannotWrite, ParameterError
+from convscope.render.sheet import Sheet
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +24,8 @@ def drawn() -> cs.Pictures:
 def test_they_come_back_from_a_file_as_they_were(drawn: cs.Pictures, tmp_path: Path) -> None:
     found = cs.Pictures.load(drawn.save(tmp_path / "p.npz"))
     assert (found.words, found.scores, found.notes) == (drawn.words, pytest.approx(drawn.scores), drawn.notes)
-    for name in ("values", "curves", "photos", "importance", "frames"):
-        assert torch.equal(getattr(found, name), getattr(drawn, name)), name
+    for name in ("values", "curves", "reached", "photos", "importance", "frames"):
+        assert np.array_equal(getattr(found, name), getattr(drawn, name), equal_nan=True), name
 
 
 def test_a_moving_picture_has_every_frame_and_stops_at_the_last(drawn: cs.Pictures, tmp_path: Path) -> None:
@@ -61,6 +63,40 @@ def test_every_picture_stands_beside_its_words_and_its_curve(drawn: cs.Pictures,
         assert image.size[0] >= 2 * 300
     assert drawn.record.title in picture.alt
     assert drawn.lines()[0].startswith("features.0[1]")
+
+
+def test_the_curve_of_a_picture_ends_at_the_number_below_it(
+    drawn: cs.Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are the objective of the picture as it is, not as a transform showed it to the network."""
+    model = cs.load("bundled:digits")
+    answers = [cs.predict(model, values, top=10) for values in drawn.values]
+    eight = answers[1].scores[answers[1].indices.index(8)]
+    assert drawn.scores[1] == pytest.approx(eight, rel=1e-4)
+    for climb, score in zip(drawn.climbs, drawn.scores, strict=True):
+        assert climb[0][0] == 1
+        assert climb[-1] == (12, score)
+        assert len(climb) > 2
+    ends = []
+    line = Sheet.line
+
+    def seen(self: Sheet, xs: Any, ys: Any, **look: Any) -> None:
+        ends.append((len(xs), ys[-1]))
+        line(self, xs, ys, **look)
+
+    monkeypatch.setattr(Sheet, "line", seen)
+    drawn.picture()
+    first, second = [y for points, y in ends if points == len(drawn.climbs[0])][-2:]
+    assert (first < second) == (drawn.scores[0] > drawn.scores[1]), "the higher number ends higher"
+
+
+def test_values_of_earlier_versions_show_the_curve_that_they_have(drawn: cs.Pictures, tmp_path: Path) -> None:
+    drawn.save(tmp_path / "drawn.npz")
+    with np.load(tmp_path / "drawn.npz") as stored:
+        np.savez(tmp_path / "old.npz", **{name: stored[name] for name in stored.files if name != "reached"})
+    old = cs.Pictures.load(tmp_path / "old.npz")
+    assert [one for _, one in old.climbs[0]] == pytest.approx(drawn.curves[0].tolist())
+    old.picture()
 
 
 def test_signals_and_volumes_have_a_picture_too_but_not_a_transparent_one() -> None:

@@ -167,7 +167,7 @@ def test_a_signal_has_a_line_for_each_channel_and_says_which(
     for channel, down in enumerate(heights):  # each channel's own numbers, one lane below the other
         assert np.corrcoef(-down, signal[channel])[0, 1] > 0.999
         assert channel == 0 or down.mean() > heights[channel - 1].max()
-    caption = next(words for words, _ in drawn if words.startswith("the input, coloured"))
+    caption = next(words for words, _ in drawn if words.startswith("the signal, coloured"))
     assert said in caption
     assert ("channels" in caption) == (count > 1)
     assert count == 1 or {str(channel) for channel in range(12)} <= {words for words, _ in drawn}
@@ -503,3 +503,20 @@ def test_among_several_networks_random_weights_are_said_by_name(drawn: list[tupl
     cs.compare(models, "sample:digits/3", "saliency").picture()
     said = [words for words, _ in drawn if "Random weights" in words]
     assert said == ["⚠ bundled:digits?weights=none: Random weights: the network has learned nothing."]
+
+
+@pytest.mark.parametrize("columns", [2, 12])
+def test_the_agreement_has_a_scale_in_maps_and_a_line_on_how_to_read_it(
+    columns: int, drawn: list[tuple[str, str]]
+) -> None:
+    row = tuple(attribution() for _ in range(columns))
+    pixels = Comparison(rows=(row,)).picture().pixels
+    written = [words for words, _ in drawn]
+    assert {"none", "all", "0", str(columns), f"0 … {columns} maps"} <= set(written)
+    assert any(words.startswith(f"Agreement: in how many of the {columns} maps a place is") for words in written)
+    assert all((pixels == opaque(False)[step]).all(-1).any() for step in range(0, 256, 16))  # the bar has every colour
+
+
+def test_without_agreement_there_is_no_scale_of_it(drawn: list[tuple[str, str]]) -> None:
+    Comparison(rows=((attribution(),),)).picture()
+    assert not any("Agreement" in words for words, _ in drawn)

@@ -21,7 +21,7 @@ from convscope.errors import (
     did_you_mean,
     install_command,
 )
-from convscope.spec import FAMILIES, LENSES, Param, Parameter, Table, read_parameters
+from convscope.spec import FAMILIES, LENSES, Lenses, Param, Parameter, Table, read_parameters
 
 COUNT = Parameter("count", int, 5, Param(help="", min=1, max=512))
 SHARE = Parameter("share", float, 0.5, Param(help="", min=0, max=2, unit="of the range"))
@@ -305,3 +305,29 @@ def test_every_error_is_of_the_tree_and_of_pythons_own_kind() -> None:
 )
 def test_the_nearest_name_is_suggested(asked: str, known: list[str], clause: str) -> None:
     assert did_you_mean(asked, known) == clause
+
+
+def test_the_lenses_at_a_prompt_are_a_table_of_names_and_questions() -> None:
+    found = cs.lenses()
+    said = repr(found)
+    assert len(said) < 10_000
+    assert len(said.splitlines()) == len(found) + len({spec.family for spec in found}) + 1
+    assert max(map(len, said.splitlines())) <= 140
+    for spec in found:
+        assert re.search(rf"^  {spec.name} +{re.escape(spec.asks)}$", said, re.MULTILINE)
+
+
+def test_the_lenses_in_a_notebook_are_a_table() -> None:
+    said = cs.lenses()._repr_html_()
+    assert said.count("<tr>") == len(cs.lenses()) + len({spec.family for spec in cs.lenses()})
+    assert "<code>grad_cam</code>" in said
+
+
+def test_the_lenses_are_a_list_as_before() -> None:
+    found = cs.lenses()
+    assert isinstance(found, list)
+    assert found == list(found)
+    assert [*found, *found] == found + found
+    assert found is not cs.lenses(), "whoever changes the list changes one of their own"
+    assert repr(found[:1]) == "[LensSpec(predict: What does the model answer, and how sure does it say it is?)]"
+    assert len(repr(Lenses())) < 100

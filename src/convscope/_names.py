@@ -33,6 +33,7 @@ PUBLIC = {
     "recommend": "convscope.catalogue",
     "report": "convscope.reporting",
     "sample": "convscope.samples",
+    "show_progress": "convscope.engine.progress_bar",
     "watching": "convscope.engine.cost",
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope._names import lens_modules
 from convscope.errors import LoadError, ParameterError, UnknownName, did_you_mean
-from convscope.spec import FAMILIES, LENSES, LOADERS, LensSpec
+from convscope.spec import FAMILIES, LENSES, LOADERS, Lenses, LensSpec
 from convscope.values import Advice, Comparison, Recommendation
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def outlines() -> tuple[Outline, ...]:
     return tuple(sorted(found, key=lambda o: (order.index(o.family), o.name)))
 
 
-def lenses() -> list[LensSpec]:
-    """The declarations of all lenses, by family and name.
+def lenses() -> Lenses:
+    """The declarations of all lenses, by family and name: a list, which a prompt and a notebook show as a table.
 
     Example:
         >>> import convscope as cs
@@ -60,7 +60,7 @@ def lenses() -> list[LensSpec]:
         ['predict']
     """
     fill()
-    return [LENSES[outline.name] for outline in outlines()]
+    return Lenses(LENSES[outline.name] for outline in outlines())
 
 
 def find(name: str) -> LensSpec:
@@ -100,7 +100,8 @@ def load(
         address: ``torchvision:resnet50``, ``timm:convnext_tiny``, ``bundled:shapes``, ``net.py:make``; add
             ``?weights=none`` for random weights, ``?weights=FILE`` for those of a file, ``?output=PART`` for a part of
             a tuple or dict output, or for what the output is: ``?output=probabilities`` (see `Model`),
-            ``?layout=LAYER:N,T,C`` for how a layer's output lies where that cannot be found out, and ``?labels=FILE``,
+            ``?layout=LAYER:N,T,C`` for how a layer's output lies where that cannot be found out, ``?spacing=5,1,1`` for
+            the size of a volume's voxels, ``?rate=16000`` for a signal's samples a second, and ``?labels=FILE``,
             ``?size=224``, ``?resize=256``, ``?mean=0.5,0.5,0.5``, ``?std=…`` for the arguments of these names; ``&``
             joins several.
         weights: a file to load into it: .safetensors, or a .pt / .pth state dict.
@@ -190,6 +191,8 @@ def compare(
         >>> cs.compare(model, "sample:shapes/7", "grad-cam", targets=["crescent", "star"]).titles
         ('crescent (7)', 'star (3)')
     """
+    from convscope.engine.cost import as_part
+    from convscope.engine.progress_bar import shown
     from convscope.engine.together import look_through
 
     declarations = _to_compare(lenses)
@@ -198,11 +201,14 @@ def compare(
         raise UnknownName("there is nothing to compare: the list of models is empty")
     if targets is not None and ("target" in shared or isinstance(targets, str) or not list(targets)):
         raise ParameterError("targets is a list of what to explain, each in a column, and replaces target")
-    columns, titles, scales = [], [], []
+    columns: list[Any] = []
+    titles, scales = [], []
     asked = [{}] if targets is None else [{"target": one} for one in targets]
-    for opened in models:
-        for aimed in asked:
-            found = look_through(declarations, opened, image, {**shared, **aimed})
+    pairs = [(opened, aimed) for opened in models for aimed in asked]
+    with shown("comparing"):
+        for place, (opened, aimed) in enumerate(pairs):
+            with as_part(place, len(pairs)):
+                found = look_through(declarations, opened, image, {**shared, **aimed})
             for number, column in enumerate(found):
                 columns.append(column)
                 titles.append(_column_title(column[0], opened, declarations, models, targets))

@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, Literal, TypeVar
 
 from convscope.errors import ParameterError, UnknownName, did_you_mean
@@ -147,7 +148,7 @@ SMOOTH_OF = Parameter(
 """What is taken over the copies, where a map is averaged."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LensSpec:
     """The declaration of one lens."""
 
@@ -213,6 +214,38 @@ class LensSpec:
                 listed = f" (it takes {', '.join(known)})" if known else " (it takes none)"
                 raise ParameterError(f"{self.command} has no parameter {name!r}{did_you_mean(name, known)}{listed}")
         return {name: p.check(given.get(name, p.default)) for name, p in self.parameters.items()}
+
+    def __repr__(self) -> str:
+        return f"LensSpec({self.command}: {self.asks})"
+
+
+class Lenses(list[LensSpec]):
+    """Declarations of lenses, shown at a prompt and in a notebook as a table: the name of each and its question."""
+
+    def __repr__(self) -> str:
+        width = max((len(spec.name) for spec in self), default=0)
+        parts = [
+            "\n".join([title, *(f"  {spec.name:<{width}}  {spec.asks}" for spec in members)])
+            for title, members in self._by_family()
+        ]
+        return "\n".join([*parts, f"{len(self)} lenses; help(cs.NAME) says more of one"])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<tr><th colspan="2" style="text-align:left">{escape(title)}</th></tr>'
+            + "".join(
+                f'<tr><td style="text-align:left"><code>{escape(spec.name)}</code></td>'
+                f'<td style="text-align:left">{escape(spec.asks)}</td></tr>'
+                for spec in members
+            )
+            for title, members in self._by_family()
+        )
+        return f"<table>{rows}</table>"
+
+    def _by_family(self) -> list[tuple[str, list[LensSpec]]]:
+        """The lenses of each family that has any, with its title."""
+        families = dict.fromkeys(spec.family for spec in self)
+        return [(FAMILIES[family], [spec for spec in self if spec.family == family]) for family in families]
 
 
 @dataclass(frozen=True)

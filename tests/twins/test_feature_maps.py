@@ -20,7 +20,7 @@ from tests.twins.subjects import TINY, Subject
 
 
 def feature_maps(net: nn.Module, x: Tensor, address: str) -> tuple[np.ndarray, list[int]]:
-    """Everything the layer's last call gave for one image, in float64, and its channels by their mean."""
+    """Everything the layer's last call gave for one image, in float64, and its channels by their mean magnitude."""
     seen = {}
 
     def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
@@ -30,7 +30,7 @@ def feature_maps(net: nn.Module, x: Tensor, address: str) -> tuple[np.ndarray, l
     with torch.no_grad():
         net(x[None].clone())
     handle.remove()
-    means = [float(channel.mean()) for channel in seen["it"]]
+    means = [float(np.abs(channel).mean()) for channel in seen["it"]]
     return seen["it"], sorted(range(len(means)), key=lambda c: -means[c])
 
 
@@ -49,8 +49,10 @@ def test_the_strongest_maps_are_those_of_a_plain_hook(subject: Subject) -> None:
             whole, order = feature_maps(subject.model.module, x, address)
             assert found.channels[address] == tuple(order[:3])
             np.testing.assert_allclose(found.maps[address], whole[order[:3]], rtol=1e-4, atol=1e-5)
-            np.testing.assert_allclose(found.strengths[address], [c.mean() for c in whole], rtol=1e-3, atol=1e-5)
-            left_out = f"3 of {len(whole)} channels, those with the largest mean"
+            np.testing.assert_allclose(
+                found.strengths[address], [np.abs(c).mean() for c in whole], rtol=1e-3, atol=1e-5
+            )
+            left_out = f"3 of {len(whole)} channels, those with the largest mean magnitude"
             assert found.notes[f"shown of {address}"] == left_out
 
 
@@ -195,7 +197,7 @@ def test_the_colours_are_the_first_three_principal_components_over_places() -> N
             slow = slow if slow @ flat.mean(0) >= 0 else -slow
             np.testing.assert_allclose(found.colours["0"][number].flatten(), slow, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(found.shares["0"], strength[:3] ** 2 / (strength**2).sum(), rtol=1e-4)
-        assert found.notes["kept of 0"] == f"2 of {channels} channels, those with the largest mean"
+        assert found.notes["kept of 0"] == f"2 of {channels} channels, those with the largest mean magnitude"
 
 
 def test_a_layer_of_thousands_of_channels_is_a_picture_of_bounded_size() -> None:
@@ -306,3 +308,16 @@ def test_hooks_are_gone_after_a_run_that_failed() -> None:
     with pytest.raises(LayerError, match="no activation follows layer 'head': its output goes to no other operation"):
         read_maps(model, random(1, 3, 16, 16), ["features.0", "head"], keep=1, colours=False, side="after")
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+def test_a_channel_that_is_far_below_zero_is_strong() -> None:
+    """Strength is magnitude: a mean would put the faintest channel above one that is strongly negative."""
+    net = torch.nn.Conv2d(1, 3, 1)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([-5.0, 0.1, 2.0]).view(3, 1, 1, 1))
+        net.bias.zero_()
+    model = cs.Model(torch.nn.Sequential(net, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval())
+    found = cs.feature_maps(model, torch.rand(1, 1, 4, 4) + 1, layer="0")
+    assert found.channels["0"] == (0, 2, 1)
+    assert found.strengths["0"][0] == pytest.approx(-found.maps["0"][0].mean())
+    assert "largest mean magnitude: 0 (" in found.lines()[1]

@@ -58,14 +58,16 @@ def in_link(page: Any) -> dict[str, list[str]]:
 
 def test_pages_of_maps_reach_the_last_channel(inside: Any) -> None:
     page = inside()
-    page.get_by_text("32 / 2,048 channels, strongest first").wait_for()
+    page.get_by_text("32 / 2,048 channels, the largest mean magnitude first").wait_for()
     page.get_by_role("button", name="Show all").click()
-    page.get_by_text("1–256 of 2,048 channels, strongest first").wait_for()
+    page.get_by_text("1–256 of 2,048 channels, the largest mean magnitude first").wait_for()
     assert page.get_by_role("button", name="Previous page").is_disabled()
     seen = units(page)
     for first in range(SIZE, CHANNELS, SIZE):
         page.get_by_role("button", name="Next page").click()
-        page.get_by_text(f"{first + 1:,}–{first + SIZE:,} of 2,048 channels, strongest first").wait_for()
+        page.get_by_text(
+            f"{first + 1:,}–{first + SIZE:,} of 2,048 channels, the largest mean magnitude first"
+        ).wait_for()
         seen += units(page)
     assert sorted(seen) == list(range(CHANNELS))
     assert page.get_by_role("button", name="Next page").is_disabled()

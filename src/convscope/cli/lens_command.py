@@ -117,7 +117,7 @@ def summary(name: str, value: Value) -> list[str]:
 
     lines = [f"{name}: {value.record.title}" if name else value.record.title]
     lines += [f"  {line}" for line in value.lines()]
-    lines += [f"  {'note: ' if note.warning else ''}{note.text}" for note in notes(value)]
+    lines += [f"  {'note: ' if note.warning else ''}{value.record.worded(note.text)}" for note in notes(value)]
     return [*lines, f"  cost {value.record.cost}"]
 
 

@@ -35,16 +35,16 @@ def structural_similarity(rows: Sequence[Sequence[Attribution]]) -> Tensor:
 
 
 def agreement(row: Sequence[Attribution]) -> Tensor:
-    """For each place of one image, the share of maps for which it is among the strongest fifth that speak for."""
+    """For each place of one image, the share of maps for which it is among the strongest fifth that speak for.
+
+    A map in which nothing speaks for points at no place, and counts among the maps.
+    """
     marked = []
     for one in row:
         speaking = one.values.detach().clamp_min(0).flatten()
-        if bool(speaking.any()):
-            count = max(1, round(STRONGEST * len(speaking)))
-            threshold = speaking.kthvalue(len(speaking) - count + 1).values
-            marked.append(((speaking >= threshold) & (speaking > 0)).float())
-    if not marked:
-        return torch.zeros_like(row[0].values)
+        count = max(1, round(STRONGEST * len(speaking)))
+        threshold = speaking.kthvalue(len(speaking) - count + 1).values
+        marked.append(((speaking >= threshold) & (speaking > 0)).float())
     return torch.stack(marked).mean(0).view_as(row[0].values)
 
 

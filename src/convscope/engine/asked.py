@@ -6,11 +6,12 @@ from typing import Any
 
 from convscope.engine.data.dataset import Dataset, as_dataset
 from convscope.engine.gradients import shared_aim
-from convscope.engine.inputs import Images
+from convscope.engine.inputs import ImageInput, Images, TensorInput
 from convscope.engine.layers import LAST_SPATIAL, find_layers
 from convscope.engine.model import Model, as_model
 from convscope.engine.targets import Aim, aim_at
 from convscope.spec import LensSpec
+from convscope.values import KINDS
 
 _BESIDE = ("guide", "style")
 """Second pictures: one for all, or one for each of the first."""
@@ -58,6 +59,23 @@ class Asked:
         if self.images is not None:
             return self.images.names
         return ("" if self.data is None else self.data.name,)
+
+    def measured(self) -> dict[str, Any]:
+        """What kind of input is looked at, and how far apart its neighbours are, as a record says it."""
+        spec, data = self.model.input, self.data
+        axes: int | None = None
+        if self.images is not None:
+            axes = len(self.images.extent)
+        elif isinstance(spec, ImageInput):
+            axes = 2
+        elif spec.shape or data is not None:
+            axes = len(spec.shape) - 1 if spec.shape else data.first().tensor.ndim - 2  # type: ignore[union-attr]
+        found: dict[str, Any] = {"kind": KINDS.get(-1 if axes is None else axes, "")}
+        if isinstance(spec, TensorInput) and spec.spacing and axes in (None, len(spec.spacing)):
+            found["spacing"] = spec.spacing
+        if isinstance(spec, TensorInput) and spec.rate and axes == 1:
+            found |= {"spacing": (1 / spec.rate,), "unit": "s"}
+        return found
 
     def said(self) -> dict[str, Any]:
         """The inputs beside the pictures as a record says them: plain words."""

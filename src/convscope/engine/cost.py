@@ -20,6 +20,7 @@ Report = Callable[[int, int], None]
 """Called with (done, total) as long work goes on; it may raise `Cancelled` to stop it."""
 
 _report: ContextVar[Report | None] = ContextVar("report", default=None)
+_reported: ContextVar[bool] = ContextVar("reported", default=False)
 
 
 @dataclass
@@ -72,11 +73,17 @@ def reporting(report: Report | None) -> Iterator[None]:
         >>> seen[-1]
         (4, 4)
     """
-    token = _report.set(report)
+    token, taken = _report.set(report), _reported.set(True)
     try:
         yield
     finally:
         _report.reset(token)
+        _reported.reset(taken)
+
+
+def is_reported() -> bool:
+    """Whether somebody decided already who hears how far the run in hand is, if anybody."""
+    return _reported.get()
 
 
 def progress(done: int, total: int) -> None:

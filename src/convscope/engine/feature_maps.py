@@ -5,6 +5,7 @@ but the chosen channels. Before and after the activation is read off the operati
 activation is the next function of one number that is applied to what the layer gave, perhaps behind a norm.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ def read_maps(
     """Read layers for prepared inputs in one forward, in the order in which they finish.
 
     Args:
-        keep: how many channels to keep of each, those with the largest mean; 0 keeps all.
+        keep: how many channels to keep of each, those with the largest mean magnitude; 0 keeps all.
         colours: whether to project all channels on their first principal components.
         side: read the layer's output, what its activation was given, or what the activation that follows it gives.
 
@@ -104,10 +105,12 @@ def _units(output: Any, address: str, layer: TracedLayer, images: int) -> Tensor
 
 
 def _read(tensor: Tensor, keep: int, colours: bool, where: str) -> Reading:
-    """The strongest channels of a layer's maps, copied."""
+    """The channels of a layer's maps that are largest in magnitude, on the mean over places, copied."""
     tensor = tensor.detach()
     places = tuple(range(2, tensor.ndim))
-    strengths = (tensor.mean(places) if places else tensor).float()
+    kind = tensor.dtype if tensor.dtype == torch.float64 else torch.float32
+    summed = torch.linalg.vector_norm(tensor, 1, dim=places, dtype=kind) if places else tensor.abs()
+    strengths = (summed / max(1, math.prod(tensor.shape[2:]))).float()
     count = min(keep or strengths.shape[1], strengths.shape[1])
     channels = strengths.topk(count, dim=1).indices
     maps = [_kept(tensor[row].index_select(0, channels[row])) for row in range(len(tensor))]

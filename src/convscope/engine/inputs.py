@@ -129,15 +129,39 @@ class TensorInput:
 
     Args:
         shape: one sample without the batch axis, e.g. (1, 64, 64, 64); None accepts anything.
+        spacing: how far apart neighbours along each axis are, such as (5, 1, 1) for slices 5 mm thick of pixels of
+            1 mm: pictures show these proportions. Nothing is computed from it.
+        rate: of signals, how many samples a second has: their axes are then in seconds.
     """
 
     shape: tuple[int, ...] | None = None
+    spacing: tuple[float, ...] | None = None
+    rate: float | None = None
 
     def __post_init__(self) -> None:
         if self.shape is not None:
             object.__setattr__(self, "shape", _whole_numbers("shape", self.shape))
             if len(self.shape) < 2:
                 raise InputError(f"shape is (channels, …) of one sample without the batch, got {self.shape!r}")
+        self._check_distances()
+
+    def _check_distances(self) -> None:
+        """Refuse distances that are none, or that do not fit the shape."""
+        axes = None if self.shape is None else len(tuple(self.shape)) - 1
+        if self.rate is not None:
+            rate = _numbers("rate", (self.rate,))[0]
+            if rate <= 0 or self.spacing is not None or axes not in (None, 1):
+                raise InputError(
+                    f"rate is how many samples a second a signal (channels, samples) has, above 0 and without "
+                    f"spacing, got {self.rate!r}"
+                )
+            object.__setattr__(self, "rate", rate)
+        if self.spacing is not None:
+            spacing = _numbers("spacing", self.spacing)
+            if min(spacing) <= 0 or axes not in (None, len(spacing)):
+                wanted = "one for each axis" if axes is None else f"{axes} for this shape {tuple(self.shape or ())}"
+                raise InputError(f"spacing is made of numbers above 0, {wanted}, got {self.spacing!r}")
+            object.__setattr__(self, "spacing", spacing)
 
     def prepare(self, picture: Pillow.Image) -> Tensor:
         """Refuse pictures: nothing says how to turn them into this network's input."""
@@ -329,7 +353,8 @@ def _numbers(name: str, given: Any) -> tuple[float, ...]:
     except (TypeError, ValueError):
         several = (math.nan,)
     if not several or not all(math.isfinite(n) for n in several):
-        raise InputError(f"{name} is one finite number per channel, got {given!r}")
+        each = {"spacing": " per axis", "rate": ""}.get(name, " per channel")
+        raise InputError(f"{name} is one finite number{each}, got {given!r}")
     return several
 
 

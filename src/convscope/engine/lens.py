@@ -37,6 +37,7 @@ from convscope.engine.layer_notes import layer_notes
 from convscope.engine.model import Model, as_model
 from convscope.engine.network_checks import BACKWARD, BATCH, backward_pass, independence
 from convscope.engine.nonfinite import where_it_begins
+from convscope.engine.progress_bar import shown
 from convscope.engine.several_targets import for_each_target
 from convscope.engine.smooth import Smooth, as_smooth, smoothed
 from convscope.engine.surroundings import Surroundings, set_aside
@@ -183,7 +184,7 @@ def conduct(declaration: LensSpec, given: dict[str, Any]) -> Any:
     stream = stream_of(declaration, given, functools.partial(conduct, declaration))
     if stream is not None:
         return stream
-    with set_aside(as_model(given["model"]).device.type) as surroundings:
+    with shown(declaration.title), set_aside(as_model(given["model"]).device.type) as surroundings:
         return _within(surroundings, declaration, given, parameters, how, graph)
 
 
@@ -197,7 +198,7 @@ def _within(
 ) -> Any:
     """The rest of a call, away from settings that are meant for the network."""
     asked = made_ready(declaration, given, functools.partial(_default, declaration))
-    model = asked.model
+    model, measured = asked.model, asked.measured()
     with model.untouched(frozen=not graph), metered() as meter, differentiating(graph):
         if declaration.takes_layer:
             look_up_layers(declaration, asked, given.get("layer", _default(declaration, "layer")))
@@ -215,7 +216,8 @@ def _within(
         cost = meter.cost(len(values))
     parameters |= {} if how is None else {"smooth": vars(how)}
     record = _record(declaration, parameters | asked.said(), cost, model)
-    record = replace(record, caveats=(*record.caveats, *asked.remarks(), *surroundings.said()))
+    caveats = (*record.caveats, *asked.remarks(), *surroundings.said())
+    record = replace(record, caveats=caveats, **measured)
     finished = [_recorded(value, record, name) for value, name in zip(values, asked.names(), strict=False)]
     return finished[0] if not declaration.each_image or (asked.images and asked.images.single) else finished
 

@@ -7,6 +7,7 @@ from convscope.engine.cost import as_share
 from convscope.engine.data.dataset import Chunk, Dataset, as_dataset, is_data_set
 from convscope.engine.function_targets import takes_rows
 from convscope.engine.model import as_model
+from convscope.engine.progress_bar import shown
 from convscope.engine.targets import TOP1, aim_at
 from convscope.errors import OutputError
 from convscope.spec import LensSpec
@@ -50,7 +51,8 @@ class ValueStream(Generic[Kind]):
         """Each value with the place of its image in the data set."""
         done = 0
         for chunk in self._data.chunks():
-            with as_share(done, len(chunk), max(done + len(chunk), self.size or 0)):
+            share = f"{self._data.name}, {done} of {self.size} done" if self.size else self._data.name
+            with shown(share), as_share(done, len(chunk), max(done + len(chunk), self.size or 0)):
                 values = self._look(chunk)
             done += len(chunk)
             yield from zip(chunk.places, values, strict=True)

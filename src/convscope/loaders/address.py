@@ -1,6 +1,7 @@
 """Addresses of models, ``scheme:name?option=value&…``, and what their options say."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ from convscope.loaders.weights import ENDINGS
 if TYPE_CHECKING:
     from convscope.engine.model import Model
 
-OPTIONS = ("weights", "output", "layout", "labels", *PREPARATION)
+DISTANCES = ("spacing", "rate")
+"""How far apart neighbours in a volume or signal are."""
+OPTIONS = ("weights", "output", "layout", *DISTANCES, "labels", *PREPARATION)
 """What may be said in an address."""
 
 
@@ -72,12 +75,33 @@ def tell(model: "Model", options: Mapping[str, str], said: Mapping[str, Any]) ->
         model.output = int(part) if part.isdecimal() else part
     if "layout" in options:
         model.layouts |= _layouts(options["layout"])
-    repeated = {name: options[name] for name in ("output", "layout") if options.get(name)} | written(preparation)
+    _tell_distances(model, options)
+    repeated = {name: options[name] for name in ("output", "layout", *DISTANCES) if options.get(name)} | written(
+        preparation
+    )
     repeated |= {"labels": model.labels_from} if model.labels_from else {}
     address, with_, weights = model.source.partition(" with ")
     for name, value in repeated.items():
         address += f"{'&' if '?' in address else '?'}{name}={value}"
     model.source = address + with_ + weights
+
+
+def _tell_distances(model: "Model", options: Mapping[str, str]) -> None:
+    """Tell a model how far apart neighbours in its inputs are, which pictures then show."""
+    from convscope.engine.inputs import TensorInput
+
+    said = {name: options[name] for name in DISTANCES if name in options}
+    if not said:
+        return
+    name, text = next(iter(said.items()))
+    if not isinstance(model.input, TensorInput):
+        raise LoadError(f"?{name}={text} is of signals and volumes, and {model.name} takes images")
+    try:
+        numbers = {name: tuple(float(part) for part in text.split(",")) for name, text in said.items()}
+    except ValueError:
+        raise LoadError(f"?{name}={text} is not made of numbers, as in ?spacing=5,1,1 or ?rate=16000") from None
+    spacing, rate = numbers.get("spacing", model.input.spacing), numbers.get("rate", (model.input.rate,))[0]
+    model.input = replace(model.input, spacing=spacing, rate=rate)
 
 
 def _layouts(text: str) -> dict[str, str]:

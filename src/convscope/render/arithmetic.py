@@ -19,7 +19,7 @@ from convscope.values import Arithmetic, Step
 _MAP, _SIDE = 220, 200
 """How large whole maps are drawn, and windows that are too large for numbers."""
 _MOST_CHANNELS, _MOST_BARS, _MOST_WORKINGS, _MOST_FEATURES = 4, 504, 64, 10
-_BARS = 110
+_BARS, _CHANNEL = 110, 104
 Window = tuple[float, float, float, float]
 """Left, top, width and height of a window in a drawn plane."""
 _CURVE = (150, 96)
@@ -29,6 +29,7 @@ def draw_arithmetic(value: Arithmetic, *, theme: str = "light", bare: bool = Fal
     """The picture of one number's arithmetic; ``theme`` is ``light`` or ``dark``."""
     sheet = Sheet(theme, mosaic.WIDTH, bare=bare)
     numbers = {name: np.asarray(found, np.float32) for name, found in value.numbers.items()}
+    sheet.width = max(sheet.width, _width(numbers))
     around.above(sheet, value, title=f"{words.title(value)} · {value.unit} = {number(value.value)}")
     if value.workings:
         _matrix(sheet, value, numbers)
@@ -39,6 +40,14 @@ def draw_arithmetic(value: Arithmetic, *, theme: str = "light", bare: bool = Fal
     _workings(sheet, value)
     around.below(sheet, value)
     return sheet.picture(alt(value))
+
+
+def _width(numbers: Mapping[str, Numbers]) -> int:
+    """What the longest row takes: window × kernel = products → sum, each as wide as the window."""
+    if "kernel" not in numbers or numbers["window"].ndim < 2:
+        return 0
+    wide = extent(_flat(numbers["window"][0], numbers["products"][0]).shape, _SIDE)[0]
+    return 2 * MARGIN + _CHANNEL + 3 * (wide + 34) + 80
 
 
 def alt(value: Arithmetic) -> str:
@@ -54,7 +63,7 @@ def _where(sheet: Sheet, value: Arithmetic, numbers: Mapping[str, Numbers]) -> N
     x, below, photo = float(MARGIN), 0.0, photo_pixels(value)
     panels: list[tuple[str, Pixels, Window | None]] = []
     if photo is not None:
-        panels.append(("input image", _zoomed(photo), None))
+        panels.append(("the input", _zoomed(photo), None))
     if "input" in numbers:
         panels.append(_input_panel(value, numbers))
     if value.output is not None and value.output.ndim:
@@ -171,7 +180,7 @@ def _products(sheet: Sheet, value: Arithmetic, numbers: Mapping[str, Numbers]) -
     strongest = np.argsort(-np.abs(contributions), kind="stable")[:_MOST_CHANNELS]
     names = ("window", "kernel", "products")
     scales = {name: _scale(numbers[name][strongest]) for name in names}
-    beside = 104 if len(contributions) > 1 else 0
+    beside = _CHANNEL if len(contributions) > 1 else 0
     heads = {"window": "window of the input", "kernel": "kernel", "products": "products"}
     for order, channel in enumerate(strongest):
         depth = _strongest_slice(numbers["products"][channel])

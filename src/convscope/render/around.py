@@ -26,10 +26,10 @@ def below(sheet: Sheet, value: Value, *, keys: Sequence[str] = (), scale: Scale 
     """Warnings, how to read the picture, what its marks mean, and notes."""
     said = [] if sheet.bare else words.notes(value, scale)
     for note in (note for note in said if note.warning):
-        sheet.paragraph(f"⚠ {note.text}", colour=sheet.theme.warning, bold=True)
+        sheet.paragraph(f"⚠ {value.record.worded(note.text)}", colour=sheet.theme.warning, bold=True)
         sheet.y += 4
     if value.record.reads and not sheet.bare:
-        sheet.paragraph(value.record.reads, size=BODY)
+        sheet.paragraph(value.record.worded(value.record.reads), size=BODY)
         sheet.y += 4
-    for text in (*keys, *(note.text for note in said if not note.warning)):
+    for text in (*keys, *(value.record.worded(note.text) for note in said if not note.warning)):
         sheet.paragraph(text, size=SMALL, colour=sheet.theme.faint)

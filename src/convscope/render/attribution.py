@@ -48,7 +48,7 @@ def _draw_panels(sheet: Sheet, panels: Sequence[Panel], legend: Legend) -> None:
 
 def _draw_row(sheet: Sheet, panels: Sequence[Panel]) -> float:
     """Panels side by side with their captions; where the row ends."""
-    tall = max(panel.height for panel in panels)
+    tall = max(panel.height + panel.foot for panel in panels)
     x, below = float(MARGIN), 0.0
     for panel in panels:
         panel.draw(sheet, x, sheet.y)

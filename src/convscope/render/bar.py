@@ -40,9 +40,17 @@ def lying(sheet: Sheet, x: float, y: float, width: int, legend: Legend, before: 
     colours = opaque(legend.signed)
     columns = colours[[round(i * (len(colours) - 1) / (width - 1)) for i in range(width)]]
     sheet.image(start, y, columns[None].repeat(THICK, 0))
-    for place, number in legend.ticks:
-        across = start + place * (width - 1)
+    written: list[tuple[float, float]] = []
+    for place, number in sorted(legend.ticks, key=_importance):
+        across, half = start + place * (width - 1), sheet.extent(number, SMALL) / 2 + 4
         sheet.line([across, across], [y + THICK, y + THICK + 5], colour=sheet.theme.faint, width=1)
-        sheet.text(across, y + THICK + 6, number, size=SMALL, anchor="center")
+        if all(across + half <= left or right <= across - half for left, right in written):
+            sheet.text(across, y + THICK + 6, number, size=SMALL, anchor="center")
+            written.append((across - half, across + half))
     sheet.text(start + width + 10, y - 1, legend.high, size=SMALL, colour=sheet.theme.faint)
     return THICK + 6 + 1.4 * SMALL
+
+
+def _importance(tick: tuple[float, str]) -> float:
+    """Where numbers are too long for all of them, those at the ends and in the middle stay."""
+    return 0.0 if tick[0] in (0, 0.5, 1) else 1.0

@@ -5,17 +5,27 @@ its rows, and the colour bar counts in shares of it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from convscope.render import bar, raw_input, words
-from convscope.render.panels import Panel, input_slice, panels_of, raw_channels, slice_over_input, strongest_place
+from convscope.render.panels import (
+    Panel,
+    band_panel,
+    in_proportion,
+    input_slice,
+    panels_of,
+    raw_channels,
+    slice_over_input,
+    strongest_place,
+    voxel_of,
+)
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels, photo_pixels
-from convscope.render.scale import Scale, legend_of, number, scale_of
+from convscope.render.scale import Numbers, Scale, legend_of, number, scale_of
 from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
-from convscope.values import Attribution, Comparison
+from convscope.values import Attribution, Comparison, Record
 
 CELL, MOST_COLUMNS = 224, 6
 MOST_LIKENESS = 16
@@ -26,9 +36,15 @@ HOW_TO_READ = {
     False: "Unsigned maps: the brighter, the stronger; for or against is not told.",
 }
 LIKENESS = (
-    "Above the diagonal: rank correlation of the pixels (Spearman). Below: structural similarity (SSIM). 1 is the "
-    "same, 0 unrelated. Agreement: the share of columns that have a place among the strongest fifth of what speaks for."
+    "Above the diagonal: rank correlation over all places (Spearman). Below: structural similarity (SSIM). 1 is the "
+    "same, 0 unrelated."
 )
+AGREEMENT = (
+    "Agreement: in how many of the {count} maps a place is among the strongest fifth of what speaks for the target. "
+    "Where it is bright, the columns point at the same place; where it is dark, none does."
+)
+FEW = 8
+"""A scale of so many steps has a number at each."""
 ONE_SCALE = "All columns share one scale in one unit: compare strengths between columns as well as places."
 SHARES = (
     "Numbers of different lenses have different units: each column's colours run to its own limit, written below its "
@@ -73,6 +89,8 @@ def draw_comparison(comparison: Comparison, *, theme: str = "light") -> Picture:
     for band in bands:
         _draw_band(sheet, band, comparison.rows, cuts)
     _draw_scales(sheet, scales, alike=len(columns) > 1 and len(set(groups)) == 1)
+    if any(panel is not None for panel in bands[-1][-1].panels) and comparison.agreement:
+        _draw_agreement_scale(sheet, len(columns))
     _draw_likeness(sheet, comparison, titles)
     _write_warnings(sheet, comparison)
     return sheet.picture(_alt(comparison, lenses))
@@ -119,14 +137,25 @@ def _over_input(cell: Attribution, scale: Scale, cut: float | None) -> Panel:
 
 
 def _agreement(comparison: Comparison, cuts: Sequence[float | None]) -> Column:
-    """What the columns agree on, the brighter the more of them."""
+    """What the columns agree on: the brighter a place, the more of them point at it; a volume's cut as they are."""
     scale = Scale(1.0, signed=False, peak=1.0)
     panels: list[Panel | None] = []
-    for values, row, cut in zip(comparison.agreement, comparison.rows, cuts, strict=True):
-        shares = np.asarray(values, np.float32)
-        shares = shares if cut is None else shares[_slice_at(cut, row[0])]
-        panels.append(Panel("", enlarged(map_pixels(shares, scale), CELL)) if shares.ndim == 2 else None)
-    return Column("Agreement", "0 … all of them", tuple(panels))
+    for shares, row, cut in zip(comparison.agreement, comparison.rows, cuts, strict=True):
+        values = np.asarray(shares, np.float32)
+        panels.append(_agreed(row[0].record, values, scale, None if cut is None else _slice_at(cut, row[0])))
+    return Column("Agreement", f"0 … {len(comparison.rows[0])} maps", tuple(panels))
+
+
+def _agreed(record: Record, values: Numbers, scale: Scale, place: int | None) -> Panel | None:
+    """The agreement on one input: a map, a band over a signal's axis, or a slice of a volume."""
+    if values.ndim == 1:
+        return band_panel(values, record, scale, CELL)
+    if values.ndim == 3 and place is not None:
+        return Panel("", in_proportion(map_pixels(values[place], scale), CELL, record, values.shape, 0))
+    if values.ndim != 2:
+        return None
+    tall, wide = voxel_of(record, values.shape)
+    return Panel("", enlarged(map_pixels(values, scale), CELL, cell=(tall, wide)))
 
 
 def _draw_likeness(sheet: Sheet, comparison: Comparison, titles: Sequence[str]) -> None:
@@ -140,13 +169,15 @@ def _draw_likeness(sheet: Sheet, comparison: Comparison, titles: Sequence[str]) 
         return
     sheet.y += 8
     sheet.paragraph("How alike the columns are", size=BODY, bold=True)
-    first = max(sheet.extent(title, SMALL) for title in titles) + 16
     cell, tall = 58.0, 1.7 * SMALL
+    room = max(160.0, sheet.width - 2 * MARGIN - len(titles) * cell - 16)
+    named = [sheet.shortened(f"{row + 1}  {title}", room) for row, title in enumerate(titles)]
+    first = max(sheet.extent(name, SMALL) for name in named) + 16
     for column in range(len(titles)):
         sheet.text(MARGIN + first + (column + 0.5) * cell, sheet.y, str(column + 1), size=SMALL, anchor="center")
     sheet.y += tall
-    for row, title in enumerate(titles):
-        sheet.text(MARGIN, sheet.y, f"{row + 1}  {title}", size=SMALL)
+    for row, name in enumerate(named):
+        sheet.text(MARGIN, sheet.y, name, size=SMALL)
         for column in range(len(titles)):
             value = float((ranks if column > row else structure)[row, column])
             said = "" if column == row else "–" if value != value else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
@@ -167,7 +198,7 @@ def _draw_band(
     _write_titles(sheet, columns)
     for row, cells in enumerate(rows):
         panels = [column.panels[row] for column in columns]
-        x, tall = float(MARGIN), max(panel.height for panel in panels if panel is not None)
+        x, tall = float(MARGIN), max(panel.height + panel.foot for panel in panels if panel is not None)
         for column, panel in zip(columns, panels, strict=True):
             if panel is not None:
                 panel.draw(sheet, x, sheet.y)
@@ -225,6 +256,20 @@ def _draw_scales(sheet: Sheet, scales: Sequence[Scale], *, alike: bool) -> None:
         sheet.y += max(tall, said) + 12
     sheet.paragraph(ONE_SCALE if alike else SHARES, size=SMALL, colour=sheet.theme.faint)
     sheet.y += 4
+
+
+def _draw_agreement_scale(sheet: Sheet, count: int) -> None:
+    """What the colours of the agreement mean: how many of the maps point at a place."""
+    sheet.y += 6
+    shown = range(count + 1) if count <= FEW else (0, count)
+    ticks = tuple((step / count, str(step)) for step in shown)
+    legend = replace(legend_of(Scale(1.0, signed=False, peak=1.0, ends=("none", "all"))), ticks=ticks)
+    before = sheet.extent(legend.low, SMALL) + 10
+    beside = MARGIN + before + BAR + 90
+    tall = bar.lying(sheet, MARGIN, sheet.y, BAR, legend, before)
+    room = sheet.width - beside - MARGIN
+    said = sheet.text(beside, sheet.y, AGREEMENT.format(count=count), size=SMALL, width=room)
+    sheet.y += max(tall, said) + 12
 
 
 def _write_warnings(sheet: Sheet, comparison: Comparison) -> None:

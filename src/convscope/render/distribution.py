@@ -72,7 +72,8 @@ def _thinned(layers: tuple[Spread, ...]) -> list[Spread]:
 
 def _title(distribution: Distribution, single: str) -> str:
     of = f" · {single}" if single else f" · {len(distribution.layers)} layers"
-    return f"{words.title(distribution)}{of} · {distribution.images} image{'s' if distribution.images > 1 else ''}"
+    images = f"{distribution.images} image{'s' if distribution.images > 1 else ''}"
+    return f"{words.title(distribution)}{of} · {distribution.record.worded(images)}"
 
 
 def _draw_ridges(sheet: Sheet, distribution: Distribution, drawn: list[Spread]) -> None:
@@ -174,7 +175,7 @@ def _draw_row(sheet: Sheet, distribution: Distribution, one: Spread, axis: Axis)
     if at_zero > 0.005:
         x = left + float(axis.places(np.array(0.0))) * RIDGE
         sheet.box(x - 2, sheet.y + (1 - at_zero) * TALL, 4, at_zero * TALL, fill=theme.text)
-    sheet.text(left - 12, middle, _fitting(sheet, one.layer), size=SMALL, anchor="right")
+    sheet.text(left - 12, middle, sheet.shortened(one.layer, NAMES - 16), size=SMALL, anchor="right")
     _write_side(sheet, distribution.of, one, middle)
 
 
@@ -261,7 +262,7 @@ def _draw_classes(sheet: Sheet, distribution: Distribution, layer: str) -> None:
     pixels = opaque(True)[scale.steps(shares)][:, owner].repeat(row, 0)
     sheet.image(MARGIN + 150, sheet.y, pixels)
     for place, name in enumerate(distribution.classes):
-        sheet.text(MARGIN + 140, sheet.y + place * row + 2, _fitting(sheet, name, 140), size=SMALL, anchor="right")
+        sheet.text(MARGIN + 140, sheet.y + place * row + 2, sheet.shortened(name, 140), size=SMALL, anchor="right")
     bar.upright(sheet, MARGIN + 150 + wide + 20, sheet.y, max(len(pixels), 90), legend_of(scale))
     sheet.y += max(len(pixels), 90) + 12
 
@@ -269,15 +270,6 @@ def _draw_classes(sheet: Sheet, distribution: Distribution, layer: str) -> None:
 def _counted(channels: int, columns: int) -> str:
     """How many channels are drawn, a column of pixels each."""
     return f"{channels} channels" if channels <= columns else f"{columns} of {channels} channels, evenly chosen"
-
-
-def _fitting(sheet: Sheet, name: str, width: float = NAMES - 16) -> str:
-    """The end of a name that is too long, which tells layers apart."""
-    if sheet.extent(name, SMALL) <= width:
-        return name
-    while name and sheet.extent("…" + name, SMALL) > width:
-        name = name[1:]
-    return "…" + name
 
 
 def _rgb(colour: str) -> Floats:

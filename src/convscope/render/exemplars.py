@@ -5,9 +5,11 @@ from PIL import Image
 
 from convscope.render import around, raw_input, words
 from convscope.render.palette import Pixels
+from convscope.render.panels import voxel_of
 from convscope.render.picture import Picture
+from convscope.render.ruler import moment
 from convscope.render.scale import Numbers, number
-from convscope.render.sheet import MARGIN, SMALL, Sheet
+from convscope.render.sheet import BODY, MARGIN, SMALL, Sheet
 from convscope.values import Excited, Exemplar, Exemplars
 from convscope.values.words import listed
 
@@ -36,7 +38,7 @@ def alt_of_exemplars(exemplars: Exemplars) -> str:
 
 
 def _draw_unit(sheet: Sheet, exemplars: Exemplars, one: Excited, across: int) -> None:
-    sheet.text(MARGIN, sheet.y, one.unit, bold=True)
+    sheet.text(MARGIN, sheet.y, sheet.shortened(one.unit, sheet.width - 2 * MARGIN, size=BODY, bold=True), bold=True)
     sheet.y += 28
     for start in range(0, len(one.exemplars), across):
         tallest = 0.0
@@ -50,34 +52,38 @@ def _draw_unit(sheet: Sheet, exemplars: Exemplars, one: Excited, across: int) ->
 def _draw_exemplar(sheet: Sheet, exemplars: Exemplars, exemplar: Exemplar, x: float, y: float) -> float:
     """What the unit saw, its value, and the whole input with the box; the height of all."""
     depth = sum(exemplar.box[0]) // 2 if len(exemplar.box) == 3 else None  # the slice that the crop shows
-    whole = _pixels(np.asarray(exemplars.photos[str(exemplar.place)]), depth)
-    crop = _pixels(exemplars.crop(exemplar))
-    shown = _within(crop, CROP)
+    photo = np.asarray(exemplars.photos[str(exemplar.place)])
+    whole, crop = _pixels(photo, depth), _pixels(exemplars.crop(exemplar))
+    cell = _cell(exemplars, photo)
+    shown = _within(crop, CROP, cell)
     sheet.image(x + (CROP - shown.shape[1]) // 2, y + (CROP - shown.shape[0]) // 2, shown)
     below = y + CROP + 5
     sheet.text(x, below, number(exemplar.value), size=SMALL, bold=True)
     if exemplar.label:
         room = CROP - sheet.extent(number(exemplar.value), SMALL, bold=True) - 10
         sheet.text(
-            x + CROP, below, _cut(sheet, exemplar.label, room), size=SMALL, colour=sheet.theme.faint, anchor="right"
+            x + CROP, below, sheet.shortened(exemplar.label, room), size=SMALL, colour=sheet.theme.faint, anchor="right"
         )
     below += 24
     if crop.shape == whole.shape:
         return below - y
-    small = _within(whole, WHOLE)
-    zoom = small.shape[1] / whole.shape[1]
+    small = _within(whole, WHOLE, cell)
+    zoom = (small.shape[0] / whole.shape[0], small.shape[1] / whole.shape[1])
     sheet.image(x, below, small)
     _draw_box(sheet, exemplar, x, below, zoom, small.shape[0])
     name = words.short(exemplar.name.rpartition("/")[2], 26)
+    if len(exemplar.box) == 1:  # a signal: which part of it was seen
+        first, last = exemplar.box[0]
+        name = f"{name}, {moment(exemplars.record, first)} to {moment(exemplars.record, last - 1)}"
     sheet.text(x + WHOLE + 6, below, name, size=11, colour=sheet.theme.faint, width=CROP - WHOLE - 6)
     return below + int(small.shape[0]) - y
 
 
-def _draw_box(sheet: Sheet, exemplar: Exemplar, x: float, y: float, zoom: float, tall: int) -> None:
+def _draw_box(sheet: Sheet, exemplar: Exemplar, x: float, y: float, zoom: tuple[float, float], tall: int) -> None:
     """The box on the whole input, light within dark to be seen on any colour; a signal's has its full height."""
     *rows, across = exemplar.box[-2:]
-    top, bottom = (rows[0][0] * zoom, rows[0][1] * zoom) if rows else (0, tall)
-    left, right = across[0] * zoom, across[1] * zoom
+    top, bottom = (rows[0][0] * zoom[0], rows[0][1] * zoom[0]) if rows else (0, tall)
+    left, right = across[0] * zoom[1], across[1] * zoom[1]
     wide, high = max(2, right - left), max(2, bottom - top)
     sheet.box(x + left - 1, y + top - 1, wide + 2, high + 2, edge="#000000")
     sheet.box(x + left, y + top, wide, high, edge="#ffffff")
@@ -129,20 +135,20 @@ def _what_is_drawn(exemplars: Exemplars) -> str:
     return f"{where}; {channel} is drawn." if channel else f"{where}."
 
 
-def _within(pixels: Pixels, side: int) -> Pixels:
+def _cell(exemplars: Exemplars, photo: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> tuple[float, float]:
+    """How tall and how wide a pixel of an input is."""
+    extent = photo.shape[:2] if photo.dtype == np.uint8 else photo.shape[1:]
+    if len(extent) < 2:
+        return 1.0, 1.0
+    sides = voxel_of(exemplars.record, extent)
+    return sides[-2], sides[-1]
+
+
+def _within(pixels: Pixels, side: int, cell: tuple[float, float]) -> Pixels:
     """Pixels brought to ``side`` on the longer side, crisp when enlarged, smooth when shrunk."""
-    height, width = pixels.shape[:2]
+    height, width = pixels.shape[0] * cell[0], pixels.shape[1] * cell[1]
     zoom = side / max(height, width)
     size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
     how = Image.Resampling.NEAREST if zoom >= 1 else Image.Resampling.BOX
     found: Pixels = np.asarray(Image.fromarray(pixels).resize(size, how), np.uint8)
     return found
-
-
-def _cut(sheet: Sheet, words_: str, width: float) -> str:
-    """A text that is too long without its end."""
-    if sheet.extent(words_, SMALL) <= width:
-        return words_
-    while words_ and sheet.extent(words_ + "…", SMALL) > width:
-        words_ = words_[:-1]
-    return words_ + "…"

@@ -5,8 +5,10 @@ from PIL import Image
 
 from convscope.render import around, mosaic, words
 from convscope.render.palette import Pixels
+from convscope.render.panels import input_panel, voxel_of
 from convscope.render.picture import Picture
 from convscope.render.raster import overlay_pixels, photo_pixels
+from convscope.render.ruler import HEIGHT, Ruler
 from convscope.render.scale import PERCENTILE, Numbers, Scale, number
 from convscope.render.sheet import GAP, MARGIN, SMALL, Sheet
 from convscope.values import FeatureMaps
@@ -19,8 +21,8 @@ def draw_feature_maps(value: FeatureMaps, *, theme: str = "light", bare: bool = 
     sheet = Sheet(theme, mosaic.WIDTH, bare=bare)
     around.above(sheet, value)
     photo = photo_pixels(value)
-    if photo is not None and value.view != "overlay":
-        _photo(sheet, photo)
+    if value.view != "overlay":
+        _input(sheet, value)
     for address in value.maps:
         _layer(sheet, value, address, photo)
     around.below(sheet, value)
@@ -32,12 +34,13 @@ def alt(value: FeatureMaps) -> str:
     return f"{words.title(value)} of {words.short(value.record.input) or 'one input'}: {'; '.join(value.lines())}."
 
 
-def _photo(sheet: Sheet, photo: Pixels) -> None:
-    small = mosaic.fitted(photo, _PHOTO)
-    sheet.image(MARGIN, sheet.y, small)
-    sheet.y += small.shape[0] + 4
-    sheet.paragraph("input", size=SMALL, colour=sheet.theme.faint)
-    sheet.y += 8
+def _input(sheet: Sheet, value: FeatureMaps) -> None:
+    panel = input_panel(value, _PHOTO)
+    if panel is not None:
+        panel.draw(sheet, MARGIN, sheet.y)
+        sheet.y += panel.height + panel.foot + 4
+        sheet.paragraph(panel.caption, size=SMALL, colour=sheet.theme.faint)
+        sheet.y += 8
 
 
 def _layer(sheet: Sheet, value: FeatureMaps, address: str, photo: Pixels | None) -> None:
@@ -60,7 +63,7 @@ def _about(value: FeatureMaps, address: str, maps: Numbers) -> str:
     total = len(value.strengths[address])
     shown = f"all {total}" if value.view == "colours" and address in value.colours else f"{len(maps)} of {total}"
     slices = "; behind the channel the number of the slice through its strongest place" if maps.ndim == 4 else ""
-    return f"{shown} channels, {size}{where}{slices}"
+    return f"{shown} channels, the largest mean magnitude first, {size}{where}{slices}"
 
 
 def _tiles(sheet: Sheet, value: FeatureMaps, address: str, maps: Numbers, scale: Scale, photo: Pixels | None) -> None:
@@ -68,16 +71,25 @@ def _tiles(sheet: Sheet, value: FeatureMaps, address: str, maps: Numbers, scale:
     found = []
     for channel, one in zip(value.channels[address][:drawn], maps, strict=False):
         plane, slice_ = _plane(one)
+        tall, wide = _cell(value, maps.shape[1:])
         if photo is None:
             pixels = mosaic.coloured(plane, scale, each=each)
         else:
             own = Scale(float(np.abs(plane).max()), scale.signed, 0.0) if each else scale
             pixels = overlay_pixels(_resized(plane, photo.shape[:2]), photo, own)
-        found.append(mosaic.Tile(pixels, f"{channel}{slice_}"))
+        found.append(mosaic.Tile(pixels, f"{channel}{slice_}", cell=(1.0, 1.0) if photo is not None else (tall, wide)))
     mosaic.tiles(sheet, found, mosaic.side_for(drawn))
     if drawn < len(maps):
         said = f"{drawn} of {len(maps)} maps are drawn, the strongest; all are in the .npz file."
         sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
+
+
+def _cell(value: FeatureMaps, extent: tuple[int, ...]) -> tuple[float, float]:
+    """How tall and wide a place of a map is, which lies over the whole input."""
+    whole = None if value.photo is None else np.asarray(value.photo).shape[1:]
+    known = whole if value.record.spacing and whole is not None and len(whole) == len(extent) else None
+    sides = voxel_of(value.record, extent, known)
+    return sides[-2], sides[-1]
 
 
 def _plane(values: Numbers) -> tuple[Numbers, str]:
@@ -105,7 +117,7 @@ def _strip(sheet: Sheet, values: Numbers, channels: tuple[int, ...], scale: Scal
                     sheet.text(middle, sheet.y + 18, number(one), size=12, anchor="center")
             sheet.y += 44 if cell >= 64 else 24
         left_out = f"; {len(values) - len(shown)} weaker ones are not drawn" if len(shown) < len(values) else ""
-        said = f"channels {_some(channels[: len(shown)])}, the strongest first{left_out}"
+        said = f"channels {_some(channels[: len(shown)])}, the largest magnitude first{left_out}"
         sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
         sheet.y += 8
         return
@@ -121,12 +133,19 @@ def _strip(sheet: Sheet, values: Numbers, channels: tuple[int, ...], scale: Scal
         at = sheet.y + place * tall
         sheet.text(MARGIN + beside - 8, at - 1, str(channel), size=SMALL, colour=sheet.theme.faint, anchor="right")
     sheet.y += tall * len(shown) + 6
-    said = f"a row a channel, positions 0 to {values.shape[1] - 1} from left to right"
+    Ruler(values.shape[1], counts="a row a channel; across, the positions of the layer").draw(
+        sheet, MARGIN + beside, sheet.y - 6, wide - beside
+    )
+    sheet.y += HEIGHT
+    cuts = []
     if values.shape[1] > len(places):
-        said += f"; {len(places)} of them are drawn, evenly chosen"
+        cuts.append(f"{len(places)} of {values.shape[1]} positions are drawn, evenly chosen")
     if len(shown) < len(values):
-        said += f"; {len(shown)} of {len(values)} channels are drawn, the strongest; all are in the .npz file"
-    sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
+        cuts.append(
+            f"{len(shown)} of {len(values)} channels are drawn, the largest mean magnitude first; the .npz file has all"
+        )
+    if cuts:
+        sheet.paragraph("; ".join(cuts), size=SMALL, colour=sheet.theme.faint)
     sheet.y += 8
 
 

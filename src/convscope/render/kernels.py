@@ -23,13 +23,18 @@ SHOWN_AS = {
     "spectrum": "frequencies passed, zero in the middle",
 }
 
+ORDERS = {"none": ", in the layer's order", "norm": ", the largest norm first", "similarity": ", alike beside alike"}
+"""In which order the filters stand, by how they were asked for."""
+
 
 def draw_kernels(value: Kernels, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of the filters of one or several layers; ``theme`` is ``light`` or ``dark``."""
     sheet = Sheet(theme, mosaic.WIDTH, bare=bare)
     around.above(sheet, value)
+    order = ORDERS.get(str(value.record.parameters.get("sort", "none")), "")
     for address, layer in value.layers.items():
-        _layer(sheet, address, layer, np.asarray(value.patterns[address], np.float32), each=value.scale == "each")
+        mosaic.heading(sheet, address, f"{layer.kind} · {SHOWN_AS[layer.view]}{order}")
+        _layer(sheet, layer, np.asarray(value.patterns[address], np.float32), each=value.scale == "each")
     around.below(sheet, value)
     return sheet.picture(alt(value))
 
@@ -39,8 +44,7 @@ def alt(value: Kernels) -> str:
     return f"{words.title(value)} of {value.record.model.get('name', 'a network')}: {'; '.join(value.lines())}."
 
 
-def _layer(sheet: Sheet, address: str, layer: KernelLayer, patterns: Numbers, *, each: bool) -> None:
-    mosaic.heading(sheet, address, f"{layer.kind} · {SHOWN_AS[layer.view]}")
+def _layer(sheet: Sheet, layer: KernelLayer, patterns: Numbers, *, each: bool) -> None:
     matrix = layer.view == "channels" and patterns[0, 0].size == 1
     drawn = len(patterns) if matrix else min(len(patterns), mosaic.MOST_TILES)
     if layer.view == "colour":

@@ -7,7 +7,7 @@ from PIL import Image
 
 from convscope.render import around, bar, words
 from convscope.render.palette import SCALES
-from convscope.render.panels import Panel, panels_of
+from convscope.render.panels import Panel, panels_of, voxel_of
 from convscope.render.picture import Picture
 from convscope.render.raster import photo_pixels
 from convscope.render.scale import Scale, legend_of, number, scale_of
@@ -15,7 +15,7 @@ from convscope.render.sheet import GAP, MARGIN, SMALL, Sheet
 from convscope.values import Attribution, LayerAttribution
 
 PANEL, BARS, WIDE = 320, 420, 720
-THICK, ROW = 12, 24
+THICK, ROW, NAME = 12, 24, 170
 AGAINST, FOR = (f"#{SCALES[True][place]}" for place in (2, -3))
 """The colours of the map's own scale."""
 SHOWN = 14
@@ -51,8 +51,12 @@ def alt_of_layer_attribution(value: LayerAttribution) -> str:
 def _key(value: LayerAttribution) -> str:
     count, shown = len(value.values), min(SHOWN, len(value.values))
     summed = "the sum over all positions of its map" if value.values.ndim > 1 else "its number"
-    which = f"the {shown} strongest of {count} units" if shown < count else f"all {count} units, the strongest first"
-    return f"Bars: {which} of {value.layer}; each is {summed}, to the right for the target, to the left against it."
+    which = (
+        f"the {shown} of {count} units of {value.layer} with the largest magnitude"
+        if shown < count
+        else f"all {count} units of {value.layer}, the largest magnitude first"
+    )
+    return f"Bars: {which}; each is {summed}, to the right for the target, to the left against it."
 
 
 def _summed(value: LayerAttribution) -> Attribution | None:
@@ -62,11 +66,18 @@ def _summed(value: LayerAttribution) -> Attribution | None:
     summed = np.asarray(value.map.detach(), np.float32)
     photo = photo_pixels(value)
     enlarged = summed
+    raw = None if value.photo is None or photo is not None else np.asarray(value.photo)
+    shown, record = photo is not None, value.record
     if photo is not None and summed.ndim == 2:
         size = (photo.shape[1], photo.shape[0])
         enlarged = np.asarray(Image.fromarray(summed).resize(size, Image.Resampling.BILINEAR))
-    whole = Attribution(values=value.map, layer_values={value.layer: value.map}, target=value.target)
-    return replace(whole, values=value.map.new_tensor(enlarged), photo=value.photo if photo is not None else None)
+    elif raw is not None and summed.ndim == 1 and raw.ndim == 2:
+        places = (np.arange(raw.shape[1]) + 0.5) * len(summed) / raw.shape[1] - 0.5
+        enlarged, shown = np.interp(places, np.arange(len(summed)), summed), True
+    elif raw is not None and raw.ndim == summed.ndim + 1:
+        record = replace(record, spacing=voxel_of(record, summed.shape, raw.shape[1:]))
+    whole = Attribution(values=value.map, layer_values={value.layer: value.map}, target=value.target, record=record)
+    return replace(whole, values=value.map.new_tensor(enlarged), photo=value.photo if shown else None)
 
 
 def _draw_panels(sheet: Sheet, panels: list[Panel], scale: Scale | None) -> float:
@@ -74,25 +85,27 @@ def _draw_panels(sheet: Sheet, panels: list[Panel], scale: Scale | None) -> floa
     if not panels or scale is None:
         return sheet.y
     top, tall = sheet.y, max(panel.height for panel in panels)
+    foot = max(panel.foot for panel in panels)
     x, caption = float(MARGIN), 0.0
     for panel in panels:
         panel.draw(sheet, x, top)
-        caption = max(caption, panel.write_caption(sheet, x, top + tall + 6))
+        caption = max(caption, panel.write_caption(sheet, x, top + tall + foot + 6))
         x += panel.width + GAP
     bar.upright(sheet, x, top, tall, legend_of(scale))
-    return top + tall + 6 + caption
+    return top + tall + foot + 6 + caption
 
 
 def _draw_bars(sheet: Sheet, value: LayerAttribution, x: float, y: float, wide: int) -> float:
     """One row a unit: its name, and a bar from the middle, to the right where it speaks for the target."""
     strongest = value.strongest(SHOWN)
     longest = max((abs(amount) for _, amount in strongest), default=0.0) or 1.0
-    names = max((sheet.extent(_short(unit), SMALL) for unit, _ in strongest), default=0.0) + 12
+    named = [sheet.shortened(unit, NAME) for unit, _ in strongest]
+    names = max((sheet.extent(name, SMALL) for name in named), default=0.0) + 12
     numbers = 64
     half = (wide - names - numbers) / 2
     middle = x + names + half
-    for unit, amount in strongest:
-        sheet.text(x, y, _short(unit), size=SMALL)
+    for name, (_, amount) in zip(named, strongest, strict=True):
+        sheet.text(x, y, name, size=SMALL)
         length = half * abs(amount) / longest
         colour = FOR if amount >= 0 else AGAINST
         sheet.box(middle if amount >= 0 else middle - length, y + 4, length, THICK, fill=colour)
@@ -100,8 +113,3 @@ def _draw_bars(sheet: Sheet, value: LayerAttribution, x: float, y: float, wide: 
         y += ROW
     sheet.line([middle, middle], [y - ROW * len(strongest), y], colour=sheet.theme.faint, width=1)
     return y
-
-
-def _short(unit: str) -> str:
-    """A unit's name, without the beginning of a long address."""
-    return unit if len(unit) <= 22 else f"…{unit[-21:]}"

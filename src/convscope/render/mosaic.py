@@ -8,6 +8,7 @@ from PIL import Image
 
 from convscope.render.bar import THICK, lying
 from convscope.render.palette import Pixels, opaque
+from convscope.render.raster import enlarged
 from convscope.render.scale import PERCENTILE, Numbers, Scale, legend_of, number
 from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, Sheet
 
@@ -30,6 +31,8 @@ class Tile:
     pixels: Pixels
     caption: str = ""
     odd: bool = False
+    cell: tuple[float, float] = (1.0, 1.0)
+    """How tall and how wide one of the pixels is."""
 
 
 def side_for(count: int) -> int:
@@ -39,7 +42,7 @@ def side_for(count: int) -> int:
 
 def tiles(sheet: Sheet, shown: Sequence[Tile], side: int) -> None:
     """Draw tiles in rows over the sheet's width, captions below each, and move the cursor below them."""
-    shown = [Tile(fitted(tile.pixels, side), tile.caption, tile.odd) for tile in shown]
+    shown = [Tile(fitted(tile.pixels, side, tile.cell), tile.caption, tile.odd) for tile in shown]
     wide = max(tile.pixels.shape[1] for tile in shown)
     tall = max(tile.pixels.shape[0] for tile in shown)
     beside = 8 if wide < 60 else 12
@@ -52,14 +55,20 @@ def tiles(sheet: Sheet, shown: Sequence[Tile], side: int) -> None:
             sheet.image(x + (wide - width) // 2, sheet.y, tile.pixels)
             if captioned:
                 colour = sheet.theme.warning if tile.odd else sheet.theme.faint
-                words = _short(sheet, tile.caption, wide + beside - 2)
+                words = sheet.shortened(tile.caption, wide + beside - 2)
                 sheet.text(x + wide / 2, sheet.y + tall + 2, words, size=SMALL, colour=colour, anchor="center")
         sheet.y += tall + (2 + 1.4 * SMALL + 4 if captioned else beside)
 
 
-def fitted(pixels: Pixels, side: int) -> Pixels:
-    """Pixels enlarged by a whole number, or shrunk, so that neither side is longer than ``side``."""
+def fitted(pixels: Pixels, side: int, cell: tuple[float, float] = (1.0, 1.0)) -> Pixels:
+    """Pixels enlarged by a whole number, or shrunk, so that neither side is longer than ``side``.
+
+    Args:
+        cell: how tall and how wide a pixel is, where it is no square.
+    """
     height, width = pixels.shape[:2]
+    if cell[0] != cell[1]:
+        return enlarged(pixels, side, cell=cell)
     times = side // max(height, width)
     if times >= 1:
         return pixels.repeat(times, 0).repeat(times, 1)
@@ -141,10 +150,3 @@ def side_by_side(slices: Sequence[Pixels], line: tuple[int, int, int], columns: 
         y, x = place // columns * (height + 1), place % columns * (width + 1)
         sheet[y : y + height, x : x + width] = one
     return sheet
-
-
-def _short(sheet: Sheet, words: str, width: float) -> str:
-    """A caption cut to the width of its tile."""
-    while len(words) > 1 and sheet.extent(words, SMALL) > width:
-        words = words.rstrip("…")[:-1] + "…"
-    return words

@@ -1,16 +1,25 @@
-"""The pictures within a picture: input, map over the input, map; by the number of axes that a map has."""
+"""The pictures within a picture: input, map over the input, map; by the number of axes that a map has.
 
-from collections.abc import Sequence
+Signals are drawn as a line for each channel over an axis, volumes as slices in the proportions of their voxels.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from convscope.render import raw_input
 from convscope.render.palette import Pixels
-from convscope.render.raster import enlarged, map_pixels, overlay_pixels, under_map
+from convscope.render.raster import enlarged, map_pixels, overlay_pixels, photo_pixels, under_map
+from convscope.render.ruler import HEIGHT, Ruler, ruler_of
 from convscope.render.scale import Numbers, Scale, number, numbers
 from convscope.render.sheet import SMALL, Sheet
-from convscope.values import Attribution
+from convscope.values import Attribution, Record, Value
+
+WIDE, TALL = 2.25, 0.65
+"""A signal's sides, in those of a picture."""
+ASIDE = 84
+"""The room for the numbers at the left of a signal."""
 
 LANE = 0.12
 """How tall the line of one among several channels is, as a share of a panel's side."""
@@ -28,24 +37,38 @@ class Panel:
     pixels: Pixels
     lines: Numbers | None = None
     blank: bool = False
+    ruler: Ruler | None = None
 
     @property
     def width(self) -> int:
-        """In pixels."""
-        return int(self.pixels.shape[1])
+        """In pixels, with the numbers at the left of a signal."""
+        return int(self.pixels.shape[1]) + self._aside
 
     @property
     def height(self) -> int:
-        """In pixels."""
+        """In pixels, without what stands below."""
         return int(self.pixels.shape[0])
+
+    @property
+    def foot(self) -> float:
+        """What the axis of a signal takes below the pixels."""
+        return 0.0 if self.ruler is None else HEIGHT
+
+    @property
+    def _aside(self) -> int:
+        return 0 if self.ruler is None else ASIDE
 
     def draw(self, sheet: Sheet, x: float, y: float) -> None:
         """Put the panel on a sheet, its top left corner at (x, y)."""
+        x += self._aside
+        wide = self.width - self._aside
         sheet.image(x, y, self.pixels)
         if self.lines is not None:
             self._draw_lines(sheet, x, y, self.lines)
+        if self.ruler is not None:
+            self.ruler.draw(sheet, x, y + self.height, wide)
         if self.blank:
-            self._stamp(sheet, x + self.width / 2, y + self.height / 2)
+            self._stamp(sheet, x + wide / 2, y + self.height / 2)
 
     def write_caption(self, sheet: Sheet, x: float, y: float) -> float:
         """Write the caption at (x, y); the height it takes."""
@@ -64,14 +87,26 @@ class Panel:
         """From the lowest number near the bottom to the highest near the top, with a halo to be seen on any colour."""
         low, high = float(line.min()), float(line.max())
         share = (line - low) / (high - low) if high > low else np.full(len(line), 0.5)
-        across = (x + (np.arange(len(line)) + 0.5) * self.width / len(line)).tolist()
+        across = (x + (np.arange(len(line)) + 0.5) * (self.width - self._aside) / len(line)).tolist()
         down = (top + (0.93 - 0.86 * share) * tall).tolist()
+        if self.ruler is not None and not thin:
+            self._write_ends(sheet, x, top, tall, {high: 0.07, low: 0.93})
         sheet.line(across, down, colour="#ffffff", width=3.0 if thin else 4.5)
         sheet.line(across, down, colour="#000000", width=1.2 if thin else 1.8)
 
+    def _write_ends(self, sheet: Sheet, x: float, top: float, tall: float, ends: Mapping[float, float]) -> None:
+        """The highest and the lowest number at the left of a line, each where it is drawn."""
+        for value, place in ends.items():
+            level = top + place * tall
+            sheet.line([x - 6, x - 1], [level, level], colour=sheet.theme.faint, width=1)
+            sheet.text(x - 9, level - 0.7 * SMALL, number(value), size=SMALL, anchor="right")
+
     def _number_lane(self, sheet: Sheet, x: float, middle: float, channel: int) -> None:
-        """The number of a channel at the left end of its line."""
+        """The number of a channel at the left end of its line: beside it where there is room."""
         said = str(channel)
+        if self.ruler is not None:
+            sheet.text(x - 9, middle - 0.7 * SMALL, said, size=SMALL, anchor="right")
+            return
         sheet.box(x + 2, middle - 9, sheet.extent(said, SMALL) + 6, 18, fill="#ffffff")
         sheet.text(x + 5, middle - 0.72 * SMALL, said, size=SMALL, colour="#000000")
 
@@ -96,11 +131,19 @@ def panels_of(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
 def _image(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
     """The input, the map over it, the map; the map alone where there is no input to be seen."""
     values, photo = numbers(attribution), under_map(attribution)
-    own = Panel(_map_caption(attribution), enlarged(map_pixels(values, scale), side), blank=attribution.blank)
+    tall, wide = voxel_of(attribution.record, values.shape)
+    cell = (tall, wide)
+    own = Panel(
+        _map_caption(attribution), enlarged(map_pixels(values, scale), side, cell=cell), blank=attribution.blank
+    )
     if photo is None:
         return [own]
-    over = enlarged(overlay_pixels(values, photo, scale), side)
-    return [Panel("input", enlarged(photo, side)), Panel("map over the input", over, blank=attribution.blank), own]
+    over = enlarged(overlay_pixels(values, photo, scale), side, cell=cell)
+    return [
+        Panel("input", enlarged(photo, side, cell=cell)),
+        Panel("map over the input", over, blank=attribution.blank),
+        own,
+    ]
 
 
 def uncertainty_panels(attribution: Attribution, side: int) -> list[Panel]:
@@ -109,9 +152,11 @@ def uncertainty_panels(attribution: Attribution, side: int) -> list[Panel]:
     for name, values in attribution.uncertainty.items():
         drawn = np.asarray(values.detach(), np.float32)
         if drawn.ndim == 2:
+            tall, wide = voxel_of(attribution.record, drawn.shape)
+            cell = (tall, wide)
             limit = 1.0 if name == "sign agreement" else float(np.nan_to_num(drawn).max())
             scale = Scale(limit, signed=False, peak=limit)
-            found.append(Panel(f"{name}, 0 to {number(limit)}", enlarged(map_pixels(drawn, scale), side)))
+            found.append(Panel(f"{name}, 0 to {number(limit)}", enlarged(map_pixels(drawn, scale), side, cell=cell)))
     return found
 
 
@@ -127,12 +172,49 @@ def _signal(attribution: Attribution, scale: Scale, side: int) -> Panel:
     """The signal (the map's own numbers where the value does not carry it) on a background coloured by the map."""
     values, own = numbers(attribution), _raw_input(attribution)
     drawn = np.nan_to_num(values)[None] if own is None else raw_input.lines(own)
-    height, width = round(max(0.65 * side, LANE * side * len(drawn))), round(2.25 * side)
-    place = np.arange(width) * len(values) // width
-    pixels = np.broadcast_to(map_pixels(values, scale)[place], (height, width, 3))
-    said = ["the map" if own is None else "the input, coloured by the map", f"positions 0 to {len(values) - 1}"]
+    pixels = _coloured(values, scale, side, len(drawn))
+    said = ["the map" if own is None else "the signal, coloured by the map"]
     said += [] if own is None else [raw_input.which_lines(len(own))]
-    return Panel(", ".join(filter(None, said)), pixels, drawn, attribution.blank)
+    ruler = ruler_of(attribution.record, len(values))
+    return Panel(", ".join(filter(None, said)), pixels, drawn, attribution.blank, ruler)
+
+
+def band_panel(values: Numbers, record: Record, scale: Scale, side: int) -> Panel:
+    """A map along a signal as a band of colours over its axis."""
+    return Panel("", _coloured(values, scale, side), ruler=ruler_of(record, len(values)))
+
+
+def _coloured(values: Numbers, scale: Scale, side: int, lanes: int = 1) -> Pixels:
+    """A map along a signal as a band of colours, tall enough for so many lines."""
+    tall, wide = _signal_size(side, lanes)
+    place = np.arange(wide) * len(values) // wide
+    return np.broadcast_to(map_pixels(values, scale)[place], (tall, wide, 3))
+
+
+def _signal_size(side: int, lanes: int) -> tuple[int, int]:
+    """How tall and how wide the panel of a signal of so many lines is, beside pictures of that side."""
+    return round(max(TALL * side, LANE * side * lanes)), round(WIDE * side)
+
+
+def signal_panel(signal: Numbers, record: Record, side: int, caption: str = "the signal") -> Panel:
+    """A signal (channels, samples) as lines on white, one below the other."""
+    drawn = np.nan_to_num(raw_input.lines(signal))
+    said = ", ".join(filter(None, (caption, raw_input.which_lines(len(signal)))))
+    pixels = np.full((*_signal_size(side, len(drawn)), 3), 255, np.uint8)
+    return Panel(said, pixels, drawn, ruler=ruler_of(record, signal.shape[1]))
+
+
+def input_panel(value: Value, side: int) -> Panel | None:
+    """The input of a value: a picture, or a signal as lines; None where it is neither."""
+    photo = photo_pixels(value)
+    if photo is not None:
+        tall, wide = voxel_of(value.record, photo.shape[:2])
+        return Panel("input", enlarged(photo, side, cell=(tall, wide)))
+    raw = getattr(value, "photo", None)
+    raw = None if raw is None else np.asarray(raw)
+    if raw is None or raw.ndim != 2 or raw.shape[1] < 2 or raw.dtype == np.uint8:
+        return None
+    return signal_panel(raw.astype(np.float32), value.record, side)
 
 
 def _slices(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
@@ -143,13 +225,14 @@ def _slices(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
 
 def slice_over_input(attribution: Attribution, scale: Scale, side: int, axis: int, place: int) -> Panel:
     """A volume's map cut at one place of an axis, over the input where the value carries it."""
-    own, cut = _raw_input(attribution), np.take(numbers(attribution), place, axis)
+    values, own = numbers(attribution), _raw_input(attribution)
+    cut = np.take(values, place, axis)
     under = None if own is None else np.take(raw_input.grey(own), place, axis)
     pixels = map_pixels(cut, scale) if under is None else overlay_pixels(cut, under, scale)
     channel = "" if own is None else raw_input.which_channel(len(own))
     over = f", over the input's {channel}" if channel else ""
     said = f"slice {place} of axis {axis}, through the peak{over}"
-    return Panel(said, enlarged(pixels, side), blank=attribution.blank)
+    return Panel(said, in_proportion(pixels, side, attribution.record, values.shape, axis), blank=attribution.blank)
 
 
 def strongest_place(maps: Sequence[Attribution]) -> tuple[int, ...]:
@@ -164,13 +247,34 @@ def input_slice(attribution: Attribution, side: int, axis: int, place: int) -> P
     own = _raw_input(attribution)
     if own is None:
         return None
-    return Panel(raw_input.which_channel(len(own)), enlarged(np.take(raw_input.grey(own), place, axis), side))
+    cut = np.take(raw_input.grey(own), place, axis)
+    large = in_proportion(cut, side, attribution.record, own.shape[1:], axis)
+    return Panel(raw_input.which_channel(len(own)), large)
+
+
+def in_proportion(cut: Pixels, side: int, record: Record, extent: Sequence[int], axis: int) -> Pixels:
+    """A slice of a volume of that extent, enlarged in the proportions of its voxels; all slices to one measure."""
+    voxel = voxel_of(record, extent)
+    longest = max(step * count for step, count in zip(voxel, extent, strict=True))
+    tall, wide = (step for other, step in enumerate(voxel) if other != axis)
+    return enlarged(cut, side, cell=(tall, wide), longest=longest)
 
 
 def raw_channels(attribution: Attribution) -> int:
     """How many channels the input of a signal or volume has; 0 where the value does not carry it."""
     own = _raw_input(attribution)
     return 0 if own is None else len(own)
+
+
+def voxel_of(record: Record, extent: Sequence[int], whole: Sequence[int] | None = None) -> tuple[float, ...]:
+    """How large a place of a map is along each axis, where the input's spacing is known; otherwise all sides are 1.
+
+    Args:
+        extent: of the map.
+        whole: the extent of the input over which the map lies, where it is another.
+    """
+    spacing = record.spacing if len(record.spacing) == len(extent) else (1.0,) * len(extent)
+    return tuple(step * big / small for step, big, small in zip(spacing, whole or extent, extent, strict=True))
 
 
 def _raw_input(attribution: Attribution) -> Numbers | None:

@@ -9,7 +9,7 @@ from convscope.errors import ParameterError
 from convscope.render import around, raw_input, words
 from convscope.render.curves import draw_curves
 from convscope.render.palette import Pixels, line_colours
-from convscope.render.panels import LANE, Panel
+from convscope.render.panels import Panel, signal_panel, voxel_of
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels, photo_pixels
 from convscope.render.scale import Scale, number
@@ -19,6 +19,9 @@ from convscope.values import Pictures
 WIDTH, CURVES = 1180, 120
 SIDES = {1: 420, 2: 420, 3: 340, 4: 250}
 """How large pictures are drawn, by how many stand in a row; more than four are smaller."""
+UP = "objective of the best picture so far, as it is; it ends at the number below the picture"
+"""What goes up: the very number that is written below a picture."""
+
 SMALLEST, MOST_IN_A_ROW, LARGEST_MATRIX = 164, 6, 220
 
 
@@ -58,7 +61,7 @@ def _panels(pictures: Pictures) -> list[Panel]:
     began = photo_pixels(pictures)
     count = len(pictures.words) + (began is not None)
     side = SIDES.get(count, max(SMALLEST, (WIDTH - 2 * MARGIN) // min(count, MOST_IN_A_ROW) - GAP))
-    found = [] if began is None else [Panel("image", enlarged(began, side))]
+    found = [] if began is None else [Panel("the image it began with", enlarged(began, side))]
     for place, (word, score) in enumerate(zip(pictures.words, pictures.scores, strict=True)):
         found.append(_panel(pictures, place, f"{word}: {number(score)}", side))
     return found
@@ -70,14 +73,11 @@ def _panel(pictures: Pictures, place: int, caption: str, side: int) -> Panel:
         return Panel(caption, enlarged(np.asarray(pictures.photos[place]), side))
     values = np.nan_to_num(np.asarray(pictures.values[place], np.float32))
     if values.ndim == 2:
-        drawn = raw_input.lines(values)
-        tall = max(side // 2, round(LANE * side * len(drawn)))
-        said = raw_input.which_lines(len(values))
-        return Panel(f"{caption}; {said}" if said else caption, np.full((tall, side, 3), 255, np.uint8), drawn)
-    said = raw_input.which_channel(len(values))
+        return signal_panel(values, pictures.record, side // 2, caption)
+    voxel, said = voxel_of(pictures.record, values.shape[1:]), raw_input.which_channel(len(values))
     middle = values.shape[1] // 2
     caption += f", slice {middle} of axis 0" + (f" of {said}" if said else "")
-    return Panel(caption, enlarged(raw_input.grey(values)[middle], side))
+    return Panel(caption, enlarged(raw_input.grey(values)[middle], side, cell=(voxel[-2], voxel[-1])))
 
 
 def _transparent(pictures: Pictures) -> Pixels:
@@ -115,7 +115,7 @@ def _scaled(pixels: Pixels, side: int) -> Pixels:
 
 def _draw_row(sheet: Sheet, row: Sequence[tuple[Panel, str]]) -> None:
     """Panels side by side; below each the colour of its curve and its caption."""
-    x, tall, below = float(MARGIN), max(panel.height for panel, _ in row), 0.0
+    x, tall, below = float(MARGIN), max(panel.height + panel.foot for panel, _ in row), 0.0
     for panel, colour in row:
         panel.draw(sheet, x, sheet.y)
         under = sheet.y + tall + 6
@@ -128,8 +128,6 @@ def _draw_row(sheet: Sheet, row: Sequence[tuple[Panel, str]]) -> None:
 
 def _draw_curves(sheet: Sheet, pictures: Pictures) -> None:
     sheet.y += 14
-    curves = [np.asarray(curve, np.float32) for curve in pictures.curves]
     room = sheet.width - 2 * MARGIN
-    sheet.y += draw_curves(
-        sheet, curves, x=MARGIN, width=room, height=CURVES, across="steps", up="objective, of the picture as shown"
-    )
+    said = UP if pictures.reached is not None else "objective, of the picture as the network was shown it"
+    sheet.y += draw_curves(sheet, pictures.climbs, x=MARGIN, width=room, height=CURVES, across="steps", up=said)

@@ -1,8 +1,8 @@
 """Drawing a prediction: the input and a bar for each of the best classes."""
 
 from convscope.render import words
+from convscope.render.panels import input_panel
 from convscope.render.picture import Picture
-from convscope.render.raster import enlarged, photo_pixels
 from convscope.render.sheet import GAP, MARGIN, SMALL, TITLE, Sheet
 from convscope.values import Prediction
 
@@ -13,22 +13,21 @@ THICK, BETWEEN = 14, 16
 def draw_prediction(prediction: Prediction, *, theme: str = "light") -> Picture:
     """The picture of a prediction; ``theme`` is ``light`` or ``dark``."""
     sheet = Sheet(theme)
-    photo = photo_pixels(prediction)
-    panel = None if photo is None else enlarged(photo, PANEL)
-    aside = 0 if panel is None else panel.shape[1] + 2 * GAP
+    panel = input_panel(prediction, PANEL)
+    aside = 0 if panel is None else panel.width + 2 * GAP
     sheet.width = 2 * MARGIN + aside + BARS
     sheet.paragraph(words.title(prediction), size=TITLE, bold=True)
     sheet.y += 4
     sheet.paragraph(words.source(prediction), size=SMALL, colour=sheet.theme.faint)
     sheet.y += 14
     if panel is not None:
-        sheet.image(MARGIN, sheet.y, panel)
-    tall = max(_bars(sheet, MARGIN + aside, sheet.y, prediction), 0 if panel is None else panel.shape[0])
+        panel.draw(sheet, MARGIN, sheet.y)
+    tall = max(_bars(sheet, MARGIN + aside, sheet.y, prediction), 0 if panel is None else panel.height + panel.foot)
     sheet.y += tall + 16
     for note in words.notes(prediction):
         mark, colour = ("⚠ ", sheet.theme.warning) if note.warning else ("", sheet.theme.faint)
-        sheet.paragraph(mark + note.text, colour=colour, bold=note.warning)
-    sheet.paragraph(prediction.record.reads)
+        sheet.paragraph(mark + prediction.record.worded(note.text), colour=colour, bold=note.warning)
+    sheet.paragraph(prediction.record.worded(prediction.record.reads))
     return sheet.picture(words.alt_of_prediction(prediction))
 
 

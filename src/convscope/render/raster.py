@@ -43,10 +43,21 @@ def overlay_pixels(values: Numbers, photo: Pixels, scale: Scale) -> Pixels:
     return mixed
 
 
-def enlarged(pixels: Pixels, side: int) -> Pixels:
-    """Pixels brought near to ``side`` on their longer side: whole multiples, so that small inputs stay crisp."""
+def enlarged(
+    pixels: Pixels, side: int, *, cell: tuple[float, float] = (1.0, 1.0), longest: float | None = None
+) -> Pixels:
+    """Pixels brought near to ``side`` on their longer side: whole multiples, so that small inputs stay crisp.
+
+    Args:
+        cell: how tall and how wide a pixel is, where it is no square.
+        longest: what is drawn ``side`` long, in the same measure; by default the longer side.
+    """
     height, width = pixels.shape[:2]
-    zoom = side / max(height, width)
+    zoom = side / (longest or max(height * cell[0], width * cell[1]))
+    if cell[0] != cell[1]:
+        size = (max(1, round(width * cell[1] * zoom)), max(1, round(height * cell[0] * zoom)))
+        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+    zoom *= cell[0]
     if zoom >= 0.75:
         times = max(1, round(zoom))
         return pixels.repeat(times, 0).repeat(times, 1)

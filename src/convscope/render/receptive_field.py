@@ -4,8 +4,10 @@ import numpy as np
 
 from convscope.render import around, bar, words
 from convscope.render.palette import Pixels
+from convscope.render.panels import voxel_of
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels
+from convscope.render.ruler import HEIGHT, ruler_of
 from convscope.render.scale import Numbers, Scale, legend_of
 from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, Sheet
 from convscope.values import ReceptiveField
@@ -22,17 +24,22 @@ def draw_receptive_field(field: ReceptiveField, *, theme: str = "light", bare: b
     legend = legend_of(scale)
     sheet = Sheet(theme, bare=bare)
     flat, axes = _flat(values, field)
-    pixels = enlarged(map_pixels(flat, scale), PANEL)
+    voxel = voxel_of(field.record, values.shape)
+    cell = (voxel[-2], voxel[-1]) if values.ndim > 1 else (1.0, 1.0)
+    pixels = enlarged(map_pixels(flat, scale), PANEL, cell=cell)
+    ruler = ruler_of(field.record, len(values)) if values.ndim == 1 else None
     sheet.width = round(2 * MARGIN + pixels.shape[1] + GAP + bar.upright_width(sheet, legend) + 2 * GAP + BESIDE)
     around.above(sheet, field, title=f"{words.title(field)} · {field.unit}")
     top = sheet.y
     sheet.image(MARGIN, top, pixels)
     _frame(sheet, MARGIN, top, pixels, flat, [field.box[axis] for axis in axes])
+    if ruler is not None:
+        ruler.draw(sheet, MARGIN, top + pixels.shape[0], pixels.shape[1])
     x = MARGIN + pixels.shape[1] + GAP
     bar.upright(sheet, x, top, pixels.shape[0], legend)
     x += bar.upright_width(sheet, legend) + 2 * GAP
     below = _sizes(sheet, x, top, field)
-    sheet.y = max(top + pixels.shape[0], below) + 20
+    sheet.y = max(top + pixels.shape[0] + (HEIGHT if ruler else 0), below) + 20
     cut = ["The map is cut through its strongest place."] if len(axes) < values.ndim else []
     around.below(sheet, field, keys=cut)
     return sheet.picture(_alt(field))
@@ -41,18 +48,18 @@ def draw_receptive_field(field: ReceptiveField, *, theme: str = "light", bare: b
 def _flat(values: Numbers, field: ReceptiveField) -> tuple[Numbers, list[int]]:
     """The map as rows and columns, and which axes these are: a signal as a band, a volume cut through its peak."""
     if values.ndim == 1:
-        return values[None].repeat(max(1, len(values) // 8), 0), [0]
+        return values[None].repeat(max(1, round(0.3 * len(values))), 0), [0]
     peak = np.unravel_index(int(values.argmax()), values.shape)
     return values[tuple(int(p) for p in peak[: values.ndim - 2])], list(range(values.ndim - 2, values.ndim))
 
 
 def _frame(sheet: Sheet, x: float, y: float, pixels: Pixels, flat: Numbers, box: list[tuple[int, int]]) -> None:
     """The border of what the unit can see; a halo keeps it visible on bright and on dark."""
-    zoom = pixels.shape[1] / flat.shape[1]
+    zoom, down = pixels.shape[1] / flat.shape[1], pixels.shape[0] / flat.shape[0]
     (top, bottom) = box[0] if len(box) == 2 else (0, flat.shape[0] - 1)
     left, right = box[-1]
     xs = [x + zoom * edge for edge in (left, right + 1, right + 1, left, left)]
-    ys = [y + zoom * edge for edge in (top, top, bottom + 1, bottom + 1, top)]
+    ys = [y + down * edge for edge in (top, top, bottom + 1, bottom + 1, top)]
     sheet.line(xs, ys, colour="#000000", width=4)
     sheet.line(xs, ys, colour="#ffffff", width=1.8)
 

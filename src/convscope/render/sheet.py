@@ -2,16 +2,14 @@
 
 Coordinates are pixels from the top left, so that small inputs stay whole multiples of their pixels. Nothing global is
 touched (no pyplot, no rcParams for text), so sheets may be drawn in several threads. Text is never markup: a label
-such as ``$x$`` is drawn as it is written, and a character that the font lacks becomes a box.
+such as ``$x$`` is drawn as it is written; a character that no font here has becomes a box, and a line says so.
 """
 
 import bisect
 import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -23,6 +21,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import IdentityTransform
 
 from convscope.errors import ParameterError
+from convscope.render import letters
 from convscope.render.palette import THEMES, Pixels, Theme
 from convscope.render.picture import DPI, Picture
 
@@ -32,7 +31,6 @@ TITLE, BODY, SMALL = 25, 17, 14
 MARGIN, GAP = 36, 20
 
 Anchor = Literal["left", "center", "right"]
-_FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 
 class Sheet:
@@ -48,6 +46,7 @@ class Sheet:
         self.width, self.bare = width, bare
         self.y = float(MARGIN)
         self._things: list[Callable[[Figure, float], Artist]] = []
+        self._lacking: dict[str, None] = {}  # characters that no font has, in the order met
 
     def text(
         self,
@@ -122,10 +121,24 @@ class Sheet:
 
     def extent(self, words: str, size: int = BODY, bold: bool = False) -> float:
         """How wide ``words`` are on one line."""
-        font = get_font(_path(bold))
-        font.set_size(size, DPI)
-        font.set_text(_drawable(words))
-        return font.get_width_height()[0] / 64
+        stretches = letters.runs(letters.drawable(words), bold) or [(letters.regular(bold), "")]
+        return sum(_advance(path, part, size) for path, part in stretches[:-1]) + _ink(*stretches[-1], size)
+
+    def shortened(self, words: str, width: float, *, size: int = SMALL, bold: bool = False) -> str:
+        """``words`` on one line of at most ``width``: where they are longer, without their middle.
+
+        Both ends stay, since addresses and labels that are alike differ at either.
+        """
+
+        def cut(kept: int) -> str:
+            return f"{words[: (kept + 1) // 2]}…{words[len(words) - kept // 2 :]}"
+
+        if self.extent(words, size, bold) <= width:
+            return words
+        fitting = bisect.bisect_left(
+            range(1, len(words)), True, key=lambda kept: self.extent(cut(kept), size, bold) > width
+        )
+        return cut(fitting)
 
     def picture(self, alt: str) -> Picture:
         """Everything as a picture, with a margin below the cursor.
@@ -133,6 +146,10 @@ class Sheet:
         Args:
             alt: what it shows, in words.
         """
+        if self._lacking:
+            lacking, self._lacking = self._lacking, {}
+            self.y += 8
+            self.paragraph(f"⚠ {letters.advice(lacking)}", size=SMALL, colour=self.theme.warning, bold=True)
         canvas: Any = FigureCanvasAgg(self._figure())
         canvas.draw()
         return Picture(np.array(canvas.buffer_rgba(), np.uint8)[..., :3], alt, self._figure)
@@ -148,22 +165,18 @@ class Sheet:
     def _line_of_text(
         self, x: float, baseline: float, line: str, size: int, colour: str, bold: bool, anchor: Anchor
     ) -> None:
-        def add(figure: Figure, total: float) -> Artist:
-            look: dict[str, Any] = {
-                "color": colour,
-                "ha": anchor,
-                "va": "baseline",
-                "fontproperties": _font(bold, size),
-            }
-            return figure.add_artist(
-                Text(x, total - baseline, line, transform=IdentityTransform(), parse_math=False, usetex=False, **look)
-            )
-
-        self._things.append(add)
+        stretches = letters.runs(line, bold)
+        if len(stretches) > 1:  # each in its own font, one behind the other
+            x -= {"left": 0.0, "center": 0.5, "right": 1.0}[anchor] * self.extent(line, size, bold)
+            anchor = "left"
+        for path, part in stretches:
+            self._things.append(_written(x, baseline, part, FontProperties(fname=path, size=size), colour, anchor))
+            x += _advance(path, part, size)
 
     def _lines(self, words: str, size: int, bold: bool, width: float | None) -> list[str]:
         """The words in lines of at most ``width``."""
-        words = _drawable(words)
+        self._lacking.update(dict.fromkeys(letters.missing(words)))
+        words = letters.drawable(words)
         if width is None:
             return [words]
         lines: list[str] = []
@@ -197,21 +210,29 @@ def _fitting(word: str, fits: Callable[[str], bool]) -> int:
     return max(1, bisect.bisect_left(range(1, len(word)), True, key=too_long))
 
 
-@functools.cache
-def _font(bold: bool, size: int) -> FontProperties:
-    return FontProperties(fname=_path(bold), size=size)
+def _written(
+    x: float, baseline: float, line: str, font: FontProperties, colour: str, anchor: Anchor
+) -> Callable[[Figure, float], Artist]:
+    def add(figure: Figure, total: float) -> Artist:
+        look: dict[str, Any] = {"color": colour, "ha": anchor, "va": "baseline", "fontproperties": font}
+        return figure.add_artist(
+            Text(x, total - baseline, line, transform=IdentityTransform(), parse_math=False, usetex=False, **look)
+        )
+
+    return add
 
 
-def _path(bold: bool) -> str:
-    return str(_FONTS / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))
+def _ink(path: str, line: str, size: int) -> float:
+    """How wide a line is from the first to the last drop of ink."""
+    font = get_font(path)
+    font.set_size(size, DPI)
+    font.set_text(line)
+    return float(font.get_width_height()[0] / 64)
 
 
-@functools.cache
-def _characters() -> frozenset[int]:
-    return frozenset(get_font(_path(bold=False)).get_charmap())
-
-
-def _drawable(words: str) -> str:
-    """``words`` on one line, with a box for what the font lacks."""
-    known = _characters()
-    return "".join(c if ord(c) in known else "□" for c in " ".join(words.split()))
+@functools.lru_cache(4096)
+def _advance(path: str, line: str, size: int) -> float:
+    """How far behind the beginning of a line the next character stands."""
+    font = get_font(path)
+    font.set_size(size, DPI)
+    return sum(font.load_char(ord(character)).linearHoriAdvance / 65536 for character in line)

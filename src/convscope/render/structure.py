@@ -8,7 +8,7 @@ from convscope.render import around
 from convscope.render.layered import Edge, Layered, Piece, columns, layered
 from convscope.render.picture import Picture
 from convscope.render.sheet import MARGIN, SMALL, Sheet
-from convscope.values import Folded, Node, Structure
+from convscope.values import KINDS, Folded, Node, Structure, worded
 from convscope.values.words import field_words, many, sides, storage
 
 WIDE, TALL, PILL = 316, 60, 28
@@ -71,11 +71,11 @@ def _write_above(sheet: Sheet, structure: Structure, graph: Folded) -> None:
     ]
     title = f"{structure.record.title or 'Structure'} · {structure.name}"
     around.above(sheet, structure, title=title, facts=" · ".join(facts))
-    _legend(sheet, graph)
+    _legend(sheet, structure, graph)
     sheet.y += 18
 
 
-def _legend(sheet: Sheet, graph: Folded) -> None:
+def _legend(sheet: Sheet, structure: Structure, graph: Folded) -> None:
     """What the two bars under a node mean."""
     x = float(MARGIN)
     for colour, what, most in (
@@ -88,7 +88,10 @@ def _legend(sheet: Sheet, graph: Folded) -> None:
         sheet.text(x + 42, sheet.y, said, size=SMALL, colour=sheet.theme.faint)
         x += 42 + sheet.extent(said, SMALL) + 36
     sheet.y += 1.4 * SMALL
-    said = "on the right of each box the shape of its output and its receptive field in input pixels"
+    kind = KINDS.get(len(structure.input) - 2, "")
+    said = worded(
+        "on the right of each box the shape of its output and its receptive field in pixels of the input", kind
+    )
     sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
 
 
@@ -176,11 +179,11 @@ def _box(sheet: Sheet, x: float, y: float, graph: Folded, place: int) -> None:
     sheet.box(x, y, WIDE, TALL, fill=theme.page, edge=theme.line)
     shape = sides(node.shape[1:])
     room = WIDE - 24 - sheet.extent(shape, SMALL) - 8
-    sheet.text(x + 12, y + 5, _ending(sheet, node.name, room), size=SMALL, bold=True)
+    sheet.text(x + 12, y + 5, sheet.shortened(node.name, room, bold=True), size=SMALL, bold=True)
     sheet.text(x + WIDE - 12, y + 5, shape, size=SMALL, colour=theme.faint, anchor="right")
     facts = field_words(node.field)
     room = WIDE - 24 - sheet.extent(facts, SMALL) - 8
-    sheet.text(x + 12, y + 25, _cut(sheet, " · ".join(map(_brief, node.kinds)), room), size=SMALL)
+    sheet.text(x + 12, y + 25, sheet.shortened(" · ".join(map(_brief, node.kinds)), room), size=SMALL)
     sheet.text(x + WIDE - 12, y + 25, facts, size=SMALL, colour=theme.faint, anchor="right")
     for row, (what, colour) in enumerate((("flops", theme.accent), ("parameters", theme.warning))):
         most = _most(graph, what)
@@ -195,7 +198,7 @@ def _brief(kind: str) -> str:
 
 
 def _stub(sheet: Sheet, x: float, y: float, said: str) -> None:
-    said = _cut(sheet, said, WIDE)
+    said = sheet.shortened(said, WIDE)
     sheet.text(x + WIDE / 2, y + 4, said, size=SMALL, colour=sheet.theme.faint, anchor="center")
 
 
@@ -212,24 +215,6 @@ def _curve(sheet: Sheet, points: list[tuple[float, float]]) -> None:
     x, y = points[-1]
     sheet.line(xs, ys, colour=sheet.theme.faint, width=1.4)
     sheet.polygon([x - 4.5, x + 4.5, x], [y - 8, y - 8, y], fill=sheet.theme.faint)
-
-
-def _cut(sheet: Sheet, said: str, room: float, *, bold: bool = False) -> str:
-    """As much of a text as there is room for."""
-    if sheet.extent(said, SMALL, bold) <= room:
-        return said
-    while said and sheet.extent(said + "…", SMALL, bold) > room:
-        said = said[:-1]
-    return said + "…"
-
-
-def _ending(sheet: Sheet, address: str, room: float) -> str:
-    """As much of the end of an address as there is room for, which tells it from its neighbours."""
-    if sheet.extent(address, SMALL, bold=True) <= room:
-        return address
-    while address and sheet.extent("…" + address, SMALL, bold=True) > room:
-        address = address[1:]
-    return "…" + address
 
 
 def _name(graph: Folded, place: int) -> str:

@@ -6,14 +6,28 @@ from pathlib import Path
 
 import numpy as np
 
+from convscope.render.ruler import moment
 from convscope.render.scale import Numbers, Scale, number, numbers
-from convscope.values import Attribution, LayerAttribution, Prediction, Value
+from convscope.values import (
+    Attribution,
+    Exemplars,
+    FeatureMaps,
+    LayerAttribution,
+    Pictures,
+    Prediction,
+    ReceptiveField,
+    Record,
+    Value,
+)
+from convscope.values.words import sides
 
 GAP, RELATIVE_GAP, BASELINE = "completeness gap", "relative completeness gap", "baseline score"
 CONSERVATION, ABSORBED = "conservation gap", "absorbed by biases"
 LARGE_GAP = 0.1
 EXPLANATIONS = (Attribution, LayerAttribution)
 """Values that explain a target."""
+IN_PROPORTION = (*EXPLANATIONS, Exemplars, FeatureMaps, Pictures, ReceptiveField)
+"""Values whose pictures show places of the input."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,8 @@ def notes(value: Value, scale: Scale | None = None) -> list[Note]:
         found.append(Note(f"{scale.broken} numbers are NaN or infinite; they are drawn as zero.", warning=True))
     if scale is not None and scale.beyond:
         found.append(Note(scale.clipping()))
+    if len(set(value.record.spacing)) > 1 and isinstance(value, IN_PROPORTION):
+        found.append(Note(f"Drawn in the proportions of its voxels, {sides(value.record.spacing)}."))
     facts = dict(value.notes)
     if CONSERVATION in facts and isinstance(value, Attribution):
         found.append(_on_conservation(facts, value.score))
@@ -87,9 +103,11 @@ def alt(attribution: Attribution, scale: Scale) -> str:
     if attribution.blank:
         return f"{what}: blank, zero everywhere."
     values = np.nan_to_num(numbers(attribution))
-    said = [f"strongest “{scale.ends[1]}” {_place(values)}" if scale.signed else f"strongest {_place(values)}"]
+    record = attribution.record
+    end = f"“{scale.ends[1]}” " if scale.signed else ""
+    said = [f"strongest {end}{_place(values, record)}"]
     if scale.signed and float(values.min()) < 0:
-        said.append(f"strongest “{scale.ends[0]}” {_place(-values)}")
+        said.append(f"strongest “{scale.ends[0]}” {_place(-values, record)}")
     low = number(-scale.limit) if scale.signed else "0"
     return f"{what}: {', '.join(said)}. Scale from {low} to {number(scale.limit)}."
 
@@ -173,11 +191,13 @@ def _elsewhere(key: str, fact: object) -> bool:
     return key == "blank" or table or plain
 
 
-def _place(values: Numbers) -> str:
+def _place(values: Numbers, record: Record) -> str:
     """Where the largest number lies, in the words people use for places."""
     peak = np.unravel_index(int(values.argmax()), values.shape)
+    if values.ndim == 1:
+        return f"at {moment(record, int(peak[0]))}"
     if values.ndim != 2:
-        return f"at position {', '.join(str(int(p)) for p in peak)}"
+        return f"at voxel ({', '.join(str(int(p)) for p in peak)})"
     down, across = (min(2, 3 * int(p) // side) for p, side in zip(peak, values.shape, strict=True))
     row, column = ("top", "middle", "bottom")[down], ("left", "centre", "right")[across]
     return "in the centre" if (down, across) == (1, 1) else f"at the {row} {column}"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from convscope.engine.progress_bar import shown
 from convscope.reporting.gather import look
 from convscope.reporting.page import place_for, write_report
 from convscope.reporting.sections import Section
@@ -52,4 +53,6 @@ def report(
     """
     path = place_for(out)
     asked = {name: value for name, value in {"target": target, "layer": layer}.items() if value is not None}
-    return write_report(look(model, image, lenses, {**asked, **options}), path)
+    with shown("looking"):
+        sections = look(model, image, lenses, {**asked, **options})
+    return write_report(sections, path)

@@ -145,7 +145,7 @@ def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:
 def _answers_read(prediction: Prediction) -> str:
     """How to read the answers, and what kind of numbers they are where these are no plain scores."""
     said = [note.text for note in render.notes(prediction) if note.text.startswith("Output:")]
-    return " ".join([*said, *([prediction.record.reads] if prediction.confidences else [])])
+    return " ".join([*said, *([prediction.record.worded(prediction.record.reads)] if prediction.confidences else [])])
 
 
 def _photo(values: Sequence[Attribution | Prediction], name: str) -> Photo | None:

@@ -10,6 +10,7 @@ from convscope.values.feature_maps import FeatureMaps
 from convscope.values.files import writable, written_whole
 from convscope.values.folded import Folded, Node
 from convscope.values.kernels import KernelLayer, Kernels
+from convscope.values.kinds import KINDS, worded
 from convscope.values.layer_attribution import LayerAttribution
 from convscope.values.pictures import Pictures
 from convscope.values.prediction import Prediction
@@ -18,6 +19,7 @@ from convscope.values.recommendation import Advice, Recommendation
 from convscope.values.structure import Module, Operation, Span, Structure
 
 __all__ = [
+    "KINDS",
     "Advice",
     "Arithmetic",
     "Attribution",
@@ -47,6 +49,7 @@ __all__ = [
     "Value",
     "drawn_by",
     "measured_by",
+    "worded",
     "writable",
     "written_whole",
 ]

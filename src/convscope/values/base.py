@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from convscope.errors import CannotWrite, InputError
 from convscope.values.files import writable, written_whole
+from convscope.values.kinds import worded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +56,15 @@ class Record:
     versions: Mapping[str, str] = field(default_factory=dict)
     cost: Cost = Cost()
     caveats: tuple[str, ...] = ()
+    kind: str = ""
+    """What one input is: an ``image``, a ``signal``, a ``volume``, a ``vector``; nothing where it is not known."""
+    spacing: tuple[float, ...] = ()
+    """How far apart neighbours along each axis of the input are, where that is known, in ``unit``."""
+    unit: str = ""
+
+    def worded(self, text: str) -> str:
+        """A sentence about images as one about the kind of input that was looked at."""
+        return worded(text, self.kind)
 
 
 _NO_RECORD = Record(lens="", title="", asks="", reads="")
@@ -154,7 +164,8 @@ class Value:
                 packed = {name: stored[name] for name in stored.files if name != "manifest"}
             kind = Value.kinds[manifest.pop("kind")]
             record = manifest.pop("record")
-            record = Record(**{**record, "cost": Cost(**record["cost"]), "caveats": tuple(record["caveats"])})
+            record |= {name: tuple(record.get(name, ())) for name in ("caveats", "spacing")}
+            record = Record(**{**record, "cost": Cost(**record["cost"])})
             value = kind(**kind._revive({**manifest, **_unpack(packed)}), record=record)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{str(path)!r} is not a value saved as .npz ({type(error).__name__}: {error})") from error

@@ -18,10 +18,10 @@ class FeatureMaps(Value):
     """Activations of one or several layers on one input, in the order in which the layers finished.
 
     Attributes:
-        maps: address → float32 (channels kept, places …), the strongest first; of a layer without places (channels
-            kept,).
+        maps: address → float32 (channels kept, places …), the largest mean magnitude first; of a layer without places
+            (channels kept,).
         channels: address → the numbers of these channels.
-        strengths: address → the mean activation of every channel of the layer, by which they are chosen.
+        strengths: address → the mean magnitude of every channel of the layer, by which they are chosen and ordered.
         colours: address → float32 (up to 3, places …): all channels projected on their first principal components.
         shares: address → the share of the variance over places that each of these components stands for.
         read: address → where the numbers were read, where that is not the layer's own output.
@@ -49,7 +49,7 @@ class FeatureMaps(Value):
             found.append(f"{address}{where}: {len(self.strengths[address])} channels of {shape}")
             strongest = self.channels[address][:6]
             means = ", ".join(f"{c} ({float(self.strengths[address][c]):.3g})" for c in strongest)
-            found.append(f"  strongest by mean: {means}")
+            found.append(f"  largest mean magnitude: {means}")
         return found
 
     def __repr__(self) -> str:

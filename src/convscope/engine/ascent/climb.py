@@ -34,6 +34,10 @@ from convscope.errors import Cancelled, NoGradient, NotFinite, ParameterError
 _SMOOTHING = 0.8
 """How much of the running mean of a score is kept at a step: the best picture is chosen by it."""
 
+_SELDOM, _MEASURED = 8, 24
+"""Pictures are measured as they are every eighth step at most, and some two dozen times in all: a few percent of the
+work."""
+
 
 @dataclass(frozen=True)
 class Ascent:
@@ -43,6 +47,8 @@ class Ascent:
         pictures: (N, C, …), each at its best, prepared for the network.
         scores: (N, steps), the objective of the shaken picture at each step.
         best: (N,), the objective of each kept picture as it is.
+        reached: (N, steps), the objective of the best picture so far, as it is; the last is ``best``. Taken every few
+            steps, NaN between them.
         importance: (N, …), how much of the climb went into each pixel: its |gradient|, added up over the steps.
         frames: (F, N, C, …), pictures on the way, where they were asked for.
         stopped: where somebody stopped the climb, after how many steps; otherwise empty.
@@ -54,6 +60,7 @@ class Ascent:
     best: Tensor
     importance: Tensor
     frames: Tensor
+    reached: Tensor
     stopped: str = ""
     notes: tuple[dict[str, Any], ...] = ()
 
@@ -106,6 +113,7 @@ def climb(
             drawn = parametrisation.picture(numbers)
             scores, slopes, slope = hill.slopes(drawn, numbers, chance)
             state.note(step, drawn.detach(), scores, slope)
+            state.measure(step, hill)
             if state.all_lost():
                 break
             for tensor, found in zip(numbers, slopes, strict=True):
@@ -244,6 +252,7 @@ class _State:
     steps: int
     keep: int
     curves: list[Tensor] = field(default_factory=list)
+    reached: list[Tensor] = field(default_factory=list)
     frames: list[Tensor] = field(default_factory=list)
     stopped: str = ""
 
@@ -287,6 +296,13 @@ class _State:
         if step in self.due:
             self.frames.append(drawn.cpu())
 
+    def measure(self, step: int, hill: _Hill) -> None:
+        """Take down how far the best pictures so far have come as they are, every few steps."""
+        if step % max(_SELDOM, -(-self.steps // _MEASURED)) == 0:
+            self.reached.append(hill.scores(self.pictures).float().cpu())
+        else:
+            self.reached.append(torch.full((self.count,), torch.nan, dtype=torch.float32, device="cpu"))
+
     def all_lost(self) -> bool:
         """Whether there is no picture left to climb on with."""
         return bool((self.lost > 0).all())
@@ -317,8 +333,9 @@ class _State:
         empty = torch.empty(0, *self.pictures.shape, dtype=torch.float32, device="cpu")
         frames = torch.stack(self.frames) if self.frames else empty
         best = hill.scores(self.pictures).float().cpu()
+        reached = torch.stack([*self.reached[:-1], best], 1)
         pictures, importance = self.pictures.float().cpu(), self.importance.float().cpu()
-        return Ascent(pictures, curves, best, importance, frames.float(), self.stopped, tuple(notes))
+        return Ascent(pictures, curves, best, importance, frames.float(), reached, self.stopped, tuple(notes))
 
     def _begin(self, drawn: Tensor, fine: Tensor) -> None:
         if not bool(fine.all()):
@@ -348,17 +365,16 @@ def joined(parts: Sequence[Ascent]) -> Ascent:
     """Several climbs as one; a curve that ended early goes on as NaN."""
     steps = max(one.scores.shape[1] for one in parts)
 
-    def curves(one: Ascent) -> Tensor:
-        missing = torch.full(
-            (len(one.scores), steps - one.scores.shape[1]), torch.nan, dtype=torch.float32, device="cpu"
-        )
-        return torch.cat([one.scores, missing], 1)
+    def long(curves: Tensor) -> Tensor:
+        missing = torch.full((len(curves), steps - curves.shape[1]), torch.nan, dtype=torch.float32, device="cpu")
+        return torch.cat([curves, missing], 1)
 
     common = min(len(one.frames) for one in parts)
     return replace(
         parts[0],
         pictures=torch.cat([one.pictures for one in parts]),
-        scores=torch.cat([curves(one) for one in parts]),
+        scores=torch.cat([long(one.scores) for one in parts]),
+        reached=torch.cat([long(one.reached) for one in parts]),
         best=torch.cat([one.best for one in parts]),
         importance=torch.cat([one.importance for one in parts]),
         frames=torch.cat([one.frames[:common] for one in parts], 1),

@@ -77,5 +77,6 @@ def _whole(found: Sequence[Ascent], extent: tuple[int, ...]) -> Ascent:
         pictures=resized(last.pictures, extent),
         importance=resized(last.importance[:, None], extent)[:, 0],
         scores=torch.cat([one.scores for one in found], 1),
+        reached=torch.cat([one.reached for one in found], 1),
         frames=torch.stack(frames) if frames else last.frames,
     )

@@ -32,6 +32,7 @@ def pictures_of(
         words=tuple(words),
         scores=tuple(ascent.best.tolist()),
         curves=ascent.scores,
+        reached=ascent.reached,
         photos=shown(spec, ascent.pictures),
         importance=ascent.importance,
         frames=_frames(spec, ascent.frames),

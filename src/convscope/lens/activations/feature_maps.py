@@ -27,7 +27,8 @@ def feature_maps(
     *,
     layer: Layers = FIRST_KERNELS,
     channels: Annotated[
-        int, Param(help="how many channels to keep, those with the largest mean; 0 keeps all", min=0, max=65536)
+        int,
+        Param(help="how many channels to keep, those with the largest mean magnitude; 0 keeps all", min=0, max=65536),
     ] = 32,
     scale: Annotated[
         Literal["shared", "each"], Param(help="one scale for all maps of a layer, or one for each map")
@@ -45,7 +46,7 @@ def feature_maps(
 ) -> list[FeatureMaps]:
     """Show the activations of layers, one map a channel.
 
-        strength_c = mean over places p of a_c(p),  the largest first
+        strength_c = mean over places p of |a_c(p)|,  the largest first
         colours: the projections of a(p) − mean a on the first three principal components over places
 
     Args:
@@ -53,7 +54,7 @@ def feature_maps(
         image: one image or several.
         layer: one or several layers, all read in one forward; the first convolution by default. Channels-last layers
             and tokens on a grid are turned into maps; a layer without places gives one number a channel.
-        channels: how many channels to keep of each layer, those with the largest mean activation; a note says how many
+        channels: how many channels to keep of each layer, those with the largest mean magnitude; a note says how many
             are not shown.
         scale: ``shared`` lets maps be compared, ``each`` shows the pattern of weak ones.
         view: how the maps are drawn; ``colours`` maps the first three principal components of all channels to red,
@@ -73,7 +74,7 @@ def feature_maps(
         >>> import convscope as cs
         >>> f = cs.feature_maps(cs.load("bundled:shapes"), "sample:shapes/7", channels=4)
         >>> [tuple(m.shape) for m in f.maps.values()], f.notes["shown of conv1"]
-        ([(4, 48, 48)], '4 of 24 channels, those with the largest mean')
+        ([(4, 48, 48)], '4 of 24 channels, those with the largest mean magnitude')
 
     Source: :cite:`yosinski2015understanding`.
     """
@@ -93,7 +94,7 @@ def _of_image(images: Images, row: int, place: int, found: dict[str, Reading], s
     done = "kept" if view == "colours" else "shown"
     counts = {address: (one.channels.shape[1], one.strengths.shape[1]) for address, one in found.items()}
     notes = {
-        f"{done} of {address}": f"{few} of {total} channels, those with the largest mean"
+        f"{done} of {address}": f"{few} of {total} channels, those with the largest mean magnitude"
         for address, (few, total) in counts.items()
         if few < total
     }

@@ -62,6 +62,7 @@ def one_of(ascent: Ascent, place: int) -> Ascent:
         ascent,
         pictures=ascent.pictures[own],
         scores=ascent.scores[own],
+        reached=ascent.reached[own],
         best=ascent.best[own],
         importance=ascent.importance[own],
         frames=ascent.frames[:, own],

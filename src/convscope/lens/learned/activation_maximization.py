@@ -85,9 +85,10 @@ def activation_maximization(
 
     Returns:
         The pictures as preprocessed inputs in ``values`` and for people in ``photos``; ``scores`` are the objectives of
-        the finished pictures as they are, ``curves`` those at each step of the picture as the network was shown it. Of
-        all steps the one whose score, smoothed over about five steps, was best is kept. ``importance`` is the sum of
-        |gradient| over the steps: where it is low, the picture does not matter.
+        the finished pictures as they are, ``reached`` how they came to that over the steps, and ``curves`` the
+        objective at each step of the picture as the network was shown it, moved, scaled and rotated. Of all steps the
+        one whose score, smoothed over about five steps, was best is kept. ``importance`` is the sum of |gradient| over
+        the steps: where it is low, the picture does not matter.
 
     Raises:
         UnknownName: no such layer, unit, place or class.

@@ -143,13 +143,13 @@ class Drawing:
             self.picture.set_content(image(picture_png(photos[0]), self._alt()))
 
     def _finished(self, job: Job, value: Pictures) -> None:
-        score, begun = value.scores[0], float(value.curves[0][0])
+        score, begun = value.scores[0], value.climbs[0][0][1]
         say, done = self.explorer.say, value.curves.shape[1]
         word = say("Stopped." if job.stopping else "Finished.")
         mapped = bool(self.explorer.unit.extent)  # a unit without places gives one number
         steps = say("{done} steps, mean over the map:", done=done) if mapped else say("{done} steps:", done=done)
         self.told.set_text(f"{word} {steps} {begun:.3g} → {score:.3g}")
-        self.line.set_content(curve(value.curves[0].tolist()))
+        self.line.set_content(curve([one for _, one in value.climbs[0]]))
         if value.photos is not None:
             self.picture.set_content(image(picture_png(value.photos[0]), self._alt()))
 

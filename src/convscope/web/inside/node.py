@@ -181,15 +181,16 @@ class NodeColumn:
         places = range(len(maps.channels))
         if len(maps.channels) < total:
             with ui.element("div").classes("hand q-mt-sm"):
-                ui.label(say("{few} / {all} channels, strongest first", few=len(places), all=f"{total:,}")).mark(
-                    "shown"
+                told = say(
+                    "{few} / {all} channels, the largest mean magnitude first", few=len(places), all=f"{total:,}"
                 )
+                ui.label(told).mark("shown")
                 ui.html(f'<button class="plain">{quoted(say("Show all"))}</button>', sanitize=False).on(
                     "click", lambda: self._turn(1, "›")
                 )
         else:
             pager = Pager.read(self.explorer.view.page, total)
-            told = say("{first}–{last} of {all} channels, strongest first", **pager.numbers())
+            told = say("{first}–{last} of {all} channels, the largest mean magnitude first", **pager.numbers())
             pager.draw(told, say, self._turn)
             places = pager.places
         ui.html(colour_bar(maps.legend, say), sanitize=False)

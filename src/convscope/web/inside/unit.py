@@ -341,7 +341,7 @@ class UnitColumn:
             f"<figcaption>{channel}</figcaption></figure>"
             for channel, png in drawn
         )
-        told = "{few} of {all} kernels, one for each input channel, strongest first"
+        told = "{few} of {all} kernels, one for each input channel, the largest norm first"
         ui.label(say(told, few=len(drawn), all=inputs)).classes("caption")
         ui.html(f'<div class="slices">{figures}</div>', sanitize=False)
         ui.html(colour_bar(legend, say), sanitize=False)

@@ -49,9 +49,9 @@ def show_picture(value: Value, place: "Place") -> None:
         ui.html(f'<img src="{data_uri(drawn)}" alt="{_quoted(place.say(render.alt(value)))}">', sanitize=False)
         with ui.element("figcaption"):
             if value.record.reads:
-                ui.label(place.say(value.record.reads)).classes("reads")
+                ui.label(value.record.worded(place.say(value.record.reads))).classes("reads")
             for note in render.notes(value):
-                ui.label(place.say(note.text)).classes("note warning" if note.warning else "note")
+                ui.label(value.record.worded(place.say(note.text))).classes("note warning" if note.warning else "note")
 
 
 def data_uri(png: bytes) -> str:

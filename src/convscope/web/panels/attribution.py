@@ -51,7 +51,12 @@ def lies_over_photo(value: Value) -> bool:
 def words(value: Value, place: "Place", *, limit: float | None = None) -> None:
     """How to read a value, what warns of it, and where its lens is known to fail."""
     warnings, others = _notes(value, place, limit)
-    parts = [*warnings, _paragraph("reads", place.say(value.record.reads)), *others, _failures(value, place)]
+    parts = [
+        *warnings,
+        _paragraph("reads", value.record.worded(place.say(value.record.reads))),
+        *others,
+        _failures(value, place),
+    ]
     ui.html("".join(parts), sanitize=False).classes("words")
 
 
@@ -63,7 +68,7 @@ def own_notes(value: Value, place: "Place", *, limit: float | None = None) -> No
 
 def how_to_read(value: Value, place: "Place") -> None:
     """What holds of all values of a lens: how to read them, and where the lens is known to fail."""
-    said = _paragraph("reads", place.say(value.record.reads)) + _failures(value, place)
+    said = _paragraph("reads", value.record.worded(place.say(value.record.reads))) + _failures(value, place)
     ui.html(said, sanitize=False).classes("words")
 
 
@@ -73,8 +78,12 @@ def _notes(value: Value, place: "Place", limit: float | None) -> tuple[list[str]
     if limit and isinstance(value, Attribution):  # what lies beyond its own scale says nothing of another
         beyond, own = render.legend(value, limit=limit).clipping, render.legend(value).clipping
         notes = [Note(beyond if note.text == own else note.text, note.warning) for note in notes]
-    warnings = [_paragraph("warning", place.say(note.text), "note") for note in notes if note.warning]
-    return warnings, [_paragraph("small", place.say(note.text)) for note in notes if not note.warning]
+    warnings = [
+        _paragraph("warning", value.record.worded(place.say(note.text)), "note") for note in notes if note.warning
+    ]
+    return warnings, [
+        _paragraph("small", value.record.worded(place.say(note.text))) for note in notes if not note.warning
+    ]
 
 
 def _failures(value: Value, place: "Place") -> str:
@@ -91,7 +100,10 @@ def known_to_fail(value: Value, place: "Place") -> str:
     except UnknownName:
         return ""
     colon, stop = place.say(": "), place.say(". ")
-    said = (f"{place.say(name).capitalize()}{colon}{place.say(why)}{stop}" for name, why in spec.fails.items())
+    said = (
+        f"{place.say(name).capitalize()}{colon}{value.record.worded(place.say(why))}{stop}"
+        for name, why in spec.fails.items()
+    )
     return "".join(said).rstrip()
 
 

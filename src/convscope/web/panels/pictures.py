@@ -45,8 +45,8 @@ def show(value: Pictures, place: "Place") -> None:
     ui.html("".join(together), sanitize=False).classes("tiles few" if len(together) <= FEW else "tiles")
     if value.features:
         ui.html("".join(_matrices(value, place)), sanitize=False).classes("tiles")
-    steps = place.say("The objective over the steps, of the picture as it was shown to the network")
-    ui.html(curves(value.curves.tolist(), steps), sanitize=False)
+    steps = place.say("The objective of the best picture so far over the steps; it ends at the picture's number")
+    ui.html(curves([[one for _, one in climb] for climb in value.climbs], steps), sanitize=False)
     words(value, place)
 
 
@@ -65,9 +65,15 @@ def _matrices(value: Pictures, place: "Place") -> list[str]:
 def words(value: Any, place: "Place") -> None:
     """What warns of a value, how to read it, and what was noted."""
     notes = render.notes(value)
-    said = [f'<p class="warning">{escape(place.say(note.text))}</p>' for note in notes if note.warning]
-    said.append(f'<p class="reads">{escape(place.say(value.record.reads))}</p>')
-    said += [f'<p class="small">{escape(place.say(note.text))}</p>' for note in notes if not note.warning]
+    said = [
+        f'<p class="warning">{escape(value.record.worded(place.say(note.text)))}</p>' for note in notes if note.warning
+    ]
+    said.append(f'<p class="reads">{escape(value.record.worded(place.say(value.record.reads)))}</p>')
+    said += [
+        f'<p class="small">{escape(value.record.worded(place.say(note.text)))}</p>'
+        for note in notes
+        if not note.warning
+    ]
     ui.html("".join(said), sanitize=False).classes("words")
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def show(value: Prediction, place: "Place") -> None:
     """Show the best classes with their confidence, and how to read it."""
     bars(value, place)
-    ui.label(place.say(value.record.reads)).classes("small")
+    ui.label(value.record.worded(place.say(value.record.reads))).classes("small")
     for note in render.notes(value):
         ui.label(place.say(note.text)).classes("warning" if note.warning else "small")
 
