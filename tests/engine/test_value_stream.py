@@ -144,3 +144,20 @@ def test_prepared_tensors_and_pictures_are_not(shapes: cs.Model) -> None:
         (cs.Model(shapes.module), 255 * torch.rand(1, 3, 96, 96)),
     ):
         assert cs.saliency(model, given).record.caveats == ()
+
+
+def test_a_stream_runs_under_the_autocast_of_its_call_whenever_it_is_read() -> None:
+    """Also one that was asked for without autocast and is read under it."""
+    model, data = cs.load("bundled:digits"), "sample:digits/0-2"
+    kind = model.device.type
+    plain = cs.saliency(model, data)
+    with torch.autocast(kind, dtype=torch.bfloat16):
+        cast = cs.saliency(model, data)
+        true = list(cs.saliency(model, data))
+        read_under_it = list(plain)
+    found = list(cast)
+    assert torch.equal(found[0].values, true[0].values)
+    assert all("torch.autocast (bfloat16)" in " ".join(one.record.caveats) for one in found)
+    assert torch.equal(read_under_it[0].values, next(iter(cs.saliency(model, data))).values)
+    assert not any("autocast" in " ".join(one.record.caveats) for one in read_under_it)
+    assert not torch.equal(found[0].values, read_under_it[0].values)

@@ -5,8 +5,8 @@ belong (also those that torch's own optimisers make), and autocast would round s
 `set_aside` they are off, and `put_back` switches them on again around each run of the network.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -63,8 +63,28 @@ def put_back() -> Iterator[None]:
         yield
 
 
+def as_now(kind: str) -> Callable[[], AbstractContextManager[None]]:
+    """A way to have the settings that are on now again later, whatever is on then; ``kind`` as in `set_aside`."""
+    now = _surroundings(kind)
+
+    @contextmanager
+    def again() -> Iterator[None]:
+        on = dict(now.autocast)
+        with ExitStack() as stack:
+            stack.enter_context(now.device or torch.device("cpu"))
+            for each in _kinds(kind):
+                stack.enter_context(torch.autocast(each, dtype=on.get(each), enabled=each in on))
+            yield
+
+    return again
+
+
 def _surroundings(kind: str) -> Surroundings:
     device = torch.get_default_device()
-    kinds = [each for each in dict.fromkeys(("cpu", kind)) if torch.amp.is_autocast_available(each)]
-    autocast = tuple((each, torch.get_autocast_dtype(each)) for each in kinds if torch.is_autocast_enabled(each))
+    autocast = tuple((each, torch.get_autocast_dtype(each)) for each in _kinds(kind) if torch.is_autocast_enabled(each))
     return Surroundings(None if device.type == "cpu" else device, autocast)
+
+
+def _kinds(kind: str) -> list[str]:
+    """The kinds of devices on which autocast may be on around a network."""
+    return [each for each in dict.fromkeys(("cpu", kind)) if torch.amp.is_autocast_available(each)]

@@ -8,6 +8,7 @@ from convscope.engine.data.dataset import Chunk, Dataset, as_dataset, is_data_se
 from convscope.engine.function_targets import takes_rows
 from convscope.engine.model import as_model
 from convscope.engine.progress_bar import shown
+from convscope.engine.surroundings import as_now
 from convscope.engine.targets import TOP1, aim_at
 from convscope.errors import OutputError
 from convscope.spec import LensSpec
@@ -86,9 +87,12 @@ def stream_of(
     if each is None and declaration.takes_target:
         aim_at(target, model, 1)  # refused before anything is read
 
+    as_at_the_call = as_now(model.device.type)
+
     def look_at(chunk: Chunk) -> list[Value]:
         aimed = {} if each is None else {"target": [each[place] for place in chunk.places]}
-        return look({**given, "model": model, "image": chunk, **aimed})
+        with as_at_the_call():
+            return look({**given, "model": model, "image": chunk, **aimed})
 
     return ValueStream(data, look_at)
 
