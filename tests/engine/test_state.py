@@ -1,5 +1,6 @@
 """Whatever a forward writes to in eval mode is put back bit for bit; networks that share anything run one at a time."""
 
+import functools
 import gc
 import threading
 import weakref
@@ -342,7 +343,82 @@ def signals() -> list[nn.Module]:
     return [Head(shared, 3).train(), Head(shared, 5).train()]
 
 
-SHARING = {"heads": heads, "wrappers": wrappers, "tied weights": tied, "hidden": hidden, "signals": signals}
+class Calling(nn.Module):
+    """A head on whatever a function makes of the image."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], classes: int) -> None:
+        super().__init__()
+        self.function, self.head = function, nn.Linear(6, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.function(x).flatten(2).mean(2))
+
+
+def by_closure() -> list[nn.Module]:
+    shared = body()
+    return [Head(shared, 3).train(), Calling(lambda x: shared(x), 3).train()]
+
+
+def by_partial() -> list[nn.Module]:
+    shared = body()
+    return [Head(shared, 3).train(), Calling(functools.partial(through, shared), 3).train()]
+
+
+def through(net: nn.Module, x: Tensor) -> Tensor:
+    return net(x)
+
+
+def by_method() -> list[nn.Module]:
+    shared = body()
+    return [Head(shared, 3).train(), Calling(shared.forward, 3).train()]
+
+
+def by_class() -> list[nn.Module]:
+    shared = body()
+
+    class Inner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(shared(x).flatten(2).mean(2))
+
+    return [Head(shared, 3).train(), Inner().train()]
+
+
+_GLOBAL_BODY = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU())
+
+
+class ByGlobal(Head):
+    """Its body is a global variable."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Identity(), 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(_GLOBAL_BODY(x).flatten(2).mean(2))
+
+
+def by_global() -> list[nn.Module]:
+    return [Head(_GLOBAL_BODY, 3).train(), ByGlobal().train()]
+
+
+BY_FUNCTION = {
+    "closure": by_closure,
+    "partial": by_partial,
+    "method": by_method,
+    "class": by_class,
+    "global": by_global,
+}
+SHARING = {
+    **BY_FUNCTION,
+    "heads": heads,
+    "wrappers": wrappers,
+    "tied weights": tied,
+    "hidden": hidden,
+    "signals": signals,
+}
 
 
 @pytest.mark.parametrize("build", SHARING.values(), ids=SHARING)
@@ -390,6 +466,46 @@ def waiting(thread: threading.Thread) -> bool:
     from convscope.engine.exclusive import _WANTED
 
     return thread.ident in _WANTED
+
+
+DIFFERENT = {
+    "saliency": lambda model, x: cs.saliency(model, x, target=0),
+    "guided backprop": lambda model, x: cs.guided_backprop(model, x, target=0),
+    "grad-cam": lambda model, x: cs.grad_cam(model, x, target=0),
+    "rise": lambda model, x: cs.rise(model, x, target=0, samples=16),
+    "occlusion": lambda model, x: cs.occlusion(model, x, target=0),
+    "with a graph": lambda model, x: cs.saliency(model, x, target=0, differentiable=True),
+    "ablation": lambda model, x: cs.ablation_cam(model, x, target=0),
+}
+
+
+@pytest.mark.parametrize("build", [heads, wrappers, hidden, by_closure, by_global])
+def test_different_lenses_on_a_shared_body_give_the_same_bits_in_two_threads(build: Any) -> None:
+    """Modes, hooks, gradients of weights and folded norms of one thread do not reach the other."""
+    torch.manual_seed(0)
+    nets, x = build()[:2], tensor(1, 3, 12, 12)
+    lenses = [name for name in DIFFERENT if build in (heads, wrappers) or name not in ("grad-cam", "ablation")]
+    models = [cs.Model(net) for net in nets]
+    alone = [{name: DIFFERENT[name](model, x).values.detach().clone() for name in lenses} for model in models]
+    before, start, wrong = everything(nets), threading.Barrier(2), []
+
+    def work(number: int, order: list[str]) -> None:
+        for name in order:
+            start.wait(PATIENCE)
+            found = DIFFERENT[name](models[number], x).values.detach()
+            if not torch.equal(found, alone[number][name]):
+                wrong.append((number, name))
+
+    orders = (lenses * 2, [*lenses[1:], lenses[0]] * 2)
+    threads = [threading.Thread(target=work, args=(number, order)) for number, order in enumerate(orders)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in threads)
+    assert not wrong
+    assert everything(nets) == before
+    assert not _HOLDERS
 
 
 def test_a_lens_within_a_lens_on_a_part_or_on_the_whole() -> None:

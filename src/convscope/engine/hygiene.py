@@ -32,10 +32,10 @@ def untouched(
     generators and plain objects in them; the generators of torch, NumPy and Python; the number of threads and the
     default dtype. Gradient recording is on within, also when the caller is under ``no_grad`` or ``inference_mode``.
 
-    Not kept: attributes of classes, global variables, what closures and hooks hold, objects of installed packages'
-    compiled classes, and what lies deeper than four containers below an attribute. A large parameter (of more than
-    `tensor_contents.SMALL` numbers) to which the first forward did not write and a later one does cannot be put back:
-    a warning names it, and it is put back from then on.
+    Not kept: attributes of classes, global variables, what closures and hooks hold (networks in closures are kept),
+    objects of installed packages' compiled classes, and what lies deeper than four containers below an attribute. A
+    large parameter (of more than `tensor_contents.SMALL` numbers) to which the first forward did not write and a later
+    one does cannot be put back: a warning names it, and it is put back from then on.
 
     Args:
         frozen: whether parameters take no gradients within.

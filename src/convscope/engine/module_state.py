@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from convscope.engine.closures import CALLABLES, networks_of, networks_of_class
+
 Container = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
 Generator = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
 
@@ -48,6 +50,7 @@ class ModuleState:
     hooks: list[Container] = field(default_factory=list)
     arrays: dict[int, np.ndarray] = field(default_factory=dict)
     generators: dict[int, Generator] = field(default_factory=dict)
+    classes: set[type] = field(default_factory=set)
 
     def ids(self) -> set[int]:
         """What two networks must not have in common if they are to run at the same time."""
@@ -56,7 +59,8 @@ class ModuleState:
 
 
 def module_state(modules: Iterable[nn.Module]) -> ModuleState:
-    """Everything below these modules, through lists, dicts and plain objects held in their attributes too.
+    """Everything below these modules, through lists, dicts and plain objects held in their attributes too, and through
+    networks that their functions reach.
 
     Nothing of the network is called, and each container is read in one step, so that another thread may run it.
     """
@@ -89,20 +93,24 @@ def _inside_module(module: nn.Module, state: ModuleState) -> list[Any]:
     attributes = module.__dict__
     state.containers[id(attributes)] = attributes
     values = list(attributes.values())
-    hooks, others = _attribute_kinds(tuple(map(type, values)))
+    hooks, others, functions = _attribute_kinds(tuple(map(type, values)))
     tables = [values[place] for place in hooks]
     if not any(tables):
         state.hooks += tables
         tables = []
-    return _with_state([*tables, *(values[place] for place in others)], state)
+    reached = [net for place in functions for net in networks_of(values[place])]
+    if type(module) not in state.classes:
+        state.classes.add(type(module))
+        reached += networks_of_class(type(module), _CLOSED)
+    return _with_state([*tables, *(values[place] for place in others), *reached], state)
 
 
 @functools.lru_cache(4096)
-def _attribute_kinds(kinds: tuple[type, ...]) -> tuple[list[int], list[int]]:
-    """Which of a module's attributes are tables of hooks, and which others may hold state, by their types."""
+def _attribute_kinds(kinds: tuple[type, ...]) -> tuple[list[int], list[int], list[int]]:
+    """Which of a module's attributes are tables of hooks, which others may hold state, which are functions."""
     hooks = [place for place, kind in enumerate(kinds) if kind is OrderedDict]
     others = [place for place, kind in enumerate(kinds) if kind is not OrderedDict and kind not in _PLAIN]
-    return hooks, others
+    return hooks, others, [place for place, kind in enumerate(kinds) if issubclass(kind, CALLABLES)]
 
 
 def _inside(value: Any, state: ModuleState) -> list[Any]:
