@@ -44,8 +44,14 @@ class Gated(torch.nn.Module):
 
 def gated():
     return cs.Model(Gated(), input=cs.ImageInput(size=24), labels=["cat", "dog", "cow"])
+
+def nameless():
+    return cs.Model(Gated(), input=cs.ImageInput(size=24))
+
+def numbered():
+    return cs.Model(Gated(), input=cs.ImageInput(size=24), labels=["1", "2", "0"])
 """
-"""A network that does not answer while there is a file of this name beside it."""
+"""Networks that do not answer while there is a file of this name beside them: with labels, without, with numbers."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +69,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, gate: Path) -> Iterator[st
     for seed, name in enumerate(("first", "second")):
         folders.append(tmp_path_factory.mktemp(name))
         (folders[-1] / "cat.png").write_bytes(png(seed=seed))
-    models = [TRAINED, RANDOM, f"{gate.parent / 'gated.py'}:gated"]
+    models = [TRAINED, RANDOM, *(f"{gate.parent / 'gated.py'}:{name}" for name in ("gated", "nameless", "numbered"))]
     try:
         with workbench(models=models, folders=[str(one) for one in folders]) as server:
             yield server.address
@@ -165,6 +171,26 @@ def test_look_shows_at_once_that_answers_belong_to_an_earlier_image(visit: Any, 
     gate.unlink()
     page.wait_for_function("() => !document.querySelector('.busy')")
     assert page.locator(".answers-box .answer").count() == 3
+
+
+def test_without_labels_a_run_tells_which_classes_there_are(visit: Any, gate: Path) -> None:
+    nameless = urlencode({"model": f"{gate.parent / 'gated.py'}:nameless", "image": "sample:shapes/7"})
+    page = visit(f"/look?lens=saliency,lrp&target=3&{nameless}")
+    page.wait_for_function("() => document.querySelectorAll('.card .heat').length === 2")
+    page.locator(".q-field--error").get_by_text("class 3 is out of range: the output has 3 classes").wait_for()
+    assert page.locator(".refusal").count() == 0
+
+
+def test_a_class_that_is_picked_is_that_class_though_another_is_called_by_its_number(visit: Any, gate: Path) -> None:
+    numbered = urlencode({"model": f"{gate.parent / 'gated.py'}:numbered", "image": "sample:shapes/7"})
+    page = visit(f"/look?lens=saliency&{numbered}")
+    page.wait_for_selector("button.answer")
+    page.locator("button.answer").nth(1).click()
+    wanted = page.locator("button.answer").nth(1).locator(".name").inner_text()
+    page.wait_for_selector("h1:has-text('What speaks')")
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    assert page.locator("button.answer.chosen .name").inner_text() == wanted
+    assert wanted in page.locator("article.card").inner_text()
 
 
 def test_inside_shows_it_too(visit: Any, gate: Path) -> None:

@@ -14,6 +14,7 @@ from convscope.values import Attribution, Prediction, Value
 from convscope.web.buttons import button
 from convscope.web.files import report_of
 from convscope.web.gallery.answer import Answer
+from convscope.web.gallery.asked import refusal, with_asked
 from convscope.web.gallery.card import Card, Told
 from convscope.web.gallery.chooser import Chooser
 from convscope.web.gallery.pins import Pins
@@ -35,7 +36,7 @@ ONE_SCALE = "scale"
 @page("/look", "Look", order=1)
 async def build(view: View, place: "Place") -> None:
     """The page on which a person asks why a network answered what it did."""
-    Look(view, place).begin(chosen=False)
+    Look(view, place).open()
 
 
 def candidates() -> list[LensSpec]:
@@ -53,7 +54,7 @@ class Look(Told):
         say_what_is_amiss(self._amiss(view))
         self.view = self._settled(view)
         self.cards: list[Card] = []
-        self._turn = 0
+        self._turn = self._asks = 0
         with ui.element("div").classes("look"):
             with ui.element("aside").classes("side").props(f'aria-label="{place.say("What is looked at")}"'):
                 self.source = Source(place, self.view, self.pick_model, self.pick_image, self._uploading)
@@ -124,9 +125,20 @@ class Look(Told):
         self._change(model=address, target="", layer=())
 
     def pick_target(self, target: str) -> None:
-        """Explain another answer."""
-        if target != self.view.target:
+        """Explain another answer; where the network has no such class, that is said and the present one stays."""
+        self._asks += 1
+        background_tasks.create(self._pick_target(target, self._asks, self._turn))
+
+    async def _pick_target(self, target: str, asks: int, turn: int) -> None:
+        why = await refusal(self.place, self.view.but(target=target)) if target else ""
+        if self.place.client.is_deleted or (asks, turn) != (self._asks, self._turn):
+            return  # something else was typed or picked meanwhile
+        if why:
+            self.answer.refuse(target, why)
+        elif target != self.view.target:
             self._change(target=target)
+        else:
+            self.answer.follow(self.view)
 
     def pick_layer(self, layer: str) -> None:
         """Look at another layer."""
@@ -150,6 +162,24 @@ class Look(Told):
     def _change(self, **changes: Any) -> None:
         self.view = self.view.but(**changes)
         self.begin()
+
+    def open(self) -> None:
+        """Look at what the link names."""
+        if self.view.target:
+            background_tasks.create(self._open(self.view.target))
+        else:
+            self.begin(chosen=False)
+
+    async def _open(self, target: str) -> None:
+        """Look at what the link names; a class that the network lacks is refused, and its answer is explained."""
+        why = await refusal(self.place, self.view)
+        if self.place.client.is_deleted or self._turn:
+            return  # something else was picked meanwhile
+        if why:
+            self.view = self.view.but(target="")
+        self.begin(chosen=False)
+        if why:
+            self.answer.refuse(target, why)
 
     def begin(self, *, chosen: bool = True) -> None:
         """Look at what the view says now; whatever was looked at before is left."""
@@ -188,8 +218,12 @@ class Look(Told):
         view = self.view
         if view.image:
             found = await self._answer_to(view)
+            more: Prediction | str = found
+            asked: int | None = None
+            if isinstance(found, Prediction) and view.target:
+                more, asked = await with_asked(self.place, found, view)
             if turn == self._turn and not self.place.client.is_deleted:
-                self.answer.show(found, view)
+                self.answer.show(found, view, asked, more)
                 self.title.set_content(escape(self.answer.question(view)))
                 fresh(self.title)
         try:
