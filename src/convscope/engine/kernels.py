@@ -135,9 +135,9 @@ def spectrum(weights: Tensor) -> Tensor:
 
 
 def chosen(weights: Tensor, sort: str, most: int) -> list[int]:
-    """The filters to show: the ``most`` strongest by norm, in the layer's order, by norm, or alike beside alike."""
+    """The filters to show: the ``most`` strongest by norm or with 0 all, in the layer's order, by norm, or alike beside alike."""
     norms = _flat(weights).norm(dim=1)
-    strongest = torch.argsort(norms, descending=True, stable=True)[:most]
+    strongest = torch.argsort(norms, descending=True, stable=True)[: most or None]
     if sort == "none":
         return sorted(strongest.tolist())
     if sort == "norm":

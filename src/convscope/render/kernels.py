@@ -1,5 +1,7 @@
 """Drawing kernels: one tile a filter, those that are odd marked, each layer with its scale."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from convscope.render import around, mosaic, words
@@ -57,16 +59,22 @@ def _layer(sheet: Sheet, address: str, layer: KernelLayer, patterns: Numbers, *,
     _odd(sheet, layer)
 
 
-def filters(value: Kernels, address: str, side: int = 96) -> list[tuple[int, Pixels]]:
-    """The filters of a layer that are shown, by number, each as small pixels of its own on the layer's scale."""
+def filters(
+    value: Kernels, address: str, side: int = 96, chosen: Collection[int] | None = None
+) -> list[tuple[int, Pixels]]:
+    """The filters of a layer that are shown, by number, each as small pixels of its own on the layer's scale.
+
+    Args:
+        chosen: the numbers of those to draw; all of them by default.
+    """
     layer, patterns = value.layers[address], np.asarray(value.patterns[address], np.float32)
     each = value.scale == "each"
+    wanted = [(n, one) for n, one in zip(layer.shown, patterns, strict=True) if chosen is None or n in chosen]
     if layer.view == "colour":
         limit = mosaic.scale_for(patterns, ("", ""), signed=True).limit
-        return [(n, _rgb(one, limit, each=each)) for n, one in zip(layer.shown, patterns, strict=True)]
+        return [(n, _rgb(one, limit, each=each)) for n, one in wanted]
     scale = pattern_scale(layer, patterns)
-    drawn = [_pattern(one, layer.view, scale, side, each=each) for one in patterns]
-    return list(zip(layer.shown, drawn, strict=True))
+    return [(n, _pattern(one, layer.view, scale, side, each=each)) for n, one in wanted]
 
 
 def pattern_scale(layer: KernelLayer, patterns: Numbers) -> Scale:

@@ -1,6 +1,7 @@
 """Maps and filters one by one, for surfaces that lay them out themselves: a tile of pixels each, on one scale."""
 
 import io
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +54,12 @@ def mapped(value: FeatureMaps, address: str) -> Mapped:
     return Mapped(value.channels[address], maps, mosaic.scale_for(maps, ends))
 
 
-def filter_tiles(value: Kernels, address: str, side: int = 96) -> list[tuple[int, bytes]]:
-    """The filters of one layer by number, each as a PNG."""
-    return [(number, png(np.ascontiguousarray(pixels))) for number, pixels in filters(value, address, side)]
+def filter_tiles(
+    value: Kernels, address: str, chosen: Collection[int] | None = None, side: int = 96
+) -> list[tuple[int, bytes]]:
+    """The filters of one layer by number, each as a PNG; with ``chosen`` only those of these numbers."""
+    drawn = filters(value, address, side, chosen)
+    return [(number, png(np.ascontiguousarray(pixels))) for number, pixels in drawn]
 
 
 def slice_tiles(value: Kernels, address: str, number: int) -> tuple[list[tuple[int, bytes]], Legend]:

@@ -18,6 +18,7 @@ class View:
         image, style, guide: keys of images in the library; ``images`` the key of a collection.
         beside: further models and keys of further images, to be seen beside the first.
         pinned: further views, as their queries, to be kept in sight.
+        tab, page: which tab of a page is open, and which page of its tiles, counted from 1.
         parameters: the lens's own, as texts or plain values.
     """
 
@@ -32,6 +33,8 @@ class View:
     unit: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     pinned: tuple[str, ...] = ()
+    tab: str = ""
+    page: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def query(self) -> str:

@@ -53,7 +53,9 @@ def kernels(
         Literal["none", "norm", "similarity"],
         Param(help="keep the layer's order, begin with the strongest, or put alike beside alike"),
     ] = "none",
-    most: Annotated[int, Param(help="filters to show of each layer, the strongest by norm", min=1, max=4096)] = 64,
+    most: Annotated[
+        int, Param(help="filters to show of each layer, the strongest by norm; 0 shows all", min=0, max=65536)
+    ] = 64,
 ) -> Kernels:
     """Show the weights of convolutions, one tile a filter, and point out the filters that are odd.
 
@@ -76,7 +78,7 @@ def kernels(
             single channel and kernels of one place as they are, others by their first principal component.
         scale: ``shared`` lets filters be compared, ``each`` shows the pattern of weak ones.
         sort: the order of the filters.
-        most: how many filters to show of each layer; a note says how many are left out.
+        most: how many filters to show of each layer, 0 for all; a note says how many are left out.
 
     Returns:
         All weights, float32 (filters, input channels of a group, places …), as the layer uses them (weight norm and

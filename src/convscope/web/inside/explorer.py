@@ -14,7 +14,7 @@ from convscope.values.words import many
 from convscope.web.caveats import Caveats
 from convscope.web.frame import Place
 from convscope.web.graph import Folds, Graph, deepest, first_depth
-from convscope.web.inside.node import NodeColumn
+from convscope.web.inside.node import TABS, NodeColumn
 from convscope.web.inside.pieces import quoted, trouble
 from convscope.web.inside.unit import UnitColumn, UnitName
 from convscope.web.jobs.waiting import aside
@@ -60,6 +60,8 @@ class Explorer:
             images=view.images if view.images in library.collections() else "",
             layer=layer,
             unit=view.unit[:1],
+            tab=view.tab if view.tab in TABS else "",
+            page=view.page,
         )
         self.asked = view
         self.structure: Structure | None = None
@@ -93,7 +95,9 @@ class Explorer:
         ui.html(quoted(self.say("Inside")), sanitize=False, tag="h1").classes("hidden-text")
         ui.add_css(_text("inside.css"))
         ui.add_body_html(f"<script>{_text('inside.js')}</script>")
-        say_what_is_amiss(wrong_names(self.asked, self.place, without=("model", "image", "style", "guide")))
+        unknown = [] if self.asked.tab in ("", *TABS) else [self.say("There is no tab {} here.").format(self.asked.tab)]
+        named = wrong_names(self.asked, self.place, without=("model", "image", "style", "guide"))
+        say_what_is_amiss([*unknown, *named])
         self.amiss = ui.element("div")
         self._bar()
         self.caveats = Caveats(self.place)
@@ -155,7 +159,7 @@ class Explorer:
         )
 
     async def _model_chosen(self, event: Any) -> None:
-        self.choose(model=event.value, layer=(), unit=())
+        self.choose(model=event.value, layer=(), unit=(), page="")
         await self.reload()
 
     async def _image_chosen(self, event: Any) -> None:
@@ -302,7 +306,7 @@ class Explorer:
         """Look at a module."""
         if self.structure is None or address == self.layer:
             return
-        self.choose(layer=(address,), unit=())
+        self.choose(layer=(address,), unit=(), page="")
         if self.graph.node_of(address) is None:  # it is open, and so no node: as one it can be looked at
             self.folds = self.folds.showing(address).fold(address)
         self.draw(focus)

@@ -11,6 +11,7 @@ from convscope.render.tiles import Mapped, filter_tiles, kernel_legend, mapped
 from convscope.values import Distribution, FeatureMaps, Kernels, Value
 from convscope.web.downloads import downloads
 from convscope.web.graph import facts
+from convscope.web.inside.paging import Pager
 from convscope.web.inside.pieces import colour_bar, image, quoted, ridge, trouble
 from convscope.web.inside.unit import UnitName
 from convscope.web.stale import fresh, stale
@@ -25,10 +26,13 @@ CHOOSE = (
 )
 """Which unit was chosen; its tile is marked at once."""
 GO = "(e) => {const one = e.target.closest('[data-go]'); if (one) emit(one.dataset.go);}"
-FEW, ALL = 32, 1024
-"""Maps shown at first, and at most."""
+TURNED = "document.querySelector(`.inside .module [data-turn='{}']:not([disabled])`)?.focus({{preventScroll: true}})"
+"""Give the button of a page the focus again after it was drawn anew."""
+FEW = 32
+"""Maps shown at first, before all of them are asked for in pages."""
 
-TABS = ("Feature maps", "Kernels", "Distribution")
+TABS = {"maps": "Feature maps", "kernels": "Kernels", "distribution": "Distribution"}
+"""What a layer is looked at by, as links name it and as people read it."""
 
 
 class NodeColumn:
@@ -36,10 +40,15 @@ class NodeColumn:
 
     def __init__(self, explorer: "Explorer") -> None:
         self.explorer = explorer
-        self.tab, self.most, self.images = TABS[0], FEW, ""
+        self.images = ""
         self.turn = 0
         self.maps: Mapped | None = None
         self.value: FeatureMaps | None = None
+
+    @property
+    def tab(self) -> str:
+        """The tab that is open."""
+        return self.explorer.view.tab or next(iter(TABS))
 
     def build(self) -> None:
         """Draw the empty column."""
@@ -48,13 +57,12 @@ class NodeColumn:
             self.head = ui.element("div")
             self.tabs = ui.tabs(value=self.tab, on_change=self._tab_chosen).props("dense no-caps align=left")
             with self.tabs:
-                for name in TABS:
-                    ui.tab(name, label=say(name))
+                for name, title in TABS.items():
+                    ui.tab(name, label=say(title))
             self.body = ui.element("div")
 
     async def refresh(self) -> None:
         """Show the module in view."""
-        self.most = FEW
         self._write_head()
         await self._show_tab()
 
@@ -127,7 +135,7 @@ class NodeColumn:
         await self.explorer.show(str(event.args))
 
     async def _tab_chosen(self, event: Any) -> None:
-        self.tab = event.value
+        self.explorer.choose(tab=event.value, page="")
         self.body.clear()  # what another tab showed would be read as this one's
         with self.body:
             ui.label(self.explorer.say("Looking …")).classes("hint")
@@ -142,9 +150,9 @@ class NodeColumn:
             fresh(self.body)
             return
         asked: dict[str, tuple[str, dict[str, Any]]] = {
-            "Feature maps": ("feature-maps", {"channels": self.most}),
-            "Kernels": ("kernels", {"most": ALL, "image": ""}),
-            "Distribution": ("activations", {"images": self.images, **({"image": ""} if self.images else {})}),
+            "maps": ("feature-maps", {"channels": 0 if self.explorer.view.page else FEW}),
+            "kernels": ("kernels", {"most": 0, "image": ""}),
+            "distribution": ("activations", {"images": self.images, **({"image": ""} if self.images else {})}),
         }
         lens, parameters = asked[self.tab]
         stale(self.body)
@@ -170,19 +178,29 @@ class NodeColumn:
         self.value, self.maps = value, mapped(value, layer)
         maps, total = self.maps, len(value.strengths[layer])
         rows, columns = maps.shape()
-        with ui.element("div").classes("hand q-mt-sm"):
-            ui.label(say("{few} / {all} channels, strongest first", few=len(maps.channels), all=total))
-            if len(maps.channels) < min(total, ALL):
+        places = range(len(maps.channels))
+        if len(maps.channels) < total:
+            with ui.element("div").classes("hand q-mt-sm"):
+                ui.label(say("{few} / {all} channels, strongest first", few=len(places), all=f"{total:,}")).mark("shown")
                 ui.html(f'<button class="plain">{quoted(say("Show all"))}</button>', sanitize=False).on(
-                    "click", self._all
+                    "click", lambda: self._turn(1, "›")
                 )
+        else:
+            pager = Pager.read(self.explorer.view.page, total)
+            told = say("{first}–{last} of {all} channels, strongest first", **pager.numbers())
+            pager.draw(told, say, self._turn)
+            places = pager.places
         ui.html(colour_bar(maps.legend, say), sanitize=False)
         wide = ' style="--shape:4"' if columns / rows >= 4 or maps.maps.ndim == 1 else ""
         single = maps.maps.ndim == 1
-        remarks = [f"<br>{render.number(float(one))}" if single else "" for one in maps.maps]
         tiles = "".join(
-            self._tile(one, maps.tile(place), say("Map of unit {number}", number=one), remarks[place])
-            for place, one in enumerate(maps.channels)
+            self._tile(
+                maps.channels[place],
+                maps.tile(place),
+                say("Map of unit {number}", number=maps.channels[place]),
+                f"<br>{render.number(float(maps.maps[place]))}" if single else "",
+            )
+            for place in places
         )
         ui.html(f'<div class="maps" data-layer="{quoted(layer)}"{wide}>{tiles}</div>', sanitize=False).on(
             "click", self._unit_chosen, js_handler=CHOOSE
@@ -191,9 +209,12 @@ class NodeColumn:
         if where:
             ui.label(say(where)).classes("hint")
 
-    async def _all(self) -> None:
-        self.most = ALL
+    async def _turn(self, number: int, button: str) -> None:
+        """Open another page of maps or kernels, and leave the focus on the button that led there."""
+        self.explorer.choose(page=str(number))
         await self._show_tab()
+        if not self.explorer.place.client.is_deleted:
+            self.explorer.place.client.run_javascript(TURNED.format(button))
 
     async def _unit_chosen(self, event: Any) -> None:
         await self.explorer.show_unit(UnitName(self.explorer.layer, int(event.args)))
@@ -204,16 +225,18 @@ class NodeColumn:
         ui.label(say("Each tile: {what}", what=say(SHOWN_AS[about.view]))).classes("hint")
         if (legend := kernel_legend(value, layer)) is not None:
             ui.html(colour_bar(legend, say), sanitize=False)
+        pager = Pager.read(self.explorer.view.page, len(about.shown))
+        pager.draw(say("{first}–{last} of {all} kernels, by number", **pager.numbers()), say, self._turn)
         repeats = {one: other for one, other, _ in about.near_duplicate}
         odd = {
             **{one: say("near zero") for one in about.near_zero},
             **{one: say("like noise") for one in about.noise_like},
             **{one: f"= {other}" for one, other in repeats.items()},
         }
-        drawn = sorted(filter_tiles(value, layer))
+        shown = {*sorted(about.shown)[pager.places.start : pager.places.stop]}
         tiles = "".join(
             self._tile(one, png, say("Kernel of unit {number}", number=one), quoted(odd.get(one, "")))
-            for one, png in drawn
+            for one, png in sorted(filter_tiles(value, layer, shown))
         )
         ui.html(f'<div class="maps">{tiles}</div>', sanitize=False).on("click", self._unit_chosen, js_handler=CHOOSE)
 
@@ -264,10 +287,10 @@ class NodeColumn:
         column = value.channels[layer][:, value.columns.index("not above zero")].tolist()
         silent = [unit for unit, share in enumerate(column) if share == 1]
         if silent:
-            chips = "".join(f'<button class="chip" data-unit="{unit}">{unit}</button>' for unit in silent[:64])
+            chips = "".join(f'<button class="chip" data-unit="{unit}">{unit}</button>' for unit in silent)
             ui.html(
                 f"<h3>{quoted(self.explorer.say('Never above zero on these images'))}</h3>"
-                f'<div class="chips">{chips}</div>',
+                f'<div class="chips many">{chips}</div>',
                 sanitize=False,
             ).on("click", self._unit_chosen, js_handler=CHOOSE)
 

@@ -2,11 +2,16 @@
 
 import html
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 from nicegui import ui
 
+from convscope import render
 from convscope.render import Legend
 from convscope.render.distribution import Ridge
+from convscope.render.tiles import picture_png
+from convscope.values import Exemplars
 from convscope.web.panels import data_uri
 
 
@@ -63,6 +68,33 @@ def ridge(found: Ridge, alt: str) -> str:
         f'<polygon points="0,{tall} {points} {wide},{tall}"/><line x1="0" x2="{wide}" y1="{tall}" y2="{tall}"/>'
         f'<rect x="{zero - 2:.1f}" y="{high:.1f}" width="4" height="{tall - high:.1f}"/>{ticks}</svg>'
     )
+
+
+def frame_box(spans: Any, extent: Any, words: str) -> str:
+    """A frame around places, first and last of rows and of columns, over a picture of that extent."""
+    if len(spans) == 1:
+        spans, extent = ((0, 0), spans[0]), (1, extent[0])
+    (top, bottom), (left, right) = spans
+    tall, wide = extent
+    return (
+        f'<div class="frame-box" role="img" aria-label="{quoted(words)}" data-box="{top},{bottom},{left},{right}" '
+        f'style="top:{100 * top / tall:.3f}%;left:{100 * left / wide:.3f}%;'
+        f'height:{100 * (bottom + 1 - top) / tall:.3f}%;width:{100 * (right + 1 - left) / wide:.3f}%"></div>'
+    )
+
+
+def crops(value: Exemplars, say: Callable[..., str]) -> str:
+    """The best inputs, each cut to what the unit saw, or by name where it is no picture; ``say`` gives texts in the person's language."""
+    found = ""
+    for one in value.units[0].exemplars:
+        crop = value.crop(one)
+        label = [one.label] if one.label is not None else []  # many images have none
+        told = say(", ").join([*label, render.number(one.value)])
+        alt = say("image {name}: {told}", name=one.name, told=told)
+        seen = crop.ndim == 3 and crop.dtype == np.uint8
+        drawn = f'<div class="sheet">{image(picture_png(crop), alt)}</div>' if seen else f"<p>{quoted(one.name)}</p>"
+        found += f'<figure title="{quoted(one.name)}">{drawn}<figcaption>{quoted(told)}</figcaption></figure>'
+    return f'<div class="crops">{found}</div>'
 
 
 def trouble(message: str) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +14,7 @@ from convscope.render.tiles import filter_tiles, mapped, picture_png, slice_tile
 from convscope.values import Arithmetic, Exemplars, FeatureMaps, Kernels
 from convscope.web import panels
 from convscope.web.inside.drawing import Drawing
-from convscope.web.inside.pieces import colour_bar, image, quoted, trouble
+from convscope.web.inside.pieces import colour_bar, crops, frame_box, image, quoted, trouble
 from convscope.web.stale import fresh, stale
 
 if TYPE_CHECKING:
@@ -120,10 +119,9 @@ class UnitColumn:
             ("drawn", "What it looks for"),
             ("best", "Inputs that excite it most"),
         ):
-            with ui.element("div").classes(f"part-{key}") as around:
+            with ui.element("div").classes(f"part-{key}"):
                 ui.html(f"<h3>{quoted(say(title))}</h3>", sanitize=False)
                 self.sections[key] = ui.element("div")
-            around.set_visibility(key != "kernel")
         with self.sections["drawn"]:
             self.drawing.build(name)
 
@@ -278,9 +276,9 @@ class UnitColumn:
         )
         chips = "".join(
             f'<button class="chip" data-part="{quoted(one)}">{quoted(one.removeprefix(name.layer + "."))}</button>'
-            for one in within[:12]
+            for one in within
         )
-        ui.html(f'<div class="chips">{chips}</div>', sanitize=False).on("click", self._part_chosen, js_handler=PART)
+        ui.html(f'<div class="chips many">{chips}</div>', sanitize=False).on("click", self._part_chosen, js_handler=PART)
 
     async def _part_chosen(self, event: Any) -> None:
         if self.name is not None:
@@ -294,37 +292,46 @@ class UnitColumn:
         position = self.at.position[-2:]
         if self.pixel_box is not None and not self.pixel_box.is_deleted:
             spans = tuple((one, one) for one in position)
-            self.pixel_box.set_content(_box(spans, self.extent[-2:], self.explorer.say("the place")))
+            self.pixel_box.set_content(frame_box(spans, self.extent[-2:], self.explorer.say("the place")))
         if self.seen_box is not None and not self.seen_box.is_deleted and len(self.photo_extent) == len(position):
             spans = structure.module(self.at.layer).box(position, self.photo_extent)
             nothing = any(first > last for first, last in spans)  # a place that reads padding alone has no frame
             words = self.explorer.say("what the place can see")
-            self.seen_box.set_content("" if nothing else _box(spans, self.photo_extent, words))
+            self.seen_box.set_content("" if nothing else frame_box(spans, self.photo_extent, words))
 
     # Kernel and best inputs
 
     async def _show_kernel(self) -> None:
-        name, turn = self.name, self.turn
+        """The unit's kernel; or why it has none, in one sentence."""
+        name, turn, say = self.name, self.turn, self.explorer.say
         assert name is not None
-        found = await self.explorer.look("kernels", layer=(name.layer,), most=1024, image="")
-        if not self._current(turn) or not isinstance(found, Kernels):
-            return  # a module without kernels has no such section
-        layer = found.layers[name.layer]
-        if name.number >= layer.total:
-            return
         body = self.sections["kernel"]
-        body.parent_slot.parent.set_visibility(True)
         with body:
-            ui.label(self.explorer.say(layer.kind)).classes("caption")
+            ui.label(say("Looking …")).classes("hint")
+        found = await self.explorer.look("kernels", layer=(name.layer,), most=0, image="")
+        if not self._current(turn):
+            return
+        body.clear()
+        with body:
+            if not isinstance(found, Kernels):
+                ui.label(str(found)).classes("hint").props('role="status"')
+                return
+            layer = found.layers[name.layer]
+            ui.label(say(layer.kind)).classes("caption")
+            if name.number >= layer.total:
+                words = "{layer} has {total} kernels, 0 to {last}: there is none of unit {number}."
+                total, last = f"{layer.total:,}", layer.total - 1
+                ui.label(say(words, layer=name.layer, total=total, last=last, number=name.number)).classes("hint")
+                return
             self._draw_kernel(found, name)
 
     def _draw_kernel(self, value: Kernels, name: UnitName) -> None:
         """The filter itself: in colour where it reads colours, else its strongest kernels channel by channel."""
         say, inputs = self.explorer.say, value.weights[name.layer].shape[1]
-        tiles = dict(filter_tiles(value, name.layer, 144)) if value.layers[name.layer].view == "colour" else {}
-        if name.number in tiles:
+        if value.layers[name.layer].view == "colour":
+            [(_, tile)] = filter_tiles(value, name.layer, {name.number}, 144)
             alt = say("Kernel of unit {number}", number=name.number)
-            ui.html(image(tiles[name.number], alt), sanitize=False).classes("in-colour")
+            ui.html(image(tile, alt), sanitize=False).classes("in-colour")
             ui.label(say("weights in red, green and blue")).classes("caption")
         drawn, legend = slice_tiles(value, name.layer, name.number)
         figures = "".join(
@@ -360,7 +367,7 @@ class UnitColumn:
         with body:
             if isinstance(found, Exemplars):
                 self.drawing.know(max(one.value for one in found.units[0].exemplars))
-                ui.html(_crops(found, say), sanitize=False)
+                ui.html(crops(found, say), sanitize=False)
             else:
                 trouble(str(found))
 
@@ -373,33 +380,3 @@ class UnitColumn:
 def _collection_for(image_key: str, collections: list[str]) -> str:
     """The collection out of which an image comes, or the first."""
     return next((one for one in collections if image_key.startswith(one.partition("/")[0])), collections[0])
-
-
-def _box(spans: Any, extent: Any, words: str) -> str:
-    """A frame around places, first and last of rows and of columns, over a picture of that extent."""
-    if len(spans) == 1:
-        spans, extent = ((0, 0), spans[0]), (1, extent[0])
-    (top, bottom), (left, right) = spans
-    tall, wide = extent
-    return (
-        f'<div class="frame-box" role="img" aria-label="{quoted(words)}" data-box="{top},{bottom},{left},{right}" '
-        f'style="top:{100 * top / tall:.3f}%;left:{100 * left / wide:.3f}%;'
-        f'height:{100 * (bottom + 1 - top) / tall:.3f}%;width:{100 * (right + 1 - left) / wide:.3f}%"></div>'
-    )
-
-
-def _crops(value: Exemplars, say: Callable[..., str]) -> str:
-    """The best inputs, each cut to what the unit saw; ``say`` gives texts in the person's language."""
-    found = ""
-    for one in value.units[0].exemplars:
-        crop = value.crop(one)
-        if crop.ndim != 3 or crop.dtype != np.uint8:
-            continue
-        label = [one.label] if one.label is not None else []  # many images have none
-        told = say(", ").join([*label, render.number(one.value)])
-        alt = say("image {name}: {told}", name=one.name, told=told)
-        found += (
-            f'<figure title="{quoted(one.name)}"><div class="sheet">{image(picture_png(crop), alt)}</div>'
-            f"<figcaption>{quoted(told)}</figcaption></figure>"
-        )
-    return f'<div class="crops">{found}</div>'

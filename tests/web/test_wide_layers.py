@@ -1,0 +1,121 @@
+"""A layer of thousands of channels: pages reach its last map and its last kernel, and nothing is left out silently."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlparse
+
+import pytest
+
+from tests.web import wide
+from tests.web.browsing import visit, workbench  # noqa: F401
+from tests.web.wide import CHANNELS
+
+pytest.importorskip("nicegui")
+
+SIZE = 256
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the network, in a folder of its own."""
+    return Path(shutil.copy(wide.__file__, tmp_path_factory.mktemp("wide")))
+
+
+@pytest.fixture(scope="module")
+def address(network: Path) -> Iterator[str]:
+    """Where a workbench of that network listens."""
+    with workbench(models=[f"{network}:wide"]) as server:
+        yield server.address
+
+
+@pytest.fixture
+def inside(visit: Any, network: Path) -> Any:  # noqa: F811
+    """The page at a layer of the network."""
+
+    def opened(lang: str = "en", **link: str) -> Any:
+        named = {"model": f"{network}:wide", "image": "sample:shapes/7", "layer": "conv", **link}
+        return visit(f"/inside?{urlencode(named)}", lang)
+
+    return opened
+
+
+def units(page: Any) -> list[int]:
+    """The numbers of the units whose tiles are shown."""
+    found: list[str] = page.eval_on_selector_all(".module .maps [data-unit]", "all => all.map(o => o.dataset.unit)")
+    return [int(one) for one in found]
+
+
+def in_link(page: Any) -> dict[str, list[str]]:
+    return parse_qs(urlparse(page.url).query)
+
+
+def test_pages_of_maps_reach_the_last_channel(inside: Any) -> None:
+    page = inside()
+    page.get_by_text("32 / 2,048 channels, strongest first").wait_for()
+    page.get_by_role("button", name="Show all").click()
+    page.get_by_text("1–256 of 2,048 channels, strongest first").wait_for()
+    assert page.get_by_role("button", name="Previous page").is_disabled()
+    seen = units(page)
+    for first in range(SIZE, CHANNELS, SIZE):
+        page.get_by_role("button", name="Next page").click()
+        page.get_by_text(f"{first + 1:,}–{first + SIZE:,} of 2,048 channels, strongest first").wait_for()
+        seen += units(page)
+    assert sorted(seen) == list(range(CHANNELS))
+    assert page.get_by_role("button", name="Next page").is_disabled()
+    assert in_link(page)["page"] == ["8"]
+    page.get_by_role("button", name="Previous page").click()
+    page.get_by_text("1,537–1,792 of 2,048").wait_for()
+
+
+def test_a_page_of_kernels_stays_in_the_link(inside: Any) -> None:
+    page = inside(tab="kernels", page="8")
+    page.get_by_text("1,793–2,048 of 2,048 kernels, by number").wait_for()
+    assert units(page) == list(range(CHANNELS - SIZE, CHANNELS))
+    page.get_by_role("button", name="Previous page").click()
+    page.get_by_text("1,537–1,792 of 2,048 kernels").wait_for()
+    page.wait_for_function("location.search.includes('page=7')")
+    page.reload()
+    page.get_by_text("1,537–1,792 of 2,048 kernels").wait_for()
+    page.get_by_role("tab", name="Feature maps").click()
+    page.get_by_text("32 / 2,048 channels").wait_for()
+    assert "page" not in in_link(page)
+
+
+def test_a_page_that_is_not_there_is_said(inside: Any) -> None:
+    page = inside(tab="kernels", page="9")
+    page.get_by_text("There is no page 9 here. This is page 8 of 8.").wait_for()
+    page = inside(page="0")
+    page.get_by_text("There is no page 0 here. This is page 1 of 8.").wait_for()
+    page = inside(tab="pictures")
+    page.get_by_text("There is no tab pictures here.").wait_for()
+
+
+def test_the_last_unit_has_its_kernel(inside: Any) -> None:
+    page = inside(unit=f"conv[{CHANNELS - 1}]")
+    page.wait_for_selector(".unit .part-kernel .in-colour img")
+
+
+def test_a_unit_without_a_kernel_says_why(inside: Any) -> None:
+    page = inside(layer="relu", unit="relu[5]")
+    page.locator(".part-kernel").get_by_text("layer 'relu' is a ReLU, which has no kernels: choose").wait_for()
+
+
+def test_maps_do_not_stand_under_the_kernels_tab_while_kernels_are_computed(inside: Any, network: Path) -> None:
+    page = inside(layer="held")
+    page.wait_for_selector('.maps[data-layer="held"] img')
+    page.get_by_role("tab", name="Kernels").click()
+    try:
+        page.locator(".module").get_by_text("Looking …").wait_for()
+        assert page.get_by_role("tab", name="Kernels").get_attribute("aria-selected") == "true"
+        assert units(page) == []
+    finally:
+        (network.parent / "open").touch()
+    page.get_by_text("1–8 of 8 kernels").wait_for()
+    assert units(page) == list(range(8))
+
+
+def test_pages_are_in_chinese_too(inside: Any) -> None:
+    page = inside("zh", page="8")
+    page.get_by_text("共 2,048 个通道").wait_for()
