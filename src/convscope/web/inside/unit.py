@@ -278,7 +278,9 @@ class UnitColumn:
             f'<button class="chip" data-part="{quoted(one)}">{quoted(one.removeprefix(name.layer + "."))}</button>'
             for one in within
         )
-        ui.html(f'<div class="chips many">{chips}</div>', sanitize=False).on("click", self._part_chosen, js_handler=PART)
+        ui.html(f'<div class="chips many">{chips}</div>', sanitize=False).on(
+            "click", self._part_chosen, js_handler=PART
+        )
 
     async def _part_chosen(self, event: Any) -> None:
         if self.name is not None:
@@ -345,7 +347,7 @@ class UnitColumn:
         ui.html(colour_bar(legend, say), sanitize=False)
 
     async def _show_best(self) -> None:
-        name, turn, collections = self.name, self.turn, self.explorer.library.collections()
+        name, turn, collections = self.name, self.turn, self.explorer.library.collections(self.explorer.view.images)
         assert name is not None
         body, say = self.sections["best"], self.explorer.say
         if not collections:
@@ -360,7 +362,8 @@ class UnitColumn:
                 )
             waiting = ui.label(say("Looking …")).classes("hint")
         unit = (str(name.whole),)
-        found = await self.explorer.look("top-inputs", unit=unit, images=images, image="", k=_BEST)
+        own = {"k": _BEST, **self.explorer.given("top-inputs")}
+        found = await self.explorer.look("top-inputs", unit=unit, images=images, image="", **own)
         if not self._current(turn):
             return
         waiting.delete()

@@ -23,6 +23,7 @@ from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, lies_over_photo
+from convscope.web.shown import page_of
 from convscope.web.stale import fresh, stale
 from convscope.web.view import View
 
@@ -43,6 +44,11 @@ def candidates() -> list[LensSpec]:
     """The lenses of a gallery: those that explain an answer from a model and an image alone."""
     explaining = [spec for spec in lenses() if spec.attributes and "unit" not in spec.inputs]
     return [spec for spec in explaining if spec.each_image and set(spec.required) <= {"model", "image"}]
+
+
+def shown() -> list[str]:
+    """The lenses that a link may name: those of the gallery, and those that no other page shows."""
+    return [spec.command for spec in lenses() if page_of(spec) == "/look" and spec.command != "predict"]
 
 
 class Look(Told):
@@ -68,7 +74,7 @@ class Look(Told):
     def _settled(self, view: View) -> View:
         """The view with what was left open filled in, so that its link says everything."""
         view = _own(view)
-        known = {spec.command for spec in self.choices}
+        known = shown()
         named = [name for name in view.lens.replace("_", "-").split(",") if name in known]
         listed = [one.key for one in self.library.images() if not one.key.startswith("upload:")]
         return view.but(
@@ -79,7 +85,7 @@ class Look(Told):
 
     def _amiss(self, view: View) -> list[str]:
         """What the link says that nothing here can follow; what is wrong with a card is said there."""
-        known = [spec.command for spec in self.choices]
+        known = shown()
         given = [name for name in _own(view).parameters if name != ONE_SCALE and name.partition(".")[0] not in known]
         of_nobody = [self.place.say("No lens here takes the link's parameter {}.").format(name) for name in given]
         return wrong_lenses(view, [*known, "predict"], self.place) + of_nobody
@@ -155,7 +161,7 @@ class Look(Told):
             self._lay_out()
             for card in self.cards:
                 if card.spec.command not in before:
-                    card.run(self._asked())
+                    card.run(self._asked(card.spec))
 
     # -- looking ------------------------------------------------------------------------------------------------
 
@@ -165,10 +171,12 @@ class Look(Told):
 
     def open(self) -> None:
         """Look at what the link names."""
-        if self.view.target:
-            background_tasks.create(self._open(self.view.target))
-        else:
+        if not self.view.target:
             self.begin(chosen=False)
+            return
+        if self._missing() is None:
+            self._lay_out()
+        background_tasks.create(self._open(self.view.target))
 
     async def _open(self, target: str) -> None:
         """Look at what the link names; a class that the network lacks is refused, and its answer is explained."""
@@ -198,7 +206,7 @@ class Look(Told):
             return
         self._lay_out()
         for card in self.cards:
-            card.run(self._asked())
+            card.run(self._asked(card.spec))
 
     def _missing(self) -> str | None:
         """Why there is no image to look at; nothing where there is one."""
@@ -210,8 +218,11 @@ class Look(Told):
             return str(error)
         return None
 
-    def _asked(self) -> View:
-        return View(model=self.view.model, image=self.view.image, target=self.view.target, layer=self.view.layer)
+    def _asked(self, spec: LensSpec) -> View:
+        """What a lens is asked; units and collections only of those that take them, so that like requests are alike."""
+        view = self.view
+        own = {name: getattr(view, name) for name in ("images", "unit") if name in spec.inputs}
+        return View(model=view.model, image=view.image, target=view.target, layer=view.layer, **own)
 
     async def _ask(self, turn: int) -> None:
         """Have the model answer; show the image, the answer, and what else can be explained."""
@@ -329,7 +340,7 @@ class Look(Told):
         own = {f"{start}{name}": value for name, value in card.given.items()}
         self.view = self.view.but(parameters=others | own)
         self.place.remember(self.view)
-        card.run(self._asked())
+        card.run(self._asked(card.spec))
 
     def swap(self, card: Card, lens: str) -> None:
         """Another lens in its place; one that is there already changes places with it."""
@@ -357,7 +368,7 @@ class Look(Told):
         background_tasks.create(self._advise(card))
 
     async def _advise(self, card: Card) -> None:
-        view = self._asked()
+        view = self._asked(card.spec)
         fit = [one for one in self.choices if not (view.layer and one.takes_layer)]  # the layer may be the reason
         found = await self.place.fitting(view, [one.command for one in fit if one.command not in self.names])
         own = any(one.value is not None for one in self.cards)  # others answer: it is the lens, not the request
