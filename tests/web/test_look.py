@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 import convscope as cs
 from convscope.catalogue import DEFAULT_COMPARISON
-from convscope.render import number
+from convscope.render import THEMES, number
 from convscope.values import Attribution
+from convscope.web.texts import say
 from tests.web.browsing import address, visit
 
 __all__ = ["address", "visit"]
@@ -360,3 +361,47 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(visit: Visit) -> 
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Tab")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def toast(page: Any) -> Any:
+    """What is said at the foot of the page: in the colours of its theme, over neither navigation nor heading."""
+    shown = page.locator(".q-notification")
+    shown.wait_for()
+    page.wait_for_function(  # once it has come in
+        "() => document.querySelector('.q-notification').getAnimations({subtree: true}).length === 0"
+    )
+    message = shown.locator(".q-notification__message").evaluate("one => getComputedStyle(one).color")
+    ground = shown.evaluate("one => getComputedStyle(one).backgroundColor")
+    theme = THEMES["dark" if page.locator("body.body--dark").count() else "light"]
+    assert [message, ground] == [f"rgb{ImageColor.getrgb(one)}" for one in (theme.text, theme.page)]
+    covered = ("header", "h1", ".tools")
+    assert [page.locator(one).first.bounding_box() for one in covered if _meet(page, shown, one)] == []
+    return shown
+
+
+def _meet(page: Any, one: Any, selector: str) -> bool:
+    a, b = one.bounding_box(), page.locator(selector).first.bounding_box()
+    return bool(a["y"] < b["y"] + b["height"] and b["y"] < a["y"] + a["height"])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_did_not_work_is_said_in_the_pages_colours_below_its_heading(
+    visit: Visit, tmp_path: Path, theme: str
+) -> None:
+    page = settled(visit("/look?lens=grad-cam", theme=theme), 1)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG no more")
+    page.locator("input[type=file]").set_input_files(tmp_path / "broken.png")
+    assert "broken.png" in toast(page).inner_text()
+    page = visit("/compare?lens=grad-cam&layer=layer9&image=sample:shapes/1", theme=theme)
+    page.get_by_text("no layer 'layer9'").wait_for()
+    page.get_by_role("button", name="Picture .png").click()
+    assert "some maps are missing" in toast(page).inner_text()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_report_of_no_card_says_what_to_do(visit: Visit, lang: str) -> None:
+    page = settled(visit("/look?lens=grad-cam", lang=lang), 1)
+    page.locator(f"[aria-label='{say('Take away', lang)}']").click()
+    page.wait_for_selector(".empty")
+    page.get_by_role("button", name=say("Report", lang)).click()
+    assert say("There is nothing to report yet: choose an image and a lens.", lang) in toast(page).inner_text()

@@ -113,9 +113,10 @@ class Place:
             ui.download.content(content, name)
 
     def complain(self, sentence: str) -> None:
-        """Say over the page what did not work, until it is closed or read."""
-        if not self.client.is_deleted:
-            ui.notify(sentence, type="warning", position="top", multi_line=True, close_button=self.say("Close"))
+        """Say what did not work, at the foot of the page where it covers no heading, until it is closed or read."""
+        if not self.client.is_deleted:  # a type would bring colours of its own, which no theme changes
+            close = self.say("Close")
+            ui.notify(sentence, icon="warning", position="bottom", multi_line=True, close_button=close, classes="toast")
 
 
 @contextmanager

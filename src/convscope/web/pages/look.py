@@ -320,8 +320,8 @@ class Look(Told):
     async def _report(self) -> None:
         shown = [card.value for card in self.cards if not card.waits]
         values = [v for v in (self.answer.prediction, *shown) if v is not None]
-        if not values:
-            ui.notify(self.place.say("There is nothing to report yet."), type="warning", position="top")
+        if not self.cards or not values:
+            self.place.complain(self.place.say("There is nothing to report yet: choose an image and a lens."))
             return
         refused = {card.spec.title: card.error for card in self.cards if card.error}
         await self.place.hand_over(partial(report_of, values, refused), "convscope-report.html")
