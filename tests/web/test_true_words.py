@@ -173,6 +173,44 @@ def test_look_shows_at_once_that_answers_belong_to_an_earlier_image(visit: Any, 
     assert page.locator(".answers-box .answer").count() == 3
 
 
+def sent(page: Any, file: Path) -> Any:
+    """The request that carries a file here, held; what is shown is faint by then."""
+    file.write_bytes(png(seed=5))
+    held: list[Any] = []  # they are kept, not waited for: a handler that waits would hold up the whole page
+    page.route("**/upload/*", lambda route: held.append(route))
+    page.wait_for_selector(".card .heat")
+    page.wait_for_selector(".portrait")
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    page.locator("input[type=file]").set_input_files(file)
+    faint(page, "h1", ".answers-box", ".card .heat", ".card .words", ".portrait")
+    while not held:
+        page.wait_for_timeout(20)
+    return held.pop()
+
+
+UPLOADING = f"/look?lens=saliency&image=sample:shapes/7&model={TRAINED}"
+
+
+def test_look_shows_it_while_an_image_is_still_on_its_way_here(visit: Any, tmp_path: Path) -> None:
+    page = visit(UPLOADING)
+    sent(page, tmp_path / "own.png").continue_()
+    page.wait_for_url("**image=upload%3A**")
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    page.locator("img.portrait[alt='own.png']").wait_for()
+
+
+def test_where_an_image_does_not_arrive_what_was_shown_is_shown_again(
+    browser: Any, address: str, tmp_path: Path
+) -> None:
+    page = browser.new_page()  # whose console tells of the request that failed
+    page.goto(address + UPLOADING)
+    sent(page, tmp_path / "own.png").abort()
+    page.locator(".q-notification").get_by_text("This file could not be sent.").wait_for()
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    assert "image=sample" in page.url
+    page.close()
+
+
 def test_without_labels_a_run_tells_which_classes_there_are(visit: Any, gate: Path) -> None:
     nameless = urlencode({"model": f"{gate.parent / 'gated.py'}:nameless", "image": "sample:shapes/7"})
     page = visit(f"/look?lens=saliency,lrp&target=3&{nameless}")
