@@ -11,6 +11,7 @@ import pytest
 import convscope as cs
 from convscope.render import number
 from convscope.render.distribution import key_of_ridges, ridge_of
+from convscope.web.inside.drawing import LESS, MORE
 from convscope.web.texts import say
 from tests.web.browsing import visit, workbench
 from tests.web.library import png
@@ -273,22 +274,43 @@ def test_a_units_kernels_are_its_own_strongest_first_and_components_are_named(vi
     assert page.locator(".module .ramp").count() == 1
 
 
-def test_a_drawing_is_compared_with_the_best_image_known(visit: Any) -> None:
-    page = visit("/inside?image=sample:shapes/7&layer=layer1&unit=layer1%5B3%5D")
+def measured(unit: str) -> tuple[float, float]:
+    """What a unit gives for its picture of 64 steps where it gives most, and for the best of the images."""
+    model, (layer, _, number_of) = cs.load(TRAINED), unit.removesuffix("]").partition("[")
+    drawn = cs.activation_maximization(model, unit=unit, steps=64)
+    maps = cs.feature_maps(model, drawn.values[:1], layer=layer, channels=0)
+    reached = float(maps.maps[layer][maps.channels[layer].index(int(number_of))].max())
+    return reached, cs.top_inputs(model, "sample:shapes/0-99", unit=unit, k=1)[unit][0].value
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize(("unit", "said"), [("layer1[0]", LESS), ("layer1[1]", MORE)])
+def test_a_drawing_is_compared_with_the_best_image_known(visit: Any, unit: str, said: str, lang: str) -> None:
+    reached, best = measured(unit)
+    assert (reached > best) == (said == MORE), "the unit stands for one of the outcomes"
+    page = visit(f"/inside?{urlencode({'image': 'sample:shapes/7', 'layer': 'layer1', 'unit': unit})}", lang=lang)
     page.wait_for_selector(".unit .crops figure")
     page.click(".unit .part-drawn .q-select")
     page.get_by_role("option", name="64", exact=True).click()
     page.click(".unit button.draw")
-    page.wait_for_selector('.unit .drawing .result:has-text("Finished. 64 steps")')
-    said = page.get_by_text(re.compile("than the best image known"))
-    said.wait_for()
-    model = cs.load(TRAINED)
-    drawn = cs.activation_maximization(model, unit="layer1[3]", steps=64)
-    maps = cs.feature_maps(model, drawn.values[:1], layer="layer1", channels=0)
-    reached = float(maps.maps["layer1"][maps.channels["layer1"].index(3)].max())
-    best = cs.top_inputs(model, "sample:shapes/0-99", unit="layer1[3]", k=1)["layer1[3]"][0].value
-    assert ("no more than" in said.inner_text()) == (reached <= best)
-    assert f"{number(reached)} at its strongest place, against {number(best)}" in said.inner_text()
+    page.get_by_text(say(said, lang, reached=number(reached), best=number(best)), exact=True).wait_for()
+    assert say("Finished.", lang) in page.locator(".unit .drawing .result").inner_text()
+
+
+def test_a_drawing_is_compared_with_nothing_until_it_is_drawn_and_of_another_unit_not_at_all(visit: Any) -> None:
+    page = visit(f"/inside?{urlencode({'image': 'sample:shapes/7', 'layer': 'layer1', 'unit': 'layer1[0]'})}")
+    page.wait_for_selector(".unit .crops figure")
+    page.click(".unit .part-drawn .q-select")
+    page.get_by_role("option", name="1024", exact=True).click()
+    page.click(".unit button.draw")
+    page.wait_for_selector(".unit .drawing .picture img")
+    assert page.get_by_text("than the best image known").count() == 0
+    page.get_by_label("Next unit").click()
+    page.wait_for_selector('.unit h2:text-is("layer1[1]")')
+    page.wait_for_selector(".unit .crops figure")
+    assert page.locator(".unit button.draw").is_visible()
+    assert page.locator(".unit .drawing .picture img").count() == 0
+    assert page.get_by_text("than the best image known").count() == 0
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
