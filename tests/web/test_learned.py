@@ -1,16 +1,22 @@
 """Learned, in a real browser: a form from the declaration, a picture watched as it comes, a gallery to take home."""
 
+import asyncio
 import io
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
+from nicegui.testing import User
 from PIL import Image
 
 import convscope as cs
 from convscope.catalogue import lenses
+from convscope.web.pages import learned
 from convscope.web.texts import say
+from tests.patience import PATIENCE
 from tests.web.browsing import address, visit  # noqa: F401
+from tests.web.test_pages import meet
 
 pytest.importorskip("nicegui")
 
@@ -130,3 +136,33 @@ def test_a_unit_that_is_offered_is_drawn_at_once(visit: Any) -> None:  # noqa: F
     page.wait_for_selector(".drawn .card")
     assert cs.load("bundled:shapes").labels[3] in page.locator(".drawn h2").inner_text()
     page.wait_for_url("**unit=star**")
+
+
+def test_the_offers_of_another_network_are_stale_until_its_own_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, opened = learned.suggestions, threading.Event()
+    opened.set()
+
+    def slow(*asked: Any) -> list[str]:
+        opened.wait(PATIENCE)
+        return found(*asked)
+
+    monkeypatch.setattr(learned, "suggestions", slow)
+
+    seen: dict[str, bool] = {}
+
+    async def look(user: User) -> None:
+        await user.open("/learned")
+        await user.should_see(marker="offer", retries=100)
+        offers = next(iter(user.find(marker="offer").elements)).parent_slot.parent
+        before = {one.content for one in user.find(marker="offer").elements}
+        seen["at first"] = "busy" in offers.classes
+        opened.clear()
+        next(iter(user.find(marker="model").elements)).set_value("bundled:digits")
+        seen["while others are looked for"] = "busy" in offers.classes
+        opened.set()
+        while before & {one.content for one in user.find(marker="offer").elements}:
+            await asyncio.sleep(0.01)
+        seen["with others"] = "busy" in offers.classes
+
+    meet(look)
+    assert seen == {"at first": False, "while others are looked for": True, "with others": False}

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 import convscope as cs
 from convscope.catalogue import DEFAULT_COMPARISON
-from convscope.render import number
+from convscope.render import THEMES, number
 from convscope.values import Attribution
+from convscope.web.texts import say
 from tests.web.browsing import address, visit
 
 __all__ = ["address", "visit"]
@@ -162,15 +163,58 @@ def test_where_other_lenses_answer_those_that_fit_are_offered(visit: Visit) -> N
     assert page.locator(".refusal").count() == 0
 
 
-def test_what_is_no_class_is_refused_in_the_words_of_python(visit: Visit) -> None:
+def type_class(page: Any, text: str) -> None:
+    page.get_by_label("Or type a class").fill(text)
+    page.keyboard.press("Enter")
+
+
+def refused_at_the_field(page: Any, why: str) -> None:
+    """The sentence stands once, at the field of the class, and no card repeats it."""
+    page.locator(".q-field.q-field--error", has=page.get_by_label("Or type a class")).get_by_text(why).wait_for()
+    assert page.get_by_text(why).count() == 1
+    assert page.locator(".refusal").count() == 0
+
+
+@pytest.mark.parametrize("text", ["elefant", "triangel", "99", "star - cirkle", "layer9[1]"])
+def test_what_is_no_class_is_refused_once_and_what_was_explained_stays(visit: Visit, text: str) -> None:
+    page = settled(visit("/look?lens=grad-cam,saliency"), 2)
+    before, question, link = heats(page), page.locator("h1").inner_text(), page.url
+    with pytest.raises(cs.ConvScopeError) as refused:
+        cs.grad_cam(cs.load("bundled:shapes"), "sample:shapes/0", target=text)
+    type_class(page, text)
+    refused_at_the_field(page, str(refused.value))
+    assert ("did you mean" in str(refused.value)) == (text not in ("elefant", "99"))
+    assert page.locator(".busy").count() == 0
+    assert (heats(page), page.locator("h1").inner_text(), page.url) == (before, question, link)
+    type_class(page, "star - circle")
+    page.get_by_role("heading", name="What speaks for “star - circle”?").wait_for()
+    assert page.locator(".q-field--error").count() == 0
+    page.wait_for_url("**target=star+-+circle**")
+
+
+def test_what_is_no_class_in_a_link_is_refused_there_too_and_the_answer_is_explained(visit: Visit) -> None:
+    page = settled(visit("/look?lens=grad-cam,saliency&target=triangel"), 2)
+    refused_at_the_field(page, "no label 'triangel' in shapes; did you mean 'triangle' or 'ring'?")
+    assert page.get_by_label("Or type a class").input_value() == "triangel"
+    assert page.locator("h1").inner_text() == "Why did it answer “circle”?"
+    assert "target" not in page.url
+
+
+def test_the_probability_of_a_class_beyond_the_best_stands_among_the_answers(visit: Visit) -> None:
+    every = cs.predict(cs.load("bundled:shapes"), "sample:shapes/0", top=1000)
     page = settled(visit("/look?lens=grad-cam"), 1)
-    page.get_by_label("Or type a class").fill("elephant")
-    page.keyboard.press("Enter")
-    page.get_by_text("no label 'elephant' in shapes").wait_for()
-    page.get_by_label("Or type a class").fill("star - circle")
-    page.keyboard.press("Enter")
-    settled(page, 1)
-    assert page.locator("h1").inner_text() == "What speaks for “star - circle”?"
+    assert page.locator("button.answer").count() == 5
+    type_class(page, every.labels[-1].upper())
+    page.get_by_role("heading", name=f"What speaks for “{every.labels[-1]}”?").wait_for()
+    chosen = page.locator("button.answer.chosen")
+    assert page.locator("button.answer").count() == 6
+    assert every.labels[-1] in chosen.inner_text()
+    assert every.said()[-1] in chosen.inner_text()
+    page.locator("button.answer").nth(1).click()
+    page.get_by_role("heading", name=f"What speaks for “{every.labels[1]}”?").wait_for()
+    page.locator("button.answer").nth(5).click()
+    page.get_by_role("heading", name=f"What speaks for “{every.labels[-1]}”?").wait_for()
+    assert chosen.count() == 1
 
 
 def test_pinned_maps_stay_and_share_a_scale(visit: Visit) -> None:
@@ -317,3 +361,47 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(visit: Visit) -> 
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Tab")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def toast(page: Any) -> Any:
+    """What is said at the foot of the page: in the colours of its theme, over neither navigation nor heading."""
+    shown = page.locator(".q-notification")
+    shown.wait_for()
+    page.wait_for_function(  # once it has come in
+        "() => document.querySelector('.q-notification').getAnimations({subtree: true}).length === 0"
+    )
+    message = shown.locator(".q-notification__message").evaluate("one => getComputedStyle(one).color")
+    ground = shown.evaluate("one => getComputedStyle(one).backgroundColor")
+    theme = THEMES["dark" if page.locator("body.body--dark").count() else "light"]
+    assert [message, ground] == [f"rgb{ImageColor.getrgb(one)}" for one in (theme.text, theme.page)]
+    covered = ("header", "h1", ".tools")
+    assert [page.locator(one).first.bounding_box() for one in covered if _meet(page, shown, one)] == []
+    return shown
+
+
+def _meet(page: Any, one: Any, selector: str) -> bool:
+    a, b = one.bounding_box(), page.locator(selector).first.bounding_box()
+    return bool(a["y"] < b["y"] + b["height"] and b["y"] < a["y"] + a["height"])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_did_not_work_is_said_in_the_pages_colours_below_its_heading(
+    visit: Visit, tmp_path: Path, theme: str
+) -> None:
+    page = settled(visit("/look?lens=grad-cam", theme=theme), 1)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG no more")
+    page.locator("input[type=file]").set_input_files(tmp_path / "broken.png")
+    assert "broken.png" in toast(page).inner_text()
+    page = visit("/compare?lens=grad-cam&layer=layer9&image=sample:shapes/1", theme=theme)
+    page.get_by_text("no layer 'layer9'").wait_for()
+    page.get_by_role("button", name="Picture .png").click()
+    assert "some maps are missing" in toast(page).inner_text()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_report_of_no_card_says_what_to_do(visit: Visit, lang: str) -> None:
+    page = settled(visit("/look?lens=grad-cam", lang=lang), 1)
+    page.locator(f"[aria-label='{say('Take away', lang)}']").click()
+    page.wait_for_selector(".empty")
+    page.get_by_role("button", name=say("Report", lang)).click()
+    assert say("There is nothing to report yet: choose an image and a lens.", lang) in toast(page).inner_text()

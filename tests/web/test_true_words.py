@@ -11,6 +11,7 @@ import pytest
 import convscope as cs
 from convscope.render import number
 from convscope.render.distribution import key_of_ridges, ridge_of
+from convscope.web.inside.drawing import LESS, MORE
 from convscope.web.texts import say
 from tests.web.browsing import visit, workbench
 from tests.web.library import png
@@ -44,8 +45,14 @@ class Gated(torch.nn.Module):
 
 def gated():
     return cs.Model(Gated(), input=cs.ImageInput(size=24), labels=["cat", "dog", "cow"])
+
+def nameless():
+    return cs.Model(Gated(), input=cs.ImageInput(size=24))
+
+def numbered():
+    return cs.Model(Gated(), input=cs.ImageInput(size=24), labels=["1", "2", "0"])
 """
-"""A network that does not answer while there is a file of this name beside it."""
+"""Networks that do not answer while there is a file of this name beside them: with labels, without, with numbers."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +70,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, gate: Path) -> Iterator[st
     for seed, name in enumerate(("first", "second")):
         folders.append(tmp_path_factory.mktemp(name))
         (folders[-1] / "cat.png").write_bytes(png(seed=seed))
-    models = [TRAINED, RANDOM, f"{gate.parent / 'gated.py'}:gated"]
+    models = [TRAINED, RANDOM, *(f"{gate.parent / 'gated.py'}:{name}" for name in ("gated", "nameless", "numbered"))]
     try:
         with workbench(models=models, folders=[str(one) for one in folders]) as server:
             yield server.address
@@ -167,6 +174,64 @@ def test_look_shows_at_once_that_answers_belong_to_an_earlier_image(visit: Any, 
     assert page.locator(".answers-box .answer").count() == 3
 
 
+def sent(page: Any, file: Path) -> Any:
+    """The request that carries a file here, held; what is shown is faint by then."""
+    file.write_bytes(png(seed=5))
+    held: list[Any] = []  # they are kept, not waited for: a handler that waits would hold up the whole page
+    page.route("**/upload/*", lambda route: held.append(route))
+    page.wait_for_selector(".card .heat")
+    page.wait_for_selector(".portrait")
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    page.locator("input[type=file]").set_input_files(file)
+    faint(page, "h1", ".answers-box", ".card .heat", ".card .words", ".portrait")
+    while not held:
+        page.wait_for_timeout(20)
+    return held.pop()
+
+
+UPLOADING = f"/look?lens=saliency&image=sample:shapes/7&model={TRAINED}"
+
+
+def test_look_shows_it_while_an_image_is_still_on_its_way_here(visit: Any, tmp_path: Path) -> None:
+    page = visit(UPLOADING)
+    sent(page, tmp_path / "own.png").continue_()
+    page.wait_for_url("**image=upload%3A**")
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    page.locator("img.portrait[alt='own.png']").wait_for()
+
+
+def test_where_an_image_does_not_arrive_what_was_shown_is_shown_again(
+    browser: Any, address: str, tmp_path: Path
+) -> None:
+    page = browser.new_page()  # whose console tells of the request that failed
+    page.goto(address + UPLOADING)
+    sent(page, tmp_path / "own.png").abort()
+    page.locator(".q-notification").get_by_text("This file could not be sent.").wait_for()
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    assert "image=sample" in page.url
+    page.close()
+
+
+def test_without_labels_a_run_tells_which_classes_there_are(visit: Any, gate: Path) -> None:
+    nameless = urlencode({"model": f"{gate.parent / 'gated.py'}:nameless", "image": "sample:shapes/7"})
+    page = visit(f"/look?lens=saliency,lrp&target=3&{nameless}")
+    page.wait_for_function("() => document.querySelectorAll('.card .heat').length === 2")
+    page.locator(".q-field--error").get_by_text("class 3 is out of range: the output has 3 classes").wait_for()
+    assert page.locator(".refusal").count() == 0
+
+
+def test_a_class_that_is_picked_is_that_class_though_another_is_called_by_its_number(visit: Any, gate: Path) -> None:
+    numbered = urlencode({"model": f"{gate.parent / 'gated.py'}:numbered", "image": "sample:shapes/7"})
+    page = visit(f"/look?lens=saliency&{numbered}")
+    page.wait_for_selector("button.answer")
+    page.locator("button.answer").nth(1).click()
+    wanted = page.locator("button.answer").nth(1).locator(".name").inner_text()
+    page.wait_for_selector("h1:has-text('What speaks')")
+    page.wait_for_function("() => !document.querySelector('.busy')")
+    assert page.locator("button.answer.chosen .name").inner_text() == wanted
+    assert wanted in page.locator("article.card").inner_text()
+
+
 def test_inside_shows_it_too(visit: Any, gate: Path) -> None:
     page = visit(f"/inside?image=sample:shapes/7&layer=conv&unit=conv%5B1%5D&{gated(gate)}")
     page.wait_for_selector(".maps img")
@@ -209,22 +274,43 @@ def test_a_units_kernels_are_its_own_strongest_first_and_components_are_named(vi
     assert page.locator(".module .ramp").count() == 1
 
 
-def test_a_drawing_is_compared_with_the_best_image_known(visit: Any) -> None:
-    page = visit("/inside?image=sample:shapes/7&layer=layer1&unit=layer1%5B3%5D")
+def measured(unit: str) -> tuple[float, float]:
+    """What a unit gives for its picture of 64 steps where it gives most, and for the best of the images."""
+    model, (layer, _, number_of) = cs.load(TRAINED), unit.removesuffix("]").partition("[")
+    drawn = cs.activation_maximization(model, unit=unit, steps=64)
+    maps = cs.feature_maps(model, drawn.values[:1], layer=layer, channels=0)
+    reached = float(maps.maps[layer][maps.channels[layer].index(int(number_of))].max())
+    return reached, cs.top_inputs(model, "sample:shapes/0-99", unit=unit, k=1)[unit][0].value
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize(("unit", "said"), [("layer1[0]", LESS), ("layer1[1]", MORE)])
+def test_a_drawing_is_compared_with_the_best_image_known(visit: Any, unit: str, said: str, lang: str) -> None:
+    reached, best = measured(unit)
+    assert (reached > best) == (said == MORE), "the unit stands for one of the outcomes"
+    page = visit(f"/inside?{urlencode({'image': 'sample:shapes/7', 'layer': 'layer1', 'unit': unit})}", lang=lang)
     page.wait_for_selector(".unit .crops figure")
     page.click(".unit .part-drawn .q-select")
     page.get_by_role("option", name="64", exact=True).click()
     page.click(".unit button.draw")
-    page.wait_for_selector('.unit .drawing .result:has-text("Finished. 64 steps")')
-    said = page.get_by_text(re.compile("than the best image known"))
-    said.wait_for()
-    model = cs.load(TRAINED)
-    drawn = cs.activation_maximization(model, unit="layer1[3]", steps=64)
-    maps = cs.feature_maps(model, drawn.values[:1], layer="layer1", channels=0)
-    reached = float(maps.maps["layer1"][maps.channels["layer1"].index(3)].max())
-    best = cs.top_inputs(model, "sample:shapes/0-99", unit="layer1[3]", k=1)["layer1[3]"][0].value
-    assert ("no more than" in said.inner_text()) == (reached <= best)
-    assert f"{number(reached)} at its strongest place, against {number(best)}" in said.inner_text()
+    page.get_by_text(say(said, lang, reached=number(reached), best=number(best)), exact=True).wait_for()
+    assert say("Finished.", lang) in page.locator(".unit .drawing .result").inner_text()
+
+
+def test_a_drawing_is_compared_with_nothing_until_it_is_drawn_and_of_another_unit_not_at_all(visit: Any) -> None:
+    page = visit(f"/inside?{urlencode({'image': 'sample:shapes/7', 'layer': 'layer1', 'unit': 'layer1[0]'})}")
+    page.wait_for_selector(".unit .crops figure")
+    page.click(".unit .part-drawn .q-select")
+    page.get_by_role("option", name="1024", exact=True).click()
+    page.click(".unit button.draw")
+    page.wait_for_selector(".unit .drawing .picture img")
+    assert page.get_by_text("than the best image known").count() == 0
+    page.get_by_label("Next unit").click()
+    page.wait_for_selector('.unit h2:text-is("layer1[1]")')
+    page.wait_for_selector(".unit .crops figure")
+    assert page.locator(".unit button.draw").is_visible()
+    assert page.locator(".unit .drawing .picture img").count() == 0
+    assert page.get_by_text("than the best image known").count() == 0
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

@@ -15,7 +15,7 @@ It holds no maths. Whatever is shown comes from the catalogue: a lens declared l
     frame.py      what all pages share: navigation, language, theme
     texts/        every text in English and Chinese
     files.py      what can be taken home: picture, numbers, manifest, report
-    links.py      what a link names that is not here
+    links.py shown.py             what a link names that is not here; the page that shows what a view asks for
     forms.py suggesting.py buttons.py downloads.py     fields and buttons
     pictures.py curves.py graph.py        thumbnails, plots, the graph that can be clicked
     gallery/ inside/ studio/ beside/      what Look, Inside, Learned and Compare are made of

@@ -113,10 +113,13 @@ class Place:
             ui.download.content(content, name)
 
     def complain(self, sentence: str) -> None:
-        """Say over the page what did not work, until it is closed or read."""
+        """Say what did not work, at the foot of the page where it covers no heading, until it is closed or read."""
         if not self.client.is_deleted:
-            with self.client:  # wherever in the page, or beside it, this is said
-                ui.notify(sentence, type="warning", position="top", multi_line=True, close_button=self.say("Close"))
+            close = self.say("Close")
+            with self.client:  # wherever in the page, or beside it, this is said; a type would bring colours of its own
+                ui.notify(
+                    sentence, icon="warning", position="bottom", multi_line=True, close_button=close, classes="toast"
+                )
 
 
 @contextmanager

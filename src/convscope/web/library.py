@@ -184,11 +184,12 @@ class Library:
             return key
         raise UnknownName(f"no collection {key!r} here: {', '.join(self.collections()) or 'none was given at start'}")
 
-    def collections(self) -> dict[str, str]:
-        """What to call each collection, by key."""
+    def collections(self, *further: str) -> dict[str, str]:
+        """What to call each collection, by key; ``further`` ones, such as other ranges of samples, by their keys."""
         kinds = dict.fromkeys(one.partition("/")[0] for one in self.samples if not one.startswith("sample:photo"))
         folders = {f"folder:{number}": folder.name or str(folder) for number, folder in enumerate(self.folders)}
-        return folders | {f"{kind}/0-99": f"{kind}/0-99" for kind in kinds}
+        listed = folders | {f"{kind}/0-99": f"{kind}/0-99" for kind in kinds}
+        return listed | {key: key for key in further if key and key not in listed}
 
     def upload(self, name: str, content: bytes) -> str:
         """Keep an uploaded image in memory; its key.

@@ -20,6 +20,7 @@ from convscope.web.api.shapes import AT, BINARY, KINDS, Asked, Refusal, Told
 from convscope.web.files import file_of
 from convscope.web.jobs.job import Job, State
 from convscope.web.jobs.waiting import over
+from convscope.web.shown import link_to
 from convscope.web.view import View
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _file(value: Value, kind: str, **options: Any) -> Response:
 def _told(job: Job, view: View | None = None) -> Told:
     done, total = job.progress
     where = {kind: f"{AT}/jobs/{job.id}/result.{kind}" for kind in KINDS} if job.value is not None else {}
-    link = f"/?{view.query()}" if view else ""
+    link = link_to(view) if view else ""
     return Told(id=job.id, state=job.state, done=done, total=total, error=job.error, link=link, results=where)
 
 

@@ -26,6 +26,8 @@ class Answer:
     ) -> None:
         self.place, self.pick_target = place, pick_target
         self.prediction: Prediction | None = None
+        self._drawn: Prediction | str | None = None
+        self._asked: int | None = None
         self._shown: tuple[str, str] | None = None
         self._bars: dict[int, ui.html] = {}
         self._model: Model | None = None
@@ -45,19 +47,31 @@ class Answer:
             )  # fmt: skip
             self._layer.props("outlined dense options-dense stack-label").mark("layer")
 
-    def show(self, found: Prediction | str, view: View) -> None:
-        """Show an answer, or why there is none; the focus stays where only another class is explained."""
-        self._shown = (view.model, view.image)
+    def show(self, found: Prediction | str, view: View, asked: int | None, more: Prediction | str) -> None:
+        """Show an answer, or why there is none; the focus stays where only another class is explained.
+
+        Args:
+            asked: the number of the class that is explained, where another than the best is asked for.
+            more: the answer with this class, where it is not among the best.
+        """
+        self._shown, self._asked = (view.model, view.image), asked
         fresh(self.box)
-        same = found is self.prediction
+        there = found is self.prediction and (asked is None or asked in self._bars)
         self.prediction = found if isinstance(found, Prediction) else None
-        if not same:
-            self._draw(found)
+        if not there:
+            self._drawn = more
+            self._draw(more)
         mark(self._bars, self.explained(view))
+
+    def refuse(self, target: str, why: str) -> None:
+        """Say at the field why what stands there is not explained, until something else is typed or picked."""
+        self._target.value = target
+        self._target.error = why
 
     def follow(self, view: View) -> None:
         """Have the field say what is explained; answers of another network or image are shown to be stale."""
         self._target.value = _typed(view)
+        self._target.error = None
         if self._shown not in (None, (view.model, view.image)):
             stale(self.box)
 
@@ -75,18 +89,17 @@ class Answer:
         """The number of the class that is explained, where it is known."""
         if self.prediction is None:
             return None
-        if not view.target:
-            return self.prediction.indices[0]
-        named = dict(zip(self.prediction.labels, self.prediction.indices, strict=True))
-        return int(view.target) if view.target.isdecimal() else named.get(view.target)
+        return self._asked if view.target else self.prediction.indices[0]
 
     def question(self, view: View) -> str:
         """What the page asks: why this answer, or what speaks for another."""
         say, explained = self.place.say, self.explained(view)
         if self.prediction is None:
             return say("Why did it answer that?")
-        answers = dict(zip(self.prediction.indices, self.prediction.labels, strict=True))
-        name = answers.get(-1 if explained is None else explained, view.target)
+        name = view.target
+        if isinstance(self._drawn, Prediction):
+            answers = dict(zip(self._drawn.indices, self._drawn.labels, strict=True))
+            name = answers.get(-1 if explained is None else explained, view.target)
         top = explained == self.prediction.indices[0]
         return (say("Why did it answer “{}”?") if top else say("What speaks for “{}”?")).format(name)
 
@@ -103,7 +116,9 @@ class Answer:
 
     def _pick(self, index: int) -> None:
         top = self.prediction.indices[0] if self.prediction else -1
-        self.pick_target("" if index == top else str(index))
+        labels = list(self._model.labels or ()) if self._model else []
+        named = str(index) if str(index) not in labels else labels[index]  # a label is read before a number
+        self.pick_target("" if index == top else named)
 
     def _layers(self, names: list[str], view: View) -> dict[str, str]:
         chosen = {name: name for name in view.layer[:1]}

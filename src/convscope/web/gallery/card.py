@@ -129,7 +129,8 @@ class Card:
         say = self.place.say
         with ui.element("article").classes("card").props(f'aria-label="{escape(say(self.spec.title))}"') as self.box:
             with ui.element("div").classes("card-head"):
-                names = {one.command: say(one.title) for one in self.told.choices}
+                choices = self.told.choices if self.spec in self.told.choices else [self.spec, *self.told.choices]
+                names = {one.command: say(one.title) for one in choices}
                 self.swap = swap = ui.select(
                     names, value=self.spec.command, on_change=lambda e: self.told.swap(self, e.value)
                 )

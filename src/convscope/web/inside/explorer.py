@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from convscope.web.inside.node import TABS, NodeColumn
 from convscope.web.inside.pieces import quoted, trouble
 from convscope.web.inside.unit import UnitColumn, UnitName
 from convscope.web.jobs.waiting import aside
-from convscope.web.links import say_what_is_amiss, wrong_names
+from convscope.web.links import refused, say_what_is_amiss, wrong_names
 from convscope.web.pictures import thumbnail
+from convscope.web.shown import INSIDE
 from convscope.web.stale import fresh, stale
 from convscope.web.view import View
 
@@ -55,14 +57,17 @@ class Explorer:
         self.place, self.library = place, library
         first = next((one.key for one in library.images()), "")
         layer = view.layer[:1] or tuple(one.partition("[")[0] for one in view.unit[:1])
+        lens = view.lens.replace("_", "-")
         self.view = View(
             model=view.model or library.addresses[0],
             image=view.image or first,
-            images=view.images if view.images in library.collections() else "",
+            images="" if refused(library.collection, view.images) else view.images,
             layer=layer,
             unit=view.unit[:1],
             tab=view.tab if view.tab in TABS else "",
             page=view.page,
+            lens=lens if lens in INSIDE else "",
+            parameters=view.parameters if lens in INSIDE else {},
         )
         self.asked = view
         self.structure: Structure | None = None
@@ -85,6 +90,10 @@ class Explorer:
         """What a lens is asked for the model and image in view."""
         known = {name: parameters.pop(name) for name in ("image", "images", "layer", "unit") if name in parameters}
         return View(lens=lens, model=self.view.model, parameters=parameters, **{"image": self.view.image, **known})
+
+    def given(self, lens: str) -> Mapping[str, Any]:
+        """The parameters that the link has for a lens."""
+        return self.view.parameters if lens == self.view.lens else {}
 
     @property
     def layer(self) -> str:
@@ -214,7 +223,7 @@ class Explorer:
         self.turn += 1
         turn = self.turn
         stale(self.told, self.scroll, self.node.head, self.node.body, self.unit.body)
-        found = await self.look("structure", image="")
+        found = await self.look("structure", image="", **self.given("structure"))
         if turn != self.turn or self.place.client.is_deleted:
             return  # another network was chosen meanwhile
         fresh(self.told, self.scroll)
@@ -225,7 +234,7 @@ class Explorer:
         assert isinstance(found, Structure)
         self.structure = found
         self.depth.props(f"max={max(2, deepest(found))}")
-        self.folds = Folds(first_depth(found))
+        self.folds = Folds(found.record.parameters.get("depth") or first_depth(found))
         self.depth.set_value(self.folds.depth)
         await self._settle({one.address for one in found.modules})
         self.told.set_text(

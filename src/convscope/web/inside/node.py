@@ -40,7 +40,7 @@ class NodeColumn:
 
     def __init__(self, explorer: "Explorer") -> None:
         self.explorer = explorer
-        self.images = ""
+        self.images = explorer.view.images if explorer.view.lens == "activations" else ""
         self.turn = 0
         self.maps: Mapped | None = None
         self.value: FeatureMaps | None = None
@@ -155,6 +155,8 @@ class NodeColumn:
             "distribution": ("activations", {"images": self.images, **({"image": ""} if self.images else {})}),
         }
         lens, parameters = asked[self.tab]
+        if not self.explorer.view.page:  # of pages there are as many as all of it needs
+            parameters |= self.explorer.given(lens)
         stale(self.body)
         found = await self.explorer.look(lens, layer=(layer,), **parameters)
         if turn != self.turn or self.explorer.place.client.is_deleted:
@@ -252,7 +254,7 @@ class NodeColumn:
 
     def _show_spread(self, value: Distribution, layer: str) -> None:
         say, one = self.explorer.say, value[layer]
-        choices = {"": say("this image"), **self.explorer.library.collections()}
+        choices = {"": say("this image"), **self.explorer.library.collections(self.images)}
         with ui.element("div").classes("hand q-mt-sm"):
             ui.select(choices, value=self.images, label=say("Over"), on_change=self._images_chosen).props(
                 "outlined dense options-dense stack-label"

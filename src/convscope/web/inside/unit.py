@@ -347,7 +347,7 @@ class UnitColumn:
         ui.html(colour_bar(legend, say), sanitize=False)
 
     async def _show_best(self) -> None:
-        name, turn, collections = self.name, self.turn, self.explorer.library.collections()
+        name, turn, collections = self.name, self.turn, self.explorer.library.collections(self.explorer.view.images)
         assert name is not None
         body, say = self.sections["best"], self.explorer.say
         if not collections:
@@ -362,7 +362,8 @@ class UnitColumn:
                 )
             waiting = ui.label(say("Looking …")).classes("hint")
         unit = (str(name.whole),)
-        found = await self.explorer.look("top-inputs", unit=unit, images=images, image="", k=_BEST)
+        own = {"k": _BEST, **self.explorer.given("top-inputs")}
+        found = await self.explorer.look("top-inputs", unit=unit, images=images, image="", **own)
         if not self._current(turn):
             return
         waiting.delete()

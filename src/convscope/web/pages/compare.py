@@ -313,7 +313,7 @@ class Table:
         """All maps as one picture, a row an image and a column a network."""
         values = [cell.value for cell in self.cells]
         if not values or any(value is None for value in values):
-            ui.notify(self.place.say("There is no whole picture: some maps are missing."))
+            self.place.complain(self.place.say("There is no whole picture: some maps are missing."))
             return
         width = len(self.models)
         rows = tuple(tuple(values[at : at + width]) for at in range(0, len(values), width))

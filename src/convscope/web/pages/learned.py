@@ -101,7 +101,7 @@ class Studio:
                 field = self._select(PICTURES[name], choices, chosen, lambda v, name=name: self._set(True, **{name: v}))
                 field.mark(name)
         elif name == "images":
-            collections = self.place.bench.library.collections()
+            collections = self.place.bench.library.collections(self.view.images)
             self._select("Images", collections, self.view.images, lambda v: self._set(False, images=v)).mark(name)
         elif name == "target":
             changed = lambda text: self._set(False, target=text.strip())  # noqa: E731

@@ -14,6 +14,7 @@ from convscope.values import Attribution, Prediction, Value
 from convscope.web.buttons import button
 from convscope.web.files import report_of
 from convscope.web.gallery.answer import Answer
+from convscope.web.gallery.asked import refusal, with_asked
 from convscope.web.gallery.card import Card, Told
 from convscope.web.gallery.chooser import Chooser
 from convscope.web.gallery.pins import Pins
@@ -22,6 +23,7 @@ from convscope.web.jobs.waiting import aside
 from convscope.web.links import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, lies_over_photo
+from convscope.web.shown import page_of
 from convscope.web.stale import fresh, stale
 from convscope.web.view import View
 
@@ -35,13 +37,18 @@ ONE_SCALE = "scale"
 @page("/look", "Look", order=1)
 async def build(view: View, place: "Place") -> None:
     """The page on which a person asks why a network answered what it did."""
-    Look(view, place).begin(chosen=False)
+    Look(view, place).open()
 
 
 def candidates() -> list[LensSpec]:
     """The lenses of a gallery: those that explain an answer from a model and an image alone."""
     explaining = [spec for spec in lenses() if spec.attributes and "unit" not in spec.inputs]
     return [spec for spec in explaining if spec.each_image and set(spec.required) <= {"model", "image"}]
+
+
+def shown() -> list[str]:
+    """The lenses that a link may name: those of the gallery, and those that no other page shows."""
+    return [spec.command for spec in lenses() if page_of(spec) == "/look" and spec.command != "predict"]
 
 
 class Look(Told):
@@ -53,7 +60,7 @@ class Look(Told):
         say_what_is_amiss(self._amiss(view))
         self.view = self._settled(view)
         self.cards: list[Card] = []
-        self._turn = 0
+        self._turn = self._asks = 0
         with ui.element("div").classes("look"):
             with ui.element("aside").classes("side").props(f'aria-label="{place.say("What is looked at")}"'):
                 self.source = Source(place, self.view, self.pick_model, self.pick_image, self._uploading)
@@ -67,7 +74,7 @@ class Look(Told):
     def _settled(self, view: View) -> View:
         """The view with what was left open filled in, so that its link says everything."""
         view = _own(view)
-        known = {spec.command for spec in self.choices}
+        known = shown()
         named = [name for name in view.lens.replace("_", "-").split(",") if name in known]
         listed = [one.key for one in self.library.images() if not one.key.startswith("upload:")]
         return view.but(
@@ -78,7 +85,7 @@ class Look(Told):
 
     def _amiss(self, view: View) -> list[str]:
         """What the link says that nothing here can follow; what is wrong with a card is said there."""
-        known = [spec.command for spec in self.choices]
+        known = shown()
         given = [name for name in _own(view).parameters if name != ONE_SCALE and name.partition(".")[0] not in known]
         of_nobody = [self.place.say("No lens here takes the link's parameter {}.").format(name) for name in given]
         return wrong_lenses(view, [*known, "predict"], self.place) + of_nobody
@@ -124,9 +131,20 @@ class Look(Told):
         self._change(model=address, target="", layer=())
 
     def pick_target(self, target: str) -> None:
-        """Explain another answer."""
-        if target != self.view.target:
+        """Explain another answer; where the network has no such class, that is said and the present one stays."""
+        self._asks += 1
+        background_tasks.create(self._pick_target(target, self._asks, self._turn))
+
+    async def _pick_target(self, target: str, asks: int, turn: int) -> None:
+        why = await refusal(self.place, self.view.but(target=target)) if target else ""
+        if self.place.client.is_deleted or (asks, turn) != (self._asks, self._turn):
+            return  # something else was typed or picked meanwhile
+        if why:
+            self.answer.refuse(target, why)
+        elif target != self.view.target:
             self._change(target=target)
+        else:
+            self.answer.follow(self.view)
 
     def pick_layer(self, layer: str) -> None:
         """Look at another layer."""
@@ -143,13 +161,33 @@ class Look(Told):
             self._lay_out()
             for card in self.cards:
                 if card.spec.command not in before:
-                    card.run(self._asked())
+                    card.run(self._asked(card.spec))
 
     # -- looking ------------------------------------------------------------------------------------------------
 
     def _change(self, **changes: Any) -> None:
         self.view = self.view.but(**changes)
         self.begin()
+
+    def open(self) -> None:
+        """Look at what the link names."""
+        if not self.view.target:
+            self.begin(chosen=False)
+            return
+        if self._missing() is None:
+            self._lay_out()
+        background_tasks.create(self._open(self.view.target))
+
+    async def _open(self, target: str) -> None:
+        """Look at what the link names; a class that the network lacks is refused, and its answer is explained."""
+        why = await refusal(self.place, self.view)
+        if self.place.client.is_deleted or self._turn:
+            return  # something else was picked meanwhile
+        if why:
+            self.view = self.view.but(target="")
+        self.begin(chosen=False)
+        if why:
+            self.answer.refuse(target, why)
 
     def begin(self, *, chosen: bool = True) -> None:
         """Look at what the view says now; whatever was looked at before is left."""
@@ -168,7 +206,7 @@ class Look(Told):
             return
         self._lay_out()
         for card in self.cards:
-            card.run(self._asked())
+            card.run(self._asked(card.spec))
 
     def _missing(self) -> str | None:
         """Why there is no image to look at; nothing where there is one."""
@@ -180,16 +218,23 @@ class Look(Told):
             return str(error)
         return None
 
-    def _asked(self) -> View:
-        return View(model=self.view.model, image=self.view.image, target=self.view.target, layer=self.view.layer)
+    def _asked(self, spec: LensSpec) -> View:
+        """What a lens is asked; units and collections only of those that take them, so that like requests are alike."""
+        view = self.view
+        own = {name: getattr(view, name) for name in ("images", "unit") if name in spec.inputs}
+        return View(model=view.model, image=view.image, target=view.target, layer=view.layer, **own)
 
     async def _ask(self, turn: int) -> None:
         """Have the model answer; show the image, the answer, and what else can be explained."""
         view = self.view
         if view.image:
             found = await self._answer_to(view)
+            more: Prediction | str = found
+            asked: int | None = None
+            if isinstance(found, Prediction) and view.target:
+                more, asked = await with_asked(self.place, found, view)
             if turn == self._turn and not self.place.client.is_deleted:
-                self.answer.show(found, view)
+                self.answer.show(found, view, asked, more)
                 self.title.set_content(escape(self.answer.question(view)))
                 fresh(self.title)
         try:
@@ -275,8 +320,8 @@ class Look(Told):
     async def _report(self) -> None:
         shown = [card.value for card in self.cards if not card.waits]
         values = [v for v in (self.answer.prediction, *shown) if v is not None]
-        if not values:
-            ui.notify(self.place.say("There is nothing to report yet."), type="warning", position="top")
+        if not self.cards or not values:
+            self.place.complain(self.place.say("There is nothing to report yet: choose an image and a lens."))
             return
         refused = {card.spec.title: card.error for card in self.cards if card.error}
         await self.place.hand_over(partial(report_of, values, refused), "convscope-report.html")
@@ -295,7 +340,7 @@ class Look(Told):
         own = {f"{start}{name}": value for name, value in card.given.items()}
         self.view = self.view.but(parameters=others | own)
         self.place.remember(self.view)
-        card.run(self._asked())
+        card.run(self._asked(card.spec))
 
     def swap(self, card: Card, lens: str) -> None:
         """Another lens in its place; one that is there already changes places with it."""
@@ -323,7 +368,7 @@ class Look(Told):
         background_tasks.create(self._advise(card))
 
     async def _advise(self, card: Card) -> None:
-        view = self._asked()
+        view = self._asked(card.spec)
         fit = [one for one in self.choices if not (view.layer and one.takes_layer)]  # the layer may be the reason
         found = await self.place.fitting(view, [one.command for one in fit if one.command not in self.names])
         own = any(one.value is not None for one in self.cards)  # others answer: it is the lens, not the request

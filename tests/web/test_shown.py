@@ -1,0 +1,124 @@
+"""The link that a program gets leads to the page that shows what it was given, for every lens there is."""
+
+import json
+from html import unescape
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+import pytest
+
+import convscope as cs
+from convscope.catalogue import find, lenses
+from convscope.render import number
+from convscope.render.scale import scale_of
+from convscope.web.api import AT
+from convscope.web.inside.node import TABS
+from convscope.web.pages import learned, look
+from convscope.web.shown import INSIDE, link_to
+from convscope.web.view import View
+from tests.patience import PATIENCE
+from tests.web.browsing import address, visit
+
+__all__ = ["address", "visit"]
+
+pytest.importorskip("nicegui")
+
+MODEL, IMAGE = "bundled:shapes", "sample:shapes/7"
+GIVEN: dict[str, Any] = {
+    "image": IMAGE, "images": "sample:shapes/0-9", "style": "sample:shapes/1", "guide": "sample:shapes/2",
+    "target": "star", "layer": ["layer2"], "unit": ["layer2.0.conv1[3]"],
+}  # fmt: skip
+FEW = {"steps": 3, "samples": 4}
+
+
+def asked(lens: str) -> dict[str, Any]:
+    """A request for a lens that names everything it takes, with few repetitions."""
+    spec = find(lens)
+    own = {name: GIVEN[name] for name in spec.inputs if name in GIVEN}
+    few = {name: count for name, count in FEW.items() if name in spec.options}
+    return {"lens": lens, "model": MODEL, "parameters": few, **own}
+
+
+def view_of(request: dict[str, Any]) -> View:
+    return View(**{name: tuple(one) if isinstance(one, list) else one for name, one in request.items()})
+
+
+def sent(address: str, link: str) -> str:
+    with urlopen(f"{address}{link}", timeout=PATIENCE) as page:
+        assert page.status == 200
+        return unescape(page.read().decode())
+
+
+@pytest.mark.parametrize("lens", [spec.command for spec in lenses()])
+def test_the_link_of_a_lens_leads_to_a_page_that_shows_it(address: str, lens: str) -> None:
+    view, spec = view_of(asked(lens)), find(lens)
+    link = link_to(view)
+    path, carried = urlsplit(link).path, View.read(urlsplit(link).query)
+    kept = {"predict": {"lens": "", "parameters": {}}}.get(lens, {"tab": INSIDE.get(lens, "")})
+    assert carried == view.but(parameters={name: str(one) for name, one in view.parameters.items()}).but(**kept)
+    page = sent(address, link)
+    assert "is not among the lenses of this page" not in page
+    assert "No lens here takes" not in page
+    if path == "/inside":
+        assert carried.tab in ("", *TABS)
+        assert f'"model-value":"{carried.tab or "maps"}"' in page
+    elif lens != "predict":
+        assert spec.asks in page
+        assert lens in (learned_here() if path == "/learned" else look.shown())
+
+
+def learned_here() -> list[str]:
+    return [spec.command for spec in lenses() if spec.family == learned.FAMILY]
+
+
+def ran(address: str, **request: Any) -> str:
+    """The link that the API gives for a request, once it is done."""
+    body = json.dumps(request).encode()
+    post = Request(f"{address}{AT}/run?wait=60", body, {"content-type": "application/json"})
+    with urlopen(post, timeout=PATIENCE) as answer:
+        told = json.loads(answer.read())
+    assert told["state"] == "done", told
+    link: str = told["link"]
+    return link
+
+
+def test_a_map_with_its_target_layer_and_parameters_is_seen_on_look(visit: Any, address: str) -> None:
+    page = visit(ran(address, lens="grad-cam", image=IMAGE, target="star", layer=["layer2"], parameters={"relu": True}))
+    page.wait_for_selector(".card .heat")
+    value = cs.grad_cam(cs.load(MODEL), IMAGE, target="star", layer="layer2", relu=True)
+    assert page.locator("article.card").count() == 1
+    assert "star (3), at layer2" in page.locator("article.card").inner_text()
+    page.get_by_role("heading", name="What speaks for “star”?").wait_for()
+    assert page.locator(".card .scale").inner_text().count(number(scale_of([value]).limit)) == 1
+
+
+@pytest.mark.parametrize("lens", ["receptive-field", "parameter-gradients", "convolve", "neuron-conductance"])
+def test_what_no_other_page_shows_is_a_card_on_look(visit: Any, address: str, lens: str) -> None:
+    page = visit(ran(address, **asked(lens)))
+    page.wait_for_function("() => document.querySelector('article.card .picture:not(.busy) :not(.empty-map)')")
+    card = page.locator("article.card")
+    assert card.count() == 1
+    assert card.get_attribute("aria-label") == find(lens).title
+    assert page.locator(".refusal").count() == 0
+
+
+def test_the_lenses_of_layers_and_units_are_seen_inside(visit: Any, address: str) -> None:
+    page = visit(ran(address, lens="kernels", layer=["layer1.0.conv1"], parameters={"most": 3}))
+    page.wait_for_selector('.maps img[alt^="Kernel"]')
+    assert page.get_by_role("tab", name="Kernels").get_attribute("aria-selected") == "true"
+    assert page.locator(".maps [data-unit]").count() == 3
+    page = visit(ran(address, lens="activations", layer=["layer1"], images="sample:shapes/0-9"))
+    page.wait_for_selector(".module svg.ridge")
+    page.locator(".module .q-select", has_text="sample:shapes/0-9").wait_for()
+    page = visit(ran(address, lens="step-through", image=IMAGE, unit=["layer2.0.conv1[3, 5, 5]"]))
+    page.wait_for_selector('.unit .result b:has-text("layer2.0.conv1[3, 5, 5]")')
+    page = visit(ran(address, lens="top-inputs", images="sample:shapes/0-9", unit=["layer1[3]"], parameters={"k": 2}))
+    page.wait_for_selector(".unit .crops figure")
+    assert page.locator(".unit .crops figure").count() == 2
+
+
+def test_what_a_network_has_learned_hangs_on_its_page(visit: Any, address: str) -> None:
+    page = visit(ran(address, lens="activation-maximization", unit=["layer2[15]"], parameters={"steps": 4}))
+    page.wait_for_selector("article.card")
+    assert "layer2[15]" in page.locator("article.card h2").inner_text()
