@@ -56,7 +56,7 @@ def test_sides_beyond_their_limits_are_refused(option: str, given: str) -> None:
 
 def test_a_side_larger_than_the_image_is_refused_by_its_own_name() -> None:
     model, images = subject()
-    with pytest.raises(ParameterError, match="^sides must be at most"):
+    with pytest.raises(ParameterError, match=r"^sides must be at most"):
         cs.occlusion(model, images, sides="500x2")
 
 
