@@ -116,7 +116,7 @@ class Parameter:
         low, high = self.about.min, self.about.max
         if (low is not None and number < low) or (high is not None and number > high):
             unit = f" ({self.about.unit})" if self.about.unit else ""
-            raise ParameterError(f"{self.name} must be {self.about.range()}{unit}, got {value!r}")
+            raise ParameterError(f"{self.name} must be {self.about.range()}{unit}, got {_short(value)}")
         return number
 
     def bad_value(self) -> Any:

@@ -73,8 +73,11 @@ def _read(name: str, value: Any) -> Any:
                 raise ValueError(value)
         elif name == "size" and isinstance(value, str):
             numbers = tuple(int(part) for part in value.lower().replace("×", "x").split("x"))
+            _refuse_absurd(name, value, numbers)
         else:
-            return int(value) if isinstance(value, str) else value
+            number = int(value) if isinstance(value, str) else value
+            _refuse_absurd(name, value, number if isinstance(number, tuple) else (number,))
+            return number
     except (TypeError, ValueError) as error:
         form = {"size": "size=224 or size=224x320 (height x width)", "resize": "resize=256"}
         form |= {"mean": "mean=0.485,0.456,0.406", "std": "std=0.229,0.224,0.225"}
@@ -84,6 +87,17 @@ def _read(name: str, value: Any) -> Any:
             f"{name} must be of pixels scaled to 0 … 1, got {max(numbers, key=abs):g}: divide each number by 255"
         )
     return numbers
+
+
+def _refuse_absurd(name: str, said: Any, sides: tuple[Any, ...]) -> None:
+    """Refuse what no image could be brought to."""
+    from convscope.engine.pictures import MAX_PIXELS, MAX_SIDE
+
+    whole = [side for side in sides if isinstance(side, int)]
+    squared = whole * 2 if len(whole) == 1 else whole
+    if any(side > MAX_SIDE for side in whole) or math.prod(squared) > MAX_PIXELS:
+        most = f"{MAX_SIDE} a side or {MAX_PIXELS // 10**6} million pixels"
+        raise LoadError(f"{name}={str(said)[:40]} is more than {most}")
 
 
 def _text(name: str, value: Any) -> str:

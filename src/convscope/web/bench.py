@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from convscope.catalogue import find
 from convscope.web.jobs.job import Job
 from convscope.web.jobs.workers import Jobs
 from convscope.web.library import Library
@@ -23,6 +24,8 @@ class Bench:
             ConvScopeError: it names what is not there, or a parameter has a value that its lens refuses.
         """
         refuse_wrong_values(view)
+        if view.images and "images" in find(view.lens).inputs:
+            self.library.collection(view.images)  # which says so where there is none, or too much of it
         key = key_of(self.library, view)
         alike = together(self.library, view)
         owner = view.model or self.library.addresses[0]

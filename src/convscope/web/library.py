@@ -34,6 +34,7 @@ UPLOADED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Kinds of files that are taken from others: none whose decoder is a program of its own."""
 TWINS = OF_ONE + LONG - 1
 """Copies of each network beside the first, so that as many of its jobs as may go on at once do not meet."""
+_RANGE = re.compile(r"/(\d+)-(\d+)$")
 LISTED = 2000
 """So many images of a folder are listed."""
 
@@ -176,10 +177,17 @@ class Library:
         return stored.getvalue()
 
     def collection(self, key: str) -> Any:
-        """Many images behind one key: ``folder:0``, or a range of samples such as ``sample:shapes/0-99``."""
+        """Many images behind one key: ``folder:0``, or a range of samples such as ``sample:shapes/0-99``.
+
+        Raises:
+            UnknownName: there is no such collection.
+            InputError: the range holds more images than a server goes through.
+        """
         kind, _, rest = key.partition(":")
         if kind == "folder" and rest.isdecimal() and int(rest) < len(self.folders):
             return str(self.folders[int(rest)])
+        if (found := _RANGE.search(rest)) and (count := int(found[2]) - int(found[1]) + 1) > LISTED:
+            raise InputError(f"{key!r} names {count:,} images: a server goes through {LISTED:,} of a range at most")
         if kind == "sample" and any(one.startswith(f"sample:{rest.partition('/')[0]}/") for one in self.samples):
             return key
         raise UnknownName(f"no collection {key!r} here: {', '.join(self.collections()) or 'none was given at start'}")

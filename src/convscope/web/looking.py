@@ -14,6 +14,8 @@ from convscope.web.view import View
 
 LONG_FAMILIES = ("learned", "perturbation")
 """Families of lenses that need hundreds of forwards for one image."""
+MOST_NAMES, MOST_LETTERS = 1000, 10_000
+"""So many layers or units one request may name, and so long its texts may be."""
 AT_ONCE = ("Attribution", "LayerAttribution", "Prediction")
 """Values that are found for several images in the passes of one."""
 
@@ -117,9 +119,16 @@ def refuse_wrong_values(view: View) -> None:
     """Refuse values that the view's lens would refuse, before any work is queued for it.
 
     Raises:
-        ParameterError: a parameter is unknown, of another kind, or beyond the limit its lens declares.
+        ParameterError: a parameter is unknown, of another kind, or beyond the limit its lens declares; or a list or a
+            text is longer than anybody would write it.
     """
     spec = find(view.lens)
+    for name in ("layer", "unit"):
+        if (count := len(getattr(view, name))) > MOST_NAMES:
+            raise ParameterError(f"{name} names {count:,}: at most {MOST_NAMES:,} can be looked at in one go")
+    for name, value in view.parameters.items():
+        if isinstance(value, str) and len(value) > MOST_LETTERS:
+            raise ParameterError(f"{name} has {len(value):,} characters: at most {MOST_LETTERS:,} are read")
     for name, value in parameters(spec, view.parameters).items():
         spec.options[name].check(value)
 

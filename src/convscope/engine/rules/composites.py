@@ -32,7 +32,7 @@ _NAMED: Mapping[str, Mapping[str, str]] = {
     "zero": {"conv": "zero", "linear": "zero"},
 }
 _KINDS = ("conv", "linear", "first")
-_DEPTH = re.compile(r"^depth\s+(?P<from>-?\d+)(\s*\.\.\s*(?P<to>-?\d+))?$")
+_DEPTH = re.compile(r"^depth\s+(?P<from>-?\d{1,9})(\s*\.\.\s*(?P<to>-?\d{1,9}))?$")
 
 
 @dataclass(frozen=True)
