@@ -29,6 +29,8 @@ GIVEN: dict[str, Any] = {
     "image": IMAGE, "images": "sample:shapes/0-9", "style": "sample:shapes/1", "guide": "sample:shapes/2",
     "target": "star", "layer": ["layer2"], "unit": ["layer2.0.conv1[3]"],
 }  # fmt: skip
+ON_LOOK = ("receptive-field", "parameter-gradients", "convolve", "neuron-conductance")
+"""Lenses that are seen on a card alone, though they look at a network or its layers."""
 FEW = {"steps": 3, "samples": 4}
 
 
@@ -57,6 +59,8 @@ def test_the_link_of_a_lens_leads_to_a_page_that_shows_it(address: str, lens: st
     path, carried = urlsplit(link).path, View.read(urlsplit(link).query)
     kept = {"predict": {"lens": "", "parameters": {}}}.get(lens, {"tab": INSIDE.get(lens, "")})
     assert carried == view.but(parameters={name: str(one) for name, one in view.parameters.items()}).but(**kept)
+    elsewhere = {"learned": "/learned", "structure": "/inside", "activations": "/inside"}
+    assert path == ("/look" if lens in ON_LOOK else elsewhere.get(spec.family, "/look"))
     page = sent(address, link)
     assert "is not among the lenses of this page" not in page
     assert "No lens here takes" not in page
@@ -93,7 +97,7 @@ def test_a_map_with_its_target_layer_and_parameters_is_seen_on_look(visit: Any, 
     assert page.locator(".card .scale").inner_text().count(number(scale_of([value]).limit)) == 1
 
 
-@pytest.mark.parametrize("lens", ["receptive-field", "parameter-gradients", "convolve", "neuron-conductance"])
+@pytest.mark.parametrize("lens", ON_LOOK)
 def test_what_no_other_page_shows_is_a_card_on_look(visit: Any, address: str, lens: str) -> None:
     page = visit(ran(address, **asked(lens)))
     page.wait_for_function("() => document.querySelector('article.card .picture:not(.busy) :not(.empty-map)')")
