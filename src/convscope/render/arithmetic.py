@@ -46,7 +46,7 @@ def _width(numbers: Mapping[str, Numbers]) -> int:
     """What the longest row takes: window × kernel = products → sum, each as wide as the window."""
     if "kernel" not in numbers or numbers["window"].ndim < 2:
         return 0
-    wide = extent(_flat(numbers["window"][0], numbers["products"][0]).shape, _SIDE)[0]
+    wide = extent(_flat(numbers["window"][0], _strongest_slice(numbers["products"][0])).shape, _SIDE)[0]
     return 2 * MARGIN + _CHANNEL + 3 * (wide + 34) + 80
 
 
