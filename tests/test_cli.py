@@ -148,7 +148,9 @@ def test_an_own_network_is_opened_from_its_file() -> None:
 
 def test_compare_and_report_write_what_they_say() -> None:
     names = "grad-cam,saliency"
-    assert convscope("compare", "sample:shapes/7", "-m", "bundled:shapes", "--lenses", names).exit_code == 0
+    done = convscope("compare", "sample:shapes/7", "-m", "bundled:shapes", "--lenses", names)
+    assert done.exit_code == 0
+    assert done.stdout.startswith("1 image × ")
     assert Path("compare.png").stat().st_size > 1000
     done = convscope("report", "sample:shapes/7", "-m", "bundled:shapes", "--lenses", names, "-o", "r.html")
     assert done.exit_code == 0, done.output

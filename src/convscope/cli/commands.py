@@ -117,7 +117,9 @@ def compare(
     if as_json:
         put_json(found.manifest())
     elif place is not None:
-        put(f"{len(found.rows)} images × {len(found.rows[0])} columns, written to {place}")
+        rows, columns = len(found.rows), len(found.rows[0])
+        counted = f"{rows} image{'s' * (rows != 1)} × {columns} column{'s' * (columns != 1)}"
+        put(f"{counted}, written to {place}")
     _end(stopped.is_set(), data, images)
 
 
