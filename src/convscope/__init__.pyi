@@ -19,6 +19,7 @@ from convscope.engine.inputs import ImageInput as ImageInput
 from convscope.engine.inputs import TensorInput as TensorInput
 from convscope.engine.layers import LayerAddress
 from convscope.engine.model import Model as Model
+from convscope.engine.progress_bar import show_progress as show_progress
 from convscope.engine.smooth import Smooth as Smooth
 from convscope.engine.targets import TOP1 as TOP1
 from convscope.engine.targets import Difference as Difference
