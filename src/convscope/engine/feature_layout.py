@@ -161,15 +161,20 @@ class FeatureLayout:
 
     def units(self, output: Tensor) -> Tensor:
         """An output for N images with its units second: its map, or (N, C) where it has no places."""
-        return self.units_by_image(self.by_image(output))
+        return self.to_map(output) if self._makes_a_map else self.units_by_image(self.by_image(output))
 
     def units_by_image(self, numbers: Tensor) -> Tensor:
         """The same of outputs image by image, as `by_image` gives them."""
-        as_a_map = not self.no_map and len(self.shape) == len(self.grid) + 2  # also a map of one position
-        if self.has_places or self.frames > 1 or as_a_map:
+        if self._makes_a_map:
             return self._map_by_image(numbers)
         numbers = self._channels_of(numbers)
         return numbers.flatten(1) if numbers.shape[2] == 1 else numbers
+
+    @property
+    def _makes_a_map(self) -> bool:
+        """Whether it is a map, also one of a single position."""
+        of_one_position = not self.no_map and len(self.shape) == len(self.grid) + 2
+        return self.has_places or self.frames > 1 or of_one_position
 
     @cached_property
     def _plain(self) -> bool:
