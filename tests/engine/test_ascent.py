@@ -348,7 +348,7 @@ def test_a_head_of_one_size_does_not_keep_layers_below_from_other_sizes() -> Non
 
 def test_a_layer_that_never_runs_is_refused(model: cs.Model) -> None:
     model.module.spare = nn.Conv2d(3, 3, 1)
-    with pytest.raises(LayerError, match="'spare' never runs"):
+    with pytest.raises(LayerError, match="'spare' was never reached"):
         drawn(model, goals.channel("spare", 0))
 
 
