@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from nicegui import app as pages_app
@@ -30,7 +31,8 @@ def meet(visit: Callable[[User], Awaitable[None]]) -> None:
             await visit(user)
 
     try:
-        asyncio.run(simulated())
+        with ThreadPoolExecutor(1) as own:  # this thread may hold the loop of a browser
+            own.submit(lambda: asyncio.run(simulated())).result()
     finally:
         bench.jobs.close()
 

@@ -19,7 +19,12 @@ def activations(c: Comparison, net: Network) -> None:
             order = list(value.channels[layer])
             c.holds(f"feature_maps at {layer}: every channel once", sorted(order) == list(range(len(image))))
             c.agree(f"feature_maps at {layer}", value.maps[layer].flatten(1), image[order].flatten(1))
-            c.agree(f"feature_maps at {layer}, strengths", value.strengths[layer], image.flatten(1).mean(1), scale=1e-3)
+            c.agree(
+                f"feature_maps at {layer}, strengths",
+                value.strengths[layer],
+                image.flatten(1).abs().mean(1),
+                scale=1e-3,
+            )
     for layer in layers(net)[-1:]:
         (value,) = c.ask("activations", layer=layer, samples=65536) or (None,)
         if value is None or net.layouts[layer].prefix:
