@@ -18,6 +18,7 @@ _FORMS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     ),
     (r"use (cs\.Region\([^)]*\))", r"name a unit of the output, as in --target 'LAYER[3]', or use \1 in Python"),
     (r"model\.layers\(\) or ", ""),
+    (r"or pass a prepared tensor \(N, C, H, W\)", "or pass signals and volumes as prepared tensors in Python"),
 )
 """What is written in a way of its own: the constructors of Python, and what stands for them."""
 
