@@ -12,7 +12,7 @@ from torch import nn
 import convscope as cs
 from convscope.cli.lens_command import summary
 from convscope.errors import ConvScopeError, InputError, LoadError
-from convscope.render.panels import panels_of, voxel_of
+from convscope.render.panels import in_proportion, panels_of, voxel_of
 from convscope.render.ruler import Ruler, moment, ruler_of
 from convscope.render.scale import scale_of
 from convscope.render.sheet import Sheet
@@ -255,3 +255,11 @@ def test_an_address_says_spacing_and_rate(tmp_path: Path, monkeypatch: pytest.Mo
         cs.load("net.py:make?spacing=thick")
     with pytest.raises(LoadError, match="takes images"):
         cs.load("bundled:digits?spacing=2,1")
+
+
+def test_a_slice_is_small_only_beside_slices_that_are_longer() -> None:
+    """Where all are cut along one axis, as in a comparison, the slice fills its cell, however thick the volume."""
+    record = Record(lens="", title="", asks="", reads="", spacing=(5.0, 1.0, 1.0))
+    cut = np.zeros((32, 32, 3), np.uint8)
+    assert in_proportion(cut, 224, record, (24, 32, 32), 0).shape[:2] == (224, 224)
+    assert in_proportion(cut, 224, record, (24, 32, 32), 0, alike=True).shape[:2] == (64, 64)

@@ -220,11 +220,17 @@ def input_panel(value: Value, side: int) -> Panel | None:
 def _slices(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
     """Three slices at right angles through the strongest place, over the input where the value carries it."""
     peak = strongest_place([attribution])
-    return [slice_over_input(attribution, scale, side, axis, place) for axis, place in enumerate(peak)]
+    return [slice_over_input(attribution, scale, side, axis, place, alike=True) for axis, place in enumerate(peak)]
 
 
-def slice_over_input(attribution: Attribution, scale: Scale, side: int, axis: int, place: int) -> Panel:
-    """A volume's map cut at one place of an axis, over the input where the value carries it."""
+def slice_over_input(
+    attribution: Attribution, scale: Scale, side: int, axis: int, place: int, *, alike: bool = False
+) -> Panel:
+    """A volume's map cut at one place of an axis, over the input where the value carries it.
+
+    Args:
+        alike: enlarge as much as slices along the other axes, which stand beside it, and not to ``side``.
+    """
     values, own = numbers(attribution), _raw_input(attribution)
     cut = np.take(values, place, axis)
     under = None if own is None else np.take(raw_input.grey(own), place, axis)
@@ -232,7 +238,8 @@ def slice_over_input(attribution: Attribution, scale: Scale, side: int, axis: in
     channel = "" if own is None else raw_input.which_channel(len(own))
     over = f", over the input's {channel}" if channel else ""
     said = f"slice {place} of axis {axis}, through the peak{over}"
-    return Panel(said, in_proportion(pixels, side, attribution.record, values.shape, axis), blank=attribution.blank)
+    large = in_proportion(pixels, side, attribution.record, values.shape, axis, alike=alike)
+    return Panel(said, large, blank=attribution.blank)
 
 
 def strongest_place(maps: Sequence[Attribution]) -> tuple[int, ...]:
@@ -252,10 +259,12 @@ def input_slice(attribution: Attribution, side: int, axis: int, place: int) -> P
     return Panel(raw_input.which_channel(len(own)), large)
 
 
-def in_proportion(cut: Pixels, side: int, record: Record, extent: Sequence[int], axis: int) -> Pixels:
-    """A slice of a volume of that extent, enlarged in the proportions of its voxels; all slices to one measure."""
+def in_proportion(
+    cut: Pixels, side: int, record: Record, extent: Sequence[int], axis: int, *, alike: bool = False
+) -> Pixels:
+    """A slice of a volume of that extent, enlarged in the proportions of its voxels; ``alike`` along every axis."""
     voxel = voxel_of(record, extent)
-    longest = max(step * count for step, count in zip(voxel, extent, strict=True))
+    longest = max(step * count for step, count in zip(voxel, extent, strict=True)) if alike else None
     tall, wide = (step for other, step in enumerate(voxel) if other != axis)
     return enlarged(cut, side, cell=(tall, wide), longest=longest)
 
