@@ -41,12 +41,12 @@ def x_grad_cam(a: Tensor, g: Tensor) -> Tensor:
 
 
 def fem(a: Tensor, _g: Tensor, k: float = 2.0, variant: str = "paper") -> Tensor:
-    """A place at the very threshold, as that of a channel that fires at 1 of 5 places, counts whatever the rounding."""
+    """A place at the very threshold, as that of a channel that fires at 1 of 5 places, counts in the paper's form."""
     total = torch.zeros(a.shape[1:], dtype=a.dtype)
     for a_k in a:
         mean, spread = a_k.mean(), a_k.std(correction=0)
-        mask = (a_k - mean >= k * spread - 1e-6 * a_k.abs().max()).double()
-        total += mean * mask if variant == "paper" else mask.mean() * a_k
+        above, rounding = a_k - mean - k * spread, 1e-6 * a_k.abs().max()
+        total += mean * (above >= -rounding) if variant == "paper" else (above > rounding).double().mean() * a_k
     return total
 
 
@@ -169,6 +169,17 @@ def test_fem_marks_strong_places_with_the_channel_s_mean() -> None:
     marked[1, 2] = 1.0
     assert torch.equal(fem(a, a), marked)
     assert torch.equal(fem(a, a, variant="pytorch-grad-cam"), marked)
+
+
+def test_fem_at_the_very_threshold() -> None:
+    """One of five places fires: it lies two standard deviations above the mean, which the paper counts."""
+    model = cs.Model(nn.Sequential(nn.Conv1d(1, 1, 1), nn.Flatten()), input=cs.TensorInput((1, 5)))
+    nn.init.constant_(model.module[0].weight, 3.0)
+    nn.init.zeros_(model.module[0].bias)
+    image = torch.tensor([[0.0, 0, 1, 0, 0]])
+    paper, theirs = (cs.fem(model, image, layer="0", variant=v).values for v in ("paper", "pytorch-grad-cam"))
+    torch.testing.assert_close(paper, torch.tensor([0, 0, 0.6, 0, 0]))
+    assert not theirs.any()
 
 
 @pytest.mark.parametrize("subject", TINY, indirect=True)

@@ -37,7 +37,7 @@ def fem(
     """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means.
 
         M_k = 1[A_k ≥ μ_k + k·σ_k],    L = Σ_k μ_k · M_k    (paper)
-        w_k = mean over positions of M_k,    L = Σ_k w_k · A_k    (pytorch-grad-cam)
+        w_k = mean over positions of 1[A_k > μ_k + k·σ_k],    L = Σ_k w_k · A_k    (pytorch-grad-cam)
 
     μ_k and σ_k are mean and standard deviation of channel A_k over positions. The forward stops at the layer; no
     gradient is needed.
@@ -72,8 +72,10 @@ def fem(
         mean = mean_over_space(a)
         spread = mean_over_space((a - mean).square()).sqrt()
         rounding = 1e-6 * a.abs().amax(tuple(range(2, a.ndim)), keepdim=True)  # a tie is not left to it
-        mask = (a - mean >= k * spread - rounding).to(a.dtype)
-        return (mean * mask).sum(1) if variant == "paper" else (mean_over_space(mask) * a).sum(1)
+        above = a - mean - k * spread
+        if variant == "paper":
+            return (mean * (above >= -rounding)).sum(1)
+        return (mean_over_space((above > rounding).to(a.dtype)) * a).sum(1)
 
     none = f"no activation of this layer is more than {k:g} standard deviations above its channel's mean"
     return activation_maps(model, image, None, layer, combine, otherwise=none)
