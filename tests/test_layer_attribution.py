@@ -35,6 +35,8 @@ def test_it_is_saved_and_read_back(tmp_path: Path) -> None:
     back = Value.load(value.save(tmp_path / "a.npz"))
     assert isinstance(back, LayerAttribution)
     assert torch.equal(back.values, value.values)
+    assert value.over_input is not None
+    assert torch.equal(back.over_input, value.over_input)
     assert (back.layer, back.target, back.score) == (value.layer, value.target, value.score)
 
 
@@ -58,3 +60,19 @@ def test_zero_everywhere_says_why() -> None:
     value = cs.layer_gradient_x_activation(cs.Model(net), torch.rand(1, 1, 6, 6), target=1, layer="1")
     assert not value.values.any()
     assert value.notes["blank"]
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_its_map_lies_over_the_part_of_the_input_that_the_network_takes(axes: int) -> None:
+    class Crops(PlainNet):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x[..., 4:12])
+
+    shape = (3, *[16] * axes)
+    model = cs.Model(seeded(lambda: Crops(axes)), input=cs.TensorInput(shape))
+    value = cs.layer_gradient_x_activation(model, torch.rand(shape), target=1, layer="features.0")
+    assert value.values.shape[-1] == 8
+    assert value.over_input.shape == shape[1:]
+    torch.testing.assert_close(value.over_input[..., 4:12], value.map)
+    assert not value.over_input[..., :4].any()
+    assert not value.over_input[..., 12:].any()

@@ -5,7 +5,6 @@ Two networks whose functions call one backbone share it as much as if it were a 
 
 import functools
 import types
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,17 +13,17 @@ from torch import nn
 CALLABLES = (types.FunctionType, types.MethodType, functools.partial)
 _DEEPEST = 4
 """How many functions within each other are followed."""
-_METHODS: "weakref.WeakKeyDictionary[type, tuple[types.FunctionType, ...]]" = weakref.WeakKeyDictionary()
 
 
 def networks_of_class(kind: type, closed: frozenset[str]) -> Iterator[nn.Module]:
     """The networks that the methods of a class reach by themselves, those of ``closed`` packages left out."""
-    if kind not in _METHODS:
-        homes = [one for one in kind.__mro__ if one.__module__.partition(".")[0] not in closed]
-        methods = (getattr(value, "__func__", value) for home in homes for value in vars(home).values())
-        _METHODS[kind] = tuple(one for one in methods if isinstance(one, types.FunctionType))
-    for method in _METHODS[kind]:
-        yield from networks_of(method)
+    for home in kind.__mro__:
+        if home.__module__.partition(".")[0] in closed:
+            continue
+        for value in vars(home).values():
+            method = getattr(value, "__func__", value)
+            if isinstance(method, types.FunctionType):
+                yield from networks_of(method)
 
 
 def networks_of(function: Callable[..., Any], depth: int = 0) -> Iterator[nn.Module]:

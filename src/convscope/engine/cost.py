@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 
 import torch
@@ -19,8 +19,8 @@ except ImportError:  # Windows keeps no such account: memory is then not reporte
 Report = Callable[[int, int], None]
 """Called with (done, total) as long work goes on; it may raise `Cancelled` to stop it."""
 
-_report: ContextVar[Report | None] = ContextVar("report", default=None)
-_reported: ContextVar[bool] = ContextVar("reported", default=False)
+_report: ContextVar[Report | None] = ContextVar("report")
+"""Not set where nobody has decided who hears how far a run is; None where it was decided that nobody does."""
 
 
 @dataclass
@@ -73,22 +73,21 @@ def reporting(report: Report | None) -> Iterator[None]:
         >>> seen[-1]
         (4, 4)
     """
-    token, taken = _report.set(report), _reported.set(True)
+    token = _report.set(report)
     try:
         yield
     finally:
         _report.reset(token)
-        _reported.reset(taken)
 
 
 def is_reported() -> bool:
     """Whether somebody decided already who hears how far the run in hand is, if anybody."""
-    return _reported.get()
+    return _report in copy_context()
 
 
 def progress(done: int, total: int) -> None:
     """Say how far the run in hand is."""
-    if report := _report.get():
+    if report := _report.get(None):
         report(done, total)
 
 
@@ -133,7 +132,7 @@ def show(done: int, total: int, scores: torch.Tensor, picture: Callable[[], torc
 @contextmanager
 def as_part(place: int, parts: int) -> Iterator[None]:
     """Have progress within counted as that of one of several equal parts of the run."""
-    report = _report.get()
+    report = _report.get(None)
     with reporting(None if report is None else lambda done, total: report(place * total + done, parts * total)):
         yield
 
@@ -141,7 +140,7 @@ def as_part(place: int, parts: int) -> Iterator[None]:
 @contextmanager
 def as_share(done: int, count: int, total: int) -> Iterator[None]:
     """Have progress within counted as that of ``count`` of ``total`` images, of which ``done`` were done before."""
-    report = _report.get()
+    report = _report.get(None)
 
     def share(part: int, parts: int) -> None:
         assert report is not None

@@ -87,7 +87,8 @@ def _choose(model: "Model", trace: Traced, tensor: Tensor, below: str | None, en
     if not with_places and (mapped := [a for a in order if trace.layers[a].mapped]):
         raise LayerError(f"layer {mapped[0]!r} {UNDER_VMAP}")
     moved = [a for a in order if (layout := trace.layers[a].layout) is not None and layout.no_map == RESAMPLED]
-    if moved and not with_places:
+    on_every = [] if end is None else [address for address in with_places if trace.cuts(address, end)]
+    if moved and not on_every:
         raise LayerError(resampled(moved[0]))
     if not with_places:
         where = "" if below is None else f" before the target's own layer {below!r}"
@@ -96,9 +97,6 @@ def _choose(model: "Model", trace: Traced, tensor: Tensor, below: str | None, en
             + lenses_without_a_map(tensor)
             + hidden_layers(model.module, "layers")
         )
-    on_every = [] if end is None else [address for address in with_places if trace.cuts(address, end)]
-    if moved and not on_every:
-        raise LayerError(resampled(moved[0]))
     candidates = on_every or (with_places if end is None else _on_most_paths(trace, with_places, end))
     if below is not None:
         return candidates[0]

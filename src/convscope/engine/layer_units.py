@@ -22,6 +22,7 @@ from convscope.engine.gradients import (
     score,
     settle,
 )
+from convscope.engine.heatmaps import over_input
 from convscope.engine.inputs import Images
 from convscope.engine.layers import Layers, UnitAddress, unit_of
 from convscope.engine.model import Model
@@ -220,6 +221,7 @@ def layer_attributions(
     layout = layout_of(model, layer, images.tensor)
     units = layout.units_by_image(contributions).float().cpu()
     beside = (contributions.flatten(1).double().sum(1).cpu() - units.flatten(1).double().sum(1)).tolist()
+    summed = over_input(model, images, layer, units.sum(1)) if layout.has_places else None
     values = []
     for row in range(len(images)):
         facts = dict(notes[row]) if notes else {}
@@ -231,6 +233,7 @@ def layer_attributions(
             LayerAttribution(
                 values=units[row].clone(),
                 layer=layer,
+                over_input=None if summed is None else summed[row].clone(),
                 photo=images.photo(row),  # type: ignore[arg-type]
                 target=describe(aim, row, model),
                 target_index=aim.index_of(row),

@@ -6,6 +6,7 @@ input and the input repeated along each of its axes. A batch whose images have s
 image and seeing which rows change. Nothing is concluded from a single run's sizes or values.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,10 +77,8 @@ def _output(model: "Model", address: str, batch: Tensor) -> Tensor | None:
 
     handle = on_forward(model.module, address, keep)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), suppress(ModelFailed):  # as a head of fixed size raises, when the layer has answered
             model.run_plainly(model.laid_out(batch))
-    except ModelFailed:  # as a head of fixed size does, behind the layer: what counts is whether the layer ran
-        return outputs[-1] if outputs else None
     finally:
         handle.remove()
     return outputs[-1] if outputs else None

@@ -1,15 +1,9 @@
 """Drawing a layer attribution: the sum over units on the input, and a bar for each of the strongest units."""
 
-from dataclasses import replace
-
-import numpy as np
-from PIL import Image
-
 from convscope.render import around, bar, words
 from convscope.render.palette import SCALES
-from convscope.render.panels import Panel, panels_of, voxel_of
+from convscope.render.panels import Panel, panels_of
 from convscope.render.picture import Picture
-from convscope.render.raster import photo_pixels
 from convscope.render.scale import Scale, legend_of, number, scale_of
 from convscope.render.sheet import GAP, MARGIN, SMALL, Sheet
 from convscope.values import Attribution, LayerAttribution
@@ -61,23 +55,15 @@ def _key(value: LayerAttribution) -> str:
 
 def _summed(value: LayerAttribution) -> Attribution | None:
     """The sum over units as a map over the input; None where the layer has no map."""
-    if value.map is None or value.map.ndim > 3:
+    if value.over_input is None or value.map is None:
         return None
-    summed = np.asarray(value.map.detach(), np.float32)
-    photo = photo_pixels(value)
-    enlarged = summed
-    raw = None if value.photo is None or photo is not None else np.asarray(value.photo)
-    shown, record = photo is not None, value.record
-    if photo is not None and summed.ndim == 2:
-        size = (photo.shape[1], photo.shape[0])
-        enlarged = np.asarray(Image.fromarray(summed).resize(size, Image.Resampling.BILINEAR))
-    elif raw is not None and summed.ndim == 1 and raw.ndim == 2:
-        places = (np.arange(raw.shape[1]) + 0.5) * len(summed) / raw.shape[1] - 0.5
-        enlarged, shown = np.interp(places, np.arange(len(summed)), summed), True
-    elif raw is not None and raw.ndim == summed.ndim + 1:
-        record = replace(record, spacing=voxel_of(record, summed.shape, raw.shape[1:]))
-    whole = Attribution(values=value.map, layer_values={value.layer: value.map}, target=value.target, record=record)
-    return replace(whole, values=value.map.new_tensor(enlarged), photo=value.photo if shown else None)
+    return Attribution(
+        values=value.over_input,
+        layer_values={value.layer: value.map},
+        target=value.target,
+        photo=value.photo,
+        record=value.record,
+    )
 
 
 def _draw_panels(sheet: Sheet, panels: list[Panel], scale: Scale | None) -> float:

@@ -20,6 +20,8 @@ class LayerAttribution(Value):
         values: float32, one number per unit and position of the layer's map, (units, height, width); (units,) where the
             layer has no map, as a linear layer behind the pooling.
         layer: the layer's address.
+        over_input: float32, the sum over units brought to the input's extent, zero where the layer shows none of it;
+            None where the layer has no map.
         photo: the input as people see it.
         target: the explained number in words; ``target_index`` the class, where it is one.
         score: the explained number itself.
@@ -27,10 +29,11 @@ class LayerAttribution(Value):
             position.
     """
 
-    arrays: ClassVar[tuple[str, ...]] = ("values", "photo")
+    arrays: ClassVar[tuple[str, ...]] = ("values", "over_input", "photo")
 
     values: Tensor
     layer: str
+    over_input: Tensor | None = None
     photo: np.ndarray[Any, Any] | None = None
     target: str = ""
     target_index: int | None = None
@@ -80,7 +83,10 @@ class LayerAttribution(Value):
     def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:
         import torch
 
-        return {**stored, "values": torch.from_numpy(stored["values"])}
+        tensors: dict[str, Any] = {
+            name: torch.from_numpy(stored[name]) for name in ("values", "over_input") if name in stored
+        }
+        return {**stored, **tensors}
 
     def __repr__(self) -> str:
         shape = "×".join(str(side) for side in self.values.shape)
