@@ -14,7 +14,9 @@ import torch
 
 import convscope as cs
 from convscope.loaders.torchvision import library
+from convscope.render.sheet import Sheet
 from tests import nets
+from tests.looking import Written
 from tests.nets import LABELS, MEAN, SIDE, STD, PlainNet, seeded
 
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
@@ -110,3 +112,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Names without addresses: workers must collect the same names."""
     return argname if " at 0x" in repr(val) and not getattr(val, "__name__", "").isidentifier() else None
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
+    """What is written on pictures from here on."""
+    found: list[Written] = []
+    write = Sheet.text
+
+    def text(self: Sheet, x: float, y: float, words: str, **look: Any) -> float:
+        written = Written(words)
+        written.colour = look.get("colour", "")
+        found.append(written)
+        return write(self, x, y, words, **look)
+
+    monkeypatch.setattr(Sheet, "text", text)
+    return found

@@ -12,6 +12,13 @@ import convscope as cs
 from convscope.engine.layers import first_kernels
 from convscope.spec import LensSpec
 
+
+class Written(str):
+    """Words that a picture was given to write, with their colour."""
+
+    colour = ""
+
+
 ENOUGH = {"samples": 8, "steps": 8}
 """So many repetitions that every path through the engine is taken, where a lens repeats at all."""
 

@@ -117,17 +117,3 @@ def test_a_file_that_is_no_font_is_passed_over(fonts: list[str], tmp_path: Path)
     broken.write_bytes(b"no font")
     fonts += [str(broken), str(tiny_font(tmp_path / "squares.ttf", TIGER))]
     assert letters.missing(TIGER) == []
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is written on pictures from here on."""
-    written: list[str] = []
-    write = Sheet.text
-
-    def text(self: Sheet, x: float, y: float, words: str, **look: object) -> float:
-        written.append(words)
-        return write(self, x, y, words, **look)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Sheet, "text", text)
-    return written

@@ -1,33 +1,15 @@
 """Where a picture, a text or a note holds less than there is, it says so and how much."""
 
-from typing import Any
-
-import pytest
 import torch
 from torch import nn
 
 import convscope as cs
-from convscope.render.sheet import Sheet
 
 CHANNELS = 2048
 
 
 def images(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts of every picture that is drawn."""
-    found: list[str] = []
-    write = Sheet.text
-
-    def text(self: Sheet, x: float, y: float, words: str, **look: Any) -> float:
-        found.append(words)
-        return write(self, x, y, words, **look)
-
-    monkeypatch.setattr(Sheet, "text", text)
-    return found
 
 
 def test_maps_along_one_axis(drawn: list[str]) -> None:

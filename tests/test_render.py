@@ -25,6 +25,7 @@ from convscope.render.raster import enlarged, map_pixels, overlay_pixels
 from convscope.render.scale import legend_of, number, numbers, scale_of
 from convscope.render.sheet import Sheet
 from convscope.values import Attribution, Comparison, Cost, Excited, Exemplar, Exemplars, Prediction, Record
+from tests.looking import Written
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 RECORD = Record(
@@ -69,20 +70,6 @@ VALUES = {
 }
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """What is written on pictures from here on, each with its colour."""
-    written: list[tuple[str, str]] = []
-    write = Sheet.text
-
-    def text(self: Sheet, x: float, y: float, words: str, **look: Any) -> float:
-        written.append((words, look.get("colour", "")))
-        return write(self, x, y, words, **look)
-
-    monkeypatch.setattr(Sheet, "text", text)
-    return written
-
-
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("name", VALUES)
 def test_every_kind_of_value_is_drawn_in_both_themes_with_words(name: str, theme: str) -> None:
@@ -106,26 +93,26 @@ def test_the_scale_is_always_drawn_from_end_to_end(name: str) -> None:
             assert (pixels == opaque(one.signed)[end]).all(-1).any()
 
 
-def test_numbers_and_words_stand_at_the_ends_of_the_scale(drawn: list[tuple[str, str]]) -> None:
+def test_numbers_and_words_stand_at_the_ends_of_the_scale(drawn: list[Written]) -> None:
     one = attribution()
     one.picture()
-    written = {words for words, _ in drawn}
+    written = set(drawn)
     limit = scale_of([one]).limit
     assert {number(limit), number(-limit), "0", "for", "against"} <= written
 
 
-def test_title_source_and_reading_line_are_written(drawn: list[tuple[str, str]]) -> None:
+def test_title_source_and_reading_line_are_written(drawn: list[Written]) -> None:
     attribution(layers=("layer4",)).picture()
-    written = "\n".join(words for words, _ in drawn)
+    written = "\n".join(drawn)
     assert "Grad-CAM · cat (3) · score 1.5" in written
     assert "layer layer4 · net · cat.jpg · 1 forward, 1 backward, 0.10 s" in written
     assert RECORD.reads in written
 
 
-def test_a_bare_picture_keeps_its_scale_and_leaves_the_words_to_the_page(drawn: list[tuple[str, str]]) -> None:
+def test_a_bare_picture_keeps_its_scale_and_leaves_the_words_to_the_page(drawn: list[Written]) -> None:
     one = attribution()
     bare = one.picture(bare=True)
-    written = {words for words, _ in drawn}
+    written = set(drawn)
     assert {"for", "against", "map over the input"} <= written
     assert not any("Grad-CAM" in words for words in written)
     assert bare.alt == one.picture().alt
@@ -156,7 +143,7 @@ def test_a_map_with_one_place_in_a_thousand_is_scaled_to_its_peak() -> None:
 
 @pytest.mark.parametrize(("count", "said"), [(1, ""), (12, "channels 0 to 11,"), (40, "channels 0 to 11 of 40,")])
 def test_a_signal_has_a_line_for_each_channel_and_says_which(
-    count: int, said: str, drawn: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    count: int, said: str, drawn: list[Written], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[Any] = []
     monkeypatch.setattr(Sheet, "line", lambda self, xs, ys, **look: lines.append((look["colour"], ys)))
@@ -167,22 +154,22 @@ def test_a_signal_has_a_line_for_each_channel_and_says_which(
     for channel, down in enumerate(heights):  # each channel's own numbers, one lane below the other
         assert np.corrcoef(-down, signal[channel])[0, 1] > 0.999
         assert channel == 0 or down.mean() > heights[channel - 1].max()
-    caption = next(words for words, _ in drawn if words.startswith("the signal, coloured"))
+    caption = next(words for words in drawn if words.startswith("the signal, coloured"))
     assert said in caption
     assert ("channels" in caption) == (count > 1)
-    assert count == 1 or {str(channel) for channel in range(12)} <= {words for words, _ in drawn}
+    assert count == 1 or {str(channel) for channel in range(12)} <= set(drawn)
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_a_volume_says_which_channel_lies_under_its_map(count: int, drawn: list[tuple[str, str]]) -> None:
+def test_a_volume_says_which_channel_lies_under_its_map(count: int, drawn: list[Written]) -> None:
     attribution((5, 6, 7), photo=np.random.default_rng(1).normal(size=(count, 5, 6, 7))).picture()
-    captions = [words for words, _ in drawn if words.startswith("slice ")]
+    captions = [words for words in drawn if words.startswith("slice ")]
     assert len(captions) == 3
     assert all(("over the input's channel 0 of 4" in caption) == (count > 1) for caption in captions)
 
 
 def test_volumes_are_compared_in_one_slice_that_is_named_beside_the_plain_input(
-    drawn: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    drawn: list[Written], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[Any] = []
     monkeypatch.setattr(Panel, "draw", lambda self, *_: shown.append(self.pixels))
@@ -193,7 +180,7 @@ def test_volumes_are_compared_in_one_slice_that_is_named_beside_the_plain_input(
     peaks[0][3, 2, 2], peaks[1][0, 3, 3] = 1.0, 1.0  # each is strongest elsewhere, together they are in slice 1
     maps = [replace(one, values=peak) for one, peak in zip(maps, peaks, strict=True)]
     Comparison(rows=(tuple(maps),)).picture()
-    assert any("slice 1 of axis 0" in words and "channel 0 of 2" in words for words, _ in drawn)
+    assert any("slice 1 of axis 0" in words and "channel 0 of 2" in words for words in drawn)
     plain, first, second, agreement = shown
     grey = volume[0] - volume[0].min()
     expected = (255 * grey[1] / grey.max()).round().astype(np.uint8)
@@ -212,22 +199,22 @@ def overlaid(one: Attribution, plain: Any, place: int) -> Any:
 
 @pytest.mark.parametrize(("shape", "said"), [((12, 40), "channels 0 to 11"), ((4, 5, 6, 7), "channel 0 of 4")])
 def test_drawn_signals_and_volumes_say_which_channels_are_seen(
-    shape: tuple[int, ...], said: str, drawn: list[tuple[str, str]]
+    shape: tuple[int, ...], said: str, drawn: list[Written]
 ) -> None:
     values = torch.randn(1, *shape)
     cs.Pictures(values=values, words=("a[1]",), scores=(1.0,), curves=torch.zeros(1, 1)).picture()
-    assert any(said in words for words, _ in drawn)
+    assert any(said in words for words in drawn)
 
 
 @pytest.mark.parametrize(("shape", "said"), [((12, 40), "channels 0 to 11"), ((4, 5, 6, 7), "channel 0 of 4")])
 def test_top_inputs_say_which_channels_of_signals_and_volumes_are_seen(
-    shape: tuple[int, ...], said: str, drawn: list[tuple[str, str]]
+    shape: tuple[int, ...], said: str, drawn: list[Written]
 ) -> None:
     unit = Excited(unit="a[1]", exemplars=(Exemplar(value=1.0, place=0, name="one"),))
     values = {"a": torch.zeros(1, 2)}
     photos = {"0": np.random.default_rng(0).normal(size=shape)}
     Exemplars(units=(unit,), images=1, values=values, places=values, photos=photos).picture()
-    assert any(said in words for words, _ in drawn)
+    assert any(said in words for words in drawn)
 
 
 @pytest.mark.parametrize(
@@ -316,16 +303,16 @@ def test_the_heat_of_a_large_map_can_be_had_smaller_and_only_for_images() -> Non
         render.overlay_png(attribution((5, 6, 7)))
 
 
-def test_a_blank_map_says_so(drawn: list[tuple[str, str]]) -> None:
+def test_a_blank_map_says_so(drawn: list[Written]) -> None:
     notes = {"blank": "the gradient is zero everywhere"}
     picture = attribution(values=torch.zeros(24, 32), notes=notes).picture()
-    assert ("blank map", THEMES["light"].warning) in drawn
-    assert any("This map is blank: the gradient is zero everywhere." in words for words, _ in drawn)
+    assert THEMES["light"].warning in {words.colour for words in drawn if words == "blank map"}
+    assert any("This map is blank: the gradient is zero everywhere." in words for words in drawn)
     assert "blank" in picture.alt
     assert (picture.pixels == rgb(THEMES["light"].warning)).all(-1).any()
     drawn.clear()
     Comparison(rows=((attribution(values=torch.zeros(24, 32)),),)).picture()
-    assert ("blank map", THEMES["light"].warning) in drawn
+    assert THEMES["light"].warning in {words.colour for words in drawn if words == "blank map"}
 
 
 def test_a_flat_and_a_broken_map_say_so() -> None:
@@ -337,7 +324,7 @@ def test_a_flat_and_a_broken_map_say_so() -> None:
     assert broken.picture().pixels.any()
 
 
-def test_random_weights_are_said_in_the_colour_of_warnings(drawn: list[tuple[str, str]]) -> None:
+def test_random_weights_are_said_in_the_colour_of_warnings(drawn: list[Written]) -> None:
     model = cs.load("bundled:digits?weights=none")
     for value in (
         cs.saliency(model, "sample:digits/3"),
@@ -346,7 +333,7 @@ def test_random_weights_are_said_in_the_colour_of_warnings(drawn: list[tuple[str
     ):
         drawn.clear()
         value.picture(theme="dark")
-        said = [words for words, colour in drawn if colour == THEMES["dark"].warning]
+        said = [words for words in drawn if words.colour == THEMES["dark"].warning]
         assert any("Random weights: the network has learned nothing." in words for words in said)
 
 
@@ -437,9 +424,9 @@ def test_the_strongest_places_are_told_in_words() -> None:
     assert "strongest “against” at the bottom left" in alt
 
 
-def test_a_map_enlarged_from_a_layer_says_from_what(drawn: list[tuple[str, str]]) -> None:
+def test_a_map_enlarged_from_a_layer_says_from_what(drawn: list[Written]) -> None:
     attribution(layer_values={"layer4": torch.zeros(3, 4)}).picture()
-    assert any(words == "map, enlarged from 3×4" for words, _ in drawn)
+    assert any(words == "map, enlarged from 3×4" for words in drawn)
 
 
 def test_raw_numbers_are_left_alone() -> None:
@@ -480,10 +467,10 @@ def rgb(colour: str) -> tuple[int, ...]:
     return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
 
 
-def test_a_histogram_says_how_it_is_drawn_and_its_bar_at_zero_is_the_share(drawn: list[tuple[str, str]]) -> None:
+def test_a_histogram_says_how_it_is_drawn_and_its_bar_at_zero_is_the_share(drawn: list[Written]) -> None:
     value = cs.activations(cs.load("bundled:shapes"), "sample:shapes/7")
     picture = value.picture()
-    said = " ".join(words for words, _ in drawn)
+    said = " ".join(drawn)
     assert "the square root of their share" in said
     assert "beyond the ends of the axis and are not drawn" in said
     sure = max(value.layers, key=lambda one: one.zeros)
@@ -498,25 +485,23 @@ def _longest_run(column: np.ndarray) -> int:
     return int((ends[1::2] - ends[::2]).max(initial=0))
 
 
-def test_among_several_networks_random_weights_are_said_by_name(drawn: list[tuple[str, str]]) -> None:
+def test_among_several_networks_random_weights_are_said_by_name(drawn: list[Written]) -> None:
     models = [cs.load("bundled:digits"), cs.load("bundled:digits?weights=none")]
     cs.compare(models, "sample:digits/3", "saliency").picture()
-    said = [words for words, _ in drawn if "Random weights" in words]
+    said = [words for words in drawn if "Random weights" in words]
     assert said == ["⚠ bundled:digits?weights=none: Random weights: the network has learned nothing."]
 
 
 @pytest.mark.parametrize("columns", [2, 12])
-def test_the_agreement_has_a_scale_in_maps_and_a_line_on_how_to_read_it(
-    columns: int, drawn: list[tuple[str, str]]
-) -> None:
+def test_the_agreement_has_a_scale_in_maps_and_a_line_on_how_to_read_it(columns: int, drawn: list[Written]) -> None:
     row = tuple(attribution() for _ in range(columns))
     pixels = Comparison(rows=(row,)).picture().pixels
-    written = [words for words, _ in drawn]
+    written = list(drawn)
     assert {"none", "all", "0", str(columns), f"0 … {columns} maps"} <= set(written)
     assert any(words.startswith(f"Agreement: in how many of the {columns} maps a place is") for words in written)
     assert all((pixels == opaque(False)[step]).all(-1).any() for step in range(0, 256, 16))  # the bar has every colour
 
 
-def test_without_agreement_there_is_no_scale_of_it(drawn: list[tuple[str, str]]) -> None:
+def test_without_agreement_there_is_no_scale_of_it(drawn: list[Written]) -> None:
     Comparison(rows=((attribution(),),)).picture()
-    assert not any("Agreement" in words for words, _ in drawn)
+    assert not any("Agreement" in words for words in drawn)

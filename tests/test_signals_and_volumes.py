@@ -15,7 +15,6 @@ from convscope.errors import ConvScopeError, InputError, LoadError
 from convscope.render.panels import in_proportion, panels_of, voxel_of
 from convscope.render.ruler import Ruler, moment, ruler_of
 from convscope.render.scale import scale_of
-from convscope.render.sheet import Sheet
 from convscope.reporting.page import write_report
 from convscope.spec import LensSpec
 from convscope.values import Attribution, Record, worded
@@ -55,20 +54,6 @@ def scanner() -> cs.Model:
 
 SIGNAL = torch.sin(torch.linspace(0, 9, SAMPLES))[None]
 VOLUME = torch.randn(1, 6, 20, 24, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is written on pictures from here on."""
-    written: list[str] = []
-    write = Sheet.text
-
-    def text(self: Sheet, x: float, y: float, words: str, **look: Any) -> float:
-        written.append(words)
-        return write(self, x, y, words, **look)
-
-    monkeypatch.setattr(Sheet, "text", text)
-    return written
 
 
 # Words

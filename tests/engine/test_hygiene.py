@@ -1,7 +1,6 @@
 """The model comes back exactly as it went in, after a good run, a refused one, and one that breaks in the middle."""
 
 import random
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from tests.engine._nets import (
     small,
     tensor,
 )
-from tests.patience import PATIENCE
+from tests.patience import in_threads
 
 LENSES = [cs.predict, cs.saliency, cs.grad_cam, cs.eigen_cam, cs.integrated_gradients, cs.smooth_grad_cam_plus_plus]
 by_name = pytest.mark.parametrize("lens", LENSES, ids=lambda lens: lens.__name__)
@@ -378,12 +377,7 @@ def test_two_threads_share_a_model_and_both_are_right() -> None:
                 if not all(torch.allclose(f, a) for f, a in zip(found, alone[i], strict=True)):
                     wrong.append(i)
 
-    threads = [threading.Thread(target=work, args=(range(start, 8, 2),)) for start in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert not any(thread.is_alive() for thread in threads)
+    in_threads(work, [(range(start, 8, 2),) for start in (0, 1)])
     assert not wrong
     assert {**condition(net), "generator": 0} == {**before, "generator": 0}
 
@@ -402,11 +396,7 @@ def test_two_models_around_one_network_do_not_disturb_each_other() -> None:
             except Exception as error:
                 wrong.append(repr(error))
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
+    in_threads(work, [()] * 3)
     assert not wrong, set(wrong)
     assert {**condition(net), "generator": 0} == {**before, "generator": 0}
 

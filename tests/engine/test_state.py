@@ -24,7 +24,7 @@ from convscope.engine.exclusive import _HOLDERS, exclusive
 from convscope.engine.module_state import module_state
 from convscope.errors import ModelFailed
 from tests.engine._nets import made, seeded, tensor
-from tests.patience import PATIENCE, wait_until
+from tests.patience import PATIENCE, in_threads, wait_until
 
 
 def everything(thing: Any, deep: int = 6) -> Any:
@@ -497,12 +497,7 @@ def test_different_lenses_on_a_shared_body_give_the_same_bits_in_two_threads(bui
                 wrong.append((number, name))
 
     orders = (lenses * 2, [*lenses[1:], lenses[0]] * 2)
-    threads = [threading.Thread(target=work, args=(number, order)) for number, order in enumerate(orders)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert not any(thread.is_alive() for thread in threads)
+    in_threads(work, enumerate(orders))
     assert not wrong
     assert everything(nets) == before
     assert not _HOLDERS
@@ -541,12 +536,7 @@ def test_two_threads_that_would_wait_for_each_other_for_ever_are_told() -> None:
             except ModelFailed as error:
                 said.append(str(error))
 
-    threads = [threading.Thread(target=cross, args=pair) for pair in (models, models[::-1])]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert not any(thread.is_alive() for thread in threads)
+    in_threads(cross, (models, models[::-1]))
     assert len(said) == 1
     assert "two threads wait for each other" in said[0]
     assert not _HOLDERS
