@@ -11,8 +11,8 @@ from torch import Tensor, nn
 import convscope as cs
 from benchmarks.contenders import network
 from benchmarks.measure import Row, interleaved, rows_of, said
-from convscope.engine.ascent.cut import Cut
-from convscope.engine.capture import stopping_at
+from convscope.engine.network.hooks import stopping_at
+from convscope.engine.optimize.prefix import Cut
 
 PLACES = {"resnet50": "layer2", "squeezenet1_1": "features.7"}
 SIZE, STEPS, FEW = 128, 128, 32

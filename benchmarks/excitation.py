@@ -18,12 +18,12 @@ from torch import Tensor
 
 import convscope as cs
 from benchmarks.measure import Row, said
-from convscope.engine.ascent.canvas import canvas_of
-from convscope.engine.ascent.climb import climb_all
-from convscope.engine.ascent.cut import Cut
-from convscope.engine.ascent.objectives import channel
-from convscope.engine.ascent.parametrisations import BY_NAME
-from convscope.engine.ascent.transforms import BY_NAME as TRANSFORMS
+from convscope.engine.optimize.canvas import canvas_of
+from convscope.engine.optimize.loop import climb_all
+from convscope.engine.optimize.objectives import channel
+from convscope.engine.optimize.parametrizations import BY_NAME
+from convscope.engine.optimize.prefix import Cut
+from convscope.engine.optimize.transforms import BY_NAME as TRANSFORMS
 
 ASSETS = Path(__file__).parents[2] / "shared/assets"
 CHANNELS, REAL = 32, 500

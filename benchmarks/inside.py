@@ -8,7 +8,7 @@ import convscope as cs
 from benchmarks.contenders import network, ours
 from benchmarks.measure import Row, Work, interleaved, rows_of, said
 from benchmarks.memory import peak_growth
-from convscope.engine.batches import chunk_size
+from convscope.engine.context.chunking import chunk_size
 
 IMAGES, LOOKED_THROUGH = 256, 500
 

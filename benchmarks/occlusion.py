@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import convscope as cs
 from benchmarks.contenders import network, ours, plain
 from benchmarks.measure import Ratio, Row, in_forwards, interleaved, rows_of, said
-from convscope.engine.targets import aim_at
-from convscope.engine.windows import Places, WindowScores, grid, window_scores
+from convscope.engine.incremental import Places, WindowScores, grid, window_scores
+from convscope.engine.targets.target import aim_at
 
 AIMS = {"squeezenet1_1": 95, "resnet50": 280, "vgg16": 95}
 """In plain forwards, for 729 windows of 16×16 every 8 pixels at 224×224."""

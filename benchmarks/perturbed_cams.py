@@ -12,8 +12,8 @@ from torch import Tensor, nn
 import convscope as cs
 from benchmarks.contenders import LAST_LAYER, network, ours, plain
 from benchmarks.measure import Row, Work, in_forwards, rows_of, said
-from convscope.engine.above import Above
-from convscope.engine.targets import aim_at
+from convscope.engine.run.suffix_replay import Above
+from convscope.engine.targets.target import aim_at
 
 SCORE_CAM_AIMS = {"squeezenet1_1": ("features", 250)}
 ABLATION_AIMS = {"resnet50": 8, "vgg16": 14, "squeezenet1_1": 55}

@@ -30,9 +30,9 @@ from torch import Tensor
 from torch.nn import Module
 from torch.utils.data import DataLoader, Dataset
 
-from convscope.engine.layers import LayerAddress
-from convscope.engine.targets import TargetLike
-from convscope.engine.value_stream import ValueStream
+from convscope.engine.layers.addresses import LayerAddress
+from convscope.engine.targets.target import TargetLike
+from convscope.runtime.value_stream import ValueStream
 '''
 OWN_TYPES = '''
 __version__: str

@@ -13,8 +13,8 @@ from PIL import Image
 import convscope as cs
 from convscope.errors import ConvScopeError
 from convscope.render import raster
+from convscope.render.canvas import GAP, MARGIN, SMALL, Sheet
 from convscope.render.scale import numbers, scale_of
-from convscope.render.sheet import GAP, MARGIN, SMALL, Sheet
 from convscope.spec import LensSpec
 from convscope.values import Attribution
 

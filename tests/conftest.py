@@ -14,7 +14,7 @@ import torch
 
 import convscope as cs
 from convscope.loaders.torchvision import library
-from convscope.render.sheet import Sheet
+from convscope.render.canvas import Sheet
 from tests import nets
 from tests.looking import Written
 from tests.nets import LABELS, MEAN, SIDE, STD, PlainNet, seeded

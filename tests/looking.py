@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import convscope as cs
-from convscope.engine.layers import first_kernels
+from convscope.engine.layers.addresses import first_kernels
 from convscope.spec import LensSpec
 
 

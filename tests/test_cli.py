@@ -189,7 +189,7 @@ def test_ctrl_c_ends_a_drawing_with_the_best_so_far_and_anything_else_with_a_wor
         if len(told) == 3:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("convscope.cli.talk.bar", lambda _title: nullcontext(interrupting))
+    monkeypatch.setattr("convscope.cli.console.bar", lambda _title: nullcontext(interrupting))
     before = signal.getsignal(signal.SIGINT)
     words = ["activation-maximization", "-m", "bundled:digits", "--unit", "8", "--steps", "500", "--out", "it.json"]
     done = convscope(*words)

@@ -24,7 +24,7 @@ def test_columns_are_as_alike_as_spearman_says(model, pictures) -> None:
 
 
 def test_the_agreement_is_the_share_of_columns_that_point_at_a_place() -> None:
-    from convscope.engine.agreement import agreement
+    from convscope.engine.statistics.map_similarity import agreement
 
     first = Attribution(values=torch.tensor([[5.0, 1, 0, 0, 0]]))
     second = Attribution(values=torch.tensor([[5.0, 0, 0, 0, -9]]))
@@ -33,7 +33,7 @@ def test_the_agreement_is_the_share_of_columns_that_point_at_a_place() -> None:
 
 
 def test_a_blank_map_agrees_with_nothing() -> None:
-    from convscope.engine.agreement import agreement, rank_similarity
+    from convscope.engine.statistics.map_similarity import agreement, rank_similarity
 
     blank, other = Attribution(values=torch.zeros(4, 4)), Attribution(values=torch.arange(16.0).view(4, 4))
     assert agreement([blank, other]).max() == 0.5  # one of two

@@ -9,7 +9,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import fontManager
 
 from convscope.render import letters
-from convscope.render.sheet import BODY, Sheet
+from convscope.render.canvas import BODY, Sheet
 
 TIGER = "虎斑猫"
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 import convscope as cs
-from convscope.render.sheet import MARGIN, SMALL, Sheet
+from convscope.render.canvas import MARGIN, SMALL, Sheet
 
 SENTENCE = "a label that somebody wrote down in full, with commas, until it had over a hundred characters, and it has!!"
 WORD = "W" * 120

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.heatmaps import resize
 from convscope.errors import ConvScopeError, InputError, LayerError, UnknownName
+from convscope.runtime.layer_maps import resize
 from convscope.spec import LensSpec
 
 LENSES = [spec for spec in cs.lenses() if "model" in spec.inputs]

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import convscope as cs
-from convscope.engine.inputs import ImageInput
+from convscope.engine.inputs.specs import ImageInput
 
 NETWORKS = {"squeezenet1_1": "squeezenet1_1.safetensors", "mobilenet_v2": "mobilenet_v2_tf2.safetensors"}
 ANIMALS = ["blackswan_00000", "blackswan_00024", "camel_00020", "camel_00060", "cows_00050"]

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 import convscope as cs
-from convscope.engine.cost import reporting
+from convscope.engine.context.metering import reporting
 from convscope.errors import Cancelled, CannotWrite, ParameterError
-from convscope.render.sheet import Sheet
+from convscope.render.canvas import Sheet
 
 
 @pytest.fixture(scope="module")

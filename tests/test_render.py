@@ -17,13 +17,13 @@ from PIL import Image
 import convscope as cs
 from convscope import render
 from convscope.errors import CannotWrite, ParameterError
+from convscope.render.canvas import Sheet
 from convscope.render.distribution import TALL
 from convscope.render.palette import GROUNDS, SCALES, THEMES, inks, opaque
 from convscope.render.panels import Panel
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels, overlay_pixels
 from convscope.render.scale import legend_of, number, numbers, scale_of
-from convscope.render.sheet import Sheet
 from convscope.values import Attribution, Comparison, Cost, Excited, Exemplar, Exemplars, Prediction, Record
 from tests.looking import Written
 

@@ -18,7 +18,7 @@ import convscope as cs
 from convscope.errors import CannotWrite, InputError, LayerError, ParameterError, UnknownName
 from convscope.render import THEMES
 from convscope.reporting import Section, write_report
-from convscope.reporting.repeat import recipe
+from convscope.reporting.reproduce import recipe
 from convscope.values import Attribution, Prediction, Record
 
 LENSES = ["grad-cam", "saliency", "integrated-gradients", "element-wise-grad-cam"]

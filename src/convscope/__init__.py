@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 
 # The root is the one place that knows both ends: values learn here who draws them, the tables who fills them.
 values.drawn_by(lambda: importlib.import_module("convscope.render"))
-values.measured_by(lambda: importlib.import_module("convscope.engine.agreement"))
+values.measured_by(lambda: importlib.import_module("convscope.engine.statistics.map_similarity"))
 spec.filled_by(lambda: importlib.import_module("convscope.catalogue").fill())
 
 

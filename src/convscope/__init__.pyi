@@ -14,21 +14,21 @@ from convscope.catalogue import compare as compare
 from convscope.catalogue import lenses as lenses
 from convscope.catalogue import load as load
 from convscope.catalogue import recommend as recommend
-from convscope.engine.cost import watching as watching
-from convscope.engine.inputs import ImageInput as ImageInput
-from convscope.engine.inputs import TensorInput as TensorInput
-from convscope.engine.layers import LayerAddress
-from convscope.engine.model import Model as Model
-from convscope.engine.progress_bar import show_progress as show_progress
-from convscope.engine.smooth import Smooth as Smooth
-from convscope.engine.targets import TOP1 as TOP1
-from convscope.engine.targets import Difference as Difference
-from convscope.engine.targets import Region as Region
-from convscope.engine.targets import TargetLike
-from convscope.engine.targets import Unit as Unit
-from convscope.engine.value_stream import ValueStream
+from convscope.engine.context.metering import watching as watching
+from convscope.engine.context.progress_bar import show_progress as show_progress
+from convscope.engine.inputs.specs import ImageInput as ImageInput
+from convscope.engine.inputs.specs import TensorInput as TensorInput
+from convscope.engine.layers.addresses import LayerAddress
+from convscope.engine.network.model import Model as Model
+from convscope.engine.targets.target import TOP1 as TOP1
+from convscope.engine.targets.target import Difference as Difference
+from convscope.engine.targets.target import Region as Region
+from convscope.engine.targets.target import TargetLike
+from convscope.engine.targets.target import Unit as Unit
 from convscope.errors import ConvScopeError as ConvScopeError
 from convscope.reporting import report as report
+from convscope.runtime.smoothing import Smooth as Smooth
+from convscope.runtime.value_stream import ValueStream
 from convscope.samples import sample as sample
 from convscope.values import Arithmetic as Arithmetic
 from convscope.values import Attribution as Attribution

@@ -14,7 +14,7 @@ from convscope.spec import FAMILIES, LENSES, LOADERS, Lenses, LensSpec
 from convscope.values import Advice, Comparison, Recommendation
 
 if TYPE_CHECKING:
-    from convscope.engine.model import Model
+    from convscope.engine.network.model import Model
 
 DEFAULT_COMPARISON = ("grad-cam", "layer-cam", "saliency", "integrated-gradients")
 _DECLARING = ("convscope.samples", "convscope.loaders")
@@ -191,9 +191,9 @@ def compare(
         >>> cs.compare(model, "sample:shapes/7", "grad-cam", targets=["crescent", "star"]).titles
         ('crescent (7)', 'star (3)')
     """
-    from convscope.engine.cost import as_part
-    from convscope.engine.progress_bar import shown
-    from convscope.engine.together import look_through
+    from convscope.engine.context.metering import as_part
+    from convscope.engine.context.progress_bar import shown
+    from convscope.runtime.multi_run import look_through
 
     declarations = _to_compare(lenses)
     models = list(model) if isinstance(model, (list, tuple)) else [model]
@@ -273,8 +273,8 @@ def recommend(model: Any, image: Any, question: str = "any") -> Recommendation:
         >>> cs.recommend(cs.load("bundled:digits"), "sample:digits/3", "shares").best[:2]
         ['deep-lift', 'deep-shap']
     """
-    from convscope.engine.fitness import fitness
-    from convscope.engine.model import as_model
+    from convscope.engine.network.model import as_model
+    from convscope.runtime.applicability import fitness
 
     if question not in QUESTIONS:
         near = did_you_mean(question, QUESTIONS) if isinstance(question, str) else ""

@@ -12,7 +12,7 @@ from PIL import Image
 
 import convscope as cs
 from convscope.errors import LoadError, OutputError, did_you_mean, install_command
-from convscope.reporting.repeat import recipe
+from convscope.reporting.reproduce import recipe
 
 SHAPES = ("--model", "bundled:shapes")
 IMAGENET = ("crate", "tiger cat", "Persian cat", "catamaran", "cart", "polecat", "tabby")

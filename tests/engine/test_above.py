@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 import convscope as cs
-from convscope.engine.above import Above
-from convscope.engine.targets import aim_at
+from convscope.engine.run.suffix_replay import Above
+from convscope.engine.targets.target import aim_at
 from convscope.errors import LayerError
 from tests.engine._nets import made, seeded, tensor
 

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.ascent import objectives as goals
-from convscope.engine.ascent import parametrisations, regularisers, transforms
-from convscope.engine.ascent.canvas import Canvas, canvas_of, colours_of, mixing
-from convscope.engine.ascent.climb import Ascent, climb, climb_all
-from convscope.engine.ascent.cut import Cut
-from convscope.engine.ascent.reading import objectives_of, parse
-from convscope.engine.cost import metered, reporting, watching
-from convscope.engine.inputs import Images
+from convscope.engine.context.metering import metered, reporting, watching
+from convscope.engine.inputs.specs import Images
+from convscope.engine.optimize import objectives as goals
+from convscope.engine.optimize import parametrizations, regularizers, transforms
+from convscope.engine.optimize.canvas import Canvas, canvas_of, colours_of, mixing
+from convscope.engine.optimize.loop import Ascent, climb, climb_all
+from convscope.engine.optimize.parse import objectives_of, parse
+from convscope.engine.optimize.prefix import Cut
 from convscope.errors import Cancelled, LayerError, NoGradient, NotFinite, ParameterError, UnknownName
 from tests.conftest import picture_model
 from tests.nets import FlattenNet, LinearNet, PlainNet, ResidualNet, seeded
@@ -34,7 +34,7 @@ def chance(seed: int = 0) -> torch.Generator:
 def drawn(model: cs.Model, objective: goals.Objective | list[goals.Objective], name: str = "pixels", **how) -> Ascent:
     several = objective if isinstance(objective, list) else [objective]
     with model.untouched():
-        return climb_all(model, several, parametrisations.BY_NAME[name](canvas_of(model)), **{"steps": 12, **how})
+        return climb_all(model, several, parametrizations.BY_NAME[name](canvas_of(model)), **{"steps": 12, **how})
 
 
 # Objectives
@@ -158,12 +158,12 @@ def test_a_unit_that_is_not_there_is_refused_with_how_many_there_are(unit: str, 
 # Canvas and parametrisations
 
 
-@pytest.mark.parametrize("name", parametrisations.BY_NAME)
+@pytest.mark.parametrize("name", parametrizations.BY_NAME)
 @pytest.mark.parametrize("shape", [(3, 12, 17), (1, 9, 8), (5, 8, 8)])
 def test_a_picture_lies_between_black_and_white(name: str, shape: tuple[int, ...]) -> None:
     spec = cs.ImageInput(size=shape[1:], mean=(0.4,) * shape[0], std=(0.25,) * shape[0], channels=shape[0])
     canvas = canvas_of(cs.Model(nn.Conv2d(shape[0], 2, 3), input=spec))
-    way = parametrisations.BY_NAME[name](canvas)
+    way = parametrizations.BY_NAME[name](canvas)
     numbers = way.start(2, chance())
     picture = way.picture([50 * n for n in numbers])
     assert tuple(picture.shape) == (2, *shape)
@@ -173,18 +173,18 @@ def test_a_picture_lies_between_black_and_white(name: str, shape: tuple[int, ...
     assert float(way.picture(numbers).flatten(1).std(1).min()) > 1e-3
 
 
-@pytest.mark.parametrize("name", parametrisations.BY_NAME)
+@pytest.mark.parametrize("name", parametrizations.BY_NAME)
 @pytest.mark.parametrize("shape", [(2, 24), (1, 6, 9, 10)])
 def test_signals_and_volumes_are_drawn_too_with_a_mean_square_of_one(name: str, shape: tuple[int, ...]) -> None:
     canvas = canvas_of(cs.Model(seeded(PlainNet, len(shape) - 1, shape[0]), input=cs.TensorInput(shape)))
-    picture = parametrisations.BY_NAME[name](canvas)
+    picture = parametrizations.BY_NAME[name](canvas)
     numbers = picture.start(3, chance())
     found = picture.picture(numbers)
     assert tuple(found.shape) == (3, *shape)
     torch.testing.assert_close(found.flatten(1).square().mean(1), torch.ones(3))
 
 
-@pytest.mark.parametrize("make", [parametrisations.pixels, parametrisations.fourier])
+@pytest.mark.parametrize("make", [parametrizations.pixels, parametrizations.fourier])
 def test_a_climb_can_begin_with_a_photograph(make, model: cs.Model, picture) -> None:
     canvas, photo = canvas_of(model), model.prepare(picture).tensor
     way = make(canvas, start=photo)
@@ -193,7 +193,7 @@ def test_a_climb_can_begin_with_a_photograph(make, model: cs.Model, picture) -> 
 
 def test_fourier_noise_has_the_spectrum_of_natural_images() -> None:
     canvas = Canvas((1, 64, 64))
-    way = parametrisations.fourier(canvas)
+    way = parametrizations.fourier(canvas)
     noise = way.picture(way.start(32, chance()))
     power = torch.fft.rfft2(noise).abs().square().mean((0, 1))
     assert float(power[0, 4] / power[0, 16]) == pytest.approx(16, rel=0.5)
@@ -201,7 +201,7 @@ def test_fourier_noise_has_the_spectrum_of_natural_images() -> None:
 
 def test_only_phases_move_in_maco() -> None:
     canvas = Canvas((2, 16, 16))
-    way = parametrisations.maco(canvas)
+    way = parametrizations.maco(canvas)
     (phases,) = way.start(1, chance())
     first, second = (torch.fft.rfft2(way.picture([p])).abs() for p in (phases, phases + torch.rand(phases.shape)))
     inner = (slice(None), slice(None), slice(1, None), slice(1, 8))  # the mean and the real coefficients are apart
@@ -211,10 +211,10 @@ def test_only_phases_move_in_maco() -> None:
 
 def test_magnitudes_can_be_measured_from_images() -> None:
     canvas, images = Canvas((1, 8, 8)), torch.randn(3, 1, 8, 8, generator=chance())
-    found = parametrisations.magnitude_of(canvas, images)
+    found = parametrizations.magnitude_of(canvas, images)
     torch.testing.assert_close(found, torch.fft.rfft2(images).abs().mean(0))
     with pytest.raises(ParameterError, match="must be"):
-        parametrisations.magnitude_of(canvas, images[..., :4])
+        parametrizations.magnitude_of(canvas, images[..., :4])
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
@@ -288,10 +288,10 @@ def test_each_penalty_is_its_formula_and_each_step_between_pulls_back_to_grey() 
     variation = ((x[..., 1:, :] - x[..., :-1, :]) ** 2).mean((1, 2, 3)) + ((x[..., 1:] - x[..., :-1]) ** 2).mean(
         (1, 2, 3)
     )
-    torch.testing.assert_close(regularisers.total_variation(2.0)(x), 2 * variation)
-    torch.testing.assert_close(regularisers.l1(3.0)(x), 3 * x.abs().mean((1, 2, 3)))
-    torch.testing.assert_close(regularisers.l2(3.0)(x), 3 * (x**2).mean((1, 2, 3)))
-    blur, clip = regularisers.blur(1.0, every=2), regularisers.clip_small(0.5, every=1)
+    torch.testing.assert_close(regularizers.total_variation(2.0)(x), 2 * variation)
+    torch.testing.assert_close(regularizers.l1(3.0)(x), 3 * x.abs().mean((1, 2, 3)))
+    torch.testing.assert_close(regularizers.l2(3.0)(x), 3 * (x**2).mean((1, 2, 3)))
+    blur, clip = regularizers.blur(1.0, every=2), regularizers.clip_small(0.5, every=1)
     assert torch.equal(blur(x, 0), x)
     assert float(blur(x, 1).std()) < 0.6 * float(x.std())
     clipped = clip(x, 0)
@@ -302,7 +302,7 @@ def test_each_penalty_is_its_formula_and_each_step_between_pulls_back_to_grey() 
 
 @pytest.mark.parametrize("price", ["total_variation", "l1", "l2"])
 def test_what_a_picture_pays_for_it_has_less_of(price: str, model: cs.Model) -> None:
-    penalty = getattr(regularisers, price)
+    penalty = getattr(regularizers, price)
     free, paid = (
         drawn(model, goals.channel(FEATURES, 1), penalties=[penalty(w)] if w else [], steps=40) for w in (0, 100)
     )
@@ -311,7 +311,7 @@ def test_what_a_picture_pays_for_it_has_less_of(price: str, model: cs.Model) -> 
 
 def test_blurring_is_refused_where_the_numbers_are_no_pixels(model: cs.Model) -> None:
     with pytest.raises(ParameterError, match="work on pixels, not on fourier"):
-        drawn(model, goals.channel(FEATURES, 1), "fourier", between=[regularisers.blur(1.0)])
+        drawn(model, goals.channel(FEATURES, 1), "fourier", between=[regularizers.blur(1.0)])
 
 
 # The cut
@@ -340,7 +340,7 @@ def test_several_layers_are_read_in_one_forward_that_ends_at_the_last(residual: 
 def test_a_head_of_one_size_does_not_keep_layers_below_from_other_sizes() -> None:
     model = picture_model(seeded(FlattenNet))
     with model.untouched():
-        way = parametrisations.pixels(canvas_of(model, 24))
+        way = parametrizations.pixels(canvas_of(model, 24))
         assert tuple(climb(model, goals.channel("features.0", 2), way, steps=3).pictures.shape) == (1, 3, 24, 24)
         with pytest.raises(cs.ConvScopeError, match="FlattenNet raised"):
             climb(model, goals.class_score(0), way, steps=3)
@@ -355,7 +355,7 @@ def test_a_layer_that_never_runs_is_refused(model: cs.Model) -> None:
 # The loop
 
 
-@pytest.mark.parametrize("name", parametrisations.BY_NAME)
+@pytest.mark.parametrize("name", parametrizations.BY_NAME)
 def test_every_parametrisation_climbs(name: str, residual: cs.Model) -> None:
     found = drawn(residual, goals.channel("bn2", 3), name, steps=40)
     assert tuple(found.scores.shape) == (1, 40)
@@ -393,7 +393,7 @@ def test_a_picture_is_the_same_alone_and_among_others(residual: cs.Model) -> Non
 def test_several_chunks_give_what_one_gives_and_tell_how_far_they_are(residual, monkeypatch) -> None:
     units = [goals.channel("bn2", unit) for unit in range(5)]
     whole, told = drawn(residual, units, frames=3), []
-    monkeypatch.setattr("convscope.engine.batches._MOST_AT_ONCE", 2)
+    monkeypatch.setattr("convscope.engine.context.chunking._MOST_AT_ONCE", 2)
     with reporting(lambda done, total: told.append((done, total))):
         parts = drawn(residual, units, frames=3)
     for name in ("pictures", "scores", "best", "importance", "frames"):
@@ -424,7 +424,7 @@ class Dead(nn.Module):
 def test_a_unit_that_is_off_at_the_start_is_switched_on(kind: str) -> None:
     model = cs.Model(seeded(Dead, kind), input=cs.ImageInput(size=12, mean=(0.5,) * 3, std=(0.2,) * 3))
     canvas = canvas_of(model)
-    start = parametrisations.pixels(canvas)
+    start = parametrizations.pixels(canvas)
     grey = start.picture(start.start(1, chance())).detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(model.module(grey)[:, 1].sum(), grey)
     assert not bool(gradient.any()), "the start is dead"
@@ -476,7 +476,7 @@ def test_one_that_is_no_number_from_the_start_is_refused(model: cs.Model) -> Non
 
 
 def test_cancelling_keeps_the_best_so_far_and_begins_nothing_new(residual: cs.Model, monkeypatch) -> None:
-    monkeypatch.setattr("convscope.engine.batches._MOST_AT_ONCE", 2)
+    monkeypatch.setattr("convscope.engine.context.chunking._MOST_AT_ONCE", 2)
 
     def stop(done: int, _total: int) -> None:
         if done >= 2 * 7:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.capture import capture, stopping_at
-from convscope.engine.gradients import Evidence, activations_at, evidence_at
-from convscope.engine.targets import aim_at
+from convscope.engine.network.hooks import capture, stopping_at
+from convscope.engine.run.gradients import Evidence, activations_at, evidence_at
+from convscope.engine.targets.target import aim_at
 from convscope.errors import LayerError, OutputError
 from tests.engine._nets import (
     FrozenBackbone,

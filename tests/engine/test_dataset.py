@@ -10,8 +10,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import convscope as cs
-from convscope.engine.cost import reporting
-from convscope.engine.data.dataset import Chunk, Dataset, as_dataset
+from convscope.engine.context.metering import reporting
+from convscope.engine.data.data_set import Chunk, Dataset, as_dataset
 from convscope.errors import InputError, UnknownName
 from tests.conftest import picture_model
 from tests.nets import SIDE, Hungry, PlainNet, seeded

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import convscope as cs
-from convscope.engine.default_layer import default_layer
-from convscope.engine.trace import layout_of
+from convscope.engine.layers.default_layer import default_layer
+from convscope.engine.layers.trace import layout_of
 
 Sides = tuple[int, int]
 

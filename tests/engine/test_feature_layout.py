@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.capture import first_tensor
-from convscope.engine.trace import layout_of, map_at, traced
+from convscope.engine.layers.trace import layout_of, map_at, traced
+from convscope.engine.network.hooks import first_tensor
 from convscope.errors import LayerError
 from tests.engine._nets import seeded
 
@@ -599,7 +599,7 @@ def test_a_layout_that_does_not_fit_is_refused(text: str, said: str) -> None:
 
 @pytest.mark.parametrize("text", ["N 1+H3*W4 C", "N 1+H*W4 C", "N, 1+H3*W, C"])
 def test_tokens_can_be_written(text: str) -> None:
-    from convscope.engine.given_layout import layout_given
+    from convscope.engine.layers.described_layout import layout_given
 
     output = torch.randn(2, 13, 5)
     layout = layout_given(text, "block", (2, 13, 5), 2, 2)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine import fused
+from convscope.engine.network import batchnorm_folding
 from tests.engine._nets import condition, pictured, seeded, tensor
 
 RUNS: dict[str, dict[str, int]] = {"integrated_gradients": {"steps": 12}, "smooth_grad": {"samples": 12}}
@@ -110,7 +110,7 @@ def both(build: Callable[[], Any], x: Tensor, name: str, monkeypatch: pytest.Mon
     """A run as it is, and one in which nothing is worth folding."""
     found = getattr(cs, name)(build(), x, target=1, **RUNS[name])
     with monkeypatch.context() as patch:
-        patch.setattr(fused, "WORTH_IT", 10**9)
+        patch.setattr(batchnorm_folding, "WORTH_IT", 10**9)
         return found, getattr(cs, name)(build(), x, target=1, **RUNS[name])
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import convscope as cs
-from convscope.engine.graph import INPUT, Graph, recorded, seeing
+from convscope.engine.graph import INPUT, Graph, dependence_rules, recorded
 from convscope.errors import ConvScopeError, InputError, ModelFailed
 from tests.nets import BrokenNet, FlattenNet, PlainNet, ResidualNet, seeded
 
@@ -244,7 +244,7 @@ def test_a_rule_that_does_not_fit_gives_way_to_an_upper_bound_and_is_named(monke
     def unfit(_done: Any) -> None:
         raise RuntimeError("called otherwise than it knows")
 
-    monkeypatch.setitem(seeing._RULES, "convolution", unfit)
+    monkeypatch.setitem(dependence_rules._RULES, "convolution", unfit)
     s = cs.structure(cs.Model(nn.Conv2d(1, 1, 3), input=cs.TensorInput((1, 6, 6))))
     assert s.module("").field == (None, None)
     assert s.notes["operations taken to see all they read"] == {"convolution": 1}

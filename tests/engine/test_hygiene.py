@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.hygiene import untouched
+from convscope.engine.network.state_guard import untouched
 from convscope.errors import ConvScopeError, ModelFailed, NoGradient
 from tests.engine._nets import (
     Counts,

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.default_layer import default_layer
-from convscope.engine.layers import parse_unit
-from convscope.engine.trace import calls_of, traced
+from convscope.engine.layers.addresses import parse_unit
+from convscope.engine.layers.default_layer import default_layer
+from convscope.engine.layers.trace import calls_of, traced
 from convscope.errors import ConvScopeError, LayerError, UnknownName
 from tests.engine._nets import SIDE, Branches, Dense, Stages, axes_net, condition, made, pictured, seeded, tensor
 

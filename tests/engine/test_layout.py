@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.layout import fastest_layout, takes_channels_last
+from convscope.engine.network.memory_format import fastest_layout, takes_channels_last
 from tests.engine._nets import watched
 from tests.nets import seeded
 
@@ -171,7 +171,7 @@ def test_lenses_of_every_family_give_what_they_give_on_plain_tensors(
     x = _inputs(3)
     found = getattr(cs, name)(seeded(Spelled, SPELLINGS[spelling]), x, target=1, **options)
     with monkeypatch.context() as patched:
-        patched.setattr("convscope.engine.model.takes_channels_last", lambda *_: False)
+        patched.setattr("convscope.engine.network.model.takes_channels_last", lambda *_: False)
         plain = getattr(cs, name)(seeded(Spelled, SPELLINGS[spelling]), x, target=1, **options)
     for one, other in zip(found, plain, strict=True):
         torch.testing.assert_close(one.values, other.values, rtol=1e-3, atol=1e-5)

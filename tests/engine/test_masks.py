@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.cost import reporting
+from convscope.engine.context.metering import reporting
 from convscope.engine.masking.segments import Cut, grid, segmented
-from convscope.engine.precision import has_bfloat16
+from convscope.engine.network.precision import has_bfloat16
 from convscope.errors import Cancelled, ModelFailed, OutputError, ParameterError
 from tests.conftest import picture_model
 from tests.nets import FlattenNet, PlainNet, ResidualNet, seeded
@@ -164,7 +164,7 @@ def test_a_run_stops_once_its_band_is_narrow_whatever_the_chunks(lens: str, pict
     if lens == "sobol":
         given["samples"] = 100
     whole = look(lens, model, pictures, **given)
-    monkeypatch.setattr("convscope.engine.batches._MOST_AT_ONCE", 5)
+    monkeypatch.setattr("convscope.engine.context.chunking._MOST_AT_ONCE", 5)
     for one, same in zip(whole, look(lens, model, pictures, **given), strict=True):
         spread = float(one.values.max() - one.values.min())
         assert one.cost.forwards < 3000
@@ -176,7 +176,7 @@ def test_a_run_stops_once_its_band_is_narrow_whatever_the_chunks(lens: str, pict
 
 @pytest.mark.parametrize("lens", [*MASKED, *LEARNED, "xrai"])
 def test_a_run_can_be_cancelled_midway(lens: str, model: cs.Model, pictures: list[np.ndarray], monkeypatch) -> None:
-    monkeypatch.setattr("convscope.engine.batches._MOST_AT_ONCE", 2)
+    monkeypatch.setattr("convscope.engine.context.chunking._MOST_AT_ONCE", 2)
     seen = []
 
     def stop(done: int, total: int) -> None:
@@ -216,7 +216,7 @@ def test_a_network_that_cannot_be_copied_stays_in_float32(picture: np.ndarray) -
 
 
 def test_bfloat16_is_refused_where_the_processor_has_none(model: cs.Model, picture: np.ndarray, monkeypatch) -> None:
-    monkeypatch.setattr("convscope.engine.precision.has_bfloat16", lambda _device: False)
+    monkeypatch.setattr("convscope.engine.network.precision.has_bfloat16", lambda _device: False)
     with pytest.raises(ParameterError, match=r"^precision must be 'float32' on this processor"):
         cs.rise(model, picture, samples=8, precision="bfloat16")
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.network_checks import backward_pass, independence, next_to
+from convscope.engine.network.checks import CHECKS, backward_pass, independence, next_to
 from convscope.errors import LayerError, NoRule
 from tests.engine._nets import SIDE, made, pictured, seeded, tensor, watched
 
@@ -421,7 +421,7 @@ def test_lenses_that_share_passes_check_once() -> None:
     found = cs.compare(model, tensor(), ["eigen-cam", "grad-cam", "saliency", "occlusion"], layer="first", target=1)
     told = {cell.record.lens: "backward" in cell.notes for cell in found.rows[0]}
     assert told == {"eigen-cam": False, "grad-cam": True, "saliency": True, "occlusion": False}
-    assert model.findings.checks["batch"] == ""
+    assert model.cache[CHECKS]["batch"] == ""
 
 
 def test_what_was_found_is_forgotten_when_modules_or_hooks_change() -> None:
@@ -438,7 +438,7 @@ def test_what_was_found_is_forgotten_when_modules_or_hooks_change() -> None:
     assert "backward" not in cs.saliency(model, x, target=0).notes
 
 
-def test_a_model_with_findings_can_be_pickled() -> None:
+def test_a_model_with_a_filled_cache_can_be_pickled() -> None:
     model = cs.Model(seeded(lambda: Tokens(batch_first=False)))
     before = cs.saliency(model, tensor(), target=0)
     again = cs.saliency(pickle.loads(pickle.dumps(model)), tensor(), target=0)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import convscope as cs
-from convscope.engine import progress_bar
-from convscope.engine.cost import is_reported, progress, reporting
-from convscope.engine.progress_bar import bar, shown
+from convscope.engine.context import progress_bar
+from convscope.engine.context.metering import is_reported, progress, reporting
+from convscope.engine.context.progress_bar import bar, shown
 from convscope.errors import Cancelled, ParameterError
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.cost import reporting
-from convscope.engine.targets import Difference
+from convscope.engine.context.metering import reporting
+from convscope.engine.targets.target import Difference
 from convscope.errors import Cancelled, ConvScopeError, LayerError, ModelFailed, NoRule, ParameterError
 from tests.conftest import picture_model
 from tests.nets import FlattenNet, LinearNet, PlainNet, ResidualNet, seeded

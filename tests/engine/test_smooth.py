@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import convscope as cs
-from convscope.engine import noise
+from convscope.engine.inputs import noise
 from convscope.errors import NotFinite, ParameterError
 from tests.conftest import picture_model
 from tests.nets import LABELS, FlattenNet, LinearNet, SmoothNet, seeded

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune, spectral_norm
 
 import convscope as cs
-from convscope.engine import tensor_contents
-from convscope.engine.exclusive import _HOLDERS, exclusive
-from convscope.engine.module_state import module_state
+from convscope.engine.network import tensor_contents
+from convscope.engine.network.locking import _HOLDERS, exclusive
+from convscope.engine.network.module_state import module_state
 from convscope.errors import ModelFailed
 from tests.engine._nets import made, seeded, tensor
 from tests.patience import PATIENCE, in_threads, wait_until
@@ -463,7 +463,7 @@ def meet(one: cs.Model, other: cs.Model) -> bool:
 
 
 def waiting(thread: threading.Thread) -> bool:
-    from convscope.engine.exclusive import _WANTED
+    from convscope.engine.network.locking import _WANTED
 
     return thread.ident in _WANTED
 

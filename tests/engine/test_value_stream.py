@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 import convscope as cs
-from convscope.engine.cost import reporting
-from convscope.engine.value_stream import ValueStream
+from convscope.engine.context.metering import reporting
 from convscope.errors import InputError, OutputError, ParameterError, UnknownName
+from convscope.runtime.value_stream import ValueStream
 
 
 @pytest.fixture(scope="module")

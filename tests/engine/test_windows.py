@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.cost import reporting
-from convscope.engine.targets import Unit, aim_at
-from convscope.engine.windows import Places, WindowScores, grid, window_scores
-from convscope.engine.windows.places import alike
+from convscope.engine.context.metering import reporting
+from convscope.engine.incremental import Places, WindowScores, grid, window_scores
+from convscope.engine.incremental.regions import alike
+from convscope.engine.targets.target import Unit, aim_at
 from convscope.errors import Cancelled
 from tests.nets import CarelessNet, FlattenNet, PlainNet, ResidualNet, seeded
 
@@ -290,7 +290,7 @@ def test_writing_to_a_tensor_that_has_views_leads_to_whole_images(part: slice | 
 def test_the_scores_do_not_hang_on_how_many_windows_go_together(at_once: int, monkeypatch: Any) -> None:
     model, x = cs.Model(seeded(ResidualNet).double()), _random(1, 3, 40, 40)
     whole = _scored(model, x, 4, 3, incremental=False)
-    monkeypatch.setattr("convscope.engine.windows.scores._NUMBERS_AT_ONCE", {"cpu": at_once * 6 * 36})
+    monkeypatch.setattr("convscope.engine.incremental.scores._NUMBERS_AT_ONCE", {"cpu": at_once * 6 * 36})
     torch.testing.assert_close(_scored(model, x, 4, 3).changed, whole.changed, rtol=1e-6, atol=1e-6)
 
 

@@ -172,7 +172,7 @@ def test_sums_and_differences_trade_one_unit_for_another(shapes: cs.Model) -> No
 
 
 def test_variants_of_a_unit_can_be_kept_unlike_each_other(shapes: cs.Model) -> None:
-    from convscope.engine.ascent.objectives import gram_of
+    from convscope.engine.optimize.objectives import gram_of
 
     def likeness(price: float) -> float:
         drawn = cs.activation_maximization(shapes, unit="layer2[13]", variants=2, steps=24, diverse=price)

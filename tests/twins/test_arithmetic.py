@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.capture import first_tensor
+from convscope.engine.network.hooks import first_tensor
 from convscope.errors import InputError, LayerError, NotFinite, ParameterError, UnknownName
 from convscope.render import arithmetic as drawing
-from convscope.render.sheet import Sheet
+from convscope.render.canvas import Sheet
 from tests.nets import PlainNet, ResidualNet, seeded
 
 TOLERANCE = 1e-5

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.baselines import baseline_of
+from convscope.engine.paths.baselines import baseline_of
 from convscope.errors import LayerError, OutputError
 from tests.conftest import picture_model
 from tests.nets import PlainNet, seeded

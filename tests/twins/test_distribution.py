@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.data.channels import largest
-from convscope.engine.data.dataset import as_dataset
-from convscope.engine.data.loggrid import LogGrid
-from convscope.engine.data.statistics import duplicates, observed
+from convscope.engine.data.data_set import as_dataset
+from convscope.engine.statistics.activation_statistics import duplicates, observed
+from convscope.engine.statistics.largest_channels import largest
+from convscope.engine.statistics.log_histogram import LogGrid
 from convscope.errors import InputError, LayerError, NotFinite
 from tests.nets import SIDE, PlainNet, ResidualNet, seeded
 

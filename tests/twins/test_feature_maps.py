@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.cost import metered
-from convscope.engine.feature_maps import read_maps
+from convscope.engine.context.metering import metered
+from convscope.engine.layers.feature_maps import read_maps
 from convscope.errors import LayerError, NotFinite, ParameterError, UnknownName
 from convscope.render import mosaic
 from tests.nets import PlainNet, ResidualNet, seeded

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.heatmaps import resize
 from convscope.engine.masking.segments import grid
+from convscope.runtime.layer_maps import resize
 from tests.twins.slow import TOLERANCE, Slow, inputs_seen, relative_error
 from tests.twins.subjects import Subject, subject_called
 

@@ -124,8 +124,8 @@ def test_squares_and_variances_over_copies_are_those_of_the_maps(lens: str, of: 
 
 def _copies(images: Tensor, how: cs.Smooth) -> list[Tensor]:
     """The noisy copies of an image, as the average takes them."""
-    from convscope.engine.copies import noisy
-    from convscope.engine.inputs import Images
+    from convscope.engine.inputs.specs import Images
+    from convscope.engine.run.perturbed_samples import noisy
 
     draw = noisy(Images(images, ("",), True), sigma=how.sigma, seed=how.seed)
     rows = torch.zeros(how.samples, dtype=torch.long)

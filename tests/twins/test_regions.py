@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine import noise
-from convscope.engine.baselines import baseline_of
+from convscope.engine.inputs import noise
 from convscope.engine.masking.segments import grid
+from convscope.engine.paths.baselines import baseline_of
 from convscope.lens.perturbation.extremal_perturbation import _Bumps
 from tests.conftest import picture_model
 from tests.nets import SIDE, SmoothNet, seeded

@@ -8,9 +8,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from convscope.web.app import MODELS, SAMPLES, build
-from convscope.web.bench import Bench
+from convscope.web.assets import Library
 from convscope.web.jobs.workers import Jobs
-from convscope.web.library import Library
+from convscope.web.services import Bench
 from tests.web.library import picture_file
 
 HERE = "http://127.0.0.1:8000"

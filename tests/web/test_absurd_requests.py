@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 
 from convscope.web.api import AT
 from convscope.web.app import MODELS, SAMPLES, build
-from convscope.web.bench import Bench
-from convscope.web.library import Library
+from convscope.web.assets import Library
+from convscope.web.services import Bench
 from tests.web.conftest import HERE
 
 DIGITS = "9" * 6000

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from convscope.errors import ParameterError
-from convscope.web import access
+from convscope.web import security
 from convscope.web.app import build
 
 HERE = "http://127.0.0.1:8000"
@@ -21,7 +21,7 @@ def guarded(token: str | None = None, host: str = "127.0.0.1") -> FastAPI:
     """A door before a page, a place for uploads and a websocket."""
     made = FastAPI()
 
-    async def everything(request: access.Any) -> dict[str, int]:
+    async def everything(request: security.Any) -> dict[str, int]:
         return {"bytes": len(await request.body())}
 
     from fastapi import Request, WebSocket
@@ -35,7 +35,7 @@ def guarded(token: str | None = None, host: str = "127.0.0.1") -> FastAPI:
         await websocket.close()
 
     made.add_api_websocket_route("/ws", talk)
-    made.add_middleware(access.Access, token=token, host=host, port=8000)
+    made.add_middleware(security.Access, token=token, host=host, port=8000)
     return made
 
 
@@ -100,7 +100,7 @@ def test_tokens_are_compared_in_constant_time(monkeypatch):
         return False
 
     client = at(guarded(TOKEN))
-    monkeypatch.setattr(access.secrets, "compare_digest", compare)
+    monkeypatch.setattr(security.secrets, "compare_digest", compare)
     right = secrets.token_hex()
     for headers, query in ((bearer(TOKEN), ""), ({"cookie": f"convscope_8000={right}"}, ""), ({}, f"?token={right}")):
         assert client.get(f"/{query}", headers=headers).status_code == 401, "nothing else lets anybody in"
@@ -164,7 +164,7 @@ def test_following_a_link_from_elsewhere_is_fine_but_sending_a_form_is_not():
     assert client.post("/api/v1/run", headers={"origin": HERE, "sec-fetch-site": "same-origin"}).status_code == 200
 
 
-@pytest.mark.parametrize(("path", "most"), [("/api/v1/run", access.MAX_BODY), ("/api/v1/images", 33 * 2**20)])
+@pytest.mark.parametrize(("path", "most"), [("/api/v1/run", security.MAX_BODY), ("/api/v1/images", 33 * 2**20)])
 def test_what_is_too_large_is_refused_whatever_it_says_of_its_length(path, most):
     client = at(guarded())
 
@@ -197,8 +197,8 @@ def test_no_more_is_read_than_is_allowed():
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [(b"host", b"localhost")]}
-    asyncio.run(access.Access(swallow, token=None, host="127.0.0.1", port=1)(scope, endless, send))
-    assert sum(read) <= access.MAX_BODY + 2**16
+    asyncio.run(security.Access(swallow, token=None, host="127.0.0.1", port=1)(scope, endless, send))
+    assert sum(read) <= security.MAX_BODY + 2**16
     assert sent[0]["status"] == 413
 
 

@@ -17,10 +17,10 @@ from convscope.errors import ConvScopeError
 from convscope.values import Value
 from convscope.web.api import AT
 from convscope.web.app import MODELS, SAMPLES, build
-from convscope.web.bench import Bench
-from convscope.web.library import Library
-from convscope.web.looking import together
-from convscope.web.view import View
+from convscope.web.assets import Library
+from convscope.web.run_request import together
+from convscope.web.services import Bench
+from convscope.web.url_state import View
 from tests.patience import wait_until
 from tests.web.library import png
 
@@ -197,7 +197,7 @@ def test_a_job_of_nobody_is_not_known(client):
 
 
 def test_what_breaks_midway_is_said_as_500(client, bench, monkeypatch):
-    monkeypatch.setattr("convscope.web.bench.look", lambda *_: 1 / 0)
+    monkeypatch.setattr("convscope.web.services.look", lambda *_: 1 / 0)
     broken = run(client, lens="grad-cam", image="sample:shapes/7")
     assert broken.status_code == 500
     assert broken.json() == {"error": "unexpected ZeroDivisionError: division by zero"}

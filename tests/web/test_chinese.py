@@ -11,7 +11,7 @@ from convscope import render
 from convscope.catalogue import lenses
 from convscope.spec import LensSpec
 from convscope.values import Arithmetic, Kernels, Pictures, Value
-from convscope.web.texts import catalogue, say
+from convscope.web.i18n import catalogue, say
 from tests.looking import look
 from tests.web.browsing import address, visit  # noqa: F401
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 import convscope as cs
 from convscope import render
-from convscope.engine.agreement import difference, to_extent_of
-from convscope.web.texts import say
+from convscope.engine.statistics.map_similarity import difference, to_extent_of
+from convscope.web.i18n import say
 from tests.web.browsing import address, visit  # noqa: F401
 
 pytest.importorskip("nicegui")

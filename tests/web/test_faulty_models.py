@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 
 from convscope.web.api import AT
 from convscope.web.app import MODELS, SAMPLES, build
-from convscope.web.bench import Bench
-from convscope.web.library import Library
+from convscope.web.assets import Library
+from convscope.web.services import Bench
 from tests.patience import wait_until
 from tests.web import faulty, hanging
 from tests.web.browsing import visit, workbench  # noqa: F401

@@ -11,7 +11,7 @@ import pytest
 
 from convscope.errors import CannotWrite
 from convscope.values import Attribution
-from convscope.web import files
+from convscope.web import export
 from convscope.web.api import AT
 from tests.patience import PATIENCE
 from tests.web.browsing import visit, workbench  # noqa: F401
@@ -27,10 +27,10 @@ ROOM = 400
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Where a workbench listens that can write next to nothing."""
-    before = set(files.MEMORY.glob("convscope-*"))
+    before = set(export.MEMORY.glob("convscope-*"))
     with workbench(largest_file=ROOM) as server:
         yield server.address
-        assert set(files.MEMORY.glob("convscope-*")) <= before, "nothing is left behind"
+        assert set(export.MEMORY.glob("convscope-*")) <= before, "nothing is left behind"
 
 
 def answer(link: str, body: bytes | None = None, kind: str = "application/json") -> tuple[int, bytes]:
@@ -93,13 +93,13 @@ def test_where_memory_is_full_the_disk_is_tried(monkeypatch: pytest.MonkeyPatch,
     import numpy as np
 
     value = Attribution(values=np.zeros((4, 4), np.float32))
-    monkeypatch.setattr(files, "MEMORY", tmp_path)
-    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path / "nowhere"))
-    assert files.file_of(value, ".json"), "memory alone is enough"
-    monkeypatch.setattr(files, "MEMORY", tmp_path / "gone")
-    with pytest.raises(files.NoRoom, match="no room"):
-        files.file_of(value, ".json")
-    monkeypatch.setattr(files, "MEMORY", tmp_path)
+    monkeypatch.setattr(export, "MEMORY", tmp_path)
+    monkeypatch.setattr(export.tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert export.file_of(value, ".json"), "memory alone is enough"
+    monkeypatch.setattr(export, "MEMORY", tmp_path / "gone")
+    with pytest.raises(export.NoRoom, match="no room"):
+        export.file_of(value, ".json")
+    monkeypatch.setattr(export, "MEMORY", tmp_path)
     with pytest.raises(CannotWrite, match="cannot tell what to write") as said:
-        files.file_of(value, ".xyz")
-    assert not isinstance(said.value, files.NoRoom)
+        export.file_of(value, ".xyz")
+    assert not isinstance(said.value, export.NoRoom)

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from PIL import Image, PngImagePlugin
 
 from convscope.web.api import AT
-from convscope.web.library import MAX_UPLOAD
+from convscope.web.assets import MAX_UPLOAD
 from tests.patience import PATIENCE
 from tests.web.browsing import address, visit  # noqa: F401
 from tests.web.library import png

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import convscope as cs
-from convscope.engine.cost import progress
+from convscope.engine.context.metering import progress
 from convscope.errors import ModelFailed, ParameterError
 from convscope.values import Attribution, Value
 from convscope.web.jobs.job import Job, State, Together
 from convscope.web.jobs.results import Results, weight_of
 from convscope.web.jobs.workers import FORGOTTEN, Jobs
-from convscope.web.view import View
+from convscope.web.url_state import View
 from tests.patience import PATIENCE, wait_until
 
 

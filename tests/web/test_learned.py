@@ -12,8 +12,8 @@ from PIL import Image
 
 import convscope as cs
 from convscope.catalogue import lenses
+from convscope.web.i18n import say
 from convscope.web.pages import learned
-from convscope.web.texts import say
 from tests.patience import PATIENCE
 from tests.web.browsing import address, visit  # noqa: F401
 from tests.web.test_pages import meet

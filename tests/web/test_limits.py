@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from convscope.catalogue import lenses
 from convscope.web.api import AT
-from convscope.web.bench import Bench
+from convscope.web.services import Bench
 
 NUMERIC = [
     (spec.command, name, parameter.about.max)

@@ -14,7 +14,7 @@ import convscope as cs
 from convscope.catalogue import DEFAULT_COMPARISON
 from convscope.render import THEMES, number
 from convscope.values import Attribution
-from convscope.web.texts import say
+from convscope.web.i18n import say
 from tests.web.browsing import address, visit
 
 __all__ = ["address", "visit"]

@@ -8,17 +8,21 @@ from pathlib import Path
 import pytest
 
 import convscope
-from convscope.render.words import sentence
-from convscope.web.texts import say
+from convscope.render.captions import sentence
+from convscope.web.i18n import say
 
 SOURCE = Path(convscope.__file__).parent
-MADE_IN = [path for part in ("engine", "lens", "loaders", "samples") for path in sorted((SOURCE / part).rglob("*.py"))]
+MADE_IN = [
+    path
+    for part in ("engine", "runtime", "lens", "loaders", "samples")
+    for path in sorted((SOURCE / part).rglob("*.py"))
+]
 SAID_OTHERWISE = {
     "blank", "layers", "layout", "chosen", "completeness gap", "relative completeness gap", "baseline score",
     "conservation gap", "relative conservation gap", "absorbed by biases", "relevance per layer",
     "received", "absorbed", "lost", "model", "image",
 }  # fmt: skip
-"""Keys that render/words.py turns into other sentences, and tables, which only the manifest has room for."""
+"""Keys that render/captions.py turns into other sentences, and tables, which only the manifest has room for."""
 FILLED = {
     "place": "3, 4 of 7×7",
     "left out": "fc: what these give is not made of one part per image",

@@ -9,12 +9,12 @@ from nicegui import app as pages_app
 from nicegui.testing import User, user_simulation
 
 from convscope.web.app import MODELS, SAMPLES, _mount
-from convscope.web.bench import Bench
-from convscope.web.frame import LANG
+from convscope.web.assets import Library
+from convscope.web.i18n import say
 from convscope.web.jobs.workers import Jobs
-from convscope.web.library import Library
+from convscope.web.page_layout import LANG
 from convscope.web.pages import pages
-from convscope.web.texts import say
+from convscope.web.services import Bench
 
 PATHS = [page.path for page in pages()]
 

@@ -103,7 +103,7 @@ def test_ctrl_c_before_anything_is_open_is_one_line(name: str) -> None:
     assert server.returncode == 130
 
 
-@pytest.mark.parametrize("where", ["convscope.web.library.Library.model", "convscope.web.app.build"])
+@pytest.mark.parametrize("where", ["convscope.web.assets.Library.model", "convscope.web.app.build"])
 def test_ctrl_c_while_it_opens_its_models_is_one_line(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(where, lambda *_, **__: signal.raise_signal(signal.SIGINT))
     stopped = serve()

@@ -14,9 +14,9 @@ from convscope.render import number
 from convscope.render.scale import scale_of
 from convscope.web.api import AT
 from convscope.web.inside.node import TABS
+from convscope.web.lens_page import INSIDE, link_to
 from convscope.web.pages import learned, look
-from convscope.web.shown import INSIDE, link_to
-from convscope.web.view import View
+from convscope.web.url_state import View
 from tests.patience import PATIENCE
 from tests.web.browsing import address, visit
 

@@ -17,7 +17,7 @@ import convscope.web
 from convscope import render
 from convscope.catalogue import lenses
 from convscope.spec import FAMILIES
-from convscope.web.texts import LANGUAGES, catalogue, groups, say
+from convscope.web.i18n import LANGUAGES, catalogue, groups, say
 
 WEB = Path(convscope.web.__file__).parent
 FILE = "src/convscope/web/texts/zh.json"

@@ -11,8 +11,8 @@ import pytest
 import convscope as cs
 from convscope.render import number
 from convscope.render.distribution import key_of_ridges, ridge_of
+from convscope.web.i18n import say
 from convscope.web.inside.drawing import LESS, MORE
-from convscope.web.texts import say
 from tests.web.browsing import visit, workbench
 from tests.web.library import png
 

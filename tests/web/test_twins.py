@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 import convscope as cs
-from convscope.engine.cost import reporting
+from convscope.engine.context.metering import reporting
+from convscope.web.assets import Library, twins
 from convscope.web.jobs.workers import Jobs
-from convscope.web.library import Library, twins
-from convscope.web.looking import look
-from convscope.web.view import View
+from convscope.web.run_request import look
+from convscope.web.url_state import View
 from tests.patience import PATIENCE
 
 

@@ -13,17 +13,17 @@ from convscope import __version__
 from convscope.catalogue import Outline, outlines
 from convscope.cli import options
 from convscope.cli.completion import addresses, lens_names, starting
+from convscope.cli.console import guarded, put, put_json, say, watched
 from convscope.cli.image_arguments import ImageArguments, read_images, say_skipped
 from convscope.cli.interrupts import STOPPED, interruptible
 from convscope.cli.opening import Opening, files_of, open_model, open_without_weights, opens_a_model
 from convscope.cli.results import make_folder, named_after, one_place, save, told
-from convscope.cli.talk import guarded, put, put_json, say, watched
 from convscope.errors import ConvScopeError, InputError, MissingExtra, install_command
 from convscope.spec import FAMILIES, LOADERS, fill_tables
 from convscope.values import Comparison
 
 if TYPE_CHECKING:
-    from convscope.engine.data.dataset import Dataset
+    from convscope.engine.data.data_set import Dataset
 
 Command = Callable[..., None]
 Lenses = Annotated[

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from convscope.cli.console import bar, put, say
 from convscope.cli.results import stem
-from convscope.cli.talk import bar, put, say
 from convscope.errors import CannotWrite
 from convscope.values import Prediction, Value, writable
 
@@ -53,7 +53,7 @@ def run_demo(folder: Path) -> None:
     report = writable(folder / "report.html")
     say("opening the bundled networks …")
     from convscope.catalogue import lenses, load, outlines
-    from convscope.engine.cost import reporting
+    from convscope.engine.context.metering import reporting
     from convscope.reporting import look, write_report
 
     sections, names = [], [outline.command for outline in outlines()]

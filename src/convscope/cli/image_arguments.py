@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convscope.cli.talk import say
+from convscope.cli.console import say
 from convscope.errors import InputError
 
 if TYPE_CHECKING:
-    from convscope.engine.data.dataset import Dataset
-    from convscope.engine.inputs import Images
-    from convscope.engine.model import Model
+    from convscope.engine.data.data_set import Dataset
+    from convscope.engine.inputs.specs import Images
+    from convscope.engine.network.model import Model
 
 STANDARD_INPUT = "-"
 
@@ -45,7 +45,7 @@ class ImageArguments:
 
     def dataset(self, model: "Model") -> "Dataset":
         """The images as a stream for ``model``; of several, those that cannot be read are left out and counted."""
-        from convscope.engine.data.dataset import named_images
+        from convscope.engine.data.data_set import named_images
 
         return named_images(self.members, self.names, model)
 
@@ -53,7 +53,7 @@ class ImageArguments:
         """All images together, for what looks at them side by side, and the data set that says what was left out."""
         import torch
 
-        from convscope.engine.inputs import Images
+        from convscope.engine.inputs.specs import Images
 
         data = self.dataset(model)
         chunks = list(data.chunks())
@@ -101,7 +101,7 @@ def say_skipped(skipped: Mapping[str, str], total: int) -> bool:
 
 def _members(word: str, *, alone: bool) -> list[Any]:
     """The images that one word stands for."""
-    from convscope.engine.pictures import existing_file, is_existing_folder, sample_picture
+    from convscope.engine.inputs.image_io import existing_file, is_existing_folder, sample_picture
 
     if word == STANDARD_INPUT or _is_pipe(word):
         return [_piped(word)]
@@ -139,7 +139,7 @@ def _is_pipe(word: str) -> bool:
 
 def _piped(word: str) -> Any:
     """The picture that comes through standard input or a named pipe."""
-    from convscope.engine.pictures import decoded
+    from convscope.engine.inputs.image_io import decoded
 
     name = "standard input" if word == STANDARD_INPUT else word
     if word == STANDARD_INPUT and sys.stdin.isatty():

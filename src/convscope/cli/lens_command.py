@@ -11,12 +11,12 @@ import typer
 
 from convscope.cli import options
 from convscope.cli.completion import starting
+from convscope.cli.console import guarded, put, put_json, watched
 from convscope.cli.help_text import help_text
 from convscope.cli.image_arguments import ImageArguments, read_images, say_skipped
 from convscope.cli.interrupts import STOPPED
 from convscope.cli.opening import OPENING, files_of, open_model, opening_options
 from convscope.cli.results import distinct_stems, many_places, named_after, one_place, save, stem, told
-from convscope.cli.talk import guarded, put, put_json, watched
 from convscope.cli.wording import flag
 from convscope.errors import InputError, ParameterError
 from convscope.spec import SMOOTH_OF, LensSpec, Parameter
@@ -113,7 +113,7 @@ class _Report:
 
 def summary(name: str, value: Value) -> list[str]:
     """A few lines on a value for the terminal."""
-    from convscope.render.words import notes
+    from convscope.render.captions import notes
 
     lines = [f"{name}: {value.record.title}" if name else value.record.title]
     lines += [f"  {line}" for line in value.lines()]

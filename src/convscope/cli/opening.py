@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.cli import options
-from convscope.cli.talk import say
+from convscope.cli.console import say
 
 if TYPE_CHECKING:
-    from convscope.engine.model import Model
+    from convscope.engine.network.model import Model
 
 Opening = Mapping[str, Any]
 """What the options said with which a network is opened."""

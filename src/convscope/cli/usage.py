@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from convscope.cli.talk import say
+from convscope.cli.console import say
 from convscope.errors import did_you_mean
 
 UsageError: Any = typer.BadParameter.__mro__[1]

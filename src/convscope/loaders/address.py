@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convscope.engine.labels import label_names
+from convscope.engine.network.labels import label_names
 from convscope.errors import LoadError, UnknownName, did_you_mean
 from convscope.loaders.labels import read_labels
 from convscope.loaders.preparation import PREPARATION, prepare_as, written
 from convscope.loaders.weights import ENDINGS
 
 if TYPE_CHECKING:
-    from convscope.engine.model import Model
+    from convscope.engine.network.model import Model
 
 DISTANCES = ("spacing", "rate")
 """How far apart neighbours in a volume or signal are."""
@@ -88,7 +88,7 @@ def tell(model: "Model", options: Mapping[str, str], said: Mapping[str, Any]) ->
 
 def _tell_distances(model: "Model", options: Mapping[str, str]) -> None:
     """Tell a model how far apart neighbours in its inputs are, which pictures then show."""
-    from convscope.engine.inputs import TensorInput
+    from convscope.engine.inputs.specs import TensorInput
 
     said = {name: options[name] for name in DISTANCES if name in options}
     if not said:

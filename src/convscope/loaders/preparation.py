@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from convscope.errors import LoadError
 
 if TYPE_CHECKING:
-    from convscope.engine.model import Model
+    from convscope.engine.network.model import Model
 
 PREPARATION = ("size", "resize", "mean", "std")
 """What can be said of the preparation of images."""
@@ -26,7 +26,7 @@ def prepare_as(model: "Model", said: Mapping[str, Any]) -> None:
     Raises:
         LoadError: a text holds no such numbers, or the model takes no images and no size was said.
     """
-    from convscope.engine.inputs import ImageInput
+    from convscope.engine.inputs.specs import ImageInput
 
     given = {name: _read(name, value) for name, value in said.items()}
     if given and not isinstance(model.input, ImageInput) and "size" not in given:
@@ -91,7 +91,7 @@ def _read(name: str, value: Any) -> Any:
 
 def _refuse_absurd(name: str, said: Any, sides: tuple[Any, ...]) -> None:
     """Refuse what no image could be brought to."""
-    from convscope.engine.pictures import MAX_PIXELS, MAX_SIDE
+    from convscope.engine.inputs.image_io import MAX_PIXELS, MAX_SIDE
 
     whole = [side for side in sides if isinstance(side, int)]
     squared = whole * 2 if len(whole) == 1 else whole

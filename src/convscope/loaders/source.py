@@ -9,7 +9,7 @@ from convscope.errors import ConvScopeError, LoadError, UnknownName, did_you_mea
 from convscope.spec import loader
 
 if TYPE_CHECKING:
-    from convscope.engine.model import Model
+    from convscope.engine.network.model import Model
 
 
 @loader(scheme="py", title="a function in your own file that makes the network", example="net.py:make", names=list)
@@ -17,7 +17,7 @@ def source(name: str, *, chosen: str | None = None, weights: str | Path | None =
     """Call ``NAME`` of the file ``PATH.py``; it gives a module or a `Model`. Running the file runs its code."""
     from torch import nn
 
-    from convscope.engine.model import Model
+    from convscope.engine.network.model import Model
     from convscope.loaders.weights import fit, read_state
 
     if chosen is not None:

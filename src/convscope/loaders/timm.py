@@ -10,8 +10,8 @@ from convscope.spec import loader
 if TYPE_CHECKING:
     from torch import nn
 
-    from convscope.engine.inputs import ImageInput
-    from convscope.engine.model import Model
+    from convscope.engine.inputs.specs import ImageInput
+    from convscope.engine.network.model import Model
 
 
 def library() -> Any:
@@ -35,7 +35,7 @@ def timm(name: str, *, chosen: str | None = None, weights: str | Path | None = N
     """Open an architecture of timm; ``timm:resnet18.a1_in1k`` names weights by their tag."""
     import torch
 
-    from convscope.engine.model import RANDOM_WEIGHTS, Model
+    from convscope.engine.network.model import RANDOM_WEIGHTS, Model
     from convscope.loaders.weights import with_weights
 
     if chosen not in (None, "none"):
@@ -100,7 +100,7 @@ def _kept(config: Any) -> bool:
 
 
 def _input(module: "nn.Module") -> "ImageInput":
-    from convscope.engine.inputs import ImageInput
+    from convscope.engine.inputs.specs import ImageInput
 
     config = library().data.resolve_model_data_config(module)
     height, width = config["input_size"][1:]

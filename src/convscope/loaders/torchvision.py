@@ -12,8 +12,8 @@ from convscope.spec import loader
 if TYPE_CHECKING:
     from torch import nn
 
-    from convscope.engine.inputs import ImageInput
-    from convscope.engine.model import Model
+    from convscope.engine.inputs.specs import ImageInput
+    from convscope.engine.network.model import Model
 
 _UNCOMPILED = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -58,7 +58,7 @@ def torchvision(
     """Open an architecture of torchvision."""
     import torch
 
-    from convscope.engine.model import RANDOM_WEIGHTS, Model
+    from convscope.engine.network.model import RANDOM_WEIGHTS, Model
     from convscope.loaders.weights import with_weights
 
     library()
@@ -123,7 +123,7 @@ def _weight_enum(name: str, chosen: str | None) -> Any:
 
 
 def _input(enum: Any) -> "ImageInput":
-    from convscope.engine.inputs import ImageInput
+    from convscope.engine.inputs.specs import ImageInput
 
     preset = enum.transforms()
     return ImageInput(

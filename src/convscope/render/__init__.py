@@ -10,6 +10,7 @@ from typing import Any
 from convscope.errors import ParameterError
 from convscope.render.arithmetic import draw_arithmetic
 from convscope.render.attribution import draw_attribution
+from convscope.render.captions import Answer, Note, answers, short, subject, target
 from convscope.render.comparison import draw_comparison
 from convscope.render.distribution import draw_distribution
 from convscope.render.exemplars import draw_exemplars
@@ -27,7 +28,6 @@ from convscope.render.receptive_field import draw_receptive_field
 from convscope.render.recommendation import draw_recommendation
 from convscope.render.scale import Legend, number
 from convscope.render.structure import draw_structure
-from convscope.render.words import Answer, Note, answers, short, subject, target
 from convscope.values import (
     Arithmetic,
     Attribution,

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convscope.render import around, mosaic, words
+from convscope.render import annotations, captions, mosaic
+from convscope.render.canvas import BODY, GAP, MARGIN, SMALL, Sheet
 from convscope.render.cells import cells, extent
 from convscope.render.palette import Pixels
 from convscope.render.picture import Picture
 from convscope.render.raster import photo_pixels
 from convscope.render.scale import Numbers, Scale, number
-from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, Sheet
 from convscope.values import Arithmetic, Step
 
 _MAP, _SIDE = 220, 200
@@ -30,7 +30,7 @@ def draw_arithmetic(value: Arithmetic, *, theme: str = "light", bare: bool = Fal
     sheet = Sheet(theme, mosaic.WIDTH, bare=bare)
     numbers = {name: np.asarray(found, np.float32) for name, found in value.numbers.items()}
     sheet.width = max(sheet.width, _width(numbers))
-    around.above(sheet, value, title=f"{words.title(value)} · {value.unit} = {number(value.value)}")
+    annotations.above(sheet, value, title=f"{captions.title(value)} · {value.unit} = {number(value.value)}")
     if value.workings:
         _matrix(sheet, value, numbers)
     else:
@@ -38,7 +38,7 @@ def draw_arithmetic(value: Arithmetic, *, theme: str = "light", bare: bool = Fal
     _operands(sheet, value, numbers)
     _steps(sheet, value, numbers)
     _workings(sheet, value)
-    around.below(sheet, value)
+    annotations.below(sheet, value)
     return sheet.picture(alt(value))
 
 
@@ -52,7 +52,7 @@ def _width(numbers: Mapping[str, Numbers]) -> int:
 
 def alt(value: Arithmetic) -> str:
     """The arithmetic for those who cannot see it: the steps with their formulas."""
-    return f"{words.title(value)}: {value.unit}. {'; '.join(value.lines()[: len(value.steps)])}."
+    return f"{captions.title(value)}: {value.unit}. {'; '.join(value.lines()[: len(value.steps)])}."
 
 
 # Where the number lies

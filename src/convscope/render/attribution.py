@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from convscope.render import around, bar, words
+from convscope.render import annotations, bar, captions
+from convscope.render.canvas import GAP, MARGIN, Sheet
 from convscope.render.panels import Panel, panels_of, uncertainty_panels
 from convscope.render.picture import Picture
 from convscope.render.scale import Legend, legend_of, scale_of
-from convscope.render.sheet import GAP, MARGIN, Sheet
 from convscope.values import Attribution
 
 PANEL = 400
@@ -29,14 +29,14 @@ def draw_attribution(
     sheet = Sheet(theme, bare=bare)
     across = sum(panel.width + GAP for panel in panels) + bar.upright_width(sheet, legend)
     sheet.width = max(0 if bare else NARROWEST, round(2 * MARGIN + across))
-    around.above(sheet, attribution)
+    annotations.above(sheet, attribution)
     _draw_panels(sheet, panels, legend)
     if sure:
         sheet.y += GAP
         _draw_row(sheet, sure)
     sheet.y += 16
-    around.below(sheet, attribution, scale=scale)
-    return sheet.picture(words.alt(attribution, scale))
+    annotations.below(sheet, attribution, scale=scale)
+    return sheet.picture(captions.alt(attribution, scale))
 
 
 def _draw_panels(sheet: Sheet, panels: Sequence[Panel], legend: Legend) -> None:

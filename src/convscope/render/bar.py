@@ -1,8 +1,8 @@
 """The colour bar, always drawn: the scale with its numbers and, at its ends, what they mean."""
 
+from convscope.render.canvas import SMALL, Sheet
 from convscope.render.palette import opaque
 from convscope.render.scale import Legend
-from convscope.render.sheet import SMALL, Sheet
 
 THICK = 18
 

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from convscope.render.canvas import Sheet
 from convscope.render.mosaic import coloured, fitted
 from convscope.render.scale import Numbers, Scale
-from convscope.render.sheet import Sheet
 
 LARGEST = 9
 """A matrix with longer sides is drawn without numbers."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from convscope.render import bar, raw_input, words
+from convscope.render import bar, captions, raw_input
+from convscope.render.canvas import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
 from convscope.render.panels import (
     Panel,
     band_panel,
@@ -24,7 +25,6 @@ from convscope.render.panels import (
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels, photo_pixels
 from convscope.render.scale import Numbers, Scale, legend_of, number, scale_of
-from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, TITLE, Sheet
 from convscope.values import Attribution, Comparison, Record
 
 CELL, MOST_COLUMNS = 224, 6
@@ -221,7 +221,7 @@ def _write_titles(sheet: Sheet, columns: Sequence[Column]) -> None:
 
 def _write_row_name(sheet: Sheet, cells: Sequence[Attribution], cut: float | None) -> float:
     """Below a row: what is explained there, of which input, and what of it is drawn."""
-    parts = (words.target(cells[0]), words.short(cells[0].record.input), _what_is_drawn(cells, cut))
+    parts = (captions.target(cells[0]), captions.short(cells[0].record.input), _what_is_drawn(cells, cut))
     said, width = " · ".join(part for part in parts if part), sheet.width - 2 * MARGIN
     return sheet.text(MARGIN, sheet.y, said, size=SMALL, colour=sheet.theme.faint, width=width) if said else 0.0
 
@@ -274,7 +274,9 @@ def _draw_agreement_scale(sheet: Sheet, count: int) -> None:
 
 def _write_warnings(sheet: Sheet, comparison: Comparison) -> None:
     networks = {_network(cell) for cell in comparison}
-    said = [_whose(cell, note, len(networks) > 1) for cell in comparison for note in words.notes(cell) if note.warning]
+    said = [
+        _whose(cell, note, len(networks) > 1) for cell in comparison for note in captions.notes(cell) if note.warning
+    ]
     for text in dict.fromkeys(said):
         sheet.paragraph(f"⚠ {text}", size=SMALL, colour=sheet.theme.warning, bold=True)
 
@@ -285,9 +287,9 @@ def _network(cell: Attribution) -> str:
     return str(model.get("source") or model.get("name", ""))
 
 
-def _whose(cell: Attribution, note: words.Note, several: bool) -> str:
+def _whose(cell: Attribution, note: captions.Note, several: bool) -> str:
     """A warning with the lens it is about; what is true of a network is said once, with its name among several."""
-    if note.text in {words.sentence(caveat) for caveat in cell.record.caveats}:
+    if note.text in {captions.sentence(caveat) for caveat in cell.record.caveats}:
         return f"{_network(cell)}: {note.text}" if several and _network(cell) else note.text
     return f"{cell.record.title}: {note.text}" if cell.record.title else note.text
 
@@ -303,5 +305,5 @@ def _title(comparison: Comparison) -> str:
 
 def _alt(comparison: Comparison, columns: Sequence[Column]) -> str:
     names = ", ".join(column.title for column in columns)
-    cells = " ".join(words.alt(cell, scale_of([cell])) for cell in comparison)
+    cells = " ".join(captions.alt(cell, scale_of([cell])) for cell in comparison)
     return f"{_title(comparison)}: {names}. {cells}"

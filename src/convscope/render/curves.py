@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from convscope.render.canvas import SMALL, Sheet
 from convscope.render.palette import line_colours
 from convscope.render.scale import number
-from convscope.render.sheet import SMALL, Sheet
 
 Curve = Sequence[tuple[int, float]]
 """Points: a step, counted from 1, and a number."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from convscope.errors import ParameterError
-from convscope.render import around, bar, words
+from convscope.render import annotations, bar, captions
+from convscope.render.canvas import MARGIN, SMALL, Sheet
 from convscope.render.palette import Pixels, opaque
 from convscope.render.picture import Picture
 from convscope.render.ridge import Axis, Floats, axis_for, density, ridge_pixels, share_outside
 from convscope.render.scale import Scale, legend_of, number
-from convscope.render.sheet import MARGIN, SMALL, Sheet
 from convscope.values import Distribution, Spread
-from convscope.values.words import listed
+from convscope.values.formatting import listed
 
 RIDGE, TALL, STEP = 520, 30, 34
 NAMES, SIDE = 290, 420
@@ -42,20 +42,22 @@ def draw_distribution(
         raise ParameterError(f"layer must be one of this distribution's, got {layer!r}")
     single = layer or (distribution.layers[0].layer if len(distribution.layers) == 1 else "")
     sheet = Sheet(theme, 2 * MARGIN + NAMES + RIDGE + SIDE, bare=bare)
-    around.above(sheet, distribution, title=_title(distribution, single))
+    annotations.above(sheet, distribution, title=_title(distribution, single))
     shown = [distribution[single]] if single and single in distribution.channels else _thinned(distribution.layers)
     _draw_ridges(sheet, distribution, shown)
     if single and single in distribution.channels:
         _draw_channels(sheet, distribution, single)
         _draw_classes(sheet, distribution, single)
     sheet.y += 4
-    around.below(sheet, distribution, keys=_keys(distribution, shown))
+    annotations.below(sheet, distribution, keys=_keys(distribution, shown))
     return sheet.picture(alt_of_distribution(distribution))
 
 
 def alt_of_distribution(distribution: Distribution) -> str:
     """A distribution for those who cannot see its ridges."""
-    said = f"{words.title(distribution)}: a histogram for each of {len(distribution.layers)} layers, one above another."
+    said = (
+        f"{captions.title(distribution)}: one histogram for each of {len(distribution.layers)} layers, top to bottom."
+    )
     wrong = [f"{one.layer} has {one.dead} of {one.channels} units dead" for one in distribution.layers if one.dead]
     return " ".join([said, *([f"{listed(wrong, 5, '; ')}."] if wrong else [])])
 
@@ -73,7 +75,7 @@ def _thinned(layers: tuple[Spread, ...]) -> list[Spread]:
 def _title(distribution: Distribution, single: str) -> str:
     of = f" · {single}" if single else f" · {len(distribution.layers)} layers"
     images = f"{distribution.images} image{'s' if distribution.images > 1 else ''}"
-    return f"{words.title(distribution)}{of} · {distribution.record.worded(images)}"
+    return f"{captions.title(distribution)}{of} · {distribution.record.worded(images)}"
 
 
 def _draw_ridges(sheet: Sheet, distribution: Distribution, drawn: list[Spread]) -> None:

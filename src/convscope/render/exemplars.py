@@ -3,15 +3,15 @@
 import numpy as np
 from PIL import Image
 
-from convscope.render import around, raw_input, words
+from convscope.render import annotations, captions, raw_input
+from convscope.render.canvas import BODY, MARGIN, SMALL, Sheet
 from convscope.render.palette import Pixels
 from convscope.render.panels import voxel_of
 from convscope.render.picture import Picture
 from convscope.render.ruler import moment
 from convscope.render.scale import Numbers, number
-from convscope.render.sheet import BODY, MARGIN, SMALL, Sheet
 from convscope.values import Excited, Exemplar, Exemplars
-from convscope.values.words import listed
+from convscope.values.formatting import listed
 
 CROP, WHOLE, GAP = 128, 64, 14
 NARROWEST, ACROSS = 760, 9
@@ -24,17 +24,17 @@ def draw_exemplars(exemplars: Exemplars, *, theme: str = "light", bare: bool = F
     """The picture of exemplars; ``theme`` is ``light`` or ``dark``."""
     across = min(ACROSS, max((len(one.exemplars) for one in exemplars.units), default=1))
     sheet = Sheet(theme, max(NARROWEST, 2 * MARGIN + across * (CROP + GAP) - GAP), bare=bare)
-    around.above(sheet, exemplars, title=f"{words.title(exemplars)} · from {exemplars.images} inputs")
+    annotations.above(sheet, exemplars, title=f"{captions.title(exemplars)} · from {exemplars.images} inputs")
     for one in exemplars.units:
         _draw_unit(sheet, exemplars, one, across)
-    around.below(sheet, exemplars, keys=[*filter(None, [KEY, _what_is_drawn(exemplars)])])
+    annotations.below(sheet, exemplars, keys=[*filter(None, [KEY, _what_is_drawn(exemplars)])])
     return sheet.picture(alt_of_exemplars(exemplars))
 
 
 def alt_of_exemplars(exemplars: Exemplars) -> str:
     """Exemplars for those who cannot see them: each unit's best input by name."""
-    best = [f"{one.unit}: {words.short(one.exemplars[0].name)}" for one in exemplars.units if one.exemplars]
-    return f"{words.title(exemplars)} from {exemplars.images} inputs. Best of each unit: {listed(best, 12, '; ')}."
+    best = [f"{one.unit}: {captions.short(one.exemplars[0].name)}" for one in exemplars.units if one.exemplars]
+    return f"{captions.title(exemplars)} from {exemplars.images} inputs. Best of each unit: {listed(best, 12, '; ')}."
 
 
 def _draw_unit(sheet: Sheet, exemplars: Exemplars, one: Excited, across: int) -> None:
@@ -71,7 +71,7 @@ def _draw_exemplar(sheet: Sheet, exemplars: Exemplars, exemplar: Exemplar, x: fl
     zoom = (small.shape[0] / whole.shape[0], small.shape[1] / whole.shape[1])
     sheet.image(x, below, small)
     _draw_box(sheet, exemplar, x, below, zoom, small.shape[0])
-    name = words.short(exemplar.name.rpartition("/")[2], 26)
+    name = captions.short(exemplar.name.rpartition("/")[2], 26)
     if len(exemplar.box) == 1:  # a signal: which part of it was seen
         first, last = exemplar.box[0]
         name = f"{name}, {moment(exemplars.record, first)} to {moment(exemplars.record, last - 1)}"

@@ -3,14 +3,14 @@
 import numpy as np
 from PIL import Image
 
-from convscope.render import around, mosaic, words
+from convscope.render import annotations, captions, mosaic
+from convscope.render.canvas import GAP, MARGIN, SMALL, Sheet
 from convscope.render.palette import Pixels
 from convscope.render.panels import input_panel, voxel_of
 from convscope.render.picture import Picture
 from convscope.render.raster import overlay_pixels, photo_pixels
 from convscope.render.ruler import HEIGHT, Ruler
 from convscope.render.scale import PERCENTILE, Numbers, Scale, number
-from convscope.render.sheet import GAP, MARGIN, SMALL, Sheet
 from convscope.values import FeatureMaps
 
 _PHOTO, _COLOURS, _STRIP = 180, 420, 26
@@ -19,19 +19,20 @@ _PHOTO, _COLOURS, _STRIP = 180, 420, 26
 def draw_feature_maps(value: FeatureMaps, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of feature maps; ``theme`` is ``light`` or ``dark``."""
     sheet = Sheet(theme, mosaic.WIDTH, bare=bare)
-    around.above(sheet, value)
+    annotations.above(sheet, value)
     photo = photo_pixels(value)
     if value.view != "overlay":
         _input(sheet, value)
     for address in value.maps:
         _layer(sheet, value, address, photo)
-    around.below(sheet, value)
+    annotations.below(sheet, value)
     return sheet.picture(alt(value))
 
 
 def alt(value: FeatureMaps) -> str:
     """The maps for those who cannot see them: layers, how many channels, which are the strongest."""
-    return f"{words.title(value)} of {words.short(value.record.input) or 'one input'}: {'; '.join(value.lines())}."
+    subject = captions.short(value.record.input) or "one input"
+    return f"{captions.title(value)} of {subject}: {'; '.join(value.lines())}."
 
 
 def _input(sheet: Sheet, value: FeatureMaps) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Collection
 
 import numpy as np
 
-from convscope.render import around, mosaic, words
+from convscope.render import annotations, captions, mosaic
+from convscope.render.canvas import GAP, MARGIN, SMALL, Sheet
 from convscope.render.palette import Pixels
 from convscope.render.picture import Picture
 from convscope.render.scale import Numbers, Scale
-from convscope.render.sheet import GAP, MARGIN, SMALL, Sheet
 from convscope.values import KernelLayer, Kernels
-from convscope.values.words import listed
+from convscope.values.formatting import listed
 
 _LINE = (128, 128, 128)
 SLICES = 16
@@ -30,18 +30,18 @@ ORDERS = {"none": ", in the layer's order", "norm": ", the largest norm first", 
 def draw_kernels(value: Kernels, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of the filters of one or several layers; ``theme`` is ``light`` or ``dark``."""
     sheet = Sheet(theme, mosaic.WIDTH, bare=bare)
-    around.above(sheet, value)
+    annotations.above(sheet, value)
     order = ORDERS.get(str(value.record.parameters.get("sort", "none")), "")
     for address, layer in value.layers.items():
         mosaic.heading(sheet, address, f"{layer.kind} · {SHOWN_AS[layer.view]}{order}")
         _layer(sheet, layer, np.asarray(value.patterns[address], np.float32), each=value.scale == "each")
-    around.below(sheet, value)
+    annotations.below(sheet, value)
     return sheet.picture(alt(value))
 
 
 def alt(value: Kernels) -> str:
     """The filters for those who cannot see them: how many, of what shape, which are odd."""
-    return f"{words.title(value)} of {value.record.model.get('name', 'a network')}: {'; '.join(value.lines())}."
+    return f"{captions.title(value)} of {value.record.model.get('name', 'a network')}: {'; '.join(value.lines())}."
 
 
 def _layer(sheet: Sheet, layer: KernelLayer, patterns: Numbers, *, each: bool) -> None:

@@ -1,11 +1,11 @@
 """Drawing a layer attribution: the sum over units on the input, and a bar for each of the strongest units."""
 
-from convscope.render import around, bar, words
+from convscope.render import annotations, bar, captions
+from convscope.render.canvas import GAP, MARGIN, SMALL, Sheet
 from convscope.render.palette import SCALES
 from convscope.render.panels import Panel, panels_of
 from convscope.render.picture import Picture
 from convscope.render.scale import Scale, legend_of, number, scale_of
-from convscope.render.sheet import GAP, MARGIN, SMALL, Sheet
 from convscope.values import Attribution, LayerAttribution
 
 PANEL, BARS, WIDE = 320, 420, 720
@@ -27,19 +27,19 @@ def draw_layer_attribution(value: LayerAttribution, *, theme: str = "light", bar
     stacked = bare and bool(panels)  # a page's card is narrow
     wide = round(aside + scale_width) if stacked else BARS if panels else WIDE
     sheet.width = round(2 * MARGIN + (0 if stacked else aside + scale_width) + wide)
-    around.above(sheet, value)
+    annotations.above(sheet, value)
     top = sheet.y
     below = _draw_panels(sheet, panels, scale)
     x, y = (MARGIN, below + 16) if stacked else (MARGIN + aside + scale_width, top)
     sheet.y = max(below, _draw_bars(sheet, value, x, y, wide)) + 16
-    around.below(sheet, value, scale=scale, keys=[_key(value)])
+    annotations.below(sheet, value, scale=scale, keys=[_key(value)])
     return sheet.picture(alt_of_layer_attribution(value))
 
 
 def alt_of_layer_attribution(value: LayerAttribution) -> str:
     """A layer attribution for those who cannot see it: its strongest units with their numbers."""
     strongest = ", ".join(f"{unit} {amount:+.3g}" for unit, amount in value.strongest(8))
-    return f"{words.title(value)} at layer {value.layer}, {len(value.values)} units. Strongest: {strongest}."
+    return f"{captions.title(value)} at layer {value.layer}, {len(value.values)} units. Strongest: {strongest}."
 
 
 def _key(value: LayerAttribution) -> str:

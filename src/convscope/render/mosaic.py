@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image
 
 from convscope.render.bar import THICK, lying
+from convscope.render.canvas import BODY, GAP, MARGIN, SMALL, Sheet
 from convscope.render.palette import Pixels, opaque
 from convscope.render.raster import enlarged
 from convscope.render.scale import PERCENTILE, Numbers, Scale, legend_of, number
-from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, Sheet
 
 WIDTH = 1080
 """How wide a sheet of tiles is."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from convscope.render import raw_input
+from convscope.render.canvas import SMALL, Sheet
 from convscope.render.palette import Pixels
 from convscope.render.raster import enlarged, map_pixels, overlay_pixels, photo_pixels, under_map
 from convscope.render.ruler import HEIGHT, Ruler, ruler_of
 from convscope.render.scale import Numbers, Scale, number, numbers
-from convscope.render.sheet import SMALL, Sheet
 from convscope.values import Attribution, Record, Value
 
 WIDE, TALL = 2.25, 0.65

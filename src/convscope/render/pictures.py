@@ -6,14 +6,14 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from convscope.errors import ParameterError
-from convscope.render import around, raw_input, words
+from convscope.render import annotations, captions, raw_input
+from convscope.render.canvas import GAP, MARGIN, Sheet
 from convscope.render.curves import draw_curves
 from convscope.render.palette import Pixels, line_colours
 from convscope.render.panels import Panel, signal_panel, voxel_of
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels, photo_pixels
 from convscope.render.scale import Scale, number
-from convscope.render.sheet import GAP, MARGIN, Sheet
 from convscope.values import Pictures
 
 WIDTH, CURVES = 1180, 120
@@ -36,12 +36,12 @@ def draw_pictures(
         transparent: the pictures alone, side by side, and the more transparent the less of the climb went into a place.
     """
     if transparent:
-        return Picture(_transparent(pictures), words.title(pictures))
+        return Picture(_transparent(pictures), captions.title(pictures))
     sheet = Sheet(theme, bare=bare)
     panels = _panels(pictures)
     across = min(len(panels), MOST_IN_A_ROW)
     sheet.width = max(2 * MARGIN + across * (max(p.width for p in panels) + GAP) - GAP, 560 if bare else 760)
-    around.above(sheet, pictures)
+    annotations.above(sheet, pictures)
     colours = [""] * (len(panels) - len(pictures.words)) + line_colours(len(pictures.words))
     shown = list(zip(panels, colours, strict=True))
     for start in range(0, len(shown), across):
@@ -52,8 +52,8 @@ def draw_pictures(
     if pictures.curves.shape[1] > 1:
         _draw_curves(sheet, pictures)
     sheet.y += 14
-    around.below(sheet, pictures)
-    return sheet.picture(words.title(pictures))
+    annotations.below(sheet, pictures)
+    return sheet.picture(captions.title(pictures))
 
 
 def _panels(pictures: Pictures) -> list[Panel]:

@@ -1,7 +1,7 @@
 """The pieces a surface lays out itself: the heat alone, the map, the input, the scale, the notes."""
 
 from convscope.errors import ParameterError
-from convscope.render import raster, words
+from convscope.render import captions, raster
 from convscope.render.layer_attribution import alt_of_layer_attribution
 from convscope.render.scale import Legend, legend_of, numbers, scale_of
 from convscope.values import Attribution, LayerAttribution, Prediction, Value
@@ -40,15 +40,15 @@ def legend(attribution: Attribution, *, limit: float | None = None) -> Legend:
     return legend_of(scale_of([attribution], limit))
 
 
-def notes(value: Value) -> list[words.Note]:
+def notes(value: Value) -> list[captions.Note]:
     """What must be known to read the picture of a value rightly, warnings first."""
-    return words.notes(value, scale_of([value]) if isinstance(value, Attribution) else None)
+    return captions.notes(value, scale_of([value]) if isinstance(value, Attribution) else None)
 
 
 def alt(value: Value) -> str:
     """What the picture of a value shows, for those who cannot see it."""
     if isinstance(value, Attribution):
-        return words.alt(value, scale_of([value]))
+        return captions.alt(value, scale_of([value]))
     if isinstance(value, LayerAttribution):
         return alt_of_layer_attribution(value)
-    return words.alt_of_prediction(value) if isinstance(value, Prediction) else words.title(value)
+    return captions.alt_of_prediction(value) if isinstance(value, Prediction) else captions.title(value)

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from convscope.render import around, bar, words
+from convscope.render import annotations, bar, captions
+from convscope.render.canvas import BODY, GAP, MARGIN, SMALL, Sheet
 from convscope.render.palette import Pixels
 from convscope.render.panels import voxel_of
 from convscope.render.picture import Picture
 from convscope.render.raster import enlarged, map_pixels
 from convscope.render.ruler import HEIGHT, ruler_of
 from convscope.render.scale import Numbers, Scale, legend_of
-from convscope.render.sheet import BODY, GAP, MARGIN, SMALL, Sheet
 from convscope.values import ReceptiveField
-from convscope.values.words import field_words
+from convscope.values.formatting import field_words
 
 PANEL, BESIDE = 460, 420
 
@@ -29,7 +29,7 @@ def draw_receptive_field(field: ReceptiveField, *, theme: str = "light", bare: b
     pixels = enlarged(map_pixels(flat, scale), PANEL, cell=cell)
     ruler = ruler_of(field.record, len(values)) if values.ndim == 1 else None
     sheet.width = round(2 * MARGIN + pixels.shape[1] + GAP + bar.upright_width(sheet, legend) + 2 * GAP + BESIDE)
-    around.above(sheet, field, title=f"{words.title(field)} · {field.unit}")
+    annotations.above(sheet, field, title=f"{captions.title(field)} · {field.unit}")
     top = sheet.y
     sheet.image(MARGIN, top, pixels)
     _frame(sheet, MARGIN, top, pixels, flat, [field.box[axis] for axis in axes])
@@ -41,7 +41,7 @@ def draw_receptive_field(field: ReceptiveField, *, theme: str = "light", bare: b
     below = _sizes(sheet, x, top, field)
     sheet.y = max(top + pixels.shape[0] + (HEIGHT if ruler else 0), below) + 20
     cut = ["The map is cut through its strongest place."] if len(axes) < values.ndim else []
-    around.below(sheet, field, keys=cut)
+    annotations.below(sheet, field, keys=cut)
     return sheet.picture(_alt(field))
 
 
@@ -96,6 +96,6 @@ def _sizes(sheet: Sheet, x: float, y: float, field: ReceptiveField) -> float:
 
 def _alt(field: ReceptiveField) -> str:
     return (
-        f"{words.title(field)} of {field.unit}: it can see {field.seen:,} input positions and 95% of its gradient "
+        f"{captions.title(field)} of {field.unit}: it can see {field.seen:,} input positions and 95% of its gradient "
         f"lies on {field.area:,} of them."
     )

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from convscope.render.canvas import BODY, MARGIN, SMALL, TITLE, Sheet
 from convscope.render.picture import Picture
-from convscope.render.sheet import BODY, MARGIN, SMALL, TITLE, Sheet
 from convscope.values import Advice, Recommendation
 
 WIDTH, NAME = 980, 270

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from convscope.render.canvas import SMALL, Sheet
 from convscope.render.scale import number
-from convscope.render.sheet import SMALL, Sheet
 from convscope.values import Record
 
 HEIGHT = 2.8 * SMALL + 8

@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from convscope.render import around
+from convscope.render import annotations
+from convscope.render.canvas import MARGIN, SMALL, Sheet
 from convscope.render.layered import Edge, Layered, Piece, columns, layered
 from convscope.render.picture import Picture
-from convscope.render.sheet import MARGIN, SMALL, Sheet
 from convscope.values import KINDS, Folded, Node, Structure, worded
-from convscope.values.words import field_words, many, sides, storage
+from convscope.values.formatting import field_words, many, sides, storage
 
 WIDE, TALL, PILL = 316, 60, 28
 """A module's box, and the height of what stands between modules: a sum, a concatenation."""
@@ -43,7 +43,7 @@ def draw_structure(structure: Structure, *, theme: str = "light", depth: int = 0
         x += one.width + APART
     sheet.y = top + max(one.height for one in drawn)
     sheet.y += 22
-    around.below(sheet, structure)
+    annotations.below(sheet, structure)
     return sheet.picture(_alt(structure, graph))
 
 
@@ -70,7 +70,7 @@ def _write_above(sheet: Sheet, structure: Structure, graph: Folded) -> None:
         f"{len(structure.operations)} operations in {len(graph.nodes) - 1} nodes",
     ]
     title = f"{structure.record.title or 'Structure'} · {structure.name}"
-    around.above(sheet, structure, title=title, facts=" · ".join(facts))
+    annotations.above(sheet, structure, title=title, facts=" · ".join(facts))
     _legend(sheet, structure, graph)
     sheet.y += 18
 

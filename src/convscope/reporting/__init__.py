@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convscope.engine.progress_bar import shown
-from convscope.reporting.gather import look
+from convscope.engine.context.progress_bar import shown
+from convscope.reporting.collect import look
 from convscope.reporting.page import place_for, write_report
 from convscope.reporting.sections import Section
 

@@ -8,7 +8,7 @@ from convscope import render
 from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render import Legend, Note
-from convscope.reporting.repeat import Recipe, recipe
+from convscope.reporting.reproduce import Recipe, recipe
 from convscope.spec import LensSpec
 from convscope.values import Attribution, Comparison, Prediction, Recommendation, Value
 

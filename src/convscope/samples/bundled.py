@@ -8,7 +8,7 @@ from convscope.errors import LoadError, UnknownName, did_you_mean
 from convscope.spec import loader
 
 if TYPE_CHECKING:
-    from convscope.engine.model import Model
+    from convscope.engine.network.model import Model
 
 NAMES = ["digits", "shapes"]
 WEIGHTS = Path(__file__).parent / "weights"
@@ -25,8 +25,8 @@ def bundled(name: str, *, chosen: str | None = None, weights: Any = None, trust:
     import torch
     from safetensors.torch import load_file
 
-    from convscope.engine.inputs import ImageInput
-    from convscope.engine.model import RANDOM_WEIGHTS, Model
+    from convscope.engine.inputs.specs import ImageInput
+    from convscope.engine.network.model import RANDOM_WEIGHTS, Model
     from convscope.samples import digits, networks, shapes
 
     if name not in NAMES:

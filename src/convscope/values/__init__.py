@@ -8,9 +8,9 @@ from convscope.values.distribution import Distribution, Spread
 from convscope.values.exemplars import Excited, Exemplar, Exemplars
 from convscope.values.feature_maps import FeatureMaps
 from convscope.values.files import writable, written_whole
-from convscope.values.folded import Folded, Node
+from convscope.values.graph_view import Folded, Node
+from convscope.values.input_kinds import KINDS, worded
 from convscope.values.kernels import KernelLayer, Kernels
-from convscope.values.kinds import KINDS, worded
 from convscope.values.layer_attribution import LayerAttribution
 from convscope.values.pictures import Pictures
 from convscope.values.prediction import Prediction

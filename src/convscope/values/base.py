@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from convscope.errors import CannotWrite, InputError
 from convscope.values.files import writable, written_whole
-from convscope.values.kinds import worded
+from convscope.values.input_kinds import worded
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from convscope.values.base import Value
-from convscope.values.words import listed
+from convscope.values.formatting import listed
 
 if TYPE_CHECKING:
     from torch import Tensor

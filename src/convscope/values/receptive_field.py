@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from convscope.values.base import Value
-from convscope.values.words import field_words
+from convscope.values.formatting import field_words
 
 if TYPE_CHECKING:
     import numpy as np

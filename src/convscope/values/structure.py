@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from convscope.values.base import Value
 
 if TYPE_CHECKING:
-    from convscope.values.folded import Folded
+    from convscope.values.graph_view import Folded
 
 INPUT = -1
 """What stands for the network's input among the parents of an operation."""
@@ -180,7 +180,7 @@ class Structure(Value):
             opened: addresses of modules that are not folded although they lie deeper.
             closed: addresses of modules that are folded although they do not.
         """
-        from convscope.values.folded import Folding, chained
+        from convscope.values.graph_view import Folding, chained
 
         found = Folding(self, depth, frozenset(opened), frozenset(closed)).done()
         return chained(found) if chains else found
@@ -192,7 +192,7 @@ class Structure(Value):
         return table(self, self.depth or USUAL_DEPTH)
 
     def __repr__(self) -> str:
-        from convscope.values.words import many
+        from convscope.values.formatting import many
 
         return (
             f"Structure({self.name}, {len(self.operations)} operations, {many(self.parameters)} parameters, "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from convscope.values.formatting import field_words, many, sides, storage
 from convscope.values.structure import Module, Part, Structure
-from convscope.values.words import field_words, many, sides, storage
 
 _HEAD = ("layer", "kind", "output", "parameters", "FLOPs", "field", "stride")
 _NEVER = "not run"

@@ -18,14 +18,14 @@ from starlette.formparsers import MultiPartParser
 
 from convscope import __version__
 from convscope.errors import ParameterError
-from convscope.web.access import AROUND, Access, refuse_open_door
 from convscope.web.api import AT, mount_api
-from convscope.web.bench import Bench
-from convscope.web.frame import frame
-from convscope.web.library import MAX_UPLOAD, Library
-from convscope.web.nowhere import nowhere
+from convscope.web.assets import MAX_UPLOAD, Library
+from convscope.web.not_found import nowhere
+from convscope.web.page_layout import frame
 from convscope.web.pages import Page, pages
-from convscope.web.view import View
+from convscope.web.security import AROUND, Access, refuse_open_door
+from convscope.web.services import Bench
+from convscope.web.url_state import View
 
 MODELS = ("bundled:shapes", "bundled:digits")
 SAMPLES = (*(f"sample:shapes/{n}" for n in range(12)), *(f"sample:digits/{n}" for n in range(10)))

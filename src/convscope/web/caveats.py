@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from nicegui import background_tasks, ui
 
 from convscope.errors import ConvScopeError
-from convscope.render.words import sentence
+from convscope.render.captions import sentence
 from convscope.web.jobs.waiting import aside
 
 if TYPE_CHECKING:
-    from convscope.web.frame import Place
+    from convscope.web.page_layout import Place
 
 
 class Caveats:

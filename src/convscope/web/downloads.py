@@ -7,10 +7,10 @@ from nicegui import ui
 
 from convscope.values import Value
 from convscope.web.buttons import button
-from convscope.web.files import endings, file_of, name_of
+from convscope.web.export import endings, file_of, name_of
 
 if TYPE_CHECKING:
-    from convscope.web.frame import Place
+    from convscope.web.page_layout import Place
 
 WHAT = {".png": "Picture", ".npz": "Numbers", ".json": "Manifest", ".gif": "Moving picture"}
 

@@ -9,7 +9,7 @@ from convscope.catalogue import find
 from convscope.errors import ParameterError, UnknownName
 from convscope.spec import LensSpec, Parameter
 from convscope.values import Record
-from convscope.web.texts import say
+from convscope.web.i18n import say
 
 if TYPE_CHECKING:
     from nicegui.elements.mixins.value_element import ValueElement

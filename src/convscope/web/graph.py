@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from convscope.render.layered import Edge, layered
 from convscope.values import Folded, Node, Structure
-from convscope.values.words import field_words, many, sides
+from convscope.values.formatting import field_words, many, sides
 
 WIDE, TALL, PILL, HEAD = 256, 62, 28, 24
 """A module's box, what stands between modules (a sum), and the row of buttons that fold what is open."""

@@ -8,9 +8,9 @@ from collections import OrderedDict
 from nicegui import ui
 from PIL import Image as Pillow
 
-from convscope.engine.pictures import in_mode, open_picture, upright
+from convscope.engine.inputs.image_io import in_mode, open_picture, upright
 from convscope.render import short
-from convscope.web.library import Library
+from convscope.web.assets import Library
 
 KEPT = 512
 """Pictures that are remembered."""

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from convscope.engine.data.statistics import MEAN_POSITIONS
+from convscope.engine.statistics.activation_statistics import MEAN_POSITIONS
 from tests.fuzz.checks.maps import layers
 from tests.fuzz.comparing import Comparison
 from tests.fuzz.networks import Network

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.engine.arithmetic.worked import (
+from convscope.engine.arithmetic.evaluate import (
     MOST_MAPS,
     Operation,
     Place,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from convscope.engine.arithmetic.worked import Operation, Place, Worked, bracketed, exact, operand, said
+from convscope.engine.arithmetic.evaluate import Operation, Place, Worked, bracketed, exact, operand, said
 
 
 def batch_norm(made: Operation, place: Place) -> Worked:

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from convscope.engine.arithmetic.worked import Place
-from convscope.engine.feature_layout import FeatureLayout
-from convscope.engine.layers import UnitAddress
-from convscope.engine.quantized import dequantized
+from convscope.engine.arithmetic.evaluate import Place
+from convscope.engine.layers.addresses import UnitAddress
+from convscope.engine.layers.feature_layout import FeatureLayout
+from convscope.engine.network.quantized import dequantized
 from convscope.errors import UnknownName
 
 

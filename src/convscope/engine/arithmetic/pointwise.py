@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from convscope.engine.arithmetic.worked import Operation, Place, Worked, bracketed, exact, operand, said
+from convscope.engine.arithmetic.evaluate import Operation, Place, Worked, bracketed, exact, operand, said
 
 _FORMULAS = {
     "relu": "max(0, x)",

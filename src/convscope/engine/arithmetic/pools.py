@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.arithmetic.convolutions import gathered, within
-from convscope.engine.arithmetic.worked import Operation, Place, Worked, by, every, exact, operand, said
+from convscope.engine.arithmetic.evaluate import Operation, Place, Worked, by, every, exact, operand, said
 
 
 def max_pool(made: Operation, place: Place) -> Worked:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from convscope.engine.arithmetic.evaluate import Operation, Place, Worked, exact
+from convscope.engine.arithmetic.op_table import MOVING, RECIPES, STARTING
 from convscope.engine.arithmetic.places import place_of, unit_of
-from convscope.engine.arithmetic.recipes import MOVING, RECIPES, STARTING
-from convscope.engine.arithmetic.watching import Chain, watching
-from convscope.engine.arithmetic.worked import Operation, Place, Worked, exact
-from convscope.engine.capture import refuse_complex
-from convscope.engine.layers import UnitAddress
-from convscope.engine.packaged import unreached
-from convscope.engine.parametrised import kind_of, weight_modules
-from convscope.engine.quantized import packed_weights
-from convscope.engine.trace import layout_of
+from convscope.engine.arithmetic.tracing import Chain, watching
+from convscope.engine.layers.addresses import UnitAddress
+from convscope.engine.layers.trace import layout_of
+from convscope.engine.network.hooks import refuse_complex
+from convscope.engine.network.packaged import unreached
+from convscope.engine.network.parametrized import kind_of, weight_modules
+from convscope.engine.network.quantized import packed_weights
 from convscope.errors import LayerError, NotFinite
 
 if TYPE_CHECKING:
-    from convscope.engine.model import Model
+    from convscope.engine.network.model import Model
 
 
 @dataclass(frozen=True, eq=False)

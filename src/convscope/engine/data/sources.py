@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image as Pillow
 from torch import Tensor
 
-from convscope.engine.inputs import Images
-from convscope.engine.pictures import open_picture, picture_endings
+from convscope.engine.inputs.image_io import open_picture, picture_endings
+from convscope.engine.inputs.specs import Images
 from convscope.errors import InputError
 from convscope.spec import SAMPLES
 

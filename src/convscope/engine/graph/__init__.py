@@ -6,9 +6,9 @@ operation changes that, by the rules of `moves`, `windows` and `mixing`; `record
 module by module. `field` is the box of the input that a position sees, `effective` how much of it really counts.
 """
 
-from convscope.engine.graph.record import Graph, Visit, recorded
+from convscope.engine.graph.build import Graph, Visit, recorded
+from convscope.engine.graph.dependence import Seen
 from convscope.engine.graph.recorder import INPUT, Step
-from convscope.engine.graph.seen import Seen
-from convscope.engine.graph.summary import structure_of
+from convscope.engine.graph.to_structure import structure_of
 
 __all__ = ["INPUT", "Graph", "Seen", "Step", "Visit", "recorded", "structure_of"]

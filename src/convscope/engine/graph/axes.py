@@ -6,10 +6,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from convscope.engine.graph import seen as places
+from convscope.engine.graph import dependence as places
+from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.interval_map import Reach
 from convscope.engine.graph.lines import recounted, without_line
-from convscope.engine.graph.reach import Reach
-from convscope.engine.graph.seen import Seen
 
 
 def axes_along(seen: tuple[Seen, ...], dim: int, tensor: Tensor) -> list[int]:

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.engine.graph.interval_map import Reach, Taps, linear, nearest
 from convscope.engine.graph.kinds import packet
-from convscope.engine.graph.reach import Reach, Taps, linear, nearest
 
 _SLACK = 3
 """By how many positions the place of a sample may be known wrongly before its taps are mistaken."""

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convscope.engine.graph.reach import LONGEST, Line
+from convscope.engine.graph.interval_map import LONGEST, Line
 
 if TYPE_CHECKING:
-    from convscope.engine.graph.seen import Seen
+    from convscope.engine.graph.dependence import Seen
 
 _PERIODS = 16
 """The longest pattern of places that is looked for: shuffled and repeated positions have short ones."""

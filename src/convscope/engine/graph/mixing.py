@@ -6,14 +6,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from convscope.engine.graph import seen as places
+from convscope.engine.graph import dependence as places
 from convscope.engine.graph.axes import placed, without_dims
-from convscope.engine.graph.done import Done, Rule, tensors_in
+from convscope.engine.graph.dependence import Seen
 from convscope.engine.graph.flops import settled
 from convscope.engine.graph.kinds import kind, packet
 from convscope.engine.graph.lines import without_line
+from convscope.engine.graph.observed_call import Done, Rule, tensors_in
 from convscope.engine.graph.resampled import moves_nothing, read_at
-from convscope.engine.graph.seen import Seen
 
 
 def _multiplied(done: Done) -> Sequence[tuple[Seen, ...]]:

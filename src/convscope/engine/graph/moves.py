@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from convscope.engine.graph import seen as places
+from convscope.engine.graph import dependence as places
 from convscope.engine.graph.axes import lines_through, without_dims
-from convscope.engine.graph.done import Done, Rule
+from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.interval_map import Reach, moved, nearest, sliding
 from convscope.engine.graph.kinds import packet
-from convscope.engine.graph.reach import Reach, moved, nearest, sliding
-from convscope.engine.graph.seen import Seen
+from convscope.engine.graph.observed_call import Done, Rule
 
 
 def in_place(done: Done) -> Sequence[tuple[Seen, ...]]:

@@ -16,13 +16,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.graph import flops
-from convscope.engine.graph.done import Done, tensors_in
+from convscope.engine.graph.dependence import Seen, mixed_whole, of_input
+from convscope.engine.graph.dependence_rules import sees
 from convscope.engine.graph.kinds import MOVES, kind, moves, packet, pointwise, shaped_like
-from convscope.engine.graph.seeing import sees
-from convscope.engine.graph.seen import Seen, mixed_whole, of_input
+from convscope.engine.graph.observed_call import Done, tensors_in
 from convscope.engine.graph.writes import Part, part_of, written_over
-from convscope.engine.mapped import under_vmap
-from convscope.engine.whereabouts import Whereabouts
+from convscope.engine.network.vmap import under_vmap
+from convscope.engine.ops.module_of_call import Whereabouts
 
 INPUT = -1
 """What stands for the network's input among the parents of an operation."""

@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from convscope.engine.graph import seen as places
+from convscope.engine.graph import dependence as places
+from convscope.engine.graph.dependence import Seen
 from convscope.engine.graph.lines import without_line
-from convscope.engine.graph.seen import Seen
 
 _NEAR = 0.5
 """By how many positions a grid may be off an even one and still count as even."""

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.interval_map import Line
 from convscope.engine.graph.lines import recounted
-from convscope.engine.graph.reach import Line
-from convscope.engine.graph.seen import Seen
 from convscope.values import Span
 
 _SHORT = 64

@@ -7,14 +7,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from convscope.engine.graph import seen as places
+from convscope.engine.graph import dependence as places
 from convscope.engine.graph.axes import lines_through, placed
-from convscope.engine.graph.done import Done, Rule
+from convscope.engine.graph.dependence import Seen
 from convscope.engine.graph.enlarging import enlargement
+from convscope.engine.graph.interval_map import Reach, Reads, adaptive, sliding, transposed
 from convscope.engine.graph.kinds import packet
 from convscope.engine.graph.lines import recounted, without_line
-from convscope.engine.graph.reach import Reach, Reads, adaptive, sliding, transposed
-from convscope.engine.graph.seen import Seen
+from convscope.engine.graph.observed_call import Done, Rule
 
 
 def _convolved(done: Done) -> Sequence[tuple[Seen, ...]] | None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from convscope.engine.graph.reach import Line
-from convscope.engine.graph.seen import NOTHING, Seen, compact, mixed_whole, steps_in_order
+from convscope.engine.graph.dependence import NOTHING, Seen, compact, mixed_whole, steps_in_order
+from convscope.engine.graph.interval_map import Line
 
 _MOST_NUMBERS = 2**24
 """Numbers of memory up to which every write is followed; beyond, the tensor is taken to see all that was written."""

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from convscope.engine.inputs import Images
+from convscope.engine.inputs.specs import Images
 from convscope.engine.masking.masks import blended, each_score
 from convscope.engine.masking.segments import Cut
-from convscope.engine.model import Model
-from convscope.engine.targets import Aim
+from convscope.engine.network.model import Model
+from convscope.engine.targets.target import Aim
 
 
 def coalition_scores(

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convscope.engine import noise
-from convscope.engine.batches import in_chunks
-from convscope.engine.determinism import scored_again
-from convscope.engine.fused import fused
-from convscope.engine.gradients import end_scores, score, settle
-from convscope.engine.inputs import Images
-from convscope.engine.model import Model
-from convscope.engine.precision import in_precision
-from convscope.engine.targets import Aim
+from convscope.engine.context.chunking import in_chunks
+from convscope.engine.inputs import noise
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.batchnorm_folding import fused
+from convscope.engine.network.model import Model
+from convscope.engine.network.precision import in_precision
+from convscope.engine.run.determinism import scored_again
+from convscope.engine.run.gradients import end_scores, score, settle
+from convscope.engine.targets.target import Aim
 from convscope.spec import Param
 
 Draw = Callable[[int, Tensor], tuple[Tensor, Tensor]]

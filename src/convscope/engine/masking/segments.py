@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.engine.inputs import Images
+from convscope.engine.inputs.specs import Images
 from convscope.errors import InputError, ParameterError
 from convscope.spec import Param
 

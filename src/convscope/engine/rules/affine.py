@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convscope.engine.rules.call import Call
+from convscope.engine.ops.call import Call
 
 
 @dataclass(frozen=True, eq=False)

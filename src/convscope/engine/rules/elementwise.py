@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import TensorWeakRef, WeakTensorKeyDictionary
 
-from convscope.engine.rules.call import Call
+from convscope.engine.ops.call import Call
 
 _CASTS = frozenset(
     ("to", "float", "double", "half", "bfloat16", "type", "type_as", "bool", "int", "long", "clone", "contiguous")

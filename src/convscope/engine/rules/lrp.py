@@ -9,15 +9,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from convscope.engine.ops.call import Call, is_reciprocal
+from convscope.engine.ops.operation_kinds import GATES, VANISHING, Kind
 from convscope.engine.rules import decompose, recurrent
 from convscope.engine.rules.affine import Affine, affine_of, batch_norm_of
-from convscope.engine.rules.call import Call, is_reciprocal
+from convscope.engine.rules.autograd_functions import absorbing, passing_on
 from convscope.engine.rules.composites import Composite, Place
+from convscope.engine.rules.function_mode import Rules
 from convscope.engine.rules.ledger import Entry, Ledger
-from convscope.engine.rules.methods import Treatment, note_chance, opened
-from convscope.engine.rules.mode import Rules
-from convscope.engine.rules.operations import GATES, VANISHING, Kind
-from convscope.engine.rules.pieces import absorbing, passing_on
+from convscope.engine.rules.modified_gradients import Treatment, note_chance, opened
 from convscope.engine.rules.relevance import Inputs, Rule, multiplier, per
 
 _MEANS = {

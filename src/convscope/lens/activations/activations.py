@@ -3,12 +3,12 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from convscope.engine.data.dataset import Dataset
-from convscope.engine.data.statistics import MEAN_POSITIONS, Account, duplicates, observed, reasons
-from convscope.engine.layers import EVERY_LAYER, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
+from convscope.engine.data.data_set import Dataset
+from convscope.engine.layers.addresses import EVERY_LAYER, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.statistics.activation_statistics import MEAN_POSITIONS, Account, duplicates, observed, reasons
 from convscope.lens.activations._shares import NAMES, SHARES
+from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Distribution, Spread
 

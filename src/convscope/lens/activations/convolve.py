@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from convscope.engine.arithmetic.convolutions import convolution
-from convscope.engine.arithmetic.worked import Operation, Worked, bracketed, said
-from convscope.engine.lens import lens
-from convscope.engine.rules.call import Call
+from convscope.engine.arithmetic.evaluate import Operation, Worked, bracketed, said
+from convscope.engine.ops.call import Call
 from convscope.errors import InputError, ParameterError
+from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Arithmetic, Step
 

@@ -2,12 +2,12 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from convscope.engine.batches import in_chunks, of_chunk
-from convscope.engine.feature_maps import Reading, read_maps
-from convscope.engine.inputs import Images
-from convscope.engine.layers import FIRST_KERNELS, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
+from convscope.engine.context.chunking import in_chunks, of_chunk
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import FIRST_KERNELS, Layers
+from convscope.engine.layers.feature_maps import Reading, read_maps
+from convscope.engine.network.model import Model
+from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import FeatureMaps
 

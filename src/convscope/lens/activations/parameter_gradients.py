@@ -3,12 +3,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.data.dataset import Dataset
-from convscope.engine.data.loggrid import LogGrid
-from convscope.engine.data.parameters import ITSELF, loss_gradients, owned
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
+from convscope.engine.data.data_set import Dataset
+from convscope.engine.network.model import Model
+from convscope.engine.statistics.log_histogram import LogGrid
+from convscope.engine.statistics.parameter_gradients import ITSELF, loss_gradients, owned
 from convscope.lens.activations._shares import NAMES, SHARES
+from convscope.runtime.declaration import lens
 from convscope.values import Distribution, Spread
 
 GRID = {"octaves": 24, "bits": 5}

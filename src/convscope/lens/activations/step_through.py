@@ -3,12 +3,12 @@ from typing import Any
 from torch import Tensor
 
 from convscope.engine.arithmetic.stepping import Stepped, stepped
-from convscope.engine.batches import in_chunks, of_chunk
-from convscope.engine.inputs import Images
-from convscope.engine.layers import UnitAddress, first_kernels, units_of
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
+from convscope.engine.context.chunking import in_chunks, of_chunk
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import UnitAddress, first_kernels, units_of
+from convscope.engine.network.model import Model
 from convscope.errors import ParameterError
+from convscope.runtime.declaration import lens
 from convscope.values import Arithmetic, Step
 
 

@@ -3,20 +3,20 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from torch import Tensor
 
-from convscope.engine.data.dataset import Dataset
-from convscope.engine.data.winners import Contest, contest, opened
-from convscope.engine.default_layer import default_layer
+from convscope.engine.data.data_set import Dataset
 from convscope.engine.graph import recorded
-from convscope.engine.graph.field import fields_of
-from convscope.engine.inputs import Photo
-from convscope.engine.layers import UnitAddress, units_of
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
-from convscope.engine.trace import layout_of
+from convscope.engine.inputs.specs import Photo
+from convscope.engine.layers.addresses import UnitAddress, units_of
+from convscope.engine.layers.default_layer import default_layer
+from convscope.engine.layers.receptive_fields import fields_of
+from convscope.engine.layers.trace import layout_of
+from convscope.engine.network.model import Model
+from convscope.engine.statistics.top_k import Contest, contest, opened
 from convscope.errors import ParameterError
+from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Excited, Exemplar, Exemplars
-from convscope.values.words import listed
+from convscope.values.formatting import listed
 
 
 @lens(

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions
-from convscope.engine.model import Model
-from convscope.engine.rules.flow import Flow, Make, flow_back, said_of
-from convscope.engine.rules.methods import ModifiedGradient
-from convscope.engine.targets import Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.model import Model
+from convscope.engine.rules.modified_gradients import ModifiedGradient
+from convscope.engine.rules.run import Flow, Make, flow_back, said_of
+from convscope.engine.targets.target import Aim
+from convscope.runtime.declaration import attributions
 from convscope.spec import Param
 from convscope.values import Attribution
 

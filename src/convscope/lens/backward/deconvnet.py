@@ -1,9 +1,9 @@
-from convscope.engine.inputs import Images
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
-from convscope.engine.rules.methods import deconvnet as deconvnet_rule
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.model import Model
+from convscope.engine.rules.modified_gradients import deconvnet as deconvnet_rule
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.backward._rules import OnMissing, gradient_values
+from convscope.runtime.declaration import lens
 from convscope.values import Attribution
 
 

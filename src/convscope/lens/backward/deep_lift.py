@@ -2,15 +2,15 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from convscope.engine.baselines import BaselineName, baseline_of
-from convscope.engine.copies import Seed
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
-from convscope.engine.paths import MultiplyByInputs
-from convscope.engine.rules.comparison import compared
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.model import Model
+from convscope.engine.paths.baselines import BaselineName, baseline_of
+from convscope.engine.paths.path import MultiplyByInputs
+from convscope.engine.rules.deep_lift_run import compared
+from convscope.engine.run.perturbed_samples import Seed
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.backward._rules import OnMissing
+from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
 

@@ -2,16 +2,16 @@ from typing import Annotated
 
 import torch
 
-from convscope.engine.heatmaps import Relu, maps_to_values
-from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.network.model import Model
 from convscope.engine.rules.composites import composite_of
-from convscope.engine.rules.flow import flow_back
 from convscope.engine.rules.lrp import Relevance
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.rules.run import flow_back
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.backward._rules import OnMissing, rule_notes, shaped
+from convscope.runtime.declaration import lens
+from convscope.runtime.layer_maps import Relu, maps_to_values
 from convscope.spec import Param
 from convscope.values import Attribution
 

@@ -1,15 +1,15 @@
 import torch
 from torch import Tensor
 
-from convscope.engine.heatmaps import in_units_of_peak, resize
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
-from convscope.engine.rules.flow import flow_back, said_of
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.model import Model
 from convscope.engine.rules.ledger import Ledger, merged
-from convscope.engine.rules.methods import ModifiedGradient, full_gradient
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.rules.modified_gradients import ModifiedGradient, full_gradient
+from convscope.engine.rules.run import flow_back, said_of
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.backward._rules import OnMissing
+from convscope.runtime.declaration import attributions, lens
+from convscope.runtime.layer_maps import in_units_of_peak, resize
 from convscope.values import Attribution
 
 

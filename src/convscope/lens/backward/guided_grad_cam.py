@@ -1,16 +1,16 @@
 import torch
 from torch import Tensor
 
-from convscope.engine.gradients import layer_evidence
-from convscope.engine.heatmaps import fused
-from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL, Layers
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
-from convscope.engine.rules.flow import flow_back
-from convscope.engine.rules.methods import guided
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.rules.modified_gradients import guided
+from convscope.engine.rules.run import flow_back
+from convscope.engine.run.gradients import layer_evidence
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.backward._rules import OnMissing, modified, rule_notes
+from convscope.runtime.declaration import attributions, lens
+from convscope.runtime.layer_maps import fused
 from convscope.values import Attribution
 
 

@@ -1,13 +1,13 @@
 from typing import Annotated
 
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.model import Model
 from convscope.engine.rules.composites import CompositeName, composite_of
-from convscope.engine.rules.flow import flow_back, flow_notes
 from convscope.engine.rules.lrp import Relevance
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.rules.run import flow_back, flow_notes
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.backward._rules import Bias, Epsilon, OnMissing
+from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
 

@@ -1,12 +1,12 @@
 from typing import Annotated
 
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
-from convscope.engine.rules.flow import flow_back
-from convscope.engine.rules.methods import rectified
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.model import Model
+from convscope.engine.rules.modified_gradients import rectified
+from convscope.engine.rules.run import flow_back
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.backward._rules import OnMissing, modified, rule_notes
+from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
 

@@ -5,14 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from convscope.engine.components import turned_towards
-from convscope.engine.gradients import Evidence, layer_evidence
-from convscope.engine.heatmaps import maps_to_values
-from convscope.engine.inputs import Images
-from convscope.engine.layers import Layers
-from convscope.engine.model import Model
-from convscope.engine.targets import Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import Layers
+from convscope.engine.layers.component_signs import turned_towards
+from convscope.engine.network.model import Model
+from convscope.engine.run.gradients import Evidence, layer_evidence
+from convscope.engine.targets.target import Aim
 from convscope.errors import OutputError
+from convscope.runtime.layer_maps import maps_to_values
 from convscope.values import Attribution
 
 Combine = Callable[[Evidence], Tensor]

@@ -1,14 +1,14 @@
 from torch import Tensor
 
-from convscope.engine.gradients import layer_evidence
-from convscope.engine.heatmaps import Relu, maps_to_values
-from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.run.gradients import layer_evidence
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.errors import LayerError
 from convscope.lens.cam._maps import over_space
+from convscope.runtime.declaration import lens
+from convscope.runtime.layer_maps import Relu, maps_to_values
 from convscope.values import Attribution
 
 

@@ -1,13 +1,13 @@
 import torch
 from torch import Tensor
 
-from convscope.engine.gradients import Evidence
-from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.run.gradients import Evidence
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.cam._maps import activation_maps
+from convscope.runtime.declaration import lens
 from convscope.values import Attribution
 
 

@@ -2,12 +2,12 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from convscope.engine.gradients import Evidence
-from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.run.gradients import Evidence
 from convscope.lens.cam._maps import activation_maps, mean_over_space
+from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Attribution
 

@@ -2,15 +2,15 @@ from typing import Annotated
 
 import torch
 
-from convscope.engine.default_layer import stages_up_to
-from convscope.engine.gradients import gather_evidence
-from convscope.engine.heatmaps import in_units_of_peak, over_input
-from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL, Layers
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.layers.default_layer import stages_up_to
+from convscope.engine.network.model import Model
+from convscope.engine.run.gradients import gather_evidence
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.cam._maps import plus_plus_map
+from convscope.runtime.declaration import attributions, lens
+from convscope.runtime.layer_maps import in_units_of_peak, over_input
 from convscope.spec import Param
 from convscope.values import Attribution
 

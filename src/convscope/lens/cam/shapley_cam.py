@@ -3,14 +3,14 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from convscope.engine.curvature import curved_evidence
-from convscope.engine.heatmaps import Relu, maps_to_values
-from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
-from convscope.engine.targets import TOP1, Aim, classes_of
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.run.hessian import curved_evidence
+from convscope.engine.targets.target import TOP1, Aim, classes_of
 from convscope.lens.cam._maps import mean_over_space
+from convscope.runtime.declaration import lens
+from convscope.runtime.layer_maps import Relu, maps_to_values
 from convscope.spec import Param
 from convscope.values import Attribution
 

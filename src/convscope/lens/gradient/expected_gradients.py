@@ -3,15 +3,15 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from convscope.engine.copies import Seed, each_copy
-from convscope.engine.gradients import gradient_at, settle
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
-from convscope.engine.paths import MultiplyByInputs, gap_notes
-from convscope.engine.references import ReferenceName, reference_scores, references_of
-from convscope.engine.rounding import sums_like, unrounded
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.double_precision import sums_like, unrounded
+from convscope.engine.network.model import Model
+from convscope.engine.paths.path import MultiplyByInputs, gap_notes
+from convscope.engine.paths.references import ReferenceName, reference_scores, references_of
+from convscope.engine.run.gradients import gradient_at, settle
+from convscope.engine.run.perturbed_samples import Seed, each_copy
+from convscope.engine.targets.target import TOP1, Aim
+from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
 

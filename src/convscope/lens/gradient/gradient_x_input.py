@@ -1,9 +1,9 @@
-from convscope.engine.gradients import input_gradient
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
-from convscope.engine.rounding import unrounded
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.double_precision import unrounded
+from convscope.engine.network.model import Model
+from convscope.engine.run.gradients import input_gradient
+from convscope.engine.targets.target import TOP1, Aim
+from convscope.runtime.declaration import attributions, lens
 from convscope.values import Attribution
 
 

@@ -3,18 +3,18 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from convscope.engine.baselines import BaselineName, baseline_of
-from convscope.engine.batches import in_chunks
-from convscope.engine.copies import Seed
-from convscope.engine.cost import progress
-from convscope.engine.fused import fused
-from convscope.engine.gradients import end_scores, gradient_at
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
-from convscope.engine.paths import gap_notes
-from convscope.engine.rounding import sums_like, unrounded
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.context.chunking import in_chunks
+from convscope.engine.context.metering import progress
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.batchnorm_folding import fused
+from convscope.engine.network.double_precision import sums_like, unrounded
+from convscope.engine.network.model import Model
+from convscope.engine.paths.baselines import BaselineName, baseline_of
+from convscope.engine.paths.path import gap_notes
+from convscope.engine.run.gradients import end_scores, gradient_at
+from convscope.engine.run.perturbed_samples import Seed
+from convscope.engine.targets.target import TOP1, Aim
+from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
 

@@ -2,15 +2,15 @@ from typing import Annotated
 
 from torch import Tensor
 
-from convscope.engine.baselines import BaselineName, baseline_of
-from convscope.engine.copies import Seed
-from convscope.engine.gradients import end_scores
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
-from convscope.engine.paths import QUADRATURES, MultiplyByInputs, QuadratureName, along, gap_notes, straight
-from convscope.engine.rounding import unrounded
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.double_precision import unrounded
+from convscope.engine.network.model import Model
+from convscope.engine.paths.baselines import BaselineName, baseline_of
+from convscope.engine.paths.path import QUADRATURES, MultiplyByInputs, QuadratureName, along, gap_notes, straight
+from convscope.engine.run.gradients import end_scores
+from convscope.engine.run.perturbed_samples import Seed
+from convscope.engine.targets.target import TOP1, Aim
+from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
 

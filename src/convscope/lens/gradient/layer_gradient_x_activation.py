@@ -1,9 +1,9 @@
-from convscope.engine.inputs import Images
-from convscope.engine.layer_units import at_images, layer_attributions, one_layer
-from convscope.engine.layers import LAST_SPATIAL, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.targets.target import TOP1, Aim
+from convscope.runtime.declaration import lens
+from convscope.runtime.unit_attribution import at_images, layer_attributions, one_layer
 from convscope.values import LayerAttribution
 
 

@@ -2,15 +2,15 @@ from typing import Annotated
 
 from torch import Tensor
 
-from convscope.engine.baselines import BaselineName, baseline_of
-from convscope.engine.copies import Seed
-from convscope.engine.inputs import Images
-from convscope.engine.layer_units import at_inputs, layer_attributions, one_layer, scores_of, within_layer
-from convscope.engine.layers import LAST_SPATIAL, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
-from convscope.engine.paths import QUADRATURES, MultiplyByInputs, QuadratureName, gap_notes
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.paths.baselines import BaselineName, baseline_of
+from convscope.engine.paths.path import QUADRATURES, MultiplyByInputs, QuadratureName, gap_notes
+from convscope.engine.run.perturbed_samples import Seed
+from convscope.engine.targets.target import TOP1, Aim
+from convscope.runtime.declaration import lens
+from convscope.runtime.unit_attribution import at_inputs, layer_attributions, one_layer, scores_of, within_layer
 from convscope.spec import Param
 from convscope.values import LayerAttribution
 

@@ -2,16 +2,16 @@ from typing import Annotated, Any
 
 from torch import Tensor
 
-from convscope.engine.baselines import BaselineName, baseline_of
-from convscope.engine.copies import Seed
-from convscope.engine.inputs import Images
-from convscope.engine.layer_units import through_unit
-from convscope.engine.layers import one_unit
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
-from convscope.engine.paths import QUADRATURES, MultiplyByInputs, QuadratureName, straight
-from convscope.engine.rounding import unrounded
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import one_unit
+from convscope.engine.network.double_precision import unrounded
+from convscope.engine.network.model import Model
+from convscope.engine.paths.baselines import BaselineName, baseline_of
+from convscope.engine.paths.path import QUADRATURES, MultiplyByInputs, QuadratureName, straight
+from convscope.engine.run.perturbed_samples import Seed
+from convscope.engine.targets.target import TOP1, Aim
+from convscope.runtime.declaration import attributions, lens
+from convscope.runtime.unit_attribution import through_unit
 from convscope.spec import Param
 from convscope.values import Attribution
 

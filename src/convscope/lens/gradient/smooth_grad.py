@@ -1,10 +1,10 @@
-from convscope.engine.copies import Samples, Seed, Sigma, gradient_moments, noisy
-from convscope.engine.gradients import settle
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.model import Model
+from convscope.engine.run.gradients import settle
+from convscope.engine.run.perturbed_samples import Samples, Seed, Sigma, gradient_moments, noisy
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.gradient._pool import Sign, pooled
+from convscope.runtime.declaration import attributions, lens
 from convscope.values import Attribution
 
 

@@ -7,12 +7,12 @@ from typing import Annotated
 
 from torch import Tensor
 
-from convscope.engine.ascent.climb import Ascent, joined
-from convscope.engine.batches import in_chunks
-from convscope.engine.cost import as_part, reporting
-from convscope.engine.gradients import gather_evidence
-from convscope.engine.inputs import Images
-from convscope.engine.model import Model
+from convscope.engine.context.chunking import in_chunks
+from convscope.engine.context.metering import as_part, reporting
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.model import Model
+from convscope.engine.optimize.loop import Ascent, joined
+from convscope.engine.run.gradients import gather_evidence
 from convscope.spec import Param
 
 Frames = Annotated[int, Param(help="pictures on the way to keep, for a .gif", min=0, max=200)]

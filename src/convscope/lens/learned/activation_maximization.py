@@ -1,15 +1,15 @@
 from typing import Annotated, Any, Literal
 
-from convscope.engine.ascent import parametrisations, regularisers, transforms
-from convscope.engine.ascent.canvas import Canvas, canvas_of
-from convscope.engine.ascent.climb import climb_all
-from convscope.engine.ascent.objectives import Objective, diversity
-from convscope.engine.ascent.pictures import pictures_of
-from convscope.engine.ascent.reading import class_objective, objectives_of
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
-from convscope.engine.trace import traced
+from convscope.engine.layers.trace import traced
+from convscope.engine.network.model import Model
+from convscope.engine.optimize import parametrizations, regularizers, transforms
+from convscope.engine.optimize.canvas import Canvas, canvas_of
+from convscope.engine.optimize.loop import climb_all
+from convscope.engine.optimize.objectives import Objective, diversity
+from convscope.engine.optimize.parse import class_objective, objectives_of
+from convscope.engine.optimize.results import pictures_of
 from convscope.errors import ParameterError
+from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Pictures
 
@@ -64,7 +64,7 @@ def activation_maximization(
         unit: what to draw, or several: ``"layer3[12]"`` a channel, ``"layer3[12, 4, 5]"`` one place of it,
             ``"layer3[12, centre]"`` the middle one, ``"layer3[0:8]"`` several, ``"layer3"`` the whole layer, a class by
             label or number, ``"layer3[12] - 0.5 * layer3[40]"``; in Python also an objective of
-            ``convscope.engine.ascent.objectives``. The first four classes by default.
+            ``convscope.engine.optimize.objectives``. The first four classes by default.
         size: the side of the picture; networks that pool at their end take any.
         parametrisation: ``fourier`` coefficients of natural strength (Olah et al. 2017), ``maco`` phases alone with
             magnitudes held at those of natural images (Fel et al. 2023), ``laplacian`` a pyramid of coarser and coarser
@@ -112,7 +112,7 @@ def activation_maximization(
     ascent = climb_all(
         model,
         objectives,
-        parametrisations.BY_NAME[parametrisation](canvas),
+        parametrizations.BY_NAME[parametrisation](canvas),
         variants=variants,
         unlike=_unlike(objectives, variants, diverse),
         steps=steps,
@@ -144,10 +144,10 @@ def _unlike(objectives: list[Objective], variants: int, price: float) -> Objecti
     return price * diversity(layers.pop())
 
 
-def _weighed(**weights: float) -> list[regularisers.Penalty]:
-    return [getattr(regularisers, name)(weight) for name, weight in weights.items() if weight]
+def _weighed(**weights: float) -> list[regularizers.Penalty]:
+    return [getattr(regularizers, name)(weight) for name, weight in weights.items() if weight]
 
 
-def _between(blur: float, clip: float) -> list[regularisers.Between]:
-    changes = [regularisers.blur(blur)] if blur else []
-    return changes + ([regularisers.clip_small(clip)] if clip else [])
+def _between(blur: float, clip: float) -> list[regularizers.Between]:
+    changes = [regularizers.blur(blur)] if blur else []
+    return changes + ([regularizers.clip_small(clip)] if clip else [])

@@ -2,17 +2,17 @@ from typing import Annotated, Any
 
 from torch import Tensor
 
-from convscope.engine.ascent.canvas import canvas_of
-from convscope.engine.ascent.climb import Ascent, climb
-from convscope.engine.ascent.objectives import caricature as exaggerated
-from convscope.engine.ascent.parametrisations import fourier
-from convscope.engine.ascent.pictures import pictures_of
-from convscope.engine.ascent.transforms import standard
-from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.optimize.canvas import canvas_of
+from convscope.engine.optimize.loop import Ascent, climb
+from convscope.engine.optimize.objectives import caricature as exaggerated
+from convscope.engine.optimize.parametrizations import fourier
+from convscope.engine.optimize.results import pictures_of
+from convscope.engine.optimize.transforms import standard
 from convscope.lens.learned._drawing import Frames, Rate, Seed, Steps, drawn_over, for_each, seen_at
+from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Pictures
 

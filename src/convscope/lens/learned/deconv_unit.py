@@ -3,14 +3,14 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from convscope.engine.inputs import Images
-from convscope.engine.layers import UnitAddress, one_unit
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
-from convscope.engine.rules.flow import flow_back, said_of
-from convscope.engine.rules.methods import deconvnet, guided
-from convscope.engine.targets import Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import UnitAddress, one_unit
+from convscope.engine.network.model import Model
+from convscope.engine.rules.modified_gradients import deconvnet, guided
+from convscope.engine.rules.run import flow_back, said_of
+from convscope.engine.targets.target import Aim
 from convscope.errors import UnknownName
+from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
 

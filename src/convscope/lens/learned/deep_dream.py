@@ -1,15 +1,15 @@
 from typing import Annotated, Any
 
-from convscope.engine.ascent.objectives import Objective, echo, layer_energy
-from convscope.engine.ascent.octaves import dream
-from convscope.engine.ascent.pictures import pictures_of
-from convscope.engine.ascent.reading import objectives_of
-from convscope.engine.default_layer import layer_on_the_way
-from convscope.engine.inputs import Images
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.default_layer import layer_on_the_way
+from convscope.engine.network.model import Model
+from convscope.engine.optimize.objectives import Objective, echo, layer_energy
+from convscope.engine.optimize.octaves import dream
+from convscope.engine.optimize.parse import objectives_of
+from convscope.engine.optimize.results import pictures_of
 from convscope.errors import ParameterError
 from convscope.lens.learned._drawing import Frames, Rate, Seed, drawn_over, seen_at
+from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Pictures
 

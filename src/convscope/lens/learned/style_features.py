@@ -4,16 +4,16 @@ from typing import Any
 
 from torch import Tensor
 
-from convscope.engine.ascent.canvas import canvas_of
-from convscope.engine.ascent.climb import Ascent, climb
-from convscope.engine.ascent.objectives import gram, gram_of
-from convscope.engine.ascent.parametrisations import fourier
-from convscope.engine.ascent.pictures import pictures_of
-from convscope.engine.inputs import Images
-from convscope.engine.layers import STAGES, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import STAGES, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.optimize.canvas import canvas_of
+from convscope.engine.optimize.loop import Ascent, climb
+from convscope.engine.optimize.objectives import gram, gram_of
+from convscope.engine.optimize.parametrizations import fourier
+from convscope.engine.optimize.results import pictures_of
 from convscope.lens.learned._drawing import Frames, Rate, Seed, Steps, drawn_over, for_each, seen_at
+from convscope.runtime.declaration import lens
 from convscope.values import Pictures
 
 

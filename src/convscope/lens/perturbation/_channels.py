@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from convscope.engine.batches import in_chunks
-from convscope.engine.fused import fused
-from convscope.engine.gradients import layer_evidence, score, settle
-from convscope.engine.heatmaps import maps_to_values, over_input
-from convscope.engine.inputs import Images
-from convscope.engine.layers import Layers
-from convscope.engine.model import Model
-from convscope.engine.targets import Aim
+from convscope.engine.context.chunking import in_chunks
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import Layers
+from convscope.engine.network.batchnorm_folding import fused
+from convscope.engine.network.model import Model
+from convscope.engine.run.gradients import layer_evidence, score, settle
+from convscope.engine.targets.target import Aim
+from convscope.runtime.layer_maps import maps_to_values, over_input
 from convscope.spec import Param
 from convscope.values import Attribution
 

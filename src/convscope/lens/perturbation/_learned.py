@@ -6,14 +6,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from convscope.engine.batches import in_chunks, of_chunk
-from convscope.engine.cost import progress
-from convscope.engine.fused import fused
-from convscope.engine.gradients import gradient_at, score
-from convscope.engine.inputs import Images
+from convscope.engine.context.chunking import in_chunks, of_chunk
+from convscope.engine.context.metering import progress
+from convscope.engine.inputs.specs import Images
 from convscope.engine.masking.masks import Ends
-from convscope.engine.model import Model
-from convscope.engine.targets import Aim
+from convscope.engine.network.batchnorm_folding import fused
+from convscope.engine.network.model import Model
+from convscope.engine.run.gradients import gradient_at, score
+from convscope.engine.targets.target import Aim
 
 Learn = Callable[[Tensor, "Pull"], Tensor]
 """``(rows, pull) -> masks``: learn the masks (n, …) of these images."""

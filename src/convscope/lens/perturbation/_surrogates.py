@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions
+from convscope.engine.inputs.specs import Images
 from convscope.engine.masking.coalitions import coalition_scores
-from convscope.engine.masking.estimates import BAND, narrow, stability
+from convscope.engine.masking.confidence import BAND, narrow, stability
 from convscope.engine.masking.masks import SAME_SCORE, Ends
 from convscope.engine.masking.segments import Cut
-from convscope.engine.model import Model
-from convscope.engine.targets import Aim
+from convscope.engine.network.model import Model
+from convscope.engine.targets.target import Aim
+from convscope.runtime.declaration import attributions
 from convscope.values import Attribution
 
 Fit = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor, dict[str, Any]]]

@@ -1,14 +1,14 @@
 import torch
 from torch import Tensor
 
-from convscope.engine.above import Edit, score_variants
-from convscope.engine.heatmaps import Relu, maps_to_values
-from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.run.suffix_replay import Edit, score_variants
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.perturbation._channels import together, weighted
+from convscope.runtime.declaration import lens
+from convscope.runtime.layer_maps import Relu, maps_to_values
 from convscope.values import Attribution
 
 

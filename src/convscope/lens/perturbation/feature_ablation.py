@@ -3,16 +3,16 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from convscope.engine.baselines import BaselineName, baseline_of
-from convscope.engine.copies import Seed
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
+from convscope.engine.inputs.specs import Images
 from convscope.engine.masking.coalitions import coalition_scores
 from convscope.engine.masking.masks import SAME_SCORE, ends_of
 from convscope.engine.masking.segments import Segmenter, Segments, segmented
-from convscope.engine.model import Model
-from convscope.engine.precision import Precision
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.network.model import Model
+from convscope.engine.network.precision import Precision
+from convscope.engine.paths.baselines import BaselineName, baseline_of
+from convscope.engine.run.perturbed_samples import Seed
+from convscope.engine.targets.target import TOP1, Aim
+from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
 

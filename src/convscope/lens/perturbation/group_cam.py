@@ -3,15 +3,15 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from convscope.engine.baselines import baseline_of
-from convscope.engine.gradients import Evidence, end_scores, layer_evidence
-from convscope.engine.heatmaps import Relu, maps_to_values
-from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.paths.baselines import baseline_of
+from convscope.engine.run.gradients import Evidence, end_scores, layer_evidence
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.perturbation._channels import scores_through, weighted
+from convscope.runtime.declaration import lens
+from convscope.runtime.layer_maps import Relu, maps_to_values
 from convscope.spec import Param
 from convscope.values import Attribution
 

@@ -4,17 +4,17 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from convscope.engine import noise
-from convscope.engine.baselines import BaselineName, baseline_of
-from convscope.engine.copies import Seed
-from convscope.engine.heatmaps import resize
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
-from convscope.engine.masking.estimates import stability
+from convscope.engine.inputs import noise
+from convscope.engine.inputs.specs import Images
+from convscope.engine.masking.confidence import stability
 from convscope.engine.masking.masks import SAME_SCORE, blended, each_score, ends_of
-from convscope.engine.model import Model
-from convscope.engine.precision import Precision
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.network.model import Model
+from convscope.engine.network.precision import Precision
+from convscope.engine.paths.baselines import BaselineName, baseline_of
+from convscope.engine.run.perturbed_samples import Seed
+from convscope.engine.targets.target import TOP1, Aim
+from convscope.runtime.declaration import attributions, lens
+from convscope.runtime.layer_maps import resize
 from convscope.spec import Param
 from convscope.values import Attribution
 

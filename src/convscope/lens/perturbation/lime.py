@@ -3,18 +3,18 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from convscope.engine import noise
-from convscope.engine.baselines import BaselineName, baseline_of
-from convscope.engine.copies import Seed
-from convscope.engine.inputs import Images
-from convscope.engine.lens import lens
-from convscope.engine.masking.estimates import BAND
+from convscope.engine.inputs import noise
+from convscope.engine.inputs.specs import Images
+from convscope.engine.masking.confidence import BAND
 from convscope.engine.masking.masks import StopWhen, ends_of
 from convscope.engine.masking.segments import Segmenter, Segments, segmented
-from convscope.engine.model import Model
-from convscope.engine.precision import Precision
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.network.model import Model
+from convscope.engine.network.precision import Precision
+from convscope.engine.paths.baselines import BaselineName, baseline_of
+from convscope.engine.run.perturbed_samples import Seed
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.perturbation._surrogates import surrogate_maps
+from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Attribution
 

@@ -3,15 +3,15 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from convscope.engine.baselines import BaselineName, baseline_of
-from convscope.engine.copies import Seed
-from convscope.engine.heatmaps import resize
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
+from convscope.engine.inputs.specs import Images
 from convscope.engine.masking.masks import ends_of
-from convscope.engine.model import Model
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.network.model import Model
+from convscope.engine.paths.baselines import BaselineName, baseline_of
+from convscope.engine.run.perturbed_samples import Seed
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.perturbation._learned import Pull, learned_masks, shares_left
+from convscope.runtime.declaration import attributions, lens
+from convscope.runtime.layer_maps import resize
 from convscope.spec import Param
 from convscope.values import Attribution
 

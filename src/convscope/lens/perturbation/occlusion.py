@@ -3,15 +3,24 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from convscope.engine import noise
-from convscope.engine.baselines import baseline_of
-from convscope.engine.copies import Seed
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
-from convscope.engine.model import Model
-from convscope.engine.targets import TOP1, Aim
-from convscope.engine.windows import Content, Extent, Places, covered, grid, mean_over_windows, seen_in, window_scores
+from convscope.engine.incremental import (
+    Content,
+    Extent,
+    Places,
+    covered,
+    grid,
+    mean_over_windows,
+    seen_in,
+    window_scores,
+)
+from convscope.engine.inputs import noise
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.model import Model
+from convscope.engine.paths.baselines import baseline_of
+from convscope.engine.run.perturbed_samples import Seed
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.errors import InputError, ParameterError
+from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
 

@@ -7,18 +7,18 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from convscope.engine.baselines import BaselineName, baseline_of
-from convscope.engine.copies import Seed
-from convscope.engine.cost import progress
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
+from convscope.engine.context.metering import progress
+from convscope.engine.inputs.specs import Images
 from convscope.engine.masking.coalitions import coalition_scores
 from convscope.engine.masking.masks import SAME_SCORE, ends_of
 from convscope.engine.masking.segments import Cut, boxes, segmented
-from convscope.engine.model import Model
-from convscope.engine.paths import gap_notes
-from convscope.engine.precision import Precision, in_precision
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.network.model import Model
+from convscope.engine.network.precision import Precision, in_precision
+from convscope.engine.paths.baselines import BaselineName, baseline_of
+from convscope.engine.paths.path import gap_notes
+from convscope.engine.run.perturbed_samples import Seed
+from convscope.engine.targets.target import TOP1, Aim
+from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
 

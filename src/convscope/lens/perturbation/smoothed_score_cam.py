@@ -2,15 +2,15 @@ from typing import Annotated
 
 from torch import Tensor
 
-from convscope.engine import noise
-from convscope.engine.copies import Seed
-from convscope.engine.heatmaps import Relu
-from convscope.engine.inputs import Images
-from convscope.engine.layers import LAST_SPATIAL, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.inputs import noise
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.run.perturbed_samples import Seed
+from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.perturbation._channels import Channels, score_cam_maps
+from convscope.runtime.declaration import lens
+from convscope.runtime.layer_maps import Relu
 from convscope.spec import Param
 from convscope.values import Attribution
 

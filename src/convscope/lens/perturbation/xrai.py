@@ -5,14 +5,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.engine.baselines import baseline_of
-from convscope.engine.gradients import end_scores
-from convscope.engine.inputs import Images
-from convscope.engine.lens import attributions, lens
+from convscope.engine.inputs.specs import Images
 from convscope.engine.masking.segments import scales
-from convscope.engine.model import Model
-from convscope.engine.paths import along, gap_notes, gauss_legendre, straight
-from convscope.engine.targets import TOP1, Aim
+from convscope.engine.network.model import Model
+from convscope.engine.paths.baselines import baseline_of
+from convscope.engine.paths.path import along, gap_notes, gauss_legendre, straight
+from convscope.engine.run.gradients import end_scores
+from convscope.engine.targets.target import TOP1, Aim
+from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
 

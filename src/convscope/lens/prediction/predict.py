@@ -2,13 +2,13 @@ from typing import Annotated
 
 import torch
 
-from convscope.engine.batches import in_chunks, of_chunk
-from convscope.engine.inputs import Images
-from convscope.engine.lens import lens
-from convscope.engine.meaning import shares
-from convscope.engine.model import Model
-from convscope.engine.targets import classes_of
+from convscope.engine.context.chunking import in_chunks, of_chunk
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.model import Model
+from convscope.engine.network.output_meaning import shares
+from convscope.engine.targets.target import classes_of
 from convscope.errors import OutputError
+from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Prediction
 

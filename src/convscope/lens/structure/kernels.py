@@ -3,8 +3,9 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from convscope.engine.cost import progress
-from convscope.engine.kernels import (
+from convscope.engine.context.metering import progress
+from convscope.engine.layers.addresses import FIRST_KERNELS, Layers
+from convscope.engine.layers.kernels import (
     as_patterns,
     chosen,
     groups_of,
@@ -14,12 +15,11 @@ from convscope.engine.kernels import (
     kernels_of,
     oddities,
 )
-from convscope.engine.layers import FIRST_KERNELS, Layers
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
-from convscope.engine.parametrised import kind_of, masked_weights
-from convscope.engine.quantized import packed_weights
+from convscope.engine.network.model import Model
+from convscope.engine.network.parametrized import kind_of, masked_weights
+from convscope.engine.network.quantized import packed_weights
 from convscope.errors import LayerError
+from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import KernelLayer, Kernels
 

@@ -1,11 +1,11 @@
 from typing import Annotated, Any
 
-from convscope.engine.data.dataset import Dataset
-from convscope.engine.graph.effective import effective_field
-from convscope.engine.graph.summary import sight
-from convscope.engine.layers import UnitAddress, one_unit
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
+from convscope.engine.data.data_set import Dataset
+from convscope.engine.graph.to_structure import sight
+from convscope.engine.layers.addresses import UnitAddress, one_unit
+from convscope.engine.network.model import Model
+from convscope.engine.statistics.effective_field import effective_field
+from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import ReceptiveField
 

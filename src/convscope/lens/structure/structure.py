@@ -1,10 +1,10 @@
 from typing import Annotated
 
-from convscope.engine.cost import progress
+from convscope.engine.context.metering import progress
 from convscope.engine.graph import recorded, structure_of
-from convscope.engine.inputs import Images
-from convscope.engine.lens import lens
-from convscope.engine.model import Model
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.model import Model
+from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Structure
 

@@ -18,10 +18,10 @@ from convscope.errors import ConvScopeError, ModelFailed, UnknownName
 from convscope.web.api.listing import listing
 from convscope.web.api.running import running
 from convscope.web.api.shapes import AT, Refusal
-from convscope.web.files import NoRoom
+from convscope.web.export import NoRoom
 
 if TYPE_CHECKING:
-    from convscope.web.bench import Bench
+    from convscope.web.services import Bench
 
 __all__ = ["AT", "mount_api"]
 

@@ -13,8 +13,8 @@ from convscope.web.api.shapes import BINARY, Images, ImageTold, LayerTold, Model
 from convscope.web.schema import described
 
 if TYPE_CHECKING:
-    from convscope.web.bench import Bench
-    from convscope.web.library import Library
+    from convscope.web.assets import Library
+    from convscope.web.services import Bench
 
 
 def listing(bench: "Bench", router: APIRouter) -> APIRouter:

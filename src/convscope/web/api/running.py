@@ -17,15 +17,15 @@ from starlette.concurrency import run_in_threadpool
 from convscope.errors import UnknownName
 from convscope.values import Value
 from convscope.web.api.shapes import AT, BINARY, KINDS, Asked, Refusal, Told
-from convscope.web.files import file_of
+from convscope.web.export import file_of
 from convscope.web.jobs.job import Job, State
 from convscope.web.jobs.waiting import over
-from convscope.web.shown import link_to
-from convscope.web.view import View
+from convscope.web.lens_page import link_to
+from convscope.web.url_state import View
 
 if TYPE_CHECKING:
-    from convscope.web.bench import Bench
     from convscope.web.jobs.workers import Jobs
+    from convscope.web.services import Bench
 
 
 def running(bench: "Bench", router: APIRouter) -> APIRouter:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from convscope.web.jobs.job import State
-from convscope.web.view import View
+from convscope.web.url_state import View
 
 AT = "/api/v1"
 KINDS = {"png": "image/png", "npz": "application/octet-stream", "json": "application/json"}

@@ -8,7 +8,7 @@ import torch
 from nicegui import ui
 
 from convscope import feature_maps, render
-from convscope.engine.ascent.pictures import shown
+from convscope.engine.optimize.results import shown
 from convscope.errors import ConvScopeError
 from convscope.render.tiles import picture_png
 from convscope.values import FeatureMaps, Pictures, Value

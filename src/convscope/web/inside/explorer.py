@@ -11,20 +11,20 @@ from nicegui import ui
 
 from convscope.errors import ConvScopeError
 from convscope.values import Structure, Value
-from convscope.values.words import many
+from convscope.values.formatting import many
 from convscope.web.buttons import button
 from convscope.web.caveats import Caveats
-from convscope.web.frame import Place
 from convscope.web.graph import Folds, Graph, deepest, first_depth
 from convscope.web.inside.node import TABS, NodeColumn
 from convscope.web.inside.pieces import quoted, trouble
 from convscope.web.inside.unit import UnitColumn, UnitName
 from convscope.web.jobs.waiting import aside
-from convscope.web.links import refused, say_what_is_amiss, wrong_names
+from convscope.web.lens_page import INSIDE
+from convscope.web.link_checks import refused, say_what_is_amiss, wrong_names
+from convscope.web.page_layout import Place
 from convscope.web.pictures import thumbnail
-from convscope.web.shown import INSIDE
 from convscope.web.stale import fresh, stale
-from convscope.web.view import View
+from convscope.web.url_state import View
 
 FOLLOW = (
     "(e) => {const one = e.target.closest('[data-node],[data-open],[data-fold]'); if (!one) return; "

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from convscope.engine.cost import reporting, watching
+from convscope.engine.context.metering import reporting, watching
 from convscope.errors import Cancelled, ConvScopeError, ModelFailed
 from convscope.values import Value
 

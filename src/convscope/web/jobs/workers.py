@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 
-from convscope.engine.cost import reporting
+from convscope.engine.context.metering import reporting
 from convscope.errors import Cancelled
 from convscope.values import Value
 from convscope.web.jobs.job import Job, State, Together

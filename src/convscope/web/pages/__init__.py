@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from convscope.web.frame import Place
-    from convscope.web.view import View
+    from convscope.web.page_layout import Place
+    from convscope.web.url_state import View
 
 Builder = Callable[["View", "Place"], Awaitable[None]]
 

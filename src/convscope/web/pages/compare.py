@@ -16,23 +16,23 @@ from convscope.errors import ConvScopeError
 from convscope.render.scale import scale_of
 from convscope.spec import LensSpec
 from convscope.values import Comparison
-from convscope.web.beside.cell import Cell, over_photo
-from convscope.web.beside.difference import Difference
 from convscope.web.buttons import button, toggle
 from convscope.web.caveats import Caveats
-from convscope.web.files import file_of
+from convscope.web.comparison.cell import Cell, over_photo
+from convscope.web.comparison.difference import Difference
+from convscope.web.export import file_of
 from convscope.web.forms import parameter_form
 from convscope.web.jobs.waiting import aside
-from convscope.web.links import say_what_is_amiss, wrong_lenses
+from convscope.web.link_checks import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, how_to_read
 from convscope.web.pictures import called, thumbnail, thumbs
 from convscope.web.stale import fresh, stale
-from convscope.web.suggesting import several, suggesting
-from convscope.web.view import View
+from convscope.web.suggestions import several, suggesting
+from convscope.web.url_state import View
 
 if TYPE_CHECKING:
-    from convscope.web.frame import Place
+    from convscope.web.page_layout import Place
 
 LENS = "grad-cam"
 """Where the page begins."""

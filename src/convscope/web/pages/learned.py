@@ -16,20 +16,20 @@ from convscope.errors import ConvScopeError
 from convscope.spec import INPUTS, LensSpec
 from convscope.web.buttons import button
 from convscope.web.caveats import Caveats
+from convscope.web.drawings.gallery import Gallery
+from convscope.web.drawings.live import Live
 from convscope.web.forms import parameter_form
 from convscope.web.jobs.job import Job
 from convscope.web.jobs.waiting import aside
-from convscope.web.links import say_what_is_amiss, wrong_lenses, wrong_names
+from convscope.web.link_checks import say_what_is_amiss, wrong_lenses, wrong_names
 from convscope.web.pages import page
 from convscope.web.pictures import thumbnail
 from convscope.web.stale import fresh, stale
-from convscope.web.studio.gallery import Gallery
-from convscope.web.studio.live import Live
-from convscope.web.suggesting import several, suggesting, suggestions
-from convscope.web.view import View
+from convscope.web.suggestions import several, suggesting, suggestions
+from convscope.web.url_state import View
 
 if TYPE_CHECKING:
-    from convscope.web.frame import Place
+    from convscope.web.page_layout import Place
 
 FAMILY = "learned"
 OFFERED = 8

@@ -11,24 +11,24 @@ from convscope.errors import ConvScopeError
 from convscope.render.scale import scale_of
 from convscope.spec import LensSpec
 from convscope.values import Attribution, Prediction, Value
+from convscope.web.answer_cards.answer import Answer
+from convscope.web.answer_cards.asked import refusal, with_asked
+from convscope.web.answer_cards.card import Card, Told
+from convscope.web.answer_cards.chooser import Chooser
+from convscope.web.answer_cards.pins import Pins
+from convscope.web.answer_cards.source import Source
 from convscope.web.buttons import button
-from convscope.web.files import report_of
-from convscope.web.gallery.answer import Answer
-from convscope.web.gallery.asked import refusal, with_asked
-from convscope.web.gallery.card import Card, Told
-from convscope.web.gallery.chooser import Chooser
-from convscope.web.gallery.pins import Pins
-from convscope.web.gallery.source import Source
+from convscope.web.export import report_of
 from convscope.web.jobs.waiting import aside
-from convscope.web.links import say_what_is_amiss, wrong_lenses
+from convscope.web.lens_page import page_of
+from convscope.web.link_checks import say_what_is_amiss, wrong_lenses
 from convscope.web.pages import page
 from convscope.web.panels.attribution import display_controls, lies_over_photo
-from convscope.web.shown import page_of
 from convscope.web.stale import fresh, stale
-from convscope.web.view import View
+from convscope.web.url_state import View
 
 if TYPE_CHECKING:
-    from convscope.web.frame import Place
+    from convscope.web.page_layout import Place
 
 ONE_SCALE = "scale"
 """The link's word for one scale over all maps."""

@@ -16,7 +16,7 @@ from convscope import render
 from convscope.values import Value
 
 if TYPE_CHECKING:
-    from convscope.web.frame import Place
+    from convscope.web.page_layout import Place
 
 Shower = Callable[[Any, "Place"], None]
 PANELS: dict[type[Value], Shower] = {}

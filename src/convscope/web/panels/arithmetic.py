@@ -8,7 +8,7 @@ from nicegui import ui
 from convscope.render.cells import short_number
 from convscope.render.tiles import cell_colours
 from convscope.values import Arithmetic
-from convscope.web.frame import Place
+from convscope.web.page_layout import Place
 from convscope.web.panels import panel, show_picture
 
 _CHANNELS, _CELLS = 3, 7

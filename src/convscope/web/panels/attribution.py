@@ -17,7 +17,7 @@ from convscope.values import Attribution, Value
 from convscope.web.panels import data_uri, panel, show_picture
 
 if TYPE_CHECKING:
-    from convscope.web.frame import Place
+    from convscope.web.page_layout import Place
 
 MOST = 512
 """Pixels a side of the layers; a card is no larger."""

@@ -18,7 +18,7 @@ from convscope.web.curves import curves
 from convscope.web.panels import data_uri, panel, show_picture
 
 if TYPE_CHECKING:
-    from convscope.web.frame import Place
+    from convscope.web.page_layout import Place
 
 FEW = 2
 """Up to so many pictures are shown large."""

@@ -11,7 +11,7 @@ from convscope.values import Prediction
 from convscope.web.panels import panel
 
 if TYPE_CHECKING:
-    from convscope.web.frame import Place
+    from convscope.web.page_layout import Place
 
 
 @panel(Prediction)

@@ -1,0 +1,1 @@
+"""What surrounds a run: hooks and ports, chunk sizes, metering and progress."""

@@ -1,0 +1,1 @@
+"""Input specifications, batches of prepared images, readers of picture files, noise."""

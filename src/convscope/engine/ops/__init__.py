@@ -1,0 +1,1 @@
+"""Calls as a function mode sees them: which operation, which operands, which module."""

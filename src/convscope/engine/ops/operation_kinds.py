@@ -1,0 +1,107 @@
+"""Which operation is of which kind, by the name torch gives it; dunder and in-place spellings are the same one."""
+
+import functools
+from typing import Any, Literal
+
+Kind = Literal[
+    "shape", "linear", "affine", "matmul", "activation", "pointwise", "product", "ratio", "max", "batch norm",
+    "norm", "softmax", "attention", "multi-head", "compound", "recurrent", "comparison", "step",
+]  # fmt: skip
+
+_NAMES: dict[Kind, str] = {
+    # hand on the same numbers, elsewhere
+    "shape": """view reshape flatten unflatten permute transpose t T mT swapaxes swapdims moveaxis movedim squeeze
+        unsqueeze contiguous clone to float double half bfloat16 type type_as expand expand_as view_as reshape_as chunk
+        split split_with_sizes tensor_split hsplit vsplit unbind getitem setitem get narrow select index_select gather
+        take_along_dim cat concat concatenate stack hstack vstack dstack flip fliplr flipud roll rot90 pad repeat
+        repeat_interleave tile pixel_shuffle pixel_unshuffle channel_shuffle unfold fold dropout dropout1d dropout2d
+        dropout3d alpha_dropout feature_alpha_dropout masked_fill where alias identity atleast_2d as_strided
+        diagonal ravel copy fill zero cpu cuda positive slice block_diag broadcast_to max_unpool1d max_unpool2d
+        max_unpool3d masked_select masked_scatter select_scatter slice_scatter
+        diagonal_scatter index_fill index_copy index_put scatter""",
+    # linear in what depends on the input: the plain gradient is the proportional rule
+    "linear": """add sub subtract rsub mean sum nansum neg negative avg_pool1d avg_pool2d avg_pool3d
+        adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample upsample_nearest
+        upsample_bilinear cumsum trapz grid_sample index_add scatter_add""",
+    "affine": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear",
+    "matmul": "matmul bmm mm einsum mv tensordot rmatmul bilinear",
+    # stand between layers
+    "activation": """relu relu6 hardtanh leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish softplus
+        threshold clamp clamp_min clamp_max clip rectifier""",
+    # any other function of one number
+    "pointwise": """sigmoid hardsigmoid tanh logsigmoid log_sigmoid softsign tanhshrink hardshrink softshrink exp expm1
+        log log1p log2 log10 sqrt rsqrt square pow abs erf sin cos atan reciprocal sinh cosh
+        elementwise""",
+    "product": "mul multiply",
+    "ratio": "div divide true_divide rdiv truediv rtruediv",
+    "max": """max_pool1d max_pool2d max_pool3d max_pool1d_with_indices max_pool2d_with_indices
+        max_pool3d_with_indices adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
+        adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices adaptive_max_pool3d_with_indices amax amin
+        max min maximum minimum fmax fmin topk sort median
+        kthvalue""",
+    "batch norm": "batch_norm",
+    "norm": "layer_norm group_norm instance_norm rms_norm local_response_norm normalize",
+    "softmax": "softmax log_softmax logsumexp",
+    "attention": "scaled_dot_product_attention",
+    "multi-head": "multi_head_attention_forward",
+    # several operations in one
+    "compound": """addmm addbmm baddbmm addmv addcmul addcdiv lerp glu std var norm linalg_vector_norm linalg_norm
+        lp_pool1d lp_pool2d lp_pool3d cosine_similarity""",
+    "recurrent": "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell",
+    # give a mask
+    "comparison": "gt ge lt le eq ne greater greater_equal less less_equal not_equal",
+    # are flat but for jumps: a mask in numbers
+    "step": "heaviside sign sgn",
+}  # fmt: skip
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+KINDS: dict[str, Kind] = {name: kind for kind, names in _NAMES.items() for name in _words(names)}
+
+GATES = {"sigmoid", "hardsigmoid", "softmax"}
+"""Functions whose outcome weighs something else: in a product they are the weight and not the signal."""
+
+VANISHING = frozenset(_words("relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish tanh softsign"))
+"""Functions that are zero at zero, whatever their parameters."""
+
+RECTIFIERS = frozenset(
+    _words("""relu relu6 hardtanh leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish softplus threshold
+    clamp clamp_min rectifier""")
+)
+"""Activations that let through what is large and hold back what is small."""
+
+POINTWISE_ACTIVATIONS = frozenset(
+    _words("sigmoid hardsigmoid tanh logsigmoid log_sigmoid softsign tanhshrink hardshrink softshrink")
+) | {name for name, kind in KINDS.items() if kind == "activation"}
+"""Functions of one number that stand between layers."""
+
+IDENTITIES = frozenset(
+    _words("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout contiguous clone to float")
+)
+"""Operations that, in evaluation mode, return the same number at the same position."""
+
+NORMS = frozenset(_words("batch_norm instance_norm group_norm layer_norm rms_norm local_response_norm"))
+"""Normalization layers."""
+
+_REFLECTED = {"radd": "add", "rmul": "mul", "rsub": "rsub", "rmatmul": "rmatmul", "rtruediv": "rdiv", "rdiv": "rdiv"}
+_ALIASES = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "idiv": "div", "ipow": "pow"}
+_ALIASES |= {"iand": "and", "ior": "or", "ixor": "xor"}
+
+
+@functools.cache
+def name_of(function: Any) -> tuple[str, bool]:
+    """What an operation is called, without dunders and underscores, and whether it writes to its first argument."""
+    name = str(getattr(function, "__name__", function)).split(".")[0]  # torch.ops.aten.relu.default is relu
+    if name.startswith("__") and name.endswith("__"):
+        plain = name.strip("_")
+        return _REFLECTED.get(plain) or _ALIASES.get(plain, plain), plain in _ALIASES or plain == "setitem"
+    return name.strip("_"), name.endswith("_") and not name.startswith("_")
+
+
+@functools.cache
+def kind_of(function: Any) -> Kind | None:
+    """The kind of an operation, or None for one that is not known."""
+    return KINDS.get(name_of(function)[0])

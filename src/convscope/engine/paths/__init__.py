@@ -1,0 +1,1 @@
+"""What path methods are made of: paths, baselines, references, blur."""

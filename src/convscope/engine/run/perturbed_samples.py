@@ -1,0 +1,108 @@
+"""Many variants of every image — noisy copies, steps of a path — in one stream of chunks, and sums over them.
+
+Only the sums are kept, so memory does not grow with the number of copies.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from convscope.engine.context.chunking import in_chunks
+from convscope.engine.inputs import noise
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.batchnorm_folding import fused
+from convscope.engine.network.double_precision import sums_like
+from convscope.engine.network.model import Model
+from convscope.engine.run.gradients import evidence_at, gradient_at
+from convscope.engine.targets.target import Aim
+from convscope.spec import Param
+
+Samples = Annotated[int, Param(help="noisy copies to average", min=1, max=4096)]
+Sigma = Annotated[float, Param(help="spread of the noise", min=0, max=2, unit="fraction of the image's range")]
+Seed = Annotated[int, Param(help="seed of the random numbers", min=0, max=2**31 - 1)]
+
+Draw = Callable[[Tensor, Tensor], Tensor]
+"""``(rows, copies) -> inputs``: the prepared inputs for copy ``copies[i]`` of image ``rows[i]``."""
+
+
+def each_copy(
+    model: Model, images: Images, aim: Aim, copies: int, visit: Callable[[Tensor, Tensor], None], *, whole: bool = True
+) -> None:
+    """Call ``visit(rows, copies)`` for ``copies`` variants of every image, a chunk at a time.
+
+    Args:
+        whole: only the network's output is looked at, so that its batch norms may be folded meanwhile.
+    """
+
+    def step(flat: Tensor) -> None:
+        visit(flat // copies, flat % copies)
+
+    passes = len(images) * copies if whole and aim.layer is None else 0
+    with fused(model, images.tensor[:1], passes):
+        in_chunks(len(images) * copies, images.tensor[0], step)
+
+
+def noisy(images: Images, *, sigma: float, seed: int) -> Draw:
+    """Draw x + ε with ε ~ N(0, (sigma · range(x))²), copy ``k`` of every image with the same ε up to its range."""
+    spread = sigma * noise.value_range(images.tensor)
+
+    def draw(rows: Tensor, copies: Tensor) -> Tensor:
+        clean = images.tensor[rows]
+        return clean + spread[rows] * noise.normal(clean.shape[1:], seed=seed, copies=copies, like=clean)
+
+    return draw
+
+
+def gradient_moments(
+    model: Model, images: Images, aim: Aim, draw: Draw, copies: int, *, powers: Sequence[int] = (1,)
+) -> list[Tensor]:
+    """The mean over copies of the input gradient to each of ``powers``, (N, C, …) each."""
+    sums = [sums_like(images.tensor) for _ in powers]
+
+    def visit(rows: Tensor, numbers: Tensor) -> None:
+        gradient = gradient_at(model, draw(rows, numbers), aim, rows, clean=False)
+        for total, power in zip(sums, powers, strict=True):
+            total.index_add_(0, rows.to(total.device), gradient.pow(power))
+
+    each_copy(model, images, aim, copies, visit)
+    return [total.div_(copies) for total in sums]
+
+
+def gradient_variance(model: Model, images: Images, aim: Aim, draw: Draw, copies: int) -> Tensor:
+    """The variance over copies of the input gradient, (N, C, …).
+
+    Deviations are taken from each image's first gradient: the sums of squares stay small where gradients hardly vary.
+    """
+    first = sums_like(images.tensor)
+    total, squares = torch.zeros_like(first), torch.zeros_like(first)
+
+    def visit(rows: Tensor, numbers: Tensor) -> None:
+        gradient = gradient_at(model, draw(rows, numbers), aim, rows, clean=False)
+        begun = numbers == 0
+        first[rows[begun]] = gradient[begun]
+        deviation = gradient - first[rows]
+        total.index_add_(0, rows.to(total.device), deviation)
+        squares.index_add_(0, rows.to(total.device), deviation.square())
+
+    each_copy(model, images, aim, copies, visit)
+    return (squares / copies - (total / copies).square()).clamp_min(0)
+
+
+def layer_gradient_moments(
+    model: Model, images: Images, aim: Aim, layers: Sequence[str], draw: Draw, copies: int, *, powers: Sequence[int]
+) -> dict[str, list[Tensor]]:
+    """The mean over copies of the gradient at each layer to each of ``powers``, (N, C, …) each."""
+    sums: dict[str, list[Tensor]] = {}
+
+    def visit(rows: Tensor, numbers: Tensor) -> None:
+        inputs = model.laid_out(draw(rows, numbers))
+        for address, seen in evidence_at(model, inputs, aim, rows, layers, clean=False).items():
+            empty = seen.gradient.new_zeros(len(images), *seen.gradient.shape[1:])
+            totals = sums.setdefault(address, [empty.clone() for _ in powers])
+            for total, power in zip(totals, powers, strict=True):
+                total.index_add_(0, rows.to(total.device), seen.gradient.pow(power))
+
+    each_copy(model, images, aim, copies, visit, whole=False)
+    return {address: [total / copies for total in totals] for address, totals in sums.items()}

@@ -1,0 +1,1 @@
+"""What is explained: from what people write to one number per image."""

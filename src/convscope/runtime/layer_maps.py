@@ -1,0 +1,92 @@
+"""Maps at layers brought to the input's extent, fused over layers, and made into values."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.trace import layout_of
+from convscope.engine.network.model import Model
+from convscope.engine.targets.target import Aim
+from convscope.runtime.declaration import attributions
+from convscope.spec import Param
+from convscope.values import Attribution
+
+Relu = Annotated[bool, Param(help="keep only what speaks for the target")]
+
+
+AGAINST = "no position of this layer speaks for the target; relu=False shows what speaks against it"
+"""Why a map is blank of which only what is above zero is kept."""
+
+
+def maps_to_values(
+    model: Model,
+    images: Images,
+    aim: Aim | None,
+    layer_values: dict[str, Tensor],
+    *,
+    relu: bool = False,
+    signed: bool = True,
+    notes: Sequence[Mapping[str, Any]] | None = None,
+    why_blank: str | Sequence[str | None] | None = None,
+    otherwise: str | None = None,
+) -> list[Attribution]:
+    """Values from one map (N, …) a layer; why one is blank as `attributions` takes it."""
+    if relu:
+        against = [any(bool(values[row].any()) for values in layer_values.values()) for row in range(len(images))]
+        known = [why_blank] * len(images) if why_blank is None or isinstance(why_blank, str) else why_blank
+        why_blank = [AGAINST if speaks else why for speaks, why in zip(against, known, strict=True)]
+        layer_values = {address: torch.relu(values) for address, values in layer_values.items()}
+    return attributions(
+        model,
+        images,
+        aim,
+        fused(model, images, layer_values),
+        layer_values=layer_values,
+        signed=signed and not relu,
+        notes=notes,
+        why_blank=why_blank,
+        otherwise=otherwise,
+    )
+
+
+def fused(model: Model, images: Images, layer_values: Mapping[str, Tensor]) -> Tensor:
+    """Maps of layers enlarged to the input's extent; of several the mean, each in units of its peak."""
+    resized = [over_input(model, images, address, values) for address, values in layer_values.items()]
+    return resized[0] if len(resized) == 1 else torch.stack([in_units_of_peak(v) for v in resized]).mean(0)
+
+
+def over_input(model: Model, images: Images, address: str, maps: Tensor) -> Tensor:
+    """Maps (N, …) of a layer enlarged to what the layer shows of the input, and zero beyond that."""
+    region = layout_of(model, address, images.tensor).region
+    if not region:
+        return resize(maps, images.extent)
+    shown = resize(maps, tuple(last - first for first, last in region))
+    around = shown.new_zeros(len(shown), *images.extent)
+    around[(slice(None), *(slice(*ends) for ends in region))] = shown
+    return around
+
+
+def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
+    """Maps (N, …) linearly interpolated to ``extent``, along any number of axes; those of several frames are added."""
+    if maps.ndim > len(extent) + 1:
+        maps = maps.flatten(1, maps.ndim - len(extent) - 1).sum(1)
+    if tuple(maps.shape[1:]) == tuple(extent):
+        return maps
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}.get(len(extent))
+    if mode is not None:
+        return F.interpolate(maps[:, None], size=extent, mode=mode, align_corners=False)[:, 0]
+    for axis, length in enumerate(extent, start=1):  # linear interpolation may be done along one axis after another
+        lines = maps.movedim(axis, -1)
+        flat = F.interpolate(lines.reshape(1, -1, lines.shape[-1]), size=length, mode="linear", align_corners=False)
+        maps = flat.view(*lines.shape[:-1], length).movedim(-1, axis)
+    return maps
+
+
+def in_units_of_peak(maps: Tensor) -> Tensor:
+    """Each map divided by its own largest magnitude, so that layers of different scale can be averaged."""
+    peak = maps.reshape(len(maps), -1).abs().amax(1).clamp_min(torch.finfo(maps.dtype).tiny)
+    return maps / peak.view(-1, *[1] * (maps.ndim - 1))

@@ -1,0 +1,256 @@
+"""Attribution to the units of one layer: gradients there, along paths of the input or of the layer itself.
+
+Contributions are formed in the shape in which the network gives the layer's output, so that class tokens and registers
+count, and are read as units and positions at the end.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.engine.context.chunking import in_chunks
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import Layers, UnitAddress, unit_of
+from convscope.engine.layers.trace import all_images, calls_of, layout_of
+from convscope.engine.network.double_precision import sums_like, unrounded
+from convscope.engine.network.hooks import capture, editing
+from convscope.engine.network.model import Model
+from convscope.engine.paths.path import Path
+from convscope.engine.run.gradients import (
+    gradients_of,
+    gradients_used,
+    outputs_at,
+    outputs_with_gradients,
+    score,
+    settle,
+)
+from convscope.engine.run.perturbed_samples import each_copy
+from convscope.engine.run.zero_maps import reason
+from convscope.engine.targets.target import Aim, describe
+from convscope.errors import NoGradient, NotFinite, ParameterError
+from convscope.runtime.layer_maps import over_input
+from convscope.values import LayerAttribution
+
+Seen = tuple[Tensor, Tensor]
+"""A layer's output for some images and the gradient of their scores to it, image by image (N, …)."""
+
+
+def one_layer(layers: Layers) -> str:
+    """The one layer that was named.
+
+    Raises:
+        ParameterError: several were named.
+    """
+    if len(layers) != 1:
+        raise ParameterError(f"layer names one layer here, got {len(layers)}: {', '.join(layers)}")
+    return layers[0]
+
+
+def seen_at(model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layer: str, *, clean: bool = True) -> Seen:
+    """What a layer gives for one chunk of prepared inputs, of image ``rows[i]`` each, and the gradient to it."""
+    gradients_used()
+    seen = outputs_with_gradients(model, model.laid_out(tensor), aim, rows, [layer], clean=clean)
+    activation, gradient = (_by_image(model, layer, tensor, each) for each in seen[layer])
+    return activation, gradient
+
+
+def _by_image(model: Model, layer: str, tensor: Tensor, output: Tensor) -> Tensor:
+    """What a layer gave for some inputs, image by image (N, …)."""
+    layout = layout_of(model, layer, tensor)
+    return unrounded(layout.by_image(all_images(layout, layer, len(tensor), output)))
+
+
+def at_images(model: Model, images: Images, aim: Aim, layer: str) -> Seen:
+    """What a layer gives for all images, and the gradient to it."""
+    parts: dict[int, Seen] = {}
+
+    def visit(rows: Tensor, _copies: Tensor) -> None:
+        parts[int(rows[0])] = seen_at(model, images.tensor[rows], aim, rows, layer)
+
+    each_copy(model, images, aim, 1, visit, whole=False)
+    activations, gradients = zip(*(parts[first] for first in sorted(parts)), strict=True)
+    return torch.cat(activations), torch.cat(gradients)
+
+
+def at_inputs(model: Model, inputs: Tensor, layer: str) -> Tensor:
+    """What a layer gives for prepared inputs (N, …), image by image."""
+    parts: dict[int, Tensor] = {}
+
+    def step(rows: Tensor) -> None:
+        laid = model.laid_out(inputs[rows])
+        parts[int(rows[0])] = _by_image(model, layer, laid, outputs_at(model, laid, [layer])[layer])
+
+    in_chunks(len(inputs), inputs[0], step, light=True, quiet=True)
+    return torch.cat([parts[first] for first in sorted(parts)])
+
+
+def scores_of(aim: Aim) -> Tensor:
+    """The explained number of every image (N,), float64, once it is settled."""
+    return torch.tensor([float(number or 0.0) for number in aim.scores], dtype=torch.float64, device="cpu")
+
+
+def mean_gradient(
+    model: Model, images: Images, aim: Aim, layer: str, path: Path, points: Tensor, weights: Tensor
+) -> Tensor:
+    """The weighted sum of a layer's gradients at ``points`` of each image's path through inputs, (N, …)."""
+    total: list[Tensor] = []
+
+    def visit(rows: Tensor, numbers: Tensor) -> None:
+        _, gradient = seen_at(model, path(rows, points[numbers]), aim, rows, layer, clean=False)
+        _add(total, rows, _weighed(weights[numbers], gradient), len(images))
+
+    settle(model, images, aim)
+    each_copy(model, images, aim, len(points), visit, whole=False)
+    return total[0]
+
+
+def conductance(model: Model, images: Images, aim: Aim, layer: str, path: Path, steps: int) -> Tensor:
+    """∫ ∂f/∂A · dA along each image's path through inputs, by the trapezoid rule over ``steps`` parts, (N, …).
+
+    Points of one image follow each other; the last of a chunk is kept for the part that reaches into the next. The aim
+    must be settled.
+    """
+    total: list[Tensor] = []
+    last: list[tuple[int, Tensor, Tensor]] = []
+    alphas = torch.linspace(0, 1, steps + 1, dtype=torch.float64, device="cpu")
+
+    def visit(rows: Tensor, numbers: Tensor) -> None:
+        activation, gradient = seen_at(model, path(rows, alphas[numbers]), aim, rows, layer, clean=False)
+        before = rows
+        if last:
+            row, old_activation, old_gradient = last[0]
+            before = torch.cat([torch.tensor([row], device=rows.device), rows])
+            activation, gradient = torch.cat([old_activation, activation]), torch.cat([old_gradient, gradient])
+        parts = (gradient[1:] + gradient[:-1]) / 2 * (activation[1:] - activation[:-1])
+        same = (before[1:] == before[:-1]).to(parts.device)
+        _add(total, before[1:], _weighed(same, parts), len(images))
+        last[:] = [(int(rows[-1]), activation[-1:], gradient[-1:])]
+
+    each_copy(model, images, aim, steps + 1, visit, whole=False)
+    return total[0]
+
+
+def through_unit(
+    model: Model, images: Images, aim: Aim, unit: UnitAddress, path: Path, points: Tensor, weights: Tensor
+) -> Tensor:
+    """The weighted sum of ∂f/∂u · ∂u/∂x at ``points`` of each image's path through inputs, u the unit, (N, C, …)."""
+    gradients_used()
+    total = sums_like(images.tensor)
+
+    def visit(rows: Tensor, numbers: Tensor) -> None:
+        x = model.laid_out(path(rows, points[numbers])).requires_grad_(True)
+        layout = layout_of(model, unit.layer, x)
+        with torch.enable_grad(), capture(model.module, [unit.layer], differentiable=True) as caught:
+            scores = score(model, x.clone(), aim, rows, clean=False)  # a network may not write to a leaf
+            activation = all_images(layout, unit.layer, len(x), caught[unit.layer])
+            if activation.grad_fn is None:
+                model.require_gradient()
+                raise NoGradient(
+                    f"layer {unit.layer!r} is cut off from the input (detached, or run under torch.no_grad inside the "
+                    "network): nothing of the pixels passes through its units by a gradient"
+                )
+            (slope,) = gradients_of(scores, [activation], model, retain=True)
+            chosen = unit_of(layout.units(activation), unit) * unit_of(layout.units(slope), unit)
+            (gradient,) = gradients_of(chosen, [x], model)
+        total.index_add_(0, rows.to(total.device), _weighed(weights[numbers], unrounded(gradient)))
+
+    settle(model, images, aim)
+    each_copy(model, images, aim, len(points), visit, whole=False)
+    return total
+
+
+def within_layer(
+    model: Model, images: Images, aim: Aim, layer: str, start: Tensor, points: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The weighted sum of gradients on the straight path from ``start`` (N, …) to what a layer gives for the images.
+
+    The network runs on the images; at the layer it goes on with a point of the path.
+
+    Returns:
+        That sum (N, …), the path's length along each number (N, …), and the scores where the path starts (N,).
+    """
+    layout = layout_of(model, layer, images.tensor)
+    end = at_images(model, images, aim, layer)[0]
+    total: list[Tensor] = []
+    started = torch.zeros(len(images), dtype=torch.float64, device="cpu")
+
+    def scored(rows: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor]:
+        leaves: list[Tensor] = []
+
+        def moved(output: Tensor) -> Tensor:
+            point = start[rows] + _weighed(alphas, end[rows] - start[rows])
+            leaves.append(layout.joined(point).to(output).requires_grad_(True))
+            torch.set_grad_enabled(True)
+            return leaves[0].clone()
+
+        inputs = model.laid_out(images.tensor[rows])
+        with torch.no_grad(), editing(model.module, layer, moved, call=calls_of(model, layer, inputs)):
+            scores = score(model, inputs, aim, rows, clean=False)
+        return scores, leaves[0]
+
+    def visit(rows: Tensor, numbers: Tensor) -> None:
+        scores, leaf = scored(rows, points[numbers])
+        with torch.enable_grad():
+            (gradient,) = gradients_of(scores, [leaf], model)
+        _add(total, rows, _weighed(weights[numbers], unrounded(layout.by_image(gradient))), len(images))
+
+    def begin(rows: Tensor, _copies: Tensor) -> None:
+        started[rows] = (
+            scored(rows, torch.zeros(len(rows), dtype=torch.float64, device="cpu"))[0].detach().cpu().double()
+        )
+
+    gradients_used()
+    each_copy(model, images, aim, len(points), visit, whole=False)
+    each_copy(model, images, aim, 1, begin, whole=False)
+    return total[0], end - start, started
+
+
+def layer_attributions(
+    model: Model,
+    images: Images,
+    aim: Aim,
+    layer: str,
+    contributions: Tensor,
+    notes: Sequence[Mapping[str, Any]] | None = None,
+) -> list[LayerAttribution]:
+    """One value per image from contributions (N, …) of a layer's numbers, each image's as the network gives them."""
+    if not bool(torch.isfinite(contributions).all()):
+        raise NotFinite("the map holds NaN or infinite numbers: nothing can be read from it")
+    layout = layout_of(model, layer, images.tensor)
+    units = layout.units_by_image(contributions).float().cpu()
+    beside = (contributions.flatten(1).double().sum(1).cpu() - units.flatten(1).double().sum(1)).tolist()
+    summed = over_input(model, images, layer, units.sum(1)) if layout.has_places else None
+    values = []
+    for row in range(len(images)):
+        facts = dict(notes[row]) if notes else {}
+        if units[row].numel() < contributions[row].numel():
+            facts["beside the map"] = beside[row]
+        if not bool(units[row].any()):
+            facts["blank"] = reason(model, images, aim, row, (layer,), None)
+        values.append(
+            LayerAttribution(
+                values=units[row].clone(),
+                layer=layer,
+                over_input=None if summed is None else summed[row].clone(),
+                photo=images.photo(row),  # type: ignore[arg-type]
+                target=describe(aim, row, model),
+                target_index=aim.index_of(row),
+                score=aim.scores[row],
+                notes=facts,
+            )
+        )
+    return values
+
+
+def _weighed(weights: Tensor, tensor: Tensor) -> Tensor:
+    """``tensor`` (B, …) with each row times its weight (B,)."""
+    return weights.to(tensor).view(-1, *[1] * (tensor.ndim - 1)) * tensor
+
+
+def _add(total: list[Tensor], rows: Tensor, parts: Tensor, images: int) -> None:
+    """Add ``parts[i]`` to image ``rows[i]``'s total, which is made when its shape is known."""
+    if not total:
+        total.append(parts.new_zeros(images, *parts.shape[1:]))
+    total[0].index_add_(0, rows.to(parts.device), parts)
