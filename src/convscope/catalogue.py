@@ -193,7 +193,7 @@ def compare(
     """
     from convscope.engine.context.metering import as_part
     from convscope.engine.context.progress_bar import shown
-    from convscope.runtime.multi_run import look_through
+    from convscope.runtime.multi_run import explain_with_each
 
     declarations = _to_compare(lenses)
     models = list(model) if isinstance(model, (list, tuple)) else [model]
@@ -208,7 +208,7 @@ def compare(
     with shown("comparing"):
         for place, (opened, aimed) in enumerate(pairs):
             with as_part(place, len(pairs)):
-                found = look_through(declarations, opened, image, {**shared, **aimed})
+                found = explain_with_each(declarations, opened, image, {**shared, **aimed})
             for number, column in enumerate(found):
                 columns.append(column)
                 titles.append(_column_title(column[0], opened, declarations, models, targets))

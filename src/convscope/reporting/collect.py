@@ -7,7 +7,7 @@ from convscope.catalogue import find, lenses
 from convscope.engine.network.model import as_model
 from convscope.errors import ConvScopeError
 from convscope.reporting.sections import Section
-from convscope.runtime.multi_run import look_into, look_through, refuse_unknown
+from convscope.runtime.multi_run import explain_with_each, look_into, refuse_unknown
 from convscope.spec import LensSpec
 
 HEAVY = ("perturbation", "learned")
@@ -33,7 +33,9 @@ def look(
     each = [spec for spec in chosen if spec.each_image]
     whole = [spec for spec in chosen if not spec.each_image]
     refused: dict[LensSpec, ConvScopeError] = {}
-    columns = look_through(each, model, image, _fitting(each, options), budgets=budgets, refused=refused.__setitem__)
+    columns = explain_with_each(
+        each, model, image, _fitting(each, options), budgets=budgets, refused=refused.__setitem__
+    )
     if not columns:
         raise next(iter(refused.values()))
     sections = [Section(tuple(row), _reasons(refused)) for row in zip(*columns, strict=True)]

@@ -18,7 +18,7 @@ _BESIDE = ("guide", "style")
 
 
 @dataclass
-class Asked:
+class Arguments:
     """The inputs of one call: ``arguments`` by name, as the lens gets them."""
 
     model: Model
@@ -87,9 +87,9 @@ class Asked:
         return found | {name: " ".join(given.names) for name, given in beside.items()}
 
 
-def made_ready(declaration: LensSpec, given: Mapping[str, Any], default: Callable[[str], Any]) -> Asked:
+def made_ready(declaration: LensSpec, given: Mapping[str, Any], default: Callable[[str], Any]) -> Arguments:
     """Everything but the layers, for which the network must run: nothing has been computed yet."""
-    asked = Asked(as_model(given["model"]))
+    asked = Arguments(as_model(given["model"]))
     asked.arguments["model"] = asked.model
     for name in ("image", *_BESIDE):
         if name in declaration.inputs:
@@ -106,7 +106,7 @@ def made_ready(declaration: LensSpec, given: Mapping[str, Any], default: Callabl
     return asked
 
 
-def look_up_layers(declaration: LensSpec, asked: Asked, layer: Any) -> None:
+def look_up_layers(declaration: LensSpec, asked: Arguments, layer: Any) -> None:
     """Find the layers that were named; with the model to oneself, since it may have to run."""
     aim = asked.aim or shared_aim()
     found = find_layers(

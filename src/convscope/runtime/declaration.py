@@ -41,7 +41,7 @@ from convscope.engine.run.nonfinite import where_it_begins
 from convscope.engine.run.zero_maps import reason, where_gradients_stop
 from convscope.engine.targets.target import Aim, describe
 from convscope.errors import ImagesInParts, ModelFailed, NoGradient, NotFinite, OutputError, ParameterError
-from convscope.runtime.arguments import Asked, look_up_layers, made_ready
+from convscope.runtime.arguments import Arguments, look_up_layers, made_ready
 from convscope.runtime.several_targets import for_each_target
 from convscope.runtime.shown_channels import with_drawn_channels
 from convscope.runtime.smoothing import Smooth, as_smooth, smoothed
@@ -228,7 +228,7 @@ def _within(
 
 
 def _looked_and_told(
-    declaration: LensSpec, asked: Asked, parameters: dict[str, Any], how: Smooth | None
+    declaration: LensSpec, asked: Arguments, parameters: dict[str, Any], how: Smooth | None
 ) -> list[Value]:
     """The values, with notes on what the network does that the lens does not expect of it."""
     if asked.images is None and asked.data is None:
@@ -252,7 +252,7 @@ def _looked_and_told(
 
 
 def _looked_in_time(
-    declaration: LensSpec, asked: Asked, parameters: dict[str, Any], how: Smooth | None, *, alone: bool
+    declaration: LensSpec, asked: Arguments, parameters: dict[str, Any], how: Smooth | None, *, alone: bool
 ) -> list[Value]:
     """The values, one image at a time where no call of a layer shows all images of a batch."""
     try:
@@ -266,7 +266,7 @@ def _looked_in_time(
             return _looked(declaration, asked, parameters, how)
 
 
-def _of_layers(declaration: LensSpec, asked: Asked, probe: Tensor) -> dict[str, Any]:
+def _of_layers(declaration: LensSpec, asked: Arguments, probe: Tensor) -> dict[str, Any]:
     """How the outputs of the layers lie that are looked at, and why they were chosen where nobody named them."""
     addresses = asked.arguments.get("layer", ())
     if not addresses or not declaration.each_image:
@@ -274,7 +274,7 @@ def _of_layers(declaration: LensSpec, asked: Asked, probe: Tensor) -> dict[str, 
     return layer_notes(asked.model, probe, addresses, chosen=asked.layer_chosen)
 
 
-def _last_calls(asked: Asked, probe: Tensor) -> str:
+def _last_calls(asked: Arguments, probe: Tensor) -> str:
     """Which of the layers that are looked at run several times in one forward, and are seen at the last of them."""
     layers = [*asked.arguments.get("layer", ()), *([asked.aim.layer] if asked.aim and asked.aim.layer else [])]
     several = {address: calls_of(asked.model, address, probe) for address in layers}
@@ -312,7 +312,7 @@ def _for_all(declaration: LensSpec, given: Mapping[str, Any]) -> tuple[Smooth | 
     return how, graph
 
 
-def _looked(declaration: LensSpec, asked: Asked, parameters: dict[str, Any], how: Smooth | None) -> list[Value]:
+def _looked(declaration: LensSpec, asked: Arguments, parameters: dict[str, Any], how: Smooth | None) -> list[Value]:
     """The lens's own values, or their mean over copies of the images."""
     if how is None:
         with looked_for() as looks:
@@ -336,13 +336,13 @@ def _looked(declaration: LensSpec, asked: Asked, parameters: dict[str, Any], how
     return [replace(one, score=None if aim is None else aim.scores[row]) for row, one in enumerate(averaged)]
 
 
-def _doubted(found: list[Value], asked: Asked) -> list[Value]:
+def _doubted(found: list[Value], asked: Arguments) -> list[Value]:
     """What compares many forwards means nothing where the network answers at random: that is looked for and said."""
     notes = scored_again(asked.model, asked.arguments["image"], asked.arguments["target"])
     return [replace(v, notes={**v.notes, **said}) if said else v for v, said in zip(found, notes, strict=True)]
 
 
-def _with_meaning(values: list[Value], asked: Asked) -> list[Value]:
+def _with_meaning(values: list[Value], asked: Arguments) -> list[Value]:
     """What the network's output means, among the notes of every value that explains a score of it."""
     if asked.aim is None or asked.aim.layer is not None or asked.images is None:
         return values

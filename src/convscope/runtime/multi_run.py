@@ -20,7 +20,7 @@ Refused = Callable[[LensSpec, ConvScopeError], None]
 """Told of a lens that does not fit this network, which is then left out; without it, the refusal is raised."""
 
 
-def look_through(
+def explain_with_each(
     declarations: Sequence[LensSpec],
     model: Any,
     image: Any,

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from convscope.runtime.arguments import Asked
+from convscope.runtime.arguments import Arguments
 from convscope.values import Exemplars, Pictures, Value
 
 NOTE = "the input is drawn as"
 
 
-def with_drawn_channels(value: Value, asked: Asked) -> Value:
+def with_drawn_channels(value: Value, asked: Arguments) -> Value:
     """The value with a note on the channels that its picture shows, where these are not all."""
     said = channels_drawn(_shape(value, asked))
     return replace(value, notes={**value.notes, NOTE: said}) if said else value
@@ -23,7 +23,7 @@ def channels_drawn(shape: Sequence[int]) -> str:
     return f"channels 0, 1 and 2 of {channels}, as red, green and blue" if channels > 3 else ""
 
 
-def _shape(value: Value, asked: Asked) -> tuple[int, ...]:
+def _shape(value: Value, asked: Arguments) -> tuple[int, ...]:
     """The shape (N, C, …) of the inputs that a value shows to people; empty where it shows none."""
     if isinstance(value, Pictures):
         return () if value.photos is None else tuple(value.values.shape)

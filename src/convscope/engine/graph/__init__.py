@@ -7,8 +7,8 @@ module by module. `field` is the box of the input that a position sees, `effecti
 """
 
 from convscope.engine.graph.build import Graph, Visit, recorded
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.recorder import INPUT, Step
 from convscope.engine.graph.to_structure import structure_of
 
-__all__ = ["INPUT", "Graph", "Seen", "Step", "Visit", "recorded", "structure_of"]
+__all__ = ["INPUT", "Graph", "Dependence", "Step", "Visit", "recorded", "structure_of"]

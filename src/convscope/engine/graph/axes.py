@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from convscope.engine.graph import dependence as places
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.interval_map import Reach
 from convscope.engine.graph.lines import recounted, without_line
 
 
-def axes_along(seen: tuple[Seen, ...], dim: int, tensor: Tensor) -> list[int]:
+def axes_along(seen: tuple[Dependence, ...], dim: int, tensor: Tensor) -> list[int]:
     """Which axes of the input lie along a dimension; on maps of one position, those that lay there at first."""
     spatial = seen[:-1]
     usual = dim - 2 if tensor.ndim == len(spatial) + 2 else -1
@@ -20,8 +20,8 @@ def axes_along(seen: tuple[Seen, ...], dim: int, tensor: Tensor) -> list[int]:
 
 
 def lines_through(
-    seen: tuple[Seen, ...], reach: Mapping[int, Reach], tensor: Tensor, shape: Sequence[int]
-) -> tuple[Seen, ...]:
+    seen: tuple[Dependence, ...], reach: Mapping[int, Reach], tensor: Tensor, shape: Sequence[int]
+) -> tuple[Dependence, ...]:
     """Every axis with its line taken through the windows along every dimension, and places that it counts by.
 
     Args:
@@ -40,7 +40,7 @@ def lines_through(
     return tuple(found)
 
 
-def placed(axis: Seen, dim: int, out: Tensor) -> Seen:
+def placed(axis: Dependence, dim: int, out: Tensor) -> Dependence:
     """The same at places counted along a dimension of the output."""
     along = [1] * out.ndim
     along[dim] = out.shape[dim]
@@ -48,5 +48,5 @@ def placed(axis: Seen, dim: int, out: Tensor) -> Seen:
     return replace(without_line(axis), place=place, whole=True)
 
 
-def without_dims(seen: Seen, dims: Sequence[int]) -> Seen:
+def without_dims(seen: Dependence, dims: Sequence[int]) -> Dependence:
     return seen.each(lambda end: end.squeeze(tuple(dims)))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.context.ports import tensors_of
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.recorder import Recorder, Step
 from convscope.engine.network.hooks import first_tensor
 from convscope.engine.network.vmap import under_vmap
@@ -35,10 +35,10 @@ class Visit:
 
     shape: tuple[int, ...]
     step: int | None
-    seen: tuple[Seen, ...]
+    seen: tuple[Dependence, ...]
     calls: int
     first: int
-    batch: Seen | None = None
+    batch: Dependence | None = None
     steps: tuple[int, ...] = ()
     dtype: torch.dtype = torch.float32
     earlier: tuple["Visit", ...] = ()

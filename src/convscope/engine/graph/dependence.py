@@ -27,7 +27,7 @@ NOTHING = math.inf
 
 
 @dataclass(frozen=True)
-class Seen:
+class Dependence:
     """One axis of the input: the first and last position each number of a tensor sees, and the line they follow.
 
     Attributes:
@@ -72,24 +72,24 @@ class Seen:
         """How many positions the number that sees most sees."""
         return max(0, int(torch.clamp(self.high - self.low + 1, min=0).max()))
 
-    def each(self, move: Callable[[Tensor], Tensor]) -> "Seen":
+    def each(self, move: Callable[[Tensor], Tensor]) -> "Dependence":
         """The same with its tensors moved alike."""
         across = None if self.across is None else move(self.across)
         return replace(self, low=move(self.low), high=move(self.high), place=move(self.place), across=across)
 
 
-def of_input(shape: tuple[int, ...]) -> tuple[Seen, ...]:
+def of_input(shape: tuple[int, ...]) -> tuple[Dependence, ...]:
     """Every number of the input (N, C, …) sees itself: one entry per spatial axis, and the last for the batch."""
     found = []
     for dim in (*range(2, len(shape)), 0):
         along = [1] * len(shape)
         along[dim] = shape[dim]
         places = torch.arange(shape[dim], dtype=torch.float64, device="cpu").view(along)
-        found.append(Seen(places, places, places, Line() if dim else None))
+        found.append(Dependence(places, places, places, Line() if dim else None))
     return tuple(found)
 
 
-def together(parts: Sequence[Seen], ndim: int) -> Seen:
+def together(parts: Sequence[Dependence], ndim: int) -> Dependence:
     """What a number sees that is made from numbers in the same places of several tensors, broadcast."""
     parts = [part if part.low.ndim == ndim else part.each(lambda end: _aligned(end, ndim)) for part in parts]
     if len(parts) == 1:
@@ -105,10 +105,10 @@ def together(parts: Sequence[Seen], ndim: int) -> Seen:
     place, across = _places(parts)
     whole = lost or any(part.whole for part in parts)
     resampled = any(part.resampled for part in parts if part.place is place)
-    return Seen(low, high, place, line, whole, across, _steps_of(parts, place), resampled)
+    return Dependence(low, high, place, line, whole, across, _steps_of(parts, place), resampled)
 
 
-def _steps_of(parts: Sequence[Seen], place: Tensor) -> tuple[float, float] | None:
+def _steps_of(parts: Sequence[Dependence], place: Tensor) -> tuple[float, float] | None:
     """From which to which place several tensors reach that come together at a single one."""
     if place.numel() != 1:
         return None
@@ -117,7 +117,7 @@ def _steps_of(parts: Sequence[Seen], place: Tensor) -> tuple[float, float] | Non
     return (min(ends), max(ends)) if ends and min(ends) < max(ends) else None
 
 
-def _places(parts: Sequence[Seen]) -> tuple[Tensor, Tensor | None]:
+def _places(parts: Sequence[Dependence]) -> tuple[Tensor, Tensor | None]:
     """The places of numbers made from several tensors; a second set where they lie along two dimensions at once."""
     places = [place for part in parts for place in (part.place, part.across) if place is not None]
     main = _main_place(places)
@@ -136,7 +136,7 @@ def _main_place(places: Sequence[Tensor]) -> Tensor:
     return largest[0]
 
 
-def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
+def mixed(seen: Dependence, dims: Sequence[int]) -> Dependence:
     """What a number sees that is made from all along these dimensions, which keep size 1."""
     differing = [dim for dim in dims if seen.differs(dim)]
     if not differing:
@@ -151,7 +151,7 @@ def mixed(seen: Seen, dims: Sequence[int]) -> Seen:
     across = left[1] if len(left) > 1 else None
     resampled = seen.resampled and left[0].numel() > 1
     line = None if lost else seen.line
-    return Seen(low, high, left[0], line, seen.whole or lost, across, resampled=resampled)
+    return Dependence(low, high, left[0], line, seen.whole or lost, across, resampled=resampled)
 
 
 def gathered(place: Tensor, dims: Sequence[int]) -> Tensor:
@@ -184,14 +184,14 @@ def _is_moved(place: Tensor, other: Tensor) -> bool:
     return place.shape == other.shape and torch.equal(place.flatten().sort().values, other.flatten().sort().values)
 
 
-def mixed_whole(parts: Sequence[Seen], ndim: int) -> Seen:
+def mixed_whole(parts: Sequence[Dependence], ndim: int) -> Dependence:
     """What a number sees that may be made from everything in some tensors."""
     low, high = min(float(part.low.min()) for part in parts), max(float(part.high.max()) for part in parts)
     ends = [torch.full([1] * ndim, end, dtype=torch.float64, device="cpu") for end in (low, high, 0.0)]
-    return Seen(ends[0], ends[1], ends[2], None, True)
+    return Dependence(ends[0], ends[1], ends[2], None, True)
 
 
-def mixed_in_groups(seen: Seen, groups: int, channels: int) -> Seen:
+def mixed_in_groups(seen: Dependence, groups: int, channels: int) -> Dependence:
     """What a convolution's channels see of (N, C, …): each group's outputs see all of its inputs."""
     if not seen.differs(1):
         return seen
@@ -212,7 +212,7 @@ def mixed_in_groups(seen: Seen, groups: int, channels: int) -> Seen:
     return replace(seen, low=low, high=high, place=grouped(seen.place, lambda places: gathered(places, [2])))
 
 
-def through(seen: Seen, reach: Reads, dim: int, size: int, count: int) -> Seen:
+def through(seen: Dependence, reach: Reads, dim: int, size: int, count: int) -> Dependence:
     """What is seen by ``count`` positions that read windows of ``size`` positions along a dimension."""
     low, high, place, across = seen.low, seen.high, seen.place, seen.across
     if seen.differs(dim) and not (count == size and getattr(reach, "moves_nothing", False)):
@@ -224,7 +224,7 @@ def through(seen: Seen, reach: Reads, dim: int, size: int, count: int) -> Seen:
     return replace(seen, low=low, high=high, place=place, across=across)
 
 
-def carried(seen: Seen, shape: tuple[int, ...], move: Callable[[Tensor], Any]) -> list[Seen]:
+def carried(seen: Dependence, shape: tuple[int, ...], move: Callable[[Tensor], Any]) -> list[Dependence]:
     """What is seen after numbers of a tensor of that shape were only moved about."""
     ends = [seen.low, seen.high, seen.place, *(() if seen.across is None else (seen.across,))]
     moved = [move(end.expand(shape)) for end in ends]
@@ -236,7 +236,7 @@ def carried(seen: Seen, shape: tuple[int, ...], move: Callable[[Tensor], Any]) -
     ]
 
 
-def reshaped(seen: Seen, before: tuple[int, ...], after: tuple[int, ...]) -> Seen:
+def reshaped(seen: Dependence, before: tuple[int, ...], after: tuple[int, ...]) -> Dependence:
     """What is seen after a change of shape; only what is merged or split and differs is laid out number by number."""
     groups = _regrouped(before, after)
 
@@ -269,7 +269,9 @@ def _regrouped(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[ra
     return groups
 
 
-def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int, *, by_image: bool = False) -> Seen:
+def concatenated(
+    parts: Sequence[tuple[Dependence | None, tuple[int, ...]]], dim: int, *, by_image: bool = False
+) -> Dependence:
     """What is seen of tensors that were joined along a dimension; those without anything seen see nothing.
 
     Args:
@@ -308,10 +310,10 @@ def concatenated(parts: Sequence[tuple[Seen | None, tuple[int, ...]]], dim: int,
     lost = line is None and any(seen.line is not None for seen in known)
     low, high = laid("low", NOTHING), laid("high", -NOTHING)
     whole, resampled = lost or any(seen.whole for seen in known), any(seen.resampled for seen in known)
-    return Seen(low, high, place, line, whole, None, _steps_of(known, place), resampled)
+    return Dependence(low, high, place, line, whole, None, _steps_of(known, place), resampled)
 
 
-def steps_in_order(parts: Sequence[Seen | None]) -> list[float] | None:
+def steps_in_order(parts: Sequence[Dependence | None]) -> list[float] | None:
     """Where single positions that are put side by side lie on the axis; None where they are something else.
 
     What was read step by step keeps its place, or, where a state is carried from step to step, is made from ever more

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from convscope.engine.graph import dependence as places
 from convscope.engine.graph import mixing, moves, windows
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.kinds import COPIES, MOVES, kind, packet, pointwise
 from convscope.engine.graph.mixing import UPPER_BOUNDS
 from convscope.engine.graph.moves import in_place, moved_about
@@ -20,7 +20,7 @@ _RULES: dict[str, Rule] = {**moves.RULES, **windows.RULES, **mixing.RULES}
 _BY_KIND: dict[str, Rule] = {**windows.BY_KIND, **mixing.BY_KIND}
 
 
-def sees(done: Done) -> tuple[list[tuple[Seen, ...]], bool]:
+def sees(done: Done) -> tuple[list[tuple[Dependence, ...]], bool]:
     """What each output of an operation sees, and whether that is more than an upper bound."""
     parts = done.reading()
     empty = done.outs[0].numel() == 0
@@ -35,7 +35,7 @@ def sees(done: Done) -> tuple[list[tuple[Seen, ...]], bool]:
     return [tuple(places.mixed_whole(axis, out.ndim) for axis in zip(*parts, strict=True)) for out in done.outs], empty
 
 
-def _fits(seen: tuple[Seen, ...], out: Tensor) -> bool:
+def _fits(seen: tuple[Dependence, ...], out: Tensor) -> bool:
     """Whether what is seen can be laid over a tensor."""
     return all(
         end.ndim == out.ndim and all(n in (1, size) for n, size in zip(end.shape, out.shape, strict=True))

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from convscope.engine.graph.interval_map import LONGEST, Line
 
 if TYPE_CHECKING:
-    from convscope.engine.graph.dependence import Seen
+    from convscope.engine.graph.dependence import Dependence
 
 _PERIODS = 16
 """The longest pattern of places that is looked for: shuffled and repeated positions have short ones."""
 
 
-def recounted(seen: "Seen", dim: int, *, downwards: bool = False) -> "Seen":
+def recounted(seen: "Dependence", dim: int, *, downwards: bool = False) -> "Dependence":
     """The same with its places along a dimension counted 0, 1, …, and with the line that follows from it.
 
     Args:
@@ -57,12 +57,12 @@ def recounted(seen: "Seen", dim: int, *, downwards: bool = False) -> "Seen":
     return replace(seen, place=(counted.flip(0) if down else counted).view(along), line=line)
 
 
-def without_line(seen: "Seen") -> "Seen":
+def without_line(seen: "Dependence") -> "Dependence":
     """The same, once no line says any more what is seen."""
     return seen if seen.line is None else replace(seen, line=None, whole=True)
 
 
-def in_step(parts: Sequence["Seen"]) -> list["Seen"]:
+def in_step(parts: Sequence["Dependence"]) -> list["Dependence"]:
     """The same parts with places that agree; where that cannot be had, those that differ lose their lines."""
     placed = [part for part in parts if part.line is not None and part.place.numel() > 1]
     if len(placed) < 2 or _same_places(placed):
@@ -73,14 +73,14 @@ def in_step(parts: Sequence["Seen"]) -> list["Seen"]:
     return [without_line(part) for part in found] if lost or not _same_places(placed) else found
 
 
-def _counted_anew(part: "Seen") -> "Seen":
+def _counted_anew(part: "Dependence") -> "Dependence":
     for dim, size in enumerate(part.place.shape):
         if size > 1 and dim != 1:
             part = recounted(part, dim)
     return part
 
 
-def _same_places(parts: Sequence["Seen"]) -> bool:
+def _same_places(parts: Sequence["Dependence"]) -> bool:
     first = parts[0].place
     return all(part.place is first or torch.equal(part.place, first) for part in parts[1:])
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from convscope.engine.graph import dependence as places
 from convscope.engine.graph.axes import placed, without_dims
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.flops import settled
 from convscope.engine.graph.kinds import kind, packet
 from convscope.engine.graph.lines import without_line
@@ -16,7 +16,7 @@ from convscope.engine.graph.observed_call import Done, Rule, tensors_in
 from convscope.engine.graph.resampled import moves_nothing, read_at
 
 
-def _multiplied(done: Done) -> Sequence[tuple[Seen, ...]]:
+def _multiplied(done: Done) -> Sequence[tuple[Dependence, ...]]:
     """Matrix products: rows of the first with columns of the second, and a third that is added."""
     *added, left, right = (done.args[i] for i in range({"addmm": 3, "baddbmm": 3}.get(packet(done.func), 2)))
     ndim = done.outs[0].ndim
@@ -28,7 +28,7 @@ def _multiplied(done: Done) -> Sequence[tuple[Seen, ...]]:
     return [tuple(places.together(axis, ndim) for axis in zip(*parts, strict=True))]
 
 
-def _attended(done: Done) -> Sequence[tuple[Seen, ...]]:
+def _attended(done: Done) -> Sequence[tuple[Dependence, ...]]:
     """Every query sees all keys and values of its head."""
     query, key, value = (done.look(one) for one in done.args[:3])
     ndim = done.args[0].ndim
@@ -42,7 +42,7 @@ def _attended(done: Done) -> Sequence[tuple[Seen, ...]]:
     ]
 
 
-def _along(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _along(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """What is taken along some dimensions: sums, means, maxima, softmax, running sums."""
     tensor: Tensor = done.args[0]
     seen = done.look(tensor)
@@ -64,7 +64,7 @@ def _along(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return outs
 
 
-def _in_company(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _in_company(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """Softmax: each number sees all along a dimension and stays where it is."""
     tensor: Tensor = done.args[0]
     seen = done.look(tensor)
@@ -74,20 +74,20 @@ def _in_company(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [tuple(places.together([places.mixed(axis, [dim]), axis], tensor.ndim) for axis in seen)]
 
 
-def _normed_along(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _normed_along(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """The length of vectors: the dimension comes after the order of the norm."""
     rest = (done.arg(2, None, "dim"), *done.args[3:])
     return _along(replace(done, args=(done.args[0], *rest)))
 
 
-def _recurrent(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _recurrent(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """A recurrent layer over (T, N, F): every step may see all steps, the last state has no step."""
     tensor = done.args[0]
     seen = done.look(tensor)
     if seen is None:
         return None
 
-    def every_step(axis: Seen) -> Seen:
+    def every_step(axis: Dependence) -> Dependence:
         features = places.mixed(axis, [2])
         low, high = features.low.amin(0, keepdim=True), features.high.amax(0, keepdim=True)
         passed_on = features.varies(0)
@@ -100,7 +100,7 @@ def _recurrent(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [steps, *[states for _ in done.outs[1:]]]
 
 
-def _running(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _running(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """Running sums, products, maxima: each number sees those before it."""
     tensor, seen = done.args[0], done.look(done.args[0])
     if seen is None:
@@ -113,19 +113,19 @@ def _running(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [axes for _ in done.outs]
 
 
-def _spread(axis: Seen, dims: Sequence[int]) -> Seen:
+def _spread(axis: Dependence, dims: Sequence[int]) -> Dependence:
     """What a number sees that is made from its own and from all along these dimensions; it stays in its place."""
     whole = places.mixed(axis, dims)
     return axis if whole is axis else places.together([whole, axis], axis.low.ndim)
 
 
-def _transformed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _transformed(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """Fourier transforms: each number sees all along some dimensions, of which the last may get another size."""
     seen, dims = done.look(done.args[0]), [d % done.args[0].ndim for d in done.args[1]]
     return None if seen is None else [_anywhere(seen, dims, done.outs[0])]
 
 
-def _sampled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _sampled(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """Sampling at places that are computed, and what indices put somewhere: from anywhere on the map."""
     out = done.outs[0]
     parts = []
@@ -143,7 +143,7 @@ def _sampled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [(*counted, batch) for _ in done.outs]
 
 
-def _resampled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _resampled(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """``grid_sample``: known where a grid is even and the same for every input; else from anywhere on the map."""
     tensor, grid, corners = done.args[0], done.args[1], bool(done.arg(4, False))
     seen = done.look(tensor)
@@ -158,7 +158,7 @@ def _resampled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [(*(replace(axis, resampled=True) for axis in found[0][:-1]), found[0][-1])]
 
 
-def _anywhere(seen: tuple[Seen, ...], dims: Sequence[int], out: Tensor) -> tuple[Seen, ...]:
+def _anywhere(seen: tuple[Dependence, ...], dims: Sequence[int], out: Tensor) -> tuple[Dependence, ...]:
     """What sees all along some dimensions, with the places along them, counted anew where their number changes.
 
     Along overlapping windows, as those of a spectrogram, places lie from window to window; its frequencies are none.
@@ -175,7 +175,7 @@ def _anywhere(seen: tuple[Seen, ...], dims: Sequence[int], out: Tensor) -> tuple
     return tuple(found)
 
 
-def _normed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _normed(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """Batch norm with kept statistics leaves numbers where they are; other norms look at all they take them from."""
     tensor: Tensor = done.args[0]
     seen = done.look(tensor)

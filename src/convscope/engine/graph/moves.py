@@ -11,19 +11,19 @@ from torch.utils._pytree import tree_map
 
 from convscope.engine.graph import dependence as places
 from convscope.engine.graph.axes import lines_through, without_dims
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.interval_map import Reach, moved, nearest, sliding
 from convscope.engine.graph.kinds import packet
 from convscope.engine.graph.observed_call import Done, Rule
 
 
-def in_place(done: Done) -> Sequence[tuple[Seen, ...]]:
+def in_place(done: Done) -> Sequence[tuple[Dependence, ...]]:
     ndim = done.outs[0].ndim
     joined = tuple(places.together(axis, ndim) for axis in zip(*done.reading(), strict=True))
     return [joined for _ in done.outs]
 
 
-def _written(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _written(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """``copy_``: what is written takes the place of what was there."""
     source = done.look(done.args[1])
     if source is None:
@@ -31,12 +31,12 @@ def _written(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [tuple(places.together([axis], done.args[0].ndim) for axis in source)]
 
 
-def _blind(axis: Seen) -> Seen:
+def _blind(axis: Dependence) -> Dependence:
     low = torch.full([1] * axis.low.ndim, places.NOTHING, dtype=torch.float64, device="cpu")
-    return Seen(low, -low, axis.place, axis.line)
+    return Dependence(low, -low, axis.place, axis.line)
 
 
-def moved_about(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def moved_about(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     tensor: Tensor = done.args[0]
     seen = done.look(tensor)
     if seen is None:
@@ -52,7 +52,7 @@ def moved_about(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return list(zip(*axes, strict=True))
 
 
-def _turned(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _turned(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """Rolled or flipped along some dimensions: what is the same throughout stays so."""
     seen, dims = done.look(done.args[0]), done.arg(2 if packet(done.func) == "roll" else 1, None, "dims")
     if seen is None or not dims:
@@ -60,7 +60,7 @@ def _turned(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [tuple(axis.each(lambda end: done.func(end, *done.args[1:], **done.kwargs)) for axis in seen)]
 
 
-def _reordered(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _reordered(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """``transpose_`` and its like, after which the tensor itself has the new shape."""
     seen, move = done.look(done.args[0]), getattr(Tensor, packet(done.func).rstrip("_"))
     return None if seen is None else [tuple(axis.each(lambda end: move(end, *done.args[1:])) for axis in seen)]
@@ -71,13 +71,13 @@ def _beside(thing: Any) -> Any:
     return thing.cpu() if isinstance(thing, Tensor) else thing
 
 
-def _reshaped(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _reshaped(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     seen = done.look(done.args[0])
     before, after = tuple(done.args[0].shape), tuple(done.outs[0].shape)
     return None if seen is None else [tuple(places.reshaped(axis, before, after) for axis in seen)]
 
 
-def _restrided(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _restrided(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """The mean over space is given other strides, and no more; or parts are cut from memory that lies plainly."""
     tensor = done.args[0]
     seen = done.look(tensor)
@@ -92,7 +92,7 @@ def _restrided(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [tuple(axis for (axis,) in moved)]
 
 
-def _gated(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _gated(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """``glu``: one half of a dimension times a function of the other."""
     tensor: Tensor = done.args[0]
     seen, dim = done.look(tensor), done.arg(1, -1, "dim")
@@ -102,19 +102,19 @@ def _gated(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [tuple(places.together(both, tensor.ndim) for both in halves)]
 
 
-def _split_in_two(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _split_in_two(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """Real and imaginary part along a dimension of their own."""
     seen = done.look(done.args[0])
     return None if seen is None else [tuple(axis.each(lambda end: end.unsqueeze(-1)) for axis in seen)]
 
 
-def _joined_from_two(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _joined_from_two(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """Complex numbers of the last dimension, which holds their real and imaginary parts."""
     seen, last = done.look(done.args[0]), done.args[0].ndim - 1
     return None if seen is None else [tuple(without_dims(places.mixed(axis, [last]), [last]) for axis in seen)]
 
 
-def _padded(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _padded(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """Padding with a constant, which sees nothing."""
     tensor, widths = done.args[0], done.args[1]
     seen = done.look(tensor)
@@ -138,7 +138,7 @@ def _before(done: Done) -> dict[int, Reach]:
     return {tensor.ndim - 1 - k // 2: moved(-widths[k]) for k in range(0, len(widths), 2) if widths[k] or widths[k + 1]}
 
 
-def _counted(axis: Seen, done: Done) -> Seen:
+def _counted(axis: Dependence, done: Done) -> Dependence:
     """The same with places counted anew along the dimensions whose size has changed."""
     for dim, (size, count) in enumerate(zip(done.args[0].shape, done.outs[0].shape, strict=True)):
         if size != count:
@@ -146,7 +146,7 @@ def _counted(axis: Seen, done: Done) -> Seen:
     return axis
 
 
-def _mirrored(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _mirrored(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """Padding with numbers that are there already."""
     tensor = done.args[0]
     seen, outs = done.look(tensor), moved_about(done)
@@ -155,7 +155,7 @@ def _mirrored(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [_followed(done, outs[0], _before(done))]
 
 
-def _shuffled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _shuffled(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """Channels become positions in between, or the other way round."""
     tensor, factor, outs = done.args[0], done.args[1], moved_about(done)
     if outs is None:
@@ -166,7 +166,7 @@ def _shuffled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [_followed(done, outs[0], {d: sliding(factor, factor) for d in dims})]
 
 
-def _followed(done: Done, out: tuple[Seen, ...], reach: Mapping[int, Reach]) -> tuple[Seen, ...]:
+def _followed(done: Done, out: tuple[Dependence, ...], reach: Mapping[int, Reach]) -> tuple[Dependence, ...]:
     """What was moved, with the lines gone the way of the numbers and the places counted as those of the output."""
     tensor, shape = done.args[0], done.outs[0].shape
     found = []
@@ -178,7 +178,7 @@ def _followed(done: Done, out: tuple[Seen, ...], reach: Mapping[int, Reach]) -> 
     return tuple(found)
 
 
-def _joined(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _joined(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """Concatenation, and stacking, which is concatenation along a dimension of its own."""
     members: list[Tensor] = [one for one in done.args[0] if one.numel()]
     dim = done.arg(1, 0, "dim") % done.outs[0].ndim

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 
-Look = Callable[[Any], tuple[Seen, ...] | None]
+Look = Callable[[Any], tuple[Dependence, ...] | None]
 """What a tensor sees, axis by axis of the input; None for constants and what is no tensor."""
 
 
@@ -32,12 +32,12 @@ class Done:
         """An argument by its place, or by its name."""
         return self.args[index] if index < len(self.args) else self.kwargs.get(name, default)
 
-    def reading(self) -> list[tuple[Seen, ...]]:
+    def reading(self) -> list[tuple[Dependence, ...]]:
         """What the tensors among its arguments see, those that see something."""
         return [seen for one in tensors_in((self.args, self.kwargs)) if (seen := self.look(one)) is not None]
 
 
-Rule = Callable[[Done], Sequence[tuple[Seen, ...]] | None]
+Rule = Callable[[Done], Sequence[tuple[Dependence, ...]] | None]
 """What each output sees; None where the rule does not fit this time."""
 
 

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.graph import flops
-from convscope.engine.graph.dependence import Seen, mixed_whole, of_input
+from convscope.engine.graph.dependence import Dependence, mixed_whole, of_input
 from convscope.engine.graph.dependence_rules import sees
 from convscope.engine.graph.kinds import MOVES, kind, moves, packet, pointwise, shaped_like
 from convscope.engine.graph.observed_call import Done, tensors_in
@@ -55,7 +55,7 @@ class Step:
     flops: int
     norm_flops: int
     bytes: int
-    seen: tuple[Seen, ...]
+    seen: tuple[Dependence, ...]
     bound: bool
 
 
@@ -68,7 +68,7 @@ class Mark:
     """
 
     step: int
-    seen: tuple[Seen, ...]
+    seen: tuple[Dependence, ...]
 
 
 @dataclass
@@ -231,10 +231,10 @@ _COUNTLESS = frozenset(
 )
 
 
-def _looking(before: Mapping[Tensor, Mark | None]) -> Callable[[Any], tuple[Seen, ...] | None]:
+def _looking(before: Mapping[Tensor, Mark | None]) -> Callable[[Any], tuple[Dependence, ...] | None]:
     marks = {id(tensor): mark for tensor, mark in before.items()}
 
-    def look(thing: Any) -> tuple[Seen, ...] | None:
+    def look(thing: Any) -> tuple[Dependence, ...] | None:
         mark = marks.get(id(thing)) if isinstance(thing, Tensor) else None
         return None if mark is None else mark.seen
 

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from convscope.engine.graph import dependence as places
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.lines import without_line
 
 _NEAR = 0.5
 """By how many positions a grid may be off an even one and still count as even."""
 
 
-def read_at(axis: Seen, along: int, tensor: Tensor, grid: Tensor, *, corners: bool) -> Seen | None:
+def read_at(axis: Dependence, along: int, tensor: Tensor, grid: Tensor, *, corners: bool) -> Dependence | None:
     """What is seen along one axis of the input by numbers read at a grid that does not depend on the input.
 
     Args:

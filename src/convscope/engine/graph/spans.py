@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.interval_map import Line
 from convscope.engine.graph.lines import recounted
 from convscope.values import Span
@@ -22,14 +22,14 @@ _SHORT = 64
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def spans_of(seen: Sequence[Seen], shape: Sequence[int], extent: Sequence[int]) -> tuple[Span, ...]:
+def spans_of(seen: Sequence[Dependence], shape: Sequence[int], extent: Sequence[int]) -> tuple[Span, ...]:
     """What the positions of an output of that shape depend on, along each axis of an input of that extent."""
     seen = [by_position(axis) for axis in seen]
     dims = position_dims(seen, shape)
     return tuple(_span(seen, number, dims, size) for number, size in enumerate(extent[: len(seen)]))
 
 
-def position_dims(seen: Sequence[Seen], shape: Sequence[int]) -> tuple[int, ...]:
+def position_dims(seen: Sequence[Dependence], shape: Sequence[int]) -> tuple[int, ...]:
     """The dimensions of an output that are positions, in their order; empty where one holds several axes (tokens)."""
     along = [[dim for dim in range(len(shape)) if axis.varies(dim)] for axis in seen]
     varying = sorted({dim for dims in along for dim in dims})
@@ -41,14 +41,14 @@ def position_dims(seen: Sequence[Seen], shape: Sequence[int]) -> tuple[int, ...]
     return tuple(varying) if apart else ()
 
 
-def by_position(axis: Seen) -> Seen:
+def by_position(axis: Dependence) -> Dependence:
     """The same with its line counted by positions."""
     dims = [dim for dim in range(axis.place.ndim) if axis.varies(dim)]
     dims = dims if len(dims) == 1 else [dim for dim in dims if dim != 1]  # channels may be positions in between
     return recounted(axis, dims[0]) if len(dims) == 1 else axis
 
 
-def _span(seen: Sequence[Seen], number: int, dims: tuple[int, ...], size: int) -> Span:
+def _span(seen: Sequence[Dependence], number: int, dims: tuple[int, ...], size: int) -> Span:
     axis = seen[number]
     usual = dims[number : number + 1]
     own = next((dim for dim in (*usual, *dims) if axis.varies(dim)), None)
@@ -84,7 +84,7 @@ def _along(line: Line, ends: tuple[float, ...], count: int) -> NDArray[np.float6
     return said
 
 
-def _by_dim(axis: Seen, dim: int) -> Ends:
+def _by_dim(axis: Dependence, dim: int) -> Ends:
     """The first and last position of the input for each position along a dimension, all else together."""
     count = axis.place.shape[dim]
     others = [d for d in range(axis.low.ndim) if d != dim]
@@ -95,7 +95,7 @@ def _by_dim(axis: Seen, dim: int) -> Ends:
     return -along(-axis.low), along(axis.high)
 
 
-def _by_place(axis: Seen) -> Ends:
+def _by_place(axis: Dependence) -> Ends:
     """The same for each place on the axis, wherever the numbers lie that have it."""
     low, high, place = (end.flatten().numpy() for end in _broadcast(axis.low, axis.high, axis.place))
     count = int(place.max()) + 1
@@ -108,7 +108,7 @@ def _by_place(axis: Seen) -> Ends:
     return first, last
 
 
-def _all(axis: Seen) -> Ends:
+def _all(axis: Dependence) -> Ends:
     """The first and last position of the input for all numbers together."""
     return axis.low.amin().reshape(1).numpy(), axis.high.amax().reshape(1).numpy()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from convscope.engine.graph.build import Graph, Visit
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.recorder import Step
 from convscope.engine.graph.spans import by_position, spans_of
 from convscope.engine.network.parametrized import kind_of, masked_weights, weight_modules
@@ -67,7 +67,7 @@ class _Fields:
         self.graph = graph
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[str, Any]] = {}
 
-    def of(self, seen: tuple[Seen, ...], shape: tuple[int, ...]) -> dict[str, Any]:
+    def of(self, seen: tuple[Dependence, ...], shape: tuple[int, ...]) -> dict[str, Any]:
         """The fields of a `Part` that say what is seen."""
         key = (tuple(map(id, seen)), shape)
         if key not in self._known:
@@ -159,7 +159,7 @@ def _within(address: str, hidden: Sequence[str]) -> bool:
 
 
 def sight(
-    seen: Sequence[Seen], graph: Graph
+    seen: Sequence[Dependence], graph: Graph
 ) -> tuple[tuple[int | None, ...], tuple[int | None, ...], tuple[float | None, ...], tuple[float | None, ...]]:
     """The receptive field, its local part, the stride and the centre, along each axis of the input."""
     seen = [by_position(axis) for axis in seen]
@@ -171,7 +171,7 @@ def sight(
     return sizes, local, stride, centre
 
 
-def _size(axis: Seen, extent: int) -> int | None:
+def _size(axis: Dependence, extent: int) -> int | None:
     """How many input positions one position sees; None for the whole input, 0 for none."""
     widest = axis.widest
     if widest == 0 or (axis.line is not None and not axis.whole):

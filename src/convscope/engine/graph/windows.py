@@ -9,7 +9,7 @@ from torch import Tensor
 
 from convscope.engine.graph import dependence as places
 from convscope.engine.graph.axes import lines_through, placed
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.enlarging import enlargement
 from convscope.engine.graph.interval_map import Reach, Reads, adaptive, sliding, transposed
 from convscope.engine.graph.kinds import packet
@@ -17,7 +17,7 @@ from convscope.engine.graph.lines import recounted, without_line
 from convscope.engine.graph.observed_call import Done, Rule
 
 
-def _convolved(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _convolved(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     tensor, weight, _, stride, padding, dilation, is_transposed, _, groups = done.args
     seen = done.look(tensor)
     if seen is None or done.look(weight) is not None:
@@ -34,7 +34,7 @@ def _convolved(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [_through(grouped, reach, tensor, out)]
 
 
-def _windows_laid_out(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _windows_laid_out(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """``unfold``: the windows of a map (N, C, H, W), each with all its numbers as one column (N, C·k·k, L)."""
     tensor, kernel, dilation, padding, stride = done.args
     seen, shape = done.look(tensor), tuple(tensor.shape)
@@ -54,7 +54,7 @@ def _windows_laid_out(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [tuple(found)]
 
 
-def _windows_put_back(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _windows_put_back(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """``fold``: columns (N, C·k·k, L) are added up to a map (N, C, H, W), each number of them where it was cut."""
     tensor, _, kernel, dilation, padding, stride = done.args
     seen, out = done.look(tensor), done.outs[0]
@@ -82,7 +82,7 @@ def _windows_put_back(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [tuple(found)]
 
 
-def _places_beside_channels(axis: Seen, dims: Iterable[int], groups: int) -> Seen:
+def _places_beside_channels(axis: Dependence, dims: Iterable[int], groups: int) -> Dependence:
     """The same once channels are mixed that lay at places of their own: positions put among the channels."""
     if axis.place.shape[1] == 1 or (groups > 1 and places.holds_moved_copies(axis.place)):
         return axis
@@ -93,7 +93,7 @@ def _places_beside_channels(axis: Seen, dims: Iterable[int], groups: int) -> See
     return replace(without_line(axis), place=places.gathered(axis.place, [1]))
 
 
-def _convolved_packed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _convolved_packed(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """A convolution with packed int8 weights: the packed object knows how it is done."""
     tensor, packed = done.args[:2]
     axes = tensor.ndim - 2  # a signal's is packed as one of pictures with a side of one
@@ -105,13 +105,13 @@ def _convolved_packed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return _convolved(replace(done, args=plain))
 
 
-def _multiplied_packed(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _multiplied_packed(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """A linear layer with packed int8 weights: each number sees the last axis of what it reads."""
     seen = done.look(done.args[0])
     return None if seen is None else [tuple(places.mixed(axis, [done.args[0].ndim - 1]) for axis in seen)]
 
 
-def _pooled(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _pooled(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     """Pooling with windows: kernel, stride, padding and, of maxima, dilation."""
     tensor: Tensor = done.args[0]
     seen = done.look(tensor)
@@ -133,7 +133,7 @@ def _several(sizes: Sequence[int], count: int) -> tuple[int, ...]:
     return tuple(sizes) * count if len(sizes) == 1 else tuple(sizes)
 
 
-def _pooled_to_size(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _pooled_to_size(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     tensor, out = done.args[0], done.outs[0]
     seen = done.look(tensor)
     if seen is None:
@@ -146,7 +146,7 @@ def _pooled_to_size(done: Done) -> Sequence[tuple[Seen, ...]] | None:
     return [_through(whole, reach, tensor, made) for made in done.outs]
 
 
-def _enlarged(done: Done) -> Sequence[tuple[Seen, ...]] | None:
+def _enlarged(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
     tensor, out = done.args[0], done.outs[0]
     seen = done.look(tensor)
     if seen is None:
@@ -158,12 +158,12 @@ def _enlarged(done: Done) -> Sequence[tuple[Seen, ...]] | None:
 
 
 def _through(
-    seen: tuple[Seen, ...],
+    seen: tuple[Dependence, ...],
     reach: Mapping[int, Reach],
     tensor: Tensor,
     out: Tensor,
     reads: Mapping[int, Reads] | None = None,
-) -> tuple[Seen, ...]:
+) -> tuple[Dependence, ...]:
     """Every axis through the windows along every dimension; ``reads`` says what is read where it is no plain reach."""
     found = list(lines_through(seen, reach, tensor, out.shape))
     for dim, one in (reads or reach).items():

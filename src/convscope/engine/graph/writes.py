@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from convscope.engine.graph.dependence import NOTHING, Seen, compact, mixed_whole, steps_in_order
+from convscope.engine.graph.dependence import NOTHING, Dependence, compact, mixed_whole, steps_in_order
 from convscope.engine.graph.interval_map import Line
 
 _MOST_NUMBERS = 2**24
@@ -33,7 +33,7 @@ def part_of(tensor: Tensor) -> Part:
     return Part(tuple(tensor.shape), tuple(tensor.stride()), int(tensor.storage_offset()), count)
 
 
-def written_over(tensor: Part, writes: Sequence[tuple[Part, Seen]]) -> Seen:
+def written_over(tensor: Part, writes: Sequence[tuple[Part, Dependence]]) -> Dependence:
     """One axis of a tensor after writes, the first one first."""
     memory = max(part.memory for part, _ in writes)
     axes = [axis for _, axis in writes]
@@ -50,10 +50,10 @@ def written_over(tensor: Part, writes: Sequence[tuple[Part, Seen]]) -> Seen:
             part.of(kept).copy_(end.expand(part.shape))
     ends = [compact(tensor.of(kept).contiguous()) for kept in (low, high, place)]
     whole, resampled = any(axis.whole for axis in axes), any(axis.resampled for axis in axes)
-    return Seen(ends[0], ends[1], ends[2], _common_line(axes), whole, resampled=resampled)
+    return Dependence(ends[0], ends[1], ends[2], _common_line(axes), whole, resampled=resampled)
 
 
-def _common_line(axes: Sequence[Seen]) -> Line | None:
+def _common_line(axes: Sequence[Dependence]) -> Line | None:
     """The line of all parts, where it is the same for all."""
     lines = [axis.line for axis in axes]
     return lines[0] if all(line == lines[0] for line in lines) else None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 from convscope.engine.layers.feature_layout import FeatureLayout, Shape, UnknownLayout, read_layout
 from convscope.errors import LayerError
 
@@ -81,8 +81,8 @@ def _read(word: str, size: int, text: str, address: str, images: int, known: dic
     }
 
 
-def _seen(place: tuple[torch.Tensor, int] | None, ndim: int) -> Seen:
+def _seen(place: tuple[torch.Tensor, int] | None, ndim: int) -> Dependence:
     along, dim = place if place is not None else (torch.full((1,), -1, device="cpu"), 0)
     shape: Sequence[int] = [len(along) if d == dim else 1 for d in range(ndim)]
     laid = along.to(torch.float64).view(tuple(shape))
-    return Seen(laid, laid, laid, None)
+    return Dependence(laid, laid, laid, None)

@@ -20,7 +20,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 
 Shape = tuple[int, ...]
 
@@ -206,7 +206,7 @@ class FeatureLayout:
         return unflat.permute(0, *(1 + dims.index(d) for d in range(len(self.shape))))
 
 
-def read_layout(shape: Shape, axes: Sequence[Seen], batch: Seen, images: int) -> FeatureLayout:
+def read_layout(shape: Shape, axes: Sequence[Dependence], batch: Dependence, images: int) -> FeatureLayout:
     """The layout of an output of that shape, for ``images`` images, from what each of its numbers depends on.
 
     Args:
@@ -248,7 +248,7 @@ def read_layout(shape: Shape, axes: Sequence[Seen], batch: Seen, images: int) ->
     return replace(layout, grid=grid, frames=frames, order=order, flat=flat and frames > 1, words=words)
 
 
-def region_of(axes: Sequence[Seen], grid: Shape, extent: Shape) -> tuple[tuple[int, int], ...]:
+def region_of(axes: Sequence[Dependence], grid: Shape, extent: Shape) -> tuple[tuple[int, int], ...]:
     """The part of an input of that extent that a map shows, as where the network crops it; empty for all of it."""
     ends = [axis.ends() or (0, size - 1) for axis, size in zip(axes, extent, strict=True)]
     steps = [size / cells for size, cells in zip(extent, grid, strict=True)]
@@ -279,13 +279,13 @@ def _in_words(own: Shape, fold: tuple[int, int, int], along: Sequence[Shape], ch
     return " ".join(words)
 
 
-def _second_dims(axes: Sequence[Seen]) -> set[int]:
+def _second_dims(axes: Sequence[Dependence]) -> set[int]:
     """The dimensions along which positions are compared with those on another one."""
     pairs = [axis.across for axis in axes if axis.across is not None]
     return {d for across in pairs for d, size in enumerate(across.shape) if size > 1}
 
 
-def _batch_of(shape: Shape, batch: Seen, images: int) -> tuple[int, int, int]:
+def _batch_of(shape: Shape, batch: Dependence, images: int) -> tuple[int, int, int]:
     """The batch's dimension, how many blocks of images it holds, and how often each image comes in a row."""
     if not shape:
         raise UnknownLayout("is a single number")
@@ -308,7 +308,7 @@ def _batch_of(shape: Shape, batch: Seen, images: int) -> tuple[int, int, int]:
     raise UnknownLayout("has the images of the batch in an order that is not the same for each")
 
 
-def _own_places(axis: Seen, shape: Shape, dim: int, fold: tuple[int, int, int]) -> Tensor:
+def _own_places(axis: Dependence, shape: Shape, dim: int, fold: tuple[int, int, int]) -> Tensor:
     """The places along one axis for the numbers of the first image, of size 1 along dimensions where they are alike."""
     outer, images, inner = fold
     place = axis.place
@@ -360,7 +360,7 @@ def _grid(places: list[Tensor], own: Shape, on_axes: Sequence[int], *, flat: boo
     return tuple(grid), frames, None if plain else order
 
 
-def _leaves_gaps(axis: Seen) -> bool:
+def _leaves_gaps(axis: Dependence) -> bool:
     """Whether neighbouring places lie much further apart here than elsewhere, as segments with gaps between them do.
 
     Parts that follow each other without a gap lose to convolutions without padding what the map loses at its ends.

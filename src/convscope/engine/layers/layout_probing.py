@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from convscope.engine.graph.dependence import Seen
+from convscope.engine.graph.dependence import Dependence
 from convscope.engine.layers.feature_layout import FeatureLayout, UnknownLayout, read_layout
 from convscope.engine.network.hooks import first_tensor, on_forward
 from convscope.errors import ModelFailed
@@ -46,7 +46,7 @@ def probe_layout(model: "Model", address: str, tensor: Tensor) -> FeatureLayout:
     return read_layout(tuple(two.shape), axes, _lying_along(rows, dim, two.ndim), 2)
 
 
-def _axis(model: "Model", address: str, image: Tensor, axis: int, two: Tensor, batch: int) -> Seen:
+def _axis(model: "Model", address: str, image: Tensor, axis: int, two: Tensor, batch: int) -> Dependence:
     """Where an axis of the input lies in the output: along the one dimension that grows when the input does."""
     longer = _output(model, address, torch.cat([image, image], axis).repeat(2, *[1] * (image.ndim - 1)))
     if longer is None or longer.ndim != two.ndim:
@@ -59,11 +59,11 @@ def _axis(model: "Model", address: str, image: Tensor, axis: int, two: Tensor, b
     return _lying_along(torch.arange(two.shape[grown[0]], device="cpu"), grown[0], two.ndim)
 
 
-def _lying_along(places: Tensor, dim: int, ndim: int) -> Seen:
+def _lying_along(places: Tensor, dim: int, ndim: int) -> Dependence:
     along = [1] * ndim
     along[dim] = len(places)
     place = places.to(torch.float64).view(along)
-    return Seen(place, place, place, None)
+    return Dependence(place, place, place, None)
 
 
 def _output(model: "Model", address: str, batch: Tensor) -> Tensor | None:
