@@ -191,7 +191,7 @@ def compare(
         >>> cs.compare(model, "sample:shapes/7", "grad-cam", targets=["crescent", "star"]).titles
         ('crescent (7)', 'star (3)')
     """
-    from convscope.engine.context.metering import as_part
+    from convscope.engine.context.metering import progress_of_part
     from convscope.engine.context.progress_bar import shown
     from convscope.runtime.multi_run import explain_with_each
 
@@ -207,7 +207,7 @@ def compare(
     pairs = [(opened, aimed) for opened in models for aimed in asked]
     with shown("comparing"):
         for place, (opened, aimed) in enumerate(pairs):
-            with as_part(place, len(pairs)):
+            with progress_of_part(place, len(pairs)):
                 found = explain_with_each(declarations, opened, image, {**shared, **aimed})
             for number, column in enumerate(found):
                 columns.append(column)
@@ -274,14 +274,14 @@ def recommend(model: Any, image: Any, question: str = "any") -> Recommendation:
         ['deep-lift', 'deep-shap']
     """
     from convscope.engine.network.model import as_model
-    from convscope.runtime.applicability import fitness
+    from convscope.runtime.applicability import find_applicability
 
     if question not in QUESTIONS:
         near = did_you_mean(question, QUESTIONS) if isinstance(question, str) else ""
         raise ParameterError(f"question must be {', '.join(list(QUESTIONS)[:-1])} or black-box, got {question!r}{near}")
     opened = as_model(model)
     maps = [spec for spec in lenses() if spec.returns == "Attribution"]
-    fit = fitness(opened, opened.prepare(image), maps)
+    fit = find_applicability(opened, opened.prepare(image), maps)
     blind = {spec.command for spec in maps if "contrasting" not in spec.claims}
     advice = [_advice(spec, question, fit) for spec in maps]
     order = sorted(advice, key=lambda a: (not a.fits, a.lens in blind, a.passes, a.lens))

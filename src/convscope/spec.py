@@ -1,7 +1,7 @@
-"""What a lens, a loader or a sample declares about itself, and the tables those declarations fill.
+"""What a lens, a loader or a sample declares about itself, and the tables that hold these declarations.
 
-A declaration is read by every surface: Python checks arguments with it, the command line makes options of it,
-the docs their tables, the tests their conformance rows. It therefore holds plain data and imports nothing heavy.
+Every surface reads them: Python checks arguments against them, the command line derives options, the docs derive
+tables, the tests derive conformance rows. They are therefore plain data, and this file imports nothing heavy.
 """
 
 import inspect
@@ -25,20 +25,24 @@ FAMILIES: Mapping[str, str] = {
     "perturbation": "Perturbation, surrogates, regions: what changes when parts are taken away",
     "learned": "Learned: what its units look for",
 }
-"""The families of lenses, in the order in which people meet them."""
+"""The families of lenses, in the order in which lists show them. They are labels: no behavior depends on them."""
+
+NEEDS = ("gradients", "operations", "scores")
+"""What a lens may use of a network: gradients of its output, rules for each of its operations in the backward pass, or
+the scores of many forward passes that it compares."""
 
 INPUTS = ("model", "image", "images", "target", "layer", "unit", "guide", "style")
-"""The parameters with a meaning of their own, which a lens is handed ready for use: the model, pictures of which each
-is looked at for itself (``image``) or all together (``images``), what is explained and where, and second pictures."""
+"""The parameters with a fixed meaning, which a lens receives prepared: the model, images that are processed one by one
+(``image``) or together (``images``), the target, layer and unit to explain, and second images."""
 
 
 @dataclass(frozen=True)
 class Param:
-    """What a person needs to know of one parameter, and what values it takes.
+    """The help text of one parameter, and the values that it accepts.
 
     Attached to the annotation: ``samples: Annotated[int, Param(help="noisy copies to average", min=1, max=512)]``.
-    ``joined`` is what stands between the whole numbers of a text (``"x"`` in ``"16x8"``); ``min`` and ``max`` then hold
-    for each of them.
+    ``joined`` is the separator between the integers of a text (``"x"`` in ``"16x8"``); ``min`` and ``max`` then limit
+    each of them.
     """
 
     help: str
@@ -49,7 +53,7 @@ class Param:
     joined: str = ""
 
     def range(self) -> str:
-        """The values it takes, in words: ``1 to 512``, ``0 or more``, ``black, white or blur``."""
+        """The accepted values in words: ``1 to 512``, ``0 or more``, ``black, white or blur``."""
         if self.choices:
             return ", ".join(self.choices[:-1]) + f" or {self.choices[-1]}"
         if self.min is None and self.max is None:
@@ -61,17 +65,17 @@ class Param:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One declared parameter of a lens: its name, its kind, its default and its `Param`."""
+    """One declared parameter of a lens: its name, type, default and `Param`."""
 
     name: str
     kind: type
     default: Any
     about: Param
     also: tuple[type, ...] = ()
-    """Other types that Python callers may pass as they are (a tensor where a name is usual)."""
+    """Other types that Python callers may pass unchanged (a tensor instead of a name)."""
 
     def check(self, value: Any) -> Any:
-        """``value`` as this parameter's kind, or a refusal that names the parameter."""
+        """``value`` as this parameter's type, or an error that names the parameter."""
         if self.also and isinstance(value, self.also):
             return value
         if self.about.choices:
@@ -87,7 +91,7 @@ class Parameter:
         return self._number(value)
 
     def _joined(self, text: str) -> str:
-        """A text whose numbers are all within the limits; how many there must be is for the lens to say."""
+        """A text whose numbers are all within the limits; the lens checks how many there are."""
         joined, low, high = self.about.joined, self.about.min or 0, self.about.max or 0
         parts = text.lower().replace("×", "x").replace(joined, " ").split()
         if not all(part.isdecimal() and len(part) < 10 and low <= int(part) <= high for part in parts):
@@ -120,7 +124,7 @@ class Parameter:
         return number
 
     def bad_value(self) -> Any:
-        """A value this parameter must refuse; the conformance tests try it on every lens."""
+        """A value that this parameter must refuse; the conformance tests pass it to every lens."""
         if self.about.choices or self.kind is bool:
             return "no such choice"
         if self.about.joined:
@@ -133,8 +137,7 @@ class Parameter:
 SMOOTH = Parameter(
     "smooth", int, None, Param("average over so many noisy copies of the image", min=2, max=4096, unit="copies")
 )
-"""What every map that can be averaged is asked beside its own parameters."""
-
+"""An option of every lens whose maps can be averaged, beside its own parameters."""
 
 SMOOTH_OF = Parameter(
     "smooth_of",
@@ -145,7 +148,7 @@ SMOOTH_OF = Parameter(
         choices=("mean", "mean-square", "variance"),
     ),
 )
-"""What is taken over the copies, where a map is averaged."""
+"""The statistic over the copies, where a map is averaged."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -159,15 +162,17 @@ class LensSpec:
     asks: str
     reads: str
     function: Callable[..., Any]
+    needs: frozenset[str] = frozenset()
+    """What it uses of the network, of `NEEDS`."""
     claims: frozenset[str] = frozenset()
     fails: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
-    """Those of `INPUTS` that this lens takes."""
+    """Those of `INPUTS` that this lens has."""
     required: tuple[str, ...] = ()
-    """Those of its inputs that must be given."""
+    """Those of its inputs that have no default."""
     positional: tuple[str, ...] = ()
-    """What may be given without a name, in this order."""
+    """Parameters that may be passed without a name, in this order."""
     returns: str = "Attribution"
 
     @property
@@ -177,50 +182,50 @@ class LensSpec:
 
     @property
     def each_image(self) -> bool:
-        """Whether it gives one value per picture; otherwise one value in all."""
+        """Whether it gives one value per image; otherwise a single value."""
         return "image" in self.required
 
     @property
     def attributes(self) -> bool:
-        """Whether it says how much the parts of an input, or the units of a layer, speak for an answer."""
+        """Whether it attributes a score to parts of the input or to units of a layer."""
         return self.returns in ("Attribution", "LayerAttribution")
 
     @property
     def can_average(self) -> bool:
-        """Whether its maps can be averaged over copies: not those of a unit, whose strongest place moves."""
+        """Whether its maps can be averaged over copies: not those of a unit, whose strongest position moves."""
         return self.returns == "Attribution" and "unit" not in self.inputs
 
     @property
     def options(self) -> dict[str, Parameter]:
-        """All that a person may set: its own parameters, and where its maps can be averaged, over how many copies."""
-        for_all = (SMOOTH, SMOOTH_OF) if self.can_average else ()
-        return {**self.parameters, **{parameter.name: parameter for parameter in for_all}}
+        """Its own parameters, and those of averaging where its maps can be averaged."""
+        common = (SMOOTH, SMOOTH_OF) if self.can_average else ()
+        return {**self.parameters, **{parameter.name: parameter for parameter in common}}
 
     @property
     def takes_layer(self) -> bool:
-        """Whether it looks at layers."""
+        """Whether it has a parameter ``layer``."""
         return "layer" in self.inputs
 
     @property
     def takes_target(self) -> bool:
-        """Whether it explains a target."""
+        """Whether it has a parameter ``target``."""
         return "target" in self.inputs
 
-    def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All parameters of this lens with ``given`` put in, each checked, none unknown."""
-        for name in given:
+    def checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters of this lens, with ``arguments`` in place of defaults, each of them checked."""
+        for name in arguments:
             if name not in self.parameters:
                 known = [*self.parameters, *(i for i in self.inputs if i not in ("model", "image", "images"))]
                 listed = f" (it takes {', '.join(known)})" if known else " (it takes none)"
                 raise ParameterError(f"{self.command} has no parameter {name!r}{did_you_mean(name, known)}{listed}")
-        return {name: p.check(given.get(name, p.default)) for name, p in self.parameters.items()}
+        return {name: p.check(arguments.get(name, p.default)) for name, p in self.parameters.items()}
 
     def __repr__(self) -> str:
         return f"LensSpec({self.command}: {self.asks})"
 
 
 class Lenses(list[LensSpec]):
-    """Declarations of lenses, shown at a prompt and in a notebook as a table: the name of each and its question."""
+    """A list of declarations that a prompt and a notebook show as a table of names and questions."""
 
     def __repr__(self) -> str:
         width = max((len(spec.name) for spec in self), default=0)
@@ -243,7 +248,7 @@ class Lenses(list[LensSpec]):
         return f"<table>{rows}</table>"
 
     def _by_family(self) -> list[tuple[str, list[LensSpec]]]:
-        """The lenses of each family that has any, with its title."""
+        """The title of each family in the list, with its lenses."""
         families = dict.fromkeys(spec.family for spec in self)
         return [(FAMILIES[family], [spec for spec in self if spec.family == family]) for family in families]
 
@@ -268,25 +273,25 @@ class SampleSpec:
     title: str
     function: Callable[[str], Any]
     keys: tuple[str, ...]
-    """A few keys worth trying, the first of which stands in examples."""
+    """A few keys to try; the first one is used in examples."""
     count: int = 0
-    """How many, numbered from 0, the whole collection ``sample:NAME`` has; 0 where it has just ``keys``."""
+    """The size of the collection ``sample:NAME``, numbered from 0; 0 where it has only ``keys``."""
 
 
 Spec = TypeVar("Spec")
 
 
 class Table(Mapping[str, Spec]):
-    """Declarations by name, which refuses a name twice and suggests one when asked for an unknown."""
+    """Declarations by name. A name is declared once, and an unknown name gets a suggestion."""
 
-    def __init__(self, what: str, listed_by: str) -> None:
-        self.what, self.listed_by = what, listed_by
+    def __init__(self, noun: str, listed_by: str) -> None:
+        self.noun, self.listed_by = noun, listed_by
         self._specs: dict[str, Spec] = {}
 
     def add(self, name: str, spec: Spec) -> None:
-        """Put a declaration in; a name is declared once."""
+        """Add a declaration."""
         if name in self._specs:
-            raise ValueError(f"{self.what} {name!r} is declared twice")
+            raise ValueError(f"{self.noun} {name!r} is declared twice")
         self._specs[name] = spec
 
     def find(self, name: str) -> Spec:
@@ -296,7 +301,7 @@ class Table(Mapping[str, Spec]):
             if spelling in self._specs:
                 return self._specs[spelling]
         near = did_you_mean(name, self._specs)
-        raise UnknownName(f"no {self.what} {name!r}{near} ({self.listed_by})")
+        raise UnknownName(f"no {self.noun} {name!r}{near} ({self.listed_by})")
 
     def __getitem__(self, name: str) -> Spec:
         return self._specs[name]
@@ -321,14 +326,14 @@ def loader(
     names: Callable[[], list[str]],
     extra: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare a function ``(name, *, chosen, weights, trust) -> Model`` as what opens ``scheme:name``.
+    """Declare a function ``(name, *, chosen, weights, trust) -> Model`` that opens ``scheme:name``.
 
     Args:
-        scheme: what stands before the colon.
+        scheme: the part of the address before the colon.
         title: what it opens, in words.
         example: an address that works.
-        names: the names it knows, for lists and suggestions; empty where any name may be right.
-        extra: the extra of this package that installs what it needs.
+        names: the known names, for lists and suggestions; empty where any name may exist.
+        extra: the extra of this package that installs the required libraries.
     """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -342,27 +347,27 @@ _fill: Callable[[], Any] = lambda: None  # noqa: E731
 
 
 def filled_by(fill: Callable[[], Any]) -> None:
-    """Tell the tables who imports everything that declares."""
+    """Set the function that imports all modules with declarations."""
     global _fill
     _fill = fill
 
 
 def fill_tables() -> None:
-    """Have everything that declares imported, once."""
+    """Import all modules with declarations, once."""
     _fill()
 
 
 def read_parameters(function: Callable[..., Any], inputs: tuple[str, ...]) -> dict[str, Parameter]:
     """The declared parameters of a lens, from its signature."""
     hints = typing.get_type_hints(function, include_extras=True)
-    found = {}
+    parameters = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if name not in inputs:
-            found[name] = _read(name, hints[name], parameter.default)
-    return found
+            parameters[name] = _parameter(name, hints[name], parameter.default)
+    return parameters
 
 
-def _read(name: str, hint: Any, default: Any) -> Parameter:
+def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     about = next((extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Param)), None)
     if about is None or default is inspect.Parameter.empty:
         raise TypeError(f"parameter {name!r} of a lens needs Annotated[..., Param(help=...)] and a default")

@@ -393,7 +393,7 @@ def test_a_picture_is_the_same_alone_and_among_others(residual: cs.Model) -> Non
 def test_several_chunks_give_what_one_gives_and_tell_how_far_they_are(residual, monkeypatch) -> None:
     units = [goals.channel("bn2", unit) for unit in range(5)]
     whole, told = drawn(residual, units, frames=3), []
-    monkeypatch.setattr("convscope.engine.context.chunking._MOST_AT_ONCE", 2)
+    monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 2)
     with reporting(lambda done, total: told.append((done, total))):
         parts = drawn(residual, units, frames=3)
     for name in ("pictures", "scores", "best", "importance", "frames"):
@@ -476,7 +476,7 @@ def test_one_that_is_no_number_from_the_start_is_refused(model: cs.Model) -> Non
 
 
 def test_cancelling_keeps_the_best_so_far_and_begins_nothing_new(residual: cs.Model, monkeypatch) -> None:
-    monkeypatch.setattr("convscope.engine.context.chunking._MOST_AT_ONCE", 2)
+    monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 2)
 
     def stop(done: int, _total: int) -> None:
         if done >= 2 * 7:

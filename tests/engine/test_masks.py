@@ -164,7 +164,7 @@ def test_a_run_stops_once_its_band_is_narrow_whatever_the_chunks(lens: str, pict
     if lens == "sobol":
         given["samples"] = 100
     whole = look(lens, model, pictures, **given)
-    monkeypatch.setattr("convscope.engine.context.chunking._MOST_AT_ONCE", 5)
+    monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 5)
     for one, same in zip(whole, look(lens, model, pictures, **given), strict=True):
         spread = float(one.values.max() - one.values.min())
         assert one.cost.forwards < 3000
@@ -176,7 +176,7 @@ def test_a_run_stops_once_its_band_is_narrow_whatever_the_chunks(lens: str, pict
 
 @pytest.mark.parametrize("lens", [*MASKED, *LEARNED, "xrai"])
 def test_a_run_can_be_cancelled_midway(lens: str, model: cs.Model, pictures: list[np.ndarray], monkeypatch) -> None:
-    monkeypatch.setattr("convscope.engine.context.chunking._MOST_AT_ONCE", 2)
+    monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 2)
     seen = []
 
     def stop(done: int, total: int) -> None:

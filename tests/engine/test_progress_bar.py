@@ -12,7 +12,7 @@ import torch
 
 import convscope as cs
 from convscope.engine.context import progress_bar
-from convscope.engine.context.metering import is_reported, progress, reporting
+from convscope.engine.context.metering import is_reported, report_progress, reporting
 from convscope.engine.context.progress_bar import bar, shown
 from convscope.errors import Cancelled, ParameterError
 
@@ -78,7 +78,7 @@ def switched_on() -> Iterator[None]:
 def work(clock: list[float], steps: int = 10, each: float = 0.5) -> None:
     for step in range(steps):
         clock[0] += each
-        progress(step + 1, steps)
+        report_progress(step + 1, steps)
 
 
 def test_a_long_call_shows_how_far_it_is_on_a_terminal_and_leaves_nothing(

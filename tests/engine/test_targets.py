@@ -324,7 +324,7 @@ def test_a_function_that_goes_by_the_place_in_the_batch_is_refused_with_a_remedy
 def test_images_that_go_one_at_a_time_are_not_all_paired_with_the_first_reference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("convscope.engine.context.chunking._MOST_AT_ONCE", 1)
+    monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 1)
     with pytest.raises(OutputError, match="by its place in the batch"):
         cs.saliency(made(), tensor(3, 3, SIDE, SIDE), target=BY_PLACE["pairs"])
 

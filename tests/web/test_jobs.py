@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import convscope as cs
-from convscope.engine.context.metering import progress
+from convscope.engine.context.metering import report_progress
 from convscope.errors import ModelFailed, ParameterError
 from convscope.values import Attribution, Value
 from convscope.web.jobs.job import Job, State, Together
@@ -35,7 +35,7 @@ def stepping(begun: threading.Event, ended: threading.Event | None = None):
     def work() -> Value:
         begun.set()
         while not ended.wait(0.005):
-            progress(1, 2000)
+            report_progress(1, 2000)
         return value()
 
     return work

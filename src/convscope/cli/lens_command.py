@@ -74,7 +74,7 @@ def run_lens(spec: LensSpec, *, out: str | None, as_json: bool, **given: Any) ->
     report = _Report(spec, images, places, as_json)
     with watched(spec.title) as stopped:
         found = call(spec.name, **asked)
-        for place, value in found.placed() if spec.each_image else [(0, found)]:
+        for place, value in found.indexed() if spec.each_image else [(0, found)]:
             report.add(place, value)
     report.end()
     skipped = spec.each_image and say_skipped(found.skipped, len(images.members))

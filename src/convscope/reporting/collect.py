@@ -7,7 +7,7 @@ from convscope.catalogue import find, lenses
 from convscope.engine.network.model import as_model
 from convscope.errors import ConvScopeError
 from convscope.reporting.sections import Section
-from convscope.runtime.multi_run import explain_with_each, look_into, refuse_unknown
+from convscope.runtime.multi_run import explain_network_with_each, explain_with_each, refuse_unknown
 from convscope.spec import LensSpec
 
 HEAVY = ("perturbation", "learned")
@@ -34,13 +34,15 @@ def look(
     whole = [spec for spec in chosen if not spec.each_image]
     refused: dict[LensSpec, ConvScopeError] = {}
     columns = explain_with_each(
-        each, model, image, _fitting(each, options), budgets=budgets, refused=refused.__setitem__
+        each, model, image, _fitting(each, options), budgets=budgets, on_refusal=refused.__setitem__
     )
     if not columns:
         raise next(iter(refused.values()))
     sections = [Section(tuple(row), _reasons(refused)) for row in zip(*columns, strict=True)]
     refused = {}
-    values = look_into(whole, model, image, _fitting(whole, options), budgets=budgets, refused=refused.__setitem__)
+    values = explain_network_with_each(
+        whole, model, image, _fitting(whole, options), budgets=budgets, on_refusal=refused.__setitem__
+    )
     if whole:
         sections.append(Section(tuple(values), _reasons(refused), title=f"The network {model.name} itself"))
     return sections

@@ -1,4 +1,4 @@
-"""Which lenses can look at a network at all, found by trying the few things on which that hangs."""
+"""Which lenses work on a network, found by trying the few things on which that depends."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -9,66 +9,67 @@ from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import input_gradient
 from convscope.engine.targets.target import TOP1, aim_at
 from convscope.errors import ConvScopeError
-from convscope.runtime.declaration import conduct
+from convscope.runtime.declaration import call_lens
 from convscope.spec import LensSpec
 
 
 @dataclass
-class Fitness:
-    """What a network allows.
+class Applicability:
+    """What a network supports.
 
     Attributes:
-        without_layer: why no layer can be looked at, empty where one can; ``layer`` the one that is by default.
-        without_gradient: why there is no gradient, empty where there is one.
-        refusals: what single lenses of backward rules said, by command.
-        random: where it draws random numbers in eval mode.
-        attention: whether it mixes places by attention.
+        layer: the default layer, if there is one.
+        why_no_layer: why there is no default layer; empty where there is one.
+        why_no_gradient: why there is no gradient; empty where there is one.
+        refusals: what single lenses with backward rules said, by command.
+        random: the note on random numbers in eval mode, if the network draws any.
+        attention: whether it mixes positions by attention.
     """
 
     layer: str = ""
-    without_layer: str = ""
-    without_gradient: str = ""
+    why_no_layer: str = ""
+    why_no_gradient: str = ""
     refusals: dict[str, str] = field(default_factory=dict)
     random: str = ""
     attention: bool = False
 
-    def objection(self, spec: LensSpec) -> str:
-        """Why a lens cannot look at this network; empty where it can."""
-        if spec.takes_layer and self.without_layer:
-            return self.without_layer
-        if spec.family in ("gradient", "cam", "backward") and spec.takes_target and self.without_gradient:
-            return self.without_gradient
+    def refusal(self, spec: LensSpec) -> str:
+        """Why a lens does not work on this network; empty where it does."""
+        if spec.takes_layer and self.why_no_layer:
+            return self.why_no_layer
+        if "gradients" in spec.needs and spec.takes_target and self.why_no_gradient:
+            return self.why_no_gradient
         return self.refusals.get(spec.command, "")
 
 
-def fitness(model: Model, images: Images, specs: Iterable[LensSpec]) -> Fitness:
-    """Try out the network on the first image: a gradient, the search for a layer, and each lens of backward rules."""
+def find_applicability(model: Model, images: Images, specs: Iterable[LensSpec]) -> Applicability:
+    """Try the network on the first image: a gradient, the default layer, and each lens with backward rules."""
     first = Images(images.tensor[:1], images.names[:1], single=True, spec=images.spec)
-    found = Fitness()
+    result = Applicability()
 
-    def look_for_layer() -> None:
-        (found.layer,) = find_layers(model, LAST_SPATIAL, lambda: first.tensor)
+    def find_default_layer() -> None:
+        (result.layer,) = find_layers(model, LAST_SPATIAL, lambda: first.tensor)
 
     with model.untouched():
-        found.without_gradient = _refusal(lambda: input_gradient(model, first, aim_at(TOP1, model, 1)))
-        found.without_layer = _refusal(look_for_layer)
+        result.why_no_gradient = _refusal(lambda: input_gradient(model, first, aim_at(TOP1, model, 1)))
+        result.why_no_layer = _refusal(find_default_layer)
         for spec in specs:
-            if spec.family == "backward" and not found.objection(spec):
-                said = _refusal(lambda spec=spec: _try(spec, model, first, found))  # type: ignore[misc]
-                found.refusals |= {spec.command: said} if said else {}
-    return found
+            if "operations" in spec.needs and not result.refusal(spec):
+                refusal = _refusal(lambda spec=spec: _try(spec, model, first, result))  # type: ignore[misc]
+                result.refusals |= {spec.command: refusal} if refusal else {}
+    return result
 
 
-def _try(spec: LensSpec, model: Model, image: Images, found: Fitness) -> None:
-    """Look through a lens once, and note what it says of the network."""
-    once = {"samples": 1} if "samples" in spec.parameters else {}
-    notes = conduct(spec, {"model": model, "image": image, **once}).notes
-    found.attention |= any(operation.startswith("softmax") for operation in notes.get("rules", ()))
-    found.random = found.random or notes.get("nondeterministic", "")
+def _try(spec: LensSpec, model: Model, image: Images, result: Applicability) -> None:
+    """Run a lens once, and keep what its notes say about the network."""
+    fewest = {"samples": 1} if "samples" in spec.parameters else {}
+    notes = call_lens(spec, {"model": model, "image": image, **fewest}).notes
+    result.attention |= any(operation.startswith("softmax") for operation in notes.get("rules", ()))
+    result.random = result.random or notes.get("nondeterministic", "")
 
 
 def _refusal(attempt: Callable[[], object]) -> str:
-    """What a refused attempt says, or nothing."""
+    """The message with which an attempt is refused; empty where it succeeds."""
     try:
         attempt()
     except ConvScopeError as error:

@@ -1,4 +1,4 @@
-"""What a person passed to a lens, made ready for it: pictures prepared, the target fitted, layers looked up."""
+"""The arguments of a call, prepared for the lens: images loaded, the target fitted to the model, layers resolved."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,22 +13,22 @@ from convscope.engine.targets.target import Aim, aim_at
 from convscope.spec import LensSpec
 from convscope.values import KINDS
 
-_BESIDE = ("guide", "style")
-"""Second pictures: one for all, or one for each of the first."""
+_SECOND_IMAGES = ("guide", "style")
+"""Inputs that hold further images: one for all images, or one for each."""
 
 
 @dataclass
 class Arguments:
-    """The inputs of one call: ``arguments`` by name, as the lens gets them."""
+    """The inputs of one call: ``arguments`` by name, as the lens receives them."""
 
     model: Model
     arguments: dict[str, Any] = field(default_factory=dict)
     layer_chosen: bool = False
-    """Whether the layer was found by running the network, nobody having named one."""
+    """Whether the layer was chosen by running the network, because the caller named none."""
 
     @property
     def images(self) -> Images | None:
-        """The pictures, where the lens takes pictures."""
+        """The images, where the lens takes images."""
         return self.arguments.get("image")
 
     @property
@@ -42,7 +42,7 @@ class Arguments:
         return self.arguments.get("target")
 
     def probe(self) -> Images:
-        """Prepared inputs on which the network can be run to see what its layers give."""
+        """Prepared inputs on which the network can be run to learn about its layers."""
         if self.images is not None:
             return self.images
         if self.data is not None:
@@ -50,18 +50,18 @@ class Arguments:
         return Images(self.model.example(), ("an example",), True, self.model.input)
 
     def remarks(self) -> tuple[str, ...]:
-        """What must be said of the pictures or the data set."""
+        """What every value must say about the images or the data set."""
         remark = self.images.remark if self.images is not None else self.data.remark if self.data is not None else ""
         return (remark,) if remark else ()
 
     def names(self) -> tuple[str, ...]:
-        """What the record of each value calls its input."""
+        """The name of the input in the record of each value."""
         if self.images is not None:
             return self.images.names
         return ("" if self.data is None else self.data.name,)
 
-    def measured(self) -> dict[str, Any]:
-        """What kind of input is looked at, and how far apart its neighbours are, as a record says it."""
+    def input_facts(self) -> dict[str, Any]:
+        """The fields of a record that describe the input: its kind, and the distance between neighboring samples."""
         spec, data = self.model.input, self.data
         axes: int | None = None
         if self.images is not None:
@@ -70,53 +70,52 @@ class Arguments:
             axes = 2
         elif spec.shape or data is not None:
             axes = len(spec.shape) - 1 if spec.shape else data.first().tensor.ndim - 2  # type: ignore[union-attr]
-        found: dict[str, Any] = {"kind": KINDS.get(-1 if axes is None else axes, "")}
+        facts: dict[str, Any] = {"kind": KINDS.get(-1 if axes is None else axes, "")}
         if isinstance(spec, TensorInput) and spec.spacing and axes in (None, len(spec.spacing)):
-            found["spacing"] = spec.spacing
+            facts["spacing"] = spec.spacing
         if isinstance(spec, TensorInput) and spec.rate and axes == 1:
-            found |= {"spacing": (1 / spec.rate,), "unit": "s"}
-        return found
+            facts |= {"spacing": (1 / spec.rate,), "unit": "s"}
+        return facts
 
-    def said(self) -> dict[str, Any]:
-        """The inputs beside the pictures as a record says them: plain words."""
+    def recorded_inputs(self) -> dict[str, Any]:
+        """The inputs other than the images as a record stores them, in plain text."""
         units, layers = self.arguments.get("unit"), self.arguments.get("layer")
-        found: dict[str, Any] = {} if layers is None else {"layer": list(layers)}
+        recorded: dict[str, Any] = {} if layers is None else {"layer": list(layers)}
         if units is not None:
-            found["unit"] = [str(u) for u in units] if isinstance(units, (list, tuple)) else str(units)
-        beside = {name: self.arguments[name] for name in _BESIDE if self.arguments.get(name) is not None}
-        return found | {name: " ".join(given.names) for name, given in beside.items()}
+            recorded["unit"] = [str(u) for u in units] if isinstance(units, (list, tuple)) else str(units)
+        second_images = {name: self.arguments[name] for name in _SECOND_IMAGES if self.arguments.get(name) is not None}
+        return recorded | {name: " ".join(images.names) for name, images in second_images.items()}
 
 
-def made_ready(declaration: LensSpec, given: Mapping[str, Any], default: Callable[[str], Any]) -> Arguments:
-    """Everything but the layers, for which the network must run: nothing has been computed yet."""
-    asked = Arguments(as_model(given["model"]))
-    asked.arguments["model"] = asked.model
-    for name in ("image", *_BESIDE):
+def prepare_arguments(declaration: LensSpec, arguments: Mapping[str, Any], default: Callable[[str], Any]) -> Arguments:
+    """Prepare all arguments except the layers, for which the network may have to run. Nothing is computed yet."""
+    model = as_model(arguments["model"])
+    prepared = Arguments(model, {"model": model})
+    for name in ("image", *_SECOND_IMAGES):
         if name in declaration.inputs:
-            asked.arguments[name] = _prepared(asked.model, given.get(name), needed=name in declaration.required)
+            prepared.arguments[name] = _images(model, arguments.get(name), needed=name in declaration.required)
     if "images" in declaration.inputs:
-        data = given.get("images")
+        data = arguments.get("images")
         missing = data is None and "images" not in declaration.required
-        asked.arguments["images"] = None if missing else as_dataset(data, asked.model)
+        prepared.arguments["images"] = None if missing else as_dataset(data, model)
     if "unit" in declaration.inputs:
-        asked.arguments["unit"] = given.get("unit", default("unit"))
+        prepared.arguments["unit"] = arguments.get("unit", default("unit"))
     if declaration.takes_target:
-        count = 1 if asked.images is None else len(asked.images)
-        asked.arguments["target"] = aim_at(given.get("target", default("target")), asked.model, count)
-    return asked
+        count = 1 if prepared.images is None else len(prepared.images)
+        prepared.arguments["target"] = aim_at(arguments.get("target", default("target")), model, count)
+    return prepared
 
 
-def look_up_layers(declaration: LensSpec, asked: Arguments, layer: Any) -> None:
-    """Find the layers that were named; with the model to oneself, since it may have to run."""
-    aim = asked.aim or shared_aim()
-    found = find_layers(
-        asked.model, layer, lambda: asked.probe().tensor, below=aim.layer if aim else None, ports=declaration.attributes
-    )
-    asked.arguments["layer"] = found
-    asked.layer_chosen = layer == LAST_SPATIAL
+def resolve_layers(declaration: LensSpec, prepared: Arguments, layer: Any) -> None:
+    """Find the layers that were named; the caller holds the model, because it may have to run."""
+    aim = prepared.aim or shared_aim()
+    below = aim.layer if aim else None
+    probe = lambda: prepared.probe().tensor  # noqa: E731
+    prepared.arguments["layer"] = find_layers(prepared.model, layer, probe, below=below, ports=declaration.attributes)
+    prepared.layer_chosen = layer == LAST_SPATIAL
 
 
-def _prepared(model: Model, given: Any, *, needed: bool) -> Images | None:
-    if isinstance(given, Images) or (given is None and not needed):
-        return given
-    return model.prepare(given)
+def _images(model: Model, argument: Any, *, needed: bool) -> Images | None:
+    if isinstance(argument, Images) or (argument is None and not needed):
+        return argument
+    return model.prepare(argument)

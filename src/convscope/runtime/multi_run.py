@@ -1,23 +1,23 @@
-"""Several lenses on the same images: the model is taken once, passes are shared, the target is one and the same."""
+"""Several lenses on the same images and target: the model is prepared once and passes are shared."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from convscope.engine.context.metering import progress, reporting
+from convscope.engine.context.metering import report_progress, reporting
 from convscope.engine.network.model import as_model
-from convscope.engine.run.gradients import sharing
+from convscope.engine.run.gradients import sharing_passes
 from convscope.engine.targets.target import TOP1, aim_at
 from convscope.errors import ConvScopeError, LayerError, NoGradient, NoRule, OutputError, ParameterError, did_you_mean
-from convscope.runtime.declaration import conduct
+from convscope.runtime.declaration import call_lens
 from convscope.spec import LensSpec
 from convscope.values import Value
 
-DOES_NOT_FIT = (LayerError, NoGradient, NoRule, OutputError)
-"""Refusals that say something about lens and network; any other is a mistake in the request."""
+NOT_APPLICABLE = (LayerError, NoGradient, NoRule, OutputError)
+"""Errors that mean that a lens does not work on a network; any other is a mistake in the request."""
 
 
-Refused = Callable[[LensSpec, ConvScopeError], None]
-"""Told of a lens that does not fit this network, which is then left out; without it, the refusal is raised."""
+OnRefusal = Callable[[LensSpec, ConvScopeError], None]
+"""Called with a lens that does not work on this network and is left out; without it the error is raised."""
 
 
 def explain_with_each(
@@ -27,68 +27,68 @@ def explain_with_each(
     options: Mapping[str, Any],
     *,
     budgets: Mapping[str, Mapping[str, Any]] | None = None,
-    refused: Refused | None = None,
+    on_refusal: OnRefusal | None = None,
 ) -> list[list[Value]]:
     """One list of values per lens, one value per image, whatever was passed as ``image``.
 
     Args:
-        declarations: lenses that look at each image.
-        options: go to the lenses that have them; one that no lens has is refused.
+        declarations: lenses that process each image.
+        options: passed to the lenses that have them; an option that no lens has is refused.
         budgets: parameters of single lenses, by command.
     """
     refuse_unknown(declarations, options)
     model = as_model(model)
     images = model.prepare(image)
-    given = dict(options)
+    arguments = dict(options)
     if any(d.takes_target for d in declarations):
-        given["target"] = aim_at(options.get("target", TOP1), model, len(images))
-    shared = {**given, "model": model, "image": images}
-    with model.untouched(), sharing(aim=given.get("target")):
-        found = _looked(declarations, shared, budgets or {}, refused)
-    return [[values] if images.single else values for values in found]
+        arguments["target"] = aim_at(options.get("target", TOP1), model, len(images))
+    shared = {**arguments, "model": model, "image": images}
+    with model.untouched(), sharing_passes(aim=arguments.get("target")):
+        results = _call_each(declarations, shared, budgets or {}, on_refusal)
+    return [[values] if images.single else values for values in results]
 
 
-def look_into(
+def explain_network_with_each(
     declarations: Sequence[LensSpec],
     model: Any,
     image: Any,
     options: Mapping[str, Any],
     *,
     budgets: Mapping[str, Mapping[str, Any]] | None = None,
-    refused: Refused | None = None,
+    on_refusal: OnRefusal | None = None,
 ) -> list[Value]:
-    """One value per lens of those that look at the network itself; data sets they take from ``image``."""
+    """One value per lens, for lenses that describe the network as a whole; ``image`` serves them as a data set."""
     model = as_model(model)
     images = model.prepare(image)
-    given = {name: value for name, value in options.items() if name != "target"}
+    arguments = {name: value for name, value in options.items() if name != "target"}
     with model.untouched():
-        return _looked(declarations, {**given, "model": model, "images": images}, budgets or {}, refused)
+        return _call_each(declarations, {**arguments, "model": model, "images": images}, budgets or {}, on_refusal)
 
 
-def _looked(
+def _call_each(
     declarations: Sequence[LensSpec],
     shared: Mapping[str, Any],
     budgets: Mapping[str, Mapping[str, Any]],
-    refused: Refused | None,
+    on_refusal: OnRefusal | None,
 ) -> list[Any]:
-    """What each lens gives for those of the shared arguments that it takes."""
-    found = []
+    """The result of each lens, called with those of the shared arguments that it takes."""
+    results = []
     for done, declaration in enumerate(declarations):
         known = (*declaration.inputs, *declaration.parameters, "smooth")
-        given = {**shared, **budgets.get(declaration.command, {})}
+        arguments = {**shared, **budgets.get(declaration.command, {})}
         try:
             with reporting(None):
-                found.append(conduct(declaration, {name: given[name] for name in given if name in known}))
-        except DOES_NOT_FIT as error:
-            if refused is None:
+                results.append(call_lens(declaration, {name: arguments[name] for name in arguments if name in known}))
+        except NOT_APPLICABLE as error:
+            if on_refusal is None:
                 raise
-            refused(declaration, error)
-        progress(done + 1, len(declarations))
-    return found
+            on_refusal(declaration, error)
+        report_progress(done + 1, len(declarations))
+    return results
 
 
 def refuse_unknown(declarations: Sequence[LensSpec], options: Mapping[str, Any]) -> None:
-    """Refuse an option that none of the lenses takes."""
+    """Refuse an option that none of the lenses has."""
     known = {name for d in declarations for name in (*d.inputs, *d.parameters)} - {"model", "image", "images"} | {
         "smooth"
     }

@@ -1,4 +1,4 @@
-"""One call for several targets of each image: all of them go through in the passes of one batch."""
+"""One call for several targets of each image, computed as one batch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,29 +14,29 @@ from convscope.values import Value
 Call = Callable[[LensSpec, dict[str, Any]], Any]
 
 
-def for_each_target(declaration: LensSpec, given: Mapping[str, Any], call: Call) -> list[Any]:
+def for_each_target(declaration: LensSpec, arguments: Mapping[str, Any], call: Call) -> list[Any]:
     """The values for every target: a list for one image, a list of lists for several.
 
-    Every image goes through once for each of its targets, all in one batch.
+    Every image is repeated once for each of its targets, and all of them form one batch.
 
     Raises:
         ParameterError: the lens explains no target, both ``target`` and ``targets`` are given, or no target is.
     """
     if not (declaration.takes_target and declaration.each_image):
         raise ParameterError(f"{declaration.command} explains no target of its images: leave targets out")
-    if given.get("target") is not None:
+    if arguments.get("target") is not None:
         raise ParameterError("target explains one score and targets several: give one of them")
-    targets = given["targets"]
+    targets = arguments["targets"]
     if isinstance(targets, str) or not isinstance(targets, Sequence) or not targets:
         raise ParameterError(f"targets is a list of targets, as in targets=['cat', 'dog'], got {targets!r}")
-    model = as_model(given["model"])
-    images = model.prepare(given["image"])
-    many = len(targets)
-    rows = torch.arange(len(images), device="cpu").repeat_interleave(many)
+    model = as_model(arguments["model"])
+    images = model.prepare(arguments["image"])
+    count = len(targets)
+    rows = torch.arange(len(images), device="cpu").repeat_interleave(count)
     copies = replace(
         images, tensor=images.tensor[rows], names=tuple(images.names[row] for row in rows.tolist()), single=False
     )
-    rest = {name: value for name, value in given.items() if name != "targets"}
-    values: list[Value] = call(declaration, {**rest, "image": copies, "target": [*targets] * len(images)})
-    grouped = [values[first : first + many] for first in range(0, len(values), many)]
+    other_arguments = {name: value for name, value in arguments.items() if name != "targets"}
+    values: list[Value] = call(declaration, {**other_arguments, "image": copies, "target": [*targets] * len(images)})
+    grouped = [values[first : first + count] for first in range(0, len(values), count)]
     return grouped[0] if images.single else grouped

@@ -20,7 +20,7 @@ from convscope.engine.network.model import Model
 from convscope.engine.paths.path import Path
 from convscope.engine.run.gradients import (
     gradients_of,
-    gradients_used,
+    note_gradient_use,
     outputs_at,
     outputs_with_gradients,
     score,
@@ -50,7 +50,7 @@ def one_layer(layers: Layers) -> str:
 
 def seen_at(model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layer: str, *, clean: bool = True) -> Seen:
     """What a layer gives for one chunk of prepared inputs, of image ``rows[i]`` each, and the gradient to it."""
-    gradients_used()
+    note_gradient_use()
     seen = outputs_with_gradients(model, model.laid_out(tensor), aim, rows, [layer], clean=clean)
     activation, gradient = (_by_image(model, layer, tensor, each) for each in seen[layer])
     return activation, gradient
@@ -136,7 +136,7 @@ def through_unit(
     model: Model, images: Images, aim: Aim, unit: UnitAddress, path: Path, points: Tensor, weights: Tensor
 ) -> Tensor:
     """The weighted sum of ∂f/∂u · ∂u/∂x at ``points`` of each image's path through inputs, u the unit, (N, C, …)."""
-    gradients_used()
+    note_gradient_use()
     total = sums_like(images.tensor)
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
@@ -201,7 +201,7 @@ def within_layer(
             scored(rows, torch.zeros(len(rows), dtype=torch.float64, device="cpu"))[0].detach().cpu().double()
         )
 
-    gradients_used()
+    note_gradient_use()
     each_copy(model, images, aim, len(points), visit, whole=False)
     each_copy(model, images, aim, 1, begin, whole=False)
     return total[0], end - start, started

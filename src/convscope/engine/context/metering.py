@@ -1,31 +1,28 @@
-"""What the run in hand costs, and how far it is: counted where the network is called, read at the edges."""
+"""What a run costs, and how far it has come: counted where the network is called, reported at the edges."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 
 import torch
 
+from convscope.engine.context.run_context import PictureWatcher, ProgressReport, changed, current
 from convscope.values import Cost
 
 try:
     import resource
-except ImportError:  # Windows keeps no such account: memory is then not reported
+except ImportError:  # Windows has no such module: memory is then not reported
     resource = None  # type: ignore[assignment]
 
-Report = Callable[[int, int], None]
-"""Called with (done, total) as long work goes on; it may raise `Cancelled` to stop it."""
-
-_report: ContextVar[Report | None] = ContextVar("report")
-"""Not set where nobody has decided who hears how far a run is; None where it was decided that nobody does."""
+_PICTURES_PER_RUN = 100
+"""How often at most a run shows its pictures."""
 
 
 @dataclass
 class Meter:
-    """Passes through the network, in images, since the run began."""
+    """Passes through the network, counted in images, since the run began."""
 
     forwards: int = 0
     backwards: int = 0
@@ -39,116 +36,95 @@ class Meter:
         return Cost(self.forwards / images, self.backwards / images, seconds / images, grown)
 
 
-_meter: ContextVar[Meter | None] = ContextVar("meter", default=None)
-
-
 @contextmanager
 def metered() -> Iterator[Meter]:
-    """Count the passes made within."""
-    meter = Meter()
-    token = _meter.set(meter)
-    try:
-        yield meter
-    finally:
-        _meter.reset(token)
+    """Count the passes made inside."""
+    with changed(meter=Meter()) as context:
+        assert context.meter is not None
+        yield context.meter
 
 
-def count(*, forwards: int = 0, backwards: int = 0) -> None:
-    """Add passes to the run in hand."""
-    if meter := _meter.get():
+def count_passes(*, forwards: int = 0, backwards: int = 0) -> None:
+    """Add passes to the meter of the current run."""
+    if meter := current().meter:
         meter.forwards += forwards
         meter.backwards += backwards
 
 
 @contextmanager
-def reporting(report: Report | None) -> Iterator[None]:
-    """Have ``report(done, total)`` called while long work within goes on; it may raise `Cancelled` to stop it.
+def reporting(report: ProgressReport | None) -> Iterator[None]:
+    """Call ``report(done, total)`` while long work inside goes on; it may raise `Cancelled` to stop it.
 
     Example:
         >>> import convscope as cs
         >>> from convscope.engine.context.metering import reporting
-        >>> seen = []
-        >>> with reporting(lambda done, total: seen.append((done, total))):
+        >>> reports = []
+        >>> with reporting(lambda done, total: reports.append((done, total))):
         ...     a = cs.smooth_grad(cs.load("bundled:digits"), "sample:digits/3", samples=4)
-        >>> seen[-1]
+        >>> reports[-1]
         (4, 4)
     """
-    token = _report.set(report)
-    try:
+    with changed(report=report, report_is_decided=True):
         yield
-    finally:
-        _report.reset(token)
 
 
 def is_reported() -> bool:
-    """Whether somebody decided already who hears how far the run in hand is, if anybody."""
-    return _report in copy_context()
+    """Whether a caller already decided who learns the progress of the current run, if anybody."""
+    return current().report_is_decided
 
 
-def progress(done: int, total: int) -> None:
-    """Say how far the run in hand is."""
-    if report := _report.get(None):
+def report_progress(done: int, total: int) -> None:
+    """Report the progress of the current run."""
+    if report := current().report:
         report(done, total)
 
 
-Watch = Callable[[int, int, torch.Tensor, Callable[[], torch.Tensor]], None]
-"""Called now and then with (done, total, scores, picture), where ``picture()`` gives the current pictures, prepared for
-the network; it may raise `Cancelled`."""
-
-_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
-_SHOWN = 100
-"""How often a run shows its picture at most."""
-
-
 @contextmanager
-def watching(watch: Watch | None) -> Iterator[None]:
-    """Have ``watch(done, total, scores, picture)`` see the pictures that are drawn within, as they come about.
+def watching(watch: PictureWatcher | None) -> Iterator[None]:
+    """Call ``watch(done, total, scores, picture)`` with the pictures that are optimized inside, as they develop.
 
-    ``picture()`` gives the current pictures, prepared for the network, and costs nothing where it is not called. Raise
-    `Cancelled` to stop: the lens then gives the best so far.
+    ``picture()`` gives the current pictures, prepared for the network; nothing is computed unless it is called. Raise
+    `Cancelled` to stop: the lens then returns the best pictures so far.
 
     Example:
         >>> import convscope as cs
-        >>> seen = []
-        >>> with cs.watching(lambda done, total, scores, picture: seen.append(picture().shape)):
+        >>> shapes = []
+        >>> with cs.watching(lambda done, total, scores, picture: shapes.append(picture().shape)):
         ...     p = cs.activation_maximization(cs.load("bundled:digits"), unit="8", steps=3)
-        >>> seen[0]
+        >>> shapes[0]
         torch.Size([1, 1, 32, 32])
     """
-    token = _watch.set(watch)
-    try:
+    with changed(watcher=watch):
         yield
-    finally:
-        _watch.reset(token)
 
 
-def show(done: int, total: int, scores: torch.Tensor, picture: Callable[[], torch.Tensor]) -> None:
-    """Show how far a picture is, where somebody looks and it is time to."""
-    watch = _watch.get()
-    if watch and (done % max(1, total // _SHOWN) == 0 or done == total):
-        watch(done, total, scores, picture)
+def show_pictures(done: int, total: int, scores: torch.Tensor, picture: Callable[[], torch.Tensor]) -> None:
+    """Show the pictures of an optimization to its watcher, a limited number of times per run."""
+    watcher = current().watcher
+    if watcher and (done % max(1, total // _PICTURES_PER_RUN) == 0 or done == total):
+        watcher(done, total, scores, picture)
 
 
 @contextmanager
-def as_part(place: int, parts: int) -> Iterator[None]:
-    """Have progress within counted as that of one of several equal parts of the run."""
-    report = _report.get(None)
-    with reporting(None if report is None else lambda done, total: report(place * total + done, parts * total)):
+def progress_of_part(index: int, parts: int) -> Iterator[None]:
+    """Report progress inside as that of one of several equal parts of the run."""
+    report = current().report
+    with reporting(None if report is None else lambda done, total: report(index * total + done, parts * total)):
         yield
 
 
 @contextmanager
-def as_share(done: int, count: int, total: int) -> Iterator[None]:
-    """Have progress within counted as that of ``count`` of ``total`` images, of which ``done`` were done before."""
-    report = _report.get(None)
+def progress_of_images(done: int, count: int, total: int) -> Iterator[None]:
+    """Report progress inside as that of ``count`` of ``total`` images, of which ``done`` were finished before."""
+    report = current().report
 
-    def share(part: int, parts: int) -> None:
+    def report_share(part: int, parts: int) -> None:
         assert report is not None
         report(done * parts + count * part, total * parts)
 
-    with reporting(None if report is None else share):
+    with reporting(None if report is None else report_share):
         yield
-        progress(1, 1)
+        report_progress(1, 1)
 
 
 def _peak_bytes() -> int:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from convscope.engine.context.chunking import chunk_size, in_chunks
-from convscope.engine.context.metering import progress
+from convscope.engine.context.metering import report_progress
 from convscope.engine.data.sources import (
     Batch,
     Folder,
@@ -118,7 +118,7 @@ class Dataset:
         for chunk in self.chunks():
             _with_what_fits(chunk, step)
             done += len(chunk)
-            progress(done, max(done, self.size or 0))
+            report_progress(done, max(done, self.size or 0))
         return done
 
     def first(self) -> Chunk:

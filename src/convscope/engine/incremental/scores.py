@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from convscope.engine.context import chunking
-from convscope.engine.context.chunking import alone, in_chunks
-from convscope.engine.context.metering import count, progress
+from convscope.engine.context.chunking import in_chunks, runs_one_at_a_time
+from convscope.engine.context.metering import count_passes, report_progress
 from convscope.engine.incremental.lazy_tensor import Astray, Changed, Counter, Run
 from convscope.engine.incremental.operations import operation_on_windows
 from convscope.engine.incremental.regions import Places, Whole, alike, cut_out, rows_last
@@ -19,7 +19,7 @@ from convscope.engine.network.batchnorm_folding import fused
 from convscope.engine.network.model import Model
 from convscope.engine.network.module_state import module_state
 from convscope.engine.network.state_guard import KeptAttributes
-from convscope.engine.run.determinism import looked
+from convscope.engine.run.determinism import note_determinism_check
 from convscope.engine.run.gradients import read_out
 from convscope.engine.targets.target import Aim
 from convscope.errors import ModelFailed
@@ -93,14 +93,14 @@ class _Job:
         with Counter() as counter:
             second = read_out(self.model, self.model.laid_out(self.image), self.aim)
         self.whole_forward = counter.multiplied
-        looked()
+        note_determinism_check()
         if float((first - second).abs().max()) > _ALIKE * float(first.abs().max()):
             again = float(self.aim.score(second, torch.tensor([self.row], device="cpu"), clean=False))
             self.notes["nondeterministic"] = f"the same image scored {score:.6g} and {again:.6g}"
             return score, "two runs on the same image differ"
         if self.model.scripted() is not None:
             return score, "the network is scripted (TorchScript) and hides its operations: open it from its source"
-        if alone():
+        if runs_one_at_a_time():
             return score, "this network is given one image at a time"
         return score, None
 
@@ -115,7 +115,7 @@ class _Job:
                 run, attributes, np.array([windows // 2, 0])
             )  # the largest tensor decides on how many go together
             budget = _NUMBERS_AT_ONCE.get(self.image.device.type, _NUMBERS_AT_ONCE["cpu"])
-            size = max(2, min(budget // run.largest, 4 * chunking._MOST_AT_ONCE))
+            size = max(2, min(budget // run.largest, 4 * chunking._MAX_CHUNK))
             run.multiplied, done = 0, 0
             for group in alike(self.places, size):
                 done = self._each(group, done, size, lambda rows: self._score_followed(run, attributes, rows))
@@ -125,7 +125,7 @@ class _Job:
         self.notes["recomputed"] = f"{share:.1%} of what {windows} forwards multiply"
         if run.became_whole:
             self.notes["whole maps"] = run.became_whole
-        count(forwards=round((share - 1) * windows))
+        count_passes(forwards=round((share - 1) * windows))
         return None
 
     def run_whole(self, reason: str | None) -> None:
@@ -141,7 +141,7 @@ class _Job:
 
         def step(rows: Tensor) -> None:
             score(group[rows.numpy()])
-            progress(self.row * total + done + int(rows[-1]) + 1, self.images * total)
+            report_progress(self.row * total + done + int(rows[-1]) + 1, self.images * total)
 
         in_chunks(len(group), self.image[0], step, light=True, quiet=True, size=size)
         return done + len(group)

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from convscope.engine.context.chunking import alone, is_out_of_memory
-from convscope.engine.context.metering import count
+from convscope.engine.context.chunking import is_out_of_memory, runs_one_at_a_time
+from convscope.engine.context.metering import count_passes
 from convscope.engine.network.cache import Entry
 from convscope.engine.network.model import Model
 from convscope.errors import ModelFailed, OutputError
@@ -218,7 +218,7 @@ class _Slope:
             output.shape, generator=torch.Generator(device="cpu").manual_seed(0), device="cpu", dtype=torch.float32
         )
         weights = (weights / weights.norm()).double()
-        count(backwards=1)
+        count_passes(backwards=1)
         with model.on_the_way_back():
             (gradient,) = torch.autograd.grad(output, leaf, weights.to(output), allow_unused=True)
         if gradient is None or not bool(gradient.isfinite().all()) or not bool(gradient.any()):
@@ -278,7 +278,7 @@ class _Slope:
         return self.place - along, self.place + along
 
     def _answers(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        if alone() or self.model.cache[CHECKS].get(BATCH):
+        if runs_one_at_a_time() or self.model.cache[CHECKS].get(BATCH):
             return _run(self.model, low), _run(self.model, high)
         both = _run(self.model, torch.cat([low, high]))
         return both[:1], both[1:]

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from convscope.engine.context.metering import count
+from convscope.engine.context.metering import count_passes
 from convscope.engine.network.torch_context import put_back
 from convscope.engine.ops.call import Call
 
@@ -162,7 +162,7 @@ def _runs(module: nn.Module, tensor: Tensor) -> bool:
 
 def _run(module: nn.Module, tensor: Tensor) -> None:
     """A forward that leaves no trace: no graph, no random numbers drawn, nothing for the hooks of lenses in hand."""
-    count(forwards=len(tensor))
+    count_passes(forwards=len(tensor))
     devices = [tensor.device] if tensor.device.type == "cuda" else []
     with torch.random.fork_rng(devices), torch.no_grad(), _without_own_hooks(module), put_back():
         module(tensor)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.context.metering import count
+from convscope.engine.context.metering import count_passes
 from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.network.cache import Entry, NetworkCache, cache_of
 from convscope.engine.network.input_dtype import input_dtype
@@ -286,7 +286,7 @@ class Model:
 
     def run_plainly(self, tensor: Tensor) -> Any:
         """One forward of a prepared batch; whatever the network gives."""
-        count(forwards=len(tensor))
+        count_passes(forwards=len(tensor))
         watched = nullcontext() if self._contents is None else self._contents.first_forward()
         with self._failing_by_name(tensor), put_back(), watched, self.layout_watch or nullcontext():
             if self.quantized_part() is None:

@@ -17,8 +17,8 @@ import torch
 from torch import Generator, Tensor
 
 from convscope.engine.context.chunking import chunk_size, in_chunks
-from convscope.engine.context.metering import count as counted
-from convscope.engine.context.metering import progress, show
+from convscope.engine.context.metering import count_passes as counted
+from convscope.engine.context.metering import report_progress, show_pictures
 from convscope.engine.network.batchnorm_folding import fused_runs
 from convscope.engine.network.model import Model
 from convscope.engine.optimize.objectives import Objective, alongside
@@ -79,9 +79,9 @@ def climb(
     seed: int = 0,
     variants: int = 1,
     frames: int = 0,
-    report: Callable[[int, int], None] = progress,
+    report: Callable[[int, int], None] = report_progress,
 ) -> Ascent:
-    """Draw ``count`` pictures that make ``objective`` large, in one batch.
+    """Draw ``count_passes`` pictures that make ``objective`` large, in one batch.
 
     Picture i begins from the noise of seed ``seed + i % variants`` and is shaken as all others are: it comes out the
     same alone or among others. The model is taken as it is: call this within ``model.untouched()``.
@@ -124,7 +124,7 @@ def climb(
                     numbers[0].copy_(change(numbers[0], step))
             try:
                 report(step + 1, steps)
-                show(step + 1, steps, scores, lambda: state.pictures)
+                show_pictures(step + 1, steps, scores, lambda: state.pictures)
             except Cancelled:
                 state.stopped = f"stopped after {step + 1} of {steps} steps" if step + 1 < steps else ""
                 break
@@ -147,7 +147,7 @@ def climb_all(
         how: as `climb` takes it.
     """
     parts: list[Ascent] = []
-    told = how.pop("report", progress)
+    told = how.pop("report", report_progress)
     like = parametrisation.start(1, torch.Generator().manual_seed(0))
     with torch.no_grad():
         sample = parametrisation.picture(like)[0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convscope.engine.context.metering import as_part
+from convscope.engine.context.metering import progress_of_part
 from convscope.engine.network.model import Model
 from convscope.engine.optimize.canvas import canvas_of
 from convscope.engine.optimize.loop import Ascent, climb
@@ -41,7 +41,7 @@ def dream(
         base = resized(photos.cpu().float(), size)
         start = base if detail is None else base + resized(detail, size)
         canvas = canvas_of(model, size, given=photos)
-        with as_part(place, len(sizes)):
+        with progress_of_part(place, len(sizes)):
             found.append(
                 climb(
                     model,

@@ -16,7 +16,7 @@ from convscope.engine.network.model import Model
 from convscope.engine.rules.function_mode import Method, Rules
 from convscope.engine.rules.ledger import Ledger, merged
 from convscope.engine.rules.lrp import Ground, Relevance
-from convscope.engine.run.gradients import gradients_of, gradients_used, read_out
+from convscope.engine.run.gradients import gradients_of, note_gradient_use, read_out
 from convscope.engine.targets.target import Aim
 from convscope.errors import LayerError, NoGradient, NoRule
 
@@ -74,7 +74,7 @@ def flow_back(
         NoGradient: the score does not depend on the input.
     """
     refuse_scripted(model)
-    gradients_used()
+    note_gradient_use()
     nothing = sums_like(images.tensor)
     flow = Flow(nothing, nothing.clone(), torch.zeros(len(images), dtype=torch.float64, device="cpu"))
 

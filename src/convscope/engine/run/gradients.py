@@ -1,21 +1,21 @@
 """Gradients of a score, to the input or to layers, that compute nothing they do not need.
 
-To a layer: everything below runs without a graph, the layer's output becomes a leaf, and one backward goes from the
-score to that leaf. To the input: parameters are frozen, so no gradient of a weight is ever formed. Within `sharing`,
-lenses that ask for the same gradients get them from one forward and one backward.
+For a layer, everything before it runs without a graph, its output becomes a leaf, and one backward pass goes from the
+score to that leaf. For the input, parameters are frozen, so that no gradient of a weight is formed. Within
+`sharing_passes`, lenses that need the same gradients get them from one forward and one backward pass.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from convscope.engine.context.chunking import alone, in_chunks, of_chunk
-from convscope.engine.context.metering import count
+from convscope.engine.context.chunking import in_chunks, rows_of, runs_one_at_a_time
+from convscope.engine.context.metering import count_passes
+from convscope.engine.context.run_context import SharedResults, changed, current
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.trace import all_images, calls_of, layout_of, map_at
 from convscope.engine.network.double_precision import sums_like, unrounded
@@ -24,120 +24,92 @@ from convscope.engine.network.model import Model
 from convscope.engine.targets.target import Aim
 from convscope.errors import NoGradient
 
-_shared: ContextVar[dict[Any, Any] | None] = ContextVar("shared", default=None)
-_graph: ContextVar[bool] = ContextVar("graph", default=False)
-
 
 @contextmanager
-def differentiating(wanted: bool) -> Iterator[None]:
-    """Let gradients formed within have gradients of their own, to the network's parameters."""
-    token = _graph.set(wanted)
-    try:
+def keeping_graph(enabled: bool) -> Iterator[None]:
+    """Give gradients formed inside gradients of their own, with respect to the network's parameters."""
+    with changed(keep_graph=enabled):
         yield
-    finally:
-        _graph.reset(token)
 
 
-def differentiable() -> bool:
-    """Whether what is computed keeps its graph, so that it can stand in a loss."""
-    return _graph.get()
+def graph_is_kept() -> bool:
+    """Whether results keep their graph, so that they can be part of a loss."""
+    return current().keep_graph
 
 
-_used: ContextVar[list[bool] | None] = ContextVar("used", default=None)
-
-
-@contextmanager
-def gradients_watched() -> Iterator[list[bool]]:
-    """Learn whether gradients of the network are used within; then the list is not empty."""
-    uses: list[bool] = []
-    token = _used.set(uses)
-    try:
-        yield uses
-    finally:
-        _used.reset(token)
-
-
-def gradients_used() -> None:
-    """Say that what is computed hangs on the network's backward pass."""
-    if (uses := _used.get()) is not None and not uses:
-        uses.append(True)
+def note_gradient_use() -> None:
+    """Note that the result depends on the network's backward pass."""
+    current().observations.gradients_used = True
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One layer's activation (N, C, …) and, where it was asked for, the gradient of the score to it."""
+    """The activation (N, C, …) of one layer and, where it was requested, the gradient of the score to it."""
 
     activation: Tensor
-    formed: Tensor | None = None
+    gradient_or_none: Tensor | None = None
 
     @property
     def gradient(self) -> Tensor:
         """The gradient; a lens that reads it has a target."""
-        assert self.formed is not None, "gradients are formed where there is an aim"
-        gradients_used()
-        return self.formed
+        assert self.gradient_or_none is not None, "gradients are formed where there is a target"
+        note_gradient_use()
+        return self.gradient_or_none
 
 
 @contextmanager
-def sharing(aim: Aim | None = None) -> Iterator[None]:
-    """Let the lenses called within share forwards and backwards on the same images and target ``aim``."""
-    token = _shared.set({"aim": aim})
-    try:
+def sharing_passes(aim: Aim | None = None) -> Iterator[None]:
+    """Let the lenses called inside share forward and backward passes on the same images and target ``aim``."""
+    with changed(shared=SharedResults(aim)):
         yield
-    finally:
-        _shared.reset(token)
 
 
 @contextmanager
 def sharing_nothing() -> Iterator[None]:
-    """Let the lenses called within compute for themselves: what they look at is gone before the sharing ends."""
-    token = _shared.set(None)
-    try:
+    """Let the lenses called inside run passes of their own: their images are perturbed copies that nobody else uses."""
+    with changed(shared=None):
         yield
-    finally:
-        _shared.reset(token)
 
 
 def shared_aim() -> Aim | None:
     """What the lenses that share passes explain, also for a lens that has no target of its own."""
-    shared = _shared.get()
-    return shared["aim"] if shared is not None else None
+    shared = current().shared
+    return None if shared is None else shared.target
 
 
 def layer_evidence(model: Model, images: Images, aim: Aim | None, layers: Sequence[str]) -> dict[str, Evidence]:
     """Activations and, with an ``aim``, gradients at ``layers``, for all images.
 
-    Without an aim the forward stops at the last of the layers. Within `sharing` gradients are formed in any case,
-    so that the first lens to ask serves the others.
+    Without an aim the forward pass stops at the last of the layers. Within `sharing_passes` gradients are formed in any
+    case, so that the first lens serves the others.
     """
-    shared = _shared.get()
-    if shared is not None:
-        aim = aim or shared["aim"]
-        key = (id(images), id(aim), tuple(layers))
-        if key not in shared:
-            shared[key] = gather_evidence(model, images.tensor, aim, layers)
-        evidence: dict[str, Evidence] = shared[key]
-    else:
-        evidence = gather_evidence(model, images.tensor, aim, layers)
+    shared = current().shared
+    if shared is None:
+        return gather_evidence(model, images.tensor, aim, layers)
+    explained = aim or shared.target
+    compute = partial(gather_evidence, model, images.tensor, explained, layers)
+    evidence: dict[str, Evidence] = shared.get(("evidence", images, explained, tuple(layers)), compute)
     return evidence
 
 
 def input_gradient(model: Model, images: Images, aim: Aim) -> Tensor:
     """The gradient of each image's score to its own pixels (N, C, …), in single precision or finer."""
-    gradients_used()
-    shared = _shared.get()
-    key = (id(images), id(aim))
-    if shared is not None and key in shared:
-        found: Tensor = shared[key]
-        return found
+    note_gradient_use()
+    shared = current().shared
+    compute = partial(_input_gradient, model, images, aim)
+    if shared is None:
+        return compute()
+    gradient: Tensor = shared.get(("input gradient", images, aim), compute)
+    return gradient
+
+
+def _input_gradient(model: Model, images: Images, aim: Aim) -> Tensor:
     gradients = sums_like(images.tensor)
 
     def step(rows: Tensor) -> None:
-        of_chunk(gradients, rows).copy_(gradient_at(model, of_chunk(images.tensor, rows), aim, rows))
+        rows_of(gradients, rows).copy_(gradient_at(model, rows_of(images.tensor, rows), aim, rows))
 
     in_chunks(len(images), images.tensor[0], step)
-    if shared is not None:
-        shared[key] = gradients
     return gradients
 
 
@@ -150,7 +122,7 @@ def gradient_at(
         rows: which image each input belongs to; ``clean`` says whether the inputs are the images as they are.
         scores: where to put the scores themselves, one per input.
     """
-    gradients_used()
+    note_gradient_use()
     tensor = model.laid_out(tensor).requires_grad_(True)
     with torch.enable_grad():
         found = score(model, tensor.clone(), aim, rows, clean=clean)  # a network may not write to a leaf
@@ -180,8 +152,8 @@ def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[T
     there, here = (torch.empty(len(images), dtype=torch.float64, device="cpu") for _ in range(2))
 
     def step(rows: Tensor) -> None:
-        ends = [of_chunk(images.tensor, rows), of_chunk(start, rows)]
-        together = ends if alone() else [torch.cat(ends)]
+        ends = [rows_of(images.tensor, rows), rows_of(start, rows)]
+        together = ends if runs_one_at_a_time() else [torch.cat(ends)]
         with torch.no_grad():
             read = torch.cat([read_out(model, model.laid_out(each), aim) for each in together])
         there[rows] = aim.score(read[: len(rows)], rows).cpu().double()
@@ -196,7 +168,7 @@ def settle(model: Model, images: Images, aim: Aim) -> None:
 
     def step(rows: Tensor) -> None:
         with torch.no_grad():
-            score(model, model.laid_out(of_chunk(images.tensor, rows)), aim, rows)
+            score(model, model.laid_out(rows_of(images.tensor, rows)), aim, rows)
 
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
 
@@ -206,7 +178,7 @@ def gather_evidence(model: Model, tensor: Tensor, aim: Aim | None, layers: Seque
     parts: dict[str, list[Evidence]] = {address: [] for address in layers}
 
     def step(rows: Tensor) -> None:
-        laid = model.laid_out(of_chunk(tensor, rows))
+        laid = model.laid_out(rows_of(tensor, rows))
         found = activations_at(model, laid, layers) if aim is None else evidence_at(model, laid, aim, rows, layers)
         for address, seen in found.items():
             parts[address].append(seen)
@@ -242,7 +214,7 @@ def outputs_with_gradients(
     model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layers: Sequence[str], *, clean: bool = True
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """What layers give for one chunk of prepared inputs, and the gradients to it, both as the network lays them."""
-    graph = differentiable()
+    graph = graph_is_kept()
     with torch.set_grad_enabled(graph), capture(model.module, layers, differentiable=True) as caught:
         if aim.layer is not None:
             caught.ended = f", which ends at the target's own layer {aim.layer!r}"
@@ -277,8 +249,8 @@ def gradients_of(
     if not scores.requires_grad:
         why = "detached, computed under torch.no_grad inside the network, or the target's layer comes before"
         raise NoGradient(cut_off(model, why), cut_off=True)
-    count(backwards=len(scores))
-    graph = create_graph or differentiable()
+    count_passes(backwards=len(scores))
+    graph = create_graph or graph_is_kept()
     with model.on_the_way_back():
         gradients = torch.autograd.grad(
             scores.sum(), to, allow_unused=True, create_graph=graph, retain_graph=graph or retain
@@ -297,5 +269,5 @@ def cut_off(model: Model, why: str) -> str:
 def _joined(parts: list[Evidence]) -> Evidence:
     if len(parts) == 1:
         return parts[0]
-    gradients = [part.formed for part in parts if part.formed is not None]
+    gradients = [part.gradient_or_none for part in parts if part.gradient_or_none is not None]
     return Evidence(torch.cat([p.activation for p in parts]), torch.cat(gradients) if gradients else None)

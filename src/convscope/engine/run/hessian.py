@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convscope.engine.context.chunking import in_chunks, of_chunk
-from convscope.engine.context.metering import count
+from convscope.engine.context.chunking import in_chunks, rows_of
+from convscope.engine.context.metering import count_passes
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.trace import layout_of, map_at
 from convscope.engine.network.hooks import capture
 from convscope.engine.network.model import Model
-from convscope.engine.run.gradients import gradients_of, gradients_used, read_out
+from convscope.engine.run.gradients import gradients_of, note_gradient_use, read_out
 from convscope.engine.targets.target import Aim
 
 Utility = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -32,11 +32,11 @@ def curved_evidence(
     model: Model, images: Images, aim: Aim, layers: Sequence[str], utility: Utility
 ) -> dict[str, Curved]:
     """Activations and both derivatives of ``utility`` at ``layers``, for all images."""
-    gradients_used()
+    note_gradient_use()
     parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {address: [] for address in layers}
 
     def step(rows: Tensor) -> None:
-        tensor = model.laid_out(of_chunk(images.tensor, rows))
+        tensor = model.laid_out(rows_of(images.tensor, rows))
         for address, found in zip(layers, _derivatives(model, tensor, aim, rows, layers, utility), strict=True):
             maps = (map_at(model, address, tensor, each.detach()).float() for each in found)
             parts[address].append(tuple(maps))  # type: ignore[arg-type]
@@ -71,6 +71,6 @@ def _hessian_times(activation: Tensor, gradient: Tensor, along: Tensor) -> Tenso
     """The derivative of ``gradient`` along a change of the activation; zero where the network is linear above."""
     if not gradient.requires_grad:
         return torch.zeros_like(gradient)
-    count(backwards=len(activation))
+    count_passes(backwards=len(activation))
     (bend,) = torch.autograd.grad(gradient, activation, along, retain_graph=True, allow_unused=True)
     return torch.zeros_like(gradient) if bend is None else bend

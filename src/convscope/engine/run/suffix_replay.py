@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from convscope.engine.context.chunking import chunk_of, chunk_size, in_chunks
-from convscope.engine.context.metering import progress
+from convscope.engine.context.chunking import chunk_size, chunk_size_after_layer, in_chunks
+from convscope.engine.context.metering import report_progress
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.trace import calls_of, layout_of, map_at
 from convscope.engine.network.double_precision import unrounded
@@ -69,7 +69,7 @@ def score_variants(
             maps = above.map.expand(len(numbers), *above.map.shape[1:]).clone()
             edit(maps, numbers.to(maps.device))
             found[numbers] = above.scores(maps).cpu().double()
-            progress(row * len(found) + int(numbers[-1]) + 1, len(images) * len(found))
+            report_progress(row * len(found) + int(numbers[-1]) + 1, len(images) * len(found))
 
         in_chunks(many, above.activation[0], step, size=above.chunk, quiet=True)
         activations.append(unrounded(above.map))
@@ -111,7 +111,9 @@ class Above:
             self.calls = watch.calls_without_what_nobody_needs()
             self.why_whole = self._why_replaying_fails(answer)
         self.chunk = (
-            chunk_of(watch.largest, image.device) if self.why_whole is None else chunk_size(image[0], light=True)
+            chunk_size_after_layer(watch.largest, image.device)
+            if self.why_whole is None
+            else chunk_size(image[0], light=True)
         )
 
     def scores(self, maps: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from convscope.engine.layers.addresses import UnitAddress
 from convscope.engine.layers.trace import calls_of, map_at
 from convscope.engine.network.hooks import capture, stopping_at
 from convscope.engine.network.packaged import unreached
-from convscope.engine.run.gradients import gradients_of, gradients_used
+from convscope.engine.run.gradients import gradients_of, note_gradient_use
 from convscope.errors import InputError, LayerError, NoGradient, NotFinite, UnknownName
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def effective_field(model: "Model", data: Dataset, unit: UnitAddress, *, seed: i
         LayerError: the layer is scripted.
         NoGradient: nothing of any input moves the unit.
     """
-    gradients_used()
+    note_gradient_use()
     first = data.first().tensor
     data.first().require_spatial_axes("a receptive field lies along spatial axes")
     if isinstance(dict(model.module.named_modules())[unit.layer], torch.jit.ScriptModule):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from convscope.engine.context.metering import count
+from convscope.engine.context.metering import count_passes
 from convscope.engine.data.data_set import Chunk, Dataset
 from convscope.engine.network.output_meaning import Meaning, log_probabilities
 from convscope.engine.network.parametrized import layer_of, weight_modules
@@ -71,7 +71,7 @@ def loss_gradients(
         if not summed.requires_grad:
             raise NoGradient(f"the output of {model.name} does not depend on these parameters: there is no gradient")
         gradients = torch.autograd.grad(summed, parameters, allow_unused=True)
-        count(backwards=len(chunk))
+        count_passes(backwards=len(chunk))
         for total, gradient in zip(sums, gradients, strict=True):
             if gradient is not None:
                 total += gradient

@@ -2,7 +2,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from convscope.engine.context.chunking import in_chunks, of_chunk
+from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import FIRST_KERNELS, Layers
 from convscope.engine.layers.feature_maps import Reading, read_maps
@@ -81,7 +81,7 @@ def feature_maps(
     made: list[FeatureMaps] = []
 
     def step(rows: Tensor) -> None:
-        tensor = of_chunk(image.tensor, rows)
+        tensor = rows_of(image.tensor, rows)
         found = read_maps(model, tensor, layer, keep=channels, colours=view == "colours", side=activation)
         made.extend(_of_image(image, int(row), place, found, scale, view) for place, row in enumerate(rows))
 

@@ -3,7 +3,7 @@ from typing import Any
 from torch import Tensor
 
 from convscope.engine.arithmetic.stepping import Stepped, stepped
-from convscope.engine.context.chunking import in_chunks, of_chunk
+from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import UnitAddress, first_kernels, units_of
 from convscope.engine.network.model import Model
@@ -62,7 +62,7 @@ def step_through(model: Model, image: Images, *, unit: Any = None) -> list[Arith
     found: list[Arithmetic] = []
 
     def step(rows: Tensor) -> None:
-        made = stepped(model, of_chunk(image.tensor, rows), asked.layer, asked.unit, asked.position)
+        made = stepped(model, rows_of(image.tensor, rows), asked.layer, asked.unit, asked.position)
         found.extend(_of_image(image, int(row), one) for row, one in zip(rows, made, strict=True))
 
     in_chunks(len(image), image.tensor[0], step, light=True)

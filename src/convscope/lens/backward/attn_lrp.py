@@ -21,6 +21,7 @@ Gamma = Annotated[float, Param(help="how much more positive terms receive", min=
     asks="How much of the score does each pixel receive when relevance also flows through attention?",
     reads="Warm pixels received relevance for the target, cool ones against it; made for networks with attention, on "
     "others it is LRP-γ. The softmax keeps some relevance, which the notes state.",
+    needs={"gradients", "operations"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "biases and the softmax absorb their share, which the notes state"},
 )

@@ -24,6 +24,7 @@ from convscope.values import Attribution
     asks="Where in the image is what these channels of a layer contributed to the answer?",
     reads="Warm pixels gave relevance to the target by way of the chosen channels, cool ones against it; the other "
     "channels' share is left out.",
+    needs={"gradients", "operations"},
     claims={"class-sensitive", "deterministic"},
     fails={
         "class contrast": "the most relevant channels are often the same for two classes",

@@ -14,6 +14,7 @@ from convscope.values import Attribution
     asks="Which pattern in the image would this answer be drawn back into?",
     reads="Structures that the network's kernels paint back; they are much the same for every class and do not say "
     "why this answer.",
+    needs={"gradients", "operations"},
     claims={"deterministic"},
     fails={
         "class contrast": "paints back whatever the network sees",

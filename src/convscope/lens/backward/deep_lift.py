@@ -22,6 +22,7 @@ from convscope.values import Attribution
     asks="How much did each pixel's difference from a reference add to the difference in the score?",
     reads="Warm pixels raised the score above that of the reference, cool ones lowered it; together they add up to "
     "the difference.",
+    needs={"gradients", "operations"},
     claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
 def deep_lift(

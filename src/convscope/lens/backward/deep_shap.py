@@ -22,6 +22,7 @@ from convscope.values import Attribution
     asks="How much did each pixel add to the score, compared with many references instead of one?",
     reads="Warm pixels raised the score above the references' mean, cool ones lowered it; together they add up to "
     "the difference.",
+    needs={"gradients", "operations"},
     claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
 def deep_shap(

@@ -25,6 +25,7 @@ NO_WINNER = "the target's score is zero: there is no winner whose excitation cou
     asks="Which positions of a layer excite the answer, when each unit passes its probability to what excites it?",
     reads="A probability over the positions of the layer: where the answer's excitation comes from. Without the "
     "contrast it shows all that excites, hardly this class.",
+    needs={"gradients", "operations"},
     claims={"deterministic"},
     fails={
         "class contrast": "shows what excites, for any class, unless contrastive",

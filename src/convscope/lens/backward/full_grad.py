@@ -20,6 +20,7 @@ from convscope.values import Attribution
     asks="Where is the answer sensitive, counting the biases of every layer as well as the pixels?",
     reads="Bright regions are where input and biases matter, for or against; the sign is lost and the picture is much "
     "the same for every class.",
+    needs={"gradients", "operations"},
     claims={"deterministic", "non-negative"},
     fails={
         "class contrast": "adds magnitudes, which are much the same for every class",

@@ -14,6 +14,7 @@ from convscope.values import Attribution
     asks="Which fine structures does the network pick up on its way to any answer?",
     reads="Fine lines are structures the network sees; they are much the same for every class, so they do not say "
     "why this answer.",
+    needs={"gradients", "operations"},
     claims={"deterministic"},
     fails={
         "class contrast": "restores what the network sees, whatever the class",

@@ -21,6 +21,7 @@ from convscope.values import Attribution
     asks="Which fine structures lie in the regions that gave this answer?",
     reads="Where it is (the region) depends on the class, what it looks like (the lines) hardly does; the sign means "
     "nothing.",
+    needs={"gradients", "operations"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "a product of two pictures, not a decomposition of the score"},
 )

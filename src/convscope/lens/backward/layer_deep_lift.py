@@ -23,6 +23,7 @@ from convscope.values import LayerAttribution
     asks="How much did each unit's difference from a reference add to the difference in the score?",
     reads="Units to the right raised the score above that of the reference, those to the left lowered it; where "
     "everything passes through the layer, they add up to the difference.",
+    needs={"gradients", "operations"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "holds where everything passes through the layer"},
 )

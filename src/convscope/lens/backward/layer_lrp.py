@@ -21,6 +21,7 @@ from convscope.values import LayerAttribution
     asks="How much of the score does each unit of a layer receive when it is handed back layer by layer?",
     reads="Units to the right received relevance for the target, those to the left against it; where everything passes "
     "through the layer, the total is the score less what biases above absorbed.",
+    needs={"gradients", "operations"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "biases absorb their share"},
 )

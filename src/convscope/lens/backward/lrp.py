@@ -19,6 +19,7 @@ from convscope.values import Attribution
     asks="How much of the score does each pixel receive when it is propagated back layer by layer?",
     reads="Warm pixels received relevance for the target, cool ones against it; the total is the score less what "
     "biases absorbed. What it says depends on the rules: z⁺ and flat rules show where, hardly which class.",
+    needs={"gradients", "operations"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "biases absorb their share, which the notes state"},
 )

@@ -17,6 +17,7 @@ from convscope.values import Attribution
     cite="kim2019rectgrad",
     asks="Which pixels still matter when every layer keeps only its most important units?",
     reads="Warm pixels lie on the few paths that carry most of the score; where the map is blank, nothing is said.",
+    needs={"gradients", "operations"},
     claims={"deterministic"},
     fails={
         "class contrast": "keeps the strongest units, which are much the same for every class",

@@ -19,6 +19,7 @@ from convscope.values import Attribution
     asks="Which regions made the model give this answer, read from the weights of its last layer?",
     reads="Warm regions add to the score, cool ones take from it; the mean of the map at the layer is the "
     "score without its bias.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "explains the score up to the last layer's bias"},
 )

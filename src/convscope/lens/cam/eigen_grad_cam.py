@@ -20,6 +20,7 @@ from convscope.values import Attribution
     asks="What is the strongest pattern in the evidence for this answer?",
     reads="Warm regions share the strongest pattern of activation × gradient, cool ones lack it; smoother than "
     "HiResCAM.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "keeps one direction of many"},
 )

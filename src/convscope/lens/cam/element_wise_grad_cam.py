@@ -17,6 +17,7 @@ from convscope.values import Attribution
     cite="gildenblat2021gradcam",
     asks="Which positions of the layer spoke for the answer, channel by channel?",
     reads="Bright regions hold channels that raised the score there; what speaks against it is left out.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "non-negative", "differentiable"},
     fails={
         "class contrast": "positive parts of a layer are much the same for every class",

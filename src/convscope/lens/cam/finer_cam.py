@@ -23,6 +23,7 @@ from convscope.values import Attribution
     asks="Which regions tell this class from those it is most easily mistaken for?",
     reads="Warm regions raise the class above the similar classes named in the note; what they share with it is left "
     "out, so that much of the object may stay pale.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "pools gradients over space"},
 )

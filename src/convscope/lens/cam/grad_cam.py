@@ -17,6 +17,7 @@ from convscope.values import Attribution
     cite="selvaraju2017gradcam",
     asks="Which regions made the model give this answer?",
     reads="Warm regions raise the score of the target, cool ones lower it; the map is as coarse as the layer.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable", "contrasting"},
     fails={"completeness": "pools gradients over space"},
 )

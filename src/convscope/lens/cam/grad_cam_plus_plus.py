@@ -15,6 +15,7 @@ from convscope.values import Attribution
     asks="Which regions made the model give this answer, when the object appears several times?",
     reads="Warm regions raise the score; several instances are weighed more evenly than by Grad-CAM. Where the layer "
     "has no negative activations, no weight is negative.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable"},
     fails={
         "class contrast": "behind a rectifier no weight is negative, so that what fires counts for every class",

@@ -18,6 +18,7 @@ from convscope.values import Attribution
     asks="Which positions of the layer did the answer really use?",
     reads="Warm regions raised the score, cool ones lowered it; for a pooling or linear head the map sums to "
     "the score's share.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable", "contrasting"},
     fails={"completeness": "only a linear head makes the sum exact"},
 )

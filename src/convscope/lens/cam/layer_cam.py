@@ -19,6 +19,7 @@ from convscope.values import Attribution
     asks="Where in this layer, early ones too, is evidence for the answer?",
     reads="Warm regions carry features that raise the score right there; early layers give fine maps. Evidence "
     "against is left out.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable"},
     fails={
         "class contrast": "positive parts of a layer are much the same for every class",

@@ -16,6 +16,7 @@ from convscope.values import LayerAttribution
     asks="Which channels of a layer made Grad-CAM's map?",
     reads="Channels to the right raise the map, those to the left lower it; the map is their sum, as coarse as the "
     "layer.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "pools gradients over space"},
 )

@@ -22,6 +22,7 @@ from convscope.values import Attribution
     asks="Which regions made the model give this answer, seen as finely as its early layers see?",
     reads="Warm regions are active evidence at every one of the layers at once. Behind a rectifier no channel has a "
     "negative weight, so of two objects in a picture the stronger may shine for either; evidence against is left out.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "non-negative"},
     fails={
         "class contrast": "built of Grad-CAM++ maps, whose weights are not negative behind a rectifier",

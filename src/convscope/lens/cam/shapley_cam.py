@@ -22,6 +22,7 @@ from convscope.values import Attribution
     asks="Which regions made the model give this answer rather than any other, in whatever order they come in?",
     reads="Warm regions raise the class over the others, cool ones lower it; Shapley values are approximated to second "
     "order, so where the network saturates strongly they are rough.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "pools derivatives over space"},
 )

@@ -19,6 +19,7 @@ from convscope.values import Attribution
     asks="Which regions made the model give this answer, steadied against small changes of the image?",
     reads="Warm regions raise the score, also when the image is slightly disturbed; where the layer has no negative "
     "activations, no weight is negative.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic"},
     fails={
         "class contrast": "behind a rectifier no weight is negative, so that what fires counts for every class",

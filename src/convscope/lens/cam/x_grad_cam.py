@@ -18,6 +18,7 @@ from convscope.values import Attribution
     cite="fu2020axiom",
     asks="Which regions made the model give this answer, weighed so that the channels' shares add up?",
     reads="Warm regions raise the score, cool ones lower it; the map is as coarse as the layer.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable", "contrasting"},
     fails={"completeness": "holds for the layer of a ReLU network without biases above it only"},
 )

@@ -23,6 +23,7 @@ from convscope.values import Attribution
     asks="At which details, from coarse to fine, did the score come about?",
     reads="Warm pixels added to the score as the blurred image came into focus, cool ones took from it; "
     "together they add up to the rise.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
 def blur_integrated_gradients(

@@ -23,6 +23,7 @@ from convscope.values import Attribution
     asks="How much did each pixel add to the score, compared with many images instead of one baseline?",
     reads="Warm pixels added to the score, cool ones took from it; together they add up to the rise over the "
     "references' mean score, up to sampling error.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
 def expected_gradients(

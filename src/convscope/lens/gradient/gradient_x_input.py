@@ -14,6 +14,7 @@ from convscope.values import Attribution
     asks="How much does each pixel, as bright as it is, push the score?",
     reads="Warm pixels push the score up from where the network sees zero, cool ones down; exact for a linear "
     "network only.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable", "contrasting"},
     fails={"completeness": "holds for a network linear from zero to the image only"},
 )

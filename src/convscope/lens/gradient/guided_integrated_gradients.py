@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.context.chunking import in_chunks
-from convscope.engine.context.metering import progress
+from convscope.engine.context.metering import report_progress
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.batchnorm_folding import fused
 from convscope.engine.network.double_precision import sums_like, unrounded
@@ -26,6 +26,7 @@ from convscope.values import Attribution
     asks="How much did each pixel add to the score, on a path that avoids regions where gradients explode?",
     reads="Warm pixels added to the score, cool ones took from it; less noise far from the object than on the "
     "straight path.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
 )
 def guided_integrated_gradients(
@@ -97,7 +98,7 @@ def guided_integrated_gradients(
             ahead = gradient_at(model, path.place.view(end.shape).to(end), target, rows, clean=False).flatten(1)
             gathered += moved * (gradient + ahead) / 2
             gradient = ahead
-            progress(t + 1, steps)
+            report_progress(t + 1, steps)
         total[rows] = gathered.view(end.shape)
 
     with fused(model, image.tensor[:1], 0 if target.layer else steps * len(image)):

@@ -22,6 +22,7 @@ from convscope.values import Attribution
     asks="How much did each pixel add to the score, compared with an image that says nothing?",
     reads="Warm pixels added to the score, cool ones took from it; together they add up to the score's rise "
     "over the baseline.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
 def integrated_gradients(

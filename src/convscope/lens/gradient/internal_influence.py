@@ -22,6 +22,7 @@ from convscope.values import LayerAttribution
     asks="How strongly would each unit of a layer move the score, on average on the way from a baseline to the image?",
     reads="Units to the right would raise the score if they were stronger, those to the left would lower it; whether a "
     "unit is active plays no part.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "a mean slope is not a contribution"},
 )

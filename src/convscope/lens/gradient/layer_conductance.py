@@ -23,6 +23,7 @@ from convscope.values import LayerAttribution
     asks="How much of the score's rise over a baseline passed through each unit of a layer?",
     reads="Units to the right carried what raised the score above that of the baseline, those to the left what lowered "
     "it; where all paths lead through the layer, they add up to the rise.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "holds where everything passes through the layer"},
 )

@@ -14,6 +14,7 @@ from convscope.values import LayerAttribution
     asks="How much does each unit of a layer, as strong as it is, push the score?",
     reads="Units to the right push the score up from where the unit is zero, those to the left push it down; exact "
     "where the network is linear above the layer.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "holds where the network is linear above the layer only"},
 )

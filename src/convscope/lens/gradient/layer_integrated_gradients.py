@@ -22,6 +22,7 @@ from convscope.values import LayerAttribution
     asks="How much did each unit of a layer add to the score, compared with what it gives for a baseline?",
     reads="Units to the right added to the score, those to the left took from it; together they add up to the rise "
     "over the layer's output for the baseline.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
 def layer_integrated_gradients(

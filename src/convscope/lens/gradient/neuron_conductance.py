@@ -22,6 +22,7 @@ from convscope.values import Attribution
     cite="dhamdhere2019conductance",
     asks="How much did each pixel add to the score by way of this one unit?",
     reads="Warm pixels raised the score through the unit, cool ones lowered it; what takes other ways is left out.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
 )
 def neuron_conductance(

@@ -13,6 +13,7 @@ from convscope.values import Attribution
     cite="simonyan2014deep",
     asks="Which pixels would change the score most if they changed a little?",
     reads="Brightening a warm pixel raises the score, a cool one lowers it; strong says sensitive, not important.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable", "contrasting"},
     fails={"completeness": "a slope is not a contribution"},
 )

@@ -14,6 +14,7 @@ from convscope.values import Attribution
     cite="smilkov2017smoothgrad",
     asks="Which pixels does the score react to, steadily rather than by a local wiggle?",
     reads="As saliency, with less speckle: what noisy copies of the image agree on remains.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "averages slopes, not contributions"},
 )

@@ -13,6 +13,7 @@ from convscope.values import Attribution
     cite="hooker2019benchmark",
     asks="Where does the score react strongly, whichever way?",
     reads="Bright pixels are those the score reacts to strongly on noisy copies; no sign: for or against is not told.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "non-negative"},
     fails={
         "class contrast": "squares lose the sign, and the edges that matter matter for every class",

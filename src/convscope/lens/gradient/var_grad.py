@@ -13,6 +13,7 @@ from convscope.values import Attribution
     cite="adebayo2018local",
     asks="Where does the score's reaction change when the image changes a little?",
     reads="Bright pixels have a gradient that varies between noisy copies; no sign: for or against is not told.",
+    needs={"gradients"},
     claims={"class-sensitive", "deterministic", "non-negative"},
     fails={
         "class contrast": "a variance has no sign, and edges vary for every class",

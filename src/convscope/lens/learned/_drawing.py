@@ -8,7 +8,7 @@ from typing import Annotated
 from torch import Tensor
 
 from convscope.engine.context.chunking import in_chunks
-from convscope.engine.context.metering import as_part, reporting
+from convscope.engine.context.metering import progress_of_part, reporting
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.optimize.loop import Ascent, joined
@@ -38,7 +38,7 @@ def drawn_over(images: Images, draw: Callable[[Tensor], Sequence[Ascent]]) -> li
     found: list[Ascent] = []
 
     def step(rows: Tensor) -> None:
-        with as_part(int(rows[0]) // len(rows), math.ceil(len(images) / len(rows))):
+        with progress_of_part(int(rows[0]) // len(rows), math.ceil(len(images) / len(rows))):
             kinds = draw(rows)
         found.extend(joined([one_of(kind, place) for kind in kinds]) for place in range(len(rows)))
 
@@ -50,7 +50,7 @@ def for_each(layers: Sequence[str], climb_to: Callable[[str], Ascent]) -> list[A
     """A climb for every layer, each an equal part of the run."""
     found = []
     for place, address in enumerate(layers):
-        with as_part(place, len(layers)):
+        with progress_of_part(place, len(layers)):
             found.append(climb_to(address))
     return found
 

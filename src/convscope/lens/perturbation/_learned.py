@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from convscope.engine.context.chunking import in_chunks, of_chunk
-from convscope.engine.context.metering import progress
+from convscope.engine.context.chunking import in_chunks, rows_of
+from convscope.engine.context.metering import report_progress
 from convscope.engine.inputs.specs import Images
 from convscope.engine.masking.masks import Ends
 from convscope.engine.network.batchnorm_folding import fused
@@ -37,7 +37,7 @@ def learned_masks(
             inputs = torch.lerp(begin, image, mask[:, None].to(image))
             slope = gradient_at(model, inputs, aim, rows, clean=False)
             done += 1
-            progress(done, steps)
+            report_progress(done, steps)
             each = (slope * (image - begin).float()).sum(1)
             return each / rises[rows].to(each).view(-1, *[1] * (each.ndim - 1))
 
@@ -55,7 +55,7 @@ def shares_left(model: Model, images: Images, aim: Aim, start: Tensor, masks: Te
 
     def step(rows: Tensor) -> None:
         with torch.no_grad():
-            found[rows] = score(model, model.laid_out(of_chunk(blend, rows)), aim, rows, clean=False).cpu().double()
+            found[rows] = score(model, model.laid_out(rows_of(blend, rows)), aim, rows, clean=False).cpu().double()
 
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
     rises = ends.here - ends.there

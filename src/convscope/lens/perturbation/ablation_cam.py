@@ -19,6 +19,7 @@ from convscope.values import Attribution
     asks="Which regions hold the features without which the score would drop?",
     reads="Warm regions hold channels whose removal lowers the score, cool ones channels whose removal raises it; a "
     "feature that another stands in for seems unimportant.",
+    needs={"scores"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "channels are removed one at a time, each in full"},
 )

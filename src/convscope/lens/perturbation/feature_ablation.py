@@ -24,6 +24,7 @@ from convscope.values import Attribution
     asks="How far does the score fall when one part of the image is taken away?",
     reads="Warm parts lower the score when they go, cool ones raise it; parts that can stand in for each other "
     "all seem unimportant.",
+    needs={"scores"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "parts taken away one at a time do not add up to all of them"},
 )

@@ -25,6 +25,7 @@ from convscope.values import Attribution
     cite="novello2022hsic",
     asks="On which regions does the score depend at all, in whatever way?",
     reads="Bright regions and the score depend on each other; up or down is not told, nor how much in score units.",
+    needs={"scores"},
     claims={"class-sensitive", "deterministic", "non-negative"},
     fails={
         "class contrast": "measures dependence without a sign",

@@ -20,6 +20,7 @@ from convscope.values import Attribution
     asks="Which regions hold the answer as they fade in from black, the rest masked away?",
     reads="Warm regions are those whose features keep the score high on their own, in full view and faintly. Of an "
     "unsure network the map is much the same for every class.",
+    needs={"scores"},
     claims={"deterministic"},
     fails={
         "class-sensitive": "where masked scores differ by little, a softmax weighs all channels alike for any class",

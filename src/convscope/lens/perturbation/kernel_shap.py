@@ -27,6 +27,7 @@ from convscope.values import Attribution
     asks="How is the score shared out fairly among the parts of the image?",
     reads="Warm parts add to the score, cool ones take from it, on average over all orders in which parts could "
     "appear; together they add up to the score's rise over the baseline.",
+    needs={"scores"},
     claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
 def kernel_shap(

@@ -26,6 +26,7 @@ from convscope.values import Attribution
     asks="Which parts of the image does a simple model of the network, true near this image, rely on?",
     reads="Warm parts raise the score of the simple model, cool ones lower it; R² says how much of the network's "
     "behaviour it catches, and other parts would give another picture.",
+    needs={"scores"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "a fit with an intercept, held small by a penalty"},
 )

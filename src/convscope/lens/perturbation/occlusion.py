@@ -34,6 +34,7 @@ FillName = Literal["value", "mean", "blur", "inpaint", "noise"]
     asks="Which regions does the score miss when they are covered?",
     reads="Warm regions lower the score when covered, cool ones raise it; what only counts together with something "
     "outside the patch stays unseen.",
+    needs={"scores"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "patches interact: what two of them change together is not the sum of what each changes"},
 )

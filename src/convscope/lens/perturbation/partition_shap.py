@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from convscope.engine.context.metering import progress
+from convscope.engine.context.metering import report_progress
 from convscope.engine.inputs.specs import Images
 from convscope.engine.masking.coalitions import coalition_scores
 from convscope.engine.masking.masks import SAME_SCORE, ends_of
@@ -33,6 +33,7 @@ TOGETHER = 32
     asks="How is the score shared out fairly when the image is halved again and again where it matters?",
     reads="Warm boxes add to the score, cool ones take from it, small where the score was worth following; "
     "together they add up to the score's rise over the baseline.",
+    needs={"scores"},
     claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
 def partition_shap(
@@ -106,7 +107,7 @@ def partition_shap(
             found = coalition_scores(runner, image, target, start, cuts, coalitions, quiet=True)
             for tree, scores in zip(trees, found, strict=True):
                 tree.share_out(scores.tolist())
-            progress(min(tree.halved for tree in trees), budget)
+            report_progress(min(tree.halved for tree in trees), budget)
     values = torch.stack([cut.painted(tree.values()) for cut, tree in zip(cuts, trees, strict=True)])
     gaps = gap_notes(values, ends.here, ends.there)
     notes = [{**g, "boxes": str(t.halved), **said} for g, t, said in zip(gaps, trees, ends.notes, strict=True)]

@@ -24,6 +24,7 @@ from convscope.values import Attribution
     asks="How far does the score fall when one part of the image is filled with pixels from elsewhere in it?",
     reads="Warm parts lower the score when their pixels are replaced by others of the image, cool ones raise it; "
     "parts that look like the rest say little.",
+    needs={"scores"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "parts replaced one at a time do not add up to all of them"},
 )

@@ -22,6 +22,7 @@ from convscope.values import Attribution
     asks="How much of the score does each position of the layer carry all by itself?",
     reads="Warm positions raise the score when they are all the network is left with, cool ones lower it; what "
     "positions do only together does not show.",
+    needs={"scores"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "every position is looked at alone"},
 )

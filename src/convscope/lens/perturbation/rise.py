@@ -23,6 +23,7 @@ from convscope.values import Attribution
     asks="Where does showing the image, among random holes, raise the score?",
     reads="Warm pixels raise the score when they are shown, cool ones lower it; the map is a random estimate, "
     "smooth as the cells, and its band says how sure it is.",
+    needs={"scores"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "a mean over masks, whose sum means nothing"},
 )

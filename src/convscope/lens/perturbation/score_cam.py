@@ -17,6 +17,7 @@ from convscope.values import Attribution
     asks="Which regions hold the answer when the rest of the image is masked away?",
     reads="Warm regions are those whose features keep the score high on their own. Of a sure network few channels "
     "count; of an unsure one all count alike, and the map is then much the same for every class.",
+    needs={"scores"},
     claims={"deterministic"},
     fails={
         "class-sensitive": "where masked scores differ by little, a softmax weighs all channels alike for any class",

@@ -22,6 +22,7 @@ from convscope.values import Attribution
     asks="Which regions hold the answer when the rest is masked away, also when the masks are disturbed?",
     reads="Warm regions are those whose features keep the score high on their own under noise so strong that no "
     "photograph is left. Of an unsure network the map is much the same for every class.",
+    needs={"scores"},
     claims={"deterministic"},
     fails={
         "class-sensitive": "where masked scores differ by little, a softmax weighs all channels alike for any class",

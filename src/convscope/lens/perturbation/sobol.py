@@ -25,6 +25,7 @@ from convscope.values import Attribution
     asks="How much of the score's variation is due to each region, alone and together with others?",
     reads="Bright regions move the score, up or down is not told; regions that act together are each counted in full, "
     "so the map may add up to more than one.",
+    needs={"scores"},
     claims={"class-sensitive", "deterministic", "non-negative"},
     fails={
         "class contrast": "measures variance without a sign",

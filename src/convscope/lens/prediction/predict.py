@@ -2,7 +2,7 @@ from typing import Annotated
 
 import torch
 
-from convscope.engine.context.chunking import in_chunks, of_chunk
+from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.network.output_meaning import shares
@@ -62,7 +62,7 @@ def predict(
 
     def step(rows: torch.Tensor) -> None:
         with torch.no_grad():
-            output = model.run(model.laid_out(of_chunk(image.tensor, rows))).float().cpu()
+            output = model.run(model.laid_out(rows_of(image.tensor, rows))).float().cpu()
         if output.ndim > 2 and max(output.shape[2:]) == 1:
             output = output.flatten(1)
         if output.ndim != 2:

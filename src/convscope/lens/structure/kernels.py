@@ -3,7 +3,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from convscope.engine.context.metering import progress
+from convscope.engine.context.metering import report_progress
 from convscope.engine.layers.addresses import FIRST_KERNELS, Layers
 from convscope.engine.layers.kernels import (
     as_patterns,
@@ -120,7 +120,7 @@ def kernels(
             **asdict(odd),
         )
         notes |= _notes(address, layers[address], share) | _of_hidden_weights(address, module)
-        progress(done, len(layer))
+        report_progress(done, len(layer))
     return Kernels(weights=weights, patterns=patterns, shares=shares, layers=layers, scale=scale, notes=notes)
 
 

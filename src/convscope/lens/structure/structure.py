@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from convscope.engine.context.metering import progress
+from convscope.engine.context.metering import report_progress
 from convscope.engine.graph import recorded, structure_of
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
@@ -60,5 +60,5 @@ def structure(
     """
     tensor = model.example() if image is None else image.tensor
     graph = recorded(model, tensor)
-    progress(1, 1)
+    report_progress(1, 1)
     return structure_of(model, graph, depth=depth)
