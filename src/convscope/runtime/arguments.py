@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from convscope.engine.data.data_set import Dataset, as_dataset
@@ -16,6 +17,9 @@ from convscope.values import KINDS
 _SECOND_IMAGES = ("guide", "style")
 """Inputs that hold further images: one for all images, or one for each."""
 
+_LONGEST_LIST = 64
+"""The longest list of addresses that a record repeats."""
+
 
 @dataclass
 class Arguments:
@@ -23,6 +27,8 @@ class Arguments:
 
     model: Model
     arguments: dict[str, Any] = field(default_factory=dict)
+    data_address: str | list[str] | None = None
+    """How to name the data set again: a folder, a collection or a short list of addresses."""
     layer_chosen: bool = False
     """Whether the layer was chosen by running the network, because the caller named none."""
 
@@ -84,7 +90,8 @@ class Arguments:
         if units is not None:
             recorded["unit"] = [str(u) for u in units] if isinstance(units, (list, tuple)) else str(units)
         second_images = {name: self.arguments[name] for name in _SECOND_IMAGES if self.arguments.get(name) is not None}
-        return recorded | {name: " ".join(images.names) for name, images in second_images.items()}
+        recorded |= {name: " ".join(images.names) for name, images in second_images.items()}
+        return recorded | ({} if self.data_address is None else {"images": self.data_address})
 
 
 def prepare_arguments(declaration: LensSpec, arguments: Mapping[str, Any], default: Callable[[str], Any]) -> Arguments:
@@ -98,12 +105,27 @@ def prepare_arguments(declaration: LensSpec, arguments: Mapping[str, Any], defau
         data = arguments.get("images")
         missing = data is None and "images" not in declaration.required
         prepared.arguments["images"] = None if missing else as_dataset(data, model)
+        prepared.data_address = _address(data)
     if "unit" in declaration.inputs:
         prepared.arguments["unit"] = arguments.get("unit", default("unit"))
     if declaration.takes_target:
         count = 1 if prepared.images is None else len(prepared.images)
         prepared.arguments["target"] = aim_at(arguments.get("target", default("target")), model, count)
     return prepared
+
+
+def _address(data: Any) -> str | list[str] | None:
+    """The addresses of a data set, where it was passed as such; None for objects in memory and for long lists."""
+    if isinstance(data, (str, PurePath)):
+        return str(data)
+    if isinstance(data, Images) and all(map(_names_a_file_or_sample, data.names)):
+        return list(data.names)
+    addressed = isinstance(data, (list, tuple)) and all(isinstance(item, (str, PurePath)) for item in data)
+    return [str(item) for item in data] if addressed and len(data) <= _LONGEST_LIST else None
+
+
+def _names_a_file_or_sample(name: str) -> bool:
+    return name.startswith("sample:") or PurePath(name).suffix != ""
 
 
 def resolve_layers(declaration: LensSpec, prepared: Arguments, layer: Any) -> None:

@@ -48,7 +48,7 @@ def chunk_size(sample: Tensor, *, light: bool = False) -> int:
 
 
 def chunk_size_after_layer(elements: int, device: torch.device) -> int:
-    """How many inputs run together from a layer to the output; ``elements`` is the largest tensor of each, in numbers."""
+    """How many inputs run together from a layer to the output; ``elements``: the largest tensor of one input."""
     return max(
         1, min(_MAX_CHUNK_AFTER_LAYER, _ELEMENTS_AFTER_LAYER.get(device.type, _ELEMENTS_AFTER_LAYER["cpu"]) // elements)
     )
