@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import convscope as cs
 from benchmarks.contenders import LAST_LAYER, network, ours, plain
 from benchmarks.measure import Row, Work, in_forwards, rows_of, said
-from convscope.engine.run.suffix_replay import Above
+from convscope.engine.run.suffix_replay import SuffixReplay
 from convscope.engine.targets.target import aim_at
 
 SCORE_CAM_AIMS = {"squeezenet1_1": ("features", 250)}
@@ -53,7 +53,7 @@ def _apart(module: nn.Module, x: Tensor, layer: str) -> float:
     """How far scores of what lies above the layer are from those of full forwards, in units of the score."""
     model = cs.Model(module)
     with model.untouched():
-        above = Above(model, x, aim_at(0, model, 1), 0, layer)
+        above = SuffixReplay(model, x, aim_at(0, model, 1), 0, layer)
         variants = above.copies(16)
         variants[torch.arange(16), torch.arange(16)] = 0
         alone = above.scores(variants.clone())

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 import convscope as cs
-from convscope.engine.run.suffix_replay import Above
+from convscope.engine.run.suffix_replay import SuffixReplay
 from convscope.engine.targets.target import aim_at
 from convscope.errors import LayerError
 from tests.engine._nets import made, seeded, tensor
@@ -144,10 +144,10 @@ WHOLE = {
 }  # fmt: skip
 
 
-def _above(net: nn.Module, layer: str) -> Above:
+def _above(net: nn.Module, layer: str) -> SuffixReplay:
     model = cs.Model(net)
     with model.untouched():
-        return Above(model, tensor(1, 3, 16, 16, seed=1), aim_at(2, model, 1), 0, layer)
+        return SuffixReplay(model, tensor(1, 3, 16, 16, seed=1), aim_at(2, model, 1), 0, layer)
 
 
 def _replaced(net: nn.Module, layer: str, variants: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ def _calls(net: nn.Module, layer: str) -> list[int]:
     return [len(calls)]
 
 
-def _variants(above: Above, number: int = 5) -> Tensor:
+def _variants(above: SuffixReplay, number: int = 5) -> Tensor:
     variants = above.map.expand(number, *above.map.shape[1:])
     return variants * tensor(*variants.shape, seed=2)
 

@@ -32,7 +32,7 @@ def fetching(what: str, url: str) -> Iterator[None]:
 
 
 def reachable(url: str) -> bool:
-    """Whether the host of ``url``, or the proxy before it, answers within `PATIENCE` seconds."""
+    """Whether the host of ``url``, or the proxy before it, answers within `DELAY` seconds."""
     parts = urllib.parse.urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):

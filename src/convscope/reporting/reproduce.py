@@ -161,7 +161,8 @@ def _command_parameters(request: Request) -> tuple[list[str], list[str]]:
             options.append(f"--{flag}" if value else f"--no-{flag}")
         else:
             for item in value if isinstance(value, (list, tuple)) else [value]:
-                options.append(f"--{flag}={item}")  # with '=' so that a value may begin with a dash
+                text = str(item)  # one that begins with a dash would be read as an option
+                options += [f"--{flag}={text}"] if text.startswith("-") else [f"--{flag}", text]
     return arguments, options
 
 

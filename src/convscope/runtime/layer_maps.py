@@ -1,4 +1,4 @@
-"""Maps at layers brought to the input's extent, fused over layers, and made into values."""
+"""Maps at layers: resized to the input, averaged over layers, and turned into values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -18,8 +18,8 @@ from convscope.values import Attribution
 Relu = Annotated[bool, Param(help="keep only what speaks for the target")]
 
 
-AGAINST = "no position of this layer speaks for the target; relu=False shows what speaks against it"
-"""Why a map is blank of which only what is above zero is kept."""
+NOTHING_POSITIVE = "no position of this layer speaks for the target; relu=False shows what speaks against it"
+"""Why a map is blank of which only the positive part is kept."""
 
 
 def maps_to_values(
@@ -34,17 +34,17 @@ def maps_to_values(
     why_blank: str | Sequence[str | None] | None = None,
     otherwise: str | None = None,
 ) -> list[Attribution]:
-    """Values from one map (N, …) a layer; why one is blank as `attributions` takes it."""
+    """Values from one map (N, …) per layer; ``why_blank`` and ``otherwise`` as in `attributions`."""
     if relu:
-        against = [any(bool(values[row].any()) for values in layer_values.values()) for row in range(len(images))]
-        known = [why_blank] * len(images) if why_blank is None or isinstance(why_blank, str) else why_blank
-        why_blank = [AGAINST if speaks else why for speaks, why in zip(against, known, strict=True)]
+        nonzero = [any(bool(values[row].any()) for values in layer_values.values()) for row in range(len(images))]
+        stated = [why_blank] * len(images) if why_blank is None or isinstance(why_blank, str) else why_blank
+        why_blank = [NOTHING_POSITIVE if negative else why for negative, why in zip(nonzero, stated, strict=True)]
         layer_values = {address: torch.relu(values) for address, values in layer_values.items()}
     return attributions(
         model,
         images,
         aim,
-        fused(model, images, layer_values),
+        combined(model, images, layer_values),
         layer_values=layer_values,
         signed=signed and not relu,
         notes=notes,
@@ -53,21 +53,21 @@ def maps_to_values(
     )
 
 
-def fused(model: Model, images: Images, layer_values: Mapping[str, Tensor]) -> Tensor:
-    """Maps of layers enlarged to the input's extent; of several the mean, each in units of its peak."""
+def combined(model: Model, images: Images, layer_values: Mapping[str, Tensor]) -> Tensor:
+    """The maps of layers at the input's extent; of several layers the mean, each map divided by its peak."""
     resized = [over_input(model, images, address, values) for address, values in layer_values.items()]
-    return resized[0] if len(resized) == 1 else torch.stack([in_units_of_peak(v) for v in resized]).mean(0)
+    return resized[0] if len(resized) == 1 else torch.stack([divided_by_peak(v) for v in resized]).mean(0)
 
 
 def over_input(model: Model, images: Images, address: str, maps: Tensor) -> Tensor:
-    """Maps (N, …) of a layer enlarged to what the layer shows of the input, and zero beyond that."""
+    """Maps (N, …) of a layer resized to the part of the input that it covers, and zero outside."""
     region = layout_of(model, address, images.tensor).region
     if not region:
         return resize(maps, images.extent)
-    shown = resize(maps, tuple(last - first for first, last in region))
-    around = shown.new_zeros(len(shown), *images.extent)
-    around[(slice(None), *(slice(*ends) for ends in region))] = shown
-    return around
+    resized = resize(maps, tuple(last - first for first, last in region))
+    result = resized.new_zeros(len(resized), *images.extent)
+    result[(slice(None), *(slice(*ends) for ends in region))] = resized
+    return result
 
 
 def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
@@ -79,14 +79,14 @@ def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
     mode = {1: "linear", 2: "bilinear", 3: "trilinear"}.get(len(extent))
     if mode is not None:
         return F.interpolate(maps[:, None], size=extent, mode=mode, align_corners=False)[:, 0]
-    for axis, length in enumerate(extent, start=1):  # linear interpolation may be done along one axis after another
+    for axis, length in enumerate(extent, start=1):  # linear interpolation is separable
         lines = maps.movedim(axis, -1)
         flat = F.interpolate(lines.reshape(1, -1, lines.shape[-1]), size=length, mode="linear", align_corners=False)
         maps = flat.view(*lines.shape[:-1], length).movedim(-1, axis)
     return maps
 
 
-def in_units_of_peak(maps: Tensor) -> Tensor:
-    """Each map divided by its own largest magnitude, so that layers of different scale can be averaged."""
+def divided_by_peak(maps: Tensor) -> Tensor:
+    """Each map divided by its largest magnitude, so that layers of different scale can be averaged."""
     peak = maps.reshape(len(maps), -1).abs().amax(1).clamp_min(torch.finfo(maps.dtype).tiny)
     return maps / peak.view(-1, *[1] * (maps.ndim - 1))

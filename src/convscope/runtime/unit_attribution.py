@@ -1,7 +1,7 @@
 """Attribution to the units of one layer: gradients there, along paths of the input or of the layer itself.
 
-Contributions are formed in the shape in which the network gives the layer's output, so that class tokens and registers
-count, and are read as units and positions at the end.
+Contributions are formed in the shape of the layer's output, so that class tokens and registers count, and are arranged
+as units and positions at the end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ from convscope.errors import NoGradient, NotFinite, ParameterError
 from convscope.runtime.layer_maps import over_input
 from convscope.values import LayerAttribution
 
-Seen = tuple[Tensor, Tensor]
-"""A layer's output for some images and the gradient of their scores to it, image by image (N, …)."""
+ActivationAndGradient = tuple[Tensor, Tensor]
+"""A layer's output for some images and the gradient of their scores with respect to it, (N, …) each."""
 
 
 def one_layer(layers: Layers) -> str:
@@ -48,26 +48,28 @@ def one_layer(layers: Layers) -> str:
     return layers[0]
 
 
-def seen_at(model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layer: str, *, clean: bool = True) -> Seen:
-    """What a layer gives for one chunk of prepared inputs, of image ``rows[i]`` each, and the gradient to it."""
+def activation_and_gradient(
+    model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layer: str, *, clean: bool = True
+) -> ActivationAndGradient:
+    """A layer's output and gradient for one chunk of prepared inputs; input ``i`` belongs to image ``rows[i]``."""
     note_gradient_use()
-    seen = outputs_with_gradients(model, model.laid_out(tensor), aim, rows, [layer], clean=clean)
-    activation, gradient = (_by_image(model, layer, tensor, each) for each in seen[layer])
+    pairs = outputs_with_gradients(model, model.laid_out(tensor), aim, rows, [layer], clean=clean)
+    activation, gradient = (_by_image(model, layer, tensor, each) for each in pairs[layer])
     return activation, gradient
 
 
 def _by_image(model: Model, layer: str, tensor: Tensor, output: Tensor) -> Tensor:
-    """What a layer gave for some inputs, image by image (N, …)."""
+    """A layer's output with the images along the first axis, (N, …)."""
     layout = layout_of(model, layer, tensor)
     return unrounded(layout.by_image(all_images(layout, layer, len(tensor), output)))
 
 
-def at_images(model: Model, images: Images, aim: Aim, layer: str) -> Seen:
-    """What a layer gives for all images, and the gradient to it."""
-    parts: dict[int, Seen] = {}
+def at_images(model: Model, images: Images, aim: Aim, layer: str) -> ActivationAndGradient:
+    """A layer's output and gradient for all images."""
+    parts: dict[int, ActivationAndGradient] = {}
 
     def visit(rows: Tensor, _copies: Tensor) -> None:
-        parts[int(rows[0])] = seen_at(model, images.tensor[rows], aim, rows, layer)
+        parts[int(rows[0])] = activation_and_gradient(model, images.tensor[rows], aim, rows, layer)
 
     each_copy(model, images, aim, 1, visit, whole=False)
     activations, gradients = zip(*(parts[first] for first in sorted(parts)), strict=True)
@@ -75,7 +77,7 @@ def at_images(model: Model, images: Images, aim: Aim, layer: str) -> Seen:
 
 
 def at_inputs(model: Model, inputs: Tensor, layer: str) -> Tensor:
-    """What a layer gives for prepared inputs (N, …), image by image."""
+    """A layer's output for prepared inputs, (N, …)."""
     parts: dict[int, Tensor] = {}
 
     def step(rows: Tensor) -> None:
@@ -87,7 +89,7 @@ def at_inputs(model: Model, inputs: Tensor, layer: str) -> Tensor:
 
 
 def scores_of(aim: Aim) -> Tensor:
-    """The explained number of every image (N,), float64, once it is settled."""
+    """The explained number of every image (N,), float64, of a settled aim."""
     return torch.tensor([float(number or 0.0) for number in aim.scores], dtype=torch.float64, device="cpu")
 
 
@@ -98,8 +100,8 @@ def mean_gradient(
     total: list[Tensor] = []
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
-        _, gradient = seen_at(model, path(rows, points[numbers]), aim, rows, layer, clean=False)
-        _add(total, rows, _weighed(weights[numbers], gradient), len(images))
+        _, gradient = activation_and_gradient(model, path(rows, points[numbers]), aim, rows, layer, clean=False)
+        _add(total, rows, _weighted(weights[numbers], gradient), len(images))
 
     settle(model, images, aim)
     each_copy(model, images, aim, len(points), visit, whole=False)
@@ -109,15 +111,17 @@ def mean_gradient(
 def conductance(model: Model, images: Images, aim: Aim, layer: str, path: Path, steps: int) -> Tensor:
     """∫ ∂f/∂A · dA along each image's path through inputs, by the trapezoid rule over ``steps`` parts, (N, …).
 
-    Points of one image follow each other; the last of a chunk is kept for the part that reaches into the next. The aim
-    must be settled.
+    Points of one image are consecutive; the last point of a chunk is kept for the interval that extends into the next
+    chunk. The aim must be settled.
     """
     total: list[Tensor] = []
     last: list[tuple[int, Tensor, Tensor]] = []
     alphas = torch.linspace(0, 1, steps + 1, dtype=torch.float64, device="cpu")
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
-        activation, gradient = seen_at(model, path(rows, alphas[numbers]), aim, rows, layer, clean=False)
+        activation, gradient = activation_and_gradient(
+            model, path(rows, alphas[numbers]), aim, rows, layer, clean=False
+        )
         before = rows
         if last:
             row, old_activation, old_gradient = last[0]
@@ -125,7 +129,7 @@ def conductance(model: Model, images: Images, aim: Aim, layer: str, path: Path, 
             activation, gradient = torch.cat([old_activation, activation]), torch.cat([old_gradient, gradient])
         parts = (gradient[1:] + gradient[:-1]) / 2 * (activation[1:] - activation[:-1])
         same = (before[1:] == before[:-1]).to(parts.device)
-        _add(total, before[1:], _weighed(same, parts), len(images))
+        _add(total, before[1:], _weighted(same, parts), len(images))
         last[:] = [(int(rows[-1]), activation[-1:], gradient[-1:])]
 
     each_copy(model, images, aim, steps + 1, visit, whole=False)
@@ -154,7 +158,7 @@ def through_unit(
             (slope,) = gradients_of(scores, [activation], model, retain=True)
             chosen = unit_of(layout.units(activation), unit) * unit_of(layout.units(slope), unit)
             (gradient,) = gradients_of(chosen, [x], model)
-        total.index_add_(0, rows.to(total.device), _weighed(weights[numbers], unrounded(gradient)))
+        total.index_add_(0, rows.to(total.device), _weighted(weights[numbers], unrounded(gradient)))
 
     settle(model, images, aim)
     each_copy(model, images, aim, len(points), visit, whole=False)
@@ -164,9 +168,9 @@ def through_unit(
 def within_layer(
     model: Model, images: Images, aim: Aim, layer: str, start: Tensor, points: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The weighted sum of gradients on the straight path from ``start`` (N, …) to what a layer gives for the images.
+    """The weighted sum of gradients on the straight path from ``start`` (N, …) to a layer's output for the images.
 
-    The network runs on the images; at the layer it goes on with a point of the path.
+    The network runs on the images; at the layer its output is replaced by a point of the path.
 
     Returns:
         That sum (N, …), the path's length along each number (N, …), and the scores where the path starts (N,).
@@ -179,14 +183,14 @@ def within_layer(
     def scored(rows: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor]:
         leaves: list[Tensor] = []
 
-        def moved(output: Tensor) -> Tensor:
-            point = start[rows] + _weighed(alphas, end[rows] - start[rows])
+        def path_point(output: Tensor) -> Tensor:
+            point = start[rows] + _weighted(alphas, end[rows] - start[rows])
             leaves.append(layout.joined(point).to(output).requires_grad_(True))
             torch.set_grad_enabled(True)
             return leaves[0].clone()
 
         inputs = model.laid_out(images.tensor[rows])
-        with torch.no_grad(), editing(model.module, layer, moved, call=calls_of(model, layer, inputs)):
+        with torch.no_grad(), editing(model.module, layer, path_point, call=calls_of(model, layer, inputs)):
             scores = score(model, inputs, aim, rows, clean=False)
         return scores, leaves[0]
 
@@ -194,7 +198,7 @@ def within_layer(
         scores, leaf = scored(rows, points[numbers])
         with torch.enable_grad():
             (gradient,) = gradients_of(scores, [leaf], model)
-        _add(total, rows, _weighed(weights[numbers], unrounded(layout.by_image(gradient))), len(images))
+        _add(total, rows, _weighted(weights[numbers], unrounded(layout.by_image(gradient))), len(images))
 
     def begin(rows: Tensor, _copies: Tensor) -> None:
         started[rows] = (
@@ -215,20 +219,20 @@ def layer_attributions(
     contributions: Tensor,
     notes: Sequence[Mapping[str, Any]] | None = None,
 ) -> list[LayerAttribution]:
-    """One value per image from contributions (N, …) of a layer's numbers, each image's as the network gives them."""
+    """One value per image from contributions (N, …) in the shape of the layer's output."""
     if not bool(torch.isfinite(contributions).all()):
         raise NotFinite("the map holds NaN or infinite numbers: nothing can be read from it")
     layout = layout_of(model, layer, images.tensor)
     units = layout.units_by_image(contributions).float().cpu()
-    beside = (contributions.flatten(1).double().sum(1).cpu() - units.flatten(1).double().sum(1)).tolist()
+    outside_map = (contributions.flatten(1).double().sum(1).cpu() - units.flatten(1).double().sum(1)).tolist()
     summed = over_input(model, images, layer, units.sum(1)) if layout.has_places else None
     values = []
     for row in range(len(images)):
-        facts = dict(notes[row]) if notes else {}
+        row_notes = dict(notes[row]) if notes else {}
         if units[row].numel() < contributions[row].numel():
-            facts["beside the map"] = beside[row]
+            row_notes["beside the map"] = outside_map[row]
         if not bool(units[row].any()):
-            facts["blank"] = reason(model, images, aim, row, (layer,), None)
+            row_notes["blank"] = reason(model, images, aim, row, (layer,), None)
         values.append(
             LayerAttribution(
                 values=units[row].clone(),
@@ -238,19 +242,19 @@ def layer_attributions(
                 target=describe(aim, row, model),
                 target_index=aim.index_of(row),
                 score=aim.scores[row],
-                notes=facts,
+                notes=row_notes,
             )
         )
     return values
 
 
-def _weighed(weights: Tensor, tensor: Tensor) -> Tensor:
-    """``tensor`` (B, …) with each row times its weight (B,)."""
+def _weighted(weights: Tensor, tensor: Tensor) -> Tensor:
+    """``tensor`` (B, …) with each row multiplied by its weight (B,)."""
     return weights.to(tensor).view(-1, *[1] * (tensor.ndim - 1)) * tensor
 
 
 def _add(total: list[Tensor], rows: Tensor, parts: Tensor, images: int) -> None:
-    """Add ``parts[i]`` to image ``rows[i]``'s total, which is made when its shape is known."""
+    """Add ``parts[i]`` to image ``rows[i]``'s total, which is created when its shape is known."""
     if not total:
         total.append(parts.new_zeros(images, *parts.shape[1:]))
     total[0].index_add_(0, rows.to(parts.device), parts)

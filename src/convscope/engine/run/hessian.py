@@ -1,4 +1,4 @@
-"""Second derivatives at layers, as the product of the Hessian with the activation: one backward more, no matrix."""
+"""Second derivatives at layers: the product of the Hessian with the activation, by one more backward pass."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,33 +16,33 @@ from convscope.engine.run.gradients import gradients_of, note_gradient_use, read
 from convscope.engine.targets.target import Aim
 
 Utility = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""``(output, scores, rows) -> numbers``: what is differentiated in place of the scores, one number per image."""
+"""``(output, scores, rows) -> numbers``: what is differentiated instead of the scores, one number per image."""
 
 
 @dataclass(frozen=True)
-class Curved:
-    """One layer's activation A, the gradient there, and the Hessian times A; (N, C, …) each."""
+class SecondDerivatives:
+    """One layer's activation A, the gradient with respect to it, and the Hessian times A; (N, C, …) each."""
 
     activation: Tensor
     gradient: Tensor
-    bend: Tensor
+    hessian_times_activation: Tensor
 
 
-def curved_evidence(
+def second_derivatives(
     model: Model, images: Images, aim: Aim, layers: Sequence[str], utility: Utility
-) -> dict[str, Curved]:
-    """Activations and both derivatives of ``utility`` at ``layers``, for all images."""
+) -> dict[str, SecondDerivatives]:
+    """Activations and the first two derivatives of ``utility`` at ``layers``, for all images."""
     note_gradient_use()
     parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {address: [] for address in layers}
 
     def step(rows: Tensor) -> None:
         tensor = model.laid_out(rows_of(images.tensor, rows))
-        for address, found in zip(layers, _derivatives(model, tensor, aim, rows, layers, utility), strict=True):
-            maps = (map_at(model, address, tensor, each.detach()).float() for each in found)
+        for address, tensors in zip(layers, _derivatives(model, tensor, aim, rows, layers, utility), strict=True):
+            maps = (map_at(model, address, tensor, each.detach()).float() for each in tensors)
             parts[address].append(tuple(maps))  # type: ignore[arg-type]
 
     in_chunks(len(images), images.tensor[0], step)
-    return {address: Curved(*map(torch.cat, zip(*found, strict=True))) for address, found in parts.items()}
+    return {address: SecondDerivatives(*map(torch.cat, zip(*chunks, strict=True))) for address, chunks in parts.items()}
 
 
 def _derivatives(
@@ -52,25 +52,25 @@ def _derivatives(
         if aim.layer is not None:
             caught.ended = f", which ends at the target's own layer {aim.layer!r}"
         output = read_out(model, tensor, aim)
-        found = utility(output, aim.score(output, rows), rows)
+        utilities = utility(output, aim.score(output, rows), rows)
         activations = [caught[address] for address in layers]
-        gradients = gradients_of(found, activations, model, create_graph=True)
-        along = [_of_the_map(model, address, tensor, a) for address, a in zip(layers, activations, strict=True)]
-        return [(a, g, _hessian_times(a, g, v)) for a, g, v in zip(activations, gradients, along, strict=True)]
+        gradients = gradients_of(utilities, activations, model, create_graph=True)
+        directions = [_on_the_map(model, address, tensor, a) for address, a in zip(layers, activations, strict=True)]
+        return [(a, g, _hessian_times(a, g, v)) for a, g, v in zip(activations, gradients, directions, strict=True)]
 
 
-def _of_the_map(model: Model, address: str, tensor: Tensor, activation: Tensor) -> Tensor:
-    """The activation with zeros where no position of the map is: class tokens and registers take no part."""
+def _on_the_map(model: Model, address: str, tensor: Tensor, activation: Tensor) -> Tensor:
+    """The activation, zero outside the map: class tokens and registers are left out."""
     layout, activation = layout_of(model, address, tensor), activation.detach()
     if not layout.has_places:
         return activation
     return layout.joined(layout.from_map(layout.to_map(activation), torch.zeros_like(activation)))
 
 
-def _hessian_times(activation: Tensor, gradient: Tensor, along: Tensor) -> Tensor:
-    """The derivative of ``gradient`` along a change of the activation; zero where the network is linear above."""
+def _hessian_times(activation: Tensor, gradient: Tensor, direction: Tensor) -> Tensor:
+    """The derivative of ``gradient`` in a direction of the activation; zero where the rest of the network is linear."""
     if not gradient.requires_grad:
         return torch.zeros_like(gradient)
     count_passes(backwards=len(activation))
-    (bend,) = torch.autograd.grad(gradient, activation, along, retain_graph=True, allow_unused=True)
-    return torch.zeros_like(gradient) if bend is None else bend
+    (product,) = torch.autograd.grad(gradient, activation, direction, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(gradient) if product is None else product

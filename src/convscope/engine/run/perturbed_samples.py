@@ -1,6 +1,6 @@
-"""Many variants of every image — noisy copies, steps of a path — in one stream of chunks, and sums over them.
+"""Many variants of every image (noisy copies, points of a path) as one stream of chunks, and sums over them.
 
-Only the sums are kept, so memory does not grow with the number of copies.
+Only the sums are kept, so that memory does not grow with the number of copies.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ Sigma = Annotated[float, Param(help="spread of the noise", min=0, max=2, unit="f
 Seed = Annotated[int, Param(help="seed of the random numbers", min=0, max=2**31 - 1)]
 
 Draw = Callable[[Tensor, Tensor], Tensor]
-"""``(rows, copies) -> inputs``: the prepared inputs for copy ``copies[i]`` of image ``rows[i]``."""
+"""``(rows, copies) -> inputs``: the prepared input for copy ``copies[i]`` of image ``rows[i]``."""
 
 
 def each_copy(
@@ -33,7 +33,7 @@ def each_copy(
     """Call ``visit(rows, copies)`` for ``copies`` variants of every image, a chunk at a time.
 
     Args:
-        whole: only the network's output is looked at, so that its batch norms may be folded meanwhile.
+        whole: only the network's output is used, so that its batch norms may be folded.
     """
 
     def step(flat: Tensor) -> None:
@@ -45,7 +45,7 @@ def each_copy(
 
 
 def noisy(images: Images, *, sigma: float, seed: int) -> Draw:
-    """Draw x + ε with ε ~ N(0, (sigma · range(x))²), copy ``k`` of every image with the same ε up to its range."""
+    """Draw x + ε with ε ~ N(0, (sigma · range(x))²); copy ``k`` of every image has the same ε up to its range."""
     spread = sigma * noise.value_range(images.tensor)
 
     def draw(rows: Tensor, copies: Tensor) -> Tensor:
@@ -80,8 +80,8 @@ def gradient_variance(model: Model, images: Images, aim: Aim, draw: Draw, copies
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
         gradient = gradient_at(model, draw(rows, numbers), aim, rows, clean=False)
-        begun = numbers == 0
-        first[rows[begun]] = gradient[begun]
+        first_copies = numbers == 0
+        first[rows[first_copies]] = gradient[first_copies]
         deviation = gradient - first[rows]
         total.index_add_(0, rows.to(total.device), deviation)
         squares.index_add_(0, rows.to(total.device), deviation.square())
@@ -98,11 +98,11 @@ def layer_gradient_moments(
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
         inputs = model.laid_out(draw(rows, numbers))
-        for address, seen in evidence_at(model, inputs, aim, rows, layers, clean=False).items():
-            empty = seen.gradient.new_zeros(len(images), *seen.gradient.shape[1:])
+        for address, evidence in evidence_at(model, inputs, aim, rows, layers, clean=False).items():
+            empty = evidence.gradient.new_zeros(len(images), *evidence.gradient.shape[1:])
             totals = sums.setdefault(address, [empty.clone() for _ in powers])
             for total, power in zip(totals, powers, strict=True):
-                total.index_add_(0, rows.to(total.device), seen.gradient.pow(power))
+                total.index_add_(0, rows.to(total.device), evidence.gradient.pow(power))
 
     each_copy(model, images, aim, copies, visit, whole=False)
     return {address: [total / copies for total in totals] for address, totals in sums.items()}

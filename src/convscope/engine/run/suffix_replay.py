@@ -1,15 +1,14 @@
-"""Many variants of one layer's activation scored by running only what lies above the layer.
+"""Scores many variants of one layer's activation by running only the operations that depend on the layer.
 
-The user's own forward runs once on the image while a function mode keeps what every operation gave. To score variants
-it runs again: an operation that does not depend on the layer gives what it gave before, without computing, and at the
-layer one activation becomes many under `torch.vmap`, so that the network's own code still sees a batch of one and all
-its arithmetic on shapes holds. Of what was kept, only the tensors that meet the layer's offspring above (the other arm
-of a residual sum) are needed; for the rest an empty tensor of the same shape stands in.
+The network's forward runs once on the image while a function mode records the result of every operation. To score
+variants it runs again: an operation that does not depend on the layer returns its recorded result without computing,
+and at the layer one activation becomes many under `torch.vmap`, so that the network's code still sees a batch of one
+and its shape arithmetic stays valid. Recorded results are kept only where a later operation combines them with the
+layer's output (the other branch of a residual sum); elsewhere an empty tensor of the same shape replaces them.
 
-Before any variant is scored, the activation itself is: that must give the network's own answer. Where it does not, or
-the network does what cannot be done for many at once (reads a number off a tensor, writes into what came from below,
-calls scripted functions), every variant is scored by a full forward with the layer's output replaced, and it is said
-why.
+First the unchanged activation is scored, which must reproduce the network's output. Where it does not, or where the
+network does something that `vmap` cannot (reads a number from a tensor, writes into an earlier result, calls scripted
+functions), every variant is scored by a full forward pass with the layer's output replaced, and a note says why.
 """
 
 import warnings
@@ -34,15 +33,15 @@ from convscope.engine.targets.target import Aim
 from convscope.errors import LayerError, ModelFailed
 
 Edit = Callable[[Tensor, Tensor], None]
-"""``(maps, numbers)``: turn copies of the layer's map (B, C, …), in place, into variants ``numbers`` (B,)."""
+"""``(maps, numbers)``: change copies of the layer's map (B, C, …), in place, into the variants ``numbers`` (B,)."""
 
-_CLOSE = 1e-4
-"""How far the answer to the unchanged activation may be from the network's own, relative to its largest number."""
+_TOLERANCE = 1e-4
+"""The largest difference between the replayed and the original output, relative to the largest number of it."""
 
 
 @dataclass(frozen=True)
-class Scored:
-    """One layer's map (N, C, …), the scores of its variants (N, variants), and per image how they were found."""
+class VariantScores:
+    """One layer's map (N, C, …), the scores of its variants (N, variants), and notes per image."""
 
     activation: Tensor
     scores: Tensor
@@ -51,187 +50,190 @@ class Scored:
 
 def score_variants(
     model: Model, images: Images, aim: Aim, address: str, plan: Callable[[Tensor], tuple[int, Edit]]
-) -> Scored:
-    """Score variants of the activation at a layer, for every image; settles the aim.
+) -> VariantScores:
+    """Score variants of the activation at a layer, for every image; this settles the aim.
 
     Args:
-        plan: given the layer's map (1, C, …), how many variants there are and how they are made.
+        plan: from the layer's map (1, C, …), the number of variants and the function that makes them.
     """
     activations, scores, notes = [], [], []
     for row in range(len(images)):
-        above = Above(model, images.tensor[row : row + 1], aim, row, address)
-        many, edit = plan(above.map)
-        found = torch.empty(many, dtype=torch.float64, device="cpu")
+        replay = SuffixReplay(model, images.tensor[row : row + 1], aim, row, address)
+        variants, edit = plan(replay.map)
+        image_scores = torch.empty(variants, dtype=torch.float64, device="cpu")
 
         def step(
-            numbers: Tensor, row: int = row, above: Above = above, edit: Edit = edit, found: Tensor = found
+            numbers: Tensor,
+            row: int = row,
+            replay: SuffixReplay = replay,
+            edit: Edit = edit,
+            image_scores: Tensor = image_scores,
         ) -> None:
-            maps = above.map.expand(len(numbers), *above.map.shape[1:]).clone()
+            maps = replay.map.expand(len(numbers), *replay.map.shape[1:]).clone()
             edit(maps, numbers.to(maps.device))
-            found[numbers] = above.scores(maps).cpu().double()
-            report_progress(row * len(found) + int(numbers[-1]) + 1, len(images) * len(found))
+            image_scores[numbers] = replay.scores(maps).cpu().double()
+            report_progress(row * len(image_scores) + int(numbers[-1]) + 1, len(images) * len(image_scores))
 
-        in_chunks(many, above.activation[0], step, size=above.chunk, quiet=True)
-        activations.append(unrounded(above.map))
-        scores.append(found)
-        notes.append({} if above.why_whole is None else {"recomputed": f"the whole network: {above.why_whole}"})
-    return Scored(torch.cat(activations), torch.stack(scores), notes)
+        in_chunks(variants, replay.activation[0], step, size=replay.chunk, quiet=True)
+        activations.append(unrounded(replay.map))
+        scores.append(image_scores)
+        notes.append({} if replay.why_full is None else {"recomputed": f"the whole network: {replay.why_full}"})
+    return VariantScores(torch.cat(activations), torch.stack(scores), notes)
 
 
-class Above:
-    """What lies above one layer of a network, for one image.
+class SuffixReplay:
+    """The part of a network that depends on one layer, for one image.
 
     Attributes:
-        activation: what the layer gave, at its last call where it is used several times; ``map`` the same (1, C, …).
-        chunk: how many variants go together.
-        why_whole: why variants take full forwards, None where they need not.
+        activation: the layer's output, in its last call; ``map`` is the same as (1, C, …).
+        chunk: how many variants run together.
+        why_full: why variants need full forward passes; None where they do not.
     """
 
     def __init__(self, model: Model, image: Tensor, aim: Aim, row: int, address: str) -> None:
         self.model, self.aim, self.address, self.row = model, aim, address, torch.tensor([row], device="cpu")
-        self.call = calls_of(model, address, image)  # by a forward that also shows which layout the network takes
+        self.call = calls_of(model, address, image)  # runs a forward pass that also determines the memory format
         self.image = model.laid_out(image)
         self.tensor = self.image.clone()  # the network may write to it
-        watch = _Watch(model, self.tensor)
-        with torch.no_grad(), watch, editing(model.module, address, watch.begin, call=self.call):
-            answer = read_out(model, self.tensor, aim)
-        if watch.activation is None:
+        recorder = _CallRecorder(model, self.tensor)
+        with torch.no_grad(), recorder, editing(model.module, address, recorder.begin, call=self.call):
+            output = read_out(model, self.tensor, aim)
+        if recorder.activation is None:
             ended = (
                 " (a branch not taken)"
                 if aim.layer is None
                 else f", which ends at the target's own layer {aim.layer!r}"
             )
             raise LayerError(unreached(model.module, address, ended))
-        self.activation = watch.activation
+        self.activation = recorder.activation
         self.map = map_at(model, address, image, self.activation)
         self.layout = layout_of(model, address, image)
-        aim.score(answer, self.row)
-        self.why_whole = watch.why_not(answer)
-        if self.why_whole is None:
-            self.calls = watch.calls_without_what_nobody_needs()
-            self.why_whole = self._why_replaying_fails(answer)
+        aim.score(output, self.row)
+        self.why_full = recorder.why_not(output)
+        if self.why_full is None:
+            self.calls = recorder.calls_without_unused_results()
+            self.why_full = self._why_replay_fails(output)
         self.chunk = (
-            chunk_size_after_layer(watch.largest, image.device)
-            if self.why_whole is None
+            chunk_size_after_layer(recorder.largest, image.device)
+            if self.why_full is None
             else chunk_size(image[0], light=True)
         )
 
     def scores(self, maps: Tensor) -> Tensor:
-        """The score of each of the variants ``maps`` (B, C, …) of the layer's map, which the network may write to."""
+        """The score of each of the variants ``maps`` (B, C, …) of the layer's map. The network may write to them."""
         variants = self.layout.from_map(maps, self.activation)
-        answers = self._answers_above(variants) if self.why_whole is None else self._answers_whole(variants)
-        return self.aim.score(answers, self.row.expand(len(answers)), clean=False)
+        outputs = self._replayed_outputs(variants) if self.why_full is None else self._full_outputs(variants)
+        return self.aim.score(outputs, self.row.expand(len(outputs)), clean=False)
 
-    def _answers_above(self, variants: Tensor) -> Tensor:
+    def _replayed_outputs(self, variants: Tensor) -> Tensor:
         def forward(variant: Tensor) -> Tensor:
-            again = _Again(self.calls)
-            with again, editing(self.model.module, self.address, lambda _: variant, call=self.call):
+            with _Replayer(self.calls), editing(self.model.module, self.address, lambda _: variant, call=self.call):
                 return read_out(self.model, self.tensor, self.aim)
 
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="There is a performance drop")  # one operation takes turns
-            answers: Tensor = torch.vmap(forward, randomness="same")(variants)
-        return answers.flatten(0, 1)
+            warnings.filterwarnings("ignore", message="There is a performance drop")  # not every operation batches
+            outputs: Tensor = torch.vmap(forward, randomness="same")(variants)
+        return outputs.flatten(0, 1)
 
-    def _answers_whole(self, variants: Tensor) -> Tensor:
+    def _full_outputs(self, variants: Tensor) -> Tensor:
         inputs = self.model.laid_out(self.image.expand(len(variants), *self.image.shape[1:]))
-        together = self.layout.joined(variants)
-        with torch.no_grad(), editing(self.model.module, self.address, lambda _: together, call=self.call):
+        joined = self.layout.joined(variants)
+        with torch.no_grad(), editing(self.model.module, self.address, lambda _: joined, call=self.call):
             return read_out(self.model, inputs, self.aim)
 
-    def _why_replaying_fails(self, answer: Tensor) -> str | None:
-        """Whether the unchanged activation, twice, gives the network's own answer; in words why not."""
+    def _why_replay_fails(self, output: Tensor) -> str | None:
+        """Why the unchanged activation, twice, does not reproduce the network's output; None where it does."""
         try:
-            found = self._answers_above(self.activation.expand(2, *self.activation.shape).clone())
-        except (ModelFailed, RuntimeError) as error:  # what vmap refuses comes as either
+            replayed = self._replayed_outputs(self.activation.expand(2, *self.activation.shape).clone())
+        except (ModelFailed, RuntimeError) as error:  # vmap raises either
             return f"what lies above the layer cannot run for many at once ({_first_line(error)})"
-        allowed = _CLOSE * float(answer.abs().max())
-        if found.shape[1:] != answer.shape[1:] or float((found - answer).abs().max()) > allowed:
+        allowed = _TOLERANCE * float(output.abs().max())
+        if replayed.shape[1:] != output.shape[1:] or float((replayed - output).abs().max()) > allowed:
             return "what lies above the layer does not give the same answer when it runs alone"
         return None
 
 
 @dataclass(frozen=True)
 class _Call:
-    """One operation of a forward: what it gave, and whether that hangs on the watched layer."""
+    """One operation of a forward pass, its result, and whether the result depends on the layer."""
 
     func: Any
-    out: Any
-    above: bool
+    result: Any
+    depends: bool
 
 
-class _Watch(TorchFunctionMode):
-    """Keeps what every operation gave, and knows which hang on the watched layer."""
+class _CallRecorder(TorchFunctionMode):
+    """Records the result of every operation, and which of them depend on the layer."""
 
     def __init__(self, model: Model, tensor: Tensor) -> None:
         super().__init__()
         self.activation: Tensor | None = None
         self.calls: list[_Call] = []
         self.largest = 1
-        held = [v for m in model.module.modules() for t in (m._parameters, m._buffers, vars(m)) for v in t.values()]
-        self.known = {id(t): t for t in (tensor, *_tensors(held))}  # kept alive, so that an id stays that tensor's
-        self.above: set[int] = set()
-        self.needed: dict[int, int] = {}  # of those from below, what meets operations above, and in which version
-        self.unseen = self.rewritten = self.aside = False
+        members = [v for m in model.module.modules() for t in (m._parameters, m._buffers, vars(m)) for v in t.values()]
+        self.known = {id(t): t for t in (tensor, *_tensors(members))}  # kept alive, so that no id is reused
+        self.dependent: set[int] = set()
+        self.needed: dict[int, int] = {}  # independent tensors that dependent operations use, with their versions
+        self.hidden = self.overwritten = self.paused = False
 
     def begin(self, output: Tensor) -> Tensor:
-        """Note the watched layer's output; everything made of what is handed on lies above."""
-        self.aside = True
-        self.activation, handed_on, self.largest = output.detach().clone(), output.clone(), output.numel()
-        self.aside = False
-        self._know(handed_on, above=True)
-        return handed_on
+        """Record the layer's output; everything computed from what is returned depends on the layer."""
+        self.paused = True
+        self.activation, returned, self.largest = output.detach().clone(), output.clone(), output.numel()
+        self.paused = False
+        self._remember(returned, depends=True)
+        return returned
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if self.aside:
+        if self.paused:
             return func(*args, **kwargs)
-        given = list(_tensors((args, kwargs)))
-        above = any(id(t) in self.above for t in given)
-        self.unseen |= any(id(t) not in self.known for t in given)
-        if above:
-            self._need(t for t in given if id(t) not in self.above)
-        out = func(*args, **kwargs)
-        made = list(_tensors(out))
-        for tensor in made:
-            self._know(tensor, above=above)
-            self.largest = max(self.largest, tensor.numel()) if above else self.largest
-        self.calls.append(_Call(func, out, above or not (given or made)))  # a switch without tensors is thrown again
-        return out
+        operands = list(_tensors((args, kwargs)))
+        depends = any(id(t) in self.dependent for t in operands)
+        self.hidden |= any(id(t) not in self.known for t in operands)
+        if depends:
+            self._need(t for t in operands if id(t) not in self.dependent)
+        result = func(*args, **kwargs)
+        results = list(_tensors(result))
+        for tensor in results:
+            self._remember(tensor, depends=depends)
+            self.largest = max(self.largest, tensor.numel()) if depends else self.largest
+        self.calls.append(_Call(func, result, depends or not (operands or results)))  # switches are set again
+        return result
 
-    def why_not(self, answer: Tensor) -> str | None:
-        """Why this forward cannot be run again from the layer up; None where it can."""
-        if self.unseen or id(answer) not in self.known:
+    def why_not(self, output: Tensor) -> str | None:
+        """Why this forward pass cannot be replayed from the layer on; None where it can."""
+        if self.hidden or id(output) not in self.known:
             return "parts of it are scripted or hidden, so that what they do is not seen"
-        if self.rewritten or any(_version(self.known[key]) != seen for key, seen in self.needed.items()):
+        if self.overwritten or any(_version(self.known[key]) != version for key, version in self.needed.items()):
             return "what comes from below the layer is written over after its use"
         return None
 
-    def calls_without_what_nobody_needs(self) -> list[_Call]:
-        """The operations, with a stand-in of the same shape for each tensor from below that stays below."""
-        return [c if c.above else _Call(c.func, self._spared(c.out), False) for c in self.calls]
+    def calls_without_unused_results(self) -> list[_Call]:
+        """The operations, with an empty tensor of the same shape in place of each result that is not used again."""
+        return [c if c.depends else _Call(c.func, self._without_unused(c.result), False) for c in self.calls]
 
-    def _know(self, tensor: Tensor, *, above: bool) -> None:
+    def _remember(self, tensor: Tensor, *, depends: bool) -> None:
         self.known[id(tensor)] = tensor
-        if above:
-            self.above.add(id(tensor))
+        if depends:
+            self.dependent.add(id(tensor))
 
     def _need(self, tensors: Iterator[Tensor]) -> None:
         for tensor in tensors:
             version = _version(tensor)
-            self.rewritten |= self.needed.setdefault(id(tensor), version) != version
+            self.overwritten |= self.needed.setdefault(id(tensor), version) != version
 
-    def _spared(self, out: Any) -> Any:
-        if isinstance(out, Tensor):
-            kept = id(out) in self.needed or out.is_quantized  # of quantised numbers no stand-in can be made
-            return out if kept else out.new_empty(()).expand(out.shape)
-        if type(out) in (list, tuple):
-            return type(out)(self._spared(each) for each in out)
-        return out
+    def _without_unused(self, result: Any) -> Any:
+        if isinstance(result, Tensor):
+            kept = id(result) in self.needed or result.is_quantized  # a quantized tensor cannot be replaced
+            return result if kept else result.new_empty(()).expand(result.shape)
+        if type(result) in (list, tuple):
+            return type(result)(self._without_unused(part) for part in result)
+        return result
 
 
-class _Again(TorchFunctionMode):
-    """Runs a forward again: what hangs on the watched layer is computed, all else is remembered."""
+class _Replayer(TorchFunctionMode):
+    """Computes only the operations that depend on the layer; all others return their recorded results."""
 
     def __init__(self, calls: list[_Call]) -> None:
         super().__init__()
@@ -241,22 +243,22 @@ class _Again(TorchFunctionMode):
         call = next(self.calls, None)
         if call is None or call.func != func:
             raise RuntimeError("the network took another way than before")
-        return func(*args, **(kwargs or {})) if call.above else call.out
+        return func(*args, **(kwargs or {})) if call.depends else call.result
 
 
-def _tensors(things: Any) -> Iterator[Tensor]:
+def _tensors(nested: Any) -> Iterator[Tensor]:
     """All tensors in nested lists, tuples and dicts."""
-    if isinstance(things, Tensor):
-        yield things
-    elif isinstance(things, dict):
-        yield from _tensors(tuple(things.values()))
-    elif isinstance(things, (list, tuple)):
-        for thing in things:
-            yield from _tensors(thing)
+    if isinstance(nested, Tensor):
+        yield nested
+    elif isinstance(nested, dict):
+        yield from _tensors(tuple(nested.values()))
+    elif isinstance(nested, (list, tuple)):
+        for part in nested:
+            yield from _tensors(part)
 
 
 def _version(tensor: Tensor) -> int:
-    """How often the tensor was written to; one made in inference mode does not count that."""
+    """How often the tensor was written to; tensors of inference mode do not count this."""
     return -1 if tensor.is_inference() else tensor._version
 
 

@@ -1,8 +1,8 @@
-"""Why a map is zero everywhere: found out by looking once more, and only then.
+"""Why a map is zero everywhere, determined by a few more passes once a map is zero.
 
-A gradient of zero does not mean that the score stays where it is: rounding, comparisons, ``argmax``, integers,
-``detach`` and ``torch.no_grad`` pass no gradient. So the gradient is formed once more with an eye on such operations,
-and the score is compared with that of a disturbed input (or layer). What is said was seen in these forwards.
+A zero gradient does not mean that the score is constant: rounding, comparisons, ``argmax``, integers, ``detach`` and
+``torch.no_grad`` pass no gradient. The gradient is therefore formed once more while such operations are recorded, and
+the score is compared with that of a perturbed input (or layer). The reason states what these passes showed.
 """
 
 import sys
@@ -26,59 +26,63 @@ from convscope.engine.run.gradients import score
 from convscope.engine.targets.target import Aim
 from convscope.errors import ConvScopeError
 
-_STEPS = frozenset(("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"))
-"""Operations that stay on the graph and whose derivative is zero wherever there is one."""
-_QUESTIONS = frozenset({
+_STEP_FUNCTIONS = frozenset(("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"))
+"""Operations that stay on the graph and whose derivative is zero wherever it exists."""
+_WITHOUT_VALUES = frozenset({
     "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros", "new_ones",
     "new_empty", "new_full", "new_tensor", "is_same_size", "isnan", "isinf", "isfinite", "view_as", "reshape_as",
     "expand_as", "type_as",
 })  # fmt: skip
-"""Operations that take no more of a tensor than its shape or kind, or only look whether it is sound."""
-_TO_PYTHON = frozenset(("item", "tolist", "float", "int", "bool", "numpy"))
+"""Operations that use only the shape or type of a tensor, or only check it."""
+_TO_NUMBERS = frozenset(("item", "tolist", "float", "int", "bool", "numpy"))
 _DATA = Tensor.data.__get__  # type: ignore[attr-defined]
 _FUNCTIONS = str(Path(torch.__file__).parent / "autograd" / "function.py")
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 WITHOUT_GRADIENT = "lenses that need no gradient, such as occlusion or rise, show what it depends on"
 
 
-class _Stops(TorchFunctionMode):
-    """Notes the operations that were given numbers with a gradient and handed none on."""
+class _GradientStops(TorchFunctionMode):
+    """Records operations whose operands carry a gradient and whose result does not."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self._whereabouts = Whereabouts(module)
+        self._module_of_call = Whereabouts(module)
         self.named: list[str] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        given = [*args, *(kwargs or {}).values()]
-        carrying = any(isinstance(one, Tensor) and one.requires_grad for one in given)
-        out = func(*args, **(kwargs or {}))
-        if carrying:
-            self._look(func, out, kwargs or {})
-        return out
+        operands = [*args, *(kwargs or {}).values()]
+        carries_gradient = any(isinstance(operand, Tensor) and operand.requires_grad for operand in operands)
+        result = func(*args, **(kwargs or {}))
+        if carries_gradient:
+            self._inspect(func, result, kwargs or {})
+        return result
 
-    def _look(self, func: Any, out: Any, kwargs: Mapping[str, Any]) -> None:
+    def _inspect(self, func: Any, result: Any, kwargs: Mapping[str, Any]) -> None:
         name = "data" if func == _DATA else str(getattr(func, "__name__", func)).strip("_")
-        made = first_tensor(out)
-        stops = name in _TO_PYTHON if made is None else not made.requires_grad
-        if name in _QUESTIONS or not (stops or name in _STEPS or kwargs.get("rounding_mode")) or _in_own_function():
+        tensor = first_tensor(result)
+        stops = name in _TO_NUMBERS if tensor is None else not tensor.requires_grad
+        if (
+            name in _WITHOUT_VALUES
+            or not (stops or name in _STEP_FUNCTIONS or kwargs.get("rounding_mode"))
+            or _in_own_function()
+        ):
             return
-        layer = self._whereabouts()
+        layer = self._module_of_call()
         where = f"layer {layer!r}" if layer else "its own forward"
-        ungraded = made is not None and not torch.is_grad_enabled()
-        said = f"what runs under torch.no_grad inside {where}" if ungraded else f"{name!r} in {where}"
-        if said not in self.named:
-            self.named.append(said)
+        under_no_grad = tensor is not None and not torch.is_grad_enabled()
+        operation = f"what runs under torch.no_grad inside {where}" if under_no_grad else f"{name!r} in {where}"
+        if operation not in self.named:
+            self.named.append(operation)
 
     def words(self) -> str:
-        """The operations, in the order in which they ran."""
-        more = len(self.named) - _MOST_NAMED
-        return ", ".join(self.named[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        """The operations in the order in which they ran."""
+        more = len(self.named) - _MAX_NAMED
+        return ", ".join(self.named[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _in_own_function() -> bool:
-    """Whether the forward of an autograd function runs: in it nothing is recorded, though all may be passed on."""
+    """Whether the forward of an autograd function runs: nothing inside is on the graph, yet gradients may pass."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_filename == _FUNCTIONS:
@@ -88,23 +92,31 @@ def _in_own_function() -> bool:
 
 
 def _own_functions(scores: Tensor) -> list[str]:
-    """The autograd functions on a score's graph that are not PyTorch's own, by name."""
-    found: dict[str, None] = {}
-    waiting, known = [scores.grad_fn], set()
+    """The names of the custom autograd functions on the graph of a score."""
+    names: dict[str, None] = {}
+    waiting, visited = [scores.grad_fn], set()
     while waiting:
         node = waiting.pop()
-        if node is None or node in known:
+        if node is None or node in visited:
             continue
-        known.add(node)
+        visited.add(node)
         if isinstance(node, BackwardCFunction):
-            found[node.name().removesuffix("Backward")] = None
+            names[node.name().removesuffix("Backward")] = None
         waiting += [following for following, _ in node.next_functions]
-    return list(found)
+    return list(names)
 
 
 @dataclass
-class _Look:
-    """One forward and backward: the score, the gradient where it is wanted, what is there, what passes no gradient."""
+class _Probe:
+    """One forward and backward pass.
+
+    Attributes:
+        score: the explained number.
+        gradient: its gradient to the input or the layer, if there is one.
+        values: the input or the activation itself.
+        stops: operations that pass no gradient.
+        own_functions: custom autograd functions on the path.
+    """
 
     score: float
     gradient: Tensor | None
@@ -113,7 +125,7 @@ class _Look:
     own_functions: tuple[str, ...] = ()
 
     @property
-    def flat(self) -> bool:
+    def has_zero_gradient(self) -> bool:
         """Whether there is no gradient, or one of zeros."""
         return self.gradient is None or not bool(self.gradient.any())
 
@@ -124,66 +136,68 @@ def reason(
     """Why the map of one image is zero everywhere.
 
     Args:
-        layers: where the map was made; the input where there are none.
-        otherwise: what the method says where the gradient is not zero.
+        layers: the layers of the map; empty for a map of the input.
+        otherwise: the reason to give where the gradient is not zero.
     """
     if aim is None:
         return otherwise or "every channel is the same at all positions of this layer"
-    one = aim.for_copies(torch.tensor([row], device="cpu"))
+    own_aim = aim.for_copies(torch.tensor([row], device="cpu"))
     tensor = images.tensor[row : row + 1]
     try:
-        looks = [(address, _look(model, tensor, one, address)) for address in layers or (None,)]
-        address, flat = next(((a, look) for a, look in looks if look.flat), looks[0])
-        if not flat.flat:
-            return otherwise or _with_gradient(flat, address)
-        moved = _disturbed(model, tensor, one, address, flat) != flat.score
+        probes = [(address, _probe(model, tensor, own_aim, address)) for address in layers or (None,)]
+        address, probe = next(((a, probe) for a, probe in probes if probe.has_zero_gradient), probes[0])
+        if not probe.has_zero_gradient:
+            return otherwise or _reason_despite_gradient(probe, address)
+        score_changes = _perturbed_score(model, tensor, own_aim, address, probe) != probe.score
     except ConvScopeError as error:
         return f"every number of it is zero; why cannot be told: {error}"
     what = "the input" if address is None else f"the output of layer {address!r}"
-    if not moved:
+    if not score_changes:
         return f"the gradient is zero everywhere, and the score stays the same when noise is added to {what}"
     why = "the path to it is saturated or switched off here"
-    if flat.own_functions:
-        why = f"the path to it leads through {', '.join(flat.own_functions)}, whose backward pass is the network's own"
-    if flat.stops:
-        why = f"{flat.stops} passes no gradient"
+    if probe.own_functions:
+        why = f"the path to it leads through {', '.join(probe.own_functions)}, whose backward pass is the network's own"
+    if probe.stops:
+        why = f"{probe.stops} passes no gradient"
     return f"the gradient is zero everywhere although the score changes with {what}: {why}; {WITHOUT_GRADIENT}"
 
 
 def where_gradients_stop(model: Model, images: Images, aim: Aim) -> str:
-    """In words: the operations of the network that are given numbers with a gradient and pass none on."""
-    one = aim.for_copies(torch.tensor([0], device="cpu"))
+    """The operations of the network through which no gradient passes, in words."""
+    own_aim = aim.for_copies(torch.tensor([0], device="cpu"))
     try:
-        return _look(model, images.tensor[:1], one, None).stops
+        return _probe(model, images.tensor[:1], own_aim, None).stops
     except ConvScopeError:
         return ""
 
 
-def _look(model: Model, tensor: Tensor, aim: Aim, address: str | None) -> _Look:
-    torch.manual_seed(0)  # what a network draws is no change of the score; the generators are put back in the end
-    laid, stops = model.laid_out(tensor), _Stops(model.module)
+def _probe(model: Model, tensor: Tensor, aim: Aim, address: str | None) -> _Probe:
+    torch.manual_seed(0)  # so that random numbers do not change the score; generators are restored at the end
+    laid, stops = model.laid_out(tensor), _GradientStops(model.module)
     if address is None:
         leaf = laid.requires_grad_(True)
         with torch.enable_grad(), stops:
-            found = score(model, leaf.clone(), aim, torch.tensor([0], device="cpu"), clean=False)
+            scores = score(model, leaf.clone(), aim, torch.tensor([0], device="cpu"), clean=False)
     else:
         with torch.no_grad(), capture(model.module, [address], differentiable=True) as caught, stops:
-            found = score(model, laid, aim, torch.tensor([0], device="cpu"), clean=False)
+            scores = score(model, laid, aim, torch.tensor([0], device="cpu"), clean=False)
         leaf = caught[address]
-    gradient, own = None, _own_functions(found)
-    if found.requires_grad:
+    gradient, own = None, _own_functions(scores)
+    if scores.requires_grad:
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(found.sum(), leaf, allow_unused=True)
-    return _Look(float(found.detach().sum()), gradient, leaf.detach(), stops.words(), tuple(own))
+            (gradient,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
+    return _Probe(float(scores.detach().sum()), gradient, leaf.detach(), stops.words(), tuple(own))
 
 
-def _disturbed(model: Model, tensor: Tensor, aim: Aim, address: str | None, flat: _Look) -> float:
-    """The score with noise as strong as what is there added to the input or the layer."""
+def _perturbed_score(model: Model, tensor: Tensor, aim: Aim, address: str | None, probe: _Probe) -> float:
+    """The score with noise added to the input or the layer, as strong as its largest number."""
 
     def with_noise(values: Tensor) -> Tensor:
-        strength = float(flat.values.abs().amax()) or 1.0
-        drawn = torch.randn(values.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float32, device="cpu")
-        return values + strength * drawn.to(values)
+        strength = float(probe.values.abs().amax()) or 1.0
+        normal = torch.randn(
+            values.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float32, device="cpu"
+        )
+        return values + strength * normal.to(values)
 
     rows = torch.tensor([0], device="cpu")
     torch.manual_seed(0)
@@ -195,9 +209,9 @@ def _disturbed(model: Model, tensor: Tensor, aim: Aim, address: str | None, flat
             return float(score(model, laid, aim, rows, clean=False))
 
 
-def _with_gradient(look: _Look, address: str | None) -> str:
-    """What is known where the gradient is not zero and the map is."""
-    if not bool(look.values.any()):
+def _reason_despite_gradient(probe: _Probe, address: str | None) -> str:
+    """The reason where the gradient is not zero and the map is."""
+    if not bool(probe.values.any()):
         what = "the input is" if address is None else f"every activation of layer {address!r} is"
         return f"{what} zero, though the gradient there is not"
     there = "" if address is None else f" at layer {address!r}"

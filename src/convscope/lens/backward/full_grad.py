@@ -9,7 +9,7 @@ from convscope.engine.rules.run import flow_back, said_of
 from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.backward._rules import OnMissing
 from convscope.runtime.declaration import attributions, lens
-from convscope.runtime.layer_maps import in_units_of_peak, resize
+from convscope.runtime.layer_maps import divided_by_peak, resize
 from convscope.values import Attribution
 
 
@@ -91,4 +91,4 @@ def full_grad(model: Model, image: Images, *, target: Aim = TOP1, on_missing: On
 
 
 def _psi(term: Tensor, extent: tuple[int, ...]) -> Tensor:
-    return in_units_of_peak(resize(term.float().abs().sum(1), extent)).cpu()
+    return divided_by_peak(resize(term.float().abs().sum(1), extent)).cpu()

@@ -10,7 +10,7 @@ from convscope.engine.run.gradients import layer_evidence
 from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.backward._rules import OnMissing, modified, rule_notes
 from convscope.runtime.declaration import attributions, lens
-from convscope.runtime.layer_maps import fused
+from convscope.runtime.layer_maps import combined
 from convscope.values import Attribution
 
 
@@ -69,7 +69,7 @@ def guided_grad_cam(
         axes = tuple(range(2, seen.gradient.ndim))
         at_layers[address] = torch.relu((seen.gradient.mean(axes, keepdim=True) * seen.activation).sum(1))
     flow = flow_back(model, image, target, modified(guided()), on_missing=on_missing)
-    channels = flow.multiplier * fused(model, image, at_layers)[:, None]
+    channels = flow.multiplier * combined(model, image, at_layers)[:, None]
     return attributions(
         model,
         image,

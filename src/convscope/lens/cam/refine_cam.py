@@ -10,7 +10,7 @@ from convscope.engine.run.gradients import gather_evidence
 from convscope.engine.targets.target import TOP1, Aim
 from convscope.lens.cam._maps import plus_plus_map
 from convscope.runtime.declaration import attributions, lens
-from convscope.runtime.layer_maps import in_units_of_peak, over_input
+from convscope.runtime.layer_maps import divided_by_peak, over_input
 from convscope.spec import Param
 from convscope.values import Attribution
 
@@ -75,6 +75,6 @@ def refine_cam(
     maps = {address: torch.relu(plus_plus_map(seen)) for address, seen in evidence.items()}
     product = torch.ones(len(image), *image.extent, dtype=torch.float32, device="cpu")
     for address, values in maps.items():
-        product = product * over_input(model, image, address, in_units_of_peak(values)).cpu()
+        product = product * over_input(model, image, address, divided_by_peak(values)).cpu()
     why = "no region is evidence at every one of these layers; name fewer layers"
     return attributions(model, image, target, product, layer_values=maps, signed=False, otherwise=why)

@@ -6,7 +6,7 @@ from torch import Tensor
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
-from convscope.engine.run.hessian import curved_evidence
+from convscope.engine.run.hessian import second_derivatives
 from convscope.engine.targets.target import TOP1, Aim, classes_of
 from convscope.lens.cam._maps import mean_over_space
 from convscope.runtime.declaration import lens
@@ -82,7 +82,7 @@ def shapley_cam(
         return scores + scores - torch.logsumexp(classes, 1)
 
     maps = {}
-    for address, seen in curved_evidence(model, image, target, layer, played_for).items():
-        weights = mean_over_space(seen.gradient - seen.bend / 2)
+    for address, seen in second_derivatives(model, image, target, layer, played_for).items():
+        weights = mean_over_space(seen.gradient - seen.hessian_times_activation / 2)
         maps[address] = (weights * seen.activation).sum(1)
     return maps_to_values(model, image, target, maps, relu=relu)
