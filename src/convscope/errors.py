@@ -1,22 +1,22 @@
-"""Everything ConvScope refuses, in one tree.
+"""All errors of ConvScope that a caller can cause.
 
     ConvScopeError
-    ├── ParameterError    (ValueError)    a parameter of a lens is of the wrong kind or out of range
+    ├── ParameterError    (ValueError)    a parameter of a lens has the wrong type or is out of range
     ├── UnknownName       (LookupError)   no such lens, model, layer, label or sample; the message suggests one
-    ├── InputError        (ValueError)    what should be an image or a prepared tensor is not
-    ├── OutputError       (TypeError)     the network's output, or the target asked of it, does not fit
-    │   └── NotFinite                     a score or a map is NaN or infinite; says at which operation it began
-    ├── LayerError        (ValueError)    the layer exists but cannot serve: never reached, no spatial extent
-    │   └── ImagesInParts                 it runs for some of the images of a batch at a time
-    ├── NoGradient        (RuntimeError)  the target does not depend on what it should be explained by
-    ├── NoRule            (RuntimeError)  a method of backward rules meets an operation it has no rule for
+    ├── InputError        (ValueError)    an input is not an image or a prepared tensor that the model accepts
+    ├── OutputError       (TypeError)     the network's output has an unexpected form, or the target does not match it
+    │   └── NotFinite                     a score or a map is NaN or infinite; the message names the operation
+    ├── LayerError        (ValueError)    the layer exists but cannot be used: never executed, no spatial extent
+    │   └── ImagesInParts                 a layer processes only a part of the batch in each call
+    ├── NoGradient        (RuntimeError)  there is no gradient from the target to what should explain it
+    ├── NoRule            (RuntimeError)  a method with backward rules has no rule for an operation
     ├── ModelFailed       (RuntimeError)  the network's own forward raised
-    ├── LoadError         (RuntimeError)  weights or a model file cannot be read, fetched or trusted
+    ├── LoadError         (RuntimeError)  weights or a model file cannot be read or downloaded, or would run code
     ├── MissingExtra      (ImportError)   an optional package is not installed
-    ├── CannotWrite       (OSError)       the place for a result cannot be written
-    └── Cancelled         (RuntimeError)  somebody stopped the work
+    ├── CannotWrite       (OSError)       the file for a result cannot be written
+    └── Cancelled         (RuntimeError)  the computation was stopped by the caller
 
-A message says what was asked, what was found and what to do, in one sentence.
+A message says what was given, what was found and what to do, in one sentence.
 """
 
 import difflib
@@ -26,11 +26,11 @@ from collections.abc import Iterable
 
 
 class ConvScopeError(Exception):
-    """Anything a caller can cause and mend."""
+    """Any error that a caller can cause and correct."""
 
 
 class ParameterError(ConvScopeError, ValueError):
-    """A parameter of a lens is of the wrong kind or out of range."""
+    """A parameter of a lens has the wrong type or is out of range."""
 
 
 class UnknownName(ConvScopeError, LookupError):
@@ -38,17 +38,17 @@ class UnknownName(ConvScopeError, LookupError):
 
 
 class InputError(ConvScopeError, ValueError):
-    """What should be an image or a prepared tensor is not."""
+    """An input is not an image or a prepared tensor that the model accepts."""
 
 
 class OutputError(ConvScopeError, TypeError):
-    """The network's output, or the target asked of it, does not fit."""
+    """The network's output has an unexpected form, or the target does not match it."""
 
 
 class NotFinite(OutputError):
     """A score or a map is NaN or infinite.
 
-    ``images`` are the prepared inputs it was seen with, where not all of a run's were.
+    ``images`` are the prepared inputs for which it happened, if not all inputs of the run are affected.
     """
 
     def __init__(self, message: str, *, images: object = None) -> None:
@@ -57,17 +57,17 @@ class NotFinite(OutputError):
 
 
 class LayerError(ConvScopeError, ValueError):
-    """The layer exists but cannot serve for this."""
+    """The layer exists but cannot be used for this."""
 
 
 class ImagesInParts(LayerError):
-    """A layer ran for some of the images of a batch at a time, so that no call of it shows all of them."""
+    """A layer processes only a part of the batch in each call, so that no call shows all images."""
 
 
 class NoGradient(ConvScopeError, RuntimeError):
-    """The target does not depend on what it should be explained by.
+    """There is no gradient from the target to what should explain it.
 
-    ``cut_off`` says that the score has no graph at all: something in the network passes no gradient.
+    ``cut_off`` says that the score has no graph at all: an operation of the network passes no gradient.
     """
 
     def __init__(self, message: str, *, cut_off: bool = False) -> None:
@@ -76,7 +76,7 @@ class NoGradient(ConvScopeError, RuntimeError):
 
 
 class NoRule(ConvScopeError, RuntimeError):
-    """A method of backward rules meets an operation it has no rule for."""
+    """A method with backward rules encounters an operation for which it has no rule."""
 
 
 class ModelFailed(ConvScopeError, RuntimeError):
@@ -84,7 +84,7 @@ class ModelFailed(ConvScopeError, RuntimeError):
 
 
 class LoadError(ConvScopeError, RuntimeError):
-    """Weights or a model file cannot be read, fetched or trusted."""
+    """Weights or a model file cannot be read or downloaded, or would run code."""
 
 
 class MissingExtra(ConvScopeError, ImportError):
@@ -95,23 +95,23 @@ class MissingExtra(ConvScopeError, ImportError):
 
 
 class CannotWrite(ConvScopeError, OSError):
-    """The place for a result cannot be written."""
+    """The file for a result cannot be written."""
 
 
 class Cancelled(ConvScopeError, RuntimeError):
-    """Somebody stopped the work."""
+    """The computation was stopped by the caller."""
 
 
 def install_command(extra: str) -> str:
-    """The line of a shell that installs the packages of an extra where this runs.
+    """The shell command that installs the packages of an extra for this Python.
 
-    It names the packages, and the Python that asks for them, so that it works from a package index and in a clone.
+    It names the packages and the Python interpreter, so that it works with a package index and in a clone.
     """
     return f"{_quoted(sys.executable or 'python')} -m pip install {' '.join(map(_quoted, _packages(extra)))}"
 
 
 def _packages(extra: str) -> list[str]:
-    """The packages of an extra, with the versions that fit."""
+    """The packages of an extra, with their versions."""
     from importlib.metadata import PackageNotFoundError, requires
 
     try:
@@ -119,38 +119,38 @@ def _packages(extra: str) -> list[str]:
     except PackageNotFoundError:  # run from its source alone
         declared = []
     marked = re.compile(rf"""^([^;]*);.*\bextra == ['"]{re.escape(extra)}['"]""")
-    found = [match[1].strip() for match in map(marked.match, declared) if match]
-    return found or [f"convscope[{extra}]"]
+    packages = [match[1].strip() for match in map(marked.match, declared) if match]
+    return packages or [f"convscope[{extra}]"]
 
 
 def _quoted(word: str) -> str:
     return word if re.fullmatch(r"[\w./\\:=-]+", word) else f"'{word}'"
 
 
-def did_you_mean(asked: str, known: Iterable[str], *, most: int = 1) -> str:
+def did_you_mean(name: str, known: Iterable[str], *, most: int = 1) -> str:
     """The clause ``; did you mean 'x'?`` for the nearest known names, or nothing when none is near.
 
-    Names that hold what was asked as a whole word ("tiger cat" for "cat") are nearer than any that is like it by
-    letters ("crate"), and of several the shortest is nearest.
+    Known names that contain the name as a whole word ("tiger cat" for "cat") come before names with similar letters
+    ("crate"), and the shortest of them comes first.
     """
     known = list(known)
-    wanted = _words(asked)
-    near = sorted((name for name in known if wanted and _holds(_words(name), wanted)), key=len)[:most]
+    words = _words(name)
+    near = sorted((other for other in known if words and _contains(_words(other), words)), key=len)[:most]
     if not near:
-        plain = {name.lower(): name for name in known}
-        near = [plain[name] for name in difflib.get_close_matches(asked.lower(), plain, n=most, cutoff=0.6)]
-    if not near:  # a dropped or misplaced part ('layer4.conv2' for 'layer4.0.conv2') is not near by letters alone
-        parts = asked.lower().replace("_", ".").split(".")
-        near = [name for name in known if all(part in name.lower().split(".") for part in parts)][:most]
-    return f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+        by_lower = {other.lower(): other for other in known}
+        near = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=most, cutoff=0.6)]
+    if not near:  # a missing part ('layer4.conv2' for 'layer4.0.conv2') is not found by letters alone
+        parts = name.lower().replace("_", ".").split(".")
+        near = [other for other in known if all(part in other.lower().split(".") for part in parts)][:most]
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def _words(name: str) -> list[str]:
-    """The words of a label, in small letters."""
+    """The words of a label, in lower case."""
     return name.lower().replace("_", " ").replace(",", " ").split()
 
 
-def _holds(words: list[str], wanted: list[str]) -> bool:
-    """Whether ``wanted`` are words of a longer name, one after the other."""
-    last = len(words) - len(wanted)
-    return last > 0 and any(words[start : start + len(wanted)] == wanted for start in range(last + 1))
+def _contains(words: list[str], part: list[str]) -> bool:
+    """Whether ``part`` is a sequence of consecutive words of a longer name."""
+    last = len(words) - len(part)
+    return last > 0 and any(words[start : start + len(part)] == part for start in range(last + 1))

@@ -202,6 +202,11 @@ class LensSpec:
         return {**self.parameters, **{parameter.name: parameter for parameter in common}}
 
     @property
+    def many_passes(self) -> bool:
+        """Whether it needs hundreds of passes with its default parameters."""
+        return "scores" in self.needs or self.returns == "Pictures"
+
+    @property
     def takes_layer(self) -> bool:
         """Whether it has a parameter ``layer``."""
         return "layer" in self.inputs

@@ -54,7 +54,7 @@ def run_demo(folder: Path) -> None:
     say("opening the bundled networks …")
     from convscope.catalogue import lenses, load, outlines
     from convscope.engine.context.metering import reporting
-    from convscope.reporting import look, write_report
+    from convscope.reporting import write_report
 
     sections, names = [], [outline.command for outline in outlines()]
     for name, samples in SHOWN.items():
@@ -62,7 +62,7 @@ def run_demo(folder: Path) -> None:
         own = {lens: {"images": DATA[name]} for lens in OVER_DATA} | {"style-transfer": {"style": STYLES[name]}}
         budgets = QUICK | {lens: QUICK.get(lens, {}) | given for lens, given in own.items()}
         with bar(f"{name:<16}") as told, reporting(told):
-            sections += look(model, list(samples), names, {}, budgets=budgets)
+            sections += collect(model, list(samples), names, {}, budgets=budgets)
         names = [command for command in names if command != "convolve"]  # which needs no network: once will do
     values = [value for section in sections for value in section.values]
     with bar("drawing") as told:

@@ -1,15 +1,15 @@
-"""One self-contained HTML file from values: a report that opens anywhere, offline, in ten years too."""
+"""One self-contained HTML file from values: a report that opens without network and without other files."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from convscope.engine.context.progress_bar import shown
-from convscope.reporting.collect import look
+from convscope.reporting.collect import collect
 from convscope.reporting.page import place_for, write_report
 from convscope.reporting.sections import Section
 
-__all__ = ["Section", "look", "place_for", "report", "write_report"]
+__all__ = ["Section", "collect", "place_for", "report", "write_report"]
 
 
 def report(
@@ -22,24 +22,23 @@ def report(
     layer: Any = None,
     **options: Any,
 ) -> Path:
-    """Look at one image, or several, through many lenses and write what they show into one HTML file.
+    """Apply many lenses to one or several images and write the results into one HTML file.
 
     Args:
         model: the network.
         image: one image or several.
-        lenses: names of lenses; by default every one that explains an answer but those of the perturbation family,
-            which take hundreds of passes each. A lens that cannot serve this network (CAM without a pooling head) is
-            listed with its reason, it does not stop the others.
-        out: the file to write; it needs no network and no other file.
-        target: what is explained; by default each image's top class.
-        layer: where the lenses look that look at layers; by default the last layer with spatial extent.
-        options: parameters of lenses, such as ``steps``; each goes to the lenses that have it.
+        lenses: names of lenses; by default all except those that need hundreds of passes. A lens that does not work on
+            this network (CAM without a pooling head) is listed with the reason, and the others run.
+        out: the file to write.
+        target: what is explained; by default the top class of each image.
+        layer: the layer of lenses that explain layers; by default the last layer with spatial extent.
+        options: parameters of lenses, such as ``steps``; each is passed to the lenses that have it.
 
     Returns:
         The path of the file.
 
     Raises:
-        CannotWrite: the file cannot be written; found out before any work.
+        CannotWrite: the file cannot be written; raised before any computation.
         UnknownName: no such lens, layer, class or label.
         ParameterError: a parameter that none of the lenses has, or that is out of range.
         InputError: an image cannot be read.
@@ -52,7 +51,7 @@ def report(
         'report.html'
     """
     path = place_for(out)
-    asked = {name: value for name, value in {"target": target, "layer": layer}.items() if value is not None}
-    with shown("looking"):
-        sections = look(model, image, lenses, {**asked, **options})
+    explained = {name: value for name, value in {"target": target, "layer": layer}.items() if value is not None}
+    with shown("explaining"):
+        sections = collect(model, image, lenses, {**explained, **options})
     return write_report(sections, path)

@@ -1,4 +1,4 @@
-"""One card a value: everything the template shows of it, as plain data."""
+"""One card per value: everything that the template shows of it, as plain data."""
 
 import base64
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from convscope.reporting.reproduce import Recipe, recipe
 from convscope.spec import LensSpec
 from convscope.values import Attribution, Comparison, Prediction, Recommendation, Value
 
-MOST = 384
-"""Pixels a side of the layers in a report; a card is no larger."""
+LARGEST = 384
+"""Pixels per side of a heat layer, at most: a card is no larger."""
 
 COARSE = 128
 """An input smaller than this is shown pixel by pixel."""
@@ -21,7 +21,7 @@ COARSE = 128
 
 @dataclass(frozen=True)
 class Layers:
-    """The picture of a card as a heat layer over the section's photo."""
+    """The picture of a card as a heat layer over the image of its section."""
 
     heat: str
     width: int
@@ -50,7 +50,7 @@ class Card:
 
 
 def card_of(value: Value, anchor: str) -> Card:
-    """The card of a value: with a slider where a map lies over a photo, a whole picture otherwise."""
+    """The card of a value: with an opacity slider where a map lies over an image, otherwise with a complete picture."""
     spec = _spec(value)
     layers = _layers(value) if isinstance(value, Attribution) else None
     return Card(
@@ -66,19 +66,19 @@ def card_of(value: Value, anchor: str) -> Card:
         facts=_facts(value),
         recipe=recipe(value.record),
         layers=layers,
-        picture="" if layers else _whole(value),
+        picture="" if layers else _picture(value),
     )
 
 
-def _whole(value: Value) -> str:
-    """The value as one picture, without the words that its card writes anyway."""
-    if isinstance(value, (Comparison, Prediction, Recommendation)):  # whose words are the picture
+def _picture(value: Value) -> str:
+    """The value as one picture, without the text that the card shows anyway."""
+    if isinstance(value, (Comparison, Prediction, Recommendation)):  # whose picture is text
         return data_uri(render.picture(value).png())
     return data_uri(render.picture(value, bare=True).png())
 
 
 def data_uri(png: bytes) -> str:
-    """A PNG file as an address that needs no network."""
+    """A PNG file as a data URI, which needs no network."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
@@ -87,7 +87,7 @@ def _layers(value: Attribution) -> Layers | None:
         return None
     height, width = value.values.shape
     return Layers(
-        heat=data_uri(render.overlay_png(value, most=MOST)),
+        heat=data_uri(render.overlay_png(value, most=LARGEST)),
         width=width,
         height=height,
         coarse=max(height, width) < COARSE,
@@ -96,19 +96,19 @@ def _layers(value: Attribution) -> Layers | None:
 
 
 def _facts(value: Value) -> list[tuple[str, str]]:
-    """Where a value comes from, row by row."""
+    """The origin of a value, row by row."""
     record = value.record
     rows = [("lens", record.lens), ("input", record.input)]
-    rows += [(name.replace("_", " "), _said(given)) for name, given in record.parameters.items()]
+    rows += [(name.replace("_", " "), _text(value)) for name, value in record.parameters.items()]
     shared = "" if record.cost.forwards else " (its passes are those of the lenses before it)"
     rows += [("cost", f"{record.cost}{shared}")]
-    return [(name, said) for name, said in rows if said]
+    return [(name, text) for name, text in rows if text]
 
 
-def _said(given: object) -> str:
-    if isinstance(given, (list, tuple)):
-        return ", ".join(str(one) for one in given)
-    return f"tensor {tuple(given.shape)}" if hasattr(given, "shape") else str(given)
+def _text(parameter: object) -> str:
+    if isinstance(parameter, (list, tuple)):
+        return ", ".join(map(str, parameter))
+    return f"tensor {tuple(parameter.shape)}" if hasattr(parameter, "shape") else str(parameter)
 
 
 def _spec(value: Value) -> LensSpec | None:

@@ -1,4 +1,4 @@
-"""From sections to the file: everything inlined, nothing fetched."""
+"""Writes sections into one HTML file in which everything is inlined."""
 
 import json
 import math
@@ -32,7 +32,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Photo:
-    """The input of a section, embedded once and shown under every map."""
+    """The input image of a section, embedded once and shown under every map."""
 
     uri: str
     width: int
@@ -60,28 +60,28 @@ class Subject:
 
 
 def write_report(sections: Sequence[Section | Sequence[Value]], out: str | Path, *, title: str = "") -> Path:
-    """Write values into one HTML file that needs no network and no other file.
+    """Write values into one self-contained HTML file.
 
     Args:
-        sections: for each image (under each network) a `Section`, or simply the list of its values.
+        sections: for each image and network a `Section`, or simply the list of its values.
         out: the file, ending in ``.html``.
         title: the heading; by default the networks' names.
 
     Raises:
         CannotWrite: the file cannot be written, or its name does not end in ``.html``.
-        InputError: there is nothing to report.
+        InputError: no section holds a value.
     """
     path = place_for(out)
-    whole = [as_section(section) for section in sections]
-    if not any(section.values for section in whole):
+    filled = [as_section(section) for section in sections]
+    if not any(section.values for section in filled):
         raise InputError("there is nothing to report: no section holds a value")
     with written_whole(path) as draft:
-        draft.write_text(page(whole, title), "utf-8")
+        draft.write_text(page(filled, title), "utf-8")
     return path
 
 
 def place_for(out: str | Path) -> Path:
-    """``out`` as the path of a report, refused before any work when nothing can be written there."""
+    """``out`` as the path of a report; raises before any computation if nothing can be written there."""
     path = writable(out)
     if path.suffix.lower() not in (".html", ".htm"):
         raise CannotWrite(f"a report is one HTML file: end {path.name!r} in .html")
@@ -90,18 +90,18 @@ def place_for(out: str | Path) -> Path:
 
 def page(sections: Sequence[Section], title: str = "") -> str:
     """The text of the HTML file."""
-    inputs = [section for section in sections if not _is_whole(section)]
+    inputs = [section for section in sections if not _is_on_network(section)]
     subjects = []
-    for place, section in enumerate(sections, 1):
-        number = next((n for n, one in enumerate(inputs, 1) if one is section), 0)
-        subjects.append(_subject(section, f"s{place}", _eyebrow(section, len(inputs), number)))
+    for index, section in enumerate(sections, 1):
+        number = next((n for n, other in enumerate(inputs, 1) if other is section), 0)
+        subjects.append(_subject(section, f"s{index}", _eyebrow(section, len(inputs), number)))
     values = [value for section in sections for value in section.values]
     records = [v.record for v in values if v.record.model] or [values[0].record]
     models = {str(record.model.get("source", "")): record for record in records}
     families = {family.key: family.title for subject in subjects for family in subject.families}
     text: str = _template().render(
         title=title or ", ".join(dict.fromkeys(str(r.model.get("name", "model")) for r in models.values())),
-        counted=_counted(subjects, len({v.record.lens for v in values if not isinstance(v, Prediction)})),
+        counted=_summary(subjects, len({v.record.lens for v in values if not isinstance(v, Prediction)})),
         versions={name: version for value in values for name, version in value.record.versions.items()},
         models=list(models.values()),
         subjects=subjects,
@@ -121,18 +121,18 @@ def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:
     prediction = next((value for value in section.values if isinstance(value, Prediction)), None)
     maps = [value for value in section.values if isinstance(value, Attribution)]
     shown = [value for value in section.values if value is not prediction]
-    cards = [card_of(value, f"{anchor}-{place}") for place, value in enumerate(shown, 1)]
+    cards = [card_of(value, f"{anchor}-{index}") for index, value in enumerate(shown, 1)]
     records = [value.record for value in section.values]
     record = next((record for record in records if record.model), records[0] if records else None)
     name = render.short(record.input) if record else ""
-    aimed = next((value for value in maps if value.target), None)
+    targeted = next((value for value in maps if value.target), None)
     return Subject(
         anchor=anchor,
         eyebrow=eyebrow,
-        whole=_is_whole(section),
+        whole=_is_on_network(section),
         title=section.title or name or "input",
         model=str(record.model.get("name", "")) if record else "",
-        explained="" if aimed is None else _explained(aimed),
+        explained="" if targeted is None else _explained(targeted),
         caveats=record.caveats if record else (),
         photo=_photo([*maps, *([prediction] if prediction else [])], name),
         answers=render.answers(prediction) if prediction else (),
@@ -143,9 +143,11 @@ def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:
 
 
 def _answers_read(prediction: Prediction) -> str:
-    """How to read the answers, and what kind of numbers they are where these are no plain scores."""
-    said = [note.text for note in render.notes(prediction) if note.text.startswith("Output:")]
-    return " ".join([*said, *([prediction.record.worded(prediction.record.reads)] if prediction.confidences else [])])
+    """How to read the predictions, and what their numbers are where these are not plain scores."""
+    sentences = [note.text for note in render.notes(prediction) if note.text.startswith("Output:")]
+    return " ".join(
+        [*sentences, *([prediction.record.worded(prediction.record.reads)] if prediction.confidences else [])]
+    )
 
 
 def _photo(values: Sequence[Attribution | Prediction], name: str) -> Photo | None:
@@ -158,14 +160,14 @@ def _photo(values: Sequence[Attribution | Prediction], name: str) -> Photo | Non
 
 
 def _by_family(cards: Sequence[Card]) -> list[Family]:
-    """The cards in the order of the families, those of no known family last."""
-    found = []
+    """The cards in the order of the families, those without a known family last."""
+    families = []
     for key in [*FAMILIES, ""]:
         members = [card for card in cards if card.family == key]
         title, _, says = FAMILIES.get(key, "More").partition(": ")
         if members:
-            found.append(Family(key, title, says, members))
-    return found
+            families.append(Family(key, title, says, members))
+    return families
 
 
 def _explained(attribution: Attribution) -> str:
@@ -173,21 +175,21 @@ def _explained(attribution: Attribution) -> str:
     return f"{render.target(attribution)}{score}"
 
 
-def _counted(subjects: Sequence[Subject], lenses: int) -> str:
+def _summary(subjects: Sequence[Subject], lenses: int) -> str:
     inputs = sum(not subject.whole for subject in subjects)
-    whole = len(subjects) - inputs
-    parts = [f"{inputs} input{'s' * (inputs != 1)}"] if inputs or not whole else []
-    parts += [f"{whole} network{'s' * (whole != 1)}"] if whole else []
+    networks = len(subjects) - inputs
+    parts = [f"{inputs} input{'s' * (inputs != 1)}"] if inputs or not networks else []
+    parts += [f"{networks} network{'s' * (networks != 1)}"] if networks else []
     return f"{' and '.join(parts)} through {lenses} lens{'es' * (lenses != 1)}"
 
 
-def _eyebrow(section: Section, inputs: int, place: int) -> str:
-    """What a section is about, in two words: which of the inputs, or the network as a whole."""
-    return "Network" if _is_whole(section) else f"Input {place} of {inputs}" if inputs > 1 else "Input"
+def _eyebrow(section: Section, inputs: int, number: int) -> str:
+    """The line above a heading: which of the inputs the section shows, or that it shows the network."""
+    return "Network" if _is_on_network(section) else f"Input {number} of {inputs}" if inputs > 1 else "Input"
 
 
-def _is_whole(section: Section) -> bool:
-    """Whether a section looks at no input but at a network as a whole."""
+def _is_on_network(section: Section) -> bool:
+    """Whether a section describes a network and not an input."""
     return not any(isinstance(value, (Prediction, Attribution)) for value in section.values)
 
 
@@ -195,17 +197,17 @@ def _manifest(section: Section) -> dict[str, Any]:
     return {"title": section.title, "values": [v.manifest() for v in section.values], "refused": dict(section.refused)}
 
 
-def _json(thing: Any) -> str:
-    """JSON that may stand in a script element: no NaN, which JSON lacks, and nothing that ends the element."""
-    return json.dumps(_finite(thing), ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+def _json(document: Any) -> str:
+    """JSON for a script element: without NaN, which JSON lacks, and without anything that ends the element."""
+    return json.dumps(_finite(document), ensure_ascii=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
 
 
-def _finite(thing: Any) -> Any:
-    if isinstance(thing, dict):
-        return {key: _finite(value) for key, value in thing.items()}
-    if isinstance(thing, list):
-        return [_finite(value) for value in thing]
-    return str(thing) if isinstance(thing, float) and not math.isfinite(thing) else thing
+def _finite(document: Any) -> Any:
+    if isinstance(document, dict):
+        return {key: _finite(value) for key, value in document.items()}
+    if isinstance(document, list):
+        return [_finite(value) for value in document]
+    return str(document) if isinstance(document, float) and not math.isfinite(document) else document
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What a report is made of: for every image under every network, the values and the lenses that could not serve."""
+"""The parts of a report: for every image and network, the values, and the lenses that did not work."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from convscope.values import Value
 
 @dataclass(frozen=True)
 class Section:
-    """One image under one network.
+    """One image and one network.
 
     Args:
-        values: what the lenses gave: a prediction, attributions, in any order.
-        refused: for each lens that cannot serve this network, the sentence that says why.
+        values: the values of the lenses, in any order.
+        refused: for each lens that does not work on this network, the reason.
         title: the heading; the image's name by default.
     """
 
@@ -21,6 +21,6 @@ class Section:
     title: str = ""
 
 
-def as_section(given: Section | Sequence[Value]) -> Section:
+def as_section(values: Section | Sequence[Value]) -> Section:
     """A plain list of values as a section."""
-    return given if isinstance(given, Section) else Section(tuple(given))
+    return values if isinstance(values, Section) else Section(tuple(values))

@@ -31,7 +31,7 @@ FIRM = 5.0
     asks="Which part of the image, of a given size, keeps the score highest when all else is blurred?",
     reads="Bright is the part that was kept, of the size that was asked for; inside it nothing is ranked, and another "
     "size may choose another part.",
-    needs={"scores"},
+    needs={"gradients", "scores"},
     claims={"class-sensitive", "deterministic", "non-negative", "contrasting"},
     fails={"completeness": "is a part of a given size, no share of the score"},
 )

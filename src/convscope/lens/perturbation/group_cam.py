@@ -23,7 +23,7 @@ from convscope.values import Attribution
     asks="Which regions bring the score back when they are sharp and the rest is blurred?",
     reads="Warm regions raise the score when only they are shown sharply, cool ones lower it; regions are those of "
     "groups of channels, as coarse as the layer.",
-    needs={"scores"},
+    needs={"gradients", "scores"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "regions overlap, and each is shown alone"},
 )

@@ -25,7 +25,7 @@ NOT_WORTH_IT = "deleting any part costs more than it takes from the score: lower
     asks="What is the least that must be deleted for the score to fall?",
     reads="Bright regions were deleted to make the score fall; deleting others may do as well, and with small "
     "penalties the mask shows details that fool the network.",
-    needs={"scores"},
+    needs={"gradients", "scores"},
     claims={"class-sensitive", "deterministic", "non-negative", "contrasting"},
     fails={"completeness": "is a share of the image deleted, no share of the score"},
 )

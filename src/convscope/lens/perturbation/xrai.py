@@ -28,7 +28,7 @@ _WIDER = 5 / 224
     asks="Which whole regions of the image added most to the score?",
     reads="Warm regions added to the score, cool ones took from it, each by its mean per pixel; the regions follow the "
     "image's own edges, not the network's.",
-    needs={"scores"},
+    needs={"gradients", "scores"},
     claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
 def xrai(
