@@ -102,9 +102,9 @@ def load(
             ``?weights=none`` for random weights, ``?weights=FILE`` for those of a file, ``?output=PART`` for a part of
             a tuple or dict output, or for what the output is: ``?output=probabilities`` (see `Model`),
             ``?layout=LAYER:N,T,C`` for the layout of a layer's output where it cannot be determined,
-            ``?spacing=5,1,1`` for the size of a volume's voxels, ``?rate=16000`` for a signal's samples a second, and ``?labels=FILE``,
-            ``?size=224``, ``?resize=256``, ``?mean=0.5,0.5,0.5``, ``?std=…`` for the arguments of these names; ``&``
-            joins several.
+            ``?spacing=5,1,1`` for the size of a volume's voxels, ``?rate=16000`` for a signal's samples per second, and
+            ``?labels=FILE``, ``?size=224``, ``?resize=256``, ``?mean=0.5,0.5,0.5``, ``?std=…`` for the arguments of
+            these names; ``&`` joins several.
         weights: a file to load into it: .safetensors, or a .pt / .pth state dict.
         labels: the names of the classes, as `Model` takes them, or a file with them: a name a line, or JSON.
         size: (height, width) of prepared images, or one number for a square, where the weights want another size than
@@ -171,7 +171,7 @@ def compare(
         model: the network; a list of networks gives each its columns.
         image: one image or several; each becomes a row.
         lenses: names of lenses, each a column; a choice of different families by default.
-        targets: several targets, each with its columns: ``["cat", "dog", "cat - dog"]`` explains each, and their difference.
+        targets: several targets, each with its columns: ``["cat", "dog", "cat - dog"]``.
         shared: ``target`` and ``layer`` for those that take them, ``smooth``, and parameters that several lenses have.
 
     Returns:

@@ -54,7 +54,7 @@ def run_demo(folder: Path) -> None:
     say("opening the bundled networks …")
     from convscope.catalogue import lenses, load, outlines
     from convscope.engine.context.metering import reporting
-    from convscope.reporting import write_report
+    from convscope.reporting import collect, write_report
 
     sections, names = [], [outline.command for outline in outlines()]
     for name, samples in SHOWN.items():
