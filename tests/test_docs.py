@@ -12,7 +12,9 @@ import pytest
 from convscope._names import PUBLIC, lens_modules
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/gallery.md", "docs/architecture.md", "CONTRIBUTING.md"]
+HOWTO = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/howto/*.md"))
+PAGES = ["README.md", "CONTRIBUTING.md", *HOWTO]
+PAGES += [f"docs/{name}.md" for name in ("gallery", "architecture", "glossary", "errors")]
 DOCTESTED = sorted({*lens_modules().values(), *PUBLIC.values()})
 
 
@@ -44,6 +46,17 @@ def test_shell_lines_of_the_readme_run(line: str, tmp_path: Path) -> None:
     command = f"{Path(sys.executable).with_name('convscope')} {line.removeprefix('convscope ')}"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", HOWTO)
+def test_python_snippets_of_the_guides_run(page: str, tmp_path: Path) -> None:
+    """Each block by itself, in a process of its own: one of them declares a lens."""
+    for code in re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        command = [sys.executable, "-W", "ignore", "-c", code]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        saved = re.findall(r'(?:save\(|out=)"([^"]+)"', code)
+        assert [name for name in saved if not (tmp_path / name).exists()] == []
 
 
 @pytest.mark.parametrize("name", DOCTESTED)

@@ -26,29 +26,46 @@ from collections.abc import Iterable
 
 
 class ConvScopeError(Exception):
-    """Any error that a caller can cause and correct."""
+    """Any error that a caller can cause and correct.
+
+    What to do: read the message; it names what was given, what was found and a way out.
+    """
 
 
 class ParameterError(ConvScopeError, ValueError):
-    """A parameter of a lens has the wrong type or is out of range."""
+    """A parameter of a lens has the wrong type or is out of range.
+
+    What to do: pass a value within the range that the message states; ``convscope LENS --help`` lists all ranges.
+    """
 
 
 class UnknownName(ConvScopeError, LookupError):
-    """There is nothing of that name."""
+    """No lens, model, layer, label or sample has this name.
+
+    What to do: use one of the suggested names; ``convscope lenses``, ``models`` and ``layers --model …`` list them.
+    """
 
 
 class InputError(ConvScopeError, ValueError):
-    """An input is not an image or a prepared tensor that the model accepts."""
+    """An input is not an image or a prepared tensor that the model accepts.
+
+    What to do: check the path, or the shape and range of the tensor, against the model's ``input``.
+    """
 
 
 class OutputError(ConvScopeError, TypeError):
-    """The network's output has an unexpected form, or the target does not match it."""
+    """The network's output has an unexpected form, or the target does not match it.
+
+    What to do: select a part with ``cs.Model(…, output=…)``, or name a target that the output has.
+    """
 
 
 class NotFinite(OutputError):
     """A score or a map is NaN or infinite.
 
     ``images`` are the prepared inputs for which it happened, if not all inputs of the run are affected.
+
+    What to do: find the operation that the message names; float32 instead of half precision often helps.
     """
 
     def __init__(self, message: str, *, images: object = None) -> None:
@@ -57,17 +74,25 @@ class NotFinite(OutputError):
 
 
 class LayerError(ConvScopeError, ValueError):
-    """The layer exists but cannot be used for this."""
+    """The layer exists but cannot be used for this: it is never executed, or it has no spatial extent.
+
+    What to do: name another layer with ``layer=…``; ``cs.structure(model)`` shows the extent of each.
+    """
 
 
 class ImagesInParts(LayerError):
-    """A layer processes only a part of the batch in each call, so that no call shows all images."""
+    """A layer processes only a part of the batch in each call, so that no call shows all images.
+
+    What to do: pass the images one at a time, or name a layer that processes the whole batch.
+    """
 
 
 class NoGradient(ConvScopeError, RuntimeError):
     """There is no gradient from the target to what should explain it.
 
     ``cut_off`` says that the score has no graph at all: an operation of the network passes no gradient.
+
+    What to do: choose another layer or target, or a lens without gradients such as eigen-cam or occlusion.
     """
 
     def __init__(self, message: str, *, cut_off: bool = False) -> None:
@@ -76,30 +101,48 @@ class NoGradient(ConvScopeError, RuntimeError):
 
 
 class NoRule(ConvScopeError, RuntimeError):
-    """A method with backward rules encounters an operation for which it has no rule."""
+    """A method with backward rules encounters an operation for which it has no rule.
+
+    What to do: pass ``on_missing="gradient"`` where the lens has it, or use a lens without rules.
+    """
 
 
 class ModelFailed(ConvScopeError, RuntimeError):
-    """The network's own forward raised."""
+    """The network's own forward raised.
+
+    What to do: run ``model.module(x)`` on the same input; the original error is the cause of this one.
+    """
 
 
 class LoadError(ConvScopeError, RuntimeError):
-    """Weights or a model file cannot be read or downloaded, or would run code."""
+    """Weights or a model file cannot be read or downloaded, or would run code.
+
+    What to do: check the file; ``trust=True`` opens a pickle, only for files of your own.
+    """
 
 
 class MissingExtra(ConvScopeError, ImportError):
-    """An optional package is not installed."""
+    """An optional package is not installed.
+
+    What to do: run the command that the message shows.
+    """
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"this needs the package {package!r}: {install_command(extra)}")
 
 
 class CannotWrite(ConvScopeError, OSError):
-    """The file for a result cannot be written."""
+    """The file for a result cannot be written.
+
+    What to do: choose another folder or file ending; nothing has been computed or overwritten.
+    """
 
 
 class Cancelled(ConvScopeError, RuntimeError):
-    """The computation was stopped by the caller."""
+    """The computation was stopped by the caller.
+
+    What to do: nothing; lenses that optimize pictures return the best picture so far instead of raising.
+    """
 
 
 def install_command(extra: str) -> str:
