@@ -1,16 +1,16 @@
 """All declarations, and the few calls that need them: open a model, list lenses, compare them, recommend some."""
 
-import ast
 import functools
 import importlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope._names import lens_modules
 from convscope.errors import LoadError, ParameterError, UnknownName, did_you_mean
-from convscope.spec import FAMILIES, LENSES, LOADERS, Lenses, LensSpec
+from convscope.spec import FAMILIES, LENSES, LOADERS, Lenses, LensSpec, lens_from_json
 from convscope.values import Advice, Comparison, Recommendation
 
 if TYPE_CHECKING:
@@ -28,28 +28,22 @@ def fill() -> None:
         importlib.import_module(module)
 
 
-@dataclass(frozen=True)
-class Outline:
-    """What is known about a lens without importing it: enough for a list and a help page."""
-
-    name: str
-    family: str
-    title: str
-    asks: str
-    module: str
-
-    @property
-    def command(self) -> str:
-        """The name on the command line."""
-        return self.name.replace("_", "-")
-
-
 @functools.cache
-def outlines() -> tuple[Outline, ...]:
-    """All lenses by family, read from the source of their declarations without importing anything."""
-    all_outlines = [_outline(name, module) for name, module in lens_modules().items()]
+def declared_lenses() -> tuple[LensSpec, ...]:
+    """The declarations of all lenses by family and name, for lists and help texts: no lens is imported.
+
+    They are read from ``declarations.json``, which `make generate` writes. A lens that is not in it yet is imported.
+    """
+    known = json.loads(files("convscope").joinpath("declarations.json").read_text("utf-8"))
+    declarations = [lens_from_json(known[name]) if name in known else find(name) for name in lens_modules()]
     order = list(FAMILIES)
-    return tuple(sorted(all_outlines, key=lambda o: (order.index(o.family), o.name)))
+    return tuple(sorted(declarations, key=lambda spec: (order.index(spec.family), spec.name)))
+
+
+def declared_lens(name: str) -> LensSpec:
+    """The declaration of the lens of that name, with dashes or underscores, without importing it."""
+    identifier = _identifier(name)
+    return next(spec for spec in declared_lenses() if spec.name == identifier)
 
 
 def lenses() -> Lenses:
@@ -61,20 +55,29 @@ def lenses() -> Lenses:
         ['predict']
     """
     fill()
-    return Lenses(LENSES[outline.name] for outline in outlines())
+    return Lenses(LENSES[spec.name] for spec in declared_lenses())
 
 
 def find(name: str) -> LensSpec:
     """The declaration of the lens of that name, with dashes or underscores, without importing the others."""
+    identifier = _identifier(name)
+    importlib.import_module(lens_modules()[identifier])
+    return LENSES[identifier]
+
+
+def _identifier(name: str) -> str:
+    """The name of a lens as Python writes it.
+
+    Raises:
+        UnknownName: there is no such lens; the message suggests one.
+    """
     if not isinstance(name, str):
         raise UnknownName(f"no lens {name!r}: a lens is named by a text such as 'grad-cam'")
-    modules = lens_modules()
-    identifier = name.replace("-", "_")
+    modules, identifier = lens_modules(), name.replace("-", "_")
     if identifier not in modules:
-        near = did_you_mean(name, [m.replace("_", "-") for m in modules])
+        near = did_you_mean(name, [module.replace("_", "-") for module in modules])
         raise UnknownName(f"no lens {name!r}{near} ('convscope lenses' lists all {len(modules)})")
-    importlib.import_module(modules[identifier])
-    return LENSES[identifier]
+    return identifier
 
 
 def call(name: str, /, *args: Any, **named: Any) -> Any:
@@ -327,15 +330,3 @@ def _advantages(spec: LensSpec, applicability: "Applicability") -> str:
     if applicability.random:
         advantages.append(f"will vary: {applicability.random}")
     return ", ".join(advantages) or spec.asks
-
-
-def _outline(name: str, module: str) -> Outline:
-    path = Path(__file__).parent.joinpath(*module.split(".")[1:]).with_suffix(".py")
-    for node in ast.parse(path.read_text("utf-8")).body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            declared = next(d for d in node.decorator_list if isinstance(d, ast.Call))
-            fields = {
-                k.arg: ast.literal_eval(k.value) for k in declared.keywords if k.arg in ("family", "title", "asks")
-            }
-            return Outline(name=name, module=module, **fields)
-    raise LookupError(f"{path} declares no lens of its own name")

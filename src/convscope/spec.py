@@ -9,7 +9,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any, Literal, TypeVar
 
@@ -123,6 +123,10 @@ class Parameter:
             raise ParameterError(f"{self.name} must be {self.about.range()}{unit}, got {_short(value)}")
         return number
 
+    def as_json(self) -> dict[str, Any]:
+        """The parameter as plain data; further types that only Python callers can pass are left out."""
+        return {"kind": self.kind.__name__, "default": self.default, "about": asdict(self.about)}
+
     def bad_value(self) -> Any:
         """A value that this parameter must refuse; the conformance tests pass it to every lens."""
         if self.about.choices or self.kind is bool:
@@ -225,8 +229,44 @@ class LensSpec:
                 raise ParameterError(f"{self.command} has no parameter {name!r}{did_you_mean(name, known)}{listed}")
         return {name: p.check(arguments.get(name, p.default)) for name, p in self.parameters.items()}
 
+    def as_json(self) -> dict[str, Any]:
+        """The declaration as plain data, from which `lens_from_json` makes it again without its function."""
+        plain = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        plain |= {name: sorted(getattr(self, name)) for name in ("needs", "claims")}
+        plain |= {name: list(getattr(self, name)) for name in ("inputs", "required", "positional")}
+        parameters = {name: parameter.as_json() for name, parameter in self.parameters.items()}
+        return {**plain, "fails": dict(self.fails), "parameters": parameters}
+
     def __repr__(self) -> str:
         return f"LensSpec({self.command}: {self.asks})"
+
+
+def lens_from_json(plain: Mapping[str, Any]) -> LensSpec:
+    """A declaration from `LensSpec.as_json`. It serves lists and help texts; its function cannot be called."""
+
+    def not_imported(*_args: Any, **_named: Any) -> Any:
+        raise RuntimeError(f"{plain['name']} was declared from data: convscope.catalogue.find imports the lens itself")
+
+    return LensSpec(
+        **{name: plain[name] for name in _PLAIN_FIELDS},
+        function=not_imported,
+        needs=frozenset(plain["needs"]),
+        claims=frozenset(plain["claims"]),
+        fails=plain["fails"],
+        parameters={name: _parameter_from_json(name, fields) for name, fields in plain["parameters"].items()},
+        inputs=tuple(plain["inputs"]),
+        required=tuple(plain["required"]),
+        positional=tuple(plain["positional"]),
+    )
+
+
+def _parameter_from_json(name: str, plain: Mapping[str, Any]) -> Parameter:
+    about = Param(**{**plain["about"], "choices": tuple(plain["about"]["choices"])})
+    return Parameter(name, _TYPES[plain["kind"]], plain["default"], about)
+
+
+_PLAIN_FIELDS = ("name", "family", "title", "cite", "asks", "reads", "returns")
+_TYPES: dict[str, type] = {kind.__name__: kind for kind in (int, float, str, bool)}
 
 
 class Lenses(list[LensSpec]):

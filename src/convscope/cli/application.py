@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from convscope.catalogue import outlines
+from convscope.catalogue import declared_lenses
 from convscope.cli import commands
 from convscope.cli.help_text import STYLED, help_text
 from convscope.cli.lens_command import placeholder
@@ -28,7 +28,7 @@ def application(words: list[str]) -> typer.Typer:
     made.callback()(commands.root)
     for command in commands.COMMANDS:
         made.command(rich_help_panel="Start and look around")(command)
-    for outline in outlines():
+    for outline in declared_lenses():
         made.command(
             outline.command,
             help=help_text(f"{outline.title}: {outline.asks}"),

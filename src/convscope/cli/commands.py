@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope import __version__
-from convscope.catalogue import Outline, outlines
+from convscope.catalogue import declared_lenses
 from convscope.cli import options
 from convscope.cli.completion import addresses, lens_names, starting
 from convscope.cli.console import guarded, put, put_json, say, watched
@@ -19,7 +19,7 @@ from convscope.cli.interrupts import STOPPED, interruptible
 from convscope.cli.opening import Opening, files_of, open_model, open_without_weights, opens_a_model
 from convscope.cli.results import make_folder, named_after, one_place, save, told
 from convscope.errors import ConvScopeError, InputError, MissingExtra, install_command
-from convscope.spec import FAMILIES, LOADERS, fill_tables
+from convscope.spec import FAMILIES, LOADERS, LensSpec, fill_tables
 from convscope.values import Comparison
 
 if TYPE_CHECKING:
@@ -195,9 +195,9 @@ def lenses(as_json: options.Json = False, debug: options.Debug = False) -> None:
 
         put_json([_described(spec) for spec in all_lenses()])
         return
-    width = max(len(outline.command) for outline in outlines())
+    width = max(len(outline.command) for outline in declared_lenses())
     for family, title in FAMILIES.items():
-        members = [outline for outline in outlines() if outline.family == family]
+        members = [outline for outline in declared_lenses() if outline.family == family]
         put("\n".join([title, *(_line(outline, width) for outline in members), ""]))
 
 
@@ -353,7 +353,7 @@ def _given(**options_: object) -> dict[str, object]:
     return {name: value for name, value in options_.items() if value not in (None, [], False)}
 
 
-def _line(outline: Outline, width: int) -> str:
+def _line(outline: LensSpec, width: int) -> str:
     return f"  {outline.command:<{width}}  {outline.asks}"
 
 

@@ -63,11 +63,11 @@ def layers_of_model(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def lens_names(incomplete: str) -> list[str]:
     """Names of lenses with commas between them: the last is completed."""
-    from convscope.catalogue import outlines
+    from convscope.catalogue import declared_lenses
 
     before, comma, last = incomplete.rpartition(",")
     named = before.split(",")
-    names = [outline.command for outline in outlines()]
+    names = [outline.command for outline in declared_lenses()]
     return [before + comma + name for name in names if name.startswith(last) and name not in named]
 
 

@@ -52,11 +52,11 @@ def run_demo(folder: Path) -> None:
         raise CannotWrite(f"cannot make the folder {str(folder)!r}: {error.strerror}") from error
     report = writable(folder / "report.html")
     say("opening the bundled networks …")
-    from convscope.catalogue import lenses, load, outlines
+    from convscope.catalogue import declared_lenses, lenses, load
     from convscope.engine.context.metering import reporting
     from convscope.reporting import collect, write_report
 
-    sections, names = [], [outline.command for outline in outlines()]
+    sections, names = [], [outline.command for outline in declared_lenses()]
     for name, samples in SHOWN.items():
         model = load(f"bundled:{name}")
         own = {lens: {"images": DATA[name]} for lens in OVER_DATA} | {"style-transfer": {"style": STYLES[name]}}
