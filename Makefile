@@ -24,9 +24,10 @@ SEEDS ?= 2000
 fuzz: $(VENV)/.dev  ## hold lenses to slow versions and to the peers on random networks: SEEDS=2000
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(SEEDS)
 
-check: $(VENV)/.dev  ## format, lint, types, import contract
+check: $(VENV)/.dev  ## format, lint, plain words, types, import contract
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python scripts/plain_words.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/generate.py --check

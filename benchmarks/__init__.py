@@ -1,1 +1,1 @@
-"""Ratios to one plain forward, ours and the peers', measured interleaved in one run: ``make bench``."""
+"""Time and memory of explanations relative to a plain forward pass, compared with other libraries: ``make bench``."""

@@ -1,4 +1,4 @@
-"""What a step of an ascent costs: in passes of the cut network, against lucent, and for many units together."""
+"""Cost of one gradient ascent step: in passes of the truncated network, compared with lucent, and for many units."""
 
 import os
 import sys
@@ -10,100 +10,105 @@ from torch import Tensor, nn
 
 import convscope as cs
 from benchmarks.contenders import network
-from benchmarks.measure import Row, interleaved, rows_of, said
-from convscope.engine.network.hooks import stopping_at
-from convscope.engine.optimize.prefix import Cut
+from benchmarks.measure import Row, interleaved, report, rows_of
+from convscope.engine.network.hooks import stop_at
+from convscope.engine.optimize.prefix import NetworkPrefix
 
-PLACES = {"resnet50": "layer2", "squeezenet1_1": "features.7"}
-SIZE, STEPS, FEW = 128, 128, 32
+LAYERS = {"resnet50": "layer2", "squeezenet1_1": "features.7"}
+SIZE, STEPS, FEW_STEPS = 128, 128, 32
 LUCENT = os.environ.get("LUCENT", "")
-"""A folder with the peer, whose pins are old. ``pip install --target FOLDER`` puts there, with ``--no-deps``,
-torch-lucent==0.1.8, kornia==0.4.1 and tqdm, and without it ipython."""
+"""A folder with torch-lucent, which pins old versions: ``pip install --target FOLDER --no-deps torch-lucent==0.1.8
+kornia==0.4.1 tqdm``, and ``pip install --target FOLDER ipython``."""
 
 Work = Callable[[], object]
 
 
 def ascent(rounds: int) -> list[Row]:
-    """Seconds per step at one unit, and of eight units in one batch."""
+    """The cost per step for one unit, and for eight units in one batch."""
     rows: list[Row] = []
-    for name, layer in PLACES.items():
+    for name, layer in LAYERS.items():
         module = network(name)
         units = live_units(module, layer)
-        one = drawing(cs.Model(module), layer, units[:1])
-        works = {"ConvScope": one}
-        where = f"{name} {layer}, {SIZE} px"
-        found = interleaved(cut_passes(module, layer, units[0]), works, rounds=rounds)
+        single = maximize_units(cs.Model(module), layer, units[:1])
+        contenders = {"ConvScope": single}
+        setting = f"{name} {layer}, {SIZE} px"
+        ratios = interleaved(forward_and_gradient(module, layer, units[0]), contenders, rounds=rounds)
         rows += rows_of(
-            f"Activation maximisation, {where}, in forward + input gradient of the cut network", found, 1.15
+            f"Activation maximisation, {setting}, in forward + input gradient of the cut network", ratios, 1.15
         )
         if (peer := lucent(network(name), layer, units[0])) is not None:
-            found = interleaved(peer, works, rounds=rounds)
-            rows += rows_of(f"The same, in steps of lucent, {where}", found, 0.6)
-        together = {"ConvScope": drawing(cs.Model(module), layer, units, FEW)}
-        found = interleaved(
-            drawing(cs.Model(module), layer, units[:1], FEW), together, rounds=max(3, rounds // 3), unit=1 / len(units)
+            ratios = interleaved(peer, contenders, rounds=rounds)
+            rows += rows_of(f"The same, in steps of lucent, {setting}", ratios, 0.6)
+        batched = {"ConvScope": maximize_units(cs.Model(module), layer, units, FEW_STEPS)}
+        ratios = interleaved(
+            maximize_units(cs.Model(module), layer, units[:1], FEW_STEPS),
+            batched,
+            rounds=max(3, rounds // 3),
+            unit=1 / len(units),
         )
-        rows += rows_of(f"Eight units in one batch, in eight single runs, {where}", found, 0.8)
-        rows += said([(f"Hooks left after it, {where}", "ConvScope", str(hooks(module)), "0")])
+        rows += rows_of(f"Eight units in one batch, in eight single runs, {setting}", ratios, 0.8)
+        rows += report([(f"Hooks left after it, {setting}", "ConvScope", str(count_hooks(module)), "0")])
     return rows
 
 
 def live_units(module: nn.Module, layer: str, count: int = 8) -> list[int]:
-    """The units of a layer that noise excites most: one that nothing excites costs a second pass a step."""
+    """The units of a layer that noise activates most: an inactive unit costs a second pass per step."""
     model = cs.Model(module)
-    with model.untouched(), torch.no_grad():
+    with model.preserve_state(), torch.no_grad():
         noise = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-        found = Cut(model, [layer], noise).read(noise)[layer][0].mean((1, 2))
-    return [int(unit) for unit in found.topk(count).indices]
+        means = NetworkPrefix(model, [layer], noise).activations(noise)[layer][0].mean((1, 2))
+    return [int(unit) for unit in means.topk(count).indices]
 
 
-def drawing(model: cs.Model, layer: str, units: list[int], steps: int = STEPS) -> Work:
-    """Pictures of units by the lens with its defaults."""
+def maximize_units(model: cs.Model, layer: str, units: list[int], steps: int = STEPS) -> Work:
+    """Pictures of units by the lens with its default parameters."""
     names = [f"{layer}[{unit}]" for unit in units]
     return partial(cs.activation_maximization, model, unit=names, size=SIZE, steps=steps)
 
 
-def cut_passes(module: nn.Module, layer: str, unit: int) -> Work:
-    """As many forwards to the layer with the gradient to the input, written by hand, parameters frozen."""
+def forward_and_gradient(module: nn.Module, layer: str, unit: int) -> Work:
+    """The same number of forward passes to the layer and gradients to the input, by hand, with frozen parameters."""
     x = torch.randn(1, 3, SIZE, SIZE)
 
     def work() -> None:
         module.requires_grad_(False)
         for _ in range(STEPS):
-            leaf, seen = x.clone().requires_grad_(True), {}
-            hook = module.get_submodule(layer).register_forward_hook(lambda _m, _i, out, s=seen: s.update(out=out))
-            with stopping_at(module, layer):
+            leaf, activations = x.clone().requires_grad_(True), {}
+            hook = module.get_submodule(layer).register_forward_hook(
+                lambda _m, _i, output, activations=activations: activations.update(output=output)
+            )
+            with stop_at(module, layer):
                 module(leaf)
             hook.remove()
-            torch.autograd.grad(seen["out"][0, unit].mean(), leaf)
+            torch.autograd.grad(activations["output"][0, unit].mean(), leaf)
         module.requires_grad_(True)
 
     return work
 
 
 def lucent(module: nn.Module, layer: str, unit: int) -> Work | None:
-    """The same by torch-lucent with its defaults, at the same size, where it is installed."""
+    """The same by torch-lucent with its defaults, at the same size; None if it is not installed."""
     if not LUCENT:
         return None
     sys.path.append(LUCENT)
     from lucent.optvis import objectives, param, render
 
-    goal = objectives.channel(layer.replace(".", "_"), unit)
+    objective = objectives.channel(layer.replace(".", "_"), unit)
 
     def make() -> tuple[list[Tensor], Callable[[], Tensor]]:
-        found: tuple[list[Tensor], Callable[[], Tensor]] = param.image(SIZE, fft=True, decorrelate=True)
-        return found
+        image: tuple[list[Tensor], Callable[[], Tensor]] = param.image(SIZE, fft=True, decorrelate=True)
+        return image
 
     def work() -> None:
-        for part in module.modules():
-            part._forward_hooks.clear()  # it leaves its hooks behind, which would slow every further run
+        for submodule in module.modules():
+            submodule._forward_hooks.clear()  # it does not remove its hooks, which would slow down later runs
         render.render_vis(
-            module, goal, make, thresholds=(STEPS,), show_image=False, progress=False, fixed_image_size=SIZE
+            module, objective, make, thresholds=(STEPS,), show_image=False, progress=False, fixed_image_size=SIZE
         )
 
     return work
 
 
-def hooks(module: nn.Module) -> int:
-    """Hooks on a network."""
+def count_hooks(module: nn.Module) -> int:
+    """The number of hooks on a network."""
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in module.modules())

@@ -1,4 +1,4 @@
-"""The same explanation by ConvScope and by its peers, from a prepared tensor to a finished map in image size."""
+"""The same explanation by ConvScope and other libraries, from a prepared tensor to a map of the image's size."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,14 +14,14 @@ LAST_LAYER = {"resnet50": "layer4", "vgg16": "features.30", "squeezenet1_1": "fe
 
 
 def network(name: str) -> nn.Module:
-    """A torchvision network with random weights, as a user would have it."""
+    """A torchvision network with random weights, in eval mode."""
     torch.manual_seed(0)
     module: nn.Module = library().models.get_model(name, weights=None)
     return module.eval()
 
 
 def plain(module: nn.Module, x: Tensor) -> Work:
-    """One plain forward: eval, inference mode, default memory format."""
+    """One plain forward pass: eval, inference mode, default memory format."""
 
     def work() -> object:
         with torch.inference_mode():
@@ -31,17 +31,17 @@ def plain(module: nn.Module, x: Tensor) -> Work:
 
 
 def input_gradient(module: nn.Module, x: Tensor) -> Work:
-    """A forward and the gradient to the input, parameters frozen, as good as it is written by hand."""
+    """One forward pass and the gradient with respect to the input, with frozen parameters."""
 
     def work() -> object:
-        wanted = [p.requires_grad for p in module.parameters()]
+        requires_grad = [p.requires_grad for p in module.parameters()]
         for p in module.parameters():
             p.requires_grad_(False)
         leaf = x.clone().requires_grad_(True)
-        found = torch.autograd.grad(module(leaf).amax(1).sum(), leaf)
-        for p, was in zip(module.parameters(), wanted, strict=True):
-            p.requires_grad_(was)
-        return found
+        gradient = torch.autograd.grad(module(leaf).amax(1).sum(), leaf)
+        for p, flag in zip(module.parameters(), requires_grad, strict=True):
+            p.requires_grad_(flag)
+        return gradient
 
     return work
 
@@ -60,9 +60,9 @@ def grad_cam_peers(module: nn.Module, layer: str, x: Tensor) -> dict[str, Work]:
     from pytorch_grad_cam import GradCAM
     from torchcam.methods import GradCAM as TorchGradCAM
 
-    place = module.get_submodule(layer)
-    jacob = GradCAM(model=module, target_layers=[place])
-    captum = LayerGradCam(module, place)
+    target_layer = module.get_submodule(layer)
+    pytorch_grad_cam = GradCAM(model=module, target_layers=[target_layer])
+    captum = LayerGradCam(module, target_layer)
 
     def torchcam() -> object:
         with TorchGradCAM(module, target_layer=layer) as extractor:
@@ -73,11 +73,11 @@ def grad_cam_peers(module: nn.Module, layer: str, x: Tensor) -> dict[str, Work]:
     def by_captum() -> object:
         return LayerAttribution.interpolate(captum.attribute(x, target=0), x.shape[2:], "bilinear")
 
-    return {"pytorch-grad-cam": lambda: jacob(x, None), "TorchCAM": torchcam, "Captum": by_captum}
+    return {"pytorch-grad-cam": lambda: pytorch_grad_cam(x, None), "TorchCAM": torchcam, "Captum": by_captum}
 
 
 def captum_gradients(module: nn.Module, x: Tensor) -> dict[str, Work]:
-    """Saliency, integrated gradients and SmoothGrad by Captum, the latter two with the chunks that suit it best."""
+    """Saliency, integrated gradients and SmoothGrad by Captum, the latter two with the fastest chunk sizes."""
     from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
 
     saliency, integrated = Saliency(module), IntegratedGradients(module)

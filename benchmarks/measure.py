@@ -1,6 +1,6 @@
-"""Interleaved ratios: every contender runs in turn, and each run is divided by the plain run of its own round.
+"""Interleaved timing: all contenders run in turn, and each time is divided by that of the reference in the same round.
 
-Absolute times on a shared machine mean little; a ratio within one round cancels what slows the whole machine down.
+Absolute times on a shared machine vary; the ratio within one round is not affected by the load of the machine.
 """
 
 import statistics
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 Work = Callable[[], object]
 Row = tuple[str, str, str, str]
-"""What, who, measured, the aim it is held to (empty for peers)."""
+"""What is measured, the contender, the result, and its limit (empty for peers)."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A contender's time in units of the plain run: median over rounds, with the quartiles."""
+    """A contender's time relative to the reference: median over rounds, with the quartiles."""
 
     median: float
     low: float
@@ -27,55 +27,60 @@ class Ratio:
         return f"{self.median:.{digits}f}"
 
 
-def interleaved(plain: Work, contenders: Mapping[str, Work], *, rounds: int, unit: float = 1.0) -> dict[str, Ratio]:
-    """Time ``plain`` and every contender in turn, ``rounds`` times after one warm-up.
+def interleaved(reference: Work, contenders: Mapping[str, Work], *, rounds: int, unit: float = 1.0) -> dict[str, Ratio]:
+    """Time ``reference`` and every contender in turn, ``rounds`` times after one warm-up.
 
     Args:
-        unit: how many plain runs the measured ``plain`` stands for.
+        unit: how many units the reference consists of; times are given relative to one of them.
     """
-    plain()
-    for work in contenders.values():
-        work()
-    found: dict[str, list[float]] = {name: [] for name in contenders}
+    reference()
+    for run in contenders.values():
+        run()
+    ratios: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
-        base = _seconds(plain) / unit
-        for name, work in contenders.items():
-            found[name].append(_seconds(work) / base)
-    return {name: _ratio(values) for name, values in found.items()}
+        base = _seconds(reference) / unit
+        for name, run in contenders.items():
+            ratios[name].append(_seconds(run) / base)
+    return {name: _ratio(values) for name, values in ratios.items()}
 
 
 def in_forwards(
-    forward: Work, works: Mapping[str, Work], *, rounds: int, forwards: int = 10, times: float = 1.0
+    forward: Work, contenders: Mapping[str, Work], *, rounds: int, forwards: int = 10, scale: float = 1.0
 ) -> dict[str, Ratio]:
-    """In plain forwards, of which ``forwards`` are timed a round so that one hiccup does not decide.
+    """Time contenders relative to one plain forward pass; the reference is the mean of ``forwards`` passes per round.
 
     Args:
-        rounds: with a single one, contenders are not warmed up.
-        times: what to multiply with, where only a part of the work was run.
+        rounds: with a single round, contenders are not warmed up.
+        scale: a factor for the result, where only a part of the work is run.
     """
 
-    def several() -> None:
+    def run_forwards() -> None:
         for _ in range(forwards):
             forward()
 
-    timed = works if rounds > 1 else {name: _cold(work) for name, work in works.items()}
-    return interleaved(several, timed, rounds=rounds, unit=forwards * times)
+    measured = contenders if rounds > 1 else {name: _cold(work) for name, work in contenders.items()}
+    return interleaved(run_forwards, measured, rounds=rounds, unit=forwards * scale)
 
 
-def said(rows: list[Row]) -> list[Row]:
-    """The rows, told on standard error as they come."""
+def report(rows: list[Row]) -> list[Row]:
+    """Print the rows to standard error as soon as they are measured, and return them."""
     for row in rows:
         print("  ".join(row), file=sys.stderr, flush=True)
     return rows
 
 
-def rows_of(what: str, found: Mapping[str, Ratio], aim: float | None, *, at_least: bool = False) -> list[Row]:
-    """One row a contender; the aim stands beside ours."""
-    held = "" if aim is None else f"{'≥' if at_least else '≤'} {aim:g}"
-    return said(
+def rows_of(title: str, ratios: Mapping[str, Ratio], limit: float | None, *, at_least: bool = False) -> list[Row]:
+    """One row per contender; the limit applies to ConvScope only."""
+    aim = "" if limit is None else f"{'≥' if at_least else '≤'} {limit:g}"
+    return report(
         [
-            (what, who, f"{r} ({_short(r.low)}–{_short(r.high)})", held if who.startswith("ConvScope") else "")
-            for who, r in found.items()
+            (
+                title,
+                contender,
+                f"{r} ({_short(r.low)}–{_short(r.high)})",
+                aim if contender.startswith("ConvScope") else "",
+            )
+            for contender, r in ratios.items()
         ]
     )
 
@@ -85,7 +90,7 @@ def _short(ratio: float) -> str:
 
 
 def _cold(work: Work) -> Work:
-    """``work``, but for the call that would warm it up."""
+    """``work`` without the warm-up call: the first call does nothing."""
     calls = iter(range(2))
     return lambda: work() if next(calls) else None
 
@@ -97,7 +102,11 @@ def _ratio(values: list[float]) -> Ratio:
     return Ratio(statistics.median(values), quartiles[0], quartiles[2])
 
 
+clock: Callable[[], float] = time.perf_counter
+"""The clock of all measurements; `time.process_time` counts only this process, for machines that other work shares."""
+
+
 def _seconds(work: Work) -> float:
-    started = time.perf_counter()
+    started = clock()
     work()
-    return time.perf_counter() - started
+    return clock() - started

@@ -1,4 +1,4 @@
-"""Peak memory and growth, each measured in a process of its own: a peak once reached hides the next one.
+"""Peak memory and its growth, each measured in a separate process, since a peak hides smaller ones after it.
 
 python -m benchmarks.memory plain resnet50 16      prints the growth of the peak in bytes
 """
@@ -15,7 +15,7 @@ TASKS = (
 
 
 def peak_growth(task: str, name: str, batch: int, *, processes: int = 5) -> int:
-    """Bytes by which the resident peak grows while a fresh process does ``task``: the median of several processes."""
+    """The growth of peak resident memory in bytes during ``task`` in a new process: the median of several processes."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.memory", task, name, str(batch)]
     runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(processes)]
     return int(statistics.median(int(run.stdout.split()[-1]) for run in runs))
@@ -45,16 +45,16 @@ def _main(task: str, name: str, batch: int) -> int:
         )
     if task == "loop":
         return _loop_growth(model)
-    plain(module, x[:1, :, :64, :64])()  # what a first forward allocates once and for all
+    plain(module, x[:1, :, :64, :64])()  # allocates what only a first forward pass allocates
     cs.grad_cam(cs.Model(module), x[:1, :, :64, :64], layer=LAST_LAYER[name])
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: let the peak start anew from here
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: reset the peak
     before = _status("VmRSS")
     works[task]()
     return _status("VmHWM") - before
 
 
 def _loop_growth(model: object) -> int:
-    """Growth of resident memory over 500 explanations, after the first ten."""
+    """The growth of resident memory over 500 explanations, after ten warm-up rounds."""
     import psutil
     import torch
 
@@ -72,7 +72,7 @@ def _loop_growth(model: object) -> int:
 
 
 def _status(name: str) -> int:
-    """A figure of this process's memory in bytes."""
+    """A memory figure of this process, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024
 

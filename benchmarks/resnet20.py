@@ -1,4 +1,4 @@
-"""The ResNet-20 of He et al. for CIFAR-10, whose shortcuts pad with zeros (option A)."""
+"""The ResNet-20 of He et al. for CIFAR-10, with zero-padded shortcuts (option A)."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from torch.nn import functional as F
 class Block(nn.Module):
     """Two convolutions with batch norm, and a shortcut without weights."""
 
-    def __init__(self, inward: int, outward: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inward, outward, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outward)
-        self.conv2 = nn.Conv2d(outward, outward, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outward)
-        self.stride, self.missing = stride, (outward - inward) // 2
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.stride, self.missing = stride, (out_channels - in_channels) // 2
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
@@ -34,7 +34,12 @@ class ResNet20(nn.Module):
         self.bn1 = nn.BatchNorm2d(16)
         stages = [(16, 16, 1), (16, 32, 2), (32, 64, 2)]
         self.layer1, self.layer2, self.layer3 = (
-            nn.Sequential(Block(i, o, s), Block(o, o, 1), Block(o, o, 1)) for i, o, s in stages
+            nn.Sequential(
+                Block(in_channels, out_channels, stride),
+                Block(out_channels, out_channels, 1),
+                Block(out_channels, out_channels, 1),
+            )
+            for in_channels, out_channels, stride in stages
         )
         self.linear = nn.Linear(64, 10)
 

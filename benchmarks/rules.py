@@ -1,4 +1,4 @@
-"""What backward rules cost: guided backpropagation and DeconvNet, and relevance propagation beside zennit."""
+"""Cost of backward rules: guided backpropagation and DeconvNet, and relevance propagation compared with zennit."""
 
 from functools import partial
 
@@ -13,32 +13,34 @@ LRP_AIMS = {("epsilon-plus-flat", 1): 5.5, ("epsilon-plus-flat", 16): 7, ("epsil
 
 
 def modified_gradients(rounds: int) -> list[Row]:
-    """Against a forward with its input gradient, Captum beside ours."""
+    """Relative to forward + input gradient, compared with Captum."""
     from captum.attr import Deconvolution, GuidedBackprop
 
     rows: list[Row] = []
-    for lens, theirs in ((cs.guided_backprop, GuidedBackprop), (cs.deconvnet, Deconvolution)):
+    for lens, captum_class in ((cs.guided_backprop, GuidedBackprop), (cs.deconvnet, Deconvolution)):
         module, x = network("resnet50"), torch.randn(1, 3, 224, 224)
-        works: dict[str, Work] = {who: partial(lens, model, x, target=0) for who, model in ours(module).items()}
-        works["Captum"] = partial(theirs(module).attribute, x, target=0)
-        found = interleaved(input_gradient(module, x), works, rounds=rounds)
-        rows += rows_of(f"{lens.declaration.title}, resnet50, in forward + input gradient", found, 1.1)
+        contenders: dict[str, Work] = {
+            contender: partial(lens, model, x, target=0) for contender, model in ours(module).items()
+        }
+        contenders["Captum"] = partial(captum_class(module).attribute, x, target=0)
+        ratios = interleaved(input_gradient(module, x), contenders, rounds=rounds)
+        rows += rows_of(f"{lens.declaration.title}, resnet50, in forward + input gradient", ratios, 1.1)
     return rows
 
 
 def relevance(rounds: int) -> list[Row]:
-    """LRP of resnet50 against plain forwards of the same batch, zennit with its canonizer beside ours."""
+    """LRP of resnet50 relative to plain forward passes of the same batch, compared with zennit with its canonizer."""
     rows: list[Row] = []
     for (composite, batch), aim in LRP_AIMS.items():
         module, x = network("resnet50"), torch.randn(batch, 3, 224, 224)
-        works = {
-            who: partial(cs.lrp, model, x, target=[0] * batch, composite=composite)
-            for who, model in ours(module).items()
+        contenders = {
+            contender: partial(cs.lrp, model, x, target=[0] * batch, composite=composite)
+            for contender, model in ours(module).items()
         }
-        works["zennit"] = _zennit(module, x, composite)
-        few = rounds if batch == 1 else max(3, rounds // 5)
-        found = interleaved(plain(module, x), works, rounds=few)
-        rows += rows_of(f"LRP {composite}, resnet50, batch {batch}", found, aim)
+        contenders["zennit"] = _zennit(module, x, composite)
+        fewer_rounds = rounds if batch == 1 else max(3, rounds // 5)
+        ratios = interleaved(plain(module, x), contenders, rounds=fewer_rounds)
+        rows += rows_of(f"LRP {composite}, resnet50, batch {batch}", ratios, aim)
     return rows
 
 
@@ -52,10 +54,10 @@ def _zennit(module: nn.Module, x: torch.Tensor, name: str) -> Work:
         composite = EpsilonPlusFlat(canonizers=canonizers)
     else:
         composite = EpsilonGammaBox(low=-3.0, high=3.0, canonizers=canonizers)
-    wanted = torch.eye(1000)[[0] * len(x)]
+    one_hot = torch.eye(1000)[[0] * len(x)]
 
     def work() -> object:
         with Gradient(module, composite) as attribute:
-            return attribute(x, wanted)
+            return attribute(x, one_hot)
 
     return work

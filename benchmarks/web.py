@@ -1,4 +1,4 @@
-"""The workbench under load: many programs that ask for Grad-CAM at once, against a plain loop over the same images."""
+"""The workbench under load: concurrent Grad-CAM requests, compared with a plain loop over the same images."""
 
 import asyncio
 import json
@@ -17,88 +17,88 @@ import httpx
 from PIL import Image
 
 import convscope as cs
-from benchmarks.measure import Row, said
+from benchmarks.measure import Row, report
 
-CLIENTS, EACH, PARTS = 20, 50, 5
-"""The requests are made in parts, with the plain loop over the same images between, so that both are slowed alike."""
-WARM = 100
-"""Requests before memory and time are looked at."""
+CLIENTS, REQUESTS, PARTS = 20, 50, 5
+"""The requests are sent in parts, alternating with the plain loop, so that both see the same load of the machine."""
+WARM_UP = 100
+"""The number of warm-up requests before memory and time are measured."""
 
 
 def web(rounds: int) -> list[Row]:
-    """20 clients × 50 Grad-CAM requests, each of an image of its own, on ``bundled:shapes``."""
+    """20 clients × 50 Grad-CAM requests, each with a different image, on ``bundled:shapes``."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = _pictures(Path(folder), WARM + CLIENTS * EACH)
+        paths = _write_images(Path(folder), WARM_UP + CLIENTS * REQUESTS)
         with served(folder) as (address, process):
-            keys = [f"folder:0/{path.name}" for path in paths]
-            asyncio.run(_ask(address, keys[:WARM]))
-            _plain(paths[:CLIENTS])
-            before, errors, ratios = _resident(process), 0, []
-            for first in range(WARM, len(paths), CLIENTS * EACH // PARTS):
-                part = slice(first, first + CLIENTS * EACH // PARTS)
-                took, failed = asyncio.run(_ask(address, keys[part]))
+            images = [f"folder:0/{path.name}" for path in paths]
+            asyncio.run(_send_requests(address, images[:WARM_UP]))
+            _plain_loop(paths[:CLIENTS])
+            before, errors, ratios = _resident_memory(process), 0, []
+            for first in range(WARM_UP, len(paths), CLIENTS * REQUESTS // PARTS):
+                chunk = slice(first, first + CLIENTS * REQUESTS // PARTS)
+                seconds, failed = asyncio.run(_send_requests(address, images[chunk]))
                 errors += failed
-                ratios.append(_plain(paths[part]) / took)
-            grown = _resident(process) - before
-    what = f"Workbench, {CLIENTS} clients × {EACH} Grad-CAM requests"
+                ratios.append(_plain_loop(paths[chunk]) / seconds)
+            growth = _resident_memory(process) - before
+    title = f"Workbench, {CLIENTS} clients × {REQUESTS} Grad-CAM requests"
     rows = [
-        (f"{what}: errors", "ConvScope", str(errors), "0"),
+        (f"{title}: errors", "ConvScope", str(errors), "0"),
         (
-            f"{what}: throughput in that of a plain loop over batches of {CLIENTS}",
+            f"{title}: throughput in that of a plain loop over batches of {CLIENTS}",
             "ConvScope",
             f"{statistics.median(ratios):.2f}",
             "≥ 0.7",
         ),
-        (f"{what}: growth of memory, MB (results kept within 512)", "ConvScope", f"{grown / 2**20:.0f}", "≤ 512"),
+        (f"{title}: growth of memory, MB (results kept within 512)", "ConvScope", f"{growth / 2**20:.0f}", "≤ 512"),
     ]
-    return said(rows)
+    return report(rows)
 
 
-async def _ask(address: str, keys: list[str]) -> tuple[float, int]:
-    """Seconds until all have their numbers, and how many had none."""
-    waiting, errors = list(keys), 0
+async def _send_requests(address: str, images: list[str]) -> tuple[float, int]:
+    """The seconds until all requests are answered, and the number of failed ones."""
+    remaining, errors = list(images), 0
 
     async def one_client() -> None:
         nonlocal errors
         host, port = address.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        while waiting:
-            status, content = await _posted(reader, writer, {"lens": "grad-cam", "image": waiting.pop()})
+        while remaining:
+            status, content = await _post(reader, writer, {"lens": "grad-cam", "image": remaining.pop()})
             errors += status != 200 or not content.startswith(b"PK")
         writer.close()
 
-    started = time.perf_counter()
+    start = time.perf_counter()
     await asyncio.gather(*(one_client() for _ in range(CLIENTS)))
-    return time.perf_counter() - started, errors
+    return time.perf_counter() - start, errors
 
 
-async def _posted(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: dict[str, str]
+async def _post(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: dict[str, str]
 ) -> tuple[int, bytes]:
-    """One request and its answer, with as little work as can be: the clients share the server's two cores."""
-    body = json.dumps(asked).encode()
+    """Send one request and return status and content, with little work, since clients share the server's two cores."""
+    body = json.dumps(request).encode()
     head = (
         "POST /api/v1/run?wait=60&give=npz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     writer.write(head.encode() + body)
-    told = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = int(told.partition(b"content-length:")[2].partition(b"\r\n")[0])
-    return int(told.split()[1]), await reader.readexactly(length)
+    response_head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = int(response_head.partition(b"content-length:")[2].partition(b"\r\n")[0])
+    return int(response_head.split()[1]), await reader.readexactly(length)
 
 
-def _plain(files: list[Path]) -> float:
-    """Seconds that a loop over batches takes, each value written to memory's file system as the server does."""
+def _plain_loop(files: list[Path]) -> float:
+    """The seconds that a loop over batches takes, with each value saved, as the server does."""
     model, paths = cs.load("bundled:shapes"), [str(file) for file in files]
-    started = time.perf_counter()
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for first in range(0, len(paths), CLIENTS):
             for value in cs.grad_cam(model, paths[first : first + CLIENTS]):
                 value.save(Path(folder) / "value.npz")
-    return time.perf_counter() - started
+    return time.perf_counter() - start
 
 
-def _pictures(folder: Path, count: int) -> list[Path]:
+def _write_images(folder: Path, count: int) -> list[Path]:
     paths = []
     for number in range(count):
         paths.append(folder / f"{number:04}.png")
@@ -108,25 +108,25 @@ def _pictures(folder: Path, count: int) -> list[Path]:
 
 @contextmanager
 def served(folder: str = "") -> Iterator[tuple[str, int]]:
-    """A server in a process of its own, with a folder of images: its address and the number of the process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["serve", "--no-show", "--port", str(port), *(["--input", folder] if folder else [])]
+    """A server in a separate process, with a folder of images; yields its address and process id."""
+    with socket.socket() as free_socket:
+        free_socket.bind(("127.0.0.1", 0))
+        port = free_socket.getsockname()[1]
+    arguments = ["serve", "--no-show", "--port", str(port), *(["--input", folder] if folder else [])]
     code = "from convscope.cli import main; main()"
-    server = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.DEVNULL)
+    server = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
-        _until_up(address)
+        _wait_until_ready(address)
         yield address, server.pid
     finally:
         server.terminate()
         server.wait(timeout=30)
 
 
-def _until_up(address: str) -> None:
-    ends = time.monotonic() + 60
-    while time.monotonic() < ends:
+def _wait_until_ready(address: str) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         try:
             httpx.get(f"{address}/api/v1/models").raise_for_status()
             return
@@ -135,7 +135,7 @@ def _until_up(address: str) -> None:
     raise TimeoutError(f"no server at {address}")
 
 
-def _resident(process: int) -> int:
-    """Bytes of memory a process holds."""
+def _resident_memory(process: int) -> int:
+    """The resident memory of a process in bytes."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""The bibliography, docs/references.bib, read by a BibTeX parser, and its entries as lines of a document."""
+"""The bibliography, docs/references.bib, parsed as BibTeX, and its entries formatted as Markdown."""
 
 import functools
 import re
@@ -16,11 +16,11 @@ ADDRESSES = {
     "doi": ("doi:", "https://doi.org/"),
     "url": ("", ""),
 }
-"""Fields that say where an entry can be read: what is written before them, and before their link."""
+"""Fields with the address of an entry: the prefix of the displayed text, and of the link."""
 
 
 def parsed(text: str) -> Mapping[str, Entry]:
-    """The entries of a bibliography by key; a brace that is missing and a key that stands twice raise."""
+    """The entries of a bibliography by key; a missing brace or a duplicate key raises an error."""
     return dict(parse_string(text, "bibtex").entries)
 
 
@@ -31,31 +31,31 @@ def bibliography() -> Mapping[str, Entry]:
 
 
 def line(entry: Entry) -> str:
-    """Authors, title, where and when it appeared, and its addresses as links."""
+    """Authors, title, venue, year, and addresses as links."""
     authors = "; ".join(_plain(str(person)) for person in entry.persons["author"])
-    appeared = ", ".join([*_places(entry), entry.fields["year"]])
-    parts = [_sentence(authors), f"*{_plain(entry.fields['title'])}*.", _sentence(", ".join([appeared, *links(entry)]))]
-    return " ".join(parts)
+    venue_and_year = ", ".join([*_venue(entry), entry.fields["year"]])
+    title = f"*{_plain(entry.fields['title'])}*."
+    return " ".join([_sentence(authors), title, _sentence(", ".join([venue_and_year, *links(entry)]))])
 
 
 def links(entry: Entry) -> list[str]:
     """The addresses of an entry as Markdown links."""
     return [
-        f"[{shown}{entry.fields[field]}]({address}{entry.fields[field]})" if shown else f"<{entry.fields[field]}>"
-        for field, (shown, address) in ADDRESSES.items()
+        f"[{prefix}{entry.fields[field]}]({address}{entry.fields[field]})" if prefix else f"<{entry.fields[field]}>"
+        for field, (prefix, address) in ADDRESSES.items()
         if field in entry.fields
     ]
 
 
-def _places(entry: Entry) -> list[str]:
-    """In what it appeared and who published it; a preprint says so by its arXiv number."""
+def _venue(entry: Entry) -> list[str]:
+    """Book, journal or publisher; empty for a preprint, whose arXiv number is a link."""
     fields = ("booktitle", "journal", "howpublished", "publisher", "institution")
-    said = [_plain(entry.fields[field]) for field in fields if entry.fields.get(field, "arXiv") != "arXiv"]
-    return [*said, *([f"report {entry.fields['number']}"] if "number" in entry.fields else [])]
+    names = [_plain(entry.fields[field]) for field in fields if entry.fields.get(field, "arXiv") != "arXiv"]
+    return [*names, *([f"report {entry.fields['number']}"] if "number" in entry.fields else [])]
 
 
 def _plain(text: str) -> str:
-    """Text without the braces that keep BibTeX from changing it."""
+    """The text without the braces that protect it in BibTeX."""
     return text.replace("{", "").replace("}", "")
 
 

@@ -1,7 +1,8 @@
-"""Write what follows from the declarations: the stub for editors, the table in the README, the page of lenses.
+"""Generate files from the declarations of the lenses: type stub, README table, docs/lenses.md,
+docs/errors.md, declarations.json.
 
-python scripts/generate.py           write them
-python scripts/generate.py --check   say what is out of date, and fail
+python scripts/generate.py           write the files
+python scripts/generate.py --check   list files that are out of date, and fail if there are any
 """
 
 import functools
@@ -11,6 +12,8 @@ import sys
 from pathlib import Path
 
 from bibliography import CITED, bibliography, line
+from declarations import declarations
+from error_page import error_page
 
 import convscope as cs
 from convscope._names import PUBLIC
@@ -45,7 +48,7 @@ DataSet = Dataset[Any] | DataLoader[Any] | Iterator[Any]
 
 
 def stub() -> str:
-    """The stub: public names from where they live, lenses with the signatures a person calls."""
+    """The stub: public names imported from their modules, and the lenses with their public signatures."""
     imports = [
         f"from {module} import {name} as {name}" for name, module in sorted(PUBLIC.items(), key=lambda item: item[1])
     ]
@@ -63,8 +66,8 @@ INPUT_TYPES = {
     "guide": "OneImage | Tensor",
     "style": "OneImage | Tensor",
 }
-SPELT = {"list": "list[Any]", "tuple": "tuple[Any, ...]", "ndarray": "np.ndarray"}
-"""Types as the stub spells them."""
+STUB_TYPES = {"list": "list[Any]", "tuple": "tuple[Any, ...]", "ndarray": "np.ndarray"}
+"""Names of types in the stub."""
 
 EACH_IMAGE = (
     ("OneImage", "{}"),
@@ -72,28 +75,28 @@ EACH_IMAGE = (
     ("Tensor", "{0} | list[{0}]"),
     ("DataSet", "ValueStream[{}]"),
 )
-"""What a lens that looks at each image is given, and what it then gives: one image, several, a prepared tensor, a data
-set. (A folder is a text as a file is, and gives a stream too.)"""
+"""The input and return types of a lens that explains each image: one image, several, a prepared tensor, a data set.
+(A folder is given as a string, like a file, and returns a stream.)"""
 
 
 def _signatures(spec: LensSpec) -> str:
-    """The signature a person calls; overloads where what comes back follows from the image."""
-    question = (spec.function.__doc__ or "").partition("\n")[0]
+    """The public signature; overloads where the return type depends on the type of the image."""
+    summary = (spec.function.__doc__ or "").partition("\n")[0]
     if not spec.each_image:
-        return f'def {spec.name}({_arguments(spec)}) -> {spec.returns}:\n    """{question}"""\n'
+        return f'def {spec.name}({_arguments(spec)}) -> {spec.returns}:\n    """{summary}"""\n'
     return "\n".join(
-        f"@overload\ndef {spec.name}({_arguments(spec, image=given)}) -> {returned.format(spec.returns)}:\n"
-        f'    """{question}"""\n'
-        for given, returned in EACH_IMAGE
+        f"@overload\ndef {spec.name}({_arguments(spec, image=image)}) -> {returned.format(spec.returns)}:\n"
+        f'    """{summary}"""\n'
+        for image, returned in EACH_IMAGE
     )
 
 
 def _arguments(spec: LensSpec, **types: str) -> str:
-    """The arguments as the stub writes them, those given by name after a star."""
-    said = {name: _input(spec, name, {**INPUT_TYPES, **types}[name]) for name in spec.inputs}
-    said |= {p.name: f"{p.name}: {_type(p)} = {p.default!r}" for p in spec.parameters.values()}
-    placed = [said.pop(name) for name in spec.positional]
-    return ", ".join([*placed, *(["*"] if said else []), *said.values()])
+    """The parameter list of the stub, with keyword-only parameters after a star."""
+    parameters = {name: _input(spec, name, {**INPUT_TYPES, **types}[name]) for name in spec.inputs}
+    parameters |= {p.name: f"{p.name}: {_type(p)} = {p.default!r}" for p in spec.parameters.values()}
+    positional = [parameters.pop(name) for name in spec.positional]
+    return ", ".join([*positional, *(["*"] if parameters else []), *parameters.values()])
 
 
 def _input(spec: LensSpec, name: str, kind: str) -> str:
@@ -116,17 +119,17 @@ def _type(parameter: Parameter) -> str:
         if parameter.about.choices
         else parameter.kind.__name__
     )
-    return " | ".join([kind, *(SPELT.get(t.__name__, t.__name__) for t in parameter.also)])
+    return " | ".join([kind, *(STUB_TYPES.get(t.__name__, t.__name__) for t in parameter.also)])
 
 
 def readme() -> str:
-    """The README with its table of lenses renewed."""
-    return _between((ROOT / "README.md").read_text("utf-8"), "lenses", table())
+    """The README with an updated table of lenses."""
+    return _replace_between((ROOT / "README.md").read_text("utf-8"), "lenses", table())
 
 
 @functools.cache
 def table() -> str:
-    """The lenses by family: name, question, cost, what they are known not to do."""
+    """The table of lenses by family: name, question, cost, known failures."""
     rows = ["| lens | asks | passes | known to fail |", "|---|---|---|---|"]
     for family, title in FAMILIES.items():
         rows.append(f"| **{title}** | | | |")
@@ -140,9 +143,9 @@ def table() -> str:
 
 
 def _passes(spec: LensSpec) -> str:
-    """Forward + backward passes for one bundled image with the default parameters, measured now."""
-    offered = {"model": _network(), "image": SCENE, "images": [SCENE], "guide": OTHER_SCENE, "style": OTHER_SCENE}
-    cost = getattr(cs, spec.name)(**{n: offered[n] for n in spec.inputs if n in offered}).record.cost
+    """Forward and backward passes for one bundled image with default parameters, measured."""
+    inputs = {"model": _network(), "image": SCENE, "images": [SCENE], "guide": OTHER_SCENE, "style": OTHER_SCENE}
+    cost = getattr(cs, spec.name)(**{n: inputs[n] for n in spec.inputs if n in inputs}).record.cost
     return (
         f"{cost.forwards:,.0f} + {cost.backwards:,.0f}"
         if cost.forwards >= 10
@@ -152,14 +155,14 @@ def _passes(spec: LensSpec) -> str:
 
 @functools.cache
 def _network() -> cs.Model:
-    """The bundled network, whose default layer has been found: that is looked for once a network."""
+    """The bundled network, traced once in advance so that this is not counted for the first lens."""
     model = cs.load("bundled:shapes")
     cs.grad_cam(model, SCENE)
     return model
 
 
 def lens_pages() -> str:
-    """One section a lens: its docstring, its parameters, what it is held to."""
+    """One section per lens: its docstring, its parameters, its claims."""
     parts = ["# The lenses", "", "Written by `make generate` from the declarations.", ""]
     for spec in cs.lenses():
         parts += [
@@ -195,7 +198,7 @@ def _values(parameter: Parameter) -> str:
 
 
 def _sources(spec: LensSpec) -> list[str]:
-    """Lines of the bibliography: what the lens is made after, and what its docstring cites besides."""
+    """References: the source of the lens, and the other works its docstring cites."""
     cited = dict.fromkeys([spec.cite, *CITED.findall(inspect.getdoc(spec.function) or "")])
     first, *others = (line(bibliography()[key]) for key in cited)
     return [f"Source: {first}", ""] + (
@@ -203,8 +206,8 @@ def _sources(spec: LensSpec) -> list[str]:
     )
 
 
-def _between(text: str, name: str, new: str) -> str:
-    """``text`` with what stands between the markers of that name replaced."""
+def _replace_between(text: str, name: str, new: str) -> str:
+    """``text`` with the part between the markers of that name replaced."""
     return re.sub(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", lambda m: m[1] + new + m[2], text, flags=re.DOTALL)
 
 
@@ -219,11 +222,13 @@ def _formatted(code: str) -> str:
 
 
 def main() -> int:
-    """Write or check."""
+    """Write or check the files."""
     files = {
         ROOT / "src/convscope/__init__.pyi": stub,
         ROOT / "docs/lenses.md": lens_pages,
         ROOT / "README.md": readme,
+        ROOT / "docs/errors.md": error_page,
+        ROOT / "src/convscope/declarations.json": declarations,
     }
     stale = [path for path, make in files.items() if not path.exists() or path.read_text("utf-8") != make()]
     for path in stale:

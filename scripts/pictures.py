@@ -1,7 +1,7 @@
-"""Make the pictures of the README and the gallery by running what they show: ``make pictures``.
+"""Generate the pictures of the README and the gallery: ``make pictures``.
 
-The sheet of every lens on photographs needs ``../shared/assets``; it shows maps only: the photographs are not ours
-to publish.
+The sheet of all lenses on photographs needs ``../shared/assets``. It shows maps only, since the photographs must not be
+published.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from PIL import Image
 import convscope as cs
 from convscope.errors import ConvScopeError
 from convscope.render import raster
-from convscope.render.canvas import GAP, MARGIN, SMALL, Sheet
-from convscope.render.scale import numbers, scale_of
+from convscope.render.canvas import GAP, MARGIN, SMALL, Canvas
+from convscope.render.scale import map_values, scale_of
 from convscope.spec import LensSpec
 from convscope.values import Attribution
 
@@ -29,11 +29,11 @@ PHOTOS = (
 )
 MAP, COLUMNS = 112, 4
 LARGE = 400_000
-"""Pictures of more bytes than this are written in 256 colours."""
+"""Pictures larger than this, in bytes, are reduced to 256 colors."""
 
 
 def main() -> None:
-    """Write every picture."""
+    """Write all pictures."""
     PICTURES.mkdir(exist_ok=True)
     model = cs.load("bundled:shapes")
     maps = [spec.command for spec in cs.lenses() if spec.returns == "Attribution"]
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def inside(model: cs.Model) -> dict[str, cs.Value]:
-    """What the network is built of, and what it computes."""
+    """The structure of the network, and what it computes."""
     return {
         "structure": cs.structure(model),
         "kernels": cs.kernels(model),
@@ -80,7 +80,7 @@ def inside(model: cs.Model) -> dict[str, cs.Value]:
 
 
 def learned(model: cs.Model) -> dict[str, cs.Value]:
-    """What its units look for, and what it makes of a scene."""
+    """What its units respond to, and how it represents a scene."""
     layers = ["layer1", "layer2", "layer3"]
     return {
         "activation-maximization": cs.activation_maximization(model),
@@ -94,7 +94,7 @@ def learned(model: cs.Model) -> dict[str, cs.Value]:
 
 
 def trained_units(path: Path) -> None:
-    """What sixteen channels of a trained SqueezeNet look for, of four layers from the input on."""
+    """Activation maximization of sixteen channels in four layers of a trained SqueezeNet."""
     model = cs.load("torchvision:squeezenet1_1", weights=ASSETS / "models/squeezenet1_1.safetensors")
     units = [
         f"{layer}[{unit}]" for layer in ("features.3", "features.6", "features.9", "features.12") for unit in range(4)
@@ -103,20 +103,20 @@ def trained_units(path: Path) -> None:
 
 
 def photographs(path: Path) -> None:
-    """Every lens on three questions to a trained SqueezeNet, maps only, four lenses a row."""
+    """Maps of every lens for three images and targets of a trained SqueezeNet, four lenses per row."""
     model = cs.load("torchvision:squeezenet1_1", weights=ASSETS / "models/squeezenet1_1.safetensors")
     block = 3 * (MAP + 4) + GAP
-    sheet = Sheet("light", round(2 * MARGIN + COLUMNS * block - GAP))
-    looked = [(spec, _maps(model, spec)) for spec in cs.lenses() if spec.returns == "Attribution"]
-    for begin in range(0, len(looked), COLUMNS):
-        for place, (spec, maps) in enumerate(looked[begin : begin + COLUMNS]):
-            _draw(sheet, MARGIN + place * block, spec, maps)
+    sheet = Canvas("light", round(2 * MARGIN + COLUMNS * block - GAP))
+    results = [(spec, _maps(model, spec)) for spec in cs.lenses() if spec.returns == "Attribution"]
+    for begin in range(0, len(results), COLUMNS):
+        for column, (spec, maps) in enumerate(results[begin : begin + COLUMNS]):
+            _draw(sheet, MARGIN + column * block, spec, maps)
         sheet.y += 1.5 * SMALL * 2 + MAP + GAP
-    Image.fromarray(sheet.pixels()).quantize(128).save(path, optimize=True)
+    Image.fromarray(sheet.to_picture("").pixels).quantize(128).save(path, optimize=True)
 
 
 def _maps(model: cs.Model, spec: LensSpec) -> Sequence[Attribution] | str:
-    """A lens's three maps, or why there are none."""
+    """The three maps of a lens, or the error message if it fails."""
     try:
         return [
             getattr(cs, spec.name)(
@@ -128,19 +128,23 @@ def _maps(model: cs.Model, spec: LensSpec) -> Sequence[Attribution] | str:
         return str(error)
 
 
-def _draw(sheet: Sheet, x: float, spec: LensSpec, maps: Sequence[Attribution] | str) -> None:
-    blind = "class contrast" in spec.fails or "class-sensitive" in spec.fails
+def _draw(sheet: Canvas, x: float, spec: LensSpec, maps: Sequence[Attribution] | str) -> None:
+    class_insensitive = "class contrast" in spec.fails or "class-sensitive" in spec.fails
     sheet.text(x, sheet.y, spec.title, size=SMALL, bold=True)
     sheet.text(
-        x, sheet.y + 1.4 * SMALL, "hardly depends on the class" if blind else "", size=SMALL, colour=sheet.theme.faint
+        x,
+        sheet.y + 1.4 * SMALL,
+        "hardly depends on the class" if class_insensitive else "",
+        size=SMALL,
+        colour=sheet.theme.faint,
     )
     if isinstance(maps, str):
         sheet.text(x, sheet.y + 3 * SMALL, maps, size=SMALL, colour=sheet.theme.faint, width=3 * MAP)
         return
-    for place, one in enumerate(maps):
-        pixels = raster.map_pixels(numbers(one), scale_of([one]))
+    for column, attribution in enumerate(maps):
+        pixels = raster.map_pixels(map_values(attribution), scale_of([attribution]))
         small = Image.fromarray(pixels).resize((MAP, MAP), Image.Resampling.BOX)
-        sheet.image(x + place * (MAP + 4), sheet.y + 3 * SMALL, np.asarray(small))
+        sheet.image(x + column * (MAP + 4), sheet.y + 3 * SMALL, np.asarray(small))
 
 
 if __name__ == "__main__":

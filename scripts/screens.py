@@ -1,6 +1,6 @@
-"""Photograph the workbench for the README: ``python scripts/screens.py``; needs Chromium.
+"""Take screenshots of the workbench for the README: ``python scripts/screens.py``; needs Chromium.
 
-The server runs in a process of its own on the bundled networks and samples; nothing else is shown.
+The server runs in a separate process, with the bundled networks and samples only.
 """
 
 import shutil
@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 
 PICTURES = Path(__file__).parents[1] / "docs/pictures"
 PORT = 8917
-AT = f"http://127.0.0.1:{PORT}"
+ADDRESS = f"http://127.0.0.1:{PORT}"
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -30,11 +30,11 @@ VIEWS = {
     "web-inside": ("/inside?model=bundled:shapes&image=sample:shapes/3&layer=layer1.0.conv1", "light", 10),
     "web-compare": ("/compare?model=bundled:shapes&image=sample:shapes/3", "dark", 8),
 }
-"""What is photographed: the link, the theme, and how many seconds it may take to settle."""
+"""The pages: link, theme, and the seconds to wait until the page is complete."""
 
 
 def main() -> int:
-    """Start the workbench, photograph it, stop it."""
+    """Start the workbench, take the screenshots, stop it."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         print("no Chromium on this machine: apt-get install chromium")
@@ -42,12 +42,12 @@ def main() -> int:
     command = [Path(sys.executable).with_name("convscope"), "serve", "--port", str(PORT), "--no-show"]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait()
+        _wait_until_ready()
         with sync_playwright() as playwright:
             chromium = playwright.chromium.launch(executable_path=browser, args=FLAGS)
             for name, (link, theme, seconds) in VIEWS.items():
                 page = chromium.new_page(viewport={"width": 1440, "height": 900}, color_scheme=theme)  # type: ignore[arg-type]
-                _photograph(page, f"{AT}{link}", PICTURES / f"{name}.png", seconds)
+                _screenshot(page, f"{ADDRESS}{link}", PICTURES / f"{name}.png", seconds)
             chromium.close()
     finally:
         server.terminate()
@@ -55,10 +55,10 @@ def main() -> int:
     return 0
 
 
-def _wait() -> None:
+def _wait_until_ready() -> None:
     for _ in range(120):
         try:
-            urllib.request.urlopen(f"{AT}/api/v1/models", timeout=2)
+            urllib.request.urlopen(f"{ADDRESS}/api/v1/models", timeout=2)
         except (urllib.error.URLError, OSError):
             time.sleep(0.5)
         else:
@@ -66,7 +66,7 @@ def _wait() -> None:
     raise SystemExit("the workbench did not answer within a minute")
 
 
-def _photograph(page: Page, link: str, path: Path, seconds: int) -> None:
+def _screenshot(page: Page, link: str, path: Path, seconds: int) -> None:
     page.goto(link)
     page.wait_for_timeout(1000 * seconds)
     page.screenshot(path=path)

@@ -13,19 +13,19 @@ from convscope.samples.networks import DIGITS_MEAN, DIGITS_SIZE, DIGITS_STD, Dig
 RECIPE = Recipe(seed=0, epochs=40, batch_size=64, learning_rate=4e-3, weight_decay=0.01, label_smoothing=0.05)
 
 
-def enlarged(images: Tensor) -> Tensor:
+def to_inputs(images: Tensor) -> Tensor:
     return F.interpolate(prepare(images, DIGITS_MEAN, DIGITS_STD), DIGITS_SIZE, mode="bilinear", align_corners=False)
 
 
-def handled(images: Tensor) -> Tensor:
-    """Each digit turned, sized and moved a little, as a hand would vary it."""
+def augment(images: Tensor) -> Tensor:
+    """Random rotation, scaling and shift of each digit, as in handwriting."""
     angle = (torch.rand(len(images)) - 0.5) * math.radians(24)
-    size = 1 + (torch.rand(len(images)) - 0.5) * 0.2
+    factor = 1 + (torch.rand(len(images)) - 0.5) * 0.2
     shift = (torch.rand(len(images), 2, 1) - 0.5) * 0.2
-    cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
-    turn = torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
-    batch = enlarged(images)
-    grid = F.affine_grid(torch.cat([turn, shift], dim=2), list(batch.shape), align_corners=False)
+    cos, sin = torch.cos(angle) * factor, torch.sin(angle) * factor
+    rotation = torch.stack([cos, -sin, sin, cos], dim=1).view(-1, 2, 2)
+    batch = to_inputs(images)
+    grid = F.affine_grid(torch.cat([rotation, shift], dim=2), list(batch.shape), align_corners=False)
     return F.grid_sample(batch, grid, padding_mode="border", align_corners=False)
 
 
@@ -40,9 +40,9 @@ def main() -> None:
     network = DigitsNet()
 
     def measure() -> float:
-        return accuracy(network, *held_out, enlarged)
+        return accuracy(network, *held_out, to_inputs)
 
-    train(network, *tensors(digits.training_set()), RECIPE, handled, lambda: f"held out {measure():.4f}")
+    train(network, *tensors(digits.training_set()), RECIPE, augment, lambda: f"held out {measure():.4f}")
     save(network, "digits", RECIPE, __file__, accuracy=measure(), held_out=len(held_out[0]))
 
 

@@ -1,7 +1,7 @@
 """Train the bundled shapes network on generated scenes and measure it on others: python scripts/train_shapes.py
 
-Besides the accuracy it measures where the network looks: how often the class activation map of the right class peaks
-at the object. A sample for explanations is only useful if there is something right to find.
+Besides the accuracy it measures localization: how often the class activation map of the correct class peaks at the
+object. A network for examples of explanations is only useful if the correct explanation is known.
 """
 
 import multiprocessing
@@ -28,28 +28,28 @@ RECIPE = Recipe(
 )
 
 
-def drawn(seeds: range) -> list[Scene]:
+def generate_scenes(seeds: range) -> list[Scene]:
     with multiprocessing.Pool(THREADS) as pool:
         return pool.map(scene, seeds, chunksize=250)
 
 
 def tensors(scenes: list[Scene]) -> tuple[Tensor, Tensor]:
-    """Images, channels first, and labels; one copy, for there are many."""
-    images = torch.from_numpy(np.stack([each.image for each in scenes])).permute(0, 3, 1, 2)
-    return images, torch.tensor([each.label for each in scenes])
+    """Images, channels first, and labels; the images are copied once, since there are many."""
+    images = torch.from_numpy(np.stack([scene.image for scene in scenes])).permute(0, 3, 1, 2)
+    return images, torch.tensor([scene.label for scene in scenes])
 
 
-def normalised(images: Tensor) -> Tensor:
+def normalize(images: Tensor) -> Tensor:
     return prepare(images, SHAPES_MEAN, SHAPES_STD)
 
 
-def varied(images: Tensor) -> Tensor:
-    """An eighth of the batch in each of the eight ways to turn and mirror a square, with its colours exchanged."""
+def augment(images: Tensor) -> Tensor:
+    """Each eighth of the batch in another of the eight symmetries of the square, with color channels permuted."""
     parts = [
-        torch.rot90(part.flip(3) if way >= 4 else part, way % 4, dims=(2, 3))[:, torch.randperm(3)]
-        for way, part in enumerate(images.chunk(8))
+        torch.rot90(part.flip(3) if symmetry >= 4 else part, symmetry % 4, dims=(2, 3))[:, torch.randperm(3)]
+        for symmetry, part in enumerate(images.chunk(8))
     ]
-    return normalised(torch.cat(parts))
+    return normalize(torch.cat(parts))
 
 
 @torch.inference_mode()
@@ -57,17 +57,17 @@ def pointing(network: ShapesNet, scenes: list[Scene], margin: int = 8) -> float:
     """The share of scenes whose class activation map peaks within `margin` pixels of the object.
 
     The margin is one cell of the map. Without it rings and crescents would count as misses: their maps peak in the
-    hollow, which is what sets them apart from a disc.
+    hole, which distinguishes them from a disc.
     """
     maps: list[Tensor] = []
     hook = network.layer3.register_forward_hook(lambda _module, _inputs, output: maps.append(output))
     images, labels = tensors(scenes)
     for part in images.split(250):
-        network(normalised(part))
+        network(normalize(part))
     hook.remove()
     cam = torch.einsum("nchw,nc->nhw", torch.cat(maps), network.fc.weight[labels])
     peak = F.interpolate(cam[:, None], images.shape[2:], mode="bilinear").flatten(1).argmax(1, keepdim=True)
-    masks = torch.from_numpy(np.stack([each.mask for each in scenes])[:, None]).float()
+    masks = torch.from_numpy(np.stack([scene.mask for scene in scenes])[:, None]).float()
     near = F.max_pool2d(masks, 2 * margin + 1, stride=1, padding=margin).flatten(1)
     return int(near.gather(1, peak).sum()) / len(scenes)
 
@@ -75,15 +75,15 @@ def pointing(network: ShapesNet, scenes: list[Scene], margin: int = 8) -> float:
 def main() -> None:
     torch.manual_seed(RECIPE.seed)
     torch.set_num_threads(THREADS)
-    held_out = drawn(HELD_OUT_SEEDS)
-    images, labels = tensors(drawn(TRAINING_SEEDS))
-    print(f"drew {len(images)} scenes to train on and {len(held_out)} to be judged by", flush=True)
+    held_out = generate_scenes(HELD_OUT_SEEDS)
+    images, labels = tensors(generate_scenes(TRAINING_SEEDS))
+    print(f"generated {len(images)} training scenes and {len(held_out)} held-out scenes", flush=True)
     network = ShapesNet()
 
     def measure(scenes: list[Scene]) -> float:
-        return accuracy(network, *tensors(scenes), normalised)
+        return accuracy(network, *tensors(scenes), normalize)
 
-    train(network, images, labels, RECIPE, varied, lambda: f"held out {measure(held_out[:500]):.4f}")
+    train(network, images, labels, RECIPE, augment, lambda: f"held out {measure(held_out[:500]):.4f}")
     measured = {"accuracy": measure(held_out), "held_out": len(held_out), "pointing": pointing(network, held_out)}
     save(network, "shapes", RECIPE, __file__, training_scenes=len(images), **measured)
 

@@ -1,6 +1,6 @@
-"""What the two training scripts share: one loop, one measure, one way of writing weights with their story.
+"""Shared by the two training scripts: the training loop, the accuracy, and saving weights with metadata.
 
-Images stay uint8 (images, channels, height, width) until a batch is prepared, so that tens of thousands fit in memory.
+Images are kept as uint8 (images, channels, height, width) until a batch is prepared, so that they fit in memory.
 """
 
 import time
@@ -21,7 +21,7 @@ Transform = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides how a training goes, written into the header of the weights."""
+    """The hyperparameters of a training, which are written into the header of the weights."""
 
     seed: int
     epochs: int
@@ -33,7 +33,7 @@ class Recipe:
 
 
 def prepare(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Pixels as the network wants them: 0..1, minus the mean, over the deviation, channels last for speed."""
+    """Pixels scaled to 0..1 and normalized by mean and standard deviation, in channels-last format for speed."""
     shift, scale = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, std))
     return ((images / 255 - shift) / scale).contiguous(memory_format=torch.channels_last)
 
@@ -41,7 +41,7 @@ def prepare(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> 
 def train(
     network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, transform: Transform, report: Callable[[], str]
 ) -> None:
-    """Fit the network under one cycle of the learning rate and leave it in evaluation mode."""
+    """Train the network with a one-cycle learning rate schedule and leave it in evaluation mode."""
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     batches = len(images) // recipe.batch_size
@@ -73,19 +73,19 @@ def _step(network: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, l
 
 @torch.inference_mode()
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor, transform: Transform) -> float:
-    """The share of images whose highest score is their label, in full precision, as users will run it."""
-    right = sum(
-        int((network(transform(part)).argmax(1) == truth).sum())
-        for part, truth in zip(images.split(250), labels.split(250), strict=True)
+    """The share of images whose highest score is their label, in float32, as users run it."""
+    correct = sum(
+        int((network(transform(chunk)).argmax(1) == chunk_labels).sum())
+        for chunk, chunk_labels in zip(images.split(250), labels.split(250), strict=True)
     )
-    return right / len(images)
+    return correct / len(images)
 
 
 def save(network: nn.Module, name: str, recipe: Recipe, script: str, **measured: float | int | str) -> None:
-    """Write the weights, and in their header how they came about and what they are worth."""
-    story = {"script": f"scripts/{Path(script).name}", "torch": torch.__version__, **asdict(recipe), **measured}
+    """Write the weights, with the recipe and the measured accuracy in their header."""
+    metadata = {"script": f"scripts/{Path(script).name}", "torch": torch.__version__, **asdict(recipe), **measured}
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
     path = WEIGHTS / f"{name}.safetensors"
     path.parent.mkdir(exist_ok=True)
-    save_file(tensors, path, metadata={key: str(value) for key, value in story.items()})
-    print(f"wrote {path} ({path.stat().st_size / 1000:.0f} kB): {story}")
+    save_file(tensors, path, metadata={key: str(value) for key, value in metadata.items()})
+    print(f"wrote {path} ({path.stat().st_size / 1000:.0f} kB): {metadata}")

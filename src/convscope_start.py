@@ -1,7 +1,7 @@
-"""What the command ``convscope`` starts with: Ctrl-C is provided for before the package itself is imported.
+"""The entry point of the command ``convscope``: installs the handler for Ctrl-C before importing the package.
 
-Importing the package takes some hundredths of a second, in which an interrupt would otherwise end in a traceback. So
-this module stands beside the package and imports nothing of it until that is done.
+Importing the package takes some hundredths of a second, during which an interrupt would otherwise end in a traceback.
+This module therefore lives outside the package and imports it only after the handler is installed.
 """
 
 from __future__ import annotations
@@ -9,34 +9,34 @@ from __future__ import annotations
 import os
 import signal
 
-TYPE_CHECKING = False  # as typing has it, which takes too long to import here
+TYPE_CHECKING = False  # as in typing, which takes too long to import
 if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-STOPPED = 130
-"""The exit status of a command that was stopped, as shells have it: 128 and the signal's number."""
+EXIT_INTERRUPTED = 130
+"""The exit status of an interrupted command, by the convention of shells: 128 plus the number of the signal."""
 
 
 def main() -> None:
     """Run the command line."""
-    leave_on_interrupt()
+    exit_on_interrupt()
     from convscope.cli import main as run
 
     run()
 
 
-def leave_on_interrupt() -> None:
-    """Have Ctrl-C end the process at once, as long as there is nothing to clean up: while modules are imported.
+def exit_on_interrupt() -> None:
+    """Make Ctrl-C end the process immediately, while modules are imported and there is nothing to clean up.
 
-    An exception would not do: raised in the middle of somebody's import it may be swallowed, or shown as a traceback.
-    Where interrupts are ignored, as in the background of a shell, they stay so.
+    An exception is not suitable: raised during an import, it may be swallowed or shown as a traceback. If interrupts
+    are ignored, as in a shell's background job, they stay ignored.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, leave)
+        signal.signal(signal.SIGINT, exit_immediately)
 
 
-def leave(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Say so and end the process."""
+def exit_immediately(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Print a message and end the process."""
     os.write(2, b"convscope: stopped\n")
-    os._exit(STOPPED)
+    os._exit(EXIT_INTERRUPTED)

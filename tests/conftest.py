@@ -1,4 +1,4 @@
-"""What many tests share: tiny models, pictures, and libraries that need care to import."""
+"""Shared fixtures: small models, images, and libraries that need preparation before their import."""
 
 import shutil
 import signal
@@ -14,9 +14,9 @@ import torch
 
 import convscope as cs
 from convscope.loaders.torchvision import library
-from convscope.render.canvas import Sheet
+from convscope.render.canvas import Canvas
 from tests import nets
-from tests.looking import Written
+from tests.lens_calls import DrawnText
 from tests.nets import LABELS, MEAN, SIDE, STD, PlainNet, seeded
 
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
@@ -30,36 +30,36 @@ FLAGS = [
 
 ASSETS = Path(__file__).parents[2] / "shared/assets"
 
-torch.set_num_threads(1)  # tiny networks gain nothing from threads, and parallel workers lose by them
+torch.set_num_threads(1)  # threads do not speed up tiny networks and slow down parallel workers
 
 
 @pytest.fixture(scope="session", autouse=True)
-def interrupts_are_heeded() -> Iterator[None]:
-    """A shell starts what runs in its background with interrupts ignored, and every process hands that on."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def default_interrupt_handler() -> Iterator[None]:
+    """Restore Python's handler for interrupts, which background jobs of a shell inherit as ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.fixture(scope="session")
 def assets() -> Path:
-    """The folder of real photographs and weights, which a checkout may lack."""
+    """The folder of photographs and weights, which may be missing in a checkout."""
     if not ASSETS.is_dir():
-        pytest.skip(f"the shared assets are not here ({ASSETS})")
+        pytest.skip(f"the shared assets are missing ({ASSETS})")
     return ASSETS
 
 
 @pytest.fixture(scope="session")
 def torchvision() -> ModuleType:
-    """torchvision, with the operators declared that its import asks about."""
+    """torchvision, even if its compiled operators do not match the build of torch."""
     return library()
 
 
 @pytest.fixture(scope="session")
 def peers(torchvision: ModuleType) -> ModuleType:
-    """The libraries that ConvScope's numbers are compared with; two of them import torchvision on their own."""
+    """The reference libraries that results are compared with; two of them import torchvision."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what they warn of while they are imported is not ours
+        warnings.simplefilter("ignore")  # ignore the warnings of their imports
         from tests.twins import peers
     return peers
 
@@ -71,60 +71,60 @@ def browser() -> Iterator[Any]:
         pytest.skip("there is no Chromium on this machine (apt-get install chromium)")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
 def model() -> cs.Model:
-    """A tiny network of colour images that every lens can explain."""
+    """A small network for color images that every lens can explain."""
     return picture_model(seeded(PlainNet))
 
 
 @pytest.fixture
 def pictures() -> list[np.ndarray]:
-    """Three pictures as people have them: uint8, (height, width, 3)."""
+    """Three random images: uint8, (height, width, 3)."""
     return list(np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8))
 
 
 @pytest.fixture
 def picture(pictures: list[np.ndarray]) -> np.ndarray:
-    """One of them."""
+    """One random image."""
     return pictures[0]
 
 
 def picture_model(net: torch.nn.Module) -> cs.Model:
-    """A tiny network with what it takes to feed it pictures and to read its answers."""
+    """A network as a `Model` with preprocessing and labels."""
     return cs.Model(net, input=cs.ImageInput(size=SIDE, mean=MEAN, std=STD), labels=LABELS)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--device cuda`` runs networks there: for ``tests/test_conformance.py``, which holds on any device."""
-    parser.addoption("--device", default="cpu", help="where the networks of tests/test_conformance.py are put")
+    """Add ``--device cuda``, for ``tests/test_conformance.py``, which passes on any device."""
+    parser.addoption("--device", default="cpu", help="the device of the networks in tests/test_conformance.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have all networks of the tests on the device asked for."""
+    """Put the networks of the tests on the requested device."""
     nets.DEVICE = torch.device(config.getoption("--device"))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Names without addresses: workers must collect the same names."""
+    """Test names without memory addresses, since all workers must collect the same names."""
     return argname if " at 0x" in repr(val) and not getattr(val, "__name__", "").isidentifier() else None
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Written]:
-    """What is written on pictures from here on."""
-    found: list[Written] = []
-    write = Sheet.text
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[DrawnText]:
+    """The texts that are rendered on pictures during the test."""
+    texts: list[DrawnText] = []
+    write = Canvas.text
 
-    def text(self: Sheet, x: float, y: float, words: str, **look: Any) -> float:
-        written = Written(words)
-        written.colour = look.get("colour", "")
-        found.append(written)
-        return write(self, x, y, words, **look)
+    def text(self: Canvas, x: float, y: float, words: str, **style: Any) -> float:
+        rendered = DrawnText(words)
+        rendered.colour = style.get("colour", "")
+        texts.append(rendered)
+        return write(self, x, y, words, **style)
 
-    monkeypatch.setattr(Sheet, "text", text)
-    return found
+    monkeypatch.setattr(Canvas, "text", text)
+    return texts

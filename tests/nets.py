@@ -1,7 +1,7 @@
-"""Networks small enough to be explained in milliseconds, each built like a kind of network that people have.
+"""Small networks that are explained in milliseconds, each with the structure of a common architecture.
 
-They differ where explaining goes wrong: ReLUs as modules, in place, and as functions; a residual sum; batch norm that
-must stay in eval mode; a head that pools and one that does not; one, two and three spatial axes.
+They cover cases in which explanations can fail: ReLUs as modules, in place, and as functions; a residual sum; batch
+norm, which must stay in eval mode; heads with and without pooling; one, two and three spatial axes.
 """
 
 import random
@@ -20,7 +20,7 @@ _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class PlainNet(nn.Module):
-    """Convolutions with in-place ReLUs, then global average pooling and one linear layer, over any number of axes."""
+    """Convolutions with in-place ReLUs, global average pooling and one linear layer, for one to three spatial axes."""
 
     def __init__(self, axes: int = 2, channels: int = 3, *, inplace: bool = True) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class PlainNet(nn.Module):
 
 
 class ResidualNet(nn.Module):
-    """A ReLU as a function and one in place, a residual sum, dropout, and batch norm with statistics of its own."""
+    """A functional and an in-place ReLU, a residual sum, dropout, and batch norm with random statistics."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class ResidualNet(nn.Module):
 
 
 class FlattenNet(nn.Module):
-    """Every position has weights of its own above the last map: two linear layers with a ReLU between."""
+    """The last map is flattened, so that every position has its own weights in a head of two linear layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class FlattenNet(nn.Module):
 
 
 class SmoothNet(nn.Module):
-    """No kink anywhere, so that an integral of its gradient along a path converges with the number of steps."""
+    """A smooth function, so that integrals of its gradient along a path converge with the number of steps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class SmoothNet(nn.Module):
 
 
 class LinearNet(nn.Module):
-    """Scores that are linear in the pixels: its gradient is its weight, and every completeness is exact."""
+    """Scores that are linear in the pixels: the gradient is the weight, and completeness holds exactly."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class LinearNet(nn.Module):
 
 
 class LinearHeadNet(nn.Module):
-    """One linear layer with a weight per channel and position above the last map."""
+    """The last map is flattened, followed by one linear layer with a weight per channel and position."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,8 +112,8 @@ class LinearHeadNet(nn.Module):
         return self.fc(self.features(x).flatten(1))
 
 
-class CarelessNet(ResidualNet):
-    """It counts its calls in a buffer and draws from every global generator, as some networks do."""
+class StatefulNet(ResidualNet):
+    """Counts its calls in a buffer and draws from every global random generator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,12 +121,12 @@ class CarelessNet(ResidualNet):
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
-        torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002 - the global generator is the point
+        torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002 - the global generator is intended
         return super().forward(x)
 
 
-class BrokenNet(CarelessNet):
-    """Its forward fails after half of the layers ran."""
+class FailingNet(StatefulNet):
+    """Its forward fails after half of the layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,27 +139,27 @@ class BrokenNet(CarelessNet):
             raise ZeroDivisionError("the network is broken") from error
 
 
-class Hungry(nn.Module):
-    """A network for which memory runs out at more than two inputs, once that has gone well so many times."""
+class OutOfMemoryNet(nn.Module):
+    """Raises OutOfMemoryError for more than two inputs, after ``allowed_calls`` successful calls."""
 
-    def __init__(self, net: nn.Module, patience: int) -> None:
+    def __init__(self, net: nn.Module, allowed_calls: int) -> None:
         super().__init__()
-        self.net, self.patience = net, patience
+        self.net, self.allowed_calls = net, allowed_calls
 
     def forward(self, x: Tensor) -> Tensor:
         if len(x) > 2:
-            self.patience -= 1
-            if self.patience < 0:
-                raise torch.OutOfMemoryError("out of memory, it is pretended")
+            self.allowed_calls -= 1
+            if self.allowed_calls < 0:
+                raise torch.OutOfMemoryError("simulated: out of memory")
         return self.net(x)
 
 
 DEVICE = torch.device("cpu")
-"""Where networks are put: what ``pytest --device …`` names."""
+"""The device of the networks, set by ``pytest --device …``."""
 
 
 def seeded(build: type[nn.Module], *args: object, seed: int = 0, **named: object) -> nn.Module:
-    """A network with the random weights of that seed, in eval mode; the global generator is left alone."""
+    """A network with random weights from a seed, in eval mode; the global generator is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(*args, **named).eval().to(DEVICE)

@@ -166,7 +166,8 @@ def test_importing_convscope_imports_nothing_heavy() -> None:
 
 
 def test_listing_the_lenses_imports_nothing_heavy() -> None:
-    code = f"from convscope.catalogue import declared_lenses\nsaid['lenses'] = [o.command for o in declared_lenses()]\n{NOTES}"
+    listing = "said['lenses'] = [spec.command for spec in declared_lenses()]"
+    code = f"from convscope.catalogue import declared_lenses\n{listing}\n{NOTES}"
     said = _in_a_fresh_process(code)
     assert said["heavy"] == []
     assert said["lenses"] == [spec.command for spec in cs.lenses()]

@@ -67,7 +67,7 @@ def test_what_does_not_depend_on_the_input_cannot_be_drawn() -> None:
         (lambda m: cs.activation_maximization(m, unit="features.2[-1]", steps=1), ParameterError, "names no unit"),
         (lambda m: cs.activation_maximization(m, unit="dgo", steps=1), UnknownName, "did you mean 'dog'"),
         (lambda m: cs.activation_maximization(m, unit=[], steps=1), ParameterError, "the list is empty"),
-        (lambda m: cs.structure(nn.Sequential(nn.ReLU())), InputError, "nothing says what an input .* looks like"),
+        (lambda m: cs.structure(nn.Sequential(nn.ReLU())), InputError, "the input shape of .* is unknown"),
         (lambda m: cs.top_inputs(m, "no such folder"), InputError, "no such file"),
         (lambda m: cs.convolve("1 2 / 3"), InputError, "the rows of matrix have 2, 1 numbers"),
         (lambda m: cs.convolve("1 2 / 3 x"), InputError, "matrix holds 'x', which is no number"),

@@ -1,4 +1,4 @@
-"""The command line: every lens is a command that agrees with Python; refusals are one sentence and status 2."""
+"""The command line: every lens is a command with the same results as in Python; errors are one sentence."""
 
 import json
 import signal
@@ -13,10 +13,10 @@ from typer.testing import CliRunner, Result
 import convscope as cs
 from convscope.cli import app
 from convscope.spec import FAMILIES
-from tests.looking import assert_same
+from tests.lens_calls import assert_same
 
 QUICK = {"steps": "4", "samples": "4"}
-"""Few passes, where a lens has so many parameters."""
+"""Small values for parameters that multiply the number of passes."""
 
 SPECS = {spec.command: spec for spec in cs.lenses()}
 
@@ -32,7 +32,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("command", SPECS)
-def test_every_lens_is_a_command_that_gives_what_python_gives(command: str) -> None:
+def test_every_lens_is_a_command_with_the_same_result_as_in_python(command: str) -> None:
     spec = SPECS[command]
     options = {name: value for name, value in QUICK.items() if name in spec.parameters}
     options |= {name: "sample:digits/4" for name in ("guide", "style") if name in spec.required}
@@ -42,17 +42,17 @@ def test_every_lens_is_a_command_that_gives_what_python_gives(command: str) -> N
     pictures = ["sample:digits/3"] if {"image", "images"} & {*spec.inputs} else []
     done = convscope(command, *pictures, *words, "--out", "it.npz", "--json")
     assert done.exit_code == 0, done.output
-    said = json.loads(done.stdout)
-    assert said["record"]["lens"] == command
-    assert said["file"] == "it.npz"
-    given = {name: int(value) if value.isdecimal() else value for name, value in options.items()}
-    given |= {"model": cs.load("bundled:digits")} if "model" in given else {}
-    given |= {name: pictures[0] for name in ("image", "images") if name in spec.inputs}
-    assert_same(cs.Value.load("it.npz"), getattr(cs, spec.name)(**given), tolerance=1e-5)
+    manifest = json.loads(done.stdout)
+    assert manifest["record"]["lens"] == command
+    assert manifest["file"] == "it.npz"
+    arguments = {name: int(value) if value.isdecimal() else value for name, value in options.items()}
+    arguments |= {"model": cs.load("bundled:digits")} if "model" in arguments else {}
+    arguments |= {name: pictures[0] for name in ("image", "images") if name in spec.inputs}
+    assert_same(cs.Value.load("it.npz"), getattr(cs, spec.name)(**arguments), tolerance=1e-5)
 
 
 def test_help_lists_every_lens_by_family_and_imports_nothing_heavy() -> None:
-    """What a start costs in time is measured in ``make bench``; here it is what it must not load."""
+    """The start-up time is measured by ``make bench``; here, only the imports are checked."""
     script = "import sys; sys.argv = ['convscope', '--help']\nfrom convscope.cli import main\n"
     script += "try: main()\nexcept SystemExit: pass\n"
     script += "heavy = {'torch', 'torchvision', 'timm', 'matplotlib', 'numpy', 'PIL', 'nicegui'} & {*sys.modules}\n"
@@ -70,14 +70,14 @@ def test_a_lens_shows_ranges_choices_and_defaults_in_its_help() -> None:
     assert "[default: 50]" in text
 
 
-def test_a_picture_is_written_beside_by_default_and_named_after_image_and_lens() -> None:
+def test_a_picture_named_after_image_and_lens_is_written_by_default() -> None:
     done = convscope("grad-cam", "sample:shapes/7", "-m", "bundled:shapes")
     assert done.exit_code == 0, done.output
     assert Path("shapes-7-grad-cam.png").stat().st_size > 1000
     assert "shapes-7-grad-cam.png" in done.stdout
 
 
-def test_several_images_go_to_a_folder() -> None:
+def test_the_results_of_several_images_are_written_to_a_folder() -> None:
     done = convscope("saliency", "sample:shapes/1", "sample:shapes/2", "-m", "bundled:shapes", "--out", "maps")
     assert done.exit_code == 0, done.output
     assert sorted(p.name for p in Path("maps").iterdir()) == ["shapes-1-saliency.png", "shapes-2-saliency.png"]
@@ -99,11 +99,11 @@ def test_messages_go_to_standard_error_and_json_alone_to_standard_output() -> No
         (["smooth-grad", "sample:shapes/7", "-m", "bundled:shapes", "--samples", "0"], "samples must be 1 to 4096"),
         (["grad-cam", "sample:shapes/7", "-m", "bundled:shape"], "did you mean 'shapes'"),
         (["grad-cam", "sample:shapes/7", "-m", "bundled:shapes", "-o", "no/such/x.png"], "there is no folder"),
-        (["grad-cam", "sample:shapes/7", "-m", "bundled:shapes", "-o", "x.gif"], "cannot tell what to write"),
+        (["grad-cam", "sample:shapes/7", "-m", "bundled:shapes", "-o", "x.gif"], "cannot tell the file type"),
         (["compare", "sample:shapes/7", "-m", "bundled:shapes", "--lenses", "grad-cm"], "did you mean 'grad-cam'"),
     ],
 )
-def test_a_wrong_request_is_one_sentence_and_status_2(words: list[str], sentence: str) -> None:
+def test_an_invalid_request_gives_one_sentence_and_status_2(words: list[str], sentence: str) -> None:
     done = convscope(*words)
     assert done.exit_code == 2, done.output
     assert sentence in done.stderr
@@ -111,18 +111,18 @@ def test_a_wrong_request_is_one_sentence_and_status_2(words: list[str], sentence
     assert done.stderr.strip().splitlines()[-1].startswith("convscope: ")
 
 
-def test_an_unwritable_place_is_refused_before_the_model_is_opened() -> None:
+def test_an_unwritable_path_is_refused_before_the_model_is_opened() -> None:
     done = convscope("grad-cam", "sample:shapes/7", "-m", "bundled:shapes", "-o", "no/such/x.png")
     assert "opening" not in done.stderr
 
 
-def test_a_choice_that_does_not_exist_is_refused_with_the_choices() -> None:
+def test_an_unknown_choice_is_refused_with_the_choices() -> None:
     done = convscope("integrated-gradients", "sample:shapes/7", "-m", "bundled:shapes", "--baseline", "pink")
     assert done.exit_code == 2
     assert "black" in done.stderr
 
 
-def test_a_network_that_raises_is_status_1_and_debug_shows_the_trace(tmp_path: Path) -> None:
+def test_an_error_in_the_network_gives_status_1_and_debug_shows_the_traceback(tmp_path: Path) -> None:
     Path("net.py").write_text(
         "import torch\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        raise KeyError('inside')\n"
         "def make():\n    import convscope as cs\n    return cs.Model(Net(), input=cs.ImageInput(size=8))\n"
@@ -134,7 +134,7 @@ def test_a_network_that_raises_is_status_1_and_debug_shows_the_trace(tmp_path: P
     assert "Traceback" in convscope("saliency", "sample:shapes/7", "-m", "net.py:make", "--debug").stderr
 
 
-def test_an_own_network_is_opened_from_its_file() -> None:
+def test_a_network_is_opened_from_a_file() -> None:
     Path("net.py").write_text(
         "import torch, convscope as cs\ndef make():\n"
         "    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), "
@@ -146,7 +146,7 @@ def test_an_own_network_is_opened_from_its_file() -> None:
     assert json.loads(done.stdout)["target"] == "yes"
 
 
-def test_compare_and_report_write_what_they_say() -> None:
+def test_compare_and_report_write_files() -> None:
     names = "grad-cam,saliency"
     done = convscope("compare", "sample:shapes/7", "-m", "bundled:shapes", "--lenses", names)
     assert done.exit_code == 0
@@ -167,11 +167,11 @@ def test_lenses_and_models_and_layers_are_listed_also_as_json() -> None:
     assert "layer3" in [e["layer"] for e in json.loads(convscope("layers", "-m", "bundled:shapes", "--json").stdout)]
 
 
-def test_the_version_is_told() -> None:
+def test_the_version_is_printed() -> None:
     assert convscope("--version").stdout.strip() == f"convscope {cs.__version__}"
 
 
-def test_somebody_who_interrupts_gets_a_word_and_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_gives_a_message_and_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -180,24 +180,24 @@ def test_somebody_who_interrupts_gets_a_word_and_status_130(monkeypatch: pytest.
     assert (done.exit_code, done.stderr.splitlines()[-1]) == (130, "convscope: stopped")
 
 
-def test_ctrl_c_ends_a_drawing_with_the_best_so_far_and_anything_else_with_a_word(monkeypatch) -> None:
-    """The first interrupt is heard at the next step; the picture drawn until then is written."""
-    told: list[int] = []
+def test_ctrl_c_ends_an_optimization_with_the_best_result_so_far(monkeypatch) -> None:
+    """The first interrupt takes effect at the next step, and the best picture so far is written."""
+    steps: list[int] = []
 
     def interrupting(done: int, _total: int) -> None:
-        told.append(done)
-        if len(told) == 3:
+        steps.append(done)
+        if len(steps) == 3:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("convscope.cli.console.bar", lambda _title: nullcontext(interrupting))
-    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr("convscope.cli.console.progress_bar", lambda _title: nullcontext(interrupting))
+    handler = signal.getsignal(signal.SIGINT)
     words = ["activation-maximization", "-m", "bundled:digits", "--unit", "8", "--steps", "500", "--out", "it.json"]
     done = convscope(*words)
     assert done.exit_code == 130, done.output
-    assert told == [1, 2, 3]
+    assert steps == [1, 2, 3]
     assert "stopped after 3 of 500 steps" in json.loads(Path("it.json").read_text())["notes"]["stopped"]
-    told.clear()
+    steps.clear()
     done = convscope("rise", "sample:digits/3", "-m", "bundled:digits", "--samples", "4000")
     assert done.exit_code == 130
     assert "stopping" in done.stderr
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is handler

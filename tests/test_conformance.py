@@ -28,8 +28,18 @@ from convscope.errors import (
 )
 from convscope.spec import LensSpec
 from tests.conftest import picture_model
-from tests.looking import ENOUGH, assert_same, look, looks, numbers
-from tests.nets import LABELS, BrokenNet, CarelessNet, FlattenNet, Hungry, PlainNet, ResidualNet, SmoothNet, seeded
+from tests.lens_calls import REPETITIONS, assert_same, call_lens, call_lens_as_list, collect_tensors
+from tests.nets import (
+    LABELS,
+    FailingNet,
+    FlattenNet,
+    OutOfMemoryNet,
+    PlainNet,
+    ResidualNet,
+    SmoothNet,
+    StatefulNet,
+    seeded,
+)
 
 LENSES = [spec for spec in cs.lenses() if "model" in spec.inputs]
 MAPS = [spec for spec in LENSES if spec.returns == "Attribution"]
@@ -60,7 +70,7 @@ def model() -> cs.Model:
 
 @every_lens
 def test_a_lens_gives_the_kind_of_value_it_declares_with_the_record_of_its_making(spec, model, picture) -> None:
-    value = look(spec, model, picture)
+    value = call_lens(spec, model, picture)
     assert type(value).__name__ == spec.returns
     assert (value.record.lens, value.record.title) == (spec.command, spec.title)
     assert (value.record.asks, value.record.reads) == (spec.asks, spec.reads)
@@ -75,7 +85,7 @@ def test_a_lens_gives_the_kind_of_value_it_declares_with_the_record_of_its_makin
 @pytest.mark.parametrize(("axes", "shape"), [(1, (2, 24)), (2, (3, 12, 20)), (3, (1, 6, 8, 10))])
 def test_a_map_has_the_extent_of_the_input_along_one_two_or_three_axes(spec, axes: int, shape: tuple[int, ...]) -> None:
     net = seeded(PlainNet, axes, shape[0])
-    value = look(spec, net, torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)))
+    value = call_lens(spec, net, torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)))
     assert value.values.dtype == torch.float32
     assert value.values.device.type == "cpu"
     assert value.values.shape == shape[1:]
@@ -94,12 +104,12 @@ def test_a_map_has_the_extent_of_the_input_along_one_two_or_three_axes(spec, axe
 @every_map
 def test_a_map_says_what_it_explains(spec: LensSpec, model: cs.Model, picture: np.ndarray) -> None:
     """The class by its label, its number and its score; a lens without a target says none of them."""
-    value = look(spec, model, picture, target="cat")
+    value = call_lens(spec, model, picture, target="cat")
     score = float(model.module(model.prepare(picture).tensor)[0, 2].detach())
     if spec.takes_target:
         assert (value.target, value.target_index) == ("cat", 2)
         assert value.score == pytest.approx(score, abs=1e-5)
-        top = look(spec, model, picture)
+        top = call_lens(spec, model, picture)
         assert top.target_index == int(model.module(model.prepare(picture).tensor).argmax())
         assert top.target == LABELS[top.target_index]
     elif "unit" in spec.inputs:
@@ -117,11 +127,11 @@ def test_the_same_seed_gives_the_same_bits_whatever_other_generators_do(spec, mo
     """What is drawn, is never drawn from a generator that other code may move."""
     assert "deterministic" in spec.claims
     torch.manual_seed(1)
-    first = looks(spec, model, pictures, **_at_random(spec))
+    first = call_lens_as_list(spec, model, pictures, **_at_random(spec))
     torch.manual_seed(2)
     np.random.seed(2)  # noqa: NPY002 - the global generator is the point
     random.seed(2)
-    for one, again in zip(first, looks(spec, model, pictures, **_at_random(spec)), strict=True):
+    for one, again in zip(first, call_lens_as_list(spec, model, pictures, **_at_random(spec)), strict=True):
         assert_same(again, one)
 
 
@@ -129,22 +139,22 @@ def test_the_same_seed_gives_the_same_bits_whatever_other_generators_do(spec, mo
 @pytest.mark.parametrize("spec", [spec for spec in LENSES if "seed" in spec.parameters], ids=_command)
 def test_another_seed_gives_other_numbers(spec: LensSpec, seeds: tuple[int, int], picture: np.ndarray) -> None:
     model = picture_model(seeded(FlattenNet))  # below a pooling head no noise would move the gradient
-    first, second = (numbers(look(spec, model, picture, seed=seed, **_at_random(spec))) for seed in seeds)
+    first, second = (collect_tensors(call_lens(spec, model, picture, seed=seed, **_at_random(spec))) for seed in seeds)
     assert not all(torch.equal(first[name], second[name]) for name in first)
 
 
 @every_lens
 def test_two_models_of_one_network_give_the_same_bits(spec: LensSpec, picture: np.ndarray) -> None:
     """As two runs of one script do: nothing hangs on a clock, or on what a model has seen before."""
-    first, second = (look(spec, picture_model(seeded(PlainNet)), picture) for _ in range(2))
+    first, second = (call_lens(spec, picture_model(seeded(PlainNet)), picture) for _ in range(2))
     assert_same(second, first)
 
 
 @every_lens
 def test_the_answer_does_not_hang_on_how_the_weights_lie_in_memory(spec: LensSpec, picture: np.ndarray) -> None:
-    plain = look(spec, picture_model(seeded(PlainNet)), picture)
+    plain = call_lens(spec, picture_model(seeded(PlainNet)), picture)
     channels_last = picture_model(seeded(PlainNet).to(memory_format=torch.channels_last))
-    assert_same(look(spec, channels_last, picture), plain, tolerance=1e-4)
+    assert_same(call_lens(spec, channels_last, picture), plain, tolerance=1e-4)
 
 
 # Many at once
@@ -152,17 +162,17 @@ def test_the_answer_does_not_hang_on_how_the_weights_lie_in_memory(spec: LensSpe
 
 @every_image_lens
 def test_a_batch_is_its_images_one_by_one(spec: LensSpec, model: cs.Model, pictures: list[np.ndarray]) -> None:
-    together = look(spec, model, pictures)
+    together = call_lens(spec, model, pictures)
     assert len(together) == len(pictures)
     for one, picture in zip(together, pictures, strict=True):
-        assert_same(one, look(spec, model, picture), tolerance=1e-4)
+        assert_same(one, call_lens(spec, model, picture), tolerance=1e-4)
 
 
 @every_image_lens
 def test_a_prepared_batch_is_the_list_of_its_images(spec: LensSpec, model: cs.Model, pictures) -> None:
     tensor = model.prepare(pictures).tensor
     assert tensor.shape == (3, 3, 16, 16)
-    for one, same in zip(look(spec, model, tensor), look(spec, model, pictures), strict=True):
+    for one, same in zip(call_lens(spec, model, tensor), call_lens(spec, model, pictures), strict=True):
         assert_same(one, same)
 
 
@@ -170,26 +180,26 @@ def test_a_prepared_batch_is_the_list_of_its_images(spec: LensSpec, model: cs.Mo
 def test_a_single_image_gives_a_single_value(spec: LensSpec, model: cs.Model, picture: np.ndarray) -> None:
     """As a picture, as a tensor with or without its batch axis; a list of one stays a list."""
     tensor = model.prepare(picture).tensor
-    single = look(spec, model, picture)
-    assert_same(look(spec, model, tensor), single)
-    assert_same(look(spec, model, tensor[0]), single)
-    (listed,) = look(spec, model, [picture])
+    single = call_lens(spec, model, picture)
+    assert_same(call_lens(spec, model, tensor), single)
+    assert_same(call_lens(spec, model, tensor[0]), single)
+    (listed,) = call_lens(spec, model, [picture])
     assert_same(listed, single)
 
 
 @pytest.mark.parametrize("spec", [spec for spec in MAPS if spec.takes_target], ids=_command)
 def test_every_image_of_a_batch_may_have_a_class_of_its_own(spec: LensSpec, model: cs.Model, pictures) -> None:
     classes = [2, 0, 3]
-    for one, picture, target in zip(look(spec, model, pictures, target=classes), pictures, classes, strict=True):
+    for one, picture, target in zip(call_lens(spec, model, pictures, target=classes), pictures, classes, strict=True):
         assert one.target_index == target
-        assert_same(one, look(spec, model, picture, target=target), tolerance=1e-4)
+        assert_same(one, call_lens(spec, model, picture, target=target), tolerance=1e-4)
 
 
 @every_lens
 def test_the_answer_does_not_hang_on_how_many_inputs_go_together(spec, model, pictures, monkeypatch) -> None:
-    whole = looks(spec, model, pictures)
+    whole = call_lens_as_list(spec, model, pictures)
     monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 2)
-    for one, same in zip(looks(spec, model, pictures), whole, strict=True):
+    for one, same in zip(call_lens_as_list(spec, model, pictures), whole, strict=True):
         assert_same(one, same, tolerance=1e-4)
 
 
@@ -198,19 +208,19 @@ def test_the_answer_does_not_hang_on_how_many_inputs_go_together(spec, model, pi
 def test_running_out_of_memory_costs_time_but_not_the_answer(spec, patience: int, model, pictures) -> None:
     """Chunks are halved and begun anew; nothing of a chunk that failed midway is counted."""
     model.module.to(memory_format=torch.channels_last)  # whose layout need not be timed
-    whole = looks(spec, model, pictures, layer="relu")
-    hungry = cs.Model(Hungry(model.module, patience), input=model.input, labels=model.labels)
-    for one, same in zip(looks(spec, hungry, pictures, layer="net.relu"), whole, strict=True):
-        found = {name.replace("/net.", "/"): content for name, content in numbers(one).items()}
-        for name, content in numbers(same).items():
+    whole = call_lens_as_list(spec, model, pictures, layer="relu")
+    hungry = cs.Model(OutOfMemoryNet(model.module, patience), input=model.input, labels=model.labels)
+    for one, same in zip(call_lens_as_list(spec, hungry, pictures, layer="net.relu"), whole, strict=True):
+        found = {name.replace("/net.", "/"): content for name, content in collect_tensors(one).items()}
+        for name, content in collect_tensors(same).items():
             allowed = 1e-4 * float(content.nan_to_num().abs().max()) + 1e-6
             torch.testing.assert_close(found[name], content, rtol=0, atol=allowed, equal_nan=True)
 
 
 def test_lenses_that_share_their_passes_say_what_each_says_alone(model: cs.Model, pictures: list[np.ndarray]) -> None:
-    compared = cs.compare(model, pictures, [spec.command for spec in MAPS], **ENOUGH)
+    compared = cs.compare(model, pictures, [spec.command for spec in MAPS], **REPETITIONS)
     for spec, column in zip(MAPS, zip(*compared.rows, strict=True), strict=True):
-        for one, alone in zip(column, look(spec, model, pictures), strict=True):
+        for one, alone in zip(column, call_lens(spec, model, pictures), strict=True):
             assert one.method == spec.command
             assert_same(one, alone, tolerance=1e-5)
 
@@ -221,7 +231,7 @@ def test_lenses_that_share_their_passes_say_what_each_says_alone(model: cs.Model
 @pytest.fixture
 def careless() -> cs.Model:
     """A network that moves what a lens must put back, left as people leave one in the middle of their work."""
-    model = picture_model(seeded(CarelessNet))
+    model = picture_model(seeded(StatefulNet))
     _disarrange(model.module)
     return model
 
@@ -229,7 +239,7 @@ def careless() -> cs.Model:
 @every_lens
 def test_the_network_comes_back_as_it_went_in(spec: LensSpec, careless: cs.Model, pictures) -> None:
     with _left_alone(careless.module):
-        look(spec, careless, pictures)
+        call_lens(spec, careless, pictures)
 
 
 @pytest.mark.parametrize("spec", [spec for spec in MAPS if spec.takes_target or spec.takes_layer], ids=_command)
@@ -237,28 +247,28 @@ def test_the_network_comes_back_after_a_request_that_fails_midway(spec, careless
     """A target that gives no number, or a layer without extent, is noticed only once the network has run."""
     bad = {"target": lambda output: output} if spec.takes_target else {"layer": "fc"}
     with _left_alone(careless.module), pytest.raises((OutputError, LayerError)):
-        look(spec, careless, picture, **bad)
+        call_lens(spec, careless, picture, **bad)
 
 
 @pytest.mark.parametrize("spec", [spec for spec in LENSES if spec.takes_target], ids=_command)
 def test_an_unknown_class_is_refused_with_the_nearest_known(spec: LensSpec, careless: cs.Model, picture) -> None:
     with _left_alone(careless.module), pytest.raises(UnknownName, match=r"no label 'catt' .*; did you mean 'cat'"):
-        look(spec, careless, picture, target="catt")
+        call_lens(spec, careless, picture, target="catt")
 
 
 @pytest.mark.parametrize("spec", [spec for spec in LENSES if spec.takes_layer], ids=_command)
 def test_an_unknown_layer_is_refused_with_the_nearest_known(spec: LensSpec, careless: cs.Model, picture) -> None:
     with _left_alone(careless.module), pytest.raises(UnknownName, match=r"no layer 'rellu' .*; did you mean 'relu'"):
-        look(spec, careless, picture, layer="rellu")
+        call_lens(spec, careless, picture, layer="rellu")
 
 
 @every_running_lens
 def test_a_network_that_raises_midway_is_named_and_comes_back(spec: LensSpec, picture: np.ndarray) -> None:
-    model = picture_model(seeded(BrokenNet))
+    model = picture_model(seeded(FailingNet))
     _disarrange(model.module)
-    said = r"BrokenNet raised ZeroDivisionError .* the network is broken"
+    said = r"FailingNet raised ZeroDivisionError .* the network is broken"
     with _left_alone(model.module), pytest.raises(ModelFailed, match=said) as failure:
-        look(spec, model, picture, layer="fc")
+        call_lens(spec, model, picture, layer="fc")
     assert isinstance(failure.value.__cause__, ZeroDivisionError)
     assert isinstance(failure.value, ConvScopeError)
 
@@ -272,7 +282,7 @@ def test_a_run_can_be_stopped_and_leaves_nothing_behind(spec: LensSpec, careless
 
     drawing = spec.returns == "Pictures"
     with _left_alone(careless.module), nullcontext() if drawing else pytest.raises(Cancelled), reporting(stop):
-        for value in looks(spec, careless, pictures):
+        for value in call_lens_as_list(spec, careless, pictures):
             assert "stopped" in value.notes
 
 
@@ -289,10 +299,10 @@ SURROUNDINGS: dict[str, Any] = {
 @every_lens
 @pytest.mark.parametrize("surroundings", SURROUNDINGS)
 def test_it_does_not_matter_whether_gradients_are_being_recorded(spec, surroundings: str, model, pictures) -> None:
-    plain = looks(spec, model, pictures)
+    plain = call_lens_as_list(spec, model, pictures)
     with SURROUNDINGS[surroundings]():
-        found = looks(spec, model, pictures)
-        from_tensor = looks(spec, model, model.prepare(pictures).tensor)
+        found = call_lens_as_list(spec, model, pictures)
+        from_tensor = call_lens_as_list(spec, model, model.prepare(pictures).tensor)
     for one, other, true in zip(found, from_tensor, plain, strict=True):
         assert_same(one, true)
         assert_same(other, true)
@@ -302,12 +312,12 @@ def test_it_does_not_matter_whether_gradients_are_being_recorded(spec, surroundi
 @pytest.mark.parametrize("state", ["training", "frozen", "half in training"])
 def test_it_does_not_matter_how_the_network_was_left(spec: LensSpec, state: str, model: cs.Model, pictures) -> None:
     """Dropout and batch norm answer otherwise in training, and peers raise on frozen parameters."""
-    plain = looks(spec, model, pictures)
+    plain = call_lens_as_list(spec, model, pictures)
     if state == "frozen":
         model.module.requires_grad_(False)
     else:
         (model.module if state == "training" else model.module.bn2).train()
-    for one, true in zip(looks(spec, model, pictures), plain, strict=True):
+    for one, true in zip(call_lens_as_list(spec, model, pictures), plain, strict=True):
         assert_same(one, true)
 
 
@@ -325,10 +335,12 @@ CHANGES: dict[str, Any] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_network_changed_between_two_looks_is_explained_as_it_is_now(spec, change: str, model, pictures) -> None:
     """Whatever is remembered of a network must not outlive a change to it."""
-    look(spec, model, pictures)
+    call_lens(spec, model, pictures)
     CHANGES[change](model.module)
     fresh = cs.Model(model.module, input=model.input, labels=model.labels, name=model.name)
-    for one, true in zip(looks(spec, model, pictures), looks(spec, fresh, pictures), strict=True):
+    for one, true in zip(
+        call_lens_as_list(spec, model, pictures), call_lens_as_list(spec, fresh, pictures), strict=True
+    ):
         assert_same(one, true, tolerance=1e-4)
 
 
@@ -345,7 +357,7 @@ def test_a_value_out_of_range_is_refused_by_the_name_of_the_parameter(spec, name
     wrong_kind = [None, object()] + ([] if parameter.about.choices or parameter.kind is str else ["many"])
     for value in (parameter.bad_value(), *wrong_kind):
         with _left_alone(model.module), pytest.raises(ParameterError, match=rf"^{name} must be "):
-            look(spec, model, picture, **{name: value})
+            call_lens(spec, model, picture, **{name: value})
 
 
 @every_parameter
@@ -396,7 +408,7 @@ def test_every_claim_and_every_declared_failure_is_put_to_a_test(spec: LensSpec)
 @pytest.mark.parametrize("spec", _rows("class-sensitive"))
 def test_class_sensitive_two_classes_have_different_maps(spec: LensSpec, model: cs.Model, pictures) -> None:
     """Different in shape, not only in scale or sign."""
-    for first, second in zip(*(look(spec, model, pictures, target=target) for target in (0, 1)), strict=True):
+    for first, second in zip(*(call_lens(spec, model, pictures, target=target) for target in (0, 1)), strict=True):
         likeness = torch.nn.functional.cosine_similarity(first.values.flatten(), second.values.flatten(), dim=0)
         assert abs(float(likeness)) < 0.999
 
@@ -420,7 +432,7 @@ def test_contrasting_a_trained_network_has_another_map_for_its_second_choice(spe
     scenes = model.prepare(["sample:shapes/7", "sample:shapes/12", "sample:shapes/33"]).tensor
     first, second = model.module(scenes).topk(2, 1).indices.T.tolist()
     enough = SPARING.get(spec.name, MODEST)
-    pairs = zip(*(look(spec, model, scenes, enough=enough, target=t) for t in (first, second)), strict=True)
+    pairs = zip(*(call_lens(spec, model, scenes, repetitions=enough, target=t) for t in (first, second)), strict=True)
     alike = [torch.nn.functional.cosine_similarity(a.values.flatten(), b.values.flatten(), 0) for a, b in pairs]
     assert float(torch.stack(alike).mean()) < 0.7
 
@@ -433,7 +445,7 @@ def test_every_lens_says_whether_its_map_depends_much_on_the_class(spec: LensSpe
 @pytest.mark.parametrize("spec", _rows("non-negative"))
 def test_non_negative_no_number_is_below_zero(spec: LensSpec, model: cs.Model, pictures) -> None:
     for target in range(len(LABELS)):
-        for value in look(spec, model, pictures, target=target):
+        for value in call_lens(spec, model, pictures, target=target):
             assert value.values.min() >= 0
             assert value.values.max() > 0
             assert not value.signed
@@ -454,7 +466,7 @@ def test_complete_the_map_adds_up_to_the_rise_of_the_score(spec: LensSpec, pictu
     black = net(model.input.level(0.0).to(model.device).expand(1, 3, 16, 16))[0, 1].item()
     allowed = spec.parameters["samples"].default ** -0.5 if "samples" in spec.parameters else 0.02
     scores = net(model.prepare(pictures).tensor)[:, 1].tolist()
-    for value, score in zip(look(spec, model, pictures, enough={}, target=1), scores, strict=True):
+    for value, score in zip(call_lens(spec, model, pictures, repetitions={}, target=1), scores, strict=True):
         rise = score - value.notes.get("baseline score", black)
         map_ = next(iter(value.layer_values.values()), value.values)
         assert abs(float(map_.sum()) - rise) < allowed * max(abs(rise), float(map_.abs().sum()))
@@ -515,10 +527,10 @@ def elsewhere(form: str) -> Iterator[None]:
 @every_lens
 @pytest.mark.parametrize("form", ["default device", "within torch.device", "default dtype"])
 def test_a_default_device_or_precision_changes_nothing(spec: LensSpec, pictures: list[np.ndarray], form: str) -> None:
-    plain = look(spec, picture_model(seeded(ResidualNet)), pictures[0])
+    plain = call_lens(spec, picture_model(seeded(ResidualNet)), pictures[0])
     model = picture_model(seeded(ResidualNet))
     with elsewhere(form):
-        found = look(spec, model, pictures[0])
+        found = call_lens(spec, model, pictures[0])
     assert_same(found, plain, tolerance=1e-5)
 
 
@@ -527,19 +539,19 @@ def test_under_autocast_the_network_runs_in_it_and_the_value_says_so(spec: LensS
     model = picture_model(seeded(ResidualNet))
     kind = model.device.type
     with torch.autocast(kind, dtype=torch.bfloat16):
-        found = look(spec, model, picture)
+        found = call_lens(spec, model, picture)
         assert torch.is_autocast_enabled(kind)
     assert any("torch.autocast (bfloat16)" in caveat for caveat in found.record.caveats)
-    assert not any("autocast" in caveat for caveat in look(spec, model, picture).record.caveats)
+    assert not any("autocast" in caveat for caveat in call_lens(spec, model, picture).record.caveats)
 
 
 @every_map
 def test_a_map_under_autocast_is_that_of_the_network_under_autocast(spec: LensSpec, picture: np.ndarray) -> None:
     """Scores have three digits there; what a lens does with them has as many as ever."""
-    plain = look(spec, picture_model(seeded(PlainNet)), picture)
+    plain = call_lens(spec, picture_model(seeded(PlainNet)), picture)
     model = picture_model(seeded(PlainNet))
     with torch.autocast(model.device.type, dtype=torch.bfloat16):
-        found = look(spec, model, picture)
+        found = call_lens(spec, model, picture)
     assert torch.isfinite(found.values).all()
     if spec.takes_target:
         assert found.target == plain.target

@@ -9,7 +9,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import fontManager
 
 from convscope.render import letters
-from convscope.render.canvas import BODY, Sheet
+from convscope.render.canvas import BODY, Canvas
 
 TIGER = "虎斑猫"
 
@@ -38,82 +38,85 @@ def tiny_font(path: Path, characters: str) -> Path:
 @pytest.fixture
 def fonts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files of the fonts of this machine, beside DejaVu Sans: none, until a test adds one."""
-    here: list[str] = []
-    monkeypatch.setattr(letters, "candidates", lambda bold: here)
-    monkeypatch.setattr(letters, "_found", {})
-    return here
+    paths: list[str] = []
+    monkeypatch.setattr(letters, "candidate_fonts", lambda bold: paths)
+    monkeypatch.setattr(letters, "_font_of", {})
+    return paths
 
 
-def sheet_with(words: str, **look: object) -> Sheet:
-    sheet = Sheet("light", 600)
-    sheet.paragraph(words, **look)
-    return sheet
+def canvas_with(words: str, **style: object) -> Canvas:
+    canvas = Canvas("light", 600)
+    canvas.paragraph(words, **style)
+    return canvas
 
 
-def ink(sheet: Sheet) -> float:
+def ink(canvas: Canvas) -> float:
     """How many pixels of a picture are dark."""
-    return float((sheet.picture("letters").pixels < 100).all(-1).sum())
+    return float((canvas.to_picture("letters").pixels < 100).all(-1).sum())
 
 
 def test_a_character_that_dejavu_lacks_is_drawn_with_a_font_that_has_it(fonts: list[str], tmp_path: Path) -> None:
     fonts.append(str(tiny_font(tmp_path / "squares.ttf", TIGER)))
-    one, three = sheet_with(f"{TIGER[0]} cat"), sheet_with(f"{TIGER} cat")
-    assert letters.runs(f"{TIGER} cat", bold=False) == [(fonts[0], TIGER), (letters.regular(bold=False), " cat")]
+    one, three = canvas_with(f"{TIGER[0]} cat"), canvas_with(f"{TIGER} cat")
+    assert letters.font_runs(f"{TIGER} cat", bold=False) == [
+        (fonts[0], TIGER),
+        (letters.default_font(bold=False), " cat"),
+    ]
     square = (0.8 * BODY) ** 2
     assert ink(three) - ink(one) == pytest.approx(2 * square, rel=0.15)
-    assert three.extent(f"{TIGER} cat") == pytest.approx(one.extent(f"{TIGER[0]} cat") + 2 * BODY, abs=1)
+    assert three.text_width(f"{TIGER} cat") == pytest.approx(one.text_width(f"{TIGER[0]} cat") + 2 * BODY, abs=1)
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf"])
 def test_files_of_lines_and_letters_draw_it_too(fonts: list[str], tmp_path: Path, kind: str) -> None:
     fonts.append(str(tiny_font(tmp_path / "squares.ttf", TIGER)))
-    written = sheet_with(TIGER).picture("letters").vector(kind)  # type: ignore[arg-type]
-    assert b"Squares" in written
+    file = canvas_with(TIGER).to_picture("letters").vector(kind)  # type: ignore[arg-type]
+    assert b"Squares" in file
 
 
 @pytest.mark.parametrize("anchor", ["left", "center", "right"])
 def test_a_line_of_two_fonts_stands_where_it_should(fonts: list[str], tmp_path: Path, anchor: str) -> None:
     fonts.append(str(tiny_font(tmp_path / "squares.ttf", TIGER)))
-    sheet = Sheet("light", 600)
-    sheet.text(300, 20, f"H{TIGER}H", anchor=anchor)  # type: ignore[arg-type]
-    sheet.y = 60
-    columns = np.flatnonzero((sheet.picture("letters").pixels < 200).any((0, 2)))
-    wide = sheet.extent(f"H{TIGER}H")
-    begins = {"left": 300.0, "center": 300 - wide / 2, "right": 300 - wide}[anchor]
+    canvas = Canvas("light", 600)
+    canvas.text(300, 20, f"H{TIGER}H", anchor=anchor)  # type: ignore[arg-type]
+    canvas.y = 60
+    columns = np.flatnonzero((canvas.to_picture("letters").pixels < 200).any((0, 2)))
+    width = canvas.text_width(f"H{TIGER}H")
+    begins = {"left": 300.0, "center": 300 - width / 2, "right": 300 - width}[anchor]
     assert columns[0] == pytest.approx(begins, abs=3)
-    assert columns[-1] == pytest.approx(begins + wide, abs=3)
+    assert columns[-1] == pytest.approx(begins + width, abs=3)
 
 
 def test_what_no_font_has_is_said_once_with_what_to_install(fonts: list[str], drawn: list[str]) -> None:
-    sheet = sheet_with(f"{TIGER} and again {TIGER}")
-    sheet.paragraph("कखग ☃🯰")
-    sheet.picture("letters")
-    said = [words for words in drawn if "No font" in words]
-    assert len(said) == 1
-    assert "U+864E, U+6591, U+732B" in said[0]
-    assert "fonts-noto-cjk fonts-noto-core" in said[0]
+    canvas = canvas_with(f"{TIGER} and again {TIGER}")
+    canvas.paragraph("कखग ☃🯰")
+    canvas.to_picture("letters")
+    advice = [words for words in drawn if "No installed font" in words]
+    assert len(advice) == 1
+    assert "U+864E, U+6591, U+732B" in advice[0]
+    assert "fonts-noto-cjk fonts-noto-core" in advice[0]
 
 
 def test_where_nothing_is_missing_nothing_is_said_and_no_font_is_looked_for(
     monkeypatch: pytest.MonkeyPatch, drawn: list[str]
 ) -> None:
-    monkeypatch.setattr(letters, "candidates", lambda bold: pytest.fail("looked for a font"))
-    sheet_with("Übergröße – ½ × π, Кошка, قط").picture("letters")
-    assert not any("No font" in words for words in drawn)
+    monkeypatch.setattr(letters, "candidate_fonts", lambda bold: pytest.fail("looked for a font"))
+    canvas_with("Übergröße – ½ × π, Кошка, قط").to_picture("letters")
+    assert not any("No installed font" in words for words in drawn)
 
 
 def test_a_font_added_to_matplotlib_is_found_and_the_font_of_last_resort_is_not(tmp_path: Path) -> None:
     path = tiny_font(tmp_path / "squares.ttf", TIGER)
     fontManager.addfont(path)
     try:
-        assert str(path) in letters.candidates(bold=False)
+        assert str(path) in letters.candidate_fonts(bold=False)
     finally:
         fontManager.ttflist[:] = [entry for entry in fontManager.ttflist if entry.fname != str(path)]
-    assert not any("LastResort" in one for one in letters.candidates(bold=False))
+    assert not any("LastResort" in one for one in letters.candidate_fonts(bold=False))
 
 
 def test_a_file_that_is_no_font_is_passed_over(fonts: list[str], tmp_path: Path) -> None:
     broken = tmp_path / "broken.ttf"
     broken.write_bytes(b"no font")
     fonts += [str(broken), str(tiny_font(tmp_path / "squares.ttf", TIGER))]
-    assert letters.missing(TIGER) == []
+    assert letters.missing_characters(TIGER) == []

@@ -1,4 +1,4 @@
-"""From an address to a model, or to one sentence that says what is wrong with the address, the file or the network."""
+"""Loaders: from an address to a model, or to a one-line error about the address, the file or the network."""
 
 import pickle
 import socket
@@ -18,37 +18,37 @@ from convscope.errors import ConvScopeError, InputError, LoadError, MissingExtra
 from convscope.loaders import download
 from convscope.loaders.weights import read_state
 from tests.nets import PlainNet, seeded
-from tests.patience import PATIENCE
+from tests.waiting import TIMEOUT
 
 SMALL = "torchvision:shufflenet_v2_x0_5"
 
 
 class NeedsCode:
-    """What a pickle cannot hold without naming code."""
+    """A class, which a pickle can only store by referring to code."""
 
     def __init__(self, state: dict[str, Any]) -> None:
         self.state_dict = state
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for weight files that several tests read."""
+def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for weight files that several tests share."""
     return tmp_path_factory.mktemp("weights")
 
 
 @pytest.fixture(scope="module")
-def ten_classes(own: Path, torchvision: ModuleType) -> tuple[Path, dict[str, torch.Tensor]]:
+def ten_classes(weights_folder: Path, torchvision: ModuleType) -> tuple[Path, dict[str, torch.Tensor]]:
     """Weights of a small network trained on ten classes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         state = torchvision.models.shufflenet_v2_x0_5(num_classes=10).state_dict()
-    save_file(state, own / "ten.safetensors")
-    return own / "ten.safetensors", state
+    save_file(state, weights_folder / "ten.safetensors")
+    return weights_folder / "ten.safetensors", state
 
 
 def same_state(model: cs.Model, state: dict[str, torch.Tensor]) -> bool:
-    found = model.module.state_dict()
-    return all(torch.equal(found[name], state[name]) for name in state)
+    actual = model.module.state_dict()
+    return all(torch.equal(actual[name], state[name]) for name in state)
 
 
 # Addresses
@@ -106,7 +106,7 @@ def same_state(model: cs.Model, state: dict[str, torch.Tensor]) -> bool:
         ("none.py:make", LoadError, r"^no such file: 'none\.py'$"),
     ],
 )
-def test_an_address_that_leads_nowhere_is_refused(
+def test_an_invalid_address_is_refused(
     address: str, kind: type[ConvScopeError], sentence: str, torchvision: Any
 ) -> None:
     with pytest.raises(kind, match=sentence) as caught:
@@ -115,13 +115,13 @@ def test_an_address_that_leads_nowhere_is_refused(
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "warp", "cpu:x"])
-def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+def test_an_unavailable_device_is_refused(device: str) -> None:
     with pytest.raises(ConvScopeError, match="device") as caught:
         cs.load("bundled:digits", device=device)
     assert "\n" not in str(caught.value)
 
 
-def test_random_weights_are_there_at_once_and_say_so(torchvision: ModuleType) -> None:
+def test_random_weights_need_no_download_and_have_a_caveat(torchvision: ModuleType) -> None:
     for address in (f"{SMALL}?weights=none", "timm:test_convnext?weights=none", "bundled:digits?weights=none"):
         model = cs.load(address)
         assert model.source == address
@@ -130,7 +130,7 @@ def test_random_weights_are_there_at_once_and_say_so(torchvision: ModuleType) ->
         assert cs.predict(model, "sample:photo/china", top=2).record.caveats == model.caveats
 
 
-def test_the_bundled_network_reads_a_digit() -> None:
+def test_the_bundled_network_classifies_a_digit() -> None:
     model = cs.load("bundled:digits", device="cpu")
     sample = cs.sample("digits/3")
     assert (model.source, model.caveats) == ("bundled:digits", ())
@@ -142,7 +142,7 @@ def test_the_bundled_network_reads_a_digit() -> None:
 # Own weights
 
 
-def test_an_address_can_name_a_file_of_weights(ten_classes: Any) -> None:
+def test_an_address_can_name_a_weight_file(ten_classes: Any) -> None:
     path, state = ten_classes
     model = cs.load(f"{SMALL}?weights={path}")
     assert same_state(model, state)
@@ -151,7 +151,7 @@ def test_an_address_can_name_a_file_of_weights(ten_classes: Any) -> None:
         cs.load(f"{SMALL}?weights=nowhere.safetensors")
 
 
-def test_own_weights_with_their_own_number_of_classes_say_only_what_is_assumed(ten_classes: Any) -> None:
+def test_own_weights_with_another_number_of_classes_have_a_caveat_on_assumptions(ten_classes: Any) -> None:
     path, state = ten_classes
     model = cs.load(SMALL, weights=path)
     assert same_state(model, state)
@@ -164,7 +164,7 @@ def test_own_weights_with_their_own_number_of_classes_say_only_what_is_assumed(t
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "densenet121", "googlenet"])
-def test_every_kind_of_head_takes_ten_classes(name: str, torchvision: ModuleType, tmp_path: Path) -> None:
+def test_every_kind_of_head_adapts_to_ten_classes(name: str, torchvision: ModuleType, tmp_path: Path) -> None:
     from convscope.loaders import torchvision as loader
 
     options = {"init_weights": False} if name == "googlenet" else {}
@@ -184,7 +184,7 @@ def test_a_thousand_classes_keep_the_names_of_imagenet(torchvision: ModuleType, 
     assert len(model.labels or ()) == 1000
 
 
-def test_timm_takes_own_weights_too(torchvision: ModuleType, tmp_path: Path) -> None:
+def test_timm_accepts_own_weights(torchvision: ModuleType, tmp_path: Path) -> None:
     import timm
 
     state = timm.create_model("test_convnext", num_classes=7).state_dict()
@@ -203,7 +203,7 @@ def _compiled(state: dict[str, Any]) -> Any:
     return {f"_orig_mod.{k}": v for k, v in state.items()}
 
 
-def _halved(state: dict[str, Any]) -> Any:
+def _half_precision(state: dict[str, Any]) -> Any:
     return {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
 
 
@@ -215,13 +215,13 @@ PACKINGS = {
     "under model": lambda s: {"model": s, "optimizer": {"lr": 0.1}},
     "under model_state_dict": lambda s: {"model_state_dict": s},
     "nested twice": lambda s: {"model": {"state_dict": _prefixed(s)}, "epoch": 1},
-    "half precision": _halved,
+    "half precision": _half_precision,
     "without batch counters": lambda s: {k: v for k, v in s.items() if not k.endswith("num_batches_tracked")},
 }
 
 
 @pytest.mark.parametrize("pack", PACKINGS.values(), ids=PACKINGS)
-def test_a_checkpoint_is_opened_however_it_was_packed(pack: Any, ten_classes: Any, tmp_path: Path) -> None:
+def test_all_checkpoint_formats_are_opened(pack: Any, ten_classes: Any, tmp_path: Path) -> None:
     _, state = ten_classes
     torch.save(pack(state), tmp_path / "w.pt")
     model = cs.load(SMALL, weights=tmp_path / "w.pt")
@@ -230,14 +230,14 @@ def test_a_checkpoint_is_opened_however_it_was_packed(pack: Any, ten_classes: An
             torch.testing.assert_close(value, state[name], atol=1e-2, rtol=1e-3)
 
 
-@pytest.mark.parametrize("ending", ["pt", "pth", "th", "bin", "ckpt"])
-def test_a_checkpoint_may_have_any_of_the_usual_endings(ending: str, tmp_path: Path) -> None:
-    torch.save({"a": torch.ones(2)}, tmp_path / f"w.{ending}")
-    assert torch.equal(read_state(tmp_path / f"w.{ending}", trust=False)["a"], torch.ones(2))
+@pytest.mark.parametrize("extension", ["pt", "pth", "th", "bin", "ckpt"])
+def test_a_checkpoint_may_have_any_usual_extension(extension: str, tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2)}, tmp_path / f"w.{extension}")
+    assert torch.equal(read_state(tmp_path / f"w.{extension}", trust=False)["a"], torch.ones(2))
 
 
-def test_a_network_that_has_a_part_called_module_keeps_its_name(tmp_path: Path) -> None:
-    """``module.`` is a prefix of data-parallel training only where the network does not use it itself."""
+def test_the_prefix_module_is_kept_if_the_network_uses_it(tmp_path: Path) -> None:
+    """``module.`` is a prefix of data-parallel training only if the network does not use it itself."""
     (tmp_path / "net.py").write_text(
         "from torch import nn\nmake = nn.Sequential()\nmake.add_module('module', nn.Conv2d(3, 2, 1))\n"
     )
@@ -259,17 +259,17 @@ def _truncated(path: Path, state: Any) -> Path:
     return path
 
 
-def _saved(path: Path, thing: Any) -> Path:
-    torch.save(thing, path)
+def _save(path: Path, content: Any) -> Path:
+    torch.save(content, path)
     return path
 
 
-def _written(path: Path, data: bytes) -> Path:
+def _write(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
 
 
-def _shortened(path: Path, state: Any) -> Path:
+def _truncated_pickle(path: Path, state: Any) -> Path:
     torch.save(state, path)
     path.write_bytes(path.read_bytes()[:5000])
     return path
@@ -278,60 +278,60 @@ def _shortened(path: Path, state: Any) -> Path:
 BAD_WEIGHTS = {
     "a missing file": (lambda p, s: p / "none.safetensors", r"^no such weight file: '.*none\.safetensors'$"),
     "a folder": (lambda p, s: p, r"^no such weight file: "),
-    "another ending": (
-        lambda p, s: _written(p / "w.zip", b"x"),
+    "another extension": (
+        lambda p, s: _write(p / "w.zip", b"x"),
         r"^cannot read weights from 'w\.zip': it must end in \.safetensors, \.pt",
     ),
     "a truncated safetensors": (
         lambda p, s: _truncated(p / "w.safetensors", s),
-        r"w\.safetensors' is not a whole safetensors file: ",
+        r"w\.safetensors' is not a complete safetensors file: ",
     ),
     "an empty safetensors": (
-        lambda p, s: _written(p / "w.safetensors", b""),
-        r"w\.safetensors' is not a whole safetensors file: ",
+        lambda p, s: _write(p / "w.safetensors", b""),
+        r"w\.safetensors' is not a complete safetensors file: ",
     ),
     "a text called .safetensors": (
-        lambda p, s: _written(p / "w.safetensors", b"dear diary " * 99),
-        r"is not a whole safetensors file: ",
+        lambda p, s: _write(p / "w.safetensors", b"plain text " * 99),
+        r"is not a complete safetensors file: ",
     ),
-    "a truncated checkpoint": (lambda p, s: _shortened(p / "w.pt", s), r"w\.pt' cannot be read as weights: "),
-    "an empty checkpoint": (lambda p, s: _written(p / "w.pt", b""), r"w\.pt' cannot be read as weights: "),
+    "a truncated checkpoint": (lambda p, s: _truncated_pickle(p / "w.pt", s), r"w\.pt' cannot be read as weights: "),
+    "an empty checkpoint": (lambda p, s: _write(p / "w.pt", b""), r"w\.pt' cannot be read as weights: "),
     "a text called .pth": (
-        lambda p, s: _written(p / "w.pth", b"dear diary " * 99),
+        lambda p, s: _write(p / "w.pth", b"plain text " * 99),
         r"w\.pth' cannot be read as weights: ",
     ),
     "a picture called .pt": (
-        lambda p, s: _written(p / "w.pt", b"\x89PNG\r\n\x1a\n" + bytes(99)),
+        lambda p, s: _write(p / "w.pt", b"\x89PNG\r\n\x1a\n" + bytes(99)),
         r"w\.pt' cannot be read as weights: ",
     ),
     "a list of tensors": (
-        lambda p, s: _saved(p / "w.pt", list(s.values())),
+        lambda p, s: _save(p / "w.pt", list(s.values())),
         r"w\.pt' holds no state dict \(names to tensors\), but list$",
     ),
-    "numbers": (lambda p, s: _saved(p / "w.pt", {"lr": 0.1, "epoch": 3}), r"w\.pt' holds no state dict"),
-    "nothing": (lambda p, s: _saved(p / "w.pt", {}), r"w\.pt' holds no state dict"),
+    "numbers": (lambda p, s: _save(p / "w.pt", {"lr": 0.1, "epoch": 3}), r"w\.pt' holds no state dict"),
+    "nothing": (lambda p, s: _save(p / "w.pt", {}), r"w\.pt' holds no state dict"),
     "another network": (
-        lambda p, s: _saved(p / "w.pt", {"stem.weight": torch.zeros(1)}),
+        lambda p, s: _save(p / "w.pt", {"stem.weight": torch.zeros(1)}),
         r"w\.pt' is not for ShuffleNetV2: it lacks conv1\.0\.weight, .* and \d+ more; has unknown stem\.weight$",
     ),
     "a layer too few": (
-        lambda p, s: _saved(p / "w.pt", {k: v for k, v in s.items() if not k.startswith("fc")}),
+        lambda p, s: _save(p / "w.pt", {k: v for k, v in s.items() if not k.startswith("fc")}),
         r"is not for ShuffleNetV2: it lacks fc\.weight, fc\.bias$",
     ),
     "a layer too many": (
-        lambda p, s: _saved(p / "w.pt", {**s, "extra": torch.zeros(1)}),
+        lambda p, s: _save(p / "w.pt", {**s, "extra": torch.zeros(1)}),
         r"is not for ShuffleNetV2: it has unknown extra$",
     ),
     "another width": (
-        lambda p, s: _saved(p / "w.pt", {**s, "conv1.0.weight": torch.zeros(3, 3, 3, 3)}),
+        lambda p, s: _save(p / "w.pt", {**s, "conv1.0.weight": torch.zeros(3, 3, 3, 3)}),
         r"it does not fit: conv1\.0\.weight is \(3, 3, 3, 3\), not \(24, 3, 3, 3\)",
     ),
     "code in a pickle": (
-        lambda p, s: _saved(p / "w.pt", NeedsCode(s)),
+        lambda p, s: _save(p / "w.pt", NeedsCode(s)),
         r"w\.pt' is refused: opening this pickle would run code .* trust=True opens it anyway",
     ),
     "a plain pickle": (
-        lambda p, s: _written(p / "w.pt", pickle.dumps(NeedsCode({}))),
+        lambda p, s: _write(p / "w.pt", pickle.dumps(NeedsCode({}))),
         r"w\.pt' (is refused|cannot be read)",
     ),
 }
@@ -349,7 +349,7 @@ def test_weights_that_cannot_be_read_or_do_not_fit_are_refused(
 
 
 @pytest.mark.parametrize("weights", [{}, 3, object()], ids=["a state dict", "a number", "an object"])
-def test_weights_that_are_no_path_are_refused(weights: Any, torchvision: ModuleType) -> None:
+def test_weights_that_are_not_a_path_are_refused(weights: Any, torchvision: ModuleType) -> None:
     with pytest.raises(ConvScopeError, match="weight"):
         cs.load(SMALL, weights=weights)
 
@@ -360,14 +360,14 @@ def test_a_pickle_that_needs_code_is_opened_on_request(ten_classes: Any, tmp_pat
     _, state = ten_classes
     net = shufflenet_v2_x0_5(num_classes=10)
     net.load_state_dict(state)
-    for thing in (net, {"state_dict": state, "made by": NeedsCode({})}, {"model": net}):
-        path = _saved(tmp_path / "w.pt", thing)
+    for content in (net, {"state_dict": state, "made by": NeedsCode({})}, {"model": net}):
+        path = _save(tmp_path / "w.pt", content)
         with pytest.raises(LoadError, match="is refused: opening this pickle would run code"):
             cs.load(SMALL, weights=path)
         assert same_state(cs.load(SMALL, weights=path, trust=True), state)
 
 
-def test_a_scripted_archive_is_told_apart_from_weights(assets: Path) -> None:
+def test_a_torchscript_archive_is_distinguished_from_weights(assets: Path) -> None:
     with pytest.raises(
         LoadError, match=r"mnist_cnn_scripted\.pt' is a TorchScript archive, not a state dict"
     ) as caught:
@@ -379,12 +379,12 @@ def test_published_weights_are_explained(assets: Path) -> None:
     model = cs.load("torchvision:squeezenet1_1", weights=assets / "models/squeezenet1_1.safetensors")
     picture = assets / "imagenet_samples/n02391049_zebra.JPEG"
     assert cs.predict(model, picture).labels[0] == "zebra"
-    found = cs.grad_cam(model, picture)
-    assert found.target == "zebra"
-    assert not found.blank
+    attribution = cs.grad_cam(model, picture)
+    assert attribution.target == "zebra"
+    assert not attribution.blank
 
 
-# One's own source
+# Source files
 
 
 SOURCE = """
@@ -424,20 +424,20 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["make", "Net", "ready"])
-def test_a_function_a_class_or_a_network_of_ones_own_file_is_a_model(name: str, source: Path) -> None:
+def test_a_function_a_class_or_a_module_in_a_file_is_opened_as_a_model(name: str, source: Path) -> None:
     model = cs.load(f"{source}:{name}")
     assert isinstance(model, cs.Model)
     assert (model.source, model.name) == (f"{source}:{name}", name)
     assert cs.load(Path(f"{source}:{name}")).name == name
 
 
-def test_a_function_that_gives_a_whole_model_keeps_what_it_says(source: Path) -> None:
+def test_a_model_returned_by_a_function_keeps_its_settings(source: Path) -> None:
     model = cs.load(f"{source}:whole")
     assert (model.labels, model.input.size, model.source) == (("no", "yes"), (8, 8), f"{source}:whole")
     assert cs.predict(model, np.zeros((8, 8, 3), np.uint8)).labels
 
 
-def test_own_weights_go_into_a_network_of_ones_own(source: Path, tmp_path: Path) -> None:
+def test_weights_are_loaded_into_a_network_from_a_file(source: Path, tmp_path: Path) -> None:
     state = cs.load(f"{source}:make").module.state_dict()
     save_file(state, tmp_path / "w.safetensors")
     model = cs.load(f"{source}:make", weights=tmp_path / "w.safetensors")
@@ -460,7 +460,7 @@ def test_own_weights_go_into_a_network_of_ones_own(source: Path, tmp_path: Path)
         ("number", LoadError, r"my_net\.py:number gives int, not a torch\.nn\.Module"),
     ],
 )
-def test_a_name_that_gives_no_network_is_refused(
+def test_a_name_that_returns_no_network_is_refused(
     name: str, kind: type[ConvScopeError], sentence: str, source: Path
 ) -> None:
     with pytest.raises(kind, match=sentence) as caught:
@@ -490,12 +490,12 @@ def test_a_file_that_cannot_be_run_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_the_option_for_random_weights_is_not_ignored_in_silence(source: Path) -> None:
+def test_the_weights_option_is_not_silently_ignored(source: Path) -> None:
     with pytest.raises(LoadError, match="weights"):
         cs.load(f"{source}:make?weights=IMAGENET1K_V1")
 
 
-def test_a_file_may_import_its_neighbours_and_leaves_the_search_path_alone(tmp_path: Path) -> None:
+def test_a_file_may_import_its_neighbours_and_the_search_path_is_restored(tmp_path: Path) -> None:
     import sys
 
     (tmp_path / "neighbour_of_net.py").write_text("from torch import nn\nparts = [nn.Flatten(), nn.Linear(4, 2)]\n")
@@ -507,7 +507,7 @@ def test_a_file_may_import_its_neighbours_and_leaves_the_search_path_alone(tmp_p
     assert sys.path == before
 
 
-def test_two_files_of_one_name_are_two_files(tmp_path: Path) -> None:
+def test_files_with_the_same_name_in_two_folders_are_distinct(tmp_path: Path) -> None:
     for folder, width in (("a", 2), ("b", 5)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "twin_net.py").write_text(f"from torch import nn\nmake = lambda: nn.Linear(1, {width})\n")
@@ -515,36 +515,36 @@ def test_two_files_of_one_name_are_two_files(tmp_path: Path) -> None:
     assert widths == [2, 5, 2]
 
 
-# No network
+# Downloads
 
 
-def _nobody_answers(*_: Any, **__: Any) -> Any:
+def _refuse_connection(*_: Any, **__: Any) -> Any:
     raise OSError("network is unreachable")
 
 
 @pytest.fixture
 def connect(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
-    """A way to connect that is refused, or that hears nothing until the test is over."""
-    over = threading.Event()
+    """A replacement for ``socket.create_connection`` that is refused, or waits until the test ends."""
+    finished = threading.Event()
 
     def silence(*_: Any, **__: Any) -> Any:
-        over.wait(PATIENCE)
+        finished.wait(TIMEOUT)
         raise OSError("timed out")
 
-    yield silence if request.param == "silent" else _nobody_answers
-    over.set()
+    yield silence if request.param == "silent" else _refuse_connection
+    finished.set()
 
 
 @pytest.fixture
-def nothing_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(download, "PATIENCE", 0.3)
+    monkeypatch.setattr(download, "CONNECT_TIMEOUT", 0.3)
 
 
-@pytest.mark.usefixtures("nothing_kept")
+@pytest.mark.usefixtures("empty_cache")
 @pytest.mark.parametrize("connect", ["refused", "silent"], indirect=True)
 @pytest.mark.parametrize("address", ["torchvision:resnet18", "timm:convnext_atto"])
-def test_without_a_network_one_is_told_at_once_what_to_do(
+def test_a_missing_network_is_reported_quickly_with_a_remedy(
     address: str, connect: Any, monkeypatch: pytest.MonkeyPatch, torchvision: Any
 ) -> None:
     monkeypatch.setattr(socket, "create_connection", connect)
@@ -556,35 +556,33 @@ def test_without_a_network_one_is_told_at_once_what_to_do(
     assert "\n" not in str(caught.value)
 
 
-def test_ten_seconds_are_the_most_one_waits() -> None:
-    assert download.PATIENCE < 8
+def test_the_connection_timeout_is_below_ten_seconds() -> None:
+    assert download.CONNECT_TIMEOUT < 8
 
 
-@pytest.mark.usefixtures("nothing_kept")
-def test_a_download_that_breaks_is_told_in_the_same_words(
+@pytest.mark.usefixtures("empty_cache")
+def test_a_failed_download_is_reported_in_the_same_way(
     monkeypatch: pytest.MonkeyPatch, torchvision: ModuleType
 ) -> None:
-    def breaks(*_: Any, **__: Any) -> None:
+    def reset_connection(*_: Any, **__: Any) -> None:
         raise ConnectionResetError("reset by peer")
 
-    monkeypatch.setattr(download, "reachable", lambda url: True)
-    monkeypatch.setattr(torch.hub, "download_url_to_file", breaks)
+    monkeypatch.setattr(download, "is_reachable", lambda url: True)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", reset_connection)
     with pytest.raises(LoadError, match=r"could not be fetched \(ConnectionResetError: reset by peer\): pass a file"):
         cs.load("torchvision:resnet18")
 
 
-@pytest.mark.usefixtures("nothing_kept")
-def test_a_server_that_answers_and_then_says_nothing_is_not_waited_for_for_ever(
-    monkeypatch: pytest.MonkeyPatch, torchvision: ModuleType
-) -> None:
-    """A proxy may take the connection and never speak; the download itself needs a time limit too."""
+@pytest.mark.usefixtures("empty_cache")
+def test_a_silent_server_times_out(monkeypatch: pytest.MonkeyPatch, torchvision: ModuleType) -> None:
+    """A proxy may accept the connection and send nothing, so the download has a timeout too."""
     limits: list[float | None] = []
 
     def urlopen(*_: Any, **__: Any) -> None:
         limits.append(socket.getdefaulttimeout())
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(download, "reachable", lambda url: True)
+    monkeypatch.setattr(download, "is_reachable", lambda url: True)
     monkeypatch.setattr(torch.hub, "urlopen", urlopen)
     with pytest.raises(LoadError, match="could not be fetched"):
         cs.load("torchvision:resnet18")
@@ -607,12 +605,12 @@ def test_a_loaded_model_is_explained_from_a_path(tmp_path: Path) -> None:
 
     Image.new("RGB", (50, 40), "red").save(tmp_path / "red.png")
     model = cs.load(f"{SMALL}?weights=none")
-    found = cs.grad_cam(model, tmp_path / "red.png", target="tabby")
-    assert found.values.shape == (224, 224)
-    assert found.record.input == str(tmp_path / "red.png")
+    attribution = cs.grad_cam(model, tmp_path / "red.png", target="tabby")
+    assert attribution.values.shape == (224, 224)
+    assert attribution.record.input == str(tmp_path / "red.png")
     with pytest.raises(InputError, match="no such file"):
         cs.grad_cam(model, tmp_path / "blue.png")
 
 
-def test_the_module_alone_is_enough_for_somebody_in_a_hurry() -> None:
+def test_a_module_can_be_passed_instead_of_a_model() -> None:
     assert cs.grad_cam(seeded(PlainNet), torch.zeros(1, 3, 8, 8)).layers == ("features",)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 import convscope as cs
-from convscope.render.canvas import MARGIN, SMALL, Sheet
+from convscope.render.canvas import MARGIN, SMALL, Canvas
 
 SENTENCE = "a label that somebody wrote down in full, with commas, until it had over a hundred characters, and it has!!"
 WORD = "W" * 120
@@ -56,18 +56,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def boxes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float, float, float, str]]:
     """Left, top, right and bottom of every line that is written, with the line."""
     written: list[tuple[float, float, float, float, str]] = []
-    write = Sheet._line_of_text
+    write = Canvas._line_of_text
 
     def line(
-        self: Sheet, x: float, baseline: float, words: str, size: int, colour: str, bold: bool, anchor: Any
+        self: Canvas, x: float, baseline: float, words: str, size: int, colour: str, bold: bool, anchor: Any
     ) -> None:
-        wide = self.extent(words, size, bold)
+        wide = self.text_width(words, size, bold)
         left = x - {"left": 0.0, "center": 0.5, "right": 1.0}[anchor] * wide
         if words:
             written.append((left, baseline - 0.7 * size, left + wide, baseline, words))
         write(self, x, baseline, words, size, colour, bold, anchor)
 
-    monkeypatch.setattr(Sheet, "_line_of_text", line)
+    monkeypatch.setattr(Canvas, "_line_of_text", line)
     return written
 
 
@@ -109,14 +109,14 @@ def test_words_stay_on_the_sheet_and_apart(
 
 @pytest.mark.parametrize("words", [SENTENCE, WORD, "猫" * 120])
 def test_what_is_shortened_keeps_both_ends_and_fits(words: str) -> None:
-    sheet = Sheet("light", 600)
-    short = sheet.shortened(words, 200)
+    sheet = Canvas("light", 600)
+    short = sheet.shorten(words, 200)
     begin, end = short.split("…")
     assert words.startswith(begin)
     assert words.endswith(end)
     assert abs(len(begin) - len(end)) <= 1
-    assert 150 < sheet.extent(short, SMALL) <= 200
-    assert sheet.shortened("short", 200) == "short"
+    assert 150 < sheet.text_width(short, SMALL) <= 200
+    assert sheet.shorten("short", 200) == "short"
 
 
 def overlapping(boxes: list[tuple[float, float, float, float, str]]) -> Iterator[tuple[str, str]]:

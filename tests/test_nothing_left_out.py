@@ -23,8 +23,8 @@ def test_maps_along_one_axis(drawn: list[str]) -> None:
 def test_kernels_of_one_place_as_a_matrix(drawn: list[str]) -> None:
     cs.kernels(nn.Sequential(nn.Conv2d(8, CHANNELS, 1)), layer="0", most=0).picture()
     told = " ".join(drawn)
-    assert "2048 filters, one a row" in told
-    assert "neighbours share a pixel" in told
+    assert "2048 filters, one per row" in told
+    assert "neighbouring cells share a pixel" in told
     assert "are drawn; all are in" not in told
 
 
@@ -62,4 +62,4 @@ def test_units_of_exemplars() -> None:
 def test_likeness_of_many_columns(drawn: list[str]) -> None:
     net = nn.Sequential(nn.Conv2d(3, 20, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     cs.compare(net, images(1, 3, 8, 8), targets=list(range(17)), lenses=["saliency"]).picture()
-    assert any("is written for up to 16 of them" in one for one in drawn)
+    assert any("are listed for up to 16 columns" in one for one in drawn)

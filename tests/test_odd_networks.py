@@ -195,12 +195,12 @@ def test_a_layer_of_a_traced_network_is_refused_as_traced() -> None:
 @pytest.mark.parametrize(("network", "unit"), [("flattened at once", "0[5]"), ("one pixel", "1[0]")])
 def test_a_layer_that_only_moves_numbers_has_nothing_to_step_through(network: str, unit: str) -> None:
     build, tensor = NETWORKS[network]
-    with pytest.raises(LayerError, match="only moves numbers"):
+    with pytest.raises(LayerError, match="only rearranges values"):
         cs.step_through(cs.Model(build()), tensor, unit=unit)
 
 
 def test_a_network_is_not_blamed_for_an_input_that_was_only_supposed() -> None:
     build, tensor = NETWORKS["pixel shuffle"]
-    with pytest.raises(InputError, match=r"does not take \(4, 8, 8\), which its first convolution suggests"):
+    with pytest.raises(InputError, match=r"rejects \(4, 8, 8\), which its first convolution suggests"):
         cs.activation_maximization(cs.Model(build()), size=8, steps=2)
     assert cs.invert(cs.Model(build()), tensor, layer="1", steps=2).values.shape == (1, 1, 8, 8)

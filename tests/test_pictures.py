@@ -12,7 +12,7 @@ from PIL import Image
 import convscope as cs
 from convscope.engine.context.metering import reporting
 from convscope.errors import Cancelled, CannotWrite, ParameterError
-from convscope.render.canvas import Sheet
+from convscope.render.canvas import Canvas
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,10 @@ def drawn() -> cs.Pictures:
 
 
 def test_they_come_back_from_a_file_as_they_were(drawn: cs.Pictures, tmp_path: Path) -> None:
-    found = cs.Pictures.load(drawn.save(tmp_path / "p.npz"))
-    assert (found.words, found.scores, found.notes) == (drawn.words, pytest.approx(drawn.scores), drawn.notes)
+    pictures = cs.Pictures.load(drawn.save(tmp_path / "p.npz"))
+    assert (pictures.words, pictures.scores, pictures.notes) == (drawn.words, pytest.approx(drawn.scores), drawn.notes)
     for name in ("values", "curves", "reached", "photos", "importance", "frames"):
-        assert np.array_equal(getattr(found, name), getattr(drawn, name), equal_nan=True), name
+        assert np.array_equal(getattr(pictures, name), getattr(drawn, name), equal_nan=True), name
 
 
 def test_a_moving_picture_has_every_frame_and_stops_at_the_last(drawn: cs.Pictures, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_moving_picture_has_every_frame_and_stops_at_the_last(drawn: cs.Pictur
 
 def test_without_frames_there_is_nothing_to_move(tmp_path: Path) -> None:
     still = cs.activation_maximization(cs.load("bundled:digits"), unit="8", steps=2)
-    with pytest.raises(CannotWrite, match="ask for some with frames="):
+    with pytest.raises(CannotWrite, match="request them with frames="):
         still.save(tmp_path / "p.gif")
     assert not (tmp_path / "p.gif").exists()
 
@@ -73,20 +73,20 @@ def test_the_curve_of_a_picture_ends_at_the_number_below_it(
     answers = [cs.predict(model, values, top=10) for values in drawn.values]
     eight = answers[1].scores[answers[1].indices.index(8)]
     assert drawn.scores[1] == pytest.approx(eight, rel=1e-4)
-    for climb, score in zip(drawn.climbs, drawn.scores, strict=True):
+    for climb, score in zip(drawn.score_curves, drawn.scores, strict=True):
         assert climb[0][0] == 1
         assert climb[-1] == (12, score)
         assert len(climb) > 2
     ends = []
-    line = Sheet.line
+    line = Canvas.line
 
-    def seen(self: Sheet, xs: Any, ys: Any, **look: Any) -> None:
+    def seen(self: Canvas, xs: Any, ys: Any, **look: Any) -> None:
         ends.append((len(xs), ys[-1]))
         line(self, xs, ys, **look)
 
-    monkeypatch.setattr(Sheet, "line", seen)
+    monkeypatch.setattr(Canvas, "line", seen)
     drawn.picture()
-    first, second = [y for points, y in ends if points == len(drawn.climbs[0])][-2:]
+    first, second = [y for points, y in ends if points == len(drawn.score_curves[0])][-2:]
     assert (first < second) == (drawn.scores[0] > drawn.scores[1]), "the higher number ends higher"
 
 
@@ -95,7 +95,7 @@ def test_values_of_earlier_versions_show_the_curve_that_they_have(drawn: cs.Pict
     with np.load(tmp_path / "drawn.npz") as stored:
         np.savez(tmp_path / "old.npz", **{name: stored[name] for name in stored.files if name != "reached"})
     old = cs.Pictures.load(tmp_path / "old.npz")
-    assert [one for _, one in old.climbs[0]] == pytest.approx(drawn.curves[0].tolist())
+    assert [one for _, one in old.score_curves[0]] == pytest.approx(drawn.curves[0].tolist())
     old.picture()
 
 
@@ -105,11 +105,11 @@ def test_signals_and_volumes_have_a_picture_too_but_not_a_transparent_one() -> N
         net = torch.nn.Sequential(kind(2, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(3))
         net(torch.zeros(1, 2, *[10] * axes))
         model = cs.Model(net, input=cs.TensorInput(shape=(2, *[10] * axes)))
-        found = cs.activation_maximization(model, unit="0[1]", steps=3)
-        assert found.photos is None
-        assert found.picture().pixels.shape[2] == 3
+        pictures = cs.activation_maximization(model, unit="0[1]", steps=3)
+        assert pictures.photos is None
+        assert pictures.picture().pixels.shape[2] == 3
         with pytest.raises(ParameterError, match="only pictures can be transparent"):
-            found.picture(transparent=True)
+            pictures.picture(transparent=True)
 
 
 def test_a_run_that_is_cancelled_keeps_the_best_so_far() -> None:
@@ -118,7 +118,7 @@ def test_a_run_that_is_cancelled_keeps_the_best_so_far() -> None:
             raise Cancelled("enough")
 
     with reporting(stop):
-        found = cs.activation_maximization(cs.load("bundled:digits"), unit="features.0[1]", steps=30)
-    assert found.curves.shape == (1, 5)
-    assert "stopped after 5 of 30 steps" in found.notes["stopped"]
-    assert found.scores[0] > float(found.curves[0, 0])
+        pictures = cs.activation_maximization(cs.load("bundled:digits"), unit="features.0[1]", steps=30)
+    assert pictures.curves.shape == (1, 5)
+    assert "stopped after 5 of 30 steps" in pictures.notes["stopped"]
+    assert pictures.scores[0] > float(pictures.curves[0, 0])

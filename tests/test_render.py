@@ -17,15 +17,15 @@ from PIL import Image
 import convscope as cs
 from convscope import render
 from convscope.errors import CannotWrite, ParameterError
-from convscope.render.canvas import Sheet
-from convscope.render.distribution import TALL
-from convscope.render.palette import GROUNDS, SCALES, THEMES, inks, opaque
+from convscope.render.canvas import Canvas
+from convscope.render.distribution import RIDGE_HEIGHT
+from convscope.render.palette import BACKGROUNDS, SCALES, THEMES, ink_colours, opaque_colours
 from convscope.render.panels import Panel
 from convscope.render.picture import Picture
-from convscope.render.raster import enlarged, map_pixels, overlay_pixels
-from convscope.render.scale import legend_of, number, numbers, scale_of
-from convscope.values import Attribution, Comparison, Cost, Excited, Exemplar, Exemplars, Prediction, Record
-from tests.looking import Written
+from convscope.render.raster import enlarge, map_pixels, overlay_pixels
+from convscope.render.scale import format_number, legend_of, map_values, scale_of
+from convscope.values import Attribution, Comparison, Cost, Exemplar, Exemplars, Prediction, Record, UnitExemplars
+from tests.lens_calls import DrawnText
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 RECORD = Record(
@@ -46,8 +46,8 @@ def attribution(shape: tuple[int, ...] = (24, 32), **fields: Any) -> Attribution
 
 
 def unsigned(**fields: Any) -> Attribution:
-    one = attribution(**fields)
-    return replace(one, values=one.values.abs(), signed=False)
+    signed = attribution(**fields)
+    return replace(signed, values=signed.values.abs(), signed=False)
 
 
 def prediction(**fields: Any) -> Prediction:
@@ -90,18 +90,18 @@ def test_the_scale_is_always_drawn_from_end_to_end(name: str) -> None:
     pixels = value.picture().pixels
     for one in maps:
         for end in (0, -1):
-            assert (pixels == opaque(one.signed)[end]).all(-1).any()
+            assert (pixels == opaque_colours(one.signed)[end]).all(-1).any()
 
 
-def test_numbers_and_words_stand_at_the_ends_of_the_scale(drawn: list[Written]) -> None:
-    one = attribution()
-    one.picture()
+def test_numbers_and_words_stand_at_the_ends_of_the_scale(drawn: list[DrawnText]) -> None:
+    value = attribution()
+    value.picture()
     written = set(drawn)
-    limit = scale_of([one]).limit
-    assert {number(limit), number(-limit), "0", "for", "against"} <= written
+    limit = scale_of([value]).limit
+    assert {format_number(limit), format_number(-limit), "0", "for", "against"} <= written
 
 
-def test_title_source_and_reading_line_are_written(drawn: list[Written]) -> None:
+def test_title_source_and_reading_line_are_written(drawn: list[DrawnText]) -> None:
     attribution(layers=("layer4",)).picture()
     written = "\n".join(drawn)
     assert "Grad-CAM · cat (3) · score 1.5" in written
@@ -109,13 +109,13 @@ def test_title_source_and_reading_line_are_written(drawn: list[Written]) -> None
     assert RECORD.reads in written
 
 
-def test_a_bare_picture_keeps_its_scale_and_leaves_the_words_to_the_page(drawn: list[Written]) -> None:
-    one = attribution()
-    bare = one.picture(bare=True)
+def test_a_bare_picture_keeps_its_scale_and_leaves_the_words_to_the_page(drawn: list[DrawnText]) -> None:
+    value = attribution()
+    bare = value.picture(bare=True)
     written = set(drawn)
     assert {"for", "against", "map over the input"} <= written
     assert not any("Grad-CAM" in words for words in written)
-    assert bare.alt == one.picture().alt
+    assert bare.alt == value.picture().alt
 
 
 def test_a_map_about_no_target_speaks_neither_for_nor_against() -> None:
@@ -132,7 +132,7 @@ def test_a_signed_scale_is_symmetric_and_outliers_do_not_blank_the_rest() -> Non
     ticks = legend_of(scale).ticks
     assert [place for place, _ in ticks] == [0, 0.25, 0.5, 0.75, 1]
     assert ticks[0][1] == "−" + ticks[-1][1]
-    assert "up to 1000" in scale.clipping()
+    assert "up to 1000" in scale.clipping_note()
 
 
 def test_a_map_with_one_place_in_a_thousand_is_scaled_to_its_peak() -> None:
@@ -141,12 +141,14 @@ def test_a_map_with_one_place_in_a_thousand_is_scaled_to_its_peak() -> None:
     assert scale_of([attribution(values=values)]).limit == 2
 
 
-@pytest.mark.parametrize(("count", "said"), [(1, ""), (12, "channels 0 to 11,"), (40, "channels 0 to 11 of 40,")])
+@pytest.mark.parametrize(
+    ("count", "caption_text"), [(1, ""), (12, "channels 0 to 11,"), (40, "channels 0 to 11 of 40,")]
+)
 def test_a_signal_has_a_line_for_each_channel_and_says_which(
-    count: int, said: str, drawn: list[Written], monkeypatch: pytest.MonkeyPatch
+    count: int, caption_text: str, drawn: list[DrawnText], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[Any] = []
-    monkeypatch.setattr(Sheet, "line", lambda self, xs, ys, **look: lines.append((look["colour"], ys)))
+    monkeypatch.setattr(Canvas, "line", lambda self, xs, ys, **style: lines.append((style["colour"], ys)))
     signal = np.random.default_rng(1).normal(size=(count, 50)).astype(np.float32)
     attribution((50,), photo=signal).picture()
     heights = [np.asarray(ys) for colour, ys in lines if colour == "#000000"]
@@ -155,13 +157,13 @@ def test_a_signal_has_a_line_for_each_channel_and_says_which(
         assert np.corrcoef(-down, signal[channel])[0, 1] > 0.999
         assert channel == 0 or down.mean() > heights[channel - 1].max()
     caption = next(words for words in drawn if words.startswith("the signal, coloured"))
-    assert said in caption
+    assert caption_text in caption
     assert ("channels" in caption) == (count > 1)
     assert count == 1 or {str(channel) for channel in range(12)} <= set(drawn)
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_a_volume_says_which_channel_lies_under_its_map(count: int, drawn: list[Written]) -> None:
+def test_a_volume_says_which_channel_lies_under_its_map(count: int, drawn: list[DrawnText]) -> None:
     attribution((5, 6, 7), photo=np.random.default_rng(1).normal(size=(count, 5, 6, 7))).picture()
     captions = [words for words in drawn if words.startswith("slice ")]
     assert len(captions) == 3
@@ -169,7 +171,7 @@ def test_a_volume_says_which_channel_lies_under_its_map(count: int, drawn: list[
 
 
 def test_volumes_are_compared_in_one_slice_that_is_named_beside_the_plain_input(
-    drawn: list[Written], monkeypatch: pytest.MonkeyPatch
+    drawn: list[DrawnText], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[Any] = []
     monkeypatch.setattr(Panel, "draw", lambda self, *_: shown.append(self.pixels))
@@ -178,50 +180,50 @@ def test_volumes_are_compared_in_one_slice_that_is_named_beside_the_plain_input(
     peaks = [torch.zeros(5, 6, 7), torch.zeros(5, 6, 7)]
     peaks[0][1], peaks[1][1] = 0.9, 0.9
     peaks[0][3, 2, 2], peaks[1][0, 3, 3] = 1.0, 1.0  # each is strongest elsewhere, together they are in slice 1
-    maps = [replace(one, values=peak) for one, peak in zip(maps, peaks, strict=True)]
+    maps = [replace(volume_map, values=peak) for volume_map, peak in zip(maps, peaks, strict=True)]
     Comparison(rows=(tuple(maps),)).picture()
     assert any("slice 1 of axis 0" in words and "channel 0 of 2" in words for words in drawn)
     plain, first, second, agreement = shown
     grey = volume[0] - volume[0].min()
     expected = (255 * grey[1] / grey.max()).round().astype(np.uint8)
-    assert np.array_equal(plain, enlarged(expected[..., None].repeat(3, -1), 224))
+    assert np.array_equal(plain, enlarge(expected[..., None].repeat(3, -1), 224))
     assert np.array_equal(first, second)
     assert agreement.any()
     assert np.array_equal(first, overlaid(maps[0], plain, 1))
 
 
-def overlaid(one: Attribution, plain: Any, place: int) -> Any:
+def overlaid(value: Attribution, plain: Any, index: int) -> Any:
     """A slice of a map over the enlarged slice of its input."""
-    times = plain.shape[0] // one.values.shape[1]
-    cut = np.asarray(one.values[place]).repeat(times, 0).repeat(times, 1)
-    return overlay_pixels(cut, plain, scale_of([one]))
+    factor = plain.shape[0] // value.values.shape[1]
+    map_slice = np.asarray(value.values[index]).repeat(factor, 0).repeat(factor, 1)
+    return overlay_pixels(map_slice, plain, scale_of([value]))
 
 
-@pytest.mark.parametrize(("shape", "said"), [((12, 40), "channels 0 to 11"), ((4, 5, 6, 7), "channel 0 of 4")])
+@pytest.mark.parametrize(("shape", "channels_text"), [((12, 40), "channels 0 to 11"), ((4, 5, 6, 7), "channel 0 of 4")])
 def test_drawn_signals_and_volumes_say_which_channels_are_seen(
-    shape: tuple[int, ...], said: str, drawn: list[Written]
+    shape: tuple[int, ...], channels_text: str, drawn: list[DrawnText]
 ) -> None:
     values = torch.randn(1, *shape)
     cs.Pictures(values=values, words=("a[1]",), scores=(1.0,), curves=torch.zeros(1, 1)).picture()
-    assert any(said in words for words in drawn)
+    assert any(channels_text in words for words in drawn)
 
 
-@pytest.mark.parametrize(("shape", "said"), [((12, 40), "channels 0 to 11"), ((4, 5, 6, 7), "channel 0 of 4")])
+@pytest.mark.parametrize(("shape", "channels_text"), [((12, 40), "channels 0 to 11"), ((4, 5, 6, 7), "channel 0 of 4")])
 def test_top_inputs_say_which_channels_of_signals_and_volumes_are_seen(
-    shape: tuple[int, ...], said: str, drawn: list[Written]
+    shape: tuple[int, ...], channels_text: str, drawn: list[DrawnText]
 ) -> None:
-    unit = Excited(unit="a[1]", exemplars=(Exemplar(value=1.0, place=0, name="one"),))
+    unit = UnitExemplars(unit="a[1]", exemplars=(Exemplar(value=1.0, place=0, name="one"),))
     values = {"a": torch.zeros(1, 2)}
     photos = {"0": np.random.default_rng(0).normal(size=shape)}
     Exemplars(units=(unit,), images=1, values=values, places=values, photos=photos).picture()
-    assert any(said in words for words in drawn)
+    assert any(channels_text in words for words in drawn)
 
 
 @pytest.mark.parametrize(
-    ("channels", "said"),
+    ("channels", "note_text"),
     [(1, None), (2, "channel 0 of 2, in grey"), (3, None), (5, "channels 0, 1 and 2 of 5, as red, green and blue")],
 )
-def test_pictures_of_many_channels_say_which_are_seen(channels: int, said: str | None) -> None:
+def test_pictures_of_many_channels_say_which_are_seen(channels: int, note_text: str | None) -> None:
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Conv2d(channels, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     model = cs.Model(net, input=cs.TensorInput(shape=(channels, 12, 12)))
@@ -233,14 +235,14 @@ def test_pictures_of_many_channels_say_which_are_seen(channels: int, said: str |
         cs.top_inputs(model, [x[0]], unit="0[1]"),
         cs.activation_maximization(model, unit="0[1]", steps=1),
     ]
-    assert {value.notes.get("the input is drawn as") for value in values} == {said}
-    assert not said or any(said in note.text for note in render.notes(values[0]))
+    assert {value.notes.get("the input is drawn as") for value in values} == {note_text}
+    assert not note_text or any(note_text in note.text for note in render.notes(values[0]))
 
 
 def test_the_same_number_has_the_same_colour_on_both_sides_of_zero() -> None:
-    colours = opaque(True).astype(int)
+    colours = opaque_colours(True).astype(int)
     assert len(colours) == 255
-    assert tuple(colours[127]) == GROUNDS[True]
+    assert tuple(colours[127]) == BACKGROUNDS[True]
     lightness = colours @ np.array([0.2126, 0.7152, 0.0722])
     assert np.abs(lightness[:127] - lightness[:127:-1]).max() < 26
     assert (np.diff(lightness[:128]) > 0).all()
@@ -248,9 +250,9 @@ def test_the_same_number_has_the_same_colour_on_both_sides_of_zero() -> None:
 
 def test_an_unsigned_scale_begins_at_zero_and_grows_brighter() -> None:
     scale = scale_of([unsigned()])
-    assert scale.steps(np.zeros((1, 1), np.float32))[0, 0] == 0
+    assert scale.colour_indices(np.zeros((1, 1), np.float32))[0, 0] == 0
     assert legend_of(scale).ticks[0] == (0, "0")
-    lightness = opaque(False) @ np.array([0.2126, 0.7152, 0.0722])
+    lightness = opaque_colours(False) @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(lightness) > -1).all()
     assert (np.diff(lightness[::16]) > 0).all()
 
@@ -278,32 +280,32 @@ def test_more_than_six_lenses_wrap_to_a_second_band() -> None:
     assert seven[0] > six[0] + 100
 
 
-@pytest.mark.parametrize("one", [attribution(), unsigned()], ids=["signed", "unsigned"])
-def test_the_heat_on_the_scales_ground_is_the_map(one: Attribution, tmp_path: Path) -> None:
-    (tmp_path / "heat.png").write_bytes(render.overlay_png(one))
-    (tmp_path / "map.png").write_bytes(render.map_png(one))
+@pytest.mark.parametrize("value", [attribution(), unsigned()], ids=["signed", "unsigned"])
+def test_the_heat_on_the_scales_ground_is_the_map(value: Attribution, tmp_path: Path) -> None:
+    (tmp_path / "heat.png").write_bytes(render.overlay_png(value))
+    (tmp_path / "map.png").write_bytes(render.map_png(value))
     heat = Image.open(tmp_path / "heat.png")
     assert heat.mode == "P"
-    ground = Image.new("RGBA", heat.size, (*GROUNDS[one.signed], 255))
+    ground = Image.new("RGBA", heat.size, (*BACKGROUNDS[value.signed], 255))
     laid = np.asarray(Image.alpha_composite(ground, heat.convert("RGBA")).convert("RGB"), int)
     assert np.abs(laid - np.asarray(Image.open(tmp_path / "map.png"), int)).max() <= 2
 
 
 def test_zero_is_no_ink_and_the_ends_are_nearly_opaque() -> None:
     for signed, zero in ((True, 127), (False, 0)):
-        assert inks(signed)[zero, 3] == 0
-        assert inks(signed)[-1, 3] > 230
+        assert ink_colours(signed)[zero, 3] == 0
+        assert ink_colours(signed)[-1, 3] > 230
         assert len(SCALES[signed]) % 2 == 1
 
 
 def test_the_heat_of_a_large_map_can_be_had_smaller_and_only_for_images() -> None:
-    with Image.open(io.BytesIO(render.overlay_png(attribution((100, 50), photo=None), most=20))) as image:
+    with Image.open(io.BytesIO(render.overlay_png(attribution((100, 50), photo=None), max_side=20))) as image:
         assert image.size == (10, 20)
     with pytest.raises(ParameterError, match="3 axes"):
         render.overlay_png(attribution((5, 6, 7)))
 
 
-def test_a_blank_map_says_so(drawn: list[Written]) -> None:
+def test_a_blank_map_says_so(drawn: list[DrawnText]) -> None:
     notes = {"blank": "the gradient is zero everywhere"}
     picture = attribution(values=torch.zeros(24, 32), notes=notes).picture()
     assert THEMES["light"].warning in {words.colour for words in drawn if words == "blank map"}
@@ -324,7 +326,7 @@ def test_a_flat_and_a_broken_map_say_so() -> None:
     assert broken.picture().pixels.any()
 
 
-def test_random_weights_are_said_in_the_colour_of_warnings(drawn: list[Written]) -> None:
+def test_random_weights_are_said_in_the_colour_of_warnings(drawn: list[DrawnText]) -> None:
     model = cs.load("bundled:digits?weights=none")
     for value in (
         cs.saliency(model, "sample:digits/3"),
@@ -333,8 +335,8 @@ def test_random_weights_are_said_in_the_colour_of_warnings(drawn: list[Written])
     ):
         drawn.clear()
         value.picture(theme="dark")
-        said = [words for words in drawn if words.colour == THEMES["dark"].warning]
-        assert any("Random weights: the network has learned nothing." in words for words in said)
+        warnings = [words for words in drawn if words.colour == THEMES["dark"].warning]
+        assert any("Random weights: the network has learned nothing." in words for words in warnings)
 
 
 @pytest.mark.parametrize(("relative", "warning"), [(0.001, False), (-0.5, True), (float("inf"), True)])
@@ -406,10 +408,10 @@ def test_hostile_names_are_drawn_as_they_are(label: str) -> None:
 
 def test_small_inputs_are_enlarged_by_whole_pixels() -> None:
     tiny = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
-    large = enlarged(tiny, 400)
+    large = enlarge(tiny, 400)
     assert large.shape == (400, 400, 3)
     assert np.array_equal(large[25::50, 25::50], tiny)
-    assert enlarged(np.zeros((1000, 500, 3), np.uint8), 400).shape == (400, 200, 3)
+    assert enlarge(np.zeros((1000, 500, 3), np.uint8), 400).shape == (400, 200, 3)
 
 
 def test_a_photo_of_another_size_is_brought_to_the_map() -> None:
@@ -424,7 +426,7 @@ def test_the_strongest_places_are_told_in_words() -> None:
     assert "strongest “against” at the bottom left" in alt
 
 
-def test_a_map_enlarged_from_a_layer_says_from_what(drawn: list[Written]) -> None:
+def test_a_map_enlarged_from_a_layer_says_from_what(drawn: list[DrawnText]) -> None:
     attribution(layer_values={"layer4": torch.zeros(3, 4)}).picture()
     assert any(words == "map, enlarged from 3×4" for words in drawn)
 
@@ -434,7 +436,7 @@ def test_raw_numbers_are_left_alone() -> None:
     before = value.values.clone()
     value.picture()
     assert torch.equal(value.values, before)
-    assert map_pixels(numbers(value), scale_of([value])).dtype == np.uint8
+    assert map_pixels(map_values(value), scale_of([value])).dtype == np.uint8
 
 
 def test_pictures_are_shown_in_the_notebook_or_in_the_viewer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -454,12 +456,12 @@ def test_pictures_are_shown_in_the_notebook_or_in_the_viewer(monkeypatch: pytest
 def test_pictures_are_the_same_from_several_threads() -> None:
     alone = attribution().picture().pixels
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: attribution().picture().pixels, range(8)))
-    assert all(np.array_equal(one, alone) for one in found)
+        pictures = list(pool.map(lambda _: attribution().picture().pixels, range(8)))
+    assert all(np.array_equal(pixels, alone) for pixels in pictures)
 
 
 def test_numbers_are_written_for_people() -> None:
-    written = [number(x) for x in (0.0, -0.0, 1234.5, -0.00001234, 17.36, 1e6)]
+    written = [format_number(x) for x in (0.0, -0.0, 1234.5, -0.00001234, 17.36, 1e6)]
     assert written == ["0", "0", "1234", "−1.23·10⁻⁵", "17.4", "1·10⁶"]
 
 
@@ -467,16 +469,16 @@ def rgb(colour: str) -> tuple[int, ...]:
     return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
 
 
-def test_a_histogram_says_how_it_is_drawn_and_its_bar_at_zero_is_the_share(drawn: list[Written]) -> None:
+def test_a_histogram_says_how_it_is_drawn_and_its_bar_at_zero_is_the_share(drawn: list[DrawnText]) -> None:
     value = cs.activations(cs.load("bundled:shapes"), "sample:shapes/7")
     picture = value.picture()
-    said = " ".join(drawn)
-    assert "the square root of their share" in said
-    assert "beyond the ends of the axis and are not drawn" in said
-    sure = max(value.layers, key=lambda one: one.zeros)
+    texts = " ".join(drawn)
+    assert "the square root of their share" in texts
+    assert "beyond the ends of the axis and are not drawn" in texts
+    zeros_spread = max(value.layers, key=lambda spread: spread.zeros)
     dark = (picture.pixels[:, 310:830] == rgb(THEMES["light"].text)).all(-1)
     tallest = max(_longest_run(column) for column in dark.T)
-    assert tallest == pytest.approx(TALL * sure.zeros, abs=2), "the bar's height is the share itself"
+    assert tallest == pytest.approx(RIDGE_HEIGHT * zeros_spread.zeros, abs=2), "the bar's height is the share itself"
 
 
 def _longest_run(column: np.ndarray) -> int:
@@ -485,23 +487,25 @@ def _longest_run(column: np.ndarray) -> int:
     return int((ends[1::2] - ends[::2]).max(initial=0))
 
 
-def test_among_several_networks_random_weights_are_said_by_name(drawn: list[Written]) -> None:
+def test_among_several_networks_random_weights_are_said_by_name(drawn: list[DrawnText]) -> None:
     models = [cs.load("bundled:digits"), cs.load("bundled:digits?weights=none")]
     cs.compare(models, "sample:digits/3", "saliency").picture()
-    said = [words for words in drawn if "Random weights" in words]
-    assert said == ["⚠ bundled:digits?weights=none: Random weights: the network has learned nothing."]
+    warnings = [words for words in drawn if "Random weights" in words]
+    assert warnings == ["⚠ bundled:digits?weights=none: Random weights: the network has learned nothing."]
 
 
 @pytest.mark.parametrize("columns", [2, 12])
-def test_the_agreement_has_a_scale_in_maps_and_a_line_on_how_to_read_it(columns: int, drawn: list[Written]) -> None:
+def test_the_agreement_has_a_scale_in_maps_and_a_line_on_how_to_read_it(columns: int, drawn: list[DrawnText]) -> None:
     row = tuple(attribution() for _ in range(columns))
     pixels = Comparison(rows=(row,)).picture().pixels
     written = list(drawn)
     assert {"none", "all", "0", str(columns), f"0 … {columns} maps"} <= set(written)
     assert any(words.startswith(f"Agreement: in how many of the {columns} maps a place is") for words in written)
-    assert all((pixels == opaque(False)[step]).all(-1).any() for step in range(0, 256, 16))  # the bar has every colour
+    assert all(
+        (pixels == opaque_colours(False)[step]).all(-1).any() for step in range(0, 256, 16)
+    )  # the bar has every colour
 
 
-def test_without_agreement_there_is_no_scale_of_it(drawn: list[Written]) -> None:
+def test_without_agreement_there_is_no_scale_of_it(drawn: list[DrawnText]) -> None:
     Comparison(rows=((attribution(),),)).picture()
     assert not any("Agreement" in words for words in drawn)

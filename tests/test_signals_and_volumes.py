@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 import convscope as cs
-from convscope.cli.lens_command import summary
+from convscope.cli.lens_command import summary_lines
 from convscope.errors import ConvScopeError, InputError, LoadError
-from convscope.render.panels import in_proportion, panels_of, voxel_of
-from convscope.render.ruler import Ruler, moment, ruler_of
+from convscope.render.panels import enlarge_slice, panels_of, voxel_size
+from convscope.render.ruler import Ruler, format_position, signal_ruler
 from convscope.render.scale import scale_of
 from convscope.reporting.page import write_report
 from convscope.spec import LensSpec
-from convscope.values import Attribution, Record, worded
-from tests.looking import looks
+from convscope.values import Attribution, Record, adapt_wording
+from tests.lens_calls import call_lens_as_list
 
 SAMPLES, RATE = 64, 100.0
 NO_WORDS = re.compile(r"(?i)(?<![\w.'-])(images?|pixels?|photographs?)(?![\w'])")
@@ -70,19 +70,19 @@ VOLUME = torch.randn(1, 6, 20, 24, generator=torch.Generator().manual_seed(0))
     ],
 )
 def test_sentences_speak_of_what_was_looked_at(kind: str, said: str) -> None:
-    assert worded("Brightening a pixel of an image: which regions of images, of photographs?", kind) == said
+    assert adapt_wording("Brightening a pixel of an image: which regions of images, of photographs?", kind) == said
 
 
 @pytest.mark.parametrize(
     "name", ["image.conv1", "layer 'image'", "image[3]", "image_encoder", "net/image", "pixel_shuffle"]
 )
 def test_names_stay_as_they_are(name: str) -> None:
-    assert worded(f"Looked at {name} here.", "signal") == f"Looked at {name} here."
+    assert adapt_wording(f"Looked at {name} here.", "signal") == f"Looked at {name} here."
 
 
 def test_sentences_in_chinese_speak_of_it_too() -> None:
-    assert worded("暖色像素提高图像的得分。", "signal") == "暖色采样点提高信号的得分。"
-    assert worded("暖色像素提高图像的得分。", "volume") == "暖色体素提高体数据的得分。"
+    assert adapt_wording("暖色像素提高图像的得分。", "signal") == "暖色采样点提高信号的得分。"
+    assert adapt_wording("暖色像素提高图像的得分。", "volume") == "暖色体素提高体数据的得分。"
 
 
 @pytest.mark.parametrize("spec", cs.lenses(), ids=lambda spec: spec.command)
@@ -95,13 +95,13 @@ def test_no_lens_calls_a_signal_or_a_volume_an_image(
     if "model" not in spec.inputs:
         return
     try:
-        values = looks(spec, model, given)
+        values = call_lens_as_list(spec, model, given)
     except ConvScopeError:  # not every lens takes signals
         return
     for value in values:
         assert value.record.kind == kind
         value.picture()
-        said = [*drawn, *summary("", value), value.record.worded(value.record.asks)]
+        said = [*drawn, *summary_lines("", value), value.record.adapt_wording(value.record.asks)]
         assert [line for line in said if NO_WORDS.search(line)] == []
 
 
@@ -139,10 +139,10 @@ def test_a_signal_is_drawn_over_samples_or_over_seconds_where_a_rate_is_known(ea
 
 
 def test_the_strongest_place_is_a_moment() -> None:
-    assert moment(Record(lens="", title="", asks="", reads=""), 17) == "sample 17"
+    assert format_position(Record(lens="", title="", asks="", reads=""), 17) == "sample 17"
     seconds = Record(lens="", title="", asks="", reads="", spacing=(0.01,), unit="s")
-    assert moment(seconds, 17) == "0.17 s"
-    assert ruler_of(seconds, 5) == Ruler(5, 0.01, "seconds")
+    assert format_position(seconds, 17) == "0.17 s"
+    assert signal_ruler(seconds, 5) == Ruler(5, 0.01, "seconds")
 
 
 @pytest.mark.parametrize(
@@ -180,8 +180,8 @@ def test_without_spacing_all_slices_have_one_scale() -> None:
 
 def test_a_map_at_a_coarser_layer_has_larger_voxels() -> None:
     record = Record(lens="", title="", asks="", reads="", spacing=(5.0, 1.0, 1.0))
-    assert voxel_of(record, (6, 10, 12), (6, 20, 24)) == (5.0, 2.0, 2.0)
-    assert voxel_of(record, (6, 10)) == (1.0, 1.0)
+    assert voxel_size(record, (6, 10, 12), (6, 20, 24)) == (5.0, 2.0, 2.0)
+    assert voxel_size(record, (6, 10)) == (1.0, 1.0)
 
 
 def test_images_of_pixels_that_are_no_squares_are_drawn_so() -> None:
@@ -246,5 +246,5 @@ def test_a_slice_is_small_only_beside_slices_that_are_longer() -> None:
     """Where all are cut along one axis, as in a comparison, the slice fills its cell, however thick the volume."""
     record = Record(lens="", title="", asks="", reads="", spacing=(5.0, 1.0, 1.0))
     cut = np.zeros((32, 32, 3), np.uint8)
-    assert in_proportion(cut, 224, record, (24, 32, 32), 0).shape[:2] == (224, 224)
-    assert in_proportion(cut, 224, record, (24, 32, 32), 0, alike=True).shape[:2] == (64, 64)
+    assert enlarge_slice(cut, 224, record, (24, 32, 32), 0).shape[:2] == (224, 224)
+    assert enlarge_slice(cut, 224, record, (24, 32, 32), 0, common_zoom=True).shape[:2] == (64, 64)

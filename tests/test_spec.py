@@ -329,5 +329,5 @@ def test_the_lenses_are_a_list_as_before() -> None:
     assert found == list(found)
     assert [*found, *found] == found + found
     assert found is not cs.lenses(), "whoever changes the list changes one of their own"
-    assert repr(found[:1]) == "[LensSpec(predict: What does the model answer, and how sure does it say it is?)]"
+    assert repr(found[:1]) == "[LensSpec(predict: What does the model predict, and with what confidence?)]"
     assert len(repr(Lenses())) < 100

@@ -5,28 +5,27 @@
     model = cs.load("bundled:shapes")
     cs.grad_cam(model, "sample:shapes/7").save("why.png")
 
-Names are loaded when they are first used, so importing costs nothing. Every lens is a function here, found by its
-file in ``convscope/lens``; ``cs.lenses()`` lists them.
+Names are imported when they are first used, so that ``import convscope`` is fast. Every lens is a function of this
+package, defined in the file of its name under ``convscope/lens``; ``cs.lenses()`` lists them.
 """
 
 import importlib
 from typing import Any
 
-from convscope import spec, values
+from convscope import _backends, spec
 from convscope._names import PUBLIC, lens_modules
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-# The root is the one place that knows both ends: values learn here who draws them, the tables who fills them.
-values.drawn_by(lambda: importlib.import_module("convscope.render"))
-values.measured_by(lambda: importlib.import_module("convscope.engine.statistics.map_similarity"))
+# `values` and `spec` call code of higher layers without importing it; the package root connects them.
+_backends.register()
 spec.filled_by(lambda: importlib.import_module("convscope.catalogue").fill())
 
 
 def __getattr__(name: str) -> Any:
     module = PUBLIC.get(name) or lens_modules().get(name)
     if module is None:
-        raise AttributeError(f"module 'convscope' has no attribute {name!r}{_near(name)}")
+        raise AttributeError(f"module 'convscope' has no attribute {name!r}{_suggestion(name)}")
     value = getattr(importlib.import_module(module), name)
     globals()[name] = value
     return value
@@ -36,7 +35,7 @@ def __dir__() -> list[str]:
     return sorted({*PUBLIC, *lens_modules(), "__version__"})
 
 
-def _near(name: str) -> str:
+def _suggestion(name: str) -> str:
     from convscope.errors import did_you_mean
 
     return "" if name.startswith("_") else did_you_mean(name, __dir__())

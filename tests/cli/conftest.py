@@ -1,4 +1,4 @@
-"""Running the command line in an empty folder: in this process, or in one of its own where that matters."""
+"""Fixtures that run the command line in an empty folder, within this process or as a new process."""
 
 import os
 import subprocess
@@ -17,15 +17,15 @@ START = "import sys; sys.argv[0] = 'convscope'; from convscope_start import main
 
 
 @dataclass(frozen=True)
-class Done:
-    """A command that ran to its end."""
+class Completed:
+    """The result of a command."""
 
     returncode: int
     stdout: str
     stderr: str
 
 
-Run = Callable[..., Done]
+Run = Callable[..., Completed]
 
 
 @pytest.fixture(autouse=True)
@@ -35,29 +35,29 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def run() -> Run:
-    """Run a command to its end within this process: ``run("grad-cam", "a.png", …)``, with ``input`` as bytes."""
+    """Run a command within this process: ``run("grad-cam", "a.png", …)``, with ``input`` as bytes."""
 
-    def run_(*words: str, input: bytes = b"") -> Done:
-        done = CliRunner().invoke(app(list(words)), list(words), input=input)
-        assert "Traceback" not in done.stderr, done.stderr
-        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        return Done(done.exit_code, done.stdout, done.stderr)
+    def run_(*words: str, input: bytes = b"") -> Completed:
+        result = CliRunner().invoke(app(list(words)), list(words), input=input)
+        assert "Traceback" not in result.stderr, result.stderr
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return Completed(result.exit_code, result.stdout, result.stderr)
 
     return run_
 
 
 @pytest.fixture
 def command() -> list[str]:
-    """The words with which a shell starts the command line."""
+    """The arguments that start the command line as a process."""
     return [sys.executable, "-c", START]
 
 
 @pytest.fixture
 def process(tmp_path: Path, command: list[str]) -> Run:
-    """Run a command to its end as a process of its own, with ``env`` and ``input`` (bytes) where wanted."""
+    """Run a command as a new process, optionally with ``env`` and ``input`` (bytes)."""
 
-    def process_(*words: str, env: dict[str, str] | None = None, input: bytes = b"", **options: Any) -> Done:
-        done = subprocess.run(
+    def process_(*words: str, env: dict[str, str] | None = None, input: bytes = b"", **options: Any) -> Completed:
+        result = subprocess.run(
             [*command, *words],
             cwd=tmp_path,
             env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80", **(env or {})},
@@ -66,23 +66,23 @@ def process(tmp_path: Path, command: list[str]) -> Run:
             check=False,
             **options,
         )
-        told = (done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
-        assert "Traceback" not in told[1], told[1]
-        return Done(done.returncode, *told)
+        stdout, stderr = result.stdout.decode("utf-8", "replace"), result.stderr.decode("utf-8", "replace")
+        assert "Traceback" not in stderr, stderr
+        return Completed(result.returncode, stdout, stderr)
 
     return process_
 
 
 @pytest.fixture
 def refused(run: Run) -> Callable[..., str]:
-    """Run a command that must be refused, with the status 2; the one sentence that says why."""
+    """Run a command that must exit with status 2, and return its one-line error message."""
 
     def refused_(*words: str, **options: Any) -> str:
-        done = run(*words, **options)
-        assert done.returncode == 2, done.stdout + done.stderr
-        assert done.stdout == ""
-        last = [line for line in done.stderr.splitlines() if not line.startswith(("opening ", "note: "))]
-        assert len(last) == 1, done.stderr
-        return last[0].removeprefix("convscope: ")
+        result = run(*words, **options)
+        assert result.returncode == 2, result.stdout + result.stderr
+        assert result.stdout == ""
+        lines = [line for line in result.stderr.splitlines() if not line.startswith(("opening ", "note: "))]
+        assert len(lines) == 1, result.stderr
+        return lines[0].removeprefix("convscope: ")
 
     return refused_

@@ -1,4 +1,4 @@
-"""What stands for images: files, folders, ranges, pipes; what of them is damaged, missing or written over."""
+"""Image arguments: files, folders, ranges, pipes; damaged and missing files; output files."""
 
 import io
 import json
@@ -28,22 +28,22 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_one_image_goes_to_a_folder_as_many_do(run, tmp_path: Path) -> None:
+def test_the_result_of_one_image_is_written_to_a_folder(run, tmp_path: Path) -> None:
     picture(tmp_path / "cat.png")
     for out in ("slash/", "bare"):
         assert run("saliency", "cat.png", *SHAPES, "--out", out).returncode == 0
     assert files(tmp_path) == ["bare/cat-saliency.png", "cat.png", "slash/cat-saliency.png"]
 
 
-def test_folders_ranges_and_files_are_looked_at_one_by_one(run, tmp_path: Path) -> None:
+def test_each_image_of_folders_ranges_and_files_has_a_result(run, tmp_path: Path) -> None:
     picture(tmp_path / "set/one/a.png")
     picture(tmp_path / "set/two/a.png", seed=1)
     picture(tmp_path / "b.png", seed=2)
     words = ["saliency", "set", "sample:shapes/3-4", "b.png", *SHAPES, "--out", "maps/", "--json"]
     done = run(*words)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert [one["record"]["input"] for one in told] == [
+    manifests = json.loads(done.stdout)
+    assert [manifest["record"]["input"] for manifest in manifests] == [
         "set/one/a.png",
         "set/two/a.png",
         "sample:shapes/3",
@@ -57,10 +57,10 @@ def test_folders_ranges_and_files_are_looked_at_one_by_one(run, tmp_path: Path) 
         "shapes-4-saliency.png",
         "two-a-saliency.png",
     ]
-    assert Path(told[0]["file"]).name == "one-a-saliency.png"
+    assert Path(manifests[0]["file"]).name == "one-a-saliency.png"
 
 
-def test_inputs_of_one_name_have_results_of_their_own(run, tmp_path: Path) -> None:
+def test_inputs_with_the_same_name_have_distinct_results(run, tmp_path: Path) -> None:
     for number, name in enumerate(("cat.png", "cat.jpg", "a/cat.png", "a/CAT.png", "cat-2.png")):
         picture(tmp_path / name, seed=number)
     done = run("predict", "cat.png", "cat.png", "cat.jpg", "a/cat.png", "a/CAT.png", "cat-2.png", *SHAPES, "-o", "out/")
@@ -71,9 +71,9 @@ def test_inputs_of_one_name_have_results_of_their_own(run, tmp_path: Path) -> No
     assert {"cat-jpg-predict.png", "a-cat-predict.png", "cat-2-predict.png"} <= set(names)
 
 
-def test_damaged_files_among_others_are_counted_and_the_rest_is_written(run, tmp_path: Path) -> None:
-    whole = picture(tmp_path / "good.png")
-    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+def test_damaged_files_are_skipped_and_counted(run, tmp_path: Path) -> None:
+    content = picture(tmp_path / "good.png")
+    (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "none.png").touch()
     picture(tmp_path / "later.png", seed=1)
@@ -86,7 +86,7 @@ def test_damaged_files_among_others_are_counted_and_the_rest_is_written(run, tmp
 
 
 @pytest.mark.parametrize("command", ["compare", "report"])
-def test_what_shows_many_side_by_side_leaves_damaged_ones_out_too(run, tmp_path: Path, command: str) -> None:
+def test_comparisons_and_reports_skip_damaged_files(run, tmp_path: Path, command: str) -> None:
     picture(tmp_path / "good.png")
     (tmp_path / "text.jpg").write_text("no picture")
     done = run(command, "good.png", "text.jpg", *SHAPES, "--lenses", "saliency")
@@ -95,7 +95,7 @@ def test_what_shows_many_side_by_side_leaves_damaged_ones_out_too(run, tmp_path:
     assert set(files(tmp_path)) - {"good.png", "text.jpg"} == {"compare.png" if command == "compare" else "report.html"}
 
 
-def test_nothing_is_left_of_a_request_that_is_refused(refused, tmp_path: Path) -> None:
+def test_a_refused_request_leaves_no_files(refused, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "also.jpg").write_text("no picture")
     (tmp_path / "hollow").mkdir()
@@ -114,7 +114,7 @@ def test_nothing_is_left_of_a_request_that_is_refused(refused, tmp_path: Path) -
     assert not (tmp_path / "one").exists()
 
 
-def test_a_result_is_never_written_over_what_is_read(refused, tmp_path: Path) -> None:
+def test_a_result_never_overwrites_an_input(refused, tmp_path: Path) -> None:
     before = {name: picture(tmp_path / name) for name in ("cat.png", "set/cat.png", "set/cat-saliency.png")}
     (tmp_path / "link.png").symlink_to(tmp_path / "cat.png")
     for words in (
@@ -130,7 +130,7 @@ def test_a_result_is_never_written_over_what_is_read(refused, tmp_path: Path) ->
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
 
-def test_names_of_results_carry_what_was_explained(run, tmp_path: Path) -> None:
+def test_names_of_results_contain_target_unit_and_layer(run, tmp_path: Path) -> None:
     for words in (
         ["grad-cam", "--target", "star - heart", "--layer", "layer2"],
         ["grad-cam", "--target", "layer3[17]"],
@@ -150,20 +150,20 @@ def test_names_of_results_carry_what_was_explained(run, tmp_path: Path) -> None:
     ]
 
 
-def test_an_image_comes_through_standard_input(run, process, tmp_path: Path) -> None:
+def test_an_image_is_read_from_standard_input(run, process, tmp_path: Path) -> None:
     sent = picture(tmp_path / "cat.png")
     piped = process("saliency", "-", *SHAPES, "--out", "piped.npz", input=sent)
     assert piped.returncode == 0, piped.stderr
     assert run("saliency", "cat.png", *SHAPES, "--out", "file.npz").returncode == 0
-    with np.load(tmp_path / "piped.npz") as one, np.load(tmp_path / "file.npz") as other:
-        assert np.array_equal(one["values"], other["values"])
+    with np.load(tmp_path / "piped.npz") as from_pipe, np.load(tmp_path / "file.npz") as from_file:
+        assert np.array_equal(from_pipe["values"], from_file["values"])
     assert run("predict", "-", *SHAPES, input=sent).returncode == 0
     assert (tmp_path / "stdin-predict.png").exists()
     assert run("compare", "-", *SHAPES, "--lenses", "saliency", input=sent).returncode == 0
     assert run("top-inputs", "-", "cat.png", *SHAPES, "--unit", "layer3[1]", input=sent).returncode == 0
 
 
-def test_an_image_comes_through_a_named_pipe(process, tmp_path: Path) -> None:
+def test_an_image_is_read_from_a_named_pipe(process, tmp_path: Path) -> None:
     sent = picture(tmp_path / "cat.png")
     os.mkfifo(tmp_path / "pipe.png")
     writer = threading.Thread(target=(tmp_path / "pipe.png").write_bytes, args=(sent,), daemon=True)
@@ -173,12 +173,12 @@ def test_an_image_comes_through_a_named_pipe(process, tmp_path: Path) -> None:
     writer.join()
 
 
-def test_a_pipe_that_ends_early_is_told_so(refused, tmp_path: Path) -> None:
+def test_a_truncated_pipe_is_refused(refused, tmp_path: Path) -> None:
     sent = picture(tmp_path / "cat.png")
-    said = refused("saliency", "-", *SHAPES, input=sent[: len(sent) // 2])
-    assert "standard input" in said
-    assert f"({len(sent) // 2} bytes came)" in said
-    assert "ended before it gave an image (0 bytes)" in refused("saliency", "-", *SHAPES)
+    message = refused("saliency", "-", *SHAPES, input=sent[: len(sent) // 2])
+    assert "standard input" in message
+    assert f"({len(sent) // 2} bytes received)" in message
+    assert "ended before sending an image (0 bytes)" in refused("saliency", "-", *SHAPES)
     assert "twice" in refused("saliency", "-", "-", *SHAPES, input=sent)
     assert files(tmp_path) == ["cat.png"]
 
@@ -195,7 +195,7 @@ def test_a_pipe_that_ends_early_is_told_so(refused, tmp_path: Path) -> None:
         (["sample:shape/3"], "no sample 'shape'; did you mean 'shapes'?"),
     ],
 )
-def test_images_that_are_not_there_are_refused_before_a_network_is_opened(
+def test_missing_images_are_refused_before_a_network_is_opened(
     run, tmp_path: Path, words: list[str], sentence: str
 ) -> None:
     (tmp_path / "hollow").mkdir()
@@ -206,23 +206,21 @@ def test_images_that_are_not_there_are_refused_before_a_network_is_opened(
     assert done.stderr.startswith(f"convscope: {sentence}"), done.stderr
 
 
-def test_several_images_for_what_looks_at_one_are_refused(refused) -> None:
-    assert "looks at one image, got 2" in refused("structure", "sample:shapes/1", "sample:shapes/2", *SHAPES)
-    assert "looks at one image, got 2" in refused("recommend", "sample:shapes/1", "sample:shapes/2", *SHAPES)
+def test_several_images_are_refused_by_commands_for_one_image(refused) -> None:
+    assert "takes one image, got 2" in refused("structure", "sample:shapes/1", "sample:shapes/2", *SHAPES)
+    assert "takes one image, got 2" in refused("recommend", "sample:shapes/1", "sample:shapes/2", *SHAPES)
 
 
-PLACES = [
+INVALID_OUTPUTS = [
     ("file/a.png", "there is no folder"),
     ("file/", "is a file, name a folder"),
     ("no/such/a.png", "there is no folder 'no/such'"),
-    ("a.gif", "cannot tell what to write from 'a.gif': end it in .png, .jpg"),
+    ("a.gif", "cannot tell the file type from 'a.gif': the extension must be one of .png, .jpg"),
 ]
 
 
-@pytest.mark.parametrize(("out", "sentence"), PLACES)
-def test_a_place_that_cannot_be_written_is_refused_before_a_network_is_opened(
-    run, tmp_path: Path, out: str, sentence: str
-) -> None:
+@pytest.mark.parametrize(("out", "sentence"), INVALID_OUTPUTS)
+def test_an_invalid_output_is_refused_before_a_network_is_opened(run, tmp_path: Path, out: str, sentence: str) -> None:
     (tmp_path / "file").write_text("in the way")
     done = run("saliency", "sample:shapes/1", *SHAPES, "--out", out)
     assert done.returncode == 2
@@ -231,42 +229,51 @@ def test_a_place_that_cannot_be_written_is_refused_before_a_network_is_opened(
     assert files(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize("ending", ["png", "npz", "html"])
-def test_a_full_disk_is_told_in_one_sentence_and_leaves_nothing_and_spoils_nothing(
-    command: list[str], tmp_path: Path, ending: str
+@pytest.mark.parametrize("extension", ["png", "npz", "html"])
+def test_a_full_disk_is_reported_in_one_sentence_and_changes_no_file(
+    command: list[str], tmp_path: Path, extension: str
 ) -> None:
-    """A limit on the size of files stands for the disk."""
-    (tmp_path / f"old.{ending}").write_text("as it was")
-    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (800, 800))\n"
-    words = ["report", "--lenses", "saliency"] if ending == "html" else ["saliency"]
+    """The full disk is simulated by a limit on the file size."""
+    (tmp_path / f"old.{extension}").write_text("as it was")
+    limit_file_size = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (800, 800))\n"
+    words = ["report", "--lenses", "saliency"] if extension == "html" else ["saliency"]
     done = subprocess.run(
-        [sys.executable, "-c", limit + command[2], *words, "sample:shapes/1", *SHAPES, "--out", f"old.{ending}"],
+        [
+            sys.executable,
+            "-c",
+            limit_file_size + command[2],
+            *words,
+            "sample:shapes/1",
+            *SHAPES,
+            "--out",
+            f"old.{extension}",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines()[-1] == f"convscope: cannot write 'old.{ending}': File too large"
-    assert files(tmp_path) == [f"old.{ending}"]
-    assert (tmp_path / f"old.{ending}").read_text() == "as it was"
+    assert done.stderr.splitlines()[-1] == f"convscope: cannot write 'old.{extension}': File too large"
+    assert files(tmp_path) == [f"old.{extension}"]
+    assert (tmp_path / f"old.{extension}").read_text() == "as it was"
 
 
-@pytest.mark.parametrize(("ending", "head"), [("jpg", b"\xff\xd8"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
-def test_pictures_are_written_as_their_ending_says(run, tmp_path: Path, ending: str, head: bytes) -> None:
-    assert run("predict", "sample:shapes/1", *SHAPES, "--out", f"a.{ending}").returncode == 0
-    assert (tmp_path / f"a.{ending}").read_bytes().startswith(head)
+@pytest.mark.parametrize(("extension", "signature"), [("jpg", b"\xff\xd8"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_the_extension_selects_the_file_type(run, tmp_path: Path, extension: str, signature: bytes) -> None:
+    assert run("predict", "sample:shapes/1", *SHAPES, "--out", f"a.{extension}").returncode == 0
+    assert (tmp_path / f"a.{extension}").read_bytes().startswith(signature)
 
 
-def test_pictures_of_heic_photographs_need_a_package(refused, run, process, tmp_path: Path) -> None:
-    """A stand-in for the package reads what a PNG file holds behind the mark of HEIC."""
-    mark = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic"
+def test_heic_photographs_require_a_package(refused, run, process, tmp_path: Path) -> None:
+    """A substitute for the package reads a PNG file that follows the signature of HEIC."""
+    signature = b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic"
     file = io.BytesIO()
     Image.new("RGB", (32, 32), "red").save(file, "PNG")
-    (tmp_path / "photo.HEIC").write_bytes(mark + file.getvalue())
-    said = refused("predict", "photo.HEIC", *SHAPES)
-    assert "'photo.HEIC' is a HEIC photograph" in said
-    assert "-m pip install pillow-heif" in said
+    (tmp_path / "photo.HEIC").write_bytes(signature + file.getvalue())
+    message = refused("predict", "photo.HEIC", *SHAPES)
+    assert "'photo.HEIC' is a HEIC photograph" in message
+    assert "-m pip install pillow-heif" in message
     assert "left out: 'photo.HEIC' is a HEIC" in run("predict", ".", "sample:shapes/1", *SHAPES, "--json").stderr
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/pillow_heif.py").write_text(

@@ -1,4 +1,4 @@
-"""The command as a process: interrupts, pipes that close, terminals of other encodings, words that do not exist."""
+"""The command as a process: interrupts, closed pipes, terminal encodings, invalid arguments."""
 
 import json
 import os
@@ -14,16 +14,16 @@ import convscope_start
 SHAPES = ("--model", "bundled:shapes")
 
 
-def test_ctrl_c_is_provided_for_before_the_package_is_imported() -> None:
-    """What comes after that is the tests below; what comes before it is Python's own start."""
+def test_the_interrupt_handler_is_installed_before_the_package_is_imported() -> None:
+    """Later interrupts are tested below; earlier ones occur during the start of Python itself."""
     script = "import sys; import convscope_start\nassert not [m for m in sys.modules if m.startswith('convscope.')]\n"
     script += "assert not {'typing', 'dataclasses', 'torch'} & {*sys.modules}"
     done = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True, check=False, env=_env())
     assert done.returncode == 0, done.stderr
 
 
-def test_ctrl_c_while_the_package_is_imported_ends_with_a_line_and_status_130(command: list[str]) -> None:
-    """The interrupt comes in the middle of an import, whenever that is."""
+def test_ctrl_c_during_import_exits_with_a_line_and_status_130(command: list[str]) -> None:
+    """The interrupt is raised in the middle of an import."""
     script = (
         "import sys, signal, importlib.abc\n"
         "class Interrupting(importlib.abc.MetaPathFinder):\n"
@@ -37,7 +37,7 @@ def test_ctrl_c_while_the_package_is_imported_ends_with_a_line_and_status_130(co
     assert (done.returncode, done.stderr, done.stdout) == (130, "convscope: stopped\n", "")
 
 
-def test_ctrl_c_in_the_middle_of_the_work_ends_with_a_line_and_status_130(tmp_path: Path, command: list[str]) -> None:
+def test_ctrl_c_during_computation_exits_with_a_line_and_status_130(tmp_path: Path, command: list[str]) -> None:
     words = ["rise", "sample:digits/3", "--model", "bundled:digits", "--samples", "4096"]
     with subprocess.Popen([*command, *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -50,16 +50,16 @@ def test_ctrl_c_in_the_middle_of_the_work_ends_with_a_line_and_status_130(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_pipe_that_is_closed_early_ends_the_command_quietly(command: list[str]) -> None:
+def test_a_closed_output_pipe_ends_the_command_silently(command: list[str]) -> None:
     with subprocess.Popen([*command, "lenses"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        told = process.stderr.read()
-    assert told == ""
+        stderr = process.stderr.read()
+    assert stderr == ""
 
 
-def test_terminals_that_lack_characters_get_others(process) -> None:
+def test_unsupported_characters_are_replaced(process) -> None:
     encoding = "ascii"
     done = process("grad-cam", "sample:shapes/7", *SHAPES, "--out", "a.json", env={"PYTHONIOENCODING": encoding})
     assert done.returncode == 0, done.stderr
@@ -67,12 +67,12 @@ def test_terminals_that_lack_characters_get_others(process) -> None:
     assert process("grad-cam", "--help", env={"PYTHONIOENCODING": encoding}).returncode == 0
 
 
-def test_json_for_a_terminal_that_lacks_characters_says_the_same(process) -> None:
-    told = [
+def test_json_is_the_same_for_limited_encodings(process) -> None:
+    outputs = [
         process("lenses", "--json", env={"PYTHONIOENCODING": encoding}).stdout.encode().decode(encoding)
         for encoding in ("ascii", "utf-8")
     ]
-    assert json.loads(told[0]) == json.loads(told[1])
+    assert json.loads(outputs[0]) == json.loads(outputs[1])
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ def test_json_for_a_terminal_that_lacks_characters_says_the_same(process) -> Non
         (["serve", "--port", "many"], "--port: "),
     ],
 )
-def test_what_the_parser_refuses_is_one_sentence_too(refused, words: list[str], sentence: str) -> None:
+def test_parser_errors_are_one_sentence(refused, words: list[str], sentence: str) -> None:
     assert refused(*words).startswith(sentence)
 
 
-def test_the_command_alone_shows_its_help(process) -> None:
+def test_the_command_without_arguments_shows_help(process) -> None:
     done = process()
     assert done.returncode == 0
     assert "grad-cam" in done.stdout

@@ -1,4 +1,4 @@
-"""Refusals name options, not Python."""
+"""Error messages of the command line name options instead of Python parameters."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from convscope.cli.wording import in_options
+from convscope.cli.wording import to_shell_syntax
 
 SHAPES = ("--model", "bundled:shapes")
 PYTHON = re.compile(r"\b[a-z_]+=|\bcs\.|\bmodel\.|True|False|None")
@@ -29,8 +29,8 @@ PYTHON = re.compile(r"\b[a-z_]+=|\bcs\.|\bmodel\.|True|False|None")
         ("layer names must be read", "layer names must be read"),
     ],
 )
-def test_what_python_writes_is_written_as_a_shell_has_it(python: str, shell: str) -> None:
-    assert in_options(python, {"samples"}) == shell
+def test_python_syntax_is_translated_to_shell_syntax(python: str, shell: str) -> None:
+    assert to_shell_syntax(python, {"samples"}) == shell
 
 
 NET = """
@@ -59,7 +59,7 @@ def unruly():
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("words", "expected"),
     [
         (["grad-cam", "sample:shapes/1", "--model", "net.py:bare"], "--size, --mean and --std"),
         (["structure", "--model", "net.py:bare"], "--size"),
@@ -77,10 +77,10 @@ def unruly():
         (["activation-maximization", *SHAPES, "--unit", "star", "--steps", "2", "-o", "a.gif"], "--frames"),
     ],
 )
-def test_a_refusal_names_options(refused, words: list[str], named: str, tmp_path: Path) -> None:
+def test_error_messages_name_options(refused, words: list[str], expected: str, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(NET)
     torch.save({"w": torch.zeros(1)}, tmp_path / "own.pt")
     torch.save(PYTHON, tmp_path / "code.pt")
-    said = refused(*words)
-    assert named in said
-    assert not PYTHON.search(said.replace("cs.Region(label, mask) in Python", "").partition("?weights=")[0]), said
+    message = refused(*words)
+    assert expected in message
+    assert not PYTHON.search(message.replace("cs.Region(label, mask) in Python", "").partition("?weights=")[0]), message

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 import convscope as cs
 from convscope.engine.run.suffix_replay import SuffixReplay
-from convscope.engine.targets.target import aim_at
+from convscope.engine.targets.target import resolve_target
 from convscope.errors import LayerError
 from tests.engine._nets import made, seeded, tensor
 
@@ -146,8 +146,8 @@ WHOLE = {
 
 def _above(net: nn.Module, layer: str) -> SuffixReplay:
     model = cs.Model(net)
-    with model.untouched():
-        return SuffixReplay(model, tensor(1, 3, 16, 16, seed=1), aim_at(2, model, 1), 0, layer)
+    with model.preserve_state():
+        return SuffixReplay(model, tensor(1, 3, 16, 16, seed=1), resolve_target(2, model, 1), 0, layer)
 
 
 def _replaced(net: nn.Module, layer: str, variants: Tensor) -> Tensor:

@@ -168,7 +168,7 @@ def test_the_cost_is_what_was_really_run(
     value, ran, backward_calls = counted(model, lambda: getattr(cs, name)(model, tensor(), **options))
     assert (value.record.cost.forwards, value.record.cost.backwards) == (ran, backward_calls)
     assert backward_calls == backwards
-    looked = 1 if backwards >= batchnorm_folding.WORTH_IT else 0  # a long run looks once at how the network is wired
+    looked = 1 if backwards >= batchnorm_folding.MIN_PASSES else 0  # a long run looks once at how the network is wired
     assert forwards <= ran <= forwards + looked
 
 

@@ -1,4 +1,4 @@
-"""The default layer of many families of networks at two input shapes, held to a list."""
+"""The default layer of many families of networks at two input shapes, compared with a list."""
 
 from types import ModuleType
 from typing import Any
@@ -83,16 +83,16 @@ DEFAULTS: dict[str, tuple[Sides, Sides, str, Sides, Sides]] = {
     "levit_128s": ((96, 96), (128, 96), "stages", (2, 2), (2, 2)),
     "mvitv2_tiny": ((64, 64), (224, 224), "norm", (2, 2), (7, 7)),
 }
-"""Found by running them with random weights and read one by one: blocks before the last one where the answer is read
-from a class token, final norms where all tokens count."""
+"""Recorded with random weights and checked one by one: the block before the last where the output is computed from a
+class token, the final norm where all tokens contribute."""
 
 
-def _built(name: str, torchvision: ModuleType, sides: Sides) -> nn.Module:
-    """The network with random weights, for images of that size where it must know."""
+def _build(name: str, torchvision: ModuleType, sides: Sides) -> nn.Module:
+    """The network with random weights, for images of that size where it needs to know."""
     torch.manual_seed(0)
     if name.startswith("tv:"):
-        own = {"init_weights": False} if name in ("tv:googlenet", "tv:inception_v3") else {}
-        return getattr(torchvision.models, name.removeprefix("tv:"))(weights=None, **own).eval()
+        options = {"init_weights": False} if name in ("tv:googlenet", "tv:inception_v3") else {}
+        return getattr(torchvision.models, name.removeprefix("tv:"))(weights=None, **options).eval()
     timm: Any = pytest.importorskip("timm", reason="timm is not installed")
     try:
         return timm.create_model(name, pretrained=False, img_size=sides).eval()
@@ -101,24 +101,24 @@ def _built(name: str, torchvision: ModuleType, sides: Sides) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
-def test_the_default_layer_is_the_last_with_places_on_every_path(name: str, torchvision: ModuleType) -> None:
+def test_the_default_layer_is_the_last_with_positions_on_every_path(name: str, torchvision: ModuleType) -> None:
     *sizes, layer, first, second = DEFAULTS[name]
     for sides, grid in zip(sizes, (first, second), strict=True):
-        model = cs.Model(_built(name, torchvision, sides))
+        model = cs.Model(_build(name, torchvision, sides))
         x = torch.randn(1, 3, *sides, generator=torch.Generator().manual_seed(0))
-        with model.untouched():
+        with model.preserve_state():
             assert default_layer(model, x) == layer
             assert layout_of(model, layer, x).grid == grid
 
 
 @pytest.mark.parametrize(("sides", "grid"), [((64, 64), (4, 2, 2)), ((96, 64), (4, 3, 2))])
-def test_a_video_transformer_is_read_along_time_height_and_width(
+def test_a_video_transformer_has_axes_of_time_height_and_width(
     sides: Sides, grid: tuple[int, int, int], torchvision: ModuleType
 ) -> None:
     torch.manual_seed(0)
     model = cs.Model(torchvision.models.video.swin3d_t(weights=None).eval())
     x = torch.randn(1, 3, 8, *sides, generator=torch.Generator().manual_seed(0))
-    with model.untouched():
+    with model.preserve_state():
         assert default_layer(model, x) == "norm"
         layout = layout_of(model, "norm", x)
-        assert (layout.words, layout.grid) == ("N D H W C", grid)
+        assert (layout.notation, layout.grid) == ("N D H W C", grid)

@@ -1,4 +1,4 @@
-"""How layers' outputs lie: every order of axes is read as the map that the network's author would write down."""
+"""Layouts of layer outputs: every order of axes is converted to the map that the network's author has in mind."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.layers.trace import layout_of, map_at, traced
+from convscope.engine.layers.trace import as_feature_map, layout_of, trace_layers
 from convscope.engine.network.hooks import first_tensor
 from convscope.errors import LayerError
 from tests.engine._nets import seeded
 
 Case = tuple[Callable[[], nn.Module], tuple[int, ...], str, Callable[[Tensor, int], Tensor]]
-"""A network, one input's shape, a layer, and its map (N, C, places …) from its output and the number of images."""
+"""A network, the shape of one input, a layer, and its map (N, C, positions …) as a function of its output and N."""
 
 
-class Through(nn.Module):
-    """A convolution, a step written by hand with named layers in it, and a head."""
+class WithStep(nn.Module):
+    """A convolution, a custom function of named layers, and a head."""
 
     def __init__(self, stem: nn.Module, step: Callable[..., Tensor], **layers: nn.Module) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ def _windows(net: Any, y: Tensor, n: int) -> Tensor:
     return net.mix(windows).relu().view(n, -1, 6).mean(1)
 
 
-def _unwindowed(output: Tensor, n: int) -> Tensor:
+def _undo_windows(output: Tensor, n: int) -> Tensor:
     y = output.view(n, 2, 2, 4, 4, 6).permute(0, 5, 1, 3, 2, 4).reshape(n, 6, 8, 8)
     return y.roll((1, 1), (2, 3))
 
@@ -80,11 +80,11 @@ def _heads(net: Any, y: Tensor, n: int) -> Tensor:
 
 
 def _coordinates(net: Any, y: Tensor, _: int) -> Tensor:
-    """Coordinate attention: rows and columns one after the other through one convolution."""
+    """Coordinate attention: rows and columns are concatenated for one convolution."""
     rows, columns = y.mean(3, keepdim=True), y.mean(2, keepdim=True).transpose(2, 3)
     gates = net.squeeze(torch.cat([rows, columns], 2)).split([y.shape[2], y.shape[3]], 2)
-    gated = y * net.rows(gates[0]).sigmoid() * net.columns(gates[1].transpose(2, 3)).sigmoid()
-    return net.gated(gated).mean((2, 3))
+    weighted = y * net.rows(gates[0]).sigmoid() * net.columns(gates[1].transpose(2, 3)).sigmoid()
+    return net.gated(weighted).mean((2, 3))
 
 
 def _spectrogram(net: Any, y: Tensor, n: int) -> Tensor:
@@ -93,7 +93,7 @@ def _spectrogram(net: Any, y: Tensor, n: int) -> Tensor:
 
 
 class Preallocated(nn.Module):
-    """Writes its steps one after the other into a tensor made beforehand."""
+    """Writes its steps one after another into a preallocated tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,58 +111,58 @@ class Preallocated(nn.Module):
 
 CASES: dict[str, Case] = {
     "a recurrent layer over time": (
-        lambda: Through(nn.Conv1d(2, 6, 3), _sequence, rnn=nn.LSTM(6, 5, batch_first=True)),
+        lambda: WithStep(nn.Conv1d(2, 6, 3), _sequence, rnn=nn.LSTM(6, 5, batch_first=True)),
         (2, 12),
         "rnn",
         lambda o, n: o.transpose(1, 2),
     ),
     "a gated recurrent layer in both directions": (
-        lambda: Through(nn.Conv1d(2, 6, 3), _sequence, rnn=nn.GRU(6, 5, batch_first=True, bidirectional=True)),
+        lambda: WithStep(nn.Conv1d(2, 6, 3), _sequence, rnn=nn.GRU(6, 5, batch_first=True, bidirectional=True)),
         (2, 12),
         "rnn",
         lambda o, n: o.transpose(1, 2),
     ),
     "time first": (
-        lambda: Through(nn.Conv1d(2, 6, 3), _time_first, rnn=nn.RNN(6, 5)),
+        lambda: WithStep(nn.Conv1d(2, 6, 3), _time_first, rnn=nn.RNN(6, 5)),
         (2, 12),
         "rnn",
         lambda o, n: o.permute(1, 2, 0),
     ),
     "time first, through an LSTM": (
-        lambda: Through(nn.Conv1d(2, 6, 3), _time_first, rnn=nn.LSTM(6, 5, num_layers=2)),
+        lambda: WithStep(nn.Conv1d(2, 6, 3), _time_first, rnn=nn.LSTM(6, 5, num_layers=2)),
         (2, 12),
         "rnn",
         lambda o, n: o.permute(1, 2, 0),
     ),
     "steps written into a tensor": (Preallocated, (2, 9), "norm", lambda o, n: o.transpose(1, 2)),
     "channels last, a signal": (
-        lambda: Through(nn.Conv1d(2, 6, 3), _channels_last, norm=nn.LayerNorm(6)),
+        lambda: WithStep(nn.Conv1d(2, 6, 3), _channels_last, norm=nn.LayerNorm(6)),
         (2, 12),
         "norm",
         lambda o, n: o.movedim(-1, 1),
     ),
     "channels last, an image": (
-        lambda: Through(nn.Conv2d(2, 6, 3), _channels_last, norm=nn.LayerNorm(6)),
+        lambda: WithStep(nn.Conv2d(2, 6, 3), _channels_last, norm=nn.LayerNorm(6)),
         (2, 8, 8),
         "norm",
         lambda o, n: o.movedim(-1, 1),
     ),
     "channels last, a volume": (
-        lambda: Through(nn.Conv3d(2, 6, 3), _channels_last, norm=nn.LayerNorm(6)),
+        lambda: WithStep(nn.Conv3d(2, 6, 3), _channels_last, norm=nn.LayerNorm(6)),
         (2, 6, 8, 8),
         "norm",
         lambda o, n: o.movedim(-1, 1),
     ),
     "as many channels as columns": (
-        lambda: Through(
+        lambda: WithStep(
             nn.Conv2d(1, 6, 3, stride=(2, 1), padding=1), lambda m, y, n: m.act(y).mean((2, 3)), act=nn.ReLU()
         ),
         (1, 12, 12),
         "stem",
         lambda o, n: o,
     ),
-    "tokens behind a class token and a register": (
-        lambda: Through(
+    "tokens after a class token and a register": (
+        lambda: WithStep(
             nn.Conv2d(3, 6, 4, 4),
             _class_token,
             norm=nn.LayerNorm(6),
@@ -173,13 +173,13 @@ CASES: dict[str, Case] = {
         lambda o, n: o[:, 2:].transpose(1, 2).unflatten(2, (4, 3)),
     ),
     "shifted windows": (
-        lambda: Through(nn.Conv2d(3, 6, 3, padding=1), _windows, mix=nn.Linear(6, 6)),
+        lambda: WithStep(nn.Conv2d(3, 6, 3, padding=1), _windows, mix=nn.Linear(6, 6)),
         (3, 8, 8),
         "mix",
-        _unwindowed,
+        _undo_windows,
     ),
     "columns of a spectrogram": (
-        lambda: Through(
+        lambda: WithStep(
             nn.Conv2d(1, 4, 3, padding=1),
             _columns,
             collapse=nn.Conv2d(4, 5, (8, 1)),
@@ -190,25 +190,25 @@ CASES: dict[str, Case] = {
         lambda o, n: o.permute(1, 2, 0)[:, :, None],
     ),
     "frames folded into the batch, images first": (
-        lambda: Through(nn.Identity(), _frames("images first"), cnn=nn.Conv2d(2, 5, 3)),
+        lambda: WithStep(nn.Identity(), _frames("images first"), cnn=nn.Conv2d(2, 5, 3)),
         (6, 8, 8),
         "cnn",
         lambda o, n: o.unflatten(0, (n, 3)).transpose(1, 2),
     ),
     "frames folded into the batch, frames first": (
-        lambda: Through(nn.Identity(), _frames("frames first"), cnn=nn.Conv2d(2, 5, 3)),
+        lambda: WithStep(nn.Identity(), _frames("frames first"), cnn=nn.Conv2d(2, 5, 3)),
         (6, 8, 8),
         "cnn",
         lambda o, n: o.unflatten(0, (3, n)).permute(1, 2, 0, 3, 4),
     ),
     "heads folded into the batch": (
-        lambda: Through(nn.Conv2d(3, 6, 4, 4), _heads, mix=nn.Linear(3, 3)),
+        lambda: WithStep(nn.Conv2d(3, 6, 4, 4), _heads, mix=nn.Linear(3, 3)),
         (3, 16, 16),
         "mix",
         lambda o, n: o.unflatten(0, (n, 2)).permute(0, 3, 1, 2).unflatten(3, (4, 4)),
     ),
     "clips of frames with time as an axis": (
-        lambda: Through(
+        lambda: WithStep(
             nn.Identity(),
             lambda m, y, n: m.cnn(y.transpose(1, 2).flatten(0, 1)).mean((2, 3)).view(n, 4, 5).mean(1),
             cnn=nn.Conv2d(2, 5, 3),
@@ -218,23 +218,23 @@ CASES: dict[str, Case] = {
         lambda o, n: o.unflatten(0, (n, 4)).transpose(1, 2),
     ),
     "circular padding": (
-        lambda: Through(
+        lambda: WithStep(
             nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"), lambda m, y, n: m.act(y).mean((2, 3)), act=nn.ReLU()
         ),
         (3, 8, 6),
         "act",
         lambda o, n: o,
     ),
-    "height and width exchanged": (
-        lambda: Through(
+    "height and width transposed": (
+        lambda: WithStep(
             nn.Conv2d(3, 4, 3), lambda m, y, n: m.conv(y.transpose(2, 3)).mean((2, 3)), conv=nn.Conv2d(4, 4, 1)
         ),
         (3, 8, 6),
         "conv",
         lambda o, n: o.transpose(2, 3),
     ),
-    "filtered while it is mirrored": (
-        lambda: Through(
+    "filtered while mirrored": (
+        lambda: WithStep(
             nn.Conv2d(3, 4, 3, padding=1),
             lambda m, y, n: m.conv(y.flip(3)).flip(3).relu().mean((2, 3)),
             conv=nn.Conv2d(4, 4, 3, padding=1),
@@ -243,8 +243,8 @@ CASES: dict[str, Case] = {
         "conv",
         lambda o, n: o.flip(3),
     ),
-    "filtered while it is mirrored, and turned back": (
-        lambda: Through(
+    "filtered while mirrored, then mirrored back": (
+        lambda: WithStep(
             nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular"),
             lambda m, y, n: m.act(m.conv(y.flip(2, 3)).flip(2, 3)).mean((2, 3)),
             conv=nn.Conv2d(4, 4, 3, 2, padding=1),
@@ -254,8 +254,8 @@ CASES: dict[str, Case] = {
         "act",
         lambda o, n: o,
     ),
-    "a signal read from its end": (
-        lambda: Through(
+    "a reversed signal, pooled": (
+        lambda: WithStep(
             nn.Conv1d(2, 4, 3),
             lambda m, y, n: m.pool(m.conv(y.flip(2))).mean(2),
             conv=nn.Conv1d(4, 4, 5),
@@ -265,8 +265,8 @@ CASES: dict[str, Case] = {
         "pool",
         lambda o, n: o.flip(2),
     ),
-    "filtered while it is rolled": (
-        lambda: Through(
+    "filtered while rolled": (
+        lambda: WithStep(
             nn.Conv2d(3, 4, 3, padding=1),
             lambda m, y, n: m.conv(y.roll(3, 3)).mean((2, 3)),
             conv=nn.Conv2d(4, 4, 3, padding=1),
@@ -276,7 +276,7 @@ CASES: dict[str, Case] = {
         lambda o, n: o.roll(-3, 3),
     ),
     "a volume rolled, filtered, and rolled back": (
-        lambda: Through(
+        lambda: WithStep(
             nn.Conv3d(1, 4, 3, padding=1),
             lambda m, y, n: m.act(m.conv(y.roll(2, 2)).roll(-2, 2)).mean((2, 3, 4)),
             conv=nn.Conv3d(4, 4, 3, padding=1),
@@ -286,24 +286,24 @@ CASES: dict[str, Case] = {
         "act",
         lambda o, n: o,
     ),
-    "behind a fill in place": (
-        lambda: Through(
+    "after an in-place fill": (
+        lambda: WithStep(
             nn.Conv2d(3, 4, 3), lambda m, y, n: m.conv(y.masked_fill_(y < 0, 0.0)).mean((2, 3)), conv=nn.Conv2d(4, 4, 1)
         ),
         (3, 8, 6),
         "conv",
         lambda o, n: o,
     ),
-    "behind mish in place": (
-        lambda: Through(
+    "after mish in place": (
+        lambda: WithStep(
             nn.Conv1d(3, 4, 3), lambda m, y, n: m.conv(m.mish(y)).mean(2), mish=nn.Mish(True), conv=nn.Conv1d(4, 4, 1)
         ),
         (3, 12),
         "conv",
         lambda o, n: o,
     ),
-    "behind a gated linear unit, frames in the batch": (
-        lambda: Through(
+    "after a gated linear unit, frames in the batch": (
+        lambda: WithStep(
             nn.Identity(),
             lambda m, y, n: m.mix(m.glu(m.cnn(y.reshape(3 * n, 2, *y.shape[2:])))).mean((2, 3)).view(n, 3, 5).sum(1),
             cnn=nn.Conv2d(2, 8, 3),
@@ -315,29 +315,29 @@ CASES: dict[str, Case] = {
         lambda o, n: o.unflatten(0, (n, 3)).transpose(1, 2),
     ),
     "gated over columns": (
-        lambda: Through(nn.Conv2d(3, 4, 3, padding=1), lambda m, y, n: m.glu(y).mean((2, 3)), glu=nn.GLU(3)),
+        lambda: WithStep(nn.Conv2d(3, 4, 3, padding=1), lambda m, y, n: m.glu(y).mean((2, 3)), glu=nn.GLU(3)),
         (3, 8, 6),
         "glu",
         lambda o, n: o,
     ),
     "mirrored before a convolution": (
-        lambda: Through(
+        lambda: WithStep(
             nn.Identity(), lambda m, y, n: m.cnn(y.flip(3)).relu().mean((2, 3)), cnn=nn.Conv2d(3, 5, 3, stride=2)
         ),
         (3, 8, 11),
         "cnn",
         lambda o, n: o.flip(3),
     ),
-    "a signal backwards, through two convolutions": (
-        lambda: Through(
+    "a reversed signal through two convolutions": (
+        lambda: WithStep(
             nn.Conv1d(2, 4, 3, padding=1), lambda m, y, n: m.cnn(y.flip(2)).relu().mean(2), cnn=nn.Conv1d(4, 5, 4)
         ),
         (2, 12),
         "cnn",
         lambda o, n: o.flip(2),
     ),
-    "turned by a quarter": (
-        lambda: Through(
+    "rotated by 90 degrees": (
+        lambda: WithStep(
             nn.Identity(), lambda m, y, n: m.cnn(torch.rot90(y, 1, (2, 3))).relu().mean((2, 3)), cnn=nn.Conv2d(3, 5, 3)
         ),
         (3, 8, 10),
@@ -345,15 +345,15 @@ CASES: dict[str, Case] = {
         lambda o, n: torch.rot90(o, -1, (2, 3)),
     ),
     "rolled before a convolution": (
-        lambda: Through(
+        lambda: WithStep(
             nn.Identity(), lambda m, y, n: m.cnn(y.roll(3, 2)).relu().mean(2), cnn=nn.Conv1d(2, 5, 3, padding=1)
         ),
         (2, 12),
         "cnn",
         lambda o, n: o.roll(-3, 2),
     ),
-    "mirrored copies behind the images of a batch": (
-        lambda: Through(
+    "mirrored copies after the images of a batch": (
+        lambda: WithStep(
             nn.Identity(),
             lambda m, y, n: m.cnn(torch.cat([y, y.flip(3)])).relu().mean((2, 3)).view(2, n, -1).mean(0),
             cnn=nn.Conv2d(3, 5, 3),
@@ -362,8 +362,8 @@ CASES: dict[str, Case] = {
         "cnn",
         lambda o, n: torch.stack([o[:n], o[n:].flip(3)], 2),
     ),
-    "halves of images one after the other in the batch": (
-        lambda: Through(
+    "halves of images in the batch": (
+        lambda: WithStep(
             nn.Identity(),
             lambda m, y, n: m.cnn(torch.cat(y.chunk(2, 3))).relu().mean((2, 3)).view(2, n, -1).mean(0),
             cnn=nn.Conv2d(3, 5, 3),
@@ -373,7 +373,7 @@ CASES: dict[str, Case] = {
         lambda o, n: torch.cat([o[:n], o[n:]], 3),
     ),
     "every other sample of a signal in the batch": (
-        lambda: Through(
+        lambda: WithStep(
             nn.Identity(),
             lambda m, y, n: m.cnn(torch.cat([y[..., ::2], y[..., 1::2]])).relu().mean(2).view(2, n, -1).mean(0),
             cnn=nn.Conv1d(2, 5, 3, padding=1),
@@ -383,7 +383,7 @@ CASES: dict[str, Case] = {
         lambda o, n: torch.stack([o[:n], o[n:]], 3).flatten(2),
     ),
     "some channels shifted in time": (
-        lambda: Through(
+        lambda: WithStep(
             nn.Identity(),
             lambda m, y, n: m.mix(torch.cat([y[:, :2].roll(1, 2), y[:, 2:]], 1).transpose(1, 2)).relu().mean(1),
             mix=nn.Linear(5, 4),
@@ -393,7 +393,7 @@ CASES: dict[str, Case] = {
         lambda o, n: o.transpose(1, 2),
     ),
     "gates over rows and columns": (
-        lambda: Through(
+        lambda: WithStep(
             nn.Conv2d(3, 5, 3),
             _coordinates,
             squeeze=nn.Conv2d(5, 3, 1),
@@ -405,14 +405,14 @@ CASES: dict[str, Case] = {
         "gated",
         lambda o, n: o,
     ),
-    "a spectrogram within the network": (
-        lambda: Through(nn.Identity(), _spectrogram, cnn=nn.Conv2d(1, 5, 3, padding=1)),
+    "a spectrogram computed by the network": (
+        lambda: WithStep(nn.Identity(), _spectrogram, cnn=nn.Conv2d(1, 5, 3, padding=1)),
         (1, 48),
         "cnn",
         lambda o, n: o.flatten(1, 2),  # frequencies are channels of the map along time
     ),
     "frames of volumes": (
-        lambda: Through(
+        lambda: WithStep(
             nn.Identity(),
             lambda m, y, n: m.cnn(y.unflatten(1, (2, 1)).flatten(0, 1)).relu().mean((2, 3, 4)).view(n, -1),
             cnn=nn.Conv3d(1, 3, 3),
@@ -421,8 +421,8 @@ CASES: dict[str, Case] = {
         "cnn",
         lambda o, n: o.unflatten(0, (n, 2)).transpose(1, 2),
     ),
-    "channels and columns on one dimension": (
-        lambda: Through(
+    "channels and columns in one dimension": (
+        lambda: WithStep(
             nn.Conv2d(1, 4, 3, padding=1),
             lambda m, y, n: m.act(y.permute(0, 2, 1, 3).flatten(2)).mean(1),
             act=nn.ReLU(),
@@ -434,7 +434,7 @@ CASES: dict[str, Case] = {
 }
 
 
-def _built(case: str) -> tuple[cs.Model, Tensor, str, Callable[[Tensor, int], Tensor]]:
+def _build(case: str) -> tuple[cs.Model, Tensor, str, Callable[[Tensor, int], Tensor]]:
     build, shape, layer, expected = CASES[case]
     torch.manual_seed(0)
     net, x = build().eval(), torch.randn(3, *shape)
@@ -442,7 +442,7 @@ def _built(case: str) -> tuple[cs.Model, Tensor, str, Callable[[Tensor, int], Te
     return cs.Model(net), x, layer, expected
 
 
-def _output(model: cs.Model, x: Tensor, layer: str) -> Tensor:
+def _layer_output(model: cs.Model, x: Tensor, layer: str) -> Tensor:
     outputs: list[Any] = []
     handle = model.module.get_submodule(layer).register_forward_hook(lambda _m, _i, o: outputs.append(o))
     with torch.no_grad():
@@ -454,81 +454,81 @@ def _output(model: cs.Model, x: Tensor, layer: str) -> Tensor:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_output_is_read_as_images_channels_and_places(case: str) -> None:
-    model, x, layer, expected = _built(case)
-    output = _output(model, x, layer)
-    with model.untouched():
-        found = map_at(model, layer, x, output)
-    torch.testing.assert_close(found, expected(output, len(x)))
+def test_an_output_is_read_as_images_channels_and_positions(case: str) -> None:
+    model, x, layer, expected = _build(case)
+    output = _layer_output(model, x, layer)
+    with model.preserve_state():
+        feature_map = as_feature_map(model, layer, x, output)
+    torch.testing.assert_close(feature_map, expected(output, len(x)))
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.startswith(("behind", "gated"))])
-def test_operations_tell_how_a_map_lies_and_nothing_is_probed(case: str) -> None:
-    model, x, layer, _ = _built(case)
-    with model.untouched():
-        found = traced(model, x).layers[layer]
-    assert found.has_places, found.why_not
-    assert not found.probed
+@pytest.mark.parametrize("case", [case for case in CASES if case.startswith(("after", "gated"))])
+def test_the_layout_follows_from_the_operations_without_probing(case: str) -> None:
+    model, x, layer, _ = _build(case)
+    with model.preserve_state():
+        traced = trace_layers(model, x).layers[layer]
+    assert traced.has_positions, traced.unknown_reason
+    assert not traced.probed
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_map_goes_back_to_where_it_came_from(case: str) -> None:
-    model, x, layer, _ = _built(case)
-    output = _output(model, x[:1], layer)
-    with model.untouched():
+def test_from_map_is_the_inverse_of_to_map(case: str) -> None:
+    model, x, layer, _ = _build(case)
+    output = _layer_output(model, x[:1], layer)
+    with model.preserve_state():
         layout = layout_of(model, layer, x)
     maps = layout.to_map(output)
-    again = layout.joined(layout.from_map(torch.cat([maps, maps * 2]), output))
-    torch.testing.assert_close(layout.to_map(again), torch.cat([maps, maps * 2]))
-    torch.testing.assert_close(layout.joined(layout.from_map(maps, output)), output)
+    outputs = layout.from_images(layout.from_map(torch.cat([maps, maps * 2]), output))
+    torch.testing.assert_close(layout.to_map(outputs), torch.cat([maps, maps * 2]))
+    torch.testing.assert_close(layout.from_images(layout.from_map(maps, output)), output)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_map_of_an_image_is_the_same_alone_and_among_others(case: str) -> None:
-    model, x, layer, _ = _built(case)
-    together = cs.grad_cam(model, x, layer=layer, target=1, relu=False)
-    for image, attribution in zip(x, together, strict=True):
-        alone = cs.grad_cam(model, image[None], layer=layer, target=1, relu=False)
-        torch.testing.assert_close(attribution.values, alone.values, rtol=1e-4, atol=1e-6)
+def test_an_image_has_the_same_map_alone_and_in_a_batch(case: str) -> None:
+    model, x, layer, _ = _build(case)
+    batch = cs.grad_cam(model, x, layer=layer, target=1, relu=False)
+    for image, attribution in zip(x, batch, strict=True):
+        single = cs.grad_cam(model, image[None], layer=layer, target=1, relu=False)
+        torch.testing.assert_close(attribution.values, single.values, rtol=1e-4, atol=1e-6)
         assert attribution.values.shape == x.shape[2:]
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("lens", [cs.ablation_cam, cs.score_cam, cs.eigen_cam, cs.layer_cam, cs.feature_maps])
-def test_lenses_of_a_layer_take_every_layout(case: str, lens: Any) -> None:
-    model, x, layer, _ = _built(case)
+def test_layer_lenses_accept_every_layout(case: str, lens: Any) -> None:
+    model, x, layer, _ = _build(case)
     values = lens(model, x[:2], layer=layer)
     assert len(values) == 2
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_unit_is_a_channel_whatever_the_order_of_dimensions(case: str) -> None:
-    model, x, layer, expected = _built(case)
-    unit = expected(_output(model, x, layer), len(x))[:, 1].flatten(1).mean(1)
+def test_a_unit_is_a_channel_in_every_layout(case: str) -> None:
+    model, x, layer, expected = _build(case)
+    unit = expected(_layer_output(model, x, layer), len(x))[:, 1].flatten(1).mean(1)
     scores = [attribution.score for attribution in cs.saliency(model, x, target=f"{layer}[1]")]
     torch.testing.assert_close(torch.tensor(scores), unit, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("case", "words"),
+    ("case", "notation"),
     [
         ("time first", "T N C"),
         ("channels last, a volume", "N D H W C"),
-        ("tokens behind a class token and a register", "N 2+H*W C"),
+        ("tokens after a class token and a register", "N 2+H*W C"),
         ("frames folded into the batch, images first", "N*F C H W"),
         ("frames folded into the batch, frames first", "F*N C H W"),
         ("clips of frames with time as an axis", "N*D C H W"),
         ("columns of a spectrogram", "W N C"),
     ],
 )
-def test_the_layout_is_said_in_words(case: str, words: str) -> None:
-    model, x, layer, _ = _built(case)
-    with model.untouched():
-        assert layout_of(model, layer, x).words == words
+def test_the_notation_of_layouts(case: str, notation: str) -> None:
+    model, x, layer, _ = _build(case)
+    with model.preserve_state():
+        assert layout_of(model, layer, x).notation == notation
 
 
 class Hidden(nn.Module):
-    """What it does is hidden from every record: it goes through NumPy."""
+    """Its operations cannot be recorded, since it uses NumPy."""
 
     def __init__(self, fold: bool = False) -> None:
         super().__init__()
@@ -543,15 +543,15 @@ class Hidden(nn.Module):
 
 
 @pytest.mark.parametrize("fold", [False, True])
-def test_what_operations_do_not_tell_is_probed(fold: bool) -> None:
+def test_an_unrecorded_layout_is_probed(fold: bool) -> None:
     torch.manual_seed(0)
     model, x = cs.Model(Hidden(fold).eval()), torch.randn(2, 3, 16, 16)
-    output = _output(model, x, "norm")
+    output = _layer_output(model, x, "norm")
     expected = output.movedim(-1, 1)
     if fold:
         expected = expected.unflatten(0, (2, 3)).transpose(1, 2)
-    with model.untouched():
-        torch.testing.assert_close(map_at(model, "norm", x, output), expected)
+    with model.preserve_state():
+        torch.testing.assert_close(as_feature_map(model, "norm", x, output), expected)
     (first, second) = cs.eigen_cam(model, x)
     assert first.layers == ("norm",)
     assert cs.eigen_cam(model, x)[0].cost.forwards == 1, "nothing is probed twice"
@@ -559,27 +559,25 @@ def test_what_operations_do_not_tell_is_probed(fold: bool) -> None:
 
 
 class Fixed(Hidden):
-    """It answers for one size of input only, and says so before any layer runs."""
+    """It accepts one size of input only, and raises before any layer runs."""
 
     def forward(self, x: Tensor) -> Tensor:
         assert x.shape[2:] == (16, 16)
         return super().forward(x)
 
 
-def test_what_cannot_be_known_is_refused_and_can_be_said() -> None:
+def test_an_unknown_layout_is_refused_and_can_be_declared() -> None:
     torch.manual_seed(0)
     net, x = Fixed().eval(), torch.randn(2, 3, 16, 16)
-    with pytest.raises(
-        LayerError, match=r"layer 'norm' gives shape .*: choose another layer, or say how its output lies"
-    ):
+    with pytest.raises(LayerError, match=r"layer 'norm' gives shape .*: choose another layer, or declare its layout"):
         cs.eigen_cam(net, x, layer="norm")
-    said = cs.eigen_cam(cs.Model(net, layouts={"norm": "N H W C"}), x, layer="norm")
-    right = cs.eigen_cam(cs.Model(Hidden().eval(), layouts={}), x, layer="norm")
-    assert said[0].layer_values["norm"].shape == right[0].layer_values["norm"].shape == (8, 16)
+    declared = cs.eigen_cam(cs.Model(net, layouts={"norm": "N H W C"}), x, layer="norm")
+    probed = cs.eigen_cam(cs.Model(Hidden().eval(), layouts={}), x, layer="norm")
+    assert declared[0].layer_values["norm"].shape == probed[0].layer_values["norm"].shape == (8, 16)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("N H W", "has 3 words and its output 4 dimensions"),
         ("N H W Q", "has the word 'Q': a word is made of N, C, F, H, W"),
@@ -588,21 +586,21 @@ def test_what_cannot_be_known_is_refused_and_can_be_said() -> None:
         ("N*F H W C", "N"),
     ],
 )
-def test_a_layout_that_does_not_fit_is_refused(text: str, said: str) -> None:
+def test_a_layout_that_does_not_fit_is_refused(text: str, message: str) -> None:
     model = cs.Model(Fixed().eval(), layouts={"norm": text})
     if text == "N*F H W C":  # fits: one frame
         assert cs.eigen_cam(model, torch.randn(1, 3, 16, 16), layer="norm").layers == ("norm",)
         return
-    with pytest.raises(LayerError, match=said):
+    with pytest.raises(LayerError, match=message):
         cs.eigen_cam(model, torch.randn(1, 3, 16, 16), layer="norm")
 
 
 @pytest.mark.parametrize("text", ["N 1+H3*W4 C", "N 1+H*W4 C", "N, 1+H3*W, C"])
-def test_tokens_can_be_written(text: str) -> None:
-    from convscope.engine.layers.described_layout import layout_given
+def test_layouts_with_tokens_are_parsed(text: str) -> None:
+    from convscope.engine.layers.described_layout import parse_layout
 
     output = torch.randn(2, 13, 5)
-    layout = layout_given(text, "block", (2, 13, 5), 2, 2)
+    layout = parse_layout(text, "block", (2, 13, 5), 2, 2)
     torch.testing.assert_close(layout.to_map(output), output[:, 1:].transpose(1, 2).unflatten(2, (3, 4)))
 
 
@@ -627,7 +625,7 @@ class Compares(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("layer", "said"),
+    ("layer", "message"),
     [
         ("weights", "has positions along two dimensions at once"),
         ("flat", "has no spatial extent"),
@@ -635,8 +633,8 @@ class Compares(nn.Module):
         ("head", "has no spatial extent"),
     ],
 )
-def test_what_is_no_map_is_refused_with_the_reason(layer: str, said: str) -> None:
-    with pytest.raises(LayerError, match=said):
+def test_outputs_that_are_no_maps_are_refused_with_the_reason(layer: str, message: str) -> None:
+    with pytest.raises(LayerError, match=message):
         cs.eigen_cam(Compares().eval(), torch.randn(2, 3, 16, 16), layer=layer)
     assert cs.grad_cam(Compares().eval(), torch.randn(1, 3, 16, 16)).layers == ("conv",)
 
@@ -656,18 +654,18 @@ def test_a_network_that_takes_a_single_image_is_read_from_it_alone() -> None:
 
 
 def test_the_network_is_recorded_once_per_input_shape() -> None:
-    model, x, layer, _ = _built("channels last, an image")
+    model, x, layer, _ = _build("channels last, an image")
     runs: list[int] = []
     model.module.stem.register_forward_hook(lambda *_: runs.append(1))
-    with model.untouched():
+    with model.preserve_state():
         for _ in range(3):
-            traced(model, x)
+            trace_layers(model, x)
             layout_of(model, layer, x)
     assert len(runs) == 1
 
 
 class Views(nn.Module):
-    """Several views of each image go through one convolution and are averaged."""
+    """Several views of each image run through the same convolutions, and their features are averaged."""
 
     def __init__(self, views: Any, axes: int, apart: bool, stride: int = 1) -> None:
         super().__init__()
@@ -680,44 +678,46 @@ class Views(nn.Module):
         views = [view(x) for view in self.views]
         maps = torch.cat(views) if self.apart else torch.stack(views, 1).flatten(0, 1)
         features = self.second(self.first(maps).relu()).relu().flatten(2).mean(2)
-        together = features.unflatten(0, (-1, len(x)) if self.apart else (len(x), -1))
-        return self.fc(together.mean(0 if self.apart else 1))
+        by_image = features.unflatten(0, (-1, len(x)) if self.apart else (len(x), -1))
+        return self.fc(by_image.mean(0 if self.apart else 1))
 
 
 def as_is(x: Tensor) -> Tensor:
     return x
 
 
-MOVED: dict[str, tuple[int, Any, Any]] = {
+TRANSFORMS: dict[str, tuple[int, Any, Any]] = {
     "mirrored signal": (1, lambda x: x.flip(-1), lambda m: m.flip(-1)),
     "mirrored": (2, lambda x: x.flip(3), lambda m: m.flip(-1)),
-    "turned round": (2, lambda x: x.flip(2, 3), lambda m: m.flip(-2, -1)),
-    "turned by a quarter": (2, lambda x: torch.rot90(x, 1, (2, 3)), lambda m: torch.rot90(m, -1, (-2, -1))),
+    "rotated by 180 degrees": (2, lambda x: x.flip(2, 3), lambda m: m.flip(-2, -1)),
+    "rotated by 90 degrees": (2, lambda x: torch.rot90(x, 1, (2, 3)), lambda m: torch.rot90(m, -1, (-2, -1))),
     "transposed": (2, lambda x: x.transpose(2, 3), lambda m: m.transpose(-2, -1)),
     "rolled": (2, lambda x: x.roll(3, 3), lambda m: m.roll(-3, -1)),
     "mirrored volume": (3, lambda x: x.flip(2), lambda m: m.flip(-3)),
 }
 
 
-@pytest.mark.parametrize("apart", [True, False], ids=["one view after the other", "the views of an image together"])
-@pytest.mark.parametrize("name", MOVED)
-def test_views_that_were_moved_lie_where_they_came_from(name: str, apart: bool) -> None:
-    axes, move, back = MOVED[name]
-    net, shape = seeded(lambda: Views((as_is, move), axes, apart)), (3, *[8, 8, 8][:axes])
+@pytest.mark.parametrize("apart", [True, False], ids=["views concatenated", "views of an image together"])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_maps_of_transformed_views_are_transformed_back(name: str, apart: bool) -> None:
+    axes, transform, invert = TRANSFORMS[name]
+    net, shape = seeded(lambda: Views((as_is, transform), axes, apart)), (3, *[8, 8, 8][:axes])
     images = torch.rand(2, *shape)
     for layer in ("first", "second"):
-        found = cs.hires_cam(cs.Model(net, input=cs.TensorInput(shape)), images, target=1, layer=layer)
-        for value, image in zip(found, images, strict=True):
-            kept: list[Tensor] = []
-            handle = net.get_submodule(layer).register_forward_hook(lambda *seen, kept=kept: kept.append(seen[2]))
+        attributions = cs.hires_cam(cs.Model(net, input=cs.TensorInput(shape)), images, target=1, layer=layer)
+        for attribution, image in zip(attributions, images, strict=True):
+            activations: list[Tensor] = []
+            handle = net.get_submodule(layer).register_forward_hook(
+                lambda *arguments, activations=activations: activations.append(arguments[2])
+            )
             score = net(image[None])[0, 1]
             handle.remove()
-            (gradient,) = torch.autograd.grad(score, kept)
-            plain, moved = (kept[0] * gradient).sum(1).detach()
-            assert torch.allclose(value.layer_values[layer], torch.stack([plain, back(moved)]), atol=1e-6)
+            (gradient,) = torch.autograd.grad(score, activations)
+            plain, transformed = (activations[0] * gradient).sum(1).detach()
+            assert torch.allclose(attribution.layer_values[layer], torch.stack([plain, invert(transformed)]), atol=1e-6)
 
 
-def test_copies_side_by_side_are_several_maps() -> None:
+def test_concatenated_copies_are_several_maps() -> None:
     class Wide(Views):
         def forward(self, x: Tensor) -> Tensor:
             return self.fc(self.second(self.first(torch.cat([x, x.flip(3)], 3)).relu()).flatten(2).mean(2))
@@ -727,7 +727,7 @@ def test_copies_side_by_side_are_several_maps() -> None:
     assert value.layer_values["first"].shape == (2, 8, 8)
 
 
-def test_overlapping_views_are_refused_for_what_they_are() -> None:
+def test_overlapping_views_are_refused() -> None:
     crops = (lambda x: x[..., :6, :6], lambda x: x[..., 2:, 2:])
     model = cs.Model(seeded(lambda: Views(crops, 2, apart=True)), input=cs.TensorInput((3, 8, 8)))
     with pytest.raises(LayerError, match="shows some positions of the input more often than others, as overlapping"):
@@ -735,14 +735,14 @@ def test_overlapping_views_are_refused_for_what_they_are() -> None:
 
 
 class OneByOne(nn.Module):
-    """Hands its images on one after the other, as people write who do not think in batches."""
+    """Processes its images one by one, in various ways of writing it."""
 
-    def __init__(self, spelling: str) -> None:
+    def __init__(self, variant: str) -> None:
         super().__init__()
-        self.conv, self.fc, self.spelling = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 3), spelling
+        self.conv, self.fc, self.variant = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 3), variant
 
     def forward(self, x: Tensor) -> Tensor:
-        match self.spelling:
+        match self.variant:
             case "cat":
                 return torch.cat([self.fc(self.conv(image[None]).relu().mean((2, 3))) for image in x])
             case "split":
@@ -757,7 +757,7 @@ class OneByOne(nn.Module):
         return self.fc(self.conv(x).relu().mean((2, 3)))
 
 
-SPELLINGS = ["cat", "split", "without a batch", "in pairs", "features"]
+VARIANTS = ["cat", "split", "without a batch", "in pairs", "features"]
 LENSES = [
     "grad_cam",
     "ablation_cam",
@@ -774,25 +774,29 @@ LENSES = [
 ]
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("lens", LENSES)
-def test_networks_that_hand_images_on_one_by_one_are_looked_at_so(spelling: str, lens: str) -> None:
+def test_networks_that_process_images_one_by_one_give_the_same_results(variant: str, lens: str) -> None:
     images = torch.rand(3, 3, 8, 8)
     options = {} if lens == "feature_maps" else {"target": 1}
     options |= {} if lens == "saliency" else {"layer": "conv"}
-    ours, plain = (
+    values, expected_values = (
         getattr(cs, lens)(
-            cs.Model(seeded(lambda way=way: OneByOne(way)), input=cs.TensorInput((3, 8, 8))), images, **options
+            cs.Model(seeded(lambda variant_=variant_: OneByOne(variant_)), input=cs.TensorInput((3, 8, 8))),
+            images,
+            **options,
         )
-        for way in (spelling, "as a batch")
+        for variant_ in (variant, "as a batch")
     )
-    for value, true in zip(ours, plain, strict=True):
-        numbers = (value.maps["conv"], true.maps["conv"]) if lens == "feature_maps" else (value.values, true.values)
+    for value, expected in zip(values, expected_values, strict=True):
+        numbers = (
+            (value.maps["conv"], expected.maps["conv"]) if lens == "feature_maps" else (value.values, expected.values)
+        )
         assert torch.allclose(*numbers, atol=1e-5)
 
 
-class Alone(nn.Module):
-    """Takes off the dimension of the batch, which is then of one image."""
+class SingleImage(nn.Module):
+    """Removes the batch dimension, which must be of size one."""
 
     def __init__(self, squeezes: bool) -> None:
         super().__init__()
@@ -805,17 +809,17 @@ class Alone(nn.Module):
 
 
 @pytest.mark.parametrize("lens", [name for name in LENSES if name not in ("layer_lrp", "layer_deep_lift")])
-def test_a_network_that_takes_off_the_batch_is_explained_like_one_that_does_not(lens: str) -> None:
+def test_a_network_that_removes_the_batch_dimension_gives_the_same_results(lens: str) -> None:
     image = torch.rand(3, 8, 8)
     options = {} if lens == "feature_maps" else {"target": 1}
     options |= {} if lens == "saliency" else {"layer": "conv"}
-    ours, plain = (
+    value, expected = (
         getattr(cs, lens)(
-            cs.Model(seeded(lambda squeezes=squeezes: Alone(squeezes)), input=cs.TensorInput((3, 8, 8))),
+            cs.Model(seeded(lambda squeezes=squeezes: SingleImage(squeezes)), input=cs.TensorInput((3, 8, 8))),
             image,
             **options,
         )
         for squeezes in (True, False)
     )
-    numbers = (ours.maps["conv"], plain.maps["conv"]) if lens == "feature_maps" else (ours.values, plain.values)
+    numbers = (value.maps["conv"], expected.maps["conv"]) if lens == "feature_maps" else (value.values, expected.values)
     assert torch.allclose(*numbers, atol=1e-5)

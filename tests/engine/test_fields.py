@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.graph import recorded
+from convscope.engine.graph import record_graph
 
 CHANNELS = 2
 MODES = {1: ("nearest", "linear", "nearest-exact"), 2: ("nearest", "bilinear", "bicubic", "nearest-exact")}
@@ -221,13 +221,13 @@ def test_a_box_holds_every_position_with_a_gradient_and_no_other_that_is_not_bet
     """Of one number, as the receptive-field lens takes it, and of a position, as the structure keeps it."""
     net, x, exact = network(seed, axes)
     model, given = cs.Model(net, input=cs.TensorInput(tuple(x.shape[1:]))), x.clone().requires_grad_(True)
-    graph, structure = recorded(model, x), cs.structure(model, x)
+    graph, structure = record_graph(model, x), cs.structure(model, x)
     now, pick, compared = given, random.Random(seed), 0
     for number, layer in enumerate(net):
-        now, visit = layer(now), graph.visits[str(number)]
+        now, visit = layer(now), graph.layer_calls[str(number)]
         for _ in range(4):
             place = tuple(pick.randrange(side) for side in now.shape[1:])
-            seen = [axis.ends(lambda end: end.expand(visit.shape)[(0, *place)]) for axis in visit.seen]  # noqa: B023
+            seen = [axis.bounds(lambda end: end.expand(visit.shape)[(0, *place)]) for axis in visit.dependence]  # noqa: B023
             held(seen, support(now[(0, *place)], given), exact[number], layer)
             box = structure.module(str(number)).box(place[1:], x.shape[2:])
             held(box, support(now[(0, slice(None), *place[1:])].sum(), given), exact[number], layer)

@@ -1,4 +1,4 @@
-"""The rules of LRP's first layer (flat, w², box) share among inputs: pads, masks and other constants are none."""
+"""LRP rules of the first layer (flat, w², box) give relevance to inputs only, not to padding, masks or constants."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
 
 
 class Fronted(nn.Module):
-    """Whatever stands in front, and a first convolution or linear map."""
+    """Preprocessing operations, followed by a first convolution or linear map."""
 
     def __init__(self, front: Callable[[Tensor], Tensor], layer: Callable[[], nn.Module]) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Fronted(nn.Module):
         return self.layer(self.front(x)).flatten(1)
 
 
-def _as_it_is(x: Tensor) -> Tensor:
+def _identity(x: Tensor) -> Tensor:
     return x
 
 
@@ -40,11 +40,11 @@ def _with_places(x: Tensor) -> Tensor:
 
 
 FRONTED: dict[str, tuple[Callable, Callable, tuple[int, ...]]] = {
-    "same, even, 1-D": (_as_it_is, lambda: nn.Conv1d(2, 3, 4, padding="same"), (2, 7)),
-    "same, even, 2-D": (_as_it_is, lambda: nn.Conv2d(2, 3, (2, 4), padding="same"), (2, 5, 6)),
-    "same, even, 3-D": (_as_it_is, lambda: nn.Conv3d(1, 2, (2, 3, 4), padding="same"), (1, 3, 4, 5)),
+    "same, even, 1-D": (_identity, lambda: nn.Conv1d(2, 3, 4, padding="same"), (2, 7)),
+    "same, even, 2-D": (_identity, lambda: nn.Conv2d(2, 3, (2, 4), padding="same"), (2, 5, 6)),
+    "same, even, 3-D": (_identity, lambda: nn.Conv3d(1, 2, (2, 3, 4), padding="same"), (1, 3, 4, 5)),
     "same, even, dilated, in groups": (
-        _as_it_is, lambda: nn.Conv1d(4, 4, 2, padding="same", dilation=3, groups=2), (4, 9)
+        _identity, lambda: nn.Conv1d(4, 4, 2, padding="same", dilation=3, groups=2), (4, 9)
     ),
     "F.pad": (lambda x: F.pad(x, (2, 1)), lambda: nn.Conv1d(2, 3, 3), (2, 7)),
     "F.pad and a stride": (lambda x: F.pad(x, (0, 1, 0, 1)), lambda: nn.Conv2d(2, 3, 3, stride=2), (2, 6, 6)),
@@ -52,9 +52,9 @@ FRONTED: dict[str, tuple[Callable, Callable, tuple[int, ...]]] = {
     "ZeroPad2d": (nn.ZeroPad2d((3, 0, 1, 2)), lambda: nn.Conv2d(1, 2, 2), (1, 4, 4)),
     "ConstantPad2d": (nn.ConstantPad2d((1, 2, 0, 1), 1.5), lambda: nn.Conv2d(2, 2, 3), (2, 5, 5)),
     "ConstantPad3d": (nn.ConstantPad3d(1, -0.5), lambda: nn.Conv3d(1, 2, 3), (1, 3, 3, 4)),
-    "reflected": (_as_it_is, lambda: nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), (2, 5, 4)),
+    "reflected": (_identity, lambda: nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), (2, 5, 4)),
     "replicated": (nn.ReplicationPad1d((2, 0)), lambda: nn.Conv1d(2, 3, 3), (2, 6)),
-    "circular": (_as_it_is, lambda: nn.Conv1d(2, 3, 3, padding=1, padding_mode="circular"), (2, 6)),
+    "circular": (_identity, lambda: nn.Conv1d(2, 3, 3, padding=1, padding_mode="circular"), (2, 6)),
     "cat with zeros": (
         lambda x: torch.cat([x.new_zeros(len(x), 2, 2), x], 2), lambda: nn.Conv1d(2, 3, 3), (2, 6)
     ),
@@ -88,17 +88,17 @@ FRONTED: dict[str, tuple[Callable, Callable, tuple[int, ...]]] = {
 
 
 def by_hand(net: Fronted, x: Tensor, rule: str, low: float = 0.0, high: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Relevance of one image by the rule on matrices in float64, and what has nothing it could be shared among."""
+    """The relevance of one image computed with matrices in float64, and the relevance that no input receives."""
     net = net.double()
     relevance = net(x[None])[0]
     units = torch.eye(x.numel(), dtype=torch.double).view(-1, *x.shape)
 
     def matrix(change: Callable[[Tensor], Tensor]) -> Tensor:
-        kept, bias = net.layer.weight.data, net.layer.bias.data
-        net.layer.weight.data, net.layer.bias.data = change(kept), torch.zeros_like(bias)
-        found = (net(units) - net(torch.zeros_like(x)[None])).T
-        net.layer.weight.data, net.layer.bias.data = kept, bias
-        return found
+        weight, bias = net.layer.weight.data, net.layer.bias.data
+        net.layer.weight.data, net.layer.bias.data = change(weight), torch.zeros_like(bias)
+        columns = (net(units) - net(torch.zeros_like(x)[None])).T
+        net.layer.weight.data, net.layer.bias.data = weight, bias
+        return columns
 
     if rule == "box":
         low, high = x.clamp(max=low).flatten(), x.clamp(min=high).flatten()
@@ -113,21 +113,21 @@ def by_hand(net: Fronted, x: Tensor, rule: str, low: float = 0.0, high: float = 
 
 
 @pytest.mark.parametrize("rule", ["flat", "w-square", "box"])
-@pytest.mark.parametrize("written", FRONTED)
+@pytest.mark.parametrize("form", FRONTED)
 @torch.no_grad()
-def test_relevance_is_shared_among_inputs_alone(written: str, rule: str) -> None:
-    front, layer, shape = FRONTED[written]
-    if rule == "box" and "averaged" in written:
-        return  # a mean hands what it gets to its inputs evenly, whatever their bounds
+def test_relevance_is_shared_among_inputs_alone(form: str, rule: str) -> None:
+    front, layer, shape = FRONTED[form]
+    if rule == "box" and "averaged" in form:
+        return  # a mean distributes its relevance evenly, independently of bounds
     net = seeded(Fronted, front, layer)
     x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-    found = cs.lrp(cs.Model(net), x, target=lambda output: output.sum(1), rules=f"first: {rule}")
-    for one, image in zip(found, x, strict=True):
-        true, unshared = by_hand(net, image.double(), rule)
-        torch.testing.assert_close(one.channels.view(true.shape), true.float(), rtol=1e-4, atol=1e-5)
-        assert one.notes["absorbed by biases"] == pytest.approx(float(unshared), abs=1e-5)
-        assert abs(one.notes["conservation gap"]) < 1e-5
-        assert all(abs(part["lost"]) < 1e-5 for part in one.notes["relevance per layer"].values())
+    attributions = cs.lrp(cs.Model(net), x, target=lambda output: output.sum(1), rules=f"first: {rule}")
+    for attribution, image in zip(attributions, x, strict=True):
+        expected, unshared = by_hand(net, image.double(), rule)
+        torch.testing.assert_close(attribution.channels.view(expected.shape), expected.float(), rtol=1e-4, atol=1e-5)
+        assert attribution.notes["absorbed by biases"] == pytest.approx(float(unshared), abs=1e-5)
+        assert abs(attribution.notes["conservation gap"]) < 1e-5
+        assert all(abs(part["lost"]) < 1e-5 for part in attribution.notes["relevance per layer"].values())
         net.float()
 
 
@@ -135,10 +135,10 @@ def test_masks_that_follow_from_each_image_are_counted_for_each() -> None:
     net = seeded(Fronted, lambda x: x.masked_fill(x < 0, 0.0), lambda: nn.Conv1d(1, 2, 3, bias=False))
     net.front = lambda x: x.masked_fill(x.detach() < 0, 0.0).flip(2)
     x = torch.randn(3, 1, 8, generator=torch.Generator().manual_seed(3))
-    together = cs.lrp(net, x, target=lambda output: output.sum(1), rules="first: flat")
-    for one, image in zip(together, x, strict=True):
-        alone = cs.lrp(net, image[None], target=lambda output: output.sum(1), rules="first: flat")
-        torch.testing.assert_close(one.values, alone.values)
+    batch = cs.lrp(net, x, target=lambda output: output.sum(1), rules="first: flat")
+    for attribution, image in zip(batch, x, strict=True):
+        single = cs.lrp(net, image[None], target=lambda output: output.sum(1), rules="first: flat")
+        torch.testing.assert_close(attribution.values, single.values)
 
 
 BOUNDED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -151,20 +151,22 @@ BOUNDED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("written", BOUNDED)
+@pytest.mark.parametrize("form", BOUNDED)
 @torch.no_grad()
-def test_inputs_at_their_bounds_share_nothing_and_swamp_nothing(written: str) -> None:
-    """Every input lies at the bound that the first output's weights ask for: 0 / 0 there, the rest as it should be."""
-    layer, shape = BOUNDED[written]
+def test_inputs_at_their_bounds_share_nothing_and_swamp_nothing(form: str) -> None:
+    """Every input is at the bound where the first output's denominator is zero; the other outputs are unaffected."""
+    layer, shape = BOUNDED[form]
     for seed in range(20):
-        net = seeded(Fronted, _as_it_is, layer)
+        net = seeded(Fronted, _identity, layer)
         generator = torch.Generator().manual_seed(seed)
         low, high = -3 * torch.rand(shape, generator=generator), 1 + 3 * torch.rand(shape, generator=generator)
         first = net.layer.weight.data[0]
-        asked = torch.cat([first, first]) if written == "in groups" else first
-        x = torch.where(asked.view(shape) > 0, low, high)
-        one = cs.lrp(net, x[None], target=lambda output: output.sum(1), rules="first: box")
-        true, unshared = by_hand(net, x.double(), "box")
-        assert float((one.channels.view(true.shape) - true).abs().max()) < 1e-3 * float(true.abs().max())
-        assert one.notes["absorbed by biases"] == pytest.approx(float(unshared), abs=1e-4)
-        assert one.notes["relative conservation gap"] < 1e-4
+        weights = torch.cat([first, first]) if form == "in groups" else first
+        x = torch.where(weights.view(shape) > 0, low, high)
+        attribution = cs.lrp(net, x[None], target=lambda output: output.sum(1), rules="first: box")
+        expected, unshared = by_hand(net, x.double(), "box")
+        assert float((attribution.channels.view(expected.shape) - expected).abs().max()) < 1e-3 * float(
+            expected.abs().max()
+        )
+        assert attribution.notes["absorbed by biases"] == pytest.approx(float(unshared), abs=1e-4)
+        assert attribution.notes["relative conservation gap"] < 1e-4

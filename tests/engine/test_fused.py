@@ -1,4 +1,4 @@
-"""Folded batch norms change how fast a run is, and nothing else: not the numbers, not the network, not the next run."""
+"""Folding batch norms changes only the speed of a run: not its values, not the network, not the next run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from tests.engine._nets import condition, pictured, seeded, tensor
 RUNS: dict[str, dict[str, int]] = {"integrated_gradients": {"steps": 12}, "smooth_grad": {"samples": 12}}
 
 
-def untrivial(norm: nn.Module) -> nn.Module:
+def randomized(norm: nn.Module) -> nn.Module:
     """A batch norm whose statistics are not zeros and ones."""
     nn.init.uniform_(norm.running_mean, -0.5, 0.5)
     nn.init.uniform_(norm.running_var, 0.3, 3)
@@ -26,14 +26,14 @@ def untrivial(norm: nn.Module) -> nn.Module:
 
 
 class Normed(nn.Module):
-    """Convolution and batch norm, twice, with a residual sum; subclasses change how they are wired."""
+    """Convolution and batch norm, twice, with a residual sum; subclasses change the connections."""
 
     def __init__(self, *, bias: bool = False, affine: bool = True, axes: int = 2) -> None:
         super().__init__()
         convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
         norm = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[axes - 1]
-        self.conv1, self.bn1 = convolution(3, 5, 3, padding=1, bias=bias), untrivial(norm(5, affine=affine))
-        self.conv2, self.bn2 = convolution(5, 5, 3, padding=1, bias=bias), untrivial(norm(5, affine=affine))
+        self.conv1, self.bn1 = convolution(3, 5, 3, padding=1, bias=bias), randomized(norm(5, affine=affine))
+        self.conv2, self.bn2 = convolution(5, 5, 3, padding=1, bias=bias), randomized(norm(5, affine=affine))
         self.head = nn.Linear(5, 4)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class NormsByKeyword(Normed):
 
 
 class NormsByBatch(Normed):
-    """No running statistics: the norm depends on the batch, and may not be folded."""
+    """No running statistics: the norm depends on the batch and must not be folded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,46 +96,51 @@ class NormsByBatch(Normed):
 NETS: dict[str, Callable[[], nn.Module]] = {
     "plain": Normed,
     "biases": lambda: Normed(bias=True),
-    "norms without weights": lambda: Normed(affine=False),
+    "norms without affine parameters": lambda: Normed(affine=False),
     "a convolution used twice": UsesConvolutionTwice,
     "a shared convolution": SharesConvolution,
     "a shared norm": SharesNorm,
-    "writing in between": WritesBetween,
+    "in-place writes in between": WritesBetween,
     "keywords": NormsByKeyword,
     "norms of the batch": NormsByBatch,
 }
 
 
-def both(build: Callable[[], Any], x: Tensor, name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
-    """A run as it is, and one in which nothing is worth folding."""
-    found = getattr(cs, name)(build(), x, target=1, **RUNS[name])
+def run_both(build: Callable[[], Any], x: Tensor, name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    """The attributions with and without folding."""
+    folded = getattr(cs, name)(build(), x, target=1, **RUNS[name])
     with monkeypatch.context() as patch:
-        patch.setattr(batchnorm_folding, "WORTH_IT", 10**9)
-        return found, getattr(cs, name)(build(), x, target=1, **RUNS[name])
+        patch.setattr(batchnorm_folding, "MIN_PASSES", 10**9)
+        return folded, getattr(cs, name)(build(), x, target=1, **RUNS[name])
 
 
 @pytest.mark.parametrize("build", NETS.values(), ids=NETS)
 @pytest.mark.parametrize("name", RUNS)
-def test_folding_changes_no_number_and_leaves_no_trace(build: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folding_changes_neither_values_nor_network(build: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     net = seeded(build).train()
     before = condition(net)
-    found, expected = both(lambda: cs.Model(net), tensor(), name, monkeypatch)
-    torch.testing.assert_close(found.values, expected.values, atol=1e-5 * float(expected.values.abs().max()), rtol=1e-4)
+    assert_equal(*run_both(lambda: cs.Model(net), tensor(), name, monkeypatch))
     assert condition(net) == before
 
 
+def assert_equal(attribution: Any, expected: Any) -> None:
+    """Whether two attributions have the same values up to rounding."""
+    tolerance = 1e-5 * float(expected.values.abs().max())
+    torch.testing.assert_close(attribution.values, expected.values, atol=tolerance, rtol=1e-4)
+
+
 @pytest.mark.parametrize("axes", [1, 3])
-def test_signals_and_volumes_fold_too(axes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folding_for_signals_and_volumes(axes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x = tensor(1, 3, *(8,) * axes)
-    found, expected = both(lambda: cs.Model(seeded(lambda: Normed(axes=axes))), x, "smooth_grad", monkeypatch)
-    torch.testing.assert_close(found.values, expected.values, atol=1e-6, rtol=1e-4)
+    folded, expected = run_both(lambda: cs.Model(seeded(lambda: Normed(axes=axes))), x, "smooth_grad", monkeypatch)
+    torch.testing.assert_close(folded.values, expected.values, atol=1e-6, rtol=1e-4)
 
 
-def _doubled(net: Normed) -> None:
+def _converted_to_double(net: Normed) -> None:
     net.double()
 
 
-def _trained_on(net: Normed) -> None:
+def _trained(net: Normed) -> None:
     net.train()
     for seed in range(3):
         net(tensor(4, 3, 16, 16, seed=seed) * 3 + 2)
@@ -157,7 +162,7 @@ def _without_norm(net: Normed) -> None:
 
 
 def _with_another_norm(net: Normed) -> None:
-    net.bn1 = seeded(lambda: untrivial(nn.BatchNorm2d(5)), 9)
+    net.bn1 = seeded(lambda: randomized(nn.BatchNorm2d(5)), 9)
 
 
 def _moved(net: Normed) -> None:
@@ -168,25 +173,25 @@ def _hooked(net: Normed) -> None:
     net.conv1.register_forward_hook(lambda _m, _i, output: output * 2)
 
 
-CHANGES = [_doubled, _trained_on, _loaded, _assigned, _without_norm, _with_another_norm, _moved, _hooked]
+CHANGES = [_converted_to_double, _trained, _loaded, _assigned, _without_norm, _with_another_norm, _moved, _hooked]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.strip("_"))
 @pytest.mark.parametrize("name", RUNS)
-def test_a_network_that_changed_since_the_last_run_is_explained_as_it_is_now(
+def test_changes_of_the_network_since_the_last_run_are_respected(
     change: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = cs.Model(seeded(Normed))
     getattr(cs, name)(model, tensor(), **RUNS[name])
     change(model.module)
-    found, expected = both(lambda: model, tensor(), name, monkeypatch)
-    fresh = getattr(cs, name)(cs.Model(model.module), tensor(), target=1, **RUNS[name])
-    for other in (expected, fresh):
-        torch.testing.assert_close(found.values, other.values, atol=1e-5 * float(other.values.abs().max()), rtol=1e-4)
+    folded, expected = run_both(lambda: model, tensor(), name, monkeypatch)
+    new_model = getattr(cs, name)(cs.Model(model.module), tensor(), target=1, **RUNS[name])
+    for other in (expected, new_model):
+        assert_equal(folded, other)
 
 
-def test_a_path_that_only_some_inputs_take_is_not_folded_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The forward that was watched went through the norm; a noisy or dark copy does not."""
+def test_a_branch_that_only_some_inputs_take_is_not_folded_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The norm is used in the observed forward, but not for noisy or darkened copies."""
 
     class Gated(Normed):
         def forward(self, x: Tensor) -> Tensor:
@@ -195,29 +200,28 @@ def test_a_path_that_only_some_inputs_take_is_not_folded_for_the_others(monkeypa
                 maps = self.bn1(maps)
             return self.answer(F.relu(maps))
 
-    found, expected = both(lambda: cs.Model(seeded(Gated)), tensor(), "smooth_grad", monkeypatch)
-    torch.testing.assert_close(found.values, expected.values, atol=1e-5 * float(expected.values.abs().max()), rtol=1e-4)
+    assert_equal(*run_both(lambda: cs.Model(seeded(Gated)), tensor(), "smooth_grad", monkeypatch))
 
 
 def test_the_users_hooks_see_the_layers_own_outputs() -> None:
-    """A hook that records a convolution's output gets the convolution's output, folded run or not."""
-    net, kept = seeded(Normed), []
-    net.conv1.register_forward_hook(lambda _m, inputs, output: kept.append((inputs[0], output)))
+    """A user's hook on a convolution gets the convolution's own output, not the folded one."""
+    net, recorded = seeded(Normed), []
+    net.conv1.register_forward_hook(lambda _m, inputs, output: recorded.append((inputs[0], output)))
     cs.smooth_grad(cs.Model(net), tensor(), samples=12)
-    for given, output in kept:
-        torch.testing.assert_close(output, net.conv1.forward(given))
+    for conv_input, output in recorded:
+        torch.testing.assert_close(output, net.conv1.forward(conv_input))
 
 
 def test_a_batch_and_its_images_one_by_one_agree_when_folded() -> None:
     model, x = pictured(seeded(Normed)), tensor(3, 3, 16, 16)
     for lens, options in ((cs.smooth_grad, {"samples": 12}), (cs.integrated_gradients, {"steps": 12})):
-        together = lens(model, list(x), **options)
-        for one, given in zip(together, x, strict=True):
-            torch.testing.assert_close(one.values, lens(model, given, **options).values)
+        attributions = lens(model, list(x), **options)
+        for attribution, image in zip(attributions, x, strict=True):
+            torch.testing.assert_close(attribution.values, lens(model, image, **options).values)
 
 
 class FoldsViews(Normed):
-    """Two views of each image go through as images of their own: plain tensors, whatever the input's layout."""
+    """Two views of each image in the batch dimension: contiguous tensors for inputs of any memory format."""
 
     def forward(self, x: Tensor) -> Tensor:
         views = torch.stack([x, 0.5 * x], 1).flatten(0, 1)
@@ -226,9 +230,10 @@ class FoldsViews(Normed):
 
 
 @pytest.mark.parametrize("normed", [True, False])
-def test_kernels_are_laid_channels_last_only_where_maps_lie_so(normed: bool) -> None:
+def test_kernels_are_channels_last_only_if_their_outputs_are(normed: bool) -> None:
     network = seeded(FoldsViews)
     network.bn1 = network.bn1 if normed else nn.Identity()
     model, images = cs.Model(network.eval(), input=cs.ImageInput(size=(8, 6))), torch.randn(1, 3, 8, 6)
-    found = cs.integrated_gradients(model, images, target=1, steps=16, baseline=torch.zeros(3, 8, 6))
-    assert abs(found.notes["completeness gap"]) < 0.05 * max(1.0, abs(float(found.values.abs().sum())))
+    attribution = cs.integrated_gradients(model, images, target=1, steps=16, baseline=torch.zeros(3, 8, 6))
+    gap = attribution.notes["completeness gap"]
+    assert abs(gap) < 0.05 * max(1.0, abs(float(attribution.values.abs().sum())))

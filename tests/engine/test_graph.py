@@ -1,4 +1,4 @@
-"""What a recorded forward says: operations and their edges, what they cost, and what of the input each of them sees."""
+"""A recorded forward pass: operations and their edges, FLOPs and memory, and the dependence of each on the input."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import convscope as cs
-from convscope.engine.graph import INPUT, Graph, dependence_rules, recorded
+from convscope.engine.graph import INPUT, ForwardGraph, dependence_rules, record_graph
 from convscope.errors import ConvScopeError, InputError, ModelFailed
-from tests.nets import BrokenNet, FlattenNet, PlainNet, ResidualNet, seeded
+from tests.nets import FailingNet, FlattenNet, PlainNet, ResidualNet, seeded
 
 
 def positive(net: nn.Module, seed: int = 0) -> nn.Module:
-    """The network in float64 with weights above zero, so that nothing cancels and no rectifier is shut."""
+    """The network in float64 with weights above zero, so that nothing cancels and every rectifier is active."""
     numbers = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in net.parameters():
@@ -29,15 +29,15 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.1
 
 
-def record(net: nn.Module, *shape: int) -> Graph:
-    return recorded(cs.Model(net.double().eval()), drawn(1, *shape))
+def record(net: nn.Module, *shape: int) -> ForwardGraph:
+    return record_graph(cs.Model(net.double().eval()), drawn(1, *shape))
 
 
-# What is seen, held to the support of the gradient
+# Dependence on input positions, compared with the support of the gradient
 
 
 class Branches(nn.Module):
-    """Two ways of different length that are added, two that are put side by side, and grouped kernels behind them."""
+    """Two branches of different length that are added, two that are stacked, and grouped convolutions after them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Branches(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Down and up again, three ways of enlarging, with a cut-out of the way down put beside."""
+    """Downsampling and upsampling in four modes, concatenated with a crop of the input."""
 
     def __init__(self, mode: str) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Hourglass(nn.Module):
 
 
 class Pools(nn.Module):
-    """Windows that overlap, windows of unequal size, mirrored borders."""
+    """Overlapping windows, windows of unequal size, reflection padding."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Pools(nn.Module):
 
 
 class Tokens(nn.Module):
-    """Patches become tokens beside one that sees nothing; windows of rolled tokens; then attention among all."""
+    """Patches become tokens beside a constant one; windows of rolled tokens; then attention among all."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class Tokens(nn.Module):
 
 
 class Gated(nn.Module):
-    """A gate that looks at the whole map, and a norm that takes its mean and spread from it."""
+    """A gate computed from the whole map, and a norm that takes its statistics from it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,14 +131,14 @@ class Gated(nn.Module):
         return self.last(self.norm(x * self.gate(x)))
 
 
-def three(axes: int) -> nn.Module:
+def plain_net(axes: int) -> nn.Module:
     return PlainNet(axes, 2, inplace=True)
 
 
 NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "plain": (lambda: PlainNet(2, 2), (2, 13, 10)),
-    "signal": (lambda: three(1), (2, 24)),
-    "volume": (lambda: three(3), (2, 5, 6, 7)),
+    "signal": (lambda: plain_net(1), (2, 24)),
+    "volume": (lambda: plain_net(3), (2, 5, 6, 7)),
     "residual": (ResidualNet, (3, 16, 16)),
     "flatten": (FlattenNet, (3, 16, 16)),
     "branches": (Branches, (2, 20, 23)),
@@ -153,42 +153,44 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_what_a_number_sees_is_the_support_of_its_gradient(name: str) -> None:
-    """Of numbers drawn from every module's output; a maximum looks at one place at a time, so many inputs are tried."""
+def test_the_dependence_of_a_value_is_the_support_of_its_gradient(name: str) -> None:
+    """For random values of every module's output; maxima have a gradient at one position: many inputs are tried."""
     build, shape = NETS[name]
     net = positive(seeded(build))
-    graph = recorded(cs.Model(net), drawn(1, *shape))
-    pick = np.random.default_rng(0)
+    graph = record_graph(cs.Model(net), drawn(1, *shape))
+    random = np.random.default_rng(0)
     compared = 0
-    for address, visit in graph.visits.items():
+    for address, call in graph.layer_calls.items():
         for _ in range(4):
-            place = (0, *(int(pick.integers(side)) for side in visit.shape[1:]))
-            if visit.shape[0] > 1:
-                place = (int(pick.integers(visit.shape[0])), *place[1:])
-            found = [axis.ends(lambda end: end.expand(visit.shape)[place]) for axis in visit.seen]  # noqa: B023
-            true = support(net, shape, address, place, tries=24 if name == "flatten" else 1)
-            assert (found or [None] * len(true)) == true, (address, place)
+            index = (0, *(int(random.integers(side)) for side in call.shape[1:]))
+            if call.shape[0] > 1:
+                index = (int(random.integers(call.shape[0])), *index[1:])
+            bounds = [axis.bounds(lambda part: part.expand(call.shape)[index]) for axis in call.dependence]  # noqa: B023
+            expected = support(net, shape, address, index, tries=24 if name == "flatten" else 1)
+            assert (bounds or [None] * len(expected)) == expected, (address, index)
             compared += 1
     assert compared >= 4 * 4
 
 
-def support(net: nn.Module, shape: tuple[int, ...], address: str, place: tuple[int, ...], tries: int) -> list[Any]:
-    """Along each axis the first and last input position with a gradient to one number of a module's last output."""
-    moved = torch.zeros(shape, dtype=torch.bool)
+def support(net: nn.Module, shape: tuple[int, ...], address: str, index: tuple[int, ...], tries: int) -> list[Any]:
+    """Along each axis the first and last input position with a gradient to one value of a module's last output."""
+    has_gradient = torch.zeros(shape, dtype=torch.bool)
     for seed in range(tries):
         x = drawn(1, *shape, seed=seed).requires_grad_(True)
-        seen: list[Tensor] = []
-        hook = net.get_submodule(address).register_forward_hook(lambda _m, _i, out: seen.append(first(out).clone()))  # noqa: B023
+        outputs: list[Tensor] = []
+        hook = net.get_submodule(address).register_forward_hook(
+            lambda _m, _i, out: outputs.append(first(out).clone())  # noqa: B023
+        )
         net(x.clone())
         hook.remove()
-        if not seen[-1].requires_grad:
+        if not outputs[-1].requires_grad:
             return [None] * (len(shape) - 1)
-        moved |= torch.autograd.grad(seen[-1][place], x)[0][0] != 0
-    ends = []
+        has_gradient |= torch.autograd.grad(outputs[-1][index], x)[0][0] != 0
+    bounds = []
     for axis in range(1, len(shape)):
-        along = moved.movedim(axis, 0).flatten(1).any(1).nonzero().flatten().tolist()
-        ends.append((along[0], along[-1]) if along else None)
-    return ends
+        along = has_gradient.movedim(axis, 0).flatten(1).any(1).nonzero().flatten().tolist()
+        bounds.append((along[0], along[-1]) if along else None)
+    return bounds
 
 
 def first(out: Any) -> Tensor:
@@ -196,30 +198,31 @@ def first(out: Any) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["plain", "signal", "volume", "branches", "transposed", "nearest", "shuffled"])
-def test_the_field_of_an_input_without_borders_is_what_is_seen_far_from_them(name: str) -> None:
-    """On a large input: the size is the most that is seen, and position i sees what the line says of it."""
+def test_the_receptive_field_pattern_is_exact_far_from_the_borders(name: str) -> None:
+    """On a large input: the size is that of the largest receptive field, and the pattern gives that of position i."""
     build, shape = NETS[name]
     side = 40 if len(shape) == 4 else 120
     graph = record(seeded(build), shape[0], *(side for _ in shape[1:]))
-    looked = 0
-    for visit in graph.visits.values():
-        for axis, seen in enumerate(visit.seen):
-            if seen.line is None or seen.whole or len(visit.shape) != len(shape) + 1:
+    compared = 0
+    for call in graph.layer_calls.values():
+        for number, axis in enumerate(call.dependence):
+            pattern = axis.pattern
+            if pattern is None or axis.mixes_positions or len(call.shape) != len(shape) + 1:
                 continue
-            low, high = (end.amax([d for d in range(end.ndim) if d != axis + 2]) for end in (-seen.low, seen.high))
-            low = -low
-            rim = seen.line.size
-            inside = [i for i in range(len(high)) if low[i] >= rim and high[i] < side - rim]
-            if len(inside) < len(seen.line.low):
+            other_dims = [d for d in range(axis.low.ndim) if d != number + 2]
+            low, high = -(-axis.low).amax(other_dims), axis.high.amax(other_dims)
+            margin = pattern.size
+            inside = [i for i in range(len(high)) if low[i] >= margin and high[i] < side - margin]
+            if len(inside) < len(pattern.low):
                 continue
-            assert seen.line.size == max(int(high[i] - low[i]) + 1 for i in inside)
+            assert pattern.size == max(int(high[i] - low[i]) + 1 for i in inside)
             for i in inside:
-                assert (seen.line.at(seen.line.low, i), seen.line.at(seen.line.high, i)) == (low[i], high[i])
-            looked += 1
-    assert looked >= 4
+                assert (pattern.end_at(pattern.low, i), pattern.end_at(pattern.high, i)) == (low[i], high[i])
+            compared += 1
+    assert compared >= 4
 
 
-def test_a_field_says_whole_past_a_mean_over_space_and_keeps_the_way_by_windows() -> None:
+def test_the_field_after_a_mean_over_space_is_the_whole_input_and_keeps_its_local_part() -> None:
     s = cs.structure(cs.Model(seeded(Gated), input=cs.TensorInput((1, 9, 9))))
     assert s.module("conv").field == (3, 3)
     assert s.module("gate").field == (None, None)
@@ -228,10 +231,10 @@ def test_a_field_says_whole_past_a_mean_over_space_and_keeps_the_way_by_windows(
     assert s.module("last").local == (5, 5)
 
 
-def test_an_operation_that_is_not_known_may_see_all_and_is_named() -> None:
+def test_an_operation_without_a_rule_may_depend_on_everything_and_is_named_in_the_notes() -> None:
     class Sampled(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            grid = x.mean().expand(len(x), 2, 2, 2)  # where it looks is said by the input
+            grid = x.mean().expand(len(x), 2, 2, 2)  # the coordinates depend on the input
             return F.grid_sample(x, grid, align_corners=False)
 
     s = cs.structure(cs.Model(Sampled(), input=cs.TensorInput((1, 6, 6))))
@@ -240,11 +243,11 @@ def test_an_operation_that_is_not_known_may_see_all_and_is_named() -> None:
     assert s.notes["operations without a count of FLOPs"] == {"grid sampler 2d": 1}
 
 
-def test_a_rule_that_does_not_fit_gives_way_to_an_upper_bound_and_is_named(monkeypatch) -> None:
-    def unfit(_done: Any) -> None:
-        raise RuntimeError("called otherwise than it knows")
+def test_a_rule_that_fails_gives_way_to_an_upper_bound_and_is_named_in_the_notes(monkeypatch) -> None:
+    def failing_rule(_call: Any) -> None:
+        raise RuntimeError("called with unexpected arguments")
 
-    monkeypatch.setitem(dependence_rules._RULES, "convolution", unfit)
+    monkeypatch.setitem(dependence_rules._RULES, "convolution", failing_rule)
     s = cs.structure(cs.Model(nn.Conv2d(1, 1, 3), input=cs.TensorInput((1, 6, 6))))
     assert s.module("").field == (None, None)
     assert s.notes["operations taken to see all they read"] == {"convolution": 1}
@@ -253,30 +256,31 @@ def test_a_rule_that_does_not_fit_gives_way_to_an_upper_bound_and_is_named(monke
 # Operations and their edges
 
 
-def kinds_of(graph: Graph) -> list[str]:
-    return [step.kind for step in graph.steps if not step.moves]
+def kinds_of(graph: ForwardGraph) -> list[str]:
+    return [record.kind for record in graph.operations if not record.moves]
 
 
-def parents_of(graph: Graph, kind: str, which: int = 0) -> set[str]:
+def parents_of(graph: ForwardGraph, kind: str, which: int = 0) -> set[str]:
     """The kinds of the operations that computed what an operation reads."""
-    places = [place for place, step in enumerate(graph.steps) if step.kind == kind]
-    todo, found = list(graph.steps[places[which]].parents), set()
-    while todo:
-        place = todo.pop()
-        if place != INPUT and graph.steps[place].moves:
-            todo += graph.steps[place].parents
+    operations = graph.operations
+    numbers = [number for number, record in enumerate(operations) if record.kind == kind]
+    pending, kinds = list(operations[numbers[which]].parents), set()
+    while pending:
+        number = pending.pop()
+        if number != INPUT and operations[number].moves:
+            pending += operations[number].parents
         else:
-            found.add("input" if place == INPUT else graph.steps[place].kind)
-    return found
+            kinds.add("input" if number == INPUT else operations[number].kind)
+    return kinds
 
 
-def test_functions_modules_and_operators_are_seen_alike_with_where_they_ran() -> None:
+def test_functions_modules_and_operators_are_recorded_alike_with_their_module() -> None:
     graph = record(seeded(ResidualNet), 3, 16, 16)
-    steps = [step for step in graph.steps if not step.moves]
-    assert [step.kind for step in steps] == [
+    records = [record for record in graph.operations if not record.moves]
+    assert [record.kind for record in records] == [
         "convolution", "batch norm", "relu", "convolution", "batch norm", "sum", "relu", "mean", "linear",
     ]  # fmt: skip
-    assert [step.module for step in steps] == ["stem", "bn1", "", "conv", "bn2", "", "relu", "", "fc"]
+    assert [record.module for record in records] == ["stem", "bn1", "", "conv", "bn2", "", "relu", "", "fc"]
     assert parents_of(graph, "sum") == {"relu", "batch norm"}
 
 
@@ -296,16 +300,16 @@ class Written(nn.Module):
         return out.flatten(1).cos()
 
 
-def test_what_is_written_through_a_view_is_a_parent_of_what_reads_the_whole() -> None:
+def test_a_write_through_a_view_is_a_parent_of_operations_that_read_the_tensor() -> None:
     graph = record(seeded(Written), 1, 6, 6)
-    cosine = next(step for step in graph.steps if step.kind == "cos")
-    behind, todo = set(), list(cosine.parents)
-    while todo:
-        place = todo.pop()
-        behind.add(graph.steps[place].kind) if place != INPUT else None
-        todo += graph.steps[place].parents if place != INPUT else ()
-    assert {"sigmoid", "tanh", "sum", "convolution"} <= behind
-    assert graph.visits[""].seen[0].ends() == (0, 5)
+    cosine = next(record for record in graph.operations if record.kind == "cos")
+    ancestors, pending = set(), list(cosine.parents)
+    while pending:
+        number = pending.pop()
+        ancestors.add(graph.operations[number].kind) if number != INPUT else None
+        pending += graph.operations[number].parents if number != INPUT else ()
+    assert {"sigmoid", "tanh", "sum", "convolution"} <= ancestors
+    assert graph.layer_calls[""].dependence[0].bounds() == (0, 5)
 
 
 class Reused(nn.Module):
@@ -322,11 +326,11 @@ class Reused(nn.Module):
 
 def test_a_reused_module_shows_every_call_and_shared_parameters_count_once() -> None:
     s = cs.structure(cs.Model(seeded(Reused), input=cs.TensorInput((2, 8, 8))))
-    assert [one.calls for one in s.operations] == [(1, 1), (1, 1), (2, 2), (2, 2), (1,)]
+    assert [operation.calls for operation in s.operations] == [(1, 1), (1, 1), (2, 2), (2, 2), (1,)]
     assert s.module("block.0").calls == 2
     assert s.module("never").calls == 0
     assert s.parameters == 2 * 2 * 9 + 2 + 2 + 12
-    assert [one.parameters for one in s.operations] == [38, 0, 0, 0, 2]
+    assert [operation.parameters for operation in s.operations] == [38, 0, 0, 0, 2]
     assert s.module("tied").parameters == 38
     names = [node.name for node in s.folded(1).nodes]
     assert names == ["input", "block (1 of 2)", "block (2 of 2)", "tied"]
@@ -334,7 +338,7 @@ def test_a_reused_module_shows_every_call_and_shared_parameters_count_once() -> 
     assert any("×2" in line for line in s.lines() if "block" in line)
 
 
-def test_attention_shows_its_products_and_the_fast_path_is_as_it_was() -> None:
+def test_attention_is_recorded_as_products_and_the_fast_path_setting_is_restored() -> None:
     for fast in (True, False):
         torch.backends.mha.set_fastpath_enabled(fast)
         try:
@@ -342,11 +346,11 @@ def test_attention_shows_its_products_and_the_fast_path_is_as_it_was() -> None:
             assert torch.backends.mha.get_fastpath_enabled() is fast
         finally:
             torch.backends.mha.set_fastpath_enabled(True)
-        assert sum(step.flops for step in graph.steps if step.module == "attend") > 0
-        assert not graph.guessed
+        assert sum(record.flops for record in graph.operations if record.module == "attend") > 0
+        assert not graph.without_rule
 
 
-def test_what_runs_under_inference_mode_is_seen_as_what_it_is_made_of() -> None:
+def test_composite_operations_under_inference_mode_are_recorded_as_their_parts() -> None:
     class Inference(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -358,16 +362,16 @@ def test_what_runs_under_inference_mode_is_seen_as_what_it_is_made_of() -> None:
 
     graph = record(seeded(Inference), 1, 6, 6)
     assert kinds_of(graph) == ["linear"]
-    assert graph.steps[-1].flops == 2 * 36 * 2
+    assert graph.operations[-1].flops == 2 * 36 * 2
 
 
-def test_a_graph_folds_by_module_and_keeps_the_ways_around() -> None:
+def test_a_graph_folds_by_module_and_keeps_the_shortcuts() -> None:
     s = cs.structure(cs.load("bundled:shapes"))
     full = s.folded(9)
     names = [node.name for node in full.nodes]
-    sums = [place for place, name in enumerate(names) if name == "sum"]
+    sums = [number for number, name in enumerate(names) if name == "sum"]
     assert len(sums) == 6
-    assert all(sum(b == place for _, b in full.edges) == 2 for place in sums)
+    assert all(sum(b == number for _, b in full.edges) == 2 for number in sums)
     folded = s.folded(1, chains=True)
     assert [node.name for node in folded.nodes] == ["input", "conv1", "layer1", "layer2", "layer3", "avgpool", "fc"]
     assert folded.edges == tuple((n, n + 1) for n in range(6))
@@ -384,19 +388,19 @@ def test_a_graph_folds_by_module_and_keeps_the_ways_around() -> None:
 def test_flops_are_those_of_torchs_own_counter(name: str) -> None:
     build, shape = NETS[name]
     net = seeded(build)
-    graph = recorded(cs.Model(net), drawn(1, *shape).float())
+    graph = record_graph(cs.Model(net), drawn(1, *shape).float())
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        plainly = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
-        with torch.no_grad(), FlopCounterMode(display=False) as counter, plainly:
+        math_only = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter, math_only:
             net(drawn(1, *shape).float())
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    assert sum(step.flops for step in graph.steps) == counter.get_total_flops() > 0
+    assert sum(record.flops for record in graph.operations) == counter.get_total_flops() > 0
 
 
-def test_memory_counts_new_results_and_neither_views_nor_what_is_written_in_place() -> None:
+def test_memory_counts_new_results_but_no_views_and_no_in_place_writes() -> None:
     s = cs.structure(cs.Model(seeded(PlainNet, 2, 3), input=cs.TensorInput((3, 16, 16))))
     assert s.module("features.0").bytes == 6 * 16 * 16 * 4
     assert s.module("features.1").bytes == 0  # an in-place ReLU
@@ -404,7 +408,7 @@ def test_memory_counts_new_results_and_neither_views_nor_what_is_written_in_plac
     assert s.parameter_bytes == 4 * s.parameters
 
 
-# Refusals, and nothing left behind
+# Refusals, and the model is left unchanged
 
 
 class Two(nn.Module):
@@ -412,19 +416,19 @@ class Two(nn.Module):
         return image + prompt
 
 
-def test_a_network_of_several_inputs_is_refused_in_a_sentence() -> None:
+def test_a_network_with_several_inputs_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"^Two takes 2 inputs \(image, prompt\) and is given one: wrap it in a module"
     ):
         cs.structure(cs.Model(Two(), input=cs.TensorInput((1, 4, 4))))
 
 
-def test_nothing_that_says_how_large_an_input_is_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^nothing says what an input of PlainNet looks like"):
+def test_a_model_without_an_input_size_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^the input shape of PlainNet is unknown"):
         cs.structure(seeded(PlainNet))
 
 
-def test_a_network_that_answers_with_a_dict_needs_no_word_on_which_part_is_meant() -> None:
+def test_a_network_that_returns_a_dict_has_a_structure() -> None:
     class Parts(PlainNet):
         def forward(self, x: Tensor) -> Any:
             return {"aux": None, "out": super().forward(x)}
@@ -440,20 +444,20 @@ def test_a_network_without_parameters_has_a_structure() -> None:
     assert s.picture().png()
 
 
-def test_a_scripted_network_shows_its_operations_and_says_what_it_hides() -> None:
+def test_a_scripted_network_shows_its_operations_and_the_notes_say_what_is_hidden() -> None:
     net = torch.jit.trace(seeded(PlainNet), torch.rand(1, 3, 16, 16), check_trace=False)
     s = cs.structure(cs.Model(net, input=cs.TensorInput((3, 16, 16))))
     plain = cs.structure(cs.Model(seeded(PlainNet), input=cs.TensorInput((3, 16, 16))))
     assert s.flops == plain.flops
     assert s.parameters == plain.parameters
-    assert [one.address for one in s.modules] == [""]
+    assert [module.address for module in s.modules] == [""]
     assert s.notes["scripted, so that only its operations show and not its modules"] == "the network itself"
 
 
 def test_a_network_that_raises_is_named_and_keeps_no_hook() -> None:
-    net = seeded(BrokenNet)
+    net = seeded(FailingNet)
     fast = torch.backends.mha.get_fastpath_enabled()
-    with pytest.raises(ModelFailed, match=r"BrokenNet raised ZeroDivisionError") as caught:
+    with pytest.raises(ModelFailed, match=r"FailingNet raised ZeroDivisionError") as caught:
         cs.structure(cs.Model(net, input=cs.TensorInput((3, 16, 16))))
     assert isinstance(caught.value, ConvScopeError)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())

@@ -1,4 +1,4 @@
-"""The model comes back exactly as it went in, after a good run, a refused one, and one that breaks in the middle."""
+"""The state of the model is restored exactly after a successful run, a refused one, and one that raises."""
 
 import random
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.network.state_guard import untouched
+from convscope.engine.network.state_guard import preserve_state
 from convscope.errors import ConvScopeError, ModelFailed, NoGradient
 from tests.engine._nets import (
     Counts,
@@ -25,21 +25,21 @@ from tests.engine._nets import (
     small,
     tensor,
 )
-from tests.patience import in_threads
+from tests.waiting import run_in_threads
 
 LENSES = [cs.predict, cs.saliency, cs.grad_cam, cs.eigen_cam, cs.integrated_gradients, cs.smooth_grad_cam_plus_plus]
 by_name = pytest.mark.parametrize("lens", LENSES, ids=lambda lens: lens.__name__)
 
 
-def same(found: Any, expected: Any) -> None:
-    if isinstance(found, cs.Prediction):
-        assert found.confidences == pytest.approx(expected.confidences, abs=1e-6)
+def assert_same(value: Any, expected: Any) -> None:
+    if isinstance(value, cs.Prediction):
+        assert value.confidences == pytest.approx(expected.confidences, abs=1e-6)
     else:
-        torch.testing.assert_close(found.values, expected.values)
+        torch.testing.assert_close(value.values, expected.values)
 
 
 def mixed() -> nn.Module:
-    """Training and eval, frozen and free, in place and not, a gradient here, hooks there: nothing as by default."""
+    """Modules in both modes, frozen and trainable parameters, in-place and other ReLUs, a gradient and hooks."""
     net = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), *small(4)))
     net.train()
     net[1].eval()
@@ -54,17 +54,17 @@ def mixed() -> nn.Module:
 
 
 @by_name
-def test_a_model_in_training_mode_is_used_in_eval_mode_and_put_back(lens: Any) -> None:
-    net, resting = (seeded(lambda: nn.Sequential(nn.Dropout(0.9), nn.BatchNorm2d(3), *small())) for _ in range(2))
+def test_a_model_in_training_mode_runs_in_eval_mode_and_is_restored(lens: Any) -> None:
+    net, in_eval_mode = (seeded(lambda: nn.Sequential(nn.Dropout(0.9), nn.BatchNorm2d(3), *small())) for _ in range(2))
     net.train()
     before = condition(net)
-    found, expected = lens(cs.Model(net), tensor()), lens(cs.Model(resting), tensor())
+    value, expected = lens(cs.Model(net), tensor()), lens(cs.Model(in_eval_mode), tensor())
     assert condition(net) == before
-    same(found, expected)
+    assert_same(value, expected)
 
 
 @by_name
-def test_every_flag_of_every_submodule_comes_back(lens: Any) -> None:
+def test_every_flag_of_every_submodule_is_restored(lens: Any) -> None:
     net = mixed()
     before = condition(net)
     lens(cs.Model(net), tensor())
@@ -72,52 +72,50 @@ def test_every_flag_of_every_submodule_comes_back(lens: Any) -> None:
 
 
 @by_name
-def test_a_frozen_model_is_explained_like_a_free_one(lens: Any) -> None:
-    free, frozen = made(), made().requires_grad_(False)
+def test_a_frozen_model_is_explained_like_a_trainable_one(lens: Any) -> None:
+    trainable, frozen = made(), made().requires_grad_(False)
     before = condition(frozen)
-    found, expected = lens(cs.Model(frozen), tensor()), lens(cs.Model(free), tensor())
+    value, expected = lens(cs.Model(frozen), tensor()), lens(cs.Model(trainable), tensor())
     assert condition(frozen) == before
-    same(found, expected)
+    assert_same(value, expected)
 
 
 @by_name
 @pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode], ids=lambda mode: mode.__name__)
-def test_the_callers_no_grad_does_not_stop_an_explanation_and_is_still_there_afterwards(lens: Any, around: Any) -> None:
+def test_no_grad_of_the_caller_does_not_prevent_gradients_and_is_restored(lens: Any, around: Any) -> None:
     net = made()
     expected = lens(cs.Model(net), tensor())
     with around():
-        found = lens(cs.Model(net), tensor())
+        value = lens(cs.Model(net), tensor())
         assert not torch.is_grad_enabled()
         assert torch.is_inference_mode_enabled() == (around is torch.inference_mode)
-    same(found, expected)
+    assert_same(value, expected)
 
 
 @by_name
-@pytest.mark.parametrize("way", ["picture", "list of tensors", "list of pictures"])
-def test_whatever_is_prepared_under_inference_mode_can_be_explained(lens: Any, way: str) -> None:
+@pytest.mark.parametrize("kind", ["image", "list of tensors", "list of images"])
+def test_inputs_prepared_under_inference_mode_can_be_explained(lens: Any, kind: str) -> None:
     model, pixels = pictured(), np.full((16, 16, 3), 99, np.uint8)
-    given = {"picture": pixels, "list of tensors": [tensor()[0], tensor()[0]], "list of pictures": [pixels, pixels]}[
-        way
-    ]
-    expected = lens(model, given)
+    inputs = {"image": pixels, "list of tensors": [tensor()[0], tensor()[0]], "list of images": [pixels, pixels]}
+    expected = lens(model, inputs[kind])
     with torch.inference_mode():
-        found = lens(model, given)
-    for one, other in zip(
-        found if isinstance(found, list) else [found],
+        values = lens(model, inputs[kind])
+    for value, expected_value in zip(
+        values if isinstance(values, list) else [values],
         expected if isinstance(expected, list) else [expected],
         strict=True,
     ):
-        same(one, other)
+        assert_same(value, expected_value)
 
 
-def test_a_network_that_forbids_gradients_inside_is_refused_and_told_of_a_lens_that_needs_none() -> None:
-    for lens, named in ((cs.saliency, {}), (cs.integrated_gradients, {}), (cs.grad_cam, {"layer": "first"})):
+def test_a_network_without_gradients_is_refused_and_a_lens_without_gradients_suggested() -> None:
+    for lens, options in ((cs.saliency, {}), (cs.integrated_gradients, {}), (cs.grad_cam, {"layer": "first"})):
         model = cs.Model(seeded(FrozenBackbone))
         before = condition(model.module)
         with pytest.raises(
             NoGradient, match=r"FrozenBackbone's score is cut off .*torch\.no_grad inside .* such as eigen-cam"
         ):
-            lens(model, tensor(), **named)
+            lens(model, tensor(), **options)
         assert condition(model.module) == before
     assert cs.eigen_cam(cs.Model(seeded(FrozenBackbone)), tensor(), layer="first").layers == ("first",)
 
@@ -137,20 +135,20 @@ def test_a_network_under_inference_mode_is_refused_too() -> None:
 @pytest.mark.parametrize(
     "error", [ValueError("bad luck"), RuntimeError("bad luck"), ZeroDivisionError("bad luck")], ids=repr
 )
-def test_a_forward_that_raises_midway_is_told_in_one_sentence_and_leaves_no_trace(lens: Any, error: Exception) -> None:
+def test_an_error_in_the_forward_is_reported_in_one_sentence_and_state_restored(lens: Any, error: Exception) -> None:
     net = seeded(lambda: Raises(error)).train()
     before = condition(net)
     with pytest.raises(
         ModelFailed, match=rf"^Raises raised {type(error).__name__} on input \(\d, 3, 16, 16\): bad luck$"
-    ) as caught:
+    ) as failure:
         lens(cs.Model(net), tensor())
-    assert caught.value.__cause__ is error
+    assert failure.value.__cause__ is error
     assert condition(net) == before
 
 
 @by_name
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=repr)
-def test_somebody_who_interrupts_is_heard_and_the_model_is_untouched(lens: Any, error: BaseException) -> None:
+def test_an_interrupt_is_passed_on_and_state_restored(lens: Any, error: BaseException) -> None:
     net = seeded(lambda: Raises(error)).train()
     before = condition(net)
     with pytest.raises(type(error)):
@@ -159,7 +157,7 @@ def test_somebody_who_interrupts_is_heard_and_the_model_is_untouched(lens: Any, 
 
 
 @by_name
-def test_buffers_that_a_forward_writes_or_replaces_come_back(lens: Any) -> None:
+def test_buffers_that_a_forward_writes_or_replaces_are_restored(lens: Any) -> None:
     net = seeded(Counts)
     before = condition(net)
     lens(cs.Model(net), tensor())
@@ -168,7 +166,7 @@ def test_buffers_that_a_forward_writes_or_replaces_come_back(lens: Any) -> None:
     assert net.calls == 1
 
 
-def test_a_buffer_and_a_parameter_that_a_forward_adds_or_takes_away_is_no_reason_to_fail() -> None:
+def test_a_forward_may_register_a_buffer() -> None:
     class Caches(Stages):
         def forward(self, x: Tensor) -> Tensor:
             self.register_buffer("cache", x.mean()[None])
@@ -180,18 +178,18 @@ def test_a_buffer_and_a_parameter_that_a_forward_adds_or_takes_away_is_no_reason
 
 
 @by_name
-def test_the_users_hooks_stay_and_fire(lens: Any) -> None:
-    fired: list[str] = []
+def test_the_users_hooks_run_and_are_kept(lens: Any) -> None:
+    calls: list[str] = []
     net = made()
-    net.register_forward_pre_hook(lambda *_: fired.append("before"))
-    net[0].register_forward_hook(lambda *_: fired.append("after"))
+    net.register_forward_pre_hook(lambda *_: calls.append("before"))
+    net[0].register_forward_hook(lambda *_: calls.append("after"))
     before = condition(net)
     lens(cs.Model(net), tensor())
-    assert {"before", "after"} <= set(fired)
+    assert {"before", "after"} <= set(calls)
     assert condition(net) == before
-    fired.clear()
+    calls.clear()
     net(tensor())
-    assert fired == ["before", "after"]
+    assert calls == ["before", "after"]
 
 
 def test_a_hook_that_changes_a_layer_is_part_of_the_network() -> None:
@@ -200,11 +198,11 @@ def test_a_hook_that_changes_a_layer_is_part_of_the_network() -> None:
     with torch.no_grad():
         doubled[2].weight.mul_(2), doubled[2].bias.mul_(2)
     for layer in ("2", "0"):
-        found, expected = (cs.hires_cam(cs.Model(n), tensor(), layer=layer).values for n in (net, doubled))
-        torch.testing.assert_close(found, expected)
+        values, expected = (cs.hires_cam(cs.Model(n), tensor(), layer=layer).values for n in (net, doubled))
+        torch.testing.assert_close(values, expected)
 
 
-def test_hooks_that_a_forward_leaves_behind_are_gone() -> None:
+def test_hooks_that_a_forward_registers_are_removed() -> None:
     class Leaves(Stages):
         def forward(self, x: Tensor) -> Tensor:
             self.first.register_forward_hook(lambda *_: None)
@@ -216,27 +214,27 @@ def test_hooks_that_a_forward_leaves_behind_are_gone() -> None:
 
 
 @by_name
-def test_the_random_numbers_of_the_caller_go_on_as_if_nothing_had_happened(lens: Any) -> None:
+def test_random_states_and_thread_count_of_the_caller_are_restored(lens: Any) -> None:
     class Draws(Stages):
         def forward(self, x: Tensor) -> Tensor:
             noise = torch.rand(1) + np.random.rand() + random.random()  # noqa: NPY002
             torch.set_num_threads(2)
             return super().forward(x) + 0 * noise
 
-    def drawn() -> tuple[Any, ...]:
+    def process_state() -> tuple[Any, ...]:
         return torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random(), torch.get_num_threads()  # noqa: NPY002
 
     def seed() -> None:
         torch.manual_seed(5), np.random.seed(5), random.seed(5)  # noqa: NPY002
 
     seed()
-    expected = drawn()
+    expected = process_state()
     seed()
     lens(cs.Model(seeded(Draws)), tensor())
-    assert drawn() == expected
+    assert process_state() == expected
 
 
-def test_the_default_dtype_may_be_any() -> None:
+def test_values_do_not_depend_on_the_default_dtype() -> None:
     expected, model = {}, pictured()
     for dtype in (torch.float32, torch.float64):
         torch.set_default_dtype(dtype)
@@ -256,23 +254,23 @@ def test_the_default_dtype_may_be_any() -> None:
             torch.set_default_dtype(torch.float32)
 
 
-def test_what_is_put_back_is_put_back_once_however_deep_one_is() -> None:
+def test_nested_contexts_restore_state_only_at_the_outermost() -> None:
     model = cs.Model(mixed())
     before = condition(model.module)
-    with model.untouched():
+    with model.preserve_state():
         inside = condition(model.module)
-        with model.untouched():
+        with model.preserve_state():
             cs.grad_cam(model, tensor())
         assert condition(model.module)["modules"] == inside["modules"]
         assert not any(m.training for m in model.module.modules())
         assert not any(p.requires_grad for p in model.module.parameters())
-    with torch.no_grad(), model.untouched():
+    with torch.no_grad(), model.preserve_state():
         assert torch.is_grad_enabled()
     assert condition(model.module) == before
 
 
 class Scriptable(nn.Module):
-    """What TorchScript can compile: no inheritance, one buffer that counts."""
+    """A network that TorchScript can compile: no inheritance, one buffer that counts calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -285,8 +283,8 @@ class Scriptable(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_scripted_network_can_be_explained_at_its_input_and_stays_as_it_was() -> None:
-    """A TorchScript module keeps its flags and buffers elsewhere, and runs its layers outside Python."""
+def test_a_scripted_network_can_be_explained_at_its_input_and_is_restored() -> None:
+    """A TorchScript module stores its flags and buffers, and runs its layers, outside Python."""
     source = seeded(Scriptable)
     net = torch.jit.script(source.train())
     expected = cs.saliency(cs.Model(source), tensor())
@@ -297,24 +295,24 @@ def test_a_scripted_network_can_be_explained_at_its_input_and_stays_as_it_was() 
     assert ([m.training for m in net.modules()], {k: v.tolist() for k, v in net.state_dict().items()}) == before
 
 
-def test_the_layers_of_a_scripted_archive_cannot_be_watched(assets: Path) -> None:
+def test_the_layers_of_a_scripted_archive_are_refused(assets: Path) -> None:
     net = torch.jit.load(assets / "loaders/mnist_cnn_scripted.pt")
     assert not cs.saliency(cs.Model(net), tensor(1, 1, 28, 28)).blank
     with pytest.raises(ConvScopeError, match=r"scripted|TorchScript"):
         cs.grad_cam(cs.Model(net), tensor(1, 1, 28, 28))
 
 
-def test_parameters_made_under_inference_mode_are_refused_and_left_alone() -> None:
+def test_parameters_made_under_inference_mode_are_refused_and_unchanged() -> None:
     with torch.inference_mode():
         net = small()
     for lens in (cs.saliency, cs.grad_cam):
-        with pytest.raises(ConvScopeError, match="inference") as caught:
+        with pytest.raises(ConvScopeError, match="inference") as refusal:
             lens(cs.Model(net), tensor())
-        assert "\n" not in str(caught.value)
+        assert "\n" not in str(refusal.value)
     assert all(p.requires_grad for p in net.parameters())
 
 
-def test_lazy_layers_are_explained_once_they_know_their_size_and_refused_before() -> None:
+def test_lazy_layers_are_refused_until_they_are_initialized() -> None:
     net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.LazyLinear(4)).eval()
     for lens in (cs.saliency, cs.grad_cam):
         with pytest.raises(ConvScopeError, match="run it once"):
@@ -324,7 +322,7 @@ def test_lazy_layers_are_explained_once_they_know_their_size_and_refused_before(
 
 
 class NormalisesInPlace(nn.Module):
-    """Many networks subtract the mean first, and some do it where the input lies."""
+    """Normalization of the input as in many networks, here in place."""
 
     def __init__(self, axes: int = 2) -> None:
         super().__init__()
@@ -344,46 +342,47 @@ class NormalisesInACopy(NormalisesInPlace):
 @pytest.mark.parametrize("lens", [*LENSES, cs.gradient_x_input, cs.fem, cs.smooth_grad], ids=lambda lens: lens.__name__)
 @pytest.mark.parametrize("kind", ["signal", "image", "image channels last", "volume"])
 def test_a_network_that_writes_to_its_input_writes_to_a_copy(lens: Any, kind: str) -> None:
-    """Neither the caller's tensor nor what the next pass is given may change."""
+    """Neither the caller's tensor nor the input of the next pass may change."""
     axes = ("signal", "image", "volume").index(kind.split()[0]) + 1
-    laid = torch.channels_last if "last" in kind else torch.preserve_format
-    writes, copies = (made(axes).eval().to(memory_format=laid) for made in (NormalisesInPlace, NormalisesInACopy))
-    x = tensor(2, 3, *(10,) * axes).clone(memory_format=laid)
+    memory_format = torch.channels_last if "last" in kind else torch.preserve_format
+    networks = (build(axes).eval().to(memory_format=memory_format) for build in (NormalisesInPlace, NormalisesInACopy))
+    in_place, in_a_copy = networks
+    x = tensor(2, 3, *(10,) * axes).clone(memory_format=memory_format)
     before = x.clone()
-    found, expected = lens(cs.Model(writes), x), lens(cs.Model(copies), before.clone())
+    values, expected = lens(cs.Model(in_place), x), lens(cs.Model(in_a_copy), before.clone())
     assert torch.equal(x, before)
-    for one, other in zip(found, expected, strict=True):
-        same(one, other)
+    for value, expected_value in zip(values, expected, strict=True):
+        assert_same(value, expected_value)
 
 
 # Threads
 
 
-def test_two_threads_share_a_model_and_both_are_right() -> None:
+def test_two_threads_that_share_a_model_get_correct_values() -> None:
     net = mixed()
     model = pictured(net)
     inputs = [tensor(seed=s) for s in range(8)]
-    alone = [(cs.grad_cam(model, x, layer="0").values, cs.smooth_grad(model, x, samples=3).values) for x in inputs]
+    expected = [(cs.grad_cam(model, x, layer="0").values, cs.smooth_grad(model, x, samples=3).values) for x in inputs]
     before = condition(net)
     wrong: list[Any] = []
 
-    def work(numbers: range) -> None:
+    def work(indices: range) -> None:
         for _ in range(3):
-            for i in numbers:
-                found = (
+            for i in indices:
+                values = (
                     cs.grad_cam(model, inputs[i], layer="0").values,
                     cs.smooth_grad(model, inputs[i], samples=3).values,
                 )
-                if not all(torch.allclose(f, a) for f, a in zip(found, alone[i], strict=True)):
+                if not all(torch.allclose(v, e) for v, e in zip(values, expected[i], strict=True)):
                     wrong.append(i)
 
-    in_threads(work, [(range(start, 8, 2),) for start in (0, 1)])
+    run_in_threads(work, [(range(start, 8, 2),) for start in (0, 1)])
     assert not wrong
     assert {**condition(net), "generator": 0} == {**before, "generator": 0}
 
 
 def test_two_models_around_one_network_do_not_disturb_each_other() -> None:
-    """Whoever passes the bare network gets a new model at every call."""
+    """Each call with the bare network makes a new model."""
     net = mixed()
     x = tensor()
     expected, before, wrong = cs.grad_cam(net, x, layer="0").values, condition(net), []
@@ -396,12 +395,12 @@ def test_two_models_around_one_network_do_not_disturb_each_other() -> None:
             except Exception as error:
                 wrong.append(repr(error))
 
-    in_threads(work, [()] * 3)
+    run_in_threads(work, [()] * 3)
     assert not wrong, set(wrong)
     assert {**condition(net), "generator": 0} == {**before, "generator": 0}
 
 
-def test_untouched_gives_the_network_back_when_the_body_raises() -> None:
+def test_state_is_restored_when_the_body_of_the_context_raises() -> None:
     net = mixed()
     before = condition(net)
 
@@ -414,6 +413,6 @@ def test_untouched_gives_the_network_back_when_the_body_raises() -> None:
         net[2].register_forward_hook(lambda *_: None)
         raise KeyError
 
-    with pytest.raises(KeyError), untouched(list(net.modules())):
+    with pytest.raises(KeyError), preserve_state(list(net.modules())):
         disturb()
     assert condition(net) == before

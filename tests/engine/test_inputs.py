@@ -1,4 +1,4 @@
-"""From files, pictures, arrays and tensors to what the network gets, or to one sentence that says why not."""
+"""Preparation of files, Pillow images, arrays and tensors, and the errors for unusable inputs."""
 
 import struct
 import zlib
@@ -21,46 +21,46 @@ Make = Callable[[Path], Any]
 
 
 def blocks(height: int = SIDE, width: int = SIDE) -> np.ndarray:
-    """Four colours in four corners of unequal size, so that no turn or flip goes unnoticed."""
+    """Four colors in four corners, so that every rotation and flip is noticed."""
     array = np.empty((height, width, 3), np.uint8)
     array[: height // 2, : width // 2], array[: height // 2, width // 2 :] = (250, 20, 30), (20, 200, 40)
     array[height // 2 :, : width // 2], array[height // 2 :, width // 2 :] = (30, 60, 220), (240, 230, 90)
     return array
 
 
-def prepared(given: Any, height: int = SIDE, width: int = SIDE, channels: int = 3) -> np.ndarray:
-    """The pixels the network gets, (height, width, channels) from 0 to 255, of pictures that need no scaling."""
+def prepared(image: Any, height: int = SIDE, width: int = SIDE, channels: int = 3) -> np.ndarray:
+    """The pixels that the network gets, (height, width, channels) from 0 to 255, for images that need no resizing."""
     spec = cs.ImageInput(size=(height, width), channels=channels)
-    batch = cs.Model(nn.Identity(), input=spec).prepare(given).tensor
+    batch = cs.Model(nn.Identity(), input=spec).prepare(image).tensor
     assert batch.shape == (1, channels, height, width)
     return (batch[0] * 255).permute(1, 2, 0).numpy()
 
 
-def photograph(path: Path, size: tuple[int, int] = (64, 64)) -> Path:
+def save_noise(path: Path, size: tuple[int, int] = (64, 64)) -> Path:
     noise = np.random.default_rng(0).integers(0, 256, (*reversed(size), 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
     return path
 
 
-def cut(path: Path, share: float) -> Path:
+def truncate(path: Path, share: float) -> Path:
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     return path
 
 
 def png_header(path: Path, width: int, height: int) -> Path:
-    """A PNG that says it is huge and holds a few bytes."""
+    """A PNG whose header declares a huge size, with only a few bytes of data."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    said = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", said) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
     )
     return path
 
 
-def written(path: Path, data: bytes) -> Path:
+def write(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
 
@@ -69,18 +69,18 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "a missing file": (lambda p: p / "none.jpg", r"^no such file: '.*none\.jpg'$"),
     "a missing file by name": (lambda p: "none.jpg", r"^no such file: 'none\.jpg'$"),
     "a folder": (lambda p: p, r"^there is no picture in the folder '.*': it is empty"),
-    "zero bytes": (lambda p: written(p / "a.png", b""), r"a\.png' is empty \(0 bytes\)$"),
+    "zero bytes": (lambda p: write(p / "a.png", b""), r"a\.png' is empty \(0 bytes\)$"),
     "a text called .jpg": (
-        lambda p: written(p / "a.jpg", b"dear diary"),
+        lambda p: write(p / "a.jpg", b"dear diary"),
         r"a\.jpg' is not an image that Pillow can read$",
     ),
-    "a truncated JPEG": (lambda p: cut(photograph(p / "a.jpg"), 0.6), r"a\.jpg' is damaged: .*truncated"),
-    "a truncated PNG": (lambda p: cut(photograph(p / "a.png"), 0.6), r"a\.png' is damaged: "),
+    "a truncated JPEG": (lambda p: truncate(save_noise(p / "a.jpg"), 0.6), r"a\.jpg' is damaged: .*truncated"),
+    "a truncated PNG": (lambda p: truncate(save_noise(p / "a.png"), 0.6), r"a\.png' is damaged: "),
     "one pixel": (
-        lambda p: photograph(p / "a.png", (1, 1)),
+        lambda p: save_noise(p / "a.png", (1, 1)),
         r"a\.png'? has 1×1 pixels: there is nothing in it to look at$",
     ),
-    "one row": (lambda p: photograph(p / "a.png", (64, 1)), r"has 64×1 pixels: there is nothing in it"),
+    "one row": (lambda p: save_noise(p / "a.png", (64, 1)), r"has 64×1 pixels: there is nothing in it"),
     "30,000 pixels wide": (
         lambda p: png_header(p / "a.png", 30_000, 20),
         r"a\.png'? has 30000×20 pixels, more than 20000 a side",
@@ -136,25 +136,25 @@ REFUSED: dict[str, tuple[Make, str]] = {
         r"have one shape, got \(3, 8, 8\) and \(3, 9, 8\)",
     ),
     "a name too long for a file": (lambda p: "x" * 5000, r"."),
-    "somebody without a home": (lambda p: "~no-such-user/a.jpg", r"."),
+    "an unknown home directory": (lambda p: "~no-such-user/a.jpg", r"."),
 }
 
 
-@pytest.mark.parametrize(("make", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_what_is_not_an_image_is_refused_in_one_sentence_and_the_model_stays_as_it_was(
-    make: Make, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
+def test_unusable_inputs_raise_a_one_line_error_and_leave_the_model_unchanged(
+    make: Make, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     model = pictured()
     before = condition(model.module)
-    with pytest.raises(InputError, match=sentence) as caught:
+    with pytest.raises(InputError, match=message) as error:
         cs.saliency(model, make(tmp_path))
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
     assert condition(model.module) == before
 
 
 @pytest.mark.parametrize("size", [(30_000, 20), (20_000, 6_000), (30_000, 30_000)])
-def test_a_bomb_is_refused_before_a_pixel_is_decoded(
+def test_a_decompression_bomb_is_refused_before_decoding(
     size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = png_header(tmp_path / "bomb.png", *size)
@@ -164,15 +164,15 @@ def test_a_bomb_is_refused_before_a_pixel_is_decoded(
 
 
 @pytest.mark.parametrize("size", [(20_000, 2), (2, 20_000)])
-def test_a_thread_thin_picture_is_not_blown_up_to_gigabytes(
+def test_an_extreme_aspect_ratio_does_not_take_gigabytes(
     size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scaled until its shorter side is 224 it would have two million pixels on the other."""
-    plain = Image.Image.resize
+    """With a shorter side of 224 pixels, the longer side would have two million."""
+    original_resize = Image.Image.resize
 
-    def resize(self: Image.Image, size: tuple[int, int], *args: Any, **named: Any) -> Image.Image:
+    def resize(self: Image.Image, size: tuple[int, int], *args: Any, **options: Any) -> Image.Image:
         assert size[0] * size[1] <= 100_000_000, f"{size[0] * size[1] * 4 / 2**30:.1f} GB"
-        return plain(self, size, *args, **named)
+        return original_resize(self, size, *args, **options)
 
     monkeypatch.setattr(Image.Image, "resize", resize)
     try:
@@ -182,49 +182,49 @@ def test_a_thread_thin_picture_is_not_blown_up_to_gigabytes(
     assert batch.tensor.shape == (1, 3, 224, 224)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL.*")  # damaged TIFFs make Pillow talk
-@pytest.mark.parametrize("ending", ["jpg", "png", "gif", "bmp", "tiff", "webp", "ico", "ppm"])
-def test_a_file_damaged_anywhere_is_read_or_refused_but_never_raises_anything_else(ending: str, tmp_path: Path) -> None:
-    whole = photograph(tmp_path / f"whole.{ending}").read_bytes()
-    model, draw = pictured(), np.random.default_rng(0)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL.*")  # Pillow warns about damaged TIFFs
+@pytest.mark.parametrize("extension", ["jpg", "png", "gif", "bmp", "tiff", "webp", "ico", "ppm"])
+def test_a_damaged_file_is_read_or_raises_an_input_error(extension: str, tmp_path: Path) -> None:
+    complete = save_noise(tmp_path / f"whole.{extension}").read_bytes()
+    model, rng = pictured(), np.random.default_rng(0)
     refused = 0
     for _ in range(40):
-        data = bytearray(whole[: draw.integers(1, len(whole) + 1)])
-        for place in draw.integers(0, len(data), 5):
-            data[place] = draw.integers(256)
+        data = bytearray(complete[: rng.integers(1, len(complete) + 1)])
+        for index in rng.integers(0, len(data), 5):
+            data[index] = rng.integers(256)
         try:
-            model.prepare(written(tmp_path / f"a.{ending}", bytes(data)))
+            model.prepare(write(tmp_path / f"a.{extension}", bytes(data)))
         except InputError:
             refused += 1
     assert refused > 0
 
 
-# Pictures of every mode
+# Images of every mode
 
 
 def _palette(transparency: int | bytes | None) -> tuple[Image.Image, np.ndarray]:
-    picture = Image.new("P", (SIDE, SIDE))
-    picture.putpalette([250, 20, 30, 20, 200, 40, 30, 60, 220, 240, 230, 90])
-    numbers = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 4
-    picture.putdata(numbers.ravel().tolist())
-    colours = np.array([[250, 20, 30], [20, 200, 40], [30, 60, 220], [240, 230, 90]], float)
+    image = Image.new("P", (SIDE, SIDE))
+    image.putpalette([250, 20, 30, 20, 200, 40, 30, 60, 220, 240, 230, 90])
+    indices = np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 4
+    image.putdata(indices.ravel().tolist())
+    colors = np.array([[250, 20, 30], [20, 200, 40], [30, 60, 220], [240, 230, 90]], float)
     alpha = np.ones(4)
     if isinstance(transparency, int):
         alpha[transparency] = 0
     if isinstance(transparency, bytes):
         alpha = np.frombuffer(transparency, np.uint8) / 255
     if transparency is not None:
-        picture.info["transparency"] = transparency
-    on_white = colours * alpha[:, None] + 255 * (1 - alpha[:, None])
-    return picture, on_white[numbers]
+        image.info["transparency"] = transparency
+    on_white = colors * alpha[:, None] + 255 * (1 - alpha[:, None])
+    return image, on_white[indices]
 
 
 def _with_alpha(mode: str) -> tuple[Image.Image, np.ndarray]:
-    colours = blocks() if mode == "RGBA" else blocks()[..., :1]
+    colors = blocks() if mode == "RGBA" else blocks()[..., :1]
     alpha = np.tile(np.array([0, 85, 170, 255], np.uint8), SIDE // 4)[None, :, None].repeat(SIDE, 0)
-    share = alpha / 255
-    expected = colours * share + 255 * (1 - share)
-    return Image.fromarray(np.concatenate([colours, alpha], 2)), np.broadcast_to(expected, (SIDE, SIDE, 3))
+    opacity = alpha / 255
+    expected = colors * opacity + 255 * (1 - opacity)
+    return Image.fromarray(np.concatenate([colors, alpha], 2)), np.broadcast_to(expected, (SIDE, SIDE, 3))
 
 
 def _sixteen_bits() -> tuple[Image.Image, np.ndarray]:
@@ -232,7 +232,7 @@ def _sixteen_bits() -> tuple[Image.Image, np.ndarray]:
     return Image.fromarray(values), (values / 257)[..., None].repeat(3, 2)
 
 
-def _grey() -> tuple[Image.Image, np.ndarray]:
+def _gray() -> tuple[Image.Image, np.ndarray]:
     values = np.arange(256, dtype=np.uint8).reshape(SIDE, SIDE)
     return Image.fromarray(values), values[..., None].repeat(3, 2).astype(float)
 
@@ -242,15 +242,15 @@ def _black_and_white() -> tuple[Image.Image, np.ndarray]:
     return Image.fromarray(values), values[..., None].repeat(3, 2) * 255.0
 
 
-def _grey_with_one_transparent_value() -> tuple[Image.Image, np.ndarray]:
-    picture, expected = _grey()
+def _gray_with_one_transparent_value() -> tuple[Image.Image, np.ndarray]:
+    picture, expected = _gray()
     picture.info["transparency"] = 7
     return picture, np.where(expected == 7, 255.0, expected)
 
 
 MODES: dict[str, Callable[[], tuple[Image.Image, np.ndarray]]] = {
-    "grey": _grey,
-    "grey with a transparent value": _grey_with_one_transparent_value,
+    "grey": _gray,
+    "grey with a transparent value": _gray_with_one_transparent_value,
     "black and white": _black_and_white,
     "palette": lambda: _palette(None),
     "palette with a transparent colour": lambda: _palette(2),
@@ -262,7 +262,7 @@ MODES: dict[str, Callable[[], tuple[Image.Image, np.ndarray]]] = {
 
 
 @pytest.mark.parametrize("make", MODES.values(), ids=MODES)
-def test_a_picture_of_any_mode_has_its_own_colours_and_lies_on_white(
+def test_all_modes_are_converted_with_transparency_on_white(
     make: Callable[[], tuple[Image.Image, np.ndarray]], tmp_path: Path
 ) -> None:
     picture, expected = make()
@@ -271,12 +271,12 @@ def test_a_picture_of_any_mode_has_its_own_colours_and_lies_on_white(
     np.testing.assert_allclose(prepared(picture), expected, atol=1.01)
 
 
-def test_a_network_of_one_channel_gets_the_brightness() -> None:
+def test_a_network_with_one_channel_gets_the_luminance() -> None:
     expected = blocks() @ [0.299, 0.587, 0.114]
     np.testing.assert_allclose(prepared(blocks(), channels=1)[..., 0], expected, atol=1.01)
 
 
-def test_the_colours_of_a_four_colour_print_come_back(tmp_path: Path) -> None:
+def test_cmyk_images_are_converted_to_rgb(tmp_path: Path) -> None:
     Image.fromarray(blocks()).convert("CMYK").save(tmp_path / "a.jpg", quality=100)
     expected = np.asarray(Image.fromarray(blocks()).convert("CMYK").convert("RGB"), float)
     np.testing.assert_allclose(prepared(tmp_path / "a.jpg"), expected, atol=6)
@@ -296,26 +296,26 @@ ORIENTATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-@pytest.mark.parametrize("way", ["path", "picture"])
-def test_a_photograph_is_turned_as_its_camera_says(orientation: int, way: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["path", "picture"])
+def test_the_exif_orientation_is_applied(orientation: int, source: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(blocks(16, 32)).save(tmp_path / "a.jpg", quality=100, subsampling=0, exif=exif)
-    upright = ORIENTATIONS[orientation](blocks(16, 32))
+    expected = ORIENTATIONS[orientation](blocks(16, 32))
     with Image.open(tmp_path / "a.jpg") as opened:
-        given = tmp_path / "a.jpg" if way == "path" else opened
-        np.testing.assert_allclose(prepared(given, *upright.shape[:2]), upright, atol=6)
+        image = tmp_path / "a.jpg" if source == "path" else opened
+        np.testing.assert_allclose(prepared(image, *expected.shape[:2]), expected, atol=6)
 
 
-def test_a_damaged_picture_that_the_caller_opened_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_image_that_the_caller_opened_is_refused(tmp_path: Path) -> None:
     with (
-        Image.open(cut(photograph(tmp_path / "a.jpg"), 0.6)) as picture,
+        Image.open(truncate(save_noise(tmp_path / "a.jpg"), 0.6)) as picture,
         pytest.raises(InputError, match=r"the image is damaged: .*truncated"),
     ):
         pictured().prepare(picture)
 
 
-def test_the_first_frame_of_an_animation_is_meant(tmp_path: Path) -> None:
+def test_the_first_frame_of_an_animation_is_used(tmp_path: Path) -> None:
     frames = [Image.fromarray(blocks()), Image.new("RGB", (SIDE, SIDE))]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     np.testing.assert_allclose(prepared(tmp_path / "a.gif"), blocks(), atol=1)
@@ -325,7 +325,7 @@ def test_the_first_frame_of_an_animation_is_meant(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "image",
     [
         blocks(),
         blocks() / 255,
@@ -338,61 +338,61 @@ def test_the_first_frame_of_an_animation_is_meant(tmp_path: Path) -> None:
     ],
     ids=["uint8", "float64", "float32", "uint16", "with alpha", "another order", "negative strides", "picture"],
 )
-def test_an_array_is_the_picture_it_looks_like(given: Any) -> None:
-    np.testing.assert_allclose(prepared(given), blocks(), atol=1e-4)
+def test_arrays_of_all_types_are_read(image: Any) -> None:
+    np.testing.assert_allclose(prepared(image), blocks(), atol=1e-4)
 
 
-@pytest.mark.parametrize("given", [blocks()[..., 0], blocks()[..., :1]], ids=["without axis", "with axis"])
-def test_a_grey_array_needs_no_channel_axis(given: np.ndarray) -> None:
-    np.testing.assert_allclose(prepared(given), blocks()[..., :1].repeat(3, 2), atol=1e-4)
+@pytest.mark.parametrize("image", [blocks()[..., 0], blocks()[..., :1]], ids=["without axis", "with axis"])
+def test_a_gray_array_needs_no_channel_axis(image: np.ndarray) -> None:
+    np.testing.assert_allclose(prepared(image), blocks()[..., :1].repeat(3, 2), atol=1e-4)
 
 
-def test_a_mask_of_true_and_false_is_black_and_white() -> None:
+def test_a_boolean_mask_is_black_and_white() -> None:
     mask = blocks()[..., 0] > 100
     np.testing.assert_array_equal(prepared(mask, channels=1)[..., 0], mask * 255)
 
 
-def test_a_list_gives_a_list_and_one_image_one_value() -> None:
+def test_a_list_returns_a_list_and_one_image_one_value() -> None:
     model = pictured()
-    one = cs.saliency(model, blocks())
-    assert isinstance(one, cs.Attribution)
-    for several in (
+    attribution = cs.saliency(model, blocks())
+    assert isinstance(attribution, cs.Attribution)
+    for images in (
         [blocks()],
         [blocks(), blocks()],
         (blocks(),),
         np.stack([blocks(), blocks()]),
         tensor(2, 3, SIDE, SIDE),
     ):
-        found = cs.saliency(model, several)
-        assert isinstance(found, list)
-        assert len(found) == len(several)
+        attributions = cs.saliency(model, images)
+        assert isinstance(attributions, list)
+        assert len(attributions) == len(images)
     assert isinstance(cs.saliency(model, tensor(1, 3, SIDE, SIDE)), cs.Attribution)
     assert isinstance(cs.saliency(model, tensor(3, SIDE, SIDE)), cs.Attribution)
 
 
-def test_a_prepared_tensor_is_taken_as_it_is_and_never_written_to() -> None:
-    given = tensor()
-    before = given.clone()
-    assert torch.equal(pictured().prepare(given).tensor, before)
-    watchful = given.clone().requires_grad_(True)
-    cs.integrated_gradients(pictured(), watchful, steps=2)
-    assert torch.equal(watchful, before)
-    assert watchful.grad is None
+def test_a_prepared_tensor_is_used_unchanged_and_never_written_to() -> None:
+    image = tensor()
+    before = image.clone()
+    assert torch.equal(pictured().prepare(image).tensor, before)
+    with_gradient = image.clone().requires_grad_(True)
+    cs.integrated_gradients(pictured(), with_gradient, steps=2)
+    assert torch.equal(with_gradient, before)
+    assert with_gradient.grad is None
 
 
 def test_a_tensor_made_under_inference_mode_can_be_explained() -> None:
     with torch.inference_mode():
-        given = tensor().clone()
-    assert torch.equal(cs.saliency(pictured(), given).values, cs.saliency(pictured(), tensor()).values)
+        image = tensor().clone()
+    assert torch.equal(cs.saliency(pictured(), image).values, cs.saliency(pictured(), tensor()).values)
 
 
-def test_numbers_that_the_networks_precision_cannot_hold_are_refused() -> None:
-    """One million is infinite in half precision: whatever came out would explain nothing."""
+def test_inputs_that_overflow_the_networks_precision_are_refused() -> None:
+    """One million is infinite in half precision."""
     with pytest.raises(InputError, match="NaN or infinite"):
         cs.saliency(cs.Model(made().half()), tensor() * 1e6)
 
 
-def test_a_model_of_prepared_tensors_says_how_to_make_it_take_pictures() -> None:
+def test_a_model_of_prepared_tensors_refuses_images_with_a_remedy() -> None:
     with pytest.raises(
         InputError, match=r"says nothing about images: say how they are prepared, with input=cs\.ImageInput\("
     ):
@@ -400,7 +400,7 @@ def test_a_model_of_prepared_tensors_says_how_to_make_it_take_pictures() -> None
 
 
 @pytest.mark.parametrize("channels", [2, 5])
-def test_a_picture_cannot_have_other_channels_than_one_or_three(channels: int) -> None:
+def test_images_are_refused_for_other_channel_counts_than_one_or_three(channels: int) -> None:
     with pytest.raises(
         InputError, match=f"this model takes {channels} channels; pass a prepared tensor, a picture has 1 or 3"
     ):
@@ -408,7 +408,7 @@ def test_a_picture_cannot_have_other_channels_than_one_or_three(channels: int) -
 
 
 @pytest.mark.parametrize("shape", [(2, 64), (1, 2, 64)])
-def test_the_declared_shape_of_a_signal_is_held(shape: tuple[int, ...]) -> None:
+def test_the_declared_shape_of_a_signal_is_enforced(shape: tuple[int, ...]) -> None:
     model = cs.Model(axes_net(1), input=cs.TensorInput(shape=(2, 64)))
     assert cs.saliency(model, tensor(*shape)).values.shape == (64,)
     with pytest.raises(InputError, match="this model takes 2 channels, got 3"):
@@ -417,18 +417,18 @@ def test_the_declared_shape_of_a_signal_is_held(shape: tuple[int, ...]) -> None:
         cs.saliency(model, tensor(64))
 
 
-def test_an_unknown_sample_is_refused_with_those_there_are() -> None:
+def test_an_unknown_sample_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UnknownName, match="no sample 'digitz'; did you mean 'digits'"):
         cs.predict(pictured(), "sample:digitz/3")
     with pytest.raises(UnknownName, match="digits are numbered 0 to 399"):
         cs.predict(pictured(), "sample:digits/4000")
 
 
-# What a network says of its input
+# Input specifications
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "message"),
     [
         ({"size": (8, 8, 8)}, r"size must be \(height, width\) in pixels, got \(8, 8, 8\)"),
         ({"size": 0}, r"size.*got 0"),
@@ -447,19 +447,19 @@ def test_an_unknown_sample_is_refused_with_those_there_are() -> None:
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, dict) else "",
 )
-def test_an_impossible_input_is_refused_where_it_is_said(options: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
+def test_an_invalid_image_input_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         cs.ImageInput(**options)
 
 
 @pytest.mark.parametrize("shape", [64, "64", (0, 3), (2.5, 8)])
-def test_an_impossible_shape_is_refused_where_it_is_said(shape: Any) -> None:
+def test_an_invalid_shape_is_refused(shape: Any) -> None:
     with pytest.raises(InputError, match="shape"):
         cs.TensorInput(shape=shape)
 
 
-def test_a_tensor_that_the_bare_network_cannot_take_is_refused_with_its_shape() -> None:
-    """Nothing says how many channels a bare network takes: its own error is told, with what it was given."""
+def test_the_error_of_the_network_is_reported_with_the_shape_of_the_input() -> None:
+    """The number of channels of a plain module is unknown: its own error is reported, with the shape of its input."""
     for lens in (cs.saliency, cs.grad_cam, cs.predict, cs.integrated_gradients, cs.eigen_cam):
         with pytest.raises(ModelFailed, match=r"Sequential raised RuntimeError on input \(\d, 4, 16, 16\): .*channels"):
             lens(cs.Model(made()), tensor(1, 4, SIDE, SIDE))
@@ -469,22 +469,24 @@ def test_a_tensor_that_the_bare_network_cannot_take_is_refused_with_its_shape() 
 @pytest.mark.parametrize("width", [12, 40])
 @pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
 @pytest.mark.parametrize("size", [(24, 24), (16, 32), (32, 16)])
-def test_every_picture_fits_every_size(height: int, width: int, fit: Any, size: tuple[int, int]) -> None:
+def test_images_of_every_size_are_fitted_to_every_size(
+    height: int, width: int, fit: Any, size: tuple[int, int]
+) -> None:
     model = cs.Model(nn.Identity(), input=cs.ImageInput(size=size, fit=fit))
-    given = np.full((height, width, 3), 200, np.uint8)
-    batch = model.prepare(given).tensor
+    image = np.full((height, width, 3), 200, np.uint8)
+    batch = model.prepare(image).tensor
     assert batch.shape == (1, 3, *size)
     inside = batch if fit != "pad" else batch[..., size[0] // 2, size[1] // 2]
     torch.testing.assert_close(inside, torch.full_like(inside, 200 / 255), atol=1e-6, rtol=0)
 
 
-# The same preprocessing as the libraries
+# Agreement with the preprocessing of other libraries
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest", "lanczos"])
 @pytest.mark.parametrize(("crop", "resize"), [(24, 24), (24, 32), (25, 28), (23, 31)])
 @pytest.mark.parametrize("shape", [(40, 60), (61, 43), (33, 33), (20, 50), (24, 24)])
-def test_pictures_are_prepared_as_torchvision_prepares_them(
+def test_images_are_prepared_as_by_torchvision(
     interpolation: Any, crop: int, resize: int, shape: tuple[int, int], torchvision: ModuleType
 ) -> None:
     theirs = torchvision.transforms
@@ -496,7 +498,7 @@ def test_pictures_are_prepared_as_torchvision_prepares_them(
     torch.testing.assert_close(ours, theirs.Compose(steps)(picture), atol=1e-6, rtol=0)
 
 
-def test_every_network_of_torchvision_gets_its_own_preprocessing(torchvision: ModuleType) -> None:
+def test_all_networks_of_torchvision_get_their_own_preprocessing(torchvision: ModuleType) -> None:
     from convscope.loaders.torchvision import _input
 
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 421, 3), dtype=np.uint8))
@@ -515,11 +517,11 @@ def test_networks_of_timm_get_their_own_preprocessing() -> None:
 
     timm = library()
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (150, 211, 3), dtype=np.uint8))
-    seen: dict[str, Any] = {}
+    configs: dict[str, Any] = {}
     for name in timm.list_pretrained():
         config = timm.get_pretrained_cfg(name)
         if config.input_size[0] == 3 and max(config.input_size) <= 240:
-            known = (
+            key = (
                 config.input_size,
                 config.crop_pct,
                 config.crop_mode,
@@ -527,15 +529,17 @@ def test_networks_of_timm_get_their_own_preprocessing() -> None:
                 config.mean,
                 config.std,
             )
-            seen.setdefault(str(known), (name, config))
-    assert len(seen) > 20
-    differ = []
-    for name, config in seen.values():
-        bare = nn.Identity()
-        bare.pretrained_cfg = bare.default_cfg = config.to_dict()
-        resolved = timm.data.resolve_model_data_config(bare)
+            configs.setdefault(str(key), (name, config))
+    assert len(configs) > 20
+    differences = []
+    for name, config in configs.values():
+        module = nn.Identity()
+        module.pretrained_cfg = module.default_cfg = config.to_dict()
+        resolved = timm.data.resolve_model_data_config(module)
         theirs = timm.data.create_transform(**resolved, is_training=False)(picture)
-        ours = _input(bare).prepare(picture)
+        ours = _input(module).prepare(picture)
         if ours.shape != theirs.shape or (ours - theirs).abs().max() > 1e-5:
-            differ.append(f"{name} {[resolved[k] for k in ('input_size', 'crop_pct', 'crop_mode', 'interpolation')]}")
-    assert not differ, differ
+            differences.append(
+                f"{name} {[resolved[option] for option in ('input_size', 'crop_pct', 'crop_mode', 'interpolation')]}"
+            )
+    assert not differences, differences

@@ -1,5 +1,8 @@
-"""Layer addresses: the right layer by default, a refusal that helps where there is none."""
+"""Layer addresses: the default layer, resolution of addresses, and error messages."""
 
+import copy
+import pickle
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -7,21 +10,29 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.layers.addresses import parse_unit
+from convscope.engine.layers.addresses import (
+    EVERY_LAYER,
+    FIRST_CONVOLUTION,
+    LAST_SPATIAL,
+    STAGES,
+    parse_unit,
+    resolve_layers,
+    split_brackets,
+)
 from convscope.engine.layers.default_layer import default_layer
-from convscope.engine.layers.trace import calls_of, traced
+from convscope.engine.layers.trace import call_count, trace_layers
 from convscope.errors import ConvScopeError, LayerError, UnknownName
 from tests.engine._nets import SIDE, Branches, Dense, Stages, axes_net, condition, made, pictured, seeded, tensor
 
 ONLY_ACTIVATIONS = {"eigen_cam", "fem"}
 CAMS = [spec for spec in cs.lenses() if spec.takes_layer and spec.returns == "Attribution"]
-OF_ONE_LAYER = ("concept_relevance",)
-"""Lenses that look at channels of a single layer."""
+SINGLE_LAYER_LENSES = ("concept_relevance",)
+"""Lenses that read the channels of a single layer."""
 
 
 def default_of(net: nn.Module, x: Tensor | None = None) -> str:
     model = cs.Model(net)
-    with model.untouched():
+    with model.preserve_state():
         return default_layer(model, tensor() if x is None else x)
 
 
@@ -51,32 +62,32 @@ REFUSED: dict[str, tuple[Any, type[ConvScopeError], str]] = {
 }
 
 
-@pytest.mark.parametrize(("layer", "kind", "sentence"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("layer", "kind", "message"), REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("lens", [cs.grad_cam, cs.eigen_cam, cs.smooth_grad_cam_plus_plus])
-def test_a_layer_that_cannot_be_meant_is_refused_in_one_sentence(
-    lens: Any, layer: Any, kind: type[ConvScopeError], sentence: str
+def test_an_unusable_layer_raises_a_one_line_error(
+    lens: Any, layer: Any, kind: type[ConvScopeError], message: str
 ) -> None:
     model = cs.Model(seeded(Stages))
     before = condition(model.module)
-    with pytest.raises(kind, match=sentence) as caught:
+    with pytest.raises(kind, match=message) as error:
         lens(model, tensor(), layer=layer)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
     assert condition(model.module) == before
 
 
 @pytest.mark.parametrize("spec", CAMS, ids=lambda spec: spec.name)
-def test_no_lens_makes_a_map_of_a_layer_without_extent_or_of_one_that_is_never_reached(spec: Any) -> None:
+def test_all_cam_lenses_refuse_layers_without_extent_and_layers_that_never_run(spec: Any) -> None:
     model = cs.Model(seeded(Branches))
     with pytest.raises(LayerError, match=r"'head' gives shape .* no spatial extent"):
         getattr(cs, spec.name)(model, tensor(), layer="head")
     with pytest.raises(LayerError, match=r"layer 'second' was never reached in this forward \(a branch not taken"):
         getattr(cs, spec.name)(model, tensor(), layer="second")
-    if spec.name not in OF_ONE_LAYER:
+    if spec.name not in SINGLE_LAYER_LENSES:
         with pytest.raises(LayerError, match=r"layer 'second' was never reached"):
             getattr(cs, spec.name)(model, tensor(), layer=["first", "second"])
 
 
-def test_a_dropped_part_of_an_address_is_suggested() -> None:
+def test_an_address_with_a_missing_part_gets_a_suggestion() -> None:
     net = nn.Sequential()
     net.add_module("layer4", nn.Sequential(nn.Sequential()))
     net.layer4[0].add_module("conv2", nn.Conv2d(3, 3, 1))
@@ -84,49 +95,49 @@ def test_a_dropped_part_of_an_address_is_suggested() -> None:
         cs.grad_cam(cs.Model(net), tensor(), layer="layer4.conv2")
 
 
-def test_a_layer_that_gives_whole_numbers_is_refused() -> None:
-    class Chooses(Stages):
+def test_a_layer_with_integer_output_is_refused() -> None:
+    class ReturnsIndices(Stages):
         def __init__(self) -> None:
             super().__init__()
-            self.chosen = nn.MaxPool2d(2, return_indices=True)
-            self.only = _Second()
+            self.pool = nn.MaxPool2d(2, return_indices=True)
+            self.indices = _Indices()
 
         def forward(self, x: Tensor) -> Tensor:
             maps = self.first(x)
-            self.only(self.chosen(maps))
+            self.indices(self.pool(maps))
             return self.answer(maps)
 
-    class _Second(nn.Module):
+    class _Indices(nn.Module):
         def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
             return pair[1]
 
-    with pytest.raises(LayerError, match="layer 'only' gives"):
-        cs.grad_cam(cs.Model(seeded(Chooses)), tensor(), layer="only")
+    with pytest.raises(LayerError, match="layer 'indices' gives"):
+        cs.grad_cam(cs.Model(seeded(ReturnsIndices)), tensor(), layer="indices")
 
 
-def test_a_unit_above_the_layer_explains_the_layer_and_one_below_it_is_refused() -> None:
+def test_a_target_unit_after_the_layer_is_explained_and_one_before_it_is_refused() -> None:
     model = cs.Model(made())
     assert not cs.grad_cam(model, tensor(), layer="0", target="2[3]").blank
-    with pytest.raises(ConvScopeError, match="target") as caught:
+    with pytest.raises(ConvScopeError, match="target") as error:
         cs.grad_cam(model, tensor(), layer="2", target="0[3]")
-    assert "branch not taken" not in str(caught.value)
+    assert "branch not taken" not in str(error.value)
 
 
 def test_a_unit_of_the_first_layer_has_no_layer_before_it() -> None:
     try:
-        found = cs.grad_cam(cs.Model(made()), tensor(), target="0[3]")
+        attribution = cs.grad_cam(cs.Model(made()), tensor(), target="0[3]")
     except LayerError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = f"before nothing: {found.layers}"
-    assert "before" in said
+        message = f"before nothing: {attribution.layers}"
+    assert "before" in message
 
 
 @pytest.mark.parametrize("target", ["1[3]", "2[3]"])
-def test_a_unit_is_explained_at_the_default_layer_before_it_when_no_layer_is_named(target: str) -> None:
-    found = cs.grad_cam(cs.Model(made()), tensor(), target=target)
-    assert found.target == target
-    assert int(found.layers[0]) <= int(target[0])
+def test_the_default_layer_for_a_target_unit_precedes_its_layer(target: str) -> None:
+    attribution = cs.grad_cam(cs.Model(made()), tensor(), target=target)
+    assert attribution.target == target
+    assert int(attribution.layers[0]) <= int(target[0])
 
 
 # The default
@@ -139,8 +150,8 @@ def test_the_last_layer_with_extent_is_the_default() -> None:
     assert default_of(axes_net(3), tensor(1, 2, 6, 7, 8)) == "1"
 
 
-def test_the_answer_laid_out_in_space_is_not_evidence_for_it() -> None:
-    """SqueezeNet's last convolution has the classes for channels: the layer before it is meant."""
+def test_a_map_of_the_scores_is_not_the_default() -> None:
+    """The channels of SqueezeNet's last convolution are the classes: the default is the layer before it."""
     net = nn.Sequential(
         nn.Conv2d(3, 5, 3),
         nn.ReLU(),
@@ -154,15 +165,15 @@ def test_the_answer_laid_out_in_space_is_not_evidence_for_it() -> None:
     assert default_of(seeded(Dense)).startswith("decoder")
 
 
-def test_as_many_channels_as_classes_are_no_answer_while_weights_follow() -> None:
+def test_a_layer_with_as_many_channels_as_classes_is_the_default_if_weights_follow() -> None:
     net = nn.Sequential(
         nn.Conv2d(3, 5, 3), nn.Conv2d(5, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4)
     )
     assert default_of(net.eval()) == "2"
 
 
-def test_a_layer_beside_the_answer_is_not_the_default() -> None:
-    """Networks for segmentation run an auxiliary head last; the answer does not depend on it."""
+def test_an_auxiliary_head_is_not_the_default() -> None:
+    """Segmentation networks run an auxiliary head last, on which the output does not depend."""
 
     class WithAuxiliaryHead(Stages):
         def __init__(self) -> None:
@@ -174,13 +185,13 @@ def test_a_layer_beside_the_answer_is_not_the_default() -> None:
             return {"out": self.answer(maps), "aux": self.auxiliary(maps)}
 
     model = cs.Model(seeded(WithAuxiliaryHead), output="out")
-    found = cs.grad_cam(model, tensor())
-    assert found.layers != ("auxiliary",)
-    assert not found.blank
+    attribution = cs.grad_cam(model, tensor())
+    assert attribution.layers != ("auxiliary",)
+    assert not attribution.blank
 
 
-def test_a_head_beside_the_answer_does_not_make_the_answer_evidence() -> None:
-    """FCN and DeepLab as they are published: the classes laid out in space, and an auxiliary head that runs last."""
+def test_score_maps_are_not_the_default_beside_an_auxiliary_head() -> None:
+    """FCN and DeepLab as published: the output is a map of the classes, and an auxiliary head runs last."""
 
     class WithAuxiliaryHead(Dense):
         def __init__(self) -> None:
@@ -192,12 +203,12 @@ def test_a_head_beside_the_answer_does_not_make_the_answer_evidence() -> None:
             scores = nn.functional.interpolate(self.classifier(self.decoder(encoded)), x.shape[2:])
             return {"out": scores, "aux": self.auxiliary(encoded)}
 
-    found = cs.grad_cam(cs.Model(seeded(WithAuxiliaryHead), output="out"), tensor(), target=cs.Region(1))
-    assert found.layers[0].startswith("decoder")
+    attribution = cs.grad_cam(cs.Model(seeded(WithAuxiliaryHead), output="out"), tensor(), target=cs.Region(1))
+    assert attribution.layers[0].startswith("decoder")
 
 
-def test_an_attention_matrix_is_not_taken_for_a_map() -> None:
-    """A layer that mixes attention heads gives (N, tokens, tokens, heads): square as the picture, and no map."""
+def test_an_attention_matrix_is_not_a_feature_map() -> None:
+    """A layer that mixes attention heads returns (N, tokens, tokens, heads): square like the image, but no map."""
 
     class MixesHeads(nn.Module):
         def __init__(self) -> None:
@@ -210,13 +221,13 @@ def test_an_attention_matrix_is_not_taken_for_a_map() -> None:
             weights = torch.stack([tokens @ tokens.mT, (tokens @ tokens.mT).square()], dim=3).softmax(2)
             return self.head((self.mix(weights).mean(3) @ self.value(tokens)).mean(1))
 
-    found = cs.grad_cam(cs.Model(seeded(MixesHeads)), tensor())
-    assert found.layers != ("mix",)
-    assert found.layer_values[found.layers[0]].shape == (4, 4)
+    attribution = cs.grad_cam(cs.Model(seeded(MixesHeads)), tensor())
+    assert attribution.layers != ("mix",)
+    assert attribution.layer_values[attribution.layers[0]].shape == (4, 4)
 
 
-def test_maps_with_their_channels_last_are_not_taken_for_maps_with_their_channels_first() -> None:
-    """Swin keeps (N, height, width, channels): rows must not be summed as channels, nor channels drawn as columns."""
+def test_channels_last_feature_maps_are_recognized() -> None:
+    """Swin's layers return (N, height, width, channels): rows must not be summed as channels."""
 
     class ChannelsLast(nn.Module):
         def __init__(self) -> None:
@@ -227,16 +238,16 @@ def test_maps_with_their_channels_last_are_not_taken_for_maps_with_their_channel
             return self.head(self.norm(self.embed(x).permute(0, 2, 3, 1)).mean((1, 2)))
 
     net = seeded(ChannelsLast)
-    found = cs.grad_cam(cs.Model(net), tensor())
-    assert found.layer_values[found.layers[0]].shape == (4, 4)
+    by_default = cs.grad_cam(cs.Model(net), tensor())
+    assert by_default.layer_values[by_default.layers[0]].shape == (4, 4)
     try:
-        named = cs.grad_cam(cs.Model(net), tensor(), layer="norm")
+        at_norm = cs.grad_cam(cs.Model(net), tensor(), layer="norm")
     except LayerError:
         return
-    assert named.layer_values["norm"].shape == (4, 4)
+    assert at_norm.layer_values["norm"].shape == (4, 4)
 
 
-def test_a_network_without_a_spatial_layer_says_so() -> None:
+def test_a_network_without_a_spatial_layer_is_refused() -> None:
     net = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 4)))
     with pytest.raises(
         LayerError, match=r"no layer of Sequential has an output with spatial extent, which a map needs; lenses"
@@ -245,7 +256,7 @@ def test_a_network_without_a_spatial_layer_says_so() -> None:
     assert cs.saliency(cs.Model(net), tensor()).values.shape == (SIDE, SIDE)
 
 
-def test_the_default_is_found_once_per_input_shape() -> None:
+def test_the_default_is_searched_once_per_input_shape() -> None:
     model = pictured()
     first, second = (cs.grad_cam(model, tensor()) for _ in range(2))
     assert first.cost.forwards >= 2
@@ -256,16 +267,18 @@ def test_the_default_is_found_once_per_input_shape() -> None:
 # Several layers
 
 
-@pytest.mark.parametrize("spec", [s for s in CAMS if s.name not in ("cam", *OF_ONE_LAYER)], ids=lambda spec: spec.name)
+@pytest.mark.parametrize(
+    "spec", [s for s in CAMS if s.name not in ("cam", *SINGLE_LAYER_LENSES)], ids=lambda spec: spec.name
+)
 def test_several_layers_in_one_pass_equal_single_layers(spec: Any) -> None:
     model = cs.Model(made(2))
     lens = getattr(cs, spec.name)
-    together = lens(model, tensor(2, 3, SIDE, SIDE), layer=["0", "3"])
+    joint = lens(model, tensor(2, 3, SIDE, SIDE), layer=["0", "3"])
     for address in ("0", "3"):
-        alone = lens(model, tensor(2, 3, SIDE, SIDE), layer=address)
-        for one, other in zip(together, alone, strict=True):
-            assert one.layers == ("0", "3")
-            torch.testing.assert_close(one.layer_values[address], other.layer_values[address])
+        single = lens(model, tensor(2, 3, SIDE, SIDE), layer=address)
+        for from_joint, from_single in zip(joint, single, strict=True):
+            assert from_joint.layers == ("0", "3")
+            torch.testing.assert_close(from_joint.layer_values[address], from_single.layer_values[address])
 
 
 def test_a_layer_named_twice_counts_once() -> None:
@@ -274,20 +287,54 @@ def test_a_layer_named_twice_counts_once() -> None:
     assert torch.equal(twice.values, once.values)
 
 
-def test_layers_are_fused_by_their_mean_in_units_of_each_ones_peak() -> None:
-    found = cs.grad_cam(cs.Model(made(2)), tensor(), layer=["0", "3"])
+def test_layers_are_fused_by_the_mean_of_their_normalized_maps() -> None:
+    attribution = cs.grad_cam(cs.Model(made(2)), tensor(), layer=["0", "3"])
     resized = [
-        nn.functional.interpolate(v[None, None] / 1, (SIDE, SIDE), mode="bilinear")[0, 0]
-        for v in found.layer_values.values()
+        nn.functional.interpolate(values[None, None] / 1, (SIDE, SIDE), mode="bilinear")[0, 0]
+        for values in attribution.layer_values.values()
     ]
-    torch.testing.assert_close(found.values, sum(v / v.abs().max() for v in resized) / 2)
+    torch.testing.assert_close(attribution.values, sum(values / values.abs().max() for values in resized) / 2)
 
 
-# Reading addresses
+# Modules named like a symbolic default
+
+
+def _with_module_named(name: str) -> nn.Module:
+    """Three convolutions, of which the first has a finer resolution and the second has that name."""
+    convolutions = {"stem": nn.Conv2d(3, 4, 3), name: nn.Conv2d(4, 4, 3, 2), "last": nn.Conv2d(4, 4, 3, padding=1)}
+    head = {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "head": nn.Linear(4, 5)}
+    return seeded(lambda: nn.Sequential(OrderedDict({**convolutions, **head})))
+
+
+@pytest.mark.parametrize("default", [LAST_SPATIAL, FIRST_CONVOLUTION, EVERY_LAYER, STAGES], ids=str)
+def test_a_module_named_like_a_default_is_found_by_its_name(default: Any) -> None:
+    net = _with_module_named(str(default))
+    (layer,) = cs.activations(net, tensor(), layer=str(default)).layers
+    assert layer.layer == str(default)
+
+
+def test_defaults_work_in_a_network_with_modules_of_their_names() -> None:
+    model = cs.Model(_with_module_named("stages"))
+    with model.preserve_state():
+        assert resolve_layers(model, STAGES, tensor) == ("stem", "last")
+        assert resolve_layers(model, "stages", tensor) == ("stages",)
+        assert resolve_layers(model, "every layer", tensor) == resolve_layers(model, EVERY_LAYER, tensor)
+
+
+@pytest.mark.parametrize("default", [LAST_SPATIAL, FIRST_CONVOLUTION, EVERY_LAYER, STAGES], ids=str)
+def test_there_is_one_instance_of_each_default(default: Any) -> None:
+    assert pickle.loads(pickle.dumps(default)) is default
+    assert copy.deepcopy(default) is default
+    assert {default: 1}[default] == 1
+    assert default != str(default)
+    assert repr(default) == f"<{default}>"
+
+
+# Parsing addresses
 
 
 @pytest.mark.parametrize(
-    ("text", "read"),
+    ("text", "expected"),
     [
         ("layer4.1.conv2[17]", ("layer4.1.conv2", 17, ())),
         ("layer4.1.conv2[17, 3, 5]", ("layer4.1.conv2", 17, (3, 5))),
@@ -295,28 +342,35 @@ def test_layers_are_fused_by_their_mean_in_units_of_each_ones_peak() -> None:
         ("a [3]", ("a", 3, ())),
     ],
 )
-def test_a_unit_is_read_as_pytorch_writes_it(text: str, read: tuple[Any, ...]) -> None:
+def test_unit_addresses_are_parsed(text: str, expected: tuple[Any, ...]) -> None:
     unit = parse_unit(text)
     assert unit is not None
-    assert (unit.layer, unit.unit, unit.position) == read
+    assert (unit.layer, unit.unit, unit.position) == expected
 
 
 @pytest.mark.parametrize(
     "text", ["layer4", "layer4[]", "layer4[-1]", "layer4[a]", "layer4[1", "layer4[1.5]", "layer4[1] "]
 )
-def test_what_is_no_unit_is_not_read_as_one(text: str) -> None:
+def test_other_texts_are_not_parsed_as_units(text: str) -> None:
     assert parse_unit(text) is None
 
 
+def test_brackets_are_split_at_commas_whatever_they_contain() -> None:
+    assert split_brackets("layer3 [12, center]") == ("layer3", ("12", "center"))
+    assert split_brackets("layer3[0:8]") == ("layer3", ("0:8",))
+    assert split_brackets("layer3[]") == ("layer3", ("",))
+    assert split_brackets("layer3") is None
+
+
 def test_the_run_order_is_that_in_which_layers_finish() -> None:
-    trace = traced(cs.Model(made()), tensor())
+    trace = trace_layers(cs.Model(made()), tensor())
     assert list(trace.order) == list("0123456")
     assert trace.layers["2"].shape == (1, 6, SIDE // 2, SIDE // 2)
     assert trace.classes == 4
 
 
 class Views(nn.Module):
-    """It insists on ``view``, which fails on channels-last tensors: its forward is begun again on plain ones."""
+    """It uses ``view``, which fails on channels-last tensors: the forward pass is restarted on contiguous ones."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -326,36 +380,36 @@ class Views(nn.Module):
         return self.fc(self.conv(x).view(len(x), -1))
 
 
-def test_a_forward_that_is_begun_again_counts_once() -> None:
-    assert calls_of(cs.Model(seeded(Views)), "conv", tensor()) == 1
+def test_a_restarted_forward_pass_counts_once() -> None:
+    assert call_count(cs.Model(seeded(Views)), "conv", tensor()) == 1
 
 
-class Watching(nn.Module):
-    """Looks at what it is given and hands it on, as observers do; nobody takes it from there."""
+class Observer(nn.Module):
+    """Reads its input and returns it unchanged, as observers do; the network does not use the returned tensor."""
 
     def forward(self, x: Tensor) -> Tensor:
         self.mean = float(x.mean())
         return x
 
 
-class Watched(nn.Module):
+class Observed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.watching, self.head = nn.Conv2d(3, 4, 3), Watching(), nn.Linear(4, 3)
+        self.conv, self.observer, self.head = nn.Conv2d(3, 4, 3), Observer(), nn.Linear(4, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv(x)
-        self.watching(y)
+        self.observer(y)
         return self.head(y.relu().mean((2, 3)))
 
 
-def test_a_layer_that_hands_on_what_it_was_given_is_not_the_default() -> None:
-    found = cs.grad_cam(Watched().eval(), torch.randn(1, 3, 10, 10), target=1)
-    assert found.layers == ("conv",)
+def test_a_layer_that_returns_its_input_is_not_the_default() -> None:
+    attribution = cs.grad_cam(Observed().eval(), torch.randn(1, 3, 10, 10), target=1)
+    assert attribution.layers == ("conv",)
 
 
 class Folded(nn.Module):
-    """Patches are cut out, mixed each, and put back."""
+    """Unfolds patches, mixes each of them, and folds them back."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -372,13 +426,13 @@ class Folded(nn.Module):
         return self.head(self.last(y).relu().mean((2, 3)))
 
 
-def test_places_are_kept_through_fold() -> None:
+def test_positions_are_tracked_through_fold() -> None:
     net, x = Folded().eval(), torch.randn(2, 3, 8, 8)
     assert cs.grad_cam(net, x)[1].layers == ("last",)
     assert cs.structure(net, x[:1]).module("last").box((3, 4), (8, 8)) == ((2, 3), (4, 5))
 
 
-def test_a_network_frozen_by_torch_runs_and_names_of_its_layers_are_refused() -> None:
+def test_a_frozen_network_runs_but_its_layers_are_refused() -> None:
     net, x = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(3)).eval(), torch.randn(1, 3, 8, 8)
     net(x)
     frozen = torch.jit.freeze(torch.jit.trace(net, x))
@@ -387,7 +441,7 @@ def test_a_network_frozen_by_torch_runs_and_names_of_its_layers_are_refused() ->
         cs.grad_cam(frozen, x, target=1)
 
 
-def test_nothing_to_look_at_is_refused() -> None:
+def test_inputs_without_spatial_axes_and_missing_data_sets_are_refused() -> None:
     net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)).eval()
     with pytest.raises(ConvScopeError, match="no spatial axes"):
         cs.deep_dream(net, torch.randn(1, 8), unit="0[1]", steps=2)
@@ -395,8 +449,8 @@ def test_nothing_to_look_at_is_refused() -> None:
         cs.top_inputs(net, None, unit="0[1]")
 
 
-class Again(nn.Module):
-    """One activation behind two convolutions, of other sizes and with the channels last at first."""
+class Reused(nn.Module):
+    """One activation function after two convolutions, with different sizes, first with channels last."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -408,18 +462,18 @@ class Again(nn.Module):
         return self.head(self.act(self.second(y)).mean((2, 3)))
 
 
-def test_a_layer_that_runs_again_is_described_call_by_call() -> None:
-    net, x = seeded(Again), tensor()
+def test_a_reused_layer_is_described_call_by_call() -> None:
+    net, x = seeded(Reused), tensor()
     first = net.first(x).relu().mean((0, 2, 3))
-    told = cs.activations(net, x)
-    assert {"act", "act, call 2"} <= set(told.channels)
-    torch.testing.assert_close(told.channels["act"][:, 0], first.detach(), rtol=1e-4, atol=1e-6)
-    assert len(told.channels["act, call 2"]) == 6
+    distribution = cs.activations(net, x)
+    assert {"act", "act, call 2"} <= set(distribution.channels)
+    torch.testing.assert_close(distribution.channels["act"][:, 0], first.detach(), rtol=1e-4, atol=1e-6)
+    assert len(distribution.channels["act, call 2"]) == 6
 
 
 @pytest.mark.parametrize("lens", [cs.eigen_cam, cs.feature_maps])
-def test_the_sign_of_a_component_is_not_left_to_rounding(lens: Any) -> None:
-    """Behind a layer norm channels add to zero at every position: their sum says nothing of a component's sign."""
+def test_the_sign_of_a_component_does_not_depend_on_rounding(lens: Any) -> None:
+    """After a layer norm channels add to zero at every position: their sum does not determine a component's sign."""
 
     class Normed(nn.Module):
         def __init__(self) -> None:
@@ -432,8 +486,10 @@ def test_the_sign_of_a_component_is_not_left_to_rounding(lens: Any) -> None:
     torch.manual_seed(0)
     net, x = Normed().eval(), torch.randn(16, 2, 20)
     options = {"view": "colours"} if lens is cs.feature_maps else {}
-    together = lens(net, x, layer="norm", **options)
+    batch = lens(net, x, layer="norm", **options)
     for row, image in enumerate(x):
-        alone = lens(net, image[None], layer="norm", **options)
-        a, b = (v.values if lens is cs.eigen_cam else v.colours["norm"] for v in (together[row], alone))
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+        single = lens(net, image[None], layer="norm", **options)
+        from_batch, from_single = (
+            value.values if lens is cs.eigen_cam else value.colours["norm"] for value in (batch[row], single)
+        )
+        torch.testing.assert_close(from_batch, from_single, rtol=1e-3, atol=1e-4)

@@ -1,4 +1,4 @@
-"""The copy in another memory layout changes neither what a network accepts nor what it computes."""
+"""A copy of the input in another memory format changes neither what a network accepts nor what it computes."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.network.memory_format import fastest_layout, takes_channels_last
+from convscope.engine.network.memory_format import fastest_memory_format, takes_channels_last
 from tests.engine._nets import watched
 from tests.nets import seeded
 
@@ -16,7 +16,7 @@ BATCH, SIDE = 2, 12
 
 
 class Spelled(nn.Module):
-    """Convolution, norm and head, with one spelling of what lies between or before."""
+    """Convolution, norm and head, with one spelling of the operations between or before them."""
 
     def __init__(self, spelling: Callable[["Spelled", Tensor], Tensor], channels: int = 3) -> None:
         super().__init__()
@@ -46,13 +46,13 @@ def _as_strided_inside(net: Spelled, x: Tensor) -> Tensor:
     return net.answer(torch.as_strided(maps, (n, c, w, h), (c * h * w, h * w, 1, w)).clone())
 
 
-def _asks(net: Spelled, x: Tensor) -> Tensor:
+def _branches_on_is_contiguous(net: Spelled, x: Tensor) -> Tensor:
     maps = net.stem(x)
     return net.answer(maps.relu() if maps.is_contiguous() else maps.tanh())
 
 
-def _insists(net: Spelled, x: Tensor) -> Tensor:
-    assert x.is_contiguous(), "a plain tensor, please"
+def _asserts_is_contiguous(net: Spelled, x: Tensor) -> Tensor:
+    assert x.is_contiguous(), "the input is not contiguous"
     return net.answer(net.stem(x).relu())
 
 
@@ -71,14 +71,14 @@ def _numpy_bytes(net: Spelled, x: Tensor) -> Tensor:
 
 
 def _pointer(net: Spelled, x: Tensor) -> Tensor:
-    same = x.data_ptr() == x.contiguous().data_ptr()
-    return net.answer(net.stem(x).relu() if same else net.stem(x).tanh())
+    contiguous = x.data_ptr() == x.contiguous().data_ptr()
+    return net.answer(net.stem(x).relu() if contiguous else net.stem(x).tanh())
 
 
 def _written_through_reshape(net: Spelled, x: Tensor) -> Tensor:
     maps = net.stem(x)
     flat = maps.reshape(len(maps), -1)
-    flat[:, ::2] = 0  # shows in the maps where this is a view
+    flat[:, ::2] = 0  # changes the maps if this is a view
     return net.answer(net.second(maps).relu())
 
 
@@ -100,8 +100,8 @@ SPELLINGS: dict[str, Callable[[Spelled, Tensor], Tensor]] = {
     "view of the input": lambda net, x: net.answer(net.stem(x.view(-1, SIDE, SIDE).view(x.shape)).relu()),
     "as_strided of the input": _as_strided_input,
     "as_strided inside": _as_strided_inside,
-    "is_contiguous": _asks,
-    "assert is_contiguous": _insists,
+    "is_contiguous": _branches_on_is_contiguous,
+    "assert is_contiguous": _asserts_is_contiguous,
     "stride": _strides,
     "storage": _storage,
     "numpy": _numpy_bytes,
@@ -110,7 +110,7 @@ SPELLINGS: dict[str, Callable[[Spelled, Tensor], Tensor]] = {
     "contiguous, then written": _written_through_contiguous,
 }
 SOUND = {"reshape", "flatten", "view of positions"}
-"""Spellings that mean the same in every layout: these stay fast."""
+"""Spellings that compute the same in every memory format: these may run on channels-last inputs."""
 LENSES = [
     ("saliency", {}),
     ("grad_cam", {"layer": "conv"}),
@@ -134,92 +134,92 @@ def _inputs(channels: int) -> Tensor:
 
 @every_spelling
 @every_width
-def test_a_network_gives_its_own_answers_however_it_is_spelt(spelling: str, channels: int) -> None:
+def test_the_output_is_that_for_contiguous_inputs(spelling: str, channels: int) -> None:
     net, x = seeded(Spelled, SPELLINGS[spelling], channels), _inputs(channels)
-    own = net(x).detach()
+    expected = net(x).detach()
     for batch in (x, x[:1], x.repeat(3, 1, 1, 1)):
         model = cs.Model(net)
         with torch.no_grad():
-            torch.testing.assert_close(model.run(model.laid_out(batch)), own.repeat(3, 1)[: len(batch)])
+            torch.testing.assert_close(model.run(model.input_copy(batch)), expected.repeat(3, 1)[: len(batch)])
 
 
 @every_spelling
 @every_width
-def test_its_gradients_and_maps_are_its_own(spelling: str, channels: int) -> None:
+def test_gradients_and_maps_are_those_for_contiguous_inputs(spelling: str, channels: int) -> None:
     if spelling in CUT_OFF:
         pytest.skip("no gradient flows through it")
     net, x = seeded(Spelled, SPELLINGS[spelling], channels), _inputs(channels)
     leaf = x.clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(net(leaf.clone())[:, 1].sum(), leaf)
-    for row, value in enumerate(cs.saliency(net, x, target=1)):
-        torch.testing.assert_close(value.channels, gradient[row], rtol=1e-4, atol=1e-6)
+    for row, attribution in enumerate(cs.saliency(net, x, target=1)):
+        torch.testing.assert_close(attribution.channels, gradient[row], rtol=1e-4, atol=1e-6)
     score = net(x)[:, 1].detach()
-    hidden = x.clone()
-    hidden[..., :6, :6] = 0
-    drop = score - net(hidden)[:, 1].detach()
-    for row, value in enumerate(cs.occlusion(net, x, target=1, patch=6, stride=6)):
-        assert float(value.values[0, 0]) == pytest.approx(float(drop[row]), abs=1e-5)
+    occluded = x.clone()
+    occluded[..., :6, :6] = 0
+    drop = score - net(occluded)[:, 1].detach()
+    for row, attribution in enumerate(cs.occlusion(net, x, target=1, patch=6, stride=6)):
+        assert float(attribution.values[0, 0]) == pytest.approx(float(drop[row]), abs=1e-5)
 
 
 @every_spelling
 @pytest.mark.parametrize(("name", "options"), LENSES, ids=[name for name, _ in LENSES])
-def test_lenses_of_every_family_give_what_they_give_on_plain_tensors(
+def test_lenses_of_every_family_give_the_same_values_as_with_contiguous_inputs(
     spelling: str, name: str, options: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if spelling in CUT_OFF and name in ("saliency", "integrated_gradients", "lrp"):
         pytest.skip("no gradient flows through it")
     x = _inputs(3)
-    found = getattr(cs, name)(seeded(Spelled, SPELLINGS[spelling]), x, target=1, **options)
+    attributions = getattr(cs, name)(seeded(Spelled, SPELLINGS[spelling]), x, target=1, **options)
     with monkeypatch.context() as patched:
         patched.setattr("convscope.engine.network.model.takes_channels_last", lambda *_: False)
-        plain = getattr(cs, name)(seeded(Spelled, SPELLINGS[spelling]), x, target=1, **options)
-    for one, other in zip(found, plain, strict=True):
-        torch.testing.assert_close(one.values, other.values, rtol=1e-3, atol=1e-5)
+        contiguous = getattr(cs, name)(seeded(Spelled, SPELLINGS[spelling]), x, target=1, **options)
+    for attribution, expected in zip(attributions, contiguous, strict=True):
+        torch.testing.assert_close(attribution.values, expected.values, rtol=1e-3, atol=1e-5)
 
 
 @every_spelling
-def test_only_networks_that_mind_the_layout_lose_it(spelling: str) -> None:
+def test_only_networks_that_depend_on_the_format_get_contiguous_inputs(spelling: str) -> None:
     net = seeded(Spelled, SPELLINGS[spelling])
     assert takes_channels_last(net, _inputs(3)) == (spelling in SOUND)
 
 
-def test_the_layout_is_tried_once_for_a_network_and_a_shape() -> None:
+def test_channels_last_is_tested_once_for_each_network_and_shape() -> None:
     net, x = seeded(Spelled, SPELLINGS["reshape"]), _inputs(3)
-    assert fastest_layout(net, x) is torch.channels_last
-    with watched(net) as seen:
+    assert fastest_memory_format(net, x) is torch.channels_last
+    with watched(net) as counts:
         cs.saliency(net, x, target=1)
-    assert seen["conv"] == BATCH + 2 + 3, "two images that also show the layout, and three for the backward pass"
+    assert counts["conv"] == BATCH + 2 + 3, "two images that also test the format, and three for the backward pass"
     for batch in (x, x[:1]):
-        with watched(net) as seen:
+        with watched(net) as counts:
             cs.saliency(net, batch, target=1)
-        assert seen["conv"] == len(batch), "another model around the same network knows it"
+        assert counts["conv"] == len(batch), "the result is shared by all models of a network"
 
 
-def test_a_network_of_one_image_at_a_time_is_tried_on_one() -> None:
-    def alone(net: Spelled, x: Tensor) -> Tensor:
+def test_a_network_that_accepts_one_image_at_a_time_is_tested_with_one() -> None:
+    def single_image(net: Spelled, x: Tensor) -> Tensor:
         assert len(x) == 1
         return net.answer(net.stem(x).relu())
 
-    net, x = seeded(Spelled, alone), _inputs(3)[:1]
+    net, x = seeded(Spelled, single_image), _inputs(3)[:1]
     assert takes_channels_last(net, x)
     assert cs.saliency(net, x, target=1).channels.shape == x.shape[1:]
 
 
-def test_random_numbers_and_hooks_do_not_notice_the_trial() -> None:
+def test_the_test_run_does_not_change_the_random_state() -> None:
     net, x = seeded(Spelled, lambda net, x: net.answer(F.dropout(net.stem(x), 0.5, training=True))), _inputs(3)
     before = torch.get_rng_state()
     assert takes_channels_last(net, x)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_an_exchanged_layer_is_tried_anew() -> None:
+def test_a_network_with_a_replaced_layer_is_tested_again() -> None:
     net, x = seeded(Spelled, SPELLINGS["reshape"]), _inputs(3)
     model = cs.Model(net)
     assert model.takes_channels_last(x)
 
-    class Asking(nn.Conv2d):
+    class ReadsStrides(nn.Conv2d):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x.as_strided(x.shape, x.stride()))
 
-    net.conv = Asking(3, 6, 3, padding=1).eval()
+    net.conv = ReadsStrides(3, 6, 3, padding=1).eval()
     assert not model.takes_channels_last(x)

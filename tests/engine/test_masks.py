@@ -1,4 +1,4 @@
-"""The engine under the lenses that change the input: what it notices, refuses and gives back."""
+"""The masking engine of perturbation lenses: notes, errors, segmentation, early stopping and precision."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import convscope as cs
 from convscope.engine.context.metering import reporting
-from convscope.engine.masking.segments import Cut, grid, segmented
+from convscope.engine.masking.segments import Segmentation, grid, segment_images
 from convscope.engine.network.precision import has_bfloat16
 from convscope.errors import Cancelled, ModelFailed, OutputError, ParameterError
 from tests.conftest import picture_model
@@ -22,13 +22,15 @@ WITH_PARTS = ["lime", "kernel_shap", "feature_ablation", "permutation"]
 ENOUGH = {"samples": 8, "steps": 4}
 
 
-def look(lens: str, model: cs.Model, image: Any, **given: Any) -> Any:
+def look(lens: str, model: cs.Model, image: Any, **options: Any) -> Any:
     function = getattr(cs, lens)
-    known = function.declaration.parameters
-    return function(model, image, **{k: v for k, v in {**ENOUGH, **given}.items() if k in known or k == "target"})
+    parameters = function.declaration.parameters
+    return function(
+        model, image, **{k: v for k, v in {**ENOUGH, **options}.items() if k in parameters or k == "target"}
+    )
 
 
-# What is noticed
+# Notes
 
 
 class Drawing(PlainNet):
@@ -48,18 +50,18 @@ def test_a_network_that_draws_at_random_is_noticed_with_both_scores(lens: str, p
 
 @pytest.mark.parametrize("lens", MASKED)
 def test_a_target_that_does_not_depend_on_the_input_gives_a_blank_map_that_says_why(lens: str, model, picture) -> None:
-    found = look(lens, model, picture, target=lambda output: torch.full((len(output),), 2.5))
-    assert found.blank
-    assert found.values.abs().max() == 0
-    assert "stayed the same under every mask" in found.notes["blank"]
+    attribution = look(lens, model, picture, target=lambda output: torch.full((len(output),), 2.5))
+    assert attribution.blank
+    assert attribution.values.abs().max() == 0
+    assert "was the same under every mask" in attribution.notes["blank"]
 
 
 @pytest.mark.parametrize("lens", [*MASKED, *LEARNED])
 def test_a_score_of_zero_divides_nothing(lens: str, model: cs.Model, picture: np.ndarray) -> None:
-    own = float(model.module(model.prepare(picture).tensor)[0, 1].detach())
-    found = look(lens, model, picture, target=lambda output: output[:, 1] - own)
-    assert torch.isfinite(found.values).all()
-    assert not found.blank
+    own_score = float(model.module(model.prepare(picture).tensor)[0, 1].detach())
+    attribution = look(lens, model, picture, target=lambda output: output[:, 1] - own_score)
+    assert torch.isfinite(attribution.values).all()
+    assert not attribution.blank
 
 
 @pytest.mark.parametrize("lens", MASKED)
@@ -73,7 +75,7 @@ def test_a_score_that_overflows_under_a_mask_is_refused(lens: str, picture: np.n
         look(lens, picture_model(seeded(Overflowing)), picture)
 
 
-# What is refused
+# Errors
 
 
 @pytest.mark.parametrize("lens", ["rise", "lime", "kernel_shap", "partition_shap", "permutation", "sobol"])
@@ -93,33 +95,33 @@ def test_fewer_samples_than_segments_is_said_and_widens_the_band(lens: str, mode
 
 @pytest.mark.parametrize("lens", WITH_PARTS)
 def test_fewer_than_two_segments_are_refused(lens: str, model: cs.Model, picture: np.ndarray) -> None:
-    for segments, said in ((1, "2 to 4096, got 1"), (torch.zeros(16, 16), "two parts or more")):
-        with pytest.raises(ParameterError, match=f"^segments must be {said}"):
+    for segments, message in ((1, "2 to 4096, got 1"), (torch.zeros(16, 16), "two parts or more")):
+        with pytest.raises(ParameterError, match=f"^segments must be {message}"):
             look(lens, model, picture, segments=segments)
-    for wrong, said in ((torch.zeros(4, 4), "a map of shape"), (torch.rand(16, 16), "whole numbers")):
-        with pytest.raises(ParameterError, match=f"segments must be .*{said}"):
-            look(lens, model, picture, segments=wrong)
+    for labels, message in ((torch.zeros(4, 4), "a map of shape"), (torch.rand(16, 16), "whole numbers")):
+        with pytest.raises(ParameterError, match=f"segments must be .*{message}"):
+            look(lens, model, picture, segments=labels)
 
 
-# How the image is cut
+# Segmentation
 
 
 @pytest.mark.parametrize("segmenter", ["slic", "quickshift", "grid"])
 @pytest.mark.parametrize("shape", [(3, 40, 60), (2, 30, 30), (1, 50), (2, 8, 10, 12)])
 def test_every_segmenter_cuts_every_input_into_parts_numbered_from_zero(segmenter: str, shape: tuple) -> None:
     x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-    for cut in segmented(cs.Model(nn.Identity()).prepare(x), 12, segmenter):
-        assert cut.labels.shape == shape[1:]
-        assert cut.labels.unique().tolist() == list(range(cut.count))
-        assert 2 <= cut.count <= 24
-        assert int(cut.sizes.sum()) == cut.labels.numel()
+    for segmentation in segment_images(cs.Model(nn.Identity()).prepare(x), 12, segmenter):
+        assert segmentation.labels.shape == shape[1:]
+        assert segmentation.labels.unique().tolist() == list(range(segmentation.count))
+        assert 2 <= segmentation.count <= 24
+        assert int(segmentation.sizes.sum()) == segmentation.labels.numel()
 
 
 def test_quickshift_gives_as_many_parts_as_were_asked_for() -> None:
     model = cs.load("bundled:shapes")
     for parts in (5, 30, 100):
-        (cut,) = segmented(model.prepare("sample:shapes/7"), parts, "quickshift")
-        assert cut.count == parts
+        (segmentation,) = segment_images(model.prepare("sample:shapes/7"), parts, "quickshift")
+        assert segmentation.count == parts
 
 
 def test_superpixels_follow_the_edges_of_the_picture() -> None:
@@ -127,8 +129,10 @@ def test_superpixels_follow_the_edges_of_the_picture() -> None:
     picture[:, 13:] = (250, 40, 40)
     model = cs.Model(nn.Identity(), input=cs.ImageInput(size=32))
     for segmenter in ("slic", "quickshift"):
-        (cut,) = segmented(model.prepare(picture), 8, segmenter)
-        assert not set(cut.labels[:, :12].unique().tolist()) & set(cut.labels[:, 14:].unique().tolist())
+        (segmentation,) = segment_images(model.prepare(picture), 8, segmenter)
+        assert not set(segmentation.labels[:, :12].unique().tolist()) & set(
+            segmentation.labels[:, 14:].unique().tolist()
+        )
 
 
 @pytest.mark.parametrize("extent", [(7,), (16, 16), (10, 40), (6, 8, 10)])
@@ -140,53 +144,55 @@ def test_a_grid_is_as_even_as_it_can_be(extent: tuple[int, ...]) -> None:
 
 
 def test_painting_spreads_a_number_over_its_part() -> None:
-    cut = Cut(torch.tensor([[0, 0, 1], [0, 2, 1]]), 3)
-    painted = cut.painted(torch.tensor([3.0, 4.0, -5.0]))
-    assert painted.tolist() == [[1, 1, 2], [1, -5, 2]]
-    assert float(painted.sum()) == 2
+    segmentation = Segmentation(torch.tensor([[0, 0, 1], [0, 2, 1]]), 3)
+    spread = segmentation.to_map(torch.tensor([3.0, 4.0, -5.0]))
+    assert spread.tolist() == [[1, 1, 2], [1, -5, 2]]
+    assert float(spread.sum()) == 2
 
 
 def test_each_image_of_a_batch_may_have_a_cut_of_its_own(model: cs.Model, pictures: list[np.ndarray]) -> None:
     labels = torch.stack([grid((16, 16), parts) for parts in (4, 9, 16)])
-    together = cs.kernel_shap(model, pictures, segments=labels, samples=20)
-    for one, picture, own in zip(together, pictures, labels, strict=True):
-        alone = cs.kernel_shap(model, picture, segments=own, samples=20)
-        torch.testing.assert_close(one.values, alone.values, atol=1e-5 * float(alone.values.abs().max()), rtol=0)
+    batch = cs.kernel_shap(model, pictures, segments=labels, samples=20)
+    for attribution, picture, image_labels in zip(batch, pictures, labels, strict=True):
+        single = cs.kernel_shap(model, picture, segments=image_labels, samples=20)
+        torch.testing.assert_close(
+            attribution.values, single.values, atol=1e-5 * float(single.values.abs().max()), rtol=0
+        )
 
 
-# Stopping
+# Early stopping
 
 
 @pytest.mark.parametrize("lens", ["rise", "lime", "kernel_shap", "sobol"])
 def test_a_run_stops_once_its_band_is_narrow_whatever_the_chunks(lens: str, pictures, monkeypatch) -> None:
     model = picture_model(seeded(FlattenNet))
-    given = {"samples": 3000, "segments": 9, "segmenter": "grid", "cells": 4, "stop_when": 0.4}
+    options = {"samples": 3000, "segments": 9, "segmenter": "grid", "cells": 4, "stop_when": 0.4}
     if lens == "sobol":
-        given["samples"] = 100
-    whole = look(lens, model, pictures, **given)
+        options["samples"] = 100
+    attributions = look(lens, model, pictures, **options)
     monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 5)
-    for one, same in zip(whole, look(lens, model, pictures, **given), strict=True):
-        spread = float(one.values.max() - one.values.min())
-        assert one.cost.forwards < 3000
-        assert float(one.uncertainty["band"].max()) <= 0.41 * spread
-        torch.testing.assert_close(one.values, same.values, atol=1e-4 * spread, rtol=0)
-        counted = {k: v for k, v in one.notes.items() if k in ("masks", "samples", "designs")}
-        assert counted == {k: same.notes[k] for k in counted}
+    for attribution, in_small_chunks in zip(attributions, look(lens, model, pictures, **options), strict=True):
+        spread = float(attribution.values.max() - attribution.values.min())
+        assert attribution.cost.forwards < 3000
+        assert float(attribution.uncertainty["band"].max()) <= 0.41 * spread
+        torch.testing.assert_close(attribution.values, in_small_chunks.values, atol=1e-4 * spread, rtol=0)
+        counted = {k: v for k, v in attribution.notes.items() if k in ("masks", "samples", "designs")}
+        assert counted == {k: in_small_chunks.notes[k] for k in counted}
 
 
 @pytest.mark.parametrize("lens", [*MASKED, *LEARNED, "xrai"])
 def test_a_run_can_be_cancelled_midway(lens: str, model: cs.Model, pictures: list[np.ndarray], monkeypatch) -> None:
     monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 2)
-    seen = []
+    progress = []
 
     def stop(done: int, total: int) -> None:
-        seen.append((done, total))
-        if len(seen) == 2:
+        progress.append((done, total))
+        if len(progress) == 2:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled), reporting(stop):
         look(lens, model, pictures)
-    assert seen[0][0] < seen[1][0] <= seen[1][1]
+    assert progress[0][0] < progress[1][0] <= progress[1][1]
 
 
 # Precision
@@ -198,12 +204,14 @@ bfloat16 = pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="thi
 @pytest.mark.parametrize("lens", MASKED)
 def test_bfloat16_gives_nearly_the_same_map_and_leaves_the_network_as_it_is(lens: str, pictures) -> None:
     model = picture_model(seeded(ResidualNet))
-    given = {"target": 1, "samples": 300 if lens in ("rise", "hsic") else 64, "segmenter": "grid", "segments": 9}
-    plain = look(lens, model, pictures, **given)
-    for one, true in zip(look(lens, model, pictures, precision="bfloat16", **given), plain, strict=True):
-        both = torch.stack([one.values.flatten(), true.values.flatten()])
-        assert float(torch.corrcoef(both)[0, 1]) > 0.98
-        assert not torch.equal(one.values, true.values)
+    options = {"target": 1, "samples": 300 if lens in ("rise", "hsic") else 64, "segmenter": "grid", "segments": 9}
+    references = look(lens, model, pictures, **options)
+    for attribution, reference in zip(
+        look(lens, model, pictures, precision="bfloat16", **options), references, strict=True
+    ):
+        maps = torch.stack([attribution.values.flatten(), reference.values.flatten()])
+        assert float(torch.corrcoef(maps)[0, 1]) > 0.98
+        assert not torch.equal(attribution.values, reference.values)
     assert {p.dtype for p in model.module.parameters()} == {torch.float32}
 
 

@@ -1,4 +1,4 @@
-"""What an output means is read from the operation that made it, however that is spelled, and never from its values."""
+"""The meaning of an output is read from the operation that produced it, in every spelling, never from its values."""
 
 import re
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def ending(end: Callable[[Tensor], Any], classes: int = 3, axes: int = 2) -> nn.
     return seeded(lambda: Ends(end, classes, axes))
 
 
-def written(z: Tensor) -> Tensor:
+def written_in_place(z: Tensor) -> Tensor:
     out = torch.empty_like(z)
     out[:] = z.softmax(1)
     return out
@@ -42,17 +42,17 @@ def through_a_view(z: Tensor) -> Tensor:
     return out
 
 
-def stably(z: Tensor) -> Tensor:
+def stable_softmax(z: Tensor) -> Tensor:
     e = (z - z.amax(1, keepdim=True)).exp()
     return e / e.sum(1, keepdim=True)
 
 
-def with_the_contrary(z: Tensor) -> Tensor:
+def with_complement(z: Tensor) -> Tensor:
     p = z[:, :1].sigmoid()
     return torch.cat([1 - p, p], 1)
 
 
-def partly(z: Tensor) -> Tensor:
+def partly_sigmoid(z: Tensor) -> Tensor:
     out = z.clone()
     out[:, 0] = out[:, 0].sigmoid()
     return out
@@ -66,22 +66,22 @@ SPELLED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "softmin": (lambda z: F.softmin(z, 1), "softmax"),
     "exp of log_softmax": (lambda z: z.log_softmax(1).exp(), "softmax"),
     "exp over its sum": (lambda z: z.exp() / z.exp().sum(1, keepdim=True), "softmax"),
-    "exp over its sum, stable": (stably, "softmax"),
+    "exp over its sum, stable": (stable_softmax, "softmax"),
     "normalized exp": (lambda z: F.normalize(z.exp(), p=1, dim=1), "softmax"),
     "minus logsumexp, exp": (lambda z: (z - z.logsumexp(1, keepdim=True)).exp(), "softmax"),
     "temperature": (lambda z: (z / 2).softmax(1), "softmax"),
     "per cent": (lambda z: z.softmax(1) * 100, "softmax"),
     "clamped": (lambda z: z.softmax(1).clamp(1e-7, 1), "softmax"),
     "sliced": (lambda z: z.softmax(1)[:, :2], "softmax"),
-    "one of them": (lambda z: z.softmax(1)[:, 1], "softmax"),
+    "one class": (lambda z: z.softmax(1)[:, 1], "softmax"),
     "reshaped": (lambda z: z.softmax(1).reshape(len(z), -1, 1, 1), "softmax"),
     "cast": (lambda z: z.double().softmax(1).float(), "softmax"),
     "bfloat16": (lambda z: z.bfloat16().softmax(1), "softmax"),
-    "written in place": (written, "softmax"),
-    "image by image": (lambda z: torch.stack([one.softmax(0) for one in z]), "softmax"),
+    "written in place": (written_in_place, "softmax"),
+    "image by image": (lambda z: torch.stack([row.softmax(0) for row in z]), "softmax"),
     "two averaged": (lambda z: (z.softmax(1) + (2 * z).softmax(1)) / 2, "softmax"),
     "a stack averaged": (lambda z: torch.stack([z.softmax(1), (2 * z).softmax(1)]).mean(0), "softmax"),
-    "a label and its contrary": (with_the_contrary, "softmax"),
+    "a label and its complement": (with_complement, "softmax"),
     "sigmoid": (lambda z: z.sigmoid(), "sigmoid"),
     "nn.Sigmoid": (nn.Sigmoid(), "sigmoid"),
     "expit": (lambda z: torch.special.expit(z), "sigmoid"),
@@ -100,9 +100,9 @@ SPELLED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "scaled tanh": (lambda z: 25 * z.tanh(), "value"),
     "softmax over the batch": (lambda z: z.softmax(0), "value"),
     "softplus": (lambda z: F.softplus(z), "value"),
-    "one through a sigmoid": (partly, "mixed"),
+    "one through a sigmoid": (partly_sigmoid, "mixed"),
     "side by side": (lambda z: torch.cat([z[:, :1].sigmoid(), z[:, 1:]], 1), "mixed"),
-    "weighed by constants": (lambda z: z.softmax(1) * torch.tensor([1.0, 1.0, 0.0]), "mixed"),
+    "weighted by constants": (lambda z: z.softmax(1) * torch.tensor([1.0, 1.0, 0.0]), "mixed"),
     "plain": (lambda z: z, "logits"),
     "scaled": (lambda z: 3 * z, "logits"),
     "gated": (lambda z: z * torch.sigmoid(z), "logits"),
@@ -112,10 +112,10 @@ SPELLED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
 
 @pytest.mark.parametrize(("end", "kind"), SPELLED.values(), ids=SPELLED)
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_the_operation_that_made_the_output_is_known(end: Any, kind: str, axes: int) -> None:
+def test_the_operation_that_produced_the_output_is_recognized(end: Any, kind: str, axes: int) -> None:
     model, x = cs.Model(ending(end, axes=axes)), tensor(2, 3, *[8] * axes)
     raw = torch.cat([model.module(image[None].clone()).detach().reshape(1, -1).float() for image in x])
-    found = cs.predict(model, x)
+    predictions = cs.predict(model, x)
     assert model.meaning.kind == kind
     expected = {
         "softmax": raw / (100 if raw.max() > 1.5 else 1),
@@ -124,13 +124,13 @@ def test_the_operation_that_made_the_output_is_known(end: Any, kind: str, axes: 
         "log-sigmoid": raw.exp(),
         "logits": raw.softmax(1),
     }.get(kind)
-    for row, one in enumerate(found):
+    for row, prediction in enumerate(predictions):
         if expected is None:
-            assert one.confidences == ()
-            assert one.scores == pytest.approx(sorted(raw[row].tolist(), reverse=True), abs=1e-6)
+            assert prediction.confidences == ()
+            assert prediction.scores == pytest.approx(sorted(raw[row].tolist(), reverse=True), abs=1e-6)
         else:
-            assert one.confidences == pytest.approx(sorted(expected[row].tolist(), reverse=True), abs=1e-6)
-        assert one.notes["output"] == model.meaning.words()
+            assert prediction.confidences == pytest.approx(sorted(expected[row].tolist(), reverse=True), abs=1e-6)
+        assert prediction.notes["output"] == model.meaning.describe()
 
 
 LENSES: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -148,47 +148,47 @@ LENSES: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("lens", "options"), LENSES.values(), ids=LENSES)
-def test_every_lens_says_on_its_values_what_the_output_means(lens: Any, options: Any) -> None:
-    said = {
+def test_every_lens_notes_the_meaning_of_the_output_on_its_values(lens: Any, options: Any) -> None:
+    notes = {
         "softmax": (lambda z: z.softmax(1), "softmax inside the network.*the score is the probability"),
         "sigmoid": (lambda z: z.sigmoid(), "sigmoid inside the network.*the score is the probability"),
         "log-softmax": (lambda z: z.log_softmax(1), "log-softmax inside.*the score is the logarithm"),
         "tanh": (lambda z: z.tanh(), "tanh inside the network"),
         "plain": (lambda z: z, "plain scores"),
     }
-    for end, words in said.values():
+    for end, pattern in notes.values():
         net = ending(end)
-        found = lens(net, tensor(2, 3, 8, 8), target=1, **options)
-        for row, one in enumerate(found):
-            assert re.search(words, one.notes["output"])
-            assert one.score == pytest.approx(net(tensor(2, 3, 8, 8))[row, 1].item(), abs=1e-5)
+        attributions = lens(net, tensor(2, 3, 8, 8), target=1, **options)
+        for row, attribution in enumerate(attributions):
+            assert re.search(pattern, attribution.notes["output"])
+            assert attribution.score == pytest.approx(net(tensor(2, 3, 8, 8))[row, 1].item(), abs=1e-5)
 
 
-def test_scripted_and_traced_networks_are_no_riddle() -> None:
+def test_the_meaning_is_recognized_in_scripted_and_traced_networks() -> None:
     net, x = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 3), nn.Softmax(1))), tensor(1, 3, 2, 2)
-    for hidden in (torch.jit.script(net), torch.jit.trace(net, x)):
-        assert cs.Model(hidden).meaning_for(x).kind == "softmax"
+    for compiled in (torch.jit.script(net), torch.jit.trace(net, x)):
+        assert cs.Model(compiled).meaning_for(x).kind == "softmax"
 
 
-def test_values_that_add_to_one_are_no_probabilities() -> None:
+def test_values_that_sum_to_one_are_not_taken_for_probabilities() -> None:
     net = made(classes=2)
     with torch.no_grad():
         net[6].weight.zero_()
         net[6].bias.copy_(torch.tensor([0.75, 0.25]))
     for x in (tensor(1, 3, SIDE, SIDE), tensor(3, 3, SIDE, SIDE)):
-        found = cs.predict(net, x)
-        for one in found if isinstance(found, list) else [found]:
-            assert one.confidences == pytest.approx(torch.tensor([0.75, 0.25]).softmax(0).tolist(), abs=1e-6)
+        predictions = cs.predict(net, x)
+        for prediction in predictions if isinstance(predictions, list) else [predictions]:
+            assert prediction.confidences == pytest.approx(torch.tensor([0.75, 0.25]).softmax(0).tolist(), abs=1e-6)
 
 
-def test_watching_costs_no_pass_and_changes_no_number() -> None:
+def test_observing_the_forward_costs_no_pass_and_changes_no_value() -> None:
     model, x = cs.Model(ending(lambda z: z.softmax(1))), tensor(2, 3, 8, 8)
-    first, again = (cs.saliency(model, x, target=0) for _ in range(2))
-    assert [a.record.cost.forwards for a in again] == [1.0] * 2
-    assert all(torch.equal(a.values, b.values) for a, b in zip(first, again, strict=True))
+    first, second = (cs.saliency(model, x, target=0) for _ in range(2))
+    assert [attribution.record.cost.forwards for attribution in second] == [1.0] * 2
+    assert all(torch.equal(a.values, b.values) for a, b in zip(first, second, strict=True))
 
 
-def test_a_changed_end_is_read_anew() -> None:
+def test_the_meaning_is_read_again_if_the_last_layer_changes() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 3), nn.Softmax(1)).eval()
     model, x = cs.Model(net), tensor(1, 3, 2, 2)
     assert "softmax" in cs.saliency(model, x).notes["output"]
@@ -196,7 +196,7 @@ def test_a_changed_end_is_read_anew() -> None:
     assert "plain" in cs.saliency(model, x).notes["output"]
 
 
-# Said by the person who built the model
+# Specified by the user
 
 
 @pytest.mark.parametrize("keyword", ["meaning", "output"])
@@ -210,31 +210,32 @@ def test_a_changed_end_is_read_anew() -> None:
         ("value", None),
     ],
 )
-def test_what_the_output_means_can_be_said(keyword: str, word: str, expected: Any) -> None:
+def test_the_meaning_can_be_specified(keyword: str, word: str, expected: Any) -> None:
     net, x = ending(lambda z: z), tensor(1, 3, 8, 8)
     options: dict[str, Any] = {keyword: word}
-    found = cs.predict(cs.Model(net, **options), x)
+    prediction = cs.predict(cs.Model(net, **options), x)
     raw = net(x).detach()
-    assert found.confidences == (() if expected is None else pytest.approx(sorted(expected(raw)[0].tolist())[::-1]))
-    assert "as the model was told" in found.notes["output"]
+    confidences = () if expected is None else pytest.approx(sorted(expected(raw)[0].tolist())[::-1])
+    assert prediction.confidences == confidences
+    assert "as specified for the model" in prediction.notes["output"]
 
 
-def test_a_part_of_that_name_is_taken_for_the_part() -> None:
+def test_a_word_that_is_also_a_part_of_the_output_selects_the_part() -> None:
     net, x = ending(lambda z: {"logits": z, "probabilities": z.softmax(1)}), tensor(1, 3, 8, 8)
-    shares = sorted(net(x)["probabilities"][0].tolist(), reverse=True)
+    confidences = sorted(net(x)["probabilities"][0].tolist(), reverse=True)
     for part in ("logits", "probabilities"):
-        found = cs.predict(cs.Model(net, output=part), x)
-        assert found.confidences == pytest.approx(shares)
-        assert "told" not in found.notes["output"]
+        prediction = cs.predict(cs.Model(net, output=part), x)
+        assert prediction.confidences == pytest.approx(confidences)
+        assert "specified" not in prediction.notes["output"]
 
 
-def test_labels_that_do_not_exclude_each_other_are_not_put_through_a_sigmoid_twice() -> None:
+def test_a_second_sigmoid_is_not_applied_to_multilabel_probabilities() -> None:
     net, x = ending(lambda z: z.sigmoid()), tensor(1, 3, 8, 8)
-    found = cs.predict(cs.Model(net, meaning="multilabel"), x)
-    assert found.confidences == pytest.approx(sorted(net(x)[0].tolist(), reverse=True))
+    prediction = cs.predict(cs.Model(net, meaning="multilabel"), x)
+    assert prediction.confidences == pytest.approx(sorted(net(x)[0].tolist(), reverse=True))
 
 
-def test_a_meaning_that_is_none_is_refused() -> None:
+def test_an_unknown_meaning_is_refused() -> None:
     with pytest.raises(InputError, match=r"meaning must be one of logits, .*got 'sofmax'; did you mean 'softmax'"):
         cs.Model(made(), meaning="sofmax")
 
@@ -249,10 +250,10 @@ BINARY: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]]
 }
 
 
-@pytest.mark.parametrize(("end", "contrary"), BINARY.values(), ids=BINARY)
+@pytest.mark.parametrize(("end", "complement"), BINARY.values(), ids=BINARY)
 @pytest.mark.parametrize("lens", [cs.saliency, cs.grad_cam, cs.occlusion, cs.lrp, cs.rise], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("bias", [2.0, -2.0])
-def test_either_of_two_labels_can_be_explained(lens: Any, end: Any, contrary: Any, bias: float) -> None:
+def test_either_of_two_labels_can_be_explained(lens: Any, end: Any, complement: Any, bias: float) -> None:
     net, x = ending(end, classes=1), tensor(2, 3, 8, 8)
     with torch.no_grad():
         net.head.bias.fill_(bias)
@@ -263,10 +264,10 @@ def test_either_of_two_labels_can_be_explained(lens: Any, end: Any, contrary: An
     assert {a.target for a in top} == {"dog" if bias > 0 else "cat"}
     assert {p.labels[0] for p in cs.predict(model, x)} == {"dog" if bias > 0 else "cat"}
     assert [a.score for a in dog] == pytest.approx(raw.tolist(), abs=1e-5)
-    assert [a.score for a in cat] == pytest.approx(contrary(raw).tolist(), abs=1e-4)
+    assert [a.score for a in cat] == pytest.approx(complement(raw).tolist(), abs=1e-4)
     if lens is cs.grad_cam:
-        for one, other in zip(cat, dog, strict=True):
-            assert float((one.values * other.values).sum()) < 0
+        for for_cat, for_dog in zip(cat, dog, strict=True):
+            assert float((for_cat.values * for_dog.values).sum()) < 0
 
 
 def test_two_labels_of_a_dense_output_of_one_channel() -> None:
@@ -277,20 +278,20 @@ def test_two_labels_of_a_dense_output_of_one_channel() -> None:
     assert ground.score == pytest.approx(1 - road.score, abs=1e-6)
 
 
-def test_the_loss_knows_probabilities_and_which_label_is_which() -> None:
+def test_the_loss_is_the_same_for_logits_and_probabilities() -> None:
     x = tensor(4, 3, 8, 8)
-    plain, ended = (
-        cs.parameter_gradients(cs.Model(net, labels=["a", "b", "c"]), [(one, "b") for one in x])
+    with_logits, with_softmax = (
+        cs.parameter_gradients(cs.Model(net, labels=["a", "b", "c"]), [(image, "b") for image in x])
         for net in (ending(lambda z: z), ending(lambda z: z.softmax(1)))
     )
-    assert plain.notes["mean loss"] == pytest.approx(ended.notes["mean loss"], rel=1e-5)
+    assert with_logits.notes["mean loss"] == pytest.approx(with_softmax.notes["mean loss"], rel=1e-5)
 
 
 # Labels
 
 
 class Names(dict[str, int]):
-    """A mapping of one's own."""
+    """A user-defined mapping."""
 
 
 @pytest.mark.parametrize(
@@ -308,7 +309,7 @@ class Names(dict[str, int]):
     ],
     ids=lambda labels: type(labels).__name__,
 )
-def test_labels_are_known_in_every_form_that_people_have(labels: Any) -> None:
+def test_labels_are_accepted_as_sequences_and_mappings(labels: Any) -> None:
     model = cs.Model(made(classes=3), labels=labels)
     assert model.labels == ("dog", "fox", "cat")
     assert cs.saliency(model, tensor(), target="cat").target_index == 2
@@ -320,7 +321,7 @@ def test_digits_may_name_classes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "sentence"),
+    ("labels", "message"),
     [
         ({0: "dog", 2: "cat"}, "labels name 2 classes up to class 2 and leave out class 1"),
         ({1: "dog", 2: "cat"}, "leave out class 0"),
@@ -331,13 +332,13 @@ def test_digits_may_name_classes() -> None:
         ({"cat", "dog"}, "labels are a list"),
     ],
 )
-def test_labels_that_leave_a_class_open_are_refused(labels: Any, sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
+def test_incomplete_or_ambiguous_labels_are_refused(labels: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         cs.Model(made(), labels=labels)
 
 
 @pytest.mark.parametrize(
-    ("classes", "count", "sentence"),
+    ("classes", "count", "message"),
     [
         (3, 4, "was given 4 labels for 3 outputs: give one name per output$"),
         (3, 2, "was given 2 labels for 3 outputs"),
@@ -349,16 +350,16 @@ def test_labels_that_leave_a_class_open_are_refused(labels: Any, sentence: str) 
         ),
     ],
 )
-def test_labels_of_another_number_than_the_outputs_are_refused(classes: int, count: int, sentence: str) -> None:
-    labels = [f"label {number}" for number in range(count)]
+def test_a_number_of_labels_that_differs_from_the_outputs_is_refused(classes: int, count: int, message: str) -> None:
+    labels = [f"label {index}" for index in range(count)]
     for lens in (cs.predict, cs.saliency, cs.grad_cam, cs.rise, cs.lrp):
-        with pytest.raises(OutputError, match=sentence):
+        with pytest.raises(OutputError, match=message):
             lens(cs.Model(made(classes=classes), labels=labels), tensor())
     dense = cs.Model(seeded(lambda: nn.Conv2d(3, 4, 3)), labels=["a", "b", "c"])
     with pytest.raises(OutputError, match="labels for 4 outputs"):
         cs.saliency(dense, tensor(), target=cs.Region("a"))
 
 
-def test_a_value_has_no_two_sides() -> None:
+def test_two_labels_for_a_plain_value_are_refused() -> None:
     with pytest.raises(OutputError, match="2 labels for 1 output"):
         cs.predict(cs.Model(made(classes=1), labels=["a", "b"], meaning="value"), tensor())

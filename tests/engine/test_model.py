@@ -1,4 +1,4 @@
-"""Any network that gives one row of numbers per image: of any size, channels, axes, precision and kind of output."""
+"""Networks with one row of outputs per image, for inputs of any size, channels, axes and dtype, and any output type."""
 
 import copy
 import pickle
@@ -31,7 +31,7 @@ LENSES = [cs.saliency, cs.grad_cam, cs.eigen_cam, cs.integrated_gradients, cs.sm
 by_name = pytest.mark.parametrize("lens", LENSES, ids=lambda lens: lens.__name__)
 
 
-def few(lens: Any) -> dict[str, int]:
+def few_steps(lens: Any) -> dict[str, int]:
     return {name: 3 for name in ("steps", "samples") if name in lens.declaration.parameters}
 
 
@@ -42,23 +42,23 @@ def few(lens: Any) -> dict[str, int]:
 @pytest.mark.parametrize("channels", [1, 2, 5])
 def test_any_number_of_channels_can_be_explained(lens: Any, channels: int) -> None:
     model = pictured(channels=channels)
-    found = lens(model, tensor(1, channels, SIDE, SIDE), **few(lens))
-    assert found.values.shape == (SIDE, SIDE)
-    assert found.values.dtype == torch.float32
-    assert found.values.isfinite().all()
-    assert found.channels is None or found.channels.shape == (channels, SIDE, SIDE)
-    assert np.asarray(found.photo).shape == (SIDE, SIDE, 3)
+    attribution = lens(model, tensor(1, channels, SIDE, SIDE), **few_steps(lens))
+    assert attribution.values.shape == (SIDE, SIDE)
+    assert attribution.values.dtype == torch.float32
+    assert attribution.values.isfinite().all()
+    assert attribution.channels is None or attribution.channels.shape == (channels, SIDE, SIDE)
+    assert np.asarray(attribution.photo).shape == (SIDE, SIDE, 3)
 
 
 @by_name
 @pytest.mark.parametrize("size", [(12, 20), (20, 12), (7, 31), (2, 2)])
 def test_a_map_has_the_size_of_its_input(lens: Any, size: tuple[int, int]) -> None:
-    found = (
+    attribution = (
         lens(cs.Model(made(), input=cs.ImageInput(size=size)), tensor(1, 3, *size), layer="0")
         if "layer" in lens.declaration.inputs
-        else lens(cs.Model(made()), tensor(1, 3, *size), **few(lens))
+        else lens(cs.Model(made()), tensor(1, 3, *size), **few_steps(lens))
     )
-    assert found.values.shape == size
+    assert attribution.values.shape == size
 
 
 @by_name
@@ -68,20 +68,20 @@ def test_signals_and_volumes_are_explained_like_images(lens: Any, extent: tuple[
         cs.Model(axes_net(len(extent))),
         cs.Model(axes_net(len(extent)), input=cs.TensorInput(shape=(2, *extent))),
     ):
-        one, several = tensor(1, 2, *extent), tensor(3, 2, *extent)
-        assert lens(model, one, **few(lens)).values.shape == extent
-        together = lens(model, several, **few(lens))
-        assert len(together) == 3
-        torch.testing.assert_close(together[1].values, lens(model, several[1:2], **few(lens)).values)
+        single, batch = tensor(1, 2, *extent), tensor(3, 2, *extent)
+        assert lens(model, single, **few_steps(lens)).values.shape == extent
+        attributions = lens(model, batch, **few_steps(lens))
+        assert len(attributions) == 3
+        torch.testing.assert_close(attributions[1].values, lens(model, batch[1:2], **few_steps(lens)).values)
 
 
-def test_a_network_without_parameters_runs_where_and_how_its_input_is() -> None:
+def test_a_network_without_parameters_runs_in_the_dtype_of_its_input() -> None:
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         x = tensor().to(dtype)
-        found = cs.saliency(cs.Model(Functional()), x, target=1)
-        given = x.clone().requires_grad_(True)
-        expected = torch.autograd.grad(Functional()(given)[:, 1].sum(), given)[0]
-        torch.testing.assert_close(found.channels, expected[0].float())
+        attribution = cs.saliency(cs.Model(Functional()), x, target=1)
+        leaf = x.clone().requires_grad_(True)
+        expected = torch.autograd.grad(Functional()(leaf)[:, 1].sum(), leaf)[0]
+        torch.testing.assert_close(attribution.channels, expected[0].float())
     model = cs.Model(Functional(), input=cs.ImageInput(size=SIDE))
     assert cs.saliency(model, np.full((SIDE, SIDE, 3), 99, np.uint8)).values.isfinite().all()
     assert model.device == torch.device("cpu")
@@ -89,18 +89,18 @@ def test_a_network_without_parameters_runs_where_and_how_its_input_is() -> None:
 
 @by_name
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_maps_are_single_precision_and_near_those_of_the_same_network_in_it(lens: Any, dtype: torch.dtype) -> None:
+def test_maps_are_float32_and_close_to_those_of_the_network_in_float32(lens: Any, dtype: torch.dtype) -> None:
     x = tensor()
-    found, expected = (lens(cs.Model(made().to(d)), x, **few(lens)) for d in (dtype, torch.float32))
-    assert found.values.dtype == torch.float32
-    assert found.values.isfinite().all()
-    both = torch.stack([found.values.flatten(), expected.values.flatten()])
+    attribution, expected = (lens(cs.Model(made().to(d)), x, **few_steps(lens)) for d in (dtype, torch.float32))
+    assert attribution.values.dtype == torch.float32
+    assert attribution.values.isfinite().all()
+    both = torch.stack([attribution.values.flatten(), expected.values.flatten()])
     assert float(both.corrcoef()[0, 1]) > (0.97 if dtype != torch.float64 else 0.999999)  # ReLUs may flip
-    assert all(v.dtype == torch.float32 for v in found.layer_values.values())
+    assert all(v.dtype == torch.float32 for v in attribution.layer_values.values())
 
 
-def test_scores_that_overflow_are_refused_instead_of_drawn() -> None:
-    """A half-precision network whose activations reach infinity answers NaN: there is nothing to be explained."""
+def test_scores_that_overflow_are_refused() -> None:
+    """The output of a half-precision network whose activations overflow is NaN and cannot be explained."""
     net = made().half()
     with torch.no_grad():
         net[0].weight.mul_(1e4), net[2].weight.mul_(1e4), net[6].weight.mul_(1e4)
@@ -125,34 +125,34 @@ WRAPPED: dict[str, tuple[Callable[[Tensor], Any], Any, str]] = {
         r"gives OrderedDict, not a tensor; it has the keys 'out', 'aux'",
     ),
     "a tuple": (lambda t: (t * 0, t), 1, r"gives tuple, not a tensor; it has 2 parts"),
-    "a tuple from behind": (lambda t: (t * 0, t), -1, r"gives tuple, not a tensor; it has 2 parts"),
+    "a tuple, negative index": (lambda t: (t * 0, t), -1, r"gives tuple, not a tensor; it has 2 parts"),
     "a list": (lambda t: [t], 0, r"gives list, not a tensor; it has 1 parts?"),
     "a named tuple": (lambda t: Pair(t, 3), "logits", r"gives Pair, not a tensor; .*logits.*hidden"),
     "a data class": (lambda t: Answer(t, t), "logits", r"gives Answer, not a tensor; .*logits.*hidden"),
-    "something deeper": (lambda t: {"a": [t, 3]}, lambda o: o["a"][0], r"it has the keys 'a'"),
+    "a nested list": (lambda t: {"a": [t, 3]}, lambda o: o["a"][0], r"it has the keys 'a'"),
 }
 
 
-@pytest.mark.parametrize(("wrap", "selector", "sentence"), WRAPPED.values(), ids=WRAPPED)
+@pytest.mark.parametrize(("wrap", "selector", "message"), WRAPPED.values(), ids=WRAPPED)
 @pytest.mark.parametrize("lens", [cs.saliency, cs.grad_cam, cs.predict], ids=lambda lens: lens.__name__)
-def test_an_output_that_is_no_tensor_needs_a_selector_and_says_what_there_is(
-    lens: Any, wrap: Any, selector: Any, sentence: str
+def test_an_output_that_is_not_a_tensor_needs_a_selector_and_the_error_lists_its_parts(
+    lens: Any, wrap: Any, selector: Any, message: str
 ) -> None:
     net = seeded(lambda: Wraps(wrap))
     before = condition(net)
-    with pytest.raises(OutputError, match=sentence) as caught:
+    with pytest.raises(OutputError, match=message) as failure:
         lens(cs.Model(net), tensor())
-    assert "\n" not in str(caught.value)
-    found, expected = lens(cs.Model(net, output=selector), tensor()), lens(cs.Model(net.net), tensor())
+    assert "\n" not in str(failure.value)
+    value, expected = lens(cs.Model(net, output=selector), tensor()), lens(cs.Model(net.net), tensor())
     assert condition(net) == before
     if lens is cs.predict:
-        assert found.scores == expected.scores
+        assert value.scores == expected.scores
     else:
-        torch.testing.assert_close(found.values, expected.values)
+        torch.testing.assert_close(value.values, expected.values)
 
 
 @pytest.mark.parametrize(
-    ("wrap", "selector", "sentence"),
+    ("wrap", "selector", "message"),
     [
         (lambda t: {"logits": t}, "logit", r"Wraps's output has no part 'logit'; it has the keys 'logits'"),
         (lambda t: {"logits": t}, 0, r"has no part 0; it has the keys 'logits'"),
@@ -172,19 +172,19 @@ def test_an_output_that_is_no_tensor_needs_a_selector_and_says_what_there_is(
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_an_output_or_a_selector_that_does_not_fit_is_refused_in_one_sentence(
-    wrap: Any, selector: Any, sentence: str
+    wrap: Any, selector: Any, message: str
 ) -> None:
     net = seeded(lambda: Wraps(wrap))
     before = condition(net)
     for lens in (cs.saliency, cs.grad_cam, cs.predict):
-        with pytest.raises(OutputError, match=sentence) as caught:
+        with pytest.raises(OutputError, match=message) as failure:
             lens(cs.Model(net, output=selector), tensor())
-        assert "\n" not in str(caught.value)
+        assert "\n" not in str(failure.value)
     assert condition(net) == before
 
 
 @pytest.mark.parametrize("shape", [(-1, 4, 1, 1), (-1, 4, 1), (-1, 4)], ids=str)
-def test_trailing_axes_of_one_are_no_obstacle(shape: tuple[int, ...]) -> None:
+def test_trailing_axes_of_size_one_are_accepted(shape: tuple[int, ...]) -> None:
     net = seeded(lambda: Wraps(lambda t: t.view(shape)))
     for lens in (cs.saliency, cs.grad_cam):
         torch.testing.assert_close(lens(cs.Model(net), tensor()).values, lens(cs.Model(net.net), tensor()).values)
@@ -193,20 +193,20 @@ def test_trailing_axes_of_one_are_no_obstacle(shape: tuple[int, ...]) -> None:
 
 def test_confidences_are_a_softmax_unless_the_network_already_gives_one() -> None:
     net, x = made(), tensor()
-    shares = net(x).softmax(1)[0]
+    probabilities = net(x).softmax(1)[0]
     for model in (cs.Model(net), cs.Model(seeded(lambda: Wraps(lambda t: t.softmax(1))))):
-        found = cs.predict(model, x)
-        assert found.confidences == pytest.approx(shares.sort(descending=True).values.tolist(), abs=1e-5)
-        assert found.indices == tuple(shares.argsort(descending=True).tolist())
+        prediction = cs.predict(model, x)
+        assert prediction.confidences == pytest.approx(probabilities.sort(descending=True).values.tolist(), abs=1e-5)
+        assert prediction.indices == tuple(probabilities.argsort(descending=True).tolist())
     single = cs.predict(cs.Model(made(classes=1), meaning="logits"), x)
     assert single.confidences == pytest.approx(made(classes=1)(x).sigmoid()[0].tolist(), abs=1e-6)
 
 
-# Building one
+# Construction
 
 
 @pytest.mark.parametrize(
-    ("make", "sentence"),
+    ("make", "message"),
     [
         (lambda: cs.Model("resnet50"), r"a model is built from a torch\.nn\.Module, got str"),
         (lambda: cs.Model(nn.Linear), r"a model is built from a torch\.nn\.Module, got type"),
@@ -220,8 +220,8 @@ def test_confidences_are_a_softmax_unless_the_network_already_gives_one() -> Non
         (lambda: cs.saliency(None, tensor()), r"a model comes from cs\.load"),
     ],
 )
-def test_what_is_no_model_is_refused(make: Any, sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
+def test_arguments_that_make_no_model_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         make()
 
 
@@ -229,16 +229,18 @@ def test_a_bare_network_is_a_model_of_prepared_tensors() -> None:
     assert torch.equal(cs.grad_cam(made(), tensor()).values, cs.grad_cam(cs.Model(made()), tensor()).values)
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copied", "pickled"])
-def test_a_model_can_be_copied_and_sent_to_another_process(copied: Any) -> None:
+@pytest.mark.parametrize(
+    "make_copy", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copied", "pickled"]
+)
+def test_a_model_can_be_copied_and_sent_to_another_process(make_copy: Any) -> None:
     model = pictured(labels=["a", "b", "c", "d"])
     expected = cs.grad_cam(model, tensor())
-    other = copied(model)
+    other = make_copy(model)
     assert (repr(other), other.source, other.module is model.module) == (repr(model), model.source, False)
     assert torch.equal(cs.grad_cam(other, tensor()).values, expected.values)
 
 
-def test_a_model_tells_what_it_is() -> None:
+def test_the_attributes_of_a_model() -> None:
     model = pictured(labels=["a", "b", "c", "d"])
     assert repr(model) == "Model(Sequential, 3×16×16 input, 4 labels)"
     assert repr(cs.Model(made())) == "Model(Sequential, prepared tensors, 0 labels)"
@@ -252,7 +254,7 @@ def test_a_model_tells_what_it_is() -> None:
     assert (model.device, model.dtype) == (torch.device("cpu"), torch.float32)
 
 
-def test_a_call_that_does_not_fit_the_signature_is_told_how_it_does() -> None:
+def test_the_error_for_wrong_arguments_states_the_signature() -> None:
     model = pictured()
     with pytest.raises(TypeError, match=r"grad_cam\(model, image, …\) takes the rest by name: target, layer, relu"):
         cs.grad_cam(model, tensor(), 3)
@@ -263,10 +265,9 @@ def test_a_call_that_does_not_fit_the_signature_is_told_how_it_does() -> None:
     assert torch.equal(cs.grad_cam(image=tensor(), model=model).values, cs.grad_cam(model, tensor()).values)
 
 
-def test_a_record_tells_where_a_value_comes_from() -> None:
+def test_the_record_states_the_origin_of_a_value() -> None:
     model = pictured(labels=["a", "b", "c", "d"], source="somewhere:net", caveats=["made up"])
-    found = cs.integrated_gradients(model, tensor(), target="c", steps=4)
-    record = found.record
+    record = cs.integrated_gradients(model, tensor(), target="c", steps=4).record
     assert (record.lens, record.title, record.input) == ("integrated-gradients", "Integrated gradients", "tensor")
     assert record.parameters == {
         "steps": 4,

@@ -1,5 +1,5 @@
-"""Networks whose images influence each other, and networks whose backward pass is not the derivative: noticed once,
-said on every value; sound networks are left alone."""
+"""Networks whose images influence each other, and networks whose backward pass is not the derivative: detected once
+and noted on every value; nothing is noted for other networks."""
 
 import pickle
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.network.checks import CHECKS, backward_pass, independence, next_to
+from convscope.engine.network.checks import CHECKS, check_backward_pass, check_independence, jittered
 from convscope.errors import LayerError, NoRule
 from tests.engine._nets import SIDE, made, pictured, seeded, tensor, watched
 
@@ -25,7 +25,7 @@ def same(x: Tensor) -> Tensor:
 
 
 class Net(nn.Module):
-    """Two convolutions and a head of any rank; ``before``, ``between`` and ``after`` are what somebody put in."""
+    """Two convolutions of any rank and a head; ``before``, ``between`` and ``after`` are inserted functions."""
 
     def __init__(self, rank: int = 2, *, before: Any = same, between: Any = same, after: Any = same) -> None:
         super().__init__()
@@ -35,12 +35,12 @@ class Net(nn.Module):
         self.before, self.between, self.after = before, between, after
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = self.between(self.first(self.before(x)).relu())
-        return self.after(self.head(self.second(seen).relu().flatten(2).mean(2)))
+        maps = self.between(self.first(self.before(x)).relu())
+        return self.after(self.head(self.second(maps).relu().flatten(2).mean(2)))
 
 
 class Tokens(nn.Module):
-    """Patches under attention; without ``batch_first`` it goes over the images of a batch."""
+    """Attention over patches; without ``batch_first`` it runs over the images of a batch."""
 
     def __init__(self, *, batch_first: bool, between: Any = same) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Recurrent(nn.Module):
 
 
 class OnlyOne(nn.Module):
-    """Takes no batch."""
+    """Accepts no batch of more than one image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class OnlyOne(nn.Module):
 
 
 class RowByRow(nn.Module):
-    """A network that is given one image at a time, whatever comes: what the right values are made with."""
+    """Runs a network on one image at a time, for the expected values."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -100,11 +100,11 @@ MIXING: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "batch norm without statistics 3-D": (lambda: Net(3, between=norm_of_the_batch(3)), 3),
     "batch norm first": (lambda: nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), Net()), 2),
     "nested batch norm": (lambda: nn.Sequential(nn.Sequential(Net(between=norm_of_the_batch(2)))), 2),
-    "mean of the batch taken off": (lambda: Net(before=lambda x: x - 0.5 * x.mean(0, keepdim=True)), 2),
-    "one mean of all numbers taken off": (lambda: Net(before=lambda x: x - 0.5 * x.mean()), 2),
-    "largest number of the batch": (lambda: Net(before=lambda x: x / x.amax()), 2),
+    "mean of the batch subtracted": (lambda: Net(before=lambda x: x - 0.5 * x.mean(0, keepdim=True)), 2),
+    "mean of all values subtracted": (lambda: Net(before=lambda x: x - 0.5 * x.mean()), 2),
+    "maximum of the batch": (lambda: Net(before=lambda x: x / x.amax()), 2),
     "softmax over the batch": (lambda: Net(1, between=lambda f: f * f.softmax(0)), 1),
-    "answers centred on half the mean": (lambda: Net(after=lambda out: out - 0.5 * out.mean(0)), 2),
+    "outputs minus half their mean": (lambda: Net(after=lambda out: out - 0.5 * out.mean(0)), 2),
     "divided by the number of images": (lambda: Net(3, between=lambda f: f / len(f)), 3),
     "a little of the others": (lambda: Net(between=lambda f: f + 1e-3 * f.mean(0, keepdim=True)), 2),
     "attention over the batch": (lambda: Tokens(batch_first=False), 2),
@@ -115,14 +115,14 @@ mixing = pytest.mark.parametrize(("build", "rank"), list(MIXING.values()), ids=l
 
 
 @mixing
-def test_images_that_influence_each_other_are_noticed_and_masked_pictures_run_alone(build: Any, rank: int) -> None:
+def test_images_that_influence_each_other_are_detected_and_masked_images_run_alone(build: Any, rank: int) -> None:
     net, x = seeded(build), tensor(*INPUTS[rank])
-    found = cs.occlusion(net, x, target=0, patch=4, stride=4)
-    right = cs.occlusion(RowByRow(net), x, target=0, patch=4, stride=4)
-    assert "alone" in found.notes["batch"]
-    assert "batch" not in right.notes
-    assert torch.count_nonzero(right.values)
-    torch.testing.assert_close(found.values, right.values, rtol=1e-4, atol=1e-6)
+    attribution = cs.occlusion(net, x, target=0, patch=4, stride=4)
+    expected = cs.occlusion(RowByRow(net), x, target=0, patch=4, stride=4)
+    assert "alone" in attribution.notes["batch"]
+    assert "batch" not in expected.notes
+    assert torch.count_nonzero(expected.values)
+    torch.testing.assert_close(attribution.values, expected.values, rtol=1e-4, atol=1e-6)
 
 
 LENSES: dict[str, dict[str, Any]] = {
@@ -139,12 +139,12 @@ LENSES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(("name", "options"), list(LENSES.items()), ids=list(LENSES))
-def test_every_lens_of_many_copies_runs_them_alone(name: str, options: dict[str, Any]) -> None:
+def test_every_lens_with_many_perturbed_samples_runs_them_alone(name: str, options: dict[str, Any]) -> None:
     net, x = seeded(lambda: Net(after=lambda out: out - 0.7 * out.mean(0) + out.amax(0))), tensor()
-    found, right = (getattr(cs, name)(one, x, target=0, **options) for one in (net, RowByRow(net)))
-    assert "batch" in found.notes
-    assert torch.count_nonzero(right.values)
-    torch.testing.assert_close(found.values, right.values, rtol=1e-4, atol=1e-6)
+    attribution, expected = (getattr(cs, name)(network, x, target=0, **options) for network in (net, RowByRow(net)))
+    assert "batch" in attribution.notes
+    assert torch.count_nonzero(expected.values)
+    torch.testing.assert_close(attribution.values, expected.values, rtol=1e-4, atol=1e-6)
 
 
 LAYERED = ("grad_cam", "score_cam", "ablation_cam", "recipro_cam", "hires_cam", "eigen_cam")
@@ -158,23 +158,23 @@ def test_an_image_has_the_same_value_alone_and_in_a_batch(name: str) -> None:
     if name == "deep_lift":
         options |= {"on_missing": "gradient"}
     lens, model = getattr(cs, name), cs.Model(net)
-    together = lens(model, x, **options)
-    assert all("batch" in each.notes for each in together)
+    attributions = lens(model, x, **options)
+    assert all("batch" in attribution.notes for attribution in attributions)
     for row in range(3):
         alone = lens(model, x[row : row + 1], **options)
-        torch.testing.assert_close(together[row].values, alone.values, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(attributions[row].values, alone.values, rtol=1e-4, atol=1e-6)
 
 
-def test_a_prediction_is_that_of_the_image_alone_and_says_so() -> None:
+def test_a_prediction_is_that_of_the_image_alone_with_a_note() -> None:
     net, x = seeded(lambda: Net(between=norm_of_the_batch(2))), tensor(3, 3, SIDE, SIDE)
-    found = cs.predict(net, x)
+    predictions = cs.predict(net, x)
     with torch.no_grad():
-        alone = [float(net(x[row : row + 1]).max()) for row in range(3)]
-    assert [each.scores[0] for each in found] == pytest.approx(alone, rel=1e-4)
-    assert all("batch" in each.notes for each in found)
+        scores = [float(net(x[row : row + 1]).max()) for row in range(3)]
+    assert [prediction.scores[0] for prediction in predictions] == pytest.approx(scores, rel=1e-4)
+    assert all("batch" in prediction.notes for prediction in predictions)
 
 
-def random_between(x: Tensor) -> Tensor:
+def active_dropout(x: Tensor) -> Tensor:
     return F.dropout(x, 0.5, training=True)
 
 
@@ -185,22 +185,22 @@ SOUND: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     "tokens": (lambda: Tokens(batch_first=True), tensor()),
     "LSTM": (Recurrent, tensor(*INPUTS[1])),
     "vector": (lambda: nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 3)), tensor(1, 10)),
-    "dropout that stays on": (lambda: Net(between=random_between), tensor()),
+    "dropout that stays on": (lambda: Net(between=active_dropout), tensor()),
     "noise": (lambda: Net(between=lambda f: f + 0.1 * torch.randn_like(f)), tensor()),
     "black": (lambda: Net(between=lambda f: F.max_pool2d(f, 4, 1)), torch.zeros(1, 3, SIDE, SIDE)),
-    "even but for a square": (
+    "constant but for a square": (
         lambda: Net(between=lambda f: F.max_pool2d(f, 4, 1)),
         F.pad(torch.ones(1, 3, 4, 4), (6, 6, 6, 6)),
     ),
-    "whole pixels": (lambda: Net(before=lambda x: x / 255), (tensor() * 50 + 128).round().clamp(0, 255)),
+    "integer pixels": (lambda: Net(before=lambda x: x / 255), (tensor() * 50 + 128).round().clamp(0, 255)),
     "saturated softmax": (lambda: Net(after=lambda out: (200 * out).softmax(1)), tensor()),
     "huge scores": (lambda: Net(after=lambda out: 1e8 * out), tensor()),
     "tiny slopes": (lambda: Net(before=lambda x: 1e-6 * x), tensor()),
     "far from zero": (lambda: Net(after=lambda out: out + 1e6), tensor()),
-    "digits lost on the way": (lambda: Net(before=lambda x: (x + 1e5) - 1e5), tensor()),
-    "a turn of the largest": (lambda: Net(between=lambda f: f.flatten(2).sort(-1).values.view_as(f)), tensor()),
+    "loss of significance": (lambda: Net(before=lambda x: (x + 1e5) - 1e5), tensor()),
+    "sorted values": (lambda: Net(between=lambda f: f.flatten(2).sort(-1).values.view_as(f)), tensor()),
     "argmax": (lambda: Net(between=lambda f: f * F.one_hot(f.argmax(1), 8).movedim(-1, 1)), tensor()),
-    "rounded in between": (lambda: Net(before=lambda x: x.bfloat16().float()), tensor()),
+    "rounded to bfloat16": (lambda: Net(before=lambda x: x.bfloat16().float()), tensor()),
     "steep": (lambda: Net(before=lambda x: torch.sin(300 * x)), tensor()),
     "bfloat16": (lambda: Net().bfloat16(), tensor().bfloat16()),
     "float64": (lambda: Net().double(), tensor().double()),
@@ -209,11 +209,11 @@ sound = pytest.mark.parametrize(("build", "x"), list(SOUND.values()), ids=list(S
 
 
 @sound
-def test_nothing_is_said_of_sound_networks(build: Any, x: Tensor) -> None:
+def test_sound_networks_get_no_message(build: Any, x: Tensor) -> None:
     model = cs.Model(seeded(build))
-    with model.untouched():
-        assert independence(model, next_to(x)) == ""
-        assert backward_pass(model, next_to(x)) == ""
+    with model.preserve_state():
+        assert check_independence(model, jittered(x)) == ""
+        assert check_backward_pass(model, jittered(x)) == ""
 
 
 def test_a_network_under_autocast_of_its_own_is_sound() -> None:
@@ -226,11 +226,11 @@ def test_a_network_under_autocast_of_its_own_is_sound() -> None:
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 return self.net(x).float()
 
-    test_nothing_is_said_of_sound_networks(Cast, tensor())
+    test_sound_networks_get_no_message(Cast, tensor())
 
 
-def test_a_lookup_of_whole_numbers_is_sound() -> None:
-    class Looks(nn.Module):
+def test_an_embedding_of_integer_inputs_is_sound() -> None:
+    class Lookup(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.table, self.head = nn.Embedding(10, 8), nn.Linear(8, 3)
@@ -238,7 +238,7 @@ def test_a_lookup_of_whole_numbers_is_sound() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.head(self.table(x[:, 0].long()).mean(1))
 
-    test_nothing_is_said_of_sound_networks(Looks, torch.arange(10.0).view(1, 1, 10))
+    test_sound_networks_get_no_message(Lookup, torch.arange(10.0).view(1, 1, 10))
 
 
 # The backward pass
@@ -285,7 +285,7 @@ def hooked(hook: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 
 
 def nearest_of(f: Tensor) -> Tensor:
-    """Vector quantisation with the gradient handed straight through."""
+    """Vector quantisation with a straight-through gradient."""
     book = torch.randn(16, 8, generator=torch.Generator().manual_seed(1))
     tokens = f.flatten(2).transpose(1, 2)
     near = book[torch.cdist(tokens, book.expand(len(f), -1, -1)).argmin(-1)].transpose(1, 2).view_as(f)
@@ -294,7 +294,7 @@ def nearest_of(f: Tensor) -> Tensor:
 
 def with_module_hook(rank: int = 2) -> nn.Module:
     net = Net(rank)
-    net.second.register_full_backward_hook(lambda _module, given, _from: (-given[0],))
+    net.second.register_full_backward_hook(lambda _module, grad_input, _grad_output: (-grad_input[0],))
     return net
 
 
@@ -315,14 +315,14 @@ BETWEEN: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
-@pytest.mark.parametrize(("between", "said"), list(BETWEEN.values()), ids=list(BETWEEN))
-def test_a_backward_pass_of_its_own_is_said(between: Any, said: str, rank: int) -> None:
-    found = cs.gradient_x_input(seeded(lambda: Net(rank, between=between)), tensor(*INPUTS[rank]), target=1)
-    assert said in found.notes["backward"]
-    assert "batch" not in found.notes
+@pytest.mark.parametrize(("between", "message"), list(BETWEEN.values()), ids=list(BETWEEN))
+def test_a_custom_backward_pass_is_noted(between: Any, message: str, rank: int) -> None:
+    attribution = cs.gradient_x_input(seeded(lambda: Net(rank, between=between)), tensor(*INPUTS[rank]), target=1)
+    assert message in attribution.notes["backward"]
+    assert "batch" not in attribution.notes
 
 
-OTHERS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+CUSTOM_BACKWARD: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "module hook": (with_module_hook, 2),
     "module hook 1-D": (lambda: with_module_hook(1), 1),
     "nested module hook": (lambda: nn.Sequential(nn.Sequential(with_module_hook(3))), 3),
@@ -341,10 +341,10 @@ OTHERS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 }
 
 
-@pytest.mark.parametrize(("build", "rank"), list(OTHERS.values()), ids=list(OTHERS))
-def test_a_backward_pass_of_its_own_is_said_of_other_networks(build: Any, rank: int) -> None:
-    found = cs.saliency(seeded(build), tensor(*INPUTS[rank]), target=1)
-    assert "not the derivative" in found.notes["backward"]
+@pytest.mark.parametrize(("build", "rank"), list(CUSTOM_BACKWARD.values()), ids=list(CUSTOM_BACKWARD))
+def test_a_custom_backward_pass_is_noted_for_other_networks(build: Any, rank: int) -> None:
+    attribution = cs.saliency(seeded(build), tensor(*INPUTS[rank]), target=1)
+    assert "not the derivative" in attribution.notes["backward"]
 
 
 @pytest.mark.parametrize(
@@ -354,24 +354,24 @@ def test_a_backward_pass_of_its_own_is_said_of_other_networks(build: Any, rank: 
         *("lrp", "deep_lift", "guided_grad_cam", "full_grad", "meaningful_perturbation"),
     ],
 )
-def test_every_lens_that_uses_the_backward_pass_says_so(name: str) -> None:
+def test_every_lens_that_uses_the_backward_pass_notes_it(name: str) -> None:
     net = seeded(lambda: Net(between=hooked(lambda g: 0.5 * g)))
-    few = {"steps": 3, "samples": 3}
+    sizes = {"steps": 3, "samples": 3}
     lens = getattr(cs, name)
-    options = {key: value for key, value in few.items() if key in lens.declaration.parameters}
+    options = {key: value for key, value in sizes.items() if key in lens.declaration.parameters}
     layer = {"layer": "first"} if lens.declaration.takes_layer else {}
     assert "0.50 times" in lens(net, tensor(), target=1, **options, **layer).notes["backward"]
     assert "backward" not in lens(seeded(Net), tensor(), target=1, **options, **layer).notes
 
 
-def test_lenses_that_use_no_gradient_say_nothing_of_it() -> None:
+def test_lenses_without_gradients_do_not_note_it() -> None:
     net = seeded(lambda: Net(between=Reverse.apply))
-    found = [
+    values = [
         cs.occlusion(net, tensor(), target=1, patch=8, stride=8),
         cs.eigen_cam(net, tensor()),
         cs.predict(net, tensor()),
     ]
-    assert all("backward" not in each.notes for each in found)
+    assert all("backward" not in value.notes for value in values)
 
 
 # Once per network
@@ -389,7 +389,7 @@ def test_lenses_that_use_no_gradient_say_nothing_of_it() -> None:
         ("integrated_gradients", {"steps": 5}, 5, 3),
     ],
 )
-def test_what_is_looked_for_costs_a_few_forwards_at_the_first_call_and_none_later(
+def test_the_checks_cost_a_few_forwards_at_the_first_call_and_none_later(
     name: str, options: Any, images: int, runs: int
 ) -> None:
     """An image behind another one, the image alone, and for gradients a step to either side: at most three runs."""
@@ -407,24 +407,25 @@ def test_what_is_looked_for_costs_a_few_forwards_at_the_first_call_and_none_late
     assert run(model) == (second, second_runs)
 
 
-def test_an_output_in_company_that_is_known_saves_two_forwards() -> None:
+def test_a_known_output_in_a_batch_saves_two_forwards() -> None:
     model = pictured(made())
-    with model.untouched():
-        output = model.run(model.laid_out(tensor()))
-        with watched(model.module) as seen:
-            assert independence(model, tensor(), output) == ""
-    assert seen[""] == 1
+    with model.preserve_state():
+        output = model.run(model.input_copy(tensor()))
+        with watched(model.module) as counts:
+            assert check_independence(model, tensor(), output) == ""
+    assert counts[""] == 1
 
 
 def test_lenses_that_share_passes_check_once() -> None:
     model = pictured(seeded(lambda: Net(between=hooked(lambda g: -g))))
-    found = cs.compare(model, tensor(), ["eigen-cam", "grad-cam", "saliency", "occlusion"], layer="first", target=1)
-    told = {cell.record.lens: "backward" in cell.notes for cell in found.rows[0]}
-    assert told == {"eigen-cam": False, "grad-cam": True, "saliency": True, "occlusion": False}
+    lenses = ["eigen-cam", "grad-cam", "saliency", "occlusion"]
+    comparison = cs.compare(model, tensor(), lenses, layer="first", target=1)
+    noted = {cell.record.lens: "backward" in cell.notes for cell in comparison.rows[0]}
+    assert noted == {"eigen-cam": False, "grad-cam": True, "saliency": True, "occlusion": False}
     assert model.cache[CHECKS]["batch"] == ""
 
 
-def test_what_was_found_is_forgotten_when_modules_or_hooks_change() -> None:
+def test_results_are_dropped_when_modules_or_hooks_change() -> None:
     net, x = seeded(lambda: Net(between=nn.BatchNorm2d(8))), tensor()
     model = cs.Model(net)
     assert not {"batch", "backward"} & set(cs.saliency(model, x, target=0).notes)
@@ -432,7 +433,7 @@ def test_what_was_found_is_forgotten_when_modules_or_hooks_change() -> None:
     assert "batch" in cs.saliency(model, x, target=0).notes
     net.between = nn.BatchNorm2d(8).eval()
     assert not {"batch", "backward"} & set(cs.saliency(model, x, target=0).notes)
-    handle = net.second.register_full_backward_hook(lambda _module, given, _from: (-given[0],))
+    handle = net.second.register_full_backward_hook(lambda _module, grad_input, _grad_output: (-grad_input[0],))
     assert "backward" in cs.saliency(model, x, target=0).notes
     handle.remove()
     assert "backward" not in cs.saliency(model, x, target=0).notes
@@ -446,7 +447,7 @@ def test_a_model_with_a_filled_cache_can_be_pickled() -> None:
     assert torch.equal(again.values, before.values)
 
 
-def test_a_network_that_fails_on_the_image_alone_says_so_as_before() -> None:
+def test_the_error_of_a_network_that_fails_on_the_image_is_raised() -> None:
     class Fails(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             raise ValueError("no such size")
@@ -455,17 +456,17 @@ def test_a_network_that_fails_on_the_image_alone_says_so_as_before() -> None:
         cs.saliency(Fails(), tensor())
 
 
-def test_statistics_of_a_data_set_say_that_images_influence_each_other() -> None:
+def test_statistics_of_a_data_set_note_that_images_influence_each_other() -> None:
     net = seeded(lambda: Net(between=norm_of_the_batch(2)))
-    found = cs.activations(cs.Model(net), tensor(5, 3, SIDE, SIDE), layer="second")
-    assert "batch" in found.notes
+    statistics = cs.activations(cs.Model(net), tensor(5, 3, SIDE, SIDE), layer="second")
+    assert "batch" in statistics.notes
 
 
 # Reused layers
 
 
 class Pair(nn.Module):
-    """One encoder for two pictures in one input, and one block that runs three times in a row."""
+    """One encoder for two images in one input, and one block that runs three times in a row."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -481,7 +482,7 @@ class Pair(nn.Module):
 
 
 @pytest.mark.parametrize("name", ["grad_cam", "eigen_cam", "score_cam", "ablation_cam", "lrp", "feature_maps"])
-def test_a_layer_that_runs_several_times_is_said_to_be_seen_at_its_last_call(name: str) -> None:
+def test_a_layer_that_runs_several_times_is_noted_to_be_shown_at_its_last_call(name: str) -> None:
     lens, net, x = getattr(cs, name), seeded(Pair), tensor(1, 6, SIDE, SIDE)
     if not lens.declaration.takes_layer:
         assert "call" not in lens(net, x).notes
@@ -493,16 +494,16 @@ def test_a_layer_that_runs_several_times_is_said_to_be_seen_at_its_last_call(nam
     assert "call" not in lens(net, x, layer="once").notes
 
 
-def test_a_unit_of_a_reused_layer_is_said_to_be_that_of_its_last_call() -> None:
+def test_a_unit_of_a_reused_layer_is_noted_to_be_that_of_its_last_call() -> None:
     assert "2 times" in cs.saliency(seeded(Pair), tensor(1, 6, SIDE, SIDE), target="encoder[3]").notes["call"]
     assert "call" not in cs.saliency(seeded(Pair), tensor(1, 6, SIDE, SIDE), target="once[3]").notes
 
 
 @pytest.mark.parametrize("rank", [2, 3])
-def test_a_gradient_that_is_far_too_small_is_said(rank: int) -> None:
-    """No step along it is short and yet stands out by what it promises; by what is found, one does."""
+def test_a_gradient_that_is_far_too_small_is_noted(rank: int) -> None:
+    """The rise that it predicts exceeds the rounding for no short step; the measured rise does for one."""
     net = seeded(lambda: Net(rank, after=hooked(lambda g: g.clamp(-1e-6, 1e-6))))
-    assert "times the real slope" in cs.saliency(net, tensor(*INPUTS[rank]), target=1).notes["backward"]
+    assert "times the true slope" in cs.saliency(net, tensor(*INPUTS[rank]), target=1).notes["backward"]
 
 
 class Mapped(nn.Module):
@@ -517,24 +518,24 @@ class Mapped(nn.Module):
 
 
 @pytest.mark.parametrize("lens", ["grad_cam", "ablation_cam", "layer_conductance", "lrp", "deep_lift", "full_grad"])
-def test_what_lies_under_vmap_is_refused_for_that(lens: str) -> None:
+def test_layers_under_vmap_are_refused_with_the_reason(lens: str) -> None:
     model = cs.Model(seeded(Mapped), input=cs.TensorInput((3, 8, 8)))
     options = {} if lens in ("lrp", "deep_lift", "full_grad") else {"layer": "net.0"}
-    for chosen in (options, {}):
+    for layer in (options, {}):
         with pytest.raises((LayerError, NoRule), match=r"runs under torch\.vmap"):
-            getattr(cs, lens)(model, torch.rand(2, 3, 8, 8), target=1, **chosen)
+            getattr(cs, lens)(model, torch.rand(2, 3, 8, 8), target=1, **layer)
 
 
 @pytest.mark.parametrize("lens", ["integrated_gradients", "saliency", "occlusion", "rise"])
-def test_lenses_of_the_input_go_through_vmap(lens: str) -> None:
+def test_lenses_that_need_no_layer_work_under_vmap(lens: str) -> None:
     class Batched(Mapped):
         def forward(self, x: Tensor) -> Tensor:
             return self.net[2](self.net[1](self.net[0](x))).flatten(1)
 
     images = torch.rand(2, 3, 8, 8)
-    ours, plain = (
+    mapped, batched = (
         getattr(cs, lens)(cs.Model(seeded(net), input=cs.TensorInput((3, 8, 8))), images, target=1)
         for net in (Mapped, Batched)
     )
-    for value, expected in zip(ours, plain, strict=True):
-        torch.testing.assert_close(value.values, expected.values)
+    for attribution, expected in zip(mapped, batched, strict=True):
+        torch.testing.assert_close(attribution.values, expected.values)

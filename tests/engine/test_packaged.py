@@ -1,4 +1,4 @@
-"""Networks that PyTorch has packaged: what is hidden in them is refused with the reason and a way out that works."""
+"""Networks that PyTorch has packaged: hidden layers are refused with the reason and a remedy that works."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,8 +19,8 @@ INPUT = cs.TensorInput(shape=SHAPE)
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Torch says of scripts and of quantisation that they are old."""
+def ignore_deprecation_warnings() -> Iterator[None]:
+    """TorchScript and eager-mode quantisation are deprecated."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -60,69 +60,71 @@ PACKAGED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 LAYERS = {"scripted within": "0.2", "exported within": "0.2"}
 
 
-def asking(spec: Any, layer: str | None) -> list[dict[str, Any]]:
-    """The arguments of calls of a lens at a layer that is hidden, or at none."""
-    given: dict[str, Any] = {name: image() for name in spec.required if name in ("image", "guide", "style")}
-    given |= {"images": [image()[0]]} if "images" in spec.required else {}
-    given |= {name: 4 for name in ("samples", "steps") if name in spec.parameters}
+def arguments_for(spec: Any, layer: str | None) -> list[dict[str, Any]]:
+    """The arguments for calls of a lens with a hidden layer and a unit of it, or without a layer."""
+    arguments: dict[str, Any] = {name: image() for name in spec.required if name in ("image", "guide", "style")}
+    arguments |= {"images": [image()[0]]} if "images" in spec.required else {}
+    arguments |= {name: 4 for name in ("samples", "steps") if name in spec.parameters}
     if layer is None:
-        return [given]
-    asked = [{**given, "layer": layer}] if spec.takes_layer else []
-    return asked + ([{**given, "unit": f"{layer}[1]"}] if "unit" in spec.inputs or "unit" in spec.parameters else [])
+        return [arguments]
+    takes_unit = "unit" in spec.inputs or "unit" in spec.parameters
+    with_layer = [{**arguments, "layer": layer}] if spec.takes_layer else []
+    return with_layer + ([{**arguments, "unit": f"{layer}[1]"}] if takes_unit else [])
 
 
 @pytest.mark.parametrize("kind", PACKAGED)
-def test_every_lens_says_of_a_hidden_layer_that_it_is_hidden(kind: str) -> None:
-    build, why = PACKAGED[kind]
-    model, tried = cs.Model(build(), input=INPUT), 0
+def test_every_lens_refuses_a_hidden_layer_with_the_reason(kind: str) -> None:
+    build, reason = PACKAGED[kind]
+    model, calls = cs.Model(build(), input=INPUT), 0
     for spec in lenses():
-        for given in asking(spec, LAYERS.get(kind, "2")):
-            tried += 1
-            with pytest.raises(LayerError, match=why) as refused:
-                getattr(cs, spec.name)(model, **given)
-            assert "\n" not in str(refused.value), spec.name
-            assert "from its source" in str(refused.value), spec.name
-    assert tried > 40
+        for arguments in arguments_for(spec, LAYERS.get(kind, "2")):
+            calls += 1
+            with pytest.raises(LayerError, match=reason) as refusal:
+                getattr(cs, spec.name)(model, **arguments)
+            assert "\n" not in str(refusal.value), spec.name
+            assert "from its source" in str(refusal.value), spec.name
+    assert calls > 40
 
 
 @pytest.mark.parametrize("kind", ["scripted", "exported"])
-def test_where_no_layer_can_be_found_the_packaging_is_said(kind: str) -> None:
+def test_errors_for_networks_without_visible_layers_name_the_packaging(kind: str) -> None:
     build, _ = PACKAGED[kind]
     model = cs.Model(build(), input=INPUT)
     for name in ("grad_cam", "feature_maps", "step_through", "kernels", "activations"):
         spec = next(spec for spec in lenses() if spec.name == name)
         with pytest.raises(LayerError, match=r"torch\.jit|torch\.export"):
-            getattr(cs, name)(model, **asking(spec, None)[0])
+            getattr(cs, name)(model, **arguments_for(spec, None)[0])
 
 
-def test_the_way_out_of_an_exported_program_leads_to_its_layers() -> None:
-    again = cs.Model(torch.export.unflatten(program()), input=INPUT)
-    whole = cs.Model(plain(), input=INPUT)
+def test_unflattening_an_exported_program_makes_its_layers_visible() -> None:
+    unflattened = cs.Model(torch.export.unflatten(program()), input=INPUT)
+    original = cs.Model(plain(), input=INPUT)
     for name in ("grad_cam", "score_cam", "layer_conductance", "feature_maps"):
         lens = getattr(cs, name)
-        found, true = (lens(model, image(), layer="2") for model in (again, whole))
-        pairs = [(found.maps["2"], true.maps["2"])] if name == "feature_maps" else [(found.values, true.values)]
-        for one, other in pairs:
-            assert torch.allclose(one, other, atol=1e-6), name
+        value, expected = (lens(model, image(), layer="2") for model in (unflattened, original))
+        if name == "feature_maps":
+            assert torch.allclose(value.maps["2"], expected.maps["2"], atol=1e-6), name
+        else:
+            assert torch.allclose(value.values, expected.values, atol=1e-6), name
     with pytest.raises(LayerError, match=r"hides its kernels: open it from its source"):
-        cs.kernels(again, layer="2")
+        cs.kernels(unflattened, layer="2")
 
 
-def test_a_program_is_refused_with_what_to_pass_instead() -> None:
+def test_an_exported_program_is_refused_with_a_remedy() -> None:
     with pytest.raises(InputError, match=r"got ExportedProgram; an exported program's is program\.module\(\)"):
         cs.Model(program())
 
 
 @pytest.mark.parametrize("build", [lambda: program().module(), lambda: torch.export.unflatten(program())])
-def test_an_export_of_one_size_says_how_to_export_it_for_others(build: Callable[[], nn.Module]) -> None:
+def test_the_error_for_an_export_of_one_size_says_how_to_export_for_others(build: Callable[[], nn.Module]) -> None:
     with pytest.raises(ModelFailed, match=r"for inputs of that size alone: export it with dynamic_shapes$"):
         cs.activation_maximization(cs.Model(build(), input=INPUT), steps=1)
 
 
-def test_what_a_script_raises_is_one_line() -> None:
-    with pytest.raises(ModelFailed, match="expected input") as refused:
+def test_the_error_of_a_script_is_one_line() -> None:
+    with pytest.raises(ModelFailed, match="expected input") as failure:
         cs.predict(cs.Model(torch.jit.script(plain())), image()[:, :2])
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(failure.value)
 
 
 def static() -> nn.Module:
@@ -133,16 +135,16 @@ def static() -> nn.Module:
     return quantization.convert(prepared)
 
 
-def test_an_activation_between_quantised_layers_is_worked_out_as_any_other() -> None:
-    """Its numbers are quantised, but what it does is not."""
+def test_an_activation_between_quantised_layers_can_be_stepped_through() -> None:
+    """Its values are quantised, but not its computation."""
     model, x = cs.Model(static(), input=INPUT), image().cpu()
     maps = cs.feature_maps(model, x, layer="2", channels=0)
-    found = cs.step_through(model, x, unit="2")
-    assert found.value == pytest.approx(float(maps.maps["2"].max()), abs=1e-6)
-    assert found.steps[0].network == pytest.approx(found.value)
+    arithmetic = cs.step_through(model, x, unit="2")
+    assert arithmetic.value == pytest.approx(float(maps.maps["2"].max()), abs=1e-6)
+    assert arithmetic.steps[0].network == pytest.approx(arithmetic.value)
 
 
-def test_a_unit_of_a_quantised_network_is_refused_as_quantised() -> None:
+def test_a_unit_of_a_quantised_network_is_refused() -> None:
     with pytest.raises(NoGradient, match=r"is quantised .* and passes no gradient"):
         cs.neuron_conductance(cs.Model(static(), input=INPUT), image().cpu(), unit="3[1]")
 
@@ -151,11 +153,11 @@ def test_every_lens_refuses_or_explains_a_quantised_layer() -> None:
     model, x = cs.Model(static(), input=INPUT), image().cpu()
     explained = set()
     for spec in lenses():
-        for given in asking(spec, "3"):
-            own = {name: x if isinstance(value, Tensor) else value for name, value in given.items()}
+        for arguments in arguments_for(spec, "3"):
+            on_cpu = {name: x if isinstance(value, Tensor) else value for name, value in arguments.items()}
             try:
-                getattr(cs, spec.name)(model, **own)
+                getattr(cs, spec.name)(model, **on_cpu)
                 explained.add(spec.name)
-            except ConvScopeError as refused:
-                assert "quantised" in str(refused), (spec.name, str(refused))  # noqa: PT017
+            except ConvScopeError as error:
+                assert "quantised" in str(error), (spec.name, str(error))  # noqa: PT017
     assert {"kernels", "feature_maps", "eigen_cam", "score_cam", "top_inputs", "activations"} <= explained

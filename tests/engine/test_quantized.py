@@ -1,4 +1,4 @@
-"""Networks whose weights are no plain parameters: packed as integers, pruned, or computed from others."""
+"""Networks whose weights are not plain parameters: packed as integers, pruned, or computed from others."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,8 +18,8 @@ POOLS = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Torch says of its own quantisation that it is old."""
+def ignore_deprecation_warnings() -> Iterator[None]:
+    """Eager-mode quantisation is deprecated in torch."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -48,7 +48,7 @@ def static(axes: int = 2, backend: str = "fbgemm") -> nn.Module:
 
 
 def per_tensor() -> nn.Module:
-    """The same with one scale a weight."""
+    """The same with one scale per weight tensor."""
     net = nn.Sequential(quantization.QuantStub(), *plain(), quantization.DeQuantStub()).eval()
     net.qconfig = quantization.default_qconfig
     prepared = quantization.prepare(net)
@@ -64,12 +64,12 @@ def by_graph() -> nn.Module:
 
 
 def dynamic() -> nn.Module:
-    """The head alone computes with integers."""
+    """Only the head computes with integers."""
     return quantization.quantize_dynamic(plain(), {nn.Linear}, torch.qint8)
 
 
 class Beside(nn.Module):
-    """A dynamically quantised layer beside a connection that skips it: half of the gradient would pass."""
+    """A dynamically quantised layer with a skip connection, through which a part of the gradient passes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,8 +81,8 @@ class Beside(nn.Module):
         self.mix = quantization.quantize_dynamic(mixing, {nn.Linear}, torch.qint8)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = self.body(x)
-        return self.head(seen + self.mix(seen))
+        features = self.body(x)
+        return self.head(features + self.mix(features))
 
 
 class Recurrent(nn.Module):
@@ -120,15 +120,15 @@ def count(module: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("name", ["static", "static, 1-D", "static, 3-D", "per tensor", "by graph", "dynamic"])
-def test_parameters_and_flops_of_a_quantised_network_are_those_of_the_network_it_was(name: str) -> None:
+def test_parameters_and_flops_of_a_quantised_network_are_those_of_the_original(name: str) -> None:
     build, axes, _ = QUANTISED[name]
-    found, true = cs.structure(build(), inputs(axes)), cs.structure(plain(axes), inputs(axes))
-    assert (found.parameters, found.flops) == (true.parameters, true.flops)
-    assert sum(operation.parameters for operation in found.operations) == found.parameters
-    assert sum(operation.flops for operation in found.operations) == found.flops
-    assert "int8" in found.notes["quantised layers"]
-    assert found.parameter_bytes < true.parameter_bytes
-    assert all("_packed_params" not in module.address for module in found.modules)
+    structure, expected = cs.structure(build(), inputs(axes)), cs.structure(plain(axes), inputs(axes))
+    assert (structure.parameters, structure.flops) == (expected.parameters, expected.flops)
+    assert sum(operation.parameters for operation in structure.operations) == structure.parameters
+    assert sum(operation.flops for operation in structure.operations) == structure.flops
+    assert "int8" in structure.notes["quantised layers"]
+    assert structure.parameter_bytes < expected.parameter_bytes
+    assert all("_packed_params" not in module.address for module in structure.modules)
 
 
 @pytest.mark.parametrize("name", ["static", "static, 1-D", "static, 3-D"])
@@ -139,35 +139,35 @@ def test_receptive_fields_of_quantised_convolutions_are_known(name: str) -> None
 
 
 def test_the_weights_of_a_dynamically_quantised_lstm_are_counted() -> None:
-    found = cs.structure(recurrent(), inputs())
-    assert found.parameters == count(Recurrent())
-    assert found.notes["operations without a count of FLOPs"] == {"int8 lstm": 1}
+    structure = cs.structure(recurrent(), inputs())
+    assert structure.parameters == count(Recurrent())
+    assert structure.notes["operations without a count of FLOPs"] == {"int8 lstm": 1}
 
 
 @pytest.mark.parametrize("name", ["static", "static, 1-D", "static, 3-D", "per tensor", "by graph"])
-def test_kernels_of_a_quantised_convolution_are_the_numbers_that_its_weights_stand_for(name: str) -> None:
+def test_kernels_of_a_quantised_convolution_are_dequantised(name: str) -> None:
     build, axes, address = QUANTISED[name]
-    found = cs.kernels(build())
-    assert list(found.weights) == [address]
-    true = plain(axes)[0].weight.detach()
-    assert found.weights[address].shape == true.shape
-    torch.testing.assert_close(found.weights[address], true, atol=float(true.abs().max()) / 100, rtol=0)
-    assert "int8" in found.notes[f"weights of {address}"]
+    kernels = cs.kernels(build())
+    assert list(kernels.weights) == [address]
+    original = plain(axes)[0].weight.detach()
+    assert kernels.weights[address].shape == original.shape
+    torch.testing.assert_close(kernels.weights[address], original, atol=float(original.abs().max()) / 100, rtol=0)
+    assert "int8" in kernels.notes[f"weights of {address}"]
 
 
 @every_quantised
 @pytest.mark.parametrize("lens", [cs.saliency, cs.integrated_gradients, cs.lrp, cs.deep_lift, cs.grad_cam])
-def test_what_needs_a_gradient_is_refused_by_the_name_of_the_quantised_layer(lens: Callable, name: str) -> None:
+def test_lenses_with_gradients_are_refused_with_the_name_of_the_quantised_layer(lens: Callable, name: str) -> None:
     build, axes, address = QUANTISED[name]
-    given = {"layer": address} if lens is cs.grad_cam else {}
+    options = {"layer": address} if lens is cs.grad_cam else {}
     with pytest.raises((NoGradient, LayerError), match=r"is quantised|no spatial extent") as refusal:
-        lens(cs.Model(build()), inputs(axes), target=0, **given)
+        lens(cs.Model(build()), inputs(axes), target=0, **options)
     if "spatial" not in str(refusal.value):
         assert "eigen-cam" in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", ["static", "static, 1-D", "static, 3-D", "per tensor", "by graph", "dynamic"])
-def test_what_needs_no_gradient_works_on_a_quantised_network(name: str) -> None:
+def test_lenses_without_gradients_work_on_a_quantised_network(name: str) -> None:
     build, axes, address = QUANTISED[name]
     model, x = cs.Model(build()), inputs(axes)
     for lens in (cs.score_cam, cs.ablation_cam, cs.recipro_cam):
@@ -176,16 +176,16 @@ def test_what_needs_no_gradient_works_on_a_quantised_network(name: str) -> None:
         assert lens(model, x, layer=address).layers == (address,)
     assert not cs.occlusion(model, x, target=0).blank
     assert cs.feature_maps(model, x, layer=address).maps[address].dtype == torch.float32
-    told = [layer.layer for layer in cs.activations(model, inputs(axes, 8)).layers]
-    assert address in told
-    assert "6" in told or "7" in told
+    layers = [layer.layer for layer in cs.activations(model, inputs(axes, 8)).layers]
+    assert address in layers
+    assert "6" in layers or "7" in layers
 
 
-def test_a_layer_behind_the_quantised_part_has_its_gradient() -> None:
-    """Only what leads into integers loses its gradient."""
+def test_a_layer_after_the_quantised_part_has_a_gradient() -> None:
+    """Gradients end only at inputs of quantised operations."""
     net = nn.Sequential(static_stem(), plain()[2], nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
-    found = cs.grad_cam(cs.Model(net.eval()), inputs(), target=0, layer="1", relu=False)
-    assert not found.blank
+    attribution = cs.grad_cam(cs.Model(net.eval()), inputs(), target=0, layer="1", relu=False)
+    assert not attribution.blank
     with pytest.raises(NoGradient, match=r"layer '0\.0' .* is quantised"):
         cs.saliency(cs.Model(net), inputs(), target=0)
 
@@ -198,29 +198,29 @@ def static_stem() -> nn.Module:
     return quantization.convert(prepared)
 
 
-def test_ablation_of_a_quantised_layer_is_what_ablation_by_hand_gives() -> None:
+def test_ablation_of_a_quantised_layer_equals_manual_ablation() -> None:
     net, x = static(), inputs()
-    found = cs.ablation_cam(cs.Model(net), x, target=0, layer="1", relu=False)
-    first, rest = net[:2], net[2:]
+    attribution = cs.ablation_cam(cs.Model(net), x, target=0, layer="1", relu=False)
+    prefix, suffix = net[:2], net[2:]
     with torch.no_grad():
-        seen = first(x)
-        clean = rest(seen)[0, 0]
+        maps = prefix(x)
+        score = suffix(maps)[0, 0]
         drops = []
         for channel in range(8):
-            values = seen.dequantize()
+            values = maps.dequantize()
             values[:, channel] = 0
-            left = torch.quantize_per_tensor(values, seen.q_scale(), seen.q_zero_point(), seen.dtype)
-            drops.append(clean - rest(left)[0, 0])
-    true = torch.einsum("c,chw->hw", torch.stack(drops), seen.dequantize()[0])
-    torch.testing.assert_close(found.layer_values["1"], true, atol=1e-4, rtol=1e-4)
+            ablated = torch.quantize_per_tensor(values, maps.q_scale(), maps.q_zero_point(), maps.dtype)
+            drops.append(score - suffix(ablated)[0, 0])
+    expected = torch.einsum("c,chw->hw", torch.stack(drops), maps.dequantize()[0])
+    torch.testing.assert_close(attribution.layer_values["1"], expected, atol=1e-4, rtol=1e-4)
 
 
-def test_step_through_refuses_the_arithmetic_of_integers() -> None:
+def test_step_through_refuses_integer_arithmetic() -> None:
     with pytest.raises(LayerError, match="layer '1' is quantised"):
         cs.step_through(cs.Model(static()), inputs(), unit="1[0]")
 
 
-def test_parameter_gradients_of_packed_weights_are_refused_by_name() -> None:
+def test_parameter_gradients_of_packed_weights_are_refused() -> None:
     with pytest.raises(LayerError, match="weights of Sequential are quantised"):
         cs.parameter_gradients(cs.Model(static()), inputs())
 
@@ -268,11 +268,11 @@ def computed(name: str, axes: int = 2) -> nn.Sequential:
 
 @every_computed
 @pytest.mark.parametrize("axes", [1, 2])
-def test_a_layer_with_a_computed_weight_is_described_like_any_other(name: str, axes: int) -> None:
+def test_a_layer_with_a_computed_weight_is_listed_like_any_other(name: str, axes: int) -> None:
     net = computed(name, axes)
-    told = [(layer.layer, layer.kind) for layer in cs.activations(net, inputs(axes, 4)).layers]
-    true = [(layer.layer, layer.kind) for layer in cs.activations(plain(axes), inputs(axes, 4)).layers]
-    assert told == true
+    layers = [(layer.layer, layer.kind) for layer in cs.activations(net, inputs(axes, 4)).layers]
+    expected = [(layer.layer, layer.kind) for layer in cs.activations(plain(axes), inputs(axes, 4)).layers]
+    assert layers == expected
     assert [layer.layer for layer in cs.parameter_gradients(net, inputs(axes, 4)).layers] == ["0", "2", "6"]
     modules = cs.structure(net, inputs(axes)).modules
     assert [(m.address, m.kind, m.leaf) for m in modules] == [
@@ -284,50 +284,50 @@ def test_a_layer_with_a_computed_weight_is_described_like_any_other(name: str, a
 def test_kernels_are_the_weight_that_the_next_forward_uses(name: str) -> None:
     net = computed(name)
     with torch.no_grad():
-        for parameter in net[0].parameters():  # since the last forward: a weight kept from then would be another
+        for parameter in net[0].parameters():  # changed since the last forward, so its weight is out of date
             parameter.mul_(1.5)
-    used: list[Tensor] = []
-    found = cs.kernels(cs.Model(net)).weights["0"]
-    handle = net[0].register_forward_hook(lambda layer, _inputs, _output: used.append(layer.weight.detach().clone()))
+    weights: list[Tensor] = []
+    kernel = cs.kernels(cs.Model(net)).weights["0"]
+    handle = net[0].register_forward_hook(lambda layer, _inputs, _output: weights.append(layer.weight.detach().clone()))
     net(inputs())
     handle.remove()
-    torch.testing.assert_close(found, used[0])
+    torch.testing.assert_close(kernel, weights[0])
 
 
 @every_computed
-def test_a_number_of_a_layer_with_a_computed_weight_is_worked_out(name: str) -> None:
-    found = cs.step_through(cs.Model(computed(name)), inputs(), unit="0[3, 2, 2]")
-    assert [step.operation for step in found.steps] == ["conv2d", "relu"]
-    assert found.difference < 1e-5
+def test_a_layer_with_a_computed_weight_can_be_stepped_through(name: str) -> None:
+    arithmetic = cs.step_through(cs.Model(computed(name)), inputs(), unit="0[3, 2, 2]")
+    assert [step.operation for step in arithmetic.steps] == ["conv2d", "relu"]
+    assert arithmetic.difference < 1e-5
 
 
-def test_pruned_weights_are_counted_and_said() -> None:
+def test_pruned_weights_are_counted_and_noted() -> None:
     net = computed("pruned")
-    found = cs.structure(net, inputs())
-    assert found.parameters == count(net)
+    structure = cs.structure(net, inputs())
+    assert structure.parameters == count(net)
     masked = int(sum((mask == 0).sum() for name, mask in net.named_buffers() if name.endswith("_mask")))
-    assert f"{masked} of" in found.notes["pruned layers"]
+    assert f"{masked} of" in structure.notes["pruned layers"]
     assert "masked" in cs.kernels(cs.Model(net)).notes["pruned of 0"]
 
 
 def test_the_default_layer_of_an_int8_network_is_that_of_the_plain_one() -> None:
     net = nn.Sequential(quantization.QuantStub(), *plain(), quantization.DeQuantStub()).eval()
     net.qconfig = quantization.get_default_qconfig("fbgemm")
-    ready = quantization.prepare(net)
+    prepared = quantization.prepare(net)
     x = torch.randn(1, 2, 12, 12, generator=torch.Generator().manual_seed(0))
-    ready(x)
-    assert cs.eigen_cam(quantization.convert(ready), x).layers == cs.eigen_cam(net, x).layers
+    prepared(x)
+    assert cs.eigen_cam(quantization.convert(prepared), x).layers == cs.eigen_cam(net, x).layers
 
 
 @pytest.mark.parametrize("observing", [True, False])
-def test_a_network_in_training_for_int8_keeps_its_places(observing: bool) -> None:
+def test_the_layout_of_maps_is_known_in_quantisation_aware_training(observing: bool) -> None:
     net = nn.Sequential(quantization.QuantStub(), *plain(), quantization.DeQuantStub()).train()
     net.qconfig = quantization.get_default_qat_qconfig("fbgemm")
-    ready = quantization.prepare_qat(net)
+    prepared = quantization.prepare_qat(net)
     x = torch.randn(2, 2, 12, 12, generator=torch.Generator().manual_seed(0))
-    ready(x)
+    prepared(x)
     if not observing:
-        ready.apply(quantization.disable_observer)
-    values = cs.grad_cam(ready.eval(), x, target=1)
-    assert not any(value.blank for value in values)
-    assert "operations taken to see all they read" not in cs.structure(ready, x[:1]).notes
+        prepared.apply(quantization.disable_observer)
+    attributions = cs.grad_cam(prepared.eval(), x, target=1)
+    assert not any(attribution.blank for attribution in attributions)
+    assert "operations taken to see all they read" not in cs.structure(prepared, x[:1]).notes

@@ -175,7 +175,7 @@ def test_a_map_goes_back_through_a_grid_that_is_the_same_for_every_input(name: s
 @pytest.mark.parametrize("options", [{}, {"layer": "conv"}], ids=["by default", "named"])
 def test_behind_another_grid_a_map_is_refused_unless_a_person_says_how_it_lies(grid: Any, options: Any) -> None:
     model, image = spot_model(grid)
-    with pytest.raises(LayerError, match=r"'conv' lies over an image that the network has sampled anew"):
+    with pytest.raises(LayerError, match=r"'conv' is a map of an image that the network has resampled"):
         cs.grad_cam(model, image, target=1, **options)
     if grid is None:
         assert cs.grad_cam(model, image, target=1, layer="look").values.shape == (28, 28)

@@ -1,4 +1,4 @@
-"""Backward rules: nothing is lost, nothing is silent, nothing is left behind, however a network is written."""
+"""Backward rules: relevance is conserved, missing rules are reported, and the network is left unchanged."""
 
 import copy
 from collections.abc import Callable
@@ -23,7 +23,7 @@ LRP = ("epsilon-plus", "epsilon-plus-flat", "epsilon-gamma-box", "alpha2-beta1")
 EVERY = ("lrp", "attn_lrp", "deep_lift", "guided_backprop", "deconvnet", "rectified_gradient", "full_grad")
 SPEC = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
-# Conservation on the networks people have
+# Conservation on common networks
 
 CONVNETS = {
     "vgg11": 32, "vgg11_bn": 32, "resnet18": 48, "resnet50": 48, "densenet121": 48, "googlenet": 48,
@@ -33,14 +33,14 @@ CONVNETS = {
 
 
 def alive(net: nn.Module, side: int) -> cs.Model:
-    """A random network whose scores depend on the input: batch norms with statistics of data and biases that matter.
+    """A random network whose scores depend on the input: batch norms have statistics of data, biases are not zero.
 
-    As they are initialised, deep ones of them answer 1e-14 to everything.
+    With the default initialization, deep networks give scores of about 1e-14 for every input.
     """
     generator = torch.Generator().manual_seed(0)
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
-        norm.momentum = None  # the plain mean of what it sees
+        norm.momentum = None  # the plain mean over batches
         norm.reset_running_stats()
     with torch.no_grad():
         net.eval()
@@ -80,14 +80,14 @@ def network(request: pytest.FixtureRequest, torchvision: ModuleType) -> tuple[cs
 
 @pytest.mark.parametrize("composite", LRP)
 def test_lrp_keeps_all_relevance(composite: str, network: tuple[cs.Model, Tensor]) -> None:
-    """What was sent back is what arrived and what biases and other constants absorbed, in total and at each layer."""
+    """The relevance of the input and what biases and other constants absorbed sum to the score, at each layer too."""
     model, x = network
-    one = cs.lrp(model, x, composite=composite)
-    notes = one.notes
-    assert abs(one.score) > 1e-3
+    attribution = cs.lrp(model, x, composite=composite)
+    notes = attribution.notes
+    assert abs(attribution.score) > 1e-3
     assert notes["relative conservation gap"] < 1e-3
-    assert float(one.channels.double().sum()) - one.score == pytest.approx(
-        notes["completeness gap"], abs=1e-3 * abs(one.score)
+    assert float(attribution.channels.double().sum()) - attribution.score == pytest.approx(
+        notes["completeness gap"], abs=1e-3 * abs(attribution.score)
     )
     largest = max(abs(part["received"]) for part in notes["relevance per layer"].values())
     assert max(abs(part["lost"]) for part in notes["relevance per layer"].values()) < 1e-3 * largest
@@ -95,7 +95,7 @@ def test_lrp_keeps_all_relevance(composite: str, network: tuple[cs.Model, Tensor
 
 
 def test_lrp_that_shares_biases_gives_all_to_the_pixels_where_layers_are_alive(network: tuple) -> None:
-    """Biases of affine layers then absorb only what has no other cause; those of norms still have their share."""
+    """Biases of affine layers absorb relevance only of outputs without other terms; norms still absorb their share."""
     model, x = network
     notes = cs.lrp(model, x, bias="share").notes
     assert notes["relative conservation gap"] < 1e-3
@@ -106,29 +106,29 @@ def test_lrp_that_shares_biases_gives_all_to_the_pixels_where_layers_are_alive(n
 @pytest.mark.parametrize("rule", ["rescale", "reveal-cancel"])
 def test_deep_lift_adds_up_to_the_difference(rule: str, network: tuple[cs.Model, Tensor]) -> None:
     model, x = network
-    one = cs.deep_lift(model, x, rule=rule)
-    rise = one.score - one.notes["baseline score"]
+    attribution = cs.deep_lift(model, x, rule=rule)
+    rise = attribution.score - attribution.notes["baseline score"]
     assert abs(rise) > 1e-3
-    assert abs(float(one.channels.double().sum()) - rise) < 1e-3 * abs(rise)
-    assert abs(one.notes["relative completeness gap"]) < 1e-3
+    assert abs(float(attribution.channels.double().sum()) - rise) < 1e-3 * abs(rise)
+    assert abs(attribution.notes["relative completeness gap"]) < 1e-3
 
 
 def test_networks_whose_signal_vanishes_keep_all_relevance_too(torchvision: ModuleType) -> None:
-    """As initialised their scores are 1e-10 and less: no guard in a denominator and no threshold may be larger."""
+    """As initialized their scores are below 1e-10: no stabilizer of a denominator and no threshold may be larger."""
     for name in ("efficientnet_b0", "mobilenet_v3_small", "mobilenet_v2"):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             net = getattr(torchvision.models, name)(weights=None).eval()
         model = cs.Model(net, input=cs.ImageInput(size=48, **SPEC))
-        one = cs.lrp(model, images(48))
-        assert 0 < abs(one.score) < 1e-7
-        assert one.notes["relative conservation gap"] < 1e-3
+        attribution = cs.lrp(model, images(48))
+        assert 0 < abs(attribution.score) < 1e-7
+        assert attribution.notes["relative conservation gap"] < 1e-3
         assert abs(cs.deep_lift(model, images(48)).notes["relative completeness gap"]) < 1e-3
 
 
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 def test_vision_transformers_keep_all_relevance(library: str, torchvision: ModuleType) -> None:
-    """The class token and the positions are constants that absorb much of it."""
+    """The class token and the position embeddings are constants that absorb much of the relevance."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         if library == "timm":
@@ -139,9 +139,9 @@ def test_vision_transformers_keep_all_relevance(library: str, torchvision: Modul
             side = 64
             net = torchvision.models.VisionTransformer(64, 16, 3, 4, 48, 96, num_classes=10)
     model = alive(net, side)
-    one = cs.lrp(model, images(side))
-    assert one.notes["relative conservation gap"] < 1e-3
-    assert abs(one.notes["absorbed by biases"]) > 1e-3
+    attribution = cs.lrp(model, images(side))
+    assert attribution.notes["relative conservation gap"] < 1e-3
+    assert abs(attribution.notes["absorbed by biases"]) > 1e-3
     assert cs.lrp(model, images(side), composite="epsilon-plus-flat").notes["relative conservation gap"] < 1e-3
     assert abs(cs.deep_lift(model, images(side)).notes["relative completeness gap"]) < 1e-3
     assert torch.isfinite(cs.attn_lrp(model, images(side)).values).all()
@@ -151,9 +151,9 @@ def test_vit_b_16_keeps_all_relevance(torchvision: ModuleType) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = alive(torchvision.models.vit_b_16(weights=None), 224)
-    one = cs.lrp(model, images(224))
-    assert abs(one.score) > 1e-3
-    assert one.notes["relative conservation gap"] < 1e-3
+    attribution = cs.lrp(model, images(224))
+    assert abs(attribution.score) > 1e-3
+    assert attribution.notes["relative conservation gap"] < 1e-3
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v2_tf2", "cifar_resnet20", "tinyvgg"])
@@ -224,11 +224,11 @@ class TinyVGG(nn.Module):
         return self.output(x.permute(0, 2, 3, 1).flatten(1))
 
 
-# However a network is written
+# Unusual operations and spellings
 
 
 class Body(nn.Module):
-    """A convolution with its ReLU, whatever ``middle`` does, and a linear head on the mean."""
+    """A convolution with its ReLU, the operations of ``middle``, and a linear head on the mean."""
 
     def __init__(self, middle: Callable[["Body", Tensor], Tensor]) -> None:
         super().__init__()
@@ -260,7 +260,7 @@ def _attended(net: Body, x: Tensor, attend: Callable[[Tensor, Tensor, Tensor], T
     """``nn.MultiheadAttention`` of two heads, written out."""
     t = _tokens(x)
     q, k, v = F.linear(t, net.attention.in_proj_weight, net.attention.in_proj_bias).chunk(3, -1)
-    q, k, v = (one.unflatten(2, (2, 4)).transpose(1, 2) for one in (q, k, v))
+    q, k, v = (projection.unflatten(2, (2, 4)).transpose(1, 2) for projection in (q, k, v))
     out = attend(q, k, v).transpose(1, 2).flatten(2)
     return net.attention.out_proj(out).transpose(1, 2).unflatten(2, x.shape[2:])
 
@@ -390,11 +390,11 @@ EXOTIC: dict[str, Callable[[Body, Tensor], Tensor]] = {
     "hardswish in place": lambda net, x: F.hardswish(net.conv(x), inplace=True),
 }  # fmt: skip
 NOT_OUT_OF_PLACE = {"swish in place"}
-"""What torch itself cannot go back through: a product's factor is overwritten. Rules that need no overwriting can."""
+"""Networks without a gradient in torch, as a factor of a product is overwritten; out-of-place rules still work."""
 CONSTANT_PARTS = {"autocast within"}
-"""What rounds to bfloat16: differences add up to as much only."""
+"""Networks that round to bfloat16, so that differences sum to the score only approximately."""
 WITHOUT_GRADIENT = {"no_grad within", "unpool"}
-"""What depends on the input without a gradient, or decides on places: DeepLIFT refuses it."""
+"""Networks with numbers or indices that depend on the input without a gradient: DeepLIFT refuses them."""
 
 
 def body(middle: Callable[[Body, Tensor], Tensor]) -> nn.Module:
@@ -402,31 +402,33 @@ def body(middle: Callable[[Body, Tensor], Tensor]) -> nn.Module:
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
-@pytest.mark.parametrize("written", EXOTIC)
-def test_a_network_computes_under_rules_what_it_computes(written: str) -> None:
-    """And what flows back is finite, keeps all relevance, and adds up to the difference."""
-    net, x = body(EXOTIC[written]), torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    true = net(x.clone(memory_format=torch.channels_last)).detach()
+@pytest.mark.parametrize("form", EXOTIC)
+def test_a_network_computes_under_rules_what_it_computes(form: str) -> None:
+    """The attributions are finite, conserve relevance and sum to the difference in the score."""
+    net, x = body(EXOTIC[form]), torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = net(x.clone(memory_format=torch.channels_last)).detach()
     for lens in EVERY:
-        if written in NOT_OUT_OF_PLACE and lens in ("guided_backprop", "full_grad"):
+        if form in NOT_OUT_OF_PLACE and lens in ("guided_backprop", "full_grad"):
             continue
-        if written in WITHOUT_GRADIENT and lens == "deep_lift":
+        if form in WITHOUT_GRADIENT and lens == "deep_lift":
             with pytest.raises(NoRule, match="without a gradient"):
                 cs.deep_lift(net, x, target=1)
             continue
-        seen: list[Tensor] = []
+        outputs: list[Tensor] = []
         handle = net.register_forward_hook(
-            lambda _net, _inputs, output, kept=seen: kept.append(output.detach().clone())
+            lambda _net, _inputs, output, outputs=outputs: outputs.append(output.detach().clone())
         )
-        found = getattr(cs, lens)(net, x, target=1)
+        attributions = getattr(cs, lens)(net, x, target=1)
         handle.remove()
-        torch.testing.assert_close(seen[-1], true, rtol=1e-5, atol=1e-6)
-        assert all(torch.isfinite(one.values).all() and one.values.any() for one in found), lens
-        for one in found:
+        torch.testing.assert_close(outputs[-1], expected, rtol=1e-5, atol=1e-6)
+        assert all(
+            torch.isfinite(attribution.values).all() and attribution.values.any() for attribution in attributions
+        ), lens
+        for attribution in attributions:
             if lens == "lrp":
-                assert one.notes["relative conservation gap"] < 1e-3
-            if lens == "deep_lift" and written not in CONSTANT_PARTS:
-                assert abs(one.notes["completeness gap"]) < 1e-3 * float(one.values.abs().sum())
+                assert attribution.notes["relative conservation gap"] < 1e-3
+            if lens == "deep_lift" and form not in CONSTANT_PARTS:
+                assert abs(attribution.notes["completeness gap"]) < 1e-3 * float(attribution.values.abs().sum())
 
 
 SAME: dict[str, tuple[Callable, Callable]] = {
@@ -480,32 +482,34 @@ SAME: dict[str, tuple[Callable, Callable]] = {
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
-@pytest.mark.parametrize("what", SAME)
-def test_the_answer_is_the_same_however_it_is_written(what: str) -> None:
-    one, other = (body(lambda net, x, write=write: write(net, x).flatten(2)) for write in SAME[what])
-    if what in ("linear as a convolution", "layer norm"):  # positions before channels
-        one, other = (body(lambda net, x, write=w: write(net, x).flatten(1, -2).transpose(1, 2)) for w in SAME[what])
+@pytest.mark.parametrize("form", SAME)
+def test_the_answer_is_the_same_however_it_is_written(form: str) -> None:
+    first, second = (body(lambda net, x, write=write: write(net, x).flatten(2)) for write in SAME[form])
+    if form in ("linear as a convolution", "layer norm"):  # positions before channels
+        first, second = (
+            body(lambda net, x, write=write: write(net, x).flatten(1, -2).transpose(1, 2)) for write in SAME[form]
+        )
     x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(one(x), other(x))
+    torch.testing.assert_close(first(x), second(x))
     composites = [{"composite": name} for name in ("zero", "epsilon-plus")]
-    if what == "linear as a convolution":
-        composites = [{"composite": "zero"}]  # a bias that is added afterwards is none of the layer's
+    if form == "linear as a convolution":
+        composites = [{"composite": "zero"}]  # a bias that is added afterwards does not belong to the layer
     for lens, parameters in [
         *[("lrp", c) for c in composites],
         ("attn_lrp", {}),
         ("deep_lift", {}),
         ("guided_backprop", {}),
     ]:
-        if what == "linear as a convolution" and lens == "attn_lrp":
+        if form == "linear as a convolution" and lens == "attn_lrp":
             continue
         for a, b in zip(
-            getattr(cs, lens)(one, x, **parameters), getattr(cs, lens)(other, x, **parameters), strict=True
+            getattr(cs, lens)(first, x, **parameters), getattr(cs, lens)(second, x, **parameters), strict=True
         ):
             assert _apart(a.values, b.values) < (1e-3 if lens == "deep_lift" else 1e-4), (lens, parameters)
 
 
-def _apart(found: Tensor, true: Tensor) -> float:
-    return float((found - true).norm() / true.norm())
+def _apart(actual: Tensor, expected: Tensor) -> float:
+    return float((actual - expected).norm() / expected.norm())
 
 
 def test_a_branch_never_reached_does_not_matter(picture) -> None:
@@ -522,7 +526,7 @@ def test_a_branch_never_reached_does_not_matter(picture) -> None:
         )
 
 
-# What cannot be done is said
+# Errors and notes
 
 
 @pytest.mark.parametrize("lens", [*EVERY, "excitation_backprop", "concept_relevance", "guided_grad_cam", "deep_shap"])
@@ -536,9 +540,9 @@ def test_an_operation_without_a_rule_is_named_with_its_layer(lens: str) -> None:
     layer = {"layer": "1"} if lens in ("excitation_backprop", "concept_relevance", "guided_grad_cam") else {}
     with _left_alone(net), pytest.raises(NoRule, match=r"operation 'fft_fft2' in layer '2' has no rule.*on_missing"):
         getattr(cs, lens)(net, x, **layer)
-    said = getattr(cs, lens)(net, x, on_missing="gradient", **layer).notes["without a rule"]
-    assert "fft_fft2 in 2 ×1" in said
-    assert "cumprod in 2 ×1" in said
+    missing = getattr(cs, lens)(net, x, on_missing="gradient", **layer).notes["without a rule"]
+    assert "fft_fft2 in 2 ×1" in missing
+    assert "cumprod in 2 ×1" in missing
 
 
 def test_a_function_of_the_networks_own_has_no_rule() -> None:
@@ -568,14 +572,14 @@ def test_checkpointing_is_refused_with_the_way_out() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_scripted_network_is_refused_with_the_way_out(whole: bool) -> None:
-    plain = seeded(PlainNet, inplace=False)
-    net: nn.Module = plain
-    if whole:
-        net = torch.jit.trace(plain, torch.randn(1, 3, 16, 16))
+@pytest.mark.parametrize("trace_all", [True, False])
+def test_a_scripted_network_is_refused_with_the_way_out(trace_all: bool) -> None:
+    network = seeded(PlainNet, inplace=False)
+    net: nn.Module = network
+    if trace_all:
+        net = torch.jit.trace(network, torch.randn(1, 3, 16, 16))
     else:
-        plain.features = torch.jit.trace(plain.features, torch.randn(1, 3, 16, 16))
+        network.features = torch.jit.trace(network.features, torch.randn(1, 3, 16, 16))
     for lens in EVERY:
         with pytest.raises(LayerError, match=r"traced or scripted.*use a lens that needs no rules"):
             getattr(cs, lens)(net, torch.randn(1, 3, 16, 16))
@@ -595,7 +599,7 @@ def test_a_network_that_takes_another_way_for_the_reference_is_refused() -> None
         return F.relu(net.conv(x)) if x.std() > 0.5 else x
 
     net, x = body(middle), 5 * torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(ModelFailed, match="another way for the reference"):
+    with pytest.raises(ModelFailed, match="other operations on the reference"):
         cs.deep_lift(net, x)
 
 
@@ -614,7 +618,7 @@ def _stop(_done: int, _total: int) -> None:
 
 
 class _left_alone:
-    """No hook and no flag differs afterwards."""
+    """Checks that hooks and flags of a network are the same afterwards."""
 
     def __init__(self, net: nn.Module) -> None:
         self.net = net
@@ -636,21 +640,21 @@ class _left_alone:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("many", "rules must be written as 'place: rule'"), ("conv:", "rules must be"), (": gamma", "rules must be"),
         ("conv: gama", "no rule 'gama'; did you mean 'gamma'"), ("conv: gamma a", "does not take 'a'"),
         ("conv: gamma 1 2 3", "does not take '1 2 3'"), ("conv: flat 1", "does not take '1'"),
         ("conv: gamma -1", "does not take '-1'"), ("conv: gamma nan", "does not take 'nan'"),
         ("conv: epsilon inf", "does not take 'inf'"), ("conv: alpha-beta 2 2", "does not take '2 2'"),
-        ("featurs.0: zero", "no convolution or linear layer fits 'featurs.0'.*did you mean 'features.0'"),
-        ("features.1: zero", "no convolution or linear layer fits 'features.1'"),
+        ("featurs.0: zero", "no convolution or linear layer matches 'featurs.0'.*did you mean 'features.0'"),
+        ("features.1: zero", "no convolution or linear layer matches 'features.1'"),
         ("depth 7: zero", "no depth 7"), ("depth 0..9: zero", "no depth 9"), ("depth -4: zero", "no depth -4"),
     ],
 )  # fmt: skip
-def test_rules_that_cannot_be_meant_are_refused(text: str, said: str, picture) -> None:
+def test_rules_that_cannot_be_meant_are_refused(text: str, message: str, picture) -> None:
     net = seeded(FlattenNet)
-    with _left_alone(net), pytest.raises(ParameterError, match=said):
+    with _left_alone(net), pytest.raises(ParameterError, match=message):
         cs.lrp(picture_model(net), picture, rules=text)
 
 
@@ -683,19 +687,19 @@ def bias_free(net: nn.Module) -> nn.Module:
 def test_lrp_zero_is_gradient_times_input_without_biases(pictures) -> None:
     for build in (PlainNet, FlattenNet):
         model = picture_model(bias_free(seeded(build)))
-        for one, other in zip(
+        for relevance, expected in zip(
             cs.lrp(model, pictures, composite="zero"), cs.gradient_x_input(model, pictures), strict=True
         ):
-            assert _apart(one.values, other.values) < 1e-5
+            assert _apart(relevance.values, expected.values) < 1e-5
 
 
 def test_z_plus_relevance_is_nowhere_negative_for_positive_input_and_score() -> None:
     net = bias_free(seeded(FlattenNet))
     x = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     for target in range(4):
-        for one in cs.lrp(net, x, composite="deep-taylor", rules="first: z-plus", target=target):
-            assert one.score * float(one.channels.min()) >= -1e-9 or one.score < 0
-            assert float((one.channels * (1 if one.score > 0 else -1)).min()) >= -1e-7
+        for attribution in cs.lrp(net, x, composite="deep-taylor", rules="first: z-plus", target=target):
+            assert attribution.score * float(attribution.channels.min()) >= -1e-9 or attribution.score < 0
+            assert float((attribution.channels * (1 if attribution.score > 0 else -1)).min()) >= -1e-7
 
 
 @pytest.mark.parametrize("first", ["flat", "w-square", "box"])
@@ -703,9 +707,9 @@ def test_the_rules_of_the_first_layer_give_to_pixels_that_are_zero_too(first: st
     model = cs.Model(seeded(FlattenNet), input=cs.ImageInput(size=16, mean=(0.5,) * 3, std=(0.5,) * 3))
     x = torch.zeros(1, 3, 16, 16)
     x[:, :, :8] = torch.rand(3, 8, 16)
-    one = cs.lrp(model, x, composite="zero", rules=f"first: {first}")
-    assert float(one.values[10:].abs().sum()) > 0
-    assert torch.isfinite(one.values).all()
+    attribution = cs.lrp(model, x, composite="zero", rules=f"first: {first}")
+    assert float(attribution.values[10:].abs().sum()) > 0
+    assert torch.isfinite(attribution.values).all()
     black = cs.lrp(model, torch.zeros(1, 3, 16, 16), composite="zero", rules=f"first: {first}")
     assert black.notes["relative conservation gap"] < 1e-4
 
@@ -720,23 +724,23 @@ def test_guided_backprop_and_deconvnet_without_activations_are_the_gradient(pict
 @pytest.mark.parametrize("contrastive", [False, True])
 def test_excitation_is_a_probability_and_its_contrast_adds_up_to_nothing(contrastive: bool, pictures) -> None:
     model = picture_model(seeded(FlattenNet))
-    for one in cs.excitation_backprop(model, pictures, contrastive=contrastive, layer="features.1"):
-        total = float(one.layer_values["features.1"].double().sum())
+    for attribution in cs.excitation_backprop(model, pictures, contrastive=contrastive, layer="features.1"):
+        total = float(attribution.layer_values["features.1"].double().sum())
         assert total == pytest.approx(0 if contrastive else 1, abs=1e-5)
 
 
 def test_relevance_through_all_channels_is_lrp(pictures) -> None:
     for build, layer, count in ((ResidualNet, "relu", 6), (FlattenNet, "features.1", 6), (PlainNet, "features", 8)):
         model = picture_model(seeded(build))
-        named = cs.concept_relevance(model, pictures, layer=layer, channels=", ".join(map(str, range(count))))
-        found = cs.concept_relevance(model, pictures, layer=layer, most=count)
-        for one, other, whole in zip(named, found, cs.lrp(model, pictures), strict=True):
-            assert _apart(one.values, whole.values) < 1e-5
-            assert _apart(other.values, whole.values) < 1e-5
-            assert one.notes["share"] == pytest.approx(1)
+        by_index = cs.concept_relevance(model, pictures, layer=layer, channels=", ".join(map(str, range(count))))
+        by_relevance = cs.concept_relevance(model, pictures, layer=layer, most=count)
+        for chosen, largest, full in zip(by_index, by_relevance, cs.lrp(model, pictures), strict=True):
+            assert _apart(chosen.values, full.values) < 1e-5
+            assert _apart(largest.values, full.values) < 1e-5
+            assert chosen.notes["share"] == pytest.approx(1)
 
 
-# Whatever is asked
+# Targets, dtypes and outputs
 
 
 TARGETS: dict[str, Any] = {
@@ -752,27 +756,29 @@ def test_any_target_is_explained(target: str) -> None:
         torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)),
     )
     for lens in EVERY:
-        together = getattr(cs, lens)(net, x, target=TARGETS[target])
-        for row, one in enumerate(together):
-            own = TARGETS[target][row] if target == "own" else TARGETS[target]
-            alone = getattr(cs, lens)(net, x[row : row + 1], target=own)
-            torch.testing.assert_close(one.values, alone.values, rtol=1e-3, atol=1e-4 * float(alone.values.abs().max()))
+        batch = getattr(cs, lens)(net, x, target=TARGETS[target])
+        for row, attribution in enumerate(batch):
+            image_target = TARGETS[target][row] if target == "own" else TARGETS[target]
+            single = getattr(cs, lens)(net, x[row : row + 1], target=image_target)
+            torch.testing.assert_close(
+                attribution.values, single.values, rtol=1e-3, atol=1e-4 * float(single.values.abs().max())
+            )
             if lens == "lrp":
-                assert one.notes["relative conservation gap"] < 1e-4
+                assert attribution.notes["relative conservation gap"] < 1e-4
             if lens == "deep_lift":
-                assert abs(one.notes["relative completeness gap"]) < 1e-3 or target == "function"
+                assert abs(attribution.notes["relative completeness gap"]) < 1e-3 or target == "function"
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_any_precision_will_do(dtype: torch.dtype) -> None:
     net, x = body(lambda net, x: F.relu(net.norm(net.conv(x)))), torch.randn(2, 3, 8, 8)
-    true = {lens: getattr(cs, lens)(net, x, target=1) for lens in EVERY}
-    other = copy.deepcopy(net).to(dtype)
+    expected = {lens: getattr(cs, lens)(net, x, target=1) for lens in EVERY}
+    converted = copy.deepcopy(net).to(dtype)
     for lens in EVERY:
-        for one, exact in zip(getattr(cs, lens)(other, x.to(dtype), target=1), true[lens], strict=True):
-            assert one.values.dtype == torch.float32
+        for actual, reference in zip(getattr(cs, lens)(converted, x.to(dtype), target=1), expected[lens], strict=True):
+            assert actual.values.dtype == torch.float32
             allowed = 1e-4 if dtype == torch.float64 else 0.5 if lens == "rectified_gradient" else 0.2
-            assert _apart(one.values, exact.values) < allowed, lens
+            assert _apart(actual.values, reference.values) < allowed, lens
 
 
 def test_outputs_in_tuples_and_dicts_are_explained() -> None:
@@ -781,10 +787,10 @@ def test_outputs_in_tuples_and_dicts_are_explained() -> None:
             return {"scores": super().forward(x), "other": (x, x)}
 
     net, x = seeded(Several, lambda net, x: net.conv(x)), torch.randn(1, 3, 8, 8)
-    plain = body(lambda net, x: net.conv(x))
+    tensor_net = body(lambda net, x: net.conv(x))
     for lens in EVERY:
-        found = getattr(cs, lens)(cs.Model(net, output="scores"), x)
-        assert torch.equal(found.values, getattr(cs, lens)(plain, x).values)
+        attribution = getattr(cs, lens)(cs.Model(net, output="scores"), x)
+        assert torch.equal(attribution.values, getattr(cs, lens)(tensor_net, x).values)
 
 
 def test_a_network_that_ends_in_softmax_says_how_much_is_missing() -> None:
@@ -792,13 +798,13 @@ def test_a_network_that_ends_in_softmax_says_how_much_is_missing() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x).softmax(1)
 
-    one = cs.lrp(seeded(Ending, lambda net, x: net.conv(x)), torch.randn(1, 3, 8, 8))
-    assert torch.isfinite(one.values).all()
-    assert one.notes["relative conservation gap"] > 1e-3
+    attribution = cs.lrp(seeded(Ending, lambda net, x: net.conv(x)), torch.randn(1, 3, 8, 8))
+    assert torch.isfinite(attribution.values).all()
+    assert attribution.notes["relative conservation gap"] > 1e-3
 
 
 def test_preprocessing_within_a_network_moves_the_bounds_along() -> None:
-    """zᴮ and flat hold for the first convolution however its input was scaled, and its shift absorbs its share."""
+    """zᴮ and flat apply to the first convolution if its input is scaled first, and the shift absorbs its share."""
 
     class Scaling(FlattenNet):
         def forward(self, x: Tensor) -> Tensor:
@@ -809,12 +815,12 @@ def test_preprocessing_within_a_network_moves_the_bounds_along() -> None:
     within = cs.Model(seeded(Scaling), input=cs.ImageInput(size=16, mean=(0.0,) * 3, std=(1.0,) * 3))
     outside = cs.Model(seeded(FlattenNet), input=cs.ImageInput(size=16, mean=(0.25,) * 3, std=(0.5,) * 3))
     for composite in ("epsilon-gamma-box", "epsilon-plus-flat"):
-        for one, other in zip(
+        for attribution, expected in zip(
             cs.lrp(within, pixels, composite=composite),
             cs.lrp(outside, (pixels - 0.25) / 0.5, composite=composite),
             strict=True,
         ):
-            assert _apart(one.values, other.values) < 1e-4
-    for one in cs.lrp(within, pixels):
-        assert one.notes["relative conservation gap"] < 1e-4
-        assert abs(one.notes["absorbed by biases"]) > 1e-3
+            assert _apart(attribution.values, expected.values) < 1e-4
+    for attribution in cs.lrp(within, pixels):
+        assert attribution.notes["relative conservation gap"] < 1e-4
+        assert abs(attribution.notes["absorbed by biases"]) > 1e-3

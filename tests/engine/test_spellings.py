@@ -1,4 +1,4 @@
-"""Activations, recurrent layers and norms in any spelling: treated as under their own name, or refused by name."""
+"""Activations, recurrent layers and norms written in any way: treated as the named operation, or refused by name."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from tests.nets import seeded
 
 
 class Two(nn.Module):
-    """Two layers with an activation between them, spelled as it is given, on an input of one, two or three axes."""
+    """Two layers with a given activation after each, on inputs with any number of axes."""
 
     def __init__(self, act: Callable[[Tensor], Tensor], axes: int = 2) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ SPELLED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
     "hardswish, gate first": (lambda y: y * (F.relu6(y + 3) / 6), F.hardswish),
 }  # fmt: skip
 RECTIFYING = ("guided_backprop", "deconvnet", "rectified_gradient")
-"""What these do at a rectifier does not know its slope: behind half of x + |x| their maps are half as large."""
+"""Lenses whose rule for rectifiers ignores the slope: after half of x + |x| their maps are half as large."""
 
 
 @pytest.mark.parametrize("written", SPELLED)
@@ -106,16 +106,18 @@ def test_an_activation_is_itself_in_any_spelling(lens: str, written: str) -> Non
         getattr(cs, lens)(named, x, target=1, **parameters),
         strict=True,
     )
-    for one, other in pairs:
-        assert other.values.any()
+    for actual, expected in pairs:
+        assert expected.values.any()
         if lens in RECTIFYING and written == "minus the minimum":
-            assert any("gradient" in name for name in one.notes["rules"])  # no rectifier to them, as they say
+            assert any("gradient" in name for name in actual.notes["rules"])  # not recognized as a rectifier
             continue
         if lens in RECTIFYING:
-            one, other = (each / each.abs().max() for each in (one.values, other.values))
-            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+            actual, expected = (values / values.abs().max() for values in (actual.values, expected.values))
+            torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4)
             continue
-        torch.testing.assert_close(one.values, other.values, rtol=1e-3, atol=2e-5 * float(other.values.abs().max()))
+        torch.testing.assert_close(
+            actual.values, expected.values, rtol=1e-3, atol=2e-5 * float(expected.values.abs().max())
+        )
 
 
 @pytest.mark.parametrize("written", ["times a mask", "where", "torch.maximum", "x * sigmoid(x)", "set to zero"])
@@ -124,20 +126,22 @@ def test_spellings_are_known_whatever_the_axes(axes: int, written: str) -> None:
     spelled, named = (seeded(Two, act, axes) for act in SPELLED[written])
     x = an_input(axes)
     for lens in EVERY:
-        for one, other in zip(
+        for actual, expected in zip(
             getattr(cs, lens)(spelled, x, target=1), getattr(cs, lens)(named, x, target=1), strict=True
         ):
-            torch.testing.assert_close(one.values, other.values, rtol=1e-3, atol=2e-5 * float(other.values.abs().max()))
+            torch.testing.assert_close(
+                actual.values, expected.values, rtol=1e-3, atol=2e-5 * float(expected.values.abs().max())
+            )
 
 
 def test_the_sloped_sigmoid_of_quick_gelu_is_one_activation() -> None:
     act = lambda y: y * torch.sigmoid(1.702 * y)  # noqa: E731
     net, x = seeded(Two, act), an_input()
-    for one in cs.lrp(net, x, target=1):
-        assert one.notes["relative conservation gap"] < 1e-4
-        assert one.notes["rules"]["rectifier: pass"] == 2
-    for one in cs.deep_lift(net, x, target=1):
-        assert abs(one.notes["relative completeness gap"]) < 1e-4
+    for attribution in cs.lrp(net, x, target=1):
+        assert attribution.notes["relative conservation gap"] < 1e-4
+        assert attribution.notes["rules"]["rectifier: pass"] == 2
+    for attribution in cs.deep_lift(net, x, target=1):
+        assert abs(attribution.notes["relative completeness gap"]) < 1e-4
     assert cs.guided_backprop(net, x, target=1)[0].notes["rules"] == {
         "mul: gradient": 2, "sigmoid: gradient": 2, "rectifier: guided": 2
     }  # fmt: skip
@@ -169,8 +173,8 @@ def test_a_source_written_to_since_is_no_source() -> None:
     net, x = seeded(Two, act), an_input()
     rules = cs.guided_backprop(net, x, target=1)[0].notes["rules"]
     assert not any("rectifier" in name for name in rules)
-    for one in cs.lrp(net, x, target=1):
-        assert one.notes["relative conservation gap"] < 1e-4
+    for attribution in cs.lrp(net, x, target=1):
+        assert attribution.notes["relative conservation gap"] < 1e-4
 
 
 # DeepLIFT and what follows from the input without a gradient
@@ -190,10 +194,10 @@ JUMPS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("written", JUMPS)
 def test_functions_with_jumps_are_complete(written: str) -> None:
     net, x = seeded(Two, JUMPS[written]), an_input()
-    for one in cs.deep_lift(net, x, target=1):
-        assert abs(one.notes["completeness gap"]) < 1e-3 * float(one.values.abs().sum())
-    for one in cs.lrp(net, x, target=1):
-        assert one.notes["relative conservation gap"] < 1e-3
+    for attribution in cs.deep_lift(net, x, target=1):
+        assert abs(attribution.notes["completeness gap"]) < 1e-3 * float(attribution.values.abs().sum())
+    for attribution in cs.lrp(net, x, target=1):
+        assert attribution.notes["relative conservation gap"] < 1e-3
 
 
 def _scattered(y: Tensor) -> Tensor:
@@ -252,15 +256,15 @@ def test_masks_that_do_not_change_are_no_matter() -> None:
         mask = torch.arange(y.shape[-1]) % 2 == 0
         return torch.where(mask, y, torch.zeros(())) + y.masked_fill(~mask, 0.0) + y[..., mask].sum(-1, keepdim=True)
 
-    for one in cs.deep_lift(seeded(Two, act), an_input(), target=1):
-        assert abs(one.notes["relative completeness gap"]) < 1e-4
+    for attribution in cs.deep_lift(seeded(Two, act), an_input(), target=1):
+        assert abs(attribution.notes["relative completeness gap"]) < 1e-4
 
 
 # DeepLIFT at zero vectors
 
 
 class Normed(nn.Module):
-    """A norm behind a ReLU, so that vectors at some positions are all zero, or behind constants."""
+    """A norm after a ReLU, so that vectors at some positions are zero, or after constants."""
 
     def __init__(self, norm: Callable[[Tensor], Tensor], axes: int = 2) -> None:
         super().__init__()
@@ -312,18 +316,18 @@ def test_norms_at_zero_vectors_are_complete_and_do_not_explode(written: str, axe
     assert bool((F.relu(inner - 0.3).amax(1) == 0).any())
     for level in (0.3, 0.0):
         baseline = torch.full(x.shape[1:], level)
-        for one in cs.deep_lift(net, x, target=1, baseline=baseline):
-            rise = one.score - one.notes["baseline score"]
-            total = float(one.channels.double().sum())
+        for attribution in cs.deep_lift(net, x, target=1, baseline=baseline):
+            rise = attribution.score - attribution.notes["baseline score"]
+            total = float(attribution.channels.double().sum())
             assert abs(total - rise) < 1e-2 * abs(rise) + 1e-5
-            assert float(one.channels.abs().max()) < 1e3 * max(1.0, abs(rise))
+            assert float(attribution.channels.abs().max()) < 1e3 * max(1.0, abs(rise))
 
 
 @pytest.mark.parametrize("written", [name for name in NORMS if "cosine" not in name])
 def test_norms_keep_relevance(written: str) -> None:
-    for one in cs.lrp(seeded(Normed, NORMS[written]), an_input(), target=1):
-        assert torch.isfinite(one.values).all()
-        assert one.notes["relative conservation gap"] < 1e-3
+    for attribution in cs.lrp(seeded(Normed, NORMS[written]), an_input(), target=1):
+        assert torch.isfinite(attribution.values).all()
+        assert attribution.notes["relative conservation gap"] < 1e-3
 
 
 # Recurrent layers
@@ -345,7 +349,7 @@ class Recurrent(nn.Module):
 
 
 class Stepwise(nn.Module):
-    """A cell applied step by step."""
+    """A recurrent cell applied time step by time step."""
 
     def __init__(self, cell: nn.Module) -> None:
         super().__init__()
@@ -402,17 +406,17 @@ def a_signal() -> Tensor:
 @pytest.mark.parametrize("lens", EVERY)
 def test_recurrent_layers_have_rules(lens: str, written: str) -> None:
     net, x = seeded(Recurrent, LAYERS[written]), a_signal()
-    seen: list[Tensor] = []
-    handle = net.register_forward_hook(lambda _net, _inputs, output: seen.append(output.detach().clone()))
-    found = getattr(cs, lens)(net, x, target=1)
+    outputs: list[Tensor] = []
+    handle = net.register_forward_hook(lambda _net, _inputs, output: outputs.append(output.detach().clone()))
+    attributions = getattr(cs, lens)(net, x, target=1)
     handle.remove()
-    torch.testing.assert_close(seen[-1], net(x), rtol=1e-5, atol=1e-6)
-    for one in found:
-        assert one.values.any()
+    torch.testing.assert_close(outputs[-1], net(x), rtol=1e-5, atol=1e-6)
+    for attribution in attributions:
+        assert attribution.values.any()
         if lens == "lrp":
-            assert one.notes["relative conservation gap"] < 1e-4
+            assert attribution.notes["relative conservation gap"] < 1e-4
         if lens == "deep_lift":
-            assert abs(one.notes["relative completeness gap"]) < 1e-4
+            assert abs(attribution.notes["relative completeness gap"]) < 1e-4
 
 
 def test_a_layer_is_its_cell_and_its_cell_is_what_it_is_written_out() -> None:
@@ -433,7 +437,7 @@ def test_a_layer_is_its_cell_and_its_cell_is_what_it_is_written_out() -> None:
 
 
 def test_a_gate_and_what_is_left_of_it_are_gates() -> None:
-    """A GRU written with (1 - z)·n + z·h is the layer's."""
+    """A GRU written as (1 - z)·n + z·h gives the result of the layer."""
 
     class Written(nn.Module):
         def __init__(self, cell: nn.GRUCell) -> None:
@@ -453,8 +457,8 @@ def test_a_gate_and_what_is_left_of_it_are_gates() -> None:
     written = seeded(Recurrent, LAYERS["GRUCell"])
     written.layer = Stepwise(Written(written.layer.cell))
     written.conv, written.head, written.layer.cell.cell = cell.conv, cell.head, cell.layer.cell
-    for one, other in zip(cs.lrp(cell, a_signal(), target=1), cs.lrp(written, a_signal(), target=1), strict=True):
-        torch.testing.assert_close(one.values, other.values, rtol=1e-3, atol=1e-5)
+    for actual, expected in zip(cs.lrp(cell, a_signal(), target=1), cs.lrp(written, a_signal(), target=1), strict=True):
+        torch.testing.assert_close(actual.values, expected.values, rtol=1e-3, atol=1e-5)
 
 
 # Sums of powers and of exponentials
@@ -494,13 +498,13 @@ def test_sums_of_powers_and_exponentials_have_rules(written: str) -> None:
     pool, axes = POOLED[written]
     net, x = seeded(Pooled, pool, axes), an_input(axes)
     for lens in EVERY:
-        for one in getattr(cs, lens)(net, x, target=1):
-            assert torch.isfinite(one.values).all()
-            assert one.values.any() or lens in RECTIFYING
+        for attribution in getattr(cs, lens)(net, x, target=1):
+            assert torch.isfinite(attribution.values).all()
+            assert attribution.values.any() or lens in RECTIFYING
             if lens == "lrp":
-                assert one.notes["relative conservation gap"] < 1e-4
+                assert attribution.notes["relative conservation gap"] < 1e-4
             if lens == "deep_lift":
-                assert abs(one.notes["relative completeness gap"]) < 1e-3
+                assert abs(attribution.notes["relative completeness gap"]) < 1e-3
 
 
 def test_relevance_through_a_sum_of_exponentials_goes_to_the_largest() -> None:
@@ -511,11 +515,11 @@ def test_relevance_through_a_sum_of_exponentials_goes_to_the_largest() -> None:
             return x.logsumexp(1, keepdim=True) * 2
 
     x = torch.tensor([[0.5, -1.0, 3.0, 2.0]])
-    one = cs.lrp(cs.Model(Net()), x, target=0)
+    attribution = cs.lrp(cs.Model(Net()), x, target=0)
     p = x.softmax(1)
-    torch.testing.assert_close(one.channels.flatten(), (2 * p * x).flatten())
-    assert one.notes["absorbed by biases"] == pytest.approx(float(-2 * (p * p.log()).sum()), rel=1e-5)
-    assert one.notes["relative conservation gap"] < 1e-6
+    torch.testing.assert_close(attribution.channels.flatten(), (2 * p * x).flatten())
+    assert attribution.notes["absorbed by biases"] == pytest.approx(float(-2 * (p * p.log()).sum()), rel=1e-5)
+    assert attribution.notes["relative conservation gap"] < 1e-6
 
 
 def test_a_pool_of_powers_shares_in_proportion_to_powers() -> None:
@@ -524,8 +528,8 @@ def test_a_pool_of_powers_shares_in_proportion_to_powers() -> None:
             return F.lp_pool1d(x[:, None], 2, 4)[:, 0]
 
     x = torch.tensor([[0.5, 1.0, 3.0, 0.0]])
-    one = cs.lrp(cs.Model(Net()), x, target=0)
-    torch.testing.assert_close(one.channels.flatten(), (x * x / (x * x).sum().sqrt()).flatten())
+    attribution = cs.lrp(cs.Model(Net()), x, target=0)
+    torch.testing.assert_close(attribution.channels.flatten(), (x * x / (x * x).sum().sqrt()).flatten())
 
 
 class NormSpelled(nn.Module):
@@ -560,7 +564,7 @@ class NormSpelled(nn.Module):
 @pytest.mark.parametrize("norm", ["batch_norm", "instance_norm", "instance_norm, kept"])
 @pytest.mark.parametrize("lens", [*EVERY, "full_grad"])
 def test_norms_of_torch_take_their_arguments_in_their_own_order(lens: str, norm: str) -> None:
-    ours, plain = (
+    torch_attributions, functional_attributions = (
         getattr(cs, lens)(
             cs.Model(seeded(lambda f=f: NormSpelled(f"{f}.{norm}")), input=cs.TensorInput((2, 8, 8))),
             an_input(),
@@ -568,5 +572,5 @@ def test_norms_of_torch_take_their_arguments_in_their_own_order(lens: str, norm:
         )
         for f in ("torch", "F")
     )
-    for value, expected in zip(ours, plain, strict=True):
-        torch.testing.assert_close(value.values, expected.values)
+    for attribution, expected in zip(torch_attributions, functional_attributions, strict=True):
+        torch.testing.assert_close(attribution.values, expected.values)

@@ -1,4 +1,4 @@
-"""Whatever a forward writes to in eval mode is put back bit for bit; networks that share anything run one at a time."""
+"""State that a forward writes to in eval mode is restored bit for bit; networks with shared parts never run at once."""
 
 import functools
 import gc
@@ -20,35 +20,35 @@ from torch.nn.utils import parametrizations, prune, spectral_norm
 
 import convscope as cs
 from convscope.engine.network import tensor_contents
-from convscope.engine.network.locking import _HOLDERS, exclusive
+from convscope.engine.network.locking import _HOLDERS, exclusive_access
 from convscope.engine.network.module_state import module_state
 from convscope.errors import ModelFailed
 from tests.engine._nets import made, seeded, tensor
-from tests.patience import PATIENCE, in_threads, wait_until
+from tests.waiting import TIMEOUT, run_in_threads, wait_until
 
 
-def everything(thing: Any, deep: int = 6) -> Any:
-    """What an object is and holds, in a form that ``==`` compares; tensors with their bits, places and identities."""
-    if isinstance(thing, Tensor):
-        bits = thing.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        return (id(thing), thing.data_ptr(), tuple(thing.shape), thing.stride(), thing.dtype, thing.requires_grad, bits)
-    if isinstance(thing, np.ndarray):
-        return (id(thing), thing.tobytes())
-    if isinstance(thing, torch.Generator):
-        return thing.get_state().tolist()
-    if isinstance(thing, np.random.Generator):
-        return repr(thing.bit_generator.state)
-    if isinstance(thing, dict):
-        return [(id(thing), key, everything(value, deep - 1)) for key, value in thing.items()] if deep else id(thing)
-    if isinstance(thing, (list, tuple, set, deque)):
-        return [id(thing), *(everything(value, deep - 1) for value in thing)] if deep else id(thing)
-    if isinstance(thing, (nn.Module, SimpleNamespace, Cache)):
-        return (id(thing), everything(vars(thing), deep - 1)) if deep else id(thing)
-    return repr(thing)
+def snapshot(obj: Any, depth: int = 6) -> Any:
+    """An object's contents in a form that ``==`` compares; tensors with their bits, addresses and identities."""
+    if isinstance(obj, Tensor):
+        bits = obj.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        return (id(obj), obj.data_ptr(), tuple(obj.shape), obj.stride(), obj.dtype, obj.requires_grad, bits)
+    if isinstance(obj, np.ndarray):
+        return (id(obj), obj.tobytes())
+    if isinstance(obj, torch.Generator):
+        return obj.get_state().tolist()
+    if isinstance(obj, np.random.Generator):
+        return repr(obj.bit_generator.state)
+    if isinstance(obj, dict):
+        return [(id(obj), key, snapshot(value, depth - 1)) for key, value in obj.items()] if depth else id(obj)
+    if isinstance(obj, (list, tuple, set, deque)):
+        return [id(obj), *(snapshot(value, depth - 1) for value in obj)] if depth else id(obj)
+    if isinstance(obj, (nn.Module, SimpleNamespace, Cache)):
+        return (id(obj), snapshot(vars(obj), depth - 1)) if depth else id(obj)
+    return repr(obj)
 
 
 class Cache:
-    """What a transformer keeps of the tokens it has seen."""
+    """The key cache of a transformer."""
 
     def __init__(self) -> None:
         self.keys: list[Tensor] = []
@@ -73,8 +73,8 @@ class Writes(nn.Module):
         self.half, self.phase = torch.randn(6).bfloat16(), torch.randn(6, dtype=torch.complex64)
         self.holes, self.flags = torch.full((6,), torch.nan), torch.zeros(6, dtype=torch.bool)
         self.columns = torch.randn(6, 6)[:, 0]
-        self.calls, self.history, self.by_shape = 0, [], {"seen": torch.zeros(6)}
-        self.recent, self.cache, self.box = deque(maxlen=2), Cache(), SimpleNamespace(step=0, kept=[torch.zeros(2)])
+        self.calls, self.history, self.by_shape = 0, [], {"mean": torch.zeros(6)}
+        self.recent, self.cache, self.box = deque(maxlen=2), Cache(), SimpleNamespace(step=0, tensors=[torch.zeros(2)])
         self.table, self.noise, self.draws = np.zeros(6), torch.Generator(), np.random.default_rng(0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,18 +148,18 @@ WRITES: dict[str, Callable[[Any, Tensor], object]] = {
     "bfloat16": lambda net, x: net.half.data.add_(1),
     "complex numbers": lambda net, x: net.phase.data.mul_(1j),
     "NaN": lambda net, x: net.holes.data.zero_(),
-    "truth values": lambda net, x: net.flags.data.logical_not_(),
+    "booleans": lambda net, x: net.flags.data.logical_not_(),
     "a counter": lambda net, x: setattr(net, "calls", net.calls + 1),
     "a list that grows": lambda net, x: net.history.append(x.detach()),
-    "a tensor in a dict": lambda net, x: net.by_shape["seen"].data.add_(1),
+    "a tensor in a dict": lambda net, x: net.by_shape["mean"].data.add_(1),
     "a dict that grows": lambda net, x: net.by_shape.update({tuple(x.shape): x.mean()}),
     "a deque": lambda net, x: net.recent.append(1),
     "an object with a list": keep_keys,
-    "a namespace": lambda net, x: (setattr(net.box, "step", 1), net.box.kept[0].data.add_(1)),
+    "a namespace": lambda net, x: (setattr(net.box, "step", 1), net.box.tensors[0].data.add_(1)),
     "an array": lambda net, x: net.table.__iadd__(1),
     "generators": lambda net, x: (torch.rand(1, generator=net.noise), net.draws.random()),
     "layers, buffers and parameters added": grow_a_layer,
-    "attributes taken away": drop,
+    "attributes deleted": drop,
     "flags and hooks": flip_switches,
 }
 LENSES: list[tuple[Any, dict[str, Any]]] = [
@@ -171,20 +171,20 @@ LENSES: list[tuple[Any, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
-def test_what_a_forward_writes_is_put_back_bit_for_bit(write: Any) -> None:
+def test_all_writes_of_a_forward_are_restored_bit_for_bit(write: Any) -> None:
     for axes in (1, 2, 3):
         net = seeded(lambda axes=axes: Writes(write, axes))
         x = tensor(2, 3, *(6,) * axes)
-        before = everything(net)
+        before = snapshot(net)
         for lens, options in LENSES:
             for _ in range(2):
                 lens(net, x, **options)
-                assert everything(net) == before, lens.__name__
+                assert snapshot(net) == before, lens.__name__
         net(x)
-        assert everything(net) != before, "it does write"
+        assert snapshot(net) != before, "the network does not write"
 
 
-def test_it_is_put_back_when_the_forward_raises_after_it_wrote() -> None:
+def test_state_is_restored_if_the_forward_raises_after_a_write() -> None:
     def write(net: Any, _x: Tensor) -> None:
         net.ema.data.zero_()
         net.u.data = torch.ones(6)
@@ -192,32 +192,32 @@ def test_it_is_put_back_when_the_forward_raises_after_it_wrote() -> None:
         raise ValueError
 
     net = seeded(lambda: Writes(write))
-    before = everything(net)
+    before = snapshot(net)
     for _ in range(2):
         with pytest.raises(ModelFailed):
             cs.grad_cam(net, tensor(), layer="conv")
-        assert everything(net) == before
+        assert snapshot(net) == before
 
 
-def test_a_large_parameter_first_written_at_a_later_call_is_named_and_then_put_back() -> None:
-    begun: list[bool] = []
+def test_a_large_parameter_first_written_at_a_later_call_is_named_and_restored_from_then_on() -> None:
+    writing: list[bool] = []
 
     def write(net: Any, _x: Tensor) -> None:
-        if begun:
+        if writing:
             net.ema.data.mul_(0.5)
 
     net = seeded(lambda: Writes(write))
     cs.saliency(net, tensor())
-    begun.append(True)
+    writing.append(True)
     with pytest.warns(UserWarning, match=r"wrote to its own weights in eval mode \(ema\)"):
         cs.saliency(net, tensor())
-    before = everything(net)
+    before = snapshot(net)
     cs.saliency(net, tensor())
-    assert everything(net) == before
+    assert snapshot(net) == before
 
 
-def test_a_graph_that_was_recorded_before_can_still_be_followed_back() -> None:
-    """Putting back is no write of which autograd would know."""
+def test_a_graph_recorded_before_can_still_be_differentiated() -> None:
+    """Restoring a tensor does not increase its version counter."""
     net = seeded(lambda: Writes(in_place_power_iteration))
     net.u.requires_grad_(True)
     loss = (net.u**2).sum()
@@ -255,24 +255,24 @@ def around_a_convolution(change: Callable[[nn.Module], object]) -> nn.Module:
 )
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-def test_torchs_own_writers_are_put_back(build: Any, training: bool) -> None:
+def test_writes_of_torchs_own_modules_are_restored(build: Any, training: bool) -> None:
     net = build().train(training)
     net(tensor(2, 3, 16, 16))
-    before = everything(net)
+    before = snapshot(net)
     for lens in (cs.saliency, cs.grad_cam, cs.eigen_cam):
         lens(net, tensor(2, 3, 16, 16))
-        assert everything(net) == before
+        assert snapshot(net) == before
 
 
-def test_what_is_known_of_a_network_is_forgotten_with_it() -> None:
+def test_nothing_is_stored_about_a_deleted_network() -> None:
     net = seeded(lambda: Writes(WRITES["a large parameter written through data"]))
     cs.grad_cam(net, tensor(), layer="conv")
-    gone, keys = weakref.ref(net), [id(net.ema), id(net.codes)]
+    reference, keys = weakref.ref(net), [id(net.ema), id(net.codes)]
     assert set(keys) <= tensor_contents._IS_WRITTEN.keys()
     assert not _HOLDERS
     del net
     gc.collect()
-    assert gone() is None
+    assert reference() is None
     assert not any(ref() is None for ref, _ in tensor_contents._IS_WRITTEN.values())
 
 
@@ -280,7 +280,7 @@ def test_what_is_known_of_a_network_is_forgotten_with_it() -> None:
 
 
 class Head(nn.Module):
-    """A head of its own on a body that may be another's too."""
+    """A head on a body that other networks may share."""
 
     def __init__(self, body: nn.Module, classes: int) -> None:
         super().__init__()
@@ -291,7 +291,7 @@ class Head(nn.Module):
 
 
 class Hidden(Head):
-    """Its body is no registered module."""
+    """Its body is not a registered module."""
 
     def __init__(self, body: nn.Module, classes: int) -> None:
         super().__init__(nn.Identity(), classes)
@@ -328,9 +328,9 @@ def wrappers() -> list[nn.Module]:
 
 
 def tied() -> list[nn.Module]:
-    one, other = Head(body(), 3).train(), Head(body(), 3).train()
-    other.body[0].weight, other.head.weight = one.body[0].weight, one.head.weight
-    return [one, other]
+    first, second = Head(body(), 3).train(), Head(body(), 3).train()
+    second.body[0].weight, second.head.weight = first.body[0].weight, first.head.weight
+    return [first, second]
 
 
 def hidden() -> list[nn.Module]:
@@ -344,7 +344,7 @@ def signals() -> list[nn.Module]:
 
 
 class Calling(nn.Module):
-    """A head on whatever a function makes of the image."""
+    """A head on the result of a function of the image."""
 
     def __init__(self, function: Callable[[Tensor], Tensor], classes: int) -> None:
         super().__init__()
@@ -422,53 +422,53 @@ SHARING = {
 
 
 @pytest.mark.parametrize("build", SHARING.values(), ids=SHARING)
-def test_networks_that_share_anything_are_right_in_many_threads(build: Any) -> None:
+def test_networks_with_shared_parts_give_correct_values_in_many_threads(build: Any) -> None:
     torch.manual_seed(0)
     nets = build()
     x = tensor(1, 3, 12) if build is signals else tensor(1, 3, 12, 12)
-    expected, before = [cs.saliency(net, x, target=0).values for net in nets], everything(nets)
+    expected, before = [cs.saliency(net, x, target=0).values for net in nets], snapshot(nets)
 
-    def look(number: int) -> bool:
-        return torch.allclose(cs.saliency(nets[number], x, target=0).values, expected[number])
+    def is_correct(index: int) -> bool:
+        return torch.allclose(cs.saliency(nets[index], x, target=0).values, expected[index])
 
     with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(look, [number for _ in range(12) for number in range(len(nets))]))
-    assert everything(nets) == before
+        assert all(pool.map(is_correct, [index for _ in range(12) for index in range(len(nets))]))
+    assert snapshot(nets) == before
     assert not _HOLDERS
 
 
 @pytest.mark.parametrize("build", SHARING.values(), ids=SHARING)
-def test_one_waits_for_the_other_where_they_share_something(build: Any) -> None:
-    nets = [cs.Model(net) for net in build()[:2]]
-    assert not meet(*nets), "both were in at the same time"
-    assert meet(*(cs.Model(made(seed)) for seed in (0, 1))), "these share nothing"
+def test_networks_with_shared_parts_wait_for_each_other(build: Any) -> None:
+    models = [cs.Model(net) for net in build()[:2]]
+    assert not run_concurrently(*models), "both ran at the same time"
+    assert run_concurrently(*(cs.Model(made(seed)) for seed in (0, 1))), "these have no shared parts"
 
 
-def meet(one: cs.Model, other: cs.Model) -> bool:
-    """Whether a second thread gets into ``other`` while this one is inside ``one``."""
-    inside = threading.Event()
+def run_concurrently(first: cs.Model, second: cs.Model) -> bool:
+    """Whether another thread can acquire ``second`` while this thread holds ``first``."""
+    acquired = threading.Event()
 
-    def enter() -> None:
-        with other.untouched():
-            inside.set()
+    def acquire() -> None:
+        with second.preserve_state():
+            acquired.set()
 
-    thread = threading.Thread(target=enter)
-    with one.untouched():
+    thread = threading.Thread(target=acquire)
+    with first.preserve_state():
         thread.start()
-        wait_until(lambda: inside.is_set() or waiting(thread))
-        met = inside.is_set()
-    thread.join(PATIENCE)
-    assert inside.is_set()
-    return met
+        wait_until(lambda: acquired.is_set() or is_waiting(thread))
+        concurrent = acquired.is_set()
+    thread.join(TIMEOUT)
+    assert acquired.is_set()
+    return concurrent
 
 
-def waiting(thread: threading.Thread) -> bool:
-    from convscope.engine.network.locking import _WANTED
+def is_waiting(thread: threading.Thread) -> bool:
+    from convscope.engine.network.locking import _WAITING_FOR
 
-    return thread.ident in _WANTED
+    return thread.ident in _WAITING_FOR
 
 
-DIFFERENT = {
+LENS_CALLS = {
     "saliency": lambda model, x: cs.saliency(model, x, target=0),
     "guided backprop": lambda model, x: cs.guided_backprop(model, x, target=0),
     "grad-cam": lambda model, x: cs.grad_cam(model, x, target=0),
@@ -481,33 +481,33 @@ DIFFERENT = {
 
 @pytest.mark.parametrize("build", [heads, wrappers, hidden, by_closure, by_global])
 def test_different_lenses_on_a_shared_body_give_the_same_bits_in_two_threads(build: Any) -> None:
-    """Modes, hooks, gradients of weights and folded norms of one thread do not reach the other."""
+    """Modes, hooks, gradients of weights and folded norms of one thread do not affect the other."""
     torch.manual_seed(0)
     nets, x = build()[:2], tensor(1, 3, 12, 12)
-    lenses = [name for name in DIFFERENT if build in (heads, wrappers) or name not in ("grad-cam", "ablation")]
+    lenses = [name for name in LENS_CALLS if build in (heads, wrappers) or name not in ("grad-cam", "ablation")]
     models = [cs.Model(net) for net in nets]
-    alone = [{name: DIFFERENT[name](model, x).values.detach().clone() for name in lenses} for model in models]
-    before, start, wrong = everything(nets), threading.Barrier(2), []
+    expected = [{name: LENS_CALLS[name](model, x).values.detach().clone() for name in lenses} for model in models]
+    before, start, wrong = snapshot(nets), threading.Barrier(2), []
 
-    def work(number: int, order: list[str]) -> None:
+    def work(index: int, order: list[str]) -> None:
         for name in order:
-            start.wait(PATIENCE)
-            found = DIFFERENT[name](models[number], x).values.detach()
-            if not torch.equal(found, alone[number][name]):
-                wrong.append((number, name))
+            start.wait(TIMEOUT)
+            values = LENS_CALLS[name](models[index], x).values.detach()
+            if not torch.equal(values, expected[index][name]):
+                wrong.append((index, name))
 
     orders = (lenses * 2, [*lenses[1:], lenses[0]] * 2)
-    in_threads(work, enumerate(orders))
+    run_in_threads(work, enumerate(orders))
     assert not wrong
-    assert everything(nets) == before
+    assert snapshot(nets) == before
     assert not _HOLDERS
 
 
-def test_a_lens_within_a_lens_on_a_part_or_on_the_whole() -> None:
+def test_a_lens_inside_a_lens_on_a_network_with_shared_parts() -> None:
     shared = body()
     net, other = Head(shared, 3).train(), Head(shared, 4).train()
     nets = [net, other]
-    before = everything(nets)
+    before = snapshot(nets)
     inner: list[Tensor] = []
 
     def target(output: Tensor) -> Tensor:
@@ -515,42 +515,42 @@ def test_a_lens_within_a_lens_on_a_part_or_on_the_whole() -> None:
         inner.append(cs.saliency(Around(net), tensor(1, 3, 12, 12), target=1).values)
         return output[:, 0]
 
-    found = cs.saliency(net, tensor(1, 3, 12, 12), target=target).values
-    assert everything(nets) == before
-    torch.testing.assert_close(found, cs.saliency(net, tensor(1, 3, 12, 12), target=0).values)
+    outer = cs.saliency(net, tensor(1, 3, 12, 12), target=target).values
+    assert snapshot(nets) == before
+    torch.testing.assert_close(outer, cs.saliency(net, tensor(1, 3, 12, 12), target=0).values)
     torch.testing.assert_close(inner[0], cs.saliency(other, tensor(1, 3, 12, 12), target=1).values)
     torch.testing.assert_close(inner[1], cs.saliency(net, tensor(1, 3, 12, 12), target=1).values)
 
 
-def test_two_threads_that_would_wait_for_each_other_for_ever_are_told() -> None:
+def test_a_deadlock_of_two_threads_is_refused() -> None:
     models = [cs.Model(made(seed)) for seed in (0, 1)]
-    both_in = threading.Barrier(2)
-    said: list[str] = []
+    both_hold = threading.Barrier(2)
+    messages: list[str] = []
 
-    def cross(own: cs.Model, other: cs.Model) -> None:
-        with own.untouched():
-            both_in.wait(PATIENCE)
+    def acquire_both(own: cs.Model, other: cs.Model) -> None:
+        with own.preserve_state():
+            both_hold.wait(TIMEOUT)
             try:
-                with other.untouched():
+                with other.preserve_state():
                     pass
             except ModelFailed as error:
-                said.append(str(error))
+                messages.append(str(error))
 
-    in_threads(cross, (models, models[::-1]))
-    assert len(said) == 1
-    assert "two threads wait for each other" in said[0]
+    run_in_threads(acquire_both, (models, models[::-1]))
+    assert len(messages) == 1
+    assert "two threads wait for each other" in messages[0]
     assert not _HOLDERS
 
 
-def test_modules_that_change_between_calls_are_claimed_as_they_are_now() -> None:
-    one, other = Head(body(), 3), Head(body(), 4)
-    assert meet(cs.Model(one), cs.Model(other))
-    other.body = one.body
-    assert not meet(cs.Model(one), cs.Model(other))
+def test_replaced_modules_are_acquired_at_the_next_call() -> None:
+    first, second = Head(body(), 3), Head(body(), 4)
+    assert run_concurrently(cs.Model(first), cs.Model(second))
+    second.body = first.body
+    assert not run_concurrently(cs.Model(first), cs.Model(second))
 
 
-def test_a_claim_is_given_up_when_what_holds_it_raises() -> None:
+def test_objects_are_released_if_their_holder_raises() -> None:
     net = made()
-    with pytest.raises(KeyError), exclusive(lambda: module_state([net])):
+    with pytest.raises(KeyError), exclusive_access(lambda: module_state([net])):
         raise KeyError
     assert not _HOLDERS

@@ -1,4 +1,4 @@
-"""The explained number is the one that was asked for, in every way of asking; what cannot be meant is refused."""
+"""Every notation for a target gives the right number per image; unusable targets are refused."""
 
 import functools
 from collections.abc import Callable
@@ -17,17 +17,17 @@ LABELS = ("tabby cat", "Egyptian cat", "tench", "hen")
 
 
 def gradient(score: Callable[[nn.Sequential, Tensor], Tensor], x: Tensor, net: nn.Module | None = None) -> Tensor:
-    """The slow obvious way: write the score down, and ask torch."""
+    """The reference: the gradient of the score with plain autograd."""
     net = made() if net is None else net
     x = x.clone().requires_grad_(True)
     return torch.autograd.grad(score(net, x).sum(), x)[0]
 
 
-def middle(net: nn.Sequential, x: Tensor) -> Tensor:
+def until_second_convolution(net: nn.Sequential, x: Tensor) -> Tensor:
     return net[2](net[1](net[0](x)))
 
 
-MEANT: dict[str, tuple[Any, Callable[[nn.Sequential, Tensor], Tensor], str]] = {
+TARGETS: dict[str, tuple[Any, Callable[[nn.Sequential, Tensor], Tensor], str]] = {
     "an index": (2, lambda n, x: n(x)[:, 2], "tench"),
     "an index of NumPy": (np.int64(2), lambda n, x: n(x)[:, 2], "tench"),
     "an index of torch": (torch.tensor(2), lambda n, x: n(x)[:, 2], "tench"),
@@ -37,25 +37,25 @@ MEANT: dict[str, tuple[Any, Callable[[nn.Sequential, Tensor], Tensor], str]] = {
     "a difference": (cs.Difference("hen", 0), lambda n, x: n(x)[:, 3] - n(x)[:, 0], "hen - tabby cat"),
     "a difference as a text": ("hen - tabby cat", lambda n, x: n(x)[:, 3] - n(x)[:, 0], "hen - tabby cat"),
     "a difference of indices": ("3 - 0", lambda n, x: n(x)[:, 3] - n(x)[:, 0], "hen - tabby cat"),
-    "a unit": (cs.Unit("2", 4), lambda n, x: middle(n, x)[:, 4].mean((1, 2)), "2[4]"),
-    "a unit as a text": ("2[4]", lambda n, x: middle(n, x)[:, 4].mean((1, 2)), "2[4]"),
-    "a position": (cs.Unit("2", 4, (1, 3)), lambda n, x: middle(n, x)[:, 4, 1, 3], "2[4, 1, 3]"),
-    "a position as a text": ("2[4, 1, 3]", lambda n, x: middle(n, x)[:, 4, 1, 3], "2[4, 1, 3]"),
+    "a unit": (cs.Unit("2", 4), lambda n, x: until_second_convolution(n, x)[:, 4].mean((1, 2)), "2[4]"),
+    "a unit as a text": ("2[4]", lambda n, x: until_second_convolution(n, x)[:, 4].mean((1, 2)), "2[4]"),
+    "a position": (cs.Unit("2", 4, (1, 3)), lambda n, x: until_second_convolution(n, x)[:, 4, 1, 3], "2[4, 1, 3]"),
+    "a position as a text": ("2[4, 1, 3]", lambda n, x: until_second_convolution(n, x)[:, 4, 1, 3], "2[4, 1, 3]"),
     "a unit of a linear layer": ("6[1]", lambda n, x: n(x)[:, 1], "6[1]"),
     "a function": (lambda output: output.square().sum(1), lambda n, x: n(x).square().sum(1), "<lambda>(output)"),
     "the top class": (cs.TOP1, lambda n, x: n(x).amax(1), ""),
 }
 
 
-@pytest.mark.parametrize(("target", "score", "words"), MEANT.values(), ids=MEANT)
-def test_the_explained_number_is_the_one_that_was_asked_for(target: Any, score: Any, words: str) -> None:
+@pytest.mark.parametrize(("target", "score", "description"), TARGETS.values(), ids=TARGETS)
+def test_the_score_and_gradient_are_those_of_the_target(target: Any, score: Any, description: str) -> None:
     x = tensor(3, 3, SIDE, SIDE)
-    found = cs.saliency(pictured(labels=LABELS), x, target=target)
-    torch.testing.assert_close(torch.stack([a.channels for a in found]), gradient(score, x))
+    attributions = cs.saliency(pictured(labels=LABELS), x, target=target)
+    torch.testing.assert_close(torch.stack([attribution.channels for attribution in attributions]), gradient(score, x))
     expected = score(made(), x).tolist()
-    assert [a.score for a in found] == pytest.approx(expected, abs=1e-6)
-    if words:
-        assert {a.target for a in found} == {words}
+    assert [attribution.score for attribution in attributions] == pytest.approx(expected, abs=1e-6)
+    if description:
+        assert {attribution.target for attribution in attributions} == {description}
 
 
 @pytest.mark.parametrize(
@@ -63,23 +63,23 @@ def test_the_explained_number_is_the_one_that_was_asked_for(target: Any, score: 
 )
 def test_a_list_names_one_class_for_each_image(target: Any) -> None:
     x = tensor(3, 3, SIDE, SIDE)
-    found = cs.saliency(pictured(labels=LABELS), x, target=target)
+    attributions = cs.saliency(pictured(labels=LABELS), x, target=target)
     expected = gradient(lambda n, x: n(x)[[0, 1, 2], [2, 0, 3]], x)
-    torch.testing.assert_close(torch.stack([a.channels for a in found]), expected)
-    assert [a.target_index for a in found] == [2, 0, 3]
+    torch.testing.assert_close(torch.stack([attribution.channels for attribution in attributions]), expected)
+    assert [attribution.target_index for attribution in attributions] == [2, 0, 3]
 
 
 def test_every_image_of_a_batch_has_its_own_top_class() -> None:
     net, x = made(1), tensor(12, 3, SIDE, SIDE) * 20
     top = net(x).argmax(1).tolist()
     assert len(set(top)) > 1
-    assert [a.target_index for a in cs.saliency(cs.Model(net), x)] == top
+    assert [attribution.target_index for attribution in cs.saliency(cs.Model(net), x)] == top
 
 
-def test_a_label_that_reads_like_a_difference_or_a_number_is_a_label() -> None:
+def test_labels_take_precedence_over_differences_and_indices() -> None:
     labels = ("7", "cat - dog", "cat", "dog")
-    found = {target: cs.saliency(pictured(labels=labels), tensor(), target=target).target_index for target in labels}
-    assert found == {"7": 0, "cat - dog": 1, "cat": 2, "dog": 3}
+    indices = {target: cs.saliency(pictured(labels=labels), tensor(), target=target).target_index for target in labels}
+    assert indices == {"7": 0, "cat - dog": 1, "cat": 2, "dog": 3}
 
 
 MASK = np.zeros((SIDE, SIDE), bool)
@@ -89,20 +89,20 @@ MASK[2:6, 8:12] = True
 @pytest.mark.parametrize("mask", [MASK, MASK[::2, ::2], torch.from_numpy(MASK), MASK.astype(float), MASK.tolist()])
 def test_a_region_is_a_class_under_a_mask_of_any_size(mask: Any) -> None:
     net, x = seeded(Dense), tensor()
-    found = cs.saliency(pictured(net, labels=LABELS), x, target=cs.Region("tench", mask))
+    attribution = cs.saliency(pictured(net, labels=LABELS), x, target=cs.Region("tench", mask))
     expected = gradient(lambda n, x: n(x)[:, 2, 1:3, 4:6].mean((1, 2)), x, net)
-    torch.testing.assert_close(found.channels, expected[0])
-    assert found.target == "tench within the region"
+    torch.testing.assert_close(attribution.channels, expected[0])
+    assert attribution.target == "tench within the region"
 
 
 def test_a_region_without_a_mask_is_everywhere() -> None:
     net, x = seeded(Dense), tensor()
-    found = cs.saliency(cs.Model(net), x, target=cs.Region(1))
-    torch.testing.assert_close(found.channels, gradient(lambda n, x: n(x)[:, 1].mean((1, 2)), x, net)[0])
+    attribution = cs.saliency(cs.Model(net), x, target=cs.Region(1))
+    torch.testing.assert_close(attribution.channels, gradient(lambda n, x: n(x)[:, 1].mean((1, 2)), x, net)[0])
 
 
 class Flips(nn.Module):
-    """Class 0 is the picture's energy, class 1 falls with it: bright or noisy pictures are 0, faint ones 1."""
+    """The score of class 0 is the energy of the image, that of class 1 falls with it: faint images are of class 1."""
 
     def forward(self, x: Tensor) -> Tensor:
         energy = x.square().mean((1, 2, 3))
@@ -121,25 +121,25 @@ class Flips(nn.Module):
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_the_top_class_is_settled_by_the_clean_image_however_it_is_disturbed(lens: Any, options: Any, top: int) -> None:
-    """Along the way the other class wins: all passes explain one and the same."""
+def test_the_top_class_is_that_of_the_unmodified_image(lens: Any, options: Any, top: int) -> None:
+    """For some perturbed samples the other class has the higher score: all passes explain the same class."""
     x = tensor() * (0.8 if top else 2)
     assert int(Flips()(x).argmax()) == top
-    found, named = (lens(cs.Model(Flips()), x, target=target, **options) for target in (cs.TOP1, top))
-    assert found.target_index == top
-    assert torch.equal(found.values, named.values)
-    other = lens(cs.Model(Flips()), x, target=1 - top, **options)
-    assert not torch.allclose(found.values, other.values)
+    by_default, by_index = (lens(cs.Model(Flips()), x, target=target, **options) for target in (cs.TOP1, top))
+    assert by_default.target_index == top
+    assert torch.equal(by_default.values, by_index.values)
+    for_other_class = lens(cs.Model(Flips()), x, target=1 - top, **options)
+    assert not torch.allclose(by_default.values, for_other_class.values)
 
 
-def test_all_lenses_of_a_comparison_explain_one_number() -> None:
+def test_all_lenses_of_a_comparison_explain_the_same_target() -> None:
     cells = list(
         cs.compare(cs.Model(made(3)), tensor(), ["smooth-grad", "grad-cam", "integrated-gradients"], samples=3)
     )
     assert len({(cell.target_index, cell.target) for cell in cells}) == 1
 
 
-def test_a_unit_can_be_looked_at_through_several_lenses() -> None:
+def test_a_unit_can_be_the_target_of_a_comparison() -> None:
     cells = list(cs.compare(cs.Model(made()), tensor(), ["grad-cam", "eigen-cam", "saliency"], target="2[1]"))
     assert [cell.method for cell in cells] == ["grad-cam", "eigen-cam", "saliency"]
     assert {cell.layers for cell in cells[:2]} == {cs.grad_cam(cs.Model(made()), tensor(), target="2[1]").layers}
@@ -185,43 +185,43 @@ REFUSED: dict[str, tuple[Any, type[ConvScopeError], str]] = {
 }
 
 
-@pytest.mark.parametrize(("target", "kind", "sentence"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("target", "kind", "message"), REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("lens", [cs.saliency, cs.grad_cam])
-def test_a_target_that_cannot_be_meant_is_refused_in_one_sentence(
-    lens: Any, target: Any, kind: type[ConvScopeError], sentence: str
+def test_an_unusable_target_raises_a_one_line_error(
+    lens: Any, target: Any, kind: type[ConvScopeError], message: str
 ) -> None:
     model = pictured(labels=LABELS)
     before = condition(model.module)
-    named = {} if lens is cs.saliency else {"layer": "0"}
-    with pytest.raises(kind, match=sentence) as caught:
-        lens(model, tensor(), target=target, **named)
-    assert "\n" not in str(caught.value)
+    options = {} if lens is cs.saliency else {"layer": "0"}
+    with pytest.raises(kind, match=message) as error:
+        lens(model, tensor(), target=target, **options)
+    assert "\n" not in str(error.value)
     assert condition(model.module) == before
 
 
-def test_an_index_beyond_the_output_is_refused_also_without_labels() -> None:
+def test_an_index_out_of_range_is_refused_without_labels_too() -> None:
     for target in (9, "9", [9], cs.Difference(0, 9), "9 - 0"):
         with pytest.raises(OutputError, match="class 9 is out of range: the output has 4 classes"):
             cs.saliency(cs.Model(made()), tensor(), target=target)
 
 
-def test_a_class_is_known_by_index_where_there_are_no_labels() -> None:
+def test_classes_without_labels_are_named_by_index() -> None:
     with pytest.raises(UnknownName, match="Sequential has no labels: name the class 'tench' by its index"):
         cs.saliency(cs.Model(made()), tensor(), target="tench")
     assert cs.saliency(cs.Model(made()), tensor(), target=1).target == "class 1"
 
 
-def test_a_label_of_two_classes_asks_for_the_index() -> None:
+def test_an_ambiguous_label_is_refused() -> None:
     model = pictured(labels=("crane", "hen", "Crane", "tench"))
     with pytest.raises(UnknownName, match="label 'crane' is ambiguous: classes 0 and 2; use the index"):
         cs.saliency(model, tensor(), target="crane")
     assert cs.saliency(model, tensor(), target=2).target_index == 2
 
 
-def test_a_dense_output_asks_for_a_region() -> None:
+def test_a_class_of_a_dense_output_is_refused() -> None:
     for target in (cs.TOP1, 1, "1 - 0"):
         with pytest.raises(
-            OutputError, match=r"the output has shape \(1, 4, 8, 8\): a class needs a place, use cs\.Region"
+            OutputError, match=r"the output has shape \(1, 4, 8, 8\): a class needs a region, use cs\.Region"
         ):
             cs.saliency(cs.Model(seeded(Dense)), tensor(), target=target)
 
@@ -229,7 +229,7 @@ def test_a_dense_output_asks_for_a_region() -> None:
 @pytest.mark.parametrize(
     "mask", ["a text", np.ones((2, 4, 4)), np.ones(4), np.full((4, 4), np.nan), np.ones((0, 4))], ids=str
 )
-def test_a_mask_that_is_no_map_is_refused(mask: Any) -> None:
+def test_an_invalid_mask_is_refused(mask: Any) -> None:
     with pytest.raises(OutputError, match="mask"):
         cs.saliency(cs.Model(seeded(Dense)), tensor(), target=cs.Region(0, mask))
 
@@ -237,18 +237,18 @@ def test_a_mask_that_is_no_map_is_refused(mask: Any) -> None:
 def test_a_network_with_one_number_per_image_needs_no_target() -> None:
     net = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(1)))
     net(tensor())
-    found = cs.saliency(cs.Model(net), tensor())
-    torch.testing.assert_close(found.channels, gradient(lambda n, x: n(x)[:, 0], tensor(), net)[0])
+    attribution = cs.saliency(cs.Model(net), tensor())
+    torch.testing.assert_close(attribution.channels, gradient(lambda n, x: n(x)[:, 0], tensor(), net)[0])
 
 
 # One target per image
 
 REFERENCES = tensor(20, 4, seed=7)
-"""More images than go through a network together: copies stand in chunks of any size."""
+"""More images than fit into one chunk."""
 
 
-class Likeness:
-    """How alike an output is to one reference, or to the reference of each row's own image."""
+class Similarity:
+    """The similarity of an output to one reference, or to the reference of the image that each row belongs to."""
 
     def __init__(self, reference: Tensor) -> None:
         self.reference = reference
@@ -260,22 +260,22 @@ class Likeness:
         return (output * self.reference[rows]).sum(1)
 
 
-def _by_name(output: Tensor, *, rows: Tensor) -> Tensor:
+def _by_keyword(output: Tensor, *, rows: Tensor) -> Tensor:
     return (output * REFERENCES[rows]).sum(1)
 
 
-def _weighed(reference: Tensor, output: Tensor) -> Tensor:
+def _similarity(reference: Tensor, output: Tensor) -> Tensor:
     return (output * reference).sum(1)
 
 
-EACH: dict[str, Any] = {
-    "told the rows": lambda output, rows: (output * REFERENCES[rows]).sum(1),
-    "told the rows by name": _by_name,
-    "a method told the rows": Likeness(REFERENCES).of_rows,
-    "a list of callables": [Likeness(reference) for reference in REFERENCES],
-    "a list of partial functions": [functools.partial(_weighed, reference) for reference in REFERENCES],
+PER_IMAGE: dict[str, Any] = {
+    "a function with rows": lambda output, rows: (output * REFERENCES[rows]).sum(1),
+    "a function with rows by keyword": _by_keyword,
+    "a method with rows": Similarity(REFERENCES).of_rows,
+    "a list of callables": [Similarity(reference) for reference in REFERENCES],
+    "a list of partial functions": [functools.partial(_similarity, reference) for reference in REFERENCES],
 }
-THROUGH: dict[str, tuple[Any, dict[str, Any]]] = {
+LENSES: dict[str, tuple[Any, dict[str, Any]]] = {
     "saliency": (cs.saliency, {}),
     "saliency, smoothed": (cs.saliency, {"smooth": 3}),
     "grad_cam": (cs.grad_cam, {"layer": "2"}),
@@ -291,76 +291,83 @@ THROUGH: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(("lens", "options"), THROUGH.values(), ids=THROUGH)
+@pytest.mark.parametrize(("lens", "options"), LENSES.values(), ids=LENSES)
 def test_copies_of_an_image_are_scored_by_its_own_target(lens: Any, options: Any) -> None:
     x = tensor(20, 3, SIDE, SIDE)
     net = made()
-    alone = lens(net, x[13:14], target=Likeness(REFERENCES[13]), **options)
-    assert bool(alone.values.any())
-    for target in EACH.values():
-        found = lens(net, x, target=target, **options)[13]
-        torch.testing.assert_close(found.values, alone.values, rtol=1e-3, atol=1e-5)
-        assert found.score == pytest.approx(alone.score, abs=1e-5)
+    single = lens(net, x[13:14], target=Similarity(REFERENCES[13]), **options)
+    assert bool(single.values.any())
+    for target in PER_IMAGE.values():
+        attribution = lens(net, x, target=target, **options)[13]
+        torch.testing.assert_close(attribution.values, single.values, rtol=1e-3, atol=1e-5)
+        assert attribution.score == pytest.approx(single.score, abs=1e-5)
 
 
-BY_PLACE: dict[str, Any] = {
-    "references beside the batch": lambda output: (output * REFERENCES).sum(1),
+BY_INDEX: dict[str, Any] = {
+    "references paired with the batch": lambda output: (output * REFERENCES).sum(1),
     "references of the first rows": lambda output: (output * REFERENCES[: len(output)]).sum(1),
     "pairs": lambda output: torch.stack([(a * b).sum() for a, b in zip(output, REFERENCES, strict=False)]),
-    "what the batch has in common": lambda output: output[:, 0] - output[:, 0].mean(),
+    "the difference from the batch mean": lambda output: output[:, 0] - output[:, 0].mean(),
     "a softmax over the batch": lambda output: output.softmax(0)[:, 1],
 }
 
 
-@pytest.mark.parametrize("target", BY_PLACE.values(), ids=BY_PLACE)
+@pytest.mark.parametrize("target", BY_INDEX.values(), ids=BY_INDEX)
 @pytest.mark.parametrize("images", [2, 20])
-def test_a_function_that_goes_by_the_place_in_the_batch_is_refused_with_a_remedy(target: Any, images: int) -> None:
+def test_a_function_that_depends_on_the_index_in_the_batch_is_refused(target: Any, images: int) -> None:
     x = tensor(images, 3, SIDE, SIDE)
-    for lens, options in (THROUGH["saliency"], THROUGH["rise"], THROUGH["occlusion"], THROUGH["ablation_cam"]):
+    for lens, options in (LENSES["saliency"], LENSES["rise"], LENSES["occlusion"], LENSES["ablation_cam"]):
         with pytest.raises(OutputError, match=r"a list with one target per image, or a function of \(output, rows\)"):
             lens(made(), x, target=target, **options)
 
 
-def test_images_that_go_one_at_a_time_are_not_all_paired_with_the_first_reference(
+def test_a_function_that_depends_on_the_index_is_refused_for_chunks_of_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 1)
-    with pytest.raises(OutputError, match="by its place in the batch"):
-        cs.saliency(made(), tensor(3, 3, SIDE, SIDE), target=BY_PLACE["pairs"])
+    with pytest.raises(OutputError, match="by its index in the batch"):
+        cs.saliency(made(), tensor(3, 3, SIDE, SIDE), target=BY_INDEX["pairs"])
 
 
 def test_a_function_of_one_image_may_be_written_for_one_row() -> None:
-    found = cs.saliency(made(), tensor(), target=lambda output: output[0, 3][None])
-    assert found.score == pytest.approx(made()(tensor())[0, 3].item(), abs=1e-6)
+    attribution = cs.saliency(made(), tensor(), target=lambda output: output[0, 3][None])
+    assert attribution.score == pytest.approx(made()(tensor())[0, 3].item(), abs=1e-6)
 
 
 def test_a_list_holds_targets_of_any_kind() -> None:
     x, model = tensor(4, 3, SIDE, SIDE), pictured(labels=LABELS)
     targets = ["tench", 3, cs.Difference("hen", 0), cs.TOP1]
-    found = cs.saliency(model, x, target=targets)
+    attributions = cs.saliency(model, x, target=targets)
     top = int(made()(x)[3].argmax())
-    assert [a.target for a in found] == ["tench", "hen", "hen - tabby cat", LABELS[top]]
-    assert [a.target_index for a in found] == [2, 3, None, top]
+    assert [attribution.target for attribution in attributions] == ["tench", "hen", "hen - tabby cat", LABELS[top]]
+    assert [attribution.target_index for attribution in attributions] == [2, 3, None, top]
     for row, target in enumerate(targets):
-        torch.testing.assert_close(found[row].values, cs.saliency(model, x[row : row + 1], target=target).values)
+        torch.testing.assert_close(attributions[row].values, cs.saliency(model, x[row : row + 1], target=target).values)
 
 
-def test_a_class_that_was_named_stays_beside_top_classes() -> None:
+def test_a_list_may_mix_classes_and_top_classes() -> None:
     x = tensor(3, 3, SIDE, SIDE)
     top = made()(x).argmax(1).tolist()
     other = (top[1] + 1) % 4
-    assert [a.target_index for a in cs.saliency(made(), x, target=["top-1", other, "top-1"])] == [top[0], other, top[2]]
+    assert [attribution.target_index for attribution in cs.saliency(made(), x, target=["top-1", other, "top-1"])] == [
+        top[0],
+        other,
+        top[2],
+    ]
 
 
-def test_units_of_one_layer_may_differ_and_places_to_read_may_not() -> None:
+def test_targets_in_a_list_must_be_read_at_the_same_layer() -> None:
     x = tensor(2, 3, SIDE, SIDE)
-    assert [a.target for a in cs.saliency(made(), x, target=["2[1]", cs.Unit("2", 4)])] == ["2[1]", "2[4]"]
-    with pytest.raises(OutputError, match="read at one place, these at layer '2' and the output"):
+    assert [attribution.target for attribution in cs.saliency(made(), x, target=["2[1]", cs.Unit("2", 4)])] == [
+        "2[1]",
+        "2[4]",
+    ]
+    with pytest.raises(OutputError, match="read at one layer, these at layer '2' and the output"):
         cs.saliency(made(), x, target=["2[1]", 0])
 
 
 class AnyDense(nn.Module):
-    """A row of scores at every position of a signal, a picture or a volume."""
+    """A network with scores at every position of a signal, an image or a volume."""
 
     def __init__(self, axes: int) -> None:
         super().__init__()
@@ -375,16 +382,16 @@ def test_regions_and_positions_may_differ_from_image_to_image(axes: int) -> None
     net, x = seeded(lambda: AnyDense(axes)), tensor(3, 3, *[6] * axes)
     masks = tensor(3, *[6] * axes, seed=3) > 0
     model = cs.Model(net, labels=LABELS)
-    alone = [cs.saliency(model, x[i : i + 1], target=cs.Region("hen", masks[i])) for i in range(3)]
+    single = [cs.saliency(model, x[i : i + 1], target=cs.Region("hen", masks[i])) for i in range(3)]
     for target in (cs.Region("hen", masks), [cs.Region("hen", mask) for mask in masks]):
-        for one, other in zip(cs.saliency(model, x, target=target), alone, strict=True):
-            torch.testing.assert_close(one.values, other.values)
-    places = [("hen", *[i] * axes) for i in range(3)]
-    found = cs.saliency(model, x, target=places)
+        for attribution, expected_attribution in zip(cs.saliency(model, x, target=target), single, strict=True):
+            torch.testing.assert_close(attribution.values, expected_attribution.values)
+    positions = [("hen", *[i] * axes) for i in range(3)]
+    attributions = cs.saliency(model, x, target=positions)
     expected = gradient(lambda n, t: torch.stack([n(t)[(i, 3, *[i] * axes)] for i in range(3)]), x, net)
-    torch.testing.assert_close(torch.stack([a.channels for a in found]), expected)
-    assert found[1].target == f"hen at {', '.join(['1'] * axes)}"
+    torch.testing.assert_close(torch.stack([attribution.channels for attribution in attributions]), expected)
+    assert attributions[1].target == f"hen at {', '.join(['1'] * axes)}"
     assert bool(cs.rise(model, x, target=cs.Region("hen", masks), samples=8)[2].values.any())
-    for bad in ([("hen", *[9] * axes)] * 3, [("hen", *[-1] * axes)] * 3, [()] * 3, cs.Region("hen", masks[:2])):
+    for invalid in ([("hen", *[9] * axes)] * 3, [("hen", *[-1] * axes)] * 3, [()] * 3, cs.Region("hen", masks[:2])):
         with pytest.raises(ConvScopeError, match=r"no position|\(class, row, column, …\)|one for each of the 3 images"):
-            cs.saliency(model, x, target=bad)
+            cs.saliency(model, x, target=invalid)

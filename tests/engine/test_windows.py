@@ -1,4 +1,4 @@
-"""Following windows through a network gives what running it on whole images gives."""
+"""Incremental inference on windows gives the same scores as full forward passes on whole images."""
 
 import re
 from collections.abc import Callable
@@ -13,18 +13,18 @@ from torch.nn import functional as F
 
 import convscope as cs
 from convscope.engine.context.metering import reporting
-from convscope.engine.incremental import Places, WindowScores, grid, window_scores
-from convscope.engine.incremental.regions import alike
-from convscope.engine.targets.target import Unit, aim_at
+from convscope.engine.incremental import WindowPositions, WindowScores, window_scores, window_starts
+from convscope.engine.incremental.regions import group_by_border_distance
+from convscope.engine.targets.target import Unit, resolve_target
 from convscope.errors import Cancelled
-from tests.nets import CarelessNet, FlattenNet, PlainNet, ResidualNet, seeded
+from tests.nets import FlattenNet, PlainNet, ResidualNet, StatefulNet, seeded
 
-AGREED = {torch.float64: 1e-6, torch.float32: 1e-5}
-"""Scores are handed on in float32, so that even float64 networks agree to its precision only."""
+TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-5}
+"""Scores are stored in float32, so that even float64 networks agree to its precision only."""
 
 
 class Operations(nn.Module):
-    """One function of maps between two convolutions, and a head that weighs every position."""
+    """One function of maps between two convolutions, and a head that weights every position."""
 
     def __init__(self, function: Callable[[Tensor], Tensor], *, axes: int = 2) -> None:
         super().__init__()
@@ -53,11 +53,11 @@ def _reused(x: Tensor) -> Tensor:
     return relu(F.conv2d(relu(x), _kernel(6, 6, 3, 3), padding=1))
 
 
-def _rows_last(x: Tensor) -> Tensor:
+def _channels_last_norm(x: Tensor) -> Tensor:
     return F.layer_norm(x.permute(0, 2, 3, 1), (6,)).permute(0, 3, 1, 2)
 
 
-FOLLOWED: dict[str, Callable[[Tensor], Tensor]] = {
+ON_WINDOWS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "relu in place": lambda x: F.relu_(x),
     "a relu used twice": _reused,
@@ -102,15 +102,15 @@ FOLLOWED: dict[str, Callable[[Tensor], Tensor]] = {
     "a gate per position": lambda x: x * torch.sigmoid(F.conv2d(x, _kernel(1, 6, 3, 3), padding=1)),
     "batch norm": lambda x: F.batch_norm(x, *(torch.full((6,), v, dtype=x.dtype) for v in (0.1, 2.0, 1.5, -0.3))),
 }
-GIVEN_UP: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+ON_WHOLE_MAPS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "reflected padding": (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "reflection_pad2d"),
     "replicated padding": (lambda x: F.pad(x, (1, 1, 1, 1), mode="replicate"), "replication_pad2d"),
     "circular padding": (lambda x: F.pad(x, (1, 1, 1, 1), mode="circular"), "slice|empty|copy"),
     "bilinear upsampling": (lambda x: F.interpolate(x, scale_factor=1.5, mode="bilinear"), "upsample_bilinear2d"),
     "transposed convolution": (lambda x: F.conv_transpose2d(x, _kernel(6, 6, 2, 2), stride=2), "transposed"),
     "squeeze and excite": (lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(), "changes everywhere"),
-    "einsum": (lambda x: torch.einsum("nchw,cd->ndhw", x, _kernel(6, 6)), "is not done on windows"),
-    "layer norm": (_rows_last, "permute"),
+    "einsum": (lambda x: torch.einsum("nchw,cd->ndhw", x, _kernel(6, 6)), "is not supported on windows"),
+    "layer norm": (_channels_last_norm, "permute"),
     "group norm": (lambda x: F.group_norm(x, 2), "native_group_norm"),
     "shuffled channels": (lambda x: x.view(-1, 2, 3, *x.shape[2:]).transpose(1, 2).flatten(1, 2), "view"),
     "a slice written to": (lambda x: _with_slice_zeroed(x), "slice"),
@@ -127,50 +127,52 @@ def _with_slice_zeroed(x: Tensor) -> Tensor:
     return x
 
 
-def _scored(model: cs.Model, x: Tensor, patch: int, stride: int, target: Any = 0, **options: bool) -> WindowScores:
+def _window_scores(
+    model: cs.Model, x: Tensor, patch: int, stride: int, target: Any = 0, **options: bool
+) -> WindowScores:
     images = model.prepare(x)
     size = (patch,) * len(images.extent)
-    places = Places(grid(images.extent, size, (stride,) * len(size)), size, images.extent)
-    content = torch.sin(torch.arange(len(places.starts) * x.shape[1] * patch ** len(size))).to(x)
-    content = content.view(len(places.starts), x.shape[1], *size) * 2
-    with model.untouched():
-        aim = aim_at(target, model, len(images))
-        return window_scores(model, images, aim, places, lambda _, rows: content[rows], **options)
+    positions = WindowPositions(window_starts(images.extent, size, (stride,) * len(size)), size, images.extent)
+    content = torch.sin(torch.arange(len(positions.starts) * x.shape[1] * patch ** len(size))).to(x)
+    content = content.view(len(positions.starts), x.shape[1], *size) * 2
+    with model.preserve_state():
+        aim = resolve_target(target, model, len(images))
+        return window_scores(model, images, aim, positions, lambda _, rows: content[rows], **options)
 
 
-def _agree(model: cs.Model, x: Tensor, patch: int = 4, stride: int = 3, **named: Any) -> WindowScores:
-    """Score windows both ways; they agree, and the windows do change the score."""
-    found = _scored(model, x, patch, stride, **named)
-    whole = _scored(model, x, patch, stride, incremental=False, **named)
-    drops = whole.changed - whole.clean[:, None]
-    assert float(drops.std()) > 1e-4 * float(whole.changed.abs().max()), "a score that hardly changes proves nothing"
-    apart = float((found.changed - whole.changed).abs().max())
-    assert apart <= AGREED[x.dtype] * float(whole.changed.abs().max())
-    return found
+def _check_agreement(model: cs.Model, x: Tensor, patch: int = 4, stride: int = 3, **options: Any) -> WindowScores:
+    """Score windows incrementally and with full forward passes: both agree, and the windows do change the score."""
+    scores = _window_scores(model, x, patch, stride, **options)
+    full = _window_scores(model, x, patch, stride, incremental=False, **options)
+    drops = full.changed - full.clean[:, None]
+    assert float(drops.std()) > 1e-4 * float(full.changed.abs().max()), "a score that hardly changes proves nothing"
+    difference = float((scores.changed - full.changed).abs().max())
+    assert difference <= TOLERANCES[x.dtype] * float(full.changed.abs().max())
+    return scores
 
 
-def _share(found: WindowScores) -> float:
-    """How much was recomputed."""
-    return max(float(notes["recomputed"].split("%")[0]) / 100 for notes in found.notes)
+def _recomputed_share(scores: WindowScores) -> float:
+    """Which share of the multiplications was recomputed."""
+    return max(float(notes["recomputed"].split("%")[0]) / 100 for notes in scores.notes)
 
 
 def _random(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).to(dtype)
 
 
-@pytest.mark.parametrize("name", FOLLOWED)
-def test_windows_are_followed_through(name: str) -> None:
-    model = cs.Model(seeded(Operations, FOLLOWED[name]).double())
-    found = _agree(model, _random(1, 3, 26, 36))
-    assert _share(found) < 0.5
-    assert "whole maps" not in found.notes[0]
+@pytest.mark.parametrize("name", ON_WINDOWS)
+def test_windows_are_followed_through_an_operation(name: str) -> None:
+    model = cs.Model(seeded(Operations, ON_WINDOWS[name]).double())
+    scores = _check_agreement(model, _random(1, 3, 26, 36))
+    assert _recomputed_share(scores) < 0.5
+    assert "whole maps" not in scores.notes[0]
 
 
-@pytest.mark.parametrize("name", GIVEN_UP)
+@pytest.mark.parametrize("name", ON_WHOLE_MAPS)
 def test_whole_maps_are_used_where_windows_cannot_be_followed(name: str) -> None:
-    function, said = GIVEN_UP[name]
-    found = _agree(cs.Model(seeded(Operations, function).double()), _random(1, 3, 24, 30))
-    assert re.search(said, found.notes[0]["whole maps"])
+    function, reason = ON_WHOLE_MAPS[name]
+    scores = _check_agreement(cs.Model(seeded(Operations, function).double()), _random(1, 3, 24, 30))
+    assert re.search(reason, scores.notes[0]["whole maps"])
 
 
 @pytest.mark.parametrize("axes", [1, 3])
@@ -181,10 +183,10 @@ def test_windows_on_signals_and_volumes(axes: int, pooling: str) -> None:
     net = seeded(Operations, lambda x: function(F.relu(x), 2 if "adaptive" not in pooling else size[0] // 2), axes=axes)
     if pooling == "adaptive_avg_pool" and axes == 3:
         net = seeded(Operations, lambda x: F.adaptive_avg_pool3d(x, (5, 6, 8)), axes=axes)
-    assert _share(_agree(cs.Model(net.double()), _random(1, 3, *size))) < 0.5
+    assert _recomputed_share(_check_agreement(cs.Model(net.double()), _random(1, 3, *size))) < 0.5
 
 
-@pytest.mark.parametrize("dtype", AGREED, ids=str)
+@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
 @pytest.mark.parametrize(
     ("build", "shape"),
     [
@@ -192,14 +194,14 @@ def test_windows_on_signals_and_volumes(axes: int, pooling: str) -> None:
         ((PlainNet, 1, 2), (1, 2, 50)),
         ((PlainNet, 3, 1), (1, 1, 12, 14, 18)),
         ((ResidualNet,), (2, 3, 33, 47)),
-        ((CarelessNet,), (1, 3, 33, 47)),
+        ((StatefulNet,), (1, 3, 33, 47)),
         ((FlattenNet,), (1, 3, 16, 16)),
     ],
     ids=lambda made: getattr(made[0], "__name__", None) and f"{made[0].__name__}{made[1:] or ''}",
 )
 def test_small_networks(build: tuple[Any, ...], shape: tuple[int, ...], dtype: torch.dtype) -> None:
     net = seeded(*build).to(dtype)
-    assert _share(_agree(cs.Model(net), _random(*shape, dtype=dtype))) < 0.6
+    assert _recomputed_share(_check_agreement(cs.Model(net), _random(*shape, dtype=dtype))) < 0.6
 
 
 LARGE = {
@@ -209,24 +211,24 @@ LARGE = {
 AS_TRAINED = {"init_weights": False, "aux_logits": False, "transform_input": True}
 EXTRA = {"googlenet": AS_TRAINED, "inception_v3": AS_TRAINED}
 NO_GAIN = {"efficientnet_b0", "convnext_tiny", "swin_t"}
-"""Gates of whole maps, or channels last in the network itself: windows end almost where they began."""
+"""Gates computed from whole maps, or channels-last layers: most of the network runs on whole maps."""
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_networks_as_people_have_them(name: str, torchvision: ModuleType) -> None:
+def test_common_architectures(name: str, torchvision: ModuleType) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = torchvision.models.get_model(name, weights=None, **EXTRA.get(name, {}))
-        _make_lively(net, torch.randn(4, 3, LARGE[name], LARGE[name]))
+        _set_statistics(net, torch.randn(4, 3, LARGE[name], LARGE[name]))
     dtype = (
         torch.float32 if name in ("alexnet", "vgg11") else torch.float64
     )  # a hundred million weights are enough once
-    found = _agree(cs.Model(net.to(dtype)), _random(1, 3, LARGE[name], LARGE[name] + 8, dtype=dtype), 9, 32)
-    assert (_share(found) < 0.9) == (name not in NO_GAIN)
+    scores = _check_agreement(cs.Model(net.to(dtype)), _random(1, 3, LARGE[name], LARGE[name] + 8, dtype=dtype), 9, 32)
+    assert (_recomputed_share(scores) < 0.9) == (name not in NO_GAIN)
 
 
-def _make_lively(net: nn.Module, images: Tensor) -> None:
-    """Let batch norms take the statistics of some images, and layer scales a size that matters; then eval mode."""
+def _set_statistics(net: nn.Module, images: Tensor) -> None:
+    """Set batch-norm statistics from some images and layer scales to a noticeable size; then eval mode."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
@@ -237,109 +239,109 @@ def _make_lively(net: nn.Module, images: Tensor) -> None:
     net.eval()
 
 
-def test_a_unit_of_a_layer_is_read_from_windows() -> None:
+def test_a_unit_of_a_layer_is_scored_incrementally() -> None:
     model = cs.Model(seeded(ResidualNet).double())
-    found = _agree(model, _random(1, 3, 40, 40), target=Unit("conv", 3))
-    assert _share(found) < 0.3
+    scores = _check_agreement(model, _random(1, 3, 40, 40), target=Unit("conv", 3))
+    assert _recomputed_share(scores) < 0.3
 
 
-def test_a_hooked_network_is_followed_with_its_hooks() -> None:
+def test_hooks_of_the_network_run_on_windows() -> None:
     net = seeded(ResidualNet).double()
     net.conv.register_forward_hook(lambda _module, _inputs, output: output * 0.5)
-    assert _share(_agree(cs.Model(net), _random(1, 3, 40, 40))) < 0.5
+    assert _recomputed_share(_check_agreement(cs.Model(net), _random(1, 3, 40, 40))) < 0.5
 
 
-def test_a_network_that_insists_on_view_is_run_on_plain_tensors() -> None:
+def test_a_network_that_calls_view_runs_on_contiguous_tensors() -> None:
     net = seeded(Operations, lambda x: F.relu(x)).double()
     net.forward = lambda x: net.stem(x).view(len(x), 6, -1).relu().mean(2)  # type: ignore[method-assign]
-    _agree(cs.Model(net), _random(1, 3, 20, 20))
+    _check_agreement(cs.Model(net), _random(1, 3, 20, 20))
 
 
-def test_a_scripted_network_is_run_on_whole_images_and_says_why() -> None:
-    found = _agree(cs.Model(torch.jit.script(seeded(ResidualNet).double())), _random(1, 3, 20, 20))
-    assert "scripted" in found.notes[0]["whole maps"]
-    assert found.notes[0]["recomputed"] == "everything"
+def test_a_scripted_network_is_run_on_whole_images_and_the_notes_say_why() -> None:
+    scores = _check_agreement(cs.Model(torch.jit.script(seeded(ResidualNet).double())), _random(1, 3, 20, 20))
+    assert "scripted" in scores.notes[0]["whole maps"]
+    assert scores.notes[0]["recomputed"] == "everything"
 
 
-def test_a_network_that_answers_at_random_is_told_on() -> None:
+def test_a_nondeterministic_network_is_named_in_the_notes() -> None:
     net = seeded(Operations, lambda x: F.dropout(x, training=True)).double()
-    found = _scored(cs.Model(net), _random(1, 3, 20, 20), 4, 3)
-    assert re.fullmatch(r"the same image scored \S+ and \S+", found.notes[0]["nondeterministic"])
-    assert found.notes[0]["recomputed"] == "everything"
+    scores = _window_scores(cs.Model(net), _random(1, 3, 20, 20), 4, 3)
+    assert re.fullmatch(r"the same image scored \S+ and \S+", scores.notes[0]["nondeterministic"])
+    assert scores.notes[0]["recomputed"] == "everything"
 
 
 def test_indices_of_a_maximum_lead_to_whole_images() -> None:
     def unpooled(x: Tensor) -> Tensor:
         return F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)
 
-    found = _agree(cs.Model(seeded(Operations, unpooled).double()), _random(1, 3, 20, 20))
-    assert "indices" in found.notes[0]["whole maps"]
+    scores = _check_agreement(cs.Model(seeded(Operations, unpooled).double()), _random(1, 3, 20, 20))
+    assert "indices" in scores.notes[0]["whole maps"]
 
 
-@pytest.mark.parametrize(("part", "said"), [(slice(2), "has views"), (1, "a single channel")], ids=["two", "one"])
-def test_writing_to_a_tensor_that_has_views_leads_to_whole_images(part: slice | int, said: str) -> None:
+@pytest.mark.parametrize(("part", "reason"), [(slice(2), "has views"), (1, "a single channel")], ids=["two", "one"])
+def test_writing_to_a_tensor_that_has_views_leads_to_whole_images(part: slice | int, reason: str) -> None:
     def through_a_view(x: Tensor) -> Tensor:
         x[:, part].relu_()
         return x
 
-    found = _agree(cs.Model(seeded(Operations, through_a_view).double()), _random(1, 3, 20, 20))
-    assert said in found.notes[0]["whole maps"]
+    scores = _check_agreement(cs.Model(seeded(Operations, through_a_view).double()), _random(1, 3, 20, 20))
+    assert reason in scores.notes[0]["whole maps"]
 
 
-@pytest.mark.parametrize("at_once", [2, 3, 7, 1000])
-def test_the_scores_do_not_hang_on_how_many_windows_go_together(at_once: int, monkeypatch: Any) -> None:
+@pytest.mark.parametrize("chunk", [2, 3, 7, 1000])
+def test_the_scores_do_not_depend_on_the_chunk_size(chunk: int, monkeypatch: Any) -> None:
     model, x = cs.Model(seeded(ResidualNet).double()), _random(1, 3, 40, 40)
-    whole = _scored(model, x, 4, 3, incremental=False)
-    monkeypatch.setattr("convscope.engine.incremental.scores._NUMBERS_AT_ONCE", {"cpu": at_once * 6 * 36})
-    torch.testing.assert_close(_scored(model, x, 4, 3).changed, whole.changed, rtol=1e-6, atol=1e-6)
+    whole = _window_scores(model, x, 4, 3, incremental=False)
+    monkeypatch.setattr("convscope.engine.incremental.scores._MAX_CHUNK_VALUES", {"cpu": chunk * 6 * 36})
+    torch.testing.assert_close(_window_scores(model, x, 4, 3).changed, whole.changed, rtol=1e-6, atol=1e-6)
 
 
-def test_progress_is_told_and_a_run_can_be_stopped() -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_is_reported_and_a_run_can_be_cancelled() -> None:
+    reports: list[tuple[int, int]] = []
     model, x = cs.Model(seeded(PlainNet)), _random(2, 3, 20, 20, dtype=torch.float32)
-    with reporting(lambda done, total: told.append((done, total))):
-        windows = _scored(model, x, 4, 3).changed.shape[1]
-    assert told[-1] == (2 * windows, 2 * windows)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    with reporting(lambda done, total: reports.append((done, total))):
+        windows = _window_scores(model, x, 4, 3).changed.shape[1]
+    assert reports[-1] == (2 * windows, 2 * windows)
+    assert [done for done, _ in reports] == sorted(done for done, _ in reports)
 
     def stop(_done: int, _total: int) -> None:
         raise Cancelled("enough")
 
     with reporting(stop), pytest.raises(Cancelled):
-        _scored(model, x, 4, 3)
+        _window_scores(model, x, 4, 3)
 
 
-def test_the_grid_covers_everything_and_groups_lose_no_window() -> None:
+def test_windows_cover_the_whole_map_and_groups_contain_every_window() -> None:
     for extent, size, stride in (((224, 224), 16, 8), ((30, 41), 7, 3), ((10,), 4, 9), ((6, 8, 10), 2, 1)):
         sizes, steps = (size,) * len(extent), (stride,) * len(extent)
-        places = Places(grid(extent, sizes, steps), sizes, extent)
-        assert (places.starts.min(0) == 0).all()
-        assert (places.starts.max(0) + size == extent).all()
-        groups = alike(places, 20)
-        assert sorted(np.concatenate(groups).tolist()) == list(range(len(places.starts)))
-    assert len(grid((224, 224), (16, 16), (8, 8))) == 729
+        positions = WindowPositions(window_starts(extent, sizes, steps), sizes, extent)
+        assert (positions.starts.min(0) == 0).all()
+        assert (positions.starts.max(0) + size == extent).all()
+        groups = group_by_border_distance(positions, 20)
+        assert sorted(np.concatenate(groups).tolist()) == list(range(len(positions.starts)))
+    assert len(window_starts((224, 224), (16, 16), (8, 8))) == 729
 
 
-class Keeping(nn.Module):
-    """A running mean and a list of what went by, in plain attributes."""
+class StoringNet(nn.Module):
+    """Stores a running mean and a list of activations in plain attributes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 3)
-        self.mean, self.met = torch.zeros(4), list[Tensor]()
+        self.mean, self.activations = torch.zeros(4), list[Tensor]()
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv(x)
         self.mean = 0.9 * self.mean + 0.1 * y.detach().mean((0, 2, 3))
-        self.met.append(y)
+        self.activations.append(y)
         return self.head(y.relu().mean((2, 3)))
 
 
-def test_what_a_network_keeps_of_windows_is_not_met_by_its_next_run() -> None:
-    net, x = seeded(Keeping).eval(), torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+def test_what_a_network_stores_of_windows_does_not_reach_its_next_run() -> None:
+    net, x = seeded(StoringNet).eval(), torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     plain = nn.Sequential(net.conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), net.head).eval()
-    found, expected = (cs.occlusion(each, x, target=1, patch=4, stride=4) for each in (net, plain))
-    torch.testing.assert_close(found.values, expected.values)
-    assert found.notes["recomputed"] != "everything"
-    assert not net.met
+    attribution, expected = (cs.occlusion(n, x, target=1, patch=4, stride=4) for n in (net, plain))
+    torch.testing.assert_close(attribution.values, expected.values)
+    assert attribution.notes["recomputed"] != "everything"
+    assert not net.activations
     assert not net.mean.any()

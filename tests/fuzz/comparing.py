@@ -1,4 +1,4 @@
-"""Asking lenses about a random network and comparing numbers: what differs is collected, not raised."""
+"""Calling lenses on a random network and comparing numbers; differences are collected instead of raised."""
 
 import copy
 import traceback
@@ -12,104 +12,105 @@ from torch import Tensor
 
 import convscope as cs
 from convscope.errors import ConvScopeError
-from tests.fuzz.networks import Network
+from tests.fuzz.networks import RandomNetwork
 
-CLOSE = 2e-5
-"""How far float32 values may be from float64, as a share of the largest."""
+TOLERANCE = 2e-5
+"""The tolerance of float32 values with respect to float64, as a share of the largest magnitude."""
 
-REFUSALS: list[tuple[str, str]] = [
-    ("receptive_field", "does not move with any of"),  # a dead unit
-    ("feature_maps", "has no layer with convolution kernels"),  # it looks at the first of them by default
+EXPECTED_ERRORS: list[tuple[str, str]] = [
+    ("receptive_field", "does not change with any of"),  # a dead unit
+    ("feature_maps", "has no layer with convolution kernels"),  # by default, it shows the first of them
 ]
-"""Lens, and a part of the message: what is right to be refused on some networks."""
+"""(lens, part of the message) of errors that are correct for some networks."""
 
 
 @dataclass
-class Comparison:
-    """What was compared on one network, and what differed."""
+class Case:
+    """Calls lenses on one network and collects the differences from reference values."""
 
-    network: Network
+    network: RandomNetwork
     count: int = 0
     refused: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
 
-    def ask(self, lens: str, *, target: bool | None = None, **parameters: Any) -> list[Any] | None:
-        """What the lens says of both images, each with its own class; None where it rightly refuses."""
+    def call(self, lens: str, *, target: bool | None = None, **parameters: Any) -> list[Any] | None:
+        """The values of a lens for both images, each with its own target; None if it raises an expected error."""
         net = self.network
-        takes = "target" in getattr(cs, lens).declaration.inputs if target is None else target
-        if takes:
+        takes_target = "target" in getattr(cs, lens).declaration.inputs if target is None else target
+        if takes_target:
             parameters["target"] = self.target()
         try:
             values = getattr(cs, lens)(net.module, net.images, **parameters)
         except ConvScopeError as error:
-            self._refusal(lens, error)
+            self._record_error(lens, error)
             return None
         return values if isinstance(values, list) else [values]
 
     def target(self) -> Any:
-        """The classes to explain; a function where the network's answers are no scores."""
+        """The classes to explain; a function if the output is not class scores."""
         net = self.network
         if "scores" in net.kinds:
             return list(net.targets)
         (index,) = set(net.targets)
         return lambda output: output[:, index]
 
-    def agree(self, what: str, ours: Any, theirs: Any, tolerance: float = CLOSE, scale: float = 0.0) -> None:
-        """Both are the same numbers, within a share of the largest, or of ``scale`` where that is larger."""
+    def compare(self, what: str, ours: Any, reference: Any, tolerance: float = TOLERANCE, scale: float = 0.0) -> None:
+        """Record a difference unless both are equal within ``tolerance`` times the largest magnitude, or ``scale``."""
         self.count += 1
-        ours, theirs = torch.as_tensor(ours).double(), torch.as_tensor(theirs).double()
-        if ours.shape != theirs.shape:
-            self.differences.append(f"{what}: shape {tuple(ours.shape)}, the reference {tuple(theirs.shape)}")
+        ours, reference = torch.as_tensor(ours).double(), torch.as_tensor(reference).double()
+        if ours.shape != reference.shape:
+            self.differences.append(f"{what}: shape {tuple(ours.shape)}, reference {tuple(reference.shape)}")
             return
-        if not theirs.numel():
+        if not reference.numel():
             return
-        allowed = tolerance * max(float(theirs.abs().max()), scale, 1e-9)
-        worst = float((ours - theirs).abs().max())
-        if not worst <= allowed:
-            size = float(theirs.abs().max())
-            self.differences.append(f"{what}: apart by {worst:.3g}, the reference is as large as {size:.3g}")
+        allowed = tolerance * max(float(reference.abs().max()), scale, 1e-9)
+        error = float((ours - reference).abs().max())
+        if not error <= allowed:
+            size = float(reference.abs().max())
+            self.differences.append(f"{what}: difference {error:.3g}, largest magnitude of the reference {size:.3g}")
 
-    def holds(self, what: str, fact: bool) -> None:
+    def check(self, what: str, condition: bool) -> None:
+        """Record ``what`` as a difference unless the condition holds."""
         self.count += 1
-        if not fact:
+        if not condition:
             self.differences.append(what)
 
-    def _refusal(self, lens: str, error: ConvScopeError) -> None:
-        said = f"{type(error).__name__}: {error}"
-        right = any(name == lens and part in said for name, part in REFUSALS)
-        (self.refused if right else self.differences).append(f"{lens} refuses: {said}")
+    def _record_error(self, lens: str, error: ConvScopeError) -> None:
+        message = f"{type(error).__name__}: {error}"
+        is_expected = any(name == lens and part in message for name, part in EXPECTED_ERRORS)
+        (self.refused if is_expected else self.differences).append(f"{lens} refuses: {message}")
 
 
-Check = Callable[[Comparison, "Network"], None]
+Check = Callable[[Case, "RandomNetwork"], None]
 
 
-def compared(check: Check, network: Network) -> Comparison:
-    """What a check finds on a network; whatever else is raised is a difference too, and so is a changed network."""
-    comparison = Comparison(network)
-    with _unchanged(comparison):
+def run_check(check: Check, network: RandomNetwork) -> Case:
+    """Run a check on a network; unexpected exceptions and changes of the network are recorded as differences."""
+    case = Case(network)
+    with _unchanged(case):
         try:
-            check(comparison, network)
+            check(case, network)
         except Exception:
-            comparison.differences.append(traceback.format_exc(limit=-4))
-    return comparison
+            case.differences.append(traceback.format_exc(limit=-4))
+    return case
 
 
 @contextmanager
-def _unchanged(comparison: Comparison) -> Iterator[None]:
-    """The network and its images are afterwards what they were."""
-    net = comparison.network
+def _unchanged(case: Case) -> Iterator[None]:
+    """Record a difference if the network or its images are changed."""
+    net = case.network
     before, images = copy.deepcopy(net.module.state_dict()), net.images.clone()
-    ways = _ways(net)
+    state = _module_state(net)
     yield
     after = net.module.state_dict()
-    comparison.holds("the images were changed", torch.equal(net.images, images))
-    comparison.holds("a parameter or buffer was added or lost", before.keys() == after.keys())
+    case.check("the images were changed", torch.equal(net.images, images))
+    case.check("a parameter or buffer was added or lost", before.keys() == after.keys())
     same = all(_same_bits(before[name], after[name]) for name in before.keys() & after.keys())
-    comparison.holds("a parameter or buffer was changed", same)
-    comparison.holds("modes, gradients or hooks were left behind", ways == _ways(net))
+    case.check("a parameter or buffer was changed", same)
+    case.check("modes, gradients or hooks were changed", state == _module_state(net))
 
 
-def _ways(net: Network) -> list[object]:
+def _module_state(net: RandomNetwork) -> list[object]:
     modules = [
         (m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks), sorted(vars(m)))
         for m in net.module.modules()
@@ -117,5 +118,5 @@ def _ways(net: Network) -> list[object]:
     return [*modules, *((p.requires_grad, p.grad is None) for p in net.module.parameters())]
 
 
-def _same_bits(one: Tensor, other: Tensor) -> bool:
-    return one.dtype == other.dtype and torch.equal(one, other)
+def _same_bits(first: Tensor, second: Tensor) -> bool:
+    return first.dtype == second.dtype and torch.equal(first, second)

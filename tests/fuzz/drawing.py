@@ -1,4 +1,4 @@
-"""Random choices that follow from a seed alone, and what kinds of networks are left out."""
+"""Random choices that depend only on a seed, and the kinds of networks that are excluded."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -9,35 +9,34 @@ from torch import Tensor, nn
 
 Choice = TypeVar("Choice")
 
-OFF: frozenset[str] = frozenset()
-"""Names of parts, heads and endings that are not drawn: kinds that ConvScope is known to be wrong on today."""
+EXCLUDED: frozenset[str] = frozenset()
+"""Names of parts, heads and endings that are not used, because ConvScope is known to be wrong for them."""
 
 
-class Draw:
+class RandomChoices:
     """A stream of random choices.
 
-    Where a name that is off is drawn, the choice is made again: a network in which it would not have come up is the
-    same whether it is off or on.
+    If an excluded name is chosen, the choice is repeated, so that excluding a name does not change networks without it.
     """
 
-    def __init__(self, seed: int, off: frozenset[str] = OFF) -> None:
+    def __init__(self, seed: int, excluded: frozenset[str] = EXCLUDED) -> None:
         self._random = random.Random(seed)
-        self._off = off
+        self._excluded = excluded
 
-    def chance(self, probability: float) -> bool:
+    def boolean(self, probability: float) -> bool:
         return self._random.random() < probability
 
-    def number(self, low: int, high: int) -> int:
-        """A whole number, both ends included."""
+    def integer(self, low: int, high: int) -> int:
+        """An integer between ``low`` and ``high``, both included."""
         return self._random.randint(low, high)
 
-    def among(self, choices: Sequence[Choice]) -> Choice:
+    def choice(self, choices: Sequence[Choice]) -> Choice:
         return self._random.choice(choices)
 
-    def named(self, choices: Mapping[str, Choice]) -> tuple[str, Choice]:
-        """One of the named choices that are on."""
+    def named_choice(self, choices: Mapping[str, Choice]) -> tuple[str, Choice]:
+        """One of the named choices that are not excluded, with its name."""
         names = list(choices)
-        while (name := self._random.choice(names)) in self._off:
+        while (name := self._random.choice(names)) in self._excluded:
             pass
         return name, choices[name]
 
@@ -45,8 +44,8 @@ class Draw:
 Builder = Callable[..., nn.Module]
 
 
-def randomise(net: nn.Module, seed: int) -> None:
-    """Weights, biases and running statistics that all matter, in float64."""
+def randomize_weights(net: nn.Module, seed: int) -> None:
+    """Random weights, biases and running statistics in float64, all with an effect on the output."""
     generator = torch.Generator().manual_seed(seed)
     net.double()
     for name, parameter in net.named_parameters():
@@ -56,7 +55,7 @@ def randomise(net: nn.Module, seed: int) -> None:
                 parameter.copy_(values * (1.5 / max(1, parameter[0].numel()) ** 0.5))
             elif name.endswith("bias"):
                 parameter.copy_(values * 0.2)
-            else:  # the scale of a norm, the slope of a PReLU
+            else:  # the scale of a normalization, the slope of a PReLU
                 parameter.copy_(parameter * (1 + 0.3 * values.clamp(-2, 2)))
     for name, buffer in net.named_buffers():
         if name.endswith("running_mean"):
@@ -66,7 +65,7 @@ def randomise(net: nn.Module, seed: int) -> None:
 
 
 def random_images(shape: tuple[int, ...], seed: int) -> Tensor:
-    """Images of numbers around zero with a little structure, in float64."""
+    """Random images in float64: noise plus a random mean per image and channel."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(shape, generator=generator, dtype=torch.double)
     return images + torch.randn(shape[:2] + (1,) * (len(shape) - 2), generator=generator, dtype=torch.double) / 2

@@ -1,7 +1,6 @@
-"""How random networks get from a map to their scores, and how they end; with what the generator knows of the layers.
+"""The heads of random networks, from a map to scores, and their final layers, with the layouts of their layers.
 
-A head is a module with ``layouts``: the addresses of those of its layers that have places, in the order in which they
-run, with where their axes are.
+A head is a module with ``layouts``: address → layout of its layers with positions, in execution order.
 """
 
 from collections.abc import Callable
@@ -10,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.fuzz.drawing import Draw
-from tests.fuzz.layouts import PLACES, Layout, last_layout
+from tests.fuzz.drawing import RandomChoices
+from tests.fuzz.layouts import SPATIAL_AXES, Layout, last_layout
 from tests.fuzz.parts import ADAPTIVE_AVERAGE, CONVOLUTIONS, Extent, activation
 
 CLASSES = 4
 
 
 class Head(nn.Module):
-    """From a map (N, C, places …) to scores (N, classes)."""
+    """From a map (N, C, positions …) to scores (N, classes)."""
 
     layouts: dict[str, Layout]
 
@@ -27,7 +26,7 @@ class Head(nn.Module):
         self.layouts = {}
 
 
-# Vectors of maps
+# Pooling and flattening
 
 
 POOLS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -54,7 +53,7 @@ FLATTENINGS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Pooled(Head):
-    """Pooled over all places, then linear."""
+    """Global pooling and a linear layer."""
 
     def __init__(self, channels: int, spelling: str) -> None:
         super().__init__()
@@ -68,13 +67,13 @@ class Pooled(Head):
 
 
 class Flattened(Head):
-    """All places and channels in one row, then one or two linear layers."""
+    """Flattening and one or two linear layers."""
 
     def __init__(self, features: int, spelling: str, inner: nn.Module | None) -> None:
         super().__init__()
         self.spelling = spelling
-        wide = [nn.Linear(features, 5), inner] if inner is not None else []
-        self.layers = nn.Sequential(*wide, nn.Dropout(0.5), nn.Linear(5 if wide else features, CLASSES))
+        hidden = [nn.Linear(features, 5), inner] if inner is not None else []
+        self.layers = nn.Sequential(*hidden, nn.Dropout(0.5), nn.Linear(5 if hidden else features, CLASSES))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(FLATTENINGS[self.spelling](x))
@@ -84,36 +83,36 @@ class Flattened(Head):
 
 
 class Convolved(Head):
-    """A convolution to as many channels as there are classes, then the mean."""
+    """A convolution with one output channel per class, then global average pooling."""
 
     def __init__(self, channels: int, axes: int) -> None:
         super().__init__()
         self.classes, self.pool = CONVOLUTIONS[axes](channels, CLASSES, 1), ADAPTIVE_AVERAGE[axes](1)
-        self.layouts["classes"] = Layout("NC" + PLACES[:axes])
+        self.layouts["classes"] = Layout("NC" + SPATIAL_AXES[:axes])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pool(self.classes(x)).flatten(1)
 
 
-def pooled(draw: Draw, c: int, extent: Extent) -> Head:
-    return Pooled(c, draw.named(POOLS)[0])
+def pooled(draw: RandomChoices, c: int, extent: Extent) -> Head:
+    return Pooled(c, draw.named_choice(POOLS)[0])
 
 
-def flattened(draw: Draw, c: int, extent: Extent) -> Head:
+def flattened(draw: RandomChoices, c: int, extent: Extent) -> Head:
     features = c * torch.Size(extent).numel()
-    inner = activation(draw, in_place=True) if draw.chance(0.6) else None
-    return Flattened(features, draw.named(FLATTENINGS)[0], inner)
+    inner = activation(draw, in_place=True) if draw.boolean(0.6) else None
+    return Flattened(features, draw.named_choice(FLATTENINGS)[0], inner)
 
 
-def convolved(draw: Draw, c: int, extent: Extent) -> Head:
+def convolved(draw: RandomChoices, c: int, extent: Extent) -> Head:
     return Convolved(c, len(extent))
 
 
 # Channels last
 
 
-class LastChannels(Head):
-    """(N, places …, C) from here on: norm, linear, activation, mean over the places, linear."""
+class ChannelsLastHead(Head):
+    """A permutation to (N, positions …, C), then layer norm, linear, activation, mean over positions, linear."""
 
     def __init__(self, channels: int, axes: int, inner: nn.Module) -> None:
         super().__init__()
@@ -126,15 +125,15 @@ class LastChannels(Head):
         return self.linear(x.flatten(1, -2).mean(1))
 
 
-def last_channels(draw: Draw, c: int, extent: Extent) -> Head:
-    return LastChannels(c, len(extent), activation(draw))
+def last_channels(draw: RandomChoices, c: int, extent: Extent) -> Head:
+    return ChannelsLastHead(c, len(extent), activation(draw))
 
 
 # Recurrent
 
 
 class OutputOnly(nn.Module):
-    """A recurrent layer without the state that it gives beside its output."""
+    """A recurrent layer that returns only its output, without the state."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -145,7 +144,7 @@ class OutputOnly(nn.Module):
 
 
 class Recurrent(Head):
-    """One axis is time; others are averaged away before."""
+    """A recurrent layer along the last spatial axis; the others are averaged first."""
 
     def __init__(self, layer: nn.Module, width: int, batch_first: bool, end: str) -> None:
         super().__init__()
@@ -164,13 +163,13 @@ class Recurrent(Head):
         return f"batch_first={self.batch_first}, {self.end}"
 
 
-def recurrent(draw: Draw, c: int, extent: Extent) -> Head:
-    kind, first = draw.among([nn.LSTM, nn.GRU, nn.RNN]), draw.chance(0.6)
-    both = draw.chance(0.3)
-    layer = kind(c, 3, batch_first=first, bidirectional=both)
-    head = Recurrent(layer, 6 if both else 3, first, draw.among(["last", "mean"]))
+def recurrent(draw: RandomChoices, c: int, extent: Extent) -> Head:
+    kind, batch_first = draw.choice([nn.LSTM, nn.GRU, nn.RNN]), draw.boolean(0.6)
+    bidirectional = draw.boolean(0.3)
+    layer = kind(c, 3, batch_first=batch_first, bidirectional=bidirectional)
+    head = Recurrent(layer, 6 if bidirectional else 3, batch_first, draw.choice(["last", "mean"]))
     if len(extent) == 1:
-        head.layouts["recurrent"] = Layout("NXC" if first else "XNC")
+        head.layouts["recurrent"] = Layout("NXC" if batch_first else "XNC")
     return head
 
 
@@ -178,7 +177,7 @@ def recurrent(draw: Draw, c: int, extent: Extent) -> Head:
 
 
 class Attention(nn.Module):
-    """Self-attention, by torch's own module, its function, or the products written out."""
+    """Self-attention by PyTorch's module, by its function, or by explicit matrix products."""
 
     def __init__(self, width: int, spelling: str) -> None:
         super().__init__()
@@ -203,7 +202,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A transformer's block, norms first."""
+    """A transformer block with pre-normalization."""
 
     def __init__(self, width: int, attention: nn.Module, inner: nn.Module) -> None:
         super().__init__()
@@ -216,22 +215,22 @@ class Block(nn.Module):
 
 
 class Tokens(Head):
-    """Places as tokens, perhaps behind a class token, one or two blocks, a norm, the class token or the mean."""
+    """Positions as tokens after optional class tokens, transformer blocks, layer norm, the class token or the mean."""
 
     def __init__(self, blocks: list[nn.Module], grid: Extent, prefix: int, end: str) -> None:
         super().__init__()
         width = 4
         self.blocks, self.norm, self.linear = nn.Sequential(*blocks), nn.LayerNorm(width), nn.Linear(width, CLASSES)
         self.prefix = nn.Parameter(torch.zeros(1, prefix, width)) if prefix else None
-        places = torch.Size(grid).numel()
-        self.position, self.end = nn.Parameter(torch.zeros(1, prefix + places, width)), end
+        positions = torch.Size(grid).numel()
+        self.position, self.end = nn.Parameter(torch.zeros(1, prefix + positions, width)), end
         layout = Layout("NTC", grid, prefix)
-        self.layouts |= {f"blocks.{number}": layout for number in range(len(blocks))}
+        self.layouts |= {f"blocks.{index}": layout for index in range(len(blocks))}
         if end == "mean":
             self.layouts["norm"] = layout
 
     def embedded(self, x: Tensor) -> Tensor:
-        """(N, places, width)."""
+        """The tokens (N, positions, width)."""
         return x.flatten(2).transpose(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -246,10 +245,10 @@ class Tokens(Head):
 
 
 class PatchTokens(Tokens):
-    """Tokens of a strided convolution, or of a reshape and a linear layer."""
+    """Tokens of a strided convolution, or of a reshape followed by a linear layer."""
 
-    def __init__(self, embed: nn.Module, patch: tuple[int, ...], *given: object) -> None:
-        super().__init__(*given)  # type: ignore[arg-type]
+    def __init__(self, embed: nn.Module, patch: tuple[int, ...], *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
         self.embed, self.patch = embed, patch
 
     def embedded(self, x: Tensor) -> Tensor:
@@ -258,25 +257,25 @@ class PatchTokens(Tokens):
         axes = len(self.patch)
         for axis, size in reversed(list(enumerate(self.patch))):
             x = x.unflatten(2 + axis, (-1, size))
-        places, within = (range(start, 2 + 2 * axes, 2) for start in (2, 3))
-        return self.embed(x.permute(0, *places, 1, *within).flatten(1 + axes).flatten(1, axes))
+        grid, within = (range(start, 2 + 2 * axes, 2) for start in (2, 3))
+        return self.embed(x.permute(0, *grid, 1, *within).flatten(1 + axes).flatten(1, axes))
 
 
-def _blocks(draw: Draw) -> tuple[list[nn.Module], int, str]:
-    spelling = draw.among(["nn.MultiheadAttention", "function", "products"])
-    blocks: list[nn.Module] = [Block(4, Attention(4, spelling), activation(draw)) for _ in range(draw.number(1, 2))]
-    prefix = draw.among([0, 1, 1, 2])
-    return blocks, prefix, draw.among(["class token", "mean"]) if prefix else "mean"
+def _blocks(draw: RandomChoices) -> tuple[list[nn.Module], int, str]:
+    spelling = draw.choice(["nn.MultiheadAttention", "function", "products"])
+    blocks: list[nn.Module] = [Block(4, Attention(4, spelling), activation(draw)) for _ in range(draw.integer(1, 2))]
+    prefix = draw.choice([0, 1, 1, 2])
+    return blocks, prefix, draw.choice(["class token", "mean"]) if prefix else "mean"
 
 
-def tokens(draw: Draw, c: int, extent: Extent) -> Head:
-    """The positions of a convolution's map."""
+def tokens(draw: RandomChoices, c: int, extent: Extent) -> Head:
+    """Tokens that are the positions of a convolution's output."""
     blocks, prefix, end = _blocks(draw)
     return PatchTokens(CONVOLUTIONS[len(extent)](c, 4, 1), (1,) * len(extent), blocks, extent, prefix, end)
 
 
-def linear_patches(draw: Draw, c: int, extent: Extent) -> Head:
-    """Patches cut by a reshape; the map is cropped to whole patches by the one who draws."""
+def linear_patches(draw: RandomChoices, c: int, extent: Extent) -> Head:
+    """Patches cut by a reshape, of size 1 along axes with an odd extent."""
     blocks, prefix, end = _blocks(draw)
     patch = tuple(2 if n % 2 == 0 else 1 for n in extent)
     grid = tuple(n // p for n, p in zip(extent, patch, strict=True))
@@ -284,7 +283,7 @@ def linear_patches(draw: Draw, c: int, extent: Extent) -> Head:
     return PatchTokens(embed, patch, blocks, grid, prefix, end)
 
 
-HEADS: dict[str, Callable[[Draw, int, Extent], Head]] = {
+HEADS: dict[str, Callable[[RandomChoices, int, Extent], Head]] = {
     "pooled": pooled,
     "flattened": flattened,
     "convolved": convolved,

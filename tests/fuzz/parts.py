@@ -1,6 +1,6 @@
-"""Parts of random networks that make a map (N, C, places …) of a map, each drawn by a few lines.
+"""Parts of random networks that map (N, C, positions …) to (N, C, positions …).
 
-A builder is handed the draw, the number of channels and the extent of the map it will see, and gives a module.
+A builder gets the random choices, the number of channels and the extent of its input, and returns a module.
 """
 
 import math
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.fuzz.drawing import Draw
-from tests.fuzz.layouts import TURNS
-from tests.fuzz.spellings import IN_PLACE, LEAKY, MODULES, RECTIFIERS, SMOOTH, Spelled
+from tests.fuzz.drawing import RandomChoices
+from tests.fuzz.layouts import TRANSFORMS
+from tests.fuzz.spellings import IN_PLACE, LEAKY, MODULES, RECTIFIERS, SMOOTH, FunctionalActivation
 
 Extent = tuple[int, ...]
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -29,20 +29,20 @@ MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 # Activations and norms
 
 
-def activation(draw: Draw, *, in_place: bool = False) -> nn.Module:
-    """Half of them rectifiers; in place only where nobody needs what was there."""
-    kind = draw.number(0, 9)
+def activation(draw: RandomChoices, *, in_place: bool = False) -> nn.Module:
+    """A random activation, in about half of the cases a rectifier; in place only if the input is not needed again."""
+    kind = draw.integer(0, 9)
     if kind < 2:
-        return nn.ReLU(inplace=in_place and draw.chance(0.5))
+        return nn.ReLU(inplace=in_place and draw.boolean(0.5))
     if kind < 4:
-        return Spelled(draw.named(RECTIFIERS)[0])
+        return FunctionalActivation(draw.named_choice(RECTIFIERS)[0])
     if kind == 4 and in_place:
-        return Spelled(draw.named(IN_PLACE)[0])
+        return FunctionalActivation(draw.named_choice(IN_PLACE)[0])
     if kind < 7:
-        return Spelled(draw.named(SMOOTH)[0])
+        return FunctionalActivation(draw.named_choice(SMOOTH)[0])
     if kind == 7:
-        return Spelled(draw.named(LEAKY)[0])
-    return draw.named(MODULES)[1]()
+        return FunctionalActivation(draw.named_choice(LEAKY)[0])
+    return draw.named_choice(MODULES)[1]()
 
 
 class RMSNorm(nn.Module):
@@ -57,7 +57,7 @@ class RMSNorm(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """Layer norm over the channels of (N, C, …), by a permutation and back."""
+    """Layer norm over the channels of (N, C, …), between two permutations."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,11 +67,11 @@ class ChannelNorm(nn.Module):
         return self.norm(x.movedim(1, -1)).movedim(-1, 1)
 
 
-NORMS: dict[str, Callable[[Draw, int, Extent], nn.Module]] = {
+NORMS: dict[str, Callable[[RandomChoices, int, Extent], nn.Module]] = {
     "batch norm": lambda draw, c, e: BATCH_NORMS[len(e)](c),
     "batch norm without scale": lambda draw, c, e: BATCH_NORMS[len(e)](c, affine=False),
-    "group norm": lambda draw, c, e: nn.GroupNorm(draw.among([g for g in (1, 2, c) if c % g == 0]), c),
-    "instance norm": lambda draw, c, e: INSTANCE_NORMS[len(e)](c, affine=draw.chance(0.5)),
+    "group norm": lambda draw, c, e: nn.GroupNorm(draw.choice([g for g in (1, 2, c) if c % g == 0]), c),
+    "instance norm": lambda draw, c, e: INSTANCE_NORMS[len(e)](c, affine=draw.boolean(0.5)),
     "instance norm with statistics": lambda draw, c, e: INSTANCE_NORMS[len(e)](c, track_running_stats=True),
     "layer norm": lambda draw, c, e: nn.LayerNorm((c, *e)),
     "channel norm": lambda draw, c, e: ChannelNorm(c),
@@ -80,76 +80,76 @@ NORMS: dict[str, Callable[[Draw, int, Extent], nn.Module]] = {
 }
 
 
-def norm(draw: Draw, channels: int, extent: Extent) -> nn.Module:
-    """Half of them batch norm, as in life, and where a map has too few places to be normed by itself."""
-    if draw.chance(0.5) or math.prod(extent) < 4:
+def norm(draw: RandomChoices, channels: int, extent: Extent) -> nn.Module:
+    """A random normalization: batch norm in half of the cases, and if there are too few positions for others."""
+    if draw.boolean(0.5) or math.prod(extent) < 4:
         return BATCH_NORMS[len(extent)](channels)
-    return draw.named(NORMS)[1](draw, channels, extent)
+    return draw.named_choice(NORMS)[1](draw, channels, extent)
 
 
 # Convolutions
 
 
-def plain_convolution(draw: Draw, c: int, extent: Extent, out: int | None = None) -> nn.Module:
-    """Any kernel, stride, dilation and padding that keep the map from vanishing."""
+def plain_convolution(draw: RandomChoices, c: int, extent: Extent, out: int | None = None) -> nn.Module:
+    """A convolution with random kernel size, stride, dilation and padding that leaves a nonempty map."""
     small = min(extent) < 5
-    kernel = draw.among([1, 3, 3, (3, 1, 3)[: len(extent)]] if not small else [1, 3])
-    options = {"padding": "same", "padding_mode": draw.among(["zeros", "zeros", "circular", "reflect", "replicate"])}
+    kernel = draw.choice([1, 3, 3, (3, 1, 3)[: len(extent)]] if not small else [1, 3])
+    options = {"padding": "same", "padding_mode": draw.choice(["zeros", "zeros", "circular", "reflect", "replicate"])}
     if options["padding_mode"] != "zeros" and (small or not isinstance(kernel, int)):
         options["padding_mode"] = "zeros"
     if options["padding_mode"] == "zeros" and not small and isinstance(kernel, int):
-        options["padding"] = draw.among([0, 1, kernel // 2]) if kernel > 1 else 0
-        options["stride"] = draw.among([1, 1, 2])
+        options["padding"] = draw.choice([0, 1, kernel // 2]) if kernel > 1 else 0
+        options["stride"] = draw.choice([1, 1, 2])
     elif kernel == 3 and not small:
-        options["dilation"] = draw.among([1, 2])
+        options["dilation"] = draw.choice([1, 2])
     if len(extent) == 3 and options["padding_mode"] == "reflect":
         options["padding_mode"] = "replicate"
-    return CONVOLUTIONS[len(extent)](c, out or draw.number(3, 6), kernel, bias=draw.chance(0.8), **options)
+    return CONVOLUTIONS[len(extent)](c, out or draw.integer(3, 6), kernel, bias=draw.boolean(0.8), **options)
 
 
-def convolution(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    """Convolution, perhaps a norm, perhaps an activation, one module after the other."""
+def convolution(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
+    """A convolution, optionally with normalization and activation, as a sequence of modules."""
     parts: list[nn.Module] = [plain_convolution(draw, c, extent)]
-    out_channels, out_extent = after(parts[0], c, extent)
-    if draw.chance(0.6):
+    out_channels, out_extent = output_shape(parts[0], c, extent)
+    if draw.boolean(0.6):
         parts.append(norm(draw, out_channels, out_extent))
-    if draw.chance(0.85):
+    if draw.boolean(0.85):
         parts.append(activation(draw, in_place=True))
     return nn.Sequential(*parts)
 
 
-def grouped(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    groups = draw.among([g for g in (1, 2, 3, c) if c % g == 0])
-    wide = c * draw.number(1, 2)
+def grouped(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
+    groups = draw.choice([g for g in (1, 2, 3, c) if c % g == 0])
+    wide = c * draw.integer(1, 2)
     return nn.Sequential(
         CONVOLUTIONS[len(extent)](c, wide, 3, padding=1, groups=groups), activation(draw, in_place=True)
     )
 
 
-def dilated(draw: Draw, c: int, extent: Extent) -> nn.Module:
+def dilated(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
     return nn.Sequential(CONVOLUTIONS[len(extent)](c, c, 3, padding=2, dilation=2), activation(draw, in_place=True))
 
 
-def separable(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    """Depthwise, then pointwise."""
+def separable(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
+    """A depthwise convolution, then a pointwise one."""
     kind = CONVOLUTIONS[len(extent)]
     return nn.Sequential(kind(c, c, 3, padding=1, groups=c), norm(draw, c, extent), kind(c, 5, 1), activation(draw))
 
 
-def transposed(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    kind, options = TRANSPOSED[len(extent)], {"stride": 2, "padding": draw.number(0, 1)}
+def transposed(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
+    kind, options = TRANSPOSED[len(extent)], {"stride": 2, "padding": draw.integer(0, 1)}
     if max(extent) > 12:
         options = {"stride": 1, "padding": 1}
-    groups = draw.among([g for g in (1, 2) if c % g == 0])
+    groups = draw.choice([g for g in (1, 2) if c % g == 0])
     out = 2 * groups
-    return nn.Sequential(kind(c, out, 3, bias=draw.chance(0.7), groups=groups, **options), activation(draw))
+    return nn.Sequential(kind(c, out, 3, bias=draw.boolean(0.7), groups=groups, **options), activation(draw))
 
 
 # Blocks
 
 
 class Residual(nn.Module):
-    """activation(x + branch(x)), the sum spelled in one of several ways."""
+    """activation(x + branch(x)), with the sum written in one of several ways."""
 
     def __init__(self, branch: nn.Module, after: nn.Module, spelling: str) -> None:
         super().__init__()
@@ -171,15 +171,15 @@ class Residual(nn.Module):
         return self.spelling
 
 
-def residual(draw: Draw, c: int, extent: Extent) -> nn.Module:
+def residual(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
     kind = CONVOLUTIONS[len(extent)]
     branch = [kind(c, c, 3, padding=1), norm(draw, c, extent), activation(draw, in_place=True), kind(c, c, 1)]
-    last = activation(draw) if draw.chance(0.7) else nn.Identity()
-    return Residual(nn.Sequential(*branch), last, draw.among(["+", "+=", "add", "stack"]))
+    last = activation(draw) if draw.boolean(0.7) else nn.Identity()
+    return Residual(nn.Sequential(*branch), last, draw.choice(["+", "+=", "add", "stack"]))
 
 
-class Beside(nn.Module):
-    """Branches side by side, their maps concatenated."""
+class Concatenated(nn.Module):
+    """Parallel branches with concatenated outputs."""
 
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__()
@@ -189,25 +189,25 @@ class Beside(nn.Module):
         return torch.cat([branch(x) for branch in self.branches], 1)
 
 
-def dense(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    grown = nn.Sequential(
-        norm(draw, c, extent), activation(draw), CONVOLUTIONS[len(extent)](c, draw.number(2, 3), 3, padding=1)
+def dense(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
+    branch = nn.Sequential(
+        norm(draw, c, extent), activation(draw), CONVOLUTIONS[len(extent)](c, draw.integer(2, 3), 3, padding=1)
     )
-    return Beside(nn.Identity(), grown)
+    return Concatenated(nn.Identity(), branch)
 
 
-def inception(draw: Draw, c: int, extent: Extent) -> nn.Module:
+def inception(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
     kind = CONVOLUTIONS[len(extent)]
-    pool = draw.among([MAX_POOLS, AVERAGE_POOLS])[len(extent)](3, 1, 1)
-    return Beside(
+    pool = draw.choice([MAX_POOLS, AVERAGE_POOLS])[len(extent)](3, 1, 1)
+    return Concatenated(
         kind(c, 2, 1),
         nn.Sequential(kind(c, 2, 3, padding=1), activation(draw, in_place=True)),
         nn.Sequential(pool, kind(c, 1, 1)),
     )
 
 
-class Excited(nn.Module):
-    """Squeeze and excite: channels scaled by gates that follow from their means."""
+class SqueezeExcite(nn.Module):
+    """Squeeze-and-excitation: channels scaled by gates computed from their means."""
 
     def __init__(self, channels: int, axes: int, inner: nn.Module, gate: nn.Module) -> None:
         super().__init__()
@@ -219,12 +219,12 @@ class Excited(nn.Module):
         return x * self.gate(self.up(self.inner(self.down(self.pool(x)))))
 
 
-def squeeze_excite(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    return Excited(c, len(extent), activation(draw), draw.among([nn.Sigmoid, nn.Hardsigmoid])())
+def squeeze_excite(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
+    return SqueezeExcite(c, len(extent), activation(draw), draw.choice([nn.Sigmoid, nn.Hardsigmoid])())
 
 
 class Gated(nn.Module):
-    """Half of the channels times the sigmoid of the other half."""
+    """A gated linear unit: half of the channels times the sigmoid of the other half."""
 
     def __init__(self, convolution: nn.Module, spelling: str) -> None:
         super().__init__()
@@ -237,24 +237,24 @@ class Gated(nn.Module):
         return value * torch.sigmoid(gate)
 
 
-def gated(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    return Gated(CONVOLUTIONS[len(extent)](c, 8, 3, padding=1), draw.among(["F.glu", "chunk"]))
+def gated(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
+    return Gated(CONVOLUTIONS[len(extent)](c, 8, 3, padding=1), draw.choice(["F.glu", "chunk"]))
 
 
-class Shuffled(nn.Module):
-    """Channels of two groups dealt out in turn."""
+class ChannelShuffle(nn.Module):
+    """A channel shuffle of two groups."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
 
 
-def shuffled(draw: Draw, c: int, extent: Extent) -> nn.Module:
+def shuffled(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
     kind = CONVOLUTIONS[len(extent)]
-    return nn.Sequential(kind(c, 6, 1), Shuffled(), kind(6, 6, 3, padding=1, groups=2), activation(draw))
+    return nn.Sequential(kind(c, 6, 1), ChannelShuffle(), kind(6, 6, 3, padding=1, groups=2), activation(draw))
 
 
-class Twice(nn.Module):
-    """One module called two times."""
+class CalledTwice(nn.Module):
+    """One module that is called twice."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -264,12 +264,12 @@ class Twice(nn.Module):
         return self.module(self.module(x))
 
 
-def reused(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    return Twice(nn.Sequential(CONVOLUTIONS[len(extent)](c, c, 3, padding=1), activation(draw)))
+def reused(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
+    return CalledTwice(nn.Sequential(CONVOLUTIONS[len(extent)](c, c, 3, padding=1), activation(draw)))
 
 
 class Hourglass(nn.Module):
-    """Down and up again, with a way around."""
+    """Downsampling and upsampling, concatenated with a skip connection."""
 
     def __init__(self, down: nn.Module, up: nn.Module) -> None:
         super().__init__()
@@ -281,7 +281,7 @@ class Hourglass(nn.Module):
         return torch.cat([x, large], 1)
 
 
-def hourglass(draw: Draw, c: int, extent: Extent) -> nn.Module:
+def hourglass(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
     kind = CONVOLUTIONS[len(extent)]
     down = nn.Sequential(kind(c, 3, 3, stride=2, padding=1), activation(draw, in_place=True))
     return Hourglass(down, nn.Sequential(kind(3, 2, 1), activation(draw)))
@@ -290,37 +290,37 @@ def hourglass(draw: Draw, c: int, extent: Extent) -> nn.Module:
 # Sampling
 
 
-def pooled(draw: Draw, c: int, extent: Extent) -> nn.Module:
+def pooled(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
     axes = len(extent)
     kinds: list[nn.Module] = [
-        MAX_POOLS[axes](2, ceil_mode=draw.chance(0.5)),
+        MAX_POOLS[axes](2, ceil_mode=draw.boolean(0.5)),
         MAX_POOLS[axes](3, 2, 1),
         MAX_POOLS[axes](2, 1),
-        AVERAGE_POOLS[axes](2, ceil_mode=draw.chance(0.5)),
-        AVERAGE_POOLS[axes](3, 2, 1, count_include_pad=draw.chance(0.5)),
-        ADAPTIVE_MAX[axes](draw.number(2, 3)),
-        ADAPTIVE_AVERAGE[axes](draw.number(2, 3)),
+        AVERAGE_POOLS[axes](2, ceil_mode=draw.boolean(0.5)),
+        AVERAGE_POOLS[axes](3, 2, 1, count_include_pad=draw.boolean(0.5)),
+        ADAPTIVE_MAX[axes](draw.integer(2, 3)),
+        ADAPTIVE_AVERAGE[axes](draw.integer(2, 3)),
     ]
-    return draw.among(kinds)
+    return draw.choice(kinds)
 
 
-def power_pooled(draw: Draw, c: int, extent: Extent) -> nn.Module:
+def power_pooled(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
     return nn.Sequential(nn.Softplus(), {1: nn.LPPool1d, 2: nn.LPPool2d, 3: nn.LPPool3d}[len(extent)](2, 2))
 
 
 class Strided(nn.Module):
-    """Every second position, by a slice."""
+    """Every second position, selected by a slice."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x[(..., *[slice(None, None, 2)] * (x.ndim - 2))]
 
 
-def strided(draw: Draw, c: int, extent: Extent) -> nn.Module:
+def strided(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
     return Strided()
 
 
 class Padded(nn.Module):
-    """A border around the map, of uneven width."""
+    """Padding that differs between the two sides."""
 
     def __init__(self, mode: str) -> None:
         super().__init__()
@@ -330,54 +330,54 @@ class Padded(nn.Module):
         return F.pad(x, [1, 0] * (x.ndim - 2), mode=self.mode)
 
 
-def padded(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    return nn.Sequential(Padded(draw.among(["constant", "replicate"])), CONVOLUTIONS[len(extent)](c, c, 2))
+def padded(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
+    return nn.Sequential(Padded(draw.choice(["constant", "replicate"])), CONVOLUTIONS[len(extent)](c, c, 2))
 
 
-def upsampled(draw: Draw, c: int, extent: Extent) -> nn.Module:
+def upsampled(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
     axes = len(extent)
     modes: list[tuple[str, dict[str, object]]] = [("nearest", {}), ("nearest-exact", {}), (MODES[axes], {})]
     modes += [(MODES[axes], {"align_corners": True})]
-    mode, options = draw.among(modes)
-    size = {"size": tuple(n + draw.number(1, n) for n in extent)} if draw.chance(0.5) else {"scale_factor": 2}
+    mode, options = draw.choice(modes)
+    size = {"size": tuple(n + draw.integer(1, n) for n in extent)} if draw.boolean(0.5) else {"scale_factor": 2}
     return nn.Sequential(nn.Upsample(mode=mode, **size, **options), CONVOLUTIONS[axes](c, c, 1))
 
 
-def turned(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    """The map turned, filtered, and turned back: in between, the layers' places lie otherwise than the input's."""
-    way = draw.among(["flip", "roll", "turn"])
+def turned(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
+    """A transform, a convolution, and the inverse transform: in between, positions differ from those of the input."""
+    transform = draw.choice(["flip", "roll", "turn"])
     filtered = CONVOLUTIONS[len(extent)](c, c, 3, padding=1, padding_mode="circular" if min(extent) > 2 else "zeros")
-    return nn.Sequential(Turned(way), filtered, Turned(way, back=True))
+    return nn.Sequential(SpatialTransform(transform), filtered, SpatialTransform(transform, inverse=True))
 
 
-class Turned(nn.Module):
-    """The map mirrored, rolled by two, or turned round."""
+class SpatialTransform(nn.Module):
+    """A flip, a roll by two, or a rotation of the map by 180°."""
 
-    def __init__(self, way: str, *, back: bool = False) -> None:
+    def __init__(self, transform: str, *, inverse: bool = False) -> None:
         super().__init__()
-        self.way, self.back = way, back
+        self.transform, self.inverse = transform, inverse
 
     def forward(self, x: Tensor) -> Tensor:
-        return TURNS[self.way][self.back](x)
+        return TRANSFORMS[self.transform][self.inverse](x)
 
     def extra_repr(self) -> str:
-        return f"{self.way}, back" if self.back else self.way
+        return f"{self.transform}, inverse" if self.inverse else self.transform
 
 
-def unshuffled(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    """Pixels become channels, or channels pixels; where there are no pairs of them the map is turned instead."""
+def unshuffled(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
+    """A pixel unshuffle or shuffle; for odd extents a spatial transform instead."""
     if len(extent) != 2 or extent[0] % 2 or extent[1] % 2:
         return turned(draw, c, extent)
-    if draw.chance(0.5):
+    if draw.boolean(0.5):
         return nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4 * c, 4, 1))
     return nn.Sequential(nn.Conv2d(c, 8, 1), nn.PixelShuffle(2), activation(draw))
 
 
-# Maps with their channels last within
+# Blocks with channels-last layers
 
 
-class ChannelsLast(nn.Module):
-    """A ConvNeXt block: depthwise, then norm and linear layers over the last axis, and back."""
+class ConvNextBlock(nn.Module):
+    """A ConvNeXt block: a depthwise convolution, then normalization and linear layers over the last axis."""
 
     def __init__(self, channels: int, axes: int, inner: nn.Module) -> None:
         super().__init__()
@@ -390,11 +390,11 @@ class ChannelsLast(nn.Module):
         return x + self.back(self.inner(self.wide(self.norm(y)))).movedim(-1, 1)
 
 
-def channels_last_block(draw: Draw, c: int, extent: Extent) -> nn.Module:
-    return ChannelsLast(c, len(extent), activation(draw))
+def channels_last_block(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
+    return ConvNextBlock(c, len(extent), activation(draw))
 
 
-PARTS: dict[str, Callable[[Draw, int, Extent], nn.Module]] = {
+PARTS: dict[str, Callable[[RandomChoices, int, Extent], nn.Module]] = {
     "convolution": convolution,
     "grouped": grouped,
     "dilated": dilated,
@@ -421,8 +421,8 @@ SHRINKING = {"pool", "power pool", "strided"}
 GROWING = {"transposed", "upsampled", "hourglass"}
 
 
-def after(part: nn.Module, channels: int, extent: Extent) -> tuple[int, Extent]:
-    """Channels and extent of what a part gives."""
+def output_shape(part: nn.Module, channels: int, extent: Extent) -> tuple[int, Extent]:
+    """The channels and the extent of the output of a part."""
     with torch.no_grad():
         shape = part(torch.zeros(1, channels, *extent)).shape
     return shape[1], tuple(shape[2:])

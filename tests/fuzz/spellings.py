@@ -1,4 +1,4 @@
-"""One function, many spellings: how people write activations."""
+"""Activations in the many forms in which they are written."""
 
 import copy
 from collections.abc import Callable
@@ -61,50 +61,52 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "nn.Hardswish": nn.Hardswish,
     "nn.CELU": nn.CELU,
 }
-SPELLED = RECTIFIERS | IN_PLACE | SMOOTH | LEAKY
+ACTIVATIONS = RECTIFIERS | IN_PLACE | SMOOTH | LEAKY
 
 
-class Spelled(nn.Module):
-    """An activation that is written as a function."""
+class FunctionalActivation(nn.Module):
+    """An activation that is written as a function instead of a module."""
 
     def __init__(self, spelling: str) -> None:
         super().__init__()
         self.spelling = spelling
 
     def forward(self, x: Tensor) -> Tensor:
-        return SPELLED[self.spelling](x)
+        return ACTIVATIONS[self.spelling](x)
 
     def extra_repr(self) -> str:
         return self.spelling
 
 
-NO_RECTIFIERS = {"torch.tanh", "torch.sigmoid", "logsigmoid"}
+SATURATING = {"torch.tanh", "torch.sigmoid", "logsigmoid"}
 
 
 def is_rectifier(module: nn.Module) -> bool:
-    """Whether a module is max(x, 0), however it is written."""
-    if isinstance(module, Spelled):
+    """Whether a module computes max(x, 0), in any form."""
+    if isinstance(module, FunctionalActivation):
         return module.spelling in RECTIFIERS or module.spelling in IN_PLACE
     return isinstance(module, nn.ReLU)
 
 
-def lets_through_what_is_large(module: nn.Module) -> bool:
-    """Whether a module is a rectifier in the wide sense of the rules, in one operation or in several."""
-    if isinstance(module, Spelled):
-        return module.spelling not in NO_RECTIFIERS
+def is_activation(module: nn.Module) -> bool:
+    """Whether a module is an activation to which the rules for rectifiers apply."""
+    if isinstance(module, FunctionalActivation):
+        return module.spelling not in SATURATING
     return isinstance(module, tuple(type(build()) for build in MODULES.values())) and not isinstance(module, nn.Tanh)
 
 
-def without_spellings(net: nn.Module) -> nn.Module:
-    """A copy in which every rectifier is an ``nn.ReLU`` of its own that writes to new memory."""
-    return replaced(net, is_rectifier, lambda _: nn.ReLU())
+def with_relu_modules(net: nn.Module) -> nn.Module:
+    """A copy in which every rectifier is a separate ``nn.ReLU`` that is not in place."""
+    return replace_modules(net, is_rectifier, lambda _: nn.ReLU())
 
 
-def replaced(net: nn.Module, which: Callable[[nn.Module], bool], build: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """A copy in which ``build`` makes another module of each of which ``which`` is true."""
-    other = copy.deepcopy(net)
-    for parent in list(other.modules()):
+def replace_modules(
+    net: nn.Module, which: Callable[[nn.Module], bool], build: Callable[[nn.Module], nn.Module]
+) -> nn.Module:
+    """A copy in which each module for which ``which`` is true is replaced by ``build`` of it."""
+    copied = copy.deepcopy(net)
+    for parent in list(copied.modules()):
         for name, child in list(parent.named_children()):
             if which(child):
                 setattr(parent, name, build(child))
-    return other
+    return copied

@@ -1,44 +1,44 @@
-"""The generator of random networks itself, and the peers beside our lenses on some of them."""
+"""The generator of random networks, and comparison with other libraries on some of them."""
 
 from types import ModuleType
 
 import pytest
 
 from tests.fuzz.checks import CHECKS
-from tests.fuzz.comparing import compared
-from tests.fuzz.networks import network
-from tests.fuzz.testing import HELD, SEEDS
+from tests.fuzz.comparing import run_check
+from tests.fuzz.networks import random_network
+from tests.fuzz.testing import CHECKS_BY_FILE, SEEDS
 
 
 @pytest.mark.parametrize("seed", range(100, 106))
-def test_lenses_agree_with_the_peers(seed: int, peers: ModuleType) -> None:
+def test_lenses_agree_with_other_libraries(seed: int, peers: ModuleType) -> None:
     from tests.fuzz.peers import PEERS
 
-    net = network(seed)
-    found = [compared(check, net) for check in PEERS.values()]
-    differences = [said for comparison in found for said in comparison.differences]
+    net = random_network(seed)
+    cases = [run_check(check, net) for check in PEERS.values()]
+    differences = [difference for case in cases for difference in case.differences]
     assert not differences, "\n".join([*differences, "on", str(net)])
-    assert sum(comparison.count for comparison in found) > 30
+    assert sum(case.count for case in cases) > 30
 
 
-def test_a_seed_alone_makes_the_network() -> None:
-    first, again = network(3), network.__wrapped__(3)
+def test_a_network_depends_only_on_its_seed() -> None:
+    first, again = random_network(3), random_network.__wrapped__(3)
     assert str(first) == str(again)
     assert all(a.equal(b) for a, b in zip(first.module.parameters(), again.module.parameters(), strict=True))
     assert first.images.equal(again.images)
 
 
-def test_every_check_is_held_by_one_file() -> None:
-    assert sorted(name for names in HELD.values() for name in names) == sorted(CHECKS)
+def test_every_check_is_in_one_file() -> None:
+    assert sorted(name for names in CHECKS_BY_FILE.values() for name in names) == sorted(CHECKS)
 
 
-def test_every_kind_comes_up_and_is_compared() -> None:
-    """Every part, head and ending is among the first seeds, and on each of those numbers are held."""
+def test_every_kind_occurs_and_is_compared() -> None:
+    """Every part, head and ending occurs for the first seeds, and numbers are compared for each of them."""
     from tests.fuzz.heads import ENDINGS, HEADS
     from tests.fuzz.parts import PARTS
 
-    drawn = frozenset().union(*(network(seed).kinds for seed in SEEDS))
-    missing = {*PARTS, *HEADS, *ENDINGS, "folded", "one channel", "1-D", "2-D", "3-D"} - drawn
+    kinds = frozenset().union(*(random_network(seed).kinds for seed in SEEDS))
+    missing = {*PARTS, *HEADS, *ENDINGS, "folded", "one channel", "1-D", "2-D", "3-D"} - kinds
     assert not missing
-    counted = [compared(CHECKS["gradients"], network(seed)).count for seed in SEEDS[:8]]
-    assert min(counted) >= 14
+    counts = [run_check(CHECKS["gradients"], random_network(seed)).count for seed in SEEDS[:8]]
+    assert min(counts) >= 14

@@ -1,8 +1,8 @@
-"""Maps and numbers of layers on random networks, held to slow versions; thousands of networks by ``make fuzz``."""
+"""Maps and activations of layers on random networks; ``make fuzz`` tests thousands of networks."""
 
-from tests.fuzz.testing import HELD, agree, every_seed
+from tests.fuzz.testing import CHECKS_BY_FILE, assert_agreement, every_seed
 
 
 @every_seed
-def test_lenses_agree_with_their_slow_versions(seed: int) -> None:
-    agree(seed, *HELD["maps"])
+def test_lenses_agree_with_slow_references(seed: int) -> None:
+    assert_agreement(seed, *CHECKS_BY_FILE["maps"])

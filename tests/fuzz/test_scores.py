@@ -1,8 +1,8 @@
-"""Scores, gradients, paths and hidden parts on random networks; thousands of them by ``make fuzz``."""
+"""Scores, gradients, paths and perturbations on random networks; ``make fuzz`` tests thousands of networks."""
 
-from tests.fuzz.testing import HELD, agree, every_seed
+from tests.fuzz.testing import CHECKS_BY_FILE, assert_agreement, every_seed
 
 
 @every_seed
-def test_lenses_agree_with_their_slow_versions(seed: int) -> None:
-    agree(seed, *HELD["scores"])
+def test_lenses_agree_with_slow_references(seed: int) -> None:
+    assert_agreement(seed, *CHECKS_BY_FILE["scores"])

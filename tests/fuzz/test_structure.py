@@ -1,8 +1,8 @@
-"""Independence, arithmetic, structure and receptive fields on random networks; thousands of them by ``make fuzz``."""
+"""Independence, arithmetic, structure and receptive fields on random networks; ``make fuzz`` tests thousands."""
 
-from tests.fuzz.testing import HELD, agree, every_seed
+from tests.fuzz.testing import CHECKS_BY_FILE, assert_agreement, every_seed
 
 
 @every_seed
-def test_lenses_agree_with_their_slow_versions(seed: int) -> None:
-    agree(seed, *HELD["structure"])
+def test_lenses_agree_with_slow_references(seed: int) -> None:
+    assert_agreement(seed, *CHECKS_BY_FILE["structure"])

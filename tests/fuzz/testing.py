@@ -1,16 +1,16 @@
-"""What the tests of random networks share: which seeds, and that a check finds nothing on them.
+"""Seeds and assertions shared by the tests on random networks.
 
-The checks are spread over several files so that workers that take whole files share them.
+The checks are distributed over several files, because parallel workers process whole files.
 """
 
 import pytest
 
 from tests.fuzz.checks import CHECKS
-from tests.fuzz.comparing import compared
-from tests.fuzz.networks import network
+from tests.fuzz.comparing import run_check
+from tests.fuzz.networks import random_network
 
 SEEDS = range(40)
-KEPT: tuple[int, ...] = (
+REGRESSION_SEEDS: tuple[int, ...] = (
     43,
     49,
     51,
@@ -38,24 +38,24 @@ KEPT: tuple[int, ...] = (
     1716,
     1779,
 )
-"""Seeds beyond those on which something was wrong once."""
+"""Further seeds, for which a bug was found once."""
 
-every_seed = pytest.mark.parametrize("seed", [*SEEDS, *KEPT])
+every_seed = pytest.mark.parametrize("seed", [*SEEDS, *REGRESSION_SEEDS])
 
 
-def agree(seed: int, *checks: str) -> None:
-    """Each of these checks compares something on the network of that seed, and none finds a difference."""
-    net = network(seed)
-    found = {check: compared(CHECKS[check], net) for check in checks}
-    differences = [f"{check}: {said}" for check, comparison in found.items() for said in comparison.differences]
+def assert_agreement(seed: int, *checks: str) -> None:
+    """Assert that the checks compare something on the network of a seed and find no difference."""
+    net = random_network(seed)
+    cases = {check: run_check(CHECKS[check], net) for check in checks}
+    differences = [f"{check}: {difference}" for check, case in cases.items() for difference in case.differences]
     assert not differences, "\n".join([*differences, "on", str(net)])
-    assert sum(comparison.count for comparison in found.values()) > 4 * len(checks)  # four of them: nothing changed
+    assert sum(case.count for case in cases.values()) > 4 * len(checks)  # four of each check that nothing changed
 
 
-HELD = {
+CHECKS_BY_FILE = {
     "maps": ("default layer", "maps", "maps by scores", "activations", "inputs"),
     "scores": ("prediction", "gradients", "paths", "occlusion", "parts", "masks"),
     "rules": ("modified gradients", "relevance", "references", "spellings"),
     "structure": ("independence", "steps", "structure", "fields"),
 }
-"""Which checks each file of tests holds: all of them, each once."""
+"""Test file → its checks; each check is in one file."""

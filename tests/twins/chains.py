@@ -1,6 +1,6 @@
-"""Tiny networks as chains of dense matrices, for twins of backward rules: nothing here runs a convolution backwards.
+"""Tiny networks as chains of dense matrices, for twins of backward rules, which need no backward convolution.
 
-A convolution with the batch norm behind it is one matrix and one vector, found by feeding it zeros and unit vectors.
+A convolution and the batch norm that follows are one matrix and one vector, computed from zeros and unit vectors.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Dense:
     weight: Tensor
     bias: Tensor
     reach: Tensor
-    """1 where an output can see an input, whatever the weight."""
+    """1 where an input is in the receptive field of an output, whatever the weight."""
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.weight @ x + self.bias
@@ -61,20 +61,20 @@ Chain = list[Step]
 
 
 def values(chain: Chain, x: Tensor) -> list[Tensor]:
-    """The input and what every step makes of it."""
-    seen = [x]
+    """The input and the output of every step."""
+    activations = [x]
     for step in chain:
-        seen.append(step(seen[-1]))
-    return seen
+        activations.append(step(activations[-1]))
+    return activations
 
 
 def dense(address: str, kind: str, function: Callable[[Tensor], Tensor], shape: tuple[int, ...], reach=None) -> Dense:
-    """A layer as a matrix; ``reach`` is the same layer with all weights one."""
+    """A layer as a matrix; ``reach`` is the same layer with all weights set to one."""
     bias = function(torch.zeros(1, *shape, dtype=torch.double)).flatten()
     units = torch.eye(bias.new_zeros(shape).numel(), dtype=torch.double).view(-1, *shape)
     weight = (function(units).flatten(1) - bias).T
-    seen = weight if reach is None else reach(units).flatten(1).T
-    return Dense(address, kind, weight.contiguous(), bias, (seen != 0).double())
+    connections = weight if reach is None else reach(units).flatten(1).T
+    return Dense(address, kind, weight.contiguous(), bias, (connections != 0).double())
 
 
 def chain_of(subject: Subject) -> Chain:
@@ -118,11 +118,11 @@ def _layer(address: str, net: nn.Module, shape: tuple[int, ...]) -> Dense:
 
 
 def _ones(layer: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The layer with all weights one and no bias."""
+    """The layer with all weights set to one and no bias."""
     import copy
 
-    other = copy.deepcopy(layer)
-    nn.init.ones_(other.weight)
-    if other.bias is not None:
-        nn.init.zeros_(other.bias)
-    return other
+    copied = copy.deepcopy(layer)
+    nn.init.ones_(copied.weight)
+    if copied.bias is not None:
+        nn.init.zeros_(copied.bias)
+    return copied

@@ -1,4 +1,4 @@
-"""Pictures drawn by a plain loop in float64, and what must be true of any picture that was drawn for a unit."""
+"""Activation maximization by a plain loop in float64, and properties of the resulting pictures."""
 
 import io
 
@@ -13,103 +13,105 @@ from convscope.errors import CannotWrite, NoGradient, ParameterError, UnknownNam
 from tests.conftest import picture_model
 from tests.nets import MEAN, SIDE, STD, FlattenNet, PlainNet, ResidualNet, seeded
 
-COLOURS = np.array([[0.0761, 0.0692, 0.0627], [0.0692, 0.0754, 0.0714], [0.0627, 0.0714, 0.0819]])
+COLOR_COVARIANCE = np.array([[0.0761, 0.0692, 0.0627], [0.0692, 0.0754, 0.0714], [0.0627, 0.0714, 0.0819]])
 RATES = {"pixels": 0.05, "fourier": 0.1, "maco": 0.1, "laplacian": 0.03}
 STEPS = 25
 
 
-def mixed(values: Tensor) -> Tensor:
-    """Independent channels with the colours of natural images."""
-    strengths, components = np.linalg.eigh(COLOURS)
+def correlate(values: Tensor) -> Tensor:
+    """Uncorrelated channels mapped to the color correlation of natural images."""
+    eigenvalues, components = np.linalg.eigh(COLOR_COVARIANCE)
     components = components * np.sign(components[np.abs(components).argmax(0), range(3)])
-    matrix = components * np.sqrt(strengths)
-    matrix = matrix / np.sqrt(strengths.max())
+    matrix = components * np.sqrt(eigenvalues)
+    matrix = matrix / np.sqrt(eigenvalues.max())
     return torch.einsum("ij,njhw->nihw", torch.from_numpy(matrix.astype(np.float32)).double(), values)
 
 
-def natural() -> Tensor:
+def spectrum_scale() -> Tensor:
     """One over the frequency, for the coefficients of a real transform."""
     down, across = np.meshgrid(np.fft.fftfreq(SIDE), np.fft.fftfreq(SIDE), indexing="ij")
-    strength = 1 / np.maximum(np.hypot(down, across), 1 / SIDE)
-    return torch.from_numpy(strength / np.sqrt(2 * (strength**2).mean()))[:, : SIDE // 2 + 1]
+    scale = 1 / np.maximum(np.hypot(down, across), 1 / SIDE)
+    return torch.from_numpy(scale / np.sqrt(2 * (scale**2).mean()))[:, : SIDE // 2 + 1]
 
 
-def noise(*shape: int, chance: torch.Generator) -> Tensor:
-    return torch.randn(1, *shape, generator=chance).double()
+def noise(*shape: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(1, *shape, generator=generator).double()
 
 
-def begun(name: str, chance: torch.Generator) -> list[Tensor]:
-    """The numbers that a climb begins with."""
-    half = (3, SIDE, SIDE // 2 + 1)
+def initial_parameters(name: str, generator: torch.Generator) -> list[Tensor]:
+    """The initial parameters of each parametrization."""
+    half_spectrum = (3, SIDE, SIDE // 2 + 1)
     if name == "pixels":
-        return [mixed(0.1 * noise(3, SIDE, SIDE, chance=chance))]
+        return [correlate(0.1 * noise(3, SIDE, SIDE, generator=generator))]
     if name == "fourier":
-        return [0.05 * noise(*half, 2, chance=chance)]
+        return [0.05 * noise(*half_spectrum, 2, generator=generator)]
     if name == "maco":
-        return [torch.pi * noise(*half, chance=chance)]
-    return [0.05 * noise(3, side, side, chance=chance) for side in (16, 8, 4)]
+        return [torch.pi * noise(*half_spectrum, generator=generator)]
+    return [0.05 * noise(3, side, side, generator=generator) for side in (16, 8, 4)]
 
 
-def made(name: str, numbers: list[Tensor]) -> Tensor:
-    """The prepared picture that they are."""
+def to_picture(name: str, parameters: list[Tensor]) -> Tensor:
+    """The prepared picture of the parameters."""
     if name == "pixels":
-        values = numbers[0]
+        values = parameters[0]
     elif name == "fourier":
-        values = mixed(torch.fft.irfft2(torch.view_as_complex(numbers[0]) * natural(), norm="ortho"))
+        values = correlate(torch.fft.irfft2(torch.view_as_complex(parameters[0]) * spectrum_scale(), norm="ortho"))
     elif name == "maco":
-        plain = torch.fft.irfft2(natural() * torch.exp(1j * numbers[0]))
-        values = mixed((plain - plain.mean()) / plain.std())
+        unnormalized = torch.fft.irfft2(spectrum_scale() * torch.exp(1j * parameters[0]))
+        values = correlate((unnormalized - unnormalized.mean()) / unnormalized.std())
     else:
-        large = [nn.functional.interpolate(n, size=(SIDE, SIDE), mode="bilinear") for n in numbers[:2]]
-        coarse = nn.functional.interpolate(numbers[2], size=(8, 8), mode="bilinear")
+        upsampled = [nn.functional.interpolate(n, size=(SIDE, SIDE), mode="bilinear") for n in parameters[:2]]
+        coarse = nn.functional.interpolate(parameters[2], size=(8, 8), mode="bilinear")
         coarse = nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear")
-        values = mixed(large[0] + large[1] + coarse)
+        values = correlate(upsampled[0] + upsampled[1] + coarse)
     mean, std = (torch.tensor(level).double().view(3, 1, 1) for level in (MEAN, STD))
     return (torch.sigmoid(values) - mean) / std
 
 
 def activation_maximization(net: nn.Module, layer: str, unit: int, name: str, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """The picture whose score, smoothed over the steps, was best, and the curve; Adam by hand."""
-    numbers = [n.requires_grad_(True) for n in begun(name, torch.Generator().manual_seed(seed))]
-    moments = [(torch.zeros_like(n), torch.zeros_like(n)) for n in numbers]
-    curve, smooth, highest, best = [], 0.0, -np.inf, None
+    """The picture with the best running mean score, and the score curve; with Adam written out."""
+    parameters = [n.requires_grad_(True) for n in initial_parameters(name, torch.Generator().manual_seed(seed))]
+    moments = [(torch.zeros_like(n), torch.zeros_like(n)) for n in parameters]
+    curve, running_mean, best_mean, best_picture = [], 0.0, -np.inf, None
     for step in range(1, STEPS + 1):
-        picture = made(name, numbers)
-        seen = {}
-        handle = net.get_submodule(layer).register_forward_hook(lambda _m, _i, out, seen=seen: seen.update(out=out))
+        picture = to_picture(name, parameters)
+        activations = {}
+        handle = net.get_submodule(layer).register_forward_hook(
+            lambda _m, _i, output, activations=activations: activations.update(output=output)
+        )
         net(picture)
         handle.remove()
-        score = seen["out"][0, unit].mean()
+        score = activations["output"][0, unit].mean()
         curve.append(float(score.detach()))
-        smooth = 0.8 * smooth + 0.2 * curve[-1]
-        if smooth / (1 - 0.8**step) > highest:
-            highest, best = smooth / (1 - 0.8**step), picture.detach()
-        gradients = torch.autograd.grad(score, numbers)
+        running_mean = 0.8 * running_mean + 0.2 * curve[-1]
+        if running_mean / (1 - 0.8**step) > best_mean:
+            best_mean, best_picture = running_mean / (1 - 0.8**step), picture.detach()
+        gradients = torch.autograd.grad(score, parameters)
         with torch.no_grad():
-            for number, gradient, (first, second) in zip(numbers, gradients, moments, strict=True):
+            for parameter, gradient, (first, second) in zip(parameters, gradients, moments, strict=True):
                 first.mul_(0.9).add_(0.1 * gradient)
                 second.mul_(0.999).add_(0.001 * gradient**2)
                 unbiased = (second / (1 - 0.999**step)).sqrt() + 1e-8
-                number += RATES[name] * first / (1 - 0.9**step) / unbiased
-    return best[0], torch.tensor(curve)
+                parameter += RATES[name] * first / (1 - 0.9**step) / unbiased
+    return best_picture[0], torch.tensor(curve)
 
 
 @pytest.mark.parametrize("name", RATES)
 @pytest.mark.parametrize(("build", "layer", "unit"), [(PlainNet, "features.2", 5), (ResidualNet, "bn2", 3)])
-def test_it_is_a_plain_loop(name: str, build: type[nn.Module], layer: str, unit: int) -> None:
+def test_the_result_equals_that_of_a_plain_loop(name: str, build: type[nn.Module], layer: str, unit: int) -> None:
     net = seeded(build).double()
     if build is PlainNet:
         net.features[1].inplace = net.features[3].inplace = False  # the loop's hook keeps what would be overwritten
-    true, curve = activation_maximization(net, layer, unit, name)
+    expected, curve = activation_maximization(net, layer, unit, name)
     model = cs.Model(net, input=cs.ImageInput(size=SIDE, mean=MEAN, std=STD))
-    found = cs.activation_maximization(
+    result = cs.activation_maximization(
         model, unit=f"{layer}[{unit}]", parametrisation=name, transform="none", steps=STEPS
     )
-    torch.testing.assert_close(found.curves[0], curve.float(), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found.values[0], true.float(), rtol=1e-3, atol=2e-3)
+    torch.testing.assert_close(result.curves[0], curve.float(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(result.values[0], expected.float(), rtol=1e-3, atol=2e-3)
 
 
-# What is true of any drawn picture
+# Properties of the pictures
 
 
 @pytest.fixture(scope="module")
@@ -125,28 +127,30 @@ def four(shapes: cs.Model) -> cs.Pictures:
 
 def means(model: cs.Model, layer: str, batch: Tensor) -> Tensor:
     """The mean of each channel (N, C)."""
-    seen = {}
-    handle = model.module.get_submodule(layer).register_forward_hook(lambda _m, _i, out: seen.update(out=out))
+    activations = {}
+    handle = model.module.get_submodule(layer).register_forward_hook(
+        lambda _m, _i, output: activations.update(output=output)
+    )
     with torch.no_grad():
         model.module(batch)
     handle.remove()
-    return seen["out"].mean((2, 3))
+    return activations["output"].mean((2, 3))
 
 
-def test_a_channel_is_raised_by_its_own_picture_more_than_by_another_s(shapes: cs.Model, four: cs.Pictures) -> None:
-    found = means(shapes, "layer2", four.values)[:, [13, 15, 24, 28]]
-    assert found.argmax(0).tolist() == [0, 1, 2, 3]
-    torch.testing.assert_close(found.diagonal(), torch.tensor(four.scores), rtol=1e-4, atol=1e-4)
+def test_each_channel_is_most_active_for_its_own_picture(shapes: cs.Model, four: cs.Pictures) -> None:
+    scores = means(shapes, "layer2", four.values)[:, [13, 15, 24, 28]]
+    assert scores.argmax(0).tolist() == [0, 1, 2, 3]
+    torch.testing.assert_close(scores.diagonal(), torch.tensor(four.scores), rtol=1e-4, atol=1e-4)
 
 
-def test_it_raises_its_channel_more_than_any_scene_and_still_does_when_moved_or_compressed(shapes, four) -> None:
+def test_a_picture_exceeds_all_scenes_and_is_robust_to_shifts_and_compression(shapes, four) -> None:
     scenes = shapes.prepare([f"sample:shapes/{seed}" for seed in range(60)]).tensor
     best = means(shapes, "layer2", scenes)[:, [13, 15, 24, 28]].amax(0)
     reached = torch.tensor(four.scores)
     assert bool((reached > 1.5 * best).all())
-    for other in (four.values.roll((4, -4), (2, 3)), torch.stack([_compressed(shapes, p) for p in four.photos])):
-        kept = means(shapes, "layer2", other)[:, [13, 15, 24, 28]].diagonal()
-        assert bool((kept > 0.6 * reached).all())
+    for variant in (four.values.roll((4, -4), (2, 3)), torch.stack([_compressed(shapes, p) for p in four.photos])):
+        remaining = means(shapes, "layer2", variant)[:, [13, 15, 24, 28]].diagonal()
+        assert bool((remaining > 0.6 * reached).all())
 
 
 def _compressed(model: cs.Model, photo: Tensor) -> Tensor:
@@ -155,66 +159,66 @@ def _compressed(model: cs.Model, photo: Tensor) -> Tensor:
     return model.prepare(Image.open(file)).tensor[0]
 
 
-def test_the_first_classes_are_drawn_where_no_unit_is_named(shapes: cs.Model) -> None:
-    drawn = cs.activation_maximization(shapes, steps=80)
-    assert drawn.words == ("circle", "square", "triangle", "star")
+def test_the_first_classes_are_visualized_by_default(shapes: cs.Model) -> None:
+    pictures = cs.activation_maximization(shapes, steps=80)
+    assert pictures.words == ("circle", "square", "triangle", "star")
     with torch.no_grad():
-        answers = shapes.module(drawn.values)
-    torch.testing.assert_close(answers[:, :4].diagonal(), torch.tensor(drawn.scores), rtol=1e-4, atol=1e-4)
-    assert answers.argmax(1).tolist() == [0, 1, 2, 3], "the network takes each for what it was drawn for"
+        outputs = shapes.module(pictures.values)
+    torch.testing.assert_close(outputs[:, :4].diagonal(), torch.tensor(pictures.scores), rtol=1e-4, atol=1e-4)
+    assert outputs.argmax(1).tolist() == [0, 1, 2, 3], "the network classifies each as its target"
 
 
-def test_sums_and_differences_trade_one_unit_for_another(shapes: cs.Model) -> None:
-    both = cs.activation_maximization(shapes, unit=["layer2[13]", "layer2[13] - 2 * layer2[28]"], steps=24)
-    plain, without = means(shapes, "layer2", both.values)[:, [13, 28]]
-    assert float(without[1]) < float(plain[1])
-    assert both.words == ("layer2[13]", "layer2[13] - 2 * layer2[28]")
+def test_a_difference_decreases_the_subtracted_unit(shapes: cs.Model) -> None:
+    pictures = cs.activation_maximization(shapes, unit=["layer2[13]", "layer2[13] - 2 * layer2[28]"], steps=24)
+    plain_means, difference_means = means(shapes, "layer2", pictures.values)[:, [13, 28]]
+    assert float(difference_means[1]) < float(plain_means[1])
+    assert pictures.words == ("layer2[13]", "layer2[13] - 2 * layer2[28]")
 
 
-def test_variants_of_a_unit_can_be_kept_unlike_each_other(shapes: cs.Model) -> None:
-    from convscope.engine.optimize.objectives import gram_of
+def test_diversity_makes_variants_dissimilar(shapes: cs.Model) -> None:
+    from convscope.engine.optimize.objectives import gram_matrix
 
-    def likeness(price: float) -> float:
-        drawn = cs.activation_maximization(shapes, unit="layer2[13]", variants=2, steps=24, diverse=price)
-        seen = {}
-        handle = shapes.module.layer2.register_forward_hook(lambda _m, _i, out: seen.update(out=out))
+    def similarity(weight: float) -> float:
+        pictures = cs.activation_maximization(shapes, unit="layer2[13]", variants=2, steps=24, diverse=weight)
+        activations = {}
+        handle = shapes.module.layer2.register_forward_hook(lambda _m, _i, output: activations.update(output=output))
         with torch.no_grad():
-            shapes.module(drawn.values)
+            shapes.module(pictures.values)
         handle.remove()
-        one, other = gram_of(seen["out"]).flatten(1)
-        return float(torch.nn.functional.cosine_similarity(one, other, dim=0))
+        first, second = gram_matrix(activations["output"]).flatten(1)
+        return float(torch.nn.functional.cosine_similarity(first, second, dim=0))
 
-    assert likeness(10.0) < likeness(0.0) - 0.05
+    assert similarity(10.0) < similarity(0.0) - 0.05
 
 
-@pytest.mark.parametrize("layer", ["features.0", "features.2[3]", "features.2[3, centre]", "class 1"])
+@pytest.mark.parametrize("unit", ["features.0", "features.2[3]", "features.2[3, centre]", "class 1"])
 @pytest.mark.parametrize(("axes", "shape"), [(1, (2, 24)), (3, (1, 6, 8, 10))])
-def test_signals_and_volumes_are_drawn_as_numbers(layer: str, axes: int, shape: tuple[int, ...]) -> None:
+def test_signals_and_volumes_can_be_optimized(unit: str, axes: int, shape: tuple[int, ...]) -> None:
     model = cs.Model(seeded(PlainNet, axes, shape[0]), input=cs.TensorInput(shape))
-    drawn = cs.activation_maximization(model, unit=layer, steps=12, transform="none")
-    assert tuple(drawn.values.shape) == (1, *shape)
-    assert drawn.photos is None
-    assert drawn.scores[0] > float(drawn.curves[0, 0])
-    assert drawn.picture().png()
+    pictures = cs.activation_maximization(model, unit=unit, steps=12, transform="none")
+    assert tuple(pictures.values.shape) == (1, *shape)
+    assert pictures.photos is None
+    assert pictures.scores[0] > float(pictures.curves[0, 0])
+    assert pictures.picture().png()
 
 
-def test_frames_become_a_moving_picture(model: cs.Model, tmp_path) -> None:
-    drawn = cs.activation_maximization(model, unit="features.2[1]", steps=12, frames=4)
-    with Image.open(drawn.save(tmp_path / "on the way.gif")) as moving:
-        assert moving.n_frames == 4
-    with pytest.raises(CannotWrite, match="ask for some with frames="):
+def test_frames_are_saved_as_a_gif(model: cs.Model, tmp_path) -> None:
+    pictures = cs.activation_maximization(model, unit="features.2[1]", steps=12, frames=4)
+    with Image.open(pictures.save(tmp_path / "on the way.gif")) as gif:
+        assert gif.n_frames == 4
+    with pytest.raises(CannotWrite, match="request them with frames="):
         cs.activation_maximization(model, unit="features.2[1]", steps=2).save(tmp_path / "none.gif")
 
 
 @pytest.mark.parametrize("options", [{"blur": 0.8}, {"clip": 0.4}, {"total_variation": 5.0}, {"l1": 1.0}, {"l2": 1.0}])
-def test_every_regulariser_changes_the_picture(options: dict[str, float], model: cs.Model) -> None:
-    how = {"unit": "features.2[1]", "parametrisation": "pixels", "steps": 12}
-    plain, held = (cs.activation_maximization(model, **how, **given) for given in ({}, options))
-    assert float(held.values.std()) < float(plain.values.std())
+def test_every_regularizer_reduces_the_deviation(options: dict[str, float], model: cs.Model) -> None:
+    common = {"unit": "features.2[1]", "parametrisation": "pixels", "steps": 12}
+    plain, regularized = (cs.activation_maximization(model, **common, **extra) for extra in ({}, options))
+    assert float(regularized.values.std()) < float(plain.values.std())
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "said"),
+    ("options", "error", "message"),
     [
         ({"unit": "features.9[1]"}, UnknownName, "no layer 'features.9'"),
         ({"unit": "features.2[8]"}, UnknownName, "has units 0 to 7"),
@@ -224,12 +228,12 @@ def test_every_regulariser_changes_the_picture(options: dict[str, float], model:
         ({"unit": ["cat", "dog"], "diverse": 1.0, "variants": 2}, ParameterError, "units of one layer"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(options, error: type, said: str, model: cs.Model) -> None:
-    with pytest.raises(error, match=said):
+def test_invalid_arguments_are_refused(options, error: type, message: str, model: cs.Model) -> None:
+    with pytest.raises(error, match=message):
         cs.activation_maximization(model, steps=2, **options)
 
 
-def test_a_network_that_does_not_look_at_its_input_is_said_to_be_so() -> None:
+def test_an_objective_without_gradient_is_refused() -> None:
     net = seeded(FlattenNet)
     with torch.no_grad():
         net.classifier[1].weight.zero_()
@@ -237,6 +241,6 @@ def test_a_network_that_does_not_look_at_its_input_is_said_to_be_so() -> None:
         cs.activation_maximization(picture_model(net), unit="cat", steps=3)
 
 
-def test_a_bare_network_is_drawn_for_at_the_size_that_is_asked_for() -> None:
-    drawn = cs.activation_maximization(seeded(ResidualNet), unit="conv[2]", size=20, steps=3)
-    assert tuple(drawn.values.shape) == (1, 3, 20, 20)
+def test_a_network_without_declared_input_is_visualized_at_the_given_size() -> None:
+    pictures = cs.activation_maximization(seeded(ResidualNet), unit="conv[2]", size=20, steps=3)
+    assert tuple(pictures.values.shape) == (1, 3, 20, 20)

@@ -1,4 +1,4 @@
-"""One number of a layer a second time: by the gradient of the layer itself, and by nested loops over a matrix."""
+"""Single numbers of a layer reimplemented: by the gradient of the layer, and by nested loops over a matrix."""
 
 import itertools
 import math
@@ -18,22 +18,22 @@ import convscope as cs
 from convscope.engine.network.hooks import first_tensor
 from convscope.errors import InputError, LayerError, NotFinite, ParameterError, UnknownName
 from convscope.render import arithmetic as drawing
-from convscope.render.canvas import Sheet
+from convscope.render.canvas import Canvas
 from tests.nets import PlainNet, ResidualNet, seeded
 
 TOLERANCE = 1e-5
 
 
 def numbers(*shape: int) -> Tensor:
-    """Numbers that are always the same."""
+    """Random numbers with a fixed seed."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-def step_through(layer: nn.Module, x: Tensor, place: tuple[int, ...]) -> tuple[float, Tensor]:
-    """What a layer gives at one place, in float64, and by how much each number of its input changes that."""
+def step_through(layer: nn.Module, x: Tensor, position: tuple[int, ...]) -> tuple[float, Tensor]:
+    """The output of a layer at one position, in float64, and its gradient with respect to the input."""
     x = x.double().requires_grad_(True)
     with torch.enable_grad():
-        value = layer.double().eval()(x[None])[(0, *place)]
+        value = layer.double().eval()(x[None])[(0, *position)]
         (gradient,) = torch.autograd.grad(value, x)
     layer.float()
     return float(value.detach()), gradient
@@ -42,20 +42,20 @@ def step_through(layer: nn.Module, x: Tensor, place: tuple[int, ...]) -> tuple[f
 def convolve(
     matrix: list[list[float]], kernel: list[list[float]], stride: int, padding: int, dilation: int, bias: float
 ) -> list[list[float]]:
-    """The sums at every position at which the kernel fits, one by one."""
-    wide = len(matrix[0]) + 2 * padding
-    rows = [[0.0] * wide for _ in range(padding)]
+    """The sum at every position where the kernel fits."""
+    width = len(matrix[0]) + 2 * padding
+    rows = [[0.0] * width for _ in range(padding)]
     padded = rows + [[0.0] * padding + list(row) + [0.0] * padding for row in matrix] + rows
-    found = []
+    sums = []
     for top in range(0, len(padded) - dilation * (len(kernel) - 1), stride):
-        found.append([])
-        for left in range(0, wide - dilation * (len(kernel[0]) - 1), stride):
+        sums.append([])
+        for left in range(0, width - dilation * (len(kernel[0]) - 1), stride):
             total = bias
             for a, weights in enumerate(kernel):
                 for b, weight in enumerate(weights):
                     total += weight * padded[top + a * dilation][left + b * dilation]
-            found[-1].append(total)
-    return found
+            sums[-1].append(total)
+    return sums
 
 
 # Whole networks
@@ -75,7 +75,7 @@ NETWORKS: dict[str, tuple[Callable[[ModuleType], Any], tuple[int, ...]]] = {
 
 
 def _network(name: str, torchvision: ModuleType) -> tuple[nn.Module, Tensor]:
-    """A network whose norms do something, and an image."""
+    """A network with non-trivial norms, and an image."""
     build, shape = NETWORKS[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -90,46 +90,48 @@ def _network(name: str, torchvision: ModuleType) -> tuple[nn.Module, Tensor]:
 
 
 def _outputs(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """What every layer without parts gives at its last call, copied at once."""
-    found: dict[str, Tensor] = {}
-    keep = lambda name: lambda _m, _i, out: found.update({name: first_tensor(out).clone()})  # noqa: E731
-    parts = [(name, m) for name, m in net.named_modules() if not list(m.children())]
-    handles = [m.register_forward_hook(keep(name)) for name, m in parts if not isinstance(m, nn.Dropout)]
+    """The output of every layer without children at its last call, copied immediately."""
+    outputs: dict[str, Tensor] = {}
+    store = lambda name: lambda _m, _i, output: outputs.update({name: first_tensor(output).clone()})  # noqa: E731
+    leaves = [(name, m) for name, m in net.named_modules() if not list(m.children())]
+    handles = [m.register_forward_hook(store(name)) for name, m in leaves if not isinstance(m, nn.Dropout)]
     with torch.no_grad():
         net(x.clone())
     for handle in handles:
         handle.remove()
-    return found
+    return outputs
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_number_is_the_network_s_own_at_forty_random_places(name: str, torchvision: ModuleType) -> None:
-    """Two hundred places of five networks, each compared with what a plain hook saw there."""
+def test_the_value_equals_that_of_the_network_at_forty_random_positions(name: str, torchvision: ModuleType) -> None:
+    """Two hundred positions in five networks, compared with the outputs recorded by plain hooks."""
     net, x = _network(name, torchvision)
-    seen, chance = _outputs(net, x), random.Random(0)
+    outputs, rng = _outputs(net, x), random.Random(0)
     model, operations = cs.Model(net), set()
-    for address in chance.choices([a for a in seen if not isinstance(net.get_submodule(a), nn.Flatten)], k=40):
-        out = seen[address]
-        place = [chance.randrange(n) for n in out.shape[1:]]
-        found = cs.step_through(model, x, unit=f"{address}[{', '.join(map(str, place))}]")
-        true = float(out[(0, *place)])
-        assert abs(found.value - true) <= TOLERANCE * max(1, abs(true)), (address, place)
-        for step in found.steps:
+    for address in rng.choices([a for a in outputs if not isinstance(net.get_submodule(a), nn.Flatten)], k=40):
+        output = outputs[address]
+        position = [rng.randrange(n) for n in output.shape[1:]]
+        result = cs.step_through(model, x, unit=f"{address}[{', '.join(map(str, position))}]")
+        expected = float(output[(0, *position)])
+        assert abs(result.value - expected) <= TOLERANCE * max(1, abs(expected)), (address, position)
+        for step in result.steps:
             assert abs(step.value - step.network) <= TOLERANCE * max(1, abs(step.network)), (address, step)
             operations.add(step.operation)
     assert {"conv2d"} < operations
 
 
-def test_what_follows_is_what_the_next_layers_give_at_that_place(torchvision: ModuleType) -> None:
-    """Convolution, norm, the sum with what went round the block, and its ReLU, which is used twice."""
+def test_the_following_steps_are_the_outputs_of_the_next_layers_at_that_position(torchvision: ModuleType) -> None:
+    """Convolution, norm, the residual sum, and its ReLU, which is used twice."""
     net, x = _network("resnet18", torchvision)
-    seen = _outputs(net, x)
-    found = cs.step_through(cs.Model(net), x, unit="layer2.1.conv2[5, 3, 4]")
-    assert [s.operation for s in found.steps] == ["conv2d", "batch_norm", "add", "relu"]
-    assert [s.follows for s in found.steps] == [False, True, True, True]
-    for step, address in zip((found.steps[0], found.steps[1], found.steps[3]), ("conv2", "bn2", "relu"), strict=True):
-        assert step.value == pytest.approx(float(seen[f"layer2.1.{address}"][0, 5, 3, 4]), rel=1e-4, abs=1e-5)
-    assert found.steps[2].given == pytest.approx(found.steps[1].value, rel=1e-5)
+    outputs = _outputs(net, x)
+    result = cs.step_through(cs.Model(net), x, unit="layer2.1.conv2[5, 3, 4]")
+    assert [s.operation for s in result.steps] == ["conv2d", "batch_norm", "add", "relu"]
+    assert [s.follows for s in result.steps] == [False, True, True, True]
+    for step, address in zip(
+        (result.steps[0], result.steps[1], result.steps[3]), ("conv2", "bn2", "relu"), strict=True
+    ):
+        assert step.value == pytest.approx(float(outputs[f"layer2.1.{address}"][0, 5, 3, 4]), rel=1e-4, abs=1e-5)
+    assert result.steps[2].given == pytest.approx(result.steps[1].value, rel=1e-5)
 
 
 # Every kind of layer
@@ -159,13 +161,15 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "largest, with indices": (lambda: nn.MaxPool1d(3, return_indices=True), (2, 11)),
     "largest of volumes": (lambda: nn.MaxPool3d(2), (2, 4, 6, 4)),
     "adaptive largest": (lambda: nn.AdaptiveMaxPool2d((3, 2)), (2, 8, 9)),
-    "batch norm": (lambda: _moved(nn.BatchNorm2d(4)), (4, 5, 6)),
-    "batch norm of the batch": (lambda: _moved(nn.BatchNorm2d(4, track_running_stats=False)), (4, 5, 6)),
-    "instance norm": (lambda: _moved(nn.InstanceNorm2d(4, affine=True)), (4, 5, 6)),
-    "instance norm, kept": (lambda: _moved(nn.InstanceNorm2d(4, affine=True, track_running_stats=True)), (4, 5, 6)),
-    "group norm": (lambda: _moved(nn.GroupNorm(2, 4)), (4, 5, 6)),
-    "layer norm": (lambda: _moved(nn.LayerNorm((4, 5, 6))), (4, 5, 6)),
-    "RMS norm": (lambda: _moved(nn.RMSNorm((6,))), (4, 5, 6)),
+    "batch norm": (lambda: _randomized(nn.BatchNorm2d(4)), (4, 5, 6)),
+    "batch norm of the batch": (lambda: _randomized(nn.BatchNorm2d(4, track_running_stats=False)), (4, 5, 6)),
+    "instance norm": (lambda: _randomized(nn.InstanceNorm2d(4, affine=True)), (4, 5, 6)),
+    "instance norm, kept": (
+        lambda: _randomized(nn.InstanceNorm2d(4, affine=True, track_running_stats=True)), (4, 5, 6)
+    ),
+    "group norm": (lambda: _randomized(nn.GroupNorm(2, 4)), (4, 5, 6)),
+    "layer norm": (lambda: _randomized(nn.LayerNorm((4, 5, 6))), (4, 5, 6)),
+    "RMS norm": (lambda: _randomized(nn.RMSNorm((6,))), (4, 5, 6)),
     "local response": (lambda: nn.LocalResponseNorm(3, alpha=0.5, k=2), (5, 4, 3)),
     "prelu": (lambda: nn.PReLU(4, init=0.3), (4, 5, 6)),
     "softmax": (lambda: nn.Softmax(1), (9,)),
@@ -181,8 +185,8 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }  # fmt: skip
 
 
-def _moved(norm: nn.Module) -> nn.Module:
-    """A norm with parameters and statistics that are not those of the beginning."""
+def _randomized(norm: nn.Module) -> nn.Module:
+    """A norm with parameters and statistics different from the initial ones."""
     generator = torch.Generator().manual_seed(1)
     for tensor in (*norm.parameters(), *norm.buffers()):
         if tensor.is_floating_point():
@@ -190,8 +194,8 @@ def _moved(norm: nn.Module) -> nn.Module:
     return norm
 
 
-class First(nn.Module):
-    """The first of what a layer gives."""
+class FirstOutput(nn.Module):
+    """The first output of a layer."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -202,78 +206,78 @@ class First(nn.Module):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_every_kind_of_layer_gives_the_number_of_its_twin(name: str) -> None:
-    """At its corners and in between: where windows lie on padding, where groups begin and end."""
+def test_every_kind_of_layer_equals_the_reference(name: str) -> None:
+    """At corners and in between: where windows overlap padding, where groups begin and end."""
     build, shape = LAYERS[name]
     torch.manual_seed(0)
-    net, x = First(build()), numbers(*shape) * 2
+    net, x = FirstOutput(build()), numbers(*shape) * 2
     extent = net.eval()(x[None]).shape[1:]
-    chance = random.Random(0)
+    rng = random.Random(0)
     corners = [tuple(n - 1 for n in extent), (0,) * len(extent)]
-    for place in corners + [tuple(chance.randrange(n) for n in extent) for _ in range(4)]:
-        value, gradient = step_through(net, x, place)
-        found = cs.step_through(net, x[None], unit=f"layer[{', '.join(map(str, place))}]")
-        assert found.value == pytest.approx(value, rel=1e-5, abs=1e-6)
-        assert len(found.steps) == 1
-        step = found.steps[0]
+    for position in corners + [tuple(rng.randrange(n) for n in extent) for _ in range(4)]:
+        value, gradient = step_through(net, x, position)
+        result = cs.step_through(net, x[None], unit=f"layer[{', '.join(map(str, position))}]")
+        assert result.value == pytest.approx(value, rel=1e-5, abs=1e-6)
+        assert len(result.steps) == 1
+        step = result.steps[0]
         if "slope" in step.facts:
-            assert step.facts["slope"] == pytest.approx(float(gradient[place]), rel=1e-4, abs=1e-6)
-            assert step.given == pytest.approx(float(x[place]), rel=1e-6)
-        elif "kernel" in found.numbers and len(shape) > 1:
-            np.testing.assert_allclose(_spread(found, x.shape), gradient, rtol=1e-5, atol=1e-6)
+            assert step.facts["slope"] == pytest.approx(float(gradient[position]), rel=1e-4, abs=1e-6)
+            assert step.given == pytest.approx(float(x[position]), rel=1e-6)
+        elif "kernel" in result.numbers and len(shape) > 1:
+            np.testing.assert_allclose(_coefficients(result, x.shape), gradient, rtol=1e-5, atol=1e-6)
         elif "winner" in step.facts:
-            assert gradient[(place[0], *step.facts["winner"])] == 1
+            assert gradient[(position[0], *step.facts["winner"])] == 1
         elif "divisor" in step.facts:
             share = float(gradient.max())
             assert share == pytest.approx(1 / step.facts["divisor"])
-            assert int((gradient > 0).sum()) == int(found.numbers["inside"].sum())
+            assert int((gradient > 0).sum()) == int(result.numbers["inside"].sum())
 
 
-def _spread(found: cs.Arithmetic, shape: tuple[int, ...]) -> Tensor:
-    """The kernel laid where the window lies: by how much each number of the input counts."""
-    spread = torch.zeros(shape, dtype=torch.float64)
-    kernel, inside, first = found.numbers["kernel"], found.numbers["inside"], found.steps[0].facts["first channel"]
-    positions = [found.numbers[f"positions {axis}"] for axis in range(len(shape) - 1)]
+def _coefficients(result: cs.Arithmetic, shape: tuple[int, ...]) -> Tensor:
+    """The kernel at the position of the window: the coefficient of each input value."""
+    coefficients = torch.zeros(shape, dtype=torch.float64)
+    kernel, inside, first = result.numbers["kernel"], result.numbers["inside"], result.steps[0].facts["first channel"]
+    positions = [result.numbers[f"positions {axis}"] for axis in range(len(shape) - 1)]
     for cell in itertools.product(*map(range, inside.shape)):
         if inside[cell]:
-            at = tuple(int(where[i]) for where, i in zip(positions, cell, strict=True))
+            position = tuple(int(axis_positions[i]) for axis_positions, i in zip(positions, cell, strict=True))
             for channel in range(len(kernel)):
-                spread[(first + channel, *at)] += kernel[(channel, *cell)]
-    return spread
+                coefficients[(first + channel, *position)] += kernel[(channel, *cell)]
+    return coefficients
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
-def test_a_padding_that_repeats_the_input_is_worked_out_and_marked(mode: str) -> None:
+def test_non_zero_padding_is_computed_and_marked(mode: str) -> None:
     torch.manual_seed(0)
     net, x = nn.Sequential(nn.Conv2d(2, 3, 3, padding=(2, 1), padding_mode=mode)), numbers(2, 6, 5)
-    for place in ((0, 0, 0), (2, 7, 4), (1, 3, 2)):
-        found = cs.step_through(net, x[None], unit=f"0[{', '.join(map(str, place))}]")
-        assert found.value == pytest.approx(step_through(net, x, place)[0], rel=1e-5)
-        assert found.steps[0].facts["padding mode"] == mode
-        rows = [place[1] - 2 + k for k in range(3)]
-        columns = [place[2] - 1 + k for k in range(3)]
-        assert found.numbers["positions 0"].tolist() == rows
-        assert found.numbers["inside"].tolist() == [
+    for position in ((0, 0, 0), (2, 7, 4), (1, 3, 2)):
+        result = cs.step_through(net, x[None], unit=f"0[{', '.join(map(str, position))}]")
+        assert result.value == pytest.approx(step_through(net, x, position)[0], rel=1e-5)
+        assert result.steps[0].facts["padding mode"] == mode
+        rows = [position[1] - 2 + k for k in range(3)]
+        columns = [position[2] - 1 + k for k in range(3)]
+        assert result.numbers["positions 0"].tolist() == rows
+        assert result.numbers["inside"].tolist() == [
             [int(0 <= row < 6 and 0 <= column < 5) for column in columns] for row in rows
         ]
-        assert found.numbers["input"].shape[1:] == (6, 5)
+        assert result.numbers["input"].shape[1:] == (6, 5)
 
 
-def test_a_chain_in_one_module_is_stepped_through_as_a_whole() -> None:
-    """Convolution, norm and an activation in place: the last number is the module's own."""
+def test_all_operations_of_a_sequential_module_are_steps() -> None:
+    """Convolution, norm and an in-place activation: the last value is that of the module."""
     torch.manual_seed(0)
-    block = nn.Sequential(nn.Conv2d(3, 4, 3), _moved(nn.BatchNorm2d(4)), nn.LeakyReLU(0.1, inplace=True))
+    block = nn.Sequential(nn.Conv2d(3, 4, 3), _randomized(nn.BatchNorm2d(4)), nn.LeakyReLU(0.1, inplace=True))
     net, x = nn.Sequential(block, nn.Softmax2d()), numbers(3, 6, 6)
-    found = cs.step_through(net, x[None], unit="0[2, 1, 3]")
-    assert [(s.operation, s.follows) for s in found.steps] == [
+    result = cs.step_through(net, x[None], unit="0[2, 1, 3]")
+    assert [(s.operation, s.follows) for s in result.steps] == [
         ("conv2d", False), ("batch_norm", False), ("leaky_relu", False), ("softmax", True)
     ]  # fmt: skip
-    assert found.value == pytest.approx(step_through(block, x, (2, 1, 3))[0], rel=1e-5)
-    assert found.steps[0].value == pytest.approx(step_through(block[0], x, (2, 1, 3))[0], rel=1e-5)
+    assert result.value == pytest.approx(step_through(block, x, (2, 1, 3))[0], rel=1e-5)
+    assert result.steps[0].value == pytest.approx(step_through(block[0], x, (2, 1, 3))[0], rel=1e-5)
 
 
-class Moving(nn.Module):
-    """Norms over channels on axes moved about, as in ConvNeXt; a reused layer; tokens."""
+class MovedAxes(nn.Module):
+    """Norms over channels with permuted axes, as in ConvNeXt; a reused layer; tokens."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -286,42 +290,42 @@ class Moving(nn.Module):
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """A layer norm over channels that come first."""
+    """A layer norm over channels in a channels-first tensor."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def test_numbers_are_followed_where_axes_move() -> None:
-    net, x = seeded(Moving), numbers(2, 3, 6, 7)
-    _moved(net.norm)
-    seen = _outputs(net, x)
-    for row, found in enumerate(cs.step_through(net, x, unit="conv[1, 2, 3]")):
-        assert [s.operation for s in found.steps] == ["conv2d", "layer_norm"]
-        assert found.value == pytest.approx(float(seen["conv"][row, 1, 2, 3]), rel=1e-5), "the last call"
-        assert found.steps[1].value == pytest.approx(float(seen["norm"][row, 1, 2, 3]), rel=1e-5)
-    for row, found in enumerate(cs.step_through(net, x, unit="norm[1, 2, 3]")):
-        assert found.value == pytest.approx(float(seen["norm"][row, 1, 2, 3]), rel=1e-5)
-    for row, found in enumerate(cs.step_through(net, x, unit="head[4, 2, 3]")):
-        assert [s.operation for s in found.steps] == ["linear", "gelu"]
-        assert found.value == pytest.approx(float(seen["head"][row, 2, 3, 4]), rel=1e-5)
+def test_values_are_followed_through_permutations_of_axes() -> None:
+    net, x = seeded(MovedAxes), numbers(2, 3, 6, 7)
+    _randomized(net.norm)
+    outputs = _outputs(net, x)
+    for row, result in enumerate(cs.step_through(net, x, unit="conv[1, 2, 3]")):
+        assert [s.operation for s in result.steps] == ["conv2d", "layer_norm"]
+        assert result.value == pytest.approx(float(outputs["conv"][row, 1, 2, 3]), rel=1e-5), "the last call"
+        assert result.steps[1].value == pytest.approx(float(outputs["norm"][row, 1, 2, 3]), rel=1e-5)
+    for row, result in enumerate(cs.step_through(net, x, unit="norm[1, 2, 3]")):
+        assert result.value == pytest.approx(float(outputs["norm"][row, 1, 2, 3]), rel=1e-5)
+    for row, result in enumerate(cs.step_through(net, x, unit="head[4, 2, 3]")):
+        assert [s.operation for s in result.steps] == ["linear", "gelu"]
+        assert result.value == pytest.approx(float(outputs["head"][row, 2, 3, 4]), rel=1e-5)
 
 
-# Which number
+# The position
 
 
-def test_without_a_position_the_strongest_place_is_taken() -> None:
+def test_the_default_position_is_the_strongest() -> None:
     net, x = seeded(PlainNet), numbers(2, 3, 16, 16)
-    out = _outputs(net, x)["features.2"]
-    for row, found in enumerate(cs.step_through(net, x, unit="features.2[5]")):
-        assert found.value == pytest.approx(float(out[row, 5].max()), rel=1e-5)
-        assert float(out[(row, 5, *found.position)]) == float(out[row, 5].max())
-    for row, found in enumerate(cs.step_through(net, x, unit="features.2")):
-        assert found.value == pytest.approx(float(out[row].max()), rel=1e-5)
+    activation = _outputs(net, x)["features.2"]
+    for row, result in enumerate(cs.step_through(net, x, unit="features.2[5]")):
+        assert result.value == pytest.approx(float(activation[row, 5].max()), rel=1e-5)
+        assert float(activation[(row, 5, *result.position)]) == float(activation[row, 5].max())
+    for row, result in enumerate(cs.step_through(net, x, unit="features.2")):
+        assert result.value == pytest.approx(float(activation[row].max()), rel=1e-5)
     assert cs.step_through(net, x[:1]).unit.startswith("features.0[")
 
 
-def test_what_is_not_there_is_refused() -> None:
+def test_missing_units_and_positions_are_refused() -> None:
     model, x = cs.Model(seeded(PlainNet)), numbers(1, 3, 16, 16)
     with pytest.raises(UnknownName, match=r"no unit features.2\[8\]: 'features.2' has units 0 to 7"):
         cs.step_through(model, x, unit="features.2[8]")
@@ -335,15 +339,17 @@ def test_what_is_not_there_is_refused() -> None:
         cs.step_through(model, x, unit=["features.0[1]", "features.2[1]"])
 
 
-def test_a_block_names_the_parts_that_can_be_stepped_through() -> None:
-    said = r"layer 'layer2.0' \(BasicBlock\) is made of parts: step through one of 'layer2.0.conv1', 'layer2.0.bn1', "
-    with pytest.raises(LayerError, match=said):
+def test_a_block_is_refused_with_its_parts() -> None:
+    message = (
+        r"layer 'layer2.0' \(BasicBlock\) is made of parts: step through one of 'layer2.0.conv1', 'layer2.0.bn1', "
+    )
+    with pytest.raises(LayerError, match=message):
         cs.step_through(cs.load("bundled:shapes"), "sample:shapes/7", unit="layer2.0")
-    with pytest.raises(LayerError, match=r"'dropout' \(Dropout\) does nothing that could be worked out"):
+    with pytest.raises(LayerError, match=r"'dropout' \(Dropout\) has no operation that can be evaluated"):
         cs.step_through(seeded(ResidualNet), numbers(1, 3, 16, 16), unit="dropout")
 
 
-def test_a_number_that_is_none_is_named() -> None:
+def test_a_value_that_is_not_finite_is_refused() -> None:
     net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())
     net[0].bias.data.fill_(math.inf)
     with pytest.raises(
@@ -354,60 +360,62 @@ def test_a_number_that_is_none_is_named() -> None:
 
 @pytest.mark.parametrize("unit", ["stem", "bn1", "relu", "fc", "conv[2, 0, 0]"])
 def test_every_kind_of_step_can_be_drawn(unit: str) -> None:
-    found = cs.step_through(seeded(ResidualNet), numbers(1, 3, 16, 16), unit=unit)
-    assert found.unit in found.picture(theme="dark" if unit in ("bn1", "fc") else "light").alt
+    result = cs.step_through(seeded(ResidualNet), numbers(1, 3, 16, 16), unit=unit)
+    assert result.unit in result.picture(theme="dark" if unit in ("bn1", "fc") else "light").alt
 
 
-def test_steps_are_kept_in_a_file(tmp_path: Path) -> None:
-    found = cs.step_through(cs.load("bundled:digits"), "sample:digits/3")
-    again = cs.Arithmetic.load(found.save(tmp_path / "steps.npz"))
-    assert [(s.title, s.value, s.follows) for s in again.steps] == [(s.title, s.value, s.follows) for s in found.steps]
-    assert again.position == found.position
-    assert all(torch.equal(again.numbers[name], found.numbers[name]) for name in found.numbers)
-    assert again.lines() == found.lines()
+def test_steps_can_be_saved_and_loaded(tmp_path: Path) -> None:
+    result = cs.step_through(cs.load("bundled:digits"), "sample:digits/3")
+    loaded = cs.Arithmetic.load(result.save(tmp_path / "steps.npz"))
+    assert [(s.title, s.value, s.follows) for s in loaded.steps] == [
+        (s.title, s.value, s.follows) for s in result.steps
+    ]
+    assert loaded.position == result.position
+    assert all(torch.equal(loaded.numbers[name], result.numbers[name]) for name in result.numbers)
+    assert loaded.lines() == result.lines()
 
 
-# A matrix typed in
+# Convolution of a given matrix
 
-CIRCULATING = "1 0 2 1 0 / 0 1 0 2 1 / 1 1 0 0 2 / 2 0 1 1 0 / 1 2 0 0 1", "1 0 1 / 1 1 0 / 0 1 1"
+EXAMPLE = "1 0 2 1 0 / 0 1 0 2 1 / 1 1 0 0 2 / 2 0 1 1 0 / 1 2 0 0 1", "1 0 1 / 1 1 0 / 0 1 1"
 
 
 def _rows(text: str) -> list[list[float]]:
     return [[float(n) for n in row.split()] for row in text.split("/")]
 
 
-def test_the_example_in_circulation_gives_three_by_three_beginning_with_five() -> None:
-    found = cs.convolve(*CIRCULATING)
-    assert found.output.shape == (3, 3)
-    assert found.output[0, 0] == 5
-    assert found.output.tolist() == convolve(*map(_rows, CIRCULATING), 1, 0, 1, 0.0)
-    assert found.workings[0] == "row 0, column 0: 1·1 + 0·0 + 2·1 + 0·1 + 1·1 + 0·0 + 1·0 + 1·1 + 0·1 = 5"
-    assert cs.convolve().output.tolist() == found.output.tolist()
+def test_a_5x5_input_and_a_3x3_kernel_give_a_3x3_output() -> None:
+    result = cs.convolve(*EXAMPLE)
+    assert result.output.shape == (3, 3)
+    assert result.output[0, 0] == 5
+    assert result.output.tolist() == convolve(*map(_rows, EXAMPLE), 1, 0, 1, 0.0)
+    assert result.workings[0] == "row 0, column 0: 1·1 + 0·0 + 2·1 + 0·1 + 1·1 + 0·0 + 1·0 + 1·1 + 0·1 = 5"
+    assert cs.convolve().output.tolist() == result.output.tolist()
 
 
 @pytest.mark.parametrize(
-    "how",
+    "options",
     [{}, {"padding": 2}, {"stride": 2}, {"dilation": 2}, {"stride": 3, "padding": 1, "dilation": 2, "bias": -1.5}],
 )
-def test_every_sum_is_that_of_nested_loops(how: dict[str, Any]) -> None:
-    settings = {"stride": 1, "padding": 0, "dilation": 1, "bias": 0.0, **how}
-    slow = convolve(*map(_rows, CIRCULATING), **settings)
-    found = cs.convolve(*CIRCULATING, **how)
-    assert found.output.tolist() == slow
-    ends = [float(line.rpartition("= ")[2].replace("−", "-")) for line in found.workings]
-    assert ends == list(itertools.chain(*slow))
-    for row, column in np.ndindex(found.output.shape):
-        at = cs.convolve(*CIRCULATING, **how, position=f"{row},{column}")
-        assert at.value == slow[row][column]
-        assert float(at.numbers["products"].sum()) + settings["bias"] == at.value
+def test_every_sum_equals_that_of_nested_loops(options: dict[str, Any]) -> None:
+    settings = {"stride": 1, "padding": 0, "dilation": 1, "bias": 0.0, **options}
+    expected = convolve(*map(_rows, EXAMPLE), **settings)
+    result = cs.convolve(*EXAMPLE, **options)
+    assert result.output.tolist() == expected
+    totals = [float(line.rpartition("= ")[2].replace("−", "-")) for line in result.workings]
+    assert totals == list(itertools.chain(*expected))
+    for row, column in np.ndindex(result.output.shape):
+        result_at = cs.convolve(*EXAMPLE, **options, position=f"{row},{column}")
+        assert result_at.value == expected[row][column]
+        assert float(result_at.numbers["products"].sum()) + settings["bias"] == result_at.value
 
 
 @pytest.mark.parametrize(
-    "given", ["1 2 3 / 4 5 6", "1,2,3;4,5,6", [[1, 2, 3], [4, 5, 6]], np.arange(1, 7).reshape(2, 3)]
+    "matrix", ["1 2 3 / 4 5 6", "1,2,3;4,5,6", [[1, 2, 3], [4, 5, 6]], np.arange(1, 7).reshape(2, 3)]
 )
-def test_a_matrix_is_text_or_an_array(given: Any) -> None:
-    assert cs.convolve(given, "1 1").output.tolist() == [[3, 5], [9, 11]]
-    assert cs.convolve(given, torch.tensor([[2.0]])).output.tolist() == [[2, 4, 6], [8, 10, 12]]
+def test_a_matrix_can_be_text_or_an_array(matrix: Any) -> None:
+    assert cs.convolve(matrix, "1 1").output.tolist() == [[3, 5], [9, 11]]
+    assert cs.convolve(matrix, torch.tensor([[2.0]])).output.tolist() == [[2, 4, 6], [8, 10, 12]]
 
 
 def test_a_single_row_is_a_signal() -> None:
@@ -415,7 +423,7 @@ def test_a_single_row_is_a_signal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("arguments", "message"),
     [
         ({"matrix": "1 2 / 3"}, "the rows of matrix have 2, 1 numbers: all must have as many"),
         ({"kernel": "1 a"}, "kernel holds 'a', which is no number"),
@@ -431,18 +439,18 @@ def test_a_single_row_is_a_signal() -> None:
         ({"position": "first"}, "position must be whole numbers, each 0 to 95, joined by ',', got 'first'"),
     ],
 )
-def test_what_is_no_convolution_is_refused_in_one_sentence(given: dict[str, Any], said: str) -> None:
-    with pytest.raises((InputError, ParameterError), match=said):
-        cs.convolve(**given)
+def test_invalid_convolutions_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises((InputError, ParameterError), match=message):
+        cs.convolve(**arguments)
 
 
-def test_the_whole_of_a_small_convolution_is_drawn() -> None:
+def test_a_small_convolution_is_drawn() -> None:
     for theme in ("light", "dark"):
-        drawn = cs.convolve(padding=1, stride=2, position="0,2").picture(theme=theme)
-        assert "output[0, 2]" in drawn.alt
+        picture = cs.convolve(padding=1, stride=2, position="0,2").picture(theme=theme)
+        assert "output[0, 2]" in picture.alt
 
 
-# What is printed adds up
+# Printed numbers
 
 
 SUMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -462,84 +470,84 @@ SUMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("kind", SUMS)
-def test_what_a_picture_prints_adds_up_to_the_number(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The products in the cells, and everything that is left out, with its own sum."""
+def test_printed_numbers_sum_to_the_value(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The products in the cells, and all that are left out, with their sum."""
     build, shape = SUMS[kind]
     net = nn.Sequential(seeded(build))
-    found = cs.step_through(
+    result = cs.step_through(
         cs.Model(net, input=cs.TensorInput(shape=shape) if len(shape) > 1 else None), batch(shape), unit="0"
     )
-    said, drawn = printed(found, monkeypatch)
-    total = found.steps[0].facts["sum"]
-    size = float(found.numbers["products"].abs().sum())
+    texts, matrices = printed(result, monkeypatch)
+    total = result.steps[0].facts["sum"]
+    size = float(result.numbers["products"].abs().sum())
     if kind == "linear":
-        sums = [in_numbers(text[2:]) for text in said if text.startswith("= ")]
+        sums = [to_float(text[2:]) for text in texts if text.startswith("= ")]
     else:
-        sums = [in_numbers(after) for text, after in itertools.pairwise(said) if text == "sum"]
-        products = drawn[2::3]
+        sums = [to_float(after) for text, after in itertools.pairwise(texts) if text == "sum"]
+        products = matrices[2::3]
         assert len(products) == len(sums)
         for order, cells in enumerate(products):
-            parts = [in_numbers(b) for a, b in itertools.pairwise(said) if a.startswith(("sum of slice", "the other"))]
+            parts = [to_float(b) for a, b in itertools.pairwise(texts) if a.startswith(("sum of slice", "the other"))]
             slices = parts[2 * order : 2 * order + 2] or [sums[order]]
             assert float(cells.sum()) == pytest.approx(slices[0], abs=0.01 * size)
             assert sum(slices) == pytest.approx(sums[order], abs=0.01 * size)
-    left_out = [in_numbers(text.partition(" more: ")[2].rstrip(".")) for text in said if " more: " in text]
+    left_out = [to_float(text.partition(" more: ")[2].rstrip(".")) for text in texts if " more: " in text]
     assert sum(sums) + sum(left_out) == pytest.approx(total, abs=0.01 * size)
 
 
-@pytest.mark.parametrize(("layer", "named"), [(nn.AvgPool3d(3), "sum of slice"), (nn.MaxPool3d(3), "winner")])
-def test_the_slice_of_a_pooled_volume_is_named(layer: nn.Module, named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("layer", "label"), [(nn.AvgPool3d(3), "sum of slice"), (nn.MaxPool3d(3), "winner")])
+def test_the_slice_of_a_pooled_volume_is_named(layer: nn.Module, label: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shape = (2, 6, 6, 6)
-    found = cs.step_through(cs.Model(nn.Sequential(layer), input=cs.TensorInput(shape=shape)), batch(shape), unit="0")
-    said, (cells,) = printed(found, monkeypatch)
-    assert any(named in text for text in said)
-    depth = int(next(text for text in said if text.startswith("slice ")).split()[1])
-    assert np.array_equal(cells, np.asarray(found.numbers["window"][0][depth], np.float32))
-    if named != "winner":
+    result = cs.step_through(cs.Model(nn.Sequential(layer), input=cs.TensorInput(shape=shape)), batch(shape), unit="0")
+    texts, (cells,) = printed(result, monkeypatch)
+    assert any(label in text for text in texts)
+    depth = int(next(text for text in texts if text.startswith("slice ")).split()[1])
+    assert np.array_equal(cells, np.asarray(result.numbers["window"][0][depth], np.float32))
+    if label != "winner":
         parts = [
             float(text.partition(": ")[2].replace("−", "-"))
-            for text in said
+            for text in texts
             if text.startswith(("sum of slice", "the other"))
         ]
-        assert sum(parts[:2]) == pytest.approx(found.steps[0].facts["sum"], abs=0.1)
+        assert sum(parts[:2]) == pytest.approx(result.steps[0].facts["sum"], abs=0.1)
 
 
-def test_the_window_of_a_transposed_convolution_is_framed_where_it_meets_the_input(
+def test_the_window_of_a_transposed_convolution_is_framed_in_the_input(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shape = (2, 4, 5, 6)
     net = nn.Sequential(seeded(lambda: nn.ConvTranspose3d(2, 4, 3, stride=2, padding=1)))
-    found = cs.step_through(cs.Model(net, input=cs.TensorInput(shape=shape)), batch(shape), unit="0[1, 3, 4, 5]")
+    result = cs.step_through(cs.Model(net, input=cs.TensorInput(shape=shape)), batch(shape), unit="0[1, 3, 4, 5]")
     frames: list[Any] = []
-    monkeypatch.setattr(drawing, "_frame", lambda _sheet, _x, _y, window: frames.append(window))
-    said, _ = printed(found, monkeypatch)
+    monkeypatch.setattr(drawing, "_draw_frame", lambda _sheet, _x, _y, window: frames.append(window))
+    texts, _ = printed(result, monkeypatch)
     left, top, width, height = frames[0]  # output 4 = 2·i + k − 1: rows 2 alone (k = 1); column 5: 2 and 3
     zoom = 220 / 6
     assert (left, top, width, height) == pytest.approx((2 * zoom, 2 * zoom, 2 * zoom, zoom), abs=1)
-    assert any("channel" in text and "slice 2 of axis 0" in text for text in said)  # output 3: 1 and 2
+    assert any("channel" in text and "slice 2 of axis 0" in text for text in texts)  # output 3: 1 and 2
 
 
 def batch(shape: tuple[int, ...]) -> Tensor:
     return numbers(1, *shape)
 
 
-def printed(found: cs.Arithmetic, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[Any]]:
-    """The texts of a picture in their order, and the matrices whose numbers it shows."""
-    said: list[str] = []
+def printed(result: cs.Arithmetic, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[Any]]:
+    """The texts of a picture in order, and the matrices of numbers that it shows."""
+    texts: list[str] = []
     matrices: list[Any] = []
-    write, fill = Sheet.text, drawing.cells
+    write, fill = Canvas.text, drawing.draw_matrix
     monkeypatch.setattr(
-        Sheet, "text", lambda self, x, y, words, **o: (said.append(words), write(self, x, y, words, **o))[1]
+        Canvas, "text", lambda self, x, y, words, **o: (texts.append(words), write(self, x, y, words, **o))[1]
     )
     monkeypatch.setattr(
-        drawing, "cells", lambda sheet, x, y, v, *a, **o: (matrices.append(v), fill(sheet, x, y, v, *a, **o))[1]
+        drawing, "draw_matrix", lambda sheet, x, y, v, *a, **o: (matrices.append(v), fill(sheet, x, y, v, *a, **o))[1]
     )
-    found.picture()
-    return said, matrices
+    result.picture()
+    return texts, matrices
 
 
-def in_numbers(text: str) -> float:
-    """A number as pictures write it."""
+def to_float(text: str) -> float:
+    """A number in the format used in pictures."""
     digits, _, power = text.replace("−", "-").partition("·10")
     exponent = power.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
     return float(digits) * 10 ** int(exponent or 0)

@@ -1,4 +1,4 @@
-"""Score-CAM and its relatives as pytorch-grad-cam and TorchCAM compute them; where they differ from ours, why."""
+"""Comparison of Score-CAM and similar maps with pytorch-grad-cam and TorchCAM, and reasons where they differ."""
 
 import functools
 from types import ModuleType
@@ -14,16 +14,16 @@ from tests.twins.subjects import Subject
 
 
 def _at_layer(subject: Subject, lens: str, layer: str, **parameters: object) -> list[Tensor]:
-    return [one.layer_values[layer] for one in subject.explained(lens, layer=layer, **parameters)]
+    return [attribution.layer_values[layer] for attribution in subject.explained(lens, layer=layer, **parameters)]
 
 
-def _apart(found: list[Tensor], true: list[Tensor]) -> float:
-    return max(relative_error(f, t) for f, t in zip(found, true, strict=True))
+def _apart(actual: list[Tensor], expected: list[Tensor]) -> float:
+    return max(relative_error(a, e) for a, e in zip(actual, expected, strict=True))
 
 
 @pytest.fixture
 def enlarging_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have pytorch-grad-cam enlarge masks with pixels in their own places, not with corners on corners."""
+    """Let pytorch-grad-cam enlarge masks without aligning corners."""
 
     def upsampling(size: tuple[int, ...]) -> object:
         return functools.partial(F.interpolate, size=size, mode="bilinear", align_corners=False)
@@ -45,8 +45,8 @@ def test_score_cam_is_that_of_pytorch_grad_cam_once_it_enlarges_as_we_do(
 @pytest.mark.parametrize("subject", ["flatten"], indirect=True)
 def test_pytorch_grad_cam_enlarges_masks_with_corners_on_corners(subject: Subject, peers: ModuleType) -> None:
     layer = subject.layers[-1]
-    theirs = peers.pytorch_grad_cam_maps("ScoreCAM", subject, layer)
-    assert 1e-3 < _apart(_at_layer(subject, "score_cam", layer), theirs) < 0.1
+    peer_maps = peers.pytorch_grad_cam_maps("ScoreCAM", subject, layer)
+    assert 1e-3 < _apart(_at_layer(subject, "score_cam", layer), peer_maps) < 0.1
 
 
 @pytest.mark.parametrize("subject", ["plain", "flatten", "residual"], indirect=True)
@@ -59,7 +59,7 @@ def test_torchcam_scales_a_map_before_it_is_enlarged_and_adds_steps_up(
     if subject.slow[0].at(layer)[0].shape[1:] != subject.images.shape[2:]:
         layer = subject.layers[-1]
     options = {} if lens == "score_cam" else {"num_samples": 3}
-    theirs = peers.torchcam_maps("ScoreCAM" if lens == "score_cam" else "ISCAM", subject, layer, **options)
+    peer_maps = peers.torchcam_maps("ScoreCAM" if lens == "score_cam" else "ISCAM", subject, layer, **options)
     strengths = (1.0,) if lens == "score_cam" else (1 / 3, 3 / 3, 6 / 3)
 
     def as_they_do(slow, layer: str) -> Tensor:
@@ -70,16 +70,16 @@ def test_torchcam_scales_a_map_before_it_is_enlarged_and_adds_steps_up(
         weights = torch.tensor(scores).softmax(0)
         return sum(w * a_k for w, a_k in zip(weights, a, strict=True)).clamp(min=0)
 
-    assert _apart([as_they_do(slow, layer) for slow in subject.slow], theirs) < TOLERANCE
+    assert _apart([as_they_do(slow, layer) for slow in subject.slow], peer_maps) < TOLERANCE
 
 
 @pytest.mark.parametrize("subject", ["plain", "digits", "resnet18"], indirect=True)
 def test_ablation_cam_is_that_of_pytorch_grad_cam_times_the_score(subject: Subject, peers: ModuleType) -> None:
-    """It divides by the score, which turns the map round where the score is negative."""
+    """It divides by the score, which inverts the map if the score is negative."""
     layer = subject.layers[-1]
     assert all(float(slow.at(layer)[0].min()) == 0 for slow in subject.slow)
-    theirs = peers.pytorch_grad_cam_maps("AblationCAM", subject, layer)
-    scaled = [m * slow.score(slow.x) for m, slow in zip(theirs, subject.slow, strict=True)]
+    peer_maps = peers.pytorch_grad_cam_maps("AblationCAM", subject, layer)
+    scaled = [m * slow.score(slow.x) for m, slow in zip(peer_maps, subject.slow, strict=True)]
     assert _apart(_at_layer(subject, "ablation_cam", layer), scaled) < 1e-3
 
 
@@ -89,8 +89,8 @@ def test_pytorch_grad_cam_ablates_with_minus_ten_million_where_activations_are_n
 ) -> None:
     layer = subject.layers[0]
     assert float(subject.slow[0].at(layer)[0].min()) < 0
-    theirs = peers.pytorch_grad_cam_maps("AblationCAM", subject, layer)
-    scaled = [m * slow.score(slow.x) for m, slow in zip(theirs, subject.slow, strict=True)]
+    peer_maps = peers.pytorch_grad_cam_maps("AblationCAM", subject, layer)
+    scaled = [m * slow.score(slow.x) for m, slow in zip(peer_maps, subject.slow, strict=True)]
     assert _apart(_at_layer(subject, "ablation_cam", layer), scaled) > 0.1
 
 
@@ -104,15 +104,15 @@ def test_shapley_cam_is_that_of_pytorch_grad_cam(
     if utility == "rest":
         monkeypatch.setattr(peers, "ClassifierOutputTarget", ClassifierOutputReST)
     layer = subject.layers[-1]
-    theirs = peers.pytorch_grad_cam_maps("ShapleyCAM", subject, layer)
-    assert _apart(_at_layer(subject, "shapley_cam", layer, utility=utility), theirs) < TOLERANCE
+    peer_maps = peers.pytorch_grad_cam_maps("ShapleyCAM", subject, layer)
+    assert _apart(_at_layer(subject, "shapley_cam", layer, utility=utility), peer_maps) < TOLERANCE
 
 
 @pytest.mark.parametrize("subject", ["plain", "flatten", "digits", "shapes", "resnet18"], indirect=True)
 def test_finer_cam_with_one_similar_class_is_that_of_pytorch_grad_cam(
     subject: Subject, peers: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With several, it weighs them by their probability, through which it also differentiates; the paper does not."""
+    """It weights several classes by their probability, through which it also differentiates; the paper does not."""
     from pytorch_grad_cam.utils.model_targets import FinerWeightedTarget
 
     layer = subject.layers[-1]
@@ -127,21 +127,23 @@ def test_finer_cam_with_one_similar_class_is_that_of_pytorch_grad_cam(
             return FinerWeightedTarget(main, nearest[main], 0.6)
 
         monkeypatch.setattr(peers, "ClassifierOutputTarget", target)
-        theirs = peers.pytorch_grad_cam_maps("GradCAM", subject, layer)
-        apart = _apart(_at_layer(subject, "finer_cam", layer, similar=similar, alpha=0.6), theirs)
+        peer_maps = peers.pytorch_grad_cam_maps("GradCAM", subject, layer)
+        apart = _apart(_at_layer(subject, "finer_cam", layer, similar=similar, alpha=0.6), peer_maps)
         assert (apart < TOLERANCE) == near
 
 
 @pytest.mark.parametrize("subject", ["flatten"], indirect=True)
 def test_refine_cam_is_that_of_pytorch_grad_cam_once_scaled_alike(subject: Subject, peers: ModuleType) -> None:
-    """It takes the smallest number off each map, off the product too, and adds a constant within Grad-CAM++."""
+    """It subtracts the minimum of each map and of the product, and adds a constant within Grad-CAM++."""
     net = subject.model.module
     method = peers.pytorch_grad_cam.RefineCAM(net, [net.get_submodule(a) for a in subject.layers])
-    theirs = torch.from_numpy(method(subject.images, [peers.ClassifierOutputTarget(t) for t in subject.targets]))
+    peer_maps = torch.from_numpy(method(subject.images, [peers.ClassifierOutputTarget(t) for t in subject.targets]))
     net.zero_grad()
-    for one, other in zip(subject.explained("refine_cam", layer=list(subject.layers)), theirs, strict=True):
-        scaled = [_unit(twins.enlarged(_unit(v), one.values.shape)) for v in one.layer_values.values()]
-        assert relative_error(_unit(scaled[0] * scaled[1]), other) < 0.02
+    for attribution, expected in zip(
+        subject.explained("refine_cam", layer=list(subject.layers)), peer_maps, strict=True
+    ):
+        scaled = [_unit(twins.enlarged(_unit(v), attribution.values.shape)) for v in attribution.layer_values.values()]
+        assert relative_error(_unit(scaled[0] * scaled[1]), expected) < 0.02
 
 
 def _unit(values: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Attribution to the units of a layer, each formula written a second time in float64, and held to Captum's numbers.
+"""Attribution to the units of a layer, reimplemented in float64, and compared with Captum.
 
-Each function here bears the name of its lens and gives one number per unit and position of one image's layer.
+Each reference function has the name of its lens and returns one number per unit and position of the layer.
 """
 
 from itertools import pairwise
@@ -39,43 +39,45 @@ def internal_influence(slow: Slow, layer: str, start: Tensor) -> Tensor:
 
 
 def layer_conductance(slow: Slow, layer: str, start: Tensor) -> Tensor:
-    seen = [slow.seen_at(layer, start + at / STEPS * (slow.x - start)) for at in range(STEPS + 1)]
-    return sum((g + g_next) / 2 * (a_next - a) for (a, g), (a_next, g_next) in pairwise(seen))
+    points = [slow.seen_at(layer, start + at / STEPS * (slow.x - start)) for at in range(STEPS + 1)]
+    return sum((g + g_next) / 2 * (a_next - a) for (a, g), (a_next, g_next) in pairwise(points))
 
 
 def layer_integrated_gradients(slow: Slow, layer: str, start: Tensor) -> Tensor:
-    before, after = slow.seen_at(layer, start)[0], slow.at(layer)[0]
-    mean = torch.zeros_like(after)
+    start_activation, activation = slow.seen_at(layer, start)[0], slow.at(layer)[0]
+    mean = torch.zeros_like(activation)
     for at, weight in _legendre():
-        point = (before + at * (after - before)).requires_grad_()
+        point = (start_activation + at * (activation - start_activation)).requires_grad_()
         (gradient,) = torch.autograd.grad(slow.answer_given(layer, point)[slow.target], point)
         mean += weight * gradient
-    return (after - before) * mean
+    return (activation - start_activation) * mean
 
 
 def neuron_conductance(slow: Slow, layer: str, unit: int, start: Tensor) -> Tensor:
     mean = torch.zeros_like(slow.x)
     for at, weight in _legendre():
         point = (start + at * (slow.x - start)).requires_grad_()
-        slope = slow.seen_at(layer, point)[1][unit]
-        kept: list[Tensor] = []
-        keep = kept.append
-        handle = slow.net.get_submodule(layer).register_forward_hook(lambda *seen, keep=keep: keep(seen[2].clone()))
+        gradient = slow.seen_at(layer, point)[1][unit]
+        activations: list[Tensor] = []
+        store = activations.append
+        handle = slow.net.get_submodule(layer).register_forward_hook(
+            lambda *arguments, store=store: store(arguments[2].clone())
+        )
         slow.net(point[None])
         handle.remove()
-        mean += weight * torch.autograd.grad((kept[0][0, unit] * slope).sum(), point)[0]
+        mean += weight * torch.autograd.grad((activations[0][0, unit] * gradient).sum(), point)[0]
     return (slow.x - start) * mean
 
 
-def layer_lrp(chain: Chain, behind: int, x: Tensor, target: int, rules: dict[str, Rule], bounds: Any) -> Tensor:
-    """The relevance before step number ``behind``, which is what the step before it gave."""
-    return lrp(chain, x, target, rules, bounds)[behind]
+def layer_lrp(chain: Chain, step: int, x: Tensor, target: int, rules: dict[str, Rule], bounds: Any) -> Tensor:
+    """The relevance of the input of step number ``step``."""
+    return lrp(chain, x, target, rules, bounds)[step]
 
 
-def layer_deep_lift(chain: Chain, behind: int, x: Tensor, reference: Tensor, target: int) -> Tensor:
-    now, then = (values(chain, each.flatten()) for each in (x, reference))
-    found = multipliers(chain[behind:], now[behind:], then[behind:], one_hot(now[-1], target), False)
-    return (now[behind] - then[behind]) * found
+def layer_deep_lift(chain: Chain, step: int, x: Tensor, reference: Tensor, target: int) -> Tensor:
+    current, at_reference = (values(chain, tensor.flatten()) for tensor in (x, reference))
+    factors = multipliers(chain[step:], current[step:], at_reference[step:], one_hot(current[-1], target), False)
+    return (current[step] - at_reference[step]) * factors
 
 
 def _legendre() -> list[tuple[float, float]]:
@@ -83,9 +85,9 @@ def _legendre() -> list[tuple[float, float]]:
     return list(zip(((points + 1) / 2).tolist(), (weights / 2).tolist(), strict=True))
 
 
-def started(subject: Subject) -> Tensor:
-    drawn = torch.Generator().manual_seed(3)
-    return torch.randn(subject.images.shape[1:], generator=drawn)
+def baseline_of(subject: Subject) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(subject.images.shape[1:], generator=generator)
 
 
 AT_LAYER = [layer_gradient_x_activation, layer_grad_cam]
@@ -94,54 +96,56 @@ ALONG_PATH = [internal_influence, layer_conductance, layer_integrated_gradients]
 
 @pytest.mark.parametrize("subject", [*SUBJECTS, "smooth"], indirect=True)
 @pytest.mark.parametrize("formula", [*AT_LAYER, *ALONG_PATH])
-def test_units_are_the_formula(formula: Any, subject: Subject) -> None:
-    start = started(subject)
-    along = formula in ALONG_PATH
+def test_attributions_to_units_follow_their_formula(formula: Any, subject: Subject) -> None:
+    start = baseline_of(subject)
+    needs_path = formula in ALONG_PATH
     for layer in subject.layers:
-        options = {"steps": STEPS, "baseline": start} if along else {}
-        found = subject.explained(formula.__name__, layer=layer, **options)
-        for value, slow in zip(found, subject.slow, strict=True):
-            true = formula(slow, layer, start.double()) if along else formula(slow, layer)
-            assert relative_error(value.values, true) < TOLERANCE
-            assert relative_error(value.units, true.flatten(1).sum(1)) < TOLERANCE
+        options = {"steps": STEPS, "baseline": start} if needs_path else {}
+        attributions = subject.explained(formula.__name__, layer=layer, **options)
+        for attribution, slow in zip(attributions, subject.slow, strict=True):
+            expected = formula(slow, layer, start.double()) if needs_path else formula(slow, layer)
+            assert relative_error(attribution.values, expected) < TOLERANCE
+            assert relative_error(attribution.units, expected.flatten(1).sum(1)) < TOLERANCE
 
 
 @pytest.mark.parametrize("subject", SUBJECTS, indirect=True)
-def test_pixels_through_a_unit_are_the_formula(subject: Subject) -> None:
-    start = started(subject)
+def test_neuron_conductance_follows_its_formula(subject: Subject) -> None:
+    start = baseline_of(subject)
     layer = subject.layers[0]
-    found = subject.explained("neuron_conductance", unit=f"{layer}[1]", steps=STEPS, baseline=start)
-    for value, slow in zip(found, subject.slow, strict=True):
-        assert relative_error(value.channels, neuron_conductance(slow, layer, 1, start.double())) < TOLERANCE
+    attributions = subject.explained("neuron_conductance", unit=f"{layer}[1]", steps=STEPS, baseline=start)
+    for attribution, slow in zip(attributions, subject.slow, strict=True):
+        assert relative_error(attribution.channels, neuron_conductance(slow, layer, 1, start.double())) < TOLERANCE
 
 
-def _behind(chain: Chain, address: str) -> int:
-    """The number of the step behind a layer."""
+def _step_after(chain: Chain, address: str) -> int:
+    """The number of the step after a layer."""
     return 1 + next(n for n, step in enumerate(chain) if isinstance(step, Dense) and step.address == address)
 
 
 @pytest.mark.parametrize("name", ["plain", "flatten", "signal"])
-def test_relevance_at_a_layer_is_that_of_the_chain(name: str) -> None:
+def test_relevance_at_a_layer_equals_that_of_the_chain(name: str) -> None:
     subject = subject_called(name)
     chain, layer, x = chain_of(subject), "features.0", subject.images[0]
-    behind = _behind(chain, layer)
-    value = subject.explained("layer_lrp", layer=layer, composite="epsilon", epsilon=0.5)[0]
+    step = _step_after(chain, layer)
+    attribution = subject.explained("layer_lrp", layer=layer, composite="epsilon", epsilon=0.5)[0]
     rules = dict.fromkeys(("conv", "linear"), epsilon_half)
-    true = layer_lrp(chain, behind, x.double(), subject.targets[0], rules, bounds_of(subject, x.double()))
-    assert relative_error(value.values.flatten(), true) < TOLERANCE
-    value = subject.explained("layer_deep_lift", layer=layer, baseline=started(subject))[0]
-    true = layer_deep_lift(chain, behind, x.double(), started(subject).double(), subject.targets[0])
-    assert relative_error(value.values.flatten(), true) < TOLERANCE
+    expected = layer_lrp(chain, step, x.double(), subject.targets[0], rules, bounds_of(subject, x.double()))
+    assert relative_error(attribution.values.flatten(), expected) < TOLERANCE
+    attribution = subject.explained("layer_deep_lift", layer=layer, baseline=baseline_of(subject))[0]
+    expected = layer_deep_lift(chain, step, x.double(), baseline_of(subject).double(), subject.targets[0])
+    assert relative_error(attribution.values.flatten(), expected) < TOLERANCE
 
 
 @pytest.mark.parametrize("lens", ["layer_conductance", "layer_integrated_gradients", "layer_deep_lift"])
-def test_units_of_a_layer_that_all_passes_through_add_up_to_the_rise(lens: str) -> None:
+def test_units_of_a_layer_on_all_paths_sum_to_the_score_difference(lens: str) -> None:
     subject = subject_called("plain")
     options = {} if lens == "layer_deep_lift" else {"steps": 200}
-    for value, slow in zip(subject.explained(lens, layer=subject.layers[0], **options), subject.slow, strict=True):
+    for attribution, slow in zip(
+        subject.explained(lens, layer=subject.layers[0], **options), subject.slow, strict=True
+    ):
         black = subject.model.input.level(0.0).expand(subject.images[:1].shape)[0]
-        rise = slow.score(slow.x) - slow.score(black)
-        assert abs(float(value.values.sum()) - rise) < 5e-3 * abs(rise)
+        difference = slow.score(slow.x) - slow.score(black)
+        assert abs(float(attribution.values.sum()) - difference) < 5e-3 * abs(difference)
 
 
 CAPTUM: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -155,7 +159,7 @@ CAPTUM: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 
 class Modular(nn.Module):
-    """Every operation a module of its own, used once, as Captum needs it."""
+    """Every operation is a separate module that is used once, as Captum requires."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,49 +180,57 @@ def _modular() -> tuple[cs.Model, Tensor]:
 
 @pytest.mark.parametrize("lens", CAPTUM)
 @pytest.mark.parametrize("layer", ["conv1", "relu2", "fc1", "conv2:input"])
-def test_units_are_those_of_captum(lens: str, layer: str, peers: ModuleType) -> None:
+def test_units_equal_captum(lens: str, layer: str, peers: ModuleType) -> None:
     model, images = _modular()
-    name, theirs, ours = CAPTUM[lens]
+    name, captum_options, options = CAPTUM[lens]
     address, _, port = layer.partition(":")
     method = getattr(peers.captum.attr, name)(model.module, model.module.get_submodule(address))
     if lens not in ("layer_gradient_x_activation", "layer_grad_cam"):
-        theirs, ours = theirs | {"baselines": torch.zeros(1, 3, 11, 9)}, ours | {"baseline": torch.zeros(3, 11, 9)}
-    true = method.attribute(images, target=torch.tensor([2, 1]), attribute_to_layer_input=bool(port), **theirs)
-    found = getattr(cs, lens)(model, images, target=[2, 1], layer=layer, **ours)
-    for value, expected in zip(found, true, strict=True):
-        close = 5e-3 if lens == "layer_conductance" else TOLERANCE  # Captum's is a left Riemann sum
-        assert relative_error(value.values, expected.detach()) < close
+        captum_options, options = (
+            captum_options | {"baselines": torch.zeros(1, 3, 11, 9)},
+            options | {"baseline": torch.zeros(3, 11, 9)},
+        )
+    expected_values = method.attribute(
+        images, target=torch.tensor([2, 1]), attribute_to_layer_input=bool(port), **captum_options
+    )
+    attributions = getattr(cs, lens)(model, images, target=[2, 1], layer=layer, **options)
+    for attribution, expected in zip(attributions, expected_values, strict=True):
+        tolerance = 5e-3 if lens == "layer_conductance" else TOLERANCE  # Captum's is a left Riemann sum
+        assert relative_error(attribution.values, expected.detach()) < tolerance
 
 
 @pytest.mark.filterwarnings("ignore:Input Tensor 0 did not already require gradients", "ignore:Setting forward")
 @pytest.mark.parametrize("lens", ["neuron_conductance", "integrated_gradients", "gradient_x_input", "deep_lift"])
-def test_neurons_are_those_of_captum(lens: str, peers: ModuleType) -> None:
+def test_neurons_equal_captum(lens: str, peers: ModuleType) -> None:
     model, images = _modular()
     black = {"baselines": torch.zeros(1, 3, 11, 9)}
     conv2, unit = model.module.conv2, (3, 1, 2)
     match lens:
         case "neuron_conductance":
             method = peers.captum.attr.NeuronConductance(model.module, conv2)
-            weights = {"method": "gausslegendre", "n_steps": 12}  # those of its trapezoid rule add up to less than one
-            true = method.attribute(images, unit, target=torch.tensor([2, 1]), **weights, **black)
+            # Not its trapezoid rule, whose weights sum to less than one.
+            weights = {"method": "gausslegendre", "n_steps": 12}
+            expected_values = method.attribute(images, unit, target=torch.tensor([2, 1]), **weights, **black)
         case "integrated_gradients":
             method = peers.captum.attr.NeuronIntegratedGradients(model.module, conv2)
-            true = method.attribute(images, unit, n_steps=12, **black)
+            expected_values = method.attribute(images, unit, n_steps=12, **black)
         case "gradient_x_input":
-            true = images * peers.captum.attr.NeuronGradient(model.module, conv2).attribute(images, unit)
+            expected_values = images * peers.captum.attr.NeuronGradient(model.module, conv2).attribute(images, unit)
         case "deep_lift":
-            true = peers.captum.attr.NeuronDeepLift(model.module, conv2).attribute(images, unit, **black)
-    where = (
+            expected_values = peers.captum.attr.NeuronDeepLift(model.module, conv2).attribute(images, unit, **black)
+    arguments = (
         {"unit": "conv2[3, 1, 2]", "target": [2, 1]} if lens == "neuron_conductance" else {"target": "conv2[3, 1, 2]"}
     )
     options = {} if lens == "gradient_x_input" else {"baseline": torch.zeros(3, 11, 9)}
     options |= {} if lens in ("gradient_x_input", "deep_lift") else {"steps": 12}
-    for value, expected in zip(getattr(cs, lens)(model, images, **where, **options), true, strict=True):
-        assert relative_error(value.channels, expected.detach()) < TOLERANCE
+    for attribution, expected in zip(
+        getattr(cs, lens)(model, images, **arguments, **options), expected_values, strict=True
+    ):
+        assert relative_error(attribution.channels, expected.detach()) < TOLERANCE
 
 
 class Parts(nn.Module):
-    """A layer of two inputs, and one that gives its result among other things."""
+    """A layer with two inputs, and one with several outputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -231,11 +243,11 @@ class Parts(nn.Module):
 
 
 class Joined(nn.Module):
-    def forward(self, one: Tensor, *, other: Tensor) -> Tensor:
-        return one * other + one
+    def forward(self, first: Tensor, *, other: Tensor) -> Tensor:
+        return first * other + first
 
 
-def test_inputs_and_further_outputs_of_layers_are_looked_at() -> None:
+def test_inputs_and_further_outputs_of_layers_can_be_attributed_to() -> None:
     model = cs.Model(seeded(Parts), input=cs.TensorInput((3, 6, 5)))
     x = torch.randn(2, 3, 6, 5, generator=torch.Generator().manual_seed(2))
     net = seeded(Parts).double()
@@ -243,19 +255,22 @@ def test_inputs_and_further_outputs_of_layers_are_looked_at() -> None:
     joined = net.joined(left, other=right)
     steps, last = net.rnn(joined.flatten(2).mT)
     score = net.fc(torch.cat([steps.mean(1), last[0]], 1))[:, 1].sum()
-    true = {"joined:input": left, "joined:input1": right, "joined": joined, "rnn:output1": last}
-    gradients = torch.autograd.grad(score, list(true.values()))
-    for (address, activation), gradient in zip(true.items(), gradients, strict=True):
-        found = cs.layer_gradient_x_activation(model, x, target=1, layer=address)
+    tensors = {"joined:input": left, "joined:input1": right, "joined": joined, "rnn:output1": last}
+    gradients = torch.autograd.grad(score, list(tensors.values()))
+    for (address, activation), gradient in zip(tensors.items(), gradients, strict=True):
+        attributions = cs.layer_gradient_x_activation(model, x, target=1, layer=address)
         expected = (activation * gradient).detach()
         expected = expected[0] if address == "rnn:output1" else expected
-        assert relative_error(torch.stack([value.values for value in found]), expected) < TOLERANCE
+        assert relative_error(torch.stack([attribution.values for attribution in attributions]), expected) < TOLERANCE
     maps = cs.grad_cam(model, x, target=1, layer="joined:input1")
     expected = (gradients[1].mean((2, 3), keepdim=True) * right).sum(1).detach()
-    assert relative_error(torch.stack([value.layer_values["joined:input1"] for value in maps]), expected) < TOLERANCE
+    assert (
+        relative_error(torch.stack([attribution.layer_values["joined:input1"] for attribution in maps]), expected)
+        < TOLERANCE
+    )
 
 
-def test_a_tensor_that_a_layer_does_not_have_is_refused() -> None:
+def test_a_missing_input_of_a_layer_is_refused() -> None:
     model = cs.Model(seeded(PlainNet), input=cs.TensorInput((3, 16, 16)))
     x = torch.randn(1, 3, 16, 16)
     with pytest.raises(LayerError, match=r"'features' takes 1 tensor: the last is features:input$"):

@@ -19,18 +19,18 @@ SMALL = ["plain", "residual", "flatten", "signal", "volume"]
 PATCHES = {"digits": (3, 2), "shapes": (24, 12), "resnet18": (24, 24), "squeezenet1_1": (16, 16)}
 
 
-def occlusion(slow: Slow, instead: Tensor, patch: int, stride: int, *, disc: bool = False) -> Tensor:
+def occlusion(slow: Slow, fill_image: Tensor, patch: int, stride: int, *, disc: bool = False) -> Tensor:
     """The mean drop over the patches that cover each position, one whole forward for each patch."""
-    total, times = torch.zeros(slow.x.shape[1:]).double(), torch.zeros(slow.x.shape[1:]).double()
+    total, counts = torch.zeros(slow.x.shape[1:]).double(), torch.zeros(slow.x.shape[1:]).double()
     clean = slow.score(slow.x)
     for corner in itertools.product(*(_starts(length, patch, stride) for length in slow.x.shape[1:])):
         covered = torch.zeros(slow.x.shape[1:], dtype=torch.bool)
         for step in itertools.product(range(patch), repeat=len(corner)):
             radius = math.hypot(*((s + 0.5) - patch / 2 for s in step))
             covered[tuple(c + s for c, s in zip(corner, step, strict=True))] = not disc or radius <= patch / 2
-        total[covered] += clean - slow.score(torch.where(covered, instead.double(), slow.x))
-        times[covered] += 1
-    return total / times.clamp_min(1)
+        total[covered] += clean - slow.score(torch.where(covered, fill_image.double(), slow.x))
+        counts[covered] += 1
+    return total / counts.clamp_min(1)
 
 
 def _starts(length: int, patch: int, stride: int) -> list[int]:
@@ -41,9 +41,12 @@ def _starts(length: int, patch: int, stride: int) -> list[int]:
 @pytest.mark.parametrize("subject", [*SMALL, *PATCHES], indirect=True)
 def test_occlusion_is_its_formula(subject: Subject, request: pytest.FixtureRequest) -> None:
     patch, stride = PATCHES.get(request.node.callspec.params["subject"], (4, 3))
-    for found, slow in zip(subject.explained("occlusion", patch=patch, stride=stride), subject.slow, strict=True):
-        assert relative_error(found.values, occlusion(slow, torch.zeros_like(slow.x), patch, stride)) < 10 * TOLERANCE
-        assert "nondeterministic" not in found.notes
+    for attribution, slow in zip(subject.explained("occlusion", patch=patch, stride=stride), subject.slow, strict=True):
+        assert (
+            relative_error(attribution.values, occlusion(slow, torch.zeros_like(slow.x), patch, stride))
+            < 10 * TOLERANCE
+        )
+        assert "nondeterministic" not in attribution.notes
 
 
 @pytest.mark.parametrize("subject", ["plain", "signal", "flatten"], indirect=True)
@@ -57,16 +60,16 @@ def test_each_filling_and_shape_is_its_formula(fill: str, shape: str, subject: S
         value = {"a number": 0.7, "a colour": colour, "an image": picture}.get(fill, 0.0)
         options = {"fill": fill if fill in ("mean", "blur", "noise") else "value", "value": value, "samples": 1}
         if fill in ("blur", "noise"):
-            instead = _whole_filling(subject, row, options)
+            fill_image = _whole_filling(subject, row, options)
         elif fill == "mean":
-            instead = slow.x.flatten(1).mean(1).view(per_channel)
+            fill_image = slow.x.flatten(1).mean(1).view(per_channel)
         else:
-            instead = picture if fill == "an image" else torch.as_tensor(value).view(per_channel)
-        (found,) = cs.occlusion(
+            fill_image = picture if fill == "an image" else torch.as_tensor(value).view(per_channel)
+        (attribution,) = cs.occlusion(
             subject.model, [subject.images[row]], target=slow.target, patch=4, stride=2, shape=shape, **options
         )
-        true = occlusion(slow, instead, 4, 2, disc=shape == "disc")
-        assert relative_error(found.values, true) < 10 * TOLERANCE
+        true = occlusion(slow, fill_image, 4, 2, disc=shape == "disc")
+        assert relative_error(attribution.values, true) < 10 * TOLERANCE
 
 
 def _whole_filling(subject: Subject, row: int, options: dict[str, object]) -> Tensor:
@@ -83,22 +86,22 @@ def test_occlusion_is_that_of_captum_where_the_grid_ends_at_the_border(subject: 
     """Both average the drops over the patches that cover a pixel."""
     window = (subject.images.shape[1], *[2] * (subject.images.ndim - 2))
     strides = (subject.images.shape[1], *[1] * (subject.images.ndim - 2))
-    theirs = peers.captum.attr.Occlusion(subject.model.module).attribute(
+    captum_maps = peers.captum.attr.Occlusion(subject.model.module).attribute(
         subject.images, window, strides=strides, target=list(subject.targets), baselines=0
     )
-    for found, other in zip(subject.explained("occlusion", patch=2, stride=1), theirs, strict=True):
-        assert relative_error(found.values, other[0]) < 10 * TOLERANCE
+    for attribution, captum_map in zip(subject.explained("occlusion", patch=2, stride=1), captum_maps, strict=True):
+        assert relative_error(attribution.values, captum_map[0]) < 10 * TOLERANCE
 
 
 @pytest.mark.parametrize("subject", ["flatten"], indirect=True)
 def test_at_a_border_that_the_grid_does_not_reach_captum_cuts_the_last_patch_and_we_move_it(subject, peers) -> None:
     """16 pixels, patches of 5 every 4: Captum's last patch covers 4 pixels, ours lies one pixel further in."""
-    theirs = peers.captum.attr.Occlusion(subject.model.module).attribute(
+    captum_maps = peers.captum.attr.Occlusion(subject.model.module).attribute(
         subject.images, (3, 5, 5), strides=(3, 4, 4), target=list(subject.targets), baselines=0
     )
-    for found, other in zip(subject.explained("occlusion", patch=5, stride=4), theirs, strict=True):
-        assert relative_error(found.values[:11, :11], other[0][:11, :11]) < 10 * TOLERANCE
-        assert relative_error(found.values, other[0]) > 0.01
+    for attribution, other in zip(subject.explained("occlusion", patch=5, stride=4), captum_maps, strict=True):
+        assert relative_error(attribution.values[:11, :11], other[0][:11, :11]) < 10 * TOLERANCE
+        assert relative_error(attribution.values, other[0]) > 0.01
 
 
 def test_inpainting_continues_what_surrounds_the_patch() -> None:

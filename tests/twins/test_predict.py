@@ -1,4 +1,4 @@
-"""The answer of a network, written a second time: softmax in float64, sorted by hand."""
+"""Predictions reimplemented: softmax in float64, sorted by hand."""
 
 import math
 
@@ -14,48 +14,48 @@ from tests.twins.subjects import BUNDLED, LARGE, TINY, Subject
 
 
 def predict(scores: list[float]) -> list[tuple[int, float, float]]:
-    """(class, share, score), the best first."""
+    """(class, softmax, score) in decreasing order."""
     total = math.fsum(math.exp(s - max(scores)) for s in scores)
     return sorted(((c, math.exp(s - max(scores)) / total, s) for c, s in enumerate(scores)), key=lambda row: -row[2])
 
 
 @pytest.mark.parametrize("subject", [*TINY, *BUNDLED, *LARGE], indirect=True)
 def test_the_best_classes_are_those_of_the_softmax(subject: Subject) -> None:
-    for found, slow in zip(subject.explained("predict", top=3), subject.slow, strict=True):
+    for prediction, slow in zip(subject.explained("predict", top=3), subject.slow, strict=True):
         best = predict(slow.net(slow.x[None])[0].detach().tolist())[:3]
-        assert [index for index, _, _ in best] == list(found.indices)
-        assert [subject.model.label(index) for index, _, _ in best] == list(found.labels)
-        np.testing.assert_allclose(found.confidences, [share for _, share, _ in best], rtol=1e-4)
-        np.testing.assert_allclose(found.scores, [score for _, _, score in best], rtol=1e-4, atol=1e-5)
+        assert [index for index, _, _ in best] == list(prediction.indices)
+        assert [subject.model.label(index) for index, _, _ in best] == list(prediction.labels)
+        np.testing.assert_allclose(prediction.confidences, [share for _, share, _ in best], rtol=1e-4)
+        np.testing.assert_allclose(prediction.scores, [score for _, _, score in best], rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_that_ends_in_a_softmax_is_not_given_another(model: cs.Model, picture: np.ndarray) -> None:
+def test_no_second_softmax_is_applied_to_probabilities(model: cs.Model, picture: np.ndarray) -> None:
     plain = cs.predict(model, picture)
-    ended = cs.Model(nn.Sequential(model.module, nn.Softmax(1)), input=model.input, labels=model.labels)
-    np.testing.assert_allclose(cs.predict(ended, picture).confidences, plain.confidences, rtol=1e-5)
+    with_softmax = cs.Model(nn.Sequential(model.module, nn.Softmax(1)), input=model.input, labels=model.labels)
+    np.testing.assert_allclose(cs.predict(with_softmax, picture).confidences, plain.confidences, rtol=1e-5)
 
 
-def test_a_single_score_of_two_labels_is_read_as_a_sigmoid() -> None:
+def test_a_single_score_with_two_labels_is_converted_by_sigmoid() -> None:
     net = nn.Sequential(nn.Flatten(), seeded(nn.Linear, 12, 1))
     x = torch.randn(1, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     score = Slow(net, x[0], 0).score(x[0])
-    found = cs.predict(cs.Model(net, labels=["no", "yes"]), x)
+    prediction = cs.predict(cs.Model(net, labels=["no", "yes"]), x)
     second = 1 / (1 + math.exp(-score))
     expected = {"yes": (second, score), "no": (1 - second, -score)}
-    assert found.labels == tuple(sorted(expected, key=lambda label: -expected[label][0]))
-    assert found.confidences == pytest.approx([expected[label][0] for label in found.labels], rel=1e-5)
-    assert found.scores == pytest.approx([expected[label][1] for label in found.labels], rel=1e-5)
+    assert prediction.labels == tuple(sorted(expected, key=lambda label: -expected[label][0]))
+    assert prediction.confidences == pytest.approx([expected[label][0] for label in prediction.labels], rel=1e-5)
+    assert prediction.scores == pytest.approx([expected[label][1] for label in prediction.labels], rel=1e-5)
 
 
 def test_a_single_score_without_two_labels_is_a_value() -> None:
     net = nn.Sequential(nn.Flatten(), seeded(nn.Linear, 12, 1))
     x = torch.randn(1, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     for labels in (None, ["months"]):
-        found = cs.predict(cs.Model(net, labels=labels), x)
-        assert found.scores == pytest.approx((Slow(net, x[0], 0).score(x[0]),), rel=1e-5)
-        assert found.confidences == ()
-        assert "%" not in f"{found!r} {found.lines()}"
+        prediction = cs.predict(cs.Model(net, labels=labels), x)
+        assert prediction.scores == pytest.approx((Slow(net, x[0], 0).score(x[0]),), rel=1e-5)
+        assert prediction.confidences == ()
+        assert "%" not in f"{prediction!r} {prediction.lines()}"
 
 
-def test_no_more_classes_are_listed_than_there_are(model: cs.Model, picture: np.ndarray) -> None:
+def test_no_more_classes_are_listed_than_the_network_has(model: cs.Model, picture: np.ndarray) -> None:
     assert sorted(cs.predict(model, picture, top=1000).indices) == [0, 1, 2, 3]

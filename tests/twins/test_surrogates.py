@@ -23,50 +23,54 @@ from tests.twins.test_masks import mean_colour, variants_seen
 NETS = ["plain", "residual", "flatten", "signal", "volume", "digits", "squeezenet1_1, trained"]
 
 
-def lime(slow: Slow, start: Tensor, labels: Tensor, on: Tensor, width: float, ridge: float) -> tuple[Tensor, float]:
-    scores = [slow.score(shown(slow.x, start, labels, z)) for z in on]
-    cosines = [int(z.sum()) / math.sqrt(len(z) * max(1, int(z.sum()))) for z in on]
+def lime(
+    slow: Slow, baseline: Tensor, labels: Tensor, coalitions: Tensor, width: float, ridge: float
+) -> tuple[Tensor, float]:
+    scores = [slow.score(shown(slow.x, baseline, labels, z)) for z in coalitions]
+    cosines = [int(z.sum()) / math.sqrt(len(z) * max(1, int(z.sum()))) for z in coalitions]
     weights = [math.exp(-((1 - cosine) ** 2) / width**2) for cosine in cosines]
-    fit = Ridge(alpha=ridge).fit(on.double().numpy(), scores, sample_weight=weights)
-    return torch.from_numpy(fit.coef_), fit.score(on.double().numpy(), scores, sample_weight=weights)
+    fit = Ridge(alpha=ridge).fit(coalitions.double().numpy(), scores, sample_weight=weights)
+    return torch.from_numpy(fit.coef_), fit.score(coalitions.double().numpy(), scores, sample_weight=weights)
 
 
-def kernel_shap(slow: Slow, start: Tensor, labels: Tensor, on: Tensor) -> Tensor:
+def kernel_shap(slow: Slow, baseline: Tensor, labels: Tensor, coalitions: Tensor) -> Tensor:
     """The constrained regression by Lagrange's multiplier, all in one linear system."""
-    parts = on.shape[1]
-    nothing, rise = slow.score(start), slow.score(slow.x) - slow.score(start)
-    y = torch.tensor([slow.score(shown(slow.x, start, labels, z)) - nothing for z in on]).double()
-    z = on.double()
-    system = torch.ones(parts + 1, parts + 1, dtype=torch.float64)
-    system[:parts, :parts], system[parts, parts] = 2 * z.T @ z, 0
-    right = torch.cat([2 * z.T @ y, torch.tensor([rise]).double()])
-    return torch.linalg.lstsq(system, right, driver="gelsd").solution[:parts]
+    count = coalitions.shape[1]
+    baseline_score, rise = slow.score(baseline), slow.score(slow.x) - slow.score(baseline)
+    y = torch.tensor([slow.score(shown(slow.x, baseline, labels, z)) - baseline_score for z in coalitions]).double()
+    z = coalitions.double()
+    system = torch.ones(count + 1, count + 1, dtype=torch.float64)
+    system[:count, :count], system[count, count] = 2 * z.T @ z, 0
+    right_side = torch.cat([2 * z.T @ y, torch.tensor([rise]).double()])
+    return torch.linalg.lstsq(system, right_side, driver="gelsd").solution[:count]
 
 
-def feature_ablation(slow: Slow, start: Tensor, labels: Tensor) -> Tensor:
+def feature_ablation(slow: Slow, baseline: Tensor, labels: Tensor) -> Tensor:
     parts = int(labels.max()) + 1
     without = [torch.arange(parts) != part for part in range(parts)]
-    return torch.tensor([slow.score(slow.x) - slow.score(shown(slow.x, start, labels, z)) for z in without])
+    return torch.tensor([slow.score(slow.x) - slow.score(shown(slow.x, baseline, labels, z)) for z in without])
 
 
-def shapley(slow: Slow, start: Tensor, labels: Tensor) -> Tensor:
+def shapley(slow: Slow, baseline: Tensor, labels: Tensor) -> Tensor:
     """What each part adds on average over all orders in which the parts appear."""
     parts = int(labels.max()) + 1
     score = {
-        frozenset(present): slow.score(shown(slow.x, start, labels, torch.tensor([p in present for p in range(parts)])))
+        frozenset(present): slow.score(
+            shown(slow.x, baseline, labels, torch.tensor([p in present for p in range(parts)]))
+        )
         for size in range(parts + 1)
         for present in itertools.combinations(range(parts), size)
     }
-    added = torch.zeros(parts, dtype=torch.float64)
+    contributions = torch.zeros(parts, dtype=torch.float64)
     orders = list(itertools.permutations(range(parts)))
     for order in orders:
-        for place, part in enumerate(order):
-            added[part] += score[frozenset(order[: place + 1])] - score[frozenset(order[:place])]
-    return added / len(orders)
+        for index, part in enumerate(order):
+            contributions[part] += score[frozenset(order[: index + 1])] - score[frozenset(order[:index])]
+    return contributions / len(orders)
 
 
-def shown(x: Tensor, start: Tensor, labels: Tensor, z: Tensor) -> Tensor:
-    return torch.where(z[labels], x, start)
+def shown(x: Tensor, baseline: Tensor, labels: Tensor, z: Tensor) -> Tensor:
+    return torch.where(z[labels], x, baseline)
 
 
 def by_part(values: Tensor, labels: Tensor) -> Tensor:
@@ -76,9 +80,9 @@ def by_part(values: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([part.double().sum() for part in parts])
 
 
-def coalitions_of(inputs: list[Tensor], x: Tensor, start: Tensor, labels: Tensor) -> Tensor:
+def coalitions_of(inputs: list[Tensor], x: Tensor, baseline: Tensor, labels: Tensor) -> Tensor:
     """Which parts each input showed: those nearer to the image than to the baseline."""
-    near = [(seen - x).abs().sum(0) <= (seen - start).abs().sum(0) for seen in inputs]
+    near = [(seen - x).abs().sum(0) <= (seen - baseline).abs().sum(0) for seen in inputs]
     return torch.stack(
         [torch.stack([n[labels == p].float().mean() > 0.5 for p in range(int(labels.max()) + 1)]) for n in near]
     )
@@ -97,30 +101,32 @@ def test_lime_is_a_ridge_regression_weighed_by_nearness(subject: Subject, width:
     labels, count = uneven(subject, 6), 40
     with inputs_seen(subject.model.module, with_gradient=False) as seen:
         maps = subject.explained("lime", segments=labels, samples=count, width=width, ridge=ridge)
-    for found, slow, inputs in zip(maps, subject.slow, variants_seen(seen, count, len(maps)), strict=True):
-        start = mean_colour(slow.x)
-        on = coalitions_of(inputs, slow.x, start, labels)
-        assert on[0].all()
-        true, explained = lime(slow, start, labels, on, width, ridge)
-        assert relative_error(by_part(found.values, labels), true) < 10 * TOLERANCE
-        assert found.notes["R²"] == pytest.approx(explained, abs=1e-3)
+    for attribution, slow, inputs in zip(maps, subject.slow, variants_seen(seen, count, len(maps)), strict=True):
+        baseline = mean_colour(slow.x)
+        coalitions = coalitions_of(inputs, slow.x, baseline, labels)
+        assert coalitions[0].all()
+        true, explained = lime(slow, baseline, labels, coalitions, width, ridge)
+        assert relative_error(by_part(attribution.values, labels), true) < 10 * TOLERANCE
+        assert attribution.notes["R²"] == pytest.approx(explained, abs=1e-3)
 
 
 def test_parts_are_shown_half_of_the_time_and_independently() -> None:
-    from convscope.lens.perturbation.lime import _drawn
+    from convscope.lens.perturbation.lime import _random_coalitions
 
-    on = _drawn(4000, 6, seed=1)[1:].double()
-    assert float((on.mean(0) - 0.5).abs().max()) < 0.03
-    assert float((torch.corrcoef(on.T) - torch.eye(6)).abs().max()) < 0.05
+    coalitions = _random_coalitions(4000, 6, seed=1)[1:].double()
+    assert float((coalitions.mean(0) - 0.5).abs().max()) < 0.03
+    assert float((torch.corrcoef(coalitions.T) - torch.eye(6)).abs().max()) < 0.05
 
 
 @pytest.mark.parametrize("subject", NETS, indirect=True)
 def test_kernel_shap_of_few_parts_is_the_shapley_value(subject: Subject) -> None:
     labels = uneven(subject, 6)
-    for found, slow in zip(subject.explained("kernel_shap", segments=labels, samples=62), subject.slow, strict=True):
+    for attribution, slow in zip(
+        subject.explained("kernel_shap", segments=labels, samples=62), subject.slow, strict=True
+    ):
         true = shapley(slow, mean_colour(slow.x), labels)
-        assert relative_error(by_part(found.values, labels), true) < TOLERANCE
-        assert found.uncertainty["band"].max() == 0
+        assert relative_error(by_part(attribution.values, labels), true) < TOLERANCE
+        assert attribution.uncertainty["band"].max() == 0
 
 
 @pytest.mark.parametrize("subject", NETS, indirect=True)
@@ -128,20 +134,23 @@ def test_kernel_shap_of_many_parts_is_a_constrained_regression(subject: Subject)
     labels, count = uneven(subject, 9), 60
     with inputs_seen(subject.model.module, with_gradient=False) as seen:
         maps = subject.explained("kernel_shap", segments=labels, samples=count)
-    for found, slow, inputs in zip(maps, subject.slow, variants_seen(seen, count, len(maps)), strict=True):
-        start = mean_colour(slow.x)
-        on = coalitions_of(inputs, slow.x, start, labels)
-        assert torch.equal(on[::2], ~on[1::2])
-        assert relative_error(by_part(found.values, labels), kernel_shap(slow, start, labels, on)) < 10 * TOLERANCE
+    for attribution, slow, inputs in zip(maps, subject.slow, variants_seen(seen, count, len(maps)), strict=True):
+        baseline = mean_colour(slow.x)
+        coalitions = coalitions_of(inputs, slow.x, baseline, labels)
+        assert torch.equal(coalitions[::2], ~coalitions[1::2])
+        assert (
+            relative_error(by_part(attribution.values, labels), kernel_shap(slow, baseline, labels, coalitions))
+            < 10 * TOLERANCE
+        )
 
 
 def test_coalitions_are_drawn_with_the_probability_of_the_shapley_kernel() -> None:
-    from convscope.lens.perturbation.kernel_shap import _pairs
+    from convscope.lens.perturbation.kernel_shap import _paired_coalitions
 
-    sizes = _pairs(8000, 7, seed=0).sum(1)
+    sizes = _paired_coalitions(8000, 7, seed=0).sum(1)
     kernel = np.array([1 / (s * (7 - s)) for s in range(1, 7)])
-    found = np.bincount(sizes.numpy(), minlength=8)[1:7] / len(sizes)
-    np.testing.assert_allclose(found, kernel / kernel.sum(), atol=0.02)
+    frequencies = np.bincount(sizes.numpy(), minlength=8)[1:7] / len(sizes)
+    np.testing.assert_allclose(frequencies, kernel / kernel.sum(), atol=0.02)
 
 
 @pytest.mark.parametrize("subject", ["flatten", "digits", "shapes"], indirect=True)
@@ -151,49 +160,51 @@ def test_bands_hold_what_many_more_samples_say(lens: str, subject: Subject) -> N
     inside = []
     for true in subject.explained(lens, samples=3000, segments=12, segmenter="grid", seed=99)[:1]:
         for seed in range(6):
-            found = subject.explained(lens, samples=150, segments=12, segmenter="grid", seed=seed)[0]
-            inside.append(((found.values - true.values).abs() <= found.uncertainty["band"]).float().mean())
+            attribution = subject.explained(lens, samples=150, segments=12, segmenter="grid", seed=seed)[0]
+            inside.append(((attribution.values - true.values).abs() <= attribution.uncertainty["band"]).float().mean())
     assert 0.8 < float(torch.stack(inside).mean()) <= 1
 
 
 @pytest.mark.parametrize("subject", NETS, indirect=True)
 def test_feature_ablation_takes_one_part_away_at_a_time(subject: Subject) -> None:
     labels = uneven(subject, 6)
-    for found, slow in zip(subject.explained("feature_ablation", segments=labels), subject.slow, strict=True):
+    for attribution, slow in zip(subject.explained("feature_ablation", segments=labels), subject.slow, strict=True):
         true = feature_ablation(slow, mean_colour(slow.x), labels)
-        assert relative_error(by_part(found.values, labels), true) < TOLERANCE
+        assert relative_error(by_part(attribution.values, labels), true) < TOLERANCE
 
 
 @pytest.mark.parametrize("subject", ["plain", "residual", "flatten", "digits", "resnet18"], indirect=True)
 def test_feature_ablation_is_that_of_captum(subject: Subject, peers: ModuleType) -> None:
     """Captum paints a part's whole number on each of its pixels."""
     labels = uneven(subject, 6)
-    start = torch.stack([mean_colour(slow.x) for slow in subject.slow]).float()
-    theirs = peers.captum.attr.FeatureAblation(subject.model.module).attribute(
-        subject.images, baselines=start, target=list(subject.targets), feature_mask=labels[None, None]
+    baseline = torch.stack([mean_colour(slow.x) for slow in subject.slow]).float()
+    captum_maps = peers.captum.attr.FeatureAblation(subject.model.module).attribute(
+        subject.images, baselines=baseline, target=list(subject.targets), feature_mask=labels[None, None]
     )
-    for found, other in zip(subject.explained("feature_ablation", segments=labels), theirs, strict=True):
-        painted = torch.stack([other[0][labels == part][0] for part in range(6)])
-        assert relative_error(by_part(found.values, labels), painted) < TOLERANCE
+    for attribution, captum_map in zip(
+        subject.explained("feature_ablation", segments=labels), captum_maps, strict=True
+    ):
+        captum_values = torch.stack([captum_map[0][labels == part][0] for part in range(6)])
+        assert relative_error(by_part(attribution.values, labels), captum_values) < TOLERANCE
 
 
 @pytest.mark.parametrize("subject", ["flatten", "digits"], indirect=True)
 def test_shapley_values_are_those_of_captum(subject: Subject, peers: ModuleType) -> None:
     """Its ShapleyValues, over all orders, are exact; its KernelShap draws and comes near."""
     labels = uneven(subject, 4)
-    start = torch.stack([mean_colour(slow.x) for slow in subject.slow]).float()
-    asked = {"baselines": start, "target": list(subject.targets), "feature_mask": labels[None, None]}
-    exact = peers.captum.attr.ShapleyValues(subject.model.module).attribute(subject.images, **asked)
-    for found, other in zip(subject.explained("kernel_shap", segments=labels), exact, strict=True):
-        painted = torch.stack([other[0][labels == part][0] for part in range(4)])
-        assert relative_error(by_part(found.values, labels), painted) < TOLERANCE
+    baseline = torch.stack([mean_colour(slow.x) for slow in subject.slow]).float()
+    options = {"baselines": baseline, "target": list(subject.targets), "feature_mask": labels[None, None]}
+    exact = peers.captum.attr.ShapleyValues(subject.model.module).attribute(subject.images, **options)
+    for attribution, captum_map in zip(subject.explained("kernel_shap", segments=labels), exact, strict=True):
+        captum_values = torch.stack([captum_map[0][labels == part][0] for part in range(4)])
+        assert relative_error(by_part(attribution.values, labels), captum_values) < TOLERANCE
     torch.manual_seed(0)
     kernel = peers.captum.attr.KernelShap(subject.model.module)
-    asked |= {"baselines": start[:1], "target": subject.targets[0], "n_samples": 400}
-    drawn = kernel.attribute(subject.images[:1], **asked)[0, 0]
-    found = subject.explained("kernel_shap", segments=labels)[0]
-    painted = torch.stack([drawn[labels == part][0] for part in range(4)])
-    assert relative_error(painted, by_part(found.values, labels)) < 0.05
+    options |= {"baselines": baseline[:1], "target": subject.targets[0], "n_samples": 400}
+    kernel_map = kernel.attribute(subject.images[:1], **options)[0, 0]
+    attribution = subject.explained("kernel_shap", segments=labels)[0]
+    captum_values = torch.stack([kernel_map[labels == part][0] for part in range(4)])
+    assert relative_error(captum_values, by_part(attribution.values, labels)) < 0.05
 
 
 def test_on_a_model_that_is_linear_in_its_parts_all_agree() -> None:
@@ -205,11 +216,11 @@ def test_on_a_model_that_is_linear_in_its_parts_all_agree() -> None:
     labels = grid((16, 16), 9)
     slow = Slow(model.module, image[0], 1)
     true = feature_ablation(slow, mean_colour(slow.x), labels)
-    for lens, given in (("lime", {"ridge": 0.0}), ("kernel_shap", {}), ("feature_ablation", {})):
-        found = getattr(cs, lens)(model, image, target=1, segments=labels, **given)
-        assert relative_error(by_part(found.values, labels), true) < TOLERANCE
-        for band in found.uncertainty.values():
-            assert band.max() < 1e-3 * found.values.abs().max()
+    for lens, options in (("lime", {"ridge": 0.0}), ("kernel_shap", {}), ("feature_ablation", {})):
+        attribution = getattr(cs, lens)(model, image, target=1, segments=labels, **options)
+        assert relative_error(by_part(attribution.values, labels), true) < TOLERANCE
+        for band in attribution.uncertainty.values():
+            assert band.max() < 1e-3 * attribution.values.abs().max()
 
 
 def test_coalitions_scored_before_an_early_stop_tell_all_parts_apart() -> None:
@@ -220,9 +231,11 @@ def test_coalitions_scored_before_an_early_stop_tell_all_parts_apart() -> None:
     image = subject_called("plain").images[:1]
     slow = Slow(model.module, image[0], 1)
     with inputs_seen(model.module, with_gradient=False) as seen:
-        found = cs.kernel_shap(model, image, target=1, segments=labels, samples=600, stop_when=0.9)
+        attribution = cs.kernel_shap(model, image, target=1, segments=labels, samples=600, stop_when=0.9)
     assert sum(len(batch) for batch in seen) < 2**9 - 2
-    assert relative_error(by_part(found.values, labels), feature_ablation(slow, mean_colour(slow.x), labels)) < 1e-4
+    assert (
+        relative_error(by_part(attribution.values, labels), feature_ablation(slow, mean_colour(slow.x), labels)) < 1e-4
+    )
 
 
 @pytest.mark.parametrize("name", ["plain", "signal", "volume"])
@@ -230,15 +243,15 @@ def test_coalitions_scored_before_an_early_stop_tell_all_parts_apart() -> None:
 def test_an_exact_answer_has_no_spread_over_seeds(name: str, segments: int) -> None:
     """Every coalition was scored: no seed could give another answer."""
     subject = subject_called(name)
-    asked = {"segments": segments, "segmenter": "grid", "samples": 2**10}
-    (found, *_), (other, *_) = (subject.explained("kernel_shap", seed=seed, **asked) for seed in (0, 1))
-    assert found.notes["exact"]
-    assert "stability over seeds" not in found.notes
-    assert not found.uncertainty["band"].any()
-    torch.testing.assert_close(found.values, other.values)
+    options = {"segments": segments, "segmenter": "grid", "samples": 2**10}
+    (attribution, *_), (other, *_) = (subject.explained("kernel_shap", seed=seed, **options) for seed in (0, 1))
+    assert attribution.notes["exact"]
+    assert "stability over seeds" not in attribution.notes
+    assert not attribution.uncertainty["band"].any()
+    torch.testing.assert_close(attribution.values, other.values)
 
 
 def test_where_coalitions_are_drawn_the_spread_is_said() -> None:
-    found = subject_called("plain").explained("kernel_shap", segments=12, segmenter="grid", samples=100)[0]
-    assert "exact" not in found.notes
-    assert found.notes["stability over seeds"] <= 1
+    attribution = subject_called("plain").explained("kernel_shap", segments=12, segmenter="grid", samples=100)[0]
+    assert "exact" not in attribution.notes
+    assert attribution.notes["stability over seeds"] <= 1

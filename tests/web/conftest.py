@@ -1,4 +1,4 @@
-"""What tests of the workbench share: a bench with bundled networks, and clients that come in by the API."""
+"""Shared fixtures: services with bundled networks, and clients of the API."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 
 from convscope.web.app import MODELS, SAMPLES, build
 from convscope.web.assets import Library
-from convscope.web.jobs.workers import Jobs
-from convscope.web.services import Bench
+from convscope.web.jobs.workers import JobManager
+from convscope.web.services import Services
 from tests.web.library import picture_file
 
 HERE = "http://127.0.0.1:8000"
@@ -18,7 +18,7 @@ HERE = "http://127.0.0.1:8000"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with an image, beside a file that nobody was to see."""
+    """A folder with images, next to a file that the server must not show."""
     inside = tmp_path / "images"
     (inside / "sub").mkdir(parents=True)
     picture_file(inside / "cat.png")
@@ -29,21 +29,21 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bench(folder: Path) -> Iterator[Bench]:
-    """Bundled networks, bundled images and a folder."""
-    made = Bench(Library(MODELS, [folder], SAMPLES), Jobs())
-    yield made
-    made.jobs.close()
+def services(folder: Path) -> Iterator[Services]:
+    """Services with bundled networks, bundled images and a folder."""
+    services = Services(Library(MODELS, [folder], SAMPLES), JobManager())
+    yield services
+    services.jobs.close()
 
 
 @pytest.fixture
-def app(bench: Bench) -> FastAPI:
-    """The API without pages: those live once in a process."""
-    return build(bench, with_pages=False)
+def app(services: Services) -> FastAPI:
+    """The API without pages, which can be mounted only once in a process."""
+    return build(services, with_pages=False)
 
 
 @pytest.fixture
 def client(app: FastAPI) -> Iterator[TestClient]:
-    """Who comes in from this machine."""
-    with TestClient(app, base_url=HERE) as made:
-        yield made
+    """A client on this machine."""
+    with TestClient(app, base_url=HERE) as client:
+        yield client

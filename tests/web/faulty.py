@@ -1,4 +1,4 @@
-"""Networks that go wrong as those of users do; each is an address: ``tests/web/faulty.py:dictionary``."""
+"""Networks with typical faults; each is an address such as ``tests/web/faulty.py:dictionary``."""
 
 import itertools
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import torch
 
 import convscope as cs
-from tests.patience import PATIENCE
+from tests.waiting import TIMEOUT
 from tests.web import hanging
 
 SAID = "the belt slipped <b>off</b>"
-"""What the networks say that raise, with markup in it."""
+"""The error message of the networks that raise; it contains markup."""
 
 
 class Small(torch.nn.Module):
@@ -24,13 +24,13 @@ class Small(torch.nn.Module):
         self.fc = torch.nn.Linear(4, 3)
 
     def forward(self, x: torch.Tensor) -> Any:
-        """The three scores."""
+        """Compute three scores."""
         x = self.conv2(self.conv1(x).relu()).relu()
         return self.fc(x.mean((2, 3)))
 
 
 class Raises(Small):
-    """Raises in every forward."""
+    """Raises in every forward pass."""
 
     def forward(self, x: torch.Tensor) -> Any:
         self.conv1(x)
@@ -38,7 +38,7 @@ class Raises(Small):
 
 
 class Tires(Small):
-    """Raises from its third call on, which it counts where nobody puts the count back."""
+    """Raises from its third call on; the counter is not part of the module's state."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Tires(Small):
 
 
 class Backward(Small):
-    """Raises on the way back."""
+    """Raises in the backward pass."""
 
     def forward(self, x: torch.Tensor) -> Any:
         x = self.conv1(x).relu()
@@ -62,36 +62,36 @@ class Backward(Small):
 
 
 class Leaves(Small):
-    """Ends the program in its forward."""
+    """Exits the program in its forward pass."""
 
     def forward(self, x: torch.Tensor) -> Any:
         raise SystemExit(3)
 
 
 class Hangs(Small):
-    """Does not answer until it is told to."""
+    """Waits in its forward pass until `hanging.ENDED` is set."""
 
     def forward(self, x: torch.Tensor) -> Any:
-        hanging.ENDED.wait(PATIENCE)
+        hanging.ENDED.wait(TIMEOUT)
         return super().forward(x)
 
 
 class Dictionary(Small):
-    """Answers with a dictionary."""
+    """Returns a dictionary."""
 
     def forward(self, x: torch.Tensor) -> Any:
         return {"scores": super().forward(x), "other": x}
 
 
 class NotNumbers(Small):
-    """Answers with NaN."""
+    """Returns NaN."""
 
     def forward(self, x: torch.Tensor) -> Any:
         return super().forward(x) * float("nan")
 
 
 class Broken(Small):
-    """Its second convolution has lost its weights."""
+    """The weights of its second convolution are NaN."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ def _made(net: torch.nn.Module) -> cs.Model:
 
 
 def raises() -> cs.Model:
-    """It raises in every forward."""
+    """It raises in every forward pass."""
     return _made(Raises())
 
 
@@ -117,40 +117,40 @@ def tires() -> cs.Model:
 
 
 def backward() -> cs.Model:
-    """It raises on the way back."""
+    """It raises in the backward pass."""
     return _made(Backward())
 
 
 def hangs() -> cs.Model:
-    """It takes its time."""
+    """It waits in its forward pass."""
     return _made(Hangs())
 
 
 def dictionary() -> cs.Model:
-    """It answers with a dictionary."""
+    """It returns a dictionary."""
     return _made(Dictionary())
 
 
 def not_numbers() -> cs.Model:
-    """It answers with NaN."""
+    """It returns NaN."""
     return _made(NotNumbers())
 
 
 def unbuildable() -> cs.Model:
-    """It cannot even be made."""
+    """It raises while it is constructed."""
     raise ValueError(SAID)
 
 
 def leaves() -> cs.Model:
-    """It ends the program in its forward."""
+    """It exits the program in its forward pass."""
     return _made(Leaves())
 
 
 def ends() -> cs.Model:
-    """It ends the program before there is a network."""
+    """It exits the program while it is constructed."""
     raise SystemExit(4)
 
 
 def broken() -> cs.Model:
-    """Its weights are NaN from a layer on."""
+    """The weights of one layer are NaN."""
     return _made(Broken())

@@ -1,4 +1,4 @@
-"""What the network that hangs waits for; a module of its own, as the file of networks is imported once for each."""
+"""The event that the hanging network waits for; a module of its own, since the networks' file is imported again."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""Files to offer and to upload."""
+"""Image files for tests."""
 
 import io
 import struct
@@ -10,20 +10,20 @@ from PIL import Image
 
 
 def png(side: int = 40, seed: int = 0) -> bytes:
-    """A small picture as a file holds it."""
+    """The contents of a small PNG file."""
     stored = io.BytesIO()
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)).save(stored, "PNG")
     return stored.getvalue()
 
 
 def picture_file(path: Path) -> Path:
-    """A small picture on disk."""
+    """A small image file."""
     Image.open(io.BytesIO(png())).save(path)
     return path
 
 
 def claims_to_be_huge() -> bytes:
-    """A PNG of a few bytes that says it has 90 000 × 90 000 pixels."""
+    """A PNG of a few bytes whose header declares 90 000 × 90 000 pixels."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

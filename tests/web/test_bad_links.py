@@ -1,4 +1,4 @@
-"""Links that name what is not here: the page opens and says so in the sentences of Python, and goes on with what is."""
+"""Links with unknown names: the page opens, shows the error messages of Python, and goes on with the valid names."""
 
 import json
 import re
@@ -9,9 +9,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from convscope.web.api import AT
-from convscope.web.pages import pages
-from tests.patience import PATIENCE
+from convscope.web.api import API_PREFIX
+from convscope.web.page_registry import pages
+from tests.waiting import TIMEOUT
 from tests.web.browsing import address, visit  # noqa: F401
 
 pytest.importorskip("nicegui")
@@ -25,11 +25,11 @@ DRAW = "/learned?lens=activation-maximization&unit=layer2%5B15%5D"
 
 SAID = {
     f"/look?{HERE}&lens=nothing": NO_LENS,
-    f"/look?{HERE}&lens=structure": "structure is not among the lenses of this page.",
+    f"/look?{HERE}&lens=structure": "The lens structure is not on this page.",
     f"/look?{HERE}&lens=grad-cam&layer=layer9": NO_LAYER,
     f"/look?{HERE}&lens=grad-cam&target=nothing": "no label 'nothing' in shapes",
     f"/look?{HERE}&lens=grad-cam&p.nothing=1": "grad-cam has no parameter 'nothing'",
-    f"/look?{HERE}&p.nothing=1": "No lens here takes the link's parameter nothing.",
+    f"/look?{HERE}&p.nothing=1": "No lens on this page has the link's parameter nothing.",
     f"/look?{HERE}&lens=smooth-grad&p.smooth-grad.samples=many": "samples must be a whole number, got 'many'",
     f"/look?{HERE}&lens=smooth-grad&p.samples=0": "samples must be 1 to 4096, got 0",
     f"/look?{HERE}&lens=lrp&p.lrp.composite=bogus": "composite must be epsilon-plus",
@@ -59,52 +59,52 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("path", [one.path for one in pages()])
-def test_every_page_says_what_its_link_names_in_vain(visit: Any, address: str, path: str) -> None:  # noqa: F811
+@pytest.mark.parametrize("path", [page.path for page in pages()])
+def test_every_page_reports_unknown_names_in_its_link(visit: Any, address: str, path: str) -> None:  # noqa: F811
     page = visit(path)
-    for link, said in SAID.items():
+    for link, sentence in SAID.items():
         if not link.startswith(path):
             continue
         page.goto(address + link)
         if link.startswith("/learned?lens=activation-maximization"):
             page.get_by_role("button", name="Draw", exact=True).click()
-        page.get_by_text(said).first.wait_for()
+        page.get_by_text(sentence).first.wait_for()
         assert page.get_by_role("link", name="Compare").is_visible(), "the page is there, with the way on"
 
 
-def test_a_page_that_does_not_exist_looks_like_one_and_leads_on(browser: Any, address: str) -> None:  # noqa: F811
+def test_unknown_page_shows_links_to_existing_ones(browser: Any, address: str) -> None:  # noqa: F811
     page = browser.new_page()
     for path in ("/nothing", "/look/deeper", "/%3Cb%3E"):
         assert page.goto(f"{address}{path}?model=bundled:digits").status == 404
         assert page.get_by_role("heading", name="No such page").is_visible()
-    assert page.get_by_text("There is nothing at /<b>.").is_visible()
+    assert page.get_by_text("There is no page at /<b>.").is_visible()
     page.locator(".empty").get_by_role("link", name="Inside").click()
     page.wait_for_url("**/inside?model=bundled**")
     page.close()
 
 
-def test_a_program_is_told_in_a_sentence(address: str) -> None:  # noqa: F811
-    for path in ("/nothing", "/_nicegui/nothing", f"{AT}/nothing"):
+def test_unknown_page_gives_json_to_programs(address: str) -> None:  # noqa: F811
+    for path in ("/nothing", "/_nicegui/nothing", f"{API_PREFIX}/nothing"):
         with pytest.raises(HTTPError) as refused:
-            urlopen(f"{address}{path}", timeout=PATIENCE)
-        with refused.value as said:
-            assert said.code == 404
-            assert json.loads(said.read()) == {"error": f"there is nothing at {path!r}"}
+            urlopen(f"{address}{path}", timeout=TIMEOUT)
+        with refused.value as error:
+            assert error.code == 404
+            assert json.loads(error.read()) == {"error": f"there is nothing at {path!r}"}
 
 
-def test_a_switch_shows_what_the_link_says(visit: Any) -> None:  # noqa: F811
-    for said in ("true", "false"):
-        page = visit(f"/compare?{HERE}&lens=grad-cam&p.relu={said}")
+def test_switch_shows_the_value_of_the_link(visit: Any) -> None:  # noqa: F811
+    for text in ("true", "false"):
+        page = visit(f"/compare?{HERE}&lens=grad-cam&p.relu={text}")
         page.locator("summary", has_text="Parameters").click()
         switch = page.get_by_role("switch").first
         switch.wait_for()
-        assert switch.get_attribute("aria-checked") == said
+        assert switch.get_attribute("aria-checked") == text
 
 
-def test_a_browser_that_leaves_before_it_is_answered_is_no_trouble(address: str) -> None:  # noqa: F811
+def test_browser_that_disconnects_early_causes_no_error(address: str) -> None:  # noqa: F811
     host, _, port = address.removeprefix("http://").partition(":")
-    with urlopen(f"{address}/look", timeout=PATIENCE) as found:
-        fetched = re.findall(r"/_nicegui/[^\"' ]+\.(?:js|css)", found.read().decode())
+    with urlopen(f"{address}/look", timeout=TIMEOUT) as response:
+        fetched = re.findall(r"/_nicegui/[^\"' ]+\.(?:js|css)", response.read().decode())
     for path in fetched[:3] * 5:
         with socket.create_connection((host, int(port))) as wire:
             wire.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())

@@ -1,4 +1,4 @@
-"""The workbench in Chinese: no page has English left beside addresses, labels, names of methods and commands."""
+"""The workbench in Chinese: no page shows English besides addresses, labels, names of methods and commands."""
 
 import re
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from convscope import render
 from convscope.catalogue import lenses
 from convscope.spec import LensSpec
 from convscope.values import Arithmetic, Kernels, Pictures, Value
-from convscope.web.i18n import catalogue, say
-from tests.looking import look
+from convscope.web.i18n import catalogue, translate
+from tests.lens_calls import call_lens
 from tests.web.browsing import address, visit  # noqa: F401
 
 MODEL, IMAGE = "bundled:shapes", "sample:shapes/3"
@@ -24,7 +24,7 @@ TERMS = frozenset(
         conv batch norm relu add linear max pool shapes digits sample bundled""",
     )
 )
-"""What Chinese writes in Latin letters too, operations as the network calls them, and parts of addresses."""
+"""Latin words in Chinese texts, names of operations, and parts of addresses."""
 
 READ = """() => {
   const found = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
@@ -36,11 +36,11 @@ READ = """() => {
   }
   return found.map((text) => text.replace(/\\s+/g, " ").trim()).filter(Boolean);
 }"""
-"""All that a page says, to those who see it and to those who do not; not its commands, which are code."""
+"""All texts of a page, including labels for screen readers, except code."""
 
 
 SMALL, DIGIT = "bundled:digits", "sample:digits/3"
-"""What all lenses look at, quickly."""
+"""A small model and image on which all lenses are fast."""
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +50,13 @@ def model() -> cs.Model:
 
 @pytest.fixture(scope="module")
 def terms(model: cs.Model) -> frozenset[str]:
-    """Words that are no English: those of the network, names of methods, and what the Chinese texts write so."""
-    found = {word for spec in lenses() for word in words(spec.title) if say(spec.title, "zh") == spec.title}
+    """Latin words that are allowed: names of the network's parts, of methods, and those in the Chinese texts."""
+    names = {word for spec in lenses() for word in words(spec.title) if translate(spec.title, "zh") == spec.title}
     for text in [*(model.labels or ()), *(name for name, _ in model.module.named_modules()), "features"]:
-        found |= set(words(str(text)))
-    found |= {word for module in model.module.modules() for word in words(type(module).__name__)}
+        names |= set(words(str(text)))
+    names |= {word for module in model.module.modules() for word in words(type(module).__name__)}
     written = (word for text in catalogue("zh").values() for word in words(re.sub(r"\{.*?\}", "", text)))
-    return TERMS | found | {word for word in written if not word.islower()}
+    return TERMS | names | {word for word in written if not word.islower()}
 
 
 def words(text: str) -> list[str]:
@@ -64,14 +64,14 @@ def words(text: str) -> list[str]:
 
 
 def english(texts: list[str], terms: frozenset[str]) -> list[str]:
-    """The texts in which English is left: words of it, or its marks beside Chinese."""
+    """The texts that contain English words, or English punctuation next to Chinese."""
     return [
         text for text in texts if not set(words(text)) <= terms or re.search(r"[一-鿿] ?[,;:?!]|[,;:?!] ?[一-鿿]", text)
     ]
 
 
-def said(value: Value) -> Iterator[str]:
-    """Everything a page may say of a value, in English."""
+def texts_of(value: Value) -> Iterator[str]:
+    """All texts that a page may show for a value, in English."""
     yield from (note.text for note in render.notes(value))
     yield from (render.subject(value), render.alt(value), str(value.record.cost))
     if isinstance(value, Pictures):
@@ -83,16 +83,16 @@ def said(value: Value) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.name) for spec in lenses()])
-def test_whatever_a_lens_notes_is_said_in_chinese(spec: LensSpec, terms: frozenset[str]) -> None:
+def test_notes_of_every_lens_are_translated(spec: LensSpec, terms: frozenset[str]) -> None:
     few = {"samples": 4, "steps": 2, "octaves": 1, "cells": 4, "segments": 6, "style": "sample:digits/4"}
-    value = look(spec, cs.load(SMALL), DIGIT, **few)
-    assert english([say(text, "zh") for text in said(value)], terms) == []
+    value = call_lens(spec, cs.load(SMALL), DIGIT, **few)
+    assert english([translate(text, "zh") for text in texts_of(value)], terms) == []
 
 
 @pytest.mark.parametrize("unit", ["conv1[2]", "layer1.0.bn1[0]", "avgpool[3]", "fc[1]", "layer2.0.downsample.0[3]"])
-def test_every_step_of_the_arithmetic_is_said_in_chinese(unit: str, model: cs.Model, terms: frozenset[str]) -> None:
+def test_arithmetic_steps_are_translated(unit: str, model: cs.Model, terms: frozenset[str]) -> None:
     value = cs.step_through(model, IMAGE, unit=unit)
-    assert english([say(text, "zh") for text in said(value)], terms) == []
+    assert english([translate(text, "zh") for text in texts_of(value)], terms) == []
 
 
 PAGES = {
@@ -101,11 +101,11 @@ PAGES = {
     "learned": (f"/learned?model={MODEL}&image={IMAGE}&lens=deep-dream&p.steps=1&p.octaves=1", ".drawn .words"),
     "compare": (f"/compare?model={MODEL}&image={IMAGE}", ".apart .heat"),
 }
-"""A link to each page, and what is there once the page is whole."""
+"""A link to each page, and a selector that exists once the page is complete."""
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_has_english_left(visit: Any, terms: frozenset[str], name: str) -> None:  # noqa: F811
+def test_no_page_shows_english(visit: Any, terms: frozenset[str], name: str) -> None:  # noqa: F811
     link, last = PAGES[name]
     page = visit(link, lang="zh")
     if name == "learned":
@@ -117,7 +117,7 @@ def test_no_page_has_english_left(visit: Any, terms: frozenset[str], name: str) 
     assert english(page.evaluate(READ), terms) == []
 
 
-def test_the_three_tabs_of_a_module_are_chinese(visit: Any, terms: frozenset[str]) -> None:  # noqa: F811
+def test_tabs_of_a_layer_are_translated(visit: Any, terms: frozenset[str]) -> None:  # noqa: F811
     page = visit(PAGES["inside"][0], lang="zh")
     for tab, shown in (("卷积核", '.maps img[alt*="卷积核"]'), ("分布", ".module svg.ridge")):
         page.get_by_role("tab", name=tab).click()

@@ -11,7 +11,7 @@ from PIL import Image
 import convscope as cs
 from convscope import render
 from convscope.engine.statistics.map_similarity import difference, to_extent_of
-from convscope.web.i18n import say
+from convscope.web.i18n import translate
 from tests.web.browsing import address, visit  # noqa: F401
 
 pytest.importorskip("nicegui")
@@ -23,7 +23,7 @@ def shown(page: Any, cells: int) -> None:
     page.wait_for_function(f"document.querySelectorAll('.gallery article .heat').length === {cells}")
 
 
-def test_several_images_stand_side_by_side_on_one_scale(visit: Any) -> None:  # noqa: F811
+def test_several_images_share_one_scale(visit: Any) -> None:  # noqa: F811
     page = visit(TWO)
     shown(page, 2)
     limits = page.locator(".gallery .stack").evaluate_all("all => all.map(one => one.dataset.limit)")
@@ -34,19 +34,19 @@ def test_several_images_stand_side_by_side_on_one_scale(visit: Any) -> None:  # 
     assert f"{best.confidences[0]:.1%}" in page.locator(".gallery article").first.inner_text()
 
 
-def test_the_difference_of_two_is_shown_with_how_alike_they_are(visit: Any) -> None:  # noqa: F811
+def test_difference_is_shown_with_similarity_measures(visit: Any) -> None:  # noqa: F811
     page = visit(TWO)
     page.wait_for_selector(".apart .heat")
     model = cs.load("bundled:digits")
     both = cs.compare([model], ["sample:digits/3", "sample:digits/8"], "grad-cam")
-    one, other = (row[0] for row in both.rows)
-    alike = cs.Comparison(rows=((one, other),)).rank_similarity
-    assert alike is not None
-    assert render.number(float(alike[0, 1])) in page.locator(".apart .facts").inner_text()
-    assert page.get_by_text("The two explain different answers").is_visible()
+    first, second = (row[0] for row in both.rows)
+    similarity = cs.Comparison(rows=((first, second),)).rank_similarity
+    assert similarity is not None
+    assert render.format_number(float(similarity[0, 1])) in page.locator(".apart .facts").inner_text()
+    assert page.get_by_text("The two maps explain different classes").is_visible()
 
 
-def test_a_network_is_taken_in_and_out_by_its_chip(visit: Any) -> None:  # noqa: F811
+def test_network_is_added_and_removed_by_its_chip(visit: Any) -> None:  # noqa: F811
     page = visit(TWO)
     shown(page, 2)
     page.get_by_role("button", name="bundled:shapes", exact=True).click()
@@ -57,7 +57,7 @@ def test_a_network_is_taken_in_and_out_by_its_chip(visit: Any) -> None:  # noqa:
     shown(page, 2)
 
 
-def test_an_image_is_taken_in_by_its_picture_and_the_last_one_stays(visit: Any) -> None:  # noqa: F811
+def test_image_is_added_by_its_thumbnail_and_the_last_one_stays(visit: Any) -> None:  # noqa: F811
     page = visit(TWO)
     shown(page, 2)
     page.get_by_role("button", name="sample:digits/5", exact=True).click()
@@ -69,13 +69,13 @@ def test_an_image_is_taken_in_by_its_picture_and_the_last_one_stays(visit: Any) 
     assert not page.locator(".apart").is_visible()
 
 
-def test_a_lens_that_is_refused_says_why_in_its_place(visit: Any) -> None:  # noqa: F811
+def test_refused_lens_shows_its_error(visit: Any) -> None:  # noqa: F811
     page = visit(TWO + "&layer=nowhere")
     page.wait_for_selector(".gallery .refusal")
     assert "no layer 'nowhere'" in page.locator(".gallery").inner_text()
 
 
-def test_all_maps_can_be_taken_home_as_one_picture(visit: Any) -> None:  # noqa: F811
+def test_all_maps_are_downloaded_as_one_picture(visit: Any) -> None:  # noqa: F811
     page = visit(TWO)
     shown(page, 2)
     with page.expect_download() as waiting:
@@ -91,28 +91,28 @@ def test_nothing_overflows_at_any_width(visit: Any, width: int, lang: str) -> No
     page = visit(TWO, lang=lang, viewport={"width": width, "height": 844})
     page.wait_for_selector(".apart .heat")
     page.locator("summary").first.click()
-    assert say("Difference", lang) in page.locator(".whole-page").inner_text()
+    assert translate("Difference", lang) in page.locator(".whole-page").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_difference_is_one_map_less_the_other() -> None:
+def test_difference_is_first_map_minus_second() -> None:
     model = cs.load("bundled:digits")
-    one, other = (cs.saliency(model, f"sample:digits/{number}") for number in (3, 8))
-    found = difference(one, other)
-    torch.testing.assert_close(found.values, one.values - other.values)
-    assert found.signed
-    assert difference(one, one).blank
+    first, second = (cs.saliency(model, f"sample:digits/{number}") for number in (3, 8))
+    difference_map = difference(first, second)
+    torch.testing.assert_close(difference_map.values, first.values - second.values)
+    assert difference_map.signed
+    assert difference(first, first).blank
 
 
-def test_a_map_of_another_extent_is_brought_to_that_of_the_first() -> None:
-    one = cs.saliency(cs.load("bundled:digits"), "sample:digits/3")
-    other = cs.saliency(cs.load("bundled:shapes"), "sample:shapes/7")
-    assert one.values.shape != other.values.shape
-    assert to_extent_of(one, other).values.shape == one.values.shape
-    assert np.isfinite(np.asarray(difference(one, other).values)).all()
+def test_map_of_another_size_is_resized_to_the_first() -> None:
+    first = cs.saliency(cs.load("bundled:digits"), "sample:digits/3")
+    second = cs.saliency(cs.load("bundled:shapes"), "sample:shapes/7")
+    assert first.values.shape != second.values.shape
+    assert to_extent_of(first, second).values.shape == first.values.shape
+    assert np.isfinite(np.asarray(difference(first, second).values)).all()
 
 
-def test_what_takes_long_is_stopped_and_what_was_found_is_shown(visit: Any) -> None:  # noqa: F811
+def test_stop_shows_the_results_so_far(visit: Any) -> None:  # noqa: F811
     beside = "&".join(f"beside=sample:shapes/{n}" for n in range(1, 4))
     page = visit(f"/compare?lens=rise&image=sample:shapes/0&p.samples=65536&{beside}")
     page.get_by_role("button", name="Stop", exact=True).click()

@@ -1,4 +1,4 @@
-"""Networks that raise, hang or answer nonsense: one sentence on every page, 500 by the API, and others go on."""
+"""Networks that raise, hang or return nonsense: an error on every page, 500 by the API, others are not affected."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 import pytest
 from fastapi.testclient import TestClient
 
-from convscope.web.api import AT
+from convscope.web.api import API_PREFIX
 from convscope.web.app import MODELS, SAMPLES, build
 from convscope.web.assets import Library
-from convscope.web.services import Bench
-from tests.patience import wait_until
+from convscope.web.services import Services
+from tests.waiting import wait_until
 from tests.web import faulty, hanging
 from tests.web.browsing import visit, workbench  # noqa: F401
 from tests.web.conftest import HERE
@@ -25,7 +25,7 @@ RAISED = faulty.SAID
 SAYS = {
     "raises": RAISED,
     "tires": RAISED,
-    "backward": f"on the way back: {RAISED}",
+    "backward": f"in the backward pass: {RAISED}",
     "dictionary": "gives dict, not a tensor",
     "not_numbers": "NaN or infinite",
     "broken": "NaN or infinite",
@@ -45,58 +45,58 @@ def named(name: str) -> str:
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
     """A bench of networks that fail, and of one that does not."""
-    bench = Bench(Library([*map(named, NAMES), *MODELS], (), SAMPLES))
-    with TestClient(build(bench, with_pages=False), base_url=HERE) as made:
-        yield made
-    bench.jobs.close()
+    services = Services(Library([*map(named, NAMES), *MODELS], (), SAMPLES))
+    with TestClient(build(services, with_pages=False), base_url=HERE) as client:
+        yield client
+    services.jobs.close()
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Where a workbench of such networks listens."""
-    with workbench(models=[*MODELS, *(named(one) for one in NAMES if one not in SHUT)]) as server:
+    with workbench(models=[*MODELS, *(named(name) for name in NAMES if name not in SHUT)]) as server:
         yield server.address
 
 
 def ask(client: TestClient, model: str, lens: str = "grad-cam", wait: int = 30, **more: Any) -> Any:
-    asked = {"lens": lens, "model": model, "image": "sample:shapes/3", **more}
-    return client.post(f"{AT}/run", params={"wait": wait}, json=asked)
+    body = {"lens": lens, "model": model, "image": "sample:shapes/3", **more}
+    return client.post(f"{API_PREFIX}/run", params={"wait": wait}, json=body)
 
 
 @pytest.mark.parametrize("name", SAYS)
-def test_the_api_says_what_went_wrong_and_others_go_on(client: TestClient, name: str) -> None:
+def test_api_reports_the_error_and_the_server_goes_on(client: TestClient, name: str) -> None:
     for _ in range(4):  # more often than there are workers
-        told = ask(client, named(name), "saliency" if name == "backward" else "grad-cam")  # which stops before it
-    assert told.status_code == STATUS.get(name, 500)
-    assert SAYS[name] in told.json()["error"]
-    assert "\n" not in told.json()["error"]
+        response = ask(client, named(name), "saliency" if name == "backward" else "grad-cam")  # which stops before it
+    assert response.status_code == STATUS.get(name, 500)
+    assert SAYS[name] in response.json()["error"]
+    assert "\n" not in response.json()["error"]
     assert ask(client, MODELS[0]).json()["state"] == "done"
 
 
-def test_a_drawing_whose_network_raises_on_the_way_back_says_so(client: TestClient) -> None:
+def test_error_in_the_backward_pass_of_a_drawing_is_reported(client: TestClient) -> None:
     drawn = {"lens": "activation-maximization", "image": "", "unit": ["conv2[1]"], "parameters": {"steps": 16}}
     for name in ("backward", "raises", "leaves"):
-        told = ask(client, named(name), **drawn)
-        assert told.status_code == 500
-        assert SAYS[name] in told.json()["error"]
+        response = ask(client, named(name), **drawn)
+        assert response.status_code == 500
+        assert SAYS[name] in response.json()["error"]
 
 
-def test_its_layers_are_refused_in_one_sentence_where_it_cannot_be_opened(client: TestClient) -> None:
+def test_layers_of_an_unloadable_model_are_refused(client: TestClient) -> None:
     for name in SHUT:
-        told = client.get(f"{AT}/layers", params={"model": named(name)})
-        assert told.status_code == 422
-        assert SAYS[name] in told.json()["error"]
+        response = client.get(f"{API_PREFIX}/layers", params={"model": named(name)})
+        assert response.status_code == 422
+        assert SAYS[name] in response.json()["error"]
 
 
-def test_a_network_that_hangs_keeps_nobody_else_waiting(client: TestClient) -> None:
+def test_hanging_network_does_not_block_others(client: TestClient) -> None:
     slow = [ask(client, named("hangs"), lens, wait=0).json() for lens in ("grad-cam", "saliency", "lrp", "predict")]
-    state = lambda job: client.get(f"{AT}/jobs/{job['id']}").json()["state"]  # noqa: E731
+    state = lambda job: client.get(f"{API_PREFIX}/jobs/{job['id']}").json()["state"]  # noqa: E731
     wait_until(lambda: state(slow[0]) == "running")
     other = ask(client, MODELS[0], "saliency", wait=0).json()
     wait_until(lambda: state(other) == "done")  # which it could not be if it waited: nothing ends the others yet
     assert state(slow[0]) == "running"
     for job in slow:
-        client.delete(f"{AT}/jobs/{job['id']}")
+        client.delete(f"{API_PREFIX}/jobs/{job['id']}")
     hanging.ENDED.set()
 
 
@@ -109,7 +109,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_page_says_why_in_one_sentence(visit: Any, path: str) -> None:  # noqa: F811
+def test_every_page_shows_the_error(visit: Any, path: str) -> None:  # noqa: F811
     for name in ("leaves", "dictionary", "broken"):
         page = visit(f"{path}?{urlencode({'model': named(name), 'image': 'sample:shapes/3', **PAGES[path]})}")
         if path == "/learned":
@@ -120,7 +120,7 @@ def test_every_page_says_why_in_one_sentence(visit: Any, path: str) -> None:  # 
     page.wait_for_selector("figure, .maps button, .empty")
 
 
-def test_a_lens_that_fits_no_network_at_hand_says_which_do(visit: Any) -> None:  # noqa: F811
+def test_refused_lens_suggests_alternatives(visit: Any) -> None:  # noqa: F811
     link = {"model": named("backward"), "image": "sample:shapes/3", "lens": "saliency"}
     page = visit(f"/compare?{urlencode(link)}")
     page.get_by_text(SAYS["backward"]).first.wait_for()

@@ -1,4 +1,4 @@
-"""A server that can write no file of any size: what it cannot give is said, nothing is left behind, and it lives."""
+"""A server that cannot write files: the error is reported, nothing is left behind, and the server goes on."""
 
 import json
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ import pytest
 from convscope.errors import CannotWrite
 from convscope.values import Attribution
 from convscope.web import export
-from convscope.web.api import AT
-from tests.patience import PATIENCE
+from convscope.web.api import API_PREFIX
+from tests.waiting import TIMEOUT
 from tests.web.browsing import visit, workbench  # noqa: F401
 from tests.web.library import png
 
@@ -21,12 +21,12 @@ pytest.importorskip("nicegui")
 
 SAID = "the server has no room to make this file (File too large)"
 ROOM = 400
-"""Bytes that fit; a traceback in what the server says would show within them."""
+"""Bytes that can be written; enough that a traceback on standard error would be visible."""
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Where a workbench listens that can write next to nothing."""
+    """The address of a workbench that can write only a few bytes."""
     before = set(export.MEMORY.glob("convscope-*"))
     with workbench(largest_file=ROOM) as server:
         yield server.address
@@ -35,36 +35,36 @@ def address() -> Iterator[str]:
 
 def answer(link: str, body: bytes | None = None, kind: str = "application/json") -> tuple[int, bytes]:
     try:
-        with urlopen(Request(link, body, {"content-type": kind}), timeout=PATIENCE) as found:
-            return found.status, found.read()
+        with urlopen(Request(link, body, {"content-type": kind}), timeout=TIMEOUT) as response:
+            return response.status, response.read()
     except HTTPError as error:
         with error:
             return error.code, error.read()
 
 
-def test_the_api_says_507(address: str) -> None:
-    asked = json.dumps({"lens": "grad-cam", "image": "sample:shapes/3"}).encode()
-    told = json.loads(answer(f"{address}{AT}/run?wait=30", asked)[1])
+def test_api_gives_507(address: str) -> None:
+    body = json.dumps({"lens": "grad-cam", "image": "sample:shapes/3"}).encode()
+    job = json.loads(answer(f"{address}{API_PREFIX}/run?wait=30", body)[1])
     for kind in ("png", "npz", "json"):
-        status, said = answer(f"{address}{told['results'][kind]}")
+        status, content = answer(f"{address}{job['results'][kind]}")
         assert status == 507, kind
-        assert SAID in json.loads(said)["error"]
-        status, said = answer(f"{address}{AT}/run?wait=30&give={kind}", asked)
+        assert SAID in json.loads(content)["error"]
+        status, content = answer(f"{address}{API_PREFIX}/run?wait=30&give={kind}", body)
         assert status == (422 if kind == "json" else 507), kind
-    assert answer(f"{address}{AT}/jobs/{told['id']}")[0] == 200, "the server lives"
-    schema = json.loads(answer(f"{address}{AT}/openapi.json")[1])
-    assert all("507" in one["responses"] for place in schema["paths"].values() for one in place.values())
+    assert answer(f"{address}{API_PREFIX}/jobs/{job['id']}")[0] == 200, "the server lives"
+    schema = json.loads(answer(f"{address}{API_PREFIX}/openapi.json")[1])
+    assert all("507" in operation["responses"] for path in schema["paths"].values() for operation in path.values())
 
 
-def test_uploads_need_no_disk(address: str) -> None:
-    status, said = answer(f"{address}{AT}/images", png(900), "application/octet-stream")
-    assert status == 201, said
+def test_uploads_need_no_disk_space(address: str) -> None:
+    status, content = answer(f"{address}{API_PREFIX}/images", png(900), "application/octet-stream")
+    assert status == 201, content
 
 
-def test_look_says_it_and_goes_on(visit: Any) -> None:  # noqa: F811
+def test_look_shows_the_error_and_goes_on(visit: Any) -> None:  # noqa: F811
     page = visit("/look?lens=grad-cam&model=bundled:shapes&image=sample:shapes/3")
     page.wait_for_selector(".card figure")
-    page.locator("summary", has_text="How it was made").click()
+    page.locator("summary", has_text="How it was computed").click()
     for name in ("Picture .png", "Numbers .npz", "Manifest .json", "Report"):
         page.get_by_role("button", name=name, exact=True).click()
         notice = page.locator(".q-notification").first
@@ -77,7 +77,7 @@ def test_look_says_it_and_goes_on(visit: Any) -> None:  # noqa: F811
     page.wait_for_selector(".card figure")
 
 
-def test_learned_and_compare_say_it(visit: Any) -> None:  # noqa: F811
+def test_learned_and_compare_show_the_error(visit: Any) -> None:  # noqa: F811
     page = visit("/learned?lens=activation-maximization&unit=layer2%5B15%5D&p.steps=16")
     page.get_by_role("button", name="Draw", exact=True).click()
     page.get_by_role("button", name="Download NPZ").click()
@@ -89,7 +89,7 @@ def test_learned_and_compare_say_it(visit: Any) -> None:  # noqa: F811
     page.locator(".q-notification").get_by_text(SAID).wait_for()
 
 
-def test_where_memory_is_full_the_disk_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_disk_is_used_if_memory_is_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import numpy as np
 
     value = Attribution(values=np.zeros((4, 4), np.float32))
@@ -100,6 +100,6 @@ def test_where_memory_is_full_the_disk_is_tried(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(export.NoRoom, match="no room"):
         export.file_of(value, ".json")
     monkeypatch.setattr(export, "MEMORY", tmp_path)
-    with pytest.raises(CannotWrite, match="cannot tell what to write") as said:
+    with pytest.raises(CannotWrite, match="cannot tell the file type") as error:
         export.file_of(value, ".xyz")
-    assert not isinstance(said.value, export.NoRoom)
+    assert not isinstance(error.value, export.NoRoom)

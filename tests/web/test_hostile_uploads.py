@@ -1,4 +1,4 @@
-"""Huge, broken and hostile files, through the API and through the page: one sentence each, nothing on the disk."""
+"""Huge, broken and hostile files through the API and the page: one error message each, nothing on disk."""
 
 import io
 import struct
@@ -11,9 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image, PngImagePlugin
 
-from convscope.web.api import AT
+from convscope.web.api import API_PREFIX
 from convscope.web.assets import MAX_UPLOAD
-from tests.patience import PATIENCE
+from tests.waiting import TIMEOUT
 from tests.web.browsing import address, visit  # noqa: F401
 from tests.web.library import png
 
@@ -35,7 +35,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def bomb(side: int) -> bytes:
-    """A PNG of one bit a pixel that is small packed and huge unpacked."""
+    """A PNG with one bit per pixel that is small when compressed and huge when decompressed."""
     packer, row = zlib.compressobj(9), b"\0" * (1 + side // 8)
     packed = b"".join([packer.compress(row * side), packer.flush()])
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
@@ -54,8 +54,8 @@ def gif(frames: int) -> bytes:
 
 
 def tiff(*tags: tuple[int, int, int, int]) -> bytes:
-    """A TIFF of tags alone: number, kind, count, value."""
-    listed = b"".join(struct.pack("<HHII", *one) for one in tags)
+    """A TIFF that consists of tags only: number, type, count, value."""
+    listed = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + listed + struct.pack("<I", 0)
 
 
@@ -93,49 +93,49 @@ LETTERS = {
     "<img src=x onerror=window.hit=1>.png": "<img src=x onerror=window.hit=1>.png",
     "..": "..",
 }
-"""Names of files, and what is shown of them."""
+"""File names, and how they are displayed."""
 
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of odd tags: the server keeps them to itself as well
-def test_the_api_refuses_it_in_one_sentence(client: TestClient, name: str) -> None:
+def test_api_refuses_the_upload(client: TestClient, name: str) -> None:
     content, says = REFUSED[name]
-    told = client.post(f"{AT}/images", params={"name": "x.png"}, content=content)
-    assert told.status_code == 422
-    assert any(one in told.json()["error"] for one in says.split("|"))
-    assert "\n" not in told.json()["error"]
-    assert not any("upload" in one["image"] for one in client.get(f"{AT}/images").json()["images"])
+    response = client.post(f"{API_PREFIX}/images", params={"name": "x.png"}, content=content)
+    assert response.status_code == 422
+    assert any(text in response.json()["error"] for text in says.split("|"))
+    assert "\n" not in response.json()["error"]
+    assert not any("upload" in image["image"] for image in client.get(f"{API_PREFIX}/images").json()["images"])
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_the_api_takes_it_and_looks_at_it(client: TestClient, name: str) -> None:
-    key = client.post(f"{AT}/images", params={"name": "x.png"}, content=TAKEN[name]).json()["image"]
-    told = client.post(f"{AT}/run", params={"wait": 30}, json={"lens": "predict", "image": key})
-    assert told.json()["state"] == "done"
-    assert client.get(f"{AT}/images/{key}").status_code == 200
+def test_api_accepts_the_upload(client: TestClient, name: str) -> None:
+    key = client.post(f"{API_PREFIX}/images", params={"name": "x.png"}, content=TAKEN[name]).json()["image"]
+    response = client.post(f"{API_PREFIX}/run", params={"wait": 30}, json={"lens": "predict", "image": key})
+    assert response.json()["state"] == "done"
+    assert client.get(f"{API_PREFIX}/images/{key}").status_code == 200
 
 
-def test_a_file_of_100_mb_is_refused_in_a_sentence_that_arrives(address: str) -> None:  # noqa: F811
+def test_file_of_100_mb_is_refused_with_a_readable_error(address: str) -> None:  # noqa: F811
     import http.client
 
-    wire = http.client.HTTPConnection(address.removeprefix("http://"), timeout=PATIENCE)
-    wire.request("POST", f"{AT}/images", body=bytes(100 * 2**20), headers={"connection": "close"})
-    told = wire.getresponse()
-    assert told.status == 413
-    assert b"more than 32 MB: shrink it" in told.read()
+    wire = http.client.HTTPConnection(address.removeprefix("http://"), timeout=TIMEOUT)
+    wire.request("POST", f"{API_PREFIX}/images", body=bytes(100 * 2**20), headers={"connection": "close"})
+    response = wire.getresponse()
+    assert response.status == 413
+    assert b"more than 32 MB: shrink it" in response.read()
     wire.close()
 
 
-def test_no_name_of_a_file_is_more_than_a_name(client: TestClient) -> None:
+def test_file_names_have_no_effect(client: TestClient) -> None:
     for name, shown in LETTERS.items():
-        client.post(f"{AT}/images", params={"name": name}, content=png())
-        assert client.get(f"{AT}/images").json()["images"][0]["name"] == shown
-    told = client.post(f"{AT}/images", params={"name": "x" * 5000}, content=png())
-    assert told.status_code == 422
-    assert "at most 500 characters" in told.json()["error"]
+        client.post(f"{API_PREFIX}/images", params={"name": name}, content=png())
+        assert client.get(f"{API_PREFIX}/images").json()["images"][0]["name"] == shown
+    response = client.post(f"{API_PREFIX}/images", params={"name": "x" * 5000}, content=png())
+    assert response.status_code == 422
+    assert "at most 500 characters" in response.json()["error"]
 
 
-def test_the_page_says_why_and_goes_on(visit: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_page_shows_the_error_and_goes_on(visit: Any, tmp_path: Path) -> None:  # noqa: F811
     page = visit("/look?lens=grad-cam&model=bundled:shapes&image=sample:shapes/3")
     page.wait_for_selector(".card figure")
     notices = page.locator(".q-notification")

@@ -1,4 +1,4 @@
-"""Inside, in a real browser: from the graph to a module, to a unit, to one number and to a picture drawn live."""
+"""Inside, in a real browser: from the graph to a layer, a unit, one value, and a live drawing."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ from tests.web.browsing import address, visit  # noqa: F401
 
 @pytest.fixture
 def inside(visit: Any) -> Any:  # noqa: F811
-    """The page at a link, once its graph is there."""
+    """Opens the page at a link and waits for the graph."""
 
     def opened(query: str = "", **options: Any) -> Any:
         page = visit(f"/inside?{query}", **options)
@@ -26,7 +26,7 @@ def inside(visit: Any) -> Any:  # noqa: F811
 UNIT = "model=bundled:shapes&image=sample:shapes/7&layer=layer2.0.conv1&unit=layer2.0.conv1%5B7%5D"
 
 
-def test_from_the_graph_to_a_unit(inside: Any) -> None:
+def test_select_a_unit_from_the_graph(inside: Any) -> None:
     page = inside()
     page.click('svg.graph [data-node]:has-text("layer1.1")')
     page.wait_for_selector('.module h2:text-is("layer1.1")')
@@ -43,7 +43,7 @@ def test_from_the_graph_to_a_unit(inside: Any) -> None:
     assert f"unit=layer1.1%5B{chosen}%5D" in page.url
 
 
-def test_feature_maps_of_a_clicked_module_come(inside: Any) -> None:
+def test_feature_maps_of_a_clicked_layer_are_shown(inside: Any) -> None:
     page = inside()
     page.wait_for_selector(".maps img")
     page.click('svg.graph [data-node]:has-text("layer2.1")')
@@ -51,7 +51,7 @@ def test_feature_maps_of_a_clicked_module_come(inside: Any) -> None:
     page.wait_for_selector('.maps[data-layer="layer2.1"] img')
 
 
-def test_modules_open_and_fold_by_keyboard(inside: Any) -> None:
+def test_modules_unfold_and_fold_by_keyboard(inside: Any) -> None:
     page = inside()
     before = page.locator("svg.graph [data-node]").count()
     page.focus('svg.graph [data-open="layer2.0"]')
@@ -64,7 +64,7 @@ def test_modules_open_and_fold_by_keyboard(inside: Any) -> None:
     assert page.locator("svg.graph [data-node]").count() == before
 
 
-def test_the_arithmetic_is_the_networks_own(inside: Any) -> None:
+def test_arithmetic_gives_the_networks_value(inside: Any) -> None:
     page = inside(UNIT)
     page.wait_for_selector(".unit .part-sums [data-value]")
     page.wait_for_selector(".unit .pick .pick, .unit button.pick")
@@ -79,21 +79,21 @@ def test_the_arithmetic_is_the_networks_own(inside: Any) -> None:
     assert float(page.get_attribute(".unit .network >> nth=0", "data-network")) == pytest.approx(own, abs=1e-4)
     assert "unit=layer2.0.conv1%5B7%2C+12%2C+10%5D" in page.url
     field = cs.receptive_field(model, "sample:shapes/7", unit="layer2.0.conv1[7, 12, 10]")
-    seen = page.get_attribute(".unit .under .frame-box", "data-box")
-    assert seen == ",".join(str(one) for pair in field.box for one in pair)
+    frame = page.get_attribute(".unit .under .frame-box", "data-box")
+    assert frame == ",".join(str(edge) for pair in field.box for edge in pair)
     page.focus(".unit button.pick")
     page.keyboard.press("ArrowRight")
     page.wait_for_selector('.unit .result b:has-text("layer2.0.conv1[7, 12, 11]")')
 
 
-def test_a_link_opens_the_same_unit(inside: Any) -> None:
+def test_link_opens_the_same_unit(inside: Any) -> None:
     page = inside(UNIT + "%2C+not")
     page.wait_for_selector(".maps img")
     page.goto(page.url.partition("?")[0] + "?" + UNIT.replace("%5B7%5D", "%5B7,+3,+4%5D"))
     page.wait_for_selector('.unit .result b:has-text("layer2.0.conv1[7, 3, 4]")')
 
 
-def test_kernels_and_spread_without_leaving(inside: Any) -> None:
+def test_kernel_and_distribution_tabs(inside: Any) -> None:
     page = inside(UNIT)
     page.get_by_role("tab", name="Kernels").click()
     page.wait_for_selector('.maps img[alt^="Kernel"]')
@@ -103,7 +103,7 @@ def test_kernels_and_spread_without_leaving(inside: Any) -> None:
     assert re.search(r"Dead units\s+0 / 48", page.inner_text(".module table.numbers"))
 
 
-def test_a_drawing_is_followed_and_cancelled_while_the_page_answers(inside: Any) -> None:
+def test_drawing_is_shown_and_cancelled_while_the_page_responds(inside: Any) -> None:
     page = inside("model=bundled:shapes&image=sample:shapes/7&layer=layer3.1.conv2&unit=layer3.1.conv2%5B7%5D")
     page.wait_for_selector(".unit .crops figure")
     page.click(".unit .part-drawn .q-select")
@@ -120,7 +120,7 @@ def test_a_drawing_is_followed_and_cancelled_while_the_page_answers(inside: Any)
     assert not page.is_visible(".unit button.cancel")
 
 
-def test_a_drawing_ends_when_another_unit_is_chosen(inside: Any) -> None:
+def test_drawing_stops_when_another_unit_is_selected(inside: Any) -> None:
     page = inside("model=bundled:shapes&image=sample:shapes/7&layer=layer3.1.conv2&unit=layer3.1.conv2%5B8%5D")
     page.wait_for_selector(".unit .crops figure")
     page.click(".unit button.draw")
@@ -133,18 +133,18 @@ def test_a_drawing_ends_when_another_unit_is_chosen(inside: Any) -> None:
     page.wait_for_selector('.unit .drawing .result:has-text("Finished.")')
 
 
-def test_narrow_windows_do_not_break(inside: Any) -> None:
+def test_narrow_windows(inside: Any) -> None:
     page = inside(UNIT, viewport={"width": 390, "height": 844})
     page.wait_for_selector(".unit .crops figure")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_what_a_layer_computes_can_be_taken_home(inside: Any, tmp_path: Any) -> None:
+def test_feature_maps_can_be_downloaded(inside: Any, tmp_path: Any) -> None:
     page = inside(UNIT)
     page.wait_for_selector('.maps[data-layer="layer2.0.conv1"] img')
     with page.expect_download() as waiting:
         page.locator(".module").get_by_role("button", name="Numbers .npz").click()
     waiting.value.save_as(tmp_path / "maps.npz")
-    taken = FeatureMaps.load(tmp_path / "maps.npz").maps["layer2.0.conv1"]
+    downloaded = FeatureMaps.load(tmp_path / "maps.npz").maps["layer2.0.conv1"]
     own = cs.feature_maps(cs.load("bundled:shapes"), "sample:shapes/7", layer="layer2.0.conv1").maps["layer2.0.conv1"]
-    assert np.allclose(taken, own, atol=1e-5)
+    assert np.allclose(downloaded, own, atol=1e-5)

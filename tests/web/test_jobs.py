@@ -1,4 +1,4 @@
-"""The queue: one job for one question, stopped when nobody looks any more; results kept within a bound."""
+"""Background jobs: equal requests share a job, unwatched jobs stop, results are cached within a limit."""
 
 import threading
 from typing import Any
@@ -10,16 +10,16 @@ import convscope as cs
 from convscope.engine.context.metering import report_progress
 from convscope.errors import ModelFailed, ParameterError
 from convscope.values import Attribution, Value
-from convscope.web.jobs.job import Job, State, Together
-from convscope.web.jobs.results import Results, weight_of
-from convscope.web.jobs.workers import FORGOTTEN, Jobs
+from convscope.web.jobs.job import BatchSpec, Job, State
+from convscope.web.jobs.results import ResultCache, size_in_bytes
+from convscope.web.jobs.workers import MAX_JOBS, JobManager
 from convscope.web.url_state import View
-from tests.patience import PATIENCE, wait_until
+from tests.waiting import TIMEOUT, wait_until
 
 
 @pytest.fixture
 def jobs():
-    made = Jobs()
+    made = JobManager()
     yield made
     made.close()
 
@@ -29,7 +29,7 @@ def value(numbers: int = 1000) -> Attribution:
 
 
 def stepping(begun: threading.Event, ended: threading.Event | None = None):
-    """Work of many steps that can be stopped at each; it goes on until it is stopped or ``ended`` is set."""
+    """Work that reports steps until it is cancelled or ``ended`` is set."""
     ended = ended or threading.Event()
 
     def work() -> Value:
@@ -41,58 +41,58 @@ def stepping(begun: threading.Event, ended: threading.Event | None = None):
     return work
 
 
-def test_two_tabs_watch_one_job(jobs):
+def test_two_watchers_share_one_job(jobs):
     begun, ended = threading.Event(), threading.Event()
     first = jobs.submit("same", stepping(begun, ended))
     second = jobs.submit("same", lambda: pytest.fail("computed twice"))
     assert first is second
     jobs.watch(first)
     jobs.watch(first)
-    assert begun.wait(PATIENCE)
-    jobs.leave(first)
-    assert not first.stopping
+    assert begun.wait(TIMEOUT)
+    jobs.unwatch(first)
+    assert not first.stop_requested
     ended.set()
-    assert first.finished.wait(PATIENCE)
+    assert first.finished.wait(TIMEOUT)
     assert first.state is State.DONE
 
 
-def test_the_last_who_leaves_stops_the_work(jobs):
+def test_last_watcher_to_leave_stops_the_job(jobs):
     begun = threading.Event()
     job = jobs.submit("k", stepping(begun))
     jobs.watch(job)
-    assert begun.wait(PATIENCE)
-    jobs.leave(job)
-    assert job.finished.wait(PATIENCE)
+    assert begun.wait(TIMEOUT)
+    jobs.unwatch(job)
+    assert job.finished.wait(TIMEOUT)
     assert job.state is State.CANCELLED
     assert jobs.results.get("k") is None
 
 
-def test_what_waits_is_stopped_before_it_begins():
-    jobs = Jobs(workers=1)
+def test_waiting_job_can_be_cancelled():
+    jobs = JobManager(workers=1)
     begun, ended = threading.Event(), threading.Event()
     jobs.submit("before", stepping(begun, ended))
     waiting = jobs.submit("waits", lambda: pytest.fail("it was cancelled"))
     waiting.cancel()
     ended.set()
-    assert waiting.finished.wait(PATIENCE)
+    assert waiting.finished.wait(TIMEOUT)
     assert waiting.state is State.CANCELLED
     jobs.close()
 
 
-def test_who_asks_again_after_it_was_stopped_gets_a_new_job(jobs):
+def test_request_after_a_cancelled_job_gets_a_new_one(jobs):
     begun = threading.Event()
     stopped = jobs.submit("k", stepping(begun))
-    assert begun.wait(PATIENCE)
+    assert begun.wait(TIMEOUT)
     stopped.cancel()
     again = jobs.submit("k", value)
     assert again is not stopped
-    assert again.finished.wait(PATIENCE)
+    assert again.finished.wait(TIMEOUT)
     assert again.state is State.DONE
 
 
-def test_what_was_found_is_kept(jobs):
+def test_results_are_cached(jobs):
     first = jobs.submit("k", value)
-    assert first.finished.wait(PATIENCE)
+    assert first.finished.wait(TIMEOUT)
     second = jobs.submit("k", lambda: pytest.fail("it was kept"))
     assert second is not first
     assert second.value is first.value
@@ -107,43 +107,43 @@ def test_what_was_found_is_kept(jobs):
     ],
     ids=["refused", "model", "unexpected"],
 )
-def test_a_failure_is_one_sentence_and_workers_live_on(jobs, error, sentence, refused):
+def test_failure_is_reported_and_workers_survive(jobs, error, sentence, refused):
     def fail() -> Value:
         raise error
 
     for number in range(5):  # more than there are workers
         job = jobs.submit(f"bad {number}", fail)
-        assert job.finished.wait(PATIENCE)
+        assert job.finished.wait(TIMEOUT)
         assert (job.state, job.error, job.refused) == (State.FAILED, sentence, refused)
-    assert jobs.submit("good", value).finished.wait(PATIENCE)
+    assert jobs.submit("good", value).finished.wait(TIMEOUT)
 
 
-def test_whoever_waits_is_called_once(jobs):
-    called = []
+def test_done_callbacks_are_called_once(jobs):
+    image_title = []
     job = jobs.submit("k", value)
-    job.when_finished(lambda: called.append("while"))
-    assert job.finished.wait(PATIENCE)
-    job.when_finished(lambda: called.append("after"))
-    wait_until(lambda: len(called) >= 2)
-    assert sorted(called) == ["after", "while"]
+    job.add_done_callback(lambda: image_title.append("while"))
+    assert job.finished.wait(TIMEOUT)
+    job.add_done_callback(lambda: image_title.append("after"))
+    wait_until(lambda: len(image_title) >= 2)
+    assert sorted(image_title) == ["after", "while"]
 
 
-def test_progress_and_pictures_are_seen_while_it_runs(jobs, monkeypatch):
-    model, watched, seen, note = cs.load("bundled:digits"), threading.Event(), [], Job._seen
+def test_progress_and_previews_while_running(jobs, monkeypatch):
+    model, watched, seen, note = cs.load("bundled:digits"), threading.Event(), [], Job._on_step
 
     def noting(self: Job, *told: Any) -> None:
         note(self, *told)
         seen.append(self.preview is not None)
 
     def work() -> Value:
-        assert watched.wait(PATIENCE)
+        assert watched.wait(TIMEOUT)
         return cs.activation_maximization(model, unit="8", steps=40)
 
-    monkeypatch.setattr(Job, "_seen", noting)
+    monkeypatch.setattr(Job, "_on_step", noting)
     job = jobs.submit("k", work)
     jobs.watch(job)
     watched.set()
-    assert job.finished.wait(PATIENCE)
+    assert job.finished.wait(TIMEOUT)
     assert job.state is State.DONE
     assert job.progress == (40, 40)
     assert len(job.scores) == 40
@@ -151,21 +151,21 @@ def test_progress_and_pictures_are_seen_while_it_runs(jobs, monkeypatch):
     assert job.preview is None
 
 
-def test_old_jobs_are_forgotten():
-    jobs = Jobs()
+def test_old_jobs_are_removed():
+    jobs = JobManager()
     first = jobs.submit("0", value)
-    for number in range(1, FORGOTTEN + 5):
-        assert jobs.submit(str(number), value).finished.wait(PATIENCE)
+    for number in range(1, MAX_JOBS + 5):
+        assert jobs.submit(str(number), value).finished.wait(TIMEOUT)
     assert jobs.get(first.id) is None
     jobs.close()
 
 
-def test_results_stay_within_their_bound():
-    weight = weight_of(value())
-    results = Results(bound=3 * weight)
+def test_cache_stays_within_its_limit():
+    weight = size_in_bytes(value())
+    results = ResultCache(max_bytes=3 * weight)
     for number in range(10):
         results.put(str(number), value())
-        assert results.size <= results.bound
+        assert results.size <= 3 * weight
     assert [key for key in map(str, range(10)) if results.get(key)] == ["7", "8", "9"]
     results.get("7")
     results.put("10", value())
@@ -173,49 +173,49 @@ def test_results_stay_within_their_bound():
     assert results.get("8") is None
 
 
-def test_what_is_larger_than_the_bound_is_not_kept_and_pushes_nothing_out():
-    results = Results(bound=20_000)
+def test_value_larger_than_the_cache_is_not_kept():
+    results = ResultCache(max_bytes=20_000)
     results.put("small", value())
     results.put("large", value(1_000_000))
     assert results.get("large") is None
     assert results.get("small") is not None
 
 
-def test_a_value_weighs_what_its_numbers_take():
+def test_size_in_bytes_counts_all_arrays():
     model = cs.load("bundled:shapes")
     found = cs.grad_cam(model, "sample:shapes/7")
-    assert weight_of(found) > found.values.nbytes + 3 * 96 * 96 * 4, "the photo counts too"
+    assert size_in_bytes(found) > found.values.nbytes + 3 * 96 * 96 * 4, "the photo counts too"
 
 
-def test_a_job_that_nobody_started_is_not_known(jobs):
+def test_unknown_job_id(jobs):
     assert jobs.get("77") is None
     assert isinstance(jobs.submit("k", value), Job)
 
 
 @pytest.fixture
 def one_worker():
-    """A queue whose only worker is busy until ``ended`` is set, so that work piles up."""
-    made, begun, ended = Jobs(workers=1), threading.Event(), threading.Event()
+    """A job manager whose only worker is busy until ``ended`` is set, so that jobs queue up."""
+    made, begun, ended = JobManager(workers=1), threading.Event(), threading.Event()
     made.submit("busy", stepping(begun, ended))
-    assert begun.wait(PATIENCE)
+    assert begun.wait(TIMEOUT)
     yield made, ended
     ended.set()
     made.close()
 
 
-def test_what_waits_and_is_alike_is_done_in_one_go(one_worker):
+def test_waiting_jobs_of_one_group_run_as_one_batch(one_worker):
     jobs, ended = one_worker
     seen = []
 
-    def many(things):
-        seen.append(list(things))
-        return [value(thing) for thing in things]
+    def run_batch(items):
+        seen.append(list(items))
+        return [value(item) for item in items]
 
-    alike = [jobs.submit(f"a{n}", lambda: pytest.fail("alone"), Together("a", n, many)) for n in range(1, 6)]
-    other = jobs.submit("b", value, Together("b", 1, many))
+    alike = [jobs.submit(f"a{n}", lambda: pytest.fail("alone"), BatchSpec("a", n, run_batch)) for n in range(1, 6)]
+    other = jobs.submit("b", value, BatchSpec("b", 1, run_batch))
     alike[2].cancel()
     ended.set()
-    assert all(job.finished.wait(PATIENCE) for job in (*alike, other))
+    assert all(job.finished.wait(TIMEOUT) for job in (*alike, other))
     assert seen == [[1, 2, 4, 5]]
     assert alike[2].state is State.CANCELLED
     assert [job.value.values.size for job in alike if job.value is not None] == [1, 2, 4, 5]
@@ -223,28 +223,31 @@ def test_what_waits_and_is_alike_is_done_in_one_go(one_worker):
     assert jobs.submit("a1", lambda: pytest.fail("it was kept")).value is alike[0].value
 
 
-def test_one_at_fault_among_several_fails_alone(one_worker):
+def test_failing_job_of_a_batch_fails_alone(one_worker):
     jobs, ended = one_worker
 
-    def many(things):
+    def run_batch(items):
         raise ParameterError("one of them is at fault")
 
     def fault():
         raise ParameterError("it was me")
 
-    good, bad = jobs.submit("g", value, Together("a", 1, many)), jobs.submit("f", fault, Together("a", 2, many))
+    good, bad = (
+        jobs.submit("g", value, BatchSpec("a", 1, run_batch)),
+        jobs.submit("f", fault, BatchSpec("a", 2, run_batch)),
+    )
     ended.set()
-    assert good.finished.wait(PATIENCE)
-    assert bad.finished.wait(PATIENCE)
+    assert good.finished.wait(TIMEOUT)
+    assert bad.finished.wait(TIMEOUT)
     assert (good.state, bad.state, bad.error) == (State.DONE, State.FAILED, "it was me")
 
 
-def test_what_is_soon_done_does_not_wait_for_what_takes_long(bench):
+def test_quick_jobs_do_not_wait_for_long_ones(services):
     draws = View(lens="activation-maximization", parameters={"steps": 2000})
-    drawings = [bench.look(draws.but(unit=(str(n),))) for n in range(4)]
+    drawings = [services.submit(draws.replace(unit=(str(n),))) for n in range(4)]
     wait_until(lambda: drawings[0].scores)
-    quick = [bench.look(View(lens="grad-cam", image=f"sample:shapes/{n}")) for n in range(4)]
-    assert all(job.finished.wait(PATIENCE) for job in quick)
-    assert not any(job.over for job in drawings)
+    quick = [services.submit(View(lens="grad-cam", image=f"sample:shapes/{n}")) for n in range(4)]
+    assert all(job.finished.wait(TIMEOUT) for job in quick)
+    assert not any(job.is_finished for job in drawings)
     for job in drawings:
         job.cancel()

@@ -1,4 +1,4 @@
-"""Learned, in a real browser: a form from the declaration, a picture watched as it comes, a gallery to take home."""
+"""Learned, in a real browser: the form, the live picture, and the gallery."""
 
 import asyncio
 import io
@@ -12,9 +12,9 @@ from PIL import Image
 
 import convscope as cs
 from convscope.catalogue import lenses
-from convscope.web.i18n import say
+from convscope.web.i18n import translate
 from convscope.web.pages import learned
-from tests.patience import PATIENCE
+from tests.waiting import TIMEOUT
 from tests.web.browsing import address, visit  # noqa: F401
 from tests.web.test_pages import meet
 
@@ -25,7 +25,7 @@ LONG = "/learned?lens=activation-maximization&unit=layer2%5B15%5D&p.steps=4000"
 
 
 def drawn(page: Any) -> None:
-    """Press the button and wait for the picture."""
+    """Press Draw and wait for the picture."""
     page.get_by_role("button", name="Draw", exact=True).click()
     page.wait_for_selector("article.card")
 
@@ -33,11 +33,11 @@ def drawn(page: Any) -> None:
 def downloaded(page: Any, name: str) -> bytes:
     with page.expect_download() as waiting:
         page.get_by_role("button", name=f"Download {name}").first.click()
-    found: bytes = waiting.value.path().read_bytes()
-    return found
+    content: bytes = waiting.value.path().read_bytes()
+    return content
 
 
-def test_a_picture_is_drawn_and_its_numbers_are_those_of_python(visit: Any, tmp_path: Any) -> None:  # noqa: F811
+def test_picture_has_the_same_numbers_as_in_python(visit: Any, tmp_path: Any) -> None:  # noqa: F811
     page = visit(QUICK)
     drawn(page)
     file = tmp_path / "drawn.npz"
@@ -54,7 +54,7 @@ def test_a_picture_is_drawn_and_its_numbers_are_those_of_python(visit: Any, tmp_
     assert all(alt for alt in card.locator("img").evaluate_all("all => all.map(one => one.alt)"))
 
 
-def test_a_picture_is_watched_and_stopping_keeps_the_best_so_far(visit: Any) -> None:  # noqa: F811
+def test_stopping_keeps_the_best_picture(visit: Any) -> None:  # noqa: F811
     page = visit(LONG)
     page.get_by_role("button", name="Draw", exact=True).click()
     page.wait_for_selector(".live .tile img")
@@ -69,18 +69,18 @@ def test_a_picture_is_watched_and_stopping_keeps_the_best_so_far(visit: Any) -> 
     assert page.get_by_role("button", name="Draw", exact=True).is_enabled()
 
 
-def test_the_gallery_is_still_there_after_a_reload_and_can_be_emptied(visit: Any) -> None:  # noqa: F811
+def test_gallery_survives_a_reload_and_can_be_emptied(visit: Any) -> None:  # noqa: F811
     page = visit(QUICK)
     drawn(page)
     page.get_by_label("Language").select_option("zh")
     page.wait_for_selector("html[lang^=zh] article.card")
-    assert say("What does this unit look for?", "zh") in page.locator(".whole-page").inner_text()
-    page.get_by_role("button", name=say("Remove", "zh")).click()
+    assert translate("What does this unit respond to?", "zh") in page.locator(".whole-page").inner_text()
+    page.get_by_role("button", name=translate("Remove", "zh")).click()
     page.wait_for_function("!document.querySelector('article.card')")
-    assert page.get_by_text(say("Nothing drawn yet", "zh")).is_visible()
+    assert page.get_by_text(translate("No pictures yet", "zh")).is_visible()
 
 
-def test_every_lens_of_the_family_has_its_form(visit: Any) -> None:  # noqa: F811
+def test_every_lens_of_the_family_has_a_form(visit: Any) -> None:  # noqa: F811
     family = [spec for spec in lenses() if spec.family == "learned"]
     assert len(family) >= 7
     for spec in family:
@@ -94,18 +94,22 @@ def test_every_lens_of_the_family_has_its_form(visit: Any) -> None:  # noqa: F81
             assert name.replace("_", " ") in page.locator(".side .q-field__label").all_inner_texts(), spec.name
 
 
-def test_another_lens_is_chosen_and_the_link_says_so(visit: Any) -> None:  # noqa: F811
+def test_choosing_a_lens_updates_the_link(visit: Any) -> None:  # noqa: F811
     page = visit(QUICK)
     page.locator(".side .q-field").first.click()
     page.get_by_role("option", name="DeepDream").click()
-    page.get_by_text("What does the network see in this image, if it is made to see more of it?").wait_for()
+    page.get_by_text(
+        "Which features does the network find in this image, when their activations are amplified?"
+    ).wait_for()
     page.wait_for_url("**lens=deep-dream*")
     assert "p.steps" not in page.url
     again = visit("/" + page.url.split("/", 3)[3])
-    again.get_by_text("What does the network see in this image, if it is made to see more of it?").wait_for()
+    again.get_by_text(
+        "Which features does the network find in this image, when their activations are amplified?"
+    ).wait_for()
 
 
-def test_a_refusal_is_said_in_the_words_of_python(visit: Any) -> None:  # noqa: F811
+def test_page_shows_the_error_message_of_python(visit: Any) -> None:  # noqa: F811
     page = visit("/learned?lens=activation-maximization&unit=layer9%5B3%5D")
     page.get_by_role("button", name="Draw", exact=True).click()
     with pytest.raises(cs.ConvScopeError) as refusal:
@@ -113,7 +117,7 @@ def test_a_refusal_is_said_in_the_words_of_python(visit: Any) -> None:  # noqa: 
     page.get_by_role("alert").get_by_text(str(refusal.value)).wait_for()
 
 
-def test_a_moving_picture_can_be_taken_home(visit: Any) -> None:  # noqa: F811
+def test_animation_can_be_downloaded(visit: Any) -> None:  # noqa: F811
     page = visit("/learned?lens=deep-dream&image=sample:shapes/7&p.steps=2&p.octaves=2&p.frames=4")
     drawn(page)
     with Image.open(io.BytesIO(downloaded(page, "GIF"))) as moving:
@@ -124,13 +128,13 @@ def test_a_moving_picture_can_be_taken_home(visit: Any) -> None:  # noqa: F811
 @pytest.mark.parametrize("width", [390, 768, 1440])
 def test_nothing_overflows_at_any_width(visit: Any, width: int, lang: str) -> None:  # noqa: F811
     page = visit(QUICK, lang=lang, viewport={"width": width, "height": 844})
-    page.get_by_role("button", name=say("Draw", lang), exact=True).click()
+    page.get_by_role("button", name=translate("Draw", lang), exact=True).click()
     page.wait_for_selector("article.card")
     page.locator("summary").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_unit_that_is_offered_is_drawn_at_once(visit: Any) -> None:  # noqa: F811
+def test_suggested_unit_is_drawn_with_one_click(visit: Any) -> None:  # noqa: F811
     page = visit("/learned?p.steps=8")
     page.locator(".empty .chip").nth(3).click()
     page.wait_for_selector(".drawn .card")
@@ -138,31 +142,31 @@ def test_a_unit_that_is_offered_is_drawn_at_once(visit: Any) -> None:  # noqa: F
     page.wait_for_url("**unit=star**")
 
 
-def test_the_offers_of_another_network_are_stale_until_its_own_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, opened = learned.suggestions, threading.Event()
+def test_suggested_units_of_another_network_are_marked_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    suggestions, opened = learned.suggestions, threading.Event()
     opened.set()
 
-    def slow(*asked: Any) -> list[str]:
-        opened.wait(PATIENCE)
-        return found(*asked)
+    def slow(*arguments: Any) -> list[str]:
+        opened.wait(TIMEOUT)
+        return suggestions(*arguments)
 
     monkeypatch.setattr(learned, "suggestions", slow)
 
-    seen: dict[str, bool] = {}
+    is_stale: dict[str, bool] = {}
 
     async def look(user: User) -> None:
         await user.open("/learned")
         await user.should_see(marker="offer", retries=100)
         offers = next(iter(user.find(marker="offer").elements)).parent_slot.parent
-        before = {one.content for one in user.find(marker="offer").elements}
-        seen["at first"] = "busy" in offers.classes
+        before = {element.content for element in user.find(marker="offer").elements}
+        is_stale["at first"] = "busy" in offers.classes
         opened.clear()
         next(iter(user.find(marker="model").elements)).set_value("bundled:digits")
-        seen["while others are looked for"] = "busy" in offers.classes
+        is_stale["while others are looked for"] = "busy" in offers.classes
         opened.set()
-        while before & {one.content for one in user.find(marker="offer").elements}:
+        while before & {element.content for element in user.find(marker="offer").elements}:
             await asyncio.sleep(0.01)
-        seen["with others"] = "busy" in offers.classes
+        is_stale["with others"] = "busy" in offers.classes
 
     meet(look)
-    assert seen == {"at first": False, "while others are looked for": True, "with others": False}
+    assert is_stale == {"at first": False, "while others are looked for": True, "with others": False}

@@ -1,4 +1,4 @@
-"""Only what was given at start can be named; uploads are opened with care."""
+"""The library: only assets named at start and uploads are available; uploads are checked."""
 
 import io
 
@@ -44,7 +44,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("key", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_key_that_was_not_handed_out_names_nothing(library, key):
+def test_unknown_keys_are_refused(library, key):
     with pytest.raises(UnknownName, match="no image"):
         library.image(key)
     with pytest.raises(UnknownName):
@@ -52,13 +52,13 @@ def test_a_key_that_was_not_handed_out_names_nothing(library, key):
 
 
 @pytest.mark.parametrize("key", [*HOSTILE[1:10], "folder:1", "folder:0/..", "sample:photo", "sample:../x", "/etc", ""])
-def test_no_other_collection_can_be_named(library, key):
+def test_unknown_collections_are_refused(library, key):
     with pytest.raises(UnknownName, match="no collection"):
         library.collection(key)
 
 
-def test_everything_listed_can_be_had(library, folder):
-    keys = [one.key for one in library.images()]
+def test_everything_listed_is_available(library, folder):
+    keys = [image.key for image in library.images()]
     assert keys == ["folder:0/cat.png", "folder:0/sub/dog.jpg", "sample:shapes/0", "sample:digits/0"]
     assert library.image(keys[0]) == str(folder / "cat.png")
     for key in keys:
@@ -68,7 +68,7 @@ def test_everything_listed_can_be_had(library, folder):
     assert library.collection("folder:0") == str(folder)
 
 
-def test_a_model_that_was_not_named_at_start_is_not_loaded(library, tmp_path):
+def test_model_not_named_at_start_is_not_loaded(library, tmp_path):
     code = tmp_path / "net.py"
     code.write_text("raise SystemExit('code of a stranger was run')")
     for address in (f"{code}:make", "bundled:digits", "torchvision:resnet18"):
@@ -78,22 +78,22 @@ def test_a_model_that_was_not_named_at_start_is_not_loaded(library, tmp_path):
     assert Library(["bundled:shapes"], allow_load=True).model("bundled:digits").name == "digits"
 
 
-def test_an_upload_is_had_by_its_content(library):
+def test_uploads_are_keyed_by_content(library):
     key = library.upload("../../cat.png", png())
     assert library.upload("other.png", png()) == key
     assert library.image(key).size == (40, 40)
     assert library.images()[0].name == "other.png"
-    assert "/" not in next(one.name for one in library.images() if one.key == key)
+    assert "/" not in next(image.name for image in library.images() if image.key == key)
 
 
 def eps() -> bytes:
-    stored = io.BytesIO()
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(stored, "EPS")
-    return stored.getvalue()
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(file, "EPS")
+    return file.getvalue()
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"", "empty"),
         (b"no image", "no image"),
@@ -110,31 +110,31 @@ def eps() -> bytes:
     ],
     ids=range(12),
 )
-def test_a_broken_or_hostile_upload_is_refused(library, content, says):
-    with pytest.raises(InputError, match=says):  # and no warning, which would fail the test
+def test_broken_or_hostile_upload_is_refused(library, content, message):
+    with pytest.raises(InputError, match=message):  # and no warning, which would fail the test
         library.upload("x.png", content)
-    assert not any(one.key.startswith("upload:") for one in library.images())
+    assert not any(image.key.startswith("upload:") for image in library.images())
 
 
-def test_uploads_push_out_the_oldest(library, monkeypatch):
-    monkeypatch.setattr(module, "KEPT_UPLOADS", 3)
+def test_oldest_uploads_are_dropped(library, monkeypatch):
+    monkeypatch.setattr(module, "MAX_UPLOADS", 3)
     keys = [library.upload(f"{n}.png", png(seed=n)) for n in range(5)]
-    assert [one.key for one in library.images()][:3] == keys[:1:-1]
+    assert [image.key for image in library.images()][:3] == keys[:1:-1]
     with pytest.raises(UnknownName, match="upload it again"):
         library.image(keys[0])
-    monkeypatch.setattr(module, "KEPT_BYTES", len(png()) * 3 // 2)
+    monkeypatch.setattr(module, "MAX_UPLOADED_BYTES", len(png()) * 3 // 2)
     library.upload("last.png", png(seed=9))
-    assert sum(one.key.startswith("upload:") for one in library.images()) == 1
+    assert sum(image.key.startswith("upload:") for image in library.images()) == 1
 
 
-def test_what_is_kept_of_a_file_is_forgotten_when_it_changes(library, folder):
+def test_fingerprint_changes_with_the_file(library, folder):
     before = library.fingerprint("folder:0/cat.png")
     assert library.fingerprint("folder:0/cat.png") == before
     (folder / "cat.png").write_bytes(png(20, seed=5))
     assert library.fingerprint("folder:0/cat.png") != before
 
 
-def test_a_file_that_is_gone_is_said(library, folder):
+def test_missing_file_is_reported(library, folder):
     (folder / "cat.png").unlink()
     with pytest.raises(ConvScopeError, match="no such file"):
         library.thumbnail("folder:0/cat.png")
@@ -142,12 +142,12 @@ def test_a_file_that_is_gone_is_said(library, folder):
         library.fingerprint("folder:0/cat.png")
 
 
-def test_a_folder_that_is_none_is_refused_at_start(tmp_path):
+def test_missing_folder_is_refused_at_start(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         Library(["bundled:shapes"], [tmp_path / "nowhere"])
 
 
-def test_models_are_called_by_short_names_where_those_are_clear() -> None:
+def test_models_have_short_names_where_unambiguous() -> None:
     library = Library(["torchvision:resnet18?weights=/a/b/one.pt", "/home/me/net.py:make", "bundled:shapes"])
     assert list(library.names().values()) == ["torchvision:resnet18?weights=one.pt", "net.py:make", "bundled:shapes"]
     alike = Library(["/a/net.py:make", "/b/net.py:make"])

@@ -1,4 +1,4 @@
-"""Values beyond the limit of a parameter are refused at the door, for every parameter of numbers of every lens.
+"""Values beyond a parameter's limit are refused before any work, for every numeric parameter of every lens.
 
 Some hold several numbers in a text: ``sides="16x8"``.
 """
@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from convscope.catalogue import lenses
-from convscope.web.api import AT
-from convscope.web.services import Bench
+from convscope.web.api import API_PREFIX
+from convscope.web.services import Services
 
 NUMERIC = [
     (spec.command, name, parameter.about.max)
@@ -26,27 +26,27 @@ JOINED = [
     if parameter.about.joined
 ]
 NUMBERS = re.compile(r"\d+(\s*[x×,;:/ ]\s*\d+)+")
-"""Several whole numbers in a row."""
+"""Several integers in a row."""
 ROWS = {("convolve", "matrix"), ("convolve", "kernel")}
-"""Texts of numbers of any size, of which the lens adds up a few."""
+"""Matrices with numbers of any size, of which the lens only adds up a few."""
 
 
-def test_every_limit_is_refused_before_a_job_is_started(
-    client: TestClient, bench: Bench, monkeypatch: pytest.MonkeyPatch
+def test_values_beyond_limits_are_refused_before_a_job_starts(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def started(*_: object, **__: object) -> None:
         raise AssertionError("a job was started")
 
-    monkeypatch.setattr(bench.jobs, "submit", started)
+    monkeypatch.setattr(services.jobs, "submit", started)
     assert len(NUMERIC) > 100
     for lens, name, limit in NUMERIC:
-        asked = {"lens": lens, "image": "sample:shapes/7", "parameters": {name: 10**8 + int(limit)}}
-        answer = client.post(f"{AT}/run", json=asked)
+        body = {"lens": lens, "image": "sample:shapes/7", "parameters": {name: 10**8 + int(limit)}}
+        answer = client.post(f"{API_PREFIX}/run", json=body)
         assert answer.status_code == 422, (lens, name, answer.text)
         assert name in answer.json()["error"], (lens, name)
 
 
-def test_every_whole_number_has_a_limit() -> None:
+def test_every_integer_parameter_has_a_limit() -> None:
     boundless = [
         (spec.command, name)
         for spec in lenses()
@@ -56,13 +56,13 @@ def test_every_whole_number_has_a_limit() -> None:
     assert not boundless
 
 
-def test_every_limit_of_numbers_in_a_text_is_refused_before_a_job_is_started(
-    client: TestClient, bench: Bench, monkeypatch: pytest.MonkeyPatch
+def test_numbers_in_texts_beyond_limits_are_refused_before_a_job_starts(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def started(*_: object, **__: object) -> None:
         raise AssertionError("a job was started")
 
-    monkeypatch.setattr(bench.jobs, "submit", started)
+    monkeypatch.setattr(services.jobs, "submit", started)
     assert len(JOINED) >= 4
     for lens, name, about in JOINED:
         for text in (
@@ -72,14 +72,14 @@ def test_every_limit_of_numbers_in_a_text_is_refused_before_a_job_is_started(
             "9" * 5000,
             "many",
         ):
-            asked = {"lens": lens, "image": "sample:shapes/7", "parameters": {name: text}}
-            answer = client.post(f"{AT}/run", json=asked)
+            body = {"lens": lens, "image": "sample:shapes/7", "parameters": {name: text}}
+            answer = client.post(f"{API_PREFIX}/run", json=body)
             assert answer.status_code == 422, (lens, name, text, answer.text)
             assert f"{name} must be whole numbers, each {about.range()}" in answer.json()["error"]
 
 
-def test_every_text_of_numbers_says_that_it_is_one() -> None:
-    """As a default or an example in a help tells it."""
+def test_texts_of_numbers_are_declared_as_such() -> None:
+    """Whether a default, or an example in the help text, contains several numbers."""
     silent = [
         (spec.command, name)
         for spec in lenses()

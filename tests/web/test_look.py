@@ -1,4 +1,4 @@
-"""Look, in a real browser: from opening the page to an answer and its reasons, and back by its link."""
+"""Look, in a real browser: prediction, maps, parameters, links and downloads."""
 
 import json
 import re
@@ -12,9 +12,9 @@ from PIL import Image, ImageColor
 
 import convscope as cs
 from convscope.catalogue import DEFAULT_COMPARISON
-from convscope.render import THEMES, number
+from convscope.render import THEMES, format_number
 from convscope.values import Attribution
-from convscope.web.i18n import say
+from convscope.web.i18n import translate
 from tests.web.browsing import address, visit
 
 __all__ = ["address", "visit"]
@@ -23,7 +23,7 @@ Visit = Callable[..., Any]
 
 
 def settled(page: Any, cards: int = len(DEFAULT_COMPARISON)) -> Any:
-    """The page once every card shows its map and the model has answered."""
+    """The page once every card shows its map and the prediction is shown."""
     page.wait_for_selector(".answer")
     page.wait_for_function("n => document.querySelectorAll('.card .heat').length === n", arg=cards)
     page.wait_for_function("() => !document.querySelector('.picture.busy')")
@@ -32,31 +32,31 @@ def settled(page: Any, cards: int = len(DEFAULT_COMPARISON)) -> Any:
 
 
 def heats(page: Any) -> list[str]:
-    found: list[str] = page.locator(".card .heat").evaluate_all("all => all.map(one => one.src)")
-    return found
+    sources: list[str] = page.locator(".card .heat").evaluate_all("all => all.map(one => one.src)")
+    return sources
 
 
 def until_other(page: Any, before: str, place: int = 0) -> None:
-    """Wait until the map at a place is another."""
+    """Wait until the map at an index has changed."""
     page.wait_for_function(
         "([before, place]) => (document.querySelectorAll('.card .heat')[place]?.src ?? before) !== before",
         arg=[before, place],
     )
 
 
-def test_the_page_opens_with_an_answer_and_its_reasons(visit: Visit) -> None:
+def test_page_opens_with_prediction_and_maps(visit: Visit) -> None:
     page = settled(visit("/"))
-    said = cs.predict(cs.load("bundled:shapes"), "sample:shapes/0")
-    assert page.locator("h1").inner_text() == f"Why did it answer “{said.labels[0]}”?"
-    assert f"{said.confidences[0]:.1%}" in page.locator(".answer").first.inner_text()
+    prediction = cs.predict(cs.load("bundled:shapes"), "sample:shapes/0")
+    assert page.locator("h1").inner_text() == f"Why did the model predict “{prediction.labels[0]}”?"
+    assert f"{prediction.confidences[0]:.1%}" in page.locator(".answer").first.inner_text()
     assert page.locator(".heat").first.get_attribute("alt").startswith("Grad-CAM")
     assert "Warm regions raise the score" in page.locator(".card").first.inner_text()
-    assert "Known to fail" in page.locator(".card").first.inner_text()
+    assert "Limitations" in page.locator(".card").first.inner_text()
     assert page.locator("h1").count() == 1
     assert page.locator("button:not([aria-label])").evaluate_all("all => all.every(one => one.textContent.trim())")
 
 
-def test_the_number_under_the_pointer_is_the_maps_own(visit: Visit) -> None:
+def test_value_under_the_pointer_is_that_of_the_map(visit: Visit) -> None:
     page = settled(visit("/look?image=sample:shapes/7"))
     own = cs.grad_cam(cs.load("bundled:shapes"), "sample:shapes/7")
     box = page.locator(".stack").first.bounding_box()
@@ -67,8 +67,8 @@ def test_the_number_under_the_pointer_is_the_maps_own(visit: Visit) -> None:
     )
     shown = page.locator(".scale .value:visible")
     assert shown.count() == len(DEFAULT_COMPARISON)  # the same place is read in all of them
-    told = float(shown.first.inner_text().replace("−", "-"))
-    assert told == pytest.approx(float(own.values[row, column]), abs=2e-3 * float(own.values.abs().max()))
+    value_shown = float(shown.first.inner_text().replace("−", "-"))
+    assert value_shown == pytest.approx(float(own.values[row, column]), abs=2e-3 * float(own.values.abs().max()))
     page.mouse.move(0, 0)
     page.wait_for_function("() => !document.querySelector('.scale .value:not([hidden])')")
     page.locator(".stack").first.focus()
@@ -76,28 +76,28 @@ def test_the_number_under_the_pointer_is_the_maps_own(visit: Visit) -> None:
     assert shown.count() == len(DEFAULT_COMPARISON)
 
 
-def test_numbers_are_written_as_pictures_write_them(visit: Visit) -> None:
+def test_numbers_are_formatted_as_in_pictures(visit: Visit) -> None:
     page = settled(visit("/look?lens=grad-cam"), 1)
     values = [0.0, 0.25, -1.0, 12.3456, 999.4, -1234.6, 99999.0, 123456.0, 0.00012345, -0.000012345, 5e-12]
-    written = page.evaluate("all => all.map(convscope.written)", values)
-    assert written == [number(value) for value in values]
+    written = page.evaluate("all => all.map(convscope.formatNumber)", values)
+    assert written == [format_number(value) for value in values]
 
 
-def test_another_image_another_answer(visit: Visit) -> None:
+def test_choosing_another_image(visit: Visit) -> None:
     page = settled(visit("/look"))
     before = heats(page)[0]
     page.locator(".thumb").nth(3).click()
     until_other(page, before)
     page.wait_for_url("**image=sample%3Ashapes%2F3**")
     best = cs.predict(cs.load("bundled:shapes"), "sample:shapes/3").labels
-    page.get_by_role("heading", name=f"Why did it answer “{best[0]}”?").wait_for()
+    page.get_by_role("heading", name=f"Why did the model predict “{best[0]}”?").wait_for()
     page.locator("button.answer").nth(1).click()
-    page.get_by_role("heading", name=f"What speaks for “{best[1]}”?").wait_for()
+    page.get_by_role("heading", name=f"What supports “{best[1]}”?").wait_for()
     page.wait_for_url("**target=**")
     assert page.locator(".answer.chosen").count() == 1
 
 
-def test_an_image_of_ones_own(visit: Visit, tmp_path: Path) -> None:
+def test_uploading_an_image(visit: Visit, tmp_path: Path) -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "own.png")
     page = settled(visit("/look"))
@@ -112,7 +112,7 @@ def test_an_image_of_ones_own(visit: Visit, tmp_path: Path) -> None:
     page.get_by_text(re.compile("broken.png.* is no")).wait_for()
 
 
-def test_a_parameter_changed_draws_another_map_and_goes_into_the_link(visit: Visit) -> None:
+def test_changing_a_parameter_updates_map_and_link(visit: Visit) -> None:
     page = settled(visit("/look?lens=integrated-gradients"), 1)
     before = heats(page)[0]
     page.get_by_text("Parameters", exact=True).click()
@@ -129,14 +129,14 @@ def test_a_parameter_changed_draws_another_map_and_goes_into_the_link(visit: Vis
     assert again.get_by_label("steps").input_value() == "3"
 
 
-def test_lenses_are_chosen_swapped_and_taken_away(visit: Visit) -> None:
+def test_lenses_are_added_swapped_and_removed(visit: Visit) -> None:
     page = settled(visit("/look?lens=grad-cam"), 1)
     page.get_by_role("button", name="Choose lenses").click()
     page.get_by_role("button", name=re.compile("^Backward rules")).click()
     page.get_by_role("button", name=re.compile("^DeepLIFT")).click()
     settled(page, 2)
     page.wait_for_url("**lens=grad-cam%2Cdeep-lift**")
-    page.locator(".card").nth(1).locator("[aria-label='Take away']").click()
+    page.locator(".card").nth(1).locator("[aria-label='Remove']").click()
     settled(page, 1)
     before = heats(page)[0]
     page.locator(".card .q-select").first.click()
@@ -146,7 +146,7 @@ def test_lenses_are_chosen_swapped_and_taken_away(visit: Visit) -> None:
     assert "Which pixels would change" in page.locator(".card").inner_text()
 
 
-def test_a_lens_that_does_not_fit_says_why_and_what_does(visit: Visit) -> None:
+def test_refused_lens_shows_the_error(visit: Visit) -> None:
     page = visit("/look?model=bundled:digits&image=sample:digits/3&lens=grad-cam&layer=classifier")
     page.get_by_text("No map from this lens").wait_for()
     with pytest.raises(cs.ConvScopeError) as refused:
@@ -155,7 +155,7 @@ def test_a_lens_that_does_not_fit_says_why_and_what_does(visit: Visit) -> None:
     assert page.locator(".refusal .chip").count() == 0  # nothing answers: it may be the request
 
 
-def test_where_other_lenses_answer_those_that_fit_are_offered(visit: Visit) -> None:
+def test_fitting_lenses_are_suggested_if_others_work(visit: Visit) -> None:
     page = visit("/look?lens=grad-cam,saliency&layer=fc")
     page.wait_for_selector(".refusal .chip")
     page.locator(".refusal .chip").first.click()
@@ -169,14 +169,14 @@ def type_class(page: Any, text: str) -> None:
 
 
 def refused_at_the_field(page: Any, why: str) -> None:
-    """The sentence stands once, at the field of the class, and no card repeats it."""
+    """The error is shown once, at the target field, and no card repeats it."""
     page.locator(".q-field.q-field--error", has=page.get_by_label("Or type a class")).get_by_text(why).wait_for()
     assert page.get_by_text(why).count() == 1
     assert page.locator(".refusal").count() == 0
 
 
 @pytest.mark.parametrize("text", ["elefant", "triangel", "99", "star - cirkle", "layer9[1]"])
-def test_what_is_no_class_is_refused_once_and_what_was_explained_stays(visit: Visit, text: str) -> None:
+def test_unknown_class_is_refused_once_and_the_target_stays(visit: Visit, text: str) -> None:
     page = settled(visit("/look?lens=grad-cam,saliency"), 2)
     before, question, link = heats(page), page.locator("h1").inner_text(), page.url
     with pytest.raises(cs.ConvScopeError) as refused:
@@ -187,77 +187,78 @@ def test_what_is_no_class_is_refused_once_and_what_was_explained_stays(visit: Vi
     assert page.locator(".busy").count() == 0
     assert (heats(page), page.locator("h1").inner_text(), page.url) == (before, question, link)
     type_class(page, "star - circle")
-    page.get_by_role("heading", name="What speaks for “star - circle”?").wait_for()
+    page.get_by_role("heading", name="What supports “star - circle”?").wait_for()
     assert page.locator(".q-field--error").count() == 0
     page.wait_for_url("**target=star+-+circle**")
 
 
-def test_what_is_no_class_in_a_link_is_refused_there_too_and_the_answer_is_explained(visit: Visit) -> None:
+def test_unknown_class_in_a_link_is_refused_and_the_best_class_explained(visit: Visit) -> None:
     page = settled(visit("/look?lens=grad-cam,saliency&target=triangel"), 2)
     refused_at_the_field(page, "no label 'triangel' in shapes; did you mean 'triangle' or 'ring'?")
     assert page.get_by_label("Or type a class").input_value() == "triangel"
-    assert page.locator("h1").inner_text() == "Why did it answer “circle”?"
+    assert page.locator("h1").inner_text() == "Why did the model predict “circle”?"
     assert "target" not in page.url
 
 
-def test_the_probability_of_a_class_beyond_the_best_stands_among_the_answers(visit: Visit) -> None:
+def test_target_class_beyond_the_best_is_added_to_the_bars(visit: Visit) -> None:
     every = cs.predict(cs.load("bundled:shapes"), "sample:shapes/0", top=1000)
     page = settled(visit("/look?lens=grad-cam"), 1)
     assert page.locator("button.answer").count() == 5
     type_class(page, every.labels[-1].upper())
-    page.get_by_role("heading", name=f"What speaks for “{every.labels[-1]}”?").wait_for()
+    page.get_by_role("heading", name=f"What supports “{every.labels[-1]}”?").wait_for()
     chosen = page.locator("button.answer.chosen")
     assert page.locator("button.answer").count() == 6
     assert every.labels[-1] in chosen.inner_text()
     assert every.said()[-1] in chosen.inner_text()
     page.locator("button.answer").nth(1).click()
-    page.get_by_role("heading", name=f"What speaks for “{every.labels[1]}”?").wait_for()
+    page.get_by_role("heading", name=f"What supports “{every.labels[1]}”?").wait_for()
     page.locator("button.answer").nth(5).click()
-    page.get_by_role("heading", name=f"What speaks for “{every.labels[-1]}”?").wait_for()
+    page.get_by_role("heading", name=f"What supports “{every.labels[-1]}”?").wait_for()
     assert chosen.count() == 1
 
 
-def test_pinned_maps_stay_and_share_a_scale(visit: Visit) -> None:
+def test_pinned_maps_share_a_scale(visit: Visit) -> None:
     page = settled(visit("/look?lens=grad-cam"), 1)
-    page.locator("[aria-label='Pin, to compare']").click()
+    page.locator("[aria-label='Pin for comparison']").click()
     page.wait_for_selector("[data-pinned] .heat")
+    before = heats(page)[0]
     page.locator("button.answer").nth(1).click()
-    page.wait_for_selector("h1:has-text('What speaks')")
+    page.wait_for_selector("h1:has-text('What supports')")
+    until_other(page, before)
     page.wait_for_function("() => !document.querySelector('.picture.busy')")
-    page.wait_for_timeout(300)
-    page.locator("[aria-label='Pin, to compare']").click()
+    page.locator("[aria-label='Pin for comparison']").click()
     page.wait_for_function("() => document.querySelectorAll('[data-pinned] .heat').length === 2")
     limits = page.locator("[data-pinned] .stack").evaluate_all("all => all.map(one => one.dataset.limit)")
     assert len(set(limits)) == 1
     page.wait_for_url("**pinned=*pinned=*")
-    page.locator("[data-pinned] [aria-label='Take away']").first.click()
+    page.locator("[data-pinned] [aria-label='Remove']").first.click()
     page.wait_for_function("() => document.querySelectorAll('[data-pinned] .heat').length === 1")
     page.wait_for_function("() => location.search.split('pinned=').length === 2")
     again = visit(f"/look?{page.url.partition('?')[2]}")
     again.wait_for_selector("[data-pinned] .heat")
-    kept = [one.locator("[data-pinned] .heat").get_attribute("src") for one in (page, again)]
-    assert kept[0] == kept[1]
+    sources = [tab.locator("[data-pinned] .heat").get_attribute("src") for tab in (page, again)]
+    assert sources[0] == sources[1]
 
 
-def test_what_a_link_pins_and_is_not_here_says_why(visit: Visit) -> None:
+def test_pinned_view_that_fails_shows_its_error(visit: Visit) -> None:
     page = visit("/look?lens=grad-cam&pinned=lens%3Dgrad-cam%26model%3Dnowhere%26image%3Dsample%3Ashapes%2F0")
     page.locator("[data-pinned]").get_by_text("no model 'nowhere' here").wait_for()
 
 
-def test_the_browsers_own_button_takes_a_change_back(visit: Visit) -> None:
+def test_browser_back_button_undoes_a_change(visit: Visit) -> None:
     page = settled(visit("/look?lens=grad-cam&image=sample:shapes/0"), 1)
-    question, before = "Why did it answer “circle”?", heats(page)
+    question, before = "Why did the model predict “circle”?", heats(page)
     page.get_by_role("heading", name=question).wait_for()
     page.locator(".thumb[title='sample:shapes/3']").click()
-    page.get_by_role("heading", name="Why did it answer “star”?").wait_for()
+    page.get_by_role("heading", name="Why did the model predict “star”?").wait_for()
     page.go_back()
     page.get_by_role("heading", name=question).wait_for()
     assert heats(settled(page, 1)) == before
     page.go_forward()
-    page.get_by_role("heading", name="Why did it answer “star”?").wait_for()
+    page.get_by_role("heading", name="Why did the model predict “star”?").wait_for()
 
 
-def test_a_map_is_averaged_over_copies(visit: Visit) -> None:
+def test_smooth_parameter(visit: Visit) -> None:
     page = settled(visit("/look?lens=saliency"), 1)
     before = heats(page)[0]
     page.get_by_text("Parameters", exact=True).click()
@@ -268,7 +269,7 @@ def test_a_map_is_averaged_over_copies(visit: Visit) -> None:
     page.wait_for_url("**p.saliency.smooth=4**")
 
 
-def test_all_on_one_scale(visit: Visit) -> None:
+def test_one_scale_for_all_maps(visit: Visit) -> None:
     page = settled(visit("/look?lens=grad-cam,saliency"), 2)
     page.get_by_role("button", name="One scale").click()
     page.wait_for_function(
@@ -277,31 +278,31 @@ def test_all_on_one_scale(visit: Visit) -> None:
     page.wait_for_url("**p.scale=one**")
 
 
-def test_what_was_found_can_be_taken_home(visit: Visit, tmp_path: Path) -> None:
+def test_values_can_be_downloaded(visit: Visit, tmp_path: Path) -> None:
     page = settled(visit("/look?lens=grad-cam"), 1)
-    page.get_by_text(re.compile("^How it was made")).click()
-    kept = {}
-    for what, ending in (("Picture", ".png"), ("Numbers", ".npz"), ("Manifest", ".json")):
+    page.get_by_text(re.compile("^How it was computed")).click()
+    files = {}
+    for label, suffix in (("Picture", ".png"), ("Numbers", ".npz"), ("Manifest", ".json")):
         with page.expect_download() as waiting:
-            page.get_by_role("button", name=f"{what} {ending}").click()
-        waiting.value.save_as(tmp_path / f"value{ending}")
-        kept[ending] = (tmp_path / f"value{ending}").read_bytes()
+            page.get_by_role("button", name=f"{label} {suffix}").click()
+        waiting.value.save_as(tmp_path / f"value{suffix}")
+        files[suffix] = (tmp_path / f"value{suffix}").read_bytes()
     own = cs.grad_cam(cs.load("bundled:shapes"), "sample:shapes/0")
     assert np.allclose(Attribution.load(tmp_path / "value.npz").values, own.values, atol=1e-6)
-    assert json.loads(kept[".json"])["record"]["lens"] == "grad-cam"
-    assert kept[".png"].startswith(b"\x89PNG")
+    assert json.loads(files[".json"])["record"]["lens"] == "grad-cam"
+    assert files[".png"].startswith(b"\x89PNG")
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Report").click()
     waiting.value.save_as(tmp_path / "report.html")
     assert "Grad-CAM" in (tmp_path / "report.html").read_text("utf-8")
 
 
-def test_map_over_input_map_and_input_and_how_opaque(visit: Visit) -> None:
+def test_display_switch_and_opacity(visit: Visit) -> None:
     page = settled(visit("/look?lens=grad-cam"), 1)
 
     def shown(kind: str) -> str:
-        found: str = page.locator(f".stack .{kind}").evaluate("one => getComputedStyle(one).opacity")
-        return found
+        opacity: str = page.locator(f".stack .{kind}").evaluate("one => getComputedStyle(one).opacity")
+        return opacity
 
     assert shown("heat") == "0.85"
     page.locator("[data-fade]:visible").fill("30")
@@ -312,7 +313,7 @@ def test_map_over_input_map_and_input_and_how_opaque(visit: Visit) -> None:
     assert (shown("heat"), shown("photo")) == ("0", "1")
 
 
-def test_language_and_theme_are_switched_and_remembered(visit: Visit) -> None:
+def test_language_and_theme_are_stored(visit: Visit) -> None:
     page = settled(visit("/look"))
     page.locator("select[data-remembered=convscope_theme]").select_option("dark")
     page.wait_for_selector("body.body--dark")
@@ -327,13 +328,13 @@ def test_language_and_theme_are_switched_and_remembered(visit: Visit) -> None:
     assert page.locator("html[lang=zh-CN]").count() == 1
 
 
-def test_the_system_decides_where_nobody_chose(visit: Visit) -> None:
+def test_system_theme_is_the_default(visit: Visit) -> None:
     page = visit("/look?lens=grad-cam", theme="system", color_scheme="dark")
     page.wait_for_selector("body.body--dark")
     settled(page, 1)
 
 
-def test_an_image_that_is_gone_is_said_and_can_be_replaced(visit: Visit) -> None:
+def test_missing_image_is_reported_and_can_be_replaced(visit: Visit) -> None:
     page = visit("/look?image=upload:gone&lens=grad-cam")
     page.locator(".empty").get_by_text("no image 'upload:gone' here").wait_for()
     page.locator(".thumb").first.click()
@@ -348,15 +349,17 @@ def test_nothing_overflows_at_any_width(visit: Visit, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(visit: Visit) -> None:
+def test_keyboard_reaches_all_controls_with_visible_focus(visit: Visit) -> None:
     page = settled(visit("/look"))
     page.locator("body").press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
-    seen = set()
+    focused = set()
     for _ in range(60):
         page.keyboard.press("Tab")
-        seen |= set(page.evaluate("[...document.activeElement.classList, document.activeElement.dataset.remembered]"))
-    assert {"thumb", "answer", "stack", "drop-say", "convscope_theme"} <= seen
+        focused |= set(
+            page.evaluate("[...document.activeElement.classList, document.activeElement.dataset.remembered]")
+        )
+    assert {"thumb", "answer", "stack", "drop-say", "convscope_theme"} <= focused
     page.locator("button.answer").nth(1).focus()
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Tab")
@@ -364,7 +367,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(visit: Visit) -> 
 
 
 def toast(page: Any) -> Any:
-    """What is said at the foot of the page: in the colours of its theme, over neither navigation nor heading."""
+    """Check that an error message uses the theme's colours and covers neither navigation nor heading."""
     shown = page.locator(".q-notification")
     shown.wait_for()
     page.wait_for_function(  # once it has come in
@@ -373,21 +376,19 @@ def toast(page: Any) -> Any:
     message = shown.locator(".q-notification__message").evaluate("one => getComputedStyle(one).color")
     ground = shown.evaluate("one => getComputedStyle(one).backgroundColor")
     theme = THEMES["dark" if page.locator("body.body--dark").count() else "light"]
-    assert [message, ground] == [f"rgb{ImageColor.getrgb(one)}" for one in (theme.text, theme.page)]
+    assert [message, ground] == [f"rgb{ImageColor.getrgb(item)}" for item in (theme.text, theme.page)]
     covered = ("header", "h1", ".tools")
-    assert [page.locator(one).first.bounding_box() for one in covered if _meet(page, shown, one)] == []
+    assert [page.locator(item).first.bounding_box() for item in covered if _meet(page, shown, item)] == []
     return shown
 
 
-def _meet(page: Any, one: Any, selector: str) -> bool:
-    a, b = one.bounding_box(), page.locator(selector).first.bounding_box()
+def _meet(page: Any, element: Any, selector: str) -> bool:
+    a, b = element.bounding_box(), page.locator(selector).first.bounding_box()
     return bool(a["y"] < b["y"] + b["height"] and b["y"] < a["y"] + a["height"])
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_what_did_not_work_is_said_in_the_pages_colours_below_its_heading(
-    visit: Visit, tmp_path: Path, theme: str
-) -> None:
+def test_error_message_uses_theme_colours_and_covers_no_heading(visit: Visit, tmp_path: Path, theme: str) -> None:
     page = settled(visit("/look?lens=grad-cam", theme=theme), 1)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG no more")
     page.locator("input[type=file]").set_input_files(tmp_path / "broken.png")
@@ -399,9 +400,9 @@ def test_what_did_not_work_is_said_in_the_pages_colours_below_its_heading(
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_a_report_of_no_card_says_what_to_do(visit: Visit, lang: str) -> None:
+def test_report_without_cards_shows_a_hint(visit: Visit, lang: str) -> None:
     page = settled(visit("/look?lens=grad-cam", lang=lang), 1)
-    page.locator(f"[aria-label='{say('Take away', lang)}']").click()
+    page.locator(f"[aria-label='{translate('Remove', lang)}']").click()
     page.wait_for_selector(".empty")
-    page.get_by_role("button", name=say("Report", lang)).click()
-    assert say("There is nothing to report yet: choose an image and a lens.", lang) in toast(page).inner_text()
+    page.get_by_role("button", name=translate("Report", lang)).click()
+    assert translate("There is nothing to report yet: choose an image and a lens.", lang) in toast(page).inner_text()

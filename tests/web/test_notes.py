@@ -1,4 +1,4 @@
-"""Every note on a value is said in Chinese: the notes are looked up in the source, so that a new one is missed here."""
+"""Every note on a value is translated; the notes are collected from the source, so that a new one is found here."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ import pytest
 
 import convscope
 from convscope.render.captions import sentence
-from convscope.web.i18n import say
+from convscope.web.i18n import translate
 
 SOURCE = Path(convscope.__file__).parent
 MADE_IN = [
@@ -28,29 +28,29 @@ FILLED = {
     "left out": "fc: what these give is not made of one part per image",
     "averaged over": "8 mirrored and shifted views",
 }
-"""What is said under keys whose texts are put together elsewhere."""
-WHY = re.compile("why|otherwise|none|WHY|SAME_SCORE|NOT_WORTH_IT|NO_WINNER")
-"""What holds the reason of a blank map is called."""
-HOLDS = re.compile("note|said|found")
-"""What holds notes is called."""
+"""Examples for keys whose texts are composed elsewhere."""
+BLANK_ARGUMENTS = ("why_blank", "otherwise")
+"""The arguments that take the reason for a blank map."""
 
 
 class Texts:
-    """The texts that expressions of one module may be; what is put into them is ``7``."""
+    """The texts that expressions of one module can have; ``7`` stands for values in f-strings."""
 
     def __init__(self, tree: ast.Module) -> None:
-        named = [one for one in ast.walk(tree) if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name)]
-        self.named = {one.targets[0].id: one.value for one in named}  # type: ignore[attr-defined]
+        named = [
+            node for node in ast.walk(tree) if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        ]
+        self.named = {node.targets[0].id: node.value for node in named}  # type: ignore[attr-defined]
 
-    def of(self, one: ast.expr | None, depth: int = 0) -> list[str]:
-        if isinstance(one, ast.Constant) and isinstance(one.value, str):
-            return [one.value]
-        if isinstance(one, ast.Name) and one.id in self.named and depth < 4:
-            return self.of(self.named[one.id], depth + 1)
-        if isinstance(one, ast.IfExp):
-            return self.of(one.body, depth) + self.of(one.orelse, depth)
-        if isinstance(one, ast.JoinedStr):
-            parts = [self._part(part, depth) for part in one.values]
+    def of(self, node: ast.expr | None, depth: int = 0) -> list[str]:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return [node.value]
+        if isinstance(node, ast.Name) and node.id in self.named and depth < 4:
+            return self.of(self.named[node.id], depth + 1)
+        if isinstance(node, ast.IfExp):
+            return self.of(node.body, depth) + self.of(node.orelse, depth)
+        if isinstance(node, ast.JoinedStr):
+            parts = [self._part(part, depth) for part in node.values]
             return ["".join(parts)]
         return ["7"]
 
@@ -62,11 +62,11 @@ class Texts:
 
 
 def notes() -> Iterator[tuple[str, str]]:
-    """Every note as a sentence, and where it is written."""
+    """Every note as a sentence, and its location in the source."""
     for path in MADE_IN:
         tree = ast.parse(path.read_text("utf-8"))
         texts = Texts(tree)
-        for function in (one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)):
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
             for key, value, line in _pairs(function):
                 for name in texts.of(key):
                     if name not in SAID_OTHERWISE and name != "7":
@@ -76,43 +76,50 @@ def notes() -> Iterator[tuple[str, str]]:
 
 
 def _pairs(function: ast.FunctionDef) -> Iterator[tuple[ast.expr, ast.expr, int]]:
-    """Keys and values of what a function writes into notes."""
-    whole = "note" in function.name
-    for one in ast.walk(function):
-        written: ast.AST | None = one if whole and isinstance(one, ast.Dict) else None
-        if isinstance(one, ast.keyword) and one.arg == "notes":
-            written = one.value
-        targets = one.targets if isinstance(one, ast.Assign) else [one.target] if isinstance(one, ast.AnnAssign) else []
+    """Keys and values that a function writes into notes."""
+    is_note_function = "note" in function.name
+    for node in ast.walk(function):
+        written: ast.AST | None = node if is_note_function and isinstance(node, ast.Dict) else None
+        if isinstance(node, ast.keyword) and node.arg == "notes":
+            written = node.value
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         for target in targets:
-            held = target.value if isinstance(target, ast.Subscript) else target
-            name = getattr(held, "id", getattr(held, "attr", ""))
-            if not (re.search("note", name) or (whole and HOLDS.search(name))):
+            holder = target.value if isinstance(target, ast.Subscript) else target
+            name = getattr(holder, "id", getattr(holder, "attr", ""))
+            if not (re.search("note", name) or is_note_function):
                 continue
             if isinstance(target, ast.Subscript):
-                yield target.slice, one.value, one.lineno  # type: ignore[attr-defined]
-            elif one.value is not None:  # type: ignore[attr-defined]
-                written = one.value  # type: ignore[attr-defined]
+                yield target.slice, node.value, node.lineno  # type: ignore[attr-defined]
+            elif node.value is not None:  # type: ignore[attr-defined]
+                written = node.value  # type: ignore[attr-defined]
         for table in ast.walk(written) if written is not None else ():
             if isinstance(table, ast.Dict):
                 yield from ((k, v, table.lineno) for k, v in zip(table.keys, table.values, strict=True) if k)
 
 
 def reasons() -> Iterator[tuple[str, str]]:
-    """Every reason of a blank map, as the sentence in which it is said."""
+    """Every reason for a blank map, as the sentence that contains it."""
     for path in MADE_IN:
         tree = ast.parse(path.read_text("utf-8"))
         texts = Texts(tree)
-        for one in ast.walk(tree):
-            found = None
-            if isinstance(one, ast.keyword) and one.arg in ("why_blank", "otherwise"):
-                found = one.value
-            elif isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name):
-                found = one.value if WHY.fullmatch(one.targets[0].id) and path.parent.parent.name == "lens" else None
-            elif isinstance(one, ast.Return) and path.name == "blank.py":
-                found = one.value
-            for text in texts.of(found):
-                if " " in text and not re.search(r"7 zero|\w7", text):  # which stand below, with what is put in
+        for value in _blank_reasons(tree, path.name):
+            for text in texts.of(value):
+                if " " in text and not re.search(r"7 zero|\w7", text):  # which are listed below, with their values
                     yield f"This map is blank: {text}.", path.name
+
+
+def _blank_reasons(tree: ast.Module, file: str) -> Iterator[ast.expr | None]:
+    """What is passed as the reason for a blank map, and what the names in it are assigned or return."""
+    passed = [k.value for k in ast.walk(tree) if isinstance(k, ast.keyword) and k.arg in BLANK_ARGUMENTS]
+    names = {name.id for value in passed for name in ast.walk(value) if isinstance(name, ast.Name)}
+    yield from passed
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in names:
+            yield node.value
+        elif isinstance(node, ast.FunctionDef) and (node.name in names or file == "zero_maps.py"):
+            yield from (statement.value for statement in ast.walk(node) if isinstance(statement, ast.Return))
 
 
 CAVEATS = [
@@ -125,16 +132,16 @@ CAVEATS = [
 ]
 MADE_OF_PARTS = [
     "Batch: the images of a batch influence each other in this network: each is therefore run alone here, and in a "
-    "batch the network answers otherwise.",
+    "batch the network's output is different.",
     "Batch: the network takes no batch of two images: each is run alone.",
     *(
         "Backward: the network's backward pass is not the derivative of its forward: along one direction it gives "
         f"{what} (gradient reversal, straight-through or another backward of its own); maps that use gradients show "
         "the former."
         for what in (
-            "-1.00 times the real slope",
-            "a slope where the network's answer hardly changes",
-            "a slope where the network's answer changes in steps and has none",
+            "-1.00 times the true slope",
+            "a slope where the network's output hardly changes",
+            "a slope where the network's output changes in steps and has none",
         )
     ),
     "Call: 'conv' runs 3 times in one forward, 'fc' runs 2 times in one forward: what is shown is its last call.",
@@ -156,19 +163,19 @@ MADE_OF_PARTS = [
     "This map is blank: the gradient is zero everywhere, and the score stays the same when noise is added to the "
     "input.",
 ]
-"""Notes as they are said, with what is put into them."""
+"""Notes with their values filled in."""
 
 
 def _in_english(text: str) -> str:
-    """What is left of English in the Chinese of a sentence; all of it where there is no Chinese."""
-    said = say(text, "zh")
+    """The English words left in the translation of a sentence; all words if it has none."""
+    said = translate(text, "zh")
     if not re.search("[一-鿿]", said):
         return said
     return " ".join(re.findall(r"[A-Za-z'-]+(?: [A-Za-z'-]+){2,}", said))
 
 
 @pytest.mark.parametrize(("written", "least"), [(notes, 50), (reasons, 15)])
-def test_every_note_in_the_source_is_said_in_chinese(written: object, least: int) -> None:
+def test_every_note_in_the_source_is_translated(written: object, least: int) -> None:
     found = dict(written())  # type: ignore[operator]
     assert len(found) >= least, "they are looked for where they are written"
     lacking = {text: where for text, where in found.items() if _in_english(text)}
@@ -176,5 +183,5 @@ def test_every_note_in_the_source_is_said_in_chinese(written: object, least: int
 
 
 @pytest.mark.parametrize("text", [*CAVEATS, *MADE_OF_PARTS])
-def test_what_is_put_into_a_note_is_said_in_chinese_too(text: str) -> None:
-    assert _in_english(text) == "", say(text, "zh")
+def test_parts_of_notes_are_translated(text: str) -> None:
+    assert _in_english(text) == "", translate(text, "zh")

@@ -1,4 +1,4 @@
-"""Every page as a simulated person meets it: without a browser, in either language, on whole and on broken links."""
+"""Every page with a simulated user, in both languages, with valid and broken links."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,22 +10,22 @@ from nicegui.testing import User, user_simulation
 
 from convscope.web.app import MODELS, SAMPLES, _mount
 from convscope.web.assets import Library
-from convscope.web.i18n import say
-from convscope.web.jobs.workers import Jobs
+from convscope.web.i18n import translate
+from convscope.web.jobs.workers import JobManager
 from convscope.web.page_layout import LANG
-from convscope.web.pages import pages
-from convscope.web.services import Bench
+from convscope.web.page_registry import pages
+from convscope.web.services import Services
 
 PATHS = [page.path for page in pages()]
 
 
 def meet(visit: Callable[[User], Awaitable[None]]) -> None:
-    """Have somebody visit the workbench of the bundled networks."""
-    bench = Bench(Library(MODELS, [], SAMPLES), Jobs())
+    """Run a visit of a simulated user to a workbench with the bundled networks."""
+    services = Services(Library(MODELS, [], SAMPLES), JobManager())
 
     async def simulated() -> None:
         async with user_simulation() as user:
-            pages_app.state.bench = bench
+            pages_app.state.services = services
             for page in pages():
                 _mount(page)
             await visit(user)
@@ -34,11 +34,11 @@ def meet(visit: Callable[[User], Awaitable[None]]) -> None:
         with ThreadPoolExecutor(1) as own:  # this thread may hold the loop of a browser
             own.submit(lambda: asyncio.run(simulated())).result()
     finally:
-        bench.jobs.close()
+        services.jobs.close()
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_page_opens_with_the_way_to_all_others(path: str) -> None:
+def test_every_page_links_to_all_others(path: str) -> None:
     async def visit(user: User) -> None:
         await user.open(path)
         for page in pages():
@@ -48,29 +48,29 @@ def test_every_page_opens_with_the_way_to_all_others(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_page_speaks_chinese_to_who_asks_for_it(path: str) -> None:
+def test_every_page_is_chinese_if_requested(path: str) -> None:
     async def visit(user: User) -> None:
         user.http_client.cookies.set(LANG, "zh")
         await user.open(path)
         for page in pages():
-            assert say(page.title, "zh") != page.title
-            await user.should_see(say(page.title, "zh"))
+            assert translate(page.title, "zh") != page.title
+            await user.should_see(translate(page.title, "zh"))
 
     meet(visit)
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("model=bundled:nothing", "no model 'bundled:nothing' here"),
         ("model=bundled:shapes&image=folder:0/../../etc/passwd", "no image 'folder:0/../../etc/passwd' here"),
     ],
 )
-def test_a_broken_link_is_told_on_the_page_in_one_sentence(path: str, query: str, said: str) -> None:
+def test_broken_link_is_reported_on_the_page(path: str, query: str, message: str) -> None:
     async def visit(user: User) -> None:
         await user.open(f"{path}?{query}")
         await user.should_see(pages()[0].title)
-        await user.should_see(said, retries=30)
+        await user.should_see(message, retries=30)
 
     meet(visit)

@@ -1,4 +1,4 @@
-"""A server that goes and comes back under an open page: the page says so, comes back by itself, and shows the same."""
+"""A server that restarts while a page is open: the page reports it, reconnects, and shows the same view."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,11 +16,11 @@ LINK = "/look?lens=grad-cam&model=bundled:shapes&image=sample:shapes/3&target=st
 
 @pytest.fixture
 def server() -> Iterator[Workbench]:
-    made = Workbench()
-    made.start()
-    yield made
-    made.stop()
-    assert "Traceback" not in made.said(), made.said()
+    server = Workbench()
+    server.start()
+    yield server
+    server.stop()
+    assert "Traceback" not in server.error_output(), server.error_output()
 
 
 def ready(page: Any) -> None:
@@ -28,31 +28,31 @@ def ready(page: Any) -> None:
 
 
 def query(page: Any) -> dict[str, list[str]]:
-    """What the link carries, however it is spelled."""
+    """The query of the page's link as a dictionary."""
     return parse_qs(urlsplit(page.url).query)
 
 
-def test_a_page_says_that_the_server_is_gone_and_comes_back_with_the_same_view(browser: Any, server: Workbench) -> None:
+def test_page_reports_a_lost_server_and_reconnects_with_the_same_view(browser: Any, server: Workbench) -> None:
     page = browser.new_page()
     page.goto(f"{server.address}{LINK}")
     ready(page)
-    before, told = query(page), page.locator(".card").inner_text()
+    before, text = query(page), page.locator(".card").inner_text()
     page.evaluate("window.before = true")
     server.kill()
     lost = page.get_by_text("The connection to the server is lost.")
     lost.wait_for(state="visible")
-    assert page.get_by_text("comes back by itself").is_visible()
+    assert page.get_by_text("reconnects by itself").is_visible()
     server.start()
     page.wait_for_function("!window.before")
     ready(page)
     assert not lost.is_visible()
     assert query(page) == before
     assert page.locator(".card figure").count() == 1
-    assert page.locator(".card").inner_text().splitlines()[:3] == told.splitlines()[:3]
+    assert page.locator(".card").inner_text().splitlines()[:3] == text.splitlines()[:3]
     page.close()
 
 
-def test_an_upload_that_went_with_the_server_is_missed_in_one_sentence(browser: Any, server: Workbench) -> None:
+def test_upload_lost_with_the_server_is_reported(browser: Any, server: Workbench) -> None:
     page = browser.new_page()
     page.goto(f"{server.address}{LINK}")
     ready(page)

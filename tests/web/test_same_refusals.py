@@ -1,4 +1,4 @@
-"""What the command line refuses, the API refuses with 4xx and the same sentence, but for how parameters are written."""
+"""The API refuses what the command line refuses, with the same message except for the spelling of parameters."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,8 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from convscope.cli import app
-from convscope.cli.wording import in_options
-from convscope.web.api import AT
+from convscope.cli.wording import to_shell_syntax
+from convscope.web.api import API_PREFIX
 
 pytest.importorskip("nicegui")
 
@@ -40,13 +40,13 @@ BAD: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def by_the_command_line(lens: str, asked: dict[str, Any], images: bool) -> tuple[int, str]:
-    """Exit status and the sentence."""
+def by_the_command_line(lens: str, arguments: dict[str, Any], images: bool) -> tuple[int, str]:
+    """The exit status and the error message."""
     words = [lens, *(["sample:shapes/7"] if images else []), "--model", "bundled:shapes"]
     for name in ("layer", "unit"):
-        words += [word for one in asked.get(name, []) for word in (f"--{name}", one)]
-    words += ["--target", asked["target"]] if "target" in asked else []
-    words += [w for n, v in asked.get("parameters", {}).items() for w in (f"--{n.replace('_', '-')}", str(v))]
+        words += [word for value in arguments.get(name, []) for word in (f"--{name}", value)]
+    words += ["--target", arguments["target"]] if "target" in arguments else []
+    words += [w for n, v in arguments.get("parameters", {}).items() for w in (f"--{n.replace('_', '-')}", str(v))]
     done = CliRunner().invoke(app(words), words, env={"COLUMNS": "400"})
     assert "Traceback" not in done.output
     return done.exit_code, done.stderr.strip().splitlines()[-1].removeprefix("convscope: ")
@@ -54,32 +54,34 @@ def by_the_command_line(lens: str, asked: dict[str, Any], images: bool) -> tuple
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should a request not be refused, its picture is not written here."""
+    """Run in a temporary folder, in case a request is not refused and writes its picture."""
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize(("lens", "asked"), BAD, ids=[f"{lens} {n}" for n, (lens, _) in enumerate(BAD)])
-def test_a_wrong_request_is_refused_alike(client: TestClient, lens: str, asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("lens", "arguments"), BAD, ids=[f"{lens} {n}" for n, (lens, _) in enumerate(BAD)])
+def test_api_and_command_line_refuse_alike(client: TestClient, lens: str, arguments: dict[str, Any]) -> None:
     alone = lens in ("kernels", "activation-maximization")
-    status, sentence = by_the_command_line(lens, asked, images=not alone)
-    body = {"lens": lens, "model": "bundled:shapes", **({} if alone else {"image": "sample:shapes/7"}), **asked}
-    told = client.post(f"{AT}/run", params={"wait": 30}, json=body)
+    status, sentence = by_the_command_line(lens, arguments, images=not alone)
+    body = {"lens": lens, "model": "bundled:shapes", **({} if alone else {"image": "sample:shapes/7"}), **arguments}
+    response = client.post(f"{API_PREFIX}/run", params={"wait": 30}, json=body)
     assert status == 2, sentence
-    assert 400 <= told.status_code < 500
-    names = {name.replace("-", "_") for name in ("layer", "target", "unit", *asked.get("parameters", {}))}
-    assert in_options(told.json()["error"], names) == sentence
+    assert 400 <= response.status_code < 500
+    names = {name.replace("-", "_") for name in ("layer", "target", "unit", *arguments.get("parameters", {}))}
+    assert to_shell_syntax(response.json()["error"], names) == sentence
 
 
 @pytest.mark.parametrize(
-    ("lens", "asked", "named"),
+    ("lens", "arguments", "name"),
     [("grad-cm", {}, "grad-cm"), ("lrp", {"parameters": {"composite": "bogus"}}, "epsilon-plus-flat")],
 )
-def test_what_the_shell_itself_refuses_is_refused_too(
-    client: TestClient, lens: str, asked: dict[str, Any], named: str
+def test_api_refuses_what_the_option_parser_refuses(
+    client: TestClient, lens: str, arguments: dict[str, Any], name: str
 ) -> None:
-    """Commands and choices are known to the parser of the shell, which says it in a box of its own."""
-    status, _ = by_the_command_line(lens, asked, images=True)
-    told = client.post(f"{AT}/run", params={"wait": 30}, json={"lens": lens, "image": "sample:shapes/7", **asked})
+    """Unknown commands and choices are refused by the option parser, with its own message."""
+    status, _ = by_the_command_line(lens, arguments, images=True)
+    response = client.post(
+        f"{API_PREFIX}/run", params={"wait": 30}, json={"lens": lens, "image": "sample:shapes/7", **arguments}
+    )
     assert status == 2
-    assert 400 <= told.status_code < 500
-    assert named in told.json()["error"]
+    assert 400 <= response.status_code < 500
+    assert name in response.json()["error"]

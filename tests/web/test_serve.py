@@ -1,4 +1,4 @@
-"""``convscope serve``: what it refuses, and what it says when its packages are missing."""
+"""``convscope serve``: startup errors, missing packages and Ctrl-C."""
 
 import re
 import signal
@@ -11,15 +11,15 @@ import pytest
 from typer.testing import CliRunner
 
 from convscope.cli import app
-from convscope.cli.interrupts import leave_on_interrupt
-from tests.patience import PATIENCE
+from convscope.cli.interrupts import exit_on_interrupt
+from tests.waiting import TIMEOUT
 
 
 def serve(*words: str):
     return CliRunner().invoke(app(["serve", *words]), ["serve", "--no-show", *words])
 
 
-def test_other_machines_need_a_token(monkeypatch):
+def test_public_host_needs_a_token(monkeypatch):
     monkeypatch.delenv("CONVSCOPE_TOKEN", raising=False)
     for token in ([], ["--token", ""]):
         refused = serve("--host", "0.0.0.0", *token)
@@ -27,13 +27,13 @@ def test_other_machines_need_a_token(monkeypatch):
         assert "--token" in refused.stderr
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path):
+def test_missing_folder_is_refused(tmp_path):
     refused = serve("--input", str(tmp_path / "nowhere"))
     assert refused.exit_code == 2
     assert "no such folder" in refused.stderr
 
 
-def test_without_its_packages_it_says_what_to_install(monkeypatch):
+def test_missing_packages_are_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "convscope.web.app", raising=False)
     monkeypatch.setitem(sys.modules, "nicegui", None)
     refused = serve()
@@ -42,7 +42,7 @@ def test_without_its_packages_it_says_what_to_install(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--model", "bundled:shape"], "no bundled network 'shape'; did you mean 'shapes'"),
         (["--model", "bundled:shapes", "--model", "nowhere.py:make"], "nowhere.py"),
@@ -50,20 +50,20 @@ def test_without_its_packages_it_says_what_to_install(monkeypatch):
         (["--host", "203.0.113.7", "--token", "t"], "cannot listen at 203.0.113.7:"),
     ],
 )
-def test_what_cannot_be_served_is_said_at_once(words: list[str], said: str) -> None:
+def test_startup_errors_are_reported(words: list[str], message: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    found = serve("--port", port, *words)
-    assert found.exit_code == 2
-    assert said in found.stderr
+    result = serve("--port", port, *words)
+    assert result.exit_code == 2
+    assert message in result.stderr
 
 
-def test_a_port_that_is_taken_is_said() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        found = serve("--port", str(taken.getsockname()[1]))
-    assert found.exit_code == 2
-    assert "Address already in use (try another --port)" in found.stderr
+def test_port_in_use_is_reported() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        result = serve("--port", str(listener.getsockname()[1]))
+    assert result.exit_code == 2
+    assert "Address already in use (try another --port)" in result.stderr
 
 
 START = "from convscope.cli import main; main()"
@@ -75,7 +75,7 @@ class Interrupts:
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Interrupts())
 """
-"""Presses Ctrl-C in the moment in which a module is imported."""
+"""Sends an interrupt when a module is imported."""
 
 
 def serving(code: str, *options: str) -> subprocess.Popen[str]:
@@ -86,7 +86,7 @@ def serving(code: str, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
 
 
-def test_ctrl_c_ends_it_without_complaint() -> None:
+def test_ctrl_c_stops_the_server_cleanly() -> None:
     with serving(START) as server:
         assert server.stderr is not None
         assert "the workbench is at" in server.stderr.readline()
@@ -96,7 +96,7 @@ def test_ctrl_c_ends_it_without_complaint() -> None:
 
 
 @pytest.mark.parametrize("name", ["typer", "convscope.catalogue", "torch", "nicegui", "uvicorn.server"])
-def test_ctrl_c_before_anything_is_open_is_one_line(name: str) -> None:
+def test_ctrl_c_before_startup_prints_one_line(name: str) -> None:
     with serving(INTERRUPTS.format(name=name) + START) as server:
         assert server.stderr is not None
         assert server.stderr.read() == "convscope: stopped\n"
@@ -104,32 +104,32 @@ def test_ctrl_c_before_anything_is_open_is_one_line(name: str) -> None:
 
 
 @pytest.mark.parametrize("where", ["convscope.web.assets.Library.model", "convscope.web.app.build"])
-def test_ctrl_c_while_it_opens_its_models_is_one_line(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_loading_models_prints_one_line(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(where, lambda *_, **__: signal.raise_signal(signal.SIGINT))
     stopped = serve()
     assert stopped.exit_code == 130
     assert stopped.stderr == "convscope: stopped\n"
 
 
-def test_where_interrupts_are_ignored_they_stay_so() -> None:
-    """As in the background of a shell."""
+def test_ignored_interrupts_stay_ignored() -> None:
+    """Ignore interrupts, as in a background job of a shell."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        leave_on_interrupt()
+        exit_on_interrupt()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def test_the_printed_link_carries_a_token_of_any_letters() -> None:
+def test_printed_link_contains_the_quoted_token() -> None:
     with serving(START, "--token", "a&b c+%") as server:
         assert server.stderr is not None
-        said = server.stderr.readline()
-        server_link = re.search(r"http://\S+", said)
+        message = server.stderr.readline()
+        server_link = re.search(r"http://\S+", message)
         try:
-            assert server_link, said
+            assert server_link, message
             browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())  # the token becomes a cookie
-            with browser.open(server_link[0], timeout=PATIENCE) as answer:
+            with browser.open(server_link[0], timeout=TIMEOUT) as answer:
                 assert answer.status == 200
         finally:
             server.send_signal(signal.SIGINT)

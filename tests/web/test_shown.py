@@ -1,4 +1,4 @@
-"""The link that a program gets leads to the page that shows what it was given, for every lens there is."""
+"""For every lens, the link that the API returns opens a page that shows the same view."""
 
 import json
 from html import unescape
@@ -10,14 +10,14 @@ import pytest
 
 import convscope as cs
 from convscope.catalogue import find, lenses
-from convscope.render import number
+from convscope.render import format_number
 from convscope.render.scale import scale_of
-from convscope.web.api import AT
-from convscope.web.inside.node import TABS
-from convscope.web.lens_page import INSIDE, link_to
+from convscope.web.api import API_PREFIX
+from convscope.web.inside.layer_column import TABS
+from convscope.web.lens_page import INSIDE, page_link
 from convscope.web.pages import learned, look
 from convscope.web.url_state import View
-from tests.patience import PATIENCE
+from tests.waiting import TIMEOUT
 from tests.web.browsing import address, visit
 
 __all__ = ["address", "visit"]
@@ -30,12 +30,12 @@ GIVEN: dict[str, Any] = {
     "target": "star", "layer": ["layer2"], "unit": ["layer2.0.conv1[3]"],
 }  # fmt: skip
 ON_LOOK = ("receptive-field", "parameter-gradients", "convolve", "neuron-conductance")
-"""Lenses that are seen on a card alone, though they look at a network or its layers."""
+"""Lenses that are shown on cards although they are about a network or its layers."""
 FEW = {"steps": 3, "samples": 4}
 
 
-def asked(lens: str) -> dict[str, Any]:
-    """A request for a lens that names everything it takes, with few repetitions."""
+def request_for(lens: str) -> dict[str, Any]:
+    """A request for a lens with all its inputs, and few repetitions."""
     spec = find(lens)
     own = {name: GIVEN[name] for name in spec.inputs if name in GIVEN}
     few = {name: count for name, count in FEW.items() if name in spec.options}
@@ -43,63 +43,67 @@ def asked(lens: str) -> dict[str, Any]:
 
 
 def view_of(request: dict[str, Any]) -> View:
-    return View(**{name: tuple(one) if isinstance(one, list) else one for name, one in request.items()})
+    return View(**{name: tuple(value) if isinstance(value, list) else value for name, value in request.items()})
 
 
 def sent(address: str, link: str) -> str:
-    with urlopen(f"{address}{link}", timeout=PATIENCE) as page:
+    with urlopen(f"{address}{link}", timeout=TIMEOUT) as page:
         assert page.status == 200
         return unescape(page.read().decode())
 
 
 @pytest.mark.parametrize("lens", [spec.command for spec in lenses()])
-def test_the_link_of_a_lens_leads_to_a_page_that_shows_it(address: str, lens: str) -> None:
-    view, spec = view_of(asked(lens)), find(lens)
-    link = link_to(view)
-    path, carried = urlsplit(link).path, View.read(urlsplit(link).query)
-    kept = {"predict": {"lens": "", "parameters": {}}}.get(lens, {"tab": INSIDE.get(lens, "")})
-    assert carried == view.but(parameters={name: str(one) for name, one in view.parameters.items()}).but(**kept)
+def test_link_of_every_lens_opens_a_page_that_shows_it(address: str, lens: str) -> None:
+    view, spec = view_of(request_for(lens)), find(lens)
+    link = page_link(view)
+    path, linked = urlsplit(link).path, View.parse(urlsplit(link).query)
+    expected = {"predict": {"lens": "", "parameters": {}}}.get(lens, {"tab": INSIDE.get(lens, "")})
+    assert linked == view.replace(parameters={name: str(value) for name, value in view.parameters.items()}).replace(
+        **expected
+    )
     elsewhere = {"learned": "/learned", "structure": "/inside", "activations": "/inside"}
     assert path == ("/look" if lens in ON_LOOK else elsewhere.get(spec.family, "/look"))
     page = sent(address, link)
-    assert "is not among the lenses of this page" not in page
-    assert "No lens here takes" not in page
+    assert "is not on this page" not in page
+    assert "No lens on this page has" not in page
     if path == "/inside":
-        assert carried.tab in ("", *TABS)
-        assert f'"model-value":"{carried.tab or "maps"}"' in page
+        assert linked.tab in ("", *TABS)
+        assert f'"model-value":"{linked.tab or "maps"}"' in page
     elif lens != "predict":
         assert spec.asks in page
-        assert lens in (learned_here() if path == "/learned" else look.shown())
+        assert lens in (learned_here() if path == "/learned" else look.known_lenses())
 
 
 def learned_here() -> list[str]:
     return [spec.command for spec in lenses() if spec.family == learned.FAMILY]
 
 
-def ran(address: str, **request: Any) -> str:
-    """The link that the API gives for a request, once it is done."""
+def link_of(address: str, **request: Any) -> str:
+    """The link that the API returns for a finished request."""
     body = json.dumps(request).encode()
-    post = Request(f"{address}{AT}/run?wait=60", body, {"content-type": "application/json"})
-    with urlopen(post, timeout=PATIENCE) as answer:
-        told = json.loads(answer.read())
-    assert told["state"] == "done", told
-    link: str = told["link"]
+    post = Request(f"{address}{API_PREFIX}/run?wait=60", body, {"content-type": "application/json"})
+    with urlopen(post, timeout=TIMEOUT) as answer:
+        job = json.loads(answer.read())
+    assert job["state"] == "done", job
+    link: str = job["link"]
     return link
 
 
-def test_a_map_with_its_target_layer_and_parameters_is_seen_on_look(visit: Any, address: str) -> None:
-    page = visit(ran(address, lens="grad-cam", image=IMAGE, target="star", layer=["layer2"], parameters={"relu": True}))
+def test_map_with_target_layer_and_parameters_is_shown_on_look(visit: Any, address: str) -> None:
+    page = visit(
+        link_of(address, lens="grad-cam", image=IMAGE, target="star", layer=["layer2"], parameters={"relu": True})
+    )
     page.wait_for_selector(".card .heat")
     value = cs.grad_cam(cs.load(MODEL), IMAGE, target="star", layer="layer2", relu=True)
     assert page.locator("article.card").count() == 1
     assert "star (3), at layer2" in page.locator("article.card").inner_text()
-    page.get_by_role("heading", name="What speaks for “star”?").wait_for()
-    assert page.locator(".card .scale").inner_text().count(number(scale_of([value]).limit)) == 1
+    page.get_by_role("heading", name="What supports “star”?").wait_for()
+    assert page.locator(".card .scale").inner_text().count(format_number(scale_of([value]).limit)) == 1
 
 
 @pytest.mark.parametrize("lens", ON_LOOK)
-def test_what_no_other_page_shows_is_a_card_on_look(visit: Any, address: str, lens: str) -> None:
-    page = visit(ran(address, **asked(lens)))
+def test_other_lenses_are_cards_on_look(visit: Any, address: str, lens: str) -> None:
+    page = visit(link_of(address, **request_for(lens)))
     page.wait_for_function("() => document.querySelector('article.card .picture:not(.busy) :not(.empty-map)')")
     card = page.locator("article.card")
     assert card.count() == 1
@@ -107,22 +111,24 @@ def test_what_no_other_page_shows_is_a_card_on_look(visit: Any, address: str, le
     assert page.locator(".refusal").count() == 0
 
 
-def test_the_lenses_of_layers_and_units_are_seen_inside(visit: Any, address: str) -> None:
-    page = visit(ran(address, lens="kernels", layer=["layer1.0.conv1"], parameters={"most": 3}))
+def test_lenses_of_layers_and_units_are_shown_on_inside(visit: Any, address: str) -> None:
+    page = visit(link_of(address, lens="kernels", layer=["layer1.0.conv1"], parameters={"most": 3}))
     page.wait_for_selector('.maps img[alt^="Kernel"]')
     assert page.get_by_role("tab", name="Kernels").get_attribute("aria-selected") == "true"
     assert page.locator(".maps [data-unit]").count() == 3
-    page = visit(ran(address, lens="activations", layer=["layer1"], images="sample:shapes/0-9"))
+    page = visit(link_of(address, lens="activations", layer=["layer1"], images="sample:shapes/0-9"))
     page.wait_for_selector(".module svg.ridge")
     page.locator(".module .q-select", has_text="sample:shapes/0-9").wait_for()
-    page = visit(ran(address, lens="step-through", image=IMAGE, unit=["layer2.0.conv1[3, 5, 5]"]))
+    page = visit(link_of(address, lens="step-through", image=IMAGE, unit=["layer2.0.conv1[3, 5, 5]"]))
     page.wait_for_selector('.unit .result b:has-text("layer2.0.conv1[3, 5, 5]")')
-    page = visit(ran(address, lens="top-inputs", images="sample:shapes/0-9", unit=["layer1[3]"], parameters={"k": 2}))
+    page = visit(
+        link_of(address, lens="top-inputs", images="sample:shapes/0-9", unit=["layer1[3]"], parameters={"k": 2})
+    )
     page.wait_for_selector(".unit .crops figure")
     assert page.locator(".unit .crops figure").count() == 2
 
 
-def test_what_a_network_has_learned_hangs_on_its_page(visit: Any, address: str) -> None:
-    page = visit(ran(address, lens="activation-maximization", unit=["layer2[15]"], parameters={"steps": 4}))
+def test_optimized_pictures_are_shown_on_learned(visit: Any, address: str) -> None:
+    page = visit(link_of(address, lens="activation-maximization", unit=["layer2[15]"], parameters={"steps": 4}))
     page.wait_for_selector("article.card")
     assert "layer2[15]" in page.locator("article.card h2").inner_text()

@@ -1,7 +1,7 @@
-"""The texts of the workbench: nothing that a page says is without its Chinese, and both languages say the same things.
+"""The texts of the workbench: every text of a page has a Chinese translation with the same placeholders.
 
-A lens that is declared later fails here until its sentences stand in ``src/convscope/web/texts/zh.json``: that is
-meant. The page itself shows what is missing in English.
+A new lens fails here until its texts are added to ``src/convscope/web/i18n/zh.json``, as intended. Until then the page
+shows them in English.
 """
 
 import ast
@@ -17,90 +17,90 @@ import convscope.web
 from convscope import render
 from convscope.catalogue import lenses
 from convscope.spec import FAMILIES
-from convscope.web.i18n import LANGUAGES, catalogue, groups, say
+from convscope.web.i18n import LANGUAGES, catalogue, groups, translate
 
 WEB = Path(convscope.web.__file__).parent
-FILE = "src/convscope/web/texts/zh.json"
+FILE = "src/convscope/web/i18n/zh.json"
 
 
 def missing(sentences: dict[str, str], group: str) -> str:
-    """Which of these have no translation, as what a person is to write into the file; nothing where all have."""
+    """The untranslated texts, as lines to add to the file; empty if there are none."""
     lacking = {english: where for english, where in sentences.items() if english not in catalogue("zh")}
-    told = "".join(f'\n  "{english}": "…",   ({where})' for english, where in lacking.items())
-    return f'add to "{group}" in {FILE}:{told}' if lacking else ""
+    message = "".join(f'\n  "{english}": "…",   ({where})' for english, where in lacking.items())
+    return f'add to "{group}" in {FILE}:{message}' if lacking else ""
 
 
-def test_every_lens_asks_and_is_read_in_both_languages() -> None:
+def test_questions_and_reading_lines_are_translated() -> None:
     sentences = {
         s: f"{spec.name}, {what}" for spec in lenses() for what in ("asks", "reads") if (s := getattr(spec, what))
     }
-    assert not (told := missing(sentences, "lenses")), told
+    assert not (message := missing(sentences, "lenses")), message
 
 
-def test_where_a_lens_fails_is_told_in_both_languages() -> None:
-    told = {text: spec.name for spec in lenses() for pair in spec.fails.items() for text in pair}
-    assert not (lacking := missing(told, "lenses")), lacking
+def test_limitations_are_translated() -> None:
+    message = {text: spec.name for spec in lenses() for pair in spec.fails.items() for text in pair}
+    assert not (lacking := missing(message, "lenses")), lacking
 
 
-def test_every_parameter_is_explained_in_both_languages() -> None:
+def test_parameter_help_is_translated() -> None:
     helps = {p.about.help: f"{spec.name}, {p.name}" for spec in lenses() for p in spec.options.values()}
-    assert not (told := missing(helps, "parameters")), told
+    assert not (message := missing(helps, "parameters")), message
 
 
-def test_every_field_of_a_form_is_in_both_languages() -> None:
-    """The names of parameters, what can be chosen for them, and their units."""
+def test_form_fields_are_translated() -> None:
+    """The names of parameters, their choices, and their units."""
     names = {p.name.replace("_", " "): spec.name for spec in lenses() for p in spec.options.values()}
     abouts = [(spec.name, p.about) for spec in lenses() for p in spec.options.values()]
-    names |= {one: name for name, about in abouts for one in (*about.choices, about.unit) if one}
-    assert not (told := missing(names, "names")), told
+    names |= {choice: name for name, about in abouts for choice in (*about.choices, about.unit) if choice}
+    assert not (message := missing(names, "names")), message
 
 
-def test_every_family_has_a_name_in_both_languages() -> None:
-    assert not (told := missing({english: name for name, english in FAMILIES.items()}, "families")), told
+def test_family_names_are_translated() -> None:
+    assert not (message := missing({english: name for name, english in FAMILIES.items()}, "families")), message
 
 
-def test_every_text_of_a_page_is_in_both_languages() -> None:
-    assert not (told := missing(dict(said()), "pages")), told
+def test_page_texts_are_translated() -> None:
+    assert not (message := missing(dict(page_texts()), "pages")), message
 
 
-def said() -> Iterator[tuple[str, str]]:
-    """Every text that stands in ``say("…")`` or names a page in ``@page(path, "…")``, with its place."""
+def page_texts() -> Iterator[tuple[str, str]]:
+    """Every text in ``tr("…")`` and every title in ``@page(path, "…")``, with its location."""
     for path in sorted(WEB.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
-            called = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            place = {"say": 0, "t": 0, "page": 1, "frame": 0}.get(called)
-            if place is None or place >= len(node.args):
+            function = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            index = {"translate": 0, "tr": 0, "page": 1, "page_frame": 0}.get(function)
+            if index is None or index >= len(node.args):
                 continue
-            for text in texts_in(node.args[place]):
+            for text in texts_in(node.args[index]):
                 yield text, f"{path.relative_to(WEB.parents[2])}:{node.lineno}"
 
 
 def texts_in(argument: ast.expr) -> list[str]:
-    """The texts that an argument may be: one, or either end of a condition."""
+    """The texts that an argument can be: a constant, or either branch of a conditional expression."""
     if isinstance(argument, ast.IfExp):
         return texts_in(argument.body) + texts_in(argument.orelse)
     return [argument.value] if isinstance(argument, ast.Constant) and isinstance(argument.value, str) else []
 
 
-def test_what_is_put_in_is_the_same_in_both_languages() -> None:
+def test_placeholders_are_the_same_in_both_languages() -> None:
     for english, chinese in catalogue("zh").items():
         assert fields(english) == fields(chinese), english
 
 
 def fields(text: str) -> list[str]:
-    """The names in braces; a text of a lens may have braces of its own, which are never filled."""
+    """The placeholders of a text; texts of lenses may contain other braces, which are never filled."""
     return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
 
 
-def test_no_text_stands_twice_and_none_is_empty() -> None:
-    found = [english for group in groups("zh").values() for english in group]
-    assert sorted({one for one in found if found.count(one) > 1}) == []
+def test_no_text_is_duplicated_or_empty() -> None:
+    keys = [english for group in groups("zh").values() for english in group]
+    assert sorted({key for key in keys if keys.count(key) > 1}) == []
     assert all(text.strip() for text in catalogue("zh").values())
 
 
-def test_chinese_is_written_with_chinese_marks() -> None:
+def test_chinese_uses_chinese_punctuation() -> None:
     wrong = [
         t
         for t in catalogue("zh").values()
@@ -115,21 +115,21 @@ def chinese(letter: str) -> bool:
 
 
 @pytest.mark.parametrize("lang", [*LANGUAGES, "xx"])
-def test_what_has_no_translation_is_said_in_english(lang: str) -> None:
-    assert say("no such sentence: {n}", lang, n=3) == "no such sentence: 3"
-    assert say("no {such} sentence", lang) == "no {such} sentence"
+def test_untranslated_text_stays_english(lang: str) -> None:
+    assert translate("no such sentence: {n}", lang, n=3) == "no such sentence: 3"
+    assert translate("no {such} sentence", lang) == "no {such} sentence"
 
 
-def test_a_sentence_with_numbers_in_it_is_known_by_its_like() -> None:
+def test_sentences_with_numbers_match_patterns() -> None:
     assert (
-        say("0.5% of the map lies beyond the ends of the scale, up to 0.3.", "zh")
+        translate("0.5% of the map lies beyond the ends of the scale, up to 0.3.", "zh")
         == "图中有 0.5% 超出标度两端，最大达 0.3。"
     )
     model = cs.load("bundled:shapes?weights=none")
     values = [cs.integrated_gradients(model, "sample:shapes/7", steps=2), cs.lrp(model, "sample:shapes/7")]
     for note in [note.text for value in values for note in render.notes(value)]:
         if note.startswith(("Completeness", "Random", "Of the", "Biases", "0.")):
-            assert any(map(chinese, say(note, "zh"))), note
+            assert any(map(chinese, translate(note, "zh"))), note
 
 
 @pytest.mark.parametrize(
@@ -143,23 +143,23 @@ def test_a_sentence_with_numbers_in_it_is_known_by_its_like() -> None:
         ("3 forward, 1 backward, 0.20 s, 22 MB", "3 次前向，1 次反向，0.20 s，22 MB"),
         ("layer1 to layer2", "layer1 至 layer2"),
         (
-            "Stopped: fc[1]: stopped after 3 of 8 steps; fc[2]: stopped before it was begun.",
+            "Stopped: fc[1]: stopped after 3 of 8 steps; fc[2]: stopped before it started.",
             "已停止：fc[1] 在 8 步中的第 3 步后停止；fc[2] 尚未开始就已停止。",
         ),
         (
-            "Whole maps: from layer1: a softmax over positions is not done on windows.",
+            "Whole maps: from layer1: a softmax over positions is not supported on windows.",
             "整幅计算：从 layer1 起，不能按窗口计算：沿位置的 softmax。",
         ),
         ("nothing is known of this or more", "nothing is known of this or more"),
     ],
 )
-def test_a_sentence_is_made_of_parts_that_are_said_too(english: str, chinese: str) -> None:
-    assert say(english, "zh") == chinese
-    assert say(english) == english
+def test_parts_of_sentences_are_translated(english: str, chinese: str) -> None:
+    assert translate(english, "zh") == chinese
+    assert translate(english) == english
 
 
-def test_a_sentence_that_is_missing_is_told_with_the_file_to_edit() -> None:
-    told = missing({"What is new?": "new_lens, asks"}, "lenses")
-    assert FILE in told
-    assert '"What is new?"' in told
+def test_missing_translation_names_the_file_to_edit() -> None:
+    message = missing({"What is new?": "new_lens, asks"}, "lenses")
+    assert FILE in message
+    assert '"What is new?"' in message
     assert missing({"Which regions made the model give this answer?": "grad_cam, asks"}, "lenses") == ""

@@ -1,4 +1,4 @@
-"""What the pages say is true: of images without labels, random weights, histograms, kernels, drawings and pins."""
+"""Statements of the pages are true: captions, warnings, histograms, kernels, drawings, stale results."""
 
 import re
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 import pytest
 
 import convscope as cs
-from convscope.render import number
-from convscope.render.distribution import key_of_ridges, ridge_of
-from convscope.web.i18n import say
-from convscope.web.inside.drawing import LESS, MORE
+from convscope.render import format_number
+from convscope.render.distribution import explain_ridges, ridge_of
+from convscope.web.i18n import translate
+from convscope.web.inside.unit_drawing import LESS, MORE
 from tests.web.browsing import visit, workbench
 from tests.web.library import png
 
@@ -52,12 +52,12 @@ def nameless():
 def numbered():
     return cs.Model(Gated(), input=cs.ImageInput(size=24), labels=["1", "2", "0"])
 """
-"""Networks that do not answer while there is a file of this name beside them: with labels, without, with numbers."""
+"""Networks whose forward pass waits while a file named ``shut`` exists: with labels, without, and with numbers."""
 
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file that keeps the network `GATED` from answering while it is there."""
+    """The file that blocks the forward pass of the networks in `GATED` while it exists."""
     folder = tmp_path_factory.mktemp("gated")
     (folder / "gated.py").write_text(GATED)
     return folder / "shut"
@@ -65,28 +65,28 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, gate: Path) -> Iterator[str]:
-    """A workbench with a network of random weights, one that waits, and two folders with a file of the same name."""
+    """A workbench with a network of random weights, gated networks, and two folders with a file of the same name."""
     folders: list[Path] = []
     for seed, name in enumerate(("first", "second")):
         folders.append(tmp_path_factory.mktemp(name))
         (folders[-1] / "cat.png").write_bytes(png(seed=seed))
     models = [TRAINED, RANDOM, *(f"{gate.parent / 'gated.py'}:{name}" for name in ("gated", "nameless", "numbered"))]
     try:
-        with workbench(models=models, folders=[str(one) for one in folders]) as server:
+        with workbench(models=models, folders=[str(item) for item in folders]) as server:
             yield server.address
     finally:
         gate.unlink(missing_ok=True)
 
 
-def test_an_image_without_a_label_is_captioned_by_its_number_alone(visit: Any) -> None:
+def test_exemplar_without_label_has_its_value_as_caption(visit: Any) -> None:
     page = visit("/inside?image=folder:0/cat.png&images=folder:0&layer=layer1&unit=layer1%5B3%5D")
     page.wait_for_selector(".unit .crops figcaption")
     captions = page.locator(".unit .crops figcaption").all_inner_texts()
     assert captions
-    assert all(re.fullmatch(r"−?[\d.]+(·10\S+)?", one) for one in captions), captions
+    assert all(re.fullmatch(r"−?[\d.]+(·10\S+)?", item) for item in captions), captions
 
 
-def test_pins_that_differ_have_captions_that_differ(visit: Any) -> None:
+def test_different_pins_have_different_captions(visit: Any) -> None:
     shared = "lens=integrated-gradients&target=3"
     queries = [
         f"{shared}&model=bundled:shapes&image=folder:0/cat.png&p.steps=2",
@@ -94,15 +94,15 @@ def test_pins_that_differ_have_captions_that_differ(visit: Any) -> None:
         f"{shared}&model=bundled:shapes&image=folder:1/cat.png&p.steps=2",
         f"{shared}&model={RANDOM_IN_LINKS}&image=folder:0/cat.png&p.steps=2",
     ]
-    pinned = "&".join("pinned=" + one.replace("%", "%25").replace("&", "%26") for one in queries)
+    pinned = "&".join("pinned=" + item.replace("%", "%25").replace("&", "%26") for item in queries)
     page = visit(f"/look?lens=saliency&{pinned}")
     page.wait_for_function("() => document.querySelectorAll('[data-pinned] .heat').length === 4")
     captions = page.locator("[data-pinned] .small").all_inner_texts()
     assert len(set(captions)) == len(queries), captions
-    assert sum(RANDOM in one for one in captions) == 1
+    assert sum(RANDOM in item for item in captions) == 1
 
 
-def test_a_histogram_is_drawn_as_its_words_say(visit: Any) -> None:
+def test_histogram_matches_its_description(visit: Any) -> None:
     layer = "layer3.0.relu"
     page = visit(f"/inside?image=sample:shapes/7&layer={layer}")
     page.wait_for_selector(".maps img")
@@ -117,9 +117,9 @@ def test_a_histogram_is_drawn_as_its_words_say(visit: Any) -> None:
     )
     words = page.inner_text(".module")
     assert ridge.outside > 0
-    for sentence in key_of_ridges(ridge.outside):
+    for sentence in explain_ridges(ridge.outside):
         assert sentence in words
-    assert any("square root" in sentence for sentence in key_of_ridges(ridge.outside))
+    assert any("square root" in sentence for sentence in explain_ridges(ridge.outside))
 
 
 @pytest.mark.parametrize(
@@ -132,22 +132,22 @@ def test_a_histogram_is_drawn_as_its_words_say(visit: Any) -> None:
     ],
 )
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_random_weights_are_said_with_the_name_of_the_network(visit: Any, link: str, ready: str, lang: str) -> None:
+def test_random_weights_warning_names_the_network(visit: Any, link: str, ready: str, lang: str) -> None:
     page = visit(link, lang=lang)
     page.wait_for_selector(ready)
-    page.get_by_text(f"{RANDOM} · {say(RANDOM_SAID, lang)}", exact=True).wait_for()
+    page.get_by_text(f"{RANDOM} · {translate(RANDOM_SAID, lang)}", exact=True).wait_for()
     assert page.get_by_text(f"{TRAINED} · ").count() == 0
 
 
-def test_in_compare_the_notes_stand_at_the_network_that_they_are_about(visit: Any) -> None:
+def test_notes_on_compare_are_shown_at_their_cell(visit: Any) -> None:
     page = visit(f"/compare?lens=saliency&image=sample:shapes/7&model={TRAINED}&beside={RANDOM_IN_LINKS}")
     page.wait_for_function("() => document.querySelectorAll('.gallery .heat').length === 2")
-    said = {one.locator("h2").inner_text(): one.inner_text() for one in page.locator(".gallery article").all()}
-    assert [RANDOM_SAID in words for words in said.values()] == [RANDOM in title for title in said], said
+    texts = {card.locator("h2").inner_text(): card.inner_text() for card in page.locator(".gallery article").all()}
+    assert [RANDOM_SAID in words for words in texts.values()] == [RANDOM in title for title in texts], texts
 
 
 def faint(page: Any, *selectors: str) -> None:
-    """Wait until something is shown to be stale at each of the selectors, and nothing there is shown as current."""
+    """Wait until every element at each selector is dimmed."""
     for selector in selectors:
         page.wait_for_selector(selector)
         page.wait_for_function(
@@ -161,7 +161,7 @@ def gated(gate: Path) -> str:
     return urlencode({"model": f"{gate.parent / 'gated.py'}:gated"})
 
 
-def test_look_shows_at_once_that_answers_belong_to_an_earlier_image(visit: Any, gate: Path) -> None:
+def test_results_of_an_earlier_image_are_marked_stale(visit: Any, gate: Path) -> None:
     page = visit(f"/look?lens=saliency&image=sample:shapes/7&{gated(gate)}")
     page.wait_for_selector(".card .heat")
     page.wait_for_selector(".portrait")
@@ -175,24 +175,23 @@ def test_look_shows_at_once_that_answers_belong_to_an_earlier_image(visit: Any, 
 
 
 def sent(page: Any, file: Path) -> Any:
-    """The request that carries a file here, held; what is shown is faint by then."""
+    """The intercepted upload request of a file; by then the results are marked stale."""
     file.write_bytes(png(seed=5))
-    held: list[Any] = []  # they are kept, not waited for: a handler that waits would hold up the whole page
-    page.route("**/upload/*", lambda route: held.append(route))
+    routes: list[Any] = []  # they are kept, not waited for: a handler that waits would hold up the whole page
+    page.route("**/upload/*", lambda route: routes.append(route))
     page.wait_for_selector(".card .heat")
     page.wait_for_selector(".portrait")
     page.wait_for_function("() => !document.querySelector('.busy')")
-    page.locator("input[type=file]").set_input_files(file)
+    with page.expect_request("**/upload/*"):
+        page.locator("input[type=file]").set_input_files(file)
     faint(page, "h1", ".answers-box", ".card .heat", ".card .words", ".portrait")
-    while not held:
-        page.wait_for_timeout(20)
-    return held.pop()
+    return routes.pop()
 
 
 UPLOADING = f"/look?lens=saliency&image=sample:shapes/7&model={TRAINED}"
 
 
-def test_look_shows_it_while_an_image_is_still_on_its_way_here(visit: Any, tmp_path: Path) -> None:
+def test_results_are_marked_stale_during_an_upload(visit: Any, tmp_path: Path) -> None:
     page = visit(UPLOADING)
     sent(page, tmp_path / "own.png").continue_()
     page.wait_for_url("**image=upload%3A**")
@@ -200,9 +199,7 @@ def test_look_shows_it_while_an_image_is_still_on_its_way_here(visit: Any, tmp_p
     page.locator("img.portrait[alt='own.png']").wait_for()
 
 
-def test_where_an_image_does_not_arrive_what_was_shown_is_shown_again(
-    browser: Any, address: str, tmp_path: Path
-) -> None:
+def test_failed_upload_restores_the_results(browser: Any, address: str, tmp_path: Path) -> None:
     page = browser.new_page()  # whose console tells of the request that failed
     page.goto(address + UPLOADING)
     sent(page, tmp_path / "own.png").abort()
@@ -212,7 +209,7 @@ def test_where_an_image_does_not_arrive_what_was_shown_is_shown_again(
     page.close()
 
 
-def test_without_labels_a_run_tells_which_classes_there_are(visit: Any, gate: Path) -> None:
+def test_class_range_is_checked_without_labels(visit: Any, gate: Path) -> None:
     nameless = urlencode({"model": f"{gate.parent / 'gated.py'}:nameless", "image": "sample:shapes/7"})
     page = visit(f"/look?lens=saliency,lrp&target=3&{nameless}")
     page.wait_for_function("() => document.querySelectorAll('.card .heat').length === 2")
@@ -220,19 +217,19 @@ def test_without_labels_a_run_tells_which_classes_there_are(visit: Any, gate: Pa
     assert page.locator(".refusal").count() == 0
 
 
-def test_a_class_that_is_picked_is_that_class_though_another_is_called_by_its_number(visit: Any, gate: Path) -> None:
+def test_picked_class_is_used_even_if_a_label_equals_its_index(visit: Any, gate: Path) -> None:
     numbered = urlencode({"model": f"{gate.parent / 'gated.py'}:numbered", "image": "sample:shapes/7"})
     page = visit(f"/look?lens=saliency&{numbered}")
     page.wait_for_selector("button.answer")
     page.locator("button.answer").nth(1).click()
     wanted = page.locator("button.answer").nth(1).locator(".name").inner_text()
-    page.wait_for_selector("h1:has-text('What speaks')")
+    page.wait_for_selector("h1:has-text('What supports')")
     page.wait_for_function("() => !document.querySelector('.busy')")
     assert page.locator("button.answer.chosen .name").inner_text() == wanted
     assert wanted in page.locator("article.card").inner_text()
 
 
-def test_inside_shows_it_too(visit: Any, gate: Path) -> None:
+def test_inside_marks_stale_results(visit: Any, gate: Path) -> None:
     page = visit(f"/inside?image=sample:shapes/7&layer=conv&unit=conv%5B1%5D&{gated(gate)}")
     page.wait_for_selector(".maps img")
     page.wait_for_selector(".unit .part-sums [data-value]")
@@ -246,7 +243,7 @@ def test_inside_shows_it_too(visit: Any, gate: Path) -> None:
     page.wait_for_selector(".maps img")
 
 
-def test_compare_shows_it_too(visit: Any, gate: Path) -> None:
+def test_compare_marks_stale_results(visit: Any, gate: Path) -> None:
     page = visit(f"/compare?lens=saliency&image=sample:shapes/7&beside=sample:shapes/8&{gated(gate)}")
     page.wait_for_selector(".apart .heat")
     page.wait_for_function("() => !document.querySelector('.busy')")
@@ -258,7 +255,7 @@ def test_compare_shows_it_too(visit: Any, gate: Path) -> None:
     page.wait_for_function("() => !document.querySelector('.busy')")
 
 
-def test_a_units_kernels_are_its_own_strongest_first_and_components_are_named(visit: Any) -> None:
+def test_kernels_of_a_unit_are_sorted_by_norm(visit: Any) -> None:
     layer, unit = "layer2.0.conv1", 7
     page = visit(f"/inside?image=sample:shapes/7&layer={layer}&unit={layer}%5B{unit}%5D")
     page.wait_for_selector(".unit .slices figure")
@@ -275,7 +272,7 @@ def test_a_units_kernels_are_its_own_strongest_first_and_components_are_named(vi
 
 
 def measured(unit: str) -> tuple[float, float]:
-    """What a unit gives for its picture of 64 steps where it gives most, and for the best of the images."""
+    """The largest activation of a unit on its optimized picture, and on the best image."""
     model, (layer, _, number_of) = cs.load(TRAINED), unit.removesuffix("]").partition("[")
     drawn = cs.activation_maximization(model, unit=unit, steps=64)
     maps = cs.feature_maps(model, drawn.values[:1], layer=layer, channels=0)
@@ -284,42 +281,44 @@ def measured(unit: str) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-@pytest.mark.parametrize(("unit", "said"), [("layer1[0]", LESS), ("layer1[1]", MORE)])
-def test_a_drawing_is_compared_with_the_best_image_known(visit: Any, unit: str, said: str, lang: str) -> None:
+@pytest.mark.parametrize(("unit", "sentence"), [("layer1[0]", LESS), ("layer1[1]", MORE)])
+def test_drawing_is_compared_with_the_strongest_image(visit: Any, unit: str, sentence: str, lang: str) -> None:
     reached, best = measured(unit)
-    assert (reached > best) == (said == MORE), "the unit stands for one of the outcomes"
+    assert (reached > best) == (sentence == MORE), "the unit stands for one of the outcomes"
     page = visit(f"/inside?{urlencode({'image': 'sample:shapes/7', 'layer': 'layer1', 'unit': unit})}", lang=lang)
     page.wait_for_selector(".unit .crops figure")
     page.click(".unit .part-drawn .q-select")
     page.get_by_role("option", name="64", exact=True).click()
     page.click(".unit button.draw")
-    page.get_by_text(say(said, lang, reached=number(reached), best=number(best)), exact=True).wait_for()
-    assert say("Finished.", lang) in page.locator(".unit .drawing .result").inner_text()
+    page.get_by_text(
+        translate(sentence, lang, reached=format_number(reached), best=format_number(best)), exact=True
+    ).wait_for()
+    assert translate("Finished.", lang) in page.locator(".unit .drawing .result").inner_text()
 
 
-def test_a_drawing_is_compared_with_nothing_until_it_is_drawn_and_of_another_unit_not_at_all(visit: Any) -> None:
+def test_drawing_is_compared_only_once_finished_and_for_its_unit(visit: Any) -> None:
     page = visit(f"/inside?{urlencode({'image': 'sample:shapes/7', 'layer': 'layer1', 'unit': 'layer1[0]'})}")
     page.wait_for_selector(".unit .crops figure")
     page.click(".unit .part-drawn .q-select")
     page.get_by_role("option", name="1024", exact=True).click()
     page.click(".unit button.draw")
     page.wait_for_selector(".unit .drawing .picture img")
-    assert page.get_by_text("than the best image known").count() == 0
+    assert page.get_by_text("than the best known image").count() == 0
     page.get_by_label("Next unit").click()
     page.wait_for_selector('.unit h2:text-is("layer1[1]")')
     page.wait_for_selector(".unit .crops figure")
     assert page.locator(".unit button.draw").is_visible()
     assert page.locator(".unit .drawing .picture img").count() == 0
-    assert page.get_by_text("than the best image known").count() == 0
+    assert page.get_by_text("than the best known image").count() == 0
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_the_value_of_a_parameter_is_read_whole_and_its_unit_below(visit: Any, lang: str) -> None:
+def test_parameter_value_and_unit_are_both_visible(visit: Any, lang: str) -> None:
     link = {"model": TRAINED, "image": "sample:shapes/3", "lens": "smooth-grad", "p.samples": "2"}
     page = visit(f"/look?{urlencode(link)}", lang=lang, viewport={"width": 420, "height": 900})
     card = page.locator("article.card").first
-    card.get_by_text(say("Parameters", lang), exact=True).first.click()
-    unit = card.get_by_text(say("fraction of the image's range", lang), exact=True)
+    card.get_by_text(translate("Parameters", lang), exact=True).first.click()
+    unit = card.get_by_text(translate("fraction of the image's range", lang), exact=True)
     unit.first.wait_for()
     for field in card.locator("input[type=number]").all():
         assert field.evaluate("input => input.scrollWidth <= input.clientWidth")
@@ -327,7 +326,7 @@ def test_the_value_of_a_parameter_is_read_whole_and_its_unit_below(visit: Any, l
     assert card.locator(".q-field__suffix").count() == 0
 
 
-def test_pictures_to_choose_from_are_of_one_height(visit: Any) -> None:
+def test_thumbnails_have_one_height(visit: Any) -> None:
     page = visit(f"/compare?{urlencode({'model': TRAINED, 'image': 'sample:shapes/3'})}")
     page.locator(".thumb img").first.wait_for()
     heights = page.locator(".thumb").evaluate_all("buttons => buttons.map(b => Math.round(b.offsetHeight))")

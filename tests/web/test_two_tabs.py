@@ -1,4 +1,4 @@
-"""Two tabs, or two programs, on one piece of work: whoever has enough leaves, and it goes on for the other."""
+"""Two tabs or API clients share one job: each can leave, and the job goes on for the other."""
 
 import itertools
 from typing import Any
@@ -6,61 +6,61 @@ from typing import Any
 import httpx
 import pytest
 
-from convscope.web.api import AT
-from tests.patience import wait_until
+from convscope.web.api import API_PREFIX
+from tests.waiting import wait_until
 from tests.web.browsing import address, visit  # noqa: F401
 
 pytest.importorskip("nicegui")
 
 LEARNED = "/learned?model=bundled:shapes&lens=activation-maximization&unit=layer2%5B15%5D&p.steps={}"
 INSIDE = "/inside?model=bundled:shapes&image=sample:shapes/3&layer=layer2&unit=layer2%5B15%5D"
-HERE = "Stopped here; in another tab it goes on."
+HERE = "Stopped here; it continues in another tab."
 
 
 def step(page: Any) -> int:
-    """The step that a picture being drawn has reached."""
+    """The current step of the drawing on a page."""
     return int(page.locator(".live .asks").inner_text().split()[1])
 
 
-def test_a_picture_that_two_tabs_watch_stops_for_the_one_that_stops_it(visit: Any) -> None:  # noqa: F811
-    one, other = visit(LEARNED.format(4001)), visit(LEARNED.format(4001))
-    for page in (one, other):
+def test_stopping_a_shared_drawing_stops_it_for_one_tab(visit: Any) -> None:  # noqa: F811
+    first, second = visit(LEARNED.format(4001)), visit(LEARNED.format(4001))
+    for page in (first, second):
         page.get_by_role("button", name="Draw", exact=True).click()
         page.wait_for_selector(".live .tile img")
-    one.get_by_role("button", name="Stop").click()
-    one.get_by_text(HERE).wait_for()
-    assert one.get_by_role("button", name="Draw", exact=True).is_enabled()
-    before = step(other)
-    other.wait_for_function(
+    first.get_by_role("button", name="Stop").click()
+    first.get_by_text(HERE).wait_for()
+    assert first.get_by_role("button", name="Draw", exact=True).is_enabled()
+    before = step(second)
+    second.wait_for_function(
         "n => Number(document.querySelector('.live .asks').innerText.split(' ')[1]) > n", arg=before
     )
-    other.get_by_role("button", name="Stop").click()
-    other.wait_for_selector("article.card")
-    assert "stopped after" in other.locator("article.card").inner_text()
+    second.get_by_role("button", name="Stop").click()
+    second.wait_for_selector("article.card")
+    assert "stopped after" in second.locator("article.card").inner_text()
 
 
-def test_a_tab_that_closes_leaves_the_other_its_picture(visit: Any) -> None:  # noqa: F811
-    one, other = visit(LEARNED.format(4002)), visit(LEARNED.format(4002))
-    for page in (one, other):
+def test_closing_a_tab_leaves_a_shared_drawing_running(visit: Any) -> None:  # noqa: F811
+    first, second = visit(LEARNED.format(4002)), visit(LEARNED.format(4002))
+    for page in (first, second):
         page.get_by_role("button", name="Draw", exact=True).click()
         page.wait_for_selector(".live .tile img")
-    one.context.close()
-    before = step(other)
-    other.wait_for_function(
+    first.context.close()
+    before = step(second)
+    second.wait_for_function(
         "n => Number(document.querySelector('.live .asks').innerText.split(' ')[1]) > n", arg=before
     )
-    other.get_by_role("button", name="Stop").click()
-    other.wait_for_selector("article.card")
+    second.get_by_role("button", name="Stop").click()
+    second.wait_for_selector("article.card")
 
 
 def running(address: str) -> list[str]:  # noqa: F811
-    """The jobs of a server that are not over."""
-    told = (httpx.get(f"{address}{AT}/jobs/{number}") for number in range(1, 200))
-    known = [one.json() for one in itertools.takewhile(lambda one: one.status_code == 200, told)]
-    return [one["id"] for one in known if one["state"] in ("waiting", "running")]
+    """The unfinished jobs of a server."""
+    responses = (httpx.get(f"{address}{API_PREFIX}/jobs/{number}") for number in range(1, 200))
+    known = [job.json() for job in itertools.takewhile(lambda job: job.status_code == 200, responses)]
+    return [job["id"] for job in known if job["state"] in ("waiting", "running")]
 
 
-def test_a_tab_that_closes_stops_its_work(visit: Any, address: str) -> None:  # noqa: F811
+def test_closing_the_last_tab_stops_the_job(visit: Any, address: str) -> None:  # noqa: F811
     page = visit(LEARNED.format(4003))
     page.get_by_role("button", name="Draw", exact=True).click()
     page.wait_for_selector(".live .tile img")
@@ -69,7 +69,7 @@ def test_a_tab_that_closes_stops_its_work(visit: Any, address: str) -> None:  # 
     wait_until(lambda: not running(address))
 
 
-def test_the_same_holds_inside(visit: Any) -> None:  # noqa: F811
+def test_shared_drawing_on_inside(visit: Any) -> None:  # noqa: F811
     pages = [visit(INSIDE), visit(INSIDE)]
     for page in pages:
         page.get_by_label("Steps").click()
@@ -84,24 +84,24 @@ def test_the_same_holds_inside(visit: Any) -> None:  # noqa: F811
     pages[1].locator(".drawing .result").get_by_text("→").wait_for()
 
 
-def test_two_programs_that_wait_for_one_job_each_give_it_up_for_themselves(client: Any, bench: Any) -> None:
-    asked = {"lens": "activation-maximization", "unit": ["3"], "parameters": {"steps": 4003}}
-    first, second = (client.post(f"{AT}/run", json=asked).json()["id"] for _ in range(2))
+def test_two_api_clients_cancel_a_job_independently(client: Any, services: Any) -> None:
+    body = {"lens": "activation-maximization", "unit": ["3"], "parameters": {"steps": 4003}}
+    first, second = (client.post(f"{API_PREFIX}/run", json=body).json()["id"] for _ in range(2))
     assert first == second
-    job = bench.jobs.get(first)
-    client.delete(f"{AT}/jobs/{first}")
-    assert not job.stopping, "the other waits for it"
-    client.delete(f"{AT}/jobs/{first}")
-    assert job.stopping
-    client.delete(f"{AT}/jobs/{first}")
-    assert job.watchers == 0
+    job = services.jobs.get(first)
+    client.delete(f"{API_PREFIX}/jobs/{first}")
+    assert not job.stop_requested, "the other waits for it"
+    client.delete(f"{API_PREFIX}/jobs/{first}")
+    assert job.stop_requested
+    client.delete(f"{API_PREFIX}/jobs/{first}")
+    assert job.watchers == []
 
 
-def test_a_program_and_a_page_too(client: Any, bench: Any) -> None:
-    asked = {"lens": "activation-maximization", "unit": ["4"], "parameters": {"steps": 4004}}
-    job = bench.jobs.get(client.post(f"{AT}/run", json=asked).json()["id"])
-    bench.jobs.watch(job)
-    assert not bench.jobs.stop(job), "a page's button takes nothing from a program"
-    client.delete(f"{AT}/jobs/{job.id}")
-    assert bench.jobs.stop(job)
-    assert job.stopping
+def test_api_client_and_page_share_a_job(client: Any, services: Any) -> None:
+    body = {"lens": "activation-maximization", "unit": ["4"], "parameters": {"steps": 4004}}
+    job = services.jobs.get(client.post(f"{API_PREFIX}/run", json=body).json()["id"])
+    services.jobs.watch(job)
+    assert not services.jobs.stop(job), "a page's button takes nothing from a program"
+    client.delete(f"{API_PREFIX}/jobs/{job.id}")
+    assert services.jobs.stop(job)
+    assert job.stop_requested

@@ -1,4 +1,4 @@
-"""Every page for people who do not see it, or not well: no finding of axe-core, light or dark, wide or narrow."""
+"""Accessibility of every page: no axe-core violations, in light and dark, wide and narrow windows."""
 
 from typing import Any
 
@@ -43,11 +43,11 @@ PAGES = {
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 1440), ("light", 390)])
 @pytest.mark.parametrize("link", PAGES)
-def test_nothing_is_found(visit: Any, link: str, theme: str, width: int) -> None:  # noqa: F811
+def test_no_accessibility_violations(visit: Any, link: str, theme: str, width: int) -> None:  # noqa: F811
     from axe_playwright_python.sync_playwright import Axe
 
     page = visit(link, theme=theme, viewport={"width": width, "height": 900})
     PAGES[link](page)
     page.wait_for_function("() => !document.querySelector('.busy, .stale')")
-    found = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
-    assert found.violations_count == 0, found.generate_report()
+    results = Axe().run(page, options={"runOnly": RULES, "resultTypes": ["violations"]})
+    assert results.violations_count == 0, results.generate_report()

@@ -1,4 +1,4 @@
-"""A layer of thousands of channels: pages reach its last map and its last kernel, and nothing is left out silently."""
+"""A layer with thousands of channels: paging reaches the last map and the last kernel."""
 
 import shutil
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ SIZE, PICTURES = 256, 70
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of the network, in a folder of its own."""
+    """The network's file, in a temporary folder."""
     return Path(shutil.copy(wide.__file__, tmp_path_factory.mktemp("wide")))
 
 
 @pytest.fixture(scope="module")
 def address(network: Path) -> Iterator[str]:
-    """Where a workbench of that network listens."""
+    """The address of a workbench with that network."""
     pictures = network.parent / "pictures"
     pictures.mkdir()
     for number in range(PICTURES):
@@ -37,7 +37,7 @@ def address(network: Path) -> Iterator[str]:
 
 @pytest.fixture
 def inside(visit: Any, network: Path) -> Any:  # noqa: F811
-    """The page at a layer of the network."""
+    """Opens the page at a layer of the network."""
 
     def opened(lang: str = "en", **link: str) -> Any:
         named = {"model": f"{network}:wide", "image": "sample:shapes/7", "layer": "conv", **link}
@@ -47,32 +47,32 @@ def inside(visit: Any, network: Path) -> Any:  # noqa: F811
 
 
 def units(page: Any) -> list[int]:
-    """The numbers of the units whose tiles are shown."""
-    found: list[str] = page.eval_on_selector_all(".module .maps [data-unit]", "all => all.map(o => o.dataset.unit)")
-    return [int(one) for one in found]
+    """The units whose tiles are shown."""
+    numbers: list[str] = page.eval_on_selector_all(".module .maps [data-unit]", "all => all.map(o => o.dataset.unit)")
+    return [int(number) for number in numbers]
 
 
-def test_pages_of_maps_reach_the_last_channel(inside: Any) -> None:
+def test_paging_reaches_the_last_channel(inside: Any) -> None:
     page = inside()
     page.get_by_text("32 / 2,048 channels, the largest mean magnitude first").wait_for()
     page.get_by_role("button", name="Show all").click()
     page.get_by_text("1–256 of 2,048 channels, the largest mean magnitude first").wait_for()
     assert page.get_by_role("button", name="Previous page").is_disabled()
-    seen = units(page)
+    shown = units(page)
     for first in range(SIZE, CHANNELS, SIZE):
         page.get_by_role("button", name="Next page").click()
         page.get_by_text(
             f"{first + 1:,}–{first + SIZE:,} of 2,048 channels, the largest mean magnitude first"
         ).wait_for()
-        seen += units(page)
-    assert sorted(seen) == list(range(CHANNELS))
+        shown += units(page)
+    assert sorted(shown) == list(range(CHANNELS))
     assert page.get_by_role("button", name="Next page").is_disabled()
     page.wait_for_function("location.search.includes('page=8')")
     page.get_by_role("button", name="Previous page").click()
     page.get_by_text("1,537–1,792 of 2,048").wait_for()
 
 
-def test_a_page_of_kernels_stays_in_the_link(inside: Any) -> None:
+def test_page_of_kernels_is_in_the_link(inside: Any) -> None:
     page = inside(tab="kernels", page="8")
     page.get_by_text("1,793–2,048 of 2,048 kernels, by number").wait_for()
     assert units(page) == list(range(CHANNELS - SIZE, CHANNELS))
@@ -86,7 +86,7 @@ def test_a_page_of_kernels_stays_in_the_link(inside: Any) -> None:
     page.wait_for_function("!location.search.includes('page=')")  # the link follows what is shown
 
 
-def test_a_page_that_is_not_there_is_said(inside: Any) -> None:
+def test_unknown_page_number_is_reported(inside: Any) -> None:
     page = inside(tab="kernels", page="9")
     page.get_by_text("There is no page 9 here. This is page 8 of 8.").wait_for()
     page = inside(page="0")
@@ -95,22 +95,22 @@ def test_a_page_that_is_not_there_is_said(inside: Any) -> None:
     page.get_by_text("There is no tab pictures here.").wait_for()
 
 
-def test_the_last_unit_has_its_kernel(inside: Any) -> None:
+def test_last_unit_has_a_kernel(inside: Any) -> None:
     page = inside(unit=f"conv[{CHANNELS - 1}]")
     page.wait_for_selector(".unit .part-kernel .in-colour img")
 
 
-def test_a_unit_without_a_kernel_says_why(inside: Any) -> None:
+def test_unit_without_kernel_shows_the_reason(inside: Any) -> None:
     page = inside(layer="relu", unit="relu[5]")
     page.locator(".part-kernel").get_by_text("layer 'relu' is a ReLU, which has no kernels: choose").wait_for()
 
 
-def test_maps_do_not_stand_under_the_kernels_tab_while_kernels_are_computed(inside: Any, network: Path) -> None:
+def test_maps_are_cleared_while_kernels_are_computed(inside: Any, network: Path) -> None:
     page = inside(layer="held")
     page.wait_for_selector('.maps[data-layer="held"] img')
     page.get_by_role("tab", name="Kernels").click()
     try:
-        page.locator(".module").get_by_text("Looking …").wait_for()
+        page.locator(".module").get_by_text("Computing …").wait_for()
         assert page.get_by_role("tab", name="Kernels").get_attribute("aria-selected") == "true"
         assert units(page) == []
     finally:
@@ -119,13 +119,13 @@ def test_maps_do_not_stand_under_the_kernels_tab_while_kernels_are_computed(insi
     assert units(page) == list(range(8))
 
 
-def test_pages_are_in_chinese_too(inside: Any) -> None:
+def test_paging_is_translated(inside: Any) -> None:
     page = inside("zh", page="8")
     page.get_by_text("共 2,048 个通道").wait_for()
 
 
 @pytest.mark.parametrize("path", ["/inside", "/compare"])
-def test_every_image_can_be_picked(visit: Any, path: str) -> None:  # noqa: F811
+def test_all_images_can_be_listed(visit: Any, path: str) -> None:  # noqa: F811
     page = visit(path)
     page.get_by_role("button", name="All images").click()
     page.get_by_role("button", name="All images").wait_for(state="detached")
@@ -133,12 +133,12 @@ def test_every_image_can_be_picked(visit: Any, path: str) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("path", ["/look", "/compare"])
-def test_a_field_says_that_it_suggests_not_all_classes(visit: Any, path: str) -> None:  # noqa: F811
+def test_incomplete_suggestions_are_announced(visit: Any, path: str) -> None:  # noqa: F811
     page = visit(f"{path}?lens=grad-cam")
     page.get_by_text("The first 2,000 of 2,100 are suggested; the others can be typed.").wait_for()
 
 
-def test_a_link_that_pins_too_many_maps_says_so(visit: Any) -> None:  # noqa: F811
+def test_too_many_pins_in_a_link_are_reported(visit: Any) -> None:  # noqa: F811
     pinned = [urlencode({"lens": "saliency", "image": "sample:shapes/1", "target": n}) for n in range(13)]
     page = visit(f"/look?{urlencode({'lens': 'saliency', 'image': 'sample:shapes/1', 'pinned': pinned}, doseq=True)}")
     page.get_by_text("The link pins 13 maps; the first 12 are shown.").wait_for()

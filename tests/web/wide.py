@@ -1,4 +1,4 @@
-"""A small network with layers of 2 048 channels and 2 100 classes, one layer of which waits for a file beside this one.
+"""A small network with layers of 2 048 channels and 2 100 classes; one layer waits for a file next to this one.
 
 Tests copy it to a folder of their own.
 """
@@ -13,11 +13,11 @@ import convscope as cs
 
 CHANNELS, CLASSES = 2048, 2100
 OPEN = Path(__file__).with_name("open")
-"""While there is no such file, the kernels of the layer ``held`` are not to be had."""
+"""Until this file exists, computing the kernels of the layer ``held`` blocks."""
 
 
 class _Held:
-    """Computes a weight as the hook of the old weight norm does, as soon as it may."""
+    """Computes a weight like the hook of the old weight norm, once the file exists."""
 
     name = "weight"
 
@@ -28,8 +28,8 @@ class _Held:
         weight: torch.Tensor = module.weight
         return weight
 
-    def __call__(self, module: Any, given: Any) -> None:
-        """What a hook before a forward is called as; this one leaves the layer alone."""
+    def __call__(self, module: Any, inputs: Any) -> None:
+        """The forward pre-hook, which does nothing."""
 
 
 class Wide(torch.nn.Module):
@@ -51,5 +51,5 @@ class Wide(torch.nn.Module):
 
 
 def wide() -> cs.Model:
-    """The network with the images it takes."""
+    """The network with its input spec."""
     return cs.Model(Wide(), input=cs.ImageInput(size=(64, 64)), labels=[f"kind {n}" for n in range(CLASSES)])

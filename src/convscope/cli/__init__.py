@@ -1,13 +1,13 @@
-"""The command line: every lens is a command, made from its declaration.
+"""The command line: every lens is a command, generated from its declaration.
 
-Only the lens that is called is imported; `convscope --help` reads the declarations' text and leaves torch alone.
-Ctrl-C is provided for before anything else is imported.
+Only the lens that is called is imported; ``convscope --help`` parses the source of the declarations and does not import
+torch. The handler for Ctrl-C is installed before anything else is imported.
 """
 
 import signal
 from typing import TYPE_CHECKING
 
-from convscope.cli.interrupts import leave_on_interrupt
+from convscope.cli.interrupts import exit_on_interrupt
 
 if TYPE_CHECKING:
     import typer
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line."""
-    leave_on_interrupt()
-    from convscope.cli.application import words
-    from convscope.cli.completion import completing_in_bash
-    from convscope.cli.terminal import write_what_can_be_shown
+    exit_on_interrupt()
+    from convscope.cli.application import command_line_words
+    from convscope.cli.completion import adapt_bash_completion
+    from convscope.cli.terminal import replace_unencodable_characters
 
-    write_what_can_be_shown()
+    replace_unencodable_characters()
     try:
-        with completing_in_bash():
-            app(words())()
+        with adapt_bash_completion():
+            app(command_line_words())()
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what remains is the interpreter's end: nothing to stop
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the exit of the interpreter remains
 
 
 def app(words: list[str]) -> "typer.Typer":
-    """The application, with the lens that ``words`` name in full and the others by name and question."""
-    from convscope.cli.application import application
+    """The application; only the lens that occurs in ``words`` is imported, with all of its options."""
+    from convscope.cli.application import build_application
 
-    return application(words)
+    return build_application(words)

@@ -12,12 +12,12 @@ import typer
 from convscope import __version__
 from convscope.catalogue import declared_lenses
 from convscope.cli import options
-from convscope.cli.completion import addresses, lens_names, starting
-from convscope.cli.console import guarded, put, put_json, say, watched
-from convscope.cli.image_arguments import ImageArguments, read_images, say_skipped
-from convscope.cli.interrupts import STOPPED, interruptible
-from convscope.cli.opening import Opening, files_of, open_model, open_without_weights, opens_a_model
-from convscope.cli.results import make_folder, named_after, one_place, save, told
+from convscope.cli.completion import complete_choices, complete_lens_names, complete_model_addresses
+from convscope.cli.console import print_json, print_message, print_result, report_errors, track_progress
+from convscope.cli.image_arguments import ImageArguments, parse_images, report_skipped
+from convscope.cli.interrupts import EXIT_INTERRUPTED, allow_keyboard_interrupt
+from convscope.cli.opening import OpeningValues, model_files, open_model, open_without_weights, with_opening_options
+from convscope.cli.results import join_name_parts, make_parent_folder, output_path, save_value, target_slug
 from convscope.errors import ConvScopeError, InputError, MissingExtra, install_command
 from convscope.spec import FAMILIES, LOADERS, LensSpec, fill_tables
 from convscope.values import Comparison
@@ -30,28 +30,28 @@ Lenses = Annotated[
     str | None,
     typer.Option(
         "--lenses",
-        help="names of lenses with commas between them; 'convscope lenses' lists all",
+        help="names of lenses, separated by commas; 'convscope lenses' lists all",
         metavar="NAMES",
-        autocompletion=lens_names,
+        autocompletion=complete_lens_names,
     ),
 ]
 
 
-def _say_version(wanted: bool) -> None:
-    if wanted:
-        put(f"convscope {__version__}")
+def _print_version(requested: bool) -> None:
+    if requested:
+        print_result(f"convscope {__version__}")
         raise typer.Exit
 
 
 def root(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="print the version", is_eager=True, callback=_say_version)
+        bool, typer.Option("--version", help="print the version", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """A microscope for convolutional networks: see why a network answered as it did."""
     if context.invoked_subcommand is None:
-        put(context.get_help())
+        print_result(context.get_help())
 
 
 def demo(
@@ -66,7 +66,7 @@ def demo(
     run_demo(out)
 
 
-@opens_a_model
+@with_opening_options
 def compare(
     image: options.Images,
     model: options.ModelAddress,
@@ -74,15 +74,15 @@ def compare(
     target: options.Target = None,
     targets: Annotated[
         str | None,
-        typer.Option("--targets", help="several targets with commas between them, each in a column", metavar="NAMES"),
+        typer.Option("--targets", help="several targets, separated by commas, one column each", metavar="NAMES"),
     ] = None,
     beside: Annotated[
         list[str] | None,
         typer.Option(
             "--beside",
-            help="another model to compare with; repeat it for more",
+            help="another model to compare with; repeat for more",
             metavar="ADDRESS",
-            autocompletion=addresses,
+            autocompletion=complete_model_addresses,
         ),
     ] = None,
     layer: options.Layer = None,
@@ -91,39 +91,39 @@ def compare(
     as_json: options.Json = False,
     debug: options.Debug = False,
     *,
-    opening: Opening,
+    opening: OpeningValues,
 ) -> None:
-    """Put several lenses, targets or models side by side, with how far they agree."""
-    images = read_images(image)
-    default = f"{named_after('compare', told(target, _names(targets), layer))}.png"
-    read = [*images.files, *files_of(model, opening)]
-    place = None if out is None and as_json else one_place(out, default, Comparison.writer, read)
+    """Compare several lenses, targets or models side by side, and measure their agreement."""
+    images = parse_images(image)
+    default = f"{join_name_parts('compare', target_slug(target, _split_names(targets), layer))}.png"
+    input_files = [*images.files, *model_files(model, opening)]
+    path = None if out is None and as_json else output_path(out, default, Comparison.writer, input_files)
     from convscope.catalogue import compare as compare_
 
     opened = open_model(model, opening)
     others = [open_model(address, opening, beside=True) for address in beside or []]
     batch, data = images.batch(opened)
-    shared: dict[str, Any] = _given(target=target, layer=layer, smooth=smooth)
-    with watched("comparing") as stopped:
-        found = compare_(
+    shared = _drop_unset(target=target, layer=layer, smooth=smooth)
+    with track_progress("comparing") as stopped:
+        comparison = compare_(
             [opened, *others] if others else opened,
             images.readable(data) if others else batch,
-            _names(lenses),
-            targets=_names(targets),
+            _split_names(lenses),
+            targets=_split_names(targets),
             **shared,
         )
-    if place is not None:
-        save(found, place)
+    if path is not None:
+        save_value(comparison, path)
     if as_json:
-        put_json(found.manifest())
-    elif place is not None:
-        rows, columns = len(found.rows), len(found.rows[0])
-        counted = f"{rows} image{'s' * (rows != 1)} × {columns} column{'s' * (columns != 1)}"
-        put(f"{counted}, written to {place}")
-    _end(stopped.is_set(), data, images)
+        print_json(comparison.manifest())
+    elif path is not None:
+        rows, columns = len(comparison.rows), len(comparison.rows[0])
+        size = f"{rows} image{'s' * (rows != 1)} × {columns} column{'s' * (columns != 1)}"
+        print_result(f"{size}, written to {path}")
+    _exit_on_problems(stopped.is_set(), data, images)
 
 
-@opens_a_model
+@with_opening_options
 def report(
     image: options.Images,
     model: options.ModelAddress,
@@ -136,25 +136,26 @@ def report(
     ] = None,
     debug: options.Debug = False,
     *,
-    opening: Opening,
+    opening: OpeningValues,
 ) -> None:
-    """Write everything the lenses see in an image into one offline HTML file."""
-    images = read_images(image)
-    default = f"{named_after('report', told(target, layer))}.html"
+    """Write the results of several lenses for an image into one offline HTML file."""
+    images = parse_images(image)
+    default = f"{join_name_parts('report', target_slug(target, layer))}.html"
     from convscope.reporting import place_for
     from convscope.reporting import report as report_
 
-    place = one_place(out, default, place_for, [*images.files, *files_of(model, opening)])
+    path = output_path(out, default, place_for, [*images.files, *model_files(model, opening)])
     opened = open_model(model, opening)
     batch, data = images.batch(opened)
-    with watched("looking") as stopped:
-        make_folder(place)
-        written = report_(opened, batch, lenses=_names(lenses), out=place, **_given(target=target, layer=layer))
-    put(f"written to {written}: open it in a browser, it needs no network")
-    _end(stopped.is_set(), data, images)
+    with track_progress("computing") as stopped:
+        make_parent_folder(path)
+        arguments = _drop_unset(target=target, layer=layer)
+        written = report_(opened, batch, lenses=_split_names(lenses), out=path, **arguments)
+    print_result(f"written to {written}: open it in a browser, it needs no network")
+    _exit_on_problems(stopped.is_set(), data, images)
 
 
-@opens_a_model
+@with_opening_options
 def recommend(
     image: options.Images,
     model: options.ModelAddress,
@@ -165,72 +166,71 @@ def recommend(
             "-q",
             help="any, class, regions, pixels, shares or black-box",
             metavar="QUESTION",
-            autocompletion=starting(("any", "class", "regions", "pixels", "shares", "black-box")),
+            autocompletion=complete_choices(("any", "class", "regions", "pixels", "shares", "black-box")),
         ),
     ] = "any",
     as_json: options.Json = False,
     debug: options.Debug = False,
     *,
-    opening: Opening,
+    opening: OpeningValues,
 ) -> None:
-    """Say which lenses fit a model and a question, and why others do not."""
-    images = read_images(image)
+    """List the lenses that are applicable to a model and a question, and why others are not."""
+    images = parse_images(image)
     if len(images.members) > 1:
-        raise InputError(f"recommend looks at one image, got {len(images.members)}: name one")
+        raise InputError(f"recommend takes one image, got {len(images.members)}: name one")
     from convscope.catalogue import recommend as recommend_
 
     opened = open_model(model, opening)
     batch, _ = images.batch(opened)
-    found = recommend_(opened, batch, question)
+    recommendation = recommend_(opened, batch, question)
     if as_json:
-        put_json(found.manifest())
+        print_json(recommendation.manifest())
     else:
-        put(str(found))
+        print_result(str(recommendation))
 
 
 def lenses(as_json: options.Json = False, debug: options.Debug = False) -> None:
-    """List every lens with its question."""
+    """List all lenses with their questions."""
     if as_json:
         from convscope.catalogue import lenses as all_lenses
 
-        put_json([_described(spec) for spec in all_lenses()])
+        print_json([_to_json(spec) for spec in all_lenses()])
         return
     width = max(len(outline.command) for outline in declared_lenses())
     for family, title in FAMILIES.items():
         members = [outline for outline in declared_lenses() if outline.family == family]
-        put("\n".join([title, *(_line(outline, width) for outline in members), ""]))
+        print_result("\n".join([title, *(_line(outline, width) for outline in members), ""]))
 
 
 def models(
-    text: Annotated[str, typer.Argument(help="list only names with this in them", metavar="[TEXT]")] = "",
+    text: Annotated[str, typer.Argument(help="list only names that contain this text", metavar="[TEXT]")] = "",
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """List the models that can be loaded."""
     fill_tables()
-    found = {spec.scheme: [n for n in spec.names() if text.lower() in n.lower()] for spec in LOADERS.values()}
+    names = {spec.scheme: [n for n in spec.names() if text.lower() in n.lower()] for spec in LOADERS.values()}
     if as_json:
-        put_json(
+        print_json(
             [
-                {"scheme": s.scheme, "title": s.title, "example": s.example, "extra": s.extra, "names": found[s.scheme]}
+                {"scheme": s.scheme, "title": s.title, "example": s.example, "extra": s.extra, "names": names[s.scheme]}
                 for s in LOADERS.values()
             ]
         )
         return
     for spec in LOADERS.values():
-        names = found[spec.scheme]
-        shown = names if text or len(names) < 200 else names[:20]
-        more = (
-            f" … and {len(names) - len(shown)} more: convscope models TEXT filters" if len(shown) < len(names) else ""
-        )
-        missing = f" (none: {install_command(spec.extra)})" if spec.extra and not names and not text else ""
-        put(f"{spec.title}, for example {spec.example}{missing}")
-        put(f"  {' '.join(shown)}{more}\n" if shown else "")
+        of_scheme = names[spec.scheme]
+        shown = of_scheme if text or len(of_scheme) < 200 else of_scheme[:20]
+        rest = len(of_scheme) - len(shown)
+        more = f" … and {rest} more: convscope models TEXT filters" if rest else ""
+        missing = f" (none: {install_command(spec.extra)})" if spec.extra and not of_scheme and not text else ""
+        print_result(f"{spec.title}, for example {spec.example}{missing}")
+        print_result(f"  {' '.join(shown)}{more}\n" if shown else "")
 
 
 def layers(
     model: options.ModelAddress,
-    text: Annotated[str, typer.Argument(help="list only addresses with this in them", metavar="[TEXT]")] = "",
+    text: Annotated[str, typer.Argument(help="list only addresses that contain this text", metavar="[TEXT]")] = "",
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -238,31 +238,33 @@ def layers(
     opened = open_without_weights(model)
     named = [(a, type(m).__name__) for a, m in opened.module.named_modules() if a and text in a]
     if as_json:
-        put_json([{"layer": a, "kind": kind} for a, kind in named])
+        print_json([{"layer": a, "kind": kind} for a, kind in named])
         return
     width = max((len(a) for a, _ in named), default=0)
-    put("\n".join(f"{a:<{width}}  {kind}" for a, kind in named))
+    print_result("\n".join(f"{a:<{width}}  {kind}" for a, kind in named))
 
 
 def doctor(debug: options.Debug = False) -> None:
-    """Say what is installed and what each missing package would add."""
+    """Report installed packages, accelerators and bundled models, with install commands for missing packages."""
     import importlib.util
 
     import torch
 
-    put(f"convscope {__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    put(f"accelerators: {_accelerators(torch.cuda.is_available(), torch.backends.mps.is_available())}")
+    print_result(f"convscope {__version__}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print_result(f"accelerators: {_accelerators(torch.cuda.is_available(), torch.backends.mps.is_available())}")
     for package, extra in (("torchvision", "models"), ("timm", "models")):
-        found = importlib.util.find_spec(package) is not None
-        put(f"{package}: {'installed' if found else f'missing: {install_command(extra)}'}")
+        installed = importlib.util.find_spec(package) is not None
+        print_result(f"{package}: {'installed' if installed else f'missing: {install_command(extra)}'}")
     heic = importlib.util.find_spec("pillow_heif") is not None
-    put(f"pillow_heif: {'installed' if heic else f'missing: {sys.executable} -m pip install pillow-heif'} (HEIC)")
+    print_result(
+        f"pillow_heif: {'installed' if heic else f'missing: {sys.executable} -m pip install pillow-heif'} (HEIC)"
+    )
     fill_tables()
     for name in LOADERS["bundled"].names():
         try:
-            put(f"bundled:{name}: {LOADERS['bundled'].function(name)}")
+            print_result(f"bundled:{name}: {LOADERS['bundled'].function(name)}")
         except ConvScopeError as error:
-            say(f"bundled:{name}: {error}")
+            print_message(f"bundled:{name}: {error}")
 
 
 def serve(
@@ -271,9 +273,9 @@ def serve(
         typer.Option(
             "--model",
             "-m",
-            help="a model to offer; repeat it for more; the bundled ones by default",
+            help="a model to offer; repeat for more; by default the bundled models",
             metavar="ADDRESS",
-            autocompletion=addresses,
+            autocompletion=complete_model_addresses,
             show_default=False,
         ),
     ] = None,
@@ -282,28 +284,32 @@ def serve(
         typer.Option(
             "--input",
             "-i",
-            help="a folder whose images are offered; repeat it for more",
+            help="a folder of images to offer; repeat for more",
             metavar="FOLDER",
             show_default=False,
         ),
     ] = None,
     host: Annotated[
-        str, typer.Option("--host", help="where to listen; another machine can only come in with a token")
+        str, typer.Option("--host", help="the address to listen on; access from other machines requires a token")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", "-p", help="the port to listen at", min=1, max=65535)] = 8000,
+    port: Annotated[int, typer.Option("--port", "-p", help="the port to listen on", min=1, max=65535)] = 8000,
     token: Annotated[
         str | None,
         typer.Option(
-            "--token", envvar="CONVSCOPE_TOKEN", help="what must be shown to come in", metavar="TEXT", show_envvar=True
+            "--token",
+            envvar="CONVSCOPE_TOKEN",
+            help="the access token that clients must send",
+            metavar="TEXT",
+            show_envvar=True,
         ),
     ] = None,
     allow_load: Annotated[
-        bool, typer.Option("--allow-load", help="let models be opened that were not named here; they may run code")
+        bool, typer.Option("--allow-load", help="allow opening models other than those of --model; they may run code")
     ] = False,
     no_show: Annotated[bool, typer.Option("--no-show", help="do not open the browser")] = False,
     debug: options.Debug = False,
 ) -> None:
-    """Open the workbench: a local page on which to explore networks, with an HTTP API."""
+    """Start the workbench: local web pages for exploring networks, with an HTTP API."""
     try:
         from convscope.web.app import serve as serve_
     except ModuleNotFoundError as error:
@@ -311,53 +317,58 @@ def serve(
 
     is_open = False
 
-    def ready(address: str) -> None:
+    def announce(address: str) -> None:
         nonlocal is_open
         is_open = True
-        say(f"the workbench is at {address} (Ctrl-C ends it)")
+        print_message(f"the workbench is at {address} (Ctrl-C ends it)")
         if not no_show:
             webbrowser.open(address)
 
     try:
-        with interruptible():
+        with allow_keyboard_interrupt():
             serve_(
-                model or (), input or (), host=host, port=port, token=token or None, allow_load=allow_load, ready=ready
+                model or (),
+                input or (),
+                host=host,
+                port=port,
+                token=token or None,
+                allow_load=allow_load,
+                ready=announce,
             )
-    except KeyboardInterrupt:  # which is how it ends
-        say("the workbench is closed" if is_open else "convscope: stopped")
+    except KeyboardInterrupt:  # the normal way to stop the server
+        print_message("the workbench is closed" if is_open else "convscope: stopped")
         if not is_open:
-            raise typer.Exit(STOPPED) from None
+            raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-serve.says_when_interruptible = True  # type: ignore[attr-defined]
+serve.handles_interrupts = True  # type: ignore[attr-defined]
 
 
 def _accelerators(cuda: bool, mps: bool) -> str:
-    return (
-        ", ".join(name for name, there in (("cuda", cuda), ("mps", mps)) if there) or "none, everything runs on the CPU"
-    )
+    available = [name for name, is_available in (("cuda", cuda), ("mps", mps)) if is_available]
+    return ", ".join(available) or "none, everything runs on the CPU"
 
 
-def _names(lenses: str | None) -> list[str] | None:
-    return None if lenses is None else [name.strip() for name in lenses.split(",") if name.strip()]
+def _split_names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _end(stopped: bool, data: "Dataset", images: ImageArguments) -> None:
-    """Leave with the status of what was stopped, or not done for all images."""
-    left_out = say_skipped(data.skipped, len(images.members))
-    if stopped or left_out:
-        raise typer.Exit(STOPPED if stopped else 1)
+def _exit_on_problems(stopped: bool, data: "Dataset", images: ImageArguments) -> None:
+    """Exit with a nonzero status if the command was interrupted or images were skipped."""
+    skipped = report_skipped(data.skipped, len(images.members))
+    if stopped or skipped:
+        raise typer.Exit(EXIT_INTERRUPTED if stopped else 1)
 
 
-def _given(**options_: object) -> dict[str, object]:
-    return {name: value for name, value in options_.items() if value not in (None, [], False)}
+def _drop_unset(**arguments: object) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value not in (None, [], False)}
 
 
 def _line(outline: LensSpec, width: int) -> str:
     return f"  {outline.command:<{width}}  {outline.asks}"
 
 
-def _described(spec: object) -> dict[str, object]:
+def _to_json(spec: object) -> dict[str, object]:
     from convscope.spec import LensSpec
 
     assert isinstance(spec, LensSpec)
@@ -365,12 +376,12 @@ def _described(spec: object) -> dict[str, object]:
         p.name: {"default": p.default, "help": p.about.help, "range": p.about.range(), "unit": p.about.unit}
         for p in spec.parameters.values()
     }
-    said = ("name", "command", "family", "title", "asks", "reads", "cite", "inputs", "returns", "fails")
-    return {**{key: getattr(spec, key) for key in said}, "claims": sorted(spec.claims), "parameters": parameters}
+    fields = ("name", "command", "family", "title", "asks", "reads", "cite", "inputs", "returns", "fails")
+    return {**{key: getattr(spec, key) for key in fields}, "claims": sorted(spec.claims), "parameters": parameters}
 
 
 COMMANDS: list[Command] = [
-    guarded(c) for c in (demo, serve, report, compare, recommend, lenses, models, layers, doctor)
+    report_errors(c) for c in (demo, serve, report, compare, recommend, lenses, models, layers, doctor)
 ]
-for _command in COMMANDS:  # `guarded` hides nothing: typer reads the signature of the command itself
+for _command in COMMANDS:  # typer reads the signature of the wrapped command, which has ``debug``
     _command.__signature__ = inspect.signature(_command.__wrapped__)  # type: ignore[attr-defined]

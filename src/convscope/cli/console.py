@@ -1,4 +1,4 @@
-"""How commands talk: results on standard output, everything else on standard error, one sentence for a refusal."""
+"""Output of commands: results on standard output; messages, progress and one-line errors on standard error."""
 
 import functools
 import json
@@ -12,72 +12,73 @@ from typing import Any
 
 import typer
 
-from convscope.cli.interrupts import STOPPED, interruptible
-from convscope.cli.terminal import shows_unicode
-from convscope.cli.wording import in_options
+from convscope.cli.interrupts import EXIT_INTERRUPTED, allow_keyboard_interrupt
+from convscope.cli.terminal import supports_unicode
+from convscope.cli.wording import to_shell_syntax
 from convscope.errors import Cancelled, ConvScopeError, ModelFailed
 
-OPENING = ("weights", "labels", "size", "resize", "mean", "std", "device", "trust", "layer", "target", "unit")
-"""What sentences name that come up while a network is opened or looked through."""
+OPENING_NAMES = ("weights", "labels", "size", "resize", "mean", "std", "device", "trust", "layer", "target", "unit")
+"""Parameter names that occur in errors raised while a model is opened."""
 
 
-def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn what goes wrong within a command into one sentence and an exit status.
+def report_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a command so that exceptions become one sentence and an exit status.
 
-    It is 2 where the request is wrong, 130 where somebody stopped it, and 1 for anything else.
+    The status is 2 for an invalid request, 130 for an interrupt, and 1 for anything else.
 
-    Within it Ctrl-C raises KeyboardInterrupt, but for a command that says itself from where on, by `interruptible`.
+    In the command Ctrl-C raises KeyboardInterrupt, unless its attribute ``handles_interrupts`` is true: then it calls
+    `allow_keyboard_interrupt` itself.
     """
-    own = getattr(command, "says_when_interruptible", False)
+    handles_interrupts = getattr(command, "handles_interrupts", False)
 
     @functools.wraps(command)
     def run(*args: Any, debug: bool = False, **options: Any) -> None:
         try:
-            with nullcontext() if own else interruptible():
+            with nullcontext() if handles_interrupts else allow_keyboard_interrupt():
                 command(*args, **options)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:
-            _stop("stopped", STOPPED, debug)
+            _exit_with("stopped", EXIT_INTERRUPTED, debug)
         except Cancelled as error:
-            _stop(str(error), STOPPED, debug)
+            _exit_with(str(error), EXIT_INTERRUPTED, debug)
         except ConvScopeError as error:
-            sentence = in_options(str(error), {*OPENING, *options})
-            _stop(sentence, 1 if isinstance(error, ModelFailed) else 2, debug)
+            sentence = to_shell_syntax(str(error), {*OPENING_NAMES, *options})
+            _exit_with(sentence, 1 if isinstance(error, ModelFailed) else 2, debug)
         except Exception as error:
             hint = "" if debug else " (--debug shows where)"
-            _stop(f"unexpected {type(error).__name__}: {error}{hint}", 1, debug)
+            _exit_with(f"unexpected {type(error).__name__}: {error}{hint}", 1, debug)
 
     return run
 
 
-def say(text: str) -> None:
-    """A line for the person, on standard error."""
+def print_message(text: str) -> None:
+    """Print a message on standard error."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
-def put(text: str) -> None:
-    """A result, on standard output."""
+def print_result(text: str) -> None:
+    """Print a result on standard output."""
     print(text, flush=True)  # noqa: T201
 
 
-def put_json(thing: Any) -> None:
-    """A result as JSON, on standard output."""
-    put(json.dumps(thing, indent=2, ensure_ascii=not shows_unicode()))
+def print_json(result: Any) -> None:
+    """Print a result as JSON on standard output."""
+    print_result(json.dumps(result, indent=2, ensure_ascii=not supports_unicode()))
 
 
-def bar(title: str) -> AbstractContextManager[Callable[[int, int], None]]:
-    """A progress bar on standard error, as ``report(done, total)``; silent where nobody watches."""
+def progress_bar(title: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    """A progress bar on standard error, updated by ``report(done, total)``; silent if that is no terminal."""
     from convscope.engine.context import progress_bar
 
     return progress_bar.bar(title)
 
 
 @contextmanager
-def watched(title: str) -> Iterator[threading.Event]:
-    """Show the progress of the lens that runs within; Ctrl-C ends it at its next step, and a second one at once.
+def track_progress(title: str) -> Iterator[threading.Event]:
+    """Show the progress of the lens that runs in the body; Ctrl-C stops it at its next step, a second one immediately.
 
-    What is given is set once somebody stopped it: a drawing then ends with the best so far.
+    Yields an event that is set on the first Ctrl-C: an optimization then returns its best result so far.
     """
     from convscope.engine.context.metering import reporting
 
@@ -87,34 +88,34 @@ def watched(title: str) -> Iterator[threading.Event]:
         if stopped.is_set():
             raise KeyboardInterrupt
         stopped.set()
-        say("stopping …")
+        print_message("stopping …")
 
-    with bar(title) as report, _on_interrupt(interrupt):
+    with progress_bar(title) as report, _on_interrupt(interrupt):
 
-        def told(done: int, total: int) -> None:
+        def update(done: int, total: int) -> None:
             report(done, total)
             if stopped.is_set():
                 raise Cancelled("stopped")
 
-        with reporting(told):
+        with reporting(update):
             yield stopped
 
 
 @contextmanager
 def _on_interrupt(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Have ``handler`` called on Ctrl-C; only the main thread hears of it."""
+    """Call ``handler`` on Ctrl-C; without effect outside the main thread, which alone receives signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, handler)
+    previous = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
-def _stop(sentence: str, status: int, debug: bool) -> None:
+def _exit_with(sentence: str, status: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    say(f"convscope: {sentence}")
+    print_message(f"convscope: {sentence}")
     raise typer.Exit(status)

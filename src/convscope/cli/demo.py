@@ -1,90 +1,105 @@
-"""``convscope demo``: the bundled networks on bundled inputs through every lens, into one report and pictures."""
+"""``convscope demo``: apply every lens to bundled networks and inputs, and write one report and the pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convscope.cli.console import bar, put, say
-from convscope.cli.results import stem
+from convscope.cli.console import print_message, print_result, progress_bar
+from convscope.cli.results import image_stem
 from convscope.errors import CannotWrite
-from convscope.values import Prediction, Value, writable
+from convscope.spec import LensSpec
+from convscope.values import Prediction, Value, check_writable
 
-SHOWN = {
+INPUTS = {
     "shapes": ("sample:shapes/33", "sample:shapes/12"),
     "digits": ("sample:digits/3",),
 }
-"""The inputs of the demo, by the network that answers them; training has seen none."""
+"""Bundled network → its inputs in the demo, which were not in its training set."""
 
-QUICK: dict[str, dict[str, Any]] = {
-    "rise": {"samples": 160},
-    "lime": {"samples": 160},
-    "kernel-shap": {"samples": 160},
-    "partition-shap": {"samples": 160},
-    "hsic": {"samples": 160},
-    "sobol": {"samples": 4},
-    "permutation": {"samples": 3},
-    "smoothed-score-cam": {"samples": 2, "channels": 32},
-    "integrated-score-cam": {"steps": 4, "channels": 32},
-    "extremal-perturbation": {"steps": 60},
-    "meaningful-perturbation": {"steps": 60},
-    "activation-maximization": {"steps": 64},
-    "invert": {"steps": 60},
-    "caricature": {"steps": 40},
-    "style-transfer": {"steps": 60},
-    "style-features": {"steps": 60},
-    "deep-dream": {"steps": 8},
-    "top-inputs": {"show": 4, "k": 6},
-}
-"""Fewer repetitions than the defaults, so that nobody waits: the maps are noisier than they need be."""
-
-DATA = {"shapes": "sample:shapes/0-119", "digits": "sample:digits/0-119"}
-"""What lenses look at that take a data set."""
+DATA_SETS = {"shapes": "sample:shapes/0-119", "digits": "sample:digits/0-119"}
+"""Bundled network → the data set for lenses that take one."""
 
 STYLES = {"shapes": "sample:shapes/12", "digits": "sample:digits/5"}
+"""Bundled network → the style image for lenses that take one."""
 
-OVER_DATA = ("activations", "parameter-gradients", "receptive-field", "top-inputs")
+FAMILY_LIMITS: dict[str, dict[str, int]] = {
+    "perturbation": {"samples": 160, "steps": 60},
+    "learned": {"steps": 60},
+}
+"""Upper limits for the parameters that multiply the number of passes, for fast but noisier results."""
+
+LENS_LIMITS: dict[str, dict[str, int]] = {
+    "activation-maximization": {"steps": 64},
+    "caricature": {"steps": 40},
+    "deep-dream": {"steps": 8},
+    "integrated-score-cam": {"steps": 4, "channels": 32},
+    "permutation": {"samples": 3},
+    "smoothed-score-cam": {"samples": 2, "channels": 32},
+    "sobol": {"samples": 4},
+    "top-inputs": {"show": 4, "k": 6},
+}
+"""Values for lenses that need many passes per sample or step, or for which the limit of the family does not fit."""
 
 
 def run_demo(folder: Path) -> None:
-    """Explain the bundled inputs and say where to look."""
+    """Apply every lens to the bundled inputs and write the results to ``folder``."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CannotWrite(f"cannot make the folder {str(folder)!r}: {error.strerror}") from error
-    report = writable(folder / "report.html")
-    say("opening the bundled networks …")
-    from convscope.catalogue import declared_lenses, lenses, load
+    report = check_writable(folder / "report.html")
+    print_message("opening the bundled networks …")
+    from convscope.catalogue import lenses, load
     from convscope.engine.context.metering import reporting
     from convscope.reporting import collect, write_report
 
-    sections, names = [], [outline.command for outline in declared_lenses()]
-    for name, samples in SHOWN.items():
-        model = load(f"bundled:{name}")
-        own = {lens: {"images": DATA[name]} for lens in OVER_DATA} | {"style-transfer": {"style": STYLES[name]}}
-        budgets = QUICK | {lens: QUICK.get(lens, {}) | given for lens, given in own.items()}
-        with bar(f"{name:<16}") as told, reporting(told):
-            sections += collect(model, list(samples), names, {}, budgets=budgets)
-        names = [command for command in names if command != "convolve"]  # which needs no network: once will do
+    sections, specs = [], list(lenses())
+    for network, inputs in INPUTS.items():
+        model = load(f"bundled:{network}")
+        names = [spec.command for spec in specs]
+        arguments = demo_arguments(specs, network)
+        with progress_bar(f"{network:<16}") as update, reporting(update):
+            sections += collect(model, list(inputs), names, {}, budgets=arguments)
+        specs = [spec for spec in specs if "model" in spec.inputs]  # the others give the same for every network
     values = [value for section in sections for value in section.values]
-    with bar("drawing") as told:
+    with progress_bar("drawing") as update:
         for done, value in enumerate(values):
-            value.save(folder / f"{_stem(value)}.png")
-            told(done + 1, len(values))
+            value.save(folder / f"{_file_stem(value)}.png")
+            update(done + 1, len(values))
     write_report(sections, report, title="What two small networks see")
-    put("\n".join([*map(_line, _answers(values)), ""]))
-    inputs = sum(map(len, SHOWN.values()))
-    put(f"{len(lenses())} lenses on {inputs} inputs and {len(SHOWN)} networks: {len(values)} pictures in {folder}/")
-    put(f"open {report.resolve()}")
+    print_result("\n".join([*(_line(value) for value in values if isinstance(value, Prediction)), ""]))
+    count = sum(map(len, INPUTS.values()))
+    print_result(
+        f"{len(lenses())} lenses on {count} inputs and {len(INPUTS)} networks: {len(values)} pictures in {folder}/"
+    )
+    print_result(f"open {report.resolve()}")
 
 
-def _stem(value: Value) -> str:
-    """What the picture of a value is named after: its input, or its network, or nothing but its lens."""
-    looked_at = stem(value.record.input) if value.record.input in sum(SHOWN.values(), ()) else ""
-    return "-".join(part for part in (looked_at or value.record.model.get("name", ""), value.record.lens) if part)
+def demo_arguments(specs: Sequence[LensSpec], network: str) -> dict[str, dict[str, Any]]:
+    """The arguments of each lens that differ from its defaults, by command: inputs and reduced repetitions."""
+    arguments: dict[str, dict[str, Any]] = {}
+    for spec in specs:
+        chosen: dict[str, Any] = {
+            name: limit
+            for name, limit in FAMILY_LIMITS.get(spec.family, {}).items()
+            if name in spec.parameters and spec.parameters[name].default > limit
+        }
+        chosen |= LENS_LIMITS.get(spec.command, {})
+        if "images" in spec.required:
+            chosen["images"] = DATA_SETS[network]
+        if "style" in spec.required:
+            chosen["style"] = STYLES[network]
+        if chosen:
+            arguments[spec.command] = chosen
+    return arguments
 
 
-def _answers(values: list[Value]) -> list[Prediction]:
-    return [value for value in values if isinstance(value, Prediction)]
+def _file_stem(value: Value) -> str:
+    """The file name of a picture: the input, or else the network, if there is one, and the lens."""
+    is_demo_input = value.record.input in sum(INPUTS.values(), ())
+    subject = image_stem(value.record.input) if is_demo_input else ""
+    return "-".join(part for part in (subject or value.record.model.get("name", ""), value.record.lens) if part)
 
 
 def _line(value: Prediction) -> str:
-    return f"  {value.record.input:<18} {value.labels[0]:<10} {value.said()[0]:>6}"
+    return f"  {value.record.input:<18} {value.labels[0]:<10} {value.formatted_scores()[0]:>6}"

@@ -1,14 +1,14 @@
-"""Help as it was written: brackets are brackets, and nothing in them is taken for a style."""
+"""Escaping of square brackets in help texts, which rich would interpret as markup."""
 
 import os
 import re
 
 STYLED = not os.environ.get("NO_COLOR")
-"""Whether help is laid out in panels, in which square brackets are markup."""
+"""Whether help is formatted by rich, which interprets square brackets as markup."""
 
 _MARKUP = re.compile(r"\[(?=[a-zA-Z/@#])")
 
 
 def help_text(text: str) -> str:
-    """``text`` for a place where markup is read."""
+    """``text`` with square brackets escaped, if help is formatted by rich."""
     return _MARKUP.sub(r"\[", text) if STYLED else text

@@ -1,22 +1,22 @@
-"""What Ctrl-C does to a command: one line and an end, at whatever moment it comes, and never a traceback."""
+"""Handling of Ctrl-C: the command ends with one line and never with a traceback, whenever it occurs."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from convscope_start import STOPPED, leave, leave_on_interrupt
+from convscope_start import EXIT_INTERRUPTED, exit_immediately, exit_on_interrupt
 
-__all__ = ["STOPPED", "interruptible", "leave_on_interrupt"]
+__all__ = ["EXIT_INTERRUPTED", "allow_keyboard_interrupt", "exit_on_interrupt"]
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Work that has something to clean up: within, Ctrl-C raises KeyboardInterrupt."""
-    if signal.getsignal(signal.SIGINT) is not leave:
+def allow_keyboard_interrupt() -> Iterator[None]:
+    """Context manager in which Ctrl-C raises KeyboardInterrupt, for code with something to clean up."""
+    if signal.getsignal(signal.SIGINT) is not exit_immediately:
         yield
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, leave)
+        signal.signal(signal.SIGINT, exit_immediately)

@@ -1,4 +1,4 @@
-"""From the declaration of a lens to its command: the same parameters, ranges, choices and defaults."""
+"""The command of a lens, generated from its declaration: the same parameters, ranges, choices and defaults."""
 
 import inspect
 import re
@@ -10,14 +10,22 @@ from typing import Annotated, Any
 import typer
 
 from convscope.cli import options
-from convscope.cli.completion import starting
-from convscope.cli.console import guarded, put, put_json, watched
+from convscope.cli.completion import complete_choices
+from convscope.cli.console import print_json, print_result, report_errors, track_progress
 from convscope.cli.help_text import help_text
-from convscope.cli.image_arguments import ImageArguments, read_images, say_skipped
-from convscope.cli.interrupts import STOPPED
-from convscope.cli.opening import OPENING, files_of, open_model, opening_options
-from convscope.cli.results import distinct_stems, many_places, named_after, one_place, save, stem, told
-from convscope.cli.wording import flag
+from convscope.cli.image_arguments import ImageArguments, parse_images, report_skipped
+from convscope.cli.interrupts import EXIT_INTERRUPTED
+from convscope.cli.opening import OPENING_OPTIONS, model_files, open_model, opening_parameters
+from convscope.cli.results import (
+    image_stem,
+    join_name_parts,
+    output_path,
+    output_paths,
+    save_value,
+    target_slug,
+    unique_stems,
+)
+from convscope.cli.wording import option_name
 from convscope.errors import InputError, ParameterError
 from convscope.spec import SMOOTH_OF, LensSpec, Parameter
 from convscope.values import Value
@@ -25,20 +33,20 @@ from convscope.values import Value
 Command = Callable[..., None]
 
 
-def placeholder() -> None:
-    """Stands for a lens that was not called, so that it need not be imported."""
+def placeholder_command() -> None:
+    """The body of a command that is not called, whose lens is therefore not imported."""
 
 
 def lens_command(spec: LensSpec) -> Command:
-    """The function behind a lens's command, with the signature that the declaration asks for."""
+    """The command function of a lens, with the signature given by its declaration."""
 
-    def command(**given: Any) -> None:
-        run_lens(spec, **given)
+    def command(**arguments: Any) -> None:
+        run_lens(spec, **arguments)
 
     inputs = [keyword for name in spec.inputs for keyword in _inputs(spec, name)]
     signature = [
         *inputs,
-        *[_option(parameter, placed=parameter.name in spec.positional) for parameter in spec.parameters.values()],
+        *[_option(parameter, positional=parameter.name in spec.positional) for parameter in spec.parameters.values()],
         *([_keyword("smooth", options.Smooth, None), _option(SMOOTH_OF)] if spec.can_average else []),
         _keyword("out", options.Out, None),
         _keyword("as_json", options.Json, False),
@@ -48,168 +56,170 @@ def lens_command(spec: LensSpec) -> Command:
     command.__doc__ = help_text(f"{spec.title}: {spec.asks}\n\n{spec.reads}")
     command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in signature}
-    return guarded(command)
+    return report_errors(command)
 
 
-def run_lens(spec: LensSpec, *, out: str | None, as_json: bool, **given: Any) -> None:
-    """Run a lens and write or print what it gives."""
-    images = read_images([path for name in ("image", "images") for path in given.pop(name, None) or []])
-    others = {name: _second(given[name]) for name in ("guide", "style") if given.get(name)}
+def run_lens(spec: LensSpec, *, out: str | None, as_json: bool, **arguments: Any) -> None:
+    """Run a lens and write or print its results."""
+    images = parse_images([path for name in ("image", "images") for path in arguments.pop(name, None) or []])
+    others = {name: _single_image(arguments[name]) for name in ("guide", "style") if arguments.get(name)}
     if "image" in spec.inputs and not spec.each_image and len(images.members) > 1:
-        raise InputError(f"{spec.command} looks at one image, got {len(images.members)}: name one")
-    opening = {name: given.pop(name) for name in OPENING if name in given and name not in spec.parameters}
-    read = [file for one in (images, *others.values()) for file in one.files]
-    read += files_of(given.get("model"), opening)
-    places = _places(spec, images, out, as_json, given, read)
+        raise InputError(f"{spec.command} takes one image, got {len(images.members)}: name one")
+    own_names = [name for name in OPENING_OPTIONS if name in arguments and name not in spec.parameters]
+    opening = {name: arguments.pop(name) for name in own_names}
+    input_files = [file for given in (images, *others.values()) for file in given.files]
+    input_files += model_files(arguments.get("model"), opening)
+    paths = _output_paths(spec, images, out, as_json, arguments, input_files)
     from convscope.catalogue import call
 
-    asked = {name: value for name, value in given.items() if value not in (None, [])}
-    asked |= {name: one.members[0] for name, one in others.items()}
-    if "model" in asked:
-        asked["model"] = open_model(asked["model"], opening)
+    call_arguments = {name: value for name, value in arguments.items() if value not in (None, [])}
+    call_arguments |= {name: image.members[0] for name, image in others.items()}
+    if "model" in call_arguments:
+        call_arguments["model"] = open_model(call_arguments["model"], opening)
     if "images" in spec.inputs and images.members:
-        asked["images"] = images.as_data()
+        call_arguments["images"] = images.as_data()
     elif images.members:
-        asked["image"] = images.dataset(asked["model"]) if spec.each_image else images.members[0]
-    report = _Report(spec, images, places, as_json)
-    with watched(spec.title) as stopped:
-        found = call(spec.name, **asked)
-        for place, value in found.indexed() if spec.each_image else [(0, found)]:
-            report.add(place, value)
-    report.end()
-    skipped = spec.each_image and say_skipped(found.skipped, len(images.members))
-    if stopped.is_set():  # a drawing that ended with the best so far
-        raise typer.Exit(STOPPED)
+        call_arguments["image"] = images.dataset(call_arguments["model"]) if spec.each_image else images.members[0]
+    writer = _ResultWriter(spec, images, paths, as_json)
+    with track_progress(spec.title) as stopped:
+        result = call(spec.name, **call_arguments)
+        for index, value in result.indexed() if spec.each_image else [(0, result)]:
+            writer.add(index, value)
+    writer.finish()
+    skipped = spec.each_image and report_skipped(result.skipped, len(images.members))
+    if stopped.is_set():  # an optimization that returned its best result so far
+        raise typer.Exit(EXIT_INTERRUPTED)
     if skipped:
         raise typer.Exit(1)
 
 
-class _Report:
-    """Writes values and tells of them as they come; as JSON all at once, at the end."""
+class _ResultWriter:
+    """Saves and prints values as they are computed; JSON is printed at the end."""
 
-    def __init__(self, spec: LensSpec, images: ImageArguments, places: Sequence[Path | None], as_json: bool) -> None:
+    def __init__(self, spec: LensSpec, images: ImageArguments, paths: Sequence[Path | None], as_json: bool) -> None:
         self.names = images.names if spec.each_image else (images.names[0] if images.single else "",)
-        self.places, self.as_json = places, as_json
-        self.alone = images.single or not spec.each_image
+        self.paths, self.as_json = paths, as_json
+        self.is_single = images.single or not spec.each_image
         self.manifests: list[dict[str, Any]] = []
 
-    def add(self, number: int, value: Value) -> None:
-        """Write the value of image ``number`` and tell of it."""
-        place = self.places[number]
-        if place is not None:
-            save(value, place)
+    def add(self, index: int, value: Value) -> None:
+        """Save the value of the image at ``index`` and print its summary."""
+        path = self.paths[index]
+        if path is not None:
+            save_value(value, path)
         if self.as_json:
-            self.manifests.append({**value.manifest(), "file": str(place) if place else None})
+            self.manifests.append({**value.manifest(), "file": str(path) if path else None})
             return
-        put("\n".join(summary(self.names[number], value)))
-        if place is not None:
-            put(f"  written to {place}")
+        print_result("\n".join(summary_lines(self.names[index], value)))
+        if path is not None:
+            print_result(f"  written to {path}")
 
-    def end(self) -> None:
-        """Tell what is told at the end."""
+    def finish(self) -> None:
+        """Print the JSON of all values, if requested."""
         if self.as_json:
-            put_json(self.manifests[0] if self.alone else self.manifests)
+            print_json(self.manifests[0] if self.is_single else self.manifests)
 
 
-def summary(name: str, value: Value) -> list[str]:
-    """A few lines on a value for the terminal."""
+def summary_lines(name: str, value: Value) -> list[str]:
+    """A summary of a value for the terminal."""
     from convscope.render.captions import notes
 
     lines = [f"{name}: {value.record.title}" if name else value.record.title]
     lines += [f"  {line}" for line in value.lines()]
-    lines += [f"  {'note: ' if note.warning else ''}{value.record.worded(note.text)}" for note in notes(value)]
+    lines += [f"  {'note: ' if note.warning else ''}{value.record.adapt_wording(note.text)}" for note in notes(value)]
     return [*lines, f"  cost {value.record.cost}"]
 
 
 def _inputs(spec: LensSpec, name: str) -> list[inspect.Parameter]:
-    """The words of the command line that stand for an input of a lens."""
-    needed = name in spec.required
+    """The command-line parameters for an input of a lens."""
+    is_required = name in spec.required
     if name == "model":
-        return [_keyword("model", options.ModelAddress, inspect.Parameter.empty), *opening_options(spec.parameters)]
+        return [_keyword("model", options.ModelAddress, inspect.Parameter.empty), *opening_parameters(spec.parameters)]
     if name in ("image", "images"):
-        pictures = options.Images if spec.each_image else options.DataSet if name == "images" else options.Example
-        return [_keyword(name, pictures, inspect.Parameter.empty if needed else None)]
-    kind: Any = {"target": options.Target, "layer": options.Layer, "unit": options.Unit}.get(name, options.Second)
-    return [_keyword(name, kind, inspect.Parameter.empty if needed else None)]
+        pictures = options.Images if spec.each_image else options.DataSet if name == "images" else options.ExampleImage
+        return [_keyword(name, pictures, inspect.Parameter.empty if is_required else None)]
+    kind: Any = {"target": options.Target, "layer": options.Layer, "unit": options.Unit}.get(name, options.SecondImage)
+    return [_keyword(name, kind, inspect.Parameter.empty if is_required else None)]
 
 
-def _second(word: str) -> ImageArguments:
-    """A second image: one, and not a folder."""
-    found = read_images([word])
-    if not found.single:
-        raise InputError(f"a second image is one image, got {word!r} with {len(found.members)}: name one")
-    return found
+def _single_image(argument: str) -> ImageArguments:
+    """A further image of a lens, such as its style; a folder or several images are refused."""
+    image = parse_images([argument])
+    if not image.single:
+        raise InputError(f"a second image must be one image, got {argument!r} with {len(image.members)}: name one")
+    return image
 
 
-def _slug(address: str) -> str:
-    """A model's address for use in file names."""
+def _model_slug(address: str) -> str:
+    """The address of a model in a form for file names."""
     return re.sub(r"\W+", "-", Path(address.partition("?")[0].rpartition(":")[2]).name or "model").strip("-")
 
 
-def _places(
+def _output_paths(
     spec: LensSpec,
     images: ImageArguments,
     out: str | None,
     as_json: bool,
-    given: Mapping[str, Any],
-    read: Iterable[str],
+    arguments: Mapping[str, Any],
+    input_files: Iterable[str],
 ) -> list[Path | None]:
-    """Where each result goes, checked before any work; nowhere where JSON alone was asked for."""
-    each = spec.each_image
+    """The path of each result, checked before any computation; None if only JSON was requested."""
     if out is None and as_json:
-        return [None] * (len(images.members) if each else 1)
-    explained = told(given.get("target"), given.get("unit"), given.get("layer"))
-    if each:
-        stems = distinct_stems(images.names)
+        return [None] * (len(images.members) if spec.each_image else 1)
+    target = target_slug(arguments.get("target"), arguments.get("unit"), arguments.get("layer"))
+    if spec.each_image:
+        stems = unique_stems(images.names)
+    elif images.single:
+        stems = [image_stem(images.names[0])]
     else:
-        stems = [stem(images.names[0]) if images.single else _slug(given["model"]) if given.get("model") else ""]
-    names = [f"{named_after(one, spec.command, explained)}.png" for one in stems]
-    if each and not images.single:
-        return [*many_places(out, names, read)]
-    return [one_place(out, names[0], Value.kinds[spec.returns].writer, read)]
+        stems = [_model_slug(arguments["model"]) if arguments.get("model") else ""]
+    names = [f"{join_name_parts(stem, spec.command, target)}.png" for stem in stems]
+    if spec.each_image and not images.single:
+        return [*output_paths(out, names, input_files)]
+    return [output_path(out, names[0], Value.kinds[spec.returns].writer, input_files)]
 
 
-def _option(parameter: Parameter, *, placed: bool = False) -> inspect.Parameter:
-    """The command-line option of a declared parameter; or a word in its place, where Python takes it so."""
+def _option(parameter: Parameter, *, positional: bool = False) -> inspect.Parameter:
+    """The command-line option of a declared parameter, or an argument if it is positional in Python."""
     about = parameter.about
     choices = f"<{'|'.join(about.choices)}>"
-    listed = bool(about.choices) and len(choices) > _WIDEST  # in the help, where lines are broken between words
-    notes = ", ".join(note for note in (about.unit, about.range() if listed or not about.choices else "") if note)
-    said = help_text(f"{about.help} ({notes})" if notes else about.help)
-    if placed:
-        word = typer.Argument(help=said, metavar=parameter.name.upper())
-        return _keyword(parameter.name, Annotated[parameter.kind, word], parameter.default)
+    in_help = bool(about.choices) and len(choices) > _MAX_WIDTH  # long lists go into the help text, which is wrapped
+    notes = ", ".join(note for note in (about.unit, about.range() if in_help or not about.choices else "") if note)
+    help_ = help_text(f"{about.help} ({notes})" if notes else about.help)
+    if positional:
+        argument = typer.Argument(help=help_, metavar=parameter.name.upper())
+        return _keyword(parameter.name, Annotated[parameter.kind, argument], parameter.default)
     if parameter.kind is bool:
-        names = f"{flag(parameter.name)}/--no-{parameter.name.replace('_', '-')}"
-        return _keyword(parameter.name, Annotated[bool, typer.Option(names, help=said)], parameter.default)
+        names = f"{option_name(parameter.name)}/--no-{parameter.name.replace('_', '-')}"
+        return _keyword(parameter.name, Annotated[bool, typer.Option(names, help=help_)], parameter.default)
     option = typer.Option(
-        flag(parameter.name),
-        help=said,
-        parser=_reader(parameter),
-        metavar="<choice>" if listed else choices if about.choices else _KINDS.get(parameter.kind, "<text>"),
-        autocompletion=starting(about.choices) if about.choices else None,
+        option_name(parameter.name),
+        help=help_,
+        parser=_parser(parameter),
+        metavar="<choice>" if in_help else choices if about.choices else _METAVARS.get(parameter.kind, "<text>"),
+        autocompletion=complete_choices(about.choices) if about.choices else None,
     )
     return _keyword(parameter.name, Annotated[parameter.kind, option], parameter.default)
 
 
-_KINDS = {int: "<whole number>", float: "<number>"}
-_WIDEST = 32
-"""How wide the column of an option's values may be, in characters."""
+_METAVARS = {int: "<whole number>", float: "<number>"}
+_MAX_WIDTH = 32
+"""The maximum width of the column of option values in the help, in characters."""
 
 
-def _reader(parameter: Parameter) -> Callable[[Any], Any]:
-    """What turns the text given for a parameter into the kind that it has, or refuses it where it is out of range."""
+def _parser(parameter: Parameter) -> Callable[[Any], Any]:
+    """A function that converts text to the type of a parameter, and refuses it if it is out of range."""
 
-    def read(value: Any) -> Any:
+    def parse(value: Any) -> Any:
         if isinstance(value, str) and parameter.kind in (int, float):
-            with suppress(ValueError):  # the check says what it must be
+            with suppress(ValueError):  # `Parameter.check` reports the error
                 value = parameter.kind(value)
         try:
             return parameter.check(value)
         except ParameterError as error:
             raise typer.BadParameter(str(error).removeprefix(f"{parameter.name} ")) from error
 
-    return read
+    return parse
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

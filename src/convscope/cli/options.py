@@ -1,11 +1,11 @@
-"""The options that commands share, spelt the same everywhere."""
+"""The options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from convscope.cli.completion import addresses, layers_of_model
+from convscope.cli.completion import complete_layers, complete_model_addresses
 from convscope.cli.help_text import help_text
 
 Images = Annotated[
@@ -23,9 +23,9 @@ DataSet = Annotated[
         metavar="IMAGES", help="folders of images, image files, samples or ranges of them", show_default=False
     ),
 ]
-Example = Annotated[
+ExampleImage = Annotated[
     list[str] | None,
-    typer.Argument(metavar="IMAGE", help="an image to run the network on; not needed", show_default=False),
+    typer.Argument(metavar="IMAGE", help="an image to run the network on (optional)", show_default=False),
 ]
 ModelAddress = Annotated[
     str,
@@ -33,48 +33,52 @@ ModelAddress = Annotated[
         "--model",
         "-m",
         help="torchvision:NAME, timm:NAME, bundled:NAME or net.py:FUNCTION; add ?weights=none for random weights, "
-        "?weights=FILE for a file's, ?output=PART for a part of the output or for what it is (probabilities, value, …)",
+        "?weights=FILE for those of a file, ?output=PART for a part of the output or for its kind (probabilities, "
+        "value, …)",
         metavar="ADDRESS",
         show_default=False,
-        autocompletion=addresses,
+        autocompletion=complete_model_addresses,
     ),
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option("--weights", help="a weight file to load into it (.safetensors, .pt, .pth)", metavar="FILE"),
+    typer.Option("--weights", help="a weight file to load into the model (.safetensors, .pt, .pth)", metavar="FILE"),
 ]
 Trust = Annotated[
-    bool, typer.Option("--trust", help="open a weight file that runs code; only for files you made yourself")
+    bool, typer.Option("--trust", help="open a weight file that can run code; only for files from a trusted source")
 ]
 Labels = Annotated[
     Path | None,
-    typer.Option("--labels", help="a file with the names of the classes: one a line, or JSON", metavar="FILE"),
+    typer.Option("--labels", help="a file with the names of the classes: one per line, or JSON", metavar="FILE"),
 ]
 Size = Annotated[
     str | None,
     typer.Option(
         "--size",
-        help="size of prepared images, as in 224 or 224x320 (height x width)",
+        help="size of the preprocessed images, such as 224 or 224x320 (height x width)",
         metavar="SIZE",
     ),
 ]
 Resize = Annotated[
     str | None,
     typer.Option(
-        "--resize", help="what the shorter side is scaled to before the middle is cut out (pixels)", metavar="SIDE"
+        "--resize",
+        help="length of the shorter side in pixels to which images are resized before the center crop",
+        metavar="SIDE",
     ),
 ]
 Mean = Annotated[
     str | None,
     typer.Option(
-        "--mean", help="what is subtracted from pixels scaled to 0 … 1, as in 0.485,0.456,0.406", metavar="NUMBERS"
+        "--mean", help="mean per channel of pixels scaled to 0 … 1, such as 0.485,0.456,0.406", metavar="NUMBERS"
     ),
 ]
 Std = Annotated[
-    str | None, typer.Option("--std", help="what they are then divided by, as in 0.229,0.224,0.225", metavar="NUMBERS")
+    str | None,
+    typer.Option("--std", help="standard deviation per channel, such as 0.229,0.224,0.225", metavar="NUMBERS"),
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", help="where to compute, such as cuda or cuda:1", metavar="DEVICE")
+    str | None, typer.Option("--device", help="the device to compute on, such as cuda or cuda:1", metavar="DEVICE")
 ]
 Target = Annotated[
     str | None,
@@ -92,9 +96,9 @@ Layer = Annotated[
     typer.Option(
         "--layer",
         "-l",
-        help="layer address; repeat it for several; 'convscope layers' lists them",
+        help="layer address; repeat for several; 'convscope layers' lists them",
         metavar="ADDRESS",
-        autocompletion=layers_of_model,
+        autocompletion=complete_layers,
     ),
 ]
 Unit = Annotated[
@@ -102,15 +106,17 @@ Unit = Annotated[
     typer.Option(
         "--unit",
         "-u",
-        help=help_text("a unit such as 'layer4[17]', or one place of it, 'layer4[17, 3, 5]'; repeat it for several"),
+        help=help_text("a unit such as 'layer4[17]', or one position of it, 'layer4[17, 3, 5]'; repeat for several"),
         metavar="UNIT",
-        autocompletion=layers_of_model,
+        autocompletion=complete_layers,
     ),
 ]
-Second = Annotated[str | None, typer.Option(help="a second image: a file or a sample", metavar="IMAGE")]
+SecondImage = Annotated[str | None, typer.Option(help="a second image: a file or a sample", metavar="IMAGE")]
 Smooth = Annotated[
     int | None,
-    typer.Option("--smooth", help="average over so many noisy copies of the image, with spread and sign agreement"),
+    typer.Option(
+        "--smooth", help="number of noisy copies of the image to average over, with spread and sign agreement"
+    ),
 ]
 Out = Annotated[
     str | None,
@@ -121,5 +127,5 @@ Out = Annotated[
         metavar="PLACE",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="print machine-readable results on standard output")]
-Debug = Annotated[bool, typer.Option("--debug", help="show the whole trace of an error")]
+Json = Annotated[bool, typer.Option("--json", help="print results as JSON on standard output")]
+Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of errors")]

@@ -1,4 +1,4 @@
-"""Where results are written: decided and checked before any work, never over what is read, made only at the end."""
+"""The paths of results: checked before any computation, never those of inputs, with folders created at the end."""
 
 import os
 import re
@@ -8,14 +8,14 @@ from typing import Any
 
 from convscope.cli.image_arguments import STANDARD_INPUT
 from convscope.errors import CannotWrite
-from convscope.values import Value, writable
+from convscope.values import Value, check_writable
 
 Writer = Callable[[Path], Any]
-"""Refuses a path with an ending that cannot be written."""
+"""A function that refuses paths with an extension that cannot be written."""
 
 
-def is_folder(out: str) -> bool:
-    """Whether ``--out`` names a folder: one that is there, one with a slash, or a name without an ending."""
+def names_a_folder(out: str) -> bool:
+    """Whether ``--out`` names a folder: it exists, ends in a slash, or has no extension."""
     try:
         exists = Path(out).expanduser().is_dir()
     except (OSError, RuntimeError, ValueError) as error:
@@ -23,115 +23,117 @@ def is_folder(out: str) -> bool:
     return exists or out.endswith(("/", os.sep)) or not Path(out).suffix
 
 
-def one_place(out: str | None, default: str, writer: Writer, inputs: Iterable[str]) -> Path:
-    """Where a single result goes.
+def output_path(out: str | None, default: str, writer: Writer, inputs: Iterable[str]) -> Path:
+    """The path of a single result.
 
     Args:
-        out: what was said with ``--out``: a file, or a folder to write ``default`` into.
-        writer: refuses what this kind of result cannot be written as.
-        inputs: what is read, and must not be written over.
+        out: the value of ``--out``: a file, or a folder in which ``default`` is written.
+        default: the file name if ``out`` is None or a folder.
+        writer: refuses extensions that this kind of result cannot be written as.
+        inputs: the input files, which must not be overwritten.
 
     Raises:
-        CannotWrite: the place cannot be written, or is one of the inputs.
+        CannotWrite: the path cannot be written, or is one of the inputs.
     """
-    if out is not None and is_folder(out):
-        return many_places(out, [default], inputs)[0]
-    place = writable(out or default)
-    writer(place)
-    _refuse_inputs([place], inputs)
-    return place
+    if out is not None and names_a_folder(out):
+        return output_paths(out, [default], inputs)[0]
+    path = check_writable(out or default)
+    writer(path)
+    _refuse_inputs([path], inputs)
+    return path
 
 
-def many_places(out: str | None, names: Sequence[str], inputs: Iterable[str]) -> list[Path]:
-    """Where several results go: into the folder ``out``, or the present one; nothing is made yet.
+def output_paths(out: str | None, names: Sequence[str], inputs: Iterable[str]) -> list[Path]:
+    """The paths of several results in the folder ``out`` or the current one; nothing is created yet.
 
     Raises:
-        CannotWrite: the folder is a file, or cannot be made or written to; or a place is one of the inputs.
+        CannotWrite: the folder is a file, or cannot be created or written to; or a path is one of the inputs.
     """
-    if out is not None and not is_folder(out):
+    if out is not None and not names_a_folder(out):
         raise CannotWrite(f"{len(names)} images cannot all be written to --out {out}: name a folder, as in --out maps/")
     folder = Path(out or "").expanduser()
-    _refuse_unmakeable(folder)
-    places = [folder / name for name in names]
-    for place in places if folder.is_dir() else ():
-        writable(place)
-    _refuse_inputs(places, inputs)
-    return places
+    _check_folder(folder)
+    paths = [folder / name for name in names]
+    for path in paths if folder.is_dir() else ():
+        check_writable(path)
+    _refuse_inputs(paths, inputs)
+    return paths
 
 
-def save(value: Value, place: Path) -> None:
-    """Write a value; its folder is made now, when there is something to put into it."""
-    make_folder(place)
-    value.save(place)
+def save_value(value: Value, path: Path) -> None:
+    """Write a value, and create its folder if it does not exist."""
+    make_parent_folder(path)
+    value.save(path)
 
 
-def make_folder(place: Path) -> None:
-    """Make the folder of a result that is there to be written."""
+def make_parent_folder(path: Path) -> None:
+    """Create the folder of a result."""
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CannotWrite(f"cannot make the folder {str(place.parent)!r}: {error.strerror or error}") from error
+        raise CannotWrite(f"cannot make the folder {str(path.parent)!r}: {error.strerror or error}") from error
 
 
-def named_after(*parts: str) -> str:
-    """A file name without its ending from what it shows; what is empty is left out."""
+def join_name_parts(*parts: str) -> str:
+    """A file name without extension, joined from its nonempty parts."""
     return "-".join(part for part in parts if part)
 
 
-def told(*given: Any) -> str:
-    """What was explained (a target, units, layers) as part of a file name: ``layer4-17``, ``cat-minus-dog``."""
-    several = [one for part in given if part for one in ([part] if isinstance(part, str) else part)]
-    text = "-".join(str(one).replace(" - ", " minus ") for one in several)
+def target_slug(*parts: Any) -> str:
+    """Targets, units and layers in a form for file names: ``layer4-17``, ``cat-minus-dog``."""
+    items = [item for part in parts if part for item in ([part] if isinstance(part, str) else part)]
+    text = "-".join(str(item).replace(" - ", " minus ") for item in items)
     return re.sub(r"[^\w]+", "-", text).strip("-")[:60].rstrip("-")
 
 
-def stem(image: str) -> str:
-    """The name of an image for use in file names."""
+def image_stem(image: str) -> str:
+    """The name of an image in a form for file names."""
     if image in (STANDARD_INPUT, "/dev/stdin"):
         return "stdin"
     return image.removeprefix("sample:").replace("/", "-") if image.startswith("sample:") else Path(image).stem
 
 
-def distinct_stems(images: Sequence[str]) -> list[str]:
-    """Names for files, no two alike: of images of one name with their folder, their ending, or a number."""
-    stems = [stem(image) for image in images]
-    for spelt in (_with_folder, _with_ending):
-        longer = [spelt(name, image) for name, image in zip(stems, images, strict=True)]
+def unique_stems(images: Sequence[str]) -> list[str]:
+    """Distinct names for files: images with the same name are told apart by folder, extension or a number."""
+    stems = [image_stem(image) for image in images]
+    for extended in (_with_folder, _with_extension):
+        longer = [extended(name, image) for name, image in zip(stems, images, strict=True)]
         groups: dict[str, set[str]] = {}
-        for name, other in zip(stems, longer, strict=True):
-            groups.setdefault(name.casefold(), set()).add(other.casefold())
-        stems = [other if len(groups[name.casefold()]) > 1 else name for name, other in zip(stems, longer, strict=True)]
+        pairs = list(zip(stems, longer, strict=True))
+        for name, long in pairs:
+            groups.setdefault(name.casefold(), set()).add(long.casefold())
+        stems = [long if len(groups[name.casefold()]) > 1 else name for name, long in pairs]
     taken: set[str] = set()
-    for place, one in enumerate(stems):
-        numbered = (one, *(f"{one}-{number}" for number in range(2, len(stems) + 2)))
-        stems[place] = next(name for name in numbered if name.casefold() not in taken)
-        taken.add(stems[place].casefold())
+    for index, stem in enumerate(stems):
+        numbered = (stem, *(f"{stem}-{number}" for number in range(2, len(stems) + 2)))
+        stems[index] = next(name for name in numbered if name.casefold() not in taken)
+        taken.add(stems[index].casefold())
     return stems
 
 
 def _with_folder(name: str, image: str) -> str:
-    return named_after("" if image.startswith("sample:") else Path(image).parent.name, name)
+    return join_name_parts("" if image.startswith("sample:") else Path(image).parent.name, name)
 
 
-def _with_ending(name: str, image: str) -> str:
-    return named_after(name, "" if image.startswith("sample:") else Path(image).suffix.removeprefix("."))
+def _with_extension(name: str, image: str) -> str:
+    return join_name_parts(name, "" if image.startswith("sample:") else Path(image).suffix.removeprefix("."))
 
 
-def _refuse_unmakeable(folder: Path) -> None:
-    """Refuse a folder that is a file, or that could not be made; it is made when there is something to put into it."""
-    place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir():
-        raise CannotWrite(f"cannot write into --out {str(folder)!r}: {str(place)!r} is a file, name a folder")
-    if not os.access(place, os.W_OK):
-        raise CannotWrite(f"cannot write into --out {str(folder)!r}: no permission to write to {str(place)!r}")
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that is a file or that could not be created; it is created when the first result is written."""
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise CannotWrite(f"cannot write into --out {str(folder)!r}: {str(existing)!r} is a file, name a folder")
+    if not os.access(existing, os.W_OK):
+        raise CannotWrite(f"cannot write into --out {str(folder)!r}: no permission to write to {str(existing)!r}")
 
 
-def _refuse_inputs(places: Iterable[Path], inputs: Iterable[str]) -> None:
-    """Refuse to write over what is read."""
-    read = {Path(name).expanduser().resolve(): name for name in inputs if name and not name.startswith("sample:")}
-    for place in places:
-        over = read.get(place.resolve())
-        if over is not None:
-            raise CannotWrite(f"the result would be written over its own input {over!r}: name another place with --out")
+def _refuse_inputs(paths: Iterable[Path], inputs: Iterable[str]) -> None:
+    """Refuse paths of input files."""
+    resolved = {Path(name).expanduser().resolve(): name for name in inputs if name and not name.startswith("sample:")}
+    for path in paths:
+        name = resolved.get(path.resolve())
+        if name is not None:
+            raise CannotWrite(f"the result would be written over its own input {name!r}: name another file with --out")

@@ -1,10 +1,10 @@
-"""What a terminal can show: characters that its encoding lacks are written in others, and nothing fails for them."""
+"""Output to terminals with limited encodings: unsupported characters are replaced instead of raising an error."""
 
 import codecs
 import sys
 import unicodedata
 
-_PLAIN = {
+_REPLACEMENTS = {
     "…": "...",
     "·": "-",
     "×": "x",
@@ -30,34 +30,34 @@ _PLAIN = {
     "│": "|",
     "─": "-",
 }
-"""Stand-ins for characters of our own sentences."""
+"""Replacements for non-ASCII characters in our messages."""
 
 _HANDLER = "convscope"
 
 
-def write_what_can_be_shown() -> None:
-    """Have standard output and standard error replace what their encoding lacks instead of failing."""
-    codecs.register_error(_HANDLER, _replaced)
+def replace_unencodable_characters() -> None:
+    """Make standard output and standard error replace characters that their encoding lacks."""
+    codecs.register_error(_HANDLER, _replace_characters)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=_HANDLER)
 
 
-def shows_unicode() -> bool:
-    """Whether standard output can carry any character."""
+def supports_unicode() -> bool:
+    """Whether standard output can encode any character."""
     try:
         return codecs.lookup(sys.stdout.encoding or "ascii").name.startswith("utf")
     except LookupError:
         return False
 
 
-def _replaced(error: UnicodeError) -> tuple[str, int]:
-    """A stand-in; an accented letter without its accent; else the character's number, from which it can be read."""
+def _replace_characters(error: UnicodeError) -> tuple[str, int]:
+    """An error handler: a replacement, a letter without its accent, or else an escape with the code point."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(map(_stand_in, error.object[error.start : error.end])), error.end
+    return "".join(map(_replacement, error.object[error.start : error.end])), error.end
 
 
-def _stand_in(character: str) -> str:
-    bare = _PLAIN.get(character) or unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-    return bare or character.encode("ascii", "backslashreplace").decode()
+def _replacement(character: str) -> str:
+    text = _REPLACEMENTS.get(character) or unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return text or character.encode("ascii", "backslashreplace").decode()

@@ -1,13 +1,13 @@
-"""The same sentence for a person at a terminal: what Python writes ``name=value`` is there the option ``--name value``.
+"""Translation of error messages from Python to shell syntax: ``name=value`` becomes ``--name value``.
 
-Refusals are made deep within the package, which knows nothing of a command line, and name its parameters.
+Errors are raised by code that does not know about the command line, and name parameters as in Python.
 """
 
 import re
 from collections.abc import Callable, Collection
 
-_FORMS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
-    (r"input=cs\.ImageInput\(([^)]*)\)", lambda call: _listed(re.findall(r"(\w+)=", call[1]) or ["size"])),
+_EXPRESSIONS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
+    (r"input=cs\.ImageInput\(([^)]*)\)", lambda call: _join_options(re.findall(r"(\w+)=", call[1]) or ["size"])),
     (
         r"input=cs\.TensorInput\([^)]*\)",
         "the address of a file whose function makes the model with its input, such as net.py:make",
@@ -20,41 +20,42 @@ _FORMS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"model\.layers\(\) or ", ""),
     (r"or pass a prepared tensor \(N, C, H, W\)", "or pass signals and volumes as prepared tensors in Python"),
 )
-"""What is written in a way of its own: the constructors of Python, and what stands for them."""
+"""Python expressions with a translation of their own: pattern → replacement."""
 
 _PAIR = re.compile(r"(?<![\w?&.'\"(-])([a-z_]+)=('[^']*'|\"[^\"]*\"|[\w.]+|…)")
-_FIRST = re.compile(r"^([a-z_]+) (?=must|names|has)")
+_LEADING_NAME = re.compile(r"^([a-z_]+) (?=must|names|has)")
 _QUOTED = " raised "
-"""In what another's code raised, nothing but the command's own options is meant."""
+"""Marks messages that quote an exception of user code, in which only the options of the command are translated."""
 
 
-def in_options(sentence: str, options: Collection[str]) -> str:
-    """``sentence`` with parameters written as a shell has them.
+def to_shell_syntax(sentence: str, options: Collection[str]) -> str:
+    """``sentence`` with parameters in shell syntax.
 
     Args:
-        options: the names of the command's parameters, as Python spells them.
+        sentence: an error message.
+        options: the names of the parameters of the command in Python.
     """
-    for form, words in _FORMS:
-        sentence = re.sub(form, words, sentence)
-    quotes = _QUOTED in sentence
+    for pattern, replacement in _EXPRESSIONS:
+        sentence = re.sub(pattern, replacement, sentence)
+    is_quoted = _QUOTED in sentence
     sentence = _PAIR.sub(
-        lambda pair: pair[0] if quotes and pair[1] not in options else _option(*pair.groups()), sentence
+        lambda pair: pair[0] if is_quoted and pair[1] not in options else _option(*pair.groups()), sentence
     )
-    return _FIRST.sub(lambda first: f"{flag(first[1])} " if first[1] in options else first[0], sentence)
+    return _LEADING_NAME.sub(lambda first: f"{option_name(first[1])} " if first[1] in options else first[0], sentence)
 
 
-def flag(name: str) -> str:
-    """The option of a parameter."""
+def option_name(name: str) -> str:
+    """The command-line option of a parameter."""
     return "--" + name.replace("_", "-")
 
 
 def _option(name: str, value: str) -> str:
     if value in ("True", "False"):
-        return flag(name) if value == "True" else flag(f"no_{name}")
-    return f"{flag(name)} {value if ' ' in value else value.strip(chr(39) + chr(34))}"
+        return option_name(name) if value == "True" else option_name(f"no_{name}")
+    return f"{option_name(name)} {value if ' ' in value else value.strip(chr(39) + chr(34))}"
 
 
-def _listed(names: list[str]) -> str:
+def _join_options(names: list[str]) -> str:
     """``--size, --mean and --std``."""
-    flags = [flag(name) for name in names]
+    flags = [option_name(name) for name in names]
     return " and ".join([", ".join(flags[:-1]), flags[-1]] if flags[1:] else flags)

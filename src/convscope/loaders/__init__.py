@@ -1,3 +1,3 @@
-"""From an address or a file to a model: one library or format a file, imported only when somebody asks for it."""
+"""Loaders that open models from addresses and files; each library or format is imported when it is first used."""
 
-from convscope.loaders import source, timm, torchvision  # noqa: F401 - each declares its loader
+from convscope.loaders import source, timm, torchvision  # noqa: F401 - declare their loaders

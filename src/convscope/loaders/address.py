@@ -1,4 +1,4 @@
-"""Addresses of models, ``scheme:name?option=value&…``, and what their options say."""
+"""Addresses of models, ``scheme:name?option=value&…``, and their options."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,104 +8,104 @@ from typing import TYPE_CHECKING, Any
 from convscope.engine.network.labels import label_names
 from convscope.errors import LoadError, UnknownName, did_you_mean
 from convscope.loaders.labels import read_labels
-from convscope.loaders.preparation import PREPARATION, prepare_as, written
-from convscope.loaders.weights import ENDINGS
+from convscope.loaders.preparation import PREPROCESSING_OPTIONS, configure_preprocessing, format_preprocessing
+from convscope.loaders.weights import EXTENSIONS
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
-DISTANCES = ("spacing", "rate")
-"""How far apart neighbours in a volume or signal are."""
-OPTIONS = ("weights", "output", "layout", *DISTANCES, "labels", *PREPARATION)
-"""What may be said in an address."""
+SAMPLING_OPTIONS = ("spacing", "rate")
+"""Options for the sampling distance of volumes and the sampling rate of signals."""
+ADDRESS_OPTIONS = ("weights", "output", "layout", *SAMPLING_OPTIONS, "labels", *PREPROCESSING_OPTIONS)
+"""All options of an address."""
 
 
-def parsed(address: str) -> tuple[str, str, dict[str, str]]:
-    """``scheme:name?key=value`` in its parts; ``net.py:make`` has the scheme ``py``."""
-    plain, _, query = address.partition("?")
+def parse_address(address: str) -> tuple[str, str, dict[str, str]]:
+    """Split ``scheme:name?key=value`` into scheme, name and options; the scheme of ``net.py:make`` is ``py``."""
+    base, _, query = address.partition("?")
     options = dict(part.partition("=")[::2] for part in query.split("&") if part)
-    path, _, _ = plain.rpartition(":")
+    path, _, _ = base.rpartition(":")
     if path.endswith(".py"):
-        return "py", plain, options
-    if plain.endswith(".py"):
-        raise LoadError(f"{plain!r} needs the function that makes the network: {plain}:NAME")
-    scheme, colon, name = plain.partition(":")
+        return "py", base, options
+    if base.endswith(".py"):
+        raise LoadError(f"{base!r} needs the function that makes the network: {base}:NAME")
+    scheme, colon, name = base.partition(":")
     if not colon or not name:
         raise UnknownName(f"{address!r} is not the address of a model: write it as torchvision:resnet50 or net.py:make")
     return scheme, name, options
 
 
-def weights_of(
+def select_weights(
     address: str, options: dict[str, str], weights: str | Path | None
 ) -> tuple[str | None, str | Path | None]:
-    """The name of the weights that an address asks for, and the file of one's own."""
+    """The name of the library's weights to load, and the path of a weight file; at most one of them is set."""
     chosen = options.get("weights")
-    if weights is None and chosen and chosen.endswith(ENDINGS):
+    if weights is None and chosen and chosen.endswith(EXTENSIONS):
         return None, chosen
     if weights is not None and chosen not in (None, "none"):
-        raise LoadError(f"{address!r} asks for its own weights and weights={str(weights)!r} for a file's: choose one")
+        raise LoadError(f"{address!r} already selects weights, and weights={str(weights)!r} names a file: choose one")
     return chosen, weights
 
 
-def said_of(address: str, options: Mapping[str, str], given: dict[str, Any]) -> dict[str, Any]:
-    """Labels and the preparation of images, from an address or by name."""
-    if unknown := set(options) - {*OPTIONS}:
+def collect_settings(address: str, options: Mapping[str, str], arguments: dict[str, Any]) -> dict[str, Any]:
+    """The settings for labels and preprocessing, from the options of an address and the arguments of `load`."""
+    if unknown := set(options) - {*ADDRESS_OPTIONS}:
         name = sorted(unknown)[0]
-        near = did_you_mean(name, OPTIONS)
-        raise LoadError(f"{address!r} has the option {name!r}{near} (an address takes ?{', ?'.join(OPTIONS)})")
-    given.pop("weights", None)
-    twice = next((name for name in given if name in options), None)
-    if twice is not None:
+        suggestion = did_you_mean(name, ADDRESS_OPTIONS)
         raise LoadError(
-            f"{address!r} has ?{twice}={options[twice]} and {twice}={given[twice]!r} was given too: choose one"
+            f"{address!r} has the option {name!r}{suggestion} (an address takes ?{', ?'.join(ADDRESS_OPTIONS)})"
         )
-    return {name: options[name] for name in ("labels", *PREPARATION) if name in options} | given
+    arguments.pop("weights", None)
+    duplicate = next((name for name in arguments if name in options), None)
+    if duplicate is not None:
+        passed = f"{duplicate}={arguments[duplicate]!r}"
+        raise LoadError(f"{address!r} sets ?{duplicate}={options[duplicate]}, and {passed} was passed too: choose one")
+    return {name: options[name] for name in ("labels", *PREPROCESSING_OPTIONS) if name in options} | arguments
 
 
-def tell(model: "Model", options: Mapping[str, str], said: Mapping[str, Any]) -> None:
-    """Tell a model what was said of it; its source says the same, so that it can be opened again."""
-    preparation = {name: said[name] for name in PREPARATION if name in said}
-    prepare_as(model, preparation)
-    labels = said.get("labels")
+def apply_settings(model: "Model", options: Mapping[str, str], settings: Mapping[str, Any]) -> None:
+    """Apply options and settings to a model, and add them to its source, so that it can be opened again."""
+    preprocessing = {name: settings[name] for name in PREPROCESSING_OPTIONS if name in settings}
+    configure_preprocessing(model, preprocessing)
+    labels = settings.get("labels")
     if isinstance(labels, (str, Path)):
         model.labels, model.labels_from = label_names(read_labels(labels)), str(labels)
     elif labels is not None:
         model.labels = label_names(labels)
-    if part := options.get("output"):
-        model.output = int(part) if part.isdecimal() else part
+    if output := options.get("output"):
+        model.output = int(output) if output.isdecimal() else output
     if "layout" in options:
-        model.layouts |= _layouts(options["layout"])
-    _tell_distances(model, options)
-    repeated = {name: options[name] for name in ("output", "layout", *DISTANCES) if options.get(name)} | written(
-        preparation
-    )
-    repeated |= {"labels": model.labels_from} if model.labels_from else {}
-    address, with_, weights = model.source.partition(" with ")
-    for name, value in repeated.items():
+        model.layouts |= _parse_layouts(options["layout"])
+    _set_sampling(model, options)
+    query = {name: options[name] for name in ("output", "layout", *SAMPLING_OPTIONS) if options.get(name)}
+    query |= format_preprocessing(preprocessing)
+    query |= {"labels": model.labels_from} if model.labels_from else {}
+    address, separator, weights = model.source.partition(" with ")
+    for name, value in query.items():
         address += f"{'&' if '?' in address else '?'}{name}={value}"
-    model.source = address + with_ + weights
+    model.source = address + separator + weights
 
 
-def _tell_distances(model: "Model", options: Mapping[str, str]) -> None:
-    """Tell a model how far apart neighbours in its inputs are, which pictures then show."""
+def _set_sampling(model: "Model", options: Mapping[str, str]) -> None:
+    """Set the spacing or the sampling rate of a model's inputs, which pictures then show."""
     from convscope.engine.inputs.specs import TensorInput
 
-    said = {name: options[name] for name in DISTANCES if name in options}
-    if not said:
+    sampling = {name: options[name] for name in SAMPLING_OPTIONS if name in options}
+    if not sampling:
         return
-    name, text = next(iter(said.items()))
+    name, text = next(iter(sampling.items()))
     if not isinstance(model.input, TensorInput):
-        raise LoadError(f"?{name}={text} is of signals and volumes, and {model.name} takes images")
+        raise LoadError(f"?{name}={text} is for signals and volumes, but {model.name} takes images")
     try:
-        numbers = {name: tuple(float(part) for part in text.split(",")) for name, text in said.items()}
+        numbers = {name: tuple(float(part) for part in text.split(",")) for name, text in sampling.items()}
     except ValueError:
         raise LoadError(f"?{name}={text} is not made of numbers, as in ?spacing=5,1,1 or ?rate=16000") from None
     spacing, rate = numbers.get("spacing", model.input.spacing), numbers.get("rate", (model.input.rate,))[0]
     model.input = replace(model.input, spacing=spacing, rate=rate)
 
 
-def _layouts(text: str) -> dict[str, str]:
-    """``encoder:N,T,C;head:N,C`` as layouts of layers by address."""
+def _parse_layouts(text: str) -> dict[str, str]:
+    """Parse ``encoder:N,T,C;head:N,C`` into address → layout."""
     pairs = [part.partition(":") for part in text.split(";") if part]
     if not pairs or any(not (layer and colon and layout) for layer, colon, layout in pairs):
         raise LoadError(f"?layout={text} is not of the form LAYER:N,T,C; several are separated by ;")

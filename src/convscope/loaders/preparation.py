@@ -1,4 +1,4 @@
-"""How images are prepared for a network, as a person says it: in an address, or by name when it is opened."""
+"""Preprocessing settings of images, given in the address of a model or as arguments of `load`."""
 
 import math
 from collections.abc import Mapping
@@ -10,51 +10,52 @@ from convscope.errors import LoadError
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
-PREPARATION = ("size", "resize", "mean", "std")
-"""What can be said of the preparation of images."""
+PREPROCESSING_OPTIONS = ("size", "resize", "mean", "std")
+"""The names of the preprocessing settings."""
 
-_LARGEST_FRACTION = 10
-"""Means and spreads are of pixels scaled to 0 … 1; larger ones are of pixels as they are stored, 0 … 255."""
+_MAX_NORMALIZED = 10
+"""Means and standard deviations above this value are taken to be of pixels in 0 … 255 instead of 0 … 1."""
 
 
-def prepare_as(model: "Model", said: Mapping[str, Any]) -> None:
-    """Have a model prepare its images as a person says; what nobody says stays, and where it was assumed is told.
+def configure_preprocessing(model: "Model", settings: Mapping[str, Any]) -> None:
+    """Set the preprocessing of a model; other settings are kept, and a caveat lists those that are assumptions.
 
     Args:
-        said: ``size`` and ``resize`` in pixels, ``mean`` and ``std`` per channel, as numbers or as texts.
+        model: the model to configure.
+        settings: ``size`` and ``resize`` in pixels, ``mean`` and ``std`` per channel, as numbers or as text.
 
     Raises:
-        LoadError: a text holds no such numbers, or the model takes no images and no size was said.
+        LoadError: a text is not of the required form, or the model has no image specification and no size was given.
     """
     from convscope.engine.inputs.specs import ImageInput
 
-    given = {name: _read(name, value) for name, value in said.items()}
-    if given and not isinstance(model.input, ImageInput) and "size" not in given:
-        raise LoadError(f"{model.name} says nothing about images: say their size too, as in size=224")
-    if given:
-        if "size" in given and "resize" not in given:
-            given["resize"] = None  # the size itself: a preset's would cut most of a small image away
+    parsed = {name: _parse(name, value) for name, value in settings.items()}
+    if parsed and not isinstance(model.input, ImageInput) and "size" not in parsed:
+        raise LoadError(f"{model.name} has no preprocessing for images: set their size too, as in size=224")
+    if parsed:
+        if "size" in parsed and "resize" not in parsed:
+            parsed["resize"] = None  # resize to the size itself: the preset would crop most of a small image
         spec = model.input if isinstance(model.input, ImageInput) else None
-        model.input = replace(spec, **given) if spec else ImageInput(**given)
-    assumed = _assumed(model, given) if model.assumed_from else []
+        model.input = replace(spec, **parsed) if spec else ImageInput(**parsed)
+    assumed = _assumed_settings(model, parsed) if model.assumed_from else []
     if assumed:
         model.caveats += (
             f"own weights: images are prepared as for {model.assumed_from} ({', '.join(assumed)}), which is assumed",
         )
 
 
-def written(said: Mapping[str, Any]) -> dict[str, str]:
-    """The same as texts, for an address."""
-    return {name: _text(name, _read(name, value)) for name, value in said.items()}
+def format_preprocessing(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The settings as text for an address."""
+    return {name: _to_text(name, _parse(name, value)) for name, value in settings.items()}
 
 
-def _assumed(model: "Model", given: Mapping[str, Any]) -> list[str]:
-    """What nobody said, in words."""
+def _assumed_settings(model: "Model", given: Mapping[str, Any]) -> list[str]:
+    """Descriptions of the settings that were not given."""
     spec: Any = model.input
     assumed = []
     if not {"size", "resize"} & {*given}:
-        short = spec.resize or min(spec.size)
-        assumed.append(f"shorter side to {short}, middle {spec.size[0]}×{spec.size[1]}")
+        shorter_side = spec.resize or min(spec.size)
+        assumed.append(f"shorter side to {shorter_side}, middle {spec.size[0]}×{spec.size[1]}")
     assumed += [
         f"{name} {', '.join(f'{number:.3g}' for number in getattr(spec, name))}"
         for name in ("mean", "std")
@@ -63,7 +64,7 @@ def _assumed(model: "Model", given: Mapping[str, Any]) -> list[str]:
     return assumed
 
 
-def _read(name: str, value: Any) -> Any:
+def _parse(name: str, value: Any) -> Any:
     """A size as (height, width), a number of pixels, or a number per channel."""
     try:
         if name in ("mean", "std"):
@@ -73,33 +74,33 @@ def _read(name: str, value: Any) -> Any:
                 raise ValueError(value)
         elif name == "size" and isinstance(value, str):
             numbers = tuple(int(part) for part in value.lower().replace("×", "x").split("x"))
-            _refuse_absurd(name, value, numbers)
+            _check_size(name, value, numbers)
         else:
             number = int(value) if isinstance(value, str) else value
-            _refuse_absurd(name, value, number if isinstance(number, tuple) else (number,))
+            _check_size(name, value, number if isinstance(number, tuple) else (number,))
             return number
     except (TypeError, ValueError) as error:
         form = {"size": "size=224 or size=224x320 (height x width)", "resize": "resize=256"}
         form |= {"mean": "mean=0.485,0.456,0.406", "std": "std=0.229,0.224,0.225"}
         raise LoadError(f"{name}={str(value)!r} is not of the form {form[name]}") from error
-    if name in ("mean", "std") and max(map(abs, numbers)) > _LARGEST_FRACTION:
+    if name in ("mean", "std") and max(map(abs, numbers)) > _MAX_NORMALIZED:
         raise LoadError(
             f"{name} must be of pixels scaled to 0 … 1, got {max(numbers, key=abs):g}: divide each number by 255"
         )
     return numbers
 
 
-def _refuse_absurd(name: str, said: Any, sides: tuple[Any, ...]) -> None:
-    """Refuse what no image could be brought to."""
+def _check_size(name: str, value: Any, sides: tuple[Any, ...]) -> None:
+    """Refuse sizes that are too large for an image."""
     from convscope.engine.inputs.image_io import MAX_PIXELS, MAX_SIDE
 
-    whole = [side for side in sides if isinstance(side, int)]
-    squared = whole * 2 if len(whole) == 1 else whole
-    if any(side > MAX_SIDE for side in whole) or math.prod(squared) > MAX_PIXELS:
-        most = f"{MAX_SIDE} a side or {MAX_PIXELS // 10**6} million pixels"
-        raise LoadError(f"{name}={str(said)[:40]} is more than {most}")
+    integers = [side for side in sides if isinstance(side, int)]
+    extent = integers * 2 if len(integers) == 1 else integers
+    if any(side > MAX_SIDE for side in integers) or math.prod(extent) > MAX_PIXELS:
+        limit = f"{MAX_SIDE} a side or {MAX_PIXELS // 10**6} million pixels"
+        raise LoadError(f"{name}={str(value)[:40]} is more than {limit}")
 
 
-def _text(name: str, value: Any) -> str:
-    several = value if isinstance(value, tuple) else (value,)
-    return ("x" if name == "size" else ",").join(f"{number:.10g}" for number in several)
+def _to_text(name: str, value: Any) -> str:
+    numbers = value if isinstance(value, tuple) else (value,)
+    return ("x" if name == "size" else ",").join(f"{number:.10g}" for number in numbers)

@@ -1,4 +1,4 @@
-"""``PATH.py:NAME``: a network made by a function of one's own source file."""
+"""``PATH.py:NAME``: a network returned by a function in the user's own source file."""
 
 import importlib.util
 import sys
@@ -12,37 +12,40 @@ if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
 
-@loader(scheme="py", title="a function in your own file that makes the network", example="net.py:make", names=list)
+@loader(scheme="py", title="a function in your own file that returns the network", example="net.py:make", names=list)
 def source(name: str, *, chosen: str | None = None, weights: str | Path | None = None, trust: bool = False) -> "Model":
-    """Call ``NAME`` of the file ``PATH.py``; it gives a module or a `Model`. Running the file runs its code."""
+    """Run ``PATH.py`` and call ``NAME`` in it, which returns a module or a `Model`."""
     from torch import nn
 
     from convscope.engine.network.model import Model
-    from convscope.loaders.weights import fit, read_state
+    from convscope.loaders.weights import load_state, read_state
 
     if chosen is not None:
-        raise LoadError(f"{name} makes its own weights; ?weights={chosen} means nothing to it, weights=… loads others")
+        raise LoadError(f"{name} has no named weights such as ?weights={chosen}; weights=… loads a file")
     path, _, attribute = name.rpartition(":")
-    made = _made(Path(path).expanduser(), attribute)
-    model = made if isinstance(made, Model) else Model(made, name=attribute) if isinstance(made, nn.Module) else None
-    if model is None:
-        raise LoadError(f"{name} gives {type(made).__name__}, not a torch.nn.Module or a convscope.Model")
+    network = _run_and_call(Path(path).expanduser(), attribute)
+    if isinstance(network, Model):
+        model = network
+    elif isinstance(network, nn.Module):
+        model = Model(network, name=attribute)
+    else:
+        raise LoadError(f"{name} gives {type(network).__name__}, not a torch.nn.Module or a convscope.Model")
     if weights is not None:
-        fit(model.module, read_state(weights, trust=trust), weights)
+        load_state(model.module, read_state(weights, trust=trust), weights)
     model.source = name + (f" with {weights}" if weights else "")
     return model
 
 
-def _made(path: Path, attribute: str) -> Any:
+def _run_and_call(path: Path, attribute: str) -> Any:
     if not path.is_file():
         raise LoadError(f"no such file: {str(path)!r}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None, "a .py file has a loader"
-    assert spec.loader is not None, "and that loader can run it"
+    assert spec is not None, "a .py file has a spec"
+    assert spec.loader is not None, "a .py file has a loader"
     module = importlib.util.module_from_spec(spec)
     folder = str(path.parent.resolve())
     sys.path.insert(0, folder)
-    sys.modules.setdefault(path.stem, module)  # so that dataclasses and pickles of the file find their module
+    sys.modules.setdefault(path.stem, module)  # dataclasses and pickle look up the module by name
     try:
         spec.loader.exec_module(module)
         make = getattr(module, attribute, None)

@@ -1,4 +1,4 @@
-"""``timm:NAME``: an architecture of timm with its own weights, a file's, or random ones."""
+"""``timm:NAME``: an architecture of timm with pretrained, random or own weights."""
 
 import importlib.util
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def library() -> Any:
-    """timm, after torchvision was made importable: timm imports it."""
+    """The module timm; torchvision, which it imports, is made importable first."""
     if importlib.util.find_spec("timm") is None:
         raise MissingExtra("timm", "models")
     from convscope.loaders.torchvision import library as torchvision
@@ -32,20 +32,20 @@ def _names() -> list[str]:
 
 @loader(scheme="timm", title="networks of timm", example="timm:convnext_tiny", names=_names, extra="models")
 def timm(name: str, *, chosen: str | None = None, weights: str | Path | None = None, trust: bool = False) -> "Model":
-    """Open an architecture of timm; ``timm:resnet18.a1_in1k`` names weights by their tag."""
+    """Open an architecture of timm; ``timm:resnet18.a1_in1k`` selects weights by their tag."""
     import torch
 
     from convscope.engine.network.model import RANDOM_WEIGHTS, Model
-    from convscope.loaders.weights import with_weights
+    from convscope.loaders.weights import build_with_weights
 
     if chosen not in (None, "none"):
         raise UnknownName(f"timm names weights in the architecture: timm:{name.split('.')[0]}.{chosen}")
-    if not library().is_model(name) or not _tag_is_known(name):
+    if not library().is_model(name) or not _has_tag(name):
         raise UnknownName(
             f"timm has no network {name!r}{did_you_mean(name.split('.')[0], _names())} ('convscope models' lists them)"
         )
     if weights is not None:
-        module = with_weights(lambda classes: _build(name, classes), weights, trust=trust)
+        module = build_with_weights(lambda classes: _build(name, classes), weights, trust=trust)
     else:
         module = _build(name, None) if chosen == "none" else _pretrained(name)
     return Model(
@@ -65,7 +65,7 @@ def _build(name: str, classes: int | None) -> "nn.Module":
     return module
 
 
-def _tag_is_known(name: str) -> bool:
+def _has_tag(name: str) -> bool:
     base, _, tag = name.partition(".")
     return not tag or name in library().list_pretrained(f"{base}.*")
 
@@ -73,26 +73,26 @@ def _tag_is_known(name: str) -> bool:
 def _pretrained(name: str) -> "nn.Module":
     from huggingface_hub import constants
 
-    from convscope.loaders.download import fetching, reachable
+    from convscope.loaders.download import downloading, is_reachable
 
     config = library().get_pretrained_cfg(name)
     if config is None or not config.has_weights:
-        raise UnknownName(f"timm has no weights for {name!r}: take random ones with 'timm:{name}?weights=none'")
+        raise UnknownName(f"timm has no weights for {name!r}: use random weights with 'timm:{name}?weights=none'")
     url = config.url or constants.ENDPOINT
-    if _kept(config) and not reachable(url):
-        before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    if _is_cached(config) and not is_reachable(url):
+        previous, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
         try:
-            kept: nn.Module = library().create_model(name, pretrained=True)
+            cached: nn.Module = library().create_model(name, pretrained=True)
         finally:
-            constants.HF_HUB_OFFLINE = before
-        return kept
-    with fetching(f"timm:{name}", url):
-        fetched: nn.Module = library().create_model(name, pretrained=True)
-    return fetched
+            constants.HF_HUB_OFFLINE = previous
+        return cached
+    with downloading(f"timm:{name}", url):
+        downloaded: nn.Module = library().create_model(name, pretrained=True)
+    return downloaded
 
 
-def _kept(config: Any) -> bool:
-    """Whether the weights were fetched before."""
+def _is_cached(config: Any) -> bool:
+    """Whether the weights are in the local cache."""
     from huggingface_hub import try_to_load_from_cache
 
     names = ("model.safetensors", "pytorch_model.bin")
@@ -118,13 +118,13 @@ def _input(module: "nn.Module") -> "ImageInput":
 
 
 def _preset(module: "nn.Module", name: str) -> str:
-    """The weights whose preparation of images timm gives to an architecture."""
+    """The name of the weights whose preprocessing timm uses for an architecture."""
     tag = getattr(getattr(module, "pretrained_cfg", None), "tag", "") or ""
     return f"{name.partition('.')[0]}.{tag}" if tag else name
 
 
 def _labels(module: "nn.Module") -> list[str] | None:
-    """The names of ImageNet's classes, where the network's classes are those."""
+    """The names of the ImageNet classes, if the network was trained on them."""
     data = library().data
     subset = data.infer_imagenet_subset(module)
     return list(data.ImageNetInfo(subset).label_descriptions()) if subset else None

@@ -1,4 +1,4 @@
-"""``torchvision:NAME``: an architecture of torchvision with its own weights, a file's, or random ones."""
+"""``torchvision:NAME``: an architecture of torchvision with pretrained, random or own weights."""
 
 import contextlib
 import functools
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from convscope.engine.inputs.specs import ImageInput
     from convscope.engine.network.model import Model
 
-_UNCOMPILED = (
+_OPERATOR_SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
@@ -23,7 +23,7 @@ _UNCOMPILED = (
 
 @functools.cache
 def library() -> Any:
-    """torchvision, also where its compiled operators do not match the build of torch."""
+    """The module torchvision, even if its compiled operators do not match the build of torch."""
     try:
         import torchvision
     except ImportError as error:
@@ -31,7 +31,7 @@ def library() -> Any:
     except RuntimeError as error:
         if "operator torchvision::" not in str(error):
             raise
-        torchvision = _without_operators()
+        torchvision = _import_without_operators()
     return torchvision
 
 
@@ -39,8 +39,8 @@ def _names() -> list[str]:
     try:
         import importlib.util
 
-        found = importlib.util.find_spec("torchvision") is not None
-        return list(library().models.list_models(module=library().models)) if found else []
+        installed = importlib.util.find_spec("torchvision") is not None
+        return list(library().models.list_models(module=library().models)) if installed else []
     except MissingExtra:
         return []
 
@@ -59,7 +59,7 @@ def torchvision(
     import torch
 
     from convscope.engine.network.model import RANDOM_WEIGHTS, Model
-    from convscope.loaders.weights import with_weights
+    from convscope.loaders.weights import build_with_weights
 
     library()
     if name not in _names():
@@ -69,7 +69,7 @@ def torchvision(
         )
     enum = _weight_enum(name, chosen)
     if weights is not None:
-        module = with_weights(lambda classes: _build(name, classes), weights, trust=trust)
+        module = build_with_weights(lambda classes: _build(name, classes), weights, trust=trust)
     elif chosen == "none":
         module = _build(name, None)
     else:
@@ -91,7 +91,7 @@ def torchvision(
 
 def _build(name: str, classes: int | None) -> "nn.Module":
     options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
-    if name in ("googlenet", "inception_v3"):  # their own initialisation takes half a minute and warns
+    if name in ("googlenet", "inception_v3"):  # their initialization takes half a minute and warns
         options["init_weights"] = False
     if name == "googlenet":
         options["aux_logits"] = True
@@ -102,24 +102,24 @@ def _build(name: str, classes: int | None) -> "nn.Module":
 def _pretrained(name: str, enum: Any) -> "nn.Module":
     import torch
 
-    from convscope.loaders.download import fetching
+    from convscope.loaders.download import downloading
 
-    kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(enum.url).name
-    with contextlib.nullcontext() if kept.exists() else fetching(f"torchvision:{name}", enum.url):
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(enum.url).name
+    with contextlib.nullcontext() if cached.exists() else downloading(f"torchvision:{name}", enum.url):
         module: nn.Module = library().models.get_model(name, weights=enum)
     return module
 
 
 def _weight_enum(name: str, chosen: str | None) -> Any:
-    known = library().models.get_model_weights(name)
+    weights = library().models.get_model_weights(name)
     if chosen in (None, "none", "DEFAULT"):
-        return known.DEFAULT
-    if chosen not in known.__members__:
-        names = list(known.__members__)
+        return weights.DEFAULT
+    if chosen not in weights.__members__:
+        names = list(weights.__members__)
         raise UnknownName(
             f"{name} has no weights {chosen!r}{did_you_mean(str(chosen), names)} (it has {', '.join(names)} and none)"
         )
-    return known[chosen]
+    return weights[chosen]
 
 
 def _input(enum: Any) -> "ImageInput":
@@ -136,21 +136,21 @@ def _input(enum: Any) -> "ImageInput":
 
 
 def _class_count(module: "nn.Module") -> int | None:
-    """How many classes the last layer with weights gives."""
+    """The number of outputs of the last layer with weights."""
     weights: list[Any] = [m.weight for m in module.modules() if type(m).__name__ in ("Linear", "Conv2d")]
     return int(weights[-1].shape[0]) if weights else None
 
 
-def _without_operators() -> Any:
-    """Import torchvision after declaring the operators its import asks about; its networks need none of them."""
+def _import_without_operators() -> Any:
+    """Import torchvision after declaring the operators that its import requires; its networks do not use them."""
     import torch
 
     for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
         del sys.modules[name]
-    declared: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-    for schema in _UNCOMPILED:
-        declared.define(schema)
-    _KEPT.append(declared)
+    operators: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    for schema in _OPERATOR_SCHEMAS:
+        operators.define(schema)
+    _DECLARATIONS.append(operators)
     try:
         import torchvision
     except (ImportError, RuntimeError) as error:
@@ -161,5 +161,5 @@ def _without_operators() -> Any:
     return torchvision
 
 
-_KEPT: list[Any] = []
-"""A library's declarations live as long as the object that made them."""
+_DECLARATIONS: list[Any] = []
+"""Operator libraries, kept alive because their declarations end with the object."""

@@ -1,7 +1,7 @@
-"""Value in, picture out: one renderer for each kind of value, one theme and one pair of scales for all.
+"""Rendering of values as pictures: one renderer per kind of value, with common themes and colour scales.
 
-`picture` draws any value whole. The pieces (`overlay_png`, `map_png`, `photo_png`, `legend`, `notes`) are for surfaces
-that lay pictures out themselves, such as the report and a web page.
+`picture` draws any value. The parts (`overlay_png`, `map_png`, `photo_png`, `legend`, `notes`) are for reports and web
+pages, which do the layout themselves.
 """
 
 from collections.abc import Callable
@@ -10,15 +10,15 @@ from typing import Any
 from convscope.errors import ParameterError
 from convscope.render.arithmetic import draw_arithmetic
 from convscope.render.attribution import draw_attribution
-from convscope.render.captions import Answer, Note, answers, short, subject, target
+from convscope.render.captions import Note, TopClass, short_name, subject, target, top_classes
 from convscope.render.comparison import draw_comparison
 from convscope.render.distribution import draw_distribution
 from convscope.render.exemplars import draw_exemplars
 from convscope.render.feature_maps import draw_feature_maps
 from convscope.render.kernels import draw_kernels
 from convscope.render.layer_attribution import draw_layer_attribution
-from convscope.render.moving import moving
-from convscope.render.palette import FADED, GROUNDS, OPACITY, SCALES, THEMES
+from convscope.render.moving import animated_gif
+from convscope.render.palette import BACKGROUNDS, OPACITY, PHOTO_WEIGHT, SCALES, THEMES
 from convscope.render.picture import Picture
 from convscope.render.pictures import draw_pictures
 from convscope.render.pieces import alt, legend, map_png, notes, overlay_png, photo_png
@@ -26,7 +26,7 @@ from convscope.render.prediction import draw_prediction
 from convscope.render.raster import photo_pixels
 from convscope.render.receptive_field import draw_receptive_field
 from convscope.render.recommendation import draw_recommendation
-from convscope.render.scale import Legend, number
+from convscope.render.scale import Legend, format_number
 from convscope.render.structure import draw_structure
 from convscope.values import (
     Arithmetic,
@@ -46,9 +46,9 @@ from convscope.values import (
 )
 
 __all__ = [
-    "FADED",
-    "GROUNDS",
-    "Answer",
+    "PHOTO_WEIGHT",
+    "BACKGROUNDS",
+    "TopClass",
     "OPACITY",
     "SCALES",
     "THEMES",
@@ -56,17 +56,17 @@ __all__ = [
     "Note",
     "Picture",
     "alt",
-    "answers",
+    "top_classes",
     "legend",
     "map_png",
-    "moving",
+    "animated_gif",
     "notes",
-    "number",
+    "format_number",
     "overlay_png",
     "photo_pixels",
     "photo_png",
     "picture",
-    "short",
+    "short_name",
     "subject",
     "target",
 ]
@@ -86,16 +86,17 @@ RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     ReceptiveField: draw_receptive_field,
     Structure: draw_structure,
 }
-"""Who draws which kind of value: a new kind is one renderer and one line here."""
+"""The renderer of each kind of value."""
 
 
 def picture(value: Value, *, theme: str = "light", **options: Any) -> Picture:
-    """Draw a value: an image with its scale, its title and one line on how to read it.
+    """Draw a value: a picture with its colour scale, its title and a line on how to read it.
 
     Args:
-        value: an attribution, a prediction or a comparison.
-        theme: ``light`` or ``dark``: the page around the maps; their scales are the same on both.
-        options: of an attribution ``limit``, the magnitude at the end of its scale, and ``bare``, without words.
+        value: any value that has a renderer.
+        theme: ``light`` or ``dark``, for the page around the maps; the colour scales are the same.
+        options: keyword arguments of the renderer, such as ``limit`` of an attribution, the magnitude at the end of
+            its scale, or ``bare``, which omits title, notes and reading line.
 
     Raises:
         ParameterError: no such theme or option.

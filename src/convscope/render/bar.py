@@ -1,56 +1,60 @@
-"""The colour bar, always drawn: the scale with its numbers and, at its ends, what they mean."""
+"""The colour bar: the scale with its numbers and, at its ends, what they mean."""
 
-from convscope.render.canvas import SMALL, Sheet
-from convscope.render.palette import opaque
+from convscope.render.canvas import SMALL, Canvas
+from convscope.render.palette import opaque_colours
 from convscope.render.scale import Legend
 
-THICK = 18
+THICKNESS = 18
 
 
-def upright(sheet: Sheet, x: float, y: float, height: int, legend: Legend) -> None:
-    """Draw the bar from the bottom (low) up, numbers and words to its right."""
-    colours = opaque(legend.signed)[::-1]
+def draw_vertical(canvas: Canvas, x: float, y: float, height: int, legend: Legend) -> None:
+    """Draw a vertical bar, low at the bottom, with numbers and labels on its right."""
+    colours = opaque_colours(legend.signed)[::-1]
     rows = colours[[round(i * (len(colours) - 1) / (height - 1)) for i in range(height)]]
-    sheet.image(x, y, rows[:, None].repeat(THICK, 1))
-    beside = x + THICK + 12
-    for place, number in legend.ticks:
-        level = y + (1 - place) * (height - 1)
-        sheet.line([x + THICK, x + THICK + 6], [level, level], colour=sheet.theme.faint, width=1)
+    canvas.image(x, y, rows[:, None].repeat(THICKNESS, 1))
+    left = x + THICKNESS + 12
+    for position, number in legend.ticks:
+        level = y + (1 - position) * (height - 1)
+        canvas.line([x + THICKNESS, x + THICKNESS + 6], [level, level], colour=canvas.theme.faint, width=1)
         top = min(max(level - 0.7 * SMALL, y - 4), y + height - 1.4 * SMALL + 4)
-        sheet.text(beside, top, number, size=SMALL)
-    inwards = 1.3 * SMALL if legend.ticks[-1][0] == 1 else 0  # the numbers stand at the ends, the words within
-    sheet.text(beside, y - 4 + inwards, legend.high, size=SMALL, colour=sheet.theme.faint)
-    inwards = 1.3 * SMALL if legend.ticks[0][0] == 0 else 0
-    sheet.text(beside, y + height - 1.4 * SMALL + 4 - inwards, legend.low, size=SMALL, colour=sheet.theme.faint)
+        canvas.text(left, top, number, size=SMALL)
+    inset = 1.3 * SMALL if legend.ticks[-1][0] == 1 else 0  # numbers at the ends, labels inside of them
+    canvas.text(left, y - 4 + inset, legend.high, size=SMALL, colour=canvas.theme.faint)
+    inset = 1.3 * SMALL if legend.ticks[0][0] == 0 else 0
+    canvas.text(left, y + height - 1.4 * SMALL + 4 - inset, legend.low, size=SMALL, colour=canvas.theme.faint)
 
 
-def upright_width(sheet: Sheet, legend: Legend) -> float:
-    """How much room the bar takes with its words."""
-    words = [number for _, number in legend.ticks] + [legend.low, legend.high]
-    return THICK + 12 + max(sheet.extent(word, SMALL) for word in words)
+def vertical_width(canvas: Canvas, legend: Legend) -> float:
+    """The width of a vertical bar with its labels."""
+    labels = [number for _, number in legend.ticks] + [legend.low, legend.high]
+    return THICKNESS + 12 + max(canvas.text_width(label, SMALL) for label in labels)
 
 
-def lying(sheet: Sheet, x: float, y: float, width: int, legend: Legend, before: float) -> float:
-    """Draw the bar from left (low) to right, words beside it, numbers below; its height.
+def draw_horizontal(canvas: Canvas, x: float, y: float, width: int, legend: Legend, before: float) -> float:
+    """Draw a horizontal bar, low on the left, with labels beside it and numbers below.
 
-    ``before`` is the room for the word on the left, so that bars stand below each other.
+    Args:
+        before: the width of the label on the left, so that several bars are aligned.
+
+    Returns:
+        Its height.
     """
     start = x + before
-    sheet.text(start - 10, y - 1, legend.low, size=SMALL, colour=sheet.theme.faint, anchor="right")
-    colours = opaque(legend.signed)
+    canvas.text(start - 10, y - 1, legend.low, size=SMALL, colour=canvas.theme.faint, anchor="right")
+    colours = opaque_colours(legend.signed)
     columns = colours[[round(i * (len(colours) - 1) / (width - 1)) for i in range(width)]]
-    sheet.image(start, y, columns[None].repeat(THICK, 0))
-    written: list[tuple[float, float]] = []
-    for place, number in sorted(legend.ticks, key=_importance):
-        across, half = start + place * (width - 1), sheet.extent(number, SMALL) / 2 + 4
-        sheet.line([across, across], [y + THICK, y + THICK + 5], colour=sheet.theme.faint, width=1)
-        if all(across + half <= left or right <= across - half for left, right in written):
-            sheet.text(across, y + THICK + 6, number, size=SMALL, anchor="center")
-            written.append((across - half, across + half))
-    sheet.text(start + width + 10, y - 1, legend.high, size=SMALL, colour=sheet.theme.faint)
-    return THICK + 6 + 1.4 * SMALL
+    canvas.image(start, y, columns[None].repeat(THICKNESS, 0))
+    occupied: list[tuple[float, float]] = []
+    for position, number in sorted(legend.ticks, key=_tick_priority):
+        centre, half_width = start + position * (width - 1), canvas.text_width(number, SMALL) / 2 + 4
+        canvas.line([centre, centre], [y + THICKNESS, y + THICKNESS + 5], colour=canvas.theme.faint, width=1)
+        if all(centre + half_width <= left or right <= centre - half_width for left, right in occupied):
+            canvas.text(centre, y + THICKNESS + 6, number, size=SMALL, anchor="center")
+            occupied.append((centre - half_width, centre + half_width))
+    canvas.text(start + width + 10, y - 1, legend.high, size=SMALL, colour=canvas.theme.faint)
+    return THICKNESS + 6 + 1.4 * SMALL
 
 
-def _importance(tick: tuple[float, str]) -> float:
-    """Where numbers are too long for all of them, those at the ends and in the middle stay."""
+def _tick_priority(tick: tuple[float, str]) -> float:
+    """Where not all numbers have room, those at the ends and in the middle are kept."""
     return 0.0 if tick[0] in (0, 0.5, 1) else 1.0

@@ -1,8 +1,9 @@
-"""A sheet of text, pixels and shapes, laid out from the top in pixels and drawn by matplotlib's object interface.
+"""A canvas of text, pixels and shapes, laid out from the top in pixels and drawn with matplotlib's object interface.
 
-Coordinates are pixels from the top left, so that small inputs stay whole multiples of their pixels. Nothing global is
-touched (no pyplot, no rcParams for text), so sheets may be drawn in several threads. Text is never markup: a label
-such as ``$x$`` is drawn as it is written; a character that no font here has becomes a box, and a line says so.
+Coordinates are pixels from the top left corner, so that small inputs can be enlarged by whole factors. No global state
+is used (no pyplot, no rcParams for text), so that several threads can draw at once. Text is never interpreted as
+markup: a label such as ``$x$`` is drawn literally. A character that no installed font has is drawn as a box, and a
+line of text says so.
 """
 
 import bisect
@@ -26,17 +27,20 @@ from convscope.render.palette import THEMES, Pixels, Theme
 from convscope.render.picture import DPI, Picture
 
 TITLE, BODY, SMALL = 25, 17, 14
-"""The type scale, in pixels."""
+"""Font sizes in pixels."""
 
 MARGIN, GAP = 36, 20
 
 Anchor = Literal["left", "center", "right"]
 
 
-class Sheet:
-    """What will be drawn: things are placed first, the height is known at the end.
+class Canvas:
+    """A list of things to draw; the height of the picture follows from the cursor ``y`` at the end.
 
-    On a ``bare`` sheet a page writes title, reading line and notes itself.
+    Args:
+        theme: ``light`` or ``dark``.
+        width: in pixels; it can be set later.
+        bare: the page that shows the picture writes the title, the reading line and the notes itself.
     """
 
     def __init__(self, theme: str, width: int = 0, *, bare: bool = False) -> None:
@@ -45,8 +49,8 @@ class Sheet:
         self.theme: Theme = THEMES[theme]
         self.width, self.bare = width, bare
         self.y = float(MARGIN)
-        self._things: list[Callable[[Figure, float], Artist]] = []
-        self._lacking: dict[str, None] = {}  # characters that no font has, in the order met
+        self._artists: list[Callable[[Figure, float], Artist]] = []
+        self._missing: dict[str, None] = {}  # characters without a font, in order of occurrence
 
     def text(
         self,
@@ -60,18 +64,18 @@ class Sheet:
         anchor: Anchor = "left",
         width: float | None = None,
     ) -> float:
-        """Write ``words`` with their top at ``y``, in lines of at most ``width``; the height they take."""
-        lines = self._lines(words, size, bold, width)
+        """Write ``words`` with their top at ``y``, wrapped at ``width``, and return their height."""
+        lines = self._wrap(words, size, bold, width)
         for number, line in enumerate(lines):
             self._line_of_text(x, y + (number * 1.4 + 1.05) * size, line, size, colour or self.theme.text, bold, anchor)
         return 1.4 * size * len(lines)
 
-    def paragraph(self, words: str, **look: Any) -> None:
-        """Write ``words`` over the whole width at the cursor and move it down."""
-        self.y += self.text(MARGIN, self.y, words, width=self.width - 2 * MARGIN, **look)
+    def paragraph(self, words: str, **style: Any) -> None:
+        """Write ``words`` across the whole width at the cursor, and move the cursor below them."""
+        self.y += self.text(MARGIN, self.y, words, width=self.width - 2 * MARGIN, **style)
 
     def image(self, x: float, y: float, pixels: Pixels, *, frame: bool = True) -> None:
-        """Put pixels with their top left corner at (x, y), one for one."""
+        """Draw pixels unscaled with their top left corner at (x, y)."""
         height, width = pixels.shape[:2]
         x, y = round(x), round(y)
         if frame:
@@ -80,32 +84,32 @@ class Sheet:
         def add(figure: Figure, total: float) -> Artist:
             return figure.figimage(pixels, x, round(total) - y - height, origin="upper")
 
-        self._things.append(add)
+        self._artists.append(add)
 
     def box(self, x: float, y: float, width: float, height: float, *, fill: str = "none", edge: str = "none") -> None:
         """Draw a rectangle with its top left corner at (x, y)."""
 
         def add(figure: Figure, total: float) -> Artist:
-            place = (x, total - y - height)
+            corner = (x, total - y - height)
             return figure.add_artist(
                 Rectangle(
-                    place, width, height, facecolor=fill, edgecolor=edge, linewidth=1, transform=IdentityTransform()
+                    corner, width, height, facecolor=fill, edgecolor=edge, linewidth=1, transform=IdentityTransform()
                 )
             )
 
-        self._things.append(add)
+        self._artists.append(add)
 
     def line(self, xs: Sequence[float], ys: Sequence[float], *, colour: str, width: float = 1.5) -> None:
         """Draw a line through points."""
 
         def add(figure: Figure, total: float) -> Artist:
-            heights = total - np.asarray(ys, float)
-            return figure.add_artist(Line2D(xs, heights, color=colour, linewidth=width, transform=IdentityTransform()))
+            levels = total - np.asarray(ys, float)
+            return figure.add_artist(Line2D(xs, levels, color=colour, linewidth=width, transform=IdentityTransform()))
 
-        self._things.append(add)
+        self._artists.append(add)
 
     def polygon(self, xs: Sequence[float], ys: Sequence[float], *, fill: str) -> None:
-        """Fill the shape between points."""
+        """Draw a filled polygon with these corners."""
 
         def add(figure: Figure, total: float) -> Artist:
             corners = np.stack([np.asarray(xs, float), total - np.asarray(ys, float)], 1)
@@ -113,96 +117,96 @@ class Sheet:
                 Polygon(corners, closed=True, facecolor=fill, edgecolor="none", transform=IdentityTransform())
             )
 
-        self._things.append(add)
+        self._artists.append(add)
 
-    def height(self, words: str, width: float, *, size: int = BODY, bold: bool = False) -> float:
-        """How tall ``words`` are in lines of at most ``width``."""
-        return 1.4 * size * len(self._lines(words, size, bold, width))
+    def text_height(self, words: str, width: float, *, size: int = BODY, bold: bool = False) -> float:
+        """The height of ``words`` wrapped at ``width``."""
+        return 1.4 * size * len(self._wrap(words, size, bold, width))
 
-    def extent(self, words: str, size: int = BODY, bold: bool = False) -> float:
-        """How wide ``words`` are on one line."""
-        stretches = letters.runs(letters.drawable(words), bold) or [(letters.regular(bold), "")]
-        return sum(_advance(path, part, size) for path, part in stretches[:-1]) + _ink(*stretches[-1], size)
+    def text_width(self, words: str, size: int = BODY, bold: bool = False) -> float:
+        """The width of ``words`` on one line."""
+        runs = letters.font_runs(letters.replace_missing(words), bold) or [(letters.default_font(bold), "")]
+        return sum(_advance_width(path, run, size) for path, run in runs[:-1]) + _ink_width(*runs[-1], size)
 
-    def shortened(self, words: str, width: float, *, size: int = SMALL, bold: bool = False) -> str:
-        """``words`` on one line of at most ``width``: where they are longer, without their middle.
+    def shorten(self, words: str, width: float, *, size: int = SMALL, bold: bool = False) -> str:
+        """Shorten ``words`` in the middle so that they fit on one line of ``width``.
 
-        Both ends stay, since addresses and labels that are alike differ at either.
+        Both ends are kept, since similar layer addresses and labels can differ at either end.
         """
 
-        def cut(kept: int) -> str:
-            return f"{words[: (kept + 1) // 2]}…{words[len(words) - kept // 2 :]}"
+        def truncate(length: int) -> str:
+            return f"{words[: (length + 1) // 2]}…{words[len(words) - length // 2 :]}"
 
-        if self.extent(words, size, bold) <= width:
+        if self.text_width(words, size, bold) <= width:
             return words
-        fitting = bisect.bisect_left(
-            range(1, len(words)), True, key=lambda kept: self.extent(cut(kept), size, bold) > width
+        longest = bisect.bisect_left(
+            range(1, len(words)), True, key=lambda length: self.text_width(truncate(length), size, bold) > width
         )
-        return cut(fitting)
+        return truncate(longest)
 
-    def picture(self, alt: str) -> Picture:
-        """Everything as a picture, with a margin below the cursor.
+    def to_picture(self, alt: str) -> Picture:
+        """Draw everything into a picture, with a margin below the cursor.
 
         Args:
-            alt: what it shows, in words.
+            alt: a text that describes the picture.
         """
-        if self._lacking:
-            lacking, self._lacking = self._lacking, {}
+        if self._missing:
+            missing, self._missing = self._missing, {}
             self.y += 8
-            self.paragraph(f"⚠ {letters.advice(lacking)}", size=SMALL, colour=self.theme.warning, bold=True)
-        canvas: Any = FigureCanvasAgg(self._figure())
-        canvas.draw()
-        return Picture(np.array(canvas.buffer_rgba(), np.uint8)[..., :3], alt, self._figure)
+            self.paragraph(f"⚠ {letters.install_advice(missing)}", size=SMALL, colour=self.theme.warning, bold=True)
+        figure_canvas: Any = FigureCanvasAgg(self._figure())
+        figure_canvas.draw()
+        return Picture(np.array(figure_canvas.buffer_rgba(), np.uint8)[..., :3], alt, self._figure)
 
     def _figure(self) -> Figure:
-        """Everything placed in a figure, from which any of matplotlib's canvases draws."""
+        """A figure with everything in it, which any of matplotlib's backends can draw."""
         height = round(self.y + MARGIN)
         figure = Figure(figsize=(self.width / DPI, height / DPI), dpi=DPI, facecolor=self.theme.page)
-        for order, add in enumerate(self._things):
-            add(figure, height).set_zorder(order)  # what is placed later lies on top
+        for zorder, add in enumerate(self._artists):
+            add(figure, height).set_zorder(zorder)  # in drawing order: later artists lie on top
         return figure
 
     def _line_of_text(
         self, x: float, baseline: float, line: str, size: int, colour: str, bold: bool, anchor: Anchor
     ) -> None:
-        stretches = letters.runs(line, bold)
-        if len(stretches) > 1:  # each in its own font, one behind the other
-            x -= {"left": 0.0, "center": 0.5, "right": 1.0}[anchor] * self.extent(line, size, bold)
+        runs = letters.font_runs(line, bold)
+        if len(runs) > 1:  # draw each run in its own font, one after the other
+            x -= {"left": 0.0, "center": 0.5, "right": 1.0}[anchor] * self.text_width(line, size, bold)
             anchor = "left"
-        for path, part in stretches:
-            self._things.append(_written(x, baseline, part, FontProperties(fname=path, size=size), colour, anchor))
-            x += _advance(path, part, size)
+        for path, run in runs:
+            self._artists.append(_text_artist(x, baseline, run, FontProperties(fname=path, size=size), colour, anchor))
+            x += _advance_width(path, run, size)
 
-    def _lines(self, words: str, size: int, bold: bool, width: float | None) -> list[str]:
-        """The words in lines of at most ``width``."""
-        self._lacking.update(dict.fromkeys(letters.missing(words)))
-        words = letters.drawable(words)
+    def _wrap(self, words: str, size: int, bold: bool, width: float | None) -> list[str]:
+        """``words`` wrapped into lines of at most ``width``."""
+        self._missing.update(dict.fromkeys(letters.missing_characters(words)))
+        words = letters.replace_missing(words)
         if width is None:
             return [words]
         lines: list[str] = []
-        for word in _breakable(words, lambda part: self.extent(part, size, bold) <= width):
+        for word in _split_words(words, lambda part: self.text_width(part, size, bold) <= width):
             longer = f"{lines[-1]} {word}" if lines else word
-            if lines and self.extent(longer, size, bold) <= width:
+            if lines and self.text_width(longer, size, bold) <= width:
                 lines[-1] = longer
             else:
                 lines.append(word)
         return lines or [""]
 
 
-def _breakable(words: str, fits: Callable[[str], bool]) -> list[str]:
-    """The words of a text; one that is wider than a line (a path, a layer's address) is cut to fit."""
-    found = []
+def _split_words(words: str, fits: Callable[[str], bool]) -> list[str]:
+    """The words of a text; a word that is wider than a line (a path, a layer's address) is split."""
+    parts = []
     for word in words.split():
         while len(word) > 1 and not fits(word):
-            length = _fitting(word, fits)
-            found.append(word[:length])
+            length = _longest_prefix(word, fits)
+            parts.append(word[:length])
             word = word[length:]
-        found.append(word)
-    return found
+        parts.append(word)
+    return parts
 
 
-def _fitting(word: str, fits: Callable[[str], bool]) -> int:
-    """How many characters of a word that is too long go on one line, at least one."""
+def _longest_prefix(word: str, fits: Callable[[str], bool]) -> int:
+    """The number of characters of a too long word that fit on one line, at least one."""
 
     def too_long(length: int) -> bool:
         return not fits(word[:length])
@@ -210,20 +214,20 @@ def _fitting(word: str, fits: Callable[[str], bool]) -> int:
     return max(1, bisect.bisect_left(range(1, len(word)), True, key=too_long))
 
 
-def _written(
+def _text_artist(
     x: float, baseline: float, line: str, font: FontProperties, colour: str, anchor: Anchor
 ) -> Callable[[Figure, float], Artist]:
     def add(figure: Figure, total: float) -> Artist:
-        look: dict[str, Any] = {"color": colour, "ha": anchor, "va": "baseline", "fontproperties": font}
+        style: dict[str, Any] = {"color": colour, "ha": anchor, "va": "baseline", "fontproperties": font}
         return figure.add_artist(
-            Text(x, total - baseline, line, transform=IdentityTransform(), parse_math=False, usetex=False, **look)
+            Text(x, total - baseline, line, transform=IdentityTransform(), parse_math=False, usetex=False, **style)
         )
 
     return add
 
 
-def _ink(path: str, line: str, size: int) -> float:
-    """How wide a line is from the first to the last drop of ink."""
+def _ink_width(path: str, line: str, size: int) -> float:
+    """The width of a line from its first to its last inked pixel."""
     font = get_font(path)
     font.set_size(size, DPI)
     font.set_text(line)
@@ -231,8 +235,8 @@ def _ink(path: str, line: str, size: int) -> float:
 
 
 @functools.lru_cache(4096)
-def _advance(path: str, line: str, size: int) -> float:
-    """How far behind the beginning of a line the next character stands."""
+def _advance_width(path: str, line: str, size: int) -> float:
+    """The advance width of a line: the distance from its start to where the next character begins."""
     font = get_font(path)
     font.set_size(size, DPI)
     return sum(font.load_char(ord(character)).linearHoriAdvance / 65536 for character in line)

@@ -1,157 +1,175 @@
-"""Drawing feature maps: a tile a channel, over the image or not, or all channels in three colours."""
+"""Drawing feature maps: a tile per channel, alone or over the image, or all channels in three colours."""
 
 import numpy as np
 from PIL import Image
 
 from convscope.render import annotations, captions, mosaic
-from convscope.render.canvas import GAP, MARGIN, SMALL, Sheet
+from convscope.render.canvas import GAP, MARGIN, SMALL, Canvas
 from convscope.render.palette import Pixels
-from convscope.render.panels import input_panel, voxel_of
+from convscope.render.panels import input_panel, voxel_size
 from convscope.render.picture import Picture
 from convscope.render.raster import overlay_pixels, photo_pixels
-from convscope.render.ruler import HEIGHT, Ruler
-from convscope.render.scale import PERCENTILE, Numbers, Scale, number
+from convscope.render.ruler import RULER_HEIGHT, Ruler
+from convscope.render.scale import PERCENTILE, Numbers, Scale, format_number
 from convscope.values import FeatureMaps
 
-_PHOTO, _COLOURS, _STRIP = 180, 420, 26
+_PHOTO_SIDE, _COLOURS_SIDE, _STRIP_HEIGHT = 180, 420, 26
 
 
 def draw_feature_maps(value: FeatureMaps, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of feature maps; ``theme`` is ``light`` or ``dark``."""
-    sheet = Sheet(theme, mosaic.WIDTH, bare=bare)
-    annotations.above(sheet, value)
+    canvas = Canvas(theme, mosaic.WIDTH, bare=bare)
+    annotations.draw_header(canvas, value)
     photo = photo_pixels(value)
     if value.view != "overlay":
-        _input(sheet, value)
+        _draw_input(canvas, value)
     for address in value.maps:
-        _layer(sheet, value, address, photo)
-    annotations.below(sheet, value)
-    return sheet.picture(alt(value))
+        _draw_layer(canvas, value, address, photo)
+    annotations.draw_footer(canvas, value)
+    return canvas.to_picture(alt(value))
 
 
 def alt(value: FeatureMaps) -> str:
-    """The maps for those who cannot see them: layers, how many channels, which are the strongest."""
-    subject = captions.short(value.record.input) or "one input"
+    """The alternative text: the layers, their numbers of channels, and the strongest channels."""
+    subject = captions.short_name(value.record.input) or "one input"
     return f"{captions.title(value)} of {subject}: {'; '.join(value.lines())}."
 
 
-def _input(sheet: Sheet, value: FeatureMaps) -> None:
-    panel = input_panel(value, _PHOTO)
+def _draw_input(canvas: Canvas, value: FeatureMaps) -> None:
+    panel = input_panel(value, _PHOTO_SIDE)
     if panel is not None:
-        panel.draw(sheet, MARGIN, sheet.y)
-        sheet.y += panel.height + panel.foot + 4
-        sheet.paragraph(panel.caption, size=SMALL, colour=sheet.theme.faint)
-        sheet.y += 8
+        panel.draw(canvas, MARGIN, canvas.y)
+        canvas.y += panel.height + panel.axis_height + 4
+        canvas.paragraph(panel.caption, size=SMALL, colour=canvas.theme.faint)
+        canvas.y += 8
 
 
-def _layer(sheet: Sheet, value: FeatureMaps, address: str, photo: Pixels | None) -> None:
+def _draw_layer(canvas: Canvas, value: FeatureMaps, address: str, photo: Pixels | None) -> None:
     maps, each = np.asarray(value.maps[address], np.float32), value.scale == "each"
-    mosaic.heading(sheet, address, _about(value, address, maps))
+    mosaic.draw_heading(canvas, address, _describe_layer(value, address, maps))
     if value.view == "colours" and address in value.colours:
-        _colours(sheet, value, address)
+        _draw_colours(canvas, value, address)
         return
     scale = mosaic.scale_for(maps, ("negative", "positive") if bool((maps < 0).any()) else ("none", "strong"))
     if maps.ndim <= 2:
-        _strip(sheet, maps, value.channels[address], scale, each=each)
+        _draw_strip(canvas, maps, value.channels[address], scale, each=each)
     else:
-        _tiles(sheet, value, address, maps, scale, photo if value.view == "overlay" and maps.ndim == 3 else None)
-    mosaic.scale_bar(sheet, scale, each=each)
+        _draw_tiles(canvas, value, address, maps, scale, photo if value.view == "overlay" and maps.ndim == 3 else None)
+    mosaic.draw_scale_bar(canvas, scale, each=each)
 
 
-def _about(value: FeatureMaps, address: str, maps: Numbers) -> str:
-    size = "×".join(str(n) for n in maps.shape[1:]) or "no places"
-    where = f", read {value.read[address]}" if address in value.read else ""
+def _describe_layer(value: FeatureMaps, address: str, maps: Numbers) -> str:
+    size = "×".join(str(n) for n in maps.shape[1:]) or "no positions"
+    position = f", read {value.read[address]}" if address in value.read else ""
     total = len(value.strengths[address])
     shown = f"all {total}" if value.view == "colours" and address in value.colours else f"{len(maps)} of {total}"
-    slices = "; behind the channel the number of the slice through its strongest place" if maps.ndim == 4 else ""
-    return f"{shown} channels, the largest mean magnitude first, {size}{where}{slices}"
+    slices = "; after each channel the index of the slice through its peak" if maps.ndim == 4 else ""
+    return f"{shown} channels, the largest mean magnitude first, {size}{position}{slices}"
 
 
-def _tiles(sheet: Sheet, value: FeatureMaps, address: str, maps: Numbers, scale: Scale, photo: Pixels | None) -> None:
-    each, drawn = value.scale == "each", min(len(maps), mosaic.MOST_TILES)
-    found = []
-    for channel, one in zip(value.channels[address][:drawn], maps, strict=False):
-        plane, slice_ = _plane(one)
-        tall, wide = _cell(value, maps.shape[1:])
+def _draw_tiles(
+    canvas: Canvas, value: FeatureMaps, address: str, maps: Numbers, scale: Scale, photo: Pixels | None
+) -> None:
+    each, count = value.scale == "each", min(len(maps), mosaic.MAX_TILES)
+    tiles = []
+    for channel, values in zip(value.channels[address][:count], maps, strict=False):
+        plane, slice_text = _plane(values)
+        cell_height, cell_width = _cell_size(value, maps.shape[1:])
         if photo is None:
-            pixels = mosaic.coloured(plane, scale, each=each)
+            pixels = mosaic.colour_pixels(plane, scale, each=each)
         else:
-            own = Scale(float(np.abs(plane).max()), scale.signed, 0.0) if each else scale
-            pixels = overlay_pixels(_resized(plane, photo.shape[:2]), photo, own)
-        found.append(mosaic.Tile(pixels, f"{channel}{slice_}", cell=(1.0, 1.0) if photo is not None else (tall, wide)))
-    mosaic.tiles(sheet, found, mosaic.side_for(drawn))
-    if drawn < len(maps):
-        said = f"{drawn} of {len(maps)} maps are drawn, the strongest; all are in the .npz file."
-        sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
+            own_scale = Scale(float(np.abs(plane).max()), scale.signed, 0.0) if each else scale
+            pixels = overlay_pixels(_resize(plane, photo.shape[:2]), photo, own_scale)
+        cell = (1.0, 1.0) if photo is not None else (cell_height, cell_width)
+        tiles.append(mosaic.Tile(pixels, f"{channel}{slice_text}", cell=cell))
+    mosaic.draw_tiles(canvas, tiles, mosaic.tile_side(count))
+    if count < len(maps):
+        text = f"{count} of {len(maps)} maps are drawn, the strongest; the .npz file contains all."
+        canvas.paragraph(text, size=SMALL, colour=canvas.theme.faint)
 
 
-def _cell(value: FeatureMaps, extent: tuple[int, ...]) -> tuple[float, float]:
-    """How tall and wide a place of a map is, which lies over the whole input."""
-    whole = None if value.photo is None else np.asarray(value.photo).shape[1:]
-    known = whole if value.record.spacing and whole is not None and len(whole) == len(extent) else None
-    sides = voxel_of(value.record, extent, known)
+def _cell_size(value: FeatureMaps, extent: tuple[int, ...]) -> tuple[float, float]:
+    """The height and the width of one position of a map that covers the whole input."""
+    input_extent = None if value.photo is None else np.asarray(value.photo).shape[1:]
+    full_extent = (
+        input_extent if value.record.spacing and input_extent is not None and len(input_extent) == len(extent) else None
+    )
+    sides = voxel_size(value.record, extent, full_extent)
     return sides[-2], sides[-1]
 
 
 def _plane(values: Numbers) -> tuple[Numbers, str]:
-    """A map of two axes, or the plane through the strongest place of a volume."""
+    """A 2-D map, or the slice through the peak of a volume with its index as text."""
     if values.ndim == 2:
         return values, ""
     depth = int(np.unravel_index(int(np.abs(values).argmax()), values.shape)[0])
     return values[depth], f" · {depth}"
 
 
-def _strip(sheet: Sheet, values: Numbers, channels: tuple[int, ...], scale: Scale, *, each: bool) -> None:
-    """Channels without places as a row of numbers; along one axis as a row each."""
-    wide = sheet.width - 2 * MARGIN
+def _draw_strip(canvas: Canvas, values: Numbers, channels: tuple[int, ...], scale: Scale, *, each: bool) -> None:
+    """Draw channels without positions as a row of cells, and channels along one axis as a row each."""
     if values.ndim == 1:
-        cell = max(1, min(68, wide // len(values)))
-        shown = values[: wide // cell]
-        pixels = mosaic.coloured(shown[None], scale)
-        sheet.image(MARGIN, sheet.y, pixels.repeat(_STRIP, 0).repeat(cell, 1))
-        sheet.y += _STRIP + 4
-        if cell >= 30:
-            for place, (channel, one) in enumerate(zip(channels, shown.tolist(), strict=False)):
-                middle = MARGIN + (place + 0.5) * cell
-                sheet.text(middle, sheet.y, str(channel), size=SMALL, colour=sheet.theme.faint, anchor="center")
-                if cell >= 64:
-                    sheet.text(middle, sheet.y + 18, number(one), size=12, anchor="center")
-            sheet.y += 44 if cell >= 64 else 24
-        left_out = f"; {len(values) - len(shown)} weaker ones are not drawn" if len(shown) < len(values) else ""
-        said = f"channels {_some(channels[: len(shown)])}, the largest magnitude first{left_out}"
-        sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
-        sheet.y += 8
-        return
-    beside = 56
-    shown = values[: mosaic.MOST_TILES]
-    tall = 18 if len(shown) <= 64 else 6
+        _draw_cells(canvas, values, channels, scale)
+    else:
+        _draw_rows(canvas, values, channels, scale, each=each)
+
+
+def _draw_cells(canvas: Canvas, values: Numbers, channels: tuple[int, ...], scale: Scale) -> None:
+    width = canvas.width - 2 * MARGIN
+    cell = max(1, min(68, width // len(values)))
+    drawn = values[: width // cell]
+    pixels = mosaic.colour_pixels(drawn[None], scale)
+    canvas.image(MARGIN, canvas.y, pixels.repeat(_STRIP_HEIGHT, 0).repeat(cell, 1))
+    canvas.y += _STRIP_HEIGHT + 4
+    if cell >= 30:
+        for index, (channel, number) in enumerate(zip(channels, drawn.tolist(), strict=False)):
+            centre = MARGIN + (index + 0.5) * cell
+            canvas.text(centre, canvas.y, str(channel), size=SMALL, colour=canvas.theme.faint, anchor="center")
+            if cell >= 64:
+                canvas.text(centre, canvas.y + 18, format_number(number), size=12, anchor="center")
+        canvas.y += 44 if cell >= 64 else 24
+    omitted = f"; {len(values) - len(drawn)} weaker channels are not drawn" if len(drawn) < len(values) else ""
+    text = f"channels {_list_channels(channels[: len(drawn)])}, the largest magnitude first{omitted}"
+    canvas.paragraph(text, size=SMALL, colour=canvas.theme.faint)
+    canvas.y += 8
+
+
+def _draw_rows(canvas: Canvas, values: Numbers, channels: tuple[int, ...], scale: Scale, *, each: bool) -> None:
+    width = canvas.width - 2 * MARGIN
+    labels_width = 56
+    drawn = values[: mosaic.MAX_TILES]
+    row_height = 18 if len(drawn) <= 64 else 6
     rows = (
-        mosaic.coloured(shown, scale) if not each else np.stack([mosaic.coloured(r, scale, each=True) for r in shown])
+        mosaic.colour_pixels(drawn, scale)
+        if not each
+        else np.stack([mosaic.colour_pixels(r, scale, each=True) for r in drawn])
     )
-    places = np.arange(wide - beside) * values.shape[1] // (wide - beside)
-    sheet.image(MARGIN + beside, sheet.y, rows[:, places].repeat(tall, 0))
-    for place, channel in enumerate(channels[: len(shown)] if tall == 18 else ()):
-        at = sheet.y + place * tall
-        sheet.text(MARGIN + beside - 8, at - 1, str(channel), size=SMALL, colour=sheet.theme.faint, anchor="right")
-    sheet.y += tall * len(shown) + 6
-    Ruler(values.shape[1], counts="a row a channel; across, the positions of the layer").draw(
-        sheet, MARGIN + beside, sheet.y - 6, wide - beside
-    )
-    sheet.y += HEIGHT
-    cuts = []
-    if values.shape[1] > len(places):
-        cuts.append(f"{len(places)} of {values.shape[1]} positions are drawn, evenly chosen")
-    if len(shown) < len(values):
-        cuts.append(
-            f"{len(shown)} of {len(values)} channels are drawn, the largest mean magnitude first; the .npz file has all"
+    columns = np.arange(width - labels_width) * values.shape[1] // (width - labels_width)
+    canvas.image(MARGIN + labels_width, canvas.y, rows[:, columns].repeat(row_height, 0))
+    for index, channel in enumerate(channels[: len(drawn)] if row_height == 18 else ()):
+        top = canvas.y + index * row_height
+        canvas.text(
+            MARGIN + labels_width - 8, top - 1, str(channel), size=SMALL, colour=canvas.theme.faint, anchor="right"
         )
-    if cuts:
-        sheet.paragraph("; ".join(cuts), size=SMALL, colour=sheet.theme.faint)
-    sheet.y += 8
+    canvas.y += row_height * len(drawn) + 6
+    Ruler(values.shape[1], label="one row per channel; horizontally the positions of the layer").draw(
+        canvas, MARGIN + labels_width, canvas.y - 6, width - labels_width
+    )
+    canvas.y += RULER_HEIGHT
+    omissions = []
+    if values.shape[1] > len(columns):
+        omissions.append(f"{len(columns)} of {values.shape[1]} positions are drawn, evenly chosen")
+    if len(drawn) < len(values):
+        omissions.append(
+            f"{len(drawn)} of {len(values)} channels are drawn, the largest mean magnitude first; the .npz file has all"
+        )
+    if omissions:
+        canvas.paragraph("; ".join(omissions), size=SMALL, colour=canvas.theme.faint)
+    canvas.y += 8
 
 
-def _colours(sheet: Sheet, value: FeatureMaps, address: str) -> None:
-    """The first three principal components as red, green and blue, all by one scale."""
+def _draw_colours(canvas: Canvas, value: FeatureMaps, address: str) -> None:
+    """Draw the first three principal components as red, green and blue on one common scale."""
     components = np.asarray(value.colours[address], np.float32)
     if components.ndim == 4:
         components = components[:, components.shape[1] // 2]
@@ -161,24 +179,27 @@ def _colours(sheet: Sheet, value: FeatureMaps, address: str) -> None:
     levels = np.zeros((3, *components.shape[1:]), np.float32)
     levels[: len(components)] = components / limit
     pixels = np.asarray((255 * (0.5 + 0.5 * levels).clip(0, 1)).round(), np.uint8).transpose(1, 2, 0)
-    large = mosaic.fitted(pixels, _COLOURS)
-    sheet.image(MARGIN, sheet.y, large)
-    beside, names = MARGIN + large.shape[1] + 2 * GAP, ("red", "green", "blue")
-    sheet.text(beside, sheet.y, "All channels in three colours", bold=True)
-    for place, (name, share) in enumerate(zip(names, value.shares[address], strict=False)):
-        words_ = f"{name}: principal component {place + 1}, {share:.0%} of the variance"
-        sheet.text(beside, sheet.y + 32 + 26 * place, words_, size=SMALL)
-    said = f"mid-grey is the mean; a colour is full at {number(limit)}. Places of like colour have like activations."
-    room = sheet.width - MARGIN - beside
-    sheet.text(beside, sheet.y + 32 + 26 * 3 + 8, said, size=SMALL, colour=sheet.theme.faint, width=room)
-    sheet.y += max(large.shape[0], 190) + GAP
+    image = mosaic.fit(pixels, _COLOURS_SIDE)
+    canvas.image(MARGIN, canvas.y, image)
+    left, names = MARGIN + image.shape[1] + 2 * GAP, ("red", "green", "blue")
+    canvas.text(left, canvas.y, "All channels in three colours", bold=True)
+    for index, (name, share) in enumerate(zip(names, value.shares[address], strict=False)):
+        text = f"{name}: principal component {index + 1}, {share:.0%} of the variance"
+        canvas.text(left, canvas.y + 32 + 26 * index, text, size=SMALL)
+    caption = (
+        f"mid-grey is the mean; a colour is full at {format_number(limit)}. "
+        "Places of similar colour have similar activations."
+    )
+    text_width = canvas.width - MARGIN - left
+    canvas.text(left, canvas.y + 32 + 26 * 3 + 8, caption, size=SMALL, colour=canvas.theme.faint, width=text_width)
+    canvas.y += max(image.shape[0], 190) + GAP
 
 
-def _resized(values: Numbers, size: tuple[int, ...]) -> Numbers:
+def _resize(values: Numbers, size: tuple[int, ...]) -> Numbers:
     image = Image.fromarray(np.ascontiguousarray(values, np.float32))
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR), np.float32)
 
 
-def _some(channels: tuple[int, ...], most: int = 12) -> str:
-    more = ", …" if len(channels) > most else ""
-    return ", ".join(str(c) for c in channels[:most]) + more
+def _list_channels(channels: tuple[int, ...], max_count: int = 12) -> str:
+    ellipsis = ", …" if len(channels) > max_count else ""
+    return ", ".join(str(channel) for channel in channels[:max_count]) + ellipsis

@@ -1,171 +1,185 @@
-"""Drawing kernels: one tile a filter, those that are odd marked, each layer with its scale."""
+"""Drawing kernels: one tile per filter with marks for suspicious filters, and a scale for each layer."""
 
 from collections.abc import Collection
 
 import numpy as np
 
 from convscope.render import annotations, captions, mosaic
-from convscope.render.canvas import GAP, MARGIN, SMALL, Sheet
+from convscope.render.canvas import GAP, MARGIN, SMALL, Canvas
 from convscope.render.palette import Pixels
 from convscope.render.picture import Picture
 from convscope.render.scale import Numbers, Scale
 from convscope.values import KernelLayer, Kernels
-from convscope.values.formatting import listed
+from convscope.values.formatting import format_list
 
-_LINE = (128, 128, 128)
-SLICES = 16
-"""So many kernels of one filter are shown by themselves."""
-SHOWN_AS = {
+_LINE_COLOUR = (128, 128, 128)
+MAX_SLICES = 16
+"""The number of kernels (input channels) of one filter that can be shown separately."""
+VIEW_DESCRIPTIONS = {
     "colour": "weights in red, green and blue",
     "channels": "a kernel for each input channel",
     "norm": "norm over input channels",
     "component": "first principal component over input channels",
-    "spectrum": "frequencies passed, zero in the middle",
+    "spectrum": "frequency response, zero frequency in the centre",
 }
 
-ORDERS = {"none": ", in the layer's order", "norm": ", the largest norm first", "similarity": ", alike beside alike"}
-"""In which order the filters stand, by how they were asked for."""
+ORDER_DESCRIPTIONS = {
+    "none": ", in the layer's order",
+    "norm": ", the largest norm first",
+    "similarity": ", similar filters side by side",
+}
+"""The order of the filters in words, by the parameter ``sort``."""
 
 
 def draw_kernels(value: Kernels, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of the filters of one or several layers; ``theme`` is ``light`` or ``dark``."""
-    sheet = Sheet(theme, mosaic.WIDTH, bare=bare)
-    annotations.above(sheet, value)
-    order = ORDERS.get(str(value.record.parameters.get("sort", "none")), "")
+    canvas = Canvas(theme, mosaic.WIDTH, bare=bare)
+    annotations.draw_header(canvas, value)
+    order_text = ORDER_DESCRIPTIONS.get(str(value.record.parameters.get("sort", "none")), "")
     for address, layer in value.layers.items():
-        mosaic.heading(sheet, address, f"{layer.kind} · {SHOWN_AS[layer.view]}{order}")
-        _layer(sheet, layer, np.asarray(value.patterns[address], np.float32), each=value.scale == "each")
-    annotations.below(sheet, value)
-    return sheet.picture(alt(value))
+        mosaic.draw_heading(canvas, address, f"{layer.kind} · {VIEW_DESCRIPTIONS[layer.view]}{order_text}")
+        _draw_layer(canvas, layer, np.asarray(value.patterns[address], np.float32), each=value.scale == "each")
+    annotations.draw_footer(canvas, value)
+    return canvas.to_picture(alt(value))
 
 
 def alt(value: Kernels) -> str:
-    """The filters for those who cannot see them: how many, of what shape, which are odd."""
+    """The alternative text: the number of filters, their shape, and which are suspicious."""
     return f"{captions.title(value)} of {value.record.model.get('name', 'a network')}: {'; '.join(value.lines())}."
 
 
-def _layer(sheet: Sheet, layer: KernelLayer, patterns: Numbers, *, each: bool) -> None:
-    matrix = layer.view == "channels" and patterns[0, 0].size == 1
-    drawn = len(patterns) if matrix else min(len(patterns), mosaic.MOST_TILES)
+def _draw_layer(canvas: Canvas, layer: KernelLayer, patterns: Numbers, *, each: bool) -> None:
+    is_matrix = layer.view == "channels" and patterns[0, 0].size == 1
+    count = len(patterns) if is_matrix else min(len(patterns), mosaic.MAX_TILES)
     if layer.view == "colour":
         limit = mosaic.scale_for(patterns, ("", ""), signed=True).limit
-        _tiles(sheet, layer, [_rgb(one, limit, each=each) for one in patterns[:drawn]])
-        mosaic.grey_bar(sheet, limit, each=each)
+        _draw_tiles(canvas, layer, [_rgb_pixels(pattern, limit, each=each) for pattern in patterns[:count]])
+        mosaic.draw_grey_bar(canvas, limit, each=each)
     else:
         scale = pattern_scale(layer, patterns)
-        if matrix:
-            _matrix(sheet, patterns.reshape(len(patterns), -1), scale, each=each)
+        if is_matrix:
+            _draw_matrix(canvas, patterns.reshape(len(patterns), -1), scale, each=each)
         else:
-            side = mosaic.side_for(drawn)
-            _tiles(sheet, layer, [_pattern(one, layer.view, scale, side, each=each) for one in patterns[:drawn]])
-        mosaic.scale_bar(sheet, scale, each=each)
-    if drawn < len(patterns):
-        said = f"{drawn} of {len(patterns)} chosen filters are drawn; all are in the .npz file."
-        sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
-    _odd(sheet, layer)
+            side = mosaic.tile_side(count)
+            _draw_tiles(
+                canvas,
+                layer,
+                [_pattern_pixels(pattern, layer.view, scale, side, each=each) for pattern in patterns[:count]],
+            )
+        mosaic.draw_scale_bar(canvas, scale, each=each)
+    if count < len(patterns):
+        text = f"{count} of {len(patterns)} chosen filters are drawn; all are in the .npz file."
+        canvas.paragraph(text, size=SMALL, colour=canvas.theme.faint)
+    _draw_flags(canvas, layer)
 
 
-def filters(
+def filter_images(
     value: Kernels, address: str, side: int = 96, chosen: Collection[int] | None = None
 ) -> list[tuple[int, Pixels]]:
-    """The filters of a layer that are shown, by number, each as small pixels of its own on the layer's scale.
+    """The filters of a layer as small images on the layer's scale, with their indices.
 
     Args:
-        chosen: the numbers of those to draw; all of them by default.
+        side: the side of the images in pixels.
+        chosen: the indices of the filters to draw; by default all that the value shows.
     """
     layer, patterns = value.layers[address], np.asarray(value.patterns[address], np.float32)
     each = value.scale == "each"
-    wanted = [(n, one) for n, one in zip(layer.shown, patterns, strict=True) if chosen is None or n in chosen]
+    selected = [
+        (number, pattern)
+        for number, pattern in zip(layer.shown, patterns, strict=True)
+        if chosen is None or number in chosen
+    ]
     if layer.view == "colour":
         limit = mosaic.scale_for(patterns, ("", ""), signed=True).limit
-        return [(n, _rgb(one, limit, each=each)) for n, one in wanted]
+        return [(number, _rgb_pixels(pattern, limit, each=each)) for number, pattern in selected]
     scale = pattern_scale(layer, patterns)
-    return [(n, _pattern(one, layer.view, scale, side, each=each)) for n, one in wanted]
+    return [(number, _pattern_pixels(pattern, layer.view, scale, side, each=each)) for number, pattern in selected]
 
 
 def pattern_scale(layer: KernelLayer, patterns: Numbers) -> Scale:
-    """The scale on which the patterns of a layer are drawn; of weights in colour that of each colour."""
+    """The colour scale of the patterns of a layer; for weights in colour the scale of each colour."""
     signed = layer.view in ("colour", "channels", "component")
     return mosaic.scale_for(patterns, ("negative", "positive") if signed else ("none", "strong"), signed=signed)
 
 
-def slices(value: Kernels, address: str, number: int, side: int = 96) -> tuple[list[tuple[int, Pixels]], Scale]:
-    """The strongest kernels of one filter, each with the number of the input channel that it reads, on one scale."""
+def slice_images(value: Kernels, address: str, number: int, side: int = 96) -> tuple[list[tuple[int, Pixels]], Scale]:
+    """The kernels of one filter with the largest norms, each with the index of its input channel, on one scale."""
     layer, weights = value.layers[address], np.asarray(value.weights[address][number], np.float32)
     first = number // (layer.total // layer.groups) * len(weights)
     norms = np.linalg.norm(weights.reshape(len(weights), -1), axis=1)
-    strongest = np.argsort(-norms, kind="stable")[:SLICES]
+    strongest = np.argsort(-norms, kind="stable")[:MAX_SLICES]
     scale = mosaic.scale_for(weights[strongest], ("negative", "positive"), signed=True)
-    drawn = [_pattern(weights[place], "component", scale, side, each=False) for place in strongest]
-    return [(first + int(place), pixels) for place, pixels in zip(strongest, drawn, strict=True)], scale
+    tiles = [_pattern_pixels(weights[index], "component", scale, side, each=False) for index in strongest]
+    return [(first + int(index), pixels) for index, pixels in zip(strongest, tiles, strict=True)], scale
 
 
-def _tiles(sheet: Sheet, layer: KernelLayer, drawn: list[Pixels]) -> None:
-    repeats = {one: other for one, other, _ in layer.near_duplicate}
+def _draw_tiles(canvas: Canvas, layer: KernelLayer, images: list[Pixels]) -> None:
+    duplicate_of = {number: duplicate for number, duplicate, _ in layer.near_duplicate}
     tiles = []
-    for filter_, pixels in zip(layer.shown, drawn, strict=False):
+    for filter_, pixels in zip(layer.shown, images, strict=False):
         marks = "○" * (filter_ in layer.near_zero) + "~" * (filter_ in layer.noise_like)
-        marks += f"={repeats[filter_]}" if filter_ in repeats else ""
-        tiles.append(mosaic.Tile(pixels, f"{filter_} {marks}".strip(), odd=bool(marks)))
-    mosaic.tiles(sheet, tiles, mosaic.side_for(len(tiles)))
+        marks += f"={duplicate_of[filter_]}" if filter_ in duplicate_of else ""
+        tiles.append(mosaic.Tile(pixels, f"{filter_} {marks}".strip(), flagged=bool(marks)))
+    mosaic.draw_tiles(canvas, tiles, mosaic.tile_side(len(tiles)))
 
 
-def _odd(sheet: Sheet, layer: KernelLayer) -> None:
-    """Which filters are odd, in words."""
-    pairs = tuple(f"{one} = {other}" for one, other, _ in layer.near_duplicate)
+def _draw_flags(canvas: Canvas, layer: KernelLayer) -> None:
+    """Write which filters are near zero, duplicates or noise-like."""
+    pairs = tuple(f"{filter_} = {duplicate}" for filter_, duplicate, _ in layer.near_duplicate)
     kinds: dict[str, tuple[object, ...]] = {
         "○ near zero (norm below 1 % of the layer's median)": layer.near_zero,
-        "= repeats another (cosine 0.98 or more)": pairs,
-        "~ like noise (neighbouring weights uncorrelated)": layer.noise_like,
+        "= duplicate of another (cosine similarity 0.98 or more)": pairs,
+        "~ noise-like (neighbouring weights uncorrelated)": layer.noise_like,
     }
-    found = {name: odd for name, odd in kinds.items() if odd}
-    for name, odd in found.items():
-        sheet.paragraph(
-            f"{name}: {listed(odd, 24)} ({len(odd)} of {layer.total})", size=SMALL, colour=sheet.theme.warning
+    flagged = {name: numbers for name, numbers in kinds.items() if numbers}
+    for name, numbers in flagged.items():
+        canvas.paragraph(
+            f"{name}: {format_list(numbers, 24)} ({len(numbers)} of {layer.total})",
+            size=SMALL,
+            colour=canvas.theme.warning,
         )
-    if not found:
-        small = "No filter is near zero or repeats another; they are too small to be told from noise."
-        said = "No filter is near zero, repeats another or is like noise." if layer.judged else small
-        sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
-    sheet.y += GAP
+    if not flagged:
+        too_small = "No filter is near zero or a duplicate; the kernels are too small to test for noise."
+        text = "No filter is near zero, a duplicate or noise-like." if layer.judged else too_small
+        canvas.paragraph(text, size=SMALL, colour=canvas.theme.faint)
+    canvas.y += GAP
 
 
-def _rgb(weights: Numbers, limit: float, *, each: bool) -> Pixels:
+def _rgb_pixels(weights: Numbers, limit: float, *, each: bool) -> Pixels:
     limit = float(np.abs(weights).max()) if each else limit
     levels = 0.5 + 0.5 * np.nan_to_num(weights) / (limit or 1)
     return np.asarray((255 * levels.clip(0, 1)).round(), np.uint8).transpose(1, 2, 0)
 
 
-def _pattern(values: Numbers, view: str, scale: Scale, side: int, *, each: bool) -> Pixels:
-    """One filter as pixels: planes beside each other, input channels in a grid."""
-    pixels = mosaic.coloured(values, scale, each=each)  # (…, 3)
+def _pattern_pixels(values: Numbers, view: str, scale: Scale, side: int, *, each: bool) -> Pixels:
+    """One filter as pixels: the planes of a 3-D kernel side by side, input channels in a grid."""
+    pixels = mosaic.colour_pixels(values, scale, each=each)  # (…, 3)
     if view != "channels":
-        return _planes(pixels, side)
-    if values.ndim == 2:  # along one axis: a row for each input channel
+        return _plane_pixels(pixels, side)
+    if values.ndim == 2:  # 1-D: a row for each input channel
         return pixels
-    kernels = [_planes(kernel, 0) for kernel in pixels]
+    kernels = [_plane_pixels(kernel, 0) for kernel in pixels]
     columns = int(np.ceil(len(kernels) ** 0.5))
-    return kernels[0] if len(kernels) == 1 else mosaic.side_by_side(kernels, _LINE, columns, side)
+    return kernels[0] if len(kernels) == 1 else mosaic.image_grid(kernels, _LINE_COLOUR, columns, side)
 
 
-def _planes(pixels: Pixels, side: int) -> Pixels:
-    """Pixels (…, 3) of one, two or three axes as a picture."""
+def _plane_pixels(pixels: Pixels, side: int) -> Pixels:
+    """Pixels (…, 3) of a 1-D, 2-D or 3-D kernel as an image."""
     if pixels.ndim == 2:
         return np.repeat(pixels[None], max(1, len(pixels) // 5), 0)
-    return pixels if pixels.ndim == 3 else mosaic.side_by_side(list(pixels), _LINE, len(pixels), side)
+    return pixels if pixels.ndim == 3 else mosaic.image_grid(list(pixels), _LINE_COLOUR, len(pixels), side)
 
 
-def _matrix(sheet: Sheet, weights: Numbers, scale: Scale, *, each: bool) -> None:
-    """Kernels of a single place as a matrix: a row for each filter, a column for each input channel."""
-    rows = [mosaic.coloured(row, scale, each=each) for row in weights]
-    side = min(sheet.width - 2 * MARGIN, 12 * max(weights.shape))
-    pixels = mosaic.fitted(np.stack(rows), side)
-    sheet.image(MARGIN, sheet.y, pixels)
-    sheet.y += pixels.shape[0] + 6
-    said = (
-        f"{weights.shape[0]} filters, one a row, in the order chosen; {weights.shape[1]} input channels, one a column"
-    )
+def _draw_matrix(canvas: Canvas, weights: Numbers, scale: Scale, *, each: bool) -> None:
+    """Draw 1×1 kernels as a matrix: a row for each filter, a column for each input channel."""
+    rows = [mosaic.colour_pixels(row, scale, each=each) for row in weights]
+    side = min(canvas.width - 2 * MARGIN, 12 * max(weights.shape))
+    pixels = mosaic.fit(np.stack(rows), side)
+    canvas.image(MARGIN, canvas.y, pixels)
+    canvas.y += pixels.shape[0] + 6
+    rows_text = f"{weights.shape[0]} filters, one per row, in the order chosen"
+    text = f"{rows_text}; {weights.shape[1]} input channels, one per column"
     if max(weights.shape) > side:
-        said += "; neighbours share a pixel, which shows their mean"
-    sheet.paragraph(said, size=SMALL, colour=sheet.theme.faint)
-    sheet.y += 8
+        text += "; neighbouring cells share a pixel, which shows their mean"
+    canvas.paragraph(text, size=SMALL, colour=canvas.theme.faint)
+    canvas.y += 8

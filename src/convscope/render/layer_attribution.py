@@ -1,60 +1,60 @@
-"""Drawing a layer attribution: the sum over units on the input, and a bar for each of the strongest units."""
+"""Drawing a layer attribution: the sum over units as a map over the input, and bars for the strongest units."""
 
 from convscope.render import annotations, bar, captions
-from convscope.render.canvas import GAP, MARGIN, SMALL, Sheet
+from convscope.render.canvas import GAP, MARGIN, SMALL, Canvas
 from convscope.render.palette import SCALES
 from convscope.render.panels import Panel, panels_of
 from convscope.render.picture import Picture
-from convscope.render.scale import Scale, legend_of, number, scale_of
+from convscope.render.scale import Scale, format_number, legend_of, scale_of
 from convscope.values import Attribution, LayerAttribution
 
-PANEL, BARS, WIDE = 320, 420, 720
-THICK, ROW, NAME = 12, 24, 170
-AGAINST, FOR = (f"#{SCALES[True][place]}" for place in (2, -3))
-"""The colours of the map's own scale."""
-SHOWN = 14
-"""How many of the strongest units have a bar."""
+PANEL_SIDE, BARS_WIDTH, BARS_WIDTH_ALONE = 320, 420, 720
+BAR_HEIGHT, ROW_HEIGHT, NAME_WIDTH = 12, 24, 170
+NEGATIVE_COLOUR, POSITIVE_COLOUR = (f"#{SCALES[True][index]}" for index in (2, -3))
+"""Colours of the signed scale."""
+MAX_BARS = 14
+"""At most this many of the strongest units have a bar."""
 
 
 def draw_layer_attribution(value: LayerAttribution, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of a layer attribution; ``theme`` is ``light`` or ``dark``."""
-    sheet = Sheet(theme, bare=bare)
-    summed = _summed(value)
-    scale = None if summed is None else scale_of([summed])
-    panels = [] if summed is None or scale is None else panels_of(summed, scale, PANEL)[-2:]
-    aside = sum(panel.width + GAP for panel in panels)
-    scale_width = 0.0 if scale is None else bar.upright_width(sheet, legend_of(scale)) + GAP
-    stacked = bare and bool(panels)  # a page's card is narrow
-    wide = round(aside + scale_width) if stacked else BARS if panels else WIDE
-    sheet.width = round(2 * MARGIN + (0 if stacked else aside + scale_width) + wide)
-    annotations.above(sheet, value)
-    top = sheet.y
-    below = _draw_panels(sheet, panels, scale)
-    x, y = (MARGIN, below + 16) if stacked else (MARGIN + aside + scale_width, top)
-    sheet.y = max(below, _draw_bars(sheet, value, x, y, wide)) + 16
-    annotations.below(sheet, value, scale=scale, keys=[_key(value)])
-    return sheet.picture(alt_of_layer_attribution(value))
+    canvas = Canvas(theme, bare=bare)
+    summed_map = _summed_attribution(value)
+    scale = None if summed_map is None else scale_of([summed_map])
+    panels = [] if summed_map is None or scale is None else panels_of(summed_map, scale, PANEL_SIDE)[-2:]
+    panels_width = sum(panel.width + GAP for panel in panels)
+    scale_width = 0.0 if scale is None else bar.vertical_width(canvas, legend_of(scale)) + GAP
+    is_stacked = bare and bool(panels)  # the cards of pages are narrow
+    bars_width = round(panels_width + scale_width) if is_stacked else BARS_WIDTH if panels else BARS_WIDTH_ALONE
+    canvas.width = round(2 * MARGIN + (0 if is_stacked else panels_width + scale_width) + bars_width)
+    annotations.draw_header(canvas, value)
+    top = canvas.y
+    panels_bottom = _draw_panels(canvas, panels, scale)
+    x, y = (MARGIN, panels_bottom + 16) if is_stacked else (MARGIN + panels_width + scale_width, top)
+    canvas.y = max(panels_bottom, _draw_bars(canvas, value, x, y, bars_width)) + 16
+    annotations.draw_footer(canvas, value, scale=scale, keys=[_describe_bars(value)])
+    return canvas.to_picture(alt_of_layer_attribution(value))
 
 
 def alt_of_layer_attribution(value: LayerAttribution) -> str:
-    """A layer attribution for those who cannot see it: its strongest units with their numbers."""
+    """The alternative text: the strongest units with their values."""
     strongest = ", ".join(f"{unit} {amount:+.3g}" for unit, amount in value.strongest(8))
     return f"{captions.title(value)} at layer {value.layer}, {len(value.values)} units. Strongest: {strongest}."
 
 
-def _key(value: LayerAttribution) -> str:
-    count, shown = len(value.values), min(SHOWN, len(value.values))
-    summed = "the sum over all positions of its map" if value.values.ndim > 1 else "its number"
-    which = (
-        f"the {shown} of {count} units of {value.layer} with the largest magnitude"
-        if shown < count
+def _describe_bars(value: LayerAttribution) -> str:
+    count, bar_count = len(value.values), min(MAX_BARS, len(value.values))
+    quantity = "the sum over all positions of its map" if value.values.ndim > 1 else "its value"
+    selection = (
+        f"the {bar_count} of {count} units of {value.layer} with the largest magnitude"
+        if bar_count < count
         else f"all {count} units of {value.layer}, the largest magnitude first"
     )
-    return f"Bars: {which}; each is {summed}, to the right for the target, to the left against it."
+    return f"Bars: {selection}; each is {quantity}, to the right for the target, to the left against it."
 
 
-def _summed(value: LayerAttribution) -> Attribution | None:
-    """The sum over units as a map over the input; None where the layer has no map."""
+def _summed_attribution(value: LayerAttribution) -> Attribution | None:
+    """The sum over units as a map over the input; None if the layer has no map."""
     if value.over_input is None or value.map is None:
         return None
     return Attribution(
@@ -66,36 +66,36 @@ def _summed(value: LayerAttribution) -> Attribution | None:
     )
 
 
-def _draw_panels(sheet: Sheet, panels: list[Panel], scale: Scale | None) -> float:
-    """The maps side by side with the scale behind them; where they end."""
+def _draw_panels(canvas: Canvas, panels: list[Panel], scale: Scale | None) -> float:
+    """Draw the maps side by side with the colour bar at the end; returns the y coordinate below them."""
     if not panels or scale is None:
-        return sheet.y
-    top, tall = sheet.y, max(panel.height for panel in panels)
-    foot = max(panel.foot for panel in panels)
-    x, caption = float(MARGIN), 0.0
+        return canvas.y
+    top, height = canvas.y, max(panel.height for panel in panels)
+    axis_height = max(panel.axis_height for panel in panels)
+    x, caption_height = float(MARGIN), 0.0
     for panel in panels:
-        panel.draw(sheet, x, top)
-        caption = max(caption, panel.write_caption(sheet, x, top + tall + foot + 6))
+        panel.draw(canvas, x, top)
+        caption_height = max(caption_height, panel.write_caption(canvas, x, top + height + axis_height + 6))
         x += panel.width + GAP
-    bar.upright(sheet, x, top, tall, legend_of(scale))
-    return top + tall + foot + 6 + caption
+    bar.draw_vertical(canvas, x, top, height, legend_of(scale))
+    return top + height + axis_height + 6 + caption_height
 
 
-def _draw_bars(sheet: Sheet, value: LayerAttribution, x: float, y: float, wide: int) -> float:
-    """One row a unit: its name, and a bar from the middle, to the right where it speaks for the target."""
-    strongest = value.strongest(SHOWN)
-    longest = max((abs(amount) for _, amount in strongest), default=0.0) or 1.0
-    named = [sheet.shortened(unit, NAME) for unit, _ in strongest]
-    names = max((sheet.extent(name, SMALL) for name in named), default=0.0) + 12
-    numbers = 64
-    half = (wide - names - numbers) / 2
-    middle = x + names + half
-    for name, (_, amount) in zip(named, strongest, strict=True):
-        sheet.text(x, y, name, size=SMALL)
-        length = half * abs(amount) / longest
-        colour = FOR if amount >= 0 else AGAINST
-        sheet.box(middle if amount >= 0 else middle - length, y + 4, length, THICK, fill=colour)
-        sheet.text(x + wide, y, number(amount), size=SMALL, anchor="right")
-        y += ROW
-    sheet.line([middle, middle], [y - ROW * len(strongest), y], colour=sheet.theme.faint, width=1)
+def _draw_bars(canvas: Canvas, value: LayerAttribution, x: float, y: float, width: int) -> float:
+    """Draw one row per unit: its name, and a bar to the right if it counts for the target, to the left if against."""
+    strongest = value.strongest(MAX_BARS)
+    max_amount = max((abs(amount) for _, amount in strongest), default=0.0) or 1.0
+    labels = [canvas.shorten(unit, NAME_WIDTH) for unit, _ in strongest]
+    labels_width = max((canvas.text_width(label, SMALL) for label in labels), default=0.0) + 12
+    numbers_width = 64
+    half_width = (width - labels_width - numbers_width) / 2
+    middle = x + labels_width + half_width
+    for label, (_, amount) in zip(labels, strongest, strict=True):
+        canvas.text(x, y, label, size=SMALL)
+        length = half_width * abs(amount) / max_amount
+        colour = POSITIVE_COLOUR if amount >= 0 else NEGATIVE_COLOUR
+        canvas.box(middle if amount >= 0 else middle - length, y + 4, length, BAR_HEIGHT, fill=colour)
+        canvas.text(x + width, y, format_number(amount), size=SMALL, anchor="right")
+        y += ROW_HEIGHT
+    canvas.line([middle, middle], [y - ROW_HEIGHT * len(strongest), y], colour=canvas.theme.faint, width=1)
     return y

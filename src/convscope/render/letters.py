@@ -1,9 +1,8 @@
-"""Which font draws which character: DejaVu Sans, and for what it lacks (Chinese, Japanese, Korean …) a font of the
-system.
+"""Fonts: DejaVu Sans, with a font of the system for the characters it lacks (Chinese, Japanese, Korean …).
 
-DejaVu Sans comes with matplotlib, so that pictures look the same everywhere. Other fonts are looked for only where a
-character needs one. The folders are read anew each time, since matplotlib's own list of fonts does not know what was
-installed after it was made.
+DejaVu Sans is distributed with matplotlib, so that pictures look the same everywhere. Other fonts are searched for only
+where a character needs one. The font folders are read each time, since matplotlib's cached list of fonts does not
+contain fonts that were installed later.
 """
 
 import functools
@@ -16,129 +15,134 @@ from pathlib import Path
 import matplotlib
 from matplotlib.font_manager import findSystemFonts, fontManager, get_font
 
-MISSING = "□"
-"""What stands for a character that no font here has."""
+MISSING_GLYPH = "□"
+"""Drawn in place of a character that no installed font has."""
 
 _FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-_PREFERRED = (
+_PREFERRED_NAMES = (
     ("notosanscjk", "sourcehansans", "notosanssc", "notosansjp", "notosanskr", "notosanstc"),
     ("pingfang", "hiragino", "applesdgothic", "msyh", "yugoth", "malgun", "microsoftyahei"),
     ("wqy", "wenquanyi", "droidsansfallback", "simhei", "msgothic", "gothic", "unbatang", "arialuni"),
     ("notosans",),
     ("sans",),
 )
-"""What fonts without serifs are called, the first choice first; spaces and dashes left out."""
+"""Parts of the file names of sans-serif fonts in order of preference, in lower case without spaces and dashes."""
 
-_UNFIT = re.compile("lastresort|emoji")
-"""Fonts that draw boxes for everything, or in colours, which matplotlib cannot."""
+_EXCLUDED_NAMES = re.compile("lastresort|emoji")
+"""Fonts that have a box for every character, or coloured glyphs, which matplotlib cannot draw."""
 
-_EASTERN = re.compile("CJK|HIRAGANA|KATAKANA|HANGUL|BOPOMOFO|FULLWIDTH|IDEOGRAPHIC")
-"""In the names of characters of Chinese, Japanese and Korean."""
+_CJK = re.compile("CJK|HIRAGANA|KATAKANA|HANGUL|BOPOMOFO|FULLWIDTH|IDEOGRAPHIC")
+"""Matches the Unicode names of Chinese, Japanese and Korean characters."""
 
-_found: dict[tuple[str, bool], str | None] = {}
+_font_of: dict[tuple[str, bool], str | None] = {}
 _lock = threading.Lock()
 
 
-def regular(bold: bool) -> str:
-    """The file of the font for everything it has characters for."""
+def default_font(bold: bool) -> str:
+    """The path of DejaVu Sans, which draws every character that it has."""
     return str(_FONTS / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))
 
 
-def drawable(words: str) -> str:
-    """``words`` on one line, with a box for what no font here has."""
+def replace_missing(words: str) -> str:
+    """``words`` on one line, with boxes in place of characters that no installed font has."""
     words = " ".join(words.split())
-    lacking = missing(words)
-    return "".join(MISSING if c in lacking else c for c in words) if lacking else words
+    missing = missing_characters(words)
+    return "".join(MISSING_GLYPH if character in missing else character for character in words) if missing else words
 
 
-def missing(words: str) -> list[str]:
-    """The characters of a text that no font here has, each once."""
-    return [c for c, font in _fonts(words, bold=False).items() if font is None]
+def missing_characters(words: str) -> list[str]:
+    """The characters of a text that no installed font has, each once."""
+    return [character for character, font in _fallback_fonts(words, bold=False).items() if font is None]
 
 
-def runs(words: str, bold: bool) -> list[tuple[str, str]]:
-    """A line as stretches of one font each: (file of the font, characters)."""
-    fonts = _fonts(words, bold)
-    found: list[tuple[str, str]] = []
+def font_runs(words: str, bold: bool) -> list[tuple[str, str]]:
+    """Split a line into runs of one font each: (path of the font, characters)."""
+    fonts = _fallback_fonts(words, bold)
+    result: list[tuple[str, str]] = []
     for character in words:
-        font = fonts.get(character) or regular(bold)
-        before = found[-1] if found else ("", "")
-        stays = before[0] == font or (before[0] and unicodedata.combining(character))
-        found[len(found) - bool(stays) :] = [(before[0], before[1] + character) if stays else (font, character)]
-    return found
+        font = fonts.get(character) or default_font(bold)
+        last = result[-1] if result else ("", "")
+        continues = last[0] == font or (last[0] and unicodedata.combining(character))
+        result[len(result) - bool(continues) :] = [(last[0], last[1] + character) if continues else (font, character)]
+    return result
 
 
-def advice(lacking: Iterable[str]) -> str:
-    """What to install so that these characters are drawn."""
-    listed = "".join(dict.fromkeys(lacking))
-    packages = dict.fromkeys(map(_package, listed))
-    shown = listed if len(listed) <= 12 else listed[:12] + "…"
+def install_advice(characters: Iterable[str]) -> str:
+    """A sentence that says what to install so that these characters can be drawn."""
+    text = "".join(dict.fromkeys(characters))
+    packages = dict.fromkeys(map(_debian_package, text))
+    shown = text if len(text) <= 12 else text[:12] + "…"
     return (
-        f"No font on this machine has {_numbered(shown)}, drawn as {MISSING}. Install one that has, such as Noto Sans "
-        f"(on Debian and Ubuntu: apt install {' '.join(packages)}), and draw the picture again."
+        f"No installed font has {_code_points(shown)}, drawn as {MISSING_GLYPH}. Install one that does, such as Noto "
+        f"Sans (on Debian and Ubuntu: apt install {' '.join(packages)}), and draw the picture again."
     )
 
 
-def _package(character: str) -> str:
-    """The package of Debian with a font that has a character."""
-    if _EASTERN.search(unicodedata.name(character, "")):
+def _debian_package(character: str) -> str:
+    """The Debian package with a font that has a character."""
+    if _CJK.search(unicodedata.name(character, "")):
         return "fonts-noto-cjk"
     return "fonts-symbola" if unicodedata.category(character) in ("So", "Sk") else "fonts-noto-core"
 
 
-def _numbered(characters: str) -> str:
-    """Characters by their numbers, since they cannot be drawn: ``U+864E, U+6591``."""
-    return ", ".join("…" if c == "…" else f"U+{ord(c):04X}" for c in characters)
+def _code_points(characters: str) -> str:
+    """Characters as code points, since they cannot be drawn: ``U+864E, U+6591``."""
+    return ", ".join("…" if character == "…" else f"U+{ord(character):04X}" for character in characters)
 
 
-def _fonts(words: str, bold: bool) -> dict[str, str | None]:
-    """For each character that DejaVu Sans lacks the file of a font that has it, or None."""
-    known = _characters()
-    lacking = dict.fromkeys(c for c in words if ord(c) not in known and not c.isspace())
-    if not lacking:
+def _fallback_fonts(words: str, bold: bool) -> dict[str, str | None]:
+    """For each character that DejaVu Sans lacks, the path of a font that has it, or None."""
+    available = _default_characters()
+    wanted = dict.fromkeys(
+        character for character in words if ord(character) not in available and not character.isspace()
+    )
+    if not wanted:
         return {}
     with _lock:
-        unknown = [c for c in lacking if (c, bold) not in _found]
-        if unknown:
-            _look_for(unknown, bold)
-        return {c: _found[c, bold] for c in lacking}
+        unresolved = [character for character in wanted if (character, bold) not in _font_of]
+        if unresolved:
+            _find_fonts(unresolved, bold)
+        return {character: _font_of[character, bold] for character in wanted}
 
 
-def _look_for(characters: list[str], bold: bool) -> None:
-    """Note which font has which character; the first that has any of them draws all that it has."""
-    left = set(characters)
-    for path in candidates(bold):
-        if not left:
+def _find_fonts(characters: list[str], bold: bool) -> None:
+    """Find a font for each character; the first font that has any of them is used for all that it has."""
+    remaining = set(characters)
+    for path in candidate_fonts(bold):
+        if not remaining:
             break
-        for character in _covered(path, left):
-            _found[character, bold] = path
-            left.discard(character)
-    _found.update({(character, bold): None for character in left})
+        for character in _covered_characters(path, remaining):
+            _font_of[character, bold] = path
+            remaining.discard(character)
+    _font_of.update({(character, bold): None for character in remaining})
 
 
-def candidates(bold: bool) -> list[str]:
-    """The files of all other fonts here, those without serifs and of the weight wanted first."""
+def candidate_fonts(bold: bool) -> list[str]:
+    """The paths of all installed fonts; sans-serif fonts of the requested weight come first."""
     files = {entry.fname for entry in fontManager.ttflist} | set(findSystemFonts())
-    named = {path: re.sub("[^a-z]", "", Path(path).stem.lower()) for path in files}
-    fit = {path: name for path, name in named.items() if not _UNFIT.search(name)}
-    return sorted(fit, key=lambda path: (*_rank(fit[path], bold), path))
+    names = {path: re.sub("[^a-z]", "", Path(path).stem.lower()) for path in files}
+    allowed = {path: name for path, name in names.items() if not _EXCLUDED_NAMES.search(name)}
+    return sorted(allowed, key=lambda path: (*_rank(allowed[path], bold), path))
 
 
 def _rank(name: str, bold: bool) -> tuple[int, int]:
-    kind = next((place for place, names in enumerate(_PREFERRED) if any(n in name for n in names)), len(_PREFERRED))
-    other = re.search("light|thin|black|medium|mono|italic|oblique", name) is not None
-    return kind, 2 * other + (("bold" in name) != bold)
+    group = next(
+        (index for index, parts in enumerate(_PREFERRED_NAMES) if any(part in name for part in parts)),
+        len(_PREFERRED_NAMES),
+    )
+    is_variant = re.search("light|thin|black|medium|mono|italic|oblique", name) is not None
+    return group, 2 * is_variant + (("bold" in name) != bold)
 
 
-def _covered(path: str, characters: set[str]) -> list[str]:
-    """Those characters that a font has; none where matplotlib cannot draw with it."""
+def _covered_characters(path: str, characters: set[str]) -> list[str]:
+    """The given characters that a font has; none if matplotlib cannot use the font."""
     try:
         font = get_font(path)
-    except (OSError, RuntimeError):  # no font, or one of a kind that FreeType does not know
+    except (OSError, RuntimeError):  # not a font, or a format that FreeType does not support
         return []
     return [c for c in characters if font.get_char_index(ord(c))] if font.scalable else []
 
 
 @functools.cache
-def _characters() -> frozenset[int]:
-    return frozenset(get_font(regular(bold=False)).get_charmap())
+def _default_characters() -> frozenset[int]:
+    return frozenset(get_font(default_font(bold=False)).get_charmap())

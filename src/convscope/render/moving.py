@@ -1,4 +1,4 @@
-"""Pictures on their way as a moving one."""
+"""The frames of an optimization as an animated GIF."""
 
 import io
 
@@ -6,26 +6,29 @@ import numpy as np
 from PIL import Image
 
 from convscope.render.palette import Pixels
-from convscope.render.raster import enlarged
+from convscope.render.raster import enlarge
 from convscope.values import Pictures
 
 SIDE, GAP = 256, 4
-A_FRAME, THE_LAST = 120, 1500
-"""For how long a frame stands, in milliseconds."""
+FRAME_MS, LAST_FRAME_MS = 120, 1500
+"""The duration of a frame and of the last frame, in milliseconds."""
 
 
-def moving(pictures: Pictures) -> bytes:
-    """The frames of drawn pictures, all pictures side by side, as a GIF file that begins anew at its end."""
-    assert pictures.frames is not None, "asked for only where there are frames"
-    frames = [Image.fromarray(_beside([np.asarray(one) for one in frame])) for frame in pictures.frames]
+def animated_gif(pictures: Pictures) -> bytes:
+    """The frames of optimized pictures, all pictures side by side, as a GIF file that loops."""
+    assert pictures.frames is not None, "the caller checks that there are frames"
+    frames = [
+        Image.fromarray(_side_by_side([np.asarray(picture) for picture in pictures_of_frame]))
+        for pictures_of_frame in pictures.frames
+    ]
     file = io.BytesIO()
-    durations = [A_FRAME] * (len(frames) - 1) + [THE_LAST]
+    durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
     return file.getvalue()
 
 
-def _beside(pictures: list[Pixels]) -> Pixels:
-    large = [enlarged(picture, SIDE) for picture in pictures]
-    gap = np.full((large[0].shape[0], GAP, 3), 255, np.uint8)
-    parts = [part for picture in large for part in (picture, gap)][:-1]
+def _side_by_side(pictures: list[Pixels]) -> Pixels:
+    enlarged = [enlarge(picture, SIDE) for picture in pictures]
+    gap = np.full((enlarged[0].shape[0], GAP, 3), 255, np.uint8)
+    parts = [part for picture in enlarged for part in (picture, gap)][:-1]
     return np.concatenate(parts, 1)

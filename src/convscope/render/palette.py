@@ -1,11 +1,11 @@
-"""The two scales of colour and the two themes, as data: the only place where colours of pictures are decided.
+"""The two colour scales and the two themes as data; all colours of pictures are defined here.
 
-Signed maps have one diverging scale: cool speaks against, warm speaks for, and both arms lose lightness and gain
-chroma alike (equal steps in OKLCH), so that neither side looks stronger than it is and no pair of colours relies on
-telling red from green. Unsigned maps have one sequential scale, dark to bright.
+Signed maps have a diverging scale: cool colours are negative (against the target), warm colours positive (for it). In
+both halves lightness decreases and chroma increases by the same steps in OKLCH, so that neither sign looks stronger
+than it is, and no two colours differ in red against green only. Unsigned maps have a sequential scale, dark to bright.
 
-Each scale is *ink on a ground*: a colour and an opacity for every step, nothing at all at zero. On its ground the ink
-gives the scale's opaque colours exactly; on a photo the same ink is the overlay. One layer serves both.
+Each scale is defined as *ink on a background*: a colour and an opacity for every step, fully transparent at zero. Over
+the background of the scale the inks give its opaque colours exactly; over a photo the same inks give the overlay.
 """
 
 import functools
@@ -16,59 +16,59 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 
-_COOL = (
+_COOL_COLOURS = (
     "1a4fb7 185bc3 1566d0 0f72dc 047ee8 098af2 0797fc 2ca3fe 46b0ff 5fbbff 76c6fe 8cd1ff a2dbff b9e5ff d0eeff e7f7ff"
 )
-_WARM = (
+_WARM_COLOURS = (
     "fff1e7 fee3d0 fdd4ba fcc5a4 fab68f f8a77b f69766 f38650 ef753b eb6325 df571e d54913 c83e10 bc330d af2709 a31906"
 )
-_DARK = "000000 0b0724 210c4a 3d0965 57106e 71196e 8a226a a32c61 bc3754"
-_BRIGHT = "d24644 e45a31 f1731d f98e09 fcac11 f9cb35 f2ea69 fcffa4"
+_DARK_COLOURS = "000000 0b0724 210c4a 3d0965 57106e 71196e 8a226a a32c61 bc3754"
+_BRIGHT_COLOURS = "d24644 e45a31 f1731d f98e09 fcac11 f9cb35 f2ea69 fcffa4"
 
-SCALES = {True: f"{_COOL} ffffff {_WARM}".split(), False: f"{_DARK} {_BRIGHT}".split()}
-"""The opaque colours from the low end to the high end, for signed and for unsigned (matplotlib's inferno) maps."""
+SCALES = {True: f"{_COOL_COLOURS} ffffff {_WARM_COLOURS}".split(), False: f"{_DARK_COLOURS} {_BRIGHT_COLOURS}".split()}
+"""Opaque colours from the low end to the high end, for signed and for unsigned (matplotlib's inferno) maps."""
 
-GROUNDS = {True: (255, 255, 255), False: (0, 0, 0)}
-"""What zero looks like."""
+BACKGROUNDS = {True: (255, 255, 255), False: (0, 0, 0)}
+"""The background colour of signed and unsigned scales, which is the colour of zero."""
 
-FADED = 0.5
-"""How much of the photo, in grey, remains under an overlay; the rest is the scale's ground."""
+PHOTO_WEIGHT = 0.5
+"""The weight of the photo, in grey, under an overlay; the rest is the background of the scale."""
 
 OPACITY = 0.85
-"""How opaque the strongest ink of an overlay is, so that the photo shows through everywhere."""
+"""The opacity of the strongest ink of an overlay, below 1 so that the photo is visible everywhere."""
 
 
 @functools.cache
-def inks(signed: bool) -> Pixels:
-    """The scale as 255 (signed, zero in the middle) or 256 inks from the low end to the high end, RGBA."""
-    colours = opaque(signed).astype(float)
-    zero = np.array(GROUNDS[signed], float)
-    room = np.where(colours < zero, zero, 255 - zero)
-    opacity = (np.abs(colours - zero) / np.maximum(room, 1)).max(1, keepdims=True)
-    ink = zero + (colours - zero) / np.maximum(opacity, 1e-9)
-    found = np.concatenate([ink, 255 * opacity], 1).round().clip(0, 255).astype(np.uint8)
-    found.setflags(write=False)
-    return found
+def ink_colours(signed: bool) -> Pixels:
+    """The scale as 255 (signed, zero in the middle) or 256 RGBA inks from the low end to the high end."""
+    colours = opaque_colours(signed).astype(float)
+    background = np.array(BACKGROUNDS[signed], float)
+    headroom = np.where(colours < background, background, 255 - background)
+    opacity = (np.abs(colours - background) / np.maximum(headroom, 1)).max(1, keepdims=True)
+    colour = background + (colours - background) / np.maximum(opacity, 1e-9)
+    result = np.concatenate([colour, 255 * opacity], 1).round().clip(0, 255).astype(np.uint8)
+    result.setflags(write=False)
+    return result
 
 
 @functools.cache
-def opaque(signed: bool) -> Pixels:
-    """The scale as 255 or 256 opaque colours, RGB."""
+def opaque_colours(signed: bool) -> Pixels:
+    """The scale as 255 or 256 opaque RGB colours."""
     anchors = np.array([[int(colour[i : i + 2], 16) for i in (0, 2, 4)] for colour in SCALES[signed]])
-    places = np.linspace(0, len(anchors) - 1, 255 if signed else 256)
-    columns = [np.interp(places, np.arange(len(anchors)), channel) for channel in anchors.T]
-    found = np.stack(columns, 1).round().astype(np.uint8)
-    found.setflags(write=False)
-    return found
+    positions = np.linspace(0, len(anchors) - 1, 255 if signed else 256)
+    columns = [np.interp(positions, np.arange(len(anchors)), channel) for channel in anchors.T]
+    result = np.stack(columns, 1).round().astype(np.uint8)
+    result.setflags(write=False)
+    return result
 
 
-LINES = ("3d78c2", "d9722e", "3f9a5b", "b04a8c", "8a6bbf", "8c7a2c", "2f9aa8", "a3443c")
-"""Colours of lines that stand apart on a light and on a dark page, also for most who cannot tell red from green."""
+LINE_COLOURS = ("3d78c2", "d9722e", "3f9a5b", "b04a8c", "8a6bbf", "8c7a2c", "2f9aa8", "a3443c")
+"""Line colours that are distinct on light and dark pages and for most forms of colour blindness."""
 
 
 def line_colours(count: int) -> list[str]:
-    """A colour for each of several lines, over again where they are many."""
-    return [f"#{LINES[place % len(LINES)]}" for place in range(count)]
+    """A colour for each line; the colours repeat if there are more lines than colours."""
+    return [f"#{LINE_COLOURS[index % len(LINE_COLOURS)]}" for index in range(count)]
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ class Theme:
     accent: str
     track: str
     behind: str
-    """The desk on which pages lie, where a surface shows several."""
+    """The background behind pages and boxes."""
 
     def tint(self, share: float) -> str:
-        """The page's colour on its way to the accent's, for a share from 0 to 1."""
+        """A mixture of the page's and the accent's colour, for a share from 0 to 1."""
         ends = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in (self.page, self.accent)]
-        mixed = [round(a + 0.45 * share * (b - a)) for a, b in zip(*ends, strict=True)]
-        return "#" + "".join(f"{part:02x}" for part in mixed)
+        channels = [round(a + 0.45 * share * (b - a)) for a, b in zip(*ends, strict=True)]
+        return "#" + "".join(f"{channel:02x}" for channel in channels)
 
 
 THEMES = {

@@ -1,4 +1,4 @@
-"""What drawing gives: pixels, words for those who cannot see them, and the way out to a file or a notebook."""
+"""A drawn picture: its pixels, an alternative text, and export to files and notebooks."""
 
 import importlib
 import io
@@ -15,10 +15,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from convscope.errors import CannotWrite
 from convscope.render.palette import Pixels
-from convscope.values import writable, written_whole
+from convscope.values import atomic_write, check_writable
 
 DPI = 72
-"""Of figures: a point is a pixel."""
+"""Resolution of figures: one point is one pixel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +27,8 @@ class Picture:
 
     Attributes:
         pixels: (height, width, 3), or 4 with transparency.
-        alt: what it shows, in words.
-        figure: makes the same picture of lines, letters and pixels anew, for files that keep these apart.
+        alt: the alternative text.
+        figure: draws the picture again as a matplotlib figure, for vector files.
     """
 
     pixels: Pixels
@@ -36,17 +36,17 @@ class Picture:
     figure: Callable[[], Figure] | None = None
 
     def png(self, manifest: str = "") -> bytes:
-        """The picture as a PNG file that carries its description and, where given, the manifest of its value."""
-        about = PngInfo()
-        about.add_itxt("Description", self.alt)
+        """The picture as a PNG file with its alternative text and, if given, the manifest of its value as metadata."""
+        metadata = PngInfo()
+        metadata.add_itxt("Description", self.alt)
         if manifest:
-            about.add_itxt("convscope", manifest, zip=True)
+            metadata.add_itxt("convscope", manifest, zip=True)
         file = io.BytesIO()
-        Image.fromarray(self.pixels).save(file, "PNG", pnginfo=about)
+        Image.fromarray(self.pixels).save(file, "PNG", pnginfo=metadata)
         return file.getvalue()
 
     def jpeg(self) -> bytes:
-        """The picture as a JPEG file with its description, at a quality that keeps letters clean."""
+        """The picture as a JPEG file with its alternative text, at a quality that keeps text sharp."""
         file = io.BytesIO()
         image = Image.fromarray(self.pixels)
         if image.mode == "RGBA":
@@ -55,52 +55,52 @@ class Picture:
         return file.getvalue()
 
     def vector(self, kind: Literal["svg", "pdf"]) -> bytes:
-        """The picture with lines and letters that stay sharp at any size; maps and photographs stay pixels."""
+        """The picture as a vector file: lines and text are sharp at any size, maps and photos remain pixels."""
         module = importlib.import_module(f"matplotlib.backends.backend_{kind}")
-        canvas = getattr(module, f"FigureCanvas{kind.title() if kind == 'pdf' else 'SVG'}")(
-            self.figure() if self.figure else _plate(self.pixels)
+        figure_canvas = getattr(module, f"FigureCanvas{kind.title() if kind == 'pdf' else 'SVG'}")(
+            self.figure() if self.figure else _pixel_figure(self.pixels)
         )
-        about = {"svg": {"Date": None, "Description": self.alt}, "pdf": {"CreationDate": None, "Subject": self.alt}}
+        metadata = {"svg": {"Date": None, "Description": self.alt}, "pdf": {"CreationDate": None, "Subject": self.alt}}
         file = io.BytesIO()
-        canvas.print_figure(file, format=kind, dpi=DPI, metadata=about[kind])
+        figure_canvas.print_figure(file, format=kind, dpi=DPI, metadata=metadata[kind])
         return file.getvalue()
 
     def save(self, path: str | Path, manifest: str = "") -> Path:
-        """Write the picture to a file, whole or not at all.
+        """Write the picture to a file atomically.
 
         Args:
             path: ends in ``.png``, ``.jpg``, ``.svg`` or ``.pdf``.
-            manifest: what a PNG file carries beside it.
+            manifest: metadata for a PNG file.
 
         Raises:
-            CannotWrite: the place cannot be written or has another ending.
+            CannotWrite: the path cannot be written or has another suffix.
         """
-        path = writable(path)
+        path = check_writable(path)
         encoded = self.encoded(path, manifest)
-        with written_whole(path) as draft:
+        with atomic_write(path) as draft:
             draft.write_bytes(encoded)
         return path
 
     def encoded(self, path: Path, manifest: str = "") -> bytes:
-        """The picture as a file of that name.
+        """The picture encoded for the suffix of a path.
 
         Raises:
-            CannotWrite: a picture is not written as that.
+            CannotWrite: the suffix is not one of a picture.
         """
-        made: dict[str, Callable[[], bytes]] = {
+        encoders: dict[str, Callable[[], bytes]] = {
             ".png": partial(self.png, manifest),
             ".jpg": self.jpeg,
             ".jpeg": self.jpeg,
             ".svg": partial(self.vector, "svg"),
             ".pdf": partial(self.vector, "pdf"),
         }
-        if path.suffix.lower() not in made:
-            raise CannotWrite(f"a picture is written as {', '.join(made)}, not as {path.name!r}")
-        return made[path.suffix.lower()]()
+        if path.suffix.lower() not in encoders:
+            raise CannotWrite(f"a picture is written as {', '.join(encoders)}, not as {path.name!r}")
+        return encoders[path.suffix.lower()]()
 
     def show(self) -> None:
-        """Show the picture in the notebook, or in the system's viewer where there is none."""
-        display = _notebook()
+        """Show the picture in the notebook, or in the system's image viewer outside of notebooks."""
+        display = _notebook_display()
         if display is None:
             Image.fromarray(self.pixels).show()
         else:
@@ -110,16 +110,16 @@ class Picture:
         return self.png()
 
 
-def _notebook() -> Any:
-    """The function that displays things in the notebook at hand; None in a plain interpreter or a terminal."""
+def _notebook_display() -> Any:
+    """The display function of the running notebook; None in a plain interpreter or a terminal."""
     ipython = sys.modules.get("IPython")
     if ipython is None or not hasattr(ipython.get_ipython(), "kernel"):
         return None
     return importlib.import_module("IPython.display").display
 
 
-def _plate(pixels: Pixels) -> Figure:
-    """A figure that is nothing but pixels."""
+def _pixel_figure(pixels: Pixels) -> Figure:
+    """A figure that contains only these pixels."""
     height, width = pixels.shape[:2]
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     figure.figimage(pixels, 0, 0, origin="upper")

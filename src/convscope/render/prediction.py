@@ -1,45 +1,48 @@
-"""Drawing a prediction: the input and a bar for each of the best classes."""
+"""Drawing a prediction: the input and a bar for each of the top classes."""
 
 from convscope.render import captions
-from convscope.render.canvas import GAP, MARGIN, SMALL, TITLE, Sheet
+from convscope.render.canvas import GAP, MARGIN, SMALL, TITLE, Canvas
 from convscope.render.panels import input_panel
 from convscope.render.picture import Picture
 from convscope.values import Prediction
 
-PANEL, BARS = 320, 560
-THICK, BETWEEN = 14, 16
+PANEL_SIDE, BARS_WIDTH = 320, 560
+BAR_HEIGHT, BAR_SPACING = 14, 16
 
 
 def draw_prediction(prediction: Prediction, *, theme: str = "light") -> Picture:
     """The picture of a prediction; ``theme`` is ``light`` or ``dark``."""
-    sheet = Sheet(theme)
-    panel = input_panel(prediction, PANEL)
-    aside = 0 if panel is None else panel.width + 2 * GAP
-    sheet.width = 2 * MARGIN + aside + BARS
-    sheet.paragraph(captions.title(prediction), size=TITLE, bold=True)
-    sheet.y += 4
-    sheet.paragraph(captions.source(prediction), size=SMALL, colour=sheet.theme.faint)
-    sheet.y += 14
+    canvas = Canvas(theme)
+    panel = input_panel(prediction, PANEL_SIDE)
+    panel_width = 0 if panel is None else panel.width + 2 * GAP
+    canvas.width = 2 * MARGIN + panel_width + BARS_WIDTH
+    canvas.paragraph(captions.title(prediction), size=TITLE, bold=True)
+    canvas.y += 4
+    canvas.paragraph(captions.source(prediction), size=SMALL, colour=canvas.theme.faint)
+    canvas.y += 14
     if panel is not None:
-        panel.draw(sheet, MARGIN, sheet.y)
-    tall = max(_bars(sheet, MARGIN + aside, sheet.y, prediction), 0 if panel is None else panel.height + panel.foot)
-    sheet.y += tall + 16
+        panel.draw(canvas, MARGIN, canvas.y)
+    height = max(
+        _draw_bars(canvas, MARGIN + panel_width, canvas.y, prediction),
+        0 if panel is None else panel.height + panel.axis_height,
+    )
+    canvas.y += height + 16
     for note in captions.notes(prediction):
-        mark, colour = ("⚠ ", sheet.theme.warning) if note.warning else ("", sheet.theme.faint)
-        sheet.paragraph(mark + prediction.record.worded(note.text), colour=colour, bold=note.warning)
-    sheet.paragraph(prediction.record.worded(prediction.record.reads))
-    return sheet.picture(captions.alt_of_prediction(prediction))
+        mark, colour = ("⚠ ", canvas.theme.warning) if note.warning else ("", canvas.theme.faint)
+        canvas.paragraph(mark + prediction.record.adapt_wording(note.text), colour=colour, bold=note.warning)
+    canvas.paragraph(prediction.record.adapt_wording(prediction.record.reads))
+    return canvas.to_picture(captions.alt_of_prediction(prediction))
 
 
-def _bars(sheet: Sheet, x: float, y: float, prediction: Prediction) -> float:
-    """One row a class: its name over a bar from 0 to 100 %, without a bar where it has no share; the height of all."""
+def _draw_bars(canvas: Canvas, x: float, y: float, prediction: Prediction) -> float:
+    """Draw one row per class, its name above a bar from 0 to 100 % if there are confidences; returns the height."""
     top = y
-    for row, answer in enumerate(captions.answers(prediction)):
-        sheet.text(x + BARS, top, answer.said, bold=row == 0, anchor="right")
-        top += sheet.text(x, top, answer.name, bold=row == 0, width=BARS - 90) + 2
-        if answer.share is not None:
-            sheet.box(x, top, BARS, THICK, fill=sheet.theme.track)
-            sheet.box(x, top, BARS * min(1.0, max(0.0, answer.share)), THICK, fill=sheet.theme.accent)
-            top += THICK
-        top += BETWEEN
+    for row, top_class in enumerate(captions.top_classes(prediction)):
+        canvas.text(x + BARS_WIDTH, top, top_class.value_text, bold=row == 0, anchor="right")
+        top += canvas.text(x, top, top_class.name, bold=row == 0, width=BARS_WIDTH - 90) + 2
+        if top_class.share is not None:
+            canvas.box(x, top, BARS_WIDTH, BAR_HEIGHT, fill=canvas.theme.track)
+            canvas.box(x, top, BARS_WIDTH * min(1.0, max(0.0, top_class.share)), BAR_HEIGHT, fill=canvas.theme.accent)
+            top += BAR_HEIGHT
+        top += BAR_SPACING
     return top - y

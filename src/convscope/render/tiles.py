@@ -1,4 +1,4 @@
-"""Maps and filters one by one, for surfaces that lay them out themselves: a tile of pixels each, on one scale."""
+"""Maps and filters as separate images on a common scale, for pages that do the layout themselves."""
 
 import io
 from collections.abc import Collection
@@ -9,20 +9,21 @@ import numpy as np
 from PIL import Image
 
 from convscope.render import mosaic
-from convscope.render.cells import hexed, readable
-from convscope.render.kernels import filters, pattern_scale, slices
-from convscope.render.palette import Pixels, inks
+from convscope.render.cells import hex_colour, readable_text_colour
+from convscope.render.kernels import filter_images, pattern_scale, slice_images
+from convscope.render.palette import Pixels, ink_colours
 from convscope.render.raster import png
 from convscope.render.scale import Legend, Numbers, Scale, legend_of
 from convscope.values import FeatureMaps, Kernels
 
 
 @dataclass(frozen=True, eq=False)
-class Mapped:
-    """The maps of one layer on one scale.
+class LayerMaps:
+    """The maps of one layer on a common scale.
 
     Attributes:
-        channels: their numbers, the strongest first; ``maps`` the numbers themselves, of one to three axes each.
+        channels: the indices of the channels, the strongest first.
+        maps: one map of one to three axes for each channel.
     """
 
     channels: tuple[int, ...]
@@ -31,45 +32,45 @@ class Mapped:
 
     @property
     def legend(self) -> Legend:
-        """The colour bar of all of them."""
+        """The colour bar of all maps."""
         return legend_of(self.scale)
 
-    def tile(self, place: int) -> bytes:
-        """One map in opaque colours, one pixel a number, as a PNG."""
-        return png(mosaic.coloured(_plane(self.maps[place]), self.scale))
+    def tile(self, index: int) -> bytes:
+        """One map in opaque colours, one pixel per number, as a PNG file."""
+        return png(mosaic.colour_pixels(_plane(self.maps[index]), self.scale))
 
-    def ink(self, place: int) -> bytes:
-        """One map in inks that are transparent at zero, to lie over a photo, as a PNG."""
-        return _png(inks(self.scale.signed)[self.scale.steps(_plane(self.maps[place]))])
+    def ink(self, index: int) -> bytes:
+        """One map in inks that are transparent at zero, to lie over a photo, as a PNG file."""
+        return _png_bytes(ink_colours(self.scale.signed)[self.scale.colour_indices(_plane(self.maps[index]))])
 
     def shape(self) -> tuple[int, ...]:
-        """The rows and columns of a tile."""
+        """The numbers of rows and columns of a map."""
         return _plane(self.maps[0]).shape
 
 
-def mapped(value: FeatureMaps, address: str) -> Mapped:
-    """The maps of one layer, ready to be shown one by one."""
+def layer_maps(value: FeatureMaps, address: str) -> LayerMaps:
+    """The maps of one layer with their common scale."""
     maps = np.asarray(value.maps[address], np.float32)
     ends = ("negative", "positive") if bool((maps < 0).any()) else ("none", "strong")
-    return Mapped(value.channels[address], maps, mosaic.scale_for(maps, ends))
+    return LayerMaps(value.channels[address], maps, mosaic.scale_for(maps, ends))
 
 
 def filter_tiles(
     value: Kernels, address: str, chosen: Collection[int] | None = None, side: int = 96
 ) -> list[tuple[int, bytes]]:
-    """The filters of one layer by number, each as a PNG; with ``chosen`` only those of these numbers."""
-    drawn = filters(value, address, side, chosen)
-    return [(number, png(np.ascontiguousarray(pixels))) for number, pixels in drawn]
+    """The filters of one layer as PNG files with their indices; with ``chosen`` only filters of these indices."""
+    images = filter_images(value, address, side, chosen)
+    return [(number, png(np.ascontiguousarray(pixels))) for number, pixels in images]
 
 
 def slice_tiles(value: Kernels, address: str, number: int) -> tuple[list[tuple[int, bytes]], Legend]:
-    """The strongest kernels of one filter by input channel, each as a PNG, and their colour bar."""
-    drawn, scale = slices(value, address, number)
-    return [(channel, png(np.ascontiguousarray(pixels))) for channel, pixels in drawn], legend_of(scale)
+    """The strongest kernels of one filter as PNG files with their input channels, and their colour bar."""
+    images, scale = slice_images(value, address, number)
+    return [(channel, png(np.ascontiguousarray(pixels))) for channel, pixels in images], legend_of(scale)
 
 
 def kernel_legend(value: Kernels, address: str) -> Legend | None:
-    """The colour bar of the filters of a layer; None where they are in colour, or each on a scale of its own."""
+    """The colour bar of the filters of a layer; None if they are in colour or each on its own scale."""
     layer = value.layers[address]
     if layer.view == "colour" or value.scale == "each":
         return None
@@ -77,12 +78,12 @@ def kernel_legend(value: Kernels, address: str) -> Legend | None:
 
 
 def picture_png(pixels: Any) -> bytes:
-    """Pixels (height, width, 3) of a photo as a PNG."""
+    """Pixels (height, width, 3) of a photo as a PNG file."""
     return png(np.ascontiguousarray(np.asarray(pixels), np.uint8))
 
 
 def _plane(values: Numbers) -> Numbers:
-    """A map as rows and columns: of a volume the plane through its strongest place."""
+    """A map as rows and columns; of a volume the slice through its peak."""
     if values.ndim < 2:
         return values.reshape(1, -1)
     if values.ndim == 2:
@@ -92,13 +93,13 @@ def _plane(values: Numbers) -> Numbers:
     return plane
 
 
-def _png(pixels: Pixels) -> bytes:
+def _png_bytes(pixels: Pixels) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
 
 
 def cell_colours(values: Numbers, limit: float) -> list[list[tuple[str, str]]]:
-    """For every number of a matrix its colour on the signed scale, and black or white, whichever is read on it."""
-    pixels = mosaic.coloured(np.asarray(values, np.float32), Scale(limit, signed=True, peak=limit))
-    return [[(hexed(pixel), readable(pixel)) for pixel in row] for row in pixels]
+    """For every number of a matrix its colour on the signed scale, and the readable text colour on it."""
+    pixels = mosaic.colour_pixels(np.asarray(values, np.float32), Scale(limit, signed=True, peak=limit))
+    return [[(hex_colour(pixel), readable_text_colour(pixel)) for pixel in row] for row in pixels]

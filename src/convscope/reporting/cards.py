@@ -58,11 +58,11 @@ def card_of(value: Value, anchor: str) -> Card:
         family=spec.family if spec else "",
         title=value.record.title or value.record.lens or type(value).__name__,
         subject=render.subject(value),
-        asks=value.record.worded(value.record.asks),
-        reads=value.record.worded(value.record.reads),
+        asks=value.record.adapt_wording(value.record.asks),
+        reads=value.record.adapt_wording(value.record.reads),
         alt=render.alt(value),
-        fails=tuple((name, value.record.worded(why)) for name, why in (spec.fails if spec else {}).items()),
-        notes=[Note(value.record.worded(note.text), note.warning) for note in render.notes(value)],
+        fails=tuple((name, value.record.adapt_wording(why)) for name, why in (spec.fails if spec else {}).items()),
+        notes=[Note(value.record.adapt_wording(note.text), note.warning) for note in render.notes(value)],
         facts=_facts(value),
         recipe=recipe(value.record),
         layers=layers,
@@ -87,7 +87,7 @@ def _layers(value: Attribution) -> Layers | None:
         return None
     height, width = value.values.shape
     return Layers(
-        heat=data_uri(render.overlay_png(value, most=LARGEST)),
+        heat=data_uri(render.overlay_png(value, max_side=LARGEST)),
         width=width,
         height=height,
         coarse=max(height, width) < COARSE,

@@ -17,7 +17,7 @@ from convscope.errors import CannotWrite, InputError
 from convscope.reporting.cards import COARSE, Card, card_of, data_uri
 from convscope.reporting.sections import Section, as_section
 from convscope.spec import FAMILIES
-from convscope.values import Attribution, Prediction, Value, writable, written_whole
+from convscope.values import Attribution, Prediction, Value, atomic_write, check_writable
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Subject:
     explained: str
     caveats: Sequence[str]
     photo: Photo | None
-    answers: Sequence[render.Answer]
+    answers: Sequence[render.TopClass]
     answers_read: str
     families: Sequence[Family]
     refused: Sequence[tuple[str, str]]
@@ -75,14 +75,14 @@ def write_report(sections: Sequence[Section | Sequence[Value]], out: str | Path,
     filled = [as_section(section) for section in sections]
     if not any(section.values for section in filled):
         raise InputError("there is nothing to report: no section holds a value")
-    with written_whole(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(page(filled, title), "utf-8")
     return path
 
 
 def place_for(out: str | Path) -> Path:
     """``out`` as the path of a report; raises before any computation if nothing can be written there."""
-    path = writable(out)
+    path = check_writable(out)
     if path.suffix.lower() not in (".html", ".htm"):
         raise CannotWrite(f"a report is one HTML file: end {path.name!r} in .html")
     return path
@@ -108,7 +108,7 @@ def page(sections: Sequence[Section], title: str = "") -> str:
         families={key: families[key] for key in [*FAMILIES, ""] if key in families},
         themes={name: asdict(theme) for name, theme in render.THEMES.items()},
         scales={kind: render.SCALES[signed] for kind, signed in (("signed", True), ("unsigned", False))},
-        faded=render.FADED,
+        faded=render.PHOTO_WEIGHT,
         opacity=render.OPACITY,
         css=Markup(_text("report.css")),
         js=Markup(_text("report.js")),
@@ -124,7 +124,7 @@ def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:
     cards = [card_of(value, f"{anchor}-{index}") for index, value in enumerate(shown, 1)]
     records = [value.record for value in section.values]
     record = next((record for record in records if record.model), records[0] if records else None)
-    name = render.short(record.input) if record else ""
+    name = render.short_name(record.input) if record else ""
     targeted = next((value for value in maps if value.target), None)
     return Subject(
         anchor=anchor,
@@ -135,7 +135,7 @@ def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:
         explained="" if targeted is None else _explained(targeted),
         caveats=record.caveats if record else (),
         photo=_photo([*maps, *([prediction] if prediction else [])], name),
-        answers=render.answers(prediction) if prediction else (),
+        answers=render.top_classes(prediction) if prediction else (),
         answers_read=_answers_read(prediction) if prediction else "",
         families=_by_family(cards),
         refused=tuple(section.refused.items()),
@@ -146,7 +146,7 @@ def _answers_read(prediction: Prediction) -> str:
     """How to read the predictions, and what their numbers are where these are not plain scores."""
     sentences = [note.text for note in render.notes(prediction) if note.text.startswith("Output:")]
     return " ".join(
-        [*sentences, *([prediction.record.worded(prediction.record.reads)] if prediction.confidences else [])]
+        [*sentences, *([prediction.record.adapt_wording(prediction.record.reads)] if prediction.confidences else [])]
     )
 
 
@@ -171,7 +171,7 @@ def _by_family(cards: Sequence[Card]) -> list[Family]:
 
 
 def _explained(attribution: Attribution) -> str:
-    score = "" if attribution.score is None else f", score {render.number(attribution.score)}"
+    score = "" if attribution.score is None else f", score {render.format_number(attribution.score)}"
     return f"{render.target(attribution)}{score}"
 
 

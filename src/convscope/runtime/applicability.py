@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.addresses import LAST_SPATIAL, find_layers
+from convscope.engine.layers.addresses import LAST_SPATIAL, resolve_layers
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import input_gradient
-from convscope.engine.targets.target import TOP1, aim_at
+from convscope.engine.targets.target import TOP1, resolve_target
 from convscope.errors import ConvScopeError
 from convscope.runtime.declaration import call_lens
 from convscope.spec import LensSpec
@@ -48,10 +48,10 @@ def find_applicability(model: Model, images: Images, specs: Iterable[LensSpec]) 
     result = Applicability()
 
     def find_default_layer() -> None:
-        (result.layer,) = find_layers(model, LAST_SPATIAL, lambda: first.tensor)
+        (result.layer,) = resolve_layers(model, LAST_SPATIAL, lambda: first.tensor)
 
-    with model.untouched():
-        result.why_no_gradient = _refusal(lambda: input_gradient(model, first, aim_at(TOP1, model, 1)))
+    with model.preserve_state():
+        result.why_no_gradient = _refusal(lambda: input_gradient(model, first, resolve_target(TOP1, model, 1)))
         result.why_no_layer = _refusal(find_default_layer)
         for spec in specs:
             if "operations" in spec.needs and not result.refusal(spec):

@@ -7,12 +7,12 @@ from typing import Any
 
 from convscope.engine.data.data_set import Dataset, as_dataset
 from convscope.engine.inputs.specs import ImageInput, Images, TensorInput
-from convscope.engine.layers.addresses import LAST_SPATIAL, find_layers
+from convscope.engine.layers.addresses import LAST_SPATIAL, resolve_layers
 from convscope.engine.network.model import Model, as_model
 from convscope.engine.run.gradients import shared_aim
-from convscope.engine.targets.target import Aim, aim_at
+from convscope.engine.targets.target import Target, resolve_target
 from convscope.spec import LensSpec
-from convscope.values import KINDS
+from convscope.values import INPUT_KINDS
 
 _SECOND_IMAGES = ("guide", "style")
 """Inputs that hold further images: one for all images, or one for each."""
@@ -43,7 +43,7 @@ class Arguments:
         return self.arguments.get("images")
 
     @property
-    def aim(self) -> Aim | None:
+    def aim(self) -> Target | None:
         """What is explained, where the lens takes a target."""
         return self.arguments.get("target")
 
@@ -76,7 +76,7 @@ class Arguments:
             axes = 2
         elif spec.shape or data is not None:
             axes = len(spec.shape) - 1 if spec.shape else data.first().tensor.ndim - 2  # type: ignore[union-attr]
-        facts: dict[str, Any] = {"kind": KINDS.get(-1 if axes is None else axes, "")}
+        facts: dict[str, Any] = {"kind": INPUT_KINDS.get(-1 if axes is None else axes, "")}
         if isinstance(spec, TensorInput) and spec.spacing and axes in (None, len(spec.spacing)):
             facts["spacing"] = spec.spacing
         if isinstance(spec, TensorInput) and spec.rate and axes == 1:
@@ -110,7 +110,7 @@ def prepare_arguments(declaration: LensSpec, arguments: Mapping[str, Any], defau
         prepared.arguments["unit"] = arguments.get("unit", default("unit"))
     if declaration.takes_target:
         count = 1 if prepared.images is None else len(prepared.images)
-        prepared.arguments["target"] = aim_at(arguments.get("target", default("target")), model, count)
+        prepared.arguments["target"] = resolve_target(arguments.get("target", default("target")), model, count)
     return prepared
 
 
@@ -128,12 +128,14 @@ def _names_a_file_or_sample(name: str) -> bool:
     return name.startswith("sample:") or PurePath(name).suffix != ""
 
 
-def resolve_layers(declaration: LensSpec, prepared: Arguments, layer: Any) -> None:
+def set_layers(declaration: LensSpec, prepared: Arguments, layer: Any) -> None:
     """Find the layers that were named; the caller holds the model, because it may have to run."""
     aim = prepared.aim or shared_aim()
     below = aim.layer if aim else None
     probe = lambda: prepared.probe().tensor  # noqa: E731
-    prepared.arguments["layer"] = find_layers(prepared.model, layer, probe, below=below, ports=declaration.attributes)
+    prepared.arguments["layer"] = resolve_layers(
+        prepared.model, layer, probe, below=below, ports=declaration.attributes
+    )
     prepared.layer_chosen = layer == LAST_SPATIAL
 
 

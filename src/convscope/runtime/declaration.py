@@ -1,6 +1,6 @@
 """The `lens` decorator, and what happens between a call and the mathematics in the file of a lens.
 
-A lens is a function of a `Model`, prepared `Images` (or a `Dataset`), an `Aim`, layer addresses and its own
+A lens is a function of a `Model`, prepared `Images` (or a `Dataset`), a `Target`, layer addresses and its own
 parameters. It returns one value per image, or a single value if it does not process images one by one. `call_lens`
 surrounds it, in this order: parameters are checked, inputs are prepared, target and layers are resolved, the model is
 put into eval mode and frozen, the cost is metered, a record is attached to every value, and the model is restored.
@@ -23,11 +23,11 @@ from convscope.engine.context.progress_bar import shown
 from convscope.engine.context.run_context import observed
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.layer_notes import layer_notes
-from convscope.engine.layers.trace import calls_of, traced
-from convscope.engine.network.cache import Entry
-from convscope.engine.network.checks import BACKWARD, BATCH, backward_pass, independence
+from convscope.engine.layers.trace import call_count, trace_layers
+from convscope.engine.network.cache import CacheEntry
+from convscope.engine.network.checks import BACKWARD, BATCH, check_backward_pass, check_independence
 from convscope.engine.network.model import Model, as_model
-from convscope.engine.network.torch_context import Surroundings, set_aside
+from convscope.engine.network.torch_context import TorchSettings, without_caller_settings
 from convscope.engine.run.determinism import scored_again
 from convscope.engine.run.gradients import (
     cut_off,
@@ -39,9 +39,9 @@ from convscope.engine.run.gradients import (
 )
 from convscope.engine.run.nonfinite import where_it_begins
 from convscope.engine.run.zero_maps import reason, where_gradients_stop
-from convscope.engine.targets.target import Aim, describe
+from convscope.engine.targets.target import Target, describe
 from convscope.errors import ImagesInParts, ModelFailed, NoGradient, NotFinite, OutputError, ParameterError
-from convscope.runtime.arguments import Arguments, prepare_arguments, resolve_layers
+from convscope.runtime.arguments import Arguments, prepare_arguments, set_layers
 from convscope.runtime.several_targets import for_each_target
 from convscope.runtime.shown_channels import with_drawn_channels
 from convscope.runtime.smoothing import Smooth, as_smooth, smoothed
@@ -53,7 +53,7 @@ COMMON_OPTIONS = ("smooth", "smooth_of", "differentiable", "targets")
 """Options that every attribution has without declaring them: an average over perturbed copies (or of their squares, or
 their variance), a map with a graph, several targets in one call."""
 
-_IN_PARTS: Entry[bool] = Entry("in parts", bool)
+_IN_PARTS: CacheEntry[bool] = CacheEntry("in parts", bool)
 """Whether some layer of the network processes only a part of the batch in each of its calls."""
 
 
@@ -118,7 +118,7 @@ def lens(
 def attributions(
     model: Model,
     images: Images,
-    aim: Aim | None,
+    aim: Target | None,
     values: Tensor,
     *,
     layer_values: Mapping[str, Tensor] | None = None,
@@ -191,12 +191,12 @@ def call_lens(declaration: LensSpec, arguments: dict[str, Any]) -> Any:
     stream = stream_of(declaration, arguments, functools.partial(call_lens, declaration))
     if stream is not None:
         return stream
-    with shown(declaration.title), set_aside(as_model(arguments["model"]).device.type) as surroundings:
+    with shown(declaration.title), without_caller_settings(as_model(arguments["model"]).device.type) as surroundings:
         return _call_with_network(surroundings, declaration, arguments, parameters, smooth, keep_graph)
 
 
 def _call_with_network(
-    surroundings: Surroundings,
+    surroundings: TorchSettings,
     declaration: LensSpec,
     arguments: dict[str, Any],
     parameters: dict[str, Any],
@@ -206,9 +206,9 @@ def _call_with_network(
     """The call itself, outside autocast and default devices, which are meant for the network alone."""
     prepared = prepare_arguments(declaration, arguments, functools.partial(_default, declaration))
     model, input_facts = prepared.model, prepared.input_facts()
-    with model.untouched(frozen=not keep_graph), metered() as meter, keeping_graph(keep_graph):
+    with model.preserve_state(frozen=not keep_graph), metered() as meter, keeping_graph(keep_graph):
         if declaration.takes_layer:
-            resolve_layers(declaration, prepared, arguments.get("layer", _default(declaration, "layer")))
+            set_layers(declaration, prepared, arguments.get("layer", _default(declaration, "layer")))
         try:
             values = _values_with_network_notes(declaration, prepared, parameters, smooth)
         except NoGradient as error:
@@ -225,7 +225,7 @@ def _call_with_network(
         cost = meter.cost(len(values))
     parameters |= {} if smooth is None else {"smooth": vars(smooth)}
     record = _record(declaration, parameters | prepared.recorded_inputs(), cost, model)
-    caveats = (*record.caveats, *prepared.remarks(), *surroundings.said())
+    caveats = (*record.caveats, *prepared.remarks(), *surroundings.caveats())
     record = replace(record, caveats=caveats, **input_facts)
     finished = [_with_record(value, record, name) for value, name in zip(values, prepared.names(), strict=False)]
     return finished[0] if not declaration.each_image or (prepared.images and prepared.images.single) else finished
@@ -239,17 +239,17 @@ def _values_with_network_notes(
         return _computed(declaration, prepared, parameters, smooth)
     model, probe = prepared.model, prepared.probe().tensor
     try:
-        trace = traced(model, probe)
+        trace = trace_layers(model, probe)
     except (ModelFailed, OutputError):  # the lens raises it again, if it needs the network's output
         return _computed(declaration, prepared, parameters, smooth)
     differentiate = "gradients" in declaration.needs and prepared.aim is not None
     notes: dict[str, Any] = {}
     if declaration.each_image or prepared.data is not None:
-        notes[BATCH] = independence(model, trace.image, trace.in_company, differentiate=differentiate)
+        notes[BATCH] = check_independence(model, trace.image, trace.batched_output, differentiate=differentiate)
     alone = trace.one_by_one or bool(notes.get(BATCH))
     with observed() as observations:
         values = _computed_in_chunks_that_work(declaration, prepared, parameters, smooth, alone=alone)
-        notes[BACKWARD] = backward_pass(model, trace.image) if observations.gradients_used else ""
+        notes[BACKWARD] = check_backward_pass(model, trace.image) if observations.gradients_used else ""
     notes["call"] = _note_on_last_calls(prepared, probe)
     notes = {key: note for key, note in notes.items() if note} | _notes_on_layers(declaration, prepared, probe)
     return [replace(value, notes={**value.notes, **notes}) for value in values] if notes else values
@@ -283,7 +283,7 @@ def _note_on_last_calls(prepared: Arguments, probe: Tensor) -> str:
     """Which explained layers run several times in one forward pass; their last call is what is explained."""
     aim = prepared.aim
     layers = [*prepared.arguments.get("layer", ()), *([aim.layer] if aim and aim.layer else [])]
-    calls = {address: calls_of(prepared.model, address, probe) for address in layers}
+    calls = {address: call_count(prepared.model, address, probe) for address in layers}
     repeated = [f"{address!r} runs {count} times in one forward" for address, count in calls.items() if count > 1]
     return f"{', '.join(repeated)}: what is shown is its last call" if repeated else ""
 
@@ -296,7 +296,7 @@ def _record(declaration: LensSpec, parameters: Mapping[str, Any], cost: Cost, mo
         asks=declaration.asks,
         reads=declaration.reads,
         parameters=parameters,
-        model={} if model is None else model.described(),
+        model={} if model is None else model.description(),
         versions=versions(),
         cost=cost,
         caveats=() if model is None else model.caveats,
@@ -367,7 +367,7 @@ def _with_output_meaning(values: list[Value], prepared: Arguments) -> list[Value
     """What the network's output means, among the notes of every value that explains a score of it."""
     if prepared.aim is None or prepared.aim.layer is not None or prepared.images is None:
         return values
-    words = prepared.model.meaning_for(prepared.images.tensor).words(score=True)
+    words = prepared.model.meaning_for(prepared.images.tensor).describe(score=True)
     return [
         replace(value, notes={**value.notes, "output": words})
         if isinstance(value, (Attribution, LayerAttribution))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.trace import layout_of
 from convscope.engine.network.model import Model
-from convscope.engine.targets.target import Aim
+from convscope.engine.targets.target import Target
 from convscope.runtime.declaration import attributions
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -25,7 +25,7 @@ NOTHING_POSITIVE = "no position of this layer speaks for the target; relu=False 
 def maps_to_values(
     model: Model,
     images: Images,
-    aim: Aim | None,
+    aim: Target | None,
     layer_values: dict[str, Tensor],
     *,
     relu: bool = False,

@@ -6,7 +6,7 @@ from typing import Any
 from convscope.engine.context.metering import report_progress, reporting
 from convscope.engine.network.model import as_model
 from convscope.engine.run.gradients import sharing_passes
-from convscope.engine.targets.target import TOP1, aim_at
+from convscope.engine.targets.target import TOP1, resolve_target
 from convscope.errors import ConvScopeError, LayerError, NoGradient, NoRule, OutputError, ParameterError, did_you_mean
 from convscope.runtime.declaration import call_lens
 from convscope.spec import LensSpec
@@ -41,9 +41,9 @@ def explain_with_each(
     images = model.prepare(image)
     arguments = dict(options)
     if any(d.takes_target for d in declarations):
-        arguments["target"] = aim_at(options.get("target", TOP1), model, len(images))
+        arguments["target"] = resolve_target(options.get("target", TOP1), model, len(images))
     shared = {**arguments, "model": model, "image": images}
-    with model.untouched(), sharing_passes(aim=arguments.get("target")):
+    with model.preserve_state(), sharing_passes(aim=arguments.get("target")):
         results = _call_each(declarations, shared, budgets or {}, on_refusal)
     return [[values] if images.single else values for values in results]
 
@@ -61,7 +61,7 @@ def explain_network_with_each(
     model = as_model(model)
     images = model.prepare(image)
     arguments = {name: value for name, value in options.items() if name != "target"}
-    with model.untouched():
+    with model.preserve_state():
         return _call_each(declarations, {**arguments, "model": model, "images": images}, budgets or {}, on_refusal)
 
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from convscope.engine.context.chunking import in_chunks
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.addresses import Layers, UnitAddress, unit_of
-from convscope.engine.layers.trace import all_images, calls_of, layout_of
-from convscope.engine.network.double_precision import sums_like, unrounded
-from convscope.engine.network.hooks import capture, editing
+from convscope.engine.layers.addresses import Layers, UnitAddress, select_unit
+from convscope.engine.layers.trace import call_count, layout_of, require_all_images
+from convscope.engine.network.double_precision import accumulator_like, upcast
+from convscope.engine.network.hooks import capture, replace_output
 from convscope.engine.network.model import Model
 from convscope.engine.paths.path import Path
 from convscope.engine.run.gradients import (
@@ -28,7 +28,7 @@ from convscope.engine.run.gradients import (
 )
 from convscope.engine.run.perturbed_samples import each_copy
 from convscope.engine.run.zero_maps import reason
-from convscope.engine.targets.target import Aim, describe
+from convscope.engine.targets.target import Target, describe
 from convscope.errors import NoGradient, NotFinite, ParameterError
 from convscope.runtime.layer_maps import over_input
 from convscope.values import LayerAttribution
@@ -49,11 +49,11 @@ def one_layer(layers: Layers) -> str:
 
 
 def activation_and_gradient(
-    model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layer: str, *, clean: bool = True
+    model: Model, tensor: Tensor, aim: Target, rows: Tensor, layer: str, *, clean: bool = True
 ) -> ActivationAndGradient:
     """A layer's output and gradient for one chunk of prepared inputs; input ``i`` belongs to image ``rows[i]``."""
     note_gradient_use()
-    pairs = outputs_with_gradients(model, model.laid_out(tensor), aim, rows, [layer], clean=clean)
+    pairs = outputs_with_gradients(model, model.input_copy(tensor), aim, rows, [layer], clean=clean)
     activation, gradient = (_by_image(model, layer, tensor, each) for each in pairs[layer])
     return activation, gradient
 
@@ -61,10 +61,10 @@ def activation_and_gradient(
 def _by_image(model: Model, layer: str, tensor: Tensor, output: Tensor) -> Tensor:
     """A layer's output with the images along the first axis, (N, …)."""
     layout = layout_of(model, layer, tensor)
-    return unrounded(layout.by_image(all_images(layout, layer, len(tensor), output)))
+    return upcast(layout.by_image(require_all_images(layout, layer, len(tensor), output)))
 
 
-def at_images(model: Model, images: Images, aim: Aim, layer: str) -> ActivationAndGradient:
+def at_images(model: Model, images: Images, aim: Target, layer: str) -> ActivationAndGradient:
     """A layer's output and gradient for all images."""
     parts: dict[int, ActivationAndGradient] = {}
 
@@ -81,20 +81,20 @@ def at_inputs(model: Model, inputs: Tensor, layer: str) -> Tensor:
     parts: dict[int, Tensor] = {}
 
     def step(rows: Tensor) -> None:
-        laid = model.laid_out(inputs[rows])
+        laid = model.input_copy(inputs[rows])
         parts[int(rows[0])] = _by_image(model, layer, laid, outputs_at(model, laid, [layer])[layer])
 
     in_chunks(len(inputs), inputs[0], step, light=True, quiet=True)
     return torch.cat([parts[first] for first in sorted(parts)])
 
 
-def scores_of(aim: Aim) -> Tensor:
+def scores_of(aim: Target) -> Tensor:
     """The explained number of every image (N,), float64, of a settled aim."""
     return torch.tensor([float(number or 0.0) for number in aim.scores], dtype=torch.float64, device="cpu")
 
 
 def mean_gradient(
-    model: Model, images: Images, aim: Aim, layer: str, path: Path, points: Tensor, weights: Tensor
+    model: Model, images: Images, aim: Target, layer: str, path: Path, points: Tensor, weights: Tensor
 ) -> Tensor:
     """The weighted sum of a layer's gradients at ``points`` of each image's path through inputs, (N, …)."""
     total: list[Tensor] = []
@@ -108,7 +108,7 @@ def mean_gradient(
     return total[0]
 
 
-def conductance(model: Model, images: Images, aim: Aim, layer: str, path: Path, steps: int) -> Tensor:
+def conductance(model: Model, images: Images, aim: Target, layer: str, path: Path, steps: int) -> Tensor:
     """∫ ∂f/∂A · dA along each image's path through inputs, by the trapezoid rule over ``steps`` parts, (N, …).
 
     Points of one image are consecutive; the last point of a chunk is kept for the interval that extends into the next
@@ -137,18 +137,18 @@ def conductance(model: Model, images: Images, aim: Aim, layer: str, path: Path, 
 
 
 def through_unit(
-    model: Model, images: Images, aim: Aim, unit: UnitAddress, path: Path, points: Tensor, weights: Tensor
+    model: Model, images: Images, aim: Target, unit: UnitAddress, path: Path, points: Tensor, weights: Tensor
 ) -> Tensor:
     """The weighted sum of ∂f/∂u · ∂u/∂x at ``points`` of each image's path through inputs, u the unit, (N, C, …)."""
     note_gradient_use()
-    total = sums_like(images.tensor)
+    total = accumulator_like(images.tensor)
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
-        x = model.laid_out(path(rows, points[numbers])).requires_grad_(True)
+        x = model.input_copy(path(rows, points[numbers])).requires_grad_(True)
         layout = layout_of(model, unit.layer, x)
         with torch.enable_grad(), capture(model.module, [unit.layer], differentiable=True) as caught:
             scores = score(model, x.clone(), aim, rows, clean=False)  # a network may not write to a leaf
-            activation = all_images(layout, unit.layer, len(x), caught[unit.layer])
+            activation = require_all_images(layout, unit.layer, len(x), caught[unit.layer])
             if activation.grad_fn is None:
                 model.require_gradient()
                 raise NoGradient(
@@ -156,9 +156,9 @@ def through_unit(
                     "network): nothing of the pixels passes through its units by a gradient"
                 )
             (slope,) = gradients_of(scores, [activation], model, retain=True)
-            chosen = unit_of(layout.units(activation), unit) * unit_of(layout.units(slope), unit)
+            chosen = select_unit(layout.units(activation), unit) * select_unit(layout.units(slope), unit)
             (gradient,) = gradients_of(chosen, [x], model)
-        total.index_add_(0, rows.to(total.device), _weighted(weights[numbers], unrounded(gradient)))
+        total.index_add_(0, rows.to(total.device), _weighted(weights[numbers], upcast(gradient)))
 
     settle(model, images, aim)
     each_copy(model, images, aim, len(points), visit, whole=False)
@@ -166,7 +166,7 @@ def through_unit(
 
 
 def within_layer(
-    model: Model, images: Images, aim: Aim, layer: str, start: Tensor, points: Tensor, weights: Tensor
+    model: Model, images: Images, aim: Target, layer: str, start: Tensor, points: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The weighted sum of gradients on the straight path from ``start`` (N, …) to a layer's output for the images.
 
@@ -185,12 +185,12 @@ def within_layer(
 
         def path_point(output: Tensor) -> Tensor:
             point = start[rows] + _weighted(alphas, end[rows] - start[rows])
-            leaves.append(layout.joined(point).to(output).requires_grad_(True))
+            leaves.append(layout.from_images(point).to(output).requires_grad_(True))
             torch.set_grad_enabled(True)
             return leaves[0].clone()
 
-        inputs = model.laid_out(images.tensor[rows])
-        with torch.no_grad(), editing(model.module, layer, path_point, call=calls_of(model, layer, inputs)):
+        inputs = model.input_copy(images.tensor[rows])
+        with torch.no_grad(), replace_output(model.module, layer, path_point, call=call_count(model, layer, inputs)):
             scores = score(model, inputs, aim, rows, clean=False)
         return scores, leaves[0]
 
@@ -198,7 +198,7 @@ def within_layer(
         scores, leaf = scored(rows, points[numbers])
         with torch.enable_grad():
             (gradient,) = gradients_of(scores, [leaf], model)
-        _add(total, rows, _weighted(weights[numbers], unrounded(layout.by_image(gradient))), len(images))
+        _add(total, rows, _weighted(weights[numbers], upcast(layout.by_image(gradient))), len(images))
 
     def begin(rows: Tensor, _copies: Tensor) -> None:
         started[rows] = (
@@ -214,7 +214,7 @@ def within_layer(
 def layer_attributions(
     model: Model,
     images: Images,
-    aim: Aim,
+    aim: Target,
     layer: str,
     contributions: Tensor,
     notes: Sequence[Mapping[str, Any]] | None = None,
@@ -225,7 +225,7 @@ def layer_attributions(
     layout = layout_of(model, layer, images.tensor)
     units = layout.units_by_image(contributions).float().cpu()
     outside_map = (contributions.flatten(1).double().sum(1).cpu() - units.flatten(1).double().sum(1)).tolist()
-    summed = over_input(model, images, layer, units.sum(1)) if layout.has_places else None
+    summed = over_input(model, images, layer, units.sum(1)) if layout.has_positions else None
     values = []
     for row in range(len(images)):
         row_notes = dict(notes[row]) if notes else {}

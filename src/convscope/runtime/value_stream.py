@@ -7,9 +7,9 @@ from convscope.engine.context.metering import progress_of_images
 from convscope.engine.context.progress_bar import shown
 from convscope.engine.data.data_set import Chunk, Dataset, as_dataset, is_data_set
 from convscope.engine.network.model import as_model
-from convscope.engine.network.torch_context import as_now
+from convscope.engine.network.torch_context import current_settings
 from convscope.engine.targets.function_targets import takes_rows
-from convscope.engine.targets.target import TOP1, aim_at
+from convscope.engine.targets.target import TOP1, resolve_target
 from convscope.errors import OutputError
 from convscope.spec import LensSpec
 from convscope.values import Value
@@ -56,7 +56,7 @@ class ValueStream(Generic[Kind]):
             with shown(title), progress_of_images(done, len(chunk), max(done + len(chunk), self.size or 0)):
                 values = self._explain(chunk)
             done += len(chunk)
-            yield from zip(chunk.places, values, strict=True)
+            yield from zip(chunk.indices, values, strict=True)
 
 
 def stream_of(
@@ -85,12 +85,12 @@ def stream_of(
             "a function of (output, rows) as target needs all images at once: pass them as a list, not as a data set"
         )
     if targets is None and declaration.takes_target:
-        aim_at(target, model, 1)  # so that a wrong target is refused before anything is read
+        resolve_target(target, model, 1)  # so that a wrong target is refused before anything is read
 
-    same_surroundings = as_now(model.device.type)
+    same_surroundings = current_settings(model.device.type)
 
     def explain(chunk: Chunk) -> list[Value]:
-        own_targets = {} if targets is None else {"target": [targets[place] for place in chunk.places]}
+        own_targets = {} if targets is None else {"target": [targets[place] for place in chunk.indices]}
         with same_surroundings():
             return call({**arguments, "model": model, "image": chunk, **own_targets})
 

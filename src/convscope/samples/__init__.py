@@ -1,7 +1,7 @@
-"""Inputs and small trained networks that come with the package: real, offline, with labels and masks.
+"""Inputs and small trained networks that are part of the package and need no download.
 
-``sample:digits/3`` and ``sample:shapes/7`` were never seen in training; ``sample:photo/china`` and
-``sample:photo/flower`` serve networks that take photographs.
+The samples ``sample:digits/3`` and ``sample:shapes/7`` have labels, the latter also masks, and were not used for
+training; ``sample:photo/china`` and ``sample:photo/flower`` are for networks that take photographs.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,13 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 @dataclass(frozen=True)
 class Sample:
-    """One input with what is known of it.
+    """One input with its ground truth.
 
     Attributes:
+        name: the address, such as ``sample:digits/3``.
         image: uint8, (height, width) or (height, width, 3).
-        label: the true class, where there is one, and ``index`` its number.
-        mask: True on the object's pixels, where that is known.
+        label: the true class, if known; ``index`` is its index.
+        mask: True at the pixels of the object, if known.
     """
 
     name: str
@@ -33,10 +34,10 @@ class Sample:
 
 
 def sample(address: str) -> Sample:
-    """The bundled input of that name.
+    """A bundled input by its address.
 
     Args:
-        address: ``digits/3``, ``shapes/7``, ``photo/china`` …, with or without ``sample:`` before it.
+        address: ``digits/3``, ``shapes/7``, ``photo/china`` …, with or without the prefix ``sample:``.
 
     Raises:
         UnknownName: no such sample; the message suggests one.
@@ -48,21 +49,21 @@ def sample(address: str) -> Sample:
         ((96, 96, 3), (96, 96))
     """
     name, _, key = address.removeprefix("sample:").partition("/")
-    found: Sample = SAMPLES.find(name).function(key)
-    return found
+    result: Sample = SAMPLES.find(name).function(key)
+    return result
 
 
 def _digit(key: str) -> Sample:
     from convscope.samples import digits
 
-    image, label = digits.held_out(_number(key, "digits", digits.HELD_OUT))
+    image, label = digits.held_out(_parse_index(key, "digits", digits.HELD_OUT))
     return Sample(f"sample:digits/{key}", image, digits.CLASSES[label], label)
 
 
 def _scene(key: str) -> Sample:
     from convscope.samples import shapes
 
-    scene = shapes.scene(_number(key, "shapes", 1_000_000))
+    scene = shapes.scene(_parse_index(key, "shapes", 1_000_000))
     return Sample(f"sample:shapes/{key}", scene.image, shapes.CLASSES[scene.label], scene.label, scene.mask)
 
 
@@ -76,7 +77,7 @@ def _photo(key: str) -> Sample:
     return Sample(f"sample:photo/{key}", photos.photo(key))
 
 
-def _number(key: str, name: str, count: int) -> int:
+def _parse_index(key: str, name: str, count: int) -> int:
     if not key.isdecimal() or int(key) >= count:
         raise UnknownName(f"no sample '{name}/{key}': {name} are numbered 0 to {count - 1}")
     return int(key)
@@ -84,7 +85,7 @@ def _number(key: str, name: str, count: int) -> int:
 
 SAMPLES.add("digits", SampleSpec("digits", "handwritten digits, 8×8", _digit, ("3", "8", "14"), count=400))
 SAMPLES.add(
-    "shapes", SampleSpec("shapes", "colour scenes with one object and its mask", _scene, ("7", "12", "25"), count=200)
+    "shapes", SampleSpec("shapes", "color scenes with one object and its mask", _scene, ("7", "12", "25"), count=200)
 )
 SAMPLES.add("photo", SampleSpec("photo", "two photographs", _photo, ("china", "flower")))
 

@@ -1,4 +1,4 @@
-"""The loader of the networks that come with the package: ``bundled:digits`` and ``bundled:shapes``."""
+"""The loader of the networks in the package: ``bundled:digits`` and ``bundled:shapes``."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 @loader(
     scheme="bundled",
-    title="small trained networks that come with ConvScope",
+    title="small trained networks that are part of ConvScope",
     example="bundled:shapes",
     names=lambda: NAMES,
 )
@@ -32,20 +32,20 @@ def bundled(name: str, *, chosen: str | None = None, weights: Any = None, trust:
     if name not in NAMES:
         raise UnknownName(f"no bundled network {name!r}{did_you_mean(name, NAMES)} (there are {' and '.join(NAMES)})")
     if weights is not None or chosen not in (None, "none"):
-        raise LoadError(f"bundled:{name} comes with its weights; only '?weights=none' (random) may be asked for")
+        raise LoadError(f"bundled:{name} comes with its weights; the only other choice is '?weights=none' (random)")
     if name == "digits":
         module: torch.nn.Module = networks.DigitsNet()
-        taken = ImageInput(size=32, mean=networks.DIGITS_MEAN, std=networks.DIGITS_STD, channels=1)
+        input_spec = ImageInput(size=32, mean=networks.DIGITS_MEAN, std=networks.DIGITS_STD, channels=1)
         labels = digits.CLASSES
     else:
         module = networks.ShapesNet()
-        taken = ImageInput(size=96, mean=networks.SHAPES_MEAN, std=networks.SHAPES_STD)
+        input_spec = ImageInput(size=96, mean=networks.SHAPES_MEAN, std=networks.SHAPES_STD)
         labels = shapes.CLASSES
     if chosen is None:
         module.load_state_dict(load_file(WEIGHTS / f"{name}.safetensors"))
     return Model(
         module.eval().to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        input=taken,
+        input=input_spec,
         labels=labels,
         name=name,
         source=f"bundled:{name}" + ("?weights=none" if chosen else ""),
@@ -54,7 +54,7 @@ def bundled(name: str, *, chosen: str | None = None, weights: Any = None, trust:
 
 
 def facts(name: str) -> dict[str, str]:
-    """What was measured when a bundled network was trained: accuracy, seed, script, versions."""
+    """Metadata of the training of a bundled network: accuracy, seed, script, versions."""
     header = (WEIGHTS / f"{name}.safetensors").open("rb").read(100_000)
     length = int.from_bytes(header[:8], "little")
     return dict(json.loads(header[8 : 8 + length]).get("__metadata__", {}))

@@ -1,6 +1,6 @@
-"""Handwritten digits, 8 × 8 grey pixels each, from the UCI collection that scikit-learn carries.
+"""Handwritten digits, 8 × 8 gray pixels each, from the UCI data set in scikit-learn.
 
-The split into training and held-out digits is fixed here, so that a measured accuracy means the same everywhere.
+The split into training and held-out digits is fixed here, so that accuracies are comparable.
 """
 
 from functools import cache
@@ -15,14 +15,14 @@ HELD_OUT = 400
 
 
 class Digits(NamedTuple):
-    """Images uint8 (digits, 8, 8), 0 is paper and 255 is ink, and their labels."""
+    """Images uint8 (digits, 8, 8), from 0 (paper) to 255 (ink), and their labels."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
 
 def held_out(index: int) -> tuple[NDArray[np.uint8], int]:
-    """One digit that training never saw."""
+    """One digit that was not used for training."""
     if not 0 <= index < HELD_OUT:
         raise IndexError(f"no held-out digit {index}; there are {HELD_OUT}, numbered 0 to {HELD_OUT - 1}")
     digits = held_out_set()
@@ -30,12 +30,12 @@ def held_out(index: int) -> tuple[NDArray[np.uint8], int]:
 
 
 def training_set() -> Digits:
-    """The digits a network may learn from."""
+    """The digits for training."""
     return _split()["training"]
 
 
 def held_out_set() -> Digits:
-    """The digits on which it is judged; every class in the same proportion as in training."""
+    """The digits for evaluation, with the same class proportions as the training set."""
     return _split()["held out"]
 
 
@@ -48,7 +48,7 @@ def _split() -> dict[Literal["training", "held out"], Digits]:
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)
     labels = bunch.target.astype(np.int64)
     rows = train_test_split(np.arange(len(labels)), test_size=HELD_OUT, random_state=SPLIT_SEED, stratify=labels)
-    training, held = (Digits(images[part], labels[part]) for part in rows)
-    for array in (*training, *held):
-        array.flags.writeable = False  # one copy is shared by all callers
-    return {"training": training, "held out": held}
+    training, held_out = (Digits(images[part], labels[part]) for part in rows)
+    for array in (*training, *held_out):
+        array.flags.writeable = False  # all callers share one copy
+    return {"training": training, "held out": held_out}

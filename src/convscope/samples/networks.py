@@ -1,19 +1,19 @@
-"""The two small networks that come with the package, spelt as torchvision spells its own.
+"""The two small networks of the package, with layer names as in torchvision.
 
-Both end in global average pooling and one linear layer: there, class activation mapping is exact, and every other
-method has a truth to be compared with. The last map of each keeps enough pixels (8 × 8 and 12 × 12) to point with.
+Both end in global average pooling and one linear layer, for which class activation mapping is exact, so that other
+methods can be compared with it. The last feature maps have 8 × 8 and 12 × 12 positions, enough for localization.
 """
 
 from torch import Tensor, nn
 
-DIGITS_SIZE = (32, 32)  # the 8 × 8 digit, enlarged bilinearly
+DIGITS_SIZE = (32, 32)  # the 8 × 8 digit, upsampled bilinearly
 DIGITS_MEAN, DIGITS_STD = (0.305,), (0.324,)
 SHAPES_SIZE = (96, 96)
 SHAPES_MEAN, SHAPES_STD = (0.42, 0.42, 0.42), (0.23, 0.23, 0.23)
 
 
 class DigitsNet(nn.Module):
-    """Four convolutions on a grey digit, plain enough to be followed by hand."""
+    """Four convolutions on a gray digit, simple enough to be checked by hand."""
 
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions and a way around them (He et al., 2016)."""
+    """Two convolutions with a skip connection (He et al., 2016)."""
 
     def __init__(self, inplanes: int, planes: int, stride: int = 1) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class BasicBlock(nn.Module):
 
 
 class ShapesNet(nn.Module):
-    """A residual network for the generated scenes: a stem, three stages, and a 12 × 12 map at the end."""
+    """A residual network for the generated scenes: a stem, three stages, and a final 12 × 12 feature map."""
 
     def __init__(self, num_classes: int = 10, widths: tuple[int, int, int] = (24, 48, 96)) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Two real photographs that scikit-learn carries: a Chinese temple and a flower, 427 × 640 pixels."""
+"""Two photographs from scikit-learn: a Chinese temple and a flower, 427 × 640 pixels."""
 
 import numpy as np
 from numpy.typing import NDArray

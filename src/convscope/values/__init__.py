@@ -1,55 +1,59 @@
-"""The frozen results that every lens hands back and every surface shows; one kind a file, shared by many lenses."""
+"""The frozen results that lenses return and every interface displays; one class of values per file."""
 
-from convscope.values.arithmetic import Arithmetic, Step
+from convscope.values.arithmetic import Arithmetic, ArithmeticStep
 from convscope.values.attribution import Attribution
-from convscope.values.base import Cost, Record, Value, drawn_by
-from convscope.values.comparison import Comparison, measured_by
-from convscope.values.distribution import Distribution, Spread
-from convscope.values.exemplars import Excited, Exemplar, Exemplars
+from convscope.values.backends import Renderer, SimilarityMeasures, register_backends
+from convscope.values.base import Cost, Record, Value
+from convscope.values.comparison import Comparison
+from convscope.values.components import Component, ModuleSummary, OperationSummary, Span
+from convscope.values.distribution import Distribution, LayerStatistics
+from convscope.values.exemplars import Exemplar, Exemplars, UnitExemplars
 from convscope.values.feature_maps import FeatureMaps
-from convscope.values.files import writable, written_whole
-from convscope.values.graph_view import Folded, Node
-from convscope.values.input_kinds import KINDS, worded
+from convscope.values.files import atomic_write, check_writable
+from convscope.values.graph_view import FoldedGraph, Node
+from convscope.values.input_kinds import INPUT_KINDS, adapt_wording
 from convscope.values.kernels import KernelLayer, Kernels
 from convscope.values.layer_attribution import LayerAttribution
 from convscope.values.pictures import Pictures
 from convscope.values.prediction import Prediction
 from convscope.values.receptive_field import ReceptiveField
 from convscope.values.recommendation import Advice, Recommendation
-from convscope.values.structure import Module, Operation, Span, Structure
+from convscope.values.structure import Structure
 
 __all__ = [
-    "KINDS",
+    "INPUT_KINDS",
     "Advice",
     "Arithmetic",
+    "ArithmeticStep",
     "Attribution",
     "Comparison",
+    "Component",
     "Cost",
     "Distribution",
-    "Excited",
     "Exemplar",
     "Exemplars",
     "FeatureMaps",
-    "Folded",
+    "FoldedGraph",
     "KernelLayer",
     "Kernels",
     "LayerAttribution",
-    "Module",
+    "LayerStatistics",
+    "ModuleSummary",
     "Node",
-    "Operation",
+    "OperationSummary",
     "Pictures",
     "Prediction",
     "ReceptiveField",
     "Recommendation",
     "Record",
-    "Spread",
-    "Step",
+    "Renderer",
+    "SimilarityMeasures",
     "Span",
     "Structure",
+    "UnitExemplars",
     "Value",
-    "drawn_by",
-    "measured_by",
-    "worded",
-    "writable",
-    "written_whole",
+    "adapt_wording",
+    "atomic_write",
+    "check_writable",
+    "register_backends",
 ]

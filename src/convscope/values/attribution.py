@@ -1,4 +1,4 @@
-"""How much each place of an input speaks for an answer."""
+"""How much each position of an input contributes to a score."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Attribution(Value):
-    """How much each place of one input speaks for the target, as raw signed numbers.
+    """How much each position of one input contributes to the target, as raw signed numbers.
 
     Attributes:
-        values: float32, the spatial shape of the input (height, width): the map, signed and unnormalised.
-        layer_values: address → float32 map at that layer's own resolution (CAM methods).
-        channels: float32 (channels, height, width): the map before its channels were pooled, where there is one.
-        uncertainty: float32 maps of how sure the values are, where a lens measures that: ``"spread"`` (standard
-            deviation over copies), ``"band"`` (half-width of the 95 % confidence interval), ``"sign agreement"``
-            (share of copies with the value's sign).
-        signed: whether negative numbers mean "speaks against"; unsigned maps are never below zero.
-        target: the explained number in words; ``target_index`` the class, where it is one.
-        score: the explained number itself, as the network gives it: before softmax, unless the network itself ends in
-            one (or in a sigmoid): then it is that probability, which ``notes["output"]`` says.
-        layers: the addresses the map was read at.
-        input: the prepared input (channels, height, width) and ``picture_of_input`` how to show it.
-        notes: facts measured in passing, such as ``"completeness gap"``; ``"output"`` says how the network's output
-            was understood.
+        values: float32 with the spatial shape of the input (height, width): the map, signed and unnormalized.
+        layer_values: layer address → float32 map at the resolution of that layer (CAM methods).
+        channels: float32 (channels, height, width): the map before its channels were reduced, if there is one.
+        uncertainty: float32 maps of the uncertainty of the values, if the lens measures it: ``"spread"`` (standard
+            deviation over samples), ``"band"`` (half-width of the 95 % confidence interval), ``"sign agreement"``
+            (share of samples with the same sign as the value).
+        photo: the input as displayed.
+        signed: whether negative numbers mean evidence against the target; unsigned maps are never negative.
+        target: a description of the explained score; ``target_index`` is the class, if it is one.
+        score: the explained score as the network returns it: the logit, unless the network itself ends in a softmax
+            or sigmoid; then it is the probability, and ``notes["output"]`` says so.
+        layers: the addresses of the layers at which the map was computed.
+        notes: facts measured along the way, such as ``"completeness gap"``; ``"output"`` says how the output of the
+            network was interpreted.
     """
 
     arrays: ClassVar[tuple[str, ...]] = ("values", "layer_values", "channels", "uncertainty", "photo")
@@ -49,12 +49,12 @@ class Attribution(Value):
 
     @property
     def method(self) -> str:
-        """The lens that made this, as the command line calls it."""
+        """The name of the lens that computed this map, as on the command line."""
         return self.record.lens
 
     @property
     def cost(self) -> Cost:
-        """What this map cost."""
+        """The cost of this map."""
         return self.record.cost
 
     @property
@@ -63,21 +63,21 @@ class Attribution(Value):
         return not bool(self.values.any())
 
     def lines(self) -> list[str]:
-        """What is explained, where it was looked at, and the ends of the map."""
+        """The target with its score, the layers, and the range of the values."""
         score = "" if self.score is None else f", score {self.score:.3g}"
-        said = [f"explains {self.target}{score}"] if self.target else []
-        said += [f"at layer {', '.join(self.layers)}"] if self.layers else []
-        return [*said, f"values {float(self.values.min()):.3g} to {float(self.values.max()):.3g}"]
+        lines = [f"explains {self.target}{score}"] if self.target else []
+        lines += [f"at layer {', '.join(self.layers)}"] if self.layers else []
+        return [*lines, f"values {float(self.values.min()):.3g} to {float(self.values.max()):.3g}"]
 
     @classmethod
-    def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:
+    def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:
         import torch
 
         for name in ("values", "channels"):
             if stored.get(name) is not None:
                 stored[name] = torch.from_numpy(stored[name])
         for name in ("layer_values", "uncertainty"):
-            stored[name] = {key: torch.from_numpy(found) for key, found in stored.get(name, {}).items()}
+            stored[name] = {key: torch.from_numpy(array) for key, array in stored.get(name, {}).items()}
         return {**stored, "layers": tuple(stored["layers"])}
 
     def __repr__(self) -> str:

@@ -1,7 +1,6 @@
-"""What every value is: raw numbers with the record of their making, which can be saved, read back and drawn.
+"""The base class of all values: raw numbers with a record of how they were computed; saved, loaded and drawn.
 
-A value knows nothing of pictures: drawing is ``convscope.render``'s business, which the package root makes known here
-by `drawn_by`.
+Drawing is done by ``convscope.render``, which this package reaches through `get_renderer`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from convscope.errors import CannotWrite, InputError
-from convscope.values.files import writable, written_whole
-from convscope.values.input_kinds import worded
+from convscope.values.backends import get_renderer
+from convscope.values.files import atomic_write, check_writable
+from convscope.values.input_kinds import adapt_wording
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run cost for one image: passes through the network, wall-clock seconds, growth of peak memory."""
+    """The cost of a run per image: passes through the network, wall-clock seconds, increase of peak memory."""
 
     forwards: float = 0.0
     backwards: float = 0.0
@@ -33,18 +33,18 @@ class Cost:
 
     def __str__(self) -> str:
         memory = f", {self.peak_bytes / 2**20:.0f} MB" if self.peak_bytes and self.peak_bytes >= 2**20 else ""
-        took = f"{self.seconds:.2f} s" if self.seconds >= 0.1 else f"{self.seconds * 1e3:.0f} ms"
-        return f"{_counted(self.forwards)} forward, {_counted(self.backwards)} backward, {took}{memory}"
+        duration = f"{self.seconds:.2f} s" if self.seconds >= 0.1 else f"{self.seconds * 1e3:.0f} ms"
+        return f"{_format_passes(self.forwards)} forward, {_format_passes(self.backwards)} backward, {duration}{memory}"
 
 
-def _counted(passes: float) -> str:
-    """A number of passes: whole where it is large."""
+def _format_passes(passes: float) -> str:
+    """A number of passes, without decimals from 100 on."""
     return f"{passes:,.0f}" if passes >= 100 else f"{passes:.3g}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Where a value comes from: enough to read it rightly and to make it again."""
+    """How a value was computed: what is needed to interpret and to reproduce it."""
 
     lens: str
     title: str
@@ -57,35 +57,22 @@ class Record:
     cost: Cost = Cost()
     caveats: tuple[str, ...] = ()
     kind: str = ""
-    """What one input is: an ``image``, a ``signal``, a ``volume``, a ``vector``; nothing where it is not known."""
+    """The kind of input: ``image``, ``signal``, ``volume`` or ``vector``; empty if unknown."""
     spacing: tuple[float, ...] = ()
-    """How far apart neighbours along each axis of the input are, where that is known, in ``unit``."""
+    """The distance between neighbouring samples along each axis of the input, in ``unit``; empty if unknown."""
     unit: str = ""
 
-    def worded(self, text: str) -> str:
-        """A sentence about images as one about the kind of input that was looked at."""
-        return worded(text, self.kind)
+    def adapt_wording(self, text: str) -> str:
+        """``text``, written about images, adapted to the kind of input of this value."""
+        return adapt_wording(text, self.kind)
 
 
 _NO_RECORD = Record(lens="", title="", asks="", reads="")
-_renderer: Callable[[], Any] | None = None
-
-
-def drawn_by(renderer: Callable[[], Any]) -> None:
-    """Tell the values who draws them: a function that gives the module with `picture`."""
-    global _renderer
-    _renderer = renderer
-
-
-def renderer() -> Any:
-    """The module that draws values."""
-    assert _renderer is not None, "the package root names the renderer"
-    return _renderer()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Value:
-    """What a lens hands back. ``save`` writes a picture (.png, .jpg, .svg, .pdf), the numbers (.npz) or the manifest
+    """The result of a lens. ``save`` writes a picture (.png, .jpg, .svg, .pdf), the numbers (.npz) or the manifest
     (.json)."""
 
     record: Record = _NO_RECORD
@@ -93,48 +80,51 @@ class Value:
 
     kinds: ClassVar[dict[str, type[Value]]] = {}
     arrays: ClassVar[tuple[str, ...]] = ()
-    """The fields that hold numbers by the thousand: they go into the NPZ, the rest into the manifest."""
+    """The fields that hold arrays: they are stored in the NPZ file, all others in the manifest."""
     writers: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys((".png", ".jpg", ".jpeg", ".svg", ".pdf"), "_save_picture"),
         ".npz": "_save_npz",
         ".json": "_save_json",
     }
-    """What a value can be written as: the ending of a file to the name of the method that writes it."""
+    """File extension → the name of the method that writes a file of that type."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         Value.kinds[cls.__name__] = cls
 
     def manifest(self) -> dict[str, Any]:
-        """Everything but the arrays, as plain data that JSON can hold."""
-        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*self.arrays, "record")}
-        return {"kind": type(self).__name__, **plain(told), "record": plain(asdict(self.record))}
+        """All fields except the arrays, as JSON-serializable data."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*self.arrays, "record")}
+        return {"kind": type(self).__name__, **to_plain_data(values), "record": to_plain_data(asdict(self.record))}
 
     def save(self, path: str | Path, **options: Any) -> Path:
-        """Write this value to ``path``; its ending says what: a picture, the numbers (.npz) or the manifest (.json).
+        """Write this value to ``path``; the extension selects a picture, the numbers (.npz) or the manifest (.json).
 
-        The file is written whole or not at all. Pictures are .png and .jpg, or .svg and .pdf with lines and letters
-        that stay sharp at any size.
+        The file is written atomically. Pictures are .png and .jpg, or .svg and .pdf with lines and text as vector
+        graphics.
 
         Raises:
-            CannotWrite: the folder is missing, the place is not writable or full, or the ending is none of these.
+            CannotWrite: the folder is missing, not writable or full, or the extension is none of these.
         """
-        path = writable(path)
+        path = check_writable(path)
         write = self.writer(path)
-        with written_whole(path) as draft:
+        with atomic_write(path) as draft:
             write(self, draft, **options)
         return path
 
     @classmethod
     def writer(cls, path: Path) -> Callable[..., None]:
-        """What writes values of this kind to a file of that name: ``write(value, path)``.
+        """The function ``write(value, path)`` for files with the extension of ``path``.
 
         Raises:
-            CannotWrite: values of this kind are not written as that.
+            CannotWrite: values of this class cannot be written as this file type.
         """
         name = cls.writers.get(path.suffix.lower())
         if name is None:
-            raise CannotWrite(f"cannot tell what to write from {path.name!r}: end it in {', '.join(cls.writers)}")
+            extensions = ", ".join(cls.writers)
+            raise CannotWrite(
+                f"cannot tell the file type from {path.name!r}: the extension must be one of {extensions}"
+            )
         write: Callable[..., None] = getattr(cls, name)
         return write
 
@@ -155,7 +145,7 @@ class Value:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a value that ``save`` wrote to an NPZ file."""
+        """Load a value that `save` wrote to an NPZ file."""
         import numpy as np
 
         try:
@@ -166,7 +156,7 @@ class Value:
             record = manifest.pop("record")
             record |= {name: tuple(record.get(name, ())) for name in ("caveats", "spacing")}
             record = Record(**{**record, "cost": Cost(**record["cost"])})
-            value = kind(**kind._revive({**manifest, **_unpack(packed)}), record=record)
+            value = kind(**kind._restore_fields({**manifest, **_unpack(packed)}), record=record)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{str(path)!r} is not a value saved as .npz ({type(error).__name__}: {error})") from error
         if not isinstance(value, cls):
@@ -174,61 +164,61 @@ class Value:
         return value
 
     @classmethod
-    def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:
-        """Turn what JSON and NPZ can hold back into the fields' own types."""
+    def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:
+        """Convert what JSON and NPZ files hold back to the types of the fields."""
         return stored
 
     def lines(self) -> list[str]:
-        """What the terminal prints of this value, beside its title and notes."""
+        """The lines that the terminal prints for this value, in addition to its title and notes."""
         return []
 
     def with_record(self, record: Record) -> Self:
-        """The same value, saying where it comes from."""
+        """A copy of this value with ``record``."""
         return replace(self, record=record)
 
     def picture(self, **options: Any) -> Any:
         """Draw this value: an image with its scale, its title and one line on how to read it."""
-        return renderer().picture(self, **options)
+        return get_renderer().picture(self, **options)
 
     def show(self, **options: Any) -> None:
-        """Draw this value where the person is: in the notebook's output or in the system's viewer."""
+        """Draw this value and show it in the notebook's output or in the system's image viewer."""
         self.picture(**options).show()
 
     def _repr_png_(self) -> bytes:
         return bytes(self.picture().png())
 
 
-def plain(thing: Any) -> Any:
-    """Only what JSON can hold; arrays and tensors become a word on their shape."""
-    if isinstance(thing, Mapping):
-        return {str(key): plain(value) for key, value in thing.items()}
-    if isinstance(thing, (list, tuple, set, frozenset)):
-        return [plain(value) for value in thing]
-    if isinstance(thing, float) and not math.isfinite(thing):
-        return str(thing)  # infinity and NaN are no JSON
-    if thing is None or isinstance(thing, (str, bool, int, float)):
-        return thing
-    if is_dataclass(thing) and not isinstance(thing, type):
-        return plain(asdict(thing))
-    if hasattr(thing, "shape"):
-        return thing.item() if not tuple(thing.shape) else f"{type(thing).__name__}{tuple(thing.shape)}"
-    return str(thing)
+def to_plain_data(data: Any) -> Any:
+    """``data`` as JSON-serializable objects; arrays and tensors become a string with their type and shape."""
+    if isinstance(data, Mapping):
+        return {str(key): to_plain_data(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple, set, frozenset)):
+        return [to_plain_data(value) for value in data]
+    if isinstance(data, float) and not math.isfinite(data):
+        return str(data)  # JSON has no infinity and no NaN
+    if data is None or isinstance(data, (str, bool, int, float)):
+        return data
+    if is_dataclass(data) and not isinstance(data, type):
+        return to_plain_data(asdict(data))
+    if hasattr(data, "shape"):
+        return data.item() if not tuple(data.shape) else f"{type(data).__name__}{tuple(data.shape)}"
+    return str(data)
 
 
-def _pack(name: str, thing: Any) -> dict[str, np.ndarray[Any, Any]]:
-    """One array, or a mapping of arrays under ``name/key``, or nothing."""
+def _pack(name: str, data: Any) -> dict[str, np.ndarray[Any, Any]]:
+    """The NPZ entries of a field: one array, one per key of a mapping as ``name/key``, or none."""
     import numpy as np
 
-    if thing is None:
+    if data is None:
         return {}
-    if isinstance(thing, Mapping):
-        return {f"{name}/{key}": np.asarray(_without_graph(value)) for key, value in thing.items()}
-    return {name: np.asarray(_without_graph(thing))}
+    if isinstance(data, Mapping):
+        return {f"{name}/{key}": np.asarray(_detached(value)) for key, value in data.items()}
+    return {name: np.asarray(_detached(data))}
 
 
-def _without_graph(thing: Any) -> Any:
-    """A differentiable map's numbers."""
-    return thing.detach() if hasattr(thing, "detach") else thing
+def _detached(data: Any) -> Any:
+    """A tensor without its autograd graph; anything else as it is."""
+    return data.detach() if hasattr(data, "detach") else data
 
 
 def _unpack(packed: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The inputs of a data set that excite units most."""
+"""The inputs of a data set that activate units most strongly."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Exemplar:
-    """One input that excites a unit.
+    """One input that activates a unit strongly.
 
     Attributes:
-        value: what the unit gives for it, at its best position or as the mean over its map.
-        place: its number in the data set; ``name`` what it is called, ``label`` its class where that is known.
-        position: where in the unit's map; empty for means and for units without a map.
-        box: the part of the input that this position can see, from where to where along each axis.
+        value: the activation of the unit, at its maximum or as the mean over its map.
+        place: the index of the input in the data set; ``name`` is its name and ``label`` its class, if known.
+        position: the position of the maximum in the map of the unit; empty for means and for units without a map.
+        box: the receptive field of this position in the input, as (start, end) along each axis.
     """
 
     value: float
@@ -33,8 +33,8 @@ class Exemplar:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Excited:
-    """One unit, ``layer4[12]``, with the inputs that excite it most, the best first."""
+class UnitExemplars:
+    """One unit, such as ``layer4[12]``, with the inputs that activate it most strongly, the strongest first."""
 
     unit: str
     exemplars: tuple[Exemplar, ...]
@@ -42,22 +42,22 @@ class Excited:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Exemplars(Value):
-    """The inputs that excite units most, each with the part of it that the unit saw.
+    """The inputs that activate units most strongly, each with the receptive field of the unit.
 
     Attributes:
-        units: those that are shown, each with its best inputs.
-        images: how many inputs were looked through.
-        values: layer → float32 (k, units): the best values of all units of the layer, the best first; fewer than k
-            where there were fewer inputs.
-        places: layer → int64 (k, units): whose they are, by number in the data set.
-        names: number in the data set → what the input is called, for all of ``places``.
-        photos: number in the data set → the input as people see it, for those that are shown: uint8 (height, width, 3),
-            or the prepared numbers of a signal or volume.
+        units: the displayed units, each with its top inputs.
+        images: the number of inputs that were searched.
+        values: layer → float32 (k, units): the largest activations of all units of the layer in descending order;
+            fewer than k rows if there were fewer inputs.
+        places: layer → int64 (k, units): the indices in the data set of the inputs with these activations.
+        names: index in the data set → name of the input, for all of ``places``.
+        photos: index in the data set → the input as displayed, for the displayed units: uint8 (height, width, 3), or
+            the prepared numbers of a signal or volume.
     """
 
     arrays: ClassVar[tuple[str, ...]] = ("values", "places", "photos")
 
-    units: tuple[Excited, ...]
+    units: tuple[UnitExemplars, ...]
     images: int
     values: Mapping[str, Tensor]
     places: Mapping[str, Tensor]
@@ -65,42 +65,43 @@ class Exemplars(Value):
     photos: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
     def __getitem__(self, unit: str) -> tuple[Exemplar, ...]:
-        """The exemplars of a unit that is shown."""
-        return next(one.exemplars for one in self.units if one.unit == unit)
+        """The exemplars of a displayed unit, by its address."""
+        return next(shown.exemplars for shown in self.units if shown.unit == unit)
 
     def crop(self, exemplar: Exemplar) -> np.ndarray[Any, Any]:
-        """The part of an input that the unit saw at its best position; all of it for means."""
+        """The part of an input in the receptive field of the unit's maximum; the complete input for means."""
         import numpy as np
 
-        whole = np.asarray(self.photos[str(exemplar.place)])
-        part = tuple(slice(*ends) for ends in exemplar.box)
-        if not part:
-            return whole
-        return whole[part] if whole.dtype == np.uint8 else whole[(slice(None), *part)]
+        image = np.asarray(self.photos[str(exemplar.place)])
+        window = tuple(slice(*ends) for ends in exemplar.box)
+        if not window:
+            return image
+        return image[window] if image.dtype == np.uint8 else image[(slice(None), *window)]
 
     @classmethod
-    def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:
+    def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:
         import torch
 
         for name in ("values", "places"):
-            stored[name] = {key: torch.from_numpy(found) for key, found in stored.get(name, {}).items()}
+            stored[name] = {key: torch.from_numpy(array) for key, array in stored.get(name, {}).items()}
         stored["photos"] = stored.get("photos", {})
         stored["units"] = tuple(
-            Excited(unit=one["unit"], exemplars=tuple(_exemplar(e) for e in one["exemplars"]))
-            for one in stored["units"]
+            UnitExemplars(unit=unit["unit"], exemplars=tuple(_exemplar(e) for e in unit["exemplars"]))
+            for unit in stored["units"]
         )
         return stored
 
     def lines(self) -> list[str]:
-        """A line a unit: its best values and the names of their inputs."""
-        width = max((len(one.unit) for one in self.units), default=0)
+        """One line per unit: its largest activations and the names of the inputs."""
+        width = max((len(shown.unit) for shown in self.units), default=0)
         return [
-            f"{one.unit:<{width}}  " + ", ".join(f"{e.value:.3g} {e.name}" for e in one.exemplars) for one in self.units
+            f"{shown.unit:<{width}}  " + ", ".join(f"{e.value:.3g} {e.name}" for e in shown.exemplars)
+            for shown in self.units
         ]
 
     def __repr__(self) -> str:
-        shown = ", ".join(one.unit for one in self.units[:3]) + (", …" if len(self.units) > 3 else "")
-        return f"Exemplars({shown}, from {self.images} inputs)"
+        units = ", ".join(shown.unit for shown in self.units[:3]) + (", …" if len(self.units) > 3 else "")
+        return f"Exemplars({units}, from {self.images} inputs)"
 
 
 def _exemplar(stored: dict[str, Any]) -> Exemplar:

@@ -1,4 +1,4 @@
-"""What layers computed on one input."""
+"""The activations of layers for one input."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureMaps(Value):
-    """Activations of one or several layers on one input, in the order in which the layers finished.
+    """Activations of one or several layers for one input, in the order in which the layers finished.
 
     Attributes:
-        maps: address → float32 (channels kept, places …), the largest mean magnitude first; of a layer without places
-            (channels kept,).
-        channels: address → the numbers of these channels.
-        strengths: address → the mean magnitude of every channel of the layer, by which they are chosen and ordered.
-        colours: address → float32 (up to 3, places …): all channels projected on their first principal components.
-        shares: address → the share of the variance over places that each of these components stands for.
-        read: address → where the numbers were read, where that is not the layer's own output.
-        scale: ``shared``, one scale for a layer, or ``each``, every map its own; ``view`` how they are drawn.
+        maps: address → float32 (selected channels, positions …), the largest mean magnitude first; (selected channels,)
+            for a layer without positions.
+        channels: address → the indices of these channels.
+        strengths: address → the mean magnitude of every channel of the layer, by which channels are selected and
+            sorted.
+        colours: address → float32 (up to 3, positions …): all channels projected on their first principal components.
+        shares: address → the share of the variance over positions that each of these components explains.
+        read: address → the tensor that was read, if it is not the output of the layer.
+        photo: the input as displayed.
+        scale: ``shared`` for one color scale per layer or ``each`` for one per map; ``view`` is how they are drawn.
     """
 
     arrays: ClassVar[tuple[str, ...]] = ("maps", "strengths", "colours", "photo")
@@ -42,26 +44,26 @@ class FeatureMaps(Value):
 
     def lines(self) -> list[str]:
         """Each layer with its strongest channels."""
-        found = []
+        lines = []
         for address, maps in self.maps.items():
-            shape = "×".join(str(n) for n in maps.shape[1:]) or "no places"
-            where = f", {self.read[address]}" if address in self.read else ""
-            found.append(f"{address}{where}: {len(self.strengths[address])} channels of {shape}")
+            shape = "×".join(str(n) for n in maps.shape[1:]) or "no positions"
+            source = f", {self.read[address]}" if address in self.read else ""
+            lines.append(f"{address}{source}: {len(self.strengths[address])} channels of {shape}")
             strongest = self.channels[address][:6]
             means = ", ".join(f"{c} ({float(self.strengths[address][c]):.3g})" for c in strongest)
-            found.append(f"  largest mean magnitude: {means}")
-        return found
+            lines.append(f"  largest mean magnitude: {means}")
+        return lines
 
     def __repr__(self) -> str:
-        said = (f"{address} {'×'.join(str(n) for n in m.shape)}" for address, m in self.maps.items())
-        return f"FeatureMaps({', '.join(said)})"
+        shapes = (f"{address} {'×'.join(str(n) for n in m.shape)}" for address, m in self.maps.items())
+        return f"FeatureMaps({', '.join(shapes)})"
 
     @classmethod
-    def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:
+    def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:
         import torch
 
         for name in ("maps", "strengths", "colours"):
-            stored[name] = {key: torch.from_numpy(found) for key, found in stored.get(name, {}).items()}
+            stored[name] = {key: torch.from_numpy(array) for key, array in stored.get(name, {}).items()}
         for name in ("channels", "shares"):
-            stored[name] = {key: tuple(found) for key, found in stored[name].items()}
+            stored[name] = {key: tuple(items) for key, items in stored[name].items()}
         return stored

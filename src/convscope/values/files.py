@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: beside their place first, and renamed when they are finished."""
+"""Atomic file writes: into a temporary file in the same folder, which is renamed when it is complete."""
 
 import os
 import secrets
@@ -9,38 +9,42 @@ from pathlib import Path
 from convscope.errors import CannotWrite
 
 
-def writable(path: str | Path) -> Path:
-    """``path``, once it is sure that a file can be written there; checked before long work begins."""
+def check_writable(path: str | Path) -> Path:
+    """``path``, after checking that a file can be written there; called before a long computation starts.
+
+    Raises:
+        CannotWrite: the folder is missing or not writable, or ``path`` is a folder.
+    """
     try:
         path = Path(path).expanduser()
         if path.is_dir():
             raise CannotWrite(f"cannot write {str(path)!r}: it is a folder")
         if not path.parent.is_dir():
             raise CannotWrite(f"cannot write {str(path)!r}: there is no folder {str(path.parent)!r}")
-        place = path if path.exists() and not os.access(path, os.W_OK) else path.resolve().parent
+        target = path if path.exists() and not os.access(path, os.W_OK) else path.resolve().parent
     except CannotWrite:
         raise
     except (OSError, RuntimeError, ValueError) as error:
         raise CannotWrite(f"cannot write {str(path)[:80]!r}: {error.args[-1] if error.args else error}") from error
-    if not os.access(place, os.W_OK):
-        raise CannotWrite(f"cannot write {str(path)!r}: no permission to write to {str(place)!r}")
+    if not os.access(target, os.W_OK):
+        raise CannotWrite(f"cannot write {str(path)!r}: no permission to write to {str(target)!r}")
     return path
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A place beside ``path`` with the same ending, which takes its name when what is within has succeeded.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Context manager that gives a temporary path in the folder of ``path``, renamed to it when the body succeeds.
 
-    Of what fails nothing is left, and a file that was there stays as it was.
+    If the body fails, the temporary file is removed and an existing file stays unchanged.
 
     Raises:
-        CannotWrite: the system refuses, as where a disk is full.
+        CannotWrite: the operating system refuses, for example because the disk is full.
     """
-    place = path.resolve()  # a link stays a link
-    draft = place.with_name(f".{secrets.token_hex(6)}{path.suffix}")
+    target = path.resolve()  # a symbolic link is kept and its target replaced
+    draft = target.with_name(f".{secrets.token_hex(6)}{path.suffix}")
     try:
         yield draft
-        draft.replace(place)
+        draft.replace(target)
     except CannotWrite:
         raise
     except OSError as error:

@@ -1,12 +1,12 @@
-"""A network's graph with what lies deep inside folded into one node for each module."""
+"""The graph of a network in which modules below a given depth are folded into one node each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from convscope.values.structure import INPUT, Operation, Structure
+from convscope.values.components import INPUT, ModuleSummary, OperationSummary
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,10 @@ class Node:
     """One node of a folded graph: a module, an operation outside of any leaf module, or the input.
 
     Attributes:
-        module: the module's address, or for an operation that of the module in whose forward it runs.
-        name: what stands on it: the address, or the operation's kind.
-        kinds: what it is made of, in order, e.g. ``Conv2d 3×3``, ``BatchNorm2d``, ``relu``.
-        light: it has no products: a norm, an activation, a sum.
+        module: the address of the module, or for an operation that of the module in whose forward it runs.
+        name: the label: the address of the module, or the kind of the operation.
+        kinds: its operations in order, for example ``Conv2d 3×3``, ``BatchNorm2d``, ``relu``.
+        light: whether it is a single operation without matrix products: a normalization, an activation.
     """
 
     module: str
@@ -32,107 +32,123 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Folded:
-    """A folded graph: nodes, and edges from node to node by their places among them; node 0 is the input."""
+class FoldedGraph:
+    """Nodes, and edges as pairs of indices into them; node 0 is the input."""
 
     nodes: tuple[Node, ...]
     edges: tuple[tuple[int, int], ...]
 
 
-@dataclass
-class Folding:
-    """Folds the operations of a structure into nodes.
+def fold(
+    operations: Sequence[OperationSummary],
+    modules: Mapping[str, ModuleSummary],
+    input_shape: tuple[int, ...],
+    depth: int,
+    opened: frozenset[str] = frozenset(),
+    closed: frozenset[str] = frozenset(),
+) -> FoldedGraph:
+    """Fold operations into nodes, one per module at level ``depth``.
 
-    Attributes:
-        depth: so many levels of modules are open; 0 is all of them.
-        opened: modules that are open although they lie deeper; ``closed`` those that are not although they do not.
+    Args:
+        operations: in execution order.
+        modules: address → module.
+        input_shape: the shape of the input with the batch axis.
+        depth: the number of module levels to expand; 0 for all.
+        opened: addresses of deeper modules that are expanded nevertheless.
+        closed: addresses of higher modules that are folded nevertheless.
     """
+    return _Folder(operations, modules, input_shape, depth, opened, closed).fold()
 
-    structure: Structure
+
+@dataclass
+class _Folder:
+    operations: Sequence[OperationSummary]
+    modules: Mapping[str, ModuleSummary]
+    input_shape: tuple[int, ...]
     depth: int
-    opened: frozenset[str] = frozenset()
-    closed: frozenset[str] = frozenset()
+    opened: frozenset[str]
+    closed: frozenset[str]
     nodes: dict[tuple[Any, ...], list[int]] = field(default_factory=dict)
+    """The key of a node → the indices of its operations."""
 
-    def done(self) -> Folded:
-        """The folded graph."""
-        owner: dict[int, int] = {INPUT: 0}
-        numbers: dict[tuple[Any, ...], int] = {}
+    def fold(self) -> FoldedGraph:
+        node_of: dict[int, int] = {INPUT: 0}
+        node_indices: dict[tuple[Any, ...], int] = {}
         edges: dict[tuple[int, int], None] = {}
-        for place, one in enumerate(self.structure.operations):
-            if one.moves or not one.parents:
+        for index, operation in enumerate(self.operations):
+            if operation.moves or not operation.parents:
                 continue
-            key = self._key(place, one)
-            owner[place] = numbers.setdefault(key, len(numbers) + 1)
-            self.nodes.setdefault(key, []).append(place)
-            for source in self._sources(one):
-                if owner[source] != owner[place]:
-                    edges[owner[source], owner[place]] = None
-        start = Node("", "input", (), self.structure.input)
-        return Folded((start, *(self._node(key, ops) for key, ops in self.nodes.items())), tuple(edges))
+            key = self._node_key(index, operation)
+            node_of[index] = node_indices.setdefault(key, len(node_indices) + 1)
+            self.nodes.setdefault(key, []).append(index)
+            for source in self._sources(operation):
+                if node_of[source] != node_of[index]:
+                    edges[node_of[source], node_of[index]] = None
+        start = Node("", "input", (), self.input_shape)
+        return FoldedGraph((start, *(self._node(key, ops) for key, ops in self.nodes.items())), tuple(edges))
 
-    def _sources(self, one: Operation) -> list[int]:
-        """The operations that computed what this one reads, past those that only move numbers."""
-        found, todo = [], list(one.parents)
-        while todo:
-            source = todo.pop()
-            past = source != INPUT and self.structure.operations[source].moves
-            todo += self.structure.operations[source].parents if past else ()
-            found += [] if past else [source]
-        return [s for s in sorted(set(found)) if s == INPUT or self.structure.operations[s].parents]
+    def _sources(self, operation: OperationSummary) -> list[int]:
+        """The operations that computed the inputs of this one, skipping those that only move data."""
+        sources, pending = [], list(operation.parents)
+        while pending:
+            source = pending.pop()
+            skipped = source != INPUT and self.operations[source].moves
+            pending += self.operations[source].parents if skipped else ()
+            sources += [] if skipped else [source]
+        return [s for s in sorted(set(sources)) if s == INPUT or self.operations[s].parents]
 
-    def _key(self, place: int, one: Operation) -> tuple[Any, ...]:
-        """Which node an operation belongs to."""
-        path = one.module.split(".") if one.module else []
+    def _node_key(self, index: int, operation: OperationSummary) -> tuple[Any, ...]:
+        """The key of the node that contains an operation."""
+        path = operation.module.split(".") if operation.module else []
         for level in range(1, len(path) + 1):
             address = ".".join(path[:level])
-            if self._folds(address, level):
-                return address, one.calls[level - 1]
-        if one.module and self.structure.module(one.module).leaf:
-            return one.module, one.calls[-1]
-        return one.module, place, one.kind
+            if self._is_folded(address, level):
+                return address, operation.calls[level - 1]
+        if operation.module and self.modules[operation.module].leaf:
+            return operation.module, operation.calls[-1]
+        return operation.module, index, operation.kind
 
-    def _folds(self, address: str, level: int) -> bool:
-        """Whether a module at that level is one node, with all that is within it."""
+    def _is_folded(self, address: str, level: int) -> bool:
+        """Whether a module at this level is a single node."""
         return address in self.closed or (level >= self.depth > 0 and address not in self.opened)
 
-    def _node(self, key: tuple[Any, ...], places: Sequence[int]) -> Node:
-        parts = [self.structure.operations[place] for place in places]
-        alone = len(key) == 3
-        module = None if alone else self.structure.module(key[0])
-        kind = key[2] if alone else f"{module.kind} {module.detail}".strip() if module else ""
+    def _node(self, key: tuple[Any, ...], indices: Sequence[int]) -> Node:
+        parts = [self.operations[index] for index in indices]
+        single = len(key) == 3
+        module = None if single else self.modules[key[0]]
+        kind = key[2] if single else f"{module.kind} {module.detail}".strip() if module else ""
         calls = module.calls if module else 1
         return Node(
             module=key[0],
-            name=key[2] if alone else f"{key[0]} ({key[1]} of {calls})" if calls > 1 else key[0],
+            name=key[2] if single else f"{key[0]} ({key[1]} of {calls})" if calls > 1 else key[0],
             kinds=(kind if len(parts) == 1 else f"{kind}, {len(parts)} inside",),
             shape=module.shape if module and module.calls == 1 else parts[-1].shape,
             parameters=sum(part.parameters for part in parts),
             flops=sum(part.flops for part in parts),
             field=parts[-1].field,
-            operations=tuple(places),
+            operations=tuple(indices),
             light=len(parts) == 1 and not parts[0].flops and len(parts[0].parents) == 1,
         )
 
 
-def chained(graph: Folded) -> Folded:
-    """A folded graph in which a norm or an activation is part of the node that it alone follows."""
-    into: dict[int, set[int]] = {}
-    out: dict[int, set[int]] = {}
+def join_chains(graph: FoldedGraph) -> FoldedGraph:
+    """The graph with each normalization or activation joined to its predecessor, if it is the only successor of it."""
+    sources: dict[int, set[int]] = {}
+    targets: dict[int, set[int]] = {}
     for source, target in graph.edges:
-        into.setdefault(target, set()).add(source)
-        out.setdefault(source, set()).add(target)
+        sources.setdefault(target, set()).add(source)
+        targets.setdefault(source, set()).add(target)
     head = list(range(len(graph.nodes)))
-    for place, node in enumerate(graph.nodes):
-        before = into.get(place, set())
-        (only,) = before if len(before) == 1 else (0,)
-        if node.light and only and len(out[only]) == 1 and graph.nodes[only].shape == node.shape:
-            head[place] = head[only]
-    kept = [place for place in range(len(graph.nodes)) if head[place] == place]
-    number = {place: n for n, place in enumerate(kept)}
-    nodes = [_joined([n for p, n in enumerate(graph.nodes) if head[p] == place]) for place in kept]
-    edges = {(number[head[a]], number[head[b]]): None for a, b in graph.edges if head[a] != head[b]}
-    return Folded(tuple(nodes), tuple(edges))
+    for index, node in enumerate(graph.nodes):
+        predecessors = sources.get(index, set())
+        (only,) = predecessors if len(predecessors) == 1 else (0,)
+        if node.light and only and len(targets[only]) == 1 and graph.nodes[only].shape == node.shape:
+            head[index] = head[only]
+    heads = [index for index in range(len(graph.nodes)) if head[index] == index]
+    new_index = {old: new for new, old in enumerate(heads)}
+    nodes = [_joined([node for i, node in enumerate(graph.nodes) if head[i] == first]) for first in heads]
+    edges = {(new_index[head[a]], new_index[head[b]]): None for a, b in graph.edges if head[a] != head[b]}
+    return FoldedGraph(tuple(nodes), tuple(edges))
 
 
 def _joined(chain: Sequence[Node]) -> Node:
@@ -145,6 +161,6 @@ def _joined(chain: Sequence[Node]) -> Node:
         parameters=sum(node.parameters for node in chain),
         flops=sum(node.flops for node in chain),
         field=last.field,
-        operations=tuple(place for node in chain for place in node.operations),
+        operations=tuple(index for node in chain for index in node.operations),
         light=first.light,
     )

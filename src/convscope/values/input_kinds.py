@@ -1,14 +1,14 @@
-"""What kind of thing one input is, and the words that people use for it and for its smallest part.
+"""The kinds of input (vector, signal, image, volume) and the terms for each.
 
-Sentences of lenses speak of images and pixels, as most networks take images. `worded` says the same of signals and
-samples, volumes and voxels, vectors and numbers.
+Lenses describe themselves in terms of images and pixels. `adapt_wording` replaces these terms for other inputs: signals
+and samples, volumes and voxels, vectors and numbers.
 """
 
 import re
 from collections.abc import Mapping
 
-KINDS: Mapping[int, str] = {0: "vector", 1: "signal", 2: "image", 3: "volume"}
-"""By how many axes an input has beside its channels."""
+INPUT_KINDS: Mapping[int, str] = {0: "vector", 1: "signal", 2: "image", 3: "volume"}
+"""The number of axes besides the channels → the kind of input."""
 
 _WORDS: Mapping[str, Mapping[str, str]] = {
     "vector": {"image": "input", "photograph": "input", "pixel": "number"},
@@ -28,30 +28,30 @@ _CHINESE: Mapping[str, Mapping[str, str]] = {
     "volume": {"图像": "体数据", "图片": "体数据", "照片": "体数据", "像素": "体素"},
 }
 
-_NAMED = r"""(?<![\w.'"\[/:-])(?P<an>an )?(?P<word>{words})(?P<several>s?)(?!\w|[._/:-]\w|[\["]|'(?!s\b))"""
-"""A word by itself, not as part of an address (``image.conv1``), of a name in quotes or of a parameter."""
+_TERM = r"""(?<![\w.'"\[/:-])(?P<an>an )?(?P<word>{words})(?P<plural>s?)(?!\w|[._/:-]\w|[\["]|'(?!s\b))"""
+"""A term as a word of its own, not part of an address (``image.conv1``), a quoted name or a parameter."""
 
 
-def worded(text: str, kind: str) -> str:
-    """A sentence about images as one about inputs of that kind, in English or Chinese.
+def adapt_wording(text: str, kind: str) -> str:
+    """Replace the terms for images in ``text`` by those for inputs of ``kind``, in English or Chinese.
 
     Example:
-        >>> worded("Brightening a warm pixel of an image raises the score.", "signal")
+        >>> adapt_wording("Brightening a warm pixel of an image raises the score.", "signal")
         'Raising a warm sample of a signal raises the score.'
     """
     words = _WORDS.get(kind, {})
     if not words:
         return text
 
-    def put(found: re.Match[str]) -> str:
-        word = words[found["word"].lower()]
-        article = "" if not found["an"] else "an " if word[0] in "aeiou" else "a "
-        if found["an"] and found["an"][0] == "A":
+    def replacement(match: re.Match[str]) -> str:
+        word = words[match["word"].lower()]
+        article = "" if not match["an"] else "an " if word[0] in "aeiou" else "a "
+        if match["an"] and match["an"][0] == "A":
             article = article.capitalize()
-        said = (word.capitalize() if found["word"][0].isupper() else word) + found["several"]
-        return article + said
+        term = (word.capitalize() if match["word"][0].isupper() else word) + match["plural"]
+        return article + term
 
-    text = re.sub(_NAMED.format(words="|".join(words)), put, text, flags=re.IGNORECASE)
-    for chinese, other in _CHINESE[kind].items():
-        text = text.replace(chinese, other)
+    text = re.sub(_TERM.format(words="|".join(words)), replacement, text, flags=re.IGNORECASE)
+    for chinese, substitute in _CHINESE[kind].items():
+        text = text.replace(chinese, substitute)
     return text

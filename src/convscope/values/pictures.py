@@ -1,4 +1,4 @@
-"""Pictures that an optimiser drew: what units look for, what a network dreams into a photograph, what it remembers."""
+"""Pictures made by optimization: activation maximization, DeepDream, feature inversion, style transfer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from convscope.errors import CannotWrite
-from convscope.values.base import Value, renderer
+from convscope.values.backends import get_renderer
+from convscope.values.base import Value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,21 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pictures(Value):
-    """Drawn pictures, with what each was drawn for and how far it got.
+    """Optimized pictures, with the objective of each and its history.
 
     Attributes:
         values: float32 (K, C, …): the pictures as prepared inputs of the network.
-        words: what each was drawn for, such as ``layer3[12]``.
-        scores: the objective of each finished picture, by the network as it is, without transforms or penalties.
-        curves: float32 (K, steps): the objective at each step, of the picture as the network was shown it: moved,
-            scaled and rotated.
-        reached: float32 (K, steps): the objective of the best picture so far as it is, taken every few steps and NaN
-            between them; its last number is the score.
-        photos: uint8 (K, height, width, 3): the pictures for people; None of signals and volumes.
-        importance: float32 (K, …): how much of the climb went into each place; where it is low, nothing was drawn.
-        frames: uint8 (F, K, height, width, 3): pictures on the way, where they were asked for.
-        features: what the pictures were drawn from, such as Gram matrices, by layer.
-        photo: the photograph that they began with, where they did.
+        words: the objective of each picture, such as ``layer3[12]``.
+        scores: the objective value of each final picture, without transforms and penalties.
+        curves: float32 (K, steps): the objective value at each step, for the transformed picture (jittered, scaled,
+            rotated).
+        reached: float32 (K, steps): the objective value of the best picture so far without transforms, evaluated every
+            few steps and NaN in between; the last number is the score.
+        photos: uint8 (K, height, width, 3): the pictures for display; None for signals and volumes.
+        importance: float32 (K, …): how much of the optimization changed each position; where it is low, the picture is
+            still the initial one.
+        frames: uint8 (F, K, height, width, 3): intermediate pictures, if requested.
+        features: layer → the features that the pictures were optimized to match, such as Gram matrices.
+        photo: the initial photograph, if there is one.
     """
 
     arrays: ClassVar[tuple[str, ...]] = (
@@ -58,32 +60,32 @@ class Pictures(Value):
     photo: np.ndarray[Any, Any] | None = None
 
     @property
-    def climbs(self) -> list[list[tuple[int, float]]]:
-        """For each picture how its score came about: (step, objective of the best picture so far), from 1 on."""
-        found = self.curves if self.reached is None else self.reached
-        return [[(step, one) for step, one in enumerate(row, 1) if one == one] for row in found.tolist()]
+    def score_curves(self) -> list[list[tuple[int, float]]]:
+        """For each picture the pairs (step, objective value of the best picture so far); steps count from 1."""
+        curves = self.curves if self.reached is None else self.reached
+        return [[(step, value) for step, value in enumerate(row, 1) if value == value] for row in curves.tolist()]
 
     def lines(self) -> list[str]:
-        """What each picture was drawn for, and how far it got from where it began."""
-        width = max(len(one) for one in self.words)
+        """The objective of each picture with its first and its final value."""
+        width = max(len(objective) for objective in self.words)
         return [
-            f"{one:<{width}}  {climb[0][1]:.3g} → {score:.3g}"
-            for one, climb, score in zip(self.words, self.climbs, self.scores, strict=True)
+            f"{objective:<{width}}  {curve[0][1]:.3g} → {score:.3g}"
+            for objective, curve, score in zip(self.words, self.score_curves, self.scores, strict=True)
         ]
 
     def _save_gif(self, path: Path) -> None:
         if self.frames is None or not len(self.frames):
-            raise CannotWrite("a .gif shows pictures on their way: ask for some with frames=…, or write a .png")
-        path.write_bytes(renderer().moving(self))
+            raise CannotWrite("a .gif needs intermediate pictures: request them with frames=…, or write a .png")
+        path.write_bytes(get_renderer().animated_gif(self))
 
     @classmethod
-    def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:
+    def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:
         import torch
 
         for name in ("values", "curves", "reached", "photos", "importance", "frames"):
             if stored.get(name) is not None:
                 stored[name] = torch.from_numpy(stored[name])
-        features = {name: torch.from_numpy(found) for name, found in stored.get("features", {}).items()}
+        features = {name: torch.from_numpy(array) for name, array in stored.get("features", {}).items()}
         return {**stored, "features": features, "words": tuple(stored["words"]), "scores": tuple(stored["scores"])}
 
     def __repr__(self) -> str:

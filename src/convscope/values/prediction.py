@@ -1,4 +1,4 @@
-"""What a network answers."""
+"""The output of a classifier."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction(Value):
-    """What the network answers: the best classes with their confidence, where one is known, and their raw scores.
+    """The top classes with their confidences, if known, and their raw scores.
 
     Attributes:
-        labels: the best classes, the best first; ``indices`` their numbers.
-        confidences: how sure the network says it is of each: a softmax of its scores, or the probabilities it gives
-            itself; empty where its output is a plain value. ``scores`` are the raw outputs.
-        notes: ``"output"`` says how the output was understood.
+        labels: the names of the top classes in descending order; ``indices`` are their indices.
+        confidences: the confidence in each class: the softmax of the scores, or the output itself if it is a
+            probability; empty if the output is a plain value. ``scores`` are the raw outputs.
+        notes: ``"output"`` says how the output was interpreted.
     """
 
     arrays: ClassVar[tuple[str, ...]] = ("photo",)
@@ -31,22 +31,22 @@ class Prediction(Value):
     photo: np.ndarray[Any, Any] | None = None
 
     def lines(self) -> list[str]:
-        """The best classes, one a line."""
+        """One line per top class."""
         width = max(len(label) for label in self.labels)
-        rows = zip(self.labels, self.said(), self.indices, strict=True)
-        return [f"{label:<{width}}  {said:>6}  class {index}" for label, said, index in rows]
+        rows = zip(self.labels, self.formatted_scores(), self.indices, strict=True)
+        return [f"{label:<{width}}  {score:>6}  class {index}" for label, score, index in rows]
 
-    def said(self) -> list[str]:
-        """The number beside each class, in words: its confidence in per cent, or its value where it has none."""
+    def formatted_scores(self) -> list[str]:
+        """The confidence in each class in per cent, or its score if there are no confidences."""
         if self.confidences:
             return [f"{share:.1%}" for share in self.confidences]
         return [f"{score:.5g}" for score in self.scores]
 
     @classmethod
-    def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:
-        listed = ("labels", "indices", "confidences", "scores")
-        return {**stored, **{name: tuple(stored[name]) for name in listed}}
+    def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:
+        tuples = ("labels", "indices", "confidences", "scores")
+        return {**stored, **{name: tuple(stored[name]) for name in tuples}}
 
     def __repr__(self) -> str:
-        best = zip(self.labels, self.said(), strict=True)
-        return f"Prediction({', '.join(f'{label} {said}' for label, said in best)})"
+        top = zip(self.labels, self.formatted_scores(), strict=True)
+        return f"Prediction({', '.join(f'{label} {score}' for label, score in top)})"

@@ -1,4 +1,4 @@
-"""Which lenses fit a network and a question."""
+"""Which lenses are applicable to a network and a question."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from convscope.values.base import Value
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """What is said of one lens: whether it fits, why or why not, and about how many passes it takes."""
+    """One lens: whether it is applicable, why or why not, and its approximate number of passes."""
 
     lens: str
     title: str
@@ -22,25 +22,25 @@ class Advice:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recommendation(Value):
-    """Which lenses fit a network and a question, the best first, and why the others do not."""
+    """The lenses that are applicable to a network and a question, the best first, and why the others are not."""
 
     question: str
     lenses: tuple[Advice, ...]
 
     @property
     def best(self) -> list[str]:
-        """The names of those that fit."""
-        return [one.lens for one in self.lenses if one.fits]
+        """The names of the applicable lenses."""
+        return [advice.lens for advice in self.lenses if advice.fits]
 
     def __str__(self) -> str:
-        width = max(len(one.lens) for one in self.lenses)
-        fitting = [f"  {one.lens:<{width}}  {one.why}" for one in self.lenses if one.fits]
-        others = [f"  {one.lens:<{width}}  {one.why}" for one in self.lenses if not one.fits]
-        return "\n".join([f"To ask {self.question!r}:", *fitting, *(["Not these:", *others] if others else [])])
+        width = max(len(advice.lens) for advice in self.lenses)
+        applicable = [f"  {advice.lens:<{width}}  {advice.why}" for advice in self.lenses if advice.fits]
+        others = [f"  {advice.lens:<{width}}  {advice.why}" for advice in self.lenses if not advice.fits]
+        return "\n".join([f"To ask {self.question!r}:", *applicable, *(["Not these:", *others] if others else [])])
 
     def __repr__(self) -> str:
         return f"Recommendation({self.question!r}: {', '.join(self.best[:5])}, …)"
 
     @classmethod
-    def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:
-        return {**stored, "lenses": tuple(Advice(**one) for one in stored["lenses"])}
+    def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:
+        return {**stored, "lenses": tuple(Advice(**advice) for advice in stored["lenses"])}

@@ -1,160 +1,44 @@
-"""What a network is built of, as plain data: its operations with their edges, grouped by module."""
+"""The structure of a network as plain data: its operations with their edges, grouped by module."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from convscope.values.base import Value
+from convscope.values.components import ModuleSummary, OperationSummary, Span
+from convscope.values.formatting import format_bytes, format_count, format_sides
+from convscope.values.graph_view import FoldedGraph, fold, join_chains
+from convscope.values.structure_table import tabulate
 
-if TYPE_CHECKING:
-    from convscope.values.graph_view import Folded
-
-INPUT = -1
-"""What stands for the network's input among the parents of an operation."""
-
-USUAL_DEPTH = 3
-"""How many levels of modules the table shows where nobody says."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """Which positions of the input, along one of its axes, the positions of an output depend on.
-
-    Position i of the output depends on positions first[i] … last[i] of the input, before they are cut off at its
-    borders; first > last is nothing. After len(first) positions the pattern repeats, ``shift`` further on.
-
-    Attributes:
-        axis: along which of its own axes a position of the output moves this way.
-        size: the input's size for which alone this holds; None for any.
-    """
-
-    axis: int
-    first: tuple[int, ...]
-    last: tuple[int, ...]
-    shift: int
-    size: int | None = None
-
-    @property
-    def moves(self) -> bool:
-        """Whether it is not the same at every position."""
-        return len(self.first) > 1 or self.shift != 0
-
-    def at(self, position: int, size: int) -> tuple[int, int]:
-        """The first and last position of an axis of that size; (0, -1) for none."""
-        rounds, place = divmod(position, len(self.first))
-        first = max(0, self.first[place] + rounds * self.shift)
-        last = min(size - 1, self.last[place] + rounds * self.shift)
-        return (first, last) if first <= last else (0, -1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """What is said of an operation and of a module alike.
-
-    Attributes:
-        shape: of the output, batch axis included.
-        parameters: how many there are; a shared parameter counts once within a part.
-        flops: of convolutions and matrix products, a multiply-add as two; ``norm_flops`` of norms, counted apart.
-        bytes: memory taken by new results; views and in-place results take none.
-        field: the theoretical receptive field along each axis of the input; None sees the whole input, 0 nothing.
-        local: the same by way of windows alone, past means over space and attention; None where no such way leads.
-        stride: by how many input positions the field moves from one position to the next.
-        centre: the middle of the first position's field, in input positions (0 is the first one's centre). Behind an
-            enlargement the field moves by turns, and ``stride`` is the mean.
-        spans: what each position depends on, exactly or a little more, along each axis of the input.
-    """
-
-    shape: tuple[int, ...]
-    parameters: int
-    flops: int
-    norm_flops: int
-    bytes: int
-    field: tuple[int | None, ...] = ()
-    local: tuple[int | None, ...] = ()
-    stride: tuple[float | None, ...] = ()
-    centre: tuple[float | None, ...] = ()
-    spans: tuple[Span, ...] = ()
-
-    def box(self, position: Sequence[int], extent: Sequence[int]) -> tuple[tuple[int, int], ...]:
-        """What a position of the output can see of an input of that extent: first and last place along each axis.
-
-        A position has as many numbers as the output has axes of positions; an axis along which nothing is known (of an
-        input of that size) has all of it, and what sees nothing has (0, -1).
-        """
-        told = all(span.axis < len(position) for span in self.spans if span.moves)
-        found = []
-        for axis, size in enumerate(extent):
-            span = self.spans[axis] if axis < len(self.spans) else None
-            if span is None or span.size not in (None, size) or (span.moves and not told):
-                found.append((0, size - 1))
-            else:
-                found.append(span.at(position[span.axis] if span.moves else 0, size))
-        return tuple(found)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Operation(Part):
-    """One operation that ran.
-
-    Attributes:
-        kind: what people call it; ``name`` what torch does.
-        module: the address of the module in whose forward it ran; ``calls`` which call of each module on the way.
-        parents: the operations whose results it read; -1 is the input.
-        moves: it only shows or copies numbers (a view, a permutation); drawings leave it out.
-    """
-
-    kind: str
-    name: str
-    module: str
-    calls: tuple[int, ...]
-    parents: tuple[int, ...]
-    moves: bool
-    dtype: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Module(Part):
-    """One module with all that is within it.
-
-    Attributes:
-        address: as PyTorch writes it; the network itself is ``""``.
-        kind: its class; ``detail`` what tells it from others of its class (kernel, stride, groups).
-        calls: how often it ran; 0 is never. ``first``: how many operations had run when it first began.
-        leaf: it has no modules of its own.
-    """
-
-    address: str
-    kind: str
-    detail: str
-    calls: int
-    first: int
-    leaf: bool
+DEFAULT_DEPTH = 3
+"""The number of module levels in the table if ``depth`` is 0."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Structure(Value):
-    """What a network is built of, from the operations that really ran on an example input.
+    """The structure of a network, recorded from the operations that ran on an example input.
 
     Attributes:
-        name: the network's.
-        input: the shape of the example, batch axis included.
-        operations: in the order in which they ran; ``modules``: in the order in which they are defined.
-        parameters: of the whole network, shared ones counted once.
-        flops: of convolutions, linear layers and attention, a multiply-add as two, as torch's own counter counts them.
-        norm_flops: of norms, which that counter leaves out.
-        activation_bytes: memory of all results, as training keeps them; ``parameter_bytes`` that of the parameters.
-        depth: how many levels of modules to show; 0 leaves it to the surface.
+        name: the name of the network.
+        input: the shape of the example input with the batch axis.
+        operations: in execution order; ``modules``: in definition order.
+        parameters: the number of parameters of the network; shared ones count once.
+        flops: of convolutions, linear layers and attention, with two per multiply-add, as PyTorch's FLOP counter
+            counts them.
+        norm_flops: of normalizations, which that counter omits.
+        activation_bytes: memory of all results, as kept during training; ``parameter_bytes``: that of the parameters.
+        depth: the number of module levels to show; 0 for the default of each interface.
     """
 
     arrays: ClassVar[tuple[str, ...]] = ()
 
     name: str
     input: tuple[int, ...]
-    modules: tuple[Module, ...]
-    operations: tuple[Operation, ...]
+    modules: tuple[ModuleSummary, ...]
+    operations: tuple[OperationSummary, ...]
     parameters: int
     flops: int
     norm_flops: int
@@ -162,51 +46,55 @@ class Structure(Value):
     activation_bytes: int
     depth: int = 0
 
-    def module(self, address: str) -> Module:
-        """The module at an address."""
+    def module(self, address: str) -> ModuleSummary:
+        """The module at ``address``."""
         return self._by_address[address]
 
     @cached_property
-    def _by_address(self) -> Mapping[str, Module]:
-        return {one.address: one for one in self.modules}
+    def _by_address(self) -> Mapping[str, ModuleSummary]:
+        return {module.address: module for module in self.modules}
 
     def folded(
         self, depth: int, *, chains: bool = False, opened: Collection[str] = (), closed: Collection[str] = ()
-    ) -> Folded:
-        """The graph with everything below so many levels of modules folded into one node each.
+    ) -> FoldedGraph:
+        """The graph in which each module at level ``depth`` is folded into one node.
 
         Args:
-            chains: also join a norm or an activation to the one operation it follows.
-            opened: addresses of modules that are not folded although they lie deeper.
-            closed: addresses of modules that are folded although they do not.
+            depth: the number of module levels to expand; 0 for all.
+            chains: also join a normalization or an activation to the only operation it follows.
+            opened: addresses of deeper modules that are expanded nevertheless.
+            closed: addresses of higher modules that are folded nevertheless.
         """
-        from convscope.values.graph_view import Folding, chained
-
-        found = Folding(self, depth, frozenset(opened), frozenset(closed)).done()
-        return chained(found) if chains else found
+        graph = fold(self.operations, self._by_address, self.input, depth, frozenset(opened), frozenset(closed))
+        return join_chains(graph) if chains else graph
 
     def lines(self) -> list[str]:
-        """The table of layers, as a tree, with the totals below."""
-        from convscope.values.structure_table import table
-
-        return table(self, self.depth or USUAL_DEPTH)
+        """A table of the modules and operations as a tree, followed by the totals."""
+        table = tabulate(self.name, self._by_address, self.operations, self.depth or DEFAULT_DEPTH)
+        return [
+            *table,
+            f"parameters   {self.parameters:,} ({format_bytes(self.parameter_bytes)})",
+            f"FLOPs        {self.flops:,} in products (a multiply-add counts two) + {self.norm_flops:,} in norms",
+            f"activations  {format_bytes(self.activation_bytes)} for one input of {format_sides(self.input[1:])}",
+        ]
 
     def __repr__(self) -> str:
-        from convscope.values.formatting import many
-
         return (
-            f"Structure({self.name}, {len(self.operations)} operations, {many(self.parameters)} parameters, "
-            f"{many(self.flops)} FLOPs)"
+            f"Structure({self.name}, {len(self.operations)} operations, {format_count(self.parameters)} parameters, "
+            f"{format_count(self.flops)} FLOPs)"
         )
 
     @classmethod
-    def _revive(cls, stored: dict[str, Any]) -> dict[str, Any]:
-        operations = tuple(Operation(**_tuples(one)) for one in stored["operations"])
-        modules = tuple(Module(**_tuples(one)) for one in stored["modules"])
+    def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:
+        operations = tuple(OperationSummary(**_with_tuples(operation)) for operation in stored["operations"])
+        modules = tuple(ModuleSummary(**_with_tuples(module)) for module in stored["modules"])
         return {**stored, "operations": operations, "modules": modules, "input": tuple(stored["input"])}
 
 
-def _tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
-    told = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
-    spans = tuple(Span(**{**one, "first": tuple(one["first"]), "last": tuple(one["last"])}) for one in told["spans"])
-    return {**told, "spans": spans}
+def _with_tuples(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a component as JSON stores them, with lists converted to tuples and spans restored."""
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    spans = tuple(
+        Span(**{**span, "first": tuple(span["first"]), "last": tuple(span["last"])}) for span in fields["spans"]
+    )
+    return {**fields, "spans": spans}

@@ -1,70 +1,91 @@
-"""A network's structure as a table of text: a tree of modules with the operations between them, and the totals."""
+"""The structure of a network as a text table: a tree of modules and the operations between them."""
 
 from __future__ import annotations
 
-from convscope.values.formatting import field_words, many, sides, storage
-from convscope.values.structure import Module, Part, Structure
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from convscope.values.components import Component, ModuleSummary, OperationSummary
+from convscope.values.formatting import format_count, format_field, format_sides
 
 _HEAD = ("layer", "kind", "output", "parameters", "FLOPs", "field", "stride")
-_NEVER = "not run"
+_NOT_RUN = "not run"
 
 
-def table(structure: Structure, depth: int) -> list[str]:
-    """The structure as lines of text: a tree of modules and the operations between them, and the totals."""
-    rows = [_HEAD, *_rows(structure, "", depth)]
+def tabulate(
+    name: str, modules: Mapping[str, ModuleSummary], operations: Sequence[OperationSummary], depth: int
+) -> list[str]:
+    """The lines of the table, with a rule below the head and one below the last row.
+
+    Args:
+        name: the name of the network.
+        modules: address → module, in definition order.
+        operations: in execution order.
+        depth: the number of module levels to show.
+    """
+    rows = [_HEAD, *_Tree(name, modules, operations, depth).rows("")]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    laid = ["  ".join(_cell(text, w, c) for c, (text, w) in enumerate(zip(r, widths, strict=True))) for r in rows]
-    rule = "─" * len(laid[0])
-    return [laid[0].rstrip(), rule, *(line.rstrip() for line in laid[1:]), rule, *_totals(structure)]
+    lines = ["  ".join(_cell(text, w, c) for c, (text, w) in enumerate(zip(r, widths, strict=True))) for r in rows]
+    rule = "─" * len(lines[0])
+    return [lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:]), rule]
 
 
-def _rows(structure: Structure, address: str, depth: int, level: int = 0) -> list[tuple[str, ...]]:
-    """The row of a module and, down to that depth, those of what is within it in the order in which it runs."""
-    one = structure.module(address)
-    name = address.rpartition(".")[2] if address else structure.name
-    times = f" ×{one.calls}" if one.calls > 1 else ""
-    kind = f"{one.kind} {one.detail}".strip()
-    rows = [_row("  " * level + name + times, kind if address else one.kind, one, ran=one.calls > 0)]
-    between = [(p, o) for p, o in enumerate(structure.operations) if o.module == address and o.parents and not o.moves]
-    if one.leaf:  # what is one operation each time needs no line of its own
-        between = [(p, o) for p, o in between if not o.calls or o.calls[-1] == 1]
-        between = between if len(between) > 1 else []
-    if level >= depth:
-        return rows
-    inner: list[tuple[int, list[tuple[str, ...]]]] = []
-    for child in _children(structure, address):
-        inner.append((child.first, _rows(structure, child.address, depth, level + 1)))
-    inner += [(place, [_row("  " * (level + 1) + "·", operation.kind, operation)]) for place, operation in between]
-    return rows + [row for _, several in sorted(inner, key=lambda pair: pair[0]) for row in several]
+@dataclass(frozen=True)
+class _Tree:
+    name: str
+    modules: Mapping[str, ModuleSummary]
+    operations: Sequence[OperationSummary]
+    depth: int
+
+    def rows(self, address: str, level: int = 0) -> list[tuple[str, ...]]:
+        """The row of a module and, down to ``depth``, those of its children and operations in execution order."""
+        module = self.modules[address]
+        name = address.rpartition(".")[2] if address else self.name
+        repeats = f" ×{module.calls}" if module.calls > 1 else ""
+        kind = f"{module.kind} {module.detail}".strip()
+        label = "  " * level + name + repeats
+        rows = [_row(label, kind if address else module.kind, module, ran=module.calls > 0)]
+        if level >= self.depth:
+            return rows
+        nested: list[tuple[int, list[tuple[str, ...]]]] = []
+        for child in self._children(address):
+            nested.append((child.first, self.rows(child.address, level + 1)))
+        for index, operation in self._own_operations(module):
+            nested.append((index, [_row("  " * (level + 1) + "·", operation.kind, operation)]))
+        return rows + [row for _, child_rows in sorted(nested, key=lambda pair: pair[0]) for row in child_rows]
+
+    def _own_operations(self, module: ModuleSummary) -> list[tuple[int, OperationSummary]]:
+        """The operations in the forward of the module itself, with their indices."""
+        own = [
+            (index, operation)
+            for index, operation in enumerate(self.operations)
+            if operation.module == module.address and operation.parents and not operation.moves
+        ]
+        if not module.leaf:
+            return own
+        first_call = [(index, operation) for index, operation in own if not operation.calls or operation.calls[-1] == 1]
+        return first_call if len(first_call) > 1 else []  # a leaf of a single operation needs no second row
+
+    def _children(self, address: str) -> list[ModuleSummary]:
+        prefix = f"{address}." if address else ""
+        descendants = [m for m in self.modules.values() if m.address.startswith(prefix) and m.address]
+        return [module for module in descendants if "." not in module.address.removeprefix(prefix)]
 
 
-def _children(structure: Structure, address: str) -> list[Module]:
-    start = f"{address}." if address else ""
-    within = [m for m in structure.modules if m.address.startswith(start) and m.address]
-    return [one for one in within if "." not in one.address.removeprefix(start)]
-
-
-def _row(name: str, kind: str, part: Part, *, ran: bool = True) -> tuple[str, ...]:
+def _row(name: str, kind: str, part: Component, *, ran: bool = True) -> tuple[str, ...]:
     parameters = f"{part.parameters:,}" if part.parameters else "–"
     if not ran:
-        return name, kind, _NEVER, parameters, "–", "", ""
+        return name, kind, _NOT_RUN, parameters, "–", "", ""
     flops = part.flops + part.norm_flops
-    return name, kind, sides(part.shape[1:]), parameters, many(flops) if flops else "–", *_sight(part)
+    shape = format_sides(part.shape[1:])
+    return name, kind, shape, parameters, format_count(flops) if flops else "–", *_field_and_stride(part)
 
 
-def _sight(part: Part) -> tuple[str, str]:
-    """The receptive field and the stride in words."""
-    stride = sides([round(s, 3) for s in part.stride if s is not None]) if None not in part.stride else ""
-    return field_words(part.field), "" if None in part.field else stride
+def _field_and_stride(part: Component) -> tuple[str, str]:
+    """The receptive field and the stride as text."""
+    stride = format_sides([round(s, 3) for s in part.stride if s is not None]) if None not in part.stride else ""
+    return format_field(part.field), "" if None in part.field else stride
 
 
 def _cell(text: str, width: int, column: int) -> str:
     return text.ljust(width) if column < 3 else text.rjust(width)
-
-
-def _totals(structure: Structure) -> list[str]:
-    return [
-        f"parameters   {structure.parameters:,} ({storage(structure.parameter_bytes)})",
-        f"FLOPs        {structure.flops:,} in products (a multiply-add counts two) + {structure.norm_flops:,} in norms",
-        f"activations  {storage(structure.activation_bytes)} for one input of {sides(structure.input[1:])}",
-    ]

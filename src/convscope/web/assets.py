@@ -1,7 +1,7 @@
-"""What the server may show: the models and images it was given at start, and what people upload.
+"""The assets that the server offers: the models and images named at start, and uploaded images.
 
-Everything is named by a key that was handed out here, never by a path: ``sample:shapes/7``, ``folder:0/cat.jpg``,
-``upload:3f2a…``. A key that was not handed out names nothing.
+All are named by keys that are issued here, never by paths: ``sample:shapes/7``, ``folder:0/cat.jpg``,
+``upload:3f2a…``. Other keys are refused.
 """
 
 import copy
@@ -18,30 +18,30 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image as Pillow
 
-from convscope.engine.inputs.image_io import decoded, existing_file, in_mode, open_picture
+from convscope.engine.inputs.image_io import convert_mode, decode_image, open_image, require_file
 from convscope.errors import InputError, UnknownName, did_you_mean
-from convscope.web.jobs.line import OF_ONE
-from convscope.web.jobs.workers import LONG
+from convscope.web.jobs.work_queue import MAX_WORKERS_PER_OWNER
+from convscope.web.jobs.workers import LONG_WORKERS
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
 MAX_UPLOAD = 32 * 2**20
-"""Bytes of one uploaded image."""
-KEPT_UPLOADS, KEPT_BYTES = 64, 256 * 2**20
-"""Uploads beyond this number, or these bytes, push out the oldest."""
-UPLOADED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""Kinds of files that are taken from others: none whose decoder is a program of its own."""
-TWINS = OF_ONE + LONG - 1
-"""Copies of each network beside the first, so that as many of its jobs as may go on at once do not meet."""
+"""Bytes of one uploaded image, at most."""
+MAX_UPLOADS, MAX_UPLOADED_BYTES = 64, 256 * 2**20
+"""Uploads that are kept, and their bytes in total; beyond these the oldest are dropped."""
+UPLOAD_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""File formats that can be uploaded: none whose decoder starts an external program."""
+REPLICAS = MAX_WORKERS_PER_OWNER + LONG_WORKERS - 1
+"""Copies of each network besides the first, enough for all jobs of one model that can run at once."""
 _RANGE = re.compile(r"/(\d+)-(\d+)$")
-LISTED = 2000
-"""So many images of a folder are listed."""
+MAX_LISTED = 2000
+"""Images of a folder that are listed, at most."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One image that can be picked: its key and what to call it."""
+class ImageEntry:
+    """One available image: its key and its display name."""
 
     key: str
     name: str
@@ -51,10 +51,10 @@ class Library:
     """Models and images by key.
 
     Args:
-        models: addresses; the first is where pages begin.
-        folders: folders whose images may be shown.
-        samples: bundled images to offer.
-        allow_load: whether other addresses may be opened too.
+        models: addresses of models; pages start with the first.
+        folders: folders whose images are offered.
+        samples: addresses of the bundled images to offer.
+        allow_load: whether models with other addresses may be loaded too.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ class Library:
         self.samples = list(samples)
         self.allow_load = allow_load
         self._models: dict[str, list[Model]] = {}
-        self._lent: list[Model] = []
+        self._borrowed: list[Model] = []
         self._uploads: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
-        self._lock, self._opening = threading.Lock(), threading.Lock()
-        self._listed = [self._members(number, folder) for number, folder in enumerate(self.folders)]
+        self._lock, self._loading_lock = threading.Lock(), threading.Lock()
+        self._folder_images = [self._list_folder(number, folder) for number, folder in enumerate(self.folders)]
 
     def model(self, address: str = "") -> "Model":
-        """The model at an address, opened once and shared.
+        """The model at an address, loaded once and shared.
 
         Raises:
             UnknownName: it is not one of those given at start.
@@ -84,61 +84,61 @@ class Library:
         from convscope.catalogue import load
 
         address = self.address(address)
-        with self._opening:  # which may take long: images are listed in the meantime
+        with self._loading_lock:  # loading may take long: a separate lock lets images be listed meanwhile
             if address not in self._models:
-                opened = load(address)
-                self._models[address] = [opened, *twins(opened)]
+                model = load(address)
+                self._models[address] = [model, *replicas(model)]
             return self._models[address][0]
 
-    def address(self, given: str = "") -> str:
-        """The address of a model that may be shown: the one given, or the first; nothing is opened.
+    def address(self, requested: str = "") -> str:
+        """The address if its model is offered, or that of the first model; nothing is loaded.
 
         Raises:
             UnknownName: it is not one of those given at start.
         """
-        address = given or self.addresses[0]
+        address = requested or self.addresses[0]
         if address not in self.addresses and not self.allow_load:
-            near = did_you_mean(address, self.addresses)
+            suggestion = did_you_mean(address, self.addresses)
             known = ", ".join(self.addresses)
-            raise UnknownName(f"no model {address!r} here{near} (the server was started with {known})")
+            raise UnknownName(f"no model {address!r} here{suggestion} (the server was started with {known})")
         return address
 
     def names(self, *more: str) -> dict[str, str]:
-        """What to call each model, and ``more`` of them, by address: without folders where that is clear."""
+        """Display names by address, also of ``more`` addresses: without folders where that is unambiguous."""
         addresses = list(dict.fromkeys([*self.addresses, *filter(None, more)]))
         short = {address: re.sub(r"[^?=:]*/", "", address) for address in addresses}
-        plain = list(short.values())
-        return {address: name if plain.count(name) == 1 else address for address, name in short.items()}
+        short_names = list(short.values())
+        return {address: name if short_names.count(name) == 1 else address for address, name in short.items()}
 
     @contextmanager
-    def lent(self, address: str = "") -> Iterator["Model"]:
-        """The model at an address for one piece of work: a twin of it where others are at work with it.
+    def borrow(self, address: str = "") -> Iterator["Model"]:
+        """The model at an address for one job, or a replica of it while other jobs use the model.
 
-        A network is one job's at a time; without twins a map would wait until a drawing is finished.
+        A network serves one job at a time; without replicas an attribution map would wait for a drawing to finish.
         """
         self.model(address)
         with self._lock:
             models = self._models[address or self.addresses[0]]
-            model = min(models, key=self._lent.count)
-            self._lent.append(model)
+            model = min(models, key=self._borrowed.count)
+            self._borrowed.append(model)
         try:
             yield model
         finally:
             with self._lock:
-                self._lent.remove(model)
+                self._borrowed.remove(model)
 
-    def images(self) -> list[Shown]:
-        """Everything that can be picked: uploads first, then folders, then samples."""
+    def images(self) -> list[ImageEntry]:
+        """All available images: uploads first, then folders, then samples."""
         with self._lock:
-            uploads = [Shown(f"upload:{key}", name) for key, (name, _) in reversed(self._uploads.items())]
-        listed = [shown for members in self._listed for shown in members.values()]
-        return _told_apart([*uploads, *listed, *(Shown(key, key) for key in self.samples)])
+            uploads = [ImageEntry(f"upload:{key}", name) for key, (name, _) in reversed(self._uploads.items())]
+        listed = [image for members in self._folder_images for image in members.values()]
+        return _with_unique_names([*uploads, *listed, *(ImageEntry(key, key) for key in self.samples)])
 
     def image(self, key: str) -> Any:
-        """The image behind a key, as lenses take it: a sample's address, a path, or an opened upload.
+        """The image for a key, as lenses accept it: a sample's address, a path, or a decoded upload.
 
         Raises:
-            UnknownName: no such key was handed out.
+            UnknownName: the server offers no such image.
             InputError: the file can no longer be read.
         """
         kind, _, rest = key.partition(":")
@@ -146,136 +146,151 @@ class Library:
             return key
         if kind == "folder":
             number, _, name = rest.partition("/")
-            members = self._listed[int(number)] if number.isdecimal() and int(number) < len(self._listed) else {}
+            members = (
+                self._folder_images[int(number)]
+                if number.isdecimal() and int(number) < len(self._folder_images)
+                else {}
+            )
             if key in members:
                 return str(self.folders[int(number)] / name)
         if kind == "upload":
             with self._lock:
-                found = self._uploads.get(rest)
-            if found is not None:
-                return _opened(*found)
+                upload = self._uploads.get(rest)
+            if upload is not None:
+                return _decode(*upload)
         raise UnknownName(f"no image {key!r} here: pick one that is listed, or upload it again")
 
-    def name_of(self, key: str) -> str:
-        """What an upload's file is called; empty for what is named by its key or was never uploaded."""
+    def upload_name(self, key: str) -> str:
+        """The file name of an upload; empty for other images and unknown keys."""
         with self._lock:
             return self._uploads.get(key.removeprefix("upload:"), ("", b""))[0] if key.startswith("upload:") else ""
 
     def thumbnail(self, key: str, side: int = 256) -> bytes:
-        """The image behind a key as a small PNG, no side longer than ``side``.
+        """The image for a key as a small PNG, no side longer than ``side``.
 
         Raises:
-            UnknownName: no such key was handed out.
+            UnknownName: the server offers no such image.
             InputError: the file can no longer be read.
         """
-        found = self.image(key)
-        picture = open_picture(found) if isinstance(found, str) else found
-        picture = in_mode(picture, 1 if picture.mode in ("1", "L") else 3)
+        image = self.image(key)
+        picture = open_image(image) if isinstance(image, str) else image
+        picture = convert_mode(picture, 1 if picture.mode in ("1", "L") else 3)
         picture.thumbnail((side, side))
-        stored = io.BytesIO()
-        picture.save(stored, "PNG")
-        return stored.getvalue()
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        return file.getvalue()
 
     def collection(self, key: str) -> Any:
-        """Many images behind one key: ``folder:0``, or a range of samples such as ``sample:shapes/0-99``.
+        """The images of a collection: ``folder:0``, or a range of samples such as ``sample:shapes/0-99``.
 
         Raises:
             UnknownName: there is no such collection.
-            InputError: the range holds more images than a server goes through.
+            InputError: the range has more images than the server allows.
         """
         kind, _, rest = key.partition(":")
         if kind == "folder" and rest.isdecimal() and int(rest) < len(self.folders):
             return str(self.folders[int(rest)])
-        if (found := _RANGE.search(rest)) and (count := int(found[2]) - int(found[1]) + 1) > LISTED:
-            raise InputError(f"{key!r} names {count:,} images: a server goes through {LISTED:,} of a range at most")
-        if kind == "sample" and any(one.startswith(f"sample:{rest.partition('/')[0]}/") for one in self.samples):
+        if (match := _RANGE.search(rest)) and (count := int(match[2]) - int(match[1]) + 1) > MAX_LISTED:
+            raise InputError(f"{key!r} names {count:,} images: at most {MAX_LISTED:,} of a range are allowed")
+        if kind == "sample" and any(sample.startswith(f"sample:{rest.partition('/')[0]}/") for sample in self.samples):
             return key
         raise UnknownName(f"no collection {key!r} here: {', '.join(self.collections()) or 'none was given at start'}")
 
-    def collections(self, *further: str) -> dict[str, str]:
-        """What to call each collection, by key; ``further`` ones, such as other ranges of samples, by their keys."""
-        kinds = dict.fromkeys(one.partition("/")[0] for one in self.samples if not one.startswith("sample:photo"))
+    def collections(self, *extra: str) -> dict[str, str]:
+        """Display names of all collections by key; ``extra`` keys, such as other sample ranges, name themselves."""
+        kinds = dict.fromkeys(
+            sample.partition("/")[0] for sample in self.samples if not sample.startswith("sample:photo")
+        )
         folders = {f"folder:{number}": folder.name or str(folder) for number, folder in enumerate(self.folders)}
         listed = folders | {f"{kind}/0-99": f"{kind}/0-99" for kind in kinds}
-        return listed | {key: key for key in further if key and key not in listed}
+        return listed | {key: key for key in extra if key and key not in listed}
 
     def upload(self, name: str, content: bytes) -> str:
-        """Keep an uploaded image in memory; its key.
+        """Keep an uploaded image in memory and return its key.
 
         Raises:
-            InputError: it is too large, broken, or no image.
+            InputError: the file is too large, broken, or no image.
         """
-        name = "".join(one for one in re.split(r"[/\\]", name)[-1] if one.isprintable())[-80:] or "upload"
+        name = (
+            "".join(character for character in re.split(r"[/\\]", name)[-1] if character.isprintable())[-80:]
+            or "upload"
+        )
         if len(content) > MAX_UPLOAD:
             raise InputError(f"{name!r} has {len(content) / 2**20:.0f} MB, more than {MAX_UPLOAD // 2**20}: shrink it")
-        in_mode(_opened(name, content).crop((0, 0, 2, 2)), 3)  # which says so where its numbers are none of a picture
+        convert_mode(_decode(name, content).crop((0, 0, 2, 2)), 3)  # raises if its pixels cannot be decoded
         key = hashlib.sha256(content).hexdigest()[:24]
         with self._lock:
             self._uploads[key] = (name, content)
             self._uploads.move_to_end(key)
-            while len(self._uploads) > KEPT_UPLOADS or self._kept_bytes() > KEPT_BYTES:
+            while len(self._uploads) > MAX_UPLOADS or self._uploaded_bytes() > MAX_UPLOADED_BYTES:
                 self._uploads.popitem(last=False)
         return f"upload:{key}"
 
     def fingerprint(self, key: str) -> str:
-        """What tells the content behind a key from another, for results that are kept: it changes with the file."""
+        """A text that identifies the content of an image for cached results: it changes with the file."""
         with self._lock:
             if key.startswith("upload:") and key.removeprefix("upload:") in self._uploads:
-                return key  # which was made of its content: nothing needs to be decoded
-        found = self.image(key) if key else ""
-        if isinstance(found, str) and not found.startswith("sample:") and found:
-            state = existing_file(found).stat()
+                return key  # the key is a hash of the content: nothing needs to be decoded
+        image = self.image(key) if key else ""
+        if isinstance(image, str) and not image.startswith("sample:") and image:
+            state = require_file(image).stat()
             return f"{key}@{state.st_mtime_ns}+{state.st_size}"
         return key
 
-    def _kept_bytes(self) -> int:
+    def _uploaded_bytes(self) -> int:
         return sum(len(content) for _, content in self._uploads.values())
 
-    def _members(self, number: int, folder: Path) -> dict[str, Shown]:
-        """The images of a folder by key; none that a link leads to outside of it."""
+    def _list_folder(self, number: int, folder: Path) -> dict[str, ImageEntry]:
+        """The images of a folder by key; files outside of it that symbolic links lead to are skipped."""
         if not folder.is_dir():
             raise InputError(f"no such folder: {str(folder)!r}")
-        found: dict[str, Shown] = {}
-        endings = Pillow.registered_extensions()
+        images: dict[str, ImageEntry] = {}
+        suffixes = Pillow.registered_extensions()
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder).as_posix()
-            nameable = not any("\ud800" <= letter <= "\udfff" for letter in name)  # else no link can carry it
-            known = nameable and path.suffix.lower() in endings
-            if known and path.is_file() and path.resolve().is_relative_to(folder):
-                found[f"folder:{number}/{name}"] = Shown(f"folder:{number}/{name}", name)
-            if len(found) == LISTED:
+            nameable = not any(
+                "\ud800" <= character <= "\udfff" for character in name
+            )  # otherwise it cannot be part of a URL
+            is_image = nameable and path.suffix.lower() in suffixes
+            if is_image and path.is_file() and path.resolve().is_relative_to(folder):
+                images[f"folder:{number}/{name}"] = ImageEntry(f"folder:{number}/{name}", name)
+            if len(images) == MAX_LISTED:
                 break
-        return found
+        return images
 
 
-def _told_apart(images: list[Shown]) -> list[Shown]:
-    """Images of which no two have the same name: those that share one carry a part of their key besides."""
-    count = Counter(one.name for one in images)
-    return [Shown(one.key, f"{one.name} ({_mark(one.key)})") if count[one.name] > 1 else one for one in images]
+def _with_unique_names(images: list[ImageEntry]) -> list[ImageEntry]:
+    """The images with unique names: those that share a name get a part of their key appended."""
+    count = Counter(image.name for image in images)
+    return [
+        ImageEntry(image.key, f"{image.name} ({_disambiguation(image.key)})") if count[image.name] > 1 else image
+        for image in images
+    ]
 
 
-def _mark(key: str) -> str:
-    """The part of a key that tells images of one name apart: the number of the folder, or the end of an upload's."""
+def _disambiguation(key: str) -> str:
+    """The part of a key that distinguishes images of one name: the folder's number, or the end of an upload's key."""
     kind, _, rest = key.partition(":")
     return rest[-6:] if kind == "upload" else f"{kind} {rest.partition('/')[0]}"
 
 
-def twins(model: "Model", count: int = TWINS) -> list["Model"]:
-    """Models that compute the same from the same weights in memory, each with a network of its own to work with."""
-    found: list[Model] = []
+def replicas(model: "Model", count: int = REPLICAS) -> list["Model"]:
+    """Copies of a model that share its weights in memory, each with modules of its own."""
+    copies: list[Model] = []
     try:
         for _ in range(count):
             shared: dict[int, Any] = {
-                id(one): type(one)(one.detach(), one.requires_grad) for one in model.module.parameters()
+                id(parameter): type(parameter)(parameter.detach(), parameter.requires_grad)
+                for parameter in model.module.parameters()
             }
-            found.append(copy.deepcopy(model, shared))
-    except Exception:  # a network that cannot be copied is shared, and its jobs wait for each other
+            copies.append(copy.deepcopy(model, shared))
+    except Exception:  # a network that cannot be copied is shared, and its jobs run one after another
         return []
-    return found
+    return copies
 
 
-def _opened(name: str, content: bytes) -> Pillow.Image:
-    """An upload as a picture, refused before it is decoded where it is too large."""
+def _decode(name: str, content: bytes) -> Pillow.Image:
+    """An upload as an opened image; one that is too large is refused before decoding."""
     if not content:
         raise InputError(f"{name!r} is empty (0 bytes)")
-    return decoded(io.BytesIO(content), name, kinds=UPLOADED)
+    return decode_image(io.BytesIO(content), name, kinds=UPLOAD_FORMATS)

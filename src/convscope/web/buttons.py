@@ -1,4 +1,4 @@
-"""Buttons as the browser makes them: reached by the keyboard, read out by name, drawn by the workbench's style."""
+"""Plain HTML buttons in the style of the workbench, reachable by keyboard and labelled for screen readers."""
 
 from collections.abc import Callable
 from html import escape
@@ -11,18 +11,20 @@ def button(text: str, on_click: Callable[[], Any], *, style: str = "", name: str
     """A button with a text.
 
     Args:
-        style: ``main`` for what a page is about, ``plain`` for what stands aside.
-        name: what it is called where its text says too little.
+        style: ``main`` for the main action of a page, ``plain`` for secondary ones.
+        name: its accessible name where the text says too little.
     """
-    made = ui.html(escape(text), sanitize=False, tag="button").classes(f"button {style}".strip()).props("type=button")
+    element = (
+        ui.html(escape(text), sanitize=False, tag="button").classes(f"button {style}".strip()).props("type=button")
+    )
     if name:
-        made.props(f'aria-label="{escape(name)}"')
-    made.on("click", on_click)
-    return made
+        element.props(f'aria-label="{escape(name)}"')
+    element.on("click", on_click)
+    return element
 
 
 def toggle(text: str, on: bool, on_click: Callable[[], Any]) -> ui.html:
-    """A chip that is pressed or not."""
-    made = ui.html(escape(text), sanitize=False, tag="button").classes("chip")
-    made.props(f"type=button aria-pressed={'true' if on else 'false'}").on("click", on_click)
-    return made
+    """A chip that can be pressed and released."""
+    element = ui.html(escape(text), sanitize=False, tag="button").classes("chip")
+    element.props(f"type=button aria-pressed={'true' if on else 'false'}").on("click", on_click)
+    return element

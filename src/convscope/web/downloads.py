@@ -1,25 +1,22 @@
-"""What a value can be taken home as: a button for each kind of file."""
+"""Download buttons for a value, one for each file format."""
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from nicegui import ui
 
 from convscope.values import Value
 from convscope.web.buttons import button
-from convscope.web.export import endings, file_of, name_of
+from convscope.web.export import file_bytes, file_name, file_suffixes
+from convscope.web.page_context import PageContext
 
-if TYPE_CHECKING:
-    from convscope.web.page_layout import Place
-
-WHAT = {".png": "Picture", ".npz": "Numbers", ".json": "Manifest", ".gif": "Moving picture"}
+LABELS = {".png": "Picture", ".npz": "Numbers", ".json": "Manifest", ".gif": "Animation"}
 
 
-def downloads(value: Value, place: "Place") -> None:
-    """Buttons that write a value anew and hand it over; pictures come in the colours of the page."""
+def download_buttons(value: Value, context: PageContext) -> None:
+    """Add the download buttons; files are written on demand, pictures in the theme of the page."""
     with ui.element("div").classes("row-of downloads"):
-        for ending in endings(value):
-            options = {"theme": "dark" if place.dark else "light"} if ending == ".png" else {}
-            made = partial(file_of, value, ending, **options)
-            text = f"{place.say(WHAT[ending])} {ending}"
-            button(text, partial(place.hand_over, made, name_of(value, ending))).mark(f"get{ending}")
+        for suffix in file_suffixes(value):
+            options = {"theme": "dark" if context.dark else "light"} if suffix == ".png" else {}
+            make_file = partial(file_bytes, value, suffix, **options)
+            label = f"{context.tr(LABELS[suffix])} {suffix}"
+            button(label, partial(context.download, make_file, file_name(value, suffix))).mark(f"get{suffix}")

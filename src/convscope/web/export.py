@@ -1,4 +1,4 @@
-"""What a person takes home: a value's picture, its numbers, its manifest, or a report of several."""
+"""Downloads: a value's picture, its numbers, its manifest, or a report of several values."""
 
 import os
 import re
@@ -12,53 +12,53 @@ from convscope.reporting import Section, write_report
 from convscope.values import Value
 
 MEMORY = Path("/dev/shm")
-"""Where the system keeps files in memory, if it does."""
+"""The file system in memory, if the system has one."""
 
 
 OFFERED = (".png", ".npz", ".json", ".gif")
-"""The kinds of files that pages offer."""
+"""The file formats that pages offer."""
 
 
 class NoRoom(CannotWrite):
-    """The server has no place left to make a file in."""
+    """The server has no space left for a temporary file."""
 
 
-def file_of(value: Value, ending: str, **options: Any) -> bytes:
-    """A value as a file, by its own writer: ``.png``, ``.npz`` or ``.json``.
-
-    Raises:
-        NoRoom: the server has no place left to make it in.
-        CannotWrite: the value cannot be written as that.
-    """
-    return _made(f"value{ending}", lambda path: value.save(path, **options))
-
-
-def report_of(values: Sequence[Value], refused: Mapping[str, str]) -> bytes:
-    """One self-contained HTML file from values of one image.
+def file_bytes(value: Value, suffix: str, **options: Any) -> bytes:
+    """The contents of a value saved as ``.png``, ``.npz`` or ``.json``.
 
     Raises:
-        NoRoom: the server has no place left to make it in.
+        NoRoom: the server has no space left for a temporary file.
+        CannotWrite: the value cannot be saved in that format.
     """
-    return _made("report.html", lambda path: write_report([Section(tuple(values), dict(refused))], path))
+    return _write_temporary(f"value{suffix}", lambda path: value.save(path, **options))
 
 
-def _made(name: str, write: Callable[[Path], Path]) -> bytes:
-    """What ``write`` writes, made in memory where the system has a place there, else on its disk; nothing stays."""
-    tried: list[OSError] = []
-    for place in (str(MEMORY), None) if os.access(MEMORY, os.W_OK) else (None,):
+def report_bytes(values: Sequence[Value], refused: Mapping[str, str]) -> bytes:
+    """One self-contained HTML report of values for one image.
+
+    Raises:
+        NoRoom: the server has no space left for a temporary file.
+    """
+    return _write_temporary("report.html", lambda path: write_report([Section(tuple(values), dict(refused))], path))
+
+
+def _write_temporary(name: str, write: Callable[[Path], Path]) -> bytes:
+    """The contents that ``write`` writes to a temporary file, in memory if the system allows it, otherwise on disk."""
+    errors: list[OSError] = []
+    for folder in (str(MEMORY), None) if os.access(MEMORY, os.W_OK) else (None,):
         try:
-            return _within(Path(tempfile.mkdtemp(dir=place, prefix="convscope-")), name, write)
+            return _write_in(Path(tempfile.mkdtemp(dir=folder, prefix="convscope-")), name, write)
         except OSError as error:
             if isinstance(error, CannotWrite) and error.__cause__ is None:
-                raise  # it is the value that has no such file
-            tried.append(error)
-    why = tried[-1].__cause__ if isinstance(tried[-1], CannotWrite) else tried[-1]
-    reason = getattr(why, "strerror", None) or why
-    raise NoRoom(f"the server has no room to make this file ({reason}): free some on its disk and try again") from why
+                raise  # the value itself cannot be saved in this format
+            errors.append(error)
+    cause = errors[-1].__cause__ if isinstance(errors[-1], CannotWrite) else errors[-1]
+    reason = getattr(cause, "strerror", None) or cause
+    raise NoRoom(f"the server has no room to make this file ({reason}): free some on its disk and try again") from cause
 
 
-def _within(folder: Path, name: str, write: Callable[[Path], Path]) -> bytes:
-    """What ``write`` writes into a folder, which then goes."""
+def _write_in(folder: Path, name: str, write: Callable[[Path], Path]) -> bytes:
+    """The contents that ``write`` writes into a folder, which is removed afterwards."""
     try:
         return write(folder / name).read_bytes()
     finally:
@@ -66,13 +66,13 @@ def _within(folder: Path, name: str, write: Callable[[Path], Path]) -> bytes:
         folder.rmdir()
 
 
-def name_of(value: Value, ending: str) -> str:
-    """What to call the file: its lens, its model and its input, in letters that every system takes."""
+def file_name(value: Value, suffix: str) -> str:
+    """The file's name: lens, model and input, in characters that every system accepts."""
     parts = (value.record.lens, str(value.record.model.get("name", "")), Path(value.record.input).stem)
-    return "-".join(filter(None, (re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts))) + ending
+    return "-".join(filter(None, (re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts))) + suffix
 
 
-def endings(value: Value) -> list[str]:
-    """What a value can be downloaded as: a moving picture only where it has frames."""
-    moving = getattr(value, "frames", None) is not None
-    return [ending for ending in OFFERED if ending in value.writers and (ending != ".gif" or moving)]
+def file_suffixes(value: Value) -> list[str]:
+    """The formats in which a value can be downloaded; an animation only if it has frames."""
+    animated = getattr(value, "frames", None) is not None
+    return [suffix for suffix in OFFERED if suffix in value.writers and (suffix != ".gif" or animated)]

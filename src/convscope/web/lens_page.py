@@ -1,4 +1,4 @@
-"""On which page a view is seen, so that whoever has a link sees there what a program was given."""
+"""Which page shows a view, so that a link from the API opens the same result in the workbench."""
 
 from convscope.catalogue import find
 from convscope.spec import LensSpec
@@ -12,27 +12,27 @@ INSIDE = {
     "step-through": "",
     "top-inputs": "",
 }
-"""The lenses that the page Inside shows, and the tab where each is seen: none where it has its place beside them."""
+"""The lenses on the page Inside, and the tab of each; an empty text where it is shown outside the tabs."""
 
 
-def page_of(spec: LensSpec) -> str:
+def page_path(spec: LensSpec) -> str:
     """The path of the page that shows a lens."""
     if spec.family == "learned":
         return "/learned"
     return "/inside" if spec.command in INSIDE else "/look"
 
 
-def link_to(view: View) -> str:
-    """The link of the page that shows what a view asks for.
+def page_link(view: View) -> str:
+    """The link to the page that shows a view.
 
     Raises:
         UnknownName: there is no such lens.
     """
     spec = find(view.lens)
-    if spec.command == "predict":  # which the page shows whatever else it does
-        view = view.but(lens="", parameters={})
+    if spec.command == "predict":  # every Look page shows the prediction
+        view = view.replace(lens="", parameters={})
     elif spec.command in INSIDE:
-        view = view.but(lens=spec.command, tab=INSIDE[spec.command])
+        view = view.replace(lens=spec.command, tab=INSIDE[spec.command])
     else:
-        view = view.but(lens=spec.command)
-    return f"{page_of(spec)}?{view.query()}"
+        view = view.replace(lens=spec.command)
+    return f"{page_path(spec)}?{view.query()}"

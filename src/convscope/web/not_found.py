@@ -1,4 +1,4 @@
-"""What is said at an address where there is nothing: a page with the way on for people, a sentence for programs."""
+"""The answer at an unknown address: a page with links for browsers, a JSON error for programs."""
 
 from html import escape
 
@@ -7,23 +7,24 @@ from fastapi.responses import JSONResponse, Response
 from nicegui import Client, ui
 from nicegui.page import page
 
-from convscope.web.page_layout import carried, frame
-from convscope.web.pages import pages
+from convscope.web.page_context import shared_view
+from convscope.web.page_layout import page_frame
+from convscope.web.page_registry import pages
 from convscope.web.url_state import View
 
 
-async def nowhere(request: Request, _error: Exception) -> Response:
-    """The answer to whoever asks for what is not there."""
+async def not_found_page(request: Request, _error: Exception) -> Response:
+    """The response with status 404."""
     path = request.url.path
     if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"error": f"there is nothing at {path!r}"}, 404)
-    view = View.read(request.url.query)
-    with Client(page(""), request=request) as client, frame("No such page", view) as place:
-        ui.html(f'<h1 class="page-title">{escape(place.say("No such page"))}</h1>', sanitize=False)
+    view = View.parse(request.url.query)
+    with Client(page(""), request=request) as client, page_frame("No such page", view) as context:
+        ui.html(f'<h1 class="page-title">{escape(context.tr("No such page"))}</h1>', sanitize=False)
         with ui.element("div").classes("empty"):
-            ui.label(place.say("There is nothing at {}.").format(path[:200])).classes("warning")
-            ui.label(place.say("Go on to one of these pages:"))
+            ui.label(context.tr("There is no page at {}.").format(path[:200])).classes("warning")
+            ui.label(context.tr("These pages exist:"))
             with ui.element("div").classes("chips"):
-                for one in pages():
-                    ui.link(place.say(one.title), place.link(carried(view), one.path)).classes("chip")
+                for target in pages():
+                    ui.link(context.tr(target.title), context.link(shared_view(view), target.path)).classes("chip")
     return client.build_response(request, 404)

@@ -1,66 +1,58 @@
-"""Pictures of what can be picked: thumbnails and portraits, small enough to travel inside the page."""
+"""Thumbnails and larger previews of images, as data URIs small enough to be part of the page."""
 
 import base64
 import io
 import threading
-from collections import OrderedDict
 
+from cachetools import LRUCache, cached
 from nicegui import ui
 from PIL import Image as Pillow
 
-from convscope.engine.inputs.image_io import in_mode, open_picture, upright
-from convscope.render import short
+from convscope.engine.inputs.image_io import apply_orientation, convert_mode, open_image
+from convscope.render import short_name
 from convscope.web.assets import Library
 
-KEPT = 512
-"""Pictures that are remembered."""
-ROW = 7
-"""So many thumbnails may stand in one row."""
-
-_made: OrderedDict[tuple[str, int], str] = OrderedDict()
-_lock = threading.Lock()
+CACHED_PREVIEWS = 512
+"""Previews that are kept in memory."""
+THUMBNAILS_PER_ROW = 7
+"""Thumbnails that fit into one row."""
 
 
-def portrait(library: Library, key: str, side: int = 480) -> str:
-    """The image behind a key as the address of a picture, ``side`` pixels at most; small ones stay pixels.
+def _preview_key(library: Library, key: str, side: int = 480) -> tuple[str, int]:
+    return library.fingerprint(key), side
+
+
+@cached(LRUCache(CACHED_PREVIEWS), key=_preview_key, lock=threading.Lock())
+def preview_uri(library: Library, key: str, side: int = 480) -> str:
+    """The image for a key as a data URI, ``side`` pixels at most; small images are enlarged pixel by pixel.
 
     Raises:
-        UnknownName: no such key was handed out.
+        UnknownName: the server offers no such image.
         InputError: the file can no longer be read.
     """
-    known = (library.fingerprint(key), side)
-    with _lock:
-        if known in _made:
-            _made.move_to_end(known)
-            return _made[known]
-    made = _drawn(library.image(key), side)
-    with _lock:
-        _made[known] = made
-        while len(_made) > KEPT:
-            _made.popitem(last=False)
-    return made
+    return _encode(library.image(key), side)
 
 
-def thumbnail(library: Library, key: str) -> str:
-    """The image behind a key, small."""
-    return portrait(library, key, 64)
+def thumbnail_uri(library: Library, key: str) -> str:
+    """The image for a key as a small data URI."""
+    return preview_uri(library, key, 64)
 
 
-def thumbs(library: Library) -> ui.element:
-    """Where thumbnails will stand; it is as tall at once as when they are there, so that nothing jumps."""
-    return ui.element("div").classes("thumbs two-rows" if len(library.images()) > ROW else "thumbs")
+def thumbnail_box(library: Library) -> ui.element:
+    """An empty container for thumbnails, already as tall as when it is filled, so that the page does not jump."""
+    return ui.element("div").classes("thumbs two-rows" if len(library.images()) > THUMBNAILS_PER_ROW else "thumbs")
 
 
-def called(library: Library, key: str) -> str:
-    """What people call the image behind a key: its file's name, not too long."""
-    return short(next((one.name for one in library.images() if one.key == key), key))
+def image_title(library: Library, key: str) -> str:
+    """The name of the image for a key, shortened."""
+    return short_name(next((image.name for image in library.images() if image.key == key), key))
 
 
-def _drawn(found: str | Pillow.Image, side: int) -> str:
-    picture = in_mode(upright(open_picture(found) if isinstance(found, str) else found), 3)
+def _encode(image: str | Pillow.Image, side: int) -> str:
+    picture = convert_mode(apply_orientation(open_image(image) if isinstance(image, str) else image), 3)
     zoom = side / max(picture.size)
     if zoom >= 2:
-        picture = picture.resize([one * int(zoom) for one in picture.size], Pillow.Resampling.NEAREST)
+        picture = picture.resize([length * int(zoom) for length in picture.size], Pillow.Resampling.NEAREST)
     picture.thumbnail((side, side))
     file = io.BytesIO()
     small = max(picture.size) <= 128 or zoom >= 2

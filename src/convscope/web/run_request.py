@@ -1,4 +1,4 @@
-"""The one road from a view to a value, the same for pages and for the API."""
+"""How a view becomes a value: the one code path for pages and for the API."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,131 +9,131 @@ from convscope.errors import ParameterError
 from convscope.spec import LensSpec, Parameter
 from convscope.values import Value
 from convscope.web.assets import Library
-from convscope.web.jobs.job import Together
+from convscope.web.jobs.job import BatchSpec
 from convscope.web.url_state import View
 
 LONG_FAMILIES = ("learned", "perturbation")
-"""Families of lenses that need hundreds of forwards for one image."""
-MOST_NAMES, MOST_LETTERS = 1000, 10_000
-"""So many layers or units one request may name, and so long its texts may be."""
-AT_ONCE = ("Attribution", "LayerAttribution", "Prediction")
-"""Values that are found for several images in the passes of one."""
+"""Families of lenses that need hundreds of forward passes for one image."""
+MAX_NAMES, MAX_TEXT_LENGTH = 1000, 10_000
+"""Layers or units that one request may name, and characters that each of its texts may have."""
+BATCHABLE = ("Attribution", "LayerAttribution", "Prediction")
+"""Kinds of values that can be computed for several images as one batch."""
 
 
-def look(library: Library, view: View) -> Value:
-    """What the view's lens gives; long work reports its progress to whoever listens.
+def run_lens(library: Library, view: View) -> Value:
+    """The value of the view's lens; long work reports its progress to the job that runs it.
 
     Raises:
-        ConvScopeError: what Python and the command line would say of the same request.
+        ConvScopeError: with the message that Python and the command line give for the same request.
     """
-    given, value = asked(library, view), None
-    if "model" in given:
-        with library.lent(view.model) as model:
-            value = call(view.lens, **{**given, "model": model})
+    arguments, value = lens_arguments(library, view), None
+    if "model" in arguments:
+        with library.borrow(view.model) as model:
+            value = call(view.lens, **{**arguments, "model": model})
     else:
-        value = call(view.lens, **given)
+        value = call(view.lens, **arguments)
     assert isinstance(value, Value)
-    return _named(library, view, value)
+    return _with_upload_name(library, view, value)
 
 
-def takes_long(view: View) -> bool:
-    """Whether it keeps a worker busy for a while: it draws, covers many places, or goes through a data set."""
+def is_long_running(view: View) -> bool:
+    """Whether it occupies a worker for long: it draws, perturbs the image many times, or goes through a data set."""
     spec = find(view.lens)
     return spec.family in LONG_FAMILIES or ("images" in spec.inputs and bool(view.images))
 
 
-def together(library: Library, view: View) -> Together | None:
-    """How a view is looked at in one go with others that differ in their image alone, where its lens can do so."""
+def batch_spec(library: Library, view: View) -> BatchSpec | None:
+    """How a view is run as one batch with views that differ in the image only; None if its lens cannot do so."""
     spec = find(view.lens)
-    alone = not spec.each_image or spec.returns not in AT_ONCE or view.images or view.guide or view.style
+    alone = not spec.each_image or spec.returns not in BATCHABLE or view.images or view.guide or view.style
     if alone or not view.image:
         return None
 
-    def many(views: list[View]) -> list[Value]:
-        given = asked(library, view) | {"image": [library.image(one.image) for one in views]}
-        with library.lent(view.model) as model:
-            values: list[Value] = call(view.lens, **{**given, "model": model})
-        return [_named(library, one, value) for one, value in zip(views, values, strict=True)]
+    def run_batch(views: list[View]) -> list[Value]:
+        arguments = lens_arguments(library, view) | {"image": [library.image(member.image) for member in views]}
+        with library.borrow(view.model) as model:
+            values: list[Value] = call(view.lens, **{**arguments, "model": model})
+        return [_with_upload_name(library, member, value) for member, value in zip(views, values, strict=True)]
 
-    return Together(view.but(lens=spec.name, image="").query(), view, many)
+    return BatchSpec(view.replace(lens=spec.name, image="").query(), view, run_batch)
 
 
-def _named(library: Library, view: View, value: Value) -> Value:
-    """The value with the name of the file that was uploaded; of an opened image Python knows none."""
-    name = library.name_of(view.image)
+def _with_upload_name(library: Library, view: View, value: Value) -> Value:
+    """The value with the file name of an uploaded image in its record; an opened image has no name."""
+    name = library.upload_name(view.image)
     return value.with_record(replace(value.record, input=name)) if name else value
 
 
-def key_of(library: Library, view: View) -> str:
-    """What tells one result from another: the view, and the content of the images it names.
+def cache_key(library: Library, view: View) -> str:
+    """What identifies a result: the view, and the contents of the images it names.
 
     Raises:
-        UnknownName: it names an image that is not there.
+        UnknownName: it names an unknown image.
     """
-    content = [library.fingerprint(key) for key in (view.image, view.style, view.guide) if key]
-    return "\n".join([view.but(lens=find(view.lens).name).query(), *content])
+    fingerprints = [library.fingerprint(key) for key in (view.image, view.style, view.guide) if key]
+    return "\n".join([view.replace(lens=find(view.lens).name).query(), *fingerprints])
 
 
-def asked(library: Library, view: View) -> dict[str, Any]:
-    """The arguments of the view's lens: inputs found in the library, parameters in their own kinds."""
+def lens_arguments(library: Library, view: View) -> dict[str, Any]:
+    """The arguments of the view's lens: its inputs from the library, its parameters converted to their types."""
     spec = find(view.lens)
-    given: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     if "model" in spec.inputs:
-        given["model"] = library.model(view.model)
+        arguments["model"] = library.model(view.model)
     for name in ("image", "style", "guide"):
         if name in spec.inputs and getattr(view, name):
-            given[name] = library.image(getattr(view, name))
+            arguments[name] = library.image(getattr(view, name))
     if "images" in spec.inputs and (view.images or view.image):
-        given["images"] = library.collection(view.images) if view.images else library.image(view.image)
+        arguments["images"] = library.collection(view.images) if view.images else library.image(view.image)
     if "target" in spec.inputs and view.target:
-        given["target"] = view.target
+        arguments["target"] = view.target
     for name in ("layer", "unit"):
         if name in spec.inputs and getattr(view, name):
-            given[name] = list(getattr(view, name))
-    missing = [name for name in spec.required if name not in given]
+            arguments[name] = list(getattr(view, name))
+    missing = [name for name in spec.required if name not in arguments]
     if missing:
         raise ParameterError(
             f"{spec.command} needs {' and '.join(missing)}: name {'one' if len(missing) == 1 else 'them'}"
         )
-    return given | parameters(spec, view.parameters)
+    return arguments | parse_parameters(spec, view.parameters)
 
 
-def parameters(spec: LensSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Texts as links carry them in the kinds the lens declares; what is already of a kind stays.
+def parse_parameters(spec: LensSpec, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Texts as links carry them, converted to the types that the lens declares; other values stay as they are.
 
-    Only what the lens declares is let through, and ``smooth``: under the name of an input (``image``) a file of the
-    server could be named.
+    Only parameters that the lens declares, and ``smooth``, are let through: under the name of an input (``image``) a
+    request could name a file of the server.
 
     Raises:
         ParameterError: the lens has no such parameter.
     """
-    found = {}
-    for name, value in given.items():
+    parsed = {}
+    for name, value in values.items():
         if name not in spec.options:
-            spec.checked({name: value})  # which refuses it and says what there is
-        found[name] = _in_kind(spec.options[name], value) if isinstance(value, str) else value
-    return found
+            spec.checked({name: value})  # raises, and lists the known parameters
+        parsed[name] = _parse(spec.options[name], value) if isinstance(value, str) else value
+    return parsed
 
 
-def refuse_wrong_values(view: View) -> None:
-    """Refuse values that the view's lens would refuse, before any work is queued for it.
+def check_parameter_values(view: View) -> None:
+    """Refuse values that the view's lens would refuse, before any work is queued.
 
     Raises:
-        ParameterError: a parameter is unknown, of another kind, or beyond the limit its lens declares; or a list or a
-            text is longer than anybody would write it.
+        ParameterError: a parameter is unknown, has the wrong type, or exceeds a limit of its lens; or a list or a text
+            is longer than any reasonable request.
     """
     spec = find(view.lens)
     for name in ("layer", "unit"):
-        if (count := len(getattr(view, name))) > MOST_NAMES:
-            raise ParameterError(f"{name} names {count:,}: at most {MOST_NAMES:,} can be looked at in one go")
+        if (count := len(getattr(view, name))) > MAX_NAMES:
+            raise ParameterError(f"{name} names {count:,}: at most {MAX_NAMES:,} are allowed in one request")
     for name, value in view.parameters.items():
-        if isinstance(value, str) and len(value) > MOST_LETTERS:
-            raise ParameterError(f"{name} has {len(value):,} characters: at most {MOST_LETTERS:,} are read")
-    for name, value in parameters(spec, view.parameters).items():
+        if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
+            raise ParameterError(f"{name} has {len(value):,} characters: at most {MAX_TEXT_LENGTH:,} are allowed")
+    for name, value in parse_parameters(spec, view.parameters).items():
         spec.options[name].check(value)
 
 
-def _in_kind(parameter: Parameter, text: str) -> Any:
+def _parse(parameter: Parameter, text: str) -> Any:
     if parameter.about.choices or parameter.kind is str:
         return text
     if parameter.kind is bool:
@@ -145,4 +145,4 @@ def _in_kind(parameter: Parameter, text: str) -> Any:
     try:
         return parameter.kind(text)
     except ValueError:
-        return text  # which the lens refuses in its own words
+        return text  # the lens refuses it with its own message

@@ -1,4 +1,4 @@
-"""A lens's declaration as plain data, its parameters as JSON schema."""
+"""A lens's declaration as plain data, with its parameters as JSON schema."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from convscope.spec import LensSpec, Parameter
 KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
-def described(spec: LensSpec) -> dict[str, Any]:
-    """Everything a program needs to know of a lens to offer it to people."""
-    said = ("name", "command", "family", "title", "asks", "reads", "cite", "returns")
+def lens_description(spec: LensSpec) -> dict[str, Any]:
+    """Everything that a client needs to offer a lens to its users."""
+    fields = ("name", "command", "family", "title", "asks", "reads", "cite", "returns")
     return {
-        **{key: getattr(spec, key) for key in said},
+        **{key: getattr(spec, key) for key in fields},
         "inputs": list(spec.inputs),
         "required": list(spec.required),
         "claims": sorted(spec.claims),
@@ -31,16 +31,16 @@ def parameter_schema(parameter: Parameter) -> dict[str, Any]:
     about = parameter.about
     kind = KINDS.get(parameter.kind, "string")
     optional = parameter.default is None or type(None) in parameter.also
-    found: dict[str, Any] = {"type": [kind, "null"] if optional else kind, "description": about.help}
+    schema: dict[str, Any] = {"type": [kind, "null"] if optional else kind, "description": about.help}
     if isinstance(parameter.default, (bool, int, float, str, type(None))):
-        found["default"] = parameter.default
+        schema["default"] = parameter.default
     if about.choices:
-        found["enum"] = [*about.choices, None] if optional else list(about.choices)
+        schema["enum"] = [*about.choices, None] if optional else list(about.choices)
     limits = {name: limit for name, limit in (("minimum", about.min), ("maximum", about.max)) if limit is not None}
     if about.joined:
-        found |= {"x-joined": about.joined, "x-each": limits}
+        schema |= {"x-joined": about.joined, "x-each": limits}
     else:
-        found |= limits
+        schema |= limits
     if about.unit:
-        found["x-unit"] = about.unit
-    return found
+        schema["x-unit"] = about.unit
+    return schema

@@ -1,8 +1,8 @@
-"""Who may come in: by token, by the name the server is called, by where a request comes from, by its size.
+"""Access control: the token, the host name, the origin and the size of requests.
 
-Pages of strangers that are open in the same browser can send requests to this machine too. They are kept out by three
-things: the name they call the server by must be its own (else a name of theirs could be pointed here), what they send
-says where it comes from, and a cookie is not sent along with it.
+Other web pages that are open in the same browser can send requests to this server too. Three checks keep them out: the
+host name must be one of the server's (otherwise DNS rebinding could point a foreign name here), requests from other
+origins are refused, and the cookie is not sent with them (``SameSite``).
 """
 
 import hashlib
@@ -24,16 +24,16 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-AROUND = 64 * 2**10
-"""Bytes of a form around an uploaded file."""
+FORM_OVERHEAD = 64 * 2**10
+"""Bytes that a form adds to an uploaded file, at most."""
 MAX_BODY = 2**20
-"""Bytes of any other request."""
-HEARD_OUT = 256 * 2**20
-"""Bytes of a request too large that are let pass unread, for a browser hears no answer before all is sent."""
-UPLOADS = ("/api/v1/images", "/_nicegui/client/")
-"""Where files are sent to."""
+"""Bytes of any other request, at most."""
+MAX_DISCARDED = 256 * 2**20
+"""Bytes of a request that is too large that are read and discarded: browsers read no response before they sent all."""
+UPLOAD_PATHS = ("/api/v1/images", "/_nicegui/client/")
+"""The paths that accept uploads."""
 NO_RESPONSE = "No response returned."
-"""What the framework raises when a browser goes on to another page before this one is made."""
+"""The error of the framework when a browser leaves before the page is built."""
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 HEADERS = {
@@ -44,111 +44,111 @@ HEADERS = {
     "referrer-policy": "same-origin",
     "accept-ch": "Sec-CH-Prefers-Color-Scheme",
 }
-"""Said with every answer: nothing is fetched from elsewhere, and no other page can frame these."""
+"""Headers of every response: pages load nothing from other servers, and no other page can embed them."""
 
 
 def is_local(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
+    """Whether only this machine can reach a server at this address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-def refuse_open_door(host: str, token: str | None) -> None:
-    """Refuse to listen where others could come in without a token.
+def require_token_unless_local(host: str, token: str | None) -> None:
+    """Refuse to listen where other machines could connect without a token.
 
     Raises:
-        ParameterError: another machine could come in unasked.
+        ParameterError: other machines could connect, and there is no token.
     """
     if not is_local(host) and not token:
         raise ParameterError(
-            f"at {host!r} other machines can come in: name a --token (or set CONVSCOPE_TOKEN), or stay at 127.0.0.1"
+            f"other machines can reach {host!r}: set a --token (or CONVSCOPE_TOKEN), or listen at 127.0.0.1"
         )
 
 
-class Access:
-    """The door before an application: every request and every websocket passes through it.
+class AccessControl:
+    """ASGI middleware that checks every request and every websocket.
 
     Args:
-        within: the application.
-        token: what must be shown; anybody may come in where there is none.
-        host: where the server listens.
-        port: its port, which tells its cookie from that of another server on this machine.
+        app: the application.
+        token: the access token; without one, all requests are allowed.
+        host: the address at which the server listens.
+        port: its port, which is part of the cookie's name, since cookies are shared by all ports of a host.
     """
 
-    def __init__(self, within: Application, *, token: str | None, host: str, port: int) -> None:
-        refuse_open_door(host, token)
-        self.within, self.host = within, host.lower()
+    def __init__(self, app: Application, *, token: str | None, host: str, port: int) -> None:
+        require_token_unless_local(host, token)
+        self.app, self.host = app, host.lower()
         self.token = token.encode() if token else b""
         self.cookie = f"convscope_{port}"
-        self.ticket = hashlib.sha256(b"convscope" + self.token).hexdigest().encode()
-        self.anywhere = not is_local(host)
-        self.names = {*LOCAL, self.host, f"[{self.host}]"}
-        if self.anywhere:
-            self.names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+        self.cookie_value = hashlib.sha256(b"convscope" + self.token).hexdigest().encode()
+        self.public = not is_local(host)
+        self.host_names = {*LOCAL, self.host, f"[{self.host}]"}
+        if self.public:
+            self.host_names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request pass, or refuse it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] not in ("http", "websocket"):
-            await self.within(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value for name, value in scope["headers"]}
-        if not self._calls_us_by_name(headers):
-            await _refuse(scope, send, 421, "this server does not go by that name")
-        elif _is_from_elsewhere(scope, headers):
-            await _refuse(scope, send, 403, "requests from other sites are refused")
-        elif self.token and self._shows_in_link(scope):
-            await self._let_in(scope, send)
+        if not self._is_own_host(headers):
+            await _send_error(scope, send, 421, "this server does not answer to that host name")
+        elif _is_cross_site(scope, headers):
+            await _send_error(scope, send, 403, "requests from other sites are refused")
+        elif self.token and self._has_token_in_link(scope):
+            await self._set_cookie(scope, send)
         elif self.token and not self._has_token(headers):
-            await _ask(scope, headers, send)
+            await _ask_for_token(scope, headers, send)
         else:
-            await _within_limit(self.within, scope, headers, receive, _with_headers(send))
+            await _limit_size(self.app, scope, headers, receive, _with_headers(send))
 
-    def _calls_us_by_name(self, headers: dict[str, bytes]) -> bool:
+    def _is_own_host(self, headers: dict[str, bytes]) -> bool:
         host = headers.get("host", b"").decode("latin-1").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and not host.endswith("]") else host
-        if name in self.names:
+        if name in self.host_names:
             return True
-        return self.anywhere and _is_number(name.strip("[]"))  # numbers cannot be pointed elsewhere
+        return self.public and _is_ip_address(name.strip("[]"))  # DNS rebinding needs a name
 
     def _has_token(self, headers: dict[str, bytes]) -> bool:
-        kind, _, shown = headers.get("authorization", b"").partition(b" ")
-        if kind.lower() == b"bearer" and secrets.compare_digest(shown.strip(), self.token):
+        kind, _, token = headers.get("authorization", b"").partition(b" ")
+        if kind.lower() == b"bearer" and secrets.compare_digest(token.strip(), self.token):
             return True
         try:
-            kept = SimpleCookie(headers.get("cookie", b"").decode("latin-1")).get(self.cookie)
+            cookie = SimpleCookie(headers.get("cookie", b"").decode("latin-1")).get(self.cookie)
         except CookieError:
             return False
-        return kept is not None and secrets.compare_digest(kept.value.encode(), self.ticket)
+        return cookie is not None and secrets.compare_digest(cookie.value.encode(), self.cookie_value)
 
-    def _shows_in_link(self, scope: Scope) -> bool:
+    def _has_token_in_link(self, scope: Scope) -> bool:
         if scope["type"] != "http" or scope["method"] != "GET":
             return False
-        shown = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("token", "")
-        return secrets.compare_digest(shown.encode(), self.token)
+        token = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("token", "")
+        return secrets.compare_digest(token.encode(), self.token)
 
-    async def _let_in(self, scope: Scope, send: Send) -> None:
-        """Keep the ticket in a cookie and go on without the token, so that it stays in no history."""
+    async def _set_cookie(self, scope: Scope, send: Send) -> None:
+        """Set the cookie and redirect to the link without the token, so that the token stays out of the history."""
         rest = [pair for pair in parse_qsl(scope["query_string"].decode("latin-1")) if pair[0] != "token"]
-        place = "/" + scope["path"].lstrip("/\\")  # two slashes would lead to another server
-        to = _quoted(place) + (f"?{urlencode(rest)}" if rest else "")
-        kept = f"{self.cookie}={self.ticket.decode()}; Path=/; HttpOnly; SameSite=Lax; Max-Age=2592000"
-        await _answer(send, 303, b"", {"location": to, "set-cookie": kept, "cache-control": "no-store"})
+        path = "/" + scope["path"].lstrip("/\\")  # two slashes would redirect to another server
+        location = _quote_path(path) + (f"?{urlencode(rest)}" if rest else "")
+        cookie = f"{self.cookie}={self.cookie_value.decode()}; Path=/; HttpOnly; SameSite=Lax; Max-Age=2592000"
+        await _send_response(send, 303, b"", {"location": location, "set-cookie": cookie, "cache-control": "no-store"})
 
 
-def _is_from_elsewhere(scope: Scope, headers: dict[str, bytes]) -> bool:
-    """Whether a page of another site sent this; following a link from there is fine."""
+def _is_cross_site(scope: Scope, headers: dict[str, bytes]) -> bool:
+    """Whether a page of another site sent this request; following a link from there is allowed."""
     origin = headers.get("origin", b"").decode("latin-1").lower()
     if origin:
         return origin.partition("://")[2] != headers.get("host", b"").decode("latin-1").lower()
     if headers.get("sec-fetch-site", b"none") in (b"none", b"same-origin"):
         return False
-    follows_link = headers.get("sec-fetch-mode") == b"navigate" and headers.get("sec-fetch-dest") == b"document"
-    return not (scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and follows_link)
+    is_navigation = headers.get("sec-fetch-mode") == b"navigate" and headers.get("sec-fetch-dest") == b"document"
+    return not (scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and is_navigation)
 
 
-def _is_number(name: str) -> bool:
+def _is_ip_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -156,89 +156,89 @@ def _is_number(name: str) -> bool:
     return True
 
 
-def _quoted(path: str) -> str:
+def _quote_path(path: str) -> str:
     from urllib.parse import quote
 
     return quote(path, safe="/:@,+~")
 
 
-async def _within_limit(
-    within: Application, scope: Scope, headers: dict[str, bytes], receive: Receive, send: Send
-) -> None:
-    """Pass a request on and count its bytes as they come, whatever it says of its length."""
+async def _limit_size(app: Application, scope: Scope, headers: dict[str, bytes], receive: Receive, send: Send) -> None:
+    """Pass a request on and count its bytes as they arrive, regardless of the declared length."""
     if scope["type"] != "http":
-        await within(scope, receive, send)
+        await app(scope, receive, send)
         return
-    most = MAX_UPLOAD + AROUND if scope["path"].startswith(UPLOADS) else MAX_BODY
-    said = headers.get("content-length", b"")
-    sentence = f"the request has more than {most / 2**20:.0f} MB: shrink it"
-    if said.isdigit() and int(said) > most:
-        if int(said) <= HEARD_OUT:
-            await _hear_out(receive)
-        await _refuse(scope, send, 413, sentence)
+    limit = MAX_UPLOAD + FORM_OVERHEAD if scope["path"].startswith(UPLOAD_PATHS) else MAX_BODY
+    declared = headers.get("content-length", b"")
+    message = f"the request has more than {limit / 2**20:.0f} MB: shrink it"
+    if declared.isdigit() and int(declared) > limit:
+        if int(declared) <= MAX_DISCARDED:
+            await _discard(receive)
+        await _send_error(scope, send, 413, message)
         return
-    seen, began, left = 0, False, False
+    received, started, disconnected = 0, False, False
 
     async def counted() -> MutableMapping[str, Any]:
-        nonlocal seen, left
-        message = await receive()
-        seen += len(message.get("body", b""))
-        left = message["type"] == "http.disconnect"
-        return {"type": "http.disconnect"} if seen > most else message
+        nonlocal received, disconnected
+        event = await receive()
+        received += len(event.get("body", b""))
+        disconnected = event["type"] == "http.disconnect"
+        return {"type": "http.disconnect"} if received > limit else event
 
-    async def unless_too_large(message: MutableMapping[str, Any]) -> None:
-        nonlocal began
-        if seen <= most or began:
-            began = True
-            await send(message)
+    async def send_unless_too_large(event: MutableMapping[str, Any]) -> None:
+        nonlocal started
+        if received <= limit or started:
+            started = True
+            await send(event)
 
     try:
-        await within(scope, counted, unless_too_large)
+        await app(scope, counted, send_unless_too_large)
     except Exception as error:
-        unheard = left and str(error) == NO_RESPONSE
-        if seen <= most and not unheard:
+        disconnected_early = disconnected and str(error) == NO_RESPONSE
+        if received <= limit and not disconnected_early:
             raise
-    if seen > most and not began:
-        await _refuse(scope, send, 413, sentence)
+    if received > limit and not started:
+        await _send_error(scope, send, 413, message)
 
 
-async def _hear_out(receive: Receive) -> None:
-    """Take in the rest of a request and keep none of it."""
-    seen, more = 0, True
-    while more and seen <= HEARD_OUT:
+async def _discard(receive: Receive) -> None:
+    """Read the rest of a request and discard it."""
+    received, more = 0, True
+    while more and received <= MAX_DISCARDED:
         message = await receive()
-        seen += len(message.get("body", b""))
+        received += len(message.get("body", b""))
         more = message["type"] == "http.request" and message.get("more_body", False)
 
 
-async def _ask(scope: Scope, headers: dict[str, bytes], send: Send) -> None:
-    """Ask for the token: a browser with a form, a program with a sentence."""
+async def _ask_for_token(scope: Scope, headers: dict[str, bytes], send: Send) -> None:
+    """Ask for the token: browsers by a form, programs by a JSON error."""
     if scope["type"] == "http" and scope["method"] == "GET" and b"text/html" in headers.get("accept", b""):
-        asked = parse_qsl(scope["query_string"].decode("latin-1"))
+        query = parse_qsl(scope["query_string"].decode("latin-1"))
         hidden = "".join(
             f'<input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">'
-            for name, value in asked
+            for name, value in query
             if name != "token"
         )
-        wrong = any(name == "token" for name, _ in asked)
+        wrong = any(name == "token" for name, _ in query)
         lang = "zh" if headers.get("accept-language", b"").startswith(b"zh") else "en"
-        await _answer(send, 401, _form(lang, hidden, wrong).encode(), {"content-type": "text/html; charset=utf-8"})
+        await _send_response(
+            send, 401, _form(lang, hidden, wrong).encode(), {"content-type": "text/html; charset=utf-8"}
+        )
     else:
-        sentence = "this server asks for its token: send it as 'Authorization: Bearer TOKEN'"
-        await _refuse(scope, send, 401, sentence, {"www-authenticate": "Bearer"})
+        message = "this server requires an access token: send it as 'Authorization: Bearer TOKEN'"
+        await _send_error(scope, send, 401, message, {"www-authenticate": "Bearer"})
 
 
 def _form(lang: str, hidden: str, wrong: bool) -> str:
     from convscope.render import THEMES
-    from convscope.web.i18n import say
+    from convscope.web.i18n import translate
 
     light, dark = (
         " ".join(f"--{part}: {getattr(THEMES[name], part)};" for part in ("page", "text", "line", "accent", "warning"))
         for name in ("light", "dark")
     )
-    no = f'<p role="alert">{html.escape(say("That is not the token.", lang))}</p>' if wrong else ""
-    title, button = say("This workbench asks for its token", lang), say("Open", lang)
-    where = say("It was chosen when the server was started, with --token or CONVSCOPE_TOKEN.", lang)
+    error = f'<p role="alert">{html.escape(translate("This token is wrong.", lang))}</p>' if wrong else ""
+    title, button = translate("This workbench requires an access token", lang), translate("Open", lang)
+    hint = translate("It was set when the server was started, with --token or CONVSCOPE_TOKEN.", lang)
     return f"""<!doctype html><html lang="{lang}"><meta charset="utf-8"><title>ConvScope</title>
 <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
 <style>
@@ -254,34 +254,36 @@ button {{margin-top: 12px; background: var(--accent); border-color: var(--accent
 :focus-visible {{outline: 3px solid var(--accent); outline-offset: 2px}}
 [role=alert] {{color: var(--warning); font-weight: 600}}
 </style>
-<h1>{html.escape(title)}</h1><p>{html.escape(where)}</p>{no}
+<h1>{html.escape(title)}</h1><p>{html.escape(hint)}</p>{error}
 <form>{hidden}<input name="token" type="password" autofocus autocomplete="current-password"
  aria-label="{html.escape(title)}"><button>{html.escape(button)}</button></form>"""
 
 
-async def _refuse(scope: Scope, send: Send, status: int, sentence: str, more: dict[str, str] | None = None) -> None:
+async def _send_error(
+    scope: Scope, send: Send, status: int, message: str, headers: dict[str, str] | None = None
+) -> None:
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008, "reason": sentence})
+        await send({"type": "websocket.close", "code": 1008, "reason": message})
         return
-    body = json.dumps({"error": sentence}).encode()
-    await _answer(send, status, body, {"content-type": "application/json", **(more or {})})
+    body = json.dumps({"error": message}).encode()
+    await _send_response(send, status, body, {"content-type": "application/json", **(headers or {})})
 
 
-async def _answer(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
-    told = {**HEADERS, "content-length": str(len(body)), **headers}
-    encoded = [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
+async def _send_response(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
+    all_headers = {**HEADERS, "content-length": str(len(body)), **headers}
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in all_headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": encoded})
     await send({"type": "http.response.body", "body": body})
 
 
 def _with_headers(send: Send) -> Send:
-    """Say `HEADERS` with the answer."""
+    """Add `HEADERS` to the response."""
 
-    async def sending(message: MutableMapping[str, Any]) -> None:
+    async def send_with_headers(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
             present = {name.lower() for name, _ in message["headers"]}
-            more = [(n.encode(), v.encode()) for n, v in HEADERS.items() if n.encode() not in present]
-            message = {**message, "headers": [*message["headers"], *more]}
+            missing = [(n.encode(), v.encode()) for n, v in HEADERS.items() if n.encode() not in present]
+            message = {**message, "headers": [*message["headers"], *missing]}
         await send(message)
 
-    return sending
+    return send_with_headers

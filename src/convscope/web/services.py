@@ -1,32 +1,34 @@
-"""What every page and the API work with: the library, and the jobs."""
+"""The services behind every page and the API: the library of models and images, and the job manager."""
 
 from dataclasses import dataclass, field
 
 from convscope.catalogue import find
 from convscope.web.assets import Library
 from convscope.web.jobs.job import Job
-from convscope.web.jobs.workers import Jobs
-from convscope.web.run_request import key_of, look, refuse_wrong_values, takes_long, together
+from convscope.web.jobs.workers import JobManager
+from convscope.web.run_request import batch_spec, cache_key, check_parameter_values, is_long_running, run_lens
 from convscope.web.url_state import View
 
 
 @dataclass
-class Bench:
-    """What every page and the API work with."""
+class Services:
+    """The services behind every page and the API."""
 
     library: Library
-    jobs: Jobs = field(default_factory=Jobs)
+    jobs: JobManager = field(default_factory=JobManager)
 
-    def look(self, view: View) -> Job:
-        """The job that finds what a view asks for, or one that found or finds the same.
+    def submit(self, view: View) -> Job:
+        """The job that computes the value of a view; an equal one that runs or has run is shared.
 
         Raises:
-            ConvScopeError: it names what is not there, or a parameter has a value that its lens refuses.
+            ConvScopeError: the view names something unknown, or its lens refuses a parameter.
         """
-        refuse_wrong_values(view)
+        check_parameter_values(view)
         if view.images and "images" in find(view.lens).inputs:
-            self.library.collection(view.images)  # which says so where there is none, or too much of it
-        key = key_of(self.library, view)
-        alike = together(self.library, view)
+            self.library.collection(view.images)  # raises if it is unknown or too large
+        key = cache_key(self.library, view)
+        batch = batch_spec(self.library, view)
         owner = view.model or self.library.addresses[0]
-        return self.jobs.submit(key, lambda: look(self.library, view), alike, long=takes_long(view), owner=owner)
+        return self.jobs.submit(
+            key, lambda: run_lens(self.library, view), batch, long=is_long_running(view), owner=owner
+        )

@@ -1,15 +1,15 @@
-"""What was shown for an earlier choice and waits for what takes its place: faint and not to be clicked, at once."""
+"""Marking outdated content: what belongs to an earlier choice is dimmed and cannot be clicked until it is replaced."""
 
 from nicegui import ui
 
 
-def stale(*elements: ui.element) -> None:
-    """Show that these still belong to an earlier choice."""
+def mark_stale(*elements: ui.element) -> None:
+    """Mark elements as belonging to an earlier choice."""
     for element in elements:
         element.classes(add="busy").props("aria-busy=true")
 
 
-def fresh(*elements: ui.element) -> None:
-    """Show that these belong to what is chosen now."""
+def mark_fresh(*elements: ui.element) -> None:
+    """Mark elements as up to date."""
     for element in elements:
         element.classes(remove="busy").props(remove="aria-busy")

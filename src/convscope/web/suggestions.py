@@ -1,76 +1,73 @@
-"""Fields with suggestions: the addresses of a network's layers, its units, its classes.
+"""Text fields with suggestions: the layers, units or classes of a network.
 
-A network may take seconds to open, so the suggestions come after the field.
+A network may take seconds to load, so the suggestions are added after the field.
 """
 
 import itertools
 import re
 from collections.abc import Callable
 from html import escape
-from typing import TYPE_CHECKING
 
 from nicegui import background_tasks, ui
 
 from convscope.errors import ConvScopeError
-from convscope.web.jobs.waiting import aside
+from convscope.web.jobs.async_wait import run_in_thread
+from convscope.web.page_context import PageContext
 
-if TYPE_CHECKING:
-    from convscope.web.page_layout import Place
-
-MOST = 2000
-"""So many suggestions are made; of more a line says so."""
+MAX_SUGGESTIONS = 2000
+"""Suggestions of a field, at most; a hint mentions further ones."""
 _NUMBERS = itertools.count(1)
 
 
-def suggesting(
-    kind: str, label: str, value: str, place: "Place", model: str, on_change: Callable[[str], None]
+def suggestion_field(
+    kind: str, label: str, value: str, context: PageContext, model: str, on_change: Callable[[str], None]
 ) -> ui.input:
-    """A field of text with suggestions from a network.
+    """A text field with suggestions from a network.
 
     Args:
         kind: ``layer``, ``unit`` or ``target``.
-        label: what the field is called, in English.
+        label: the label of the field, in English.
         model: the address of the network.
-        on_change: told the text once typing pauses.
+        on_change: called with the text once typing pauses.
     """
-    listed = f"{kind}s-{next(_NUMBERS)}"
-    field = ui.input(place.say(label), value=value, on_change=lambda event: on_change(event.value or ""))
-    field.props(f'outlined dense debounce=350 stack-label hide-bottom-space clearable list="{listed}"').mark(kind)
-    options = ui.html("", sanitize=False).style("display: none")  # a list that only the field shows
+    list_id = f"{kind}s-{next(_NUMBERS)}"
+    field = ui.input(context.tr(label), value=value, on_change=lambda event: on_change(event.value or ""))
+    field.props(f'outlined dense debounce=350 stack-label hide-bottom-space clearable list="{list_id}"').mark(kind)
+    options = ui.html("", sanitize=False).style("display: none")  # the browser shows the list in the field only
 
     async def fill() -> None:
-        found = await aside(suggestions, kind, place, model)
-        if found and not options.is_deleted:
-            said = "".join(f'<option value="{escape(one)}">' for one in found[:MOST])
-            tell_of_more(field, len(found), place)
-            options.set_content(f'<datalist id="{listed}">{said}</datalist>')
+        names = await run_in_thread(suggestions, kind, context, model)
+        if names and not options.is_deleted:
+            options_html = "".join(f'<option value="{escape(name)}">' for name in names[:MAX_SUGGESTIONS])
+            mention_more(field, len(names), context)
+            options.set_content(f'<datalist id="{list_id}">{options_html}</datalist>')
 
     background_tasks.create(fill())
     return field
 
 
-def tell_of_more(field: ui.input, total: int, place: "Place") -> None:
-    """Say below a field that what it suggests is not all that it takes."""
-    if total > MOST:
+def mention_more(field: ui.input, total: int, context: PageContext) -> None:
+    """Add a hint below a field that its suggestions are not complete."""
+    if total > MAX_SUGGESTIONS:
         words = "The first {few} of {all} are suggested; the others can be typed."
         field.props(remove="hide-bottom-space")
-        field.props["hint"] = place.say(words, few=f"{MOST:,}", all=f"{total:,}")
+        field.props["hint"] = context.tr(words, few=f"{MAX_SUGGESTIONS:,}", all=f"{total:,}")
     else:
         field.props.pop("hint", None)
     field.update()
 
 
-def several(text: str) -> tuple[str, ...]:
-    """What stands between the commas of a text; those within brackets separate nothing."""
+def split_names(text: str) -> tuple[str, ...]:
+    """The parts of a text between commas; commas in brackets do not separate."""
     return tuple(part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip())
 
 
-def suggestions(kind: str, place: "Place", address: str) -> list[str]:
-    """What can be named as ``layer``, ``unit`` or ``target`` of a network; nothing where it cannot be opened."""
+def suggestions(kind: str, context: PageContext, address: str) -> list[str]:
+    """The names of layers, units or targets of a network; empty if it cannot be loaded."""
     try:
-        model = place.bench.library.model(address)
+        model = context.services.library.model(address)
     except ConvScopeError:
-        return []  # which is said where the network is used
+        return []  # the error is shown where the network is used
     layers = [name for name, _ in model.module.named_modules() if name]
     classes = [str(label) for label in model.labels or ()]
     units = [*layers, *(f"{name}[0]" for name in layers)]

@@ -1,25 +1,25 @@
-"""What a link carries: enough to see the same thing again, in another tab or on another day."""
+"""The state that a link carries: enough to show the same thing again, in another tab or on another day."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
 
-SEVERAL = ("layer", "unit", "beside", "pinned")
-"""What may be named more than once."""
+REPEATED = ("layer", "unit", "beside", "pinned")
+"""The URL parameters that may occur more than once."""
 
 
 @dataclass(frozen=True)
 class View:
-    """Which lens looks at what, with which parameters; whatever is empty takes its default.
+    """A lens with its inputs and parameters; empty fields take their defaults.
 
     Attributes:
         model: the model's address, as the library lists it.
         image, style, guide: keys of images in the library; ``images`` the key of a collection.
-        beside: further models and keys of further images, to be seen beside the first.
-        pinned: further views, as their queries, to be kept in sight.
+        beside: further models and keys of further images to compare with the first.
+        pinned: further views, as their queries, that stay on the page.
         tab, page: which tab of a page is open, and which page of its tiles, counted from 1.
-        parameters: the lens's own, as texts or plain values.
+        parameters: the lens's own parameters, as texts or plain values.
     """
 
     lens: str = ""
@@ -38,36 +38,36 @@ class View:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def query(self) -> str:
-        """The view as the part of a link behind the question mark; own parameters are written ``p.NAME``."""
+        """The view as the query string of a link; parameters of the lens are written ``p.NAME``."""
         pairs = []
-        for one in fields(self):
-            found = getattr(self, one.name)
-            if one.name == "parameters":
-                pairs += [(f"p.{name}", _written(value)) for name, value in sorted(found.items())]
-            elif one.name in SEVERAL:
-                pairs += [(one.name, each) for each in found]
-            elif found:
-                pairs.append((one.name, found))
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.name == "parameters":
+                pairs += [(f"p.{name}", _to_text(parameter)) for name, parameter in sorted(value.items())]
+            elif entry.name in REPEATED:
+                pairs += [(entry.name, item) for item in value]
+            elif value:
+                pairs.append((entry.name, value))
         return urlencode(pairs)
 
     @classmethod
-    def read(cls, query: str) -> Self:
-        """The view that a link carries; what it does not know, it leaves out."""
-        known = {one.name for one in fields(cls)} - {"parameters"}
-        found: dict[str, Any] = {"parameters": {}}
+    def parse(cls, query: str) -> Self:
+        """The view of a query string; unknown names are ignored."""
+        known = {entry.name for entry in fields(cls)} - {"parameters"}
+        values: dict[str, Any] = {"parameters": {}}
         for name, value in parse_qsl(query):
             if name.startswith("p."):
-                found["parameters"][name.removeprefix("p.")] = value
-            elif name in SEVERAL:
-                found[name] = (*found.get(name, ()), value)
+                values["parameters"][name.removeprefix("p.")] = value
+            elif name in REPEATED:
+                values[name] = (*values.get(name, ()), value)
             elif name in known:
-                found[name] = value
-        return cls(**found)
+                values[name] = value
+        return cls(**values)
 
-    def but(self, **changes: Any) -> Self:
-        """The same view with some of it changed."""
+    def replace(self, **changes: Any) -> Self:
+        """The same view with some fields changed."""
         return replace(self, **changes)
 
 
-def _written(value: Any) -> str:
+def _to_text(value: Any) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""What is compared on every random network, by family of lenses."""
+"""The checks for random networks, by family of lenses."""
 
 from tests.fuzz.checks import activations, gradients, maps, perturbation, rules, structure, whole
 from tests.fuzz.comparing import Check

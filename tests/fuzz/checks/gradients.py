@@ -1,46 +1,49 @@
-"""Gradients at the image, near it, and along paths to it."""
+"""Gradients at the image, at noisy copies of it, and along paths to it."""
 
 import torch
 
-from tests.fuzz.comparing import Comparison
-from tests.fuzz.networks import Network
-from tests.fuzz.references import known
+from tests.fuzz.comparing import Case
+from tests.fuzz.networks import RandomNetwork
+from tests.fuzz.references import slow_images
 from tests.twins import test_gradient as formulas
 from tests.twins import test_paths as path_formulas
 from tests.twins.slow import inputs_seen
 
 SAMPLES, STEPS = 3, 4
-ROUNDED = 1e-4
-"""Points of a path are placed in single precision: where a norm is steep, gradients differ by more."""
+PATH_TOLERANCE = 1e-4
+"""The tolerance for paths, whose points are in single precision."""
 
 
-def gradients(c: Comparison, net: Network) -> None:
+def gradients(case: Case, net: RandomNetwork) -> None:
+    images = slow_images(net)
     for formula in (formulas.saliency, formulas.gradient_x_input):
-        for value, slow in zip(c.ask(formula.__name__) or (), known(net), strict=False):
-            c.agree(formula.__name__, value.channels, formula(slow))
-            c.agree(f"{formula.__name__}, its score", value.score, slow.score(slow.x))
+        for value, slow in zip(case.call(formula.__name__) or (), images, strict=False):
+            case.compare(formula.__name__, value.channels, formula(slow))
+            case.compare(f"{formula.__name__}, its score", value.score, slow.score(slow.x))
     for formula in (formulas.smooth_grad, formulas.smooth_grad_squared, formulas.var_grad):
         with inputs_seen(net.module) as seen:
-            values = c.ask(formula.__name__, samples=SAMPLES)
-        copies = (seen[:SAMPLES], seen[SAMPLES:])
-        for value, slow, drawn in zip(values or (), known(net), copies, strict=False):
-            c.agree(formula.__name__, value.channels, formula(slow, drawn))
+            values = case.call(formula.__name__, samples=SAMPLES)
+        samples_of_images = (seen[:SAMPLES], seen[SAMPLES:])
+        for value, slow, samples in zip(values or (), images, samples_of_images, strict=False):
+            case.compare(formula.__name__, value.channels, formula(slow, samples))
 
 
-def paths(c: Comparison, net: Network) -> None:
+def paths(case: Case, net: RandomNetwork) -> None:
+    images = slow_images(net)
     start = torch.randn(net.images.shape[1:], generator=torch.Generator().manual_seed(1), dtype=torch.double)
-    for value, slow in zip(c.ask("integrated_gradients", steps=STEPS, baseline=start) or (), known(net), strict=False):
-        c.agree("integrated_gradients", value.channels, path_formulas.integrated_gradients(slow, start, STEPS), ROUNDED)
-    for value, slow in zip(c.ask("blur_integrated_gradients", steps=STEPS) or (), known(net), strict=False):
-        true = path_formulas.blur_integrated_gradients(slow, STEPS, 0.2)
-        c.agree("blur_integrated_gradients", value.channels, true, ROUNDED, scale=1e-4)  # its kernels are single
+    for value, slow in zip(case.call("integrated_gradients", steps=STEPS, baseline=start) or (), images, strict=False):
+        expected = path_formulas.integrated_gradients(slow, start, STEPS)
+        case.compare("integrated_gradients", value.channels, expected, PATH_TOLERANCE)
+    for value, slow in zip(case.call("blur_integrated_gradients", steps=STEPS) or (), images, strict=False):
+        expected = path_formulas.blur_integrated_gradients(slow, STEPS, 0.2)
+        case.compare("blur_integrated_gradients", value.channels, expected, PATH_TOLERANCE, scale=1e-4)
     with inputs_seen(net.module) as seen:
-        values = c.ask("expected_gradients", references=start[None], samples=SAMPLES)
-    for value, slow, points in zip(values or (), known(net), (seen[:SAMPLES], seen[SAMPLES:]), strict=False):
-        true = path_formulas.expected_gradients(slow, [(start, point) for point in points])
-        c.agree("expected_gradients", value.channels, true)
+        values = case.call("expected_gradients", references=start[None], samples=SAMPLES)
+    for value, slow, points in zip(values or (), images, (seen[:SAMPLES], seen[SAMPLES:]), strict=False):
+        expected = path_formulas.expected_gradients(slow, [(start, point) for point in points])
+        case.compare("expected_gradients", value.channels, expected)
     with inputs_seen(net.module) as seen:
-        values = c.ask("guided_integrated_gradients", steps=STEPS, baseline=start)
-    for row, (value, slow) in enumerate(zip(values or (), known(net), strict=False)):
-        true = path_formulas.guided_integrated_gradients(slow, seen[row :: len(values or ())])
-        c.agree("guided_integrated_gradients", value.channels, true)
+        values = case.call("guided_integrated_gradients", steps=STEPS, baseline=start)
+    for row, (value, slow) in enumerate(zip(values or (), images, strict=False)):
+        expected = path_formulas.guided_integrated_gradients(slow, seen[row :: len(values or ())])
+        case.compare("guided_integrated_gradients", value.channels, expected)

@@ -1,74 +1,77 @@
-"""Class activation maps at layers whose axes the generator knows."""
+"""Class activation maps at layers with known layouts."""
 
 from torch import Tensor
 
-from tests.fuzz.comparing import Comparison
-from tests.fuzz.networks import Network
-from tests.fuzz.references import known
+from tests.fuzz.comparing import Case
+from tests.fuzz.networks import RandomNetwork
+from tests.fuzz.references import slow_images
 from tests.twins import test_cam as formulas_of
 from tests.twins import test_channels as score_formulas
 from tests.twins.slow import inputs_seen
 
-ROUNDED = 1e-4
-"""Maps are made of activations and gradients in single precision; Grad-CAM++ divides by sums that may nearly vanish."""
-MOST_PLACES, MOST_CHANNELS = 40, 8
+MAP_TOLERANCE = 1e-4
+"""The tolerance for maps: activations and gradients are in single precision; Grad-CAM++ divides by small sums."""
+MAX_POSITIONS, MAX_CHANNELS = 40, 8
 
 
-def layers(net: Network) -> list[str]:
-    """The last layer with places and one that the seed chooses; none where frames lie along the batch axis."""
+def tested_layers(net: RandomNetwork) -> list[str]:
+    """The last layer with positions and one chosen by the seed; none if frames are folded into the batch axis."""
     addresses = [address for address, layout in net.layouts.items() if layout.frames == 1]
     return list(dict.fromkeys([addresses[net.seed % len(addresses)], addresses[-1]])) if addresses else []
 
 
-def _adds_to_zero(name: str, activation: Tensor, gradient: Tensor) -> bool:
-    """Whether channels add to zero everywhere, as behind a layer norm: no sum then tells a component's sign."""
+def _channels_cancel(name: str, activation: Tensor, gradient: Tensor) -> bool:
+    """Whether the channels sum to zero everywhere, as after layer norm, so that the sign is not determined."""
     features = activation if name == "eigen_cam" else activation * gradient
     return float(features.sum(0).norm()) < 1e-3 * float(features.abs().sum(0).norm())
 
 
-def summed(activation: Tensor, gradient: Tensor) -> float:
-    """A share of the terms that a map adds up: where they cancel, what is left is rounded in single precision."""
+def magnitude_of_terms(activation: Tensor, gradient: Tensor) -> float:
+    """A share of the magnitude of the terms of a map, which bounds the rounding error if they cancel."""
     return 0.05 * float((activation * gradient).abs().sum(0).max())
 
 
-def formulas(c: Comparison, net: Network) -> None:
-    slow_images = known(net)
-    for layer in layers(net):
+def formulas(case: Case, net: RandomNetwork) -> None:
+    references = slow_images(net)
+    for layer in tested_layers(net):
         for formula in formulas_of.FORMULAS:
-            values = c.ask(formula.__name__, layer=layer)
-            for value, slow in zip(values or (), slow_images, strict=False):
-                found, true = value.layer_values[layer], formula(*slow.at(layer))
-                if formula.__name__.startswith("eigen") and _adds_to_zero(formula.__name__, *slow.at(layer)):
-                    true = true if float((found.squeeze() * true.squeeze()).sum()) >= 0 else -true  # its sign is open
-                scale = summed(*slow.at(layer))
-                c.agree(f"{formula.__name__} at {layer}", found.squeeze(), true.squeeze(), ROUNDED, scale)
+            values = case.call(formula.__name__, layer=layer)
+            for value, slow in zip(values or (), references, strict=False):
+                actual, expected = value.layer_values[layer], formula(*slow.at(layer))
+                if formula.__name__.startswith("eigen") and _channels_cancel(formula.__name__, *slow.at(layer)):
+                    same_sign = float((actual.squeeze() * expected.squeeze()).sum()) >= 0
+                    expected = expected if same_sign else -expected
+                scale = magnitude_of_terms(*slow.at(layer))
+                case.compare(
+                    f"{formula.__name__} at {layer}", actual.squeeze(), expected.squeeze(), MAP_TOLERANCE, scale
+                )
         with inputs_seen(net.module, with_gradient=False) as seen:
-            values = c.ask("smooth_grad_cam_plus_plus", layer=layer, samples=3)
+            values = case.call("smooth_grad_cam_plus_plus", layer=layer, samples=3)
         clean = [float(x.flatten()[0]) for x in net.images]
         noisy = [x for x in seen if float(x.flatten()[0]) not in clean]
-        for value, slow, copies in zip(values or (), slow_images, (noisy[:3], noisy[3:]), strict=False):
+        for value, slow, copies in zip(values or (), references, (noisy[:3], noisy[3:]), strict=False):
             gradients = [slow.seen_at(layer, copy)[1] for copy in copies]
-            true = formulas_of.smooth_grad_cam_plus_plus(slow.at(layer)[0], gradients)
-            name, found = f"smooth_grad_cam_plus_plus at {layer}", value.layer_values[layer]
-            c.agree(name, found.squeeze(), true.squeeze(), ROUNDED)
+            expected = formulas_of.smooth_grad_cam_plus_plus(slow.at(layer)[0], gradients)
+            name, actual = f"smooth_grad_cam_plus_plus at {layer}", value.layer_values[layer]
+            case.compare(name, actual.squeeze(), expected.squeeze(), MAP_TOLERANCE)
 
 
-def by_scores(c: Comparison, net: Network) -> None:
-    slow_images = known(net)
-    for layer in layers(net)[-1:]:
-        activation = slow_images[0].at(layer)[0]
+def by_scores(case: Case, net: RandomNetwork) -> None:
+    references = slow_images(net)
+    for layer in tested_layers(net)[-1:]:
+        activation = references[0].at(layer)[0]
         lenses = [
             (score_formulas.shapley_cam, {"utility": "score"}, {"rest": False}),
             (score_formulas.finer_cam, {}, {}),
         ]
-        if len(activation) <= MOST_CHANNELS:
+        if len(activation) <= MAX_CHANNELS:
             lenses += [(score_formulas.ablation_cam, {}, {}), (score_formulas.score_cam, {}, {})]
-        if activation[0].numel() <= MOST_PLACES:
+        if activation[0].numel() <= MAX_POSITIONS:
             lenses += [(score_formulas.recipro_cam, {}, {})]
         for formula, parameters, slow_parameters in lenses:
             if formula is score_formulas.finer_cam and "scores" not in net.kinds:
-                continue  # it wants a class
-            values = c.ask(formula.__name__, layer=layer, **parameters)
-            for value, slow in zip(values or (), slow_images, strict=False):
-                true = formula(slow, layer, **slow_parameters)
-                c.agree(f"{formula.__name__} at {layer}", value.layer_values[layer].squeeze(), true.squeeze())
+                continue  # it requires a class
+            values = case.call(formula.__name__, layer=layer, **parameters)
+            for value, slow in zip(values or (), references, strict=False):
+                expected = formula(slow, layer, **slow_parameters)
+                case.compare(f"{formula.__name__} at {layer}", value.layer_values[layer].squeeze(), expected.squeeze())

@@ -1,11 +1,11 @@
-"""Scores of images of which parts are hidden, each by a whole forward."""
+"""Perturbation methods, with one forward pass per perturbed image."""
 
 import torch
 from torch import Tensor
 
-from tests.fuzz.comparing import Comparison
-from tests.fuzz.networks import Network
-from tests.fuzz.references import known
+from tests.fuzz.comparing import Case
+from tests.fuzz.networks import RandomNetwork
+from tests.fuzz.references import slow_images
 from tests.twins import test_masks as mask_formulas
 from tests.twins import test_occlusion as occlusion_formulas
 from tests.twins import test_surrogates as part_formulas
@@ -14,54 +14,54 @@ from tests.twins.slow import inputs_seen
 PARTS = 4
 
 
-def occlusion(c: Comparison, net: Network) -> None:
-    """Windows of which the last is moved in at most borders; what is followed incrementally and what is not."""
+def occlusion(case: Case, net: RandomNetwork) -> None:
+    """Overlapping windows that do not divide the image evenly, with and without incremental evaluation."""
     patch = max(2, min(net.images.shape[2:]) // 2)
     stride = patch - 1 if net.axes < 3 else patch
-    values = c.ask("occlusion", patch=patch, stride=stride)
-    for value, slow in zip(values or (), known(net), strict=False):
-        true = occlusion_formulas.occlusion(slow, torch.zeros_like(slow.x), patch, stride)
-        c.agree("occlusion", value.values, true)
+    values = case.call("occlusion", patch=patch, stride=stride)
+    for value, slow in zip(values or (), slow_images(net), strict=False):
+        expected = occlusion_formulas.occlusion(slow, torch.zeros_like(slow.x), patch, stride)
+        case.compare("occlusion", value.values, expected)
 
 
-def labels_of(net: Network) -> Tensor:
-    """Four parts of uneven size."""
+def segment_labels(net: RandomNetwork) -> Tensor:
+    """A label per position for four segments of different size."""
     extent = net.images.shape[2:]
-    places = torch.arange(torch.Size(extent).numel()).view(extent)
-    return (places * PARTS * 3 // places.numel()).remainder(PARTS + 1).clamp(max=PARTS - 1)
+    index = torch.arange(torch.Size(extent).numel()).view(extent)
+    return (index * PARTS * 3 // index.numel()).remainder(PARTS + 1).clamp(max=PARTS - 1)
 
 
-def parts(c: Comparison, net: Network) -> None:
-    labels = labels_of(net)
+def parts(case: Case, net: RandomNetwork) -> None:
+    labels = segment_labels(net)
     for name, formula in (("feature_ablation", part_formulas.feature_ablation), ("kernel_shap", part_formulas.shapley)):
-        for value, slow in zip(c.ask(name, segments=labels) or (), known(net), strict=False):
-            true = formula(slow, part_formulas.mean_colour(slow.x), labels)
-            c.agree(name, part_formulas.by_part(value.values, labels), true)
+        for value, slow in zip(case.call(name, segments=labels) or (), slow_images(net), strict=False):
+            expected = formula(slow, part_formulas.mean_colour(slow.x), labels)
+            case.compare(name, part_formulas.by_part(value.values, labels), expected)
     count = 12
     with inputs_seen(net.module, with_gradient=False) as seen:
-        values = c.ask("lime", segments=labels, samples=count) or []
-    shown = part_formulas.variants_seen(seen, count, max(1, len(values)))
-    for value, slow, inputs in zip(values, known(net), shown, strict=False):
+        values = case.call("lime", segments=labels, samples=count) or []
+    variants = part_formulas.variants_seen(seen, count, max(1, len(values)))
+    for value, slow, inputs in zip(values, slow_images(net), variants, strict=False):
         start = part_formulas.mean_colour(slow.x)
-        on = part_formulas.coalitions_of(inputs, slow.x, start, labels)
-        true, _ = part_formulas.lime(slow, start, labels, on, 0.25, 1.0)
-        c.agree("lime", part_formulas.by_part(value.values, labels), true)
+        coalitions = part_formulas.coalitions_of(inputs, slow.x, start, labels)
+        expected, _ = part_formulas.lime(slow, start, labels, coalitions, 0.25, 1.0)
+        case.compare("lime", part_formulas.by_part(value.values, labels), expected)
 
 
-def masks(c: Comparison, net: Network) -> None:
+def masks(case: Case, net: RandomNetwork) -> None:
     count = 10
     with inputs_seen(net.module, with_gradient=False) as seen:
-        values = c.ask("rise", samples=count, cells=3) or []
-    shown = mask_formulas.variants_seen(seen, count, max(1, len(values)))
-    for value, slow, inputs in zip(values, known(net), shown, strict=False):
+        values = case.call("rise", samples=count, cells=3) or []
+    variants = mask_formulas.variants_seen(seen, count, max(1, len(values)))
+    for value, slow, inputs in zip(values, slow_images(net), variants, strict=False):
         start = mask_formulas.mean_colour(slow.x)
-        drawn = mask_formulas.masks_of(inputs, slow.x, start)
-        c.agree("rise", value.values, mask_formulas.rise(slow, start, drawn, 0.5))
-    labels = labels_of(net)
+        drawn_masks = mask_formulas.masks_of(inputs, slow.x, start)
+        case.compare("rise", value.values, mask_formulas.rise(slow, start, drawn_masks, 0.5))
+    labels = segment_labels(net)
     with inputs_seen(net.module, with_gradient=False) as seen:
-        values = c.ask("permutation", segments=labels, samples=2) or []
-    shown = mask_formulas.variants_seen(seen, 2 * PARTS, max(1, len(values)))
-    for value, slow, inputs in zip(values, known(net), shown, strict=False):
-        true = mask_formulas.permutation(slow, inputs, labels, 2)
+        values = case.call("permutation", segments=labels, samples=2) or []
+    variants = mask_formulas.variants_seen(seen, 2 * PARTS, max(1, len(values)))
+    for value, slow, inputs in zip(values, slow_images(net), variants, strict=False):
+        expected = mask_formulas.permutation(slow, inputs, labels, 2)
         sums = torch.stack([value.values[labels == part].double().sum() for part in range(PARTS)])
-        c.agree("permutation", sums, true)
+        case.compare("permutation", sums, expected)

@@ -5,10 +5,10 @@ from torch import nn
 
 import convscope as cs
 from tests.fuzz import references as slow_rules
-from tests.fuzz.comparing import Comparison
-from tests.fuzz.networks import Network
-from tests.fuzz.references import known
-from tests.fuzz.spellings import is_rectifier, without_spellings
+from tests.fuzz.comparing import Case
+from tests.fuzz.networks import RandomNetwork
+from tests.fuzz.references import slow_images
+from tests.fuzz.spellings import is_rectifier, with_relu_modules
 from tests.twins import test_gradient
 
 LINEAR = (
@@ -16,65 +16,74 @@ LINEAR = (
     nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd,
     nn.Dropout, nn.Identity, nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle, nn.Flatten,
 )  # fmt: skip
-CURVED = {"squeeze-excite", "gated", "power pool", "recurrent", "tokens", "linear patches"}
+NONLINEAR = {"squeeze-excite", "gated", "power pool", "recurrent", "tokens", "linear patches"}
 COMPOSITES = ("epsilon-plus", "zero", "alpha2-beta1")
 
 
-def modified_gradients(c: Comparison, net: Network) -> None:
+def modified_gradients(case: Case, net: RandomNetwork) -> None:
     for formula in (slow_rules.guided_backprop, slow_rules.deconvnet):
-        for value, slow in zip(c.ask(formula.__name__) or (), known(net), strict=False):
-            c.agree(formula.__name__, value.channels, formula(slow))
+        for value, slow in zip(case.call(formula.__name__) or (), slow_images(net), strict=False):
+            case.compare(formula.__name__, value.channels, formula(slow))
 
 
-def piecewise_linear(net: Network) -> bool:
-    """Whether the scores are linear in the image but for rectifiers, maxima and shifts."""
+def piecewise_linear(net: RandomNetwork) -> bool:
+    """Whether the scores are piecewise linear in the image."""
     leaves = [m for m in net.module.modules() if not list(m.children()) and type(m).__module__.startswith("torch")]
-    flat = all(isinstance(m, LINEAR) or is_rectifier(m) for m in leaves)
-    ours = [m for m in net.module.modules() if type(m).__name__ in ("Spelled", "RMSNorm")]
+    are_linear = all(isinstance(m, LINEAR) or is_rectifier(m) for m in leaves)
+    custom = [m for m in net.module.modules() if type(m).__name__ in ("FunctionalActivation", "RMSNorm")]
     smooth = any(getattr(m, "spelling", "") == "logsumexp" for m in net.module.modules())
-    return flat and all(map(is_rectifier, ours)) and not smooth and not CURVED & net.kinds and "scores" in net.kinds
+    return (
+        are_linear
+        and all(map(is_rectifier, custom))
+        and not smooth
+        and not NONLINEAR & net.kinds
+        and "scores" in net.kinds
+    )
 
 
-def relevance(c: Comparison, net: Network) -> None:
-    """What the pixels get and what constants absorb is the score; without ε it is gradient × input where that is so."""
+def relevance(case: Case, net: RandomNetwork) -> None:
+    """Conservation: relevance plus what is absorbed by constants is the score. Without ε, it is gradient × input."""
     if "scores" not in net.kinds:
-        return  # of what a softmax is given little is proportional to what it gives
+        return  # a softmax does not conserve relevance
     for composite in COMPOSITES:
-        for value, slow in zip(c.ask("lrp", composite=composite) or (), known(net), strict=False):
+        for value, slow in zip(case.call("lrp", composite=composite) or (), slow_images(net), strict=False):
             total = value.values.double().sum() + sum(v for k, v in value.notes.items() if k.startswith("absorbed by"))
             size = float(value.values.abs().sum())
-            c.agree(f"lrp {composite}, its sum", total, slow.score(slow.x), 1e-4, scale=size)
+            case.compare(f"lrp {composite}, its sum", total, slow.score(slow.x), 1e-4, scale=size)
             if composite == "zero" and piecewise_linear(net):
-                c.agree("lrp zero, gradient × input", value.channels, test_gradient.gradient_x_input(slow))
+                case.compare("lrp zero, gradient × input", value.channels, test_gradient.gradient_x_input(slow))
 
 
-def references(c: Comparison, net: Network) -> None:
-    """Contributions of DeepLIFT add up to the difference of the scores."""
+def references(case: Case, net: RandomNetwork) -> None:
+    """Completeness: contributions of DeepLIFT sum to the difference of the scores."""
+    images = slow_images(net)
     start = torch.randn(net.images.shape[1:], generator=torch.Generator().manual_seed(2), dtype=torch.double)
     for rule in ("rescale", "reveal-cancel"):
-        for value, slow in zip(c.ask("deep_lift", baseline=start, rule=rule) or (), known(net), strict=False):
-            rise = slow.score(slow.x) - slow.score(start)
+        for value, slow in zip(case.call("deep_lift", baseline=start, rule=rule) or (), images, strict=False):
+            difference = slow.score(slow.x) - slow.score(start)
             size = float(value.values.abs().sum())
-            c.agree(f"deep_lift {rule}, its sum", value.channels.double().sum(), rise, scale=size)
-    many = torch.stack([start, start.flip(-1)])
-    for value, slow in zip(c.ask("deep_shap", references=many, samples=2) or (), known(net), strict=False):
-        rise = slow.score(slow.x) - sum(map(slow.score, many)) / 2
-        c.agree("deep_shap, its sum", value.channels.double().sum(), rise, scale=float(value.values.abs().sum()))
+            case.compare(f"deep_lift {rule}, its sum", value.channels.double().sum(), difference, scale=size)
+    baselines = torch.stack([start, start.flip(-1)])
+    for value, slow in zip(case.call("deep_shap", references=baselines, samples=2) or (), images, strict=False):
+        difference = slow.score(slow.x) - sum(map(slow.score, baselines)) / 2
+        case.compare(
+            "deep_shap, its sum", value.channels.double().sum(), difference, scale=float(value.values.abs().sum())
+        )
 
 
-SPELLED = [
+LENSES = [
     ("guided_backprop", {}), ("deconvnet", {}), ("rectified_gradient", {"quantile": 0.5}), ("lrp", {}),
     ("attn_lrp", {}), ("deep_lift", {}), ("full_grad", {}),
 ]  # fmt: skip
 
 
-def spellings(c: Comparison, net: Network) -> None:
-    """However rectifiers are written, each lens says the same."""
-    plain = without_spellings(net.module)
-    for lens, parameters in SPELLED:
-        values = c.ask(lens, **parameters)
+def spellings(case: Case, net: RandomNetwork) -> None:
+    """Values do not depend on the form in which rectifiers are written."""
+    rewritten = with_relu_modules(net.module)
+    for lens, parameters in LENSES:
+        values = case.call(lens, **parameters)
         if values is None:
             continue
-        others = getattr(cs, lens)(plain, net.images, target=c.target(), **parameters)
+        others = getattr(cs, lens)(rewritten, net.images, target=case.target(), **parameters)
         for value, other in zip(values, others, strict=True):
-            c.agree(f"{lens} of other spellings", value.values, other.values, scale=1e-6)
+            case.compare(f"{lens} of another spelling", value.values, other.values, scale=1e-6)

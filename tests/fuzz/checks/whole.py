@@ -1,68 +1,69 @@
-"""What a network says, whom it looks at, and where it is looked at by default."""
+"""Predictions, independence of the images in a batch, and default layers."""
 
 import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from tests.fuzz.comparing import Comparison
-from tests.fuzz.networks import Network
-from tests.fuzz.references import known
+from tests.fuzz.comparing import Case
+from tests.fuzz.networks import RandomNetwork
+from tests.fuzz.references import slow_images
 
-ALONE = [
+INDEPENDENCE_LENSES = [
     ("grad_cam", {}), ("eigen_cam", {}), ("score_cam", {"channels": 3}), ("lrp", {}), ("feature_maps", {}),
     ("rise", {"samples": 6}), ("guided_grad_cam", {}),
 ]  # fmt: skip
-"""What the other checks do not hold to one image at a time already."""
+"""Lenses that the other checks do not already compare with one image at a time."""
 
 
-def prediction(c: Comparison, net: Network) -> None:
-    values = c.ask("predict", top=3)
+def prediction(case: Case, net: RandomNetwork) -> None:
+    values = case.call("predict", top=3)
     with torch.no_grad():
         scores = [net.module(image[None])[0] for image in net.images]
     for value, row in zip(values or (), scores, strict=False):
-        best = row.topk(3)
-        c.holds(f"predict: {value.indices} for {best.indices.tolist()}", list(value.indices) == best.indices.tolist())
-        c.agree("predict, its scores", torch.tensor(value.scores), best.values)
+        top = row.topk(3)
+        indices = top.indices.tolist()
+        case.check(f"predict: {value.indices} for {indices}", list(value.indices) == indices)
+        case.compare("predict, its scores", torch.tensor(value.scores), top.values)
 
 
-def independence(c: Comparison, net: Network) -> None:
-    """Each image alone gives what it gives in company."""
-    for lens, parameters in ALONE:
-        together = c.ask(lens, **parameters)
-        for row, value in enumerate(together or ()):
-            given = dict(parameters)
+def independence(case: Case, net: RandomNetwork) -> None:
+    """Each image alone has the same value as in a batch."""
+    for lens, parameters in INDEPENDENCE_LENSES:
+        batch_values = case.call(lens, **parameters)
+        for row, value in enumerate(batch_values or ()):
+            arguments = dict(parameters)
             if "target" in getattr(cs, lens).declaration.inputs:
-                target = c.target()
-                given["target"] = target[row] if isinstance(target, list) else target
-            alone = getattr(cs, lens)(net.module, net.images[row : row + 1], **given)
-            alone = alone[0] if isinstance(alone, list) else alone
-            for name in _numbers(value):
-                c.agree(f"{lens} alone, {name}", _numbers(value)[name], _numbers(alone)[name])
+                target = case.target()
+                arguments["target"] = target[row] if isinstance(target, list) else target
+            single = getattr(cs, lens)(net.module, net.images[row : row + 1], **arguments)
+            single = single[0] if isinstance(single, list) else single
+            for name in _maps(value):
+                case.compare(f"{lens} alone, {name}", _maps(value)[name], _maps(single)[name])
 
 
-def _numbers(value: cs.Value) -> dict[str, Tensor]:
+def _maps(value: cs.Value) -> dict[str, Tensor]:
     if isinstance(value, cs.FeatureMaps):
         return dict(value.maps)
     return {"values": value.values, **value.layer_values}
 
 
-def default_layer(c: Comparison, net: Network) -> None:
-    """The layer that CAM lenses look at lies on every path to the answer, and no later one with places does."""
-    (value, *_) = c.ask("grad_cam") or (None,)
+def default_layer(case: Case, net: RandomNetwork) -> None:
+    """The default layer of CAM lenses is on every path to the output, and no later layer with positions is."""
+    (value, *_) = case.call("grad_cam") or (None,)
     if value is None:
         return
     (address,) = value.layers
-    c.holds(f"default layer {address}: a path to the answer goes past it", _cut(net, address))
-    order = _finished(net.module, net.images[:1])
-    late = [a for a in net.layouts if order.index(a) > order.index(address) and not a.startswith(f"{address}.")]
-    late = [a for a in late if not a.endswith("head.classes")]  # a map of the scores is no layer below them
-    late = [a for a in late if any(slow.at(a)[1].any() for slow in known(net))]  # behind a class token nothing is
-    later = [a for a in late if not address.startswith(f"{a}.") or not _same(net, a, address)]
-    c.holds(f"default layer {address}: later with places are {later}", not later)
+    case.check(f"default layer {address}: not on every path to the output", _is_on_every_path(net, address))
+    order = _finish_order(net.module, net.images[:1])
+    later = [a for a in net.layouts if order.index(a) > order.index(address) and not a.startswith(f"{address}.")]
+    later = [a for a in later if not a.endswith("head.classes")]  # a map of the scores themselves
+    later = [a for a in later if any(slow.at(a)[1].any() for slow in slow_images(net))]  # zero after a class token
+    later = [a for a in later if not address.startswith(f"{a}.") or not _same_output(net, a, address)]
+    case.check(f"default layer {address}: later layers with positions {later}", not later)
 
 
-def _cut(net: Network, address: str) -> bool:
-    """Whether nothing of the image reaches the scores where the layer's output is held."""
+def _is_on_every_path(net: RandomNetwork, address: str) -> bool:
+    """Whether the scores do not depend on the image if the output of the layer is detached."""
     handle = net.module.get_submodule(address).register_forward_hook(lambda m, i, o: o.detach())
     x = net.images[:1].clone().requires_grad_()
     with torch.enable_grad():
@@ -74,7 +75,7 @@ def _cut(net: Network, address: str) -> bool:
     return gradient is None or not gradient.any()
 
 
-def _finished(module: nn.Module, x: Tensor) -> list[str]:
+def _finish_order(module: nn.Module, x: Tensor) -> list[str]:
     """The addresses of all modules in the order in which their last calls finish."""
     names: list[str] = []
     handles = [m.register_forward_hook(lambda *_, n=n: names.append(n)) for n, m in module.named_modules()]
@@ -82,12 +83,12 @@ def _finished(module: nn.Module, x: Tensor) -> list[str]:
         module(x)
     for handle in handles:
         handle.remove()
-    return [name for place, name in enumerate(names) if name not in names[place + 1 :]]
+    return [name for index, name in enumerate(names) if name not in names[index + 1 :]]
 
 
-def _same(net: Network, one: str, other: str) -> bool:
-    """Whether two layers give the same numbers."""
-    from tests.fuzz.references import output_of
+def _same_output(net: RandomNetwork, first: str, second: str) -> bool:
+    """Whether two layers have the same output."""
+    from tests.fuzz.references import layer_output
 
-    a, b = output_of(net, one), output_of(net, other)
+    a, b = layer_output(net, first), layer_output(net, second)
     return a.shape == b.shape and torch.equal(a, b)

@@ -1,11 +1,12 @@
-"""One number of a network worked out by hand: the operands it was made of, operation by operation.
+"""The arithmetic behind one value of a layer's output: its operands and formula, operation by operation.
 
-    watching.py      which operations made a layer's output, and which follow it
+    tracing.py       which operations computed a layer's output, and which follow it
     places.py        which unit and position of a layer's output is meant
-    worked.py        one operation worked out at one place: operands, formula, value
-    recipes.py       which operation is worked out how
-    convolutions.py pools.py norms.py pointwise.py     the recipes
+    evaluate.py      one operation evaluated at one index: operands, formula, value
+    op_table.py      which function evaluates which operation
+    stepping.py      a layer's operations evaluated one after the other
+    convolutions.py pools.py norms.py pointwise.py     the functions that evaluate operations
 
-Operations and not modules are worked out: what a layer's forward called, with the arguments it called it with. Weight
-norm, padding modes, functional calls and the user's own convolution classes need no special case.
+Operations rather than modules are evaluated: those that a layer's forward called, with the arguments it passed. Weight
+norm, padding modes, functional calls and custom convolution classes need no special case.
 """

@@ -1,4 +1,4 @@
-"""One operation worked out at one place, in double precision from the operands it really had."""
+"""One operation evaluated at one index, in double precision from the operands of the network's own forward pass."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,24 +10,24 @@ from torch import Tensor
 from convscope.engine.network.quantized import dequantized
 from convscope.engine.ops.call import Call
 
-Place = tuple[int, ...]
+OutputIndex = tuple[int, ...]
 """An index into an operation's output, the image first."""
 
-MOST_MAPS = 8
-"""Of so many input channels, those that matter most, the whole map is kept."""
+MAX_CHANNEL_MAPS = 8
+"""For up to this many input channels, those that contribute most, the whole map is kept."""
 
 
 @dataclass(frozen=True, eq=False)
-class Worked:
-    """One operation at one place.
+class Evaluation:
+    """One operation evaluated at one index of its output.
 
     Attributes:
-        title: what it is, in words, with its settings.
-        formula: how the value comes about, with the numbers put in.
-        value: what comes out.
-        given: what the operation was given at that place, where that is a single number.
-        facts: what else is known, such as the slope of an activation.
-        numbers: the operands by name, where they are many.
+        title: the operation in words, with its settings.
+        formula: the computation with the numbers filled in.
+        value: the result.
+        given: the input value at that index, where that is a single number.
+        facts: further facts, such as the slope of an activation.
+        numbers: the operands by name, where there are many.
     """
 
     title: str
@@ -39,45 +39,45 @@ class Worked:
 
 
 @dataclass(frozen=True, eq=False)
-class Operation:
-    """An operation that ran: the call with the operands as they were, and what came out."""
+class ExecutedOperation:
+    """An operation that ran: the call with its operands, and its output."""
 
     call: Call
-    out: Tensor
-    padded: Call | None = None
-    """The padding that made its input, where the layer pads on its own."""
+    output: Tensor
+    padding_call: Call | None = None
+    """The padding operation that computed its input, where the layer pads separately."""
 
 
-def operand(call: Call, place: int, name: str) -> Tensor:
+def tensor_argument(call: Call, index: int, name: str) -> Tensor:
     """A tensor among a call's arguments."""
-    found = call.argument(place, name)
-    assert isinstance(found, Tensor), f"{call.name} has a tensor {name}"
-    return found
+    argument = call.argument(index, name)
+    assert isinstance(argument, Tensor), f"{call.name} has a tensor {name}"
+    return argument
 
 
-def exact(tensor: Tensor) -> Tensor:
-    """A few numbers in double precision on the processor, a copy without a graph."""
+def to_double(tensor: Tensor) -> Tensor:
+    """A copy of a few values in double precision on the CPU, detached from the graph."""
     return dequantized(tensor.detach()).cpu().to(torch.float64, copy=True)
 
 
-def said(value: float) -> str:
-    """A number within a formula: five digits and a true minus sign."""
+def format_number(value: float) -> str:
+    """A number within a formula: five significant digits and a typographic minus sign."""
     text = f"{value or 0.0:.5g}"
     return text.replace("-", "−")
 
 
-def bracketed(value: float) -> str:
-    """A number behind an operator: in brackets where it is negative."""
-    return f"({said(value)})" if value < 0 else said(value)
+def format_operand(value: float) -> str:
+    """A number after an operator: in parentheses where it is negative."""
+    return f"({format_number(value)})" if value < 0 else format_number(value)
 
 
-def every(value: Any, axes: int) -> tuple[int, ...]:
-    """A setting for every axis, given once for all or axis by axis."""
+def per_axis(value: Any, axes: int) -> tuple[int, ...]:
+    """A setting for every axis, from one value for all or one for each."""
     if isinstance(value, (tuple, list)):
         return tuple(int(v) for v in value) * (axes if len(value) == 1 else 1)
     return (int(value),) * axes
 
 
-def by(sizes: tuple[int, ...]) -> str:
+def format_sizes(sizes: tuple[int, ...]) -> str:
     """``3×3``."""
     return "×".join(str(n) for n in sizes)

@@ -1,105 +1,127 @@
-"""Norms worked out: (x − mean) / √(variance + ε) · weight + bias, each over numbers of its own."""
+"""Evaluating normalization: (x − mean) / √(variance + ε) · weight + bias; each norm has its own mean and variance."""
 
 import torch
 from torch import Tensor
 
-from convscope.engine.arithmetic.evaluate import Operation, Place, Worked, bracketed, exact, operand, said
+from convscope.engine.arithmetic.evaluate import (
+    Evaluation,
+    ExecutedOperation,
+    OutputIndex,
+    format_number,
+    format_operand,
+    tensor_argument,
+    to_double,
+)
 
 
-def batch_norm(made: Operation, place: Place) -> Worked:
-    """By the running statistics of the channel, or of this batch where the layer keeps none."""
-    call, channel = made.call, place[1]
-    x, mean, variance = operand(call, 0, "input"), call.argument(1, "running_mean"), call.argument(2, "running_var")
-    kept = not call.argument(5, "training", False) and mean is not None
-    if kept:
-        centre, spread = float(exact(mean[channel])), float(exact(variance[channel]))
+def batch_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
+    """By the running statistics of the channel, or by those of this batch where the layer keeps none."""
+    call, channel = operation.call, index[1]
+    x = tensor_argument(call, 0, "input")
+    running_mean, running_var = call.argument(1, "running_mean"), call.argument(2, "running_var")
+    uses_running = not call.argument(5, "training", False) and running_mean is not None
+    if uses_running:
+        mean, variance = float(to_double(running_mean[channel])), float(to_double(running_var[channel]))
     else:
-        centre, spread = _moments(exact(x[:, channel]))
-    title = "batch norm" if kept else "batch norm over this batch"
-    return _normed(title, made, place, centre, spread, 3, channel, call.argument(7, "eps", 1e-5))
+        mean, variance = _mean_and_variance(to_double(x[:, channel]))
+    title = "batch norm" if uses_running else "batch norm over this batch"
+    return _normalization(title, operation, index, mean, variance, 3, channel, call.argument(7, "eps", 1e-5))
 
 
-def instance_norm(made: Operation, place: Place) -> Worked:
-    """Over the places of this channel of this image."""
-    call, channel = made.call, place[1]
-    mean, variance = call.argument(1, "running_mean"), call.argument(2, "running_var")
-    if call.argument(5, "use_input_stats", True) or mean is None:
-        centre, spread = _moments(exact(operand(call, 0, "input")[place[:2]]))
+def instance_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
+    """Over the positions of this channel of this image."""
+    call, channel = operation.call, index[1]
+    running_mean, running_var = call.argument(1, "running_mean"), call.argument(2, "running_var")
+    if call.argument(5, "use_input_stats", True) or running_mean is None:
+        mean, variance = _mean_and_variance(to_double(tensor_argument(call, 0, "input")[index[:2]]))
     else:
-        centre, spread = float(exact(mean[channel])), float(exact(variance[channel]))
-    return _normed("instance norm", made, place, centre, spread, 3, channel, call.argument(7, "eps", 1e-5))
+        mean, variance = float(to_double(running_mean[channel])), float(to_double(running_var[channel]))
+    return _normalization("instance norm", operation, index, mean, variance, 3, channel, call.argument(7, "eps", 1e-5))
 
 
-def group_norm(made: Operation, place: Place) -> Worked:
-    """Over the channels of the group and all places."""
-    call, channel = made.call, place[1]
-    x, groups = operand(call, 0, "input"), int(call.argument(1, "num_groups"))
-    members = x.shape[1] // groups
-    first = channel // members * members
-    centre, spread = _moments(exact(x[place[0], first : first + members]))
+def group_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
+    """Over the channels of the group and all positions."""
+    call, channel = operation.call, index[1]
+    x, groups = tensor_argument(call, 0, "input"), int(call.argument(1, "num_groups"))
+    group_size = x.shape[1] // groups
+    first = channel // group_size * group_size
+    mean, variance = _mean_and_variance(to_double(x[index[0], first : first + group_size]))
     title = f"group norm, {groups} groups"
-    return _normed(title, made, place, centre, spread, 2, channel, call.argument(4, "eps", 1e-5))
+    return _normalization(title, operation, index, mean, variance, 2, channel, call.argument(4, "eps", 1e-5))
 
 
-def layer_norm(made: Operation, place: Place) -> Worked:
-    """Over the last axes, for each place of the others."""
-    call = made.call
-    over = len(call.argument(1, "normalized_shape"))
-    centre, spread = _moments(exact(operand(call, 0, "input")[place[:-over]]))
-    return _normed("layer norm", made, place, centre, spread, 2, place[-over:], call.argument(4, "eps", 1e-5))
+def layer_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
+    """Over the last dimensions, for each index of the others."""
+    call = operation.call
+    dims = len(call.argument(1, "normalized_shape"))
+    mean, variance = _mean_and_variance(to_double(tensor_argument(call, 0, "input")[index[:-dims]]))
+    eps = call.argument(4, "eps", 1e-5)
+    return _normalization("layer norm", operation, index, mean, variance, 2, index[-dims:], eps)
 
 
-def rms_norm(made: Operation, place: Place) -> Worked:
-    """Over the last axes: by the root of the mean square, without a mean taken off."""
-    call, x = made.call, operand(made.call, 0, "input")
-    over, eps = len(call.argument(1, "normalized_shape")), call.argument(3, "eps")
-    square = float(exact(x[place[:-over]]).square().mean())
+def rms_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
+    """Over the last dimensions: by the root of the mean square, without subtracting a mean."""
+    call, x = operation.call, tensor_argument(operation.call, 0, "input")
+    dims, eps = len(call.argument(1, "normalized_shape")), call.argument(3, "eps")
+    mean_square = float(to_double(x[index[:-dims]]).square().mean())
     eps = torch.finfo(x.dtype).eps if eps is None else eps
-    given, scale = float(exact(x[place])), _parameter(call.argument(2, "weight"), place[-over:], 1.0)
-    value = given / (square + eps) ** 0.5 * scale
-    formula = f"{said(given)} / √({said(square)} + {said(eps)}) · {bracketed(scale)} = {said(value)}"
-    return Worked("RMS norm", formula, value, given, facts={"mean square": square, "eps": eps, "weight": scale})
-
-
-def local_response_norm(made: Operation, place: Place) -> Worked:
-    """By the squares of the neighbouring channels at the same place."""
-    call, (row, channel, *at) = made.call, place
-    x, size = operand(call, 0, "input"), int(call.argument(1, "size"))
-    alpha, beta, k = call.argument(2, "alpha", 1e-4), call.argument(3, "beta", 0.75), call.argument(4, "k", 1.0)
-    across = exact(x[row].movedim(0, -1)[tuple(at)])
-    squares = float(across[max(0, channel - size // 2) : channel + (size - 1) // 2 + 1].square().sum())
-    given = float(across[channel])
-    value = given / (k + alpha * squares / size) ** beta
-    formula = f"{said(given)} / ({said(k)} + {said(alpha)} · {said(squares)} / {size})^{said(beta)} = {said(value)}"
-    return Worked("local response norm", formula, value, given, facts={"squares": squares})
-
-
-def _moments(numbers: Tensor) -> tuple[float, float]:
-    return float(numbers.mean()), float(numbers.var(unbiased=False))
-
-
-def _normed(
-    title: str,
-    made: Operation,
-    place: Place,
-    centre: float,
-    spread: float,
-    weight_at: int,
-    which: int | Place,
-    eps: float,
-) -> Worked:
-    """The formula that all norms share; ``weight_at`` is where in the call the weight stands, the bias behind it."""
-    given = float(exact(operand(made.call, 0, "input")[place]))
-    scale = _parameter(made.call.argument(weight_at, "weight"), which, 1.0)
-    offset = _parameter(made.call.argument(weight_at + 1, "bias"), which, 0.0)
-    value = (given - centre) / (spread + eps) ** 0.5 * scale + offset
+    number, weight = float(to_double(x[index])), _parameter_value(call.argument(2, "weight"), index[-dims:], 1.0)
+    value = number / (mean_square + eps) ** 0.5 * weight
     formula = (
-        f"({said(given)} − {bracketed(centre)}) / √({said(spread)} + {said(eps)}) · {bracketed(scale)} + "
-        f"{bracketed(offset)} = {said(value)}"
+        f"{format_number(number)} / √({format_number(mean_square)} + {format_number(eps)}) · {format_operand(weight)} "
+        f"= {format_number(value)}"
     )
-    facts = {"mean": centre, "variance": spread, "eps": eps, "weight": scale, "bias": offset}
-    return Worked(title, formula, value, given, facts=facts)
+    facts = {"mean square": mean_square, "eps": eps, "weight": weight}
+    return Evaluation("RMS norm", formula, value, number, facts=facts)
 
 
-def _parameter(found: Tensor | None, which: int | Place, without: float) -> float:
-    return without if found is None else float(exact(found[which]))
+def local_response_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
+    """By the squares of the neighbouring channels at the same position."""
+    call, (row, channel, *at) = operation.call, index
+    x, size = tensor_argument(call, 0, "input"), int(call.argument(1, "size"))
+    alpha, beta, k = call.argument(2, "alpha", 1e-4), call.argument(3, "beta", 0.75), call.argument(4, "k", 1.0)
+    channels = to_double(x[row].movedim(0, -1)[tuple(at)])
+    squares = float(channels[max(0, channel - size // 2) : channel + (size - 1) // 2 + 1].square().sum())
+    number = float(channels[channel])
+    value = number / (k + alpha * squares / size) ** beta
+    formula = (
+        f"{format_number(number)} / ({format_number(k)} + {format_number(alpha)} · {format_number(squares)} / {size})"
+        f"^{format_number(beta)} = {format_number(value)}"
+    )
+    return Evaluation("local response norm", formula, value, number, facts={"squares": squares})
+
+
+def _mean_and_variance(values: Tensor) -> tuple[float, float]:
+    return float(values.mean()), float(values.var(unbiased=False))
+
+
+def _normalization(
+    title: str,
+    operation: ExecutedOperation,
+    index: OutputIndex,
+    mean: float,
+    variance: float,
+    weight_argument: int,
+    parameter_index: int | OutputIndex,
+    eps: float,
+) -> Evaluation:
+    """The formula that all norms share.
+
+    Args:
+        weight_argument: the number of the call's argument that is the weight; the bias is the next one.
+        parameter_index: the index into weight and bias.
+    """
+    number = float(to_double(tensor_argument(operation.call, 0, "input")[index]))
+    weight = _parameter_value(operation.call.argument(weight_argument, "weight"), parameter_index, 1.0)
+    bias = _parameter_value(operation.call.argument(weight_argument + 1, "bias"), parameter_index, 0.0)
+    value = (number - mean) / (variance + eps) ** 0.5 * weight + bias
+    formula = (
+        f"({format_number(number)} − {format_operand(mean)}) / √({format_number(variance)} + {format_number(eps)}) · "
+        f"{format_operand(weight)} + {format_operand(bias)} = {format_number(value)}"
+    )
+    facts = {"mean": mean, "variance": variance, "eps": eps, "weight": weight, "bias": bias}
+    return Evaluation(title, formula, value, number, facts=facts)
+
+
+def _parameter_value(parameter: Tensor | None, index: int | OutputIndex, default: float) -> float:
+    return default if parameter is None else float(to_double(parameter[index]))

@@ -1,12 +1,12 @@
-"""Which operation is worked out how, by the name torch gives it."""
+"""Which function evaluates which operation, by the name that torch gives it."""
 
 from collections.abc import Callable
 
 from convscope.engine.arithmetic import convolutions, norms, pointwise, pools
-from convscope.engine.arithmetic.evaluate import Operation, Place, Worked
+from convscope.engine.arithmetic.evaluate import Evaluation, ExecutedOperation, OutputIndex
 from convscope.engine.ops.operation_kinds import POINTWISE_ACTIVATIONS
 
-Recipe = Callable[[Operation, Place], Worked]
+Evaluator = Callable[[ExecutedOperation, OutputIndex], Evaluation]
 
 
 def _names(text: str) -> frozenset[str]:
@@ -15,7 +15,7 @@ def _names(text: str) -> frozenset[str]:
 
 _AXES = ("1d", "2d", "3d")
 
-STARTING: dict[str, Recipe] = {
+STARTING: dict[str, Evaluator] = {
     **{f"conv{n}": convolutions.convolution for n in _AXES},
     **{f"conv_transpose{n}": convolutions.transposed for n in _AXES},
     **{f"max_pool{n}": pools.max_pool for n in _AXES},
@@ -26,12 +26,9 @@ STARTING: dict[str, Recipe] = {
     **{f"adaptive_avg_pool{n}": pools.adaptive_average_pool for n in _AXES},
     "linear": convolutions.linear,
 }
-"""Operations that make numbers of other places: with one of these the arithmetic begins."""
+"""Operations that combine values of several positions or channels: an evaluation starts with one of these."""
 
-CHANNELS_FIRST = (frozenset(STARTING) - {"linear"}) | _names("batch_norm instance_norm group_norm local_response_norm")
-"""Operations that take the axis behind the image for the channels."""
-
-NORMS: dict[str, Recipe] = {
+NORMS: dict[str, Evaluator] = {
     "batch_norm": norms.batch_norm,
     "instance_norm": norms.instance_norm,
     "group_norm": norms.group_norm,
@@ -40,18 +37,18 @@ NORMS: dict[str, Recipe] = {
     "local_response_norm": norms.local_response_norm,
 }
 
-FOLLOWING: dict[str, Recipe] = {
+FOLLOWING: dict[str, Evaluator] = {
     **NORMS,
     **dict.fromkeys(POINTWISE_ACTIVATIONS, pointwise.activation),
     "prelu": pointwise.prelu,
     "softmax": pointwise.softmax,
     "log_softmax": pointwise.softmax,
-    **dict.fromkeys(("add", "sub", "mul", "multiply", "div"), pointwise.of_two),
+    **dict.fromkeys(("add", "sub", "mul", "multiply", "div"), pointwise.binary),
 }
-"""Operations that make of a number another at the same place: they go on with the arithmetic, or begin it."""
+"""Operations that turn a value into another at the same index: they continue an evaluation, or start it."""
 
-RECIPES: dict[str, Recipe] = {**STARTING, **FOLLOWING}
+EVALUATORS: dict[str, Evaluator] = {**STARTING, **FOLLOWING}
 
-MOVING = _names("""permute transpose t T mT swapaxes swapdims movedim moveaxis flatten unflatten reshape view squeeze
-    unsqueeze view_as reshape_as""")
-"""Operations that hand on the same number at another place."""
+REARRANGING = _names("""permute transpose t T mT swapaxes swapdims movedim moveaxis flatten unflatten reshape view
+    squeeze unsqueeze view_as reshape_as""")
+"""Operations that return the same values at other indices."""

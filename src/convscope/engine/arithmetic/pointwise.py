@@ -1,4 +1,4 @@
-"""Functions of the number at the place itself, sums and products of two tensors, and softmax."""
+"""Evaluating elementwise functions, sums and products of two tensors, and softmax."""
 
 import operator
 from collections.abc import Callable
@@ -6,7 +6,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from convscope.engine.arithmetic.evaluate import Operation, Place, Worked, bracketed, exact, operand, said
+from convscope.engine.arithmetic.evaluate import (
+    Evaluation,
+    ExecutedOperation,
+    OutputIndex,
+    format_number,
+    format_operand,
+    tensor_argument,
+    to_double,
+)
 
 _FORMULAS = {
     "relu": "max(0, x)",
@@ -24,10 +32,10 @@ _FORMULAS = {
     "elu": "x where x > 0, else α · (e^x − 1)",
 }
 
-_POINTS = 121
-"""At so many numbers around the given one a function is evaluated, for its curve."""
+_CURVE_POINTS = 121
+"""At how many inputs around the actual one a function is evaluated, to draw its curve."""
 
-_SIGNS: dict[str, tuple[str, Callable[[float, float], float]]] = {
+_OPERATORS: dict[str, tuple[str, Callable[[float, float], float]]] = {
     "add": ("+", operator.add),
     "sub": ("−", operator.sub),
     "mul": ("·", operator.mul),
@@ -37,67 +45,78 @@ _SIGNS: dict[str, tuple[str, Callable[[float, float], float]]] = {
 _TITLES = {"add": "sum", "sub": "difference", "mul": "product", "multiply": "product", "div": "quotient"}
 
 
-def activation(made: Operation, place: Place) -> Worked:
-    """Value in, value out, and the slope there: the function itself, at one number in double precision."""
-    x = exact(operand(made.call, 0, "input")[place])
-    call = made.call.out_of_place() if made.call.inplace else made.call
-    value, slope = _with_slope(call.on, x)
-    name, given = call.name, float(x)
+def activation(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
+    """The value of an activation function at one number in double precision, and its slope there."""
+    x = to_double(tensor_argument(operation.call, 0, "input")[index])
+    call = operation.call.out_of_place() if operation.call.inplace else operation.call
+    value, slope = _value_and_slope(call.run_with, x)
+    name, number = call.name, float(x)
     if name == "hardtanh":
         low, high = float(call.argument(1, "min_val", -1.0)), float(call.argument(2, "max_val", 1.0))
-        name, rule = "relu6" if (low, high) == (0, 6) else name, f"min(max({said(low)}, x), {said(high)})"
+        name = "relu6" if (low, high) == (0, 6) else name
+        rule = f"min(max({format_number(low)}, x), {format_number(high)})"
     else:
         rule = _FORMULAS.get(name, f"{name}(x)")
-    formula = f"{rule} at x = {said(given)} is {said(value)}, slope {said(slope)}"
-    reach = max(3.0, 1.25 * abs(given))
-    around = torch.linspace(-reach, reach, _POINTS, dtype=torch.float64, device="cpu")
-    numbers = {"curve from": around, "curve": call.on(around.clone())}
-    return Worked(name, formula, value, given, facts={"slope": slope}, numbers=numbers)
+    formula = f"{rule} at x = {format_number(number)} is {format_number(value)}, slope {format_number(slope)}"
+    radius = max(3.0, 1.25 * abs(number))
+    curve_inputs = torch.linspace(-radius, radius, _CURVE_POINTS, dtype=torch.float64, device="cpu")
+    numbers = {"curve from": curve_inputs, "curve": call.run_with(curve_inputs.clone())}
+    return Evaluation(name, formula, value, number, facts={"slope": slope}, numbers=numbers)
 
 
-def prelu(made: Operation, place: Place) -> Worked:
-    """A rectifier whose slope on the left is a weight of the channel."""
-    call, given = made.call, float(exact(operand(made.call, 0, "input")[place]))
-    weight = operand(call, 1, "weight")
-    left = float(exact(weight[place[1] if len(weight) > 1 else 0]))
-    slope = 1.0 if given > 0 else left
-    formula = f"x where x > 0, else {bracketed(left)} · x at x = {said(given)} is {said(slope * given)}"
-    around = torch.linspace(-1, 1, _POINTS, dtype=torch.float64, device="cpu") * max(3.0, 1.25 * abs(given))
-    numbers = {"curve from": around, "curve": torch.where(around > 0, around, left * around)}
-    return Worked("prelu", formula, slope * given, given, facts={"slope": slope}, numbers=numbers)
+def prelu(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
+    """A rectifier whose slope for negative inputs is a weight of the channel."""
+    call, number = operation.call, float(to_double(tensor_argument(operation.call, 0, "input")[index]))
+    weight = tensor_argument(call, 1, "weight")
+    negative_slope = float(to_double(weight[index[1] if len(weight) > 1 else 0]))
+    slope = 1.0 if number > 0 else negative_slope
+    formula = (
+        f"x where x > 0, else {format_operand(negative_slope)} · x at x = {format_number(number)} "
+        f"is {format_number(slope * number)}"
+    )
+    unit_inputs = torch.linspace(-1, 1, _CURVE_POINTS, dtype=torch.float64, device="cpu")
+    curve_inputs = unit_inputs * max(3.0, 1.25 * abs(number))
+    numbers = {
+        "curve from": curve_inputs,
+        "curve": torch.where(curve_inputs > 0, curve_inputs, negative_slope * curve_inputs),
+    }
+    return Evaluation("prelu", formula, slope * number, number, facts={"slope": slope}, numbers=numbers)
 
 
-def of_two(made: Operation, place: Place) -> Worked:
-    """A sum, product, difference or quotient of two tensors, or of one and a number."""
-    call = made.call
-    first, second = (_at(call.argument(n, name), made.out, place) for n, name in enumerate(("input", "other")))
+def binary(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
+    """A sum, product, difference or quotient of two tensors, or of a tensor and a number."""
+    call = operation.call
+    first, second = (
+        _value_at(call.argument(n, name), operation.output, index) for n, name in enumerate(("input", "other"))
+    )
     second *= float(call.kwargs.get("alpha", 1))
-    sign, work = _SIGNS[call.name]
-    value = work(first, second)
-    formula = f"{said(first)} {sign} {bracketed(second)} = {said(value)}"
-    return Worked(f"{_TITLES[call.name]} of two", formula, value, first, facts={"other": second})
+    sign, function = _OPERATORS[call.name]
+    value = function(first, second)
+    formula = f"{format_number(first)} {sign} {format_operand(second)} = {format_number(value)}"
+    return Evaluation(f"{_TITLES[call.name]} of two", formula, value, first, facts={"other": second})
 
 
-def softmax(made: Operation, place: Place) -> Worked:
-    """The share of e^x among all along the axis; its logarithm where that was asked for."""
-    call, x = made.call, operand(made.call, 0, "input")
-    axis = call.argument(1, "dim")
-    axis = (0 if x.ndim in (0, 1, 3) else 1) if axis is None else int(axis) % x.ndim  # torch's own legacy choice
-    along = exact(x[tuple(slice(None) if n == axis else i for n, i in enumerate(place))])
-    given, peak = float(along[place[axis]]), float(along.max())
-    power, total = float((along[place[axis]] - peak).exp()), float((along - peak).exp().sum())
+def softmax(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
+    """e^x divided by its sum along the dimension; for log_softmax the logarithm of that."""
+    call, x = operation.call, tensor_argument(operation.call, 0, "input")
+    dim = call.argument(1, "dim")
+    dim = (0 if x.ndim in (0, 1, 3) else 1) if dim is None else int(dim) % x.ndim  # torch's own legacy default
+    along = to_double(x[tuple(slice(None) if n == dim else i for n, i in enumerate(index))])
+    number, peak = float(along[index[dim]]), float(along.max())
+    power, total = float((along[index[dim]] - peak).exp()), float((along - peak).exp().sum())
     share = power / total
     logarithm = call.name == "log_softmax"
-    value = given - peak - float(torch.tensor(total, dtype=torch.float64, device="cpu").log()) if logarithm else share
+    value = number - peak - float(torch.tensor(total, dtype=torch.float64, device="cpu").log()) if logarithm else share
     formula = (
-        f"e^{bracketed(given - peak)} / Σ e^(x − {bracketed(peak)}) = {said(power)} / {said(total)} = {said(share)}"
+        f"e^{format_operand(number - peak)} / Σ e^(x − {format_operand(peak)}) = "
+        f"{format_number(power)} / {format_number(total)} = {format_number(share)}"
     )
-    formula = f"log({formula}) = {said(value)}" if logarithm else formula
+    formula = f"log({formula}) = {format_number(value)}" if logarithm else formula
     numbers = {"window": along, "products": (along - peak).exp() / total}
-    return Worked(call.name.replace("_", " "), formula, value, given, facts={"of": len(along)}, numbers=numbers)
+    return Evaluation(call.name.replace("_", " "), formula, value, number, facts={"of": len(along)}, numbers=numbers)
 
 
-def _with_slope(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[float, float]:
+def _value_and_slope(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[float, float]:
     with torch.inference_mode(False), torch.enable_grad():
         x = x.clone().requires_grad_(True)
         y = function(x)
@@ -105,6 +124,6 @@ def _with_slope(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[float,
     return float(y.detach()), float(slope)
 
 
-def _at(thing: Tensor | float, out: Tensor, place: Place) -> float:
-    """A number, or that of a tensor that is spread over the output."""
-    return float(exact(thing.expand_as(out)[place])) if isinstance(thing, Tensor) else float(thing)
+def _value_at(argument: Tensor | float, output: Tensor, index: OutputIndex) -> float:
+    """A number, or the value of a tensor that is broadcast to the output."""
+    return float(to_double(argument.expand_as(output)[index])) if isinstance(argument, Tensor) else float(argument)

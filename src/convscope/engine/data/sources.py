@@ -1,6 +1,6 @@
-"""Where the members of a data set come from: a folder, a list, samples, a tensor, a torch data set, or a stream.
+"""The sources of a data set's members: a folder, a list, samples, a tensor, a torch data set, or a stream.
 
-All but the stream open a member by its place, any number of times. Nothing here prepares anything for a model.
+All but the stream open a member by its index, any number of times. Nothing is prepared for a model here.
 """
 
 from bisect import bisect_right
@@ -13,71 +13,73 @@ import numpy as np
 from PIL import Image as Pillow
 from torch import Tensor
 
-from convscope.engine.inputs.image_io import open_picture, picture_endings
+from convscope.engine.inputs.image_io import image_extensions, open_image
 from convscope.engine.inputs.specs import Images
 from convscope.errors import InputError
 from convscope.spec import SAMPLES
 
 Label = int | str | None
-"""The class of one input as the data set gives it: a number, a name (of a sub-folder), or nothing."""
+"""The class of one input in the data set: an index, a name (of a subfolder), or None."""
 
 
-class Opened(NamedTuple):
-    """One member: what a model can prepare, and its class."""
+class OpenedMember(NamedTuple):
+    """One member: an input that a model can prepare, and its class."""
 
-    given: Any
+    input: Any
     label: Label
 
 
 class Source(Protocol):
-    """Members that can be opened by their place, any number of times."""
+    """Members that can be opened by their index, any number of times."""
 
     name: str
 
     def __len__(self) -> int:
-        """How many members there are, those that cannot be read included."""
+        """The number of members, including those that cannot be read."""
 
-    def title(self, place: int) -> str:
-        """What the member at ``place`` is called."""
+    def title(self, index: int) -> str:
+        """The name of the member at ``index``."""
 
-    def skips(self, place: int) -> bool:
-        """Whether that member is skipped if it cannot be read; where the caller named it, it is an error."""
+    def skips(self, index: int) -> bool:
+        """Whether that member is skipped if it cannot be read; it is an error if the caller named it."""
 
-    def open(self, place: int) -> Opened:
-        """The member at ``place``."""
+    def open(self, index: int) -> OpenedMember:
+        """The member at ``index``."""
 
 
-class Folder:
-    """All pictures below a folder, in the order of their paths; the first sub-folder on the way is the class."""
+class FolderSource:
+    """All images below a folder, in the order of their paths; the class is the name of the first subfolder."""
 
     def __init__(self, root: Path) -> None:
-        endings = picture_endings()
+        extensions = image_extensions()
         files = [path for path in root.rglob("*") if not path.name.startswith(".") and path.is_file()]
         self.root, self.name = root, str(root)
-        self.paths = sorted(path for path in files if path.suffix.lower() in endings)
+        self.paths = sorted(path for path in files if path.suffix.lower() in extensions)
         if not self.paths:
-            other = f"it holds {len(files)} other file{'s' if len(files) > 1 else ''}" if files else "it is empty"
-            raise InputError(f"there is no picture in the folder {str(root)!r}: {other}; pictures end in .jpg, .png, …")
+            content = f"it holds {len(files)} other file{'s' if len(files) > 1 else ''}" if files else "it is empty"
+            raise InputError(
+                f"there is no picture in the folder {str(root)!r}: {content}; pictures end in .jpg, .png, …"
+            )
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def title(self, place: int) -> str:
+    def title(self, index: int) -> str:
         """The path within the folder."""
-        return self.paths[place].relative_to(self.root).as_posix()
+        return self.paths[index].relative_to(self.root).as_posix()
 
-    def skips(self, place: int) -> bool:
-        """Nobody named it."""
+    def skips(self, index: int) -> bool:
+        """Yes: the caller did not name the files."""
         return True
 
-    def open(self, place: int) -> Opened:
-        """The decoded picture."""
-        parents = self.paths[place].relative_to(self.root).parts[:-1]
-        return Opened(open_picture(self.paths[place]), parents[0] if parents else None)
+    def open(self, index: int) -> OpenedMember:
+        """The decoded image."""
+        parents = self.paths[index].relative_to(self.root).parts[:-1]
+        return OpenedMember(open_image(self.paths[index]), parents[0] if parents else None)
 
 
-class Listed:
-    """Images that the caller listed, of any kind that a model prepares; a sample address has its class."""
+class ListSource:
+    """A list of images of any kind that a model prepares; samples have a class."""
 
     def __init__(self, members: Sequence[Any]) -> None:
         if not len(members):
@@ -88,59 +90,59 @@ class Listed:
     def __len__(self) -> int:
         return len(self.members)
 
-    def title(self, place: int) -> str:
-        """The path or address; the kind and number of what has none."""
-        one = self.members[place]
-        return str(one) if isinstance(one, (str, Path)) else f"{type(one).__name__.lower()}[{place}]"
+    def title(self, index: int) -> str:
+        """The path or address; for other images their type and index."""
+        member = self.members[index]
+        return str(member) if isinstance(member, (str, Path)) else f"{type(member).__name__.lower()}[{index}]"
 
-    def skips(self, place: int) -> bool:
-        """The caller named it."""
+    def skips(self, index: int) -> bool:
+        """No: the caller named it."""
         return False
 
-    def open(self, place: int) -> Opened:
-        """The member as it was given, a file decoded."""
-        one = self.members[place]
-        if isinstance(one, str) and one.startswith("sample:"):
-            return _sample(one)
-        return Opened(open_picture(one) if isinstance(one, (str, Path)) else one, None)
+    def open(self, index: int) -> OpenedMember:
+        """The member, decoded if it is a file."""
+        member = self.members[index]
+        if isinstance(member, str) and member.startswith("sample:"):
+            return _sample(member)
+        return OpenedMember(open_image(member) if isinstance(member, (str, Path)) else member, None)
 
 
-class Named(Listed):
-    """Images under the names that a person gave them; of several, one that cannot be read is left out."""
+class NamedSource(ListSource):
+    """Named images; if there are several, those that cannot be read are skipped."""
 
     def __init__(self, members: Sequence[Any], names: Sequence[str]) -> None:
         self.names = names
         super().__init__(members)
         if len(members) > 1:
-            self.name = "what was named"
+            self.name = "the named images"
 
-    def title(self, place: int) -> str:
-        """The name that was given."""
-        return self.names[place]
+    def title(self, index: int) -> str:
+        """The name that the caller gave."""
+        return self.names[index]
 
-    def skips(self, place: int) -> bool:
-        """The others can still be looked at."""
+    def skips(self, index: int) -> bool:
+        """Yes, if there are others."""
         return len(self.members) > 1
 
 
-class Samples(Listed):
-    """A whole collection of samples, ``sample:shapes``, or a range of it, ``sample:shapes/0-99``."""
+class SampleSource(ListSource):
+    """A collection of samples, ``sample:shapes``, or a range of it, ``sample:shapes/0-99``."""
 
     def __init__(self, address: str) -> None:
-        name, _, asked = address.removeprefix("sample:").partition("/")
-        found = SAMPLES.find(name)
-        first, dash, last = asked.partition("-")
-        keys: Sequence[Any] = range(found.count) if found.count else found.keys
+        name, _, range_text = address.removeprefix("sample:").partition("/")
+        collection = SAMPLES.find(name)
+        first, dash, last = range_text.partition("-")
+        keys: Sequence[Any] = range(collection.count) if collection.count else collection.keys
         if dash:
             if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
                 raise InputError(f"a range of samples is written sample:{name}/0-99, got {address!r}")
             keys = range(int(first), int(last) + 1)
-        super().__init__(_Addresses(name, keys))
-        self.name = f"sample:{name}/{asked}" if dash else f"sample:{name}"
+        super().__init__(_SampleAddresses(name, keys))
+        self.name = f"sample:{name}/{range_text}" if dash else f"sample:{name}"
 
 
-class _Addresses(Sequence[str]):
-    """``sample:NAME/KEY`` for each key, made when it is asked for."""
+class _SampleAddresses(Sequence[str]):
+    """``sample:NAME/KEY`` for each key, computed on demand."""
 
     def __init__(self, name: str, keys: Sequence[Any]) -> None:
         self.name, self.keys = name, keys
@@ -148,12 +150,12 @@ class _Addresses(Sequence[str]):
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, place: Any) -> Any:
-        return f"sample:{self.name}/{self.keys[place]}"
+    def __getitem__(self, index: Any) -> Any:
+        return f"sample:{self.name}/{self.keys[index]}"
 
 
-class Batch:
-    """A prepared batch that is in memory already."""
+class BatchSource:
+    """A prepared batch in memory."""
 
     def __init__(self, images: Images) -> None:
         self.images = images
@@ -162,21 +164,21 @@ class Batch:
     def __len__(self) -> int:
         return len(self.images)
 
-    def title(self, place: int) -> str:
+    def title(self, index: int) -> str:
         """The image's name."""
-        return self.images.names[place]
+        return self.images.names[index]
 
-    def skips(self, place: int) -> bool:
-        """The caller named it."""
+    def skips(self, index: int) -> bool:
+        """No: the caller named it."""
         return False
 
-    def open(self, place: int) -> Opened:
+    def open(self, index: int) -> OpenedMember:
         """One row, with its batch axis."""
-        return Opened(self.images.tensor[place : place + 1], None)
+        return OpenedMember(self.images.tensor[index : index + 1], None)
 
 
-class Rows:
-    """A torch ``Dataset`` that is indexed: its rows are tensors or pictures, alone or with a class."""
+class IndexedSource:
+    """An indexed torch ``Dataset`` whose rows are tensors or images, with or without a class."""
 
     def __init__(self, rows: Any) -> None:
         self.rows, self.name = rows, f"{type(rows).__name__} of {len(rows)}"
@@ -186,24 +188,24 @@ class Rows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def title(self, place: int) -> str:
-        """The number of the row."""
-        return f"{type(self.rows).__name__}[{place}]"
+    def title(self, index: int) -> str:
+        """The type of the data set and the index of the row."""
+        return f"{type(self.rows).__name__}[{index}]"
 
-    def skips(self, place: int) -> bool:
-        """The caller named it."""
+    def skips(self, index: int) -> bool:
+        """No: the caller named it."""
         return False
 
-    def open(self, place: int) -> Opened:
+    def open(self, index: int) -> OpenedMember:
         """One row; a tensor is a single input and gets its batch axis."""
-        given, label = pair_of(self.rows[place])
-        if isinstance(given, Tensor):
-            return Opened(given[None], labels_of(label, 1)[0])
-        return Opened(given, labels_of(label, 1)[0])
+        row, label = split_pair(self.rows[index])
+        if isinstance(row, Tensor):
+            return OpenedMember(row[None], labels_of(label, 1)[0])
+        return OpenedMember(row, labels_of(label, 1)[0])
 
 
-class Several:
-    """Some data sets one after the other, as when several folders are named."""
+class ConcatSource:
+    """Several data sets one after another, as for a list of folders."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self.sources, self.name = sources, ", ".join(source.name for source in sources)
@@ -212,74 +214,72 @@ class Several:
     def __len__(self) -> int:
         return self.starts[-1]
 
-    def title(self, place: int) -> str:
-        """The member's name, with that of its data set before it where it is a folder."""
-        source, inner = self._at(place)
-        return f"{source.name}/{source.title(inner)}" if isinstance(source, Folder) else source.title(inner)
+    def title(self, index: int) -> str:
+        """The member's name, preceded by that of its folder if it has one."""
+        source, inner = self._locate(index)
+        return f"{source.name}/{source.title(inner)}" if isinstance(source, FolderSource) else source.title(inner)
 
-    def skips(self, place: int) -> bool:
-        """What lies in a folder may be skipped, what was named may not."""
-        source, inner = self._at(place)
+    def skips(self, index: int) -> bool:
+        """Files in a folder are skipped, members that the caller named are not."""
+        source, inner = self._locate(index)
         return source.skips(inner)
 
-    def open(self, place: int) -> Opened:
-        """The member of one of them."""
-        source, inner = self._at(place)
+    def open(self, index: int) -> OpenedMember:
+        """The member of the data set that contains it."""
+        source, inner = self._locate(index)
         return source.open(inner)
 
-    def _at(self, place: int) -> tuple[Source, int]:
-        number = bisect_right(self.starts, place) - 1
-        return self.sources[number], place - self.starts[number]
+    def _locate(self, index: int) -> tuple[Source, int]:
+        number = bisect_right(self.starts, index) - 1
+        return self.sources[number], index - self.starts[number]
 
 
-class Stream:
-    """What can only be walked through: a ``DataLoader``, or any iterable of tensors or (tensor, class) pairs."""
+class IterableSource:
+    """A ``DataLoader``, or any iterable of tensors or (tensor, class) pairs."""
 
-    def __init__(self, given: Iterable[Any]) -> None:
-        self.given, self.name = given, type(given).__name__
-        self.once = isinstance(given, Iterator)
-        self.walk: Iterator[Any] | None = given if isinstance(given, Iterator) else None
+    def __init__(self, iterable: Iterable[Any]) -> None:
+        self.iterable, self.name = iterable, type(iterable).__name__
+        self.once = isinstance(iterable, Iterator)
+        self.iterator: Iterator[Any] | None = iterable if isinstance(iterable, Iterator) else None
         self.peeked: list[Any] = []
 
     @property
     def size(self) -> int | None:
-        """How many images pass by, where that is known beforehand: a loader's sampler knows."""
-        sampler = getattr(self.given, "sampler", None)
+        """The number of images, where the sampler of a loader provides it."""
+        sampler = getattr(self.iterable, "sampler", None)
         try:
-            return len(sampler) if sampler is not None and not getattr(self.given, "drop_last", False) else None
+            return len(sampler) if sampler is not None and not getattr(self.iterable, "drop_last", False) else None
         except TypeError:
             return None
 
     def peek(self) -> tuple[Any, Any]:
-        """What comes first, which will still come when all is walked through."""
+        """The first member, which iteration will still return."""
         if not self.peeked:
-            self.peeked = list(islice(self._begun(), 1))
+            self.peeked = list(islice(self._begin(), 1))
         if not self.peeked:
             raise InputError(f"there is no image: the {self.name} is empty")
-        return pair_of(self.peeked[0])
+        return split_pair(self.peeked[0])
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        """Inputs and classes, batches or single as they come."""
-        held = self.peeked if self.once else []
-        walk = self._begun()
+        """Pairs of inputs and classes, batches or single ones."""
+        peeked = self.peeked if self.once else []
+        rest = self._begin()
         if self.once:
-            self.walk = None
-        for member in chain(held, walk):
-            yield pair_of(member)
+            self.iterator = None
+        for member in chain(peeked, rest):
+            yield split_pair(member)
 
-    def _begun(self) -> Iterator[Any]:
-        """A fresh walk; the only one of what can be walked through once."""
+    def _begin(self) -> Iterator[Any]:
+        """A new iterator; the only one there is if the members can be iterated only once."""
         if not self.once:
-            return iter(self.given)
-        if self.walk is None:
-            raise InputError(
-                f"the {self.name} has been walked through and cannot be begun again: pass a list or a loader"
-            )
-        return self.walk
+            return iter(self.iterable)
+        if self.iterator is None:
+            raise InputError(f"the {self.name} has been consumed and cannot be iterated again: pass a list or a loader")
+        return self.iterator
 
 
-def pair_of(member: Any) -> tuple[Any, Any]:
-    """The input and the class of what a data set gives."""
+def split_pair(member: Any) -> tuple[Any, Any]:
+    """Split an item of a data set into input and class."""
     if isinstance(member, (tuple, list)) and 1 <= len(member) <= 2:
         return member[0], member[1] if len(member) == 2 else None
     if isinstance(member, (dict, tuple, list)) or member is None:
@@ -290,23 +290,23 @@ def pair_of(member: Any) -> tuple[Any, Any]:
     return member, None
 
 
-def labels_of(given: Any, count: int) -> list[Label]:
-    """One class per image from a number, a name, a list or a tensor of numbers; nothing where it is no class."""
-    if given is None:
+def labels_of(labels: Any, count: int) -> list[Label]:
+    """One class per image from an index, a name, a list or a tensor of indices; None where it is not a class."""
+    if labels is None:
         return [None] * count
-    several = given.tolist() if hasattr(given, "tolist") else given
-    several = list(several) if isinstance(several, (list, tuple)) else [several]
-    plain = all(isinstance(one, (int, str)) and not isinstance(one, bool) for one in several)
-    return several if plain and len(several) == count else [None] * count
+    values = labels.tolist() if hasattr(labels, "tolist") else labels
+    values = list(values) if isinstance(values, (list, tuple)) else [values]
+    valid = all(isinstance(value, (int, str)) and not isinstance(value, bool) for value in values)
+    return values if valid and len(values) == count else [None] * count
 
 
 def is_one_class(label: Any) -> bool:
-    """Whether this is the class of a single input, so that what it belongs to has no batch axis."""
+    """Whether ``label`` is the class of a single input, which then has no batch axis."""
     return isinstance(label, (int, str)) or getattr(label, "ndim", None) == 0
 
 
-def _sample(address: str) -> Opened:
-    """A sample's pixels and its class."""
+def _sample(address: str) -> OpenedMember:
+    """The pixels and the class of a sample."""
     name, _, key = address.removeprefix("sample:").partition("/")
-    found = SAMPLES.find(name).function(key)
-    return Opened(Pillow.fromarray(np.asarray(found.image)), found.label)
+    sample = SAMPLES.find(name).function(key)
+    return OpenedMember(Pillow.fromarray(np.asarray(sample.image)), sample.label)

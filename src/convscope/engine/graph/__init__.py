@@ -1,14 +1,14 @@
-"""What a network really does with an input: every operation of one forward, and what each of them sees.
+"""What a network does with an input: every operation of one forward pass, and the dependence of each on the input.
 
-`recorder` writes operations down below autograd, `kinds` names them, `flops` counts them; `reach` is the arithmetic of
-windows along one axis, `seen` which positions of the input stand behind each number of a tensor, `seeing` how every
-operation changes that, by the rules of `moves`, `windows` and `mixing`; `record` runs a model and puts it together,
-module by module. `field` is the box of the input that a position sees, `effective` how much of it really counts.
+`recorder` records operations below autograd, `kinds` names them, `flops` counts their arithmetic. `interval_map`
+describes which positions an operation reads along one axis, and `dependence` the input positions that each value of a
+tensor depends on; `dependence_rules` derives an operation's outputs from its inputs by the rules of `moves`, `windows`
+and `mixing`. `build` runs a model and collects the results by module, `to_structure` and `spans` turn them into values.
 """
 
-from convscope.engine.graph.build import Graph, Visit, recorded
+from convscope.engine.graph.build import ForwardGraph, LayerCall, record_graph
 from convscope.engine.graph.dependence import Dependence
-from convscope.engine.graph.recorder import INPUT, Step
+from convscope.engine.graph.recorder import INPUT, OperationRecord
 from convscope.engine.graph.to_structure import structure_of
 
-__all__ = ["INPUT", "Graph", "Dependence", "Step", "Visit", "recorded", "structure_of"]
+__all__ = ["INPUT", "Dependence", "ForwardGraph", "LayerCall", "OperationRecord", "record_graph", "structure_of"]

@@ -1,4 +1,4 @@
-"""Changes to what the axes of a tensor see that several operations share."""
+"""Changes to the dependences of a tensor that several operations share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,47 +6,54 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from convscope.engine.graph import dependence as places
+from convscope.engine.graph import dependence
 from convscope.engine.graph.dependence import Dependence
-from convscope.engine.graph.interval_map import Reach
-from convscope.engine.graph.lines import recounted, without_line
+from convscope.engine.graph.interval_map import IntervalMap
+from convscope.engine.graph.lines import renumbered, without_pattern
 
 
-def axes_along(seen: tuple[Dependence, ...], dim: int, tensor: Tensor) -> list[int]:
-    """Which axes of the input lie along a dimension; on maps of one position, those that lay there at first."""
-    spatial = seen[:-1]
-    usual = dim - 2 if tensor.ndim == len(spatial) + 2 else -1
-    return [a for a, s in enumerate(spatial) if s.varies(dim) or (a == usual and s.place.numel() == 1)]
+def axes_along(axes: tuple[Dependence, ...], dim: int, tensor: Tensor) -> list[int]:
+    """Which input axes lie along a dimension; on maps of a single position, those that standard layout puts there."""
+    spatial = axes[:-1]
+    standard = dim - 2 if tensor.ndim == len(spatial) + 2 else -1
+    return [
+        number
+        for number, axis in enumerate(spatial)
+        if axis.lies_along(dim) or (number == standard and axis.position.numel() == 1)
+    ]
 
 
-def lines_through(
-    seen: tuple[Dependence, ...], reach: Mapping[int, Reach], tensor: Tensor, shape: Sequence[int]
+def patterns_through(
+    axes: tuple[Dependence, ...], interval_maps: Mapping[int, IntervalMap], tensor: Tensor, shape: Sequence[int]
 ) -> tuple[Dependence, ...]:
-    """Every axis with its line taken through the windows along every dimension, and places that it counts by.
+    """Every axis with its pattern after reading windows along each dimension, and positions numbered to match.
 
     Args:
-        shape: that of the result, as long as the tensor's.
+        axes: the dependence of ``tensor``, which is read.
+        interval_maps: by dimension, which positions are read.
+        shape: the shape of the result, which has as many dimensions as ``tensor``.
     """
-    found = list(seen)
-    for dim, one in reach.items():
-        for place in axes_along(seen, dim, tensor):
-            if one.moves_nothing:
+    results = list(axes)
+    for dim, interval_map in interval_maps.items():
+        for number in axes_along(axes, dim, tensor):
+            if interval_map.is_identity:
                 continue
-            axis = recounted(found[place], dim, downwards=True)
-            mirrored = places.is_mirrored(axis.place, dim)
-            reads = one.mirrored(tensor.shape[dim], shape[dim]) if mirrored else one
-            line = None if axis.line is None else axis.line.through(reads)
-            found[place] = without_line(axis) if line is None else replace(axis, line=line)
-    return tuple(found)
+            axis = renumbered(results[number], dim, keep_mirrored=True)
+            mirrored = dependence.is_mirrored(axis.position, dim)
+            oriented = interval_map.mirrored(tensor.shape[dim], shape[dim]) if mirrored else interval_map
+            pattern = None if axis.pattern is None else axis.pattern.through(oriented)
+            results[number] = without_pattern(axis) if pattern is None else replace(axis, pattern=pattern)
+    return tuple(results)
 
 
-def placed(axis: Dependence, dim: int, out: Tensor) -> Dependence:
-    """The same at places counted along a dimension of the output."""
-    along = [1] * out.ndim
-    along[dim] = out.shape[dim]
-    place = torch.arange(out.shape[dim], dtype=torch.float64, device="cpu").view(along)
-    return replace(without_line(axis), place=place, whole=True)
+def numbered_along(axis: Dependence, dim: int, output: Tensor) -> Dependence:
+    """The axis with positions numbered along a dimension of the output."""
+    view_shape = [1] * output.ndim
+    view_shape[dim] = output.shape[dim]
+    position = torch.arange(output.shape[dim], dtype=torch.float64, device="cpu").view(view_shape)
+    return replace(without_pattern(axis), position=position, mixes_positions=True)
 
 
-def without_dims(seen: Dependence, dims: Sequence[int]) -> Dependence:
-    return seen.each(lambda end: end.squeeze(tuple(dims)))
+def squeezed(axis: Dependence, dims: Sequence[int]) -> Dependence:
+    """The axis without these dimensions, which have size 1."""
+    return axis.map(lambda tensor: tensor.squeeze(tuple(dims)))

@@ -1,4 +1,4 @@
-"""One forward of a model, recorded: its operations, its modules, and what of the input each of them sees."""
+"""One recorded forward pass of a model: its operations, its modules, and the dependence of each on the input."""
 
 import functools
 import inspect
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from convscope.engine.context.ports import tensors_of
 from convscope.engine.graph.dependence import Dependence
-from convscope.engine.graph.recorder import Recorder, Step
+from convscope.engine.graph.recorder import OperationRecord, Recorder, TensorOrigin
 from convscope.engine.network.hooks import first_tensor
 from convscope.engine.network.vmap import under_vmap
 from convscope.errors import InputError
@@ -22,189 +22,204 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Visit:
-    """What a module gave when it ran last, and how often it ran.
+class LayerCall:
+    """The last call of a module: its output, and how often the module ran.
 
     Attributes:
-        step: the operation that made its output; None where the output does not depend on the input. ``steps`` those of
-            all of its calls. ``earlier`` what it gave at each call before.
-        seen: what its output sees along each spatial axis of the input; ``batch`` along the batch.
+        operation: the index of the operation that computed its output; None where that does not depend on the input.
+        dependence: of its output on each spatial axis of the input; ``batch`` on the batch.
+        calls: how often the module ran.
         first: how many operations had run when it first began.
-        mapped: whether it ran under torch.vmap, where a tensor shows itself as that of one image.
+        operations: the indices of the operations that computed its outputs, for all calls.
+        earlier: its earlier calls.
+        mapped: whether it ran under torch.vmap, where a tensor appears as that of one image.
     """
 
     shape: tuple[int, ...]
-    step: int | None
-    seen: tuple[Dependence, ...]
+    operation: int | None
+    dependence: tuple[Dependence, ...]
     calls: int
     first: int
     batch: Dependence | None = None
-    steps: tuple[int, ...] = ()
+    operations: tuple[int, ...] = ()
     dtype: torch.dtype = torch.float32
-    earlier: tuple["Visit", ...] = ()
+    earlier: tuple["LayerCall", ...] = ()
     mapped: bool = False
 
 
 @dataclass
-class Graph:
-    """What one forward showed of a network.
+class ForwardGraph:
+    """The record of one forward pass of a network.
 
     Attributes:
-        visits: by address, in the order of finishing, what each module that ran gave; the network itself is ``""``.
-        finished: every call of every module in the order of finishing: its address and the shape of its output.
-        output: the operation that made the selected output, where one was selected; None where it is a constant.
-        input: the shape of the input.
-        output_shape: the shape of the selected output; ``last_output`` that of the last image.
-        without_tensor: modules that give something else than tensors, by address its class.
-        ports: by address, as in ``conv2:input``, what each tensor was that a module took or gave at its last call.
-        hidden: modules whose insides show operations but no modules, since they are scripted or traced.
-        memory: bytes of all results that were kept in memory of their own.
+        operations: every operation that ran, in order.
+        input_shape: the shape of the input.
+        layer_calls: by address, in the order of finishing, the last call of each module that ran; the network itself is
+            ``""``.
+        call_order: every call of every module in the order of finishing: its address and the shape of its output.
+        output_operation: the operation that computed the network's output, where ``find_output`` was set; None where
+            the output is a constant. ``output_shape`` is its shape; ``last_output`` that of the last image.
+        without_flop_count: by kind, how many operations have FLOPs that are not counted.
+        without_rule: by kind, how many operations are taken to depend on all they read.
+        scripted: modules that show operations but no submodules, since they are scripted or traced.
+        without_tensor: modules whose output holds no tensor: by address, the class of the output.
+        ports: by address, as in ``conv2:input``, each tensor that a module read or returned at its last call.
     """
 
-    steps: list[Step]
-    input: tuple[int, ...]
-    visits: dict[str, Visit] = field(default_factory=dict)
-    finished: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
-    output: int | None = None
+    operations: list[OperationRecord]
+    input_shape: tuple[int, ...]
+    layer_calls: dict[str, LayerCall] = field(default_factory=dict)
+    call_order: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    output_operation: int | None = None
     output_shape: tuple[int, ...] = ()
     last_output: Tensor | None = None
-    uncounted: dict[str, int] = field(default_factory=dict)
-    guessed: dict[str, int] = field(default_factory=dict)
-    hidden: tuple[str, ...] = ()
+    without_flop_count: dict[str, int] = field(default_factory=dict)
+    without_rule: dict[str, int] = field(default_factory=dict)
+    scripted: tuple[str, ...] = ()
     without_tensor: dict[str, str] = field(default_factory=dict)
-    ports: dict[str, Visit] = field(default_factory=dict)
+    ports: dict[str, LayerCall] = field(default_factory=dict)
 
 
-def recorded(
-    model: "Model", tensor: Tensor, *, images: int = 1, selected: bool = False, laid: Tensor | None = None
-) -> Graph:
-    """Run the network once on the first of some inputs and write down what it does.
+def record_graph(
+    model: "Model", tensor: Tensor, *, images: int = 1, find_output: bool = False, network_input: Tensor | None = None
+) -> ForwardGraph:
+    """Run the network once on the first of some inputs and record its operations.
 
     Args:
         images: how many of the inputs are run.
-        selected: also note which operation made the output that is explained, which must then be a tensor.
-        laid: the inputs as they are to lie in memory, where that is not left to the model.
+        find_output: also find the operation that computed the explained output, which must then be a tensor.
+        network_input: the inputs in the memory format in which they are run; by default the model chooses it.
 
     Raises:
-        InputError: the network's forward asks for more than one input.
+        InputError: the network's forward takes more than one input.
         ModelFailed: the network itself raised.
     """
     _refuse_several_inputs(model)
     recorder = Recorder(model.module)
-    laid = model.laid_out(tensor[:images]) if laid is None else laid
-    graph = Graph(recorder.steps, tuple(laid.shape))
-    recorder.begin(laid)
-    with torch.no_grad(), _attention_in_full(), _watching(model.module, recorder, graph):
-        if selected:
-            output = model.run_recorded(laid, recorder)
-            mark = recorder.mark(output)
-            graph.output, graph.output_shape = None if mark is None else mark.step, tuple(output.shape)
+    network_input = model.input_copy(tensor[:images]) if network_input is None else network_input
+    graph = ForwardGraph(recorder.operations, tuple(network_input.shape))
+    recorder.start(network_input)
+    with torch.no_grad(), _without_attention_fast_path(), _recording_modules(model.module, recorder, graph):
+        if find_output:
+            output = model.run_recorded(network_input, recorder)
+            origin = recorder.origin(output)
+            graph.output_operation = None if origin is None else origin.operation
+            graph.output_shape = tuple(output.shape)
             graph.last_output = output[-1:].detach().clone()
         else:
             with recorder:
-                model.run_plainly(laid)
-    graph.uncounted, graph.guessed = dict(recorder.uncounted), dict(recorder.guessed)
+                model.run_module(network_input)
+    graph.without_flop_count, graph.without_rule = dict(recorder.without_flop_count), dict(recorder.without_rule)
     return graph
 
 
-def unwatched(hook: Any) -> Any:
-    """A hook whose own looks at tensors no function mode takes for the network's."""
+def unobserved(hook: Any) -> Any:
+    """A hook whose own tensor operations are hidden from function modes, which would take them for the network's."""
 
     @functools.wraps(hook)
-    def quiet(*args: Any) -> Any:
+    def wrapper(*args: Any) -> Any:
         with torch._C.DisableTorchFunction():
             return hook(*args)
 
-    return quiet
+    return wrapper
 
 
 @contextmanager
-def _watching(module: nn.Module, recorder: Recorder, graph: Graph) -> Iterator[None]:
-    """Have the graph know which modules run and what they give."""
-    begun: dict[str, int] = {}
+def _recording_modules(module: nn.Module, recorder: Recorder, graph: ForwardGraph) -> Iterator[None]:
+    """Record in the graph which modules run and what they return."""
+    first_operations: dict[str, int] = {}
 
-    def arriving(address: str) -> Any:
-        @unwatched
-        def hook(_module: nn.Module, inputs: Any, named: Any) -> None:
-            if not address:  # a forward that is begun again shows itself anew
-                graph.visits.clear()
-                graph.finished.clear()
+    def pre_hook_for(address: str) -> Any:
+        @unobserved
+        def hook(_module: nn.Module, args: Any, kwargs: Any) -> None:
+            if not address:  # a forward that starts again is recorded from the beginning
+                graph.layer_calls.clear()
+                graph.call_order.clear()
                 graph.ports.clear()
-                recorder.begin(inputs[0])
-                begun.clear()
+                recorder.start(args[0])
+                first_operations.clear()
             recorder.calls[address] += 1
-            begun.setdefault(address, len(recorder.steps))
-            _at_ports(f"{address}:input", (inputs, named), recorder, graph)
+            first_operations.setdefault(address, len(recorder.operations))
+            _record_ports(f"{address}:input", (args, kwargs), recorder, graph)
 
         return hook
 
-    def leaving(address: str) -> Any:
-        @unwatched
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            made = first_tensor(output)
-            _at_ports(f"{address}:output", output, recorder, graph)
-            if made is None:
+    def hook_for(address: str) -> Any:
+        @unobserved
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            tensor = first_tensor(output)
+            _record_ports(f"{address}:output", output, recorder, graph)
+            if tensor is None:
                 graph.without_tensor[address] = type(output).__name__
             else:
-                mark = recorder.mark(made)
-                before = graph.visits.pop(address, None)
-                step, seen = (None, ()) if mark is None else (mark.step, mark.seen)
-                graph.finished.append((address, tuple(made.shape)))
-                graph.visits[address] = Visit(
-                    tuple(made.shape),
-                    step,
-                    seen[:-1],
-                    recorder.calls[address],
-                    begun[address],
-                    seen[-1] if seen else None,
-                    (*(before.steps if before else ()), *(() if step is None else (step,))),
-                    made.dtype,
-                    () if before is None else (*before.earlier, replace(before, earlier=())),
-                    mapped=under_vmap(),
+                origin = recorder.origin(tensor)
+                graph.call_order.append((address, tuple(tensor.shape)))
+                previous = graph.layer_calls.pop(address, None)
+                graph.layer_calls[address] = _layer_call(
+                    tensor, origin, recorder.calls[address], first_operations[address], previous
                 )
 
         return hook
 
-    hidden = []
+    scripted = []
     with ExitStack() as handles:
-        for address, one in module.named_modules():
-            if isinstance(one, torch.jit.ScriptModule):
-                hidden.append(address)
+        for address, submodule in module.named_modules():
+            if isinstance(submodule, torch.jit.ScriptModule):
+                scripted.append(address)
                 continue
             for handle in (
-                one.register_forward_pre_hook(arriving(address), with_kwargs=True),
-                one.register_forward_hook(leaving(address)),
+                submodule.register_forward_pre_hook(pre_hook_for(address), with_kwargs=True),
+                submodule.register_forward_hook(hook_for(address)),
             ):
                 handles.callback(handle.remove)
-        graph.hidden = tuple(a for a in hidden if a.rpartition(".")[0] not in hidden or not a)
+        graph.scripted = tuple(a for a in scripted if a.rpartition(".")[0] not in scripted or not a)
         yield
 
 
-def _at_ports(name: str, things: Any, recorder: Recorder, graph: Graph) -> None:
-    """Write down what the tensors are that a module takes or gives."""
-    for number, tensor in enumerate(tensors_of(things)):
-        mark = recorder.mark(tensor)
-        graph.ports[f"{name}{number or ''}"] = Visit(
+def _layer_call(
+    output: Tensor, origin: TensorOrigin | None, calls: int, first: int, previous: LayerCall | None
+) -> LayerCall:
+    """The record of a module's call, which keeps those of its previous calls."""
+    operation, dependence = (None, ()) if origin is None else (origin.operation, origin.dependence)
+    return LayerCall(
+        tuple(output.shape),
+        operation,
+        dependence[:-1],
+        calls,
+        first,
+        dependence[-1] if dependence else None,
+        (*(previous.operations if previous else ()), *(() if operation is None else (operation,))),
+        output.dtype,
+        () if previous is None else (*previous.earlier, replace(previous, earlier=())),
+        mapped=under_vmap(),
+    )
+
+
+def _record_ports(name: str, values: Any, recorder: Recorder, graph: ForwardGraph) -> None:
+    """Record each of the tensors that a module reads or returns."""
+    for number, tensor in enumerate(tensors_of(values)):
+        origin = recorder.origin(tensor)
+        graph.ports[f"{name}{number or ''}"] = LayerCall(
             tuple(tensor.shape),
-            None if mark is None else mark.step,
-            () if mark is None else mark.seen[:-1],
+            None if origin is None else origin.operation,
+            () if origin is None else origin.dependence[:-1],
             1,
             0,
-            None if mark is None else mark.seen[-1],
+            None if origin is None else origin.dependence[-1],
             (),
             tensor.dtype,
         )
 
 
 @contextmanager
-def _attention_in_full() -> Iterator[None]:
-    """Have ``nn.MultiheadAttention`` run as the operations it is made of, not as one that nothing is known of."""
-    fast = torch.backends.mha.get_fastpath_enabled()
+def _without_attention_fast_path() -> Iterator[None]:
+    """Have ``nn.MultiheadAttention`` run as separate operations instead of one fused kernel."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def _refuse_several_inputs(model: "Model") -> None:
@@ -216,9 +231,9 @@ def _refuse_several_inputs(model: "Model") -> None:
         return
     empty = inspect.Parameter.empty
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    wanted = [p.name for p in parameters if p.default is empty and p.kind in positional]
-    if len(wanted) > 1:
+    required = [p.name for p in parameters if p.default is empty and p.kind in positional]
+    if len(required) > 1:
         raise InputError(
-            f"{model.name} takes {len(wanted)} inputs ({', '.join(wanted)}) and is given one: wrap it in a module "
+            f"{model.name} takes {len(required)} inputs ({', '.join(required)}) and is given one: wrap it in a module "
             "whose forward takes one tensor and fills in the rest"
         )

@@ -1,9 +1,9 @@
-"""What of the input each number of a tensor can depend on.
+"""Which input positions each value of a tensor can depend on.
 
 For every spatial axis of the input a tensor carries two small tensors, ``low`` and ``high``: the first and the last
-input position that each of its numbers sees, of size 1 along dimensions where that is the same for all. Operations that
-only move numbers (views, permutations, windows cut out, concatenation) move these just as well, so that tokens and
-shifted windows need no rule of their own.
+input position that each of its values depends on, of size 1 along dimensions where that is the same for all.
+Operations that only rearrange values (views, permutations, slices, concatenation) rearrange these in the same way, so
+that tokens and shifted windows need no rules of their own.
 """
 
 import math
@@ -16,244 +16,273 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.engine.graph.interval_map import Line, Reads, joined
-from convscope.engine.graph.lines import in_step
+from convscope.engine.graph.interval_map import FieldPattern, ReadIntervals, pattern_union
+from convscope.engine.graph.lines import with_common_positions
 
-_NOWHERE = torch.tensor(-1.0, dtype=torch.float64, device="cpu")
-"""The place of what lies at no position: class tokens, means over all positions."""
+_NO_POSITION = torch.tensor(-1.0, dtype=torch.float64, device="cpu")
+"""The position of values that belong to none: class tokens, means over all positions."""
 
-NOTHING = math.inf
-"""The first position seen by what sees none; the last is its negative."""
+EMPTY = math.inf
+"""The first input position of values that depend on no input; their last is its negative."""
 
 
 @dataclass(frozen=True)
 class Dependence:
-    """One axis of the input: the first and last position each number of a tensor sees, and the line they follow.
+    """The dependence of a tensor's values on one axis of the input.
 
     Attributes:
-        low, high: as many dimensions as the tensor, of size 1 where nothing varies.
-        place: what tells positions apart, also where all see as much; of size 1 along dimensions that are none of this
-            axis.
-        line: what is seen by way of windows, were the input without borders; None where there is no such way.
-        whole: something was taken over many positions on the way (a mean, attention), so that all may be seen.
-        across: where positions are compared with each other (attention weights), the places along the second of the
-            dimensions on which this axis lies; None otherwise.
-        steps: of what lies at a single place, the first and last of the places it was made from one after the other, as
-            a recurrent state is; None where that is its own place alone.
-        resampled: it lies where numbers of the input said (``grid_sample``), so that its place is none on the input.
+        low, high: the first and last input position each value depends on; as many dimensions as the tensor, of size 1
+            where nothing varies.
+        position: the position of each value on the axis, also where all values depend on the same inputs; of size 1
+            along dimensions that do not belong to this axis.
+        pattern: the receptive fields of windowed operations alone, as if the input had no borders; None where unknown.
+        mixes_positions: whether an operation over many positions (a mean, attention) took part, so that values may
+            depend on all of them.
+        second_position: where positions are compared with each other (attention weights), the positions along the
+            second of the dimensions on which this axis lies; None otherwise.
+        position_range: of values at a single position, the first and last of the positions from which they were
+            computed one after the other, as a recurrent state is; None where that is only their own position.
+        resampled: whether the values were read at coordinates computed from the input (``grid_sample``), so that their
+            positions are not positions of the input.
     """
 
     low: Tensor
     high: Tensor
-    place: Tensor
-    line: Line | None
-    whole: bool = False
-    across: Tensor | None = None
-    steps: tuple[float, float] | None = None
+    position: Tensor
+    pattern: FieldPattern | None
+    mixes_positions: bool = False
+    second_position: Tensor | None = None
+    position_range: tuple[float, float] | None = None
     resampled: bool = False
 
-    def varies(self, dim: int) -> bool:
+    def lies_along(self, dim: int) -> bool:
         """Whether this axis of the input lies along that dimension."""
-        return self.place.shape[dim] > 1
+        return self.position.shape[dim] > 1
 
-    def differs(self, dim: int) -> bool:
-        """Whether what is seen differs along that dimension; along channels it may, without their being places."""
-        ends = (self.place, self.low, self.high, *(() if self.across is None else (self.across,)))
-        return any(end.shape[dim] > 1 for end in ends)
+    def varies_along(self, dim: int) -> bool:
+        """Whether the dependence varies along that dimension; along channels it may without the axis lying there."""
+        second = () if self.second_position is None else (self.second_position,)
+        return any(tensor.shape[dim] > 1 for tensor in (self.position, self.low, self.high, *second))
 
-    def ends(self, pick: Callable[[Tensor], Tensor] | None = None) -> tuple[int, int] | None:
-        """The first and last input position seen by all numbers, or by those that ``pick`` picks; None if none is."""
-        low, high = (self.low, self.high) if pick is None else (pick(self.low), pick(self.high))
+    def bounds(self, select: Callable[[Tensor], Tensor] | None = None) -> tuple[int, int] | None:
+        """First and last input position that all values, or those chosen by ``select``, depend on; None if none."""
+        low, high = (self.low, self.high) if select is None else (select(self.low), select(self.high))
         first, last = float(low.min()), float(high.max())
         return None if first > last else (int(first), int(last))
 
     @property
-    def widest(self) -> int:
-        """How many positions the number that sees most sees."""
+    def max_size(self) -> int:
+        """The largest number of input positions that one value depends on."""
         return max(0, int(torch.clamp(self.high - self.low + 1, min=0).max()))
 
-    def each(self, move: Callable[[Tensor], Tensor]) -> "Dependence":
-        """The same with its tensors moved alike."""
-        across = None if self.across is None else move(self.across)
-        return replace(self, low=move(self.low), high=move(self.high), place=move(self.place), across=across)
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Dependence":
+        """The dependence with the same function applied to each of its tensors."""
+        second_position = None if self.second_position is None else function(self.second_position)
+        return replace(
+            self,
+            low=function(self.low),
+            high=function(self.high),
+            position=function(self.position),
+            second_position=second_position,
+        )
 
 
 def of_input(shape: tuple[int, ...]) -> tuple[Dependence, ...]:
-    """Every number of the input (N, C, …) sees itself: one entry per spatial axis, and the last for the batch."""
-    found = []
+    """Every value of the input (N, C, …) depends on itself: one entry per spatial axis, and the last for the batch."""
+    axes = []
     for dim in (*range(2, len(shape)), 0):
-        along = [1] * len(shape)
-        along[dim] = shape[dim]
-        places = torch.arange(shape[dim], dtype=torch.float64, device="cpu").view(along)
-        found.append(Dependence(places, places, places, Line() if dim else None))
-    return tuple(found)
+        view_shape = [1] * len(shape)
+        view_shape[dim] = shape[dim]
+        positions = torch.arange(shape[dim], dtype=torch.float64, device="cpu").view(view_shape)
+        axes.append(Dependence(positions, positions, positions, FieldPattern() if dim else None))
+    return tuple(axes)
 
 
-def together(parts: Sequence[Dependence], ndim: int) -> Dependence:
-    """What a number sees that is made from numbers in the same places of several tensors, broadcast."""
-    parts = [part if part.low.ndim == ndim else part.each(lambda end: _aligned(end, ndim)) for part in parts]
+def union(parts: Sequence[Dependence], ndim: int) -> Dependence:
+    """The dependence of values computed elementwise from several tensors, which are broadcast."""
+    parts = [part if part.low.ndim == ndim else part.map(lambda end: _with_ndim(end, ndim)) for part in parts]
     if len(parts) == 1:
         return parts[0]
-    parts = in_step(parts)
+    parts = with_common_positions(parts)
     low, high = parts[0].low, parts[0].high
     for part in parts[1:]:
         low = low if part.low is low else torch.minimum(low, part.low)
         high = high if part.high is high else torch.maximum(high, part.high)
-    lines = [part.line for part in parts if part.line is not None]
-    line = joined(lines) if lines else None
-    lost = line is None and bool(lines)
-    place, across = _places(parts)
-    whole = lost or any(part.whole for part in parts)
-    resampled = any(part.resampled for part in parts if part.place is place)
-    return Dependence(low, high, place, line, whole, across, _steps_of(parts, place), resampled)
+    patterns = [part.pattern for part in parts if part.pattern is not None]
+    pattern = pattern_union(patterns) if patterns else None
+    pattern_lost = pattern is None and bool(patterns)
+    position, second_position = _common_positions(parts)
+    mixes_positions = pattern_lost or any(part.mixes_positions for part in parts)
+    resampled = any(part.resampled for part in parts if part.position is position)
+    position_range = _common_position_range(parts, position)
+    return Dependence(low, high, position, pattern, mixes_positions, second_position, position_range, resampled)
 
 
-def _steps_of(parts: Sequence[Dependence], place: Tensor) -> tuple[float, float] | None:
-    """From which to which place several tensors reach that come together at a single one."""
-    if place.numel() != 1:
+def _common_position_range(parts: Sequence[Dependence], position: Tensor) -> tuple[float, float] | None:
+    """The range of positions of several tensors that are combined at a single one."""
+    if position.numel() != 1:
         return None
-    ends = [end for part in parts if part.place.numel() == 1 for end in (part.steps or (float(part.place),) * 2)]
+    ends = [
+        end
+        for part in parts
+        if part.position.numel() == 1
+        for end in (part.position_range or (float(part.position),) * 2)
+    ]
     ends = [end for end in ends if end >= 0]
     return (min(ends), max(ends)) if ends and min(ends) < max(ends) else None
 
 
-def _places(parts: Sequence[Dependence]) -> tuple[Tensor, Tensor | None]:
-    """The places of numbers made from several tensors; a second set where they lie along two dimensions at once."""
-    places = [place for part in parts for place in (part.place, part.across) if place is not None]
-    main = _main_place(places)
-    pairs = [p for p in places if any(n > 1 and m == 1 for n, m in zip(p.shape, main.shape, strict=True))]
-    return main, pairs[0] if pairs else None
+def _common_positions(parts: Sequence[Dependence]) -> tuple[Tensor, Tensor | None]:
+    """The positions of values made from several tensors, and second ones where the axis lies along two dimensions."""
+    candidates = [
+        position for part in parts for position in (part.position, part.second_position) if position is not None
+    ]
+    main = _main_position(candidates)
+    second = [p for p in candidates if any(n > 1 and m == 1 for n, m in zip(p.shape, main.shape, strict=True))]
+    return main, second[0] if second else None
 
 
-def _main_place(places: Sequence[Tensor]) -> Tensor:
-    """The places that tell most positions apart; of those that tell as many, such as are in order and not shifted."""
-    most = max(place.numel() for place in places)
-    largest = [place for place in places if place.numel() == most]
-    if any(place is not largest[0] for place in largest[1:]):
+def _main_position(candidates: Sequence[Tensor]) -> Tensor:
+    """The position tensor with most elements; among equally large ones, one in ascending order is preferred."""
+    most = max(position.numel() for position in candidates)
+    largest = [position for position in candidates if position.numel() == most]
+    if any(position is not largest[0] for position in largest[1:]):
         largest.sort(
-            key=lambda place: all(bool((place.diff(dim=d) > 0).all()) for d in range(place.ndim)), reverse=True
+            key=lambda position: all(bool((position.diff(dim=d) > 0).all()) for d in range(position.ndim)), reverse=True
         )
     return largest[0]
 
 
-def mixed(seen: Dependence, dims: Sequence[int]) -> Dependence:
-    """What a number sees that is made from all along these dimensions, which keep size 1."""
-    differing = [dim for dim in dims if seen.differs(dim)]
-    if not differing:
-        return seen
-    low, high = seen.low.amin(differing, keepdim=True), seen.high.amax(differing, keepdim=True)
-    lost = any(seen.varies(dim) for dim in dims)
-    places = [gathered(seen.place, differing)]
-    places += [] if seen.across is None else [gathered(seen.across, differing)]
-    left = [place for place in places if place.numel() > 1] or (
-        [_NOWHERE.expand(places[0].shape)] if lost else places[:1]
+def reduced(axis: Dependence, dims: Sequence[int]) -> Dependence:
+    """The dependence of values computed from all values along these dimensions, which keep size 1."""
+    varying = [dim for dim in dims if axis.varies_along(dim)]
+    if not varying:
+        return axis
+    low, high = axis.low.amin(varying, keepdim=True), axis.high.amax(varying, keepdim=True)
+    pattern_lost = any(axis.lies_along(dim) for dim in dims)
+    positions = [reduced_position(axis.position, varying)]
+    positions += [] if axis.second_position is None else [reduced_position(axis.second_position, varying)]
+    remaining = [position for position in positions if position.numel() > 1] or (
+        [_NO_POSITION.expand(positions[0].shape)] if pattern_lost else positions[:1]
     )
-    across = left[1] if len(left) > 1 else None
-    resampled = seen.resampled and left[0].numel() > 1
-    line = None if lost else seen.line
-    return Dependence(low, high, left[0], line, seen.whole or lost, across, resampled=resampled)
+    second_position = remaining[1] if len(remaining) > 1 else None
+    resampled = axis.resampled and remaining[0].numel() > 1
+    pattern = None if pattern_lost else axis.pattern
+    mixes_positions = axis.mixes_positions or pattern_lost
+    return Dependence(low, high, remaining[0], pattern, mixes_positions, second_position, resampled=resampled)
 
 
-def gathered(place: Tensor, dims: Sequence[int]) -> Tensor:
-    """The place of what is made from all along these dimensions, which keep size 1.
+def reduced_position(position: Tensor, dims: Sequence[int]) -> Tensor:
+    """The position of values computed from all values along these dimensions, which keep size 1.
 
-    Where the same positions lie in another order for each of several parts (a map beside its mirror image), it is that
-    of the part in order.
+    Where several slices hold the same positions in different order (a map beside its mirror image), it is that of the
+    slice in ascending order.
     """
-    along = [dim for dim in dims if place.shape[dim] > 1]
-    rest = [dim for dim in range(place.ndim) if place.shape[dim] > 1 and dim not in along]
+    along = [dim for dim in dims if position.shape[dim] > 1]
+    rest = [dim for dim in range(position.ndim) if position.shape[dim] > 1 and dim not in along]
     if along and rest:
-        parts = place.permute(*along, *(dim for dim in range(place.ndim) if dim not in along)).flatten(
+        slices = position.permute(*along, *(dim for dim in range(position.ndim) if dim not in along)).flatten(
             0, len(along) - 1
         )
-        flat = parts.flatten(1)
+        flat = slices.flatten(1)
         if bool((flat.sort(1).values == flat[:1].sort(1).values).all()):
-            shape = [1 if dim in along else size for dim, size in enumerate(place.shape)]
-            return _main_place([part.reshape(shape) for part in parts])
-    return place.amax(list(dims), keepdim=True)
+            shape = [1 if dim in along else size for dim, size in enumerate(position.shape)]
+            return _main_position([part.reshape(shape) for part in slices])
+    return position.amax(list(dims), keepdim=True)
 
 
-def holds_moved_copies(place: Tensor) -> bool:
-    """Whether channels hold the same places in another order each, as mirrored copies do."""
-    channels = place.transpose(0, 1).flatten(1)
+def holds_permuted_copies(position: Tensor) -> bool:
+    """Whether the channels hold the same positions in different order, as mirrored copies do."""
+    channels = position.transpose(0, 1).flatten(1)
     return len(channels) > 1 and bool((channels.sort(1).values == channels[:1].sort(1).values).all())
 
 
-def _is_moved(place: Tensor, other: Tensor) -> bool:
-    """Whether the same places lie in another order."""
-    return place.shape == other.shape and torch.equal(place.flatten().sort().values, other.flatten().sort().values)
+def _is_permutation(position: Tensor, other: Tensor) -> bool:
+    """Whether both hold the same positions, perhaps in different order."""
+    same_shape = position.shape == other.shape
+    return same_shape and torch.equal(position.flatten().sort().values, other.flatten().sort().values)
 
 
-def mixed_whole(parts: Sequence[Dependence], ndim: int) -> Dependence:
-    """What a number sees that may be made from everything in some tensors."""
+def fully_mixed(parts: Sequence[Dependence], ndim: int) -> Dependence:
+    """The dependence of values that may be computed from everything in some tensors."""
     low, high = min(float(part.low.min()) for part in parts), max(float(part.high.max()) for part in parts)
-    ends = [torch.full([1] * ndim, end, dtype=torch.float64, device="cpu") for end in (low, high, 0.0)]
-    return Dependence(ends[0], ends[1], ends[2], None, True)
+    tensors = [torch.full([1] * ndim, value, dtype=torch.float64, device="cpu") for value in (low, high, 0.0)]
+    return Dependence(tensors[0], tensors[1], tensors[2], None, True)
 
 
-def mixed_in_groups(seen: Dependence, groups: int, channels: int) -> Dependence:
-    """What a convolution's channels see of (N, C, …): each group's outputs see all of its inputs."""
-    if not seen.differs(1):
-        return seen
+def mixed_in_groups(axis: Dependence, groups: int, channels: int) -> Dependence:
+    """The dependence after a convolution over channels (N, C, …): each group's outputs depend on all of its inputs."""
+    if not axis.varies_along(1):
+        return axis
     if groups == 1:
-        ends = (seen.low.amin(1, keepdim=True), seen.high.amax(1, keepdim=True), gathered(seen.place, [1]))
-        return replace(seen, low=ends[0], high=ends[1], place=ends[2], across=None)
+        mixed = (axis.low.amin(1, keepdim=True), axis.high.amax(1, keepdim=True), reduced_position(axis.position, [1]))
+        return replace(axis, low=mixed[0], high=mixed[1], position=mixed[2], second_position=None)
 
-    def grouped(end: Tensor, gather: Callable[[Tensor], Tensor]) -> Tensor:
-        if end.shape[1] == 1:
-            return end
-        inner = end.reshape(end.shape[0], groups, -1, *end.shape[2:])
-        return compact(gather(inner).squeeze(2).repeat_interleave(channels // groups, 1))
+    def by_group(tensor: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+        if tensor.shape[1] == 1:
+            return tensor
+        grouped = tensor.reshape(tensor.shape[0], groups, -1, *tensor.shape[2:])
+        return compact(reduce(grouped).squeeze(2).repeat_interleave(channels // groups, 1))
 
     low, high = (
-        grouped(seen.low, lambda ends: ends.amin(2, keepdim=True)),
-        grouped(seen.high, lambda e: e.amax(2, keepdim=True)),
+        by_group(axis.low, lambda grouped: grouped.amin(2, keepdim=True)),
+        by_group(axis.high, lambda grouped: grouped.amax(2, keepdim=True)),
     )
-    return replace(seen, low=low, high=high, place=grouped(seen.place, lambda places: gathered(places, [2])))
+    position = by_group(axis.position, lambda grouped: reduced_position(grouped, [2]))
+    return replace(axis, low=low, high=high, position=position)
 
 
-def through(seen: Dependence, reach: Reads, dim: int, size: int, count: int) -> Dependence:
-    """What is seen by ``count`` positions that read windows of ``size`` positions along a dimension."""
-    low, high, place, across = seen.low, seen.high, seen.place, seen.across
-    if seen.differs(dim) and not (count == size and getattr(reach, "moves_nothing", False)):
-        start, end = reach.ends(count, size)
-        low = _windowed(low, dim, start, end, np.minimum, NOTHING)
-        high = _windowed(high, dim, start, end, np.maximum, -NOTHING)
-        middle = _middles(start, end, size)
-        place, across = _amid(place, dim, middle), None if across is None else _amid(across, dim, middle)
-    return replace(seen, low=low, high=high, place=place, across=across)
+def through_windows(axis: Dependence, reads: ReadIntervals, dim: int, size: int, count: int) -> Dependence:
+    """The dependence of ``count`` outputs that read windows of ``size`` positions along a dimension."""
+    low, high, position, second_position = axis.low, axis.high, axis.position, axis.second_position
+    if axis.varies_along(dim) and not (count == size and getattr(reads, "is_identity", False)):
+        start, end = reads.intervals(count, size)
+        low = _reduce_windows(low, dim, start, end, np.minimum, EMPTY)
+        high = _reduce_windows(high, dim, start, end, np.maximum, -EMPTY)
+        middle = _window_centers(start, end, size)
+        position, second_position = (
+            _window_positions(position, dim, middle),
+            None if second_position is None else _window_positions(second_position, dim, middle),
+        )
+    return replace(axis, low=low, high=high, position=position, second_position=second_position)
 
 
-def carried(seen: Dependence, shape: tuple[int, ...], move: Callable[[Tensor], Any]) -> list[Dependence]:
-    """What is seen after numbers of a tensor of that shape were only moved about."""
-    ends = [seen.low, seen.high, seen.place, *(() if seen.across is None else (seen.across,))]
-    moved = [move(end.expand(shape)) for end in ends]
-    outputs = zip(*([end] if isinstance(end, Tensor) else end for end in moved), strict=True)
-    compacted = [[compact(end) for end in output] for output in outputs]
+def rearranged(axis: Dependence, shape: tuple[int, ...], rearrange: Callable[[Tensor], Any]) -> list[Dependence]:
+    """The dependence of each output of an operation that only rearranges the values of a tensor of that shape."""
+    second = () if axis.second_position is None else (axis.second_position,)
+    results = [rearrange(tensor.expand(shape)) for tensor in (axis.low, axis.high, axis.position, *second)]
+    outputs = zip(*([result] if isinstance(result, Tensor) else result for result in results), strict=True)
+    compacted = [[compact(tensor) for tensor in output] for output in outputs]
     return [
-        replace(seen, low=output[0], high=output[1], place=output[2], across=output[3] if len(output) > 3 else None)
+        replace(
+            axis,
+            low=output[0],
+            high=output[1],
+            position=output[2],
+            second_position=output[3] if len(output) > 3 else None,
+        )
         for output in compacted
     ]
 
 
-def reshaped(seen: Dependence, before: tuple[int, ...], after: tuple[int, ...]) -> Dependence:
-    """What is seen after a change of shape; only what is merged or split and differs is laid out number by number."""
-    groups = _regrouped(before, after)
+def reshaped(axis: Dependence, before: tuple[int, ...], after: tuple[int, ...]) -> Dependence:
+    """The dependence after a change of shape; only merged or split dimensions along which it varies are expanded."""
+    groups = _dim_groups(before, after)
 
-    def laid(end: Tensor) -> Tensor:
+    def reshape(tensor: Tensor) -> Tensor:
         source: list[int] = []
         target: list[int] = []
-        for old, new in groups:
-            alike = all(end.shape[d] == 1 for d in old)
-            source += [1 if alike else before[d] for d in old]
-            target += [1 if alike else after[d] for d in new]
-        return compact(end.expand(source).reshape(target))
+        for old_dims, new_dims in groups:
+            constant = all(tensor.shape[d] == 1 for d in old_dims)
+            source += [1 if constant else before[d] for d in old_dims]
+            target += [1 if constant else after[d] for d in new_dims]
+        return compact(tensor.expand(source).reshape(target))
 
-    return seen.each(laid)
+    return axis.map(reshape)
 
 
-def _regrouped(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[range, range]]:
-    """Which dimensions become which: the smallest groups that hold as many numbers before as after."""
+def _dim_groups(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[range, range]]:
+    """Which dimensions become which: the smallest groups with as many elements before as after."""
     groups, i, j = [], 0, 0
     while i < len(before) or j < len(after):
         first, start = i, j
@@ -272,57 +301,60 @@ def _regrouped(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[ra
 def concatenated(
     parts: Sequence[tuple[Dependence | None, tuple[int, ...]]], dim: int, *, by_image: bool = False
 ) -> Dependence:
-    """What is seen of tensors that were joined along a dimension; those without anything seen see nothing.
+    """The dependence of tensors concatenated along a dimension, each with its shape; None stands for constants.
 
     Args:
-        by_image: whether images lie along the dimension, or nothing yet (in stacking), so that parts at other places
-            stay apart; along channels only those do that hold the same places in another order (mirrored copies).
+        by_image: whether the dimension holds images, or is a new one (in stacking), so that parts at other positions
+            stay separate; along channels only parts with the same positions in another order do (mirrored copies).
     """
-    known = [seen for seen, _ in parts if seen is not None]
+    known = [axis for axis, _ in parts if axis is not None]
     ndim = known[0].low.ndim
 
-    def laid(which: str, nothing: float) -> Tensor:
-        blank = torch.full([1] * ndim, nothing, dtype=torch.float64, device="cpu")
-        ends = [blank if seen is None else getattr(seen, which) for seen, _ in parts]
-        most = [max(end.shape[d] for end in ends) for d in range(ndim)]
-        sized = [
-            e.expand([shape[d] if d == dim else most[d] for d in range(ndim)])
-            for e, (_, shape) in zip(ends, parts, strict=True)
+    def concatenate(field: str, empty: float) -> Tensor:
+        blank = torch.full([1] * ndim, empty, dtype=torch.float64, device="cpu")
+        tensors = [blank if axis is None else getattr(axis, field) for axis, _ in parts]
+        sizes = [max(tensor.shape[d] for tensor in tensors) for d in range(ndim)]
+        expanded = [
+            tensor.expand([shape[d] if d == dim else sizes[d] for d in range(ndim)])
+            for tensor, (_, shape) in zip(tensors, parts, strict=True)
         ]
-        return compact(torch.cat(sized, dim))
+        return compact(torch.cat(expanded, dim))
 
-    order = steps_in_order([seen for seen, shape in parts if shape[dim] == 1]) if len(parts) > 1 else None
+    order = ordered_positions([axis for axis, shape in parts if shape[dim] == 1]) if len(parts) > 1 else None
     order = order if order is not None and len(order) == len(parts) else None
-    apart = [seen for seen in known[1:] if not torch.equal(seen.place, known[0].place)]
-    moved = [seen for seen in apart if _is_moved(seen.place, known[0].place)]
-    others = order is None and bool(apart if by_image else moved)
-    if others or any(seen.varies(dim) for seen in known):  # places one after the other
-        place, lines = laid("place", -1), list({s.line for s in known})
-        lines = lines if len(lines) == 1 else []
-    elif order is not None:  # one position after the other, as a recurrent network puts its steps together
-        along = [1] * ndim
-        along[dim] = len(order)
-        place, lines = torch.tensor(order, dtype=torch.float64, device="cpu").view(along), []
+    differing = [axis for axis in known[1:] if not torch.equal(axis.position, known[0].position)]
+    permuted = [axis for axis in differing if _is_permutation(axis.position, known[0].position)]
+    separate = order is None and bool(differing if by_image else permuted)
+    if separate or any(axis.lies_along(dim) for axis in known):  # the positions of one part after those of another
+        position, patterns = concatenate("position", -1), list({axis.pattern for axis in known})
+        patterns = patterns if len(patterns) == 1 else []
+    elif order is not None:  # single positions in sequence, as a recurrent network collects its steps
+        view_shape = [1] * ndim
+        view_shape[dim] = len(order)
+        position, patterns = torch.tensor(order, dtype=torch.float64, device="cpu").view(view_shape), []
     else:
-        known = in_step(known)
-        place, lines = _main_place([seen.place for seen in known]), [s.line for s in known if s.line]
-    line = joined(lines) if lines else None
-    lost = line is None and any(seen.line is not None for seen in known)
-    low, high = laid("low", NOTHING), laid("high", -NOTHING)
-    whole, resampled = lost or any(seen.whole for seen in known), any(seen.resampled for seen in known)
-    return Dependence(low, high, place, line, whole, None, _steps_of(known, place), resampled)
+        known = with_common_positions(known)
+        position = _main_position([axis.position for axis in known])
+        patterns = [axis.pattern for axis in known if axis.pattern]
+    pattern = pattern_union(patterns) if patterns else None
+    pattern_lost = pattern is None and any(axis.pattern is not None for axis in known)
+    low, high = concatenate("low", EMPTY), concatenate("high", -EMPTY)
+    mixes_positions = pattern_lost or any(axis.mixes_positions for axis in known)
+    resampled = any(axis.resampled for axis in known)
+    position_range = _common_position_range(known, position)
+    return Dependence(low, high, position, pattern, mixes_positions, None, position_range, resampled)
 
 
-def steps_in_order(parts: Sequence[Dependence | None]) -> list[float] | None:
-    """Where single positions that are put side by side lie on the axis; None where they are something else.
+def ordered_positions(parts: Sequence[Dependence | None]) -> list[float] | None:
+    """The positions on the axis of single values that are put side by side; None where they are no such sequence.
 
-    What was read step by step keeps its place, or, where a state is carried from step to step, is made from ever more
-    of the places (or sees ever more of the axis) in one direction.
+    Values that were read step by step keep their position. Where a state is carried from step to step, each value is
+    computed from ever more positions (or depends on ever more of the axis) in one direction.
     """
-    known = [part for part in parts if part is not None and part.place.numel() == 1]
+    known = [part for part in parts if part is not None and part.position.numel() == 1]
     if len(known) < 2 or len(known) < len(parts):
         return None
-    firsts, lasts = zip(*(part.steps or (float(part.place),) * 2 for part in known), strict=True)
+    firsts, lasts = zip(*(part.position_range or (float(part.position),) * 2 for part in known), strict=True)
     for ends, others in ((lasts, firsts), (firsts, lasts)):
         if len(set(ends)) == len(known) and len(set(others)) == 1 and min(others) >= 0:
             return list(ends)
@@ -333,80 +365,78 @@ def steps_in_order(parts: Sequence[Dependence | None]) -> list[float] | None:
             return [float(i) for i in range(len(known))]
         if low == sorted(low, reverse=True) and high == sorted(high, reverse=True):
             return [float(i) for i in reversed(range(len(known)))]
-    places = [float(part.place) for part in known]
-    return places if len(set(places)) == len(places) and min(places) >= 0 else None
+    positions = [float(part.position) for part in known]
+    return positions if len(set(positions)) == len(positions) and min(positions) >= 0 else None
 
 
-def compact(end: Tensor) -> Tensor:
-    """The same with size 1 along dimensions where nothing varies."""
-    for dim, (size, stride) in enumerate(zip(end.shape, end.stride(), strict=True)):
+def compact(tensor: Tensor) -> Tensor:
+    """The same values with size 1 along dimensions where nothing varies."""
+    for dim, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
         if size > 1 and stride == 0:
-            end = end.narrow(dim, 0, 1)
-    for dim, size in enumerate(end.shape):
-        if size > 1 and bool((end == end.narrow(dim, 0, 1)).all()):
-            end = end.narrow(dim, 0, 1)
-    return end
+            tensor = tensor.narrow(dim, 0, 1)
+    for dim, size in enumerate(tensor.shape):
+        if size > 1 and bool((tensor == tensor.narrow(dim, 0, 1)).all()):
+            tensor = tensor.narrow(dim, 0, 1)
+    return tensor
 
 
-def _windowed(
-    ends: Tensor, dim: int, start: NDArray[np.int64], end: NDArray[np.int64], fold: np.ufunc, nothing: float
+def _reduce_windows(
+    tensor: Tensor, dim: int, start: NDArray[np.int64], end: NDArray[np.int64], reduce: np.ufunc, empty_value: float
 ) -> Tensor:
-    """The fold of each window along a dimension; ``nothing`` where a window is empty."""
-    if ends.shape[dim] == 1:
-        return ends
-    numbers = ends.numpy()
-    border = np.full_like(numbers.take([0], dim), nothing)
+    """Each window along a dimension reduced to one value; ``empty_value`` where a window is empty."""
+    if tensor.shape[dim] == 1:
+        return tensor
+    values = tensor.numpy()
+    border = np.full_like(values.take([0], dim), empty_value)
     pairs = np.stack([start, end + 1], 1).ravel()
-    folded = fold.reduceat(np.concatenate([numbers, border], dim), pairs, dim).take(np.arange(0, len(pairs), 2), dim)
+    window_values = reduce.reduceat(np.concatenate([values, border], dim), pairs, dim).take(
+        np.arange(0, len(pairs), 2), dim
+    )
     if (start > end).any():
-        empty = np.expand_dims(start > end, tuple(d for d in range(numbers.ndim) if d != dim))
-        folded = np.where(empty, nothing, folded)
-    return torch.from_numpy(folded)
+        is_empty = np.expand_dims(start > end, tuple(d for d in range(values.ndim) if d != dim))
+        window_values = np.where(is_empty, empty_value, window_values)
+    return torch.from_numpy(window_values)
 
 
-def counted(place: Tensor, dim: int, count: int, centres: NDArray[np.float64] | None = None) -> Tensor:
-    """Places along a dimension, counted anew; those of a rolled or mirrored map keep their order.
-
-    Args:
-        centres: which position each of the ``count`` is made of; evenly spread where it is not said.
-    """
-    if place.shape[dim] == 1:
-        return place
-    along = [1] * place.ndim
-    along[dim] = count
-    rest = place.narrow(dim, 0, 1)
-    counted = torch.arange(count, dtype=torch.float64, device="cpu").view(along)
+def renumbered_position(position: Tensor, dim: int, count: int) -> Tensor:
+    """Positions renumbered along a dimension of ``count`` values; rolled or mirrored maps keep their order."""
+    if position.shape[dim] == 1:
+        return position
+    view_shape = [1] * position.ndim
+    view_shape[dim] = count
+    rest = position.narrow(dim, 0, 1)
+    numbers = torch.arange(count, dtype=torch.float64, device="cpu").view(view_shape)
     if rest.numel() > 1:
-        return rest * count + counted
-    return counted.flip(dim) if is_mirrored(place, dim) else counted
+        return rest * count + numbers
+    return numbers.flip(dim) if is_mirrored(position, dim) else numbers
 
 
-def is_mirrored(place: Tensor, dim: int) -> bool:
-    """Whether the places that lie along one dimension alone are counted from its end."""
-    count = place.shape[dim]
-    return place.numel() == count > 1 and torch.equal(
-        place.flatten(), torch.arange(count - 1, -1, -1, device="cpu").to(place)
+def is_mirrored(position: Tensor, dim: int) -> bool:
+    """Whether the positions lie along this dimension alone and are numbered from its end."""
+    count = position.shape[dim]
+    return position.numel() == count > 1 and torch.equal(
+        position.flatten(), torch.arange(count - 1, -1, -1, device="cpu").to(position)
     )
 
 
-def _middles(start: NDArray[np.int64], end: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """The position amid each window, also of those that a border cuts off."""
+def _window_centers(start: NDArray[np.int64], end: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """The position in the middle of each window, also of those cut off at a border."""
     width = int((end - start).max())
     middle: NDArray[np.int64] = np.where(start > 0, start + width // 2, end - (width - width // 2))
     return middle.clip(0, size - 1)
 
 
-def _amid(place: Tensor, dim: int, middle: NDArray[np.int64]) -> Tensor:
-    """Places of what reads windows along a dimension: those amid the windows where they are in no order."""
-    in_order = place.numel() == place.shape[dim] and bool((place.diff(dim=dim) > 0).all())
-    if place.shape[dim] == 1 or is_mirrored(place, dim) or in_order:
-        return counted(place, dim, len(middle))
-    picked = place.index_select(dim, torch.from_numpy(middle))
-    along = [1] * place.ndim
-    along[dim] = len(middle)
-    repeated = torch.from_numpy(np.arange(len(middle)) - np.searchsorted(middle, middle)).view(along)
-    return torch.where(picked < 0, picked, picked + repeated / len(middle))  # between two places where it is enlarged
+def _window_positions(position: Tensor, dim: int, middle: NDArray[np.int64]) -> Tensor:
+    """The positions of windows along a dimension: those in the middle of each where positions are not in order."""
+    in_order = position.numel() == position.shape[dim] and bool((position.diff(dim=dim) > 0).all())
+    if position.shape[dim] == 1 or is_mirrored(position, dim) or in_order:
+        return renumbered_position(position, dim, len(middle))
+    selected = position.index_select(dim, torch.from_numpy(middle))
+    view_shape = [1] * position.ndim
+    view_shape[dim] = len(middle)
+    repeated = torch.from_numpy(np.arange(len(middle)) - np.searchsorted(middle, middle)).view(view_shape)
+    return torch.where(selected < 0, selected, selected + repeated / len(middle))  # fractional where upsampled
 
 
-def _aligned(end: Tensor, ndim: int) -> Tensor:
-    return end.reshape((1,) * (ndim - end.ndim) + tuple(end.shape))
+def _with_ndim(tensor: Tensor, ndim: int) -> Tensor:
+    return tensor.reshape((1,) * (ndim - tensor.ndim) + tuple(tensor.shape))

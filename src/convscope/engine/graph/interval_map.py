@@ -1,9 +1,9 @@
-"""Which positions an operation reads along one axis, and what comes of many operations one after the other.
+"""Which input positions an operation reads along one axis, and how the intervals of consecutive operations compose.
 
-A `Reach` says it of one operation: output position i reads the input positions between step·i + first and
+An `IntervalMap` describes one operation: output position i reads the input positions between step·i + first and
 step·i + last. With fractions this one form is exact for convolution, pooling, transposed convolution, adaptive
-pooling, nearest and linear enlargement alike. A `Line` says it of a whole path from the network's input, as if that
-had no borders: the receptive field's size, how far it moves from one position to the next, and where the first lies.
+pooling, nearest and linear upsampling alike. A `FieldPattern` describes a whole path from the network's input as if
+that had no borders: the size of the receptive field, its shift from one position to the next, and where the first lies.
 """
 
 import math
@@ -15,23 +15,23 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-LONGEST = 512
-"""Positions after which a pattern that has not repeated is no longer followed: odd enlargements upon each other."""
+MAX_PERIOD = 512
+"""The longest period of a pattern that is kept; resampling by odd factors several times gives longer ones."""
 
 
-class Reads(Protocol):
-    """Which positions each output position of an operation reads."""
+class ReadIntervals(Protocol):
+    """Which input positions each output position of an operation reads."""
 
-    def ends(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The first and the last position, of ``size``, that each of ``count`` reads; first > last: padding alone."""
+    def intervals(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First and last of the ``size`` positions read by each of ``count`` outputs; first > last: only padding."""
 
 
 @dataclass(frozen=True)
-class Reach:
-    """Output position i reads what lies between ``step * i + first`` and ``step * i + last``, both included.
+class IntervalMap:
+    """Output position i reads the positions between ``step * i + first`` and ``step * i + last``, both included.
 
     Attributes:
-        any_size: so it does of an input of any size; not so where the size of the output is given.
+        any_size: whether this holds for an input of any size; it does not where the size of the output is fixed.
     """
 
     step: Fraction
@@ -39,82 +39,82 @@ class Reach:
     last: Fraction
     any_size: bool = True
 
-    def ends(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The first and the last position, of ``size``, that each of ``count`` reads; first > last: padding alone."""
-        whole = math.lcm(self.step.denominator, self.first.denominator, self.last.denominator)
-        along = np.arange(count) * int(self.step * whole)
-        start = -((-(along + int(self.first * whole))) // whole)  # rounded up
-        end = (along + int(self.last * whole)) // whole
+    def intervals(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First and last of the ``size`` positions read by each of ``count`` outputs; first > last: only padding."""
+        denominator = math.lcm(self.step.denominator, self.first.denominator, self.last.denominator)
+        offsets = np.arange(count) * int(self.step * denominator)
+        start = -((-(offsets + int(self.first * denominator))) // denominator)  # rounded up
+        end = (offsets + int(self.last * denominator)) // denominator
         return start.clip(0, size), end.clip(-1, size - 1)
 
     @property
-    def moves_nothing(self) -> bool:
-        """Whether every position reads the one in its own place alone."""
+    def is_identity(self) -> bool:
+        """Whether every output position reads only the input position with the same index."""
         return self.step == 1 and self.first == 0 and self.last == 0
 
-    def mirrored(self, size: int, count: int) -> "Reach":
-        """The same with both the ``size`` positions read and the ``count`` that read them counted from the end."""
-        ends = size - 1 - self.step * (count - 1)
-        return Reach(self.step, ends - self.last, ends - self.first, any_size=False)
+    def mirrored(self, size: int, count: int) -> "IntervalMap":
+        """The same map with both the ``size`` input and the ``count`` output positions counted from the end."""
+        offset = size - 1 - self.step * (count - 1)
+        return IntervalMap(self.step, offset - self.last, offset - self.first, any_size=False)
 
-    def read_at(self, position: int) -> range:
-        """The positions read at one output position, were there no border."""
+    def input_positions(self, position: int) -> range:
+        """The positions read by one output position if the input had no borders."""
         return range(math.ceil(self.step * position + self.first), math.floor(self.step * position + self.last) + 1)
 
 
-def sliding(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Reach:
+def sliding(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> IntervalMap:
     """Convolution and pooling."""
-    return Reach(Fraction(stride), Fraction(-padding), Fraction(dilation * (kernel - 1) - padding))
+    return IntervalMap(Fraction(stride), Fraction(-padding), Fraction(dilation * (kernel - 1) - padding))
 
 
-def transposed(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Reach:
+def transposed(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> IntervalMap:
     """Transposed convolution: input i is added to outputs stride·i − padding … + dilation·(kernel − 1)."""
     last = Fraction(padding, stride)
-    return Reach(Fraction(1, stride), last - Fraction(dilation * (kernel - 1), stride), last)
+    return IntervalMap(Fraction(1, stride), last - Fraction(dilation * (kernel - 1), stride), last)
 
 
-def adaptive(size: int, count: int) -> Reach:
+def adaptive(size: int, count: int) -> IntervalMap:
     """Adaptive pooling of ``size`` positions to ``count``: from floor(i·size/count) to ceil((i+1)·size/count) − 1."""
     step, rest = Fraction(size, count), Fraction(count - 1, count)
-    return Reach(step, -rest, step + rest - 1, any_size=False)
+    return IntervalMap(step, -rest, step + rest - 1, any_size=False)
 
 
-def nearest(step: Fraction, shift: Fraction = Fraction(0)) -> Reach:
-    """Each output position is a copy of position floor(step·i + shift)."""
+def nearest(step: Fraction, shift: Fraction = Fraction(0)) -> IntervalMap:
+    """Nearest-neighbour upsampling: each output position is a copy of position floor(step·i + shift)."""
     rest = 1 - Fraction(1, math.lcm(step.denominator, shift.denominator))
-    return Reach(step, shift - rest, shift)
+    return IntervalMap(step, shift - rest, shift)
 
 
-def linear(step: Fraction, shift: Fraction, taps: int = 1) -> Reach:
-    """Linear enlargement, between the two positions around step·i + shift; cubic has ``taps`` = 2 on either side."""
+def linear(step: Fraction, shift: Fraction, taps: int = 1) -> IntervalMap:
+    """Linear upsampling between the two positions around step·i + shift; cubic reads ``taps`` = 2 on either side."""
     denominator = math.lcm(step.denominator, shift.denominator)
-    rest = taps - Fraction(1, denominator)  # at a place that is a position itself, the neighbours count for nothing
-    return Reach(step, shift - rest, shift + rest)
+    rest = taps - Fraction(1, denominator)  # at an integer position the neighbours have weight zero
+    return IntervalMap(step, shift - rest, shift + rest)
 
 
-def moved(by: int, step: int = 1) -> Reach:
-    """A cut or a padding: output position i is position step·i + by."""
-    return Reach(Fraction(step), Fraction(by), Fraction(by))
+def shifted(offset: int, step: int = 1) -> IntervalMap:
+    """Slicing or padding: output position i is input position step·i + offset."""
+    return IntervalMap(Fraction(step), Fraction(offset), Fraction(offset))
 
 
 @dataclass(frozen=True)
-class Taps:
-    """The first and the last position that each output position reads, one by one."""
+class ListedIntervals:
+    """The first and the last position read by each output position, listed one by one."""
 
     first: NDArray[np.int64]
     last: NDArray[np.int64]
 
-    def ends(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The same for ``count`` positions of ``size``."""
+    def intervals(self, count: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The intervals of the first ``count`` output positions, limited to ``size`` input positions."""
         return self.first[:count], self.last[:count].clip(-1, size - 1)
 
 
 @dataclass(frozen=True)
-class Line:
-    """Along one axis of the input: what positions 0 … of a layer see of an input without borders.
+class FieldPattern:
+    """The receptive fields of positions 0, 1, … along one axis of an input without borders, as a periodic pattern.
 
-    Position i sees ``low[i] … high[i]``; after len(low) positions the pattern repeats, ``shift`` further on.
-    ``any_size`` says that this holds whatever the input's size.
+    Position i depends on ``low[i] … high[i]``; after len(low) positions the pattern repeats, moved by ``shift``.
+    ``any_size`` says that this holds for every input size.
     """
 
     low: tuple[float, ...] = (0,)
@@ -124,51 +124,51 @@ class Line:
 
     @property
     def size(self) -> int:
-        """How many positions of the input one position sees, at most."""
+        """The size of the largest receptive field, in input positions."""
         return int(max(high - low for low, high in zip(self.low, self.high, strict=True))) + 1
 
     @property
     def jump(self) -> float:
-        """How far the field moves from one position to the next, on average."""
+        """The average distance between the receptive fields of neighbouring positions."""
         return self.shift / len(self.low)
 
     @property
     def centre(self) -> float:
-        """The middle of the first position's field: 0 is the centre of the input's first position."""
+        """The middle of the first position's receptive field: 0 is the centre of the input's first position."""
         return (self.low[0] + self.high[0]) / 2
 
-    def through(self, reach: Reach) -> "Line | None":
-        """What the output of an operation sees, whose input sees this; None where the pattern is too long."""
+    def through(self, interval_map: IntervalMap) -> "FieldPattern | None":
+        """The pattern of the output of an operation whose input has this one; None where the period is too long."""
         period = len(self.low)
-        up, down = reach.step.numerator, reach.step.denominator
-        common = math.gcd(up, period)
-        if down * period // common > LONGEST:
+        numerator, denominator = interval_map.step.numerator, interval_map.step.denominator
+        common = math.gcd(numerator, period)
+        if denominator * period // common > MAX_PERIOD:
             return None
-        reads = [reach.read_at(i) for i in range(down * period // common)]
-        low = tuple(min((self.at(self.low, t) for t in read), default=math.inf) for read in reads)
-        high = tuple(max((self.at(self.high, t) for t in read), default=-math.inf) for read in reads)
-        return Line(low, high, self.shift * (up // common), self.any_size and reach.any_size)
+        reads = [interval_map.input_positions(i) for i in range(denominator * period // common)]
+        low = tuple(min((self.end_at(self.low, p) for p in positions), default=math.inf) for positions in reads)
+        high = tuple(max((self.end_at(self.high, p) for p in positions), default=-math.inf) for positions in reads)
+        return FieldPattern(low, high, self.shift * (numerator // common), self.any_size and interval_map.any_size)
 
-    def joined(self, other: "Line") -> "Line | None":
-        """What sees both; None where their positions do not keep step."""
+    def union(self, other: "FieldPattern") -> "FieldPattern | None":
+        """The pattern of what depends on both; None where the strides differ or the period is too long."""
         period = math.lcm(len(self.low), len(other.low))
-        if self.shift * len(other.low) != other.shift * len(self.low) or period > LONGEST:
+        if self.shift * len(other.low) != other.shift * len(self.low) or period > MAX_PERIOD:
             return None
-        low = tuple(min(self.at(self.low, i), other.at(other.low, i)) for i in range(period))
-        high = tuple(max(self.at(self.high, i), other.at(other.high, i)) for i in range(period))
-        return Line(low, high, self.shift * period // len(self.low), self.any_size and other.any_size)
+        low = tuple(min(self.end_at(self.low, i), other.end_at(other.low, i)) for i in range(period))
+        high = tuple(max(self.end_at(self.high, i), other.end_at(other.high, i)) for i in range(period))
+        return FieldPattern(low, high, self.shift * period // len(self.low), self.any_size and other.any_size)
 
-    def at(self, ends: tuple[float, ...], position: int) -> float:
-        """The end, of ``low`` or ``high``, of what a position sees."""
-        rounds, place = divmod(position, len(ends))
-        return ends[place] + rounds * self.shift
+    def end_at(self, ends: tuple[float, ...], position: int) -> float:
+        """One end, of ``low`` or ``high``, of the receptive field of any position."""
+        rounds, index = divmod(position, len(ends))
+        return ends[index] + rounds * self.shift
 
 
-def joined(lines: Sequence[Line | None]) -> Line | None:
-    """What sees all of these; None where one of them is unknown."""
-    found = lines[0]
-    for line in lines[1:]:
-        if found is None or line is None:
+def pattern_union(patterns: Sequence[FieldPattern | None]) -> FieldPattern | None:
+    """The pattern of what depends on all of these; None where one of them is unknown."""
+    union = patterns[0]
+    for pattern in patterns[1:]:
+        if union is None or pattern is None:
             return None
-        found = found if line == found else found.joined(line)
-    return found
+        union = union if pattern == union else union.union(pattern)
+    return union

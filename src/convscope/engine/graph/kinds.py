@@ -1,26 +1,26 @@
-"""What operations are called and what sort they are, below autograd, where all spellings of one are the same.
+"""The names and categories of operations below autograd, where all spellings of an operation are the same.
 
-Methods, functions, modules and in-place forms of an operation arrive under one name there: ``aten.relu``. People know
-some of them by other words (``addmm`` is a linear layer's product).
+Methods, functions, modules and in-place forms of an operation arrive there under one name: ``aten.relu``. Some of them
+have a more common name (``addmm`` is the product of a linear layer).
 """
 
 from typing import Any
 
 import torch
 
-MOVES = frozenset({
+VIEWS = frozenset({
     "view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "numpy_T", "unsqueeze",
     "squeeze", "expand", "slice", "select", "split", "split_with_sizes", "unsafe_split", "chunk",
     "unbind", "narrow", "alias",
     "detach", "lift_fresh", "as_strided", "as_strided_", "diagonal",
 })  # fmt: skip
-"""Operations that show the same numbers otherwise: no arithmetic and no memory."""
+"""Operations whose result is a view: no arithmetic and no memory."""
 
 COPIES = frozenset({
     "clone", "_to_copy", "contiguous", "copy_", "flip", "roll", "index", "index_select", "repeat", "gather",
     "unfold", "channel_shuffle", "native_channel_shuffle", "rot90",
 })  # fmt: skip
-"""Operations that only copy numbers to other places."""
+"""Operations that only copy values to other positions."""
 
 _NAMES = {
     "convolution": "convolution",
@@ -51,17 +51,17 @@ _NAMES = {
 
 
 _INTEGER_PRODUCTS = {f"conv{axes}": "convolution" for axes in ("", "1d", "2d", "3d")} | {"linear": "linear"}
-"""The products of quantised networks, also those with an activation in them (``conv2d_relu``)."""
+"""Products in quantised networks, also those with a fused activation (``conv2d_relu``)."""
 
 
-def packet(func: Any) -> str:
-    """An operation's name without its overload: ``add_`` of ``aten.add_.Tensor``."""
+def base_name(func: Any) -> str:
+    """An operation's name without its overload: ``add_`` for ``aten.add_.Tensor``."""
     return str(func.overloadpacket.__name__)
 
 
 def kind(func: Any) -> str:
-    """What people call it: ``batch norm``, ``sum``, ``relu``."""
-    name = packet(func)
+    """The operation's common name: ``batch norm``, ``sum``, ``relu``."""
+    name = base_name(func)
     plain = name.strip("_")
     if func.namespace == "quantized":
         return f"int8 {_INTEGER_PRODUCTS.get(plain.split('_')[0], plain.replace('_', ' '))}"
@@ -78,9 +78,9 @@ def kind(func: Any) -> str:
     return _NAMES.get(plain, plain.replace("_", " "))
 
 
-def moves(func: Any) -> bool:
-    """Whether it only shows or copies what was there, which is no step that people draw."""
-    return packet(func) in MOVES or packet(func) in COPIES
+def only_moves(func: Any) -> bool:
+    """Whether it only rearranges or copies values; such operations are left out of drawings."""
+    return base_name(func) in VIEWS or base_name(func) in COPIES
 
 
 _POINTWISE = frozenset({
@@ -88,22 +88,22 @@ _POINTWISE = frozenset({
     "dequantize", "_prelu_kernel", "hardswish", "rsub", "log_sigmoid_forward", "rrelu_with_noise",
     "special_expit", "fake_quantize_per_tensor_affine", "tril", "triu", "real", "imag", "complex", "polar",
 })  # fmt: skip
-"""Operations on each number alone that torch does not call so."""
+"""Elementwise operations that torch does not tag as pointwise."""
 
 
-def pointwise(func: Any) -> bool:
-    """Whether each number comes of the numbers in the same place alone."""
-    name = packet(func)
+def is_pointwise(func: Any) -> bool:
+    """Whether each value is computed only from the values at the same index."""
+    name = base_name(func)
     if name in _POINTWISE or torch.Tag.pointwise in func.tags:
         return True
-    plain = name.removesuffix("_")  # torch tags few of those that work in place
-    if plain.lstrip("_").startswith(("fake_quantize", "fused_moving_avg_obs")):  # as training for int8 does
+    plain = name.removesuffix("_")  # torch tags few of the in-place forms
+    if plain.lstrip("_").startswith(("fake_quantize", "fused_moving_avg_obs")):  # in quantisation-aware training
         return True
-    other = getattr(getattr(torch.ops.aten, plain, None), func._overloadname, None)
-    return plain in _POINTWISE or (plain != name and other is not None and torch.Tag.pointwise in other.tags)
+    functional = getattr(getattr(torch.ops.aten, plain, None), func._overloadname, None)
+    return plain in _POINTWISE or (plain != name and functional is not None and torch.Tag.pointwise in functional.tags)
 
 
-def shaped_like(func: Any) -> bool:
-    """Whether it only takes the shape of what it reads: ``zeros_like``, ``new_full``."""
-    name = packet(func)
+def reads_only_shape(func: Any) -> bool:
+    """Whether it reads only the shape and type of its input: ``zeros_like``, ``new_full``."""
+    name = base_name(func)
     return name.startswith("new_") or name.endswith("_like")

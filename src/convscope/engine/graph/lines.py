@@ -1,8 +1,8 @@
-"""The line of an axis and the places it is counted by.
+"""Keeping the receptive-field pattern of an axis consistent with the numbering of its positions.
 
-A line says what the number at place 0, 1, … sees of an input without borders. Operations that move numbers move their
-places with them, so the line stays as it is; before windows are taken along a dimension, or numbers of differing places
-come together, the places are counted anew and the line with them.
+A pattern gives the receptive field of the value at position 0, 1, … of an input without borders. Operations that only
+rearrange values move their positions with them, so the pattern stays as it is. Before windows are read along a
+dimension, or values of different positions are combined, the positions are renumbered and the pattern with them.
 """
 
 import math
@@ -14,98 +14,106 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convscope.engine.graph.interval_map import LONGEST, Line
+from convscope.engine.graph.interval_map import MAX_PERIOD, FieldPattern
 
 if TYPE_CHECKING:
     from convscope.engine.graph.dependence import Dependence
 
-_PERIODS = 16
-"""The longest pattern of places that is looked for: shuffled and repeated positions have short ones."""
+_MAX_POSITION_PERIOD = 16
+"""The longest period of positions that is searched for: shuffled and repeated positions have short ones."""
 
 
-def recounted(seen: "Dependence", dim: int, *, downwards: bool = False) -> "Dependence":
-    """The same with its places along a dimension counted 0, 1, …, and with the line that follows from it.
+def renumbered(axis: "Dependence", dim: int, *, keep_mirrored: bool = False) -> "Dependence":
+    """The axis with its positions along a dimension numbered 0, 1, …, and with the pattern that follows from it.
 
     Args:
-        downwards: count places that lie the other way round from the end, so that they still tell where each lies.
+        keep_mirrored: number positions in descending order from the end, so that they keep their orientation.
 
-    Places that follow no pattern along the dimension (rolled, picked by an index) leave no line, and all may be seen.
-    So do those that turn back (a border that goes on at the other end, copies side by side): counted anew they would no
-    longer tell where each position lies.
+    Positions without a pattern along the dimension (rolled, selected by an index) lose the receptive-field pattern, and
+    any input position may then be depended on. So do positions that change direction (circular padding, copies side by
+    side): renumbered they would no longer tell where each one lies.
     """
-    place, line = seen.place, seen.line
-    if line is None or place.shape[dim] == 1:
-        return seen
-    if bool((place < 0).any()):  # class tokens among the positions
-        return without_line(seen)
-    rows = place.movedim(dim, -1).reshape(-1, place.shape[dim]).numpy()
+    position, pattern = axis.position, axis.pattern
+    if pattern is None or position.shape[dim] == 1:
+        return axis
+    if bool((position < 0).any()):  # class tokens among the positions
+        return without_pattern(axis)
+    rows = position.movedim(dim, -1).reshape(-1, position.shape[dim]).numpy()
     count = rows.shape[1]
-    down = downwards and bool((np.diff(rows) < 0).all())
-    rows = rows[:, ::-1] if down else rows
+    descending = keep_mirrored and bool((np.diff(rows) < 0).all())
+    rows = rows[:, ::-1] if descending else rows
     if len(rows) == 1 and np.array_equal(rows[0], np.arange(count)):
-        return seen  # as it is counted already, from one end or the other
-    along = [1] * place.ndim
-    along[dim] = count
-    others = [d for d, size in enumerate(place.shape) if size > 1 and d != dim]
+        return axis  # numbered like this already, from one end or the other
+    view_shape = [1] * position.ndim
+    view_shape[dim] = count
+    other_dims = [d for d, size in enumerate(position.shape) if size > 1 and d != dim]
     steps = np.diff(rows.min(0))
-    turns_back = bool((steps > 0).any() and (steps < 0).any())
-    pattern = _pattern(rows) if others in ([], [1]) and not turns_back else None
-    line = None if pattern is None else _by_index(line, rows, *pattern)
-    if line is None:
-        return without_line(seen)
-    counted = torch.arange(count, dtype=torch.float64, device="cpu")
-    return replace(seen, place=(counted.flip(0) if down else counted).view(along), line=line)
+    changes_direction = bool((steps > 0).any() and (steps < 0).any())
+    period = _position_period(rows) if other_dims in ([], [1]) and not changes_direction else None
+    pattern = None if period is None else _renumbered_pattern(pattern, rows, *period)
+    if pattern is None:
+        return without_pattern(axis)
+    numbers = torch.arange(count, dtype=torch.float64, device="cpu")
+    return replace(axis, position=(numbers.flip(0) if descending else numbers).view(view_shape), pattern=pattern)
 
 
-def without_line(seen: "Dependence") -> "Dependence":
-    """The same, once no line says any more what is seen."""
-    return seen if seen.line is None else replace(seen, line=None, whole=True)
+def without_pattern(axis: "Dependence") -> "Dependence":
+    """The axis once no pattern describes its receptive fields any more."""
+    return axis if axis.pattern is None else replace(axis, pattern=None, mixes_positions=True)
 
 
-def in_step(parts: Sequence["Dependence"]) -> list["Dependence"]:
-    """The same parts with places that agree; where that cannot be had, those that differ lose their lines."""
-    placed = [part for part in parts if part.line is not None and part.place.numel() > 1]
-    if len(placed) < 2 or _same_places(placed):
+def with_common_positions(parts: Sequence["Dependence"]) -> list["Dependence"]:
+    """The same parts with equally numbered positions; where that is impossible, they lose their patterns."""
+    with_positions = [part for part in parts if part.pattern is not None and part.position.numel() > 1]
+    if len(with_positions) < 2 or _same_positions(with_positions):
         return list(parts)
-    found = [_counted_anew(part) for part in parts]
-    placed = [part for part in found if part.line is not None and part.place.numel() > 1]
-    lost = any(after.line is None and before.line is not None for before, after in zip(parts, found, strict=True))
-    return [without_line(part) for part in found] if lost or not _same_places(placed) else found
+    renumbered_parts = [_renumbered_outside_channels(part) for part in parts]
+    with_positions = [part for part in renumbered_parts if part.pattern is not None and part.position.numel() > 1]
+    lost = any(
+        after.pattern is None and before.pattern is not None
+        for before, after in zip(parts, renumbered_parts, strict=True)
+    )
+    if lost or not _same_positions(with_positions):
+        return [without_pattern(part) for part in renumbered_parts]
+    return renumbered_parts
 
 
-def _counted_anew(part: "Dependence") -> "Dependence":
-    for dim, size in enumerate(part.place.shape):
+def _renumbered_outside_channels(part: "Dependence") -> "Dependence":
+    for dim, size in enumerate(part.position.shape):
         if size > 1 and dim != 1:
-            part = recounted(part, dim)
+            part = renumbered(part, dim)
     return part
 
 
-def _same_places(parts: Sequence["Dependence"]) -> bool:
-    first = parts[0].place
-    return all(part.place is first or torch.equal(part.place, first) for part in parts[1:])
+def _same_positions(parts: Sequence["Dependence"]) -> bool:
+    first = parts[0].position
+    return all(part.position is first or torch.equal(part.position, first) for part in parts[1:])
 
 
-def _pattern(rows: NDArray[np.float64]) -> tuple[int, int] | None:
-    """After how many positions the places repeat, and how much further on; None where they do not."""
+def _position_period(rows: NDArray[np.float64]) -> tuple[int, int] | None:
+    """After how many entries the positions repeat, and by how much they are shifted; None where they do not."""
     count = rows.shape[1]
-    for period in range(1, min(_PERIODS, count // 2) + 1):
+    for period in range(1, min(_MAX_POSITION_PERIOD, count // 2) + 1):
         shifts = rows[:, period:] - rows[:, :-period]
         if shifts.flat[0] != 0 and (shifts == shifts.flat[0]).all():
             return period, int(shifts.flat[0])
     return None
 
 
-def _by_index(line: Line, rows: NDArray[np.float64], period: int, shift: int) -> Line | None:
-    """The line of positions whose places are those of the rows, together."""
-    own = len(line.low)
-    length = period * (own // math.gcd(shift, own))
-    if length > LONGEST:
+def _renumbered_pattern(
+    pattern: FieldPattern, rows: NDArray[np.float64], period: int, shift: int
+) -> FieldPattern | None:
+    """The pattern by new numbers: number i stands for the positions in column i of all rows together."""
+    own_period = len(pattern.low)
+    length = period * (own_period // math.gcd(shift, own_period))
+    if length > MAX_PERIOD:
         return None
     low, high = [], []
     for index in range(length):
-        rounds, first = divmod(index, period)
-        places = {int(row[first]) + rounds * shift for row in rows}
-        low.append(min(line.at(line.low, place) for place in places))
-        high.append(max(line.at(line.high, place) for place in places))
-    onward = line.shift * (shift * (length // period) // own)
-    return Line(tuple(low), tuple(high), onward, line.any_size and shift > 0)  # a flip starts from the other end
+        rounds, column = divmod(index, period)
+        positions = {int(row[column]) + rounds * shift for row in rows}
+        low.append(min(pattern.end_at(pattern.low, position) for position in positions))
+        high.append(max(pattern.end_at(pattern.high, position) for position in positions))
+    total_shift = pattern.shift * (shift * (length // period) // own_period)
+    any_size = pattern.any_size and shift > 0  # a flip starts from the other end
+    return FieldPattern(tuple(low), tuple(high), total_shift, any_size)

@@ -1,4 +1,4 @@
-"""Operations that make numbers of many places: products, means, norms, recurrence, sampling."""
+"""Rules for operations whose outputs combine many positions: products, means, norms, recurrence, sampling."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,194 +6,201 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from convscope.engine.graph import dependence as places
-from convscope.engine.graph.axes import placed, without_dims
+from convscope.engine.graph import dependence
+from convscope.engine.graph.axes import numbered_along, squeezed
 from convscope.engine.graph.dependence import Dependence
-from convscope.engine.graph.flops import settled
-from convscope.engine.graph.kinds import kind, packet
-from convscope.engine.graph.lines import without_line
-from convscope.engine.graph.observed_call import Done, Rule, tensors_in
-from convscope.engine.graph.resampled import moves_nothing, read_at
+from convscope.engine.graph.flops import uses_running_statistics
+from convscope.engine.graph.kinds import base_name, kind
+from convscope.engine.graph.lines import without_pattern
+from convscope.engine.graph.observed_call import DependenceRule, ObservedCall, tensors_in
+from convscope.engine.graph.resampled import is_identity_grid, sampled_at_grid
 
 
-def _multiplied(done: Done) -> Sequence[tuple[Dependence, ...]]:
+def _matrix_product(call: ObservedCall) -> Sequence[tuple[Dependence, ...]]:
     """Matrix products: rows of the first with columns of the second, and a third that is added."""
-    *added, left, right = (done.args[i] for i in range({"addmm": 3, "baddbmm": 3}.get(packet(done.func), 2)))
-    ndim = done.outs[0].ndim
-    parts = [seen for one in added if (seen := done.look(one)) is not None]
-    for one, dim in ((left, -1), (right, -2)):
-        seen = done.look(one)
-        if seen is not None:
-            parts.append(tuple(places.mixed(axis, [one.ndim + dim]) for axis in seen))
-    return [tuple(places.together(axis, ndim) for axis in zip(*parts, strict=True))]
+    *added, left, right = (call.args[i] for i in range({"addmm": 3, "baddbmm": 3}.get(base_name(call.func), 2)))
+    ndim = call.outputs[0].ndim
+    parts = [axes for tensor in added if (axes := call.dependence_of(tensor)) is not None]
+    for factor, dim in ((left, -1), (right, -2)):
+        axes = call.dependence_of(factor)
+        if axes is not None:
+            parts.append(tuple(dependence.reduced(axis, [factor.ndim + dim]) for axis in axes))
+    return [tuple(dependence.union(axis, ndim) for axis in zip(*parts, strict=True))]
 
 
-def _attended(done: Done) -> Sequence[tuple[Dependence, ...]]:
-    """Every query sees all keys and values of its head."""
-    query, key, value = (done.look(one) for one in done.args[:3])
-    ndim = done.args[0].ndim
+def _attention(call: ObservedCall) -> Sequence[tuple[Dependence, ...]]:
+    """Every query depends on all keys and values of its head."""
+    query, key, value = (call.dependence_of(tensor) for tensor in call.args[:3])
+    ndim = call.args[0].ndim
     parts = []
-    for seen, dims in ((query, [ndim - 1]), (key, [ndim - 2, ndim - 1]), (value, [ndim - 2, ndim - 1])):
-        if seen is not None:
-            parts.append(tuple(places.mixed(axis, dims) for axis in seen))
-    out = done.outs[0]
-    return [tuple(places.together(axis, out.ndim) for axis in zip(*parts, strict=True))] + [
-        tuple(places.mixed_whole(axis, one.ndim) for axis in zip(*parts, strict=True)) for one in done.outs[1:]
+    for axes, dims in ((query, [ndim - 1]), (key, [ndim - 2, ndim - 1]), (value, [ndim - 2, ndim - 1])):
+        if axes is not None:
+            parts.append(tuple(dependence.reduced(axis, dims) for axis in axes))
+    output, *others = call.outputs
+    return [tuple(dependence.union(axis, output.ndim) for axis in zip(*parts, strict=True))] + [
+        tuple(dependence.fully_mixed(axis, other.ndim) for axis in zip(*parts, strict=True)) for other in others
     ]
 
 
-def _along(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """What is taken along some dimensions: sums, means, maxima, softmax, running sums."""
-    tensor: Tensor = done.args[0]
-    seen = done.look(tensor)
-    if seen is None:
+def _reduction(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Reductions along some dimensions: sums, means, maxima; and sorting."""
+    tensor: Tensor = call.args[0]
+    axes = call.dependence_of(tensor)
+    if axes is None:
         return None
-    given = done.arg(1, None, "dim")
-    dims = [given] if isinstance(given, int) else list(given or range(tensor.ndim))
+    dim = call.argument(1, None, "dim")
+    dims = [dim] if isinstance(dim, int) else list(dim or range(tensor.ndim))
     dims = sorted({d % tensor.ndim for d in dims}) if tensor.ndim else []
-    if done.outs[0].shape == tensor.shape:  # softmax and sorting leave as many positions as there were
-        return [tuple(_spread(axis, dims) for axis in seen) for _ in done.outs]
-    outs = []
-    for out in done.outs:
-        kept = out.ndim == tensor.ndim
-        axes = []
-        for axis in seen:
-            one = places.mixed(axis, dims)
-            axes.append(one if kept else without_dims(one, dims))
-        outs.append(tuple(axes))
-    return outs
+    if call.outputs[0].shape == tensor.shape:  # sorting, and reductions of dimensions of size one, keep all positions
+        return [tuple(_with_all_along(axis, dims) for axis in axes) for _ in call.outputs]
+    results = []
+    for output in call.outputs:
+        keepdim = output.ndim == tensor.ndim
+        reduced_axes = []
+        for axis in axes:
+            reduced = dependence.reduced(axis, dims)
+            reduced_axes.append(reduced if keepdim else squeezed(reduced, dims))
+        results.append(tuple(reduced_axes))
+    return results
 
 
-def _in_company(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """Softmax: each number sees all along a dimension and stays where it is."""
-    tensor: Tensor = done.args[0]
-    seen = done.look(tensor)
-    if seen is None or tensor.ndim == 0:
+def _softmax(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Softmax: each value depends on all values along a dimension and keeps its position."""
+    tensor: Tensor = call.args[0]
+    axes = call.dependence_of(tensor)
+    if axes is None or tensor.ndim == 0:
         return None
-    dim = done.arg(1, None, "dim") % tensor.ndim
-    return [tuple(places.together([places.mixed(axis, [dim]), axis], tensor.ndim) for axis in seen)]
+    dim = call.argument(1, None, "dim") % tensor.ndim
+    return [tuple(dependence.union([dependence.reduced(axis, [dim]), axis], tensor.ndim) for axis in axes)]
 
 
-def _normed_along(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """The length of vectors: the dimension comes after the order of the norm."""
-    rest = (done.arg(2, None, "dim"), *done.args[3:])
-    return _along(replace(done, args=(done.args[0], *rest)))
+def _vector_norm(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """The norm of vectors: the dimension is the argument after the order of the norm."""
+    rest = (call.argument(2, None, "dim"), *call.args[3:])
+    return _reduction(replace(call, args=(call.args[0], *rest)))
 
 
-def _recurrent(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """A recurrent layer over (T, N, F): every step may see all steps, the last state has no step."""
-    tensor = done.args[0]
-    seen = done.look(tensor)
-    if seen is None:
+def _recurrent(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """A recurrent layer over (T, N, F): every step may depend on all steps, the last state has no step."""
+    tensor = call.args[0]
+    axes = call.dependence_of(tensor)
+    if axes is None:
         return None
 
-    def every_step(axis: Dependence) -> Dependence:
-        features = places.mixed(axis, [2])
+    def outputs_by_step(axis: Dependence) -> Dependence:
+        features = dependence.reduced(axis, [2])
         low, high = features.low.amin(0, keepdim=True), features.high.amax(0, keepdim=True)
-        passed_on = features.varies(0)
+        along_steps = features.lies_along(0)
         return replace(
-            features, low=low, high=high, line=None if passed_on else features.line, whole=axis.whole or passed_on
+            features,
+            low=low,
+            high=high,
+            pattern=None if along_steps else features.pattern,
+            mixes_positions=axis.mixes_positions or along_steps,
         )
 
-    steps = tuple(every_step(axis) for axis in seen)
-    states = tuple(without_dims(places.mixed(axis, [0, 2]), [0]) for axis in seen)
-    return [steps, *[states for _ in done.outs[1:]]]
+    outputs = tuple(outputs_by_step(axis) for axis in axes)
+    states = tuple(squeezed(dependence.reduced(axis, [0, 2]), [0]) for axis in axes)
+    return [outputs, *[states for _ in call.outputs[1:]]]
 
 
-def _running(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """Running sums, products, maxima: each number sees those before it."""
-    tensor, seen = done.args[0], done.look(done.args[0])
-    if seen is None:
+def _cumulative(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Cumulative sums, products, maxima: each value depends on those before it."""
+    tensor, axes = call.args[0], call.dependence_of(call.args[0])
+    if axes is None:
         return None
-    dim = done.arg(1, None, "dim") % tensor.ndim
-    axes = tuple(
-        replace(without_line(a), low=a.low.cummin(dim).values, high=a.high.cummax(dim).values) if a.differs(dim) else a
-        for a in seen
+    dim = call.argument(1, None, "dim") % tensor.ndim
+    results = tuple(
+        replace(without_pattern(axis), low=axis.low.cummin(dim).values, high=axis.high.cummax(dim).values)
+        if axis.varies_along(dim)
+        else axis
+        for axis in axes
     )
-    return [axes for _ in done.outs]
+    return [results for _ in call.outputs]
 
 
-def _spread(axis: Dependence, dims: Sequence[int]) -> Dependence:
-    """What a number sees that is made from its own and from all along these dimensions; it stays in its place."""
-    whole = places.mixed(axis, dims)
-    return axis if whole is axis else places.together([whole, axis], axis.low.ndim)
+def _with_all_along(axis: Dependence, dims: Sequence[int]) -> Dependence:
+    """The dependence of values computed from their own and from all along these dimensions; positions are kept."""
+    reduced = dependence.reduced(axis, dims)
+    return axis if reduced is axis else dependence.union([reduced, axis], axis.low.ndim)
 
 
-def _transformed(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """Fourier transforms: each number sees all along some dimensions, of which the last may get another size."""
-    seen, dims = done.look(done.args[0]), [d % done.args[0].ndim for d in done.args[1]]
-    return None if seen is None else [_anywhere(seen, dims, done.outs[0])]
+def _fourier_transform(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Fourier transforms: each value depends on all along some dimensions, the last of which may change in size."""
+    axes, dims = call.dependence_of(call.args[0]), [d % call.args[0].ndim for d in call.args[1]]
+    return None if axes is None else [_all_along_with_positions(axes, dims, call.outputs[0])]
 
 
-def _sampled(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """Sampling at places that are computed, and what indices put somewhere: from anywhere on the map."""
-    out = done.outs[0]
+def _sampled(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Sampling at computed coordinates and scattering by indices: values may come from anywhere on the map."""
+    output = call.outputs[0]
     parts = []
-    for one in tensors_in(done.args):
-        seen = done.look(one)
-        if seen is not None:
-            parts.append(
-                tuple(
-                    places.mixed(a, [d for d in range(1, one.ndim) if d > 1 or one is not done.args[0]]) for a in seen
-                )
-            )
-    *spatial, batch = (places.together(list(axis), out.ndim) for axis in zip(*parts, strict=True))
-    first = out.ndim - len(spatial)
-    counted = tuple(placed(axis, first + a, out) for a, axis in enumerate(spatial))
-    return [(*counted, batch) for _ in done.outs]
+    for tensor in tensors_in(call.args):
+        axes = call.dependence_of(tensor)
+        if axes is not None:
+            dims = [d for d in range(1, tensor.ndim) if d > 1 or tensor is not call.args[0]]
+            parts.append(tuple(dependence.reduced(axis, dims) for axis in axes))
+    *spatial, batch = (dependence.union(list(axis), output.ndim) for axis in zip(*parts, strict=True))
+    first = output.ndim - len(spatial)
+    numbered = tuple(numbered_along(axis, first + a, output) for a, axis in enumerate(spatial))
+    return [(*numbered, batch) for _ in call.outputs]
 
 
-def _resampled(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """``grid_sample``: known where a grid is even and the same for every input; else from anywhere on the map."""
-    tensor, grid, corners = done.args[0], done.args[1], bool(done.arg(4, False))
-    seen = done.look(tensor)
-    if seen is not None and done.look(grid) is None:
-        read = [read_at(axis, a, tensor, grid, corners=corners) for a, axis in enumerate(seen[:-1])]
-        known = [axis for axis in read if axis is not None]
-        if len(known) == len(read):
-            return [(*known, seen[-1])]
-    found = _sampled(done)
-    if found is None or moves_nothing(tensor, grid, corners=corners):
-        return found
-    return [(*(replace(axis, resampled=True) for axis in found[0][:-1]), found[0][-1])]
+def _grid_sample(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """``grid_sample``: exact for an evenly spaced grid that does not depend on the input; else the whole map."""
+    tensor, grid, corners = call.args[0], call.args[1], bool(call.argument(4, False))
+    axes = call.dependence_of(tensor)
+    if axes is not None and call.dependence_of(grid) is None:
+        sampled = [sampled_at_grid(axis, a, tensor, grid, corners=corners) for a, axis in enumerate(axes[:-1])]
+        known = [axis for axis in sampled if axis is not None]
+        if len(known) == len(sampled):
+            return [(*known, axes[-1])]
+    results = _sampled(call)
+    if results is None or is_identity_grid(tensor, grid, corners=corners):
+        return results
+    return [(*(replace(axis, resampled=True) for axis in results[0][:-1]), results[0][-1])]
 
 
-def _anywhere(seen: tuple[Dependence, ...], dims: Sequence[int], out: Tensor) -> tuple[Dependence, ...]:
-    """What sees all along some dimensions, with the places along them, counted anew where their number changes.
+def _all_along_with_positions(
+    axes: tuple[Dependence, ...], dims: Sequence[int], output: Tensor
+) -> tuple[Dependence, ...]:
+    """The dependence on all along some dimensions, with the positions along them, renumbered where their size changes.
 
-    Along overlapping windows, as those of a spectrogram, places lie from window to window; its frequencies are none.
+    Along overlapping windows, as in a spectrogram, positions lie from window to window; its frequencies have none.
     """
-    found = []
-    for axis in seen:
-        whole, place = places.mixed(axis, dims), axis.place
-        if whole.place.numel() > 1 and len(torch.unique(place)) < place.numel():
-            found.append(without_line(whole))
+    results = []
+    for axis in axes:
+        reduced, position = dependence.reduced(axis, dims), axis.position
+        if reduced.position.numel() > 1 and len(torch.unique(position)) < position.numel():
+            results.append(without_pattern(reduced))
             continue
         for dim in dims:
-            place = place if place.shape[dim] in (1, out.shape[dim]) else places.counted(place, dim, out.shape[dim])
-        found.append(replace(without_line(whole), place=place))
-    return tuple(found)
+            size = output.shape[dim]
+            if position.shape[dim] not in (1, size):
+                position = dependence.renumbered_position(position, dim, size)
+        results.append(replace(without_pattern(reduced), position=position))
+    return tuple(results)
 
 
-def _normed(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """Batch norm with kept statistics leaves numbers where they are; other norms look at all they take them from."""
-    tensor: Tensor = done.args[0]
-    seen = done.look(tensor)
-    if seen is None:
+def _norm(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Normalization: with running statistics elementwise, else over all values whose statistics are used."""
+    tensor: Tensor = call.args[0]
+    axes = call.dependence_of(tensor)
+    if axes is None:
         return None
-    sort = kind(done.func)
-    if sort == "layer norm":
-        dims = list(range(tensor.ndim - len(done.args[1]), tensor.ndim))
-    elif sort == "group norm":
+    norm_kind = kind(call.func)
+    if norm_kind == "layer norm":
+        dims = list(range(tensor.ndim - len(call.args[1]), tensor.ndim))
+    elif norm_kind == "group norm":
         dims = list(range(1, tensor.ndim))
     else:
-        dims = [] if settled(done.func, done.args) else [0, *range(2, tensor.ndim)]
-    out = tuple(_spread(axis, dims) for axis in seen)
-    rest = [tuple(places.mixed_whole([axis], one.ndim) for axis in seen) for one in done.outs[1:]]
-    return [out, *rest]
+        dims = [] if uses_running_statistics(call.func, call.args) else [0, *range(2, tensor.ndim)]
+    normalized = tuple(_with_all_along(axis, dims) for axis in axes)
+    statistics = [tuple(dependence.fully_mixed([axis], other.ndim) for axis in axes) for other in call.outputs[1:]]
+    return [normalized, *statistics]
 
 
-_ALONG = (
+_REDUCTIONS = (
     "mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod", "argmax", "any",
     "all", "logsumexp", "sort",
 )  # fmt: skip
@@ -202,23 +209,23 @@ UPPER_BOUNDS = frozenset({
     "grid_sampler_2d", "grid_sampler_3d", "max_unpool2d", "max_unpool3d", "fractional_max_pool2d",
     "fractional_max_pool3d",
 })  # fmt: skip
-"""Operations that read from places that only the numbers say."""
+"""Operations that read from positions given by the values of their arguments."""
 
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm"), _multiplied),
-    **dict.fromkeys(_ALONG, _along),
-    **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax"), _in_company),
-    "linalg_vector_norm": _normed_along,
+RULES: dict[str, DependenceRule] = {
+    **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm"), _matrix_product),
+    **dict.fromkeys(_REDUCTIONS, _reduction),
+    **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax"), _softmax),
+    "linalg_vector_norm": _vector_norm,
     "mkldnn_rnn_layer": _recurrent,
-    **dict.fromkeys(("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"), _running),
-    **dict.fromkeys(("_fft_c2c", "_fft_r2c", "_fft_c2r"), _transformed),
+    **dict.fromkeys(("cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"), _cumulative),
+    **dict.fromkeys(("_fft_c2c", "_fft_r2c", "_fft_c2r"), _fourier_transform),
     **dict.fromkeys(UPPER_BOUNDS, _sampled),
-    **dict.fromkeys(("grid_sampler_2d", "grid_sampler_3d"), _resampled),
+    **dict.fromkeys(("grid_sampler_2d", "grid_sampler_3d"), _grid_sample),
 }
 
-BY_KIND: dict[str, Rule] = {
-    "attention": _attended,
-    "batch norm": _normed,
-    "layer norm": _normed,
-    "group norm": _normed,
+BY_KIND: dict[str, DependenceRule] = {
+    "attention": _attention,
+    "batch norm": _norm,
+    "layer norm": _norm,
+    "group norm": _norm,
 }

@@ -1,4 +1,4 @@
-"""Operations that leave numbers where they are, or only move them about."""
+"""Rules for operations that keep values where they are or only rearrange them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,213 +9,230 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from convscope.engine.graph import dependence as places
-from convscope.engine.graph.axes import lines_through, without_dims
+from convscope.engine.graph import dependence
+from convscope.engine.graph.axes import patterns_through, squeezed
 from convscope.engine.graph.dependence import Dependence
-from convscope.engine.graph.interval_map import Reach, moved, nearest, sliding
-from convscope.engine.graph.kinds import packet
-from convscope.engine.graph.observed_call import Done, Rule
+from convscope.engine.graph.interval_map import IntervalMap, nearest, shifted, sliding
+from convscope.engine.graph.kinds import base_name
+from convscope.engine.graph.observed_call import DependenceRule, ObservedCall
 
 
-def in_place(done: Done) -> Sequence[tuple[Dependence, ...]]:
-    ndim = done.outs[0].ndim
-    joined = tuple(places.together(axis, ndim) for axis in zip(*done.reading(), strict=True))
-    return [joined for _ in done.outs]
+def elementwise(call: ObservedCall) -> Sequence[tuple[Dependence, ...]]:
+    """Elementwise functions of one or several tensors, which are broadcast."""
+    ndim = call.outputs[0].ndim
+    combined = tuple(dependence.union(axis, ndim) for axis in zip(*call.input_dependences(), strict=True))
+    return [combined for _ in call.outputs]
 
 
-def _written(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """``copy_``: what is written takes the place of what was there."""
-    source = done.look(done.args[1])
+def _copy_into(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """``copy_``: the source replaces the values that were there."""
+    source = call.dependence_of(call.args[1])
     if source is None:
-        return [tuple(_blind(axis) for axis in done.look(done.args[0]) or ())]
-    return [tuple(places.together([axis], done.args[0].ndim) for axis in source)]
+        return [tuple(_independent(axis) for axis in call.dependence_of(call.args[0]) or ())]
+    return [tuple(dependence.union([axis], call.args[0].ndim) for axis in source)]
 
 
-def _blind(axis: Dependence) -> Dependence:
-    low = torch.full([1] * axis.low.ndim, places.NOTHING, dtype=torch.float64, device="cpu")
-    return Dependence(low, -low, axis.place, axis.line)
+def _independent(axis: Dependence) -> Dependence:
+    low = torch.full([1] * axis.low.ndim, dependence.EMPTY, dtype=torch.float64, device="cpu")
+    return Dependence(low, -low, axis.position, axis.pattern)
 
 
-def moved_about(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    tensor: Tensor = done.args[0]
-    seen = done.look(tensor)
-    if seen is None:
+def rearranging(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Any operation that only rearranges the values of its first argument: the dependence is rearranged alike."""
+    tensor: Tensor = call.args[0]
+    axes = call.dependence_of(tensor)
+    if axes is None:
         return None
     shape = tuple(tensor.shape)
+    dim_arguments = {name: value for name, value in call.kwargs.items() if name in ("dim", "dims")}
+    rest, named = tree_map(_on_cpu, (call.args[1:], dim_arguments))
 
-    rest, named = tree_map(_beside, (done.args[1:], {k: v for k, v in done.kwargs.items() if k in ("dim", "dims")}))
+    def rearrange(part: Tensor) -> Any:
+        return call.func(part, *rest, **named)
 
-    def move(end: Tensor) -> Any:
-        return done.func(end, *rest, **named)
-
-    axes = [places.carried(axis, shape, move) for axis in seen]
-    return list(zip(*axes, strict=True))
-
-
-def _turned(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """Rolled or flipped along some dimensions: what is the same throughout stays so."""
-    seen, dims = done.look(done.args[0]), done.arg(2 if packet(done.func) == "roll" else 1, None, "dims")
-    if seen is None or not dims:
-        return moved_about(done)
-    return [tuple(axis.each(lambda end: done.func(end, *done.args[1:], **done.kwargs)) for axis in seen)]
+    results = [dependence.rearranged(axis, shape, rearrange) for axis in axes]
+    return list(zip(*results, strict=True))
 
 
-def _reordered(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """``transpose_`` and its like, after which the tensor itself has the new shape."""
-    seen, move = done.look(done.args[0]), getattr(Tensor, packet(done.func).rstrip("_"))
-    return None if seen is None else [tuple(axis.each(lambda end: move(end, *done.args[1:])) for axis in seen)]
+def _roll_or_flip(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Rolled or flipped along some dimensions: what is constant along them stays so."""
+    axes = call.dependence_of(call.args[0])
+    dims = call.argument(2 if base_name(call.func) == "roll" else 1, None, "dims")
+    if axes is None or not dims:
+        return rearranging(call)
+    return [tuple(axis.map(lambda part: call.func(part, *call.args[1:], **call.kwargs)) for axis in axes)]
 
 
-def _beside(thing: Any) -> Any:
-    """Positions are kept in main memory: what picks them is brought there."""
-    return thing.cpu() if isinstance(thing, Tensor) else thing
+def _transpose_in_place(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """``transpose_`` and similar operations, after which the tensor itself has the new shape."""
+    axes, function = call.dependence_of(call.args[0]), getattr(Tensor, base_name(call.func).rstrip("_"))
+    return None if axes is None else [tuple(axis.map(lambda part: function(part, *call.args[1:])) for axis in axes)]
 
 
-def _reshaped(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    seen = done.look(done.args[0])
-    before, after = tuple(done.args[0].shape), tuple(done.outs[0].shape)
-    return None if seen is None else [tuple(places.reshaped(axis, before, after) for axis in seen)]
+def _on_cpu(argument: Any) -> Any:
+    """Dependences are kept in main memory, so index tensors are moved there."""
+    return argument.cpu() if isinstance(argument, Tensor) else argument
 
 
-def _restrided(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """The mean over space is given other strides, and no more; or parts are cut from memory that lies plainly."""
-    tensor = done.args[0]
-    seen = done.look(tensor)
-    if seen is None:
+def _reshape(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    axes = call.dependence_of(call.args[0])
+    before, after = tuple(call.args[0].shape), tuple(call.outputs[0].shape)
+    return None if axes is None else [tuple(dependence.reshaped(axis, before, after) for axis in axes)]
+
+
+def _as_strided(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """A mean over space that only gets other strides, or parts cut from a contiguous tensor."""
+    tensor = call.args[0]
+    axes = call.dependence_of(tensor)
+    if axes is None:
         return None
     shape = tuple(tensor.shape)
-    if tuple(done.arg(1)) == tuple(done.outs[0].shape) == shape and not any(s.place.numel() > 1 for s in seen[:-1]):
-        return [seen]
-    if not tensor.is_contiguous() or tensor.storage_offset() or packet(done.func) != "as_strided":
+    same_shape = tuple(call.argument(1)) == tuple(call.outputs[0].shape) == shape
+    if same_shape and not any(axis.position.numel() > 1 for axis in axes[:-1]):
+        return [axes]
+    if not tensor.is_contiguous() or tensor.storage_offset() or base_name(call.func) != "as_strided":
         return None
-    moved = [places.carried(a, shape, lambda end: done.func(end.contiguous(), *done.args[1:])) for a in seen]
-    return [tuple(axis for (axis,) in moved)]
+    results = [
+        dependence.rearranged(axis, shape, lambda part: call.func(part.contiguous(), *call.args[1:])) for axis in axes
+    ]
+    return [tuple(result for (result,) in results)]
 
 
-def _gated(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
+def _glu(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
     """``glu``: one half of a dimension times a function of the other."""
-    tensor: Tensor = done.args[0]
-    seen, dim = done.look(tensor), done.arg(1, -1, "dim")
-    if seen is None:
+    tensor: Tensor = call.args[0]
+    axes, dim = call.dependence_of(tensor), call.argument(1, -1, "dim")
+    if axes is None:
         return None
-    halves = [places.carried(axis, tuple(tensor.shape), lambda end: end.chunk(2, dim)) for axis in seen]
-    return [tuple(places.together(both, tensor.ndim) for both in halves)]
+    halves = [dependence.rearranged(axis, tuple(tensor.shape), lambda part: part.chunk(2, dim)) for axis in axes]
+    return [tuple(dependence.union(pair, tensor.ndim) for pair in halves)]
 
 
-def _split_in_two(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """Real and imaginary part along a dimension of their own."""
-    seen = done.look(done.args[0])
-    return None if seen is None else [tuple(axis.each(lambda end: end.unsqueeze(-1)) for axis in seen)]
+def _view_as_real(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Real and imaginary part along a new last dimension."""
+    axes = call.dependence_of(call.args[0])
+    return None if axes is None else [tuple(axis.map(lambda part: part.unsqueeze(-1)) for axis in axes)]
 
 
-def _joined_from_two(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """Complex numbers of the last dimension, which holds their real and imaginary parts."""
-    seen, last = done.look(done.args[0]), done.args[0].ndim - 1
-    return None if seen is None else [tuple(without_dims(places.mixed(axis, [last]), [last]) for axis in seen)]
+def _view_as_complex(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Complex numbers from the last dimension, which holds their real and imaginary parts."""
+    axes, last = call.dependence_of(call.args[0]), call.args[0].ndim - 1
+    return None if axes is None else [tuple(squeezed(dependence.reduced(axis, [last]), [last]) for axis in axes)]
 
 
-def _padded(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """Padding with a constant, which sees nothing."""
-    tensor, widths = done.args[0], done.args[1]
-    seen = done.look(tensor)
-    if seen is None:
+def _constant_pad(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Padding with a constant, which does not depend on the input."""
+    tensor, widths = call.args[0], call.args[1]
+    axes = call.dependence_of(tensor)
+    if axes is None:
         return None
     shape = tuple(tensor.shape)
 
-    def filled(end: Tensor, value: float) -> Tensor:
-        return places.compact(torch.nn.functional.pad(end.expand(shape), widths, value=value))
+    def padded(part: Tensor, value: float) -> Tensor:
+        return dependence.compact(torch.nn.functional.pad(part.expand(shape), widths, value=value))
 
-    out = tuple(
-        replace(a, low=filled(a.low, places.NOTHING), high=filled(a.high, -places.NOTHING))
-        for a in lines_through(seen, _before(done), tensor, done.outs[0].shape)
+    results = tuple(
+        replace(axis, low=padded(axis.low, dependence.EMPTY), high=padded(axis.high, -dependence.EMPTY))
+        for axis in patterns_through(axes, _padding_maps(call), tensor, call.outputs[0].shape)
     )
-    return [tuple(_counted(a, done) for a in out)]
+    return [tuple(_renumbered_where_resized(axis, call) for axis in results)]
 
 
-def _before(done: Done) -> dict[int, Reach]:
-    """Where the positions of a padded tensor come from, along each dimension."""
-    tensor, widths = done.args[0], done.args[1]
-    return {tensor.ndim - 1 - k // 2: moved(-widths[k]) for k in range(0, len(widths), 2) if widths[k] or widths[k + 1]}
+def _padding_maps(call: ObservedCall) -> dict[int, IntervalMap]:
+    """Which positions the positions of a padded tensor are copies of, along each padded dimension."""
+    tensor, widths = call.args[0], call.args[1]
+    return {
+        tensor.ndim - 1 - k // 2: shifted(-widths[k]) for k in range(0, len(widths), 2) if widths[k] or widths[k + 1]
+    }
 
 
-def _counted(axis: Dependence, done: Done) -> Dependence:
-    """The same with places counted anew along the dimensions whose size has changed."""
-    for dim, (size, count) in enumerate(zip(done.args[0].shape, done.outs[0].shape, strict=True)):
+def _renumbered_where_resized(axis: Dependence, call: ObservedCall) -> Dependence:
+    """The axis with positions renumbered along the dimensions whose size has changed."""
+    for dim, (size, count) in enumerate(zip(call.args[0].shape, call.outputs[0].shape, strict=True)):
         if size != count:
-            axis = replace(axis, place=places.counted(axis.place, dim, count))
+            axis = replace(axis, position=dependence.renumbered_position(axis.position, dim, count))
     return axis
 
 
-def _mirrored(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """Padding with numbers that are there already."""
-    tensor = done.args[0]
-    seen, outs = done.look(tensor), moved_about(done)
-    if outs is None or seen is None:
+def _reflection_pad(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Padding with values of the tensor itself."""
+    tensor = call.args[0]
+    axes, outputs = call.dependence_of(tensor), rearranging(call)
+    if outputs is None or axes is None:
         return None
-    return [_followed(done, outs[0], _before(done))]
+    return [_with_patterns_through(call, outputs[0], _padding_maps(call))]
 
 
-def _shuffled(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """Channels become positions in between, or the other way round."""
-    tensor, factor, outs = done.args[0], done.args[1], moved_about(done)
-    if outs is None:
+def _pixel_shuffle(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Channels become intermediate positions, or the other way round."""
+    tensor, factor, outputs = call.args[0], call.args[1], rearranging(call)
+    if outputs is None:
         return None
     dims = (tensor.ndim - 2, tensor.ndim - 1)
-    if packet(done.func) == "pixel_shuffle":
-        return [_followed(done, outs[0], {d: nearest(Fraction(1, factor)) for d in dims})]
-    return [_followed(done, outs[0], {d: sliding(factor, factor) for d in dims})]
+    if base_name(call.func) == "pixel_shuffle":
+        return [_with_patterns_through(call, outputs[0], {d: nearest(Fraction(1, factor)) for d in dims})]
+    return [_with_patterns_through(call, outputs[0], {d: sliding(factor, factor) for d in dims})]
 
 
-def _followed(done: Done, out: tuple[Dependence, ...], reach: Mapping[int, Reach]) -> tuple[Dependence, ...]:
-    """What was moved, with the lines gone the way of the numbers and the places counted as those of the output."""
-    tensor, shape = done.args[0], done.outs[0].shape
-    found = []
-    for axis, before in zip(out, lines_through(done.look(tensor) or (), reach, tensor, shape), strict=True):
-        place = before.place
-        for dim in reach:
-            place = places.counted(place, dim, shape[dim])
-        found.append(replace(axis, place=place, line=before.line, whole=before.whole))
-    return tuple(found)
+def _with_patterns_through(
+    call: ObservedCall, output: tuple[Dependence, ...], interval_maps: Mapping[int, IntervalMap]
+) -> tuple[Dependence, ...]:
+    """The dependence of a rearranged output, with the patterns of what it reads and positions numbered by output."""
+    tensor, shape = call.args[0], call.outputs[0].shape
+    results = []
+    inputs = patterns_through(call.dependence_of(tensor) or (), interval_maps, tensor, shape)
+    for axis, source in zip(output, inputs, strict=True):
+        position = source.position
+        for dim in interval_maps:
+            position = dependence.renumbered_position(position, dim, shape[dim])
+        results.append(replace(axis, position=position, pattern=source.pattern, mixes_positions=source.mixes_positions))
+    return tuple(results)
 
 
-def _joined(done: Done) -> Sequence[tuple[Dependence, ...]] | None:
-    """Concatenation, and stacking, which is concatenation along a dimension of its own."""
-    members: list[Tensor] = [one for one in done.args[0] if one.numel()]
-    dim = done.arg(1, 0, "dim") % done.outs[0].ndim
+def _concatenation(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
+    """Concatenation, and stacking, which is concatenation along a new dimension."""
+    members: list[Tensor] = [member for member in call.args[0] if member.numel()]
+    dim = call.argument(1, 0, "dim") % call.outputs[0].ndim
+    stacks = base_name(call.func) == "stack"
     parts = []
-    for one in members:
-        seen, shape = done.look(one), tuple(one.shape)
-        if packet(done.func) == "stack":
-            seen = None if seen is None else tuple(axis.each(lambda end: end.unsqueeze(dim)) for axis in seen)
+    for member in members:
+        axes, shape = call.dependence_of(member), tuple(member.shape)
+        if stacks:
+            axes = None if axes is None else tuple(axis.map(lambda part: part.unsqueeze(dim)) for axis in axes)
             shape = (*shape[:dim], 1, *shape[dim:])
-        parts.append((seen, shape))
-    axes = len(next(seen for seen, _ in parts if seen is not None))
-    joined = [[(None if seen is None else seen[a], shape) for seen, shape in parts] for a in range(axes)]
-    by_image = dim == 0 and any(seen is not None and seen[-1].varies(0) for seen, _ in parts)
-    by_image |= packet(done.func) == "stack"
-    return [tuple(places.concatenated(along, dim, by_image=by_image and along is not joined[-1]) for along in joined)]
+        parts.append((axes, shape))
+    count = len(next(axes for axes, _ in parts if axes is not None))
+    by_axis = [[(None if axes is None else axes[a], shape) for axes, shape in parts] for a in range(count)]
+    by_image = dim == 0 and any(axes is not None and axes[-1].lies_along(0) for axes, _ in parts)
+    by_image |= stacks
+    return [
+        tuple(
+            dependence.concatenated(members_axis, dim, by_image=by_image and members_axis is not by_axis[-1])
+            for members_axis in by_axis
+        )
+    ]
 
 
-RULES: dict[str, Rule] = {
-    "copy_": _written,
-    "view": _reshaped,
-    "_unsafe_view": _reshaped,
-    "reshape": _reshaped,
-    "_reshape_alias": _reshaped,
-    **dict.fromkeys(("clone", "contiguous", "_to_copy", "alias", "detach", "lift_fresh"), in_place),
-    **dict.fromkeys(("complex", "polar", "_conj", "_neg_view", "tril", "triu"), in_place),
-    "roll": _turned,
-    "flip": _turned,
-    "as_strided_": _restrided,
-    "as_strided": _restrided,
-    "constant_pad_nd": _padded,
-    "cat": _joined,
-    "stack": _joined,
-    "pixel_shuffle": _shuffled,
-    "pixel_unshuffle": _shuffled,
-    **dict.fromkeys((f"{m}_pad{n}d" for m in ("reflection", "replication") for n in (1, 2, 3)), _mirrored),
-    **dict.fromkeys(("transpose_", "t_", "unsqueeze_", "squeeze_", "swapaxes_", "swapdims_"), _reordered),
-    "view_as_real": _split_in_two,
-    "view_as_complex": _joined_from_two,
-    "glu": _gated,
+RULES: dict[str, DependenceRule] = {
+    "copy_": _copy_into,
+    "view": _reshape,
+    "_unsafe_view": _reshape,
+    "reshape": _reshape,
+    "_reshape_alias": _reshape,
+    **dict.fromkeys(("clone", "contiguous", "_to_copy", "alias", "detach", "lift_fresh"), elementwise),
+    **dict.fromkeys(("complex", "polar", "_conj", "_neg_view", "tril", "triu"), elementwise),
+    "roll": _roll_or_flip,
+    "flip": _roll_or_flip,
+    "as_strided_": _as_strided,
+    "as_strided": _as_strided,
+    "constant_pad_nd": _constant_pad,
+    "cat": _concatenation,
+    "stack": _concatenation,
+    "pixel_shuffle": _pixel_shuffle,
+    "pixel_unshuffle": _pixel_shuffle,
+    **dict.fromkeys((f"{m}_pad{n}d" for m in ("reflection", "replication") for n in (1, 2, 3)), _reflection_pad),
+    **dict.fromkeys(("transpose_", "t_", "unsqueeze_", "squeeze_", "swapaxes_", "swapdims_"), _transpose_in_place),
+    "view_as_real": _view_as_real,
+    "view_as_complex": _view_as_complex,
+    "glu": _glu,
 }

@@ -1,4 +1,4 @@
-"""One operation as it was done: its arguments, its results, and what its tensors see."""
+"""One operation as it ran: its arguments, its results, and the dependences of the tensors it read."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,42 +8,49 @@ from torch import Tensor
 
 from convscope.engine.graph.dependence import Dependence
 
-Look = Callable[[Any], tuple[Dependence, ...] | None]
-"""What a tensor sees, axis by axis of the input; None for constants and what is no tensor."""
+DependenceLookup = Callable[[Any], tuple[Dependence, ...] | None]
+"""The dependence of a tensor on each input axis; None for constants and for anything that is no tensor."""
 
 
 @dataclass(frozen=True)
-class Done:
-    """One operation that was done."""
+class ObservedCall:
+    """One operation that ran.
+
+    Attributes:
+        dependence_of: the dependence of an argument, as it was before the operation ran.
+    """
 
     func: Any
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    out: Any
-    look: Look
+    result: Any
+    dependence_of: DependenceLookup
 
     @property
-    def outs(self) -> list[Tensor]:
-        """The tensors it made."""
-        listed = self.out if isinstance(self.out, (tuple, list)) else [self.out]
-        return [one for one in listed if isinstance(one, Tensor)]
+    def outputs(self) -> list[Tensor]:
+        """The tensors among its results."""
+        results = self.result if isinstance(self.result, (tuple, list)) else [self.result]
+        return [result for result in results if isinstance(result, Tensor)]
 
-    def arg(self, index: int, default: Any = None, name: str = "") -> Any:
-        """An argument by its place, or by its name."""
+    def argument(self, index: int, default: Any = None, name: str = "") -> Any:
+        """An argument by its index, or by its name."""
         return self.args[index] if index < len(self.args) else self.kwargs.get(name, default)
 
-    def reading(self) -> list[tuple[Dependence, ...]]:
-        """What the tensors among its arguments see, those that see something."""
-        return [seen for one in tensors_in((self.args, self.kwargs)) if (seen := self.look(one)) is not None]
+    def input_dependences(self) -> list[tuple[Dependence, ...]]:
+        """The dependences of the tensors among its arguments, without those of constants."""
+        return [
+            axes for tensor in tensors_in((self.args, self.kwargs)) if (axes := self.dependence_of(tensor)) is not None
+        ]
 
 
-Rule = Callable[[Done], Sequence[tuple[Dependence, ...]] | None]
-"""What each output sees; None where the rule does not fit this time."""
+DependenceRule = Callable[[ObservedCall], Sequence[tuple[Dependence, ...]] | None]
+"""The dependence of each output; None where the rule does not apply to this call."""
 
 
-def tensors_in(thing: Any) -> list[Tensor]:
+def tensors_in(arguments: Any) -> list[Tensor]:
     """All tensors among arguments, also within lists and dicts."""
-    if isinstance(thing, Tensor):
-        return [thing]
-    inner = thing.values() if isinstance(thing, Mapping) else thing if isinstance(thing, (tuple, list)) else ()
-    return [tensor for one in inner for tensor in tensors_in(one)]
+    if isinstance(arguments, Tensor):
+        return [arguments]
+    is_sequence = isinstance(arguments, (tuple, list))
+    items = arguments.values() if isinstance(arguments, Mapping) else arguments if is_sequence else ()
+    return [tensor for item in items for tensor in tensors_in(item)]

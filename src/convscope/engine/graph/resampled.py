@@ -1,70 +1,76 @@
-"""``grid_sample``: a map read at places that a grid gives, which may be the same for every input or not."""
+"""``grid_sample``: a map read at the coordinates of a grid, which may or may not depend on the input."""
 
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from convscope.engine.graph import dependence as places
+from convscope.engine.graph import dependence
 from convscope.engine.graph.dependence import Dependence
-from convscope.engine.graph.lines import without_line
+from convscope.engine.graph.lines import without_pattern
 
-_NEAR = 0.5
-"""By how many positions a grid may be off an even one and still count as even."""
+_TOLERANCE = 0.5
+"""By how many positions a grid may deviate from an evenly spaced one and still count as even."""
 
 
-def read_at(axis: Dependence, along: int, tensor: Tensor, grid: Tensor, *, corners: bool) -> Dependence | None:
-    """What is seen along one axis of the input by numbers read at a grid that does not depend on the input.
+def sampled_at_grid(axis: Dependence, along: int, tensor: Tensor, grid: Tensor, *, corners: bool) -> Dependence | None:
+    """The dependence on one input axis of values sampled at a grid that does not depend on the input.
 
     Args:
-        along: which of the map's spatial axes it is, along whose dimension alone the axis of the input lies.
-        tensor: the map (N, C, …) that is read.
-        grid: where, from −1 to 1 (N, …, axes), the last axis first.
-        corners: whether −1 and 1 are the centres of the outermost positions and not their outer edges.
+        along: the number of the map's spatial axis, along whose dimension alone the input axis must lie.
+        tensor: the map (N, C, …) that is sampled.
+        grid: the coordinates, from −1 to 1 (N, …, axes), the last axis first.
+        corners: ``align_corners``: whether −1 and 1 are the centres of the outermost positions, not their outer edges.
 
     Returns:
-        None where the axis lies otherwise, or the places are not evenly spaced along the same axis of the output.
+        None where the axis lies elsewhere, or the coordinates are not evenly spaced along the same axis of the output.
     """
     dim, size = 2 + along, tensor.shape[2 + along]
-    if any(end.numel() != end.shape[dim] for end in (axis.low, axis.high, axis.place)):
+    if any(part.numel() != part.shape[dim] for part in (axis.low, axis.high, axis.position)):
         return None
-    read = places.compact(positions(grid, along, size, corners=corners).round(decimals=3).unsqueeze(1))
-    if max(read.shape) != read.numel() or not _is_even(read.flatten()):
+    coordinates = dependence.compact(
+        sample_positions(grid, along, size, corners=corners).round(decimals=3).unsqueeze(1)
+    )
+    if max(coordinates.shape) != coordinates.numel() or not _is_evenly_spaced(coordinates.flatten()):
         return None
-    inside = read.clamp(0, size - 1)
-    low, high, place = (end.flatten().expand(size) for end in (axis.low, axis.high, axis.place))
+    inside = coordinates.clamp(0, size - 1)
+    low, high, position = (part.flatten().expand(size) for part in (axis.low, axis.high, axis.position))
     return replace(
-        without_line(axis),
-        low=places.compact(low[inside.floor().long()]),
-        high=places.compact(high[inside.ceil().long()]),
-        place=places.compact(place[inside.round().long()]),
-        whole=axis.whole,
+        without_pattern(axis),
+        low=dependence.compact(low[inside.floor().long()]),
+        high=dependence.compact(high[inside.ceil().long()]),
+        position=dependence.compact(position[inside.round().long()]),
+        mixes_positions=axis.mixes_positions,
     )
 
 
-def positions(grid: Tensor, along: int, size: int, *, corners: bool) -> Tensor:
-    """The positions along one of a map's axes at which a grid reads it, (N, …)."""
-    numbers = grid[..., grid.shape[-1] - 1 - along].detach().to("cpu", torch.float64)
-    return (numbers + 1) / 2 * (size - 1) if corners else ((numbers + 1) * size - 1) / 2
+def sample_positions(grid: Tensor, along: int, size: int, *, corners: bool) -> Tensor:
+    """The positions along one axis of a map at which a grid samples it, (N, …)."""
+    coordinates = grid[..., grid.shape[-1] - 1 - along].detach().to("cpu", torch.float64)
+    return (coordinates + 1) / 2 * (size - 1) if corners else ((coordinates + 1) * size - 1) / 2
 
 
-def moves_nothing(tensor: Tensor, grid: Tensor, *, corners: bool) -> bool:
-    """Whether a grid reads every number of a map where it lies."""
+def is_identity_grid(tensor: Tensor, grid: Tensor, *, corners: bool) -> bool:
+    """Whether a grid samples every value of a map at its own position."""
     if tuple(grid.shape[1:-1]) != tuple(tensor.shape[2:]):
         return False
     return all(
-        bool((positions(grid, a, size, corners=corners) - _even(size, a, grid.ndim - 2)).abs().max() < _NEAR)
+        bool(
+            (sample_positions(grid, a, size, corners=corners) - _own_positions(size, a, grid.ndim - 2)).abs().max()
+            < _TOLERANCE
+        )
         for a, size in enumerate(tensor.shape[2:])
     )
 
 
-def _even(size: int, along: int, axes: int) -> Tensor:
+def _own_positions(size: int, along: int, axes: int) -> Tensor:
     numbers = torch.arange(size, dtype=torch.float64, device="cpu")
     return numbers.view(-1, *[1] * (axes - 1 - along))
 
 
-def _is_even(places: Tensor) -> bool:
-    if len(places) < 2:
+def _is_evenly_spaced(coordinates: Tensor) -> bool:
+    if len(coordinates) < 2:
         return True
-    even = torch.linspace(float(places[0]), float(places[-1]), len(places), dtype=torch.float64, device="cpu")
-    return bool((places - even).abs().max() < _NEAR)
+    first, last = float(coordinates[0]), float(coordinates[-1])
+    even = torch.linspace(first, last, len(coordinates), dtype=torch.float64, device="cpu")
+    return bool((coordinates - even).abs().max() < _TOLERANCE)

@@ -1,22 +1,29 @@
-"""Exact incremental inference: recompute only what a local change can reach.
+"""Exact incremental inference: recompute only what a local change can affect.
 
-An image with one window of it changed gives, at every convolution, a map that differs from the clean one in a window a
-little larger. Hundreds of such images need the clean maps once and the windows each (Nakandala et al., SIGMOD 2019).
-`places` is the arithmetic of positions, `carrier` the tensor that the user's forward runs on, `operations` what each
-operation does to windows, `scores` the run from windows of an image to scores.
+An image with one changed window gives, at every convolution, a map that differs from the clean one in a slightly larger
+window. Hundreds of such images need the clean maps once and the windows each (Nakandala et al., SIGMOD 2019).
+`regions` computes where windows lie, `lazy_tensor` is the tensor that the network's forward runs on, `operations` has
+what each operation does to windows, `scores` goes from windows of an image to scores.
 """
 
-from convscope.engine.incremental.regions import Extent, Places, covered, grid, mean_over_windows, seen_in
-from convscope.engine.incremental.scores import Content, WindowScores, window_scores
+from convscope.engine.incremental.regions import (
+    Extent,
+    WindowPositions,
+    coverage_mask,
+    crop,
+    mean_over_windows,
+    window_starts,
+)
+from convscope.engine.incremental.scores import PatchContent, WindowScores, window_scores
 
 __all__ = [
-    "Content",
     "Extent",
-    "Places",
+    "PatchContent",
+    "WindowPositions",
     "WindowScores",
-    "covered",
-    "grid",
+    "coverage_mask",
+    "crop",
     "mean_over_windows",
-    "seen_in",
     "window_scores",
+    "window_starts",
 ]

@@ -1,9 +1,9 @@
-"""One clean map and many small changed windows of it, in the guise of the batch of maps that they stand for.
+"""A tensor that stands for a batch of maps, and holds one clean map and a small changed window (patch) of each.
 
-The user's own forward runs on a `Changed`: to it this is a tensor (B, C, …) like any other. Operations reach it below
-autograd, where functional, method, module and in-place spellings have become one (`__torch_dispatch__`). Those that are
-known (`operations`) are done on the clean map once and on the windows; any other gets the whole maps, and so does what
-comes after it.
+The network's own forward runs on a `PatchedTensor`, which it sees as an ordinary tensor (B, C, …). Operations reach it
+below autograd, where functional, method, module and in-place spellings have become one (`__torch_dispatch__`). Those
+with a rule (`operations`) are run once on the clean map and on the patches; any other gets the whole maps, and so does
+what follows it.
 """
 
 import sys
@@ -17,76 +17,89 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
-from convscope.engine.incremental.regions import Places, cut_out, rows_last
+from convscope.engine.incremental.regions import WindowPositions, channels_last, crop_patched
 
-Operation = Callable[..., Any]
-
-
-class Unfit(Exception):
-    """Raised by a known operation that cannot be done on windows this time; it says why."""
+PatchRule = Callable[..., Any]
+"""How an operation is run on windows."""
 
 
-class Astray(BaseException):
-    """The windows cannot be followed through this network: another path than before, or memory shared in a way that
-    only whole maps have. Nothing in a network catches it."""
+class NotOnWindows(Exception):
+    """Raised by a rule that cannot run an operation on windows in this case; the message says why."""
 
 
-class Changed(Tensor):
-    """A batch of maps that are all like ``base`` but for a window each; or, once they were needed, the ``whole`` maps.
+class CannotFollow(BaseException):
+    """Windows cannot be followed through this network: it runs other operations than in the first chunk, or shares
+    memory in a way that only whole maps support. A BaseException, so that no network catches it."""
+
+
+class PatchedTensor(Tensor):
+    """A batch of maps that equal ``base`` except for a window each; or the ``whole`` maps once they were needed.
 
     Attributes:
-        shared: whether another tensor is a view of this one, so that writing to either would have to show in both.
+        shared: whether another tensor is a view of this one, so that a write to either would have to show in both.
     """
 
-    run: "Run"
+    run: "IncrementalRun"
     base: Tensor
     patches: Tensor
-    places: Places
+    positions: WindowPositions
     whole: Tensor | None
     shared: bool
 
     @staticmethod
-    def __new__(cls, run: "Run", like: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) -> "Changed":
-        made: Changed = Tensor._make_wrapper_subclass(cls, shape, strides=strides, dtype=like.dtype, device=like.device)
-        made.run, made.whole, made.shared = run, None, False
-        return made
+    def __new__(
+        cls, run: "IncrementalRun", like: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]
+    ) -> "PatchedTensor":
+        tensor: PatchedTensor = Tensor._make_wrapper_subclass(
+            cls, shape, strides=strides, dtype=like.dtype, device=like.device
+        )
+        tensor.run, tensor.whole, tensor.shared = run, None, False
+        return tensor
 
     def __init__(self, *_: Any) -> None:
-        pass  # all is done by `in_windows` and `as_whole`
+        pass  # `from_patches` and `from_whole` set all attributes
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
-        return f"Changed({tuple(self.shape)}, {'whole' if self.whole is not None else self.places.size})"
+        return f"PatchedTensor({tuple(self.shape)}, {'whole' if self.whole is not None else self.positions.size})"
 
     @classmethod
-    def in_windows(cls, run: "Run", base: Tensor, patches: Tensor, places: Places, *, plain: bool = False) -> "Changed":
-        """Maps like ``base`` with ``patches`` in their places; ``plain``: channels not last in memory."""
+    def from_patches(
+        cls,
+        run: "IncrementalRun",
+        base: Tensor,
+        patches: Tensor,
+        positions: WindowPositions,
+        *,
+        contiguous: bool = False,
+    ) -> "PatchedTensor":
+        """Maps like ``base`` with ``patches`` at their positions; ``contiguous``: not channels-last in memory."""
         shape = (len(patches), *base.shape[1:])
-        made = cls(run, patches, shape, _strides(shape, plain=plain or run.plain))
-        made.base, made.patches, made.places = base, patches, places
-        run.meet(patches)
-        return made
+        tensor = cls(run, patches, shape, _strides(shape, contiguous=contiguous or run.contiguous))
+        tensor.base, tensor.patches, tensor.positions = base, patches, positions
+        run.note_size(patches)
+        return tensor
 
     @classmethod
-    def as_whole(cls, run: "Run", whole: Tensor) -> "Changed":
-        """What came of whole maps."""
-        made = cls(run, whole, tuple(whole.shape), whole.stride())
-        made.whole = whole
-        run.meet(whole)
-        return made
+    def from_whole(cls, run: "IncrementalRun", whole: Tensor) -> "PatchedTensor":
+        """The result of an operation on whole maps."""
+        tensor = cls(run, whole, tuple(whole.shape), whole.stride())
+        tensor.whole = whole
+        run.note_size(whole)
+        return tensor
 
-    def seen_in(self, wanted: Places, fill: float = 0.0) -> Tensor:
-        """What these maps show in other windows (B, C, …)."""
-        return cut_out(self.base, self.patches, self.places, wanted, fill)
+    def crop(self, wanted: WindowPositions, fill: float = 0.0) -> Tensor:
+        """Other windows of these maps (B, C, …)."""
+        return crop_patched(self.base, self.patches, self.positions, wanted, fill)
 
     def become_whole(self) -> Tensor:
-        """The maps themselves (B, C, …), from now on what this tensor is."""
+        """The whole maps (B, C, …), which this tensor holds from now on."""
         if self.whole is None:
-            maps = self.seen_in(self.places.everything())
-            promised = self.stride()
-            if maps.stride() != promised:
-                maps = torch.empty_strided(maps.shape, promised, dtype=maps.dtype, device=maps.device).copy_(maps)
+            maps = self.crop(self.positions.whole_maps())
+            strides = self.stride()
+            if maps.stride() != strides:
+                maps = torch.empty_strided(maps.shape, strides, dtype=maps.dtype, device=maps.device).copy_(maps)
             self.whole = maps
-            self.run.meet(maps)
+            self.run.note_size(maps)
             del self.base, self.patches
         return self.whole
 
@@ -97,28 +110,28 @@ class Changed(Tensor):
         cls, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if OneChannel in types:
-            return with_channel_axes(func, args, kwargs)
-        return changed_in((*args, *kwargs.values()))[0].run.operate(func, args, kwargs)
+        if ChannelSlice in types:
+            return run_with_channel_axes(func, args, kwargs)
+        return patched_in((*args, *kwargs.values()))[0].run.dispatch(func, args, kwargs)
 
 
-class OneChannel(Tensor):
-    """One channel of some ``maps`` without its axis, ``x[:, 0]``, which most often is given it back at once."""
+class ChannelSlice(Tensor):
+    """One channel of some ``maps`` without the channel axis, ``x[:, 0]``; most often the axis is restored at once."""
 
-    maps: Changed
+    maps: PatchedTensor
 
     @staticmethod
-    def __new__(cls, maps: Changed) -> "OneChannel":
+    def __new__(cls, maps: PatchedTensor) -> "ChannelSlice":
         shape = (len(maps), *maps.shape[2:])
-        made: OneChannel = Tensor._make_wrapper_subclass(cls, shape, dtype=maps.dtype, device=maps.device)
-        made.maps = maps
-        return made
+        tensor: ChannelSlice = Tensor._make_wrapper_subclass(cls, shape, dtype=maps.dtype, device=maps.device)
+        tensor.maps = maps
+        return tensor
 
     def __init__(self, *_: Any) -> None:
         pass
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
-        return f"OneChannel({tuple(self.shape)})"
+        return f"ChannelSlice({tuple(self.shape)})"
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
@@ -128,30 +141,30 @@ class OneChannel(Tensor):
     ) -> Any:
         if func is torch.ops.aten.unsqueeze.default and args[1] == 1:
             return args[0].maps
-        return with_channel_axes(func, args, kwargs or {})
+        return run_with_channel_axes(func, args, kwargs or {})
 
 
-def with_channel_axes(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
-    """An operation on single channels, done on whole maps."""
+def run_with_channel_axes(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    """Run an operation on single channels, which are taken from the whole maps."""
     if func._schema.is_mutable:
-        raise Astray(f"{func.__name__} meets a single channel")
+        raise CannotFollow(f"{func.__name__} writes to a single channel")
 
-    def opened(thing: Any) -> Any:
-        return torch.ops.aten.squeeze.dim(thing.maps, 1) if isinstance(thing, OneChannel) else thing
+    def squeezed(argument: Any) -> Any:
+        return torch.ops.aten.squeeze.dim(argument.maps, 1) if isinstance(argument, ChannelSlice) else argument
 
-    return func(*tree_map(opened, args), **tree_map(opened, dict(kwargs)))
+    return func(*tree_map(squeezed, args), **tree_map(squeezed, dict(kwargs)))
 
 
-class Unread(Tensor):
-    """A result that hardly any network reads, such as the indices of a maximum: reading it leads astray."""
+class UnusedIndices(Tensor):
+    """The indices of a max pooling, which hardly any network reads; reading them raises `CannotFollow`."""
 
     @staticmethod
-    def __new__(cls, shape: tuple[int, ...]) -> "Unread":
-        made: Unread = Tensor._make_wrapper_subclass(cls, shape, dtype=torch.int64)
-        return made
+    def __new__(cls, shape: tuple[int, ...]) -> "UnusedIndices":
+        tensor: UnusedIndices = Tensor._make_wrapper_subclass(cls, shape, dtype=torch.int64)
+        return tensor
 
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
-        return "Unread()"
+        return "UnusedIndices()"
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
@@ -159,109 +172,118 @@ class Unread(Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        if func is torch.ops.aten.squeeze.dim:  # of one-dimensional pooling, on its way out
-            return Unread(tuple(torch.empty(args[0].shape, device="meta", dtype=torch.float32).squeeze(args[1]).shape))
-        raise Astray(f"{func.__name__} reads the indices of a maximum")
+        if func is torch.ops.aten.squeeze.dim:  # the last step of one-dimensional pooling
+            shape = torch.empty(args[0].shape, device="meta", dtype=torch.float32).squeeze(args[1]).shape
+            return UnusedIndices(tuple(shape))
+        raise CannotFollow(f"{func.__name__} reads the indices of a maximum")
 
 
 @dataclass
-class Step:
-    """One operation of the forward, and what it makes of the clean map once somebody wanted to know."""
+class CachedOperation:
+    """One operation of the forward pass, and its result on the clean map once that was computed."""
 
     func: Any
     base: Any = None
 
 
 @dataclass
-class Run:
-    """What the forwards of one image's windows have in common: the clean maps, computed once.
+class IncrementalRun:
+    """What the forward passes for one image's windows share: the clean maps, computed once.
 
-    Every operation on a `Changed` is counted, also those on whole maps, so that each finds its clean map again.
+    Every operation on a `PatchedTensor` is numbered, including those on whole maps, so that each finds its clean map
+    again.
 
     Args:
-        known: how an operation is done on windows, if that is known.
-        network: whose layers are named where whole maps were needed.
-        most: the share of the map from which a window is not worth following.
-        plain: whole maps lie in memory with their channels first.
+        rule_for: how an operation is run on windows, or None where there is no rule.
+        network: the network, whose layers are named where whole maps were needed.
+        max_share: the share of the map from which a window is no longer followed.
+        contiguous: whole maps are contiguous in memory instead of channels-last.
+
+    Attributes:
+        operations: all operations of the forward pass in order, of which ``done`` have run in this chunk.
+        multiplied: the FLOPs of products so far.
+        largest: the largest number of values per window in one tensor.
+        why_whole: where and why whole maps were first needed.
     """
 
-    known: Callable[[Any], Operation | None]
+    rule_for: Callable[[Any], PatchRule | None]
     network: nn.Module
-    most: float
-    plain: bool = False
-    steps: list[Step] = field(default_factory=list)
+    max_share: float
+    contiguous: bool = False
+    operations: list[CachedOperation] = field(default_factory=list)
     done: int = 0
     multiplied: int = 0
     largest: int = 0
-    became_whole: str | None = None
+    why_whole: str | None = None
 
-    def begin(self, base: Tensor, patches: Tensor, places: Places) -> Changed:
-        """The network's input for one chunk."""
+    def start_chunk(self, base: Tensor, patches: Tensor, positions: WindowPositions) -> PatchedTensor:
+        """The network's input for one chunk of windows."""
         self.done = 0
-        return Changed.in_windows(self, base, patches, places)
+        return PatchedTensor.from_patches(self, base, patches, positions)
 
     def clean(self, compute: Callable[[], Any]) -> Any:
-        """What the operation in hand makes of the clean map."""
-        step = self.steps[self.done - 1]
-        if step.base is None:
+        """The result of the current operation on the clean map."""
+        operation = self.operations[self.done - 1]
+        if operation.base is None:
             base = compute()
-            step.base = rows_last(base) if isinstance(base, Tensor) and base.ndim > 2 else base
-        return step.base
+            operation.base = channels_last(base) if isinstance(base, Tensor) and base.ndim > 2 else base
+        return operation.base
 
-    def require_worth(self, places: Places) -> None:
+    def require_small(self, positions: WindowPositions) -> None:
         """Refuse windows that cover most of the map."""
-        if places.share > self.most:
-            raise Unfit(f"a window covers {places.share:.0%} of the map")
+        if positions.share > self.max_share:
+            raise NotOnWindows(f"a window covers {positions.share:.0%} of the map")
 
-    def operate(self, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        """One operation with at least one `Changed` among its arguments."""
-        self._next(func)
-        changed = changed_in((*args, *kwargs.values()))
-        if all(t.whole is None for t in changed):
+    def dispatch(self, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """Run one operation with at least one `PatchedTensor` among its arguments."""
+        self._next_operation(func)
+        patched = patched_in((*args, *kwargs.values()))
+        if all(t.whole is None for t in patched):
             try:
                 return self._on_windows(func, args, kwargs)
-            except Unfit as reason:
-                if self.became_whole is None:
-                    self.became_whole = f"from {layer_in_hand(self.network)}: {reason}"
-        if func._schema.is_mutable and any(t.shared and t.whole is None for t in changed):
-            raise Astray(f"{func.__name__} writes to a tensor that has views")
-        out = self.call(func, *tree_map(_whole, args), **tree_map(_whole, dict(kwargs)))
-        return tree_map(lambda made: self._wrapped(made, changed), out)
+            except NotOnWindows as reason:
+                if self.why_whole is None:
+                    self.why_whole = f"from {running_layer(self.network)}: {reason}"
+        if func._schema.is_mutable and any(t.shared and t.whole is None for t in patched):
+            raise CannotFollow(f"{func.__name__} writes to a tensor that has views")
+        result = self.call(func, *tree_map(_as_whole, args), **tree_map(_as_whole, dict(kwargs)))
+        return tree_map(lambda output: self._wrapped(output, patched), result)
 
     def call(self, func: Any, *args: Any, **kwargs: Any) -> Any:
-        """Do an operation on ordinary tensors, and count its multiplications."""
-        out = func(*args, **kwargs)
-        self.multiplied += multiplications(func, args, kwargs, out)
-        return out
+        """Run an operation on ordinary tensors, and count its multiplications."""
+        result = func(*args, **kwargs)
+        self.multiplied += multiplications(func, args, kwargs, result)
+        return result
 
-    def meet(self, tensor: Tensor) -> None:
-        """Notice how many numbers a tensor holds for each window."""
+    def note_size(self, tensor: Tensor) -> None:
+        """Keep track of the largest number of values per window."""
         if tensor.ndim:
             self.largest = max(self.largest, tensor.numel() // max(1, len(tensor)))
 
-    def _next(self, func: Any) -> None:
-        if self.done == len(self.steps):
-            self.steps.append(Step(func))
-        if self.steps[self.done].func is not func:
-            raise Astray(f"{func.__name__} is done where the first time it was {self.steps[self.done].func.__name__}")
+    def _next_operation(self, func: Any) -> None:
+        if self.done == len(self.operations):
+            self.operations.append(CachedOperation(func))
+        expected = self.operations[self.done].func
+        if expected is not func:
+            raise CannotFollow(f"{func.__name__} ran where {expected.__name__} ran in the first chunk")
         self.done += 1
 
     def _on_windows(self, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        operation = self.known(func)
-        if operation is None:
-            raise Unfit(f"{func.__name__} is not done on windows")
-        return operation(self, func, *args, **kwargs)
+        rule = self.rule_for(func)
+        if rule is None:
+            raise NotOnWindows(f"{func.__name__} is not supported on windows")
+        return rule(self, func, *args, **kwargs)
 
-    def _wrapped(self, made: Any, changed: list[Changed]) -> Any:
-        """A result on whole maps; an argument that was written to stays the tensor that it was."""
-        if not isinstance(made, Tensor):
-            return made
-        for written in (t for t in changed if t.whole is made):
+    def _wrapped(self, output: Any, patched: list[PatchedTensor]) -> Any:
+        """An output of an operation on whole maps; an argument that was written to stays the same tensor."""
+        if not isinstance(output, Tensor):
+            return output
+        for written in (t for t in patched if t.whole is output):
             return written
-        return Changed.as_whole(self, made)
+        return PatchedTensor.from_whole(self, output)
 
 
-class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class MultiplicationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the multiplications of ordinary tensors."""
 
     def __init__(self) -> None:
@@ -269,30 +291,30 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.multiplied = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.multiplied += multiplications(func, args, kwargs or {}, out)
-        return out
+        result = func(*args, **(kwargs or {}))
+        self.multiplied += multiplications(func, args, kwargs or {}, result)
+        return result
 
 
-def changed_in(things: Any) -> list[Changed]:
-    """All `Changed` among arguments, also within lists of them."""
-    found = []
-    for thing in things:
-        if isinstance(thing, Changed):
-            found.append(thing)
-        elif isinstance(thing, (list, tuple)):
-            found += changed_in(thing)
-    return found
+def patched_in(arguments: Any) -> list[PatchedTensor]:
+    """All `PatchedTensor` among arguments, also within lists of them."""
+    patched = []
+    for argument in arguments:
+        if isinstance(argument, PatchedTensor):
+            patched.append(argument)
+        elif isinstance(argument, (list, tuple)):
+            patched += patched_in(argument)
+    return patched
 
 
-def multiplications(func: Any, args: Any, kwargs: Mapping[str, Any], out: Any) -> int:
-    """Two for each multiply-add of a convolution or a matrix product, nothing for the rest."""
-    counted = flop_registry.get(func.overloadpacket)
-    return int(counted(*args, **kwargs, out_val=out)) if counted else 0
+def multiplications(func: Any, args: Any, kwargs: Mapping[str, Any], result: Any) -> int:
+    """Two for each multiply-add of a convolution or a matrix product, zero for other operations."""
+    count = flop_registry.get(func.overloadpacket)
+    return int(count(*args, **kwargs, out_val=result)) if count else 0
 
 
-def layer_in_hand(network: nn.Module) -> str:
-    """The innermost layer whose forward is running, seen from the calls in progress."""
+def running_layer(network: nn.Module) -> str:
+    """The innermost layer whose forward is running, found on the call stack."""
     addresses = {id(module): address for address, module in network.named_modules() if address}
     frame = sys._getframe(1)
     while frame is not None:
@@ -303,11 +325,11 @@ def layer_in_hand(network: nn.Module) -> str:
     return "the network itself"
 
 
-def _strides(shape: tuple[int, ...], *, plain: bool) -> tuple[int, ...]:
-    """How maps lie in memory: channels-last in two dimensions, as everywhere in the engine, else plainly."""
-    layout = torch.channels_last if len(shape) == 4 and not plain else torch.contiguous_format
-    return torch.empty(shape, device="meta", memory_format=layout, dtype=torch.float32).stride()
+def _strides(shape: tuple[int, ...], *, contiguous: bool) -> tuple[int, ...]:
+    """The strides of maps: channels-last in two dimensions, as everywhere in the engine, else contiguous."""
+    memory_format = torch.channels_last if len(shape) == 4 and not contiguous else torch.contiguous_format
+    return torch.empty(shape, device="meta", memory_format=memory_format, dtype=torch.float32).stride()
 
 
-def _whole(thing: Any) -> Any:
-    return thing.become_whole() if isinstance(thing, Changed) else thing
+def _as_whole(argument: Any) -> Any:
+    return argument.become_whole() if isinstance(argument, PatchedTensor) else argument

@@ -1,6 +1,6 @@
-"""What each operation does to windows. Those not in `KNOWN` are done on whole maps.
+"""How each operation is run on windows. Operations without a rule in `RULES` are run on whole maps.
 
-An operation gets the `Run`, the function as torch calls it below autograd, and that function's own arguments.
+A rule gets the `IncrementalRun`, the function that torch calls below autograd, and that function's own arguments.
 """
 
 import math
@@ -11,32 +11,47 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.engine.incremental.lazy_tensor import Changed, OneChannel, Operation, Run, Unfit, Unread, changed_in
-from convscope.engine.incremental.regions import Extent, Places, Reach, box_sums, cut_out, enclosing
+from convscope.engine.incremental.lazy_tensor import (
+    ChannelSlice,
+    IncrementalRun,
+    NotOnWindows,
+    PatchedTensor,
+    PatchRule,
+    UnusedIndices,
+    patched_in,
+)
+from convscope.engine.incremental.regions import (
+    Extent,
+    SlidingWindow,
+    WindowPositions,
+    bounding_windows,
+    crop_patched,
+    window_sums,
+)
 
 aten = torch.ops.aten
-KNOWN: dict[Any, Operation] = {}
+RULES: dict[Any, PatchRule] = {}
 
 
-def operation_on_windows(func: Any) -> Operation | None:
-    """How ``func`` is done on windows, if it is known."""
-    return KNOWN.get(func) or (_pointwise if torch.Tag.pointwise in func.tags else None)
+def rule_for(func: Any) -> PatchRule | None:
+    """The rule that runs ``func`` on windows, if there is one."""
+    return RULES.get(func) or (_pointwise if torch.Tag.pointwise in func.tags else None)
 
 
-def _known(*functions: Any) -> Callable[[Operation], Operation]:
-    def declare(operation: Operation) -> Operation:
-        KNOWN.update(dict.fromkeys(functions, operation))
-        return operation
+def _rule(*functions: Any) -> Callable[[PatchRule], PatchRule]:
+    def register(rule: PatchRule) -> PatchRule:
+        RULES.update(dict.fromkeys(functions, rule))
+        return rule
 
-    return declare
-
-
-# Operations that look at a neighbourhood
+    return register
 
 
-@_known(aten.convolution.default)
+# Operations that read a neighbourhood
+
+
+@_rule(aten.convolution.default)
 def _convolution(
-    run: Run,
+    run: IncrementalRun,
     func: Any,
     x: Any,
     weight: Tensor,
@@ -47,292 +62,299 @@ def _convolution(
     transposed: bool,
     output_padding: Any,
     groups: int,
-) -> Changed:
-    if transposed or len(changed_in((x, weight, bias))) != 1 or not isinstance(x, Changed):
-        raise Unfit("a transposed convolution, or one whose kernel changes, is not done on windows")
-    reach = _reach(x, weight.shape[2:], stride, padding, dilation)
+) -> PatchedTensor:
+    if transposed or len(patched_in((x, weight, bias))) != 1 or not isinstance(x, PatchedTensor):
+        raise NotOnWindows("a transposed convolution, or one whose kernel changes, is not supported on windows")
+    sliding = _sliding_window(x, weight.shape[2:], stride, padding, dilation)
     extent = tuple(
         (n + 2 * p - w) // s + 1
-        for n, p, w, s in zip(x.places.extent, reach.padding, reach.span, reach.stride, strict=True)
+        for n, p, w, s in zip(x.positions.extent, sliding.padding, sliding.span, sliding.stride, strict=True)
     )
-    places = x.places.after(reach, extent)
-    run.require_worth(places)
+    positions = x.positions.affected_outputs(sliding, extent)
+    run.require_small(positions)
     rest = (transposed, output_padding, groups)
     base = run.clean(lambda: func(x.base, weight, bias, stride, padding, dilation, *rest))
-    seen = x.seen_in(places.seen_by(reach))
-    run.meet(seen)
-    return Changed.in_windows(
-        run, base, run.call(func, seen, weight, bias, stride, [0] * len(extent), dilation, *rest), places
-    )
+    inputs = x.crop(positions.required_inputs(sliding))
+    run.note_size(inputs)
+    patches = run.call(func, inputs, weight, bias, stride, [0] * len(extent), dilation, *rest)
+    return PatchedTensor.from_patches(run, base, patches, positions)
 
 
-@_known(aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default)
+@_rule(aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default)
 def _max_pool(
-    run: Run,
+    run: IncrementalRun,
     func: Any,
-    x: Changed,
+    x: PatchedTensor,
     kernel: Any,
     stride: Any = (),
     padding: Any = 0,
     dilation: Any = 1,
     ceil: bool = False,
-) -> tuple[Changed, Unread]:
+) -> tuple[PatchedTensor, UnusedIndices]:
     base = run.clean(lambda: func(x.base, kernel, stride, padding, dilation, ceil)[0])
-    places, reach = _pooled(run, x, base, kernel, stride, padding, dilation)
-    out = func(x.seen_in(places.seen_by(reach), -math.inf), kernel, stride, 0, dilation)[0]
-    made = Changed.in_windows(run, base, out, places)
-    return made, Unread(tuple(made.shape))
+    positions, sliding = _pooled_positions(run, x, base, kernel, stride, padding, dilation)
+    patches = func(x.crop(positions.required_inputs(sliding), -math.inf), kernel, stride, 0, dilation)[0]
+    output = PatchedTensor.from_patches(run, base, patches, positions)
+    return output, UnusedIndices(tuple(output.shape))
 
 
-@_known(aten.avg_pool2d.default, aten.avg_pool3d.default)
+@_rule(aten.avg_pool2d.default, aten.avg_pool3d.default)
 def _avg_pool(
-    run: Run,
+    run: IncrementalRun,
     func: Any,
-    x: Changed,
+    x: PatchedTensor,
     kernel: Any,
     stride: Any = (),
     padding: Any = 0,
     ceil: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> Changed:
+) -> PatchedTensor:
     rest = (ceil, count_include_pad, divisor_override)
-    base, shares = run.clean(
-        lambda: (func(x.base, kernel, stride, padding, *rest), _shares(func, x.base, kernel, stride, padding, *rest))
+    base, factors = run.clean(
+        lambda: (
+            func(x.base, kernel, stride, padding, *rest),
+            _mean_factors(func, x.base, kernel, stride, padding, *rest),
+        )
     )
-    places, reach = _pooled(run, x, base, kernel, stride, padding, 1)
-    out = func(x.seen_in(places.seen_by(reach)), kernel, stride, 0, divisor_override=1)
-    if shares is not None:
-        out = out * cut_out(shares, None, None, places)
+    positions, sliding = _pooled_positions(run, x, base, kernel, stride, padding, 1)
+    patches = func(x.crop(positions.required_inputs(sliding)), kernel, stride, 0, divisor_override=1)
+    if factors is not None:
+        patches = patches * crop_patched(factors, None, None, positions)
     else:
-        out = out / (divisor_override or math.prod(reach.kernel))
-    return Changed.in_windows(run, base, out, places)
+        patches = patches / (divisor_override or math.prod(sliding.kernel))
+    return PatchedTensor.from_patches(run, base, patches, positions)
 
 
-@_known(aten._adaptive_avg_pool2d.default, aten._adaptive_avg_pool3d.default)
-def _adaptive_avg_pool(run: Run, _func: Any, x: Changed, extent: Sequence[int]) -> Changed:
-    if any(n % m for n, m in zip(x.places.extent, extent, strict=True)):
-        raise Unfit("adaptive pooling to a size that does not divide the map's is not done on windows")
-    kernel = [n // m for n, m in zip(x.places.extent, extent, strict=True)]
+@_rule(aten._adaptive_avg_pool2d.default, aten._adaptive_avg_pool3d.default)
+def _adaptive_avg_pool(run: IncrementalRun, _func: Any, x: PatchedTensor, extent: Sequence[int]) -> PatchedTensor:
+    if any(n % m for n, m in zip(x.positions.extent, extent, strict=True)):
+        raise NotOnWindows("adaptive pooling to a size that does not divide the map's is not supported on windows")
+    kernel = [n // m for n, m in zip(x.positions.extent, extent, strict=True)]
     pool = aten.avg_pool2d.default if len(extent) == 2 else aten.avg_pool3d.default
-    made: Changed = _avg_pool(run, pool, x, kernel, kernel)
-    return made
+    output: PatchedTensor = _avg_pool(run, pool, x, kernel, kernel)
+    return output
 
 
-def _pooled(
-    run: Run, x: Changed, base: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any
-) -> tuple[Places, Reach]:
+def _pooled_positions(
+    run: IncrementalRun, x: PatchedTensor, base: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any
+) -> tuple[WindowPositions, SlidingWindow]:
     """The outputs of a pooling that the windows may change."""
-    if x.ndim != base.ndim or x.ndim != 2 + len(x.places.extent):
-        raise Unfit("pooling without a batch axis is not done on windows")
-    kernel = _each(kernel, len(x.places.extent))
-    reach = _reach(x, kernel, stride or kernel, padding, dilation)
-    places = x.places.after(reach, tuple(base.shape[2:]))
-    run.require_worth(places)
-    return places, reach
+    if x.ndim != base.ndim or x.ndim != 2 + len(x.positions.extent):
+        raise NotOnWindows("pooling without a batch axis is not supported on windows")
+    kernel = _per_axis(kernel, len(x.positions.extent))
+    sliding = _sliding_window(x, kernel, stride or kernel, padding, dilation)
+    positions = x.positions.affected_outputs(sliding, tuple(base.shape[2:]))
+    run.require_small(positions)
+    return positions, sliding
 
 
-def _shares(func: Any, base: Tensor, kernel: Any, stride: Any, padding: Any, *rest: Any) -> Tensor | None:
-    """By what each output of an average pooling multiplies the sum, where padding makes that differ."""
+def _mean_factors(func: Any, base: Tensor, kernel: Any, stride: Any, padding: Any, *rest: Any) -> Tensor | None:
+    """The factor by which each output of an average pooling multiplies the sum, where padding makes it vary."""
     ceil, _, divisor = rest
-    if divisor is not None or not (ceil or any(_each(padding, base.ndim - 2))):
+    if divisor is not None or not (ceil or any(_per_axis(padding, base.ndim - 2))):
         return None
     ones = torch.ones_like(base[:, :1])
-    shares: Tensor = func(ones, kernel, stride, padding, *rest)
+    means: Tensor = func(ones, kernel, stride, padding, *rest)
     sums: Tensor = func(ones, kernel, stride, padding, ceil, divisor_override=1)
-    return shares / sums
+    return means / sums
 
 
-def _reach(x: Changed, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Reach:
-    axes = len(x.places.extent)
-    return Reach(*(_each(given, axes) for given in (kernel, stride, padding, dilation)))
+def _sliding_window(x: PatchedTensor, kernel: Any, stride: Any, padding: Any, dilation: Any) -> SlidingWindow:
+    axes = len(x.positions.extent)
+    return SlidingWindow(*(_per_axis(setting, axes) for setting in (kernel, stride, padding, dilation)))
 
 
-def _each(given: Any, axes: int) -> Extent:
-    several = tuple(int(n) for n in given) if isinstance(given, Sequence) else (int(given),)
-    return several * axes if len(several) == 1 else several
+def _per_axis(setting: Any, axes: int) -> Extent:
+    values = tuple(int(n) for n in setting) if isinstance(setting, Sequence) else (int(setting),)
+    return values * axes if len(values) == 1 else values
 
 
-# Operations that look at one position
+# Operations on single positions
 
 
-def _pointwise(run: Run, func: Any, *args: Any, **kwargs: Any) -> Changed:
-    """Any function of the numbers at one position, of one map or of several that lie over each other."""
-    changed = changed_in((*args, *kwargs.values()))
-    first, batch = changed[0], changed[0].shape[0]
-    if any(t.places.extent != first.places.extent for t in changed):
-        raise Unfit(f"{func.__name__} of maps of different extent is not done on windows")
+def _pointwise(run: IncrementalRun, func: Any, *args: Any, **kwargs: Any) -> PatchedTensor:
+    """Any elementwise function of one map or of several of the same extent."""
+    patched = patched_in((*args, *kwargs.values()))
+    first, batch = patched[0], patched[0].shape[0]
+    if any(t.positions.extent != first.positions.extent for t in patched):
+        raise NotOnWindows(f"{func.__name__} of maps of different extent is not supported on windows")
     writes = func._schema.is_mutable
     if writes and (args[0] is not first or first.shared or "out" in kwargs):
-        raise Unfit(f"{func.__name__} writes to another tensor")
-    places = enclosing([t.places for t in changed])
+        raise NotOnWindows(f"{func.__name__} writes to another tensor")
+    positions = bounding_windows([t.positions for t in patched])
 
-    def clean(thing: Any) -> Any:
-        return thing.base if isinstance(thing, Changed) else thing
+    def clean(argument: Any) -> Any:
+        return argument.base if isinstance(argument, PatchedTensor) else argument
 
-    def seen(thing: Any) -> Any:
-        if isinstance(thing, Changed):
-            return thing.seen_in(places)
-        return _constant(thing, places, batch, first.ndim) if isinstance(thing, Tensor) else thing
+    def cropped(argument: Any) -> Any:
+        if isinstance(argument, PatchedTensor):
+            return argument.crop(positions)
+        return _cropped_constant(argument, positions, batch, first.ndim) if isinstance(argument, Tensor) else argument
 
     bases, named_bases = [clean(a) for a in args], {name: clean(a) for name, a in kwargs.items()}
-    patches = func(*[seen(a) for a in args], **{name: seen(a) for name, a in kwargs.items()})
+    patches = func(*[cropped(a) for a in args], **{name: cropped(a) for name, a in kwargs.items()})
     if writes:
         first.base = run.clean(lambda: func(bases[0].clone(), *bases[1:], **named_bases))
-        first.patches, first.places = patches, places
+        first.patches, first.positions = patches, positions
         return first
-    return Changed.in_windows(run, run.clean(lambda: func(*bases, **named_bases)), patches, places)
+    return PatchedTensor.from_patches(run, run.clean(lambda: func(*bases, **named_bases)), patches, positions)
 
 
-def _constant(tensor: Tensor, places: Places, batch: int, axes: int) -> Tensor:
-    """A tensor that is the same for the whole batch, as the windows see it."""
-    if tensor.ndim > axes or (tensor.ndim == axes and len(tensor) == batch):
-        raise Unfit("it meets a tensor that changes everywhere")
-    space = len(places.extent)
-    if all(n == 1 for n in tensor.shape[-space:]):
+def _cropped_constant(tensor: Tensor, positions: WindowPositions, batch: int, ndim: int) -> Tensor:
+    """The windows of a tensor that is the same for the whole batch."""
+    if tensor.ndim > ndim or (tensor.ndim == ndim and len(tensor) == batch):
+        raise NotOnWindows("it is combined with a tensor that changes everywhere")
+    axes = len(positions.extent)
+    if all(n == 1 for n in tensor.shape[-axes:]):
         return tensor
-    full = tensor.reshape(*[1] * (axes - tensor.ndim), *tensor.shape)
-    return cut_out(full.expand(*full.shape[:2], *places.extent), None, None, places)
+    maps = tensor.reshape(*[1] * (ndim - tensor.ndim), *tensor.shape)
+    return crop_patched(maps.expand(*maps.shape[:2], *positions.extent), None, None, positions)
 
 
-_SPELLINGS = "hardswish hardswish_ mish_ threshold_ masked_fill_.Scalar masked_fill_.Tensor _prelu_kernel rsub.Tensor"
-for _name in _SPELLINGS.split():  # pointwise, though torch does not label them so
-    _packet, _, _overload = _name.partition(".")
-    KNOWN[getattr(getattr(aten, _packet), _overload or "default")] = _pointwise
+_POINTWISE = "hardswish hardswish_ mish_ threshold_ masked_fill_.Scalar masked_fill_.Tensor _prelu_kernel rsub.Tensor"
+for _name in _POINTWISE.split():  # pointwise, though torch does not tag them as such
+    _base_name, _, _overload = _name.partition(".")
+    RULES[getattr(getattr(aten, _base_name), _overload or "default")] = _pointwise
 
 
-@_known(aten.native_batch_norm.default)
-def _batch_norm(run: Run, func: Any, x: Changed, *rest: Any) -> tuple[Changed, Tensor, Tensor]:
-    _require_alone(func, rest)
+@_rule(aten.native_batch_norm.default)
+def _batch_norm(run: IncrementalRun, func: Any, x: PatchedTensor, *rest: Any) -> tuple[PatchedTensor, Tensor, Tensor]:
+    _require_constant(func, rest)
     if rest[4]:
-        raise Unfit("a batch norm that takes its statistics from the batch is not done on windows")
+        raise NotOnWindows("a batch norm that takes its statistics from the batch is not supported on windows")
     base = run.clean(lambda: func(x.base, *rest)[0])
-    out, mean, scale = func(x.patches, *rest)
-    return Changed.in_windows(run, base, out, x.places), mean, scale
+    patches, mean, scale = func(x.patches, *rest)
+    return PatchedTensor.from_patches(run, base, patches, x.positions), mean, scale
 
 
-@_known(aten._softmax.default, aten._log_softmax.default)
-def _softmax(run: Run, func: Any, x: Changed, dim: int, half: bool) -> Changed:
+@_rule(aten._softmax.default, aten._log_softmax.default)
+def _softmax(run: IncrementalRun, func: Any, x: PatchedTensor, dim: int, half: bool) -> PatchedTensor:
     if dim % x.ndim != 1:
-        raise Unfit("a softmax over positions is not done on windows")
-    return Changed.in_windows(run, run.clean(lambda: func(x.base, dim, half)), func(x.patches, dim, half), x.places)
+        raise NotOnWindows("a softmax over positions is not supported on windows")
+    base = run.clean(lambda: func(x.base, dim, half))
+    return PatchedTensor.from_patches(run, base, func(x.patches, dim, half), x.positions)
 
 
-@_known(aten.clone.default, aten._to_copy.default)
-def _copied(run: Run, func: Any, x: Changed, *, memory_format: Any = None, **kwargs: Any) -> Changed:
-    plain = memory_format is torch.contiguous_format
-    return Changed.in_windows(
-        run, run.clean(lambda: func(x.base, **kwargs)), func(x.patches, **kwargs), x.places, plain=plain
-    )
+@_rule(aten.clone.default, aten._to_copy.default)
+def _copy(
+    run: IncrementalRun, func: Any, x: PatchedTensor, *, memory_format: Any = None, **kwargs: Any
+) -> PatchedTensor:
+    contiguous = memory_format is torch.contiguous_format
+    base = run.clean(lambda: func(x.base, **kwargs))
+    return PatchedTensor.from_patches(run, base, func(x.patches, **kwargs), x.positions, contiguous=contiguous)
 
 
-@_known(aten.copy_.default)
-def _overwritten(run: Run, func: Any, x: Any, source: Any, non_blocking: bool = False) -> Changed:
-    if not isinstance(x, Changed) or not isinstance(source, Changed) or x.shared or x.dtype != source.dtype:
-        raise Unfit("a copy into another tensor is not done on windows")
-    x.base, x.patches, x.places = source.base, source.patches.clone(), source.places
+@_rule(aten.copy_.default)
+def _copy_into(run: IncrementalRun, func: Any, x: Any, source: Any, non_blocking: bool = False) -> PatchedTensor:
+    if not isinstance(x, PatchedTensor) or not isinstance(source, PatchedTensor) or x.shared or x.dtype != source.dtype:
+        raise NotOnWindows("a copy into another tensor is not supported on windows")
+    x.base, x.patches, x.positions = source.base, source.patches.clone(), source.positions
     return x
 
 
 # Operations on channels and axes
 
 
-@_known(aten.cat.default)
-def _cat(run: Run, func: Any, maps: Sequence[Any], dim: int = 0) -> Changed:
-    if dim % maps[0].ndim != 1 or not all(isinstance(m, Changed) for m in maps):
-        raise Unfit("only windows are joined, channel to channel")
-    places = enclosing([m.places for m in maps])
+@_rule(aten.cat.default)
+def _cat(run: IncrementalRun, func: Any, maps: Sequence[Any], dim: int = 0) -> PatchedTensor:
+    if dim % maps[0].ndim != 1 or not all(isinstance(m, PatchedTensor) for m in maps):
+        raise NotOnWindows("only windows can be concatenated, along channels")
+    positions = bounding_windows([m.positions for m in maps])
     base = run.clean(lambda: func([m.base for m in maps], dim))
-    return Changed.in_windows(run, base, func([m.seen_in(places) for m in maps], dim), places)
+    return PatchedTensor.from_patches(run, base, func([m.crop(positions) for m in maps], dim), positions)
 
 
-@_known(aten.split.Tensor, aten.split_with_sizes.default)
-def _split(run: Run, func: Any, x: Changed, sizes: Any, dim: int = 0) -> list[Changed]:
+@_rule(aten.split.Tensor, aten.split_with_sizes.default)
+def _split(run: IncrementalRun, func: Any, x: PatchedTensor, sizes: Any, dim: int = 0) -> list[PatchedTensor]:
     _require_channels(func, x, dim)
     base = run.clean(lambda: tuple(func(x.base, sizes, dim)))
     return [_view(x, b, p) for b, p in zip(base, func(x.patches, sizes, dim), strict=True)]
 
 
-@_known(aten.slice.Tensor)
-def _slice(run: Run, func: Any, x: Changed, dim: int = 0, *rest: Any) -> Changed:
+@_rule(aten.slice.Tensor)
+def _slice(run: IncrementalRun, func: Any, x: PatchedTensor, dim: int = 0, *rest: Any) -> PatchedTensor:
     _require_channels(func, x, dim)
     return _view(x, run.clean(lambda: func(x.base, dim, *rest)), func(x.patches, dim, *rest))
 
 
-@_known(aten.select.int)
-def _select(run: Run, func: Any, x: Changed, dim: int, index: int) -> OneChannel:
+@_rule(aten.select.int)
+def _select(run: IncrementalRun, func: Any, x: PatchedTensor, dim: int, index: int) -> ChannelSlice:
     _require_channels(func, x, dim)
-    one = (1, index % x.shape[1], index % x.shape[1] + 1)
-    base = run.clean(lambda: aten.slice.Tensor(x.base, *one))
-    return OneChannel(_view(x, base, aten.slice.Tensor(x.patches, *one)))
+    channel = (1, index % x.shape[1], index % x.shape[1] + 1)
+    base = run.clean(lambda: aten.slice.Tensor(x.base, *channel))
+    return ChannelSlice(_view(x, base, aten.slice.Tensor(x.patches, *channel)))
 
 
-@_known(aten.detach.default, aten.alias.default)
-def _same(run: Run, func: Any, x: Changed) -> Changed:
+@_rule(aten.detach.default, aten.alias.default)
+def _alias(run: IncrementalRun, func: Any, x: PatchedTensor) -> PatchedTensor:
     return _view(x, run.clean(lambda: func(x.base)), func(x.patches))
 
 
-@_known(aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims)
-def _axis(run: Run, func: Any, x: Changed, dim: Any) -> Changed:
-    """An axis of length one more or less: one-dimensional pooling is two-dimensional pooling to torch."""
+@_rule(aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims)
+def _squeeze(run: IncrementalRun, func: Any, x: PatchedTensor, dim: Any) -> PatchedTensor:
+    """Adding or removing an axis of length one: torch runs one-dimensional pooling in two dimensions."""
     if not isinstance(dim, int):
-        raise Unfit("several axes at once are not squeezed on windows")
-    more = func is aten.unsqueeze.default
-    place = dim % (x.ndim + more) - 2
-    if place < 0 or (not more and x.shape[dim] != 1) or (not more and x.ndim == 3):
-        raise Unfit(f"{func.__name__} of batch or channels is not done on windows")
-    made = _view(x, run.clean(lambda: func(x.base, dim)), func(x.patches, dim))
-    made.places = x.places.with_axis(place) if more else x.places.without_axis(place)
-    return made
+        raise NotOnWindows("squeezing several axes at once is not supported on windows")
+    adds = func is aten.unsqueeze.default
+    axis = dim % (x.ndim + adds) - 2
+    if axis < 0 or (not adds and x.shape[dim] != 1) or (not adds and x.ndim == 3):
+        raise NotOnWindows(f"{func.__name__} of batch or channels is not supported on windows")
+    output = _view(x, run.clean(lambda: func(x.base, dim)), func(x.patches, dim))
+    output.positions = x.positions.with_axis(axis) if adds else x.positions.without_axis(axis)
+    return output
 
 
-@_known(aten.constant_pad_nd.default)
-def _pad(run: Run, func: Any, x: Changed, pad: Sequence[int], value: float = 0.0) -> Changed:
+@_rule(aten.constant_pad_nd.default)
+def _pad(run: IncrementalRun, func: Any, x: PatchedTensor, pad: Sequence[int], value: float = 0.0) -> PatchedTensor:
     before = [*reversed([int(n) for n in pad[::2]])]
-    if min(pad) < 0 or len(before) > len(x.places.extent):
-        raise Unfit("padding of channels and cropping by padding are not done on windows")
+    if min(pad) < 0 or len(before) > len(x.positions.extent):
+        raise NotOnWindows("padding of channels and cropping by padding are not supported on windows")
     base = run.clean(lambda: func(x.base, pad, value))
-    before = [0] * (len(x.places.extent) - len(before)) + before
-    return Changed.in_windows(run, base, x.patches.clone(), x.places.shifted(before, tuple(base.shape[2:])))
+    before = [0] * (len(x.positions.extent) - len(before)) + before
+    positions = x.positions.shifted(before, tuple(base.shape[2:]))
+    return PatchedTensor.from_patches(run, base, x.patches.clone(), positions)
 
 
-@_known(aten.upsample_nearest1d.default, aten.upsample_nearest2d.default, aten.upsample_nearest3d.default)
-def _upsample(run: Run, func: Any, x: Changed, extent: Sequence[int], *_: Any) -> Changed:
-    """Each position becomes a block of equal ones."""
-    times = [m // n for n, m in zip(x.places.extent, extent, strict=True)]
-    if any(n * t != m for n, t, m in zip(x.places.extent, times, extent, strict=True)):
-        raise Unfit("upsampling by a fraction is not done on windows")
+@_rule(aten.upsample_nearest1d.default, aten.upsample_nearest2d.default, aten.upsample_nearest3d.default)
+def _upsample(run: IncrementalRun, func: Any, x: PatchedTensor, extent: Sequence[int], *_: Any) -> PatchedTensor:
+    """Each position becomes a block of equal values."""
+    factors = [m // n for n, m in zip(x.positions.extent, extent, strict=True)]
+    if any(n * factor != m for n, factor, m in zip(x.positions.extent, factors, extent, strict=True)):
+        raise NotOnWindows("upsampling by a fraction is not supported on windows")
     base = run.clean(lambda: func(x.base, extent))
-    size = [n * t for n, t in zip(x.places.size, times, strict=True)]
-    places = Places(x.places.starts * np.array(times), tuple(size), tuple(base.shape[2:]))
-    return Changed.in_windows(run, base, func(x.patches, size), places)
+    size = [n * factor for n, factor in zip(x.positions.size, factors, strict=True)]
+    positions = WindowPositions(x.positions.starts * np.array(factors), tuple(size), tuple(base.shape[2:]))
+    return PatchedTensor.from_patches(run, base, func(x.patches, size), positions)
 
 
 # Operations on all positions at once
 
 
-@_known(aten.mean.dim, aten.sum.dim_IntList)
-def _mean(run: Run, func: Any, x: Changed, dims: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """The clean map's mean, and what the windows add to it."""
+@_rule(aten.mean.dim, aten.sum.dim_IntList)
+def _mean(
+    run: IncrementalRun, func: Any, x: PatchedTensor, dims: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
+    """The clean map's mean or sum, plus the change that the windows make."""
     if dtype is not None or not dims or sorted(d % x.ndim for d in dims) != list(range(2, x.ndim)):
-        raise Unfit(f"{func.__name__} over other axes than the map's is not done on windows")
+        raise NotOnWindows(f"{func.__name__} over other axes than the map's is not supported on windows")
     base: Tensor = run.clean(lambda: func(x.base, dims, keepdim))
     change = x.patches.sum(dims, keepdim)
-    change = change - box_sums(x.base, x.places).view_as(change)
-    return base + (change / math.prod(x.places.extent) if func is aten.mean.dim else change)
+    change = change - window_sums(x.base, x.positions).view_as(change)
+    return base + (change / math.prod(x.positions.extent) if func is aten.mean.dim else change)
 
 
-def _view(x: Changed, base: Tensor, patches: Tensor) -> Changed:
-    made = Changed.in_windows(x.run, base, patches, x.places)
-    made.shared = x.shared = True
-    return made
+def _view(x: PatchedTensor, base: Tensor, patches: Tensor) -> PatchedTensor:
+    output = PatchedTensor.from_patches(x.run, base, patches, x.positions)
+    output.shared = x.shared = True
+    return output
 
 
-def _require_channels(func: Any, x: Changed, dim: int) -> None:
+def _require_channels(func: Any, x: PatchedTensor, dim: int) -> None:
     if dim % x.ndim != 1:
-        raise Unfit(f"{func.__name__} of positions is not done on windows")
+        raise NotOnWindows(f"{func.__name__} of positions is not supported on windows")
 
 
-def _require_alone(func: Any, rest: Any) -> None:
-    if changed_in(rest):
-        raise Unfit(f"{func.__name__} whose parameters change is not done on windows")
+def _require_constant(func: Any, parameters: Any) -> None:
+    if patched_in(parameters):
+        raise NotOnWindows(f"{func.__name__} whose parameters change is not supported on windows")

@@ -1,4 +1,4 @@
-"""How an image scores when one window of it is changed, for many windows: incrementally where that is possible."""
+"""The scores of an image with one window changed, for many windows: computed incrementally where possible."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,28 +11,39 @@ from torch import Tensor
 from convscope.engine.context import chunking
 from convscope.engine.context.chunking import in_chunks, runs_one_at_a_time
 from convscope.engine.context.metering import count_passes, report_progress
-from convscope.engine.incremental.lazy_tensor import Astray, Changed, Counter, Run
-from convscope.engine.incremental.operations import operation_on_windows
-from convscope.engine.incremental.regions import Places, Whole, alike, cut_out, rows_last
+from convscope.engine.incremental.lazy_tensor import (
+    CannotFollow,
+    IncrementalRun,
+    MultiplicationCounter,
+    PatchedTensor,
+)
+from convscope.engine.incremental.operations import rule_for
+from convscope.engine.incremental.regions import (
+    IntArray,
+    WindowPositions,
+    channels_last,
+    crop_patched,
+    group_by_border_distance,
+)
 from convscope.engine.inputs.specs import Images
-from convscope.engine.network.batchnorm_folding import fused
+from convscope.engine.network.batchnorm_folding import folded_batchnorms
 from convscope.engine.network.model import Model
 from convscope.engine.network.module_state import module_state
-from convscope.engine.network.state_guard import KeptAttributes
+from convscope.engine.network.state_guard import AttributeSnapshot
 from convscope.engine.run.determinism import note_determinism_check
 from convscope.engine.run.gradients import read_out
-from convscope.engine.targets.target import Aim
+from convscope.engine.targets.target import Target
 from convscope.errors import ModelFailed
 
-WORTH_FOLLOWING = 0.85
+MAX_WINDOW_SHARE = 0.85
 """The share of a map from which a window is no longer followed: the whole map costs no more, in a single tensor."""
-_NUMBERS_AT_ONCE = {"cpu": 2**23, "cuda": 2**27, "mps": 2**25}
-"""How many numbers the largest tensor of a chunk holds: beyond that every pass pays for fresh pages."""
-_ALIKE = 1e-5
-"""How far two runs on the same image may lie apart, as a share of the largest output."""
+_MAX_CHUNK_VALUES = {"cpu": 2**23, "cuda": 2**27, "mps": 2**25}
+"""How many values the largest tensor of a chunk may hold: beyond that, every pass allocates new memory pages."""
+_TOLERANCE = 1e-5
+"""By how much two runs on the same image may differ, as a share of the largest output."""
 
-Content = Callable[[int, Tensor], Tensor]
-"""``(image, windows) -> (windows, C, …)``: what is put in these windows of that image."""
+PatchContent = Callable[[int, Tensor], Tensor]
+"""``(image, windows) -> (windows, C, …)``: the content of these windows of that image."""
 
 
 @dataclass(frozen=True)
@@ -45,99 +56,116 @@ class WindowScores:
 
 
 def window_scores(
-    model: Model, images: Images, aim: Aim, places: Places, content: Content, *, incremental: bool = True
+    model: Model,
+    images: Images,
+    aim: Target,
+    positions: WindowPositions,
+    content: PatchContent,
+    *,
+    incremental: bool = True,
 ) -> WindowScores:
-    """Score each image with each of the windows ``places`` replaced by ``content``.
+    """Score each image with each of the windows at ``positions`` replaced by ``content``.
 
     Args:
-        incremental: recompute only what a window can reach, where the network allows it; the scores are the same.
+        incremental: recompute only what a window can affect, where the network allows it; the scores are the same.
     """
-    windows = len(places.starts)
-    numbers: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}  # as precise as any network's scores
-    changed, clean = torch.empty(len(images), windows, **numbers), torch.empty(len(images), **numbers)
+    windows = len(positions.starts)
+    options: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}  # as precise as any network's scores
+    changed, clean = torch.empty(len(images), windows, **options), torch.empty(len(images), **options)
     notes: list[dict[str, Any]] = []
-    with torch.no_grad(), fused(model, images.tensor[:1], windows * len(images) if aim.layer is None else 0):
+    with (
+        torch.no_grad(),
+        folded_batchnorms(model, images.tensor[:1], windows * len(images) if aim.layer is None else 0),
+    ):
         for row in range(len(images)):
-            job = _Job(model, images, aim, row, places, content, changed[row])
-            clean[row], reason = job.look_at_clean()
+            scorer = _ImageScorer(model, images, aim, row, positions, content, changed[row])
+            clean[row], reason = scorer.score_clean()
             if incremental and reason is None:
-                reason = job.follow()
+                reason = scorer.score_incrementally()
             if reason is not None or not incremental:
-                job.run_whole(reason)
-            notes.append(job.notes)
+                scorer.score_whole_images(reason)
+            notes.append(scorer.notes)
     return WindowScores(changed, clean, notes)
 
 
-class _Job:
-    """All windows of one image."""
+class _ImageScorer:
+    """Scores all windows of one image."""
 
     def __init__(
-        self, model: Model, images: Images, aim: Aim, row: int, places: Places, content: Content, scores: Tensor
+        self,
+        model: Model,
+        images: Images,
+        aim: Target,
+        row: int,
+        positions: WindowPositions,
+        content: PatchContent,
+        scores: Tensor,
     ) -> None:
-        self.model, self.aim, self.row, self.places, self.content, self.scores = (
+        self.model, self.aim, self.row, self.positions, self.content, self.scores = (
             model,
             aim,
             row,
-            places,
+            positions,
             content,
             scores,
         )
         self.image, self.images = images.tensor[row : row + 1], len(images)
         self.notes: dict[str, Any] = {}
-        self.whole_forward = 0
+        self.full_forward_multiplications = 0
 
-    def look_at_clean(self) -> tuple[float, str | None]:
-        """The image's own score, and why its windows cannot be followed, if that is so."""
-        first = read_out(self.model, self.model.laid_out(self.image), self.aim)
+    def score_clean(self) -> tuple[float, str | None]:
+        """The score of the unchanged image, and the reason why its windows cannot be followed, if there is one."""
+        first = read_out(self.model, self.model.input_copy(self.image), self.aim)
         score = float(self.aim.score(first, torch.tensor([self.row], device="cpu")))
-        with Counter() as counter:
-            second = read_out(self.model, self.model.laid_out(self.image), self.aim)
-        self.whole_forward = counter.multiplied
+        with MultiplicationCounter() as counter:
+            second = read_out(self.model, self.model.input_copy(self.image), self.aim)
+        self.full_forward_multiplications = counter.multiplied
         note_determinism_check()
-        if float((first - second).abs().max()) > _ALIKE * float(first.abs().max()):
-            again = float(self.aim.score(second, torch.tensor([self.row], device="cpu"), clean=False))
-            self.notes["nondeterministic"] = f"the same image scored {score:.6g} and {again:.6g}"
+        if float((first - second).abs().max()) > _TOLERANCE * float(first.abs().max()):
+            second_score = float(self.aim.score(second, torch.tensor([self.row], device="cpu"), clean=False))
+            self.notes["nondeterministic"] = f"the same image scored {score:.6g} and {second_score:.6g}"
             return score, "two runs on the same image differ"
-        if self.model.scripted() is not None:
+        if self.model.scripted_part() is not None:
             return score, "the network is scripted (TorchScript) and hides its operations: open it from its source"
         if runs_one_at_a_time():
             return score, "this network is given one image at a time"
         return score, None
 
-    def follow(self) -> str | None:
-        """Fill in the scores, following the windows; or say why that did not go well."""
-        plain = self.image.ndim == 4 and not self.model.takes_channels_last(self.image)
-        run = Run(operation_on_windows, self.model.module, WORTH_FOLLOWING, plain)
-        attributes = KeptAttributes(module_state(self.model.module.modules()))
-        windows = len(self.places.starts)
+    def score_incrementally(self) -> str | None:
+        """Fill in the scores by following the windows; or return the reason why that failed."""
+        contiguous = self.image.ndim == 4 and not self.model.takes_channels_last(self.image)
+        run = IncrementalRun(rule_for, self.model.module, MAX_WINDOW_SHARE, contiguous)
+        attributes = AttributeSnapshot(module_state(self.model.module.modules()))
+        windows = len(self.positions.starts)
         try:
-            self._score_followed(
+            self._score_patches(
                 run, attributes, np.array([windows // 2, 0])
-            )  # the largest tensor decides on how many go together
-            budget = _NUMBERS_AT_ONCE.get(self.image.device.type, _NUMBERS_AT_ONCE["cpu"])
+            )  # the largest tensor determines the chunk size
+            budget = _MAX_CHUNK_VALUES.get(self.image.device.type, _MAX_CHUNK_VALUES["cpu"])
             size = max(2, min(budget // run.largest, 4 * chunking._MAX_CHUNK))
             run.multiplied, done = 0, 0
-            for group in alike(self.places, size):
-                done = self._each(group, done, size, lambda rows: self._score_followed(run, attributes, rows))
-        except (Astray, ModelFailed) as error:
+            for group in group_by_border_distance(self.positions, size):
+                done = self._in_chunks(group, done, size, lambda rows: self._score_patches(run, attributes, rows))
+        except (CannotFollow, ModelFailed) as error:
             return str(error)
-        share = run.multiplied / (windows * self.whole_forward) if self.whole_forward else 1.0
+        full = self.full_forward_multiplications
+        share = run.multiplied / (windows * full) if full else 1.0
         self.notes["recomputed"] = f"{share:.1%} of what {windows} forwards multiply"
-        if run.became_whole:
-            self.notes["whole maps"] = run.became_whole
+        if run.why_whole:
+            self.notes["whole maps"] = run.why_whole
         count_passes(forwards=round((share - 1) * windows))
         return None
 
-    def run_whole(self, reason: str | None) -> None:
-        """Fill in the scores with one whole forward for each window."""
+    def score_whole_images(self, reason: str | None) -> None:
+        """Fill in the scores with one full forward pass for each window."""
         self.notes["recomputed"] = "everything"
         if reason is not None:
             self.notes["whole maps"] = f"everywhere: {reason}"
-        self._each(np.arange(len(self.places.starts)), 0, None, self._score_whole)
+        self._in_chunks(np.arange(len(self.positions.starts)), 0, None, self._score_changed_images)
 
-    def _each(self, group: Whole, done: int, size: int | None, score: Callable[[Whole], None]) -> int:
-        """Score a group of windows in chunks, and say how many are done now."""
-        total = len(self.places.starts)
+    def _in_chunks(self, group: IntArray, done: int, size: int | None, score: Callable[[IntArray], None]) -> int:
+        """Score a group of windows in chunks, and return how many are done then."""
+        total = len(self.positions.starts)
 
         def step(rows: Tensor) -> None:
             score(group[rows.numpy()])
@@ -146,25 +174,26 @@ class _Job:
         in_chunks(len(group), self.image[0], step, light=True, quiet=True, size=size)
         return done + len(group)
 
-    def _score_followed(self, run: Run, attributes: KeptAttributes, rows: Whole) -> None:
-        """A chunk of windows, never of a single one: what has one row would be taken for what is the same for all.
+    def _score_patches(self, run: IncrementalRun, attributes: AttributeSnapshot, rows: IntArray) -> None:
+        """Score a chunk of windows incrementally; a single window is doubled, as one row would pass for a constant.
 
-        What the network keeps of it in its attributes belongs to this chunk: no other run may come upon it.
+        Tensors that the network stores in its attributes belong to this chunk, so the attributes are restored.
         """
-        several = rows if len(rows) > 1 else rows.repeat(2)
-        patches = self.content(self.row, torch.from_numpy(several))
-        maps = run.begin(rows_last(self.image), rows_last(patches), self.places.chosen(several))
+        at_least_two = rows if len(rows) > 1 else rows.repeat(2)
+        patches = self.content(self.row, torch.from_numpy(at_least_two))
+        positions = self.positions.select(at_least_two)
+        maps = run.start_chunk(channels_last(self.image), channels_last(patches), positions)
         try:
             output = read_out(self.model, maps, self.aim)
         finally:
-            attributes.put_back()
-        self._keep((output.become_whole() if isinstance(output, Changed) else output)[: len(rows)], rows)
+            attributes.restore()
+        self._store((output.become_whole() if isinstance(output, PatchedTensor) else output)[: len(rows)], rows)
 
-    def _score_whole(self, rows: Whole) -> None:
-        places, patches = self.places.chosen(rows), self.content(self.row, torch.from_numpy(rows))
-        maps = cut_out(self.image, patches, places, places.everything())
-        self._keep(read_out(self.model, self.model.laid_out(maps), self.aim), rows)
+    def _score_changed_images(self, rows: IntArray) -> None:
+        positions, patches = self.positions.select(rows), self.content(self.row, torch.from_numpy(rows))
+        maps = crop_patched(self.image, patches, positions, positions.whole_maps())
+        self._store(read_out(self.model, self.model.input_copy(maps), self.aim), rows)
 
-    def _keep(self, output: Tensor, rows: Whole) -> None:
-        of_image = torch.full((len(output),), self.row, device="cpu")
-        self.scores[torch.from_numpy(rows)] = self.aim.score(output, of_image, clean=False).cpu().double()
+    def _store(self, output: Tensor, rows: IntArray) -> None:
+        image_rows = torch.full((len(output),), self.row, device="cpu")
+        self.scores[torch.from_numpy(rows)] = self.aim.score(output, image_rows, clean=False).cpu().double()

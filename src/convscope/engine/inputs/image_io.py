@@ -1,6 +1,6 @@
-"""Pictures of any kind: opened with care, turned upright, brought to grey or RGB.
+"""Image files of any format, opened safely, rotated as their metadata says, and converted to grayscale or RGB.
 
-Size is checked before pixels are decoded, and every failure is one sentence.
+The size is checked before pixels are decoded, and every failure is reported in one sentence.
 """
 
 import functools
@@ -25,31 +25,31 @@ MAX_SIDE, MAX_PIXELS = 20_000, 100_000_000
 FILTERS = {name: Pillow.Resampling[name.upper()] for name in ("bilinear", "bicubic", "nearest", "lanczos")}
 
 
-def open_picture(path: str | Path) -> Pillow.Image:
-    """Read an image file as people see it: turned upright, its size checked before it is decoded."""
+def open_image(path: str | Path) -> Pillow.Image:
+    """Read an image file, rotated as its metadata says; its size is checked before it is decoded."""
     if isinstance(path, str) and path.startswith("sample:"):
-        return sample_picture(path)
-    path = existing_file(path)
-    return decoded(io.BytesIO(path.read_bytes()) if path.is_fifo() else path, str(path))
+        return sample_image(path)
+    path = require_file(path)
+    return decode_image(io.BytesIO(path.read_bytes()) if path.is_fifo() else path, str(path))
 
 
-def decoded(file: Path | IO[bytes], name: str, *, kinds: tuple[str, ...] | None = None) -> Pillow.Image:
-    """The picture in a file, on disk or in memory.
+def decode_image(file: Path | IO[bytes], name: str, *, kinds: tuple[str, ...] | None = None) -> Pillow.Image:
+    """Decode an image file, on disk or in memory.
 
     Args:
-        name: what to call it when it is refused.
-        kinds: the only formats to try, such as ``PNG``; any that Pillow reads by default.
+        name: the name of the file in messages.
+        kinds: the only formats to try, such as ``PNG``; by default any that Pillow reads.
     """
-    if not kinds and _is_heic(file) and not _reads_heic():
+    if not kinds and _is_heic(file) and not _register_heic():
         raise InputError(
             f"{name!r} is a HEIC photograph, for which Pillow needs a package: {sys.executable or 'python'} -m pip "
             "install pillow-heif, or save it as JPEG"
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the limit below is ours
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # our own limit is checked below
             with Pillow.open(file, formats=kinds) as picture:
-                refuse_size(picture.size, name)
+                check_size(picture.size, name)
                 picture.load()
                 return ImageOps.exif_transpose(picture)
     except InputError:
@@ -57,20 +57,22 @@ def decoded(file: Path | IO[bytes], name: str, *, kinds: tuple[str, ...] | None 
     except Pillow.DecompressionBombError as error:
         raise InputError(f"{name!r} is too large to open safely ({error})") from error
     except UnidentifiedImageError as error:
-        said = (
+        reason = (
             f"no image of a kind that is taken here: {', '.join(kinds)}"
             if kinds
             else "not an image that Pillow can read"
         )
-        raise InputError(f"{name!r} is {said}") from error
-    except Exception as error:  # Pillow's decoders raise whatever a damaged byte makes of them
+        raise InputError(f"{name!r} is {reason}") from error
+    except Exception as error:  # Pillow's decoders raise all kinds of exceptions for damaged bytes
         raise InputError(f"{name!r} is damaged: {_one_line(error)}") from error
 
 
-def picture_endings() -> frozenset[str]:
-    """How the names of files end that are taken for pictures; HEIC among them, whether or not it can be read."""
-    known = (ending for ending, kind in Pillow.registered_extensions().items() if kind in Pillow.OPEN)
-    return frozenset({*known, *_HEIC})
+def image_extensions() -> frozenset[str]:
+    """The file extensions that count as images; HEIC is among them whether or not it can be read."""
+    readable = (
+        extension for extension, format_name in Pillow.registered_extensions().items() if format_name in Pillow.OPEN
+    )
+    return frozenset({*readable, *_HEIC})
 
 
 _HEIC = (".heic", ".heif")
@@ -78,65 +80,65 @@ _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 
 
 def _is_heic(file: Path | IO[bytes]) -> bool:
-    """Whether a file begins as HEIC photographs do."""
+    """Whether a file has the signature of HEIC images."""
     try:
         if isinstance(file, Path):
-            with file.open("rb") as opened:
-                head = opened.read(12)
+            with file.open("rb") as stream:
+                head = stream.read(12)
         else:
-            place = file.tell()
+            offset = file.tell()
             head = file.read(12)
-            file.seek(place)
-    except OSError:  # which opening it will tell
+            file.seek(offset)
+    except OSError:  # opening the file reports the error
         return False
     return head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS
 
 
 @functools.cache
-def _reads_heic() -> bool:
-    """Have Pillow read HEIC photographs; whether the package for them is there."""
+def _register_heic() -> bool:
+    """Register the HEIC decoder with Pillow; returns whether its package is installed."""
     try:
-        heif = importlib.import_module("pillow_heif")
+        pillow_heif = importlib.import_module("pillow_heif")
     except ImportError:
         return False
-    heif.register_heif_opener()
+    pillow_heif.register_heif_opener()
     return True
 
 
 def is_existing_folder(path: str | Path) -> bool:
-    """Whether there is a folder of that name; a name that no file can have, or whose home is unknown, is none."""
+    """Whether ``path`` is an existing folder; False for names that no file can have or whose home is unknown."""
     try:
         return Path(path).expanduser().is_dir()
     except (OSError, RuntimeError, ValueError):
         return False
 
 
-def existing_file(path: str | Path) -> Path:
-    """A path to a file with something in it."""
+def require_file(path: str | Path) -> Path:
+    """Return the expanded path of a file that exists and is not empty; raise `InputError` otherwise."""
     try:
-        found = Path(path).expanduser()
-        if not found.exists():
+        expanded = Path(path).expanduser()
+        if not expanded.exists():
             raise InputError(f"no such file: {str(path)!r}")
-        if found.is_dir():
+        if expanded.is_dir():
             raise InputError(f"{str(path)!r} is a folder, not an image")
-        if found.stat().st_size == 0 and not stat.S_ISFIFO(found.stat().st_mode):
+        if expanded.stat().st_size == 0 and not stat.S_ISFIFO(expanded.stat().st_mode):
             raise InputError(f"{str(path)!r} is empty (0 bytes)")
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         shown = str(path) if len(str(path)) < 80 else f"{str(path)[:77]}…"
         raise InputError(f"cannot open {shown!r}: {_one_line(error)}") from error
-    return found
+    return expanded
 
 
-def sample_picture(address: str) -> Pillow.Image:
-    """The picture behind ``sample:NAME/KEY``."""
+def sample_image(address: str) -> Pillow.Image:
+    """The image at the address ``sample:NAME/KEY``."""
     name, _, key = address.removeprefix("sample:").partition("/")
-    found = SAMPLES.find(name)
-    return Pillow.fromarray(found.function(key).image)
+    sample = SAMPLES.find(name)
+    return Pillow.fromarray(sample.function(key).image)
 
 
-def array_picture(array: np.ndarray[Any, Any]) -> Pillow.Image:
+def image_from_array(array: np.ndarray[Any, Any]) -> Pillow.Image:
     """A NumPy array (height, width[, channels]) as a Pillow image."""
     shape = array.shape
     if array.ndim not in (2, 3) or 0 in shape or (array.ndim == 3 and shape[2] not in (1, 3, 4)):
@@ -157,28 +159,28 @@ def array_picture(array: np.ndarray[Any, Any]) -> Pillow.Image:
     return Pillow.fromarray(array[..., 0] if array.ndim == 3 and shape[2] == 1 else array)
 
 
-def middle(picture: Pillow.Image, height: int, width: int) -> Pillow.Image:
-    """The middle of a picture."""
+def center_crop(picture: Pillow.Image, height: int, width: int) -> Pillow.Image:
+    """The central ``height`` × ``width`` pixels of an image."""
     top, left = round((picture.height - height) / 2), round((picture.width - width) / 2)
     return picture.crop((left, top, left + width, top + height))
 
 
-def upright(picture: Pillow.Image) -> Pillow.Image:
-    """A picture turned as its camera says."""
+def apply_orientation(picture: Pillow.Image) -> Pillow.Image:
+    """An image rotated as its EXIF orientation says."""
     try:
         return ImageOps.exif_transpose(picture)
-    except Exception as error:  # a damaged picture that the caller opened is decoded only here
+    except Exception as error:  # an image that the caller opened is decoded only here, and may be damaged
         raise InputError(f"the image is damaged: {_one_line(error)}") from error
 
 
-def in_mode(picture: Pillow.Image, channels: int) -> Pillow.Image:
-    """Any of Pillow's modes as grey or RGB, transparency laid on white."""
+def convert_mode(picture: Pillow.Image, channels: int) -> Pillow.Image:
+    """Convert any of Pillow's modes to grayscale or RGB; transparency is composited on white."""
     if channels not in (1, 3):
         raise InputError(f"this model takes {channels} channels; pass a prepared tensor, a picture has 1 or 3")
     try:
-        if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
-            wide = np.asarray(picture, np.float64)
-            picture = Pillow.fromarray(np.clip(np.rint(wide / 257), 0, 255).astype(np.uint8))
+        if picture.mode.startswith("I"):  # 16-bit grayscale, which Pillow would clip at 255
+            values = np.asarray(picture, np.float64)
+            picture = Pillow.fromarray(np.clip(np.rint(values / 257), 0, 255).astype(np.uint8))
         elif picture.mode == "F":
             raise InputError("a floating-point image has no known range: load it as an array scaled to 0 … 1")
         elif picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
@@ -192,7 +194,8 @@ def in_mode(picture: Pillow.Image, channels: int) -> Pillow.Image:
         raise InputError(f"the image is damaged: {_one_line(error)}") from error
 
 
-def refuse_size(size: tuple[int, int], name: str) -> None:
+def check_size(size: tuple[int, int], name: str) -> None:
+    """Raise `InputError` for an image that is too large to decode or too small to process."""
     width, height = size
     if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
         raise InputError(f"{name} has {width}×{height} pixels, more than {MAX_SIDE} a side or 100 million: shrink it")

@@ -1,7 +1,7 @@
 """Seeded noise, the same on every device and in every batch.
 
-Copy ``k`` of every image gets the same disturbance, drawn from a generator of its own: so a batch equals its
-images one by one, whatever the chunks.
+Copy ``k`` of every image gets the same noise, drawn from its own generator: so a batch gives the same results as its
+images one by one, for any chunk size.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from torch import Tensor
 
 def normal(shape: Sequence[int], *, seed: int, copies: Tensor, like: Tensor) -> Tensor:
     """Standard normal noise (len(copies), *shape) on the device and in the dtype of ``like``."""
-    drawn = [
+    samples = [
         torch.randn(*shape, generator=_generator(seed, k), dtype=torch.float32, device="cpu") for k in copies.tolist()
     ]
-    return torch.stack(drawn).to(like)
+    return torch.stack(samples).to(like)
 
 
 def uniform(shape: Sequence[int], *, seed: int, copies: Tensor, like: Tensor) -> Tensor:
     """Noise from 0 to 1 (len(copies), *shape) on the device and in the dtype of ``like``."""
-    drawn = [
+    samples = [
         torch.rand(*shape, generator=_generator(seed, k), dtype=torch.float32, device="cpu") for k in copies.tolist()
     ]
-    return torch.stack(drawn).to(like)
+    return torch.stack(samples).to(like)
 
 
 def value_range(images: Tensor) -> Tensor:
@@ -35,5 +35,5 @@ def value_range(images: Tensor) -> Tensor:
 
 
 def _generator(seed: int, copy: int) -> torch.Generator:
-    # A CPU generator takes 32 bits of its seed: the sequence mixes both numbers into them.
+    # A CPU generator uses 32 bits of its seed: the sequence mixes both numbers into them.
     return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, copy]).generate_state(1)[0]))

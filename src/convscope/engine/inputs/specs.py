@@ -1,6 +1,6 @@
-"""From what people have — paths, pictures, arrays, tensors — to the prepared batch a network takes.
+"""Input specifications, and the conversion of paths, Pillow images, arrays and tensors to a prepared batch.
 
-`ImageInput` says how a network wants its images; `Images` is the prepared batch with its names.
+`ImageInput` specifies the preprocessing of a network; `Images` is the prepared batch with its names.
 """
 
 import math
@@ -18,27 +18,27 @@ from torch import Tensor
 from convscope.engine.inputs.image_io import (
     FILTERS,
     MAX_PIXELS,
-    array_picture,
-    in_mode,
-    middle,
-    open_picture,
-    refuse_size,
-    upright,
+    apply_orientation,
+    center_crop,
+    check_size,
+    convert_mode,
+    image_from_array,
+    open_image,
 )
 from convscope.errors import InputError
 
 
 @dataclass(frozen=True)
 class ImageInput:
-    """How a network wants its images.
+    """The preprocessing of images for a network.
 
     Args:
         size: (height, width) of the prepared image, or one number for a square.
         mean, std: per channel, subtracted and divided after scaling to 0 … 1; None leaves 0 … 1.
-        channels: 1 (grey) or 3 (RGB); read from ``mean`` where that is given. Prepared tensors may have others.
-        fit: ``crop`` scales the shorter side to ``resize`` and cuts the middle out, ``stretch`` does so ignoring the
-            proportions, ``pad`` keeps the whole image within grey bars.
-        resize: what the shorter side is scaled to before cropping; None is the shorter side of ``size``.
+        channels: 1 (gray) or 3 (RGB); read from ``mean`` where that is given. Prepared tensors may have others.
+        fit: ``crop`` scales the shorter side to ``resize`` and takes a center crop, ``stretch`` does so without keeping
+            the aspect ratio, ``pad`` keeps the whole image and pads it with gray.
+        resize: the length of the shorter side before cropping; None is the shorter side of ``size``.
         interpolation: ``bilinear``, ``bicubic``, ``nearest`` or ``lanczos``.
     """
 
@@ -60,9 +60,9 @@ class ImageInput:
         if self.interpolation not in FILTERS:
             raise InputError(f"interpolation must be one of {', '.join(FILTERS)}, got {self.interpolation!r}")
         for name in ("resize", "channels"):
-            given = getattr(self, name)
-            if given is not None and len(_whole_numbers(name, given)) != 1:
-                raise InputError(f"{name} must be a whole number, got {given!r}")
+            value = getattr(self, name)
+            if value is not None and len(_whole_numbers(name, value)) != 1:
+                raise InputError(f"{name} must be a whole number, got {value!r}")
         mean, std = _numbers("mean", self.mean), _numbers("std", self.std)
         channels = self.channels or len(mean or std or (0, 0, 0))
         mean, std = mean or (0.0,) * channels, std or (1.0,) * channels
@@ -71,67 +71,67 @@ class ImageInput:
                 raise InputError(f"{name} has {len(values)} numbers for {channels} channels")
         if 0 in std:
             raise InputError(f"std must not hold a zero, got {std}")
-        for name, found in (("size", size), ("mean", mean), ("std", std), ("channels", channels)):
-            object.__setattr__(self, name, found)
+        for name, value in (("size", size), ("mean", mean), ("std", std), ("channels", channels)):
+            object.__setattr__(self, name, value)
 
     def prepare(self, picture: Pillow.Image) -> Tensor:
-        """A Pillow image as a prepared tensor (channels, height, width)."""
-        pixels = np.asarray(self._fitted(in_mode(picture, self.channels or 3)), np.float32) / 255
+        """Convert a Pillow image to a prepared tensor (channels, height, width)."""
+        pixels = np.asarray(self._resize_and_fit(convert_mode(picture, self.channels or 3)), np.float32) / 255
         tensor = torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1).copy())
-        return (tensor - self._channelwise(self.mean)) / self._channelwise(self.std)
+        return (tensor - self._per_channel(self.mean)) / self._per_channel(self.std)
 
     def level(self, brightness: float) -> Tensor:
-        """The prepared value (channels, 1, 1) of a pixel of that brightness, 0 black to 1 white."""
-        return (brightness - self._channelwise(self.mean)) / self._channelwise(self.std)
+        """The prepared value (channels, 1, 1) of a pixel of a brightness from 0 (black) to 1 (white)."""
+        return (brightness - self._per_channel(self.mean)) / self._per_channel(self.std)
 
     def picture(self, tensor: Tensor) -> np.ndarray[Any, Any]:
-        """The way back: a prepared tensor as uint8 (height, width, 3), for people."""
+        """The inverse of `prepare`: a prepared tensor as an image to display, uint8 (height, width, 3)."""
         pixels = tensor.detach().float().cpu()
         if len(pixels) == len(self.mean or ()):
-            pixels = pixels * self._channelwise(self.std) + self._channelwise(self.mean)
-        return _shown(pixels)
+            pixels = pixels * self._per_channel(self.std) + self._per_channel(self.mean)
+        return _to_uint8(pixels)
 
-    def _channelwise(self, values: Sequence[float] | None) -> Tensor:
+    def _per_channel(self, values: Sequence[float] | None) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device="cpu").view(-1, 1, 1)
 
-    def _fitted(self, picture: Pillow.Image) -> Pillow.Image:
+    def _resize_and_fit(self, picture: Pillow.Image) -> Pillow.Image:
         height, width = self.size  # type: ignore[misc]
         filter_ = FILTERS[self.interpolation]
         if self.fit == "stretch":
             scale = (self.resize or min(height, width)) / min(height, width)
-            return middle(picture.resize((int(width * scale), int(height * scale)), filter_), height, width)
+            return center_crop(picture.resize((int(width * scale), int(height * scale)), filter_), height, width)
         if self.fit == "pad":
-            grey = 128 if picture.mode == "L" else (128, 128, 128)
-            return ImageOps.pad(picture, (width, height), filter_, color=grey)
+            gray = 128 if picture.mode == "L" else (128, 128, 128)
+            return ImageOps.pad(picture, (width, height), filter_, color=gray)
         if (picture.height, picture.width) == (height, width) and self.resize in (None, height):
             return picture
-        return self._cropped(picture, height, width)
+        return self._resize_and_crop(picture, height, width)
 
-    def _cropped(self, picture: Pillow.Image, height: int, width: int) -> Pillow.Image:
-        """Scale and cut with the arithmetic of torchvision's Resize and CenterCrop: tensors agree to the bit."""
+    def _resize_and_crop(self, picture: Pillow.Image, height: int, width: int) -> Pillow.Image:
+        """Resize and center-crop with the arithmetic of torchvision's Resize and CenterCrop: bit-identical."""
         filter_ = FILTERS[self.interpolation]
-        short = self.resize or min(height, width)
+        shorter_side = self.resize or min(height, width)
         if picture.width <= picture.height:
-            resized = (short, int(short * picture.height / picture.width))
+            resized = (shorter_side, int(shorter_side * picture.height / picture.width))
         else:
-            resized = (int(short * picture.width / picture.height), short)
-        if resized[0] < width or resized[1] < height:  # a size that the shorter side alone would not cover
+            resized = (int(shorter_side * picture.width / picture.height), shorter_side)
+        if resized[0] < width or resized[1] < height:  # the shorter side alone does not cover the crop
             scale = max(height / picture.height, width / picture.width)
             resized = (max(width, round(picture.width * scale)), max(height, round(picture.height * scale)))
-        if resized[0] * resized[1] > MAX_PIXELS:  # thread-thin: cut before scaling, not after
+        if resized[0] * resized[1] > MAX_PIXELS:  # an extreme aspect ratio: crop before resizing, not after
             return ImageOps.fit(picture, (width, height), filter_)
-        return middle(picture.resize(resized, filter_), height, width)
+        return center_crop(picture.resize(resized, filter_), height, width)
 
 
 @dataclass(frozen=True)
 class TensorInput:
-    """A network that takes prepared tensors only: signals, volumes, many channels.
+    """The input of a network that takes prepared tensors only: signals, volumes, many channels.
 
     Args:
-        shape: one sample without the batch axis, e.g. (1, 64, 64, 64); None accepts anything.
-        spacing: how far apart neighbours along each axis are, such as (5, 1, 1) for slices 5 mm thick of pixels of
-            1 mm: pictures show these proportions. Nothing is computed from it.
-        rate: of signals, how many samples a second has: their axes are then in seconds.
+        shape: the shape of one sample without the batch axis, e.g. (1, 64, 64, 64); None accepts any.
+        spacing: the distance between neighbors along each axis, such as (5, 1, 1) for slices 5 mm thick with pixels of
+            1 mm. Figures show these proportions; nothing is computed from it.
+        rate: the sampling rate of signals, in samples per second; their axes are then labeled in seconds.
     """
 
     shape: tuple[int, ...] | None = None
@@ -143,10 +143,10 @@ class TensorInput:
             object.__setattr__(self, "shape", _whole_numbers("shape", self.shape))
             if len(self.shape) < 2:
                 raise InputError(f"shape is (channels, …) of one sample without the batch, got {self.shape!r}")
-        self._check_distances()
+        self._check_spacing()
 
-    def _check_distances(self) -> None:
-        """Refuse distances that are none, or that do not fit the shape."""
+    def _check_spacing(self) -> None:
+        """Validate ``spacing`` and ``rate``, also against the shape."""
         axes = None if self.shape is None else len(tuple(self.shape)) - 1
         if self.rate is not None:
             rate = _numbers("rate", (self.rate,))[0]
@@ -159,28 +159,28 @@ class TensorInput:
         if self.spacing is not None:
             spacing = _numbers("spacing", self.spacing)
             if min(spacing) <= 0 or axes not in (None, len(spacing)):
-                wanted = "one for each axis" if axes is None else f"{axes} for this shape {tuple(self.shape or ())}"
-                raise InputError(f"spacing is made of numbers above 0, {wanted}, got {self.spacing!r}")
+                expected = "one for each axis" if axes is None else f"{axes} for this shape {tuple(self.shape or ())}"
+                raise InputError(f"spacing is made of numbers above 0, {expected}, got {self.spacing!r}")
             object.__setattr__(self, "spacing", spacing)
 
     def prepare(self, picture: Pillow.Image) -> Tensor:
-        """Refuse pictures: nothing says how to turn them into this network's input."""
+        """Raise `InputError`: nothing specifies how an image is converted to this network's input."""
         raise InputError(
             "this model says nothing about images: say how they are prepared, with input=cs.ImageInput(size=…, mean=…, "
             "std=…), or pass a prepared tensor (N, C, H, W)"
         )
 
     def level(self, brightness: float) -> Tensor:
-        """Black is zero here and white is one; nothing is known of means and spreads."""
+        """The brightness itself, since mean and standard deviation are unknown."""
         return torch.tensor(brightness, dtype=torch.float32, device="cpu")
 
     def picture(self, tensor: Tensor) -> np.ndarray[Any, Any] | None:
-        """A picture where the tensor has the shape of one, scaled to its own range; otherwise nothing."""
+        """An image scaled to the tensor's own range, where the tensor has the shape of an image; otherwise None."""
         pixels = tensor.detach().float().cpu()
         if pixels.ndim != 3:
             return None
         low, high = pixels.min(), pixels.max()
-        return _shown((pixels - low) / (high - low).clamp_min(1e-12))
+        return _to_uint8((pixels - low) / (high - low).clamp_min(1e-12))
 
 
 InputSpec = ImageInput | TensorInput
@@ -188,7 +188,7 @@ InputSpec = ImageInput | TensorInput
 
 @dataclass(frozen=True)
 class Photo:
-    """The input as a picture for people, made from the prepared tensor only when somebody looks."""
+    """The input as an image to display, computed from the prepared tensor on demand."""
 
     tensor: Tensor
     spec: InputSpec
@@ -207,7 +207,7 @@ class Images:
     single: bool
     spec: InputSpec = field(default_factory=TensorInput)
     remark: str = field(default="", kw_only=True)
-    """What must be said of them: that they seem not to be prepared."""
+    """A warning, such as that they seem not to be prepared."""
 
     def __len__(self) -> int:
         return len(self.tensor)
@@ -218,7 +218,10 @@ class Images:
         return tuple(self.tensor.shape[2:])
 
     def require_spatial_axes(self, method: str) -> None:
-        """Refuse vectors (N, F) for a method that works on places of the input, such as "rise masks regions".
+        """Check that the input has spatial axes, which vectors (N, F) have not.
+
+        Args:
+            method: the first clause of the message, such as "rise masks regions".
 
         Raises:
             InputError: the input has no spatial axes.
@@ -230,49 +233,50 @@ class Images:
             )
 
     def photo(self, index: int) -> Photo:
-        """Image ``index`` as people see it."""
+        """Image ``index`` as a displayable photo."""
         return Photo(self.tensor[index].detach().clone(), self.spec)
 
 
-def read_images(given: Any, spec: InputSpec, *, device: torch.device, dtype: torch.dtype) -> Images:
-    """Prepare whatever a caller passed for a network that wants ``spec``.
+def read_images(images: Any, spec: InputSpec, *, device: torch.device, dtype: torch.dtype) -> Images:
+    """Prepare images for a network.
 
     Args:
-        given: one image, a list of images, or a prepared tensor, (C, …) for one or (N, C, …) for a batch.
+        images: one image, a list of images, or a prepared tensor, (C, …) for one or (N, C, …) for a batch.
+        spec: the input specification of the network.
     """
-    single = not isinstance(given, (list, tuple))
-    if isinstance(given, Tensor):
-        members: list[Any] = [given]
-        tensor, single = _batched(given, spec)
+    single = not isinstance(images, (list, tuple))
+    if isinstance(images, Tensor):
+        members: list[Any] = [images]
+        tensor, single = _with_batch_axis(images, spec)
         names: tuple[str, ...] = tuple("tensor" if single else f"tensor[{i}]" for i in range(len(tensor)))
-    elif isinstance(given, np.ndarray) and given.ndim == 4:
-        return read_images(list(given), spec, device=device, dtype=dtype)
+    elif isinstance(images, np.ndarray) and images.ndim == 4:
+        return read_images(list(images), spec, device=device, dtype=dtype)
     else:
-        members = [given] if single else list(given)
+        members = [images] if single else list(images)
         if not members:
             raise InputError("there is no image: the list is empty")
-        tensor = torch.stack(_alike([_prepared(member, spec) for member in members]))
+        tensor = torch.stack(_check_equal_shapes([_prepare_one(member, spec) for member in members]))
         names = tuple(_name(member, i) for i, member in enumerate(members))
-    _refuse_unfit(tensor, "the input holds")
+    _check_finite(tensor, "the input holds")
     prepared = tensor.to(device=device, dtype=dtype)
     if dtype not in (tensor.dtype, torch.float64, torch.float32):
-        _refuse_unfit(prepared, f"in the network's {str(dtype).removeprefix('torch.')} the input holds")
-    remark = unprepared(tensor, spec) if any(isinstance(member, Tensor) for member in members) else ""
+        _check_finite(prepared, f"in the network's {str(dtype).removeprefix('torch.')} the input holds")
+    remark = _unprepared_warning(tensor, spec) if any(isinstance(member, Tensor) for member in members) else ""
     return Images(prepared, names, single, spec, remark=remark)
 
 
-def unprepared(tensor: Tensor, spec: InputSpec) -> str:
-    """What to say of prepared tensors whose range is that of pixels, 0 … 255 or 0 … 1, and not of prepared images.
+def _unprepared_warning(tensor: Tensor, spec: InputSpec) -> str:
+    """A warning for tensors whose range is that of raw pixels, 0 … 255 or 0 … 1; empty for prepared images.
 
-    A photograph that is prepared has numbers below zero wherever it is darker than the mean.
+    A prepared photograph has negative values wherever it is darker than the mean.
     """
     if not isinstance(spec, ImageInput):
         return ""
     black, white = float(spec.level(0).min()), float(spec.level(1).max())
     low, high = (float(end) for end in torch.aminmax(tensor))
-    stored = high > max(_STORED, 4 * white)
-    scaled = high <= 1 and _REACHES[0] <= high and low <= _REACHES[1] and black < -0.5
-    if low < 0 or not (stored or scaled):
+    is_raw = high > max(_MIN_RAW_VALUE, 4 * white)
+    is_unit_range = high <= 1 and _UNIT_RANGE_ENDS[0] <= high and low <= _UNIT_RANGE_ENDS[1] and black < -0.5
+    if low < 0 or not (is_raw or is_unit_range):
         return ""
     return (
         f"the tensor holds numbers from {low:.3g} to {high:.3g}, and images prepared for this model lie between "
@@ -280,96 +284,96 @@ def unprepared(tensor: Tensor, spec: InputSpec) -> str:
     )
 
 
-_STORED = 20
-"""Larger than any number of a prepared image."""
-_REACHES = (0.5, 0.1)
-"""How far pixels scaled to 0 … 1 reach at least, at the bright and at the dark end."""
+_MIN_RAW_VALUE = 20
+"""A value larger than any in a prepared image."""
+_UNIT_RANGE_ENDS = (0.5, 0.1)
+"""Pixels scaled to 0 … 1 have a maximum of at least the first, and a minimum of at most the second."""
 
 
-def _prepared(one: Any, spec: InputSpec) -> Tensor:
-    if isinstance(one, Tensor):
-        tensor, single = _batched(one, spec)
+def _prepare_one(image: Any, spec: InputSpec) -> Tensor:
+    if isinstance(image, Tensor):
+        tensor, single = _with_batch_axis(image, spec)
         if not single:
             remedy = "; say what one sample is: input=cs.TensorInput(shape=…)" if isinstance(spec, TensorInput) else ""
-            raise InputError(f"a list holds single images, got a batch of shape {tuple(one.shape)} in it{remedy}")
+            raise InputError(f"a list holds single images, got a batch of shape {tuple(image.shape)} in it{remedy}")
         return tensor[0]
-    if isinstance(one, (str, Path)):
-        one = open_picture(one)
-    if isinstance(one, np.ndarray):
-        one = array_picture(one)
-    if not isinstance(one, Pillow.Image):
-        raise InputError(f"an image is a path, a Pillow image, an array or a tensor, got {type(one).__name__}")
-    refuse_size(one.size, "the image")
-    return spec.prepare(upright(one))
+    if isinstance(image, (str, Path)):
+        image = open_image(image)
+    if isinstance(image, np.ndarray):
+        image = image_from_array(image)
+    if not isinstance(image, Pillow.Image):
+        raise InputError(f"an image is a path, a Pillow image, an array or a tensor, got {type(image).__name__}")
+    check_size(image.size, "the image")
+    return spec.prepare(apply_orientation(image))
 
 
-def _batched(tensor: Tensor, spec: InputSpec) -> tuple[Tensor, bool]:
-    """A prepared tensor with its batch axis, and whether it is one image."""
+def _with_batch_axis(tensor: Tensor, spec: InputSpec) -> tuple[Tensor, bool]:
+    """A prepared tensor with a batch axis, and whether it is a single image."""
     if tensor.layout is not torch.strided or tensor.is_meta:
         kind = "meta" if tensor.is_meta else str(tensor.layout).removeprefix("torch.")
         raise InputError(f"a prepared tensor is dense and holds numbers, got a {kind} tensor")
     if not tensor.is_floating_point():
         kind = str(tensor.dtype).removeprefix("torch.")
         raise InputError(f"a prepared tensor holds floating-point numbers, got {kind}; pass raw pixels as an array")
-    one = 3 if isinstance(spec, ImageInput) else len(spec.shape) if spec.shape else None
-    if one is not None and tensor.ndim not in (one, one + 1):
-        axes = "(C, H, W) or (N, C, H, W)" if one == 3 else f"{one} or {one + 1} axes"
+    sample_ndim = 3 if isinstance(spec, ImageInput) else len(spec.shape) if spec.shape else None
+    if sample_ndim is not None and tensor.ndim not in (sample_ndim, sample_ndim + 1):
+        axes = "(C, H, W) or (N, C, H, W)" if sample_ndim == 3 else f"{sample_ndim} or {sample_ndim + 1} axes"
         raise InputError(f"a prepared tensor for this model is {axes}, got shape {tuple(tensor.shape)}")
     if tensor.ndim < 2 or 0 in tensor.shape:
         raise InputError(f"a prepared tensor is (N, C, …) without empty axes, got shape {tuple(tensor.shape)}")
-    if one is not None and tensor.ndim == one:
+    if sample_ndim is not None and tensor.ndim == sample_ndim:
         tensor = tensor[None]
     channels = spec.channels if isinstance(spec, ImageInput) else spec.shape[0] if spec.shape else None
     if channels is not None and tensor.shape[1] != channels:
         raise InputError(f"this model takes {channels} channels, got {tensor.shape[1]} (shape {tuple(tensor.shape)})")
-    if tensor.is_inference():  # made under inference_mode: autograd may not record it, a copy may be recorded
+    if tensor.is_inference():  # made under inference_mode: autograd can record only a copy of it
         tensor = tensor.clone()
     return tensor.detach(), len(tensor) == 1
 
 
-def _refuse_unfit(tensor: Tensor, what: str) -> None:
-    if math.isfinite(float(tensor.sum())):  # cheap, and finite only where every number is
+def _check_finite(tensor: Tensor, subject: str) -> None:
+    if math.isfinite(float(tensor.sum())):  # a cheap test: the sum is finite only if every number is
         return
     finite = torch.isfinite(tensor)
     if not bool(finite.all()):
-        place = tuple((~finite).nonzero()[0].tolist())
-        raise InputError(f"{what} NaN or infinite numbers, the first at {place}")
+        index = tuple((~finite).nonzero()[0].tolist())
+        raise InputError(f"{subject} NaN or infinite numbers, the first at {index}")
 
 
-def _whole_numbers(name: str, given: Any) -> tuple[int, ...]:
-    """A number or several as a tuple of whole numbers above zero."""
-    several = tuple(given) if isinstance(given, (tuple, list)) else (given,)
-    if not several or any(isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1 for n in several):
-        raise InputError(f"{name} must be made of whole numbers above zero, got {given!r}")
-    return tuple(n.__index__() for n in several)
+def _whole_numbers(name: str, value: Any) -> tuple[int, ...]:
+    """One number or several as a tuple of positive integers."""
+    numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if not numbers or any(isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1 for n in numbers):
+        raise InputError(f"{name} must be made of whole numbers above zero, got {value!r}")
+    return tuple(n.__index__() for n in numbers)
 
 
-def _numbers(name: str, given: Any) -> tuple[float, ...]:
-    """A mean or spread, a number per channel."""
-    if given is None:
+def _numbers(name: str, value: Any) -> tuple[float, ...]:
+    """One finite number per channel or axis as a tuple."""
+    if value is None:
         return ()
     try:
-        several = tuple(float(n) for n in given)
+        numbers = tuple(float(n) for n in value)
     except (TypeError, ValueError):
-        several = (math.nan,)
-    if not several or not all(math.isfinite(n) for n in several):
-        each = {"spacing": " per axis", "rate": ""}.get(name, " per channel")
-        raise InputError(f"{name} is one finite number{each}, got {given!r}")
-    return several
+        numbers = (math.nan,)
+    if not numbers or not all(math.isfinite(n) for n in numbers):
+        unit = {"spacing": " per axis", "rate": ""}.get(name, " per channel")
+        raise InputError(f"{name} is one finite number{unit}, got {value!r}")
+    return numbers
 
 
-def _alike(tensors: list[Tensor]) -> list[Tensor]:
+def _check_equal_shapes(tensors: list[Tensor]) -> list[Tensor]:
     shapes = {tuple(t.shape) for t in tensors}
     if len(shapes) > 1:
         raise InputError(f"tensors of one call have one shape, got {' and '.join(map(str, sorted(shapes)))}")
     return tensors
 
 
-def _name(one: Any, index: int) -> str:
-    return str(one) if isinstance(one, (str, Path)) else f"{type(one).__name__.lower()}[{index}]"
+def _name(image: Any, index: int) -> str:
+    return str(image) if isinstance(image, (str, Path)) else f"{type(image).__name__.lower()}[{index}]"
 
 
-def _shown(pixels: Tensor) -> np.ndarray[Any, Any]:
-    """Channels in 0 … 1 as uint8 (height, width, 3): grey repeated, more than three cut to the first three."""
+def _to_uint8(pixels: Tensor) -> np.ndarray[Any, Any]:
+    """Channels in 0 … 1 as uint8 (height, width, 3): a single channel is repeated, only the first three are used."""
     pixels = pixels[:3] if len(pixels) >= 3 else pixels[:1].expand(3, *pixels.shape[1:])
     return (pixels.permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -1,1 +1,1 @@
-"""Layers of a network: addresses, how their outputs lie, the default layer, kernels and feature maps."""
+"""Layers of a network: addresses, the layouts of their outputs, the default layer, kernels and feature maps."""

@@ -1,4 +1,4 @@
-"""Layer addresses, written as PyTorch writes them, and the layer that CAM methods look at by default."""
+"""Layer addresses as PyTorch writes them (``layer4.1.conv2``), units of layers, and defaults that a run resolves."""
 
 import re
 from collections.abc import Callable
@@ -10,34 +10,59 @@ from torch import Tensor, nn
 from convscope.engine.context.ports import layer_of
 from convscope.engine.layers.default_layer import default_layer, stages_up_to
 from convscope.engine.layers.kernels import is_convolution
-from convscope.engine.layers.trace import traced
-from convscope.engine.network.packaged import hidden_layers
+from convscope.engine.layers.trace import trace_layers
+from convscope.engine.network.packaged import hidden_layers_hint
 from convscope.engine.network.parametrized import weight_modules
 from convscope.errors import LayerError, ParameterError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
-LAST_SPATIAL: Any = "last spatial layer"
+
+class DefaultLayer:
+    """A symbolic value of a ``layer`` parameter that is resolved by running the model, such as `LAST_SPATIAL`.
+
+    Each is a singleton and compared by identity, so that no child module of a network can be confused with it.
+    """
+
+    def __init__(self, constant: str, text: str) -> None:
+        self._constant, self._text = constant, text
+
+    def __repr__(self) -> str:
+        return f"<{self._text}>"
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __reduce__(self) -> str:
+        return self._constant  # pickled and copied by reference to the constant of this module
+
+
+LAST_SPATIAL: Any = DefaultLayer("LAST_SPATIAL", "last spatial layer")
 """The default of CAM methods: the last layer whose output still has spatial extent, found by running the model."""
 
-FIRST_KERNELS: Any = "first convolution"
+FIRST_CONVOLUTION: Any = DefaultLayer("FIRST_CONVOLUTION", "first convolution")
 """The first layer with kernels, in the order in which the network defines its layers."""
 
-EVERY_LAYER: Any = "every layer"
+EVERY_LAYER: Any = DefaultLayer("EVERY_LAYER", "every layer")
 """All layers that ran and have no layers within them that ran."""
 
-STAGES: Any = "stages"
+STAGES: Any = DefaultLayer("STAGES", "stages")
 """The last layers of four resolutions, the last spatial layer among them."""
 
+_DEFAULT_LAYERS: dict[str, DefaultLayer] = {
+    str(default): default for default in (LAST_SPATIAL, FIRST_CONVOLUTION, EVERY_LAYER, STAGES)
+}
+"""The defaults by their text, which names them wherever the network has no module of that name."""
+
 Layers = tuple[str, ...]
-"""Addresses that were looked up, as a lens gets them."""
+"""Resolved addresses, as a lens receives them."""
 
 LayerAddress = str | list[str] | tuple[str, ...]
 """One address such as ``layer4.1.conv2``, several, or a default such as `LAST_SPATIAL`."""
 
 
-_ADDRESS = re.compile(r"^(?P<layer>.*?)\[(?P<unit>\d+)(?P<place>(\s*,\s*\d+)*)\]$")
+_BRACKETED = re.compile(r"^(?P<layer>.*?)\[(?P<inside>[^\[\]]*)\]$")
 
 
 @dataclass(frozen=True)
@@ -55,44 +80,55 @@ class UnitAddress:
         return f"{self.layer}[{', '.join(str(i) for i in (self.unit, *self.position))}]"
 
 
+def split_brackets(text: str) -> tuple[str, tuple[str, ...]] | None:
+    """Split ``layer[a, b]`` into ``("layer", ("a", "b"))``; None when ``text`` does not end in brackets.
+
+    This is the grammar of everything that is written ``layer[…]``; `parse_unit` reads the parts as numbers.
+    """
+    match = _BRACKETED.match(text)
+    if match is None:
+        return None
+    return match["layer"].strip(), tuple(part.strip() for part in match["inside"].split(","))
+
+
 def parse_unit(text: str) -> UnitAddress | None:
     """Read ``layer[unit]`` or ``layer[unit, row, column]``; None when ``text`` is not of that form."""
-    found = _ADDRESS.match(text)
-    if found is None:
+    parts = split_brackets(text)
+    if parts is None or not all(number.isdecimal() for number in parts[1]):
         return None
-    position = tuple(int(i) for i in found["place"].split(",") if i.strip())
-    return UnitAddress(found["layer"].strip(), int(found["unit"]), position)
+    layer, (unit, *position) = parts
+    return UnitAddress(layer, int(unit), tuple(int(i) for i in position))
 
 
-def units_of(model: "Model", given: Any) -> tuple[UnitAddress, ...]:
-    """The units that ``given`` names: ``"layer3[12]"``, a bare ``"layer3"`` for all of its units, or several of them.
+def resolve_units(model: "Model", units: Any) -> tuple[UnitAddress, ...]:
+    """The units that ``units`` names: ``"layer3[12]"``, a bare ``"layer3"`` for all of its units, or several of them.
 
     Raises:
-        UnknownName: no such layer; the message suggests the nearest. Whether the layer has the unit shows when it runs.
+        UnknownName: no such layer; the message suggests the nearest. The unit itself is checked when the layer runs.
     """
-    several = list(given) if isinstance(given, (list, tuple)) else [given]
-    if not several:
+    requested = list(units) if isinstance(units, (list, tuple)) else [units]
+    if not requested:
         raise UnknownName("no unit was named: the list is empty")
-    return tuple(_unit_of(model, one) for one in several)
+    return tuple(_resolve(model, unit) for unit in requested)
 
 
-def one_unit(model: "Model", given: Any, tensor: Callable[[], Tensor]) -> UnitAddress:
-    """The one unit that ``given`` names; nothing at all means the units of the last spatial layer.
+def resolve_unit(model: "Model", unit: Any, tensor: Callable[[], Tensor]) -> UnitAddress:
+    """The single unit that ``unit`` names; None stands for the units of the last spatial layer.
 
     Raises:
         UnknownName: no such layer.
         ParameterError: several are named.
     """
-    if given is None:
+    if unit is None:
         return UnitAddress(default_layer(model, tensor()))
-    units = units_of(model, given)
+    units = resolve_units(model, unit)
     if len(units) != 1:
         raise ParameterError(f"unit names one unit, got {len(units)}: {', '.join(map(str, units))}")
     return units[0]
 
 
-def unit_of(units: Tensor, address: UnitAddress) -> Tensor:
-    """What one unit gives (N, …), or one position of it (N,), of a layer's units (N, C, …); all if none is named.
+def select_unit(units: Tensor, address: UnitAddress) -> Tensor:
+    """One unit (N, …), or one position of it (N,), of a layer's units (N, C, …); all units if none is named.
 
     Raises:
         UnknownName: the layer has no such unit, or the unit no such position.
@@ -101,37 +137,38 @@ def unit_of(units: Tensor, address: UnitAddress) -> Tensor:
         return units
     if not 0 <= address.unit < units.shape[1]:
         raise UnknownName(f"no unit {address}: {address.layer!r} has units 0 to {units.shape[1] - 1}")
-    chosen = units[:, address.unit]
+    unit = units[:, address.unit]
     if not address.position:
-        return chosen
-    extent = tuple(chosen.shape[1:])
-    whole = len(address.position) == len(extent) and all(isinstance(p, int) for p in address.position)
-    if not whole or any(not 0 <= p < n for p, n in zip(address.position, extent, strict=True)):
+        return unit
+    extent = tuple(unit.shape[1:])
+    complete = len(address.position) == len(extent) and all(isinstance(p, int) for p in address.position)
+    if not complete or any(not 0 <= p < n for p, n in zip(address.position, extent, strict=True)):
         raise UnknownName(f"no position {address}: the map of {address.layer!r} is {extent}")
-    place: Any = (slice(None), *address.position)
-    return chosen[place]
+    index: Any = (slice(None), *address.position)
+    return unit[index]
 
 
-def _unit_of(model: "Model", given: Any) -> UnitAddress:
-    if isinstance(given, str):
-        unit = parse_unit(given) or UnitAddress(given.strip())
-    elif hasattr(given, "layer") and hasattr(given, "unit"):
-        unit = UnitAddress(given.layer, given.unit, tuple(given.position))
+def _resolve(model: "Model", unit: Any) -> UnitAddress:
+    if isinstance(unit, str):
+        address = parse_unit(unit) or UnitAddress(unit.strip())
+    elif hasattr(unit, "layer") and hasattr(unit, "unit"):
+        address = UnitAddress(unit.layer, unit.unit, tuple(unit.position))
     else:
-        raise UnknownName(f"a unit is named as in unit='layer4[17]', got unit={given!r}")
-    check_address(model.module, unit.layer, model.name)
-    return unit
+        raise UnknownName(f"a unit is named as in unit='layer4[17]', got unit={unit!r}")
+    check_address(model.module, address.layer, model.name)
+    return address
 
 
 def check_address(module: nn.Module, address: str, name: str, *, ports: bool = False) -> str:
-    """``address`` if ``module`` has it, else a refusal with the nearest that it has.
+    """Return ``address`` if ``module`` has that layer, else raise with the most similar address it has.
 
     Args:
-        ports: whether the tensors that a layer takes and gives may be named, as in ``conv2:input``.
+        name: what the module is called in the message.
+        ports: whether the inputs and outputs of a layer may be named, as in ``conv2:input``.
     """
-    if isinstance(address, str) and _has(module, layer_of(address) if ports else address):
+    if isinstance(address, str) and _has_module(module, layer_of(address) if ports else address):
         return address
-    if isinstance(address, str) and layer_of(address) != address and _has(module, layer_of(address)):
+    if isinstance(address, str) and layer_of(address) != address and _has_module(module, layer_of(address)):
         raise UnknownName(f"only attribution looks at a layer's inputs, got {address!r}: name {layer_of(address)!r}")
     known = [path for path, _ in module.named_modules() if path]
     near = did_you_mean(str(address), known)
@@ -140,50 +177,60 @@ def check_address(module: nn.Module, address: str, name: str, *, ports: bool = F
     )
 
 
-def _has(module: nn.Module, address: str) -> bool:
-    found: nn.Module | None = module
+def _has_module(module: nn.Module, address: str) -> bool:
+    current: nn.Module | None = module
     for part in address.split("."):
-        children = {} if found is None else dict(found._modules.items())  # a scripted module's own know no ``get``
-        found = children.get(part)
-    return found is not None
+        children = {} if current is None else dict(current._modules.items())  # scripted modules have no ``get``
+        current = children.get(part)
+    return current is not None
 
 
-def find_layers(
+def resolve_layers(
     model: "Model",
-    given: LayerAddress,
+    layers: LayerAddress,
     tensor: Callable[[], Tensor],
     *,
     below: str | None = None,
     ports: bool = False,
 ) -> Layers:
-    """The addresses that ``given`` names, with defaults such as `LAST_SPATIAL` looked up by running the model once.
+    """The addresses that ``layers`` names; defaults such as `LAST_SPATIAL` are found by running the model once.
 
     Args:
-        tensor: gives prepared inputs to run the model on, where it must be run.
-        below: the layer whose unit is explained, if it is one: the map is then read before it.
-        ports: whether the tensors that a layer takes and gives may be named, as in ``conv2:input``.
+        tensor: returns prepared inputs to run the model on; called only where it must be run.
+        below: the layer whose unit is the target, if it is one: only layers before it come into question.
+        ports: whether the inputs and outputs of a layer may be named, as in ``conv2:input``.
     """
-    if not isinstance(given, (str, list, tuple)):
-        raise UnknownName(f"a layer is named by its address, as in layer='layer4', got layer={given!r}")
-    addresses = (given,) if isinstance(given, str) else tuple(given)
-    if not addresses:
+    if not isinstance(layers, (str, DefaultLayer, list, tuple)):
+        raise UnknownName(f"a layer is named by its address, as in layer='layer4', got layer={layers!r}")
+    requested = tuple(layers) if isinstance(layers, (list, tuple)) else (layers,)
+    if not requested:
         raise LayerError("no layer was named: the list is empty")
-    found: list[str] = []
-    for address in addresses:
-        if address == LAST_SPATIAL:
-            found.append(default_layer(model, tensor(), below))
-        elif address == FIRST_KERNELS:
-            found.append(first_kernels(model))
-        elif address == STAGES:
-            found += stages_up_to(model, tensor(), default_layer(model, tensor(), below), 4)
-        elif address == EVERY_LAYER:
-            found += innermost_layers(model, tensor())
+    addresses: list[str] = []
+    for layer in requested:
+        default = _as_default(layer, model.module)
+        if default is None:
+            addresses.append(check_address(model.module, layer, model.name, ports=ports))
+        elif default is LAST_SPATIAL:
+            addresses.append(default_layer(model, tensor(), below))
+        elif default is FIRST_CONVOLUTION:
+            addresses.append(first_convolution(model))
+        elif default is STAGES:
+            addresses += stages_up_to(model, tensor(), default_layer(model, tensor(), below), 4)
         else:
-            found.append(check_address(model.module, address, model.name, ports=ports))
-    return tuple(dict.fromkeys(found))
+            addresses += leaf_layers(model, tensor())
+    return tuple(dict.fromkeys(addresses))
 
 
-def first_kernels(model: "Model") -> str:
+def _as_default(layer: Any, module: nn.Module) -> DefaultLayer | None:
+    """The default that ``layer`` stands for, as an object or by its text; a module of that name takes precedence."""
+    if isinstance(layer, DefaultLayer):
+        return layer
+    if isinstance(layer, str) and not _has_module(module, layer):
+        return _DEFAULT_LAYERS.get(layer)
+    return None
+
+
+def first_convolution(model: "Model") -> str:
     """The first layer with convolution kernels.
 
     Raises:
@@ -192,13 +239,13 @@ def first_kernels(model: "Model") -> str:
     for address, module in model.module.named_modules():
         if is_convolution(module) and address:
             return str(address)
-    why = hidden_layers(model.module, "kernels") or " ('convscope layers' lists what it has)"
+    why = hidden_layers_hint(model.module, "kernels") or " ('convscope layers' lists what it has)"
     raise LayerError(f"{model.name} has no layer with convolution kernels{why}")
 
 
-def innermost_layers(model: "Model", tensor: Tensor) -> list[str]:
-    """The layers that ran and within which no other ran, in the order in which they finished."""
+def leaf_layers(model: "Model", tensor: Tensor) -> list[str]:
+    """The layers that ran and within which no other layer ran, in the order in which they finished."""
     weights = weight_modules(model.module)
-    ran = [address for address in dict.fromkeys(traced(model, tensor).order) if address not in weights]
-    inside = {".".join(parts[:n]) for parts in (a.split(".") for a in ran) for n in range(1, len(parts))}
-    return [address for address in ran if address not in inside]
+    executed = [address for address in dict.fromkeys(trace_layers(model, tensor).order) if address not in weights]
+    containers = {".".join(parts[:n]) for parts in (a.split(".") for a in executed) for n in range(1, len(parts))}
+    return [address for address in executed if address not in containers]

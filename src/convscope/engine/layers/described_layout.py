@@ -1,9 +1,9 @@
-"""A layer's layout as a person writes it: ``"N C H W"``, ``"T N C"``, ``"N 1+H14*W14 C"``, ``"N*F C H W"``.
+"""The notation for the layout of a layer's output: ``"N C H W"``, ``"T N C"``, ``"N 1+H14*W14 C"``, ``"N*F C H W"``.
 
-One word for each dimension of the layer's output. ``N`` is the batch, ``C`` channels, ``F`` frames, views or heads,
+It has one word for each dimension of the output. ``N`` is the batch, ``C`` channels, ``F`` frames, views or heads,
 ``1`` a dimension of size one; the axes of the input are ``T`` (or ``W``) for signals, ``H W`` for images, ``D H W`` or
-``T H W`` for volumes and video. ``*`` joins what lies on one dimension, the first varying slowest, with a size behind
-each letter but one; a number and ``+`` in front say how many tokens lie at no place.
+``T H W`` for volumes and video. ``*`` joins what is folded into one dimension, the first varying slowest, with a size
+after all letters but one; a number and ``+`` in front give the number of tokens that have no position.
 """
 
 import math
@@ -21,11 +21,14 @@ _WORD = re.compile(r"^(?:(\d+)\+)?((?:[A-Z]\d*\*)*[A-Z]\d*)$")
 _PARTS = re.compile(r"([A-Z])(\d*)")
 
 
-def layout_given(text: str, address: str, shape: Shape, images: int, axes: int) -> FeatureLayout:
-    """The layout that ``text`` says of an output of that shape for so many images.
+def parse_layout(text: str, address: str, shape: Shape, images: int, axes: int) -> FeatureLayout:
+    """Parse the declared layout of an output.
 
     Args:
-        axes: how many spatial axes the input has.
+        text: the layout in the notation above.
+        address: the layer, for messages.
+        shape: the shape of the output for ``images`` images.
+        axes: the number of spatial axes of the input.
 
     Raises:
         LayerError: the text does not fit the output; the message says what does.
@@ -36,30 +39,35 @@ def layout_given(text: str, address: str, shape: Shape, images: int, axes: int) 
             f"the layout {text!r} of layer {address!r} has {len(words)} words and its output {len(shape)} dimensions, "
             f"shape {shape}: write one for each, such as 'N C H W'"
         )
-    known: dict[str, int] = {"N": -1, "C": -2, "F": -2, **_AXES.get(axes, {})}
-    places: dict[int, tuple[torch.Tensor, int]] = {}
+    codes: dict[str, int] = {"N": -1, "C": -2, "F": -2, **_AXES.get(axes, {})}
+    positions: dict[int, tuple[torch.Tensor, int]] = {}
     for dim, (word, size) in enumerate(zip(words, shape, strict=True)):
         if word == "1" and size == 1:
             continue
-        for letter, along in _read(word, size, text, address, images, known).items():
-            places[known[letter]] = (along, dim)
-    if -1 not in places:
+        for letter, indices in _parse_word(word, size, text, address, images, codes).items():
+            positions[codes[letter]] = (indices, dim)
+    if -1 not in positions:
         raise LayerError(f"the layout {text!r} of layer {address!r} names no batch: one of its words has an N")
     try:
         return read_layout(
-            shape, [_seen(places.get(a), len(shape)) for a in range(axes)], _seen(places[-1], len(shape)), images
+            shape,
+            [_dependence(positions.get(axis), len(shape)) for axis in range(axes)],
+            _dependence(positions[-1], len(shape)),
+            images,
         )
     except UnknownLayout as error:
         raise LayerError(f"the layout {text!r} of layer {address!r} does not fit: the output {error}") from error
 
 
-def _read(word: str, size: int, text: str, address: str, images: int, known: dict[str, int]) -> dict[str, torch.Tensor]:
-    """For each letter of a word, the place of every position of the dimension, -1 where it has none."""
+def _parse_word(
+    word: str, size: int, text: str, address: str, images: int, codes: dict[str, int]
+) -> dict[str, torch.Tensor]:
+    """For each letter of a word, the coordinate of every index of the dimension, -1 where it has none."""
     match = _WORD.match(word)
     letters = _PARTS.findall(match[2]) if match else []
-    if not match or any(letter not in known for letter, _ in letters):
+    if not match or any(letter not in codes for letter, _ in letters):
         raise LayerError(
-            f"the layout {text!r} of layer {address!r} has the word {word!r}: a word is made of {', '.join(known)}, as "
+            f"the layout {text!r} of layer {address!r} has the word {word!r}: a word is made of {', '.join(codes)}, as "
             "in 'N', 'H', '1+H14*W14' or 'N*F'"
         )
     prefix = int(match[1] or 0)
@@ -68,21 +76,21 @@ def _read(word: str, size: int, text: str, address: str, images: int, known: dic
         raise LayerError(
             f"the layout {text!r} of layer {address!r} leaves several sizes open in {word!r}: say all but one"
         )
-    rest = math.prod(n for n in sizes if n)
-    sizes = [n or (size - prefix) // rest for n in sizes]
+    product = math.prod(n for n in sizes if n)
+    sizes = [n or (size - prefix) // product for n in sizes]
     if math.prod(sizes) != size - prefix:
         raise LayerError(f"the layout {text!r} of layer {address!r} gives {word!r} to a dimension of size {size}")
-    counted = torch.unravel_index(torch.arange(size - prefix, device="cpu"), tuple(sizes))
-    blank = torch.full((prefix,), -1, device="cpu")
+    unraveled = torch.unravel_index(torch.arange(size - prefix, device="cpu"), tuple(sizes))
+    prefix_positions = torch.full((prefix,), -1, device="cpu")
     return {
-        letter: torch.cat([blank, along])
-        for (letter, _), along in zip(letters, counted, strict=True)
-        if known[letter] != -2
+        letter: torch.cat([prefix_positions, indices])
+        for (letter, _), indices in zip(letters, unraveled, strict=True)
+        if codes[letter] != -2
     }
 
 
-def _seen(place: tuple[torch.Tensor, int] | None, ndim: int) -> Dependence:
-    along, dim = place if place is not None else (torch.full((1,), -1, device="cpu"), 0)
-    shape: Sequence[int] = [len(along) if d == dim else 1 for d in range(ndim)]
-    laid = along.to(torch.float64).view(tuple(shape))
-    return Dependence(laid, laid, laid, None)
+def _dependence(position: tuple[torch.Tensor, int] | None, ndim: int) -> Dependence:
+    indices, dim = position if position is not None else (torch.full((1,), -1, device="cpu"), 0)
+    shape: Sequence[int] = [len(indices) if d == dim else 1 for d in range(ndim)]
+    values = indices.to(torch.float64).view(tuple(shape))
+    return Dependence(values, values, values, None)

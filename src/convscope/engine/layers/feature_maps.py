@@ -1,8 +1,8 @@
-"""What layers give for images, read in one forward of which only the chosen channels are kept.
+"""The feature maps of layers, read in one forward pass of which only the selected channels are kept.
 
-A layer's output is read the moment it is there, before the next operation may overwrite it; nothing of it is copied
-but the chosen channels. Before and after the activation is read off the operations: whichever way it is called, the
-activation is the next function of one number that is applied to what the layer gave, perhaps behind a norm.
+A layer's output is read as soon as it is computed, before the next operation may overwrite it; only the selected
+channels are copied. The activation function before or after which a layer can be read is found in the operations: it is
+the next elementwise nonlinearity applied to the layer's output, possibly after a norm, however it is called.
 """
 
 import math
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from convscope.engine.layers.component_signs import turned_towards
-from convscope.engine.layers.trace import TracedLayer, all_images, layer_at
+from convscope.engine.layers.component_signs import align_signs
+from convscope.engine.layers.trace import TracedLayer, require_all_images, traced_layer
 from convscope.engine.network.hooks import first_tensor, on_forward, refuse_complex
 from convscope.engine.network.model import Model
-from convscope.engine.network.packaged import unreached
+from convscope.engine.network.packaged import unreached_message
 from convscope.engine.network.quantized import dequantized
 from convscope.engine.ops.call import Call
 from convscope.engine.ops.operation_kinds import GATES, IDENTITIES, NORMS, POINTWISE_ACTIVATIONS
@@ -32,13 +32,15 @@ _MOST_AXES = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """What is kept of one layer for a chunk of images.
+class MapReading:
+    """The feature maps of one layer for a chunk of images.
 
     Attributes:
-        maps: of each image the chosen channels (k, places …), the strongest first; ``channels`` (N, k) their numbers.
-        strengths: the mean of every channel (N, C).
-        colours: the channels projected on their first principal components (N, 3, places …), and their ``shares``.
+        maps: for each image the selected channels (k, positions …), the strongest first.
+        channels: their indices (N, k).
+        strengths: the mean magnitude of every channel (N, C).
+        colours: the channels projected on their first principal components (N, 3, positions …).
+        shares: the share of variance of each component.
         where: where it was read, if not at the layer's own output.
     """
 
@@ -52,210 +54,228 @@ class Reading:
 
 def read_maps(
     model: Model, tensor: Tensor, layers: Sequence[str], *, keep: int, colours: bool, side: Side
-) -> dict[str, Reading]:
+) -> dict[str, MapReading]:
     """Read layers for prepared inputs in one forward, in the order in which they finish.
 
     Args:
         keep: how many channels to keep of each, those with the largest mean magnitude; 0 keeps all.
         colours: whether to project all channels on their first principal components.
-        side: read the layer's output, what its activation was given, or what the activation that follows it gives.
+        side: read the layer's output, the input of its activation function, or the output of the one that follows.
 
     Raises:
-        LayerError: a layer never ran, gives no maps, or no activation follows it.
-        NotFinite: a layer gives NaN or infinite numbers.
+        LayerError: a layer never ran, has no maps, or no activation follows it.
+        NotFinite: a layer's output holds NaN or infinite numbers.
     """
-    readings: dict[str, Reading] = {}
-    traced_layers = {address: layer_at(model, address, tensor) for address in layers}
+    readings: dict[str, MapReading] = {}
+    traced_layers = {address: traced_layer(model, address, tensor) for address in layers}
 
-    def keep_of(address: str, output: Any, where: str = "") -> None:
+    def on_output(address: str, output: Any, where: str = "") -> None:
         readings.pop(address, None)
-        readings[address] = _read(_units(output, address, traced_layers[address], len(tensor)), keep, colours, where)
+        readings[address] = _to_reading(
+            _units(output, address, traced_layers[address], len(tensor)), keep, colours, where
+        )
 
-    with _watching(model.module, layers, keep_of, side) as ended, torch.no_grad():
-        model.run(model.laid_out(tensor))
+    with _reading_layers(model.module, layers, on_output, side) as blocking_operations, torch.no_grad():
+        model.run(model.input_copy(tensor))
     for address in layers:
         if address not in readings:
-            raise LayerError(_missing(model, address, ended))
+            raise LayerError(_not_read_message(model, address, blocking_operations))
     for address, reading in readings.items():
-        _refuse_unsound(address, reading)
+        _check_finite(address, reading)
     return readings
 
 
 def _units(output: Any, address: str, layer: TracedLayer, images: int) -> Tensor:
-    """A layer's output for so many images as units (N, C, …)."""
-    found = first_tensor(output)
-    if found is None:
+    """A layer's output for ``images`` images as units (N, C, …)."""
+    tensor = first_tensor(output)
+    if tensor is None:
         raise LayerError(f"layer {address!r} gives {type(output).__name__}, not a tensor: choose another layer")
-    refuse_complex(found, address)
-    found = dequantized(found)
-    if 0 in found.shape:
+    refuse_complex(tensor, address)
+    tensor = dequantized(tensor)
+    if 0 in tensor.shape:
         raise LayerError(
-            f"layer {address!r} gives shape {tuple(found.shape)}, which is empty: the input is too small for it, "
+            f"layer {address!r} gives shape {tuple(tensor.shape)}, which is empty: the input is too small for it, "
             "choose an earlier layer or larger images"
         )
     if layer.layout is None:
         raise LayerError(
-            f"layer {address!r} gives shape {tuple(found.shape)}, which {layer.why_not}: choose another layer"
+            f"layer {address!r} gives shape {tuple(tensor.shape)}, which {layer.unknown_reason}: choose another layer"
         )
-    all_images(layer.layout, address, images, found)
-    units = layer.layout.units(found if found.is_floating_point() else found.float())
-    # frames of volumes, one behind the other
+    require_all_images(layer.layout, address, images, tensor)
+    units = layer.layout.units(tensor if tensor.is_floating_point() else tensor.float())
+    # frames of volumes are concatenated along the first axis
     return units if units.ndim <= _MOST_AXES + 2 else units.flatten(2, units.ndim - _MOST_AXES)
 
 
-def _read(tensor: Tensor, keep: int, colours: bool, where: str) -> Reading:
-    """The channels of a layer's maps that are largest in magnitude, on the mean over places, copied."""
+def _to_reading(tensor: Tensor, keep: int, colours: bool, where: str) -> MapReading:
+    """Copy the channels of a layer's maps with the largest mean magnitude over positions."""
     tensor = tensor.detach()
-    places = tuple(range(2, tensor.ndim))
-    kind = tensor.dtype if tensor.dtype == torch.float64 else torch.float32
-    summed = torch.linalg.vector_norm(tensor, 1, dim=places, dtype=kind) if places else tensor.abs()
-    strengths = (summed / max(1, math.prod(tensor.shape[2:]))).float()
+    spatial = tuple(range(2, tensor.ndim))
+    dtype = tensor.dtype if tensor.dtype == torch.float64 else torch.float32
+    sums = torch.linalg.vector_norm(tensor, 1, dim=spatial, dtype=dtype) if spatial else tensor.abs()
+    strengths = (sums / max(1, math.prod(tensor.shape[2:]))).float()
     count = min(keep or strengths.shape[1], strengths.shape[1])
     channels = strengths.topk(count, dim=1).indices
-    maps = [_kept(tensor[row].index_select(0, channels[row])) for row in range(len(tensor))]
-    projected, shares = _components(tensor) if colours and places else (None, None)
-    return Reading(maps, channels.cpu(), _kept(strengths), projected, shares, where)
+    maps = [_to_result(tensor[row].index_select(0, channels[row])) for row in range(len(tensor))]
+    projected, shares = _components(tensor) if colours and spatial else (None, None)
+    return MapReading(maps, channels.cpu(), _to_result(strengths), projected, shares, where)
 
 
-def _kept(found: Tensor) -> Tensor:
-    """Numbers for a value: float32 on the processor, and never a view of the network's own."""
-    return found.float().cpu().contiguous()
+def _to_result(tensor: Tensor) -> Tensor:
+    """A tensor for a result: float32 on the CPU, and never a view of the network's own memory."""
+    return tensor.float().cpu().contiguous()
 
 
 def _components(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps (N, C, …) projected on up to three principal components over places, and the share of variance of each.
+    """Project maps (N, C, …) on up to three principal components over positions; also the share of variance of each.
 
-    A component's sign is arbitrary: it is turned so that it grows with the mean over channels.
+    A component's sign is arbitrary: it is chosen so that the projection correlates with the mean over channels.
     """
     flat = tensor.flatten(2).cpu().double()
-    centred = flat - flat.mean(2, keepdim=True)
-    wide = centred.shape[1] > centred.shape[2]
-    strengths, vectors = torch.linalg.eigh(centred.mT @ centred if wide else centred @ centred.mT)
-    count = min(3, strengths.shape[1])
-    best, vectors = strengths[:, -count:].flip(1).clamp_min(0), vectors[..., -count:].flip(2)
-    projected = (vectors * best.sqrt()[:, None]).mT if wide else vectors.mT @ centred
-    guide, features = centred.sum(1, keepdim=True), tensor.flatten(2).cpu()[:, None]
-    projected = turned_towards(projected, guide, features)
-    shares = best / strengths.clamp_min(0).sum(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    centered = flat - flat.mean(2, keepdim=True)
+    more_channels = centered.shape[1] > centered.shape[2]
+    eigenvalues, eigenvectors = torch.linalg.eigh(centered.mT @ centered if more_channels else centered @ centered.mT)
+    count = min(3, eigenvalues.shape[1])
+    leading, eigenvectors = eigenvalues[:, -count:].flip(1).clamp_min(0), eigenvectors[..., -count:].flip(2)
+    projected = (eigenvectors * leading.sqrt()[:, None]).mT if more_channels else eigenvectors.mT @ centered
+    guide, features = centered.sum(1, keepdim=True), tensor.flatten(2).cpu()[:, None]
+    projected = align_signs(projected, guide, features)
+    shares = leading / eigenvalues.clamp_min(0).sum(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
     return projected.reshape(len(tensor), count, *tensor.shape[2:]).float(), shares.float()
 
 
-def _refuse_unsound(address: str, reading: Reading) -> None:
+def _check_finite(address: str, reading: MapReading) -> None:
     broken = int((~torch.isfinite(reading.strengths)).any(0).sum())
     if broken:
         total = reading.strengths.shape[1]
         raise NotFinite(f"layer {address!r} gives NaN or infinite numbers in {broken} of {total} channels")
 
 
-def _missing(model: "Model", address: str, ended: Mapping[str, str]) -> str:
-    if address in ended:
-        goes = f"goes to the operation {ended[address]!r} first" if ended[address] else "goes to no other operation"
+def _not_read_message(model: "Model", address: str, blocking_operations: Mapping[str, str]) -> str:
+    if address in blocking_operations:
+        operation = blocking_operations[address]
+        usage = f"goes to the operation {operation!r} first" if operation else "goes to no other operation"
         return (
-            f"no activation follows layer {address!r}: its output {goes}; leave activation out, or choose another layer"
+            f"no activation follows layer {address!r}: its output {usage}; leave activation out, or choose another "
+            "layer"
         )
-    return unreached(model.module, address)
+    return unreached_message(model.module, address)
 
 
 @contextmanager
-def _watching(module: nn.Module, layers: Sequence[str], keep_of: Any, side: Side) -> Iterator[Mapping[str, str]]:
-    """Have ``keep_of(address, output, where)`` called for each layer as it runs; yields why one was not read."""
-    beside = _Beside(keep_of, side)
-    plain = side == "as it is"
+def _reading_layers(
+    module: nn.Module, layers: Sequence[str], on_output: Any, side: Side
+) -> Iterator[Mapping[str, str]]:
+    """Call ``on_output(address, output, where)`` for each layer as it runs.
+
+    Yields:
+        For layers that no activation function follows, the operation that follows instead.
+    """
+    reader = _ActivationReader(on_output, side)
+    at_output = side == "as it is"
 
     def hook(address: str) -> Any:
         return lambda _module, _inputs, output: (
-            keep_of(address, output) if plain else beside.left(address, _tensor_of(output))
+            on_output(address, output) if at_output else reader.leave(address, _first_tensor_or_output(output))
         )
 
     handles = [on_forward(module, address, hook(address)) for address in layers]
-    if not plain:
-        handles += [module.get_submodule(a).register_forward_pre_hook(beside.entered) for a in layers]
-        handles.append(module.register_forward_pre_hook(beside.anew))  # a forward may be begun again
+    if not at_output:
+        handles += [module.get_submodule(a).register_forward_pre_hook(reader.enter) for a in layers]
+        handles.append(module.register_forward_pre_hook(reader.reset))  # a forward pass may be restarted
     try:
-        with nullcontext() if plain else beside:
-            yield beside.ended
+        with nullcontext() if at_output else reader:
+            yield reader.blocking_operations
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _tensor_of(output: Any) -> Any:
-    found = first_tensor(output)
-    return output if found is None else found
+def _first_tensor_or_output(output: Any) -> Any:
+    tensor = first_tensor(output)
+    return output if tensor is None else tensor
 
 
-class _Beside(TorchFunctionMode):
-    """Reads what the activation behind a layer gives, or what the activation within it was given."""
+class _ActivationReader(TorchFunctionMode):
+    """Reads the output of the activation function that follows a layer, or the input of the one within it."""
 
-    def __init__(self, keep_of: Any, side: Side) -> None:
+    def __init__(self, on_output: Any, side: Side) -> None:
         super().__init__()
-        self.keep_of, self.side = keep_of, side
-        self.ended: dict[str, str] = {}
-        self._inside = 0
-        self._activated: tuple[str, Tensor, Tensor] | None = None
-        """The last activation within a layer: its name, what it was given, what it gave."""
-        self._awaiting: dict[str, Tensor] = {}
-        self._gated: dict[str, tuple[Tensor, Tensor]] = {}
+        self.on_output, self.side = on_output, side
+        self.blocking_operations: dict[str, str] = {}
+        self._depth = 0
+        self._last_activation: tuple[str, Tensor, Tensor] | None = None
+        """The last activation function within a layer: its name, its input, its output."""
+        self._pending: dict[str, Tensor] = {}
+        self._gates: dict[str, tuple[Tensor, Tensor]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         call = Call(func, args, kwargs or {})
-        if not (self._inside or self._awaiting or self._gated):
+        if not (self._depth or self._pending or self._gates):
             return call.run()
-        given = next(call.tensors(), None)
-        acts = call.name in _ACTIVATIONS and given is not None
-        waiting = {a: t for a, t in self._awaiting.items() if any(t is one for one in call.tensors())}
-        copy = given.clone() if acts and given is not None and self._inside and self.side == "before" else given
+        input_ = next(call.tensors(), None)
+        is_activation = call.name in _ACTIVATIONS and input_ is not None
+        pending = {
+            address: tensor
+            for address, tensor in self._pending.items()
+            if any(tensor is argument for argument in call.tensors())
+        }
+        original = (
+            input_.clone() if is_activation and input_ is not None and self._depth and self.side == "before" else input_
+        )
         out = call.run()
         result = first_tensor(out)
         if result is None:
             return out
-        if acts and self._inside and copy is not None:
-            self._activated = (call.name, copy, result)
-        self._gate(call, result)
-        for address, tensor in waiting.items():
-            self._follow(address, tensor, call.name, result)
+        if is_activation and self._depth and original is not None:
+            self._last_activation = (call.name, original, result)
+        self._check_gates(call, result)
+        for address, tensor in pending.items():
+            self._follow_output(address, tensor, call.name, result)
         return out
 
-    def anew(self, *_: Any) -> None:
-        """The network begins."""
-        self._inside, self._activated = 0, None
-        self._awaiting.clear()
-        self._gated.clear()
+    def reset(self, *_: Any) -> None:
+        """Called when the network starts."""
+        self._depth, self._last_activation = 0, None
+        self._pending.clear()
+        self._gates.clear()
 
-    def entered(self, *_: Any) -> None:
-        """A layer that is asked about begins."""
-        self._inside += 1
+    def enter(self, *_: Any) -> None:
+        """Called when one of the layers starts."""
+        self._depth += 1
 
-    def left(self, address: str, output: Any) -> None:
-        """A layer that is asked about has run."""
-        self._inside -= 1
-        made_by = self._activated if self._activated is not None and self._activated[2] is output else None
+    def leave(self, address: str, output: Any) -> None:
+        """Called when one of the layers has run."""
+        self._depth -= 1
+        activation = (
+            self._last_activation if self._last_activation is not None and self._last_activation[2] is output else None
+        )
         if self.side == "before":
-            self.keep_of(address, *((made_by[1], f"before its {made_by[0]}") if made_by else (output,)))
-        elif made_by:
-            self.keep_of(address, output)
+            self.on_output(address, *((activation[1], f"before its {activation[0]}") if activation else (output,)))
+        elif activation:
+            self.on_output(address, output)
         elif isinstance(output, Tensor):
-            self._awaiting[address] = output
-            self.ended[address] = ""
-            self._gated.pop(address, None)
+            self._pending[address] = output
+            self.blocking_operations[address] = ""
+            self._gates.pop(address, None)
 
-    def _follow(self, address: str, tensor: Tensor, name: str, result: Tensor) -> None:
-        """What an operation on what a layer gave means: the activation, a step on the way to it, or the end."""
+    def _follow_output(self, address: str, tensor: Tensor, name: str, result: Tensor) -> None:
+        """Classify an operation on a layer's output: the activation, a step towards it, or anything else."""
         if name in _ACTIVATIONS:
-            self.keep_of(address, result, f"after {name}")
-            del self._awaiting[address]
-            if name in GATES:  # x · sigmoid(x), written out
-                self._gated[address] = (tensor, result)
+            self.on_output(address, result, f"after {name}")
+            del self._pending[address]
+            if name in GATES:  # x · sigmoid(x), written as two operations
+                self._gates[address] = (tensor, result)
         elif name in NORMS or (name in IDENTITIES and result.shape == tensor.shape):
-            self._awaiting[address] = result
+            self._pending[address] = result
         elif name != "get":
-            self.ended[address] = name
-            del self._awaiting[address]
+            self.blocking_operations[address] = name
+            del self._pending[address]
 
-    def _gate(self, call: Call, result: Tensor) -> None:
-        for address, pair in list(self._gated.items()):
-            used = [any(one is t for t in call.tensors()) for one in pair]
+    def _check_gates(self, call: Call, result: Tensor) -> None:
+        for address, pair in list(self._gates.items()):
+            used = [any(part is argument for argument in call.tensors()) for part in pair]
             if call.name == "mul" and all(used):
-                self.keep_of(address, result, "after x · sigmoid(x)")
+                self.on_output(address, result, "after x · sigmoid(x)")
             if any(used):
-                del self._gated[address]
+                del self._gates[address]

@@ -1,4 +1,4 @@
-"""What is said on a value of the layers it looks at: how their outputs lie, and why the default one was chosen."""
+"""The notes of a value on the layers it reads: the layout of their outputs, and why the default one was chosen."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -6,31 +6,31 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from convscope.engine.layers.default_layer import on_every_path
-from convscope.engine.layers.trace import TracedLayer, traced
+from convscope.engine.layers.trace import TracedLayer, trace_layers
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
 LAYERS = "layers"
-"""The key of the table of layers among the notes; pictures leave tables to the manifest."""
+"""The key of the table of layers in the notes; tables are not drawn in figures."""
 
 
 def layer_notes(model: "Model", tensor: Tensor, addresses: Sequence[str], *, chosen: bool) -> dict[str, Any]:
-    """Notes on the layers that a lens looked at, for inputs like ``tensor``.
+    """Notes on the layers that a lens read, for inputs like ``tensor``.
 
     Args:
-        chosen: whether they were found by running the network, nobody having named them.
+        chosen: whether the layers are the default, found by running the network.
     """
-    layers = traced(model, tensor).layers
-    known = {address: layers[address] for address in addresses if address in layers}
-    table = {address: {"layout": _layout(layer)} for address, layer in known.items()}
+    layers = trace_layers(model, tensor).layers
+    traced = {address: layers[address] for address in addresses if address in layers}
+    table = {address: {"layout": _describe_layout(layer)} for address, layer in traced.items()}
     notes: dict[str, Any] = {}
-    for address, layer in known.items():
-        if chosen and len(known) == 1:
-            every = on_every_path(model, tensor, address)
-            table[address]["chosen"] = _EVERY if every else _SOME
-            if not every:
-                notes["default layer"] = f"{address!r}: {_SOME}"
+    for address, layer in traced.items():
+        if chosen and len(traced) == 1:
+            on_all_paths = on_every_path(model, tensor, address)
+            table[address]["chosen"] = _ON_EVERY_PATH if on_all_paths else _ON_MOST_PATHS
+            if not on_all_paths:
+                notes["default layer"] = f"{address!r}: {_ON_MOST_PATHS}"
         if layer.layout is not None and layer.layout.frames > 1 and not layer.layout.flat:
             count = layer.layout.frames
             notes["frames"] = (
@@ -39,12 +39,14 @@ def layer_notes(model: "Model", tensor: Tensor, addresses: Sequence[str], *, cho
     return {**notes, LAYERS: table} if table else notes
 
 
-_EVERY = "the last layer with spatial extent that everything from the input to the answer goes through"
-_SOME = "no single layer is on every path to the answer; this is the last of those that most paths go through"
+_ON_EVERY_PATH = "the last layer with spatial extent that everything from the input to the answer goes through"
+_ON_MOST_PATHS = "no single layer is on every path to the answer; this is the last of those that most paths go through"
 
 
-def _layout(layer: TracedLayer) -> str:
+def _describe_layout(layer: TracedLayer) -> str:
     if layer.layout is None:
-        return f"unknown: {layer.why_not}"
-    how = "as given" if layer.given else "from running other inputs" if layer.probed else "from what operations did"
-    return f"{layer.layout.words}, {how}"
+        return f"unknown: {layer.unknown_reason}"
+    source = (
+        "as given" if layer.declared else "from running other inputs" if layer.probed else "from what operations did"
+    )
+    return f"{layer.layout.notation}, {source}"

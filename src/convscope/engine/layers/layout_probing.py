@@ -1,9 +1,10 @@
-"""How a layer's output lies, found by running the network on other inputs where its operations do not tell.
+"""The layout of a layer's output, found by running the network on other inputs.
 
-A network that goes through NumPy, a compiled function or an operation of its own leaves no record of what depends on
-what. Then the sizes of the layer's output are compared: between batches of two and of three images, and between the
-input and the input repeated along each of its axes. A batch whose images have several rows is read by changing one
-image and seeing which rows change. Nothing is concluded from a single run's sizes or values.
+This is for networks whose recorded operations do not determine it: NumPy, a compiled function or a custom operation
+leaves no record of dependences. Then the sizes of
+the layer's output are compared: between batches of two and of three images, and between the input and the input
+repeated along each of its axes. Where an image has several rows in the batch, one image is changed to see which rows
+change. Nothing is concluded from the sizes or values of a single run.
 """
 
 from contextlib import suppress
@@ -25,49 +26,53 @@ def probe_layout(model: "Model", address: str, tensor: Tensor) -> FeatureLayout:
     """The layout of a layer's output for inputs like ``tensor``.
 
     Raises:
-        UnknownLayout: it does not follow from how the output changes.
+        UnknownLayout: the changes of the output do not determine it.
     """
     image = tensor[:1]
-    other = _shuffled(image)
-    two = _output(model, address, torch.cat([image, image]))
-    three = _output(model, address, torch.cat([image, image, image]))
-    if two is None or three is None or two.ndim != three.ndim:
+    shuffled = _shuffled(image)
+    output_of_2 = _run_to_layer(model, address, torch.cat([image, image]))
+    output_of_3 = _run_to_layer(model, address, torch.cat([image, image, image]))
+    if output_of_2 is None or output_of_3 is None or output_of_2.ndim != output_of_3.ndim:
         raise UnknownLayout("cannot be read for several images at once")
-    scaled = [d for d in range(two.ndim) if three.shape[d] * 2 == two.shape[d] * 3]
-    if [d for d in range(two.ndim) if two.shape[d] != three.shape[d]] != scaled or len(scaled) != 1:
+    batch_dims = [d for d in range(output_of_2.ndim) if output_of_3.shape[d] * 2 == output_of_2.shape[d] * 3]
+    if [d for d in range(output_of_2.ndim) if output_of_2.shape[d] != output_of_3.shape[d]] != batch_dims or len(
+        batch_dims
+    ) != 1:
         raise UnknownLayout("has no dimension that grows with the batch")
-    (dim,) = scaled
+    (dim,) = batch_dims
     rows = torch.arange(2, device="cpu")
-    if two.shape[dim] > 2:
-        changed = _output(model, address, torch.cat([image, other]))
+    if output_of_2.shape[dim] > 2:
+        changed = _run_to_layer(model, address, torch.cat([image, shuffled]))
         assert changed is not None, "the same network ran on as many images before"
-        rows = (two != changed).movedim(dim, 0).flatten(1).any(1).long()
-    axes = [_axis(model, address, image, axis, two, dim) for axis in range(2, tensor.ndim)]
-    return read_layout(tuple(two.shape), axes, _lying_along(rows, dim, two.ndim), 2)
+        rows = (output_of_2 != changed).movedim(dim, 0).flatten(1).any(1).long()
+    axes = [_probe_axis(model, address, image, axis, output_of_2, dim) for axis in range(2, tensor.ndim)]
+    return read_layout(tuple(output_of_2.shape), axes, _dependence_along(rows, dim, output_of_2.ndim), 2)
 
 
-def _axis(model: "Model", address: str, image: Tensor, axis: int, two: Tensor, batch: int) -> Dependence:
-    """Where an axis of the input lies in the output: along the one dimension that grows when the input does."""
-    longer = _output(model, address, torch.cat([image, image], axis).repeat(2, *[1] * (image.ndim - 1)))
-    if longer is None or longer.ndim != two.ndim:
+def _probe_axis(model: "Model", address: str, image: Tensor, axis: int, output_of_2: Tensor, batch: int) -> Dependence:
+    """Find an axis of the input in the output: it is the one dimension that grows when the input does."""
+    enlarged = _run_to_layer(model, address, torch.cat([image, image], axis).repeat(2, *[1] * (image.ndim - 1)))
+    if enlarged is None or enlarged.ndim != output_of_2.ndim:
         raise UnknownLayout("cannot be read for inputs of another size, so that its axes stay unknown")
-    grown = [d for d in range(two.ndim) if longer.shape[d] != two.shape[d]]
-    if len(grown) > 1 or batch in grown:
+    grown_dims = [d for d in range(output_of_2.ndim) if enlarged.shape[d] != output_of_2.shape[d]]
+    if len(grown_dims) > 1 or batch in grown_dims:
         raise UnknownLayout("has an axis of the input along several of its dimensions")
-    if not grown:
-        return _lying_along(torch.full((1,), -1, device="cpu"), 0, two.ndim)
-    return _lying_along(torch.arange(two.shape[grown[0]], device="cpu"), grown[0], two.ndim)
+    if not grown_dims:
+        return _dependence_along(torch.full((1,), -1, device="cpu"), 0, output_of_2.ndim)
+    return _dependence_along(
+        torch.arange(output_of_2.shape[grown_dims[0]], device="cpu"), grown_dims[0], output_of_2.ndim
+    )
 
 
-def _lying_along(places: Tensor, dim: int, ndim: int) -> Dependence:
-    along = [1] * ndim
-    along[dim] = len(places)
-    place = places.to(torch.float64).view(along)
-    return Dependence(place, place, place, None)
+def _dependence_along(positions: Tensor, dim: int, ndim: int) -> Dependence:
+    shape = [1] * ndim
+    shape[dim] = len(positions)
+    position = positions.to(torch.float64).view(shape)
+    return Dependence(position, position, position, None)
 
 
-def _output(model: "Model", address: str, batch: Tensor) -> Tensor | None:
-    """What the layer gives at its last call, also where the network fails later; None where it does not get there."""
+def _run_to_layer(model: "Model", address: str, batch: Tensor) -> Tensor | None:
+    """The layer's output at its last call, even if the network fails later; None if it fails before the layer runs."""
     outputs: list[Tensor] = []
 
     def keep(_module: object, _inputs: object, output: object) -> None:
@@ -77,14 +82,14 @@ def _output(model: "Model", address: str, batch: Tensor) -> Tensor | None:
 
     handle = on_forward(model.module, address, keep)
     try:
-        with torch.no_grad(), suppress(ModelFailed):  # as a head of fixed size raises, when the layer has answered
-            model.run_plainly(model.laid_out(batch))
+        with torch.no_grad(), suppress(ModelFailed):  # a head of fixed size may raise after the layer has run
+            model.run_module(model.input_copy(batch))
     finally:
         handle.remove()
     return outputs[-1] if outputs else None
 
 
 def _shuffled(image: Tensor) -> Tensor:
-    """Another image of the same numbers."""
+    """An image of the same numbers in random order."""
     order = torch.randperm(image.numel(), generator=torch.Generator().manual_seed(0), device="cpu")
     return image.flatten()[order.to(image.device)].view(image.shape)

@@ -1,33 +1,38 @@
-"""Which part of the input each position of a layer can see, read off one recorded forward.
+"""The theoretical receptive field of each position of a layer, read from one recorded forward pass.
 
-The box is the theoretical receptive field of the position, with all channels together, cut at the input's borders; what
-sees everything (attention, a pooled vector) has the whole input.
+It is the box of input positions on which any channel at the position can depend, clipped at the borders of the input. A
+position that depends on everything (attention, a pooled vector) has the whole input.
 """
 
 from collections.abc import Sequence
 
-from convscope.engine.graph import Graph
+from convscope.engine.graph import ForwardGraph
 from convscope.engine.layers.feature_layout import FeatureLayout
 
 Box = tuple[tuple[int, int], ...]
-"""From where to where along each spatial axis of the input, the end not included."""
+"""Start and end (exclusive) along each spatial axis of the input."""
 
 
-def fields_of(graph: Graph, address: str, layout: FeatureLayout, positions: Sequence[int]) -> list[Box]:
-    """The boxes of the input that these positions of a layer can see.
+def receptive_boxes(graph: ForwardGraph, address: str, layout: FeatureLayout, positions: Sequence[int]) -> list[Box]:
+    """The receptive fields of some positions of a layer.
 
     Args:
-        graph: what one forward of the network showed of a single input.
-        layout: how the layer's output lies.
-        positions: places in the layer's flattened map, as `FeatureLayout.positions` counts them.
+        graph: the record of one forward pass of a single input.
+        layout: the layout of the layer's output.
+        positions: indices into the layer's flattened map, as `FeatureLayout.positions` counts them.
     """
-    visit, extent = graph.visits[address], graph.input[2:]
-    along = [
-        tuple(layout.positions(end.expand(visit.shape))[0] for end in (axis.low, axis.high)) for axis in visit.seen
+    visit, extent = graph.layer_calls[address], graph.input_shape[2:]
+    bounds = [
+        tuple(layout.positions(end.expand(visit.shape))[0] for end in (axis.low, axis.high))
+        for axis in visit.dependence
     ]
     boxes = []
     for position in positions:
-        ends = [(float(low[:, position].min()), float(high[:, position].max())) for low, high in along]
-        seen = all(first <= last for first, last in ends)
-        boxes.append(tuple((int(a), int(b) + 1) for a, b in ends) if seen else tuple((0, side) for side in extent))
+        ends = [(float(low[:, position].min()), float(high[:, position].max())) for low, high in bounds]
+        depends = all(low_end <= high_end for low_end, high_end in ends)
+        boxes.append(
+            tuple((int(low_end), int(high_end) + 1) for low_end, high_end in ends)
+            if depends
+            else tuple((0, size) for size in extent)
+        )
     return boxes

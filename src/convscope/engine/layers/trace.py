@@ -1,4 +1,4 @@
-"""What one forward shows of a network: which layers ran, in which order, and how their outputs lie."""
+"""One recorded forward pass of a network: which layers ran, in which order, and how their outputs are laid out."""
 
 import math
 from contextlib import suppress
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from convscope.engine.context.chunking import is_out_of_memory
 from convscope.engine.context.ports import Port, layer_of, no_such_port, port_of
-from convscope.engine.graph.build import Graph, Visit, recorded
+from convscope.engine.graph.build import ForwardGraph, LayerCall, record_graph
 from convscope.engine.graph.recorder import INPUT
-from convscope.engine.layers.described_layout import layout_given
+from convscope.engine.layers.described_layout import parse_layout
 from convscope.engine.layers.feature_layout import (
     RESAMPLED,
     FeatureLayout,
@@ -23,10 +23,14 @@ from convscope.engine.layers.feature_layout import (
     region_of,
 )
 from convscope.engine.layers.layout_probing import probe_layout
-from convscope.engine.network.cache import Entry
-from convscope.engine.network.checks import company, next_to
-from convscope.engine.network.memory_format import LayoutWatch, is_undecided, learn
-from convscope.engine.network.packaged import unreached
+from convscope.engine.network.cache import CacheEntry
+from convscope.engine.network.checks import companion_image, jittered
+from convscope.engine.network.memory_format import (
+    MemoryFormatWatcher,
+    is_channels_last_untested,
+    remember_channels_last,
+)
+from convscope.engine.network.packaged import unreached_message
 from convscope.engine.network.quantized import QUANTIZED
 from convscope.engine.network.vmap import UNDER_VMAP
 from convscope.errors import ImagesInParts, LayerError, ModelFailed, OutputError, did_you_mean
@@ -35,87 +39,88 @@ if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
 _PASS_THROUGH = (nn.Identity, nn.modules.dropout._DropoutNd)
-"""Modules that hand on in eval mode what they were given: the layer before them is the one to name."""
+"""Modules that return their input unchanged in eval mode: the layer before them is named instead."""
 
 
 @dataclass(frozen=True)
 class TracedLayer:
-    """What one layer gave at its last call.
+    """The output of one layer at its last call.
 
     Attributes:
-        shape: its output for one image, or for all images that ran where no part of it belongs to one image.
-        layout: how the output lies; ``why_not`` says why that is not known.
-        steps: the operations that made its outputs, one a call.
+        shape: of its output for one image, or for all images that ran where no part of it belongs to one image.
+        layout: the layout of the output; ``unknown_reason`` says why it is not known.
+        steps: the operations that computed its outputs, one per call.
         calls: how often it ran.
-        real: whether it gives real numbers, as maps are made of, and not whole or complex ones.
-        probed: whether the layout was looked for by running the network on other inputs; ``given`` what the person who
-            built the model said of it.
-        earlier: what was recorded of the calls before the last, of ``images`` images of that ``extent``.
+        real: whether its output is real-valued, as maps must be, and not integer or complex.
+        probed: whether the layout was searched for by running the network on other inputs.
+        declared: the layout as declared in ``Model(…, layouts=…)``, if it was.
+        earlier: the records of the calls before the last, of ``images`` images of spatial shape ``extent``.
         mapped: whether it runs under torch.vmap, where it can be neither read nor changed.
     """
 
     shape: Shape
     layout: FeatureLayout | None
-    why_not: str
+    unknown_reason: str
     steps: tuple[int, ...]
     calls: int
     real: bool
     probed: bool = False
-    given: str = ""
-    earlier: tuple[Visit, ...] = ()
+    declared: str = ""
+    earlier: tuple[LayerCall, ...] = ()
     images: int = 1
     extent: Shape = ()
     mapped: bool = False
 
     @cached_property
     def earlier_layouts(self) -> tuple[FeatureLayout | None, ...]:
-        """How its output lies at each call before the last."""
-        return tuple(_layer(visit, self.images, self.extent).layout for visit in self.earlier)
+        """The layout of its output at each call before the last."""
+        return tuple(_to_traced_layer(visit, self.images, self.extent).layout for visit in self.earlier)
 
     @property
-    def has_places(self) -> bool:
-        """Whether it gives real numbers at more than one position of the input."""
-        return self.real and self.layout is not None and self.layout.has_places
+    def has_positions(self) -> bool:
+        """Whether its output holds real numbers at more than one position of the input."""
+        return self.real and self.layout is not None and self.layout.has_positions
 
 
 @dataclass(frozen=True)
-class Traced:
-    """What one forward showed.
+class LayerTrace:
+    """The record of one forward pass.
 
     Attributes:
         order: the address of every call of every layer, in the order of finishing.
-        layers: what each layer gave, by address.
-        answer: the shape of the output for one image.
-        output: the operation that made the output; None where it does not depend on the input.
-        parents: of each operation those whose results it read, `INPUT` for the network's input.
-        moves: which operations only show or copy numbers that were there.
-        without_tensor: layers that give something else than tensors, by address its class.
-        ports: what each tensor was that a layer took or gave, by address as in ``conv2:input``; read when it is wanted.
-        image: the image that was run, and ``in_company`` what the network gave for it behind another one; None where
-            it takes no two images.
-        one_by_one: whether layers run for one image of a batch after the other, so that each call shows a single one.
+        layers: the output of each layer, by address.
+        output_shape: the shape of the network's output for one image.
+        output: the operation that computed the output; None where it does not depend on the input.
+        parents: for each operation, those whose results it read; `INPUT` stands for the network's input.
+        moves: which operations only view or copy existing numbers.
+        without_tensor: the class of the output of layers that return no tensor, by address.
+        ports: the records of the inputs and outputs of layers, by address as in ``conv2:input``; read on demand.
+        image: the image that was run.
+        batched_output: the network's output for that image when it is the second of a batch; None where the network
+            accepts no batch of two.
+        one_by_one: whether layers run for one image of a batch after another, so that each call processes only one.
     """
 
     order: tuple[str, ...]
     layers: dict[str, TracedLayer]
-    answer: Shape
+    output_shape: Shape
     output: int | None
     parents: tuple[tuple[int, ...], ...]
     moves: tuple[bool, ...]
     without_tensor: dict[str, str]
-    ports: dict[str, Visit]
+    ports: dict[str, LayerCall]
     image: Tensor
-    in_company: Tensor | None
+    batched_output: Tensor | None
     one_by_one: bool = False
 
     @property
     def classes(self) -> int:
         """How many classes the output scores."""
-        return self.answer[0]
+        return self.output_shape[0]
 
     @cached_property
-    def handed_on(self) -> frozenset[str]:
-        """The layers whose very output is the network's, perhaps in another shape."""
+    def output_layers(self) -> frozenset[str]:
+        """The layers whose output is that of the network, possibly in another shape."""
         step = self.output
         chain = set()
         while step is not None and step != INPUT:
@@ -124,243 +129,261 @@ class Traced:
         return frozenset(a for a, layer in self.layers.items() if chain & set(layer.steps[-1:]))
 
     def share_of_paths(self, address: str, end: int) -> float:
-        """Which share of all paths from the input to the operation ``end`` goes through that layer."""
+        """The share of all paths from the input to the operation ``end`` that lead through that layer."""
         barrier = set(self.layers[address].steps)
-        around = self._paths(end, barrier)
-        return 1 - around / max(1, self._paths(end, set()))
+        avoiding = self._count_paths(end, barrier)
+        return 1 - avoiding / max(1, self._count_paths(end, set()))
 
-    def _paths(self, end: int, barrier: set[int]) -> int:
-        """How many paths lead from the input to an operation, around some others."""
+    def _count_paths(self, end: int, barrier: set[int]) -> int:
+        """The number of paths from the input to the operation ``end`` that avoid the operations in ``barrier``."""
         count = {INPUT: 1}
         for step in range(end + 1):
             count[step] = 0 if step in barrier else sum(count[parent] for parent in self.parents[step])
         return count[end]
 
-    def cuts(self, address: str, end: int) -> bool:
-        """Whether everything that goes from the input to the operation ``end`` goes through that layer's outputs."""
+    def is_on_every_path(self, address: str, end: int) -> bool:
+        """Whether every path from the input to the operation ``end`` leads through that layer's outputs."""
         barrier = set(self.layers[address].steps)
         if not barrier:
             return False
-        waiting, met = [end], {end}
-        while waiting:
-            step = waiting.pop()
+        pending, visited = [end], {end}
+        while pending:
+            step = pending.pop()
             if step in barrier:
                 continue
             if step == INPUT:
                 return False
-            waiting += [parent for parent in self.parents[step] if parent not in met]
-            met.update(self.parents[step])
-        return bool(barrier & met)
+            pending += [parent for parent in self.parents[step] if parent not in visited]
+            visited.update(self.parents[step])
+        return bool(barrier & visited)
 
 
-_TRACES: Entry[dict[tuple[int, ...], Traced]] = Entry("traces", dict)
-"""By the shape of an input, which layers ran and how their outputs lie."""
+_TRACES: CacheEntry[dict[tuple[int, ...], LayerTrace]] = CacheEntry("traces", dict)
+"""The recorded forward pass, by the shape of the input."""
 
 
-def traced(model: "Model", tensor: Tensor) -> Traced:
-    """Run the model once per input shape and note how its layers' outputs lie.
+def trace_layers(model: "Model", tensor: Tensor) -> LayerTrace:
+    """Run the model once per input shape and record how the outputs of its layers are laid out.
 
-    What runs is the first image, or rather a place beside it where no number is lower, behind another image.
+    The batch that runs is another image, followed by the first image of ``tensor`` with a little nonnegative noise.
     """
     key = tuple(tensor.shape[1:])
     if key not in model.cache[_TRACES]:
-        image = next_to(tensor[:1])
-        model.cache[_TRACES][key] = _read(model, image, *_record(model, image))
+        image = jittered(tensor[:1])
+        model.cache[_TRACES][key] = _to_trace(model, image, *_record_forward(model, image))
     return model.cache[_TRACES][key]
 
 
-def calls_of(model: "Model", address: str, tensor: Tensor) -> int:
-    """How often a layer runs in one forward; a reused layer is read at its last call."""
-    layer = traced(model, tensor).layers.get(layer_of(address))
+def call_count(model: "Model", address: str, tensor: Tensor) -> int:
+    """How often a layer runs in one forward pass; a reused layer is read at its last call."""
+    layer = trace_layers(model, tensor).layers.get(layer_of(address))
     return 1 if layer is None else max(1, layer.calls)
 
 
 def layout_of(model: "Model", address: str, tensor: Tensor) -> FeatureLayout:
-    """How a layer's output for inputs like ``tensor`` lies.
+    """The layout of a layer's output for inputs like ``tensor``.
 
     Raises:
-        LayerError: it never runs, or it cannot be known.
+        LayerError: the layer never runs, or the layout cannot be determined.
     """
-    layer = layer_at(model, address, tensor)
+    layer = traced_layer(model, address, tensor)
     if layer.layout is None:
         raise LayerError(
-            f"layer {address!r} gives shape {layer.shape}, which {layer.why_not}: choose another layer, or say how its "
-            f"output lies, as in Model(…, layouts={{{address!r}: 'N C H W'}})"
+            f"layer {address!r} gives shape {layer.shape}, which {layer.unknown_reason}: choose another layer, or "
+            f"declare its layout, as in Model(…, layouts={{{address!r}: 'N C H W'}})"
         )
     return layer.layout
 
 
-def layer_at(model: "Model", address: str, tensor: Tensor) -> TracedLayer:
-    """What a layer gives for inputs like ``tensor``; where operations do not tell how it lies, other inputs are run.
+def traced_layer(model: "Model", address: str, tensor: Tensor) -> TracedLayer:
+    """The recorded output of a layer for inputs like ``tensor``.
+
+    Where the recorded operations do not determine its layout, the network is run on other inputs.
 
     Raises:
-        LayerError: it never runs.
+        LayerError: the layer never runs, returns no tensor, or runs under torch.vmap.
     """
-    trace = traced(model, tensor)
+    trace = trace_layers(model, tensor)
     if (port := port_of(address)) is not None and address not in trace.layers:
-        trace.layers[address] = _at_port(model, trace, port, address)
+        trace.layers[address] = _trace_port(model, trace, port, address)
     layers, layer = trace.layers, trace.layers.get(address)
     if address in trace.without_tensor:
         kind = trace.without_tensor[address]
         raise LayerError(f"layer {address!r} gives {kind}, not a tensor: choose another layer")
     if layer is None:
-        raise LayerError(unreached(model.module, address))
+        raise LayerError(unreached_message(model.module, address))
     if layer.mapped:
         raise LayerError(f"layer {address!r} {UNDER_VMAP}")
     if layer.layout is None and not layer.probed and 0 not in layer.shape:
-        layer = layers[address] = _probed(model, address, tensor, layer)
+        layer = layers[address] = _probe(model, address, tensor, layer)
     return layer
 
 
-def _at_port(model: "Model", trace: Traced, port: Port, address: str) -> TracedLayer:
-    """What one of the tensors is that a layer takes or gives.
+def _trace_port(model: "Model", trace: LayerTrace, port: Port, address: str) -> TracedLayer:
+    """The record of one of the inputs or outputs of a layer.
 
     Raises:
-        LayerError: the layer never runs, or has no such tensor.
+        LayerError: the layer never runs, or has no such input or output.
     """
     if address in trace.ports:
         return replace(
-            _layer(trace.ports[address], 1 if trace.in_company is None else 2, tuple(trace.image.shape[2:])),
+            _to_traced_layer(
+                trace.ports[address], 1 if trace.batched_output is None else 2, tuple(trace.image.shape[2:])
+            ),
             calls=trace.layers[port.layer].calls,
         )
-    there = sum(name.rstrip("0123456789") == f"{port.layer}:{port.side}" for name in trace.ports)
-    if not there:
-        raise LayerError(unreached(model.module, port.layer))
-    raise LayerError(no_such_port(port, there))
+    count = sum(name.rstrip("0123456789") == f"{port.layer}:{port.side}" for name in trace.ports)
+    if not count:
+        raise LayerError(unreached_message(model.module, port.layer))
+    raise LayerError(no_such_port(port, count))
 
 
-def _probed(model: "Model", address: str, tensor: Tensor, layer: TracedLayer) -> TracedLayer:
+def _probe(model: "Model", address: str, tensor: Tensor, layer: TracedLayer) -> TracedLayer:
     try:
         layout = probe_layout(model, address, tensor)
     except UnknownLayout as error:
-        return replace(layer, why_not=f"{layer.why_not} and {error}", probed=True)
+        return replace(layer, unknown_reason=f"{layer.unknown_reason} and {error}", probed=True)
     return replace(layer, layout=layout, shape=layout.shape, probed=True)
 
 
 def layout_at_call(model: "Model", address: str, tensor: Tensor, call: int) -> FeatureLayout | None:
-    """How a layer's output lies at that call, the first is 1; None where it cannot be known."""
-    layer = layer_at(model, address, tensor)
-    if call > len(layer.earlier) or layer.given or layer.probed:
+    """The layout of a layer's output at that call, counted from 1; None where it cannot be determined."""
+    layer = traced_layer(model, address, tensor)
+    if call > len(layer.earlier) or layer.declared or layer.probed:
         return layer.layout
     return layer.earlier_layouts[call - 1]
 
 
-def all_images(layout: FeatureLayout, address: str, images: int, output: Tensor) -> Tensor:
-    """A layer's output, once it is sure that it is that of all images.
+def require_all_images(layout: FeatureLayout, address: str, images: int, output: Tensor) -> Tensor:
+    """Return a layer's output after checking that it is that of all images.
 
     Raises:
-        ImagesInParts: it is that of some of them, as where a network takes a batch two by two.
+        ImagesInParts: it is that of some of them, as where a network processes a batch two by two.
     """
     if not layout.unbatched and output.shape[layout.batch] != images * layout.outer * layout.inner:
         raise ImagesInParts(
-            f"layer {address!r} ran for some of {images} images at a time: look at one image at a time, or choose "
+            f"layer {address!r} ran for some of {images} images at a time: pass one image at a time, or choose "
             "another layer"
         )
     return output
 
 
-def map_at(model: "Model", address: str, tensor: Tensor, activation: Tensor) -> Tensor:
-    """What a layer gave for inputs like ``tensor`` as a map (N, C, …); refused where it is none."""
+def as_feature_map(model: "Model", address: str, tensor: Tensor, activation: Tensor) -> Tensor:
+    """A layer's output for inputs like ``tensor`` as a map (N, C, …).
+
+    Raises:
+        LayerError: it has no spatial extent, or is no map of the input.
+        ImagesInParts: it is the output for some of the images.
+    """
     layout = layout_of(model, address, tensor)
-    all_images(layout, address, len(tensor), activation)
+    require_all_images(layout, address, len(tensor), activation)
     if layout.no_map == RESAMPLED:
-        raise LayerError(resampled(address))
+        raise LayerError(resampled_message(address))
     if layout.no_map:
         raise LayerError(
             f"layer {address!r} gives shape {tuple(activation.shape)}, which {layout.no_map}: choose another layer, or "
             "leave layer out for the default one"
         )
-    if not layout.has_places:
-        elsewhere = any(layer.has_places for layer in traced(model, tensor).layers.values())
-        way_out = "choose an earlier layer, or leave layer out for the last one that has"
+    if not layout.has_positions:
+        others_have = any(layer.has_positions for layer in trace_layers(model, tensor).layers.values())
+        remedy = "choose an earlier layer, or leave layer out for the last one that has"
         raise LayerError(
             f"layer {address!r} gives shape {tuple(activation.shape)}, which has no spatial extent: "
-            + (way_out if elsewhere else f"no layer of {model.name} has; {lenses_without_a_map(tensor)}")
+            + (remedy if others_have else f"no layer of {model.name} has; {lenses_without_map_hint(tensor)}")
         )
     return layout.to_map(activation)
 
 
-def resampled(address: str) -> str:
-    """In words: why a layer behind ``grid_sample`` has no map of the input, and what to do."""
+def resampled_message(address: str) -> str:
+    """The message why a layer after ``grid_sample`` has no map of the input, and what to do."""
     return (
-        f"layer {address!r} {RESAMPLED}: choose a layer before that, or say how it lies, as in Model(…, "
-        f"layouts={{{address!r}: 'N C H W'}}), to have its map drawn as if nothing had moved"
+        f"layer {address!r} {RESAMPLED}: choose a layer before that, or declare its layout, as in Model(…, "
+        f"layouts={{{address!r}: 'N C H W'}}), to draw its map as if nothing had been moved"
     )
 
 
-def lenses_without_a_map(tensor: Tensor) -> str:
-    """In words: what to use where no layer has a map."""
+def lenses_without_map_hint(tensor: Tensor) -> str:
+    """The part of a message that says what to use where no layer has a map."""
     if math.prod(tensor.shape[2:]) > 1:
         return "lenses of the input such as integrated-gradients and kernel-shap need none"
     return "lenses of the input such as gradient-x-input, or integrated-gradients with baseline='black', need none"
 
 
-def _record(model: "Model", image: Tensor) -> tuple[Graph, int, bool]:
-    """One recorded forward of an image behind another one, or alone where the network takes no two of them together.
+def _record_forward(model: "Model", image: Tensor) -> tuple[ForwardGraph, int, bool]:
+    """Record one forward pass of an image as the second of a batch, or alone where the network accepts no batch of two.
 
     Returns:
-        The record, how many images it is of, and whether the network's layers run for one image after the other.
+        The record, the number of images in it, and whether layers run for one image of a batch after another.
     """
-    for other in (company(image, bold=True), image):
+    for first in (companion_image(image, bold=True), image):
         try:
-            graph = _recorded_as_it_lies(model, torch.cat([other, image]))
+            graph = _record_pair(model, torch.cat([first, image]))
         except (ModelFailed, OutputError) as error:
             if is_out_of_memory(error):
                 break
         else:
-            if any(_runs_for_single_images(visit) for visit in graph.visits.values()):
-                with suppress(ModelFailed, OutputError):  # it may need two images, which it takes apart
-                    return recorded(model, image, selected=True), 1, True
+            if any(_ran_per_image(visit) for visit in graph.layer_calls.values()):
+                # the network may insist on two images, which it separates itself
+                with suppress(ModelFailed, OutputError):
+                    return record_graph(model, image, find_output=True), 1, True
             return graph, 2, False
-    return recorded(model, image, selected=True), 1, False
+    return record_graph(model, image, find_output=True), 1, False
 
 
-def _runs_for_single_images(visit: Visit) -> bool:
+def _ran_per_image(visit: LayerCall) -> bool:
     """Whether a layer ran once for one image and once for another."""
-    of_one = {
-        float(v.batch.place) for v in (*visit.earlier, visit) if v.batch is not None and v.batch.place.numel() == 1
+    image_indices = {
+        float(call.batch.position)
+        for call in (*visit.earlier, visit)
+        if call.batch is not None and call.batch.position.numel() == 1
     }
-    return len(of_one - {-1.0}) > 1
+    return len(image_indices - {-1.0}) > 1
 
 
-def _recorded_as_it_lies(model: "Model", pair: Tensor) -> Graph:
-    """One recorded forward, which also shows whether the network takes inputs that lie channels-last."""
-    if not is_undecided(model.module, pair):
-        return recorded(model, pair, images=2, selected=True)
-    model.layout_watch = watch = LayoutWatch(model.module)
+def _record_pair(model: "Model", pair: Tensor) -> ForwardGraph:
+    """Record one forward pass, which also shows whether the network accepts channels-last inputs."""
+    if not is_channels_last_untested(model.module, pair):
+        return record_graph(model, pair, images=2, find_output=True)
+    model.memory_format_watcher = watch = MemoryFormatWatcher(model.module)
     try:
-        laid = pair.clone(memory_format=torch.channels_last)
-        graph = recorded(model, pair, images=2, selected=True, laid=laid)
+        channels_last = pair.clone(memory_format=torch.channels_last)
+        graph = record_graph(model, pair, images=2, find_output=True, network_input=channels_last)
     except (ModelFailed, OutputError):
-        watch.minds = True
+        watch.depends_on_format = True
     finally:
-        model.layout_watch = None
-    if not watch.minds:
-        learn(model.module, pair, takes=True)
+        model.memory_format_watcher = None
+    if not watch.depends_on_format:
+        remember_channels_last(model.module, pair, takes=True)
         return graph
-    graph = recorded(model, pair, images=2, selected=True, laid=pair.clone(memory_format=torch.contiguous_format))
-    learn(model.module, pair, takes=False)
+    graph = record_graph(
+        model, pair, images=2, find_output=True, network_input=pair.clone(memory_format=torch.contiguous_format)
+    )
+    remember_channels_last(model.module, pair, takes=False)
     return graph
 
 
-def _read(model: "Model", image: Tensor, graph: Graph, images: int, one_by_one: bool) -> Traced:
-    named = {a for a, m in model.module.named_modules() if a and not isinstance(m, _PASS_THROUGH)}
-    extent = tuple(graph.input[2:])
-    layers = {address: _layer(visit, images, extent) for address, visit in graph.visits.items() if address}
-    for address, text in model.layouts.items():
+def _to_trace(model: "Model", image: Tensor, graph: ForwardGraph, images: int, one_by_one: bool) -> LayerTrace:
+    named = {
+        address for address, module in model.module.named_modules() if address and not isinstance(module, _PASS_THROUGH)
+    }
+    extent = tuple(graph.input_shape[2:])
+    layers = {
+        address: _to_traced_layer(visit, images, extent) for address, visit in graph.layer_calls.items() if address
+    }
+    for address, declared in model.layouts.items():
         if address not in layers:
-            known = did_you_mean(address, list(layers))
-            raise LayerError(f"the model's layouts name {address!r}, which is no layer that runs{known}")
-        visit = graph.visits[address]
-        layout = layout_given(text, address, visit.shape, images, len(graph.input) - 2)
-        layers[address] = replace(layers[address], layout=layout, shape=layout.shape, given=text)
-    return Traced(
-        _made_by_themselves([address for address, _ in graph.finished if address in named], layers),
+            suggestion = did_you_mean(address, list(layers))
+            raise LayerError(f"the model's layouts name {address!r}, which is no layer that runs{suggestion}")
+        visit = graph.layer_calls[address]
+        layout = parse_layout(declared, address, visit.shape, images, len(graph.input_shape) - 2)
+        layers[address] = replace(layers[address], layout=layout, shape=layout.shape, declared=declared)
+    return LayerTrace(
+        _without_pass_through([address for address, _ in graph.call_order if address in named], layers),
         layers,
         graph.output_shape[1:],
-        graph.output,
-        tuple(step.parents for step in graph.steps),
-        tuple(step.moves for step in graph.steps),
+        graph.output_operation,
+        tuple(step.parents for step in graph.operations),
+        tuple(step.moves for step in graph.operations),
         graph.without_tensor,
         graph.ports,
         image,
@@ -369,59 +392,61 @@ def _read(model: "Model", image: Tensor, graph: Graph, images: int, one_by_one: 
     )
 
 
-def _made_by_themselves(finished: list[str], layers: dict[str, TracedLayer]) -> tuple[str, ...]:
-    """Those layers that made what they gave, they or their parts.
+def _without_pass_through(finished: list[str], layers: dict[str, TracedLayer]) -> tuple[str, ...]:
+    """The layers whose output was computed by themselves or their children.
 
-    Others hand on the tensor that they were given, as observers do. Whether the network goes on with what they gave
-    or with that tensor cannot be told, and the layer that made it is the one to name.
+    Others return the tensor they received, as observers do. Whether the network continues with what they returned or
+    with the original cannot be distinguished, so the layer that computed it is the one to name.
     """
-    makers: dict[int, str] = {}
-    kept = []
+    producers: dict[int, str] = {}
+    computing = []
     for address in finished:
         steps = layers[address].steps
-        own = not steps
+        computed = not steps
         for step in steps:
-            maker = makers.setdefault(step, address)
-            own |= maker == address or maker.startswith(f"{address}.")
-        if own:
-            kept.append(address)
-    return tuple(kept)
+            producer = producers.setdefault(step, address)
+            computed |= producer == address or producer.startswith(f"{address}.")
+        if computed:
+            computing.append(address)
+    return tuple(computing)
 
 
-def _has_no_batch(visit: Visit) -> bool:
-    """Whether what a layer gave for a single image has no dimension for the batch: only channels before the places."""
-    if visit.batch is None or len(visit.shape) == len(visit.seen) + 2 or visit.shape[:1] == (1,):
+def _lacks_batch(visit: LayerCall) -> bool:
+    """Whether a layer's output for a single image has no batch dimension: only channels precede its positions."""
+    if visit.batch is None or len(visit.shape) == len(visit.dependence) + 2 or visit.shape[:1] == (1,):
         return False
-    beside = [d for d, size in enumerate(visit.shape) if size > 1 and not any(axis.varies(d) for axis in visit.seen)]
-    return beside == [0]
+    other_dims = [
+        d for d, size in enumerate(visit.shape) if size > 1 and not any(axis.lies_along(d) for axis in visit.dependence)
+    ]
+    return other_dims == [0]
 
 
-def _with_batch(visit: Visit) -> Visit:
-    """The same with a dimension for the batch in front."""
-    seen = tuple(axis.each(lambda end: end.unsqueeze(0)) for axis in visit.seen)
-    batch = None if visit.batch is None else visit.batch.each(lambda end: end.unsqueeze(0))
-    return replace(visit, shape=(1, *visit.shape), seen=seen, batch=batch)
+def _add_batch(visit: LayerCall) -> LayerCall:
+    """The same record with a batch dimension prepended."""
+    seen = tuple(axis.map(lambda end: end.unsqueeze(0)) for axis in visit.dependence)
+    batch = None if visit.batch is None else visit.batch.map(lambda end: end.unsqueeze(0))
+    return replace(visit, shape=(1, *visit.shape), dependence=seen, batch=batch)
 
 
-def _layer(visit: Visit, images: int, extent: Shape) -> TracedLayer:
-    layout, why_not, shape = None, "does not depend on the input", visit.shape
-    unbatched = images == 1 and _has_no_batch(visit)
+def _to_traced_layer(visit: LayerCall, images: int, extent: Shape) -> TracedLayer:
+    layout, unknown_reason, shape = None, "does not depend on the input", visit.shape
+    unbatched = images == 1 and _lacks_batch(visit)
     if unbatched:
-        visit = _with_batch(visit)
+        visit = _add_batch(visit)
     if 0 in visit.shape:
-        why_not = "is empty: the input is too small for it"
+        unknown_reason = "is empty: the input is too small for it"
     elif visit.batch is not None:
         try:
-            layout = read_layout(visit.shape, visit.seen, visit.batch, images)
-            layout = replace(layout, unbatched=unbatched, region=region_of(visit.seen, layout.grid, extent))
+            layout = read_layout(visit.shape, visit.dependence, visit.batch, images)
+            layout = replace(layout, unbatched=unbatched, region=region_of(visit.dependence, layout.grid, extent))
             shape = layout.shape
         except UnknownLayout as error:
-            why_not = str(error)
+            unknown_reason = str(error)
     return TracedLayer(
         shape,
         layout,
-        why_not,
-        visit.steps,
+        unknown_reason,
+        visit.operations,
         visit.calls,
         visit.dtype.is_floating_point or visit.dtype in QUANTIZED,
         earlier=visit.earlier,

@@ -1,7 +1,7 @@
-"""What methods are made of that take parts of an image away and look at how the score changes.
+"""What perturbation methods are built from: they replace parts of an image and observe how the score changes.
 
-masks.py        many masks over an image, their scores, and how much each place counted
-coalitions.py   images with some of their parts shown and the rest replaced, and their scores
-segments.py     an image cut into parts: superpixels, grids, a map of one's own
-estimates.py    how sure a mean over random draws is, and when it is sure enough
+masks.py        the scores of many masked variants of an image, and random grid masks
+coalitions.py   images with some of their segments shown and the others replaced, and their scores
+segments.py     segmentations of an image: superpixels, grids, a given map
+confidence.py   confidence bands of means over random draws, and the stability over seeds
 """

@@ -1,4 +1,4 @@
-"""Images with some of their parts shown and the rest replaced by a baseline, and their scores."""
+"""The scores of images with some of their segments shown and the others replaced by a baseline."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,52 +6,52 @@ import torch
 from torch import Tensor
 
 from convscope.engine.inputs.specs import Images
-from convscope.engine.masking.masks import blended, each_score
-from convscope.engine.masking.segments import Cut
+from convscope.engine.masking.masks import blend, score_perturbations
+from convscope.engine.masking.segments import Segmentation
 from convscope.engine.network.model import Model
-from convscope.engine.targets.target import Aim
+from convscope.engine.targets.target import Target
 
 
 def coalition_scores(
     model: Model,
     images: Images,
-    aim: Aim,
+    aim: Target,
     start: Tensor,
-    cuts: Sequence[Cut],
+    segmentations: Sequence[Segmentation],
     coalitions: Sequence[Tensor],
     *,
-    enough: Callable[[int, Tensor], bool] | None = None,
+    should_stop: Callable[[int, Tensor], bool] | None = None,
     precision: str = "float32",
     quiet: bool = False,
 ) -> list[Tensor]:
     """The score of each coalition of each image.
 
     Args:
-        start: what takes the place of parts that are not shown, (N, C, …).
-        coalitions: for each image, which parts each coalition shows, (n, parts).
-        enough: ``(row, scores so far) -> bool``: whether the rest may be left out.
+        start: the baseline that replaces segments that are not shown, (N, C, …).
+        coalitions: for each image, which segments each coalition shows, (n, segments).
+        should_stop: ``(row, scores so far) -> bool``: True leaves out the remaining coalitions.
         quiet: do not report progress.
     """
-    scores = [torch.zeros(len(on), dtype=torch.float64, device="cpu") for on in coalitions]
-    places = [cut.labels.flatten() for cut in cuts]
+    scores = [torch.zeros(len(shown), dtype=torch.float64, device="cpu") for shown in coalitions]
+    labels = [segmentation.labels.flatten() for segmentation in segmentations]
 
     def draw(row: int, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        on = coalitions[row][numbers]
-        masks = on.to(images.tensor)[:, places[row]].view(len(on), *images.extent)
-        return blended(images.tensor[row], start[row], masks), on
+        shown = coalitions[row][numbers]
+        masks = shown.to(images.tensor)[:, labels[row]].view(len(shown), *images.extent)
+        return blend(images.tensor[row], start[row], masks), shown
 
-    def visit(row: int, numbers: Tensor, _on: Tensor, found: Tensor) -> None:
-        scores[row][numbers] = found
+    def visit(row: int, numbers: Tensor, _shown: Tensor, new_scores: Tensor) -> None:
+        scores[row][numbers] = new_scores
 
-    used = each_score(
+    counts = score_perturbations(
         model,
         images,
         aim,
-        [len(on) for on in coalitions],
+        [len(shown) for shown in coalitions],
         draw,
         visit,
-        enough=None if enough is None else lambda row, seen: enough(row, scores[row][:seen]),
+        should_stop=None if should_stop is None else lambda row, count: should_stop(row, scores[row][:count]),
         precision=precision,
         quiet=quiet,
     )
-    return [found[:n] for found, n in zip(scores, used, strict=True)]
+    return [image_scores[:count] for image_scores, count in zip(scores, counts, strict=True)]

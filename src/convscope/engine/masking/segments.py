@@ -1,4 +1,4 @@
-"""An image cut into parts that are taken away as a whole: superpixels, grids, or a map of one's own."""
+"""Segmentations of an image whose segments are perturbed as a whole: superpixels, grids, or a given map."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,82 +14,86 @@ from convscope.spec import Param
 
 SegmenterName = Literal["slic", "quickshift", "grid"]
 Segmenter = Annotated[
-    SegmenterName, Param(help="how the image is cut: slic and quickshift follow its colours, grid does not")
+    SegmenterName, Param(help="how the image is divided: slic and quickshift follow its colours, grid does not")
 ]
 Segments = Annotated[
     int | Tensor,
-    Param(help="parts the image is cut into, about; from Python also a map of part numbers", min=2, max=4096),
+    Param(help="approximate number of segments; in Python also a map of segment numbers", min=2, max=4096),
 ]
 
-_SMOOTHED = 1.0
-"""Pixels of blur before superpixels are sought, so that they do not follow noise."""
-
+_SIGMA = 1.0
+"""Blur in pixels before superpixels are computed, so that they do not follow noise."""
 
 _SCALES = (50, 100, 150, 250, 500, 1200)
-_LEAST = 150 / 224**2
-"""The smallest region at any scale, as a share of the image."""
+_MIN_AREA = 150 / 224**2
+"""The smallest region at any scale, as a fraction of the image's area."""
 
 
 @dataclass(frozen=True)
-class Cut:
-    """One image's parts: ``labels`` (…) in the input's extent, numbered from 0 to ``count`` - 1."""
+class Segmentation:
+    """The segments of one image: ``labels`` (…) in the input's extent, numbered from 0 to ``count`` - 1."""
 
     labels: Tensor
     count: int
 
     @property
     def sizes(self) -> Tensor:
-        """Pixels of each part."""
+        """The number of pixels of each segment."""
         return torch.bincount(self.labels.flatten(), minlength=self.count)
 
-    def painted(self, parts: Tensor) -> Tensor:
-        """Numbers of parts (…, count) spread evenly over their pixels, so that the map adds up to what they do."""
-        share = parts / self.sizes.to(parts)
-        return share[..., self.labels]
+    def to_map(self, values: Tensor) -> Tensor:
+        """Values of segments (…, count) spread evenly over their pixels, so that the map has the same sum."""
+        per_pixel = values / self.sizes.to(values)
+        return per_pixel[..., self.labels]
 
 
-def segmented(images: Images, segments: int | Tensor, segmenter: str, *, seed: int = 0) -> list[Cut]:
-    """The parts of each image.
+def segment_images(images: Images, segments: int | Tensor, segmenter: str, *, seed: int = 0) -> list[Segmentation]:
+    """The segmentation of each image.
 
-    Superpixels are sought in the picture as the network sees it. A signal has none, and quickshift is for pictures:
-    what cannot be cut so is cut into a grid.
+    Superpixels are computed from the image as the network receives it. Signals have no superpixels, and quickshift is
+    for two-dimensional images: other inputs are divided into a grid.
 
     Raises:
-        ParameterError: a map that does not fit the images, or an image in which fewer than two parts are found.
-        InputError: the images have one place only.
+        ParameterError: a map does not fit the images, or an image has fewer than two segments.
+        InputError: the images have a single position.
     """
     if images.tensor[0, 0].numel() < 2:
         raise InputError(
-            f"the input of shape {tuple(images.tensor.shape)} is a single place and cannot be cut into segments: "
-            "use gradient-x-input"
+            f"the input of shape {tuple(images.tensor.shape)} has a single position and cannot be divided into "
+            "segments: use gradient-x-input"
         )
     if isinstance(segments, Tensor):
-        return _given(segments, images)
-    cuts = [_cut(images, row, segments, segmenter, seed) for row in range(len(images))]
-    for cut in cuts:
-        if cut.count < 2:
+        return _given_segmentations(segments, images)
+    segmentations = [_segment_image(images, row, segments, segmenter, seed) for row in range(len(images))]
+    for segmentation in segmentations:
+        if segmentation.count < 2:
             raise ParameterError(
-                f"segments must be 2 or more, but {segmenter} found one part in this image: "
-                "ask for more, or for segmenter='grid'"
+                f"segments must be 2 or more, but {segmenter} found one segment in this image: "
+                "increase segments, or use segmenter='grid'"
             )
-    return cuts
+    return segmentations
 
 
-def scales(images: Images, row: int) -> list[Tensor]:
-    """A picture's parts at six scales, by Felzenszwalb and Huttenlocher; grids of six sizes for what is no picture."""
+def multiscale_segments(images: Images, row: int) -> list[Tensor]:
+    """Segment labels of an image at six scales (Felzenszwalb and Huttenlocher); of other inputs, grids of six sizes."""
     extent = images.extent
     if len(extent) != 2:
-        return [_numbered(grid(extent, parts), torch.device("cpu")).labels for parts in (128, 64, 32, 16, 8, 4)]
+        return [_relabelled(grid(extent, parts), torch.device("cpu")).labels for parts in (128, 64, 32, 16, 8, 4)]
     from skimage.segmentation import felzenszwalb
 
-    picture, _ = _picture(images, row)
-    least = max(2, round(_LEAST * picture.shape[0] * picture.shape[1]))
-    cuts = [felzenszwalb(picture, scale=scale, sigma=0.8, min_size=least, channel_axis=-1) for scale in _SCALES]
-    return [_numbered(torch.from_numpy(cut.astype(np.int64)), torch.device("cpu")).labels for cut in cuts]
+    array, _ = _to_array(images, row)
+    min_size = max(2, round(_MIN_AREA * array.shape[0] * array.shape[1]))
+    labels_at_scales = [
+        felzenszwalb(array, scale=scale, sigma=0.8, min_size=min_size, channel_axis=-1) for scale in _SCALES
+    ]
+    return [
+        _relabelled(torch.from_numpy(labels.astype(np.int64)), torch.device("cpu")).labels
+        for labels in labels_at_scales
+    ]
 
 
 def grid(extent: Sequence[int], parts: int) -> Tensor:
-    """Part numbers of about ``parts`` boxes as even as they can be, over any number of axes."""
+    """Labels of about ``parts`` boxes of nearly equal size, over any number of axes."""
     side = (float(np.prod(extent)) / parts) ** (1 / len(extent))
     counts = [min(length, max(1, round(length / side))) for length in extent]
     if max(counts) == 1:
@@ -98,92 +102,94 @@ def grid(extent: Sequence[int], parts: int) -> Tensor:
 
 
 def boxes(extent: Sequence[int], counts: Sequence[int]) -> Tensor:
-    """Part numbers of ``counts`` boxes along each axis."""
+    """Labels of a grid with ``counts`` boxes along each axis."""
     labels = torch.zeros(*extent, dtype=torch.long, device="cpu")
     for axis, (length, count) in enumerate(zip(extent, counts, strict=True)):
-        along = torch.arange(length, device="cpu") * count // length
-        labels = labels * count + along.view(-1, *[1] * (len(extent) - axis - 1))
+        index = torch.arange(length, device="cpu") * count // length
+        labels = labels * count + index.view(-1, *[1] * (len(extent) - axis - 1))
     return labels
 
 
-def _cut(images: Images, row: int, segments: int, segmenter: str, seed: int) -> Cut:
+def _segment_image(images: Images, row: int, segments: int, segmenter: str, seed: int) -> Segmentation:
     axes = len(images.extent)
     if segmenter == "grid" or axes == 1 or (segmenter == "quickshift" and axes != 2) or axes > 3:
-        return _numbered(grid(images.extent, segments), images.tensor.device)
-    picture, colour = _picture(images, row)
-    labels = _slic(picture, segments, colour) if segmenter == "slic" else _quickshift(picture, segments, colour, seed)
-    return _numbered(torch.from_numpy(labels.astype(np.int64)), images.tensor.device)
+        return _relabelled(grid(images.extent, segments), images.tensor.device)
+    array, is_rgb = _to_array(images, row)
+    labels = _slic(array, segments, is_rgb) if segmenter == "slic" else _quickshift(array, segments, is_rgb, seed)
+    return _relabelled(torch.from_numpy(labels.astype(np.int64)), images.tensor.device)
 
 
-def _picture(images: Images, row: int) -> tuple[np.ndarray[Any, Any], bool]:
-    """One image channels last, from 0 to 1, and whether it is in colour as people see it."""
+def _to_array(images: Images, row: int) -> tuple[np.ndarray[Any, Any], bool]:
+    """One image as an array from 0 to 1 with its channels last, and whether it is an RGB image."""
     tensor = images.tensor[row].detach().float().cpu()
     if hasattr(images.spec, "mean") and len(tensor) == 3:
-        shown = images.spec.picture(tensor)
-        assert shown is not None
-        return shown / np.float32(255), True
+        picture = images.spec.picture(tensor)
+        assert picture is not None
+        return picture / np.float32(255), True
     low, high = float(tensor.min()), float(tensor.max())
-    unit = (tensor - low) / ((high - low) or 1.0)
-    return unit.movedim(0, -1).numpy(), False
+    normalized = (tensor - low) / ((high - low) or 1.0)
+    return normalized.movedim(0, -1).numpy(), False
 
 
-def _slic(picture: np.ndarray[Any, Any], segments: int, colour: bool) -> np.ndarray[Any, Any]:
+def _slic(array: np.ndarray[Any, Any], segments: int, is_rgb: bool) -> np.ndarray[Any, Any]:
     from skimage.segmentation import slic
 
-    found: np.ndarray[Any, Any] = slic(
-        picture,
+    labels: np.ndarray[Any, Any] = slic(
+        array,
         n_segments=segments,
-        compactness=10 if colour else 0.1,  # Lab runs to 100, the rest to 1
-        sigma=_SMOOTHED,
-        convert2lab=colour,
+        compactness=10 if is_rgb else 0.1,  # Lab values range to 100, others to 1
+        sigma=_SIGMA,
+        convert2lab=is_rgb,
         start_label=0,
         channel_axis=-1,
     )
-    return found
-
-
-def _quickshift(picture: np.ndarray[Any, Any], segments: int, colour: bool, seed: int) -> np.ndarray[Any, Any]:
-    """Cut quickshift's tree at its longest links until there are as many parts as asked for."""
-    from skimage.segmentation import quickshift
-
-    if picture.shape[-1] != 3:
-        picture = picture.mean(-1, keepdims=True).repeat(3, -1)
-    _, parent, distance = quickshift(
-        picture,
-        ratio=0.5,
-        kernel_size=4,
-        max_dist=np.inf,
-        sigma=_SMOOTHED,
-        convert2lab=colour,
-        return_tree=True,
-        rng=seed,
-    )
-    places = np.arange(picture.shape[0] * picture.shape[1])
-    parent, distance = np.array(parent, np.int64).ravel(), np.asarray(distance).ravel()
-    roots = int((parent == places).sum())
-    longest = np.argsort(np.where(parent == places, np.inf, distance), kind="stable")[::-1]
-    cut = longest[: max(segments, roots)]
-    parent[cut] = cut
-    while not np.array_equal(parent, parent[parent]):
-        parent = parent[parent]
-    labels: np.ndarray[Any, Any] = np.unique(parent, return_inverse=True)[1].reshape(picture.shape[:2])
     return labels
 
 
-def _given(labels: Tensor, images: Images) -> list[Cut]:
+def _quickshift(array: np.ndarray[Any, Any], segments: int, is_rgb: bool, seed: int) -> np.ndarray[Any, Any]:
+    """Cut the tree of quickshift at its longest edges until it has as many parts as requested."""
+    from skimage.segmentation import quickshift
+
+    if array.shape[-1] != 3:
+        array = array.mean(-1, keepdims=True).repeat(3, -1)
+    _, parent, distance = quickshift(
+        array,
+        ratio=0.5,
+        kernel_size=4,
+        max_dist=np.inf,
+        sigma=_SIGMA,
+        convert2lab=is_rgb,
+        return_tree=True,
+        rng=seed,
+    )
+    nodes = np.arange(array.shape[0] * array.shape[1])
+    parent, distance = np.array(parent, np.int64).ravel(), np.asarray(distance).ravel()
+    roots = int((parent == nodes).sum())
+    longest = np.argsort(np.where(parent == nodes, np.inf, distance), kind="stable")[::-1]
+    new_roots = longest[: max(segments, roots)]
+    parent[new_roots] = new_roots
+    while not np.array_equal(parent, parent[parent]):
+        parent = parent[parent]
+    labels: np.ndarray[Any, Any] = np.unique(parent, return_inverse=True)[1].reshape(array.shape[:2])
+    return labels
+
+
+def _given_segmentations(labels: Tensor, images: Images) -> list[Segmentation]:
+    """Segmentations from a map of labels, one for all images or one for each."""
     if labels.shape not in (images.extent, (len(images), *images.extent)):
         raise ParameterError(
             f"segments must be a number or a map of shape {images.extent}, got shape {tuple(labels.shape)}"
         )
     if labels.is_floating_point() and not bool((labels == labels.round()).all()):
-        raise ParameterError("segments must be whole numbers, one per part, got a map with fractions")
-    each = labels.expand(len(images), *images.extent)
-    cuts = [_numbered(one, images.tensor.device) for one in each]
-    if any(cut.count < 2 for cut in cuts):
+        raise ParameterError("segments must be whole numbers, one per segment, got a map with fractions")
+    labels_of_images = labels.expand(len(images), *images.extent)
+    segmentations = [_relabelled(image_labels, images.tensor.device) for image_labels in labels_of_images]
+    if any(segmentation.count < 2 for segmentation in segmentations):
         raise ParameterError("segments must be two parts or more, got a map with one number only")
-    return cuts
+    return segmentations
 
 
-def _numbered(labels: Tensor, device: torch.device) -> Cut:
+def _relabelled(labels: Tensor, device: torch.device) -> Segmentation:
+    """A segmentation with labels numbered from 0 without gaps."""
     known, numbers = torch.unique(labels, return_inverse=True)
-    return Cut(numbers.to(device), len(known))
+    return Segmentation(numbers.to(device), len(known))

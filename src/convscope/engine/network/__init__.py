@@ -1,1 +1,1 @@
-"""A network: the model, its state and how it is put back, memory format, folding, precision, what its output means."""
+"""A network: the model, its state and how it is restored, memory format, folding, precision, meaning of the output."""

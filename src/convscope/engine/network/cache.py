@@ -1,8 +1,8 @@
-"""What running a network has shown about it, kept until its modules change.
+"""A cache for facts about a network that were found by running it, valid until its modules change.
 
-Each file that keeps something declares an `Entry` of its own, so the cache knows none of its users. A `Model` has a
-cache. A bare module that is passed to lens after lens is wrapped anew at every call, so its cache is kept with the
-module itself.
+Each module that caches something declares a `CacheEntry` of its own, so the cache does not depend on its users. A
+`Model` has a cache. A bare module that is passed to several lenses is wrapped in a new `Model` at every call, so its
+cache is stored by module.
 """
 
 import weakref
@@ -12,17 +12,17 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-Kept = TypeVar("Kept")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
-class Entry(Generic[Kept]):
-    """One thing that is kept about a network.
+class CacheEntry(Generic[Value]):
+    """The key of one value in the cache.
 
     Attributes:
-        name: what it is called in a debugger.
-        empty: what stands there before anything is known.
-        depends_on_backward_hooks: whether it is forgotten when backward hooks are added or removed.
+        name: a name for debugging.
+        empty: makes the initial value.
+        depends_on_backward_hooks: whether the value is dropped when backward hooks are added or removed.
 
     Example:
         >>> sizes: Entry[dict[str, int]] = Entry("sizes", dict)
@@ -33,44 +33,44 @@ class Entry(Generic[Kept]):
     """
 
     name: str
-    empty: Callable[[], Kept]
+    empty: Callable[[], Value]
     depends_on_backward_hooks: bool = False
 
 
 class NetworkCache:
-    """What is known about one network, by `Entry`."""
+    """The cached values of one network, by `CacheEntry`."""
 
     def __init__(self) -> None:
-        self._kept: dict[Entry[Any], Any] = {}
+        self._values: dict[CacheEntry[Any], Any] = {}
         self._modules: tuple[weakref.ref[nn.Module], ...] = ()
         self._backward_hooks: tuple[int, ...] = ()
 
-    def __getitem__(self, entry: Entry[Kept]) -> Kept:
-        if entry not in self._kept:
-            self._kept[entry] = entry.empty()
-        kept: Kept = self._kept[entry]
-        return kept
+    def __getitem__(self, entry: CacheEntry[Value]) -> Value:
+        if entry not in self._values:
+            self._values[entry] = entry.empty()
+        value: Value = self._values[entry]
+        return value
 
-    def __setitem__(self, entry: Entry[Kept], value: Kept) -> None:
-        self._kept[entry] = value
+    def __setitem__(self, entry: CacheEntry[Value], value: Value) -> None:
+        self._values[entry] = value
 
     def forget_outdated(self, modules: Sequence[nn.Module], backward_hooks: tuple[int, ...]) -> None:
-        """Forget everything where the modules are no longer the same objects, and what depends on changed hooks."""
+        """Drop all values if modules are no longer the same objects, and hook-dependent values if hooks changed."""
         same = len(modules) == len(self._modules) and all(
-            module is known() for module, known in zip(modules, self._modules, strict=True)
+            module is reference() for module, reference in zip(modules, self._modules, strict=True)
         )
         if not same:
             self._modules = tuple(map(weakref.ref, modules))
-            self._kept.clear()
+            self._values.clear()
         if backward_hooks != self._backward_hooks:
             self._backward_hooks = backward_hooks
-            for entry in [entry for entry in self._kept if entry.depends_on_backward_hooks]:
-                del self._kept[entry]
+            for entry in [entry for entry in self._values if entry.depends_on_backward_hooks]:
+                del self._values[entry]
 
 
 _OF_BARE_MODULES: weakref.WeakKeyDictionary[nn.Module, NetworkCache] = weakref.WeakKeyDictionary()
 
 
 def cache_of(module: nn.Module) -> NetworkCache:
-    """The cache of a module that is passed without a `Model` around it."""
+    """The cache of a module that is used without a `Model`."""
     return _OF_BARE_MODULES.setdefault(module, NetworkCache())

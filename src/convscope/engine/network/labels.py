@@ -1,4 +1,4 @@
-"""The names of a network's classes, in the forms in which people have them."""
+"""The names of a network's classes, read from a list or a mapping."""
 
 from collections.abc import Mapping, Set
 from typing import Any
@@ -9,7 +9,7 @@ from convscope.errors import InputError
 def label_names(labels: Any) -> tuple[str, ...] | None:
     """One name per class, in the order of the outputs: from a list, ``{index: name}`` or ``{name: index}``.
 
-    Indices may be texts, as JSON has them.
+    Indices may be strings, as in JSON.
 
     Raises:
         InputError: it is none of these, or a mapping leaves a class out or names it twice.
@@ -24,9 +24,9 @@ def label_names(labels: Any) -> tuple[str, ...] | None:
 
 
 def _by_index(labels: Mapping[Any, Any]) -> list[tuple[int, str]]:
-    """The pairs of a mapping as (index, name), whichever way round they were."""
+    """The pairs (index, name) of a mapping in either direction."""
     pairs = list(labels.items())
-    keys, values = ([_index(one) for one in column] for column in (list(labels), list(labels.values())))
+    keys, values = ([_index(member) for member in column] for column in (list(labels), list(labels.values())))
     by_name = all(isinstance(key, str) for key in labels) and not any(isinstance(v, str) for v in labels.values())
     if None not in keys and not (by_name and None not in values):
         return [(index, str(name)) for index, (_, name) in zip(keys, pairs, strict=True) if index is not None]
@@ -36,16 +36,17 @@ def _by_index(labels: Mapping[Any, Any]) -> list[tuple[int, str]]:
     raise InputError(f"labels given as a mapping are {{index: name}} or {{name: index}}, got {key!r}: {value!r}")
 
 
-def _index(given: Any) -> int | None:
-    """A class's index, also as a text; None for what is none."""
-    if isinstance(given, str):
-        return int(given) if given.strip().isdecimal() else None
-    if isinstance(given, bool) or not hasattr(given, "__index__"):
+def _index(value: Any) -> int | None:
+    """A class index, given as an integer or a string; None for everything else."""
+    if isinstance(value, str):
+        return int(value) if value.strip().isdecimal() else None
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
         return None
-    return int(given) if int(given) >= 0 else None
+    return int(value) if int(value) >= 0 else None
 
 
 def _in_order(pairs: list[tuple[int, str]]) -> tuple[str, ...]:
+    """The names in the order of their indices, which must be complete and unique."""
     names: dict[int, str] = {}
     for index, name in pairs:
         if index in names:

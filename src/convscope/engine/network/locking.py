@@ -1,7 +1,7 @@
-"""One thread at a time for networks that share anything: a module, a weight, a cache.
+"""Mutual exclusion of threads that run networks which share anything: a module, a weight, a container.
 
-A call claims everything below its network at once, or waits until no other thread holds any of it; what the thread
-holds already is its own. Claims are kept only while they are held, so nothing leaks.
+A call acquires all objects below its network at once, or waits until no other thread holds any of them; objects that
+the thread already holds need not be acquired again. Only held objects are stored, so nothing leaks.
 """
 
 import threading
@@ -13,51 +13,51 @@ from convscope.errors import ModelFailed
 
 _CHANGED = threading.Condition()
 _HOLDERS: dict[int, int] = {}
-"""Which thread holds an object, by the object's ``id``; whoever holds it keeps it alive."""
-_WANTED: dict[int, set[int]] = {}
-"""What the threads that wait are waiting for."""
+"""The thread that holds an object, by the object's ``id``; the holder keeps the object alive."""
+_WAITING_FOR: dict[int, set[int]] = {}
+"""By waiting thread, the ids of the objects that it waits for."""
 
 
 @contextmanager
-def exclusive(read_state: Callable[[], ModuleState]) -> Iterator[tuple[ModuleState, bool]]:
-    """Hold everything that ``read_state`` finds; the state, and whether this thread held all its modules before.
+def exclusive_access(read_state: Callable[[], ModuleState]) -> Iterator[tuple[ModuleState, bool]]:
+    """Hold all objects that ``read_state`` finds; yields them, and whether this thread held all the modules before.
 
     Raises:
-        ModelFailed: two threads would wait for each other for ever.
+        ModelFailed: the wait would be a deadlock.
     """
     thread = threading.get_ident()
     with _CHANGED:
         try:
             while True:
-                state = read_state()  # anew each time: whoever was waited for may have changed it
-                wanted = state.ids()
-                if not _others(wanted, thread):
+                state = read_state()  # again each time: the other thread may have changed it
+                required = state.ids()
+                if not _other_holders(required, thread):
                     break
-                _refuse_deadlock(wanted, thread)
-                _WANTED[thread] = wanted
+                _refuse_deadlock(required, thread)
+                _WAITING_FOR[thread] = required
                 _CHANGED.wait()
         finally:
-            _WANTED.pop(thread, None)
-        inside_already = all(module in _HOLDERS for module in state.modules)
-        claimed = [key for key in wanted if key not in _HOLDERS]
-        _HOLDERS.update(dict.fromkeys(claimed, thread))
+            _WAITING_FOR.pop(thread, None)
+        already_held = all(module in _HOLDERS for module in state.modules)
+        acquired = [key for key in required if key not in _HOLDERS]
+        _HOLDERS.update(dict.fromkeys(acquired, thread))
     try:
-        yield state, inside_already
+        yield state, already_held
     finally:
         with _CHANGED:
-            for key in claimed:
+            for key in acquired:
                 del _HOLDERS[key]
             _CHANGED.notify_all()
 
 
-def _others(wanted: set[int], thread: int) -> set[int]:
-    """The other threads that hold something of what is wanted."""
-    return {_HOLDERS[key] for key in wanted & _HOLDERS.keys()} - {thread}
+def _other_holders(required: set[int], thread: int) -> set[int]:
+    """The other threads that hold any of the required objects."""
+    return {_HOLDERS[key] for key in required & _HOLDERS.keys()} - {thread}
 
 
-def _refuse_deadlock(wanted: set[int], thread: int) -> None:
-    """Refuse to wait for a thread that, itself or through others, waits for this one."""
-    pending, checked = list(_others(wanted, thread)), set()
+def _refuse_deadlock(required: set[int], thread: int) -> None:
+    """Refuse to wait for a thread that waits, directly or through others, for this one."""
+    pending, checked = list(_other_holders(required, thread)), set()
     while pending:
         other = pending.pop()
         if other == thread:
@@ -67,4 +67,4 @@ def _refuse_deadlock(wanted: set[int], thread: int) -> None:
             )
         if other not in checked:
             checked.add(other)
-            pending.extend(_others(_WANTED.get(other, set()), other))
+            pending.extend(_other_holders(_WAITING_FOR.get(other, set()), other))

@@ -1,4 +1,4 @@
-"""A network together with what it takes to feed and read it."""
+"""A network together with its input specification and its labels."""
 
 import itertools
 import math
@@ -11,58 +11,57 @@ from torch import Tensor, nn
 
 from convscope.engine.context.metering import count_passes
 from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput, read_images
-from convscope.engine.network.cache import Entry, NetworkCache, cache_of
+from convscope.engine.network.cache import CacheEntry, NetworkCache, cache_of
 from convscope.engine.network.input_dtype import input_dtype
 from convscope.engine.network.labels import label_names
-from convscope.engine.network.locking import exclusive
-from convscope.engine.network.memory_format import LayoutWatch, fastest_layout, takes_channels_last
+from convscope.engine.network.locking import exclusive_access
+from convscope.engine.network.memory_format import MemoryFormatWatcher, fastest_memory_format, takes_channels_last
 from convscope.engine.network.module_state import module_state
-from convscope.engine.network.output_meaning import SAID, Meaning, said
-from convscope.engine.network.output_provenance import Watch, watchable
-from convscope.engine.network.packaged import why_it_failed
-from convscope.engine.network.quantized import GradientWatch, quantized_layer
-from convscope.engine.network.state_guard import backward_hooks, untouched
+from convscope.engine.network.output_meaning import MEANING_WORDS, Meaning, parse_meaning
+from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
+from convscope.engine.network.packaged import failure_reason
+from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
+from convscope.engine.network.state_guard import backward_hooks, preserve_state
 from convscope.engine.network.tensor_contents import TensorContents
-from convscope.engine.network.torch_context import put_back
+from convscope.engine.network.torch_context import caller_settings
 from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient, OutputError
 
 OutputSelector = str | int | Callable[[Any], Tensor]
 """Which part of a tuple or dict output is explained: a key, an index or a function."""
 
-
 RANDOM_WEIGHTS = ("random weights: the network has learned nothing",)
 """The caveat of a network without trained weights."""
 
-_MEANINGS: Entry[dict[tuple[int, ...], Meaning]] = Entry("meanings", dict)
-"""By the shape of an input, what the output's numbers are."""
+_MEANINGS: CacheEntry[dict[tuple[int, ...], Meaning]] = CacheEntry("meanings", dict)
+"""By the shape of an input, the meaning of the output."""
 
-_MEMORY_FORMATS: Entry[dict[tuple[int, ...], torch.memory_format]] = Entry("memory formats", dict)
+_MEMORY_FORMATS: CacheEntry[dict[tuple[int, ...], torch.memory_format]] = CacheEntry("memory formats", dict)
 """By the shape of a batch, the memory format in which the network runs fastest."""
 
-_QUANTIZED: Entry[tuple[str | None, ...]] = Entry("quantized", tuple)
-"""The address of the first quantized layer, None where there is none; empty before it was looked for."""
+_QUANTIZED: CacheEntry[tuple[str | None, ...]] = CacheEntry("quantized", tuple)
+"""The address of the first quantized layer, or None; empty before it was looked up."""
 
 
 class Model:
-    """A network, how it wants its input, and the names of its answers.
+    """A network, the input that it expects, and the names of its classes.
 
     Args:
         module: the network; any ``torch.nn.Module``, on any device, in any floating-point precision.
         input: an `ImageInput`, or a `TensorInput` for signals and volumes; without one the model takes prepared
             tensors (N, C, …) only.
-        labels: one name per class, as a list, ``{index: name}`` or ``{name: index}``; without them classes are called
-            by their number. One output with two labels tells two classes apart: the second is its positive side.
-        output: for networks that return a tuple or a dict, which part is meant: a key, an index or a function. Of a
-            network that returns a plain tensor a word of ``meaning`` says what it is.
-        meaning: what the output's numbers are, where that should not be read from the operation that made them:
+        labels: one name per class, as a list, ``{index: name}`` or ``{name: index}``; without them classes are named
+            by their index. One output with two labels distinguishes two classes: its score is that of the second.
+        output: for networks that return a tuple or a dict, the part to explain: a key, an index or a function. For a
+            network that returns a tensor, one of the words for ``meaning`` is accepted here too.
+        meaning: the meaning of the output's values, if it should not be read from the operation that produced them:
             ``logits``, ``multilabel`` (scores of labels that do not exclude each other), ``probabilities`` (or
             ``softmax``, ``sigmoid``), ``log-probabilities``, ``tanh`` or ``value`` (no classes at all).
-        source: where it came from, as an address; it is written beside every result.
-        name: what to call it; by default the class of the module.
-        caveats: what every picture made with it must say, such as "random weights".
-        layouts: how outputs of layers lie, by address, where that cannot be found out by running the network:
-            ``{"encoder": "N T C"}`` (`engine/layers/described_layout.py` says how it is written).
-        assumed_from: whose preparation of images ``input`` is, where these weights may have been trained with another.
+        source: the address that the network was loaded from; it is recorded with every result.
+        name: a name for the network; by default the class of the module.
+        caveats: remarks for every result of this network, such as "random weights".
+        layouts: the axes of layers' outputs, by address, if running the network does not reveal them:
+            ``{"encoder": "N T C"}`` (the notation is described in `engine/layers/described_layout.py`).
+        assumed_from: the model whose preprocessing ``input`` is, if these weights may have been trained with another.
 
     Example:
         >>> import torch, convscope as cs
@@ -91,12 +90,12 @@ class Model:
             raise InputError(f"a model is built from a torch.nn.Module, got {type(module).__name__}{program}")
         if input is not None and not isinstance(input, (ImageInput, TensorInput)):
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
-        self.module = getattr(module, "_orig_mod", module)  # a compiled network hides its layers: look at its source
+        self.module = getattr(module, "_orig_mod", module)  # a compiled network hides its layers: use the original
         self.input: InputSpec = input if input is not None else TensorInput()
         self.labels = label_names(labels)
         self.output = output
-        self._told = None if meaning is None else said(meaning)
-        self._gives_tensor = False
+        self._given_meaning = None if meaning is None else parse_meaning(meaning)
+        self._returns_tensor = False
         self.name = name or type(self.module).__name__
         self.source = source or f"python:{type(self.module).__module__}.{type(self.module).__qualname__}"
         self.caveats = tuple(caveats)
@@ -104,52 +103,53 @@ class Model:
         self.labels_from = ""
         self.layouts = dict(layouts or {})
         self.cache = NetworkCache()
-        self.gradient_watch: GradientWatch | None = None
-        self.layout_watch: LayoutWatch | None = None
+        self.quantized_gradient_watcher: QuantizedGradientWatcher | None = None
+        self.memory_format_watcher: MemoryFormatWatcher | None = None
         self._contents: TensorContents | None = None
 
     def __repr__(self) -> str:
         shape = (self.input.channels, *self.input.size) if isinstance(self.input, ImageInput) else self.input.shape  # type: ignore[misc]
-        taken = "×".join(str(n) for n in shape) + " input" if shape else "prepared tensors"
-        return f"Model({self.name}, {taken}, {len(self.labels or ())} labels)"
+        accepted = "×".join(str(n) for n in shape) + " input" if shape else "prepared tensors"
+        return f"Model({self.name}, {accepted}, {len(self.labels or ())} labels)"
 
     @property
     def device(self) -> torch.device:
-        """Where the network lives; the CPU for one without parameters and buffers."""
-        return self._some_tensor().device
+        """The device of the network; the CPU for a network without parameters and buffers."""
+        tensor = self._first_float_tensor()
+        return torch.device("cpu") if tensor is None else tensor.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision in which the network takes its input."""
+        """The dtype of the network's input."""
         return input_dtype(self.module) or torch.float32
 
     def to(self, device: str | torch.device) -> "Model":
-        """Move the network and give the model back."""
+        """Move the network to a device and return the model."""
         self.module.to(device)
         return self
 
-    def scripted(self) -> str | None:
-        """The address of the first part that is traced or scripted (torch.jit) and so hidden; None if none is."""
+    def scripted_part(self) -> str | None:
+        """The address of the first traced or scripted module (torch.jit), whose operations are hidden; None if none."""
         return next((a for a, m in self.module.named_modules() if isinstance(m, torch.jit.ScriptModule)), None)
 
     def quantized_part(self) -> str | None:
-        """The address of the first part that computes with integers; None where none does."""
+        """The address of the first module that computes with integers; None if none does."""
         if not self.cache[_QUANTIZED]:
-            self.cache[_QUANTIZED] = (quantized_layer(self.module),)
+            self.cache[_QUANTIZED] = (first_quantized_layer(self.module),)
         return self.cache[_QUANTIZED][0]
 
     def require_gradient(self) -> None:
-        """Refuse to take a gradient where the last forward led it into an operation on integers, which passes none.
+        """Refuse to compute a gradient through a quantized operation of the last forward, which has none.
 
         Raises:
-            NoGradient: the numbers whose gradient is wanted were quantised in the network.
+            NoGradient: the tensor whose gradient is requested was quantised in the network.
         """
-        lost_at = None if self.gradient_watch is None else self.gradient_watch.lost_at
+        lost_at = None if self.quantized_gradient_watcher is None else self.quantized_gradient_watcher.lost_at
         if lost_at is not None:
             where = f"layer {lost_at!r} of {self.name}" if lost_at else self.name
             raise NoGradient(
                 f"{where} is quantised (it computes with int8 numbers) and passes no gradient: use a lens that needs "
-                "none (occlusion, rise, eigen-cam, score-cam), or explain the network as it was before it was quantised"
+                "none (occlusion, rise, eigen-cam, score-cam), or explain the network before quantisation"
             )
 
     def layers(self) -> list[str]:
@@ -164,115 +164,114 @@ class Model:
         """Turn paths, pictures, arrays or tensors into a prepared batch on this model's device."""
         if isinstance(image, Images):
             return image
-        own = self._own_tensor()
-        if own is None and isinstance(image, Tensor):  # nothing to go by but the input itself
+        if self._first_float_tensor() is None and isinstance(image, Tensor):  # only the input has a dtype and a device
             return read_images(image, self.input, device=image.device, dtype=image.dtype)
         device = self.device
 
         def read(dtype: torch.dtype) -> Images:
             return read_images(image, self.input, device=device, dtype=dtype)
 
-        return read(input_dtype(self.module, lambda dtype: self._takes(read(dtype).tensor)) or torch.float32)
+        return read(input_dtype(self.module, lambda dtype: self._accepts(read(dtype).tensor)) or torch.float32)
 
-    def _takes(self, tensor: Tensor) -> bool:
+    def _accepts(self, tensor: Tensor) -> bool:
         """Whether the network runs on the first input, or on all of them together."""
-        with self.untouched(), torch.no_grad():
+        with self.preserve_state(), torch.no_grad():
             for inputs in (tensor[:1], tensor):
                 try:
-                    self.run_plainly(inputs.clone())
+                    self.run_module(inputs.clone())
                 except ModelFailed:
                     continue
                 return True
         return False
 
     def example(self) -> Tensor:
-        """One prepared input (1, C, …) of the size the network wants, for looking at what its layers give.
+        """One random prepared input (1, C, …) of the size that the network expects, for inspecting its layers.
 
         Raises:
-            InputError: nothing says what an input looks like.
+            InputError: the size of an input is unknown.
         """
         spec = self.input
         shape = (spec.channels, *spec.size) if isinstance(spec, ImageInput) else spec.shape  # type: ignore[misc]
         if shape is None:
             raise InputError(
-                f"nothing says what an input of {self.name} looks like: pass an image, or say it with "
+                f"the input shape of {self.name} is unknown: pass an image, or specify it with "
                 "input=cs.ImageInput(size=…) or input=cs.TensorInput(shape=…)"
             )
-        drawn = torch.randn(
+        noise = torch.randn(
             1, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu"
-        )  # lively, so that no branch is dead
-        drawn = drawn.to(self.device)
-        return drawn.to(input_dtype(self.module, lambda dtype: self._takes(drawn.to(dtype))) or torch.float32)
+        )  # random, so that no branch is inactive
+        noise = noise.to(self.device)
+        return noise.to(input_dtype(self.module, lambda dtype: self._accepts(noise.to(dtype))) or torch.float32)
 
     def run(self, tensor: Tensor) -> Tensor:
         """One forward of a prepared batch; the selected output as a tensor whose first axis is the batch.
 
-        The first forward of inputs of a shape is watched for what the output means.
+        The first forward for each input shape is observed to determine the meaning of the output.
         """
         key = tuple(tensor.shape[1:])
-        if key in self.cache[_MEANINGS] or not watchable():
-            return self._selected(self.run_plainly(tensor), len(tensor))
-        output, self.cache[_MEANINGS][key] = self._run_watched(tensor)
+        if key in self.cache[_MEANINGS] or not can_trace_provenance():
+            return self._selected(self.run_module(tensor), len(tensor))
+        output, self.cache[_MEANINGS][key] = self._run_observed(tensor)
         self._check_labels_of(output)
         return output
 
     def run_recorded(self, tensor: Tensor, recorder: AbstractContextManager[Any]) -> Tensor:
-        """One forward under a recorder of operations, which is watched for what the output means as well."""
-        watch = Watch(self.module)
-        with watch, recorder:
-            output = self._selected(self.run_plainly(tensor), len(tensor), check=False)
-        self.cache[_MEANINGS].setdefault(tuple(tensor.shape[1:]), watch.meaning_of(output))
+        """One forward under a recorder of operations, which also determines the meaning of the output."""
+        provenance = ProvenanceMode(self.module)
+        with provenance, recorder:
+            output = self._selected(self.run_module(tensor), len(tensor), check=False)
+        self.cache[_MEANINGS].setdefault(tuple(tensor.shape[1:]), provenance.meaning_of(output))
         self._check_labels_of(output)
         return output
 
-    def _run_watched(self, tensor: Tensor) -> tuple[Tensor, Meaning]:
-        """One forward and what its output means; unknown for a network that runs only where nobody watches."""
-        watch, version = Watch(self.module), -1 if tensor.is_inference() else tensor._version
+    def _run_observed(self, tensor: Tensor) -> tuple[Tensor, Meaning]:
+        """One forward and the meaning of its output; unknown for a network that fails under a dispatch mode."""
+        provenance, version = ProvenanceMode(self.module), -1 if tensor.is_inference() else tensor._version
         try:
-            with watch:
-                output = self._selected(self.run_plainly(tensor), len(tensor), check=False)
+            with provenance:
+                output = self._selected(self.run_module(tensor), len(tensor), check=False)
         except ModelFailed:
-            if version < 0 or tensor._version != version:  # it wrote to its input, and can only be run once
+            if version < 0 or tensor._version != version:  # it overwrote its input, so it cannot be run again
                 raise
-            return self._selected(self.run_plainly(tensor), len(tensor), check=False), Meaning("unknown")
-        return output, watch.meaning_of(output)
+            return self._selected(self.run_module(tensor), len(tensor), check=False), Meaning("unknown")
+        return output, provenance.meaning_of(output)
 
     @property
     def meaning(self) -> Meaning:
-        """What the output's numbers are: as the model was told, else as read in a forward; scores until one has run."""
-        read = next(reversed(self.cache[_MEANINGS].values()), Meaning())
-        word = self._meaning_word if self._gives_tensor else ""
-        told = self._told or (said(word) if word else None)
-        if told is None or (told.kind == "multilabel" and read.kind in ("sigmoid", "log-sigmoid")):
-            return read
-        return told
+        """The meaning of the output: as specified for the model, else as observed in a forward; by default scores."""
+        observed = next(reversed(self.cache[_MEANINGS].values()), Meaning())
+        word = self._meaning_word if self._returns_tensor else ""
+        given = self._given_meaning or (parse_meaning(word) if word else None)
+        if given is None or (given.kind == "multilabel" and observed.kind in ("sigmoid", "log-sigmoid")):
+            return observed
+        return given
 
     @property
     def _meaning_word(self) -> str:
-        """What was passed as ``output``, where it names a meaning and not a part."""
-        return self.output if isinstance(self.output, str) and self.output in SAID else ""
+        """The value of ``output`` if it is a word for a meaning."""
+        return self.output if isinstance(self.output, str) and self.output in MEANING_WORDS else ""
 
     def meaning_for(self, tensor: Tensor) -> Meaning:
-        """What the output's numbers are for inputs like ``tensor``; runs one of them where none has been run."""
+        """The meaning of the output for inputs like ``tensor``; runs one of them if none has been run yet."""
         if tuple(tensor.shape[1:]) not in self.cache[_MEANINGS]:
             with torch.no_grad():
-                self.run(self.laid_out(tensor[:1]))
+                self.run(self.input_copy(tensor[:1]))
         return self.meaning
 
-    def adopt_meanings(self, model: "Model") -> None:
-        """Take over what is known of the output of another model with the same architecture."""
-        known = model.cache[_MEANINGS]
-        self.cache[_MEANINGS].update(known)
+    def copy_meanings_from(self, model: "Model") -> None:
+        """Copy the known meanings of the output of another model with the same architecture."""
+        meanings = model.cache[_MEANINGS]
+        self.cache[_MEANINGS].update(meanings)
 
     def check_labels(self, outputs: int) -> None:
-        """Refuse labels that are not as many as the outputs, once these are known.
+        """Check that there are as many labels as outputs.
 
         Raises:
-            OutputError: so many labels cannot name so many outputs.
+            OutputError: the number of labels does not fit the number of outputs.
         """
         names = len(self.labels or ())
-        two_sides = outputs == 1 and names == 2 and self.meaning.kind != "value"
-        if names and names != outputs and not two_sides:
+        two_classes = outputs == 1 and names == 2 and self.meaning.kind != "value"
+        if names and names != outputs and not two_classes:
             plural = "s" if outputs != 1 else ""
             if self.labels_from:
                 raise OutputError(
@@ -284,98 +283,102 @@ class Model:
                 "per output" + (", or two for an output that tells two classes apart" if outputs == 1 else "")
             )
 
-    def run_plainly(self, tensor: Tensor) -> Any:
-        """One forward of a prepared batch; whatever the network gives."""
+    def run_module(self, tensor: Tensor) -> Any:
+        """One forward of a prepared batch; the module's own output, of any type."""
         count_passes(forwards=len(tensor))
-        watched = nullcontext() if self._contents is None else self._contents.first_forward()
-        with self._failing_by_name(tensor), put_back(), watched, self.layout_watch or nullcontext():
+        watching_writes = nullcontext() if self._contents is None else self._contents.first_forward()
+        watching_format = self.memory_format_watcher or nullcontext()
+        with self._wrap_forward_errors(tensor), caller_settings(), watching_writes, watching_format:
             if self.quantized_part() is None:
                 return self.module(tensor)
-            with GradientWatch(self.module) as self.gradient_watch:
+            with QuantizedGradientWatcher(self.module) as self.quantized_gradient_watcher:
                 return self.module(tensor)
 
     @contextmanager
-    def _failing_by_name(self, tensor: Tensor) -> Iterator[None]:
-        """What the network raises on an input is the network's failure."""
+    def _wrap_forward_errors(self, tensor: Tensor) -> Iterator[None]:
+        """Raise an exception of the network's forward as `ModelFailed`."""
         try:
             yield
         except ConvScopeError:
             raise
         except Exception as error:
             shape = tuple(tensor.shape)
-            said = why_it_failed(self.module, error)
-            raise ModelFailed(f"{self.name} raised {type(error).__name__} on input {shape}: {said}") from error
+            reason = failure_reason(self.module, error)
+            raise ModelFailed(f"{self.name} raised {type(error).__name__} on input {shape}: {reason}") from error
 
     @contextmanager
-    def on_the_way_back(self) -> Iterator[None]:
-        """While gradients are taken: what a hook of the network raises is the network's failure, as in its forward."""
+    def wrap_backward_errors(self) -> Iterator[None]:
+        """Raise an exception of the network's backward pass, such as one of its hooks', as `ModelFailed`."""
         try:
             yield
         except ConvScopeError:
             raise
         except Exception as error:
-            raise ModelFailed(f"{self.name} raised {type(error).__name__} on the way back: {error}") from error
+            raise ModelFailed(f"{self.name} raised {type(error).__name__} in the backward pass: {error}") from error
 
-    def laid_out(self, tensor: Tensor) -> Tensor:
-        """A copy of ``tensor``, which the network may write to, in the memory layout in which it runs fastest."""
+    def input_copy(self, tensor: Tensor) -> Tensor:
+        """A copy of ``tensor`` that the network may write to, in the memory format in which it runs fastest."""
         shape = tuple(tensor.shape)
         if shape not in self.cache[_MEMORY_FORMATS]:
-            self.cache[_MEMORY_FORMATS][shape] = self._layout_for(tensor)
+            self.cache[_MEMORY_FORMATS][shape] = self._memory_format_for(tensor)
         return tensor.detach().clone(memory_format=self.cache[_MEMORY_FORMATS][shape])
 
-    def _layout_for(self, tensor: Tensor) -> torch.memory_format:
-        fastest = fastest_layout(self.module, tensor)
+    def _memory_format_for(self, tensor: Tensor) -> torch.memory_format:
+        fastest = fastest_memory_format(self.module, tensor)
         if fastest is torch.channels_last and not self.takes_channels_last(tensor):
             return torch.contiguous_format
         return fastest
 
     def takes_channels_last(self, tensor: Tensor) -> bool:
-        """Whether the network accepts and computes the same where inputs like ``tensor`` lie channels-last."""
-        with self.untouched(), self._failing_by_name(tensor):
+        """Whether the network accepts channels-last inputs like ``tensor`` and computes the same for them."""
+        with self.preserve_state(), self._wrap_forward_errors(tensor):
             return takes_channels_last(self.module, tensor)
 
     @contextmanager
-    def untouched(self, *, frozen: bool = True) -> Iterator[None]:
-        """Have the network to oneself, in eval mode and (mostly) frozen; it comes back exactly as it was.
+    def preserve_state(self, *, frozen: bool = True) -> Iterator[None]:
+        """Exclusive access to the network, in eval mode and by default frozen; its state is restored exactly on exit.
 
-        Other threads wait, whichever network they run, as long as it shares a module or a tensor with this one.
+        Other threads wait if the network that they run shares a module or a tensor with this one.
         """
-        with exclusive(lambda: module_state([self.module])) as (state, inside_already):
-            if inside_already:  # a lens that calls a lens, on the same network or on a part of it
+        with exclusive_access(lambda: module_state([self.module])) as (state, already_held):
+            if already_held:  # a lens that calls a lens, on the same network or on a part of it
                 yield
                 return
-            with untouched(self._present_modules(), frozen=frozen, state=state) as self._contents:
+            with preserve_state(self._present_modules(), frozen=frozen, state=state) as self._contents:
                 try:
                     yield
                 finally:
                     self._contents = None
 
     def _present_modules(self) -> tuple[nn.Module, ...]:
-        """The network's modules; when they changed, what was found by running it is forgotten."""
+        """The network's modules; if they have changed, the cache is cleared."""
         modules = tuple(self.module.modules())
         self.cache.forget_outdated(modules, backward_hooks(modules))
         return modules
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is found by running is not carried into another process."""
-        left = ("cache", "_contents", "gradient_watch", "layout_watch")
-        return {name: value for name, value in vars(self).items() if name not in left}
+        """All attributes but the cache and the state of a run."""
+        transient = ("cache", "_contents", "quantized_gradient_watcher", "memory_format_watcher")
+        return {name: value for name, value in vars(self).items() if name not in transient}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, cache=NetworkCache(), _contents=None, gradient_watch=None, layout_watch=None)
+        vars(self).update(
+            state, cache=NetworkCache(), _contents=None, quantized_gradient_watcher=None, memory_format_watcher=None
+        )
 
-    def described(self) -> dict[str, Any]:
-        """What a record says of this model."""
+    def description(self) -> dict[str, Any]:
+        """The entry for this model in the record of a value."""
         spec = self.input
-        taken = {k: v for k, v in vars(spec).items() if v is not None}
-        return {"name": self.name, "source": self.source, "input": {"kind": type(spec).__name__, **taken}}
+        fields = {k: v for k, v in vars(spec).items() if v is not None}
+        return {"name": self.name, "source": self.source, "input": {"kind": type(spec).__name__, **fields}}
 
     def _selected(self, output: Any, batch: int, *, check: bool = True) -> Tensor:
-        self._gives_tensor = isinstance(output, Tensor)
-        if self.output is not None and not (self._gives_tensor and self._meaning_word):
+        """The selected part of a module's output as a tensor (N, …)."""
+        self._returns_tensor = isinstance(output, Tensor)
+        if self.output is not None and not (self._returns_tensor and self._meaning_word):
             output = _select(output, self.output, self.name)
         if not isinstance(output, Tensor):
-            raise OutputError(_say_what_is_inside(output, self.name))
+            raise OutputError(_not_a_tensor(output, self.name))
         if output.ndim == 0 or len(output) != batch or 0 in output.shape:
             raise OutputError(
                 f"{self.name} gave an output of shape {tuple(output.shape)} for {batch} images: "
@@ -387,28 +390,24 @@ class Model:
         return selected
 
     def _check_labels_of(self, output: Tensor) -> None:
-        """Refuse labels of another number than the outputs, where there is one row of scores per image."""
+        """Check the number of labels if there is one row of scores per image."""
         if self.labels is not None and math.prod(output.shape[2:]) == 1:
             self.check_labels(output.shape[1])
 
-    def _own_tensor(self) -> Tensor | None:
+    def _first_float_tensor(self) -> Tensor | None:
         tensors = itertools.chain(self.module.parameters(), self.module.buffers())
         return next((t for t in tensors if t.is_floating_point()), None)
 
-    def _some_tensor(self) -> Tensor:
-        own = self._own_tensor()
-        return torch.empty(0, dtype=torch.float32, device="cpu") if own is None else own
 
-
-def as_model(given: Any) -> Model:
-    """``given`` as a `Model`; a bare module becomes one that takes prepared tensors."""
-    if isinstance(given, Model):
-        return given
-    if isinstance(given, nn.Module):
-        model = Model(given)
+def as_model(model_or_module: Any) -> Model:
+    """A `Model` as it is; a bare module becomes one that takes prepared tensors."""
+    if isinstance(model_or_module, Model):
+        return model_or_module
+    if isinstance(model_or_module, nn.Module):
+        model = Model(model_or_module)
         model.cache = cache_of(model.module)
         return model
-    raise InputError(f"a model comes from cs.load(…) or cs.Model(module, …), got {type(given).__name__}")
+    raise InputError(f"a model comes from cs.load(…) or cs.Model(module, …), got {type(model_or_module).__name__}")
 
 
 def _select(output: Any, selector: OutputSelector, name: str) -> Any:
@@ -417,27 +416,28 @@ def _select(output: Any, selector: OutputSelector, name: str) -> Any:
             return selector(output)
         except Exception as error:
             raise OutputError(
-                f"output={selector!r} raised {type(error).__name__}: {error}; {_inside(output)}"
+                f"output={selector!r} raised {type(error).__name__}: {error}; {_parts(output)}"
             ) from error
     try:
         if isinstance(selector, str) and not isinstance(output, Mapping):
             return getattr(output, selector)
         return output[selector]
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise OutputError(f"{name}'s output has no part {selector!r}; {_inside(output)}") from error
+        raise OutputError(f"{name}'s output has no part {selector!r}; {_parts(output)}") from error
 
 
-def _say_what_is_inside(output: Any, name: str) -> str:
+def _not_a_tensor(output: Any, name: str) -> str:
     remedy = "say which part is meant: Model(…, output=…) takes a key, an index or a function"
-    return f"{name} gives {type(output).__name__}, not a tensor; {_inside(output)}; {remedy}"
+    return f"{name} gives {type(output).__name__}, not a tensor; {_parts(output)}; {remedy}"
 
 
-def _inside(output: Any) -> str:
+def _parts(output: Any) -> str:
+    """The parts of an output, in words."""
     if isinstance(output, Mapping):
         return f"it has the keys {', '.join(repr(key) for key in output)}"
-    named = getattr(output, "_fields", None) or list(getattr(output, "__dataclass_fields__", ()))
-    if named:
-        return f"it has the parts {', '.join(named)}"
+    fields = getattr(output, "_fields", None) or list(getattr(output, "__dataclass_fields__", ()))
+    if fields:
+        return f"it has the parts {', '.join(fields)}"
     if isinstance(output, (tuple, list)):
         return f"it has {len(output)} parts"
     return f"it is a {type(output).__name__}"

@@ -1,4 +1,4 @@
-"""What a network's forward can write to: modules, tensors and containers, registered or in plain attributes."""
+"""The objects that a network's forward can write to: modules, tensors and containers, registered or in attributes."""
 
 import enum
 import functools
@@ -19,10 +19,10 @@ from convscope.engine.network.closures import CALLABLES, networks_of, networks_o
 Container = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
 Generator = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
 
-DEEPEST = 4
-"""How many containers and objects within each other are followed below a module."""
-LONGEST = 4096
-"""The elements of longer containers are kept, but not looked into."""
+MAX_DEPTH = 4
+"""The depth to which nested containers and objects are followed below a module."""
+MAX_LENGTH = 4096
+"""The members of longer containers are saved but not followed."""
 
 _MAPPINGS = (dict, OrderedDict, defaultdict, Counter)
 _CONTAINERS = frozenset({*_MAPPINGS, list, set, deque})
@@ -31,15 +31,16 @@ _PLAIN = frozenset(
     | {types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType}
 )
 _GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
-_CLOSED = frozenset({*sys.stdlib_module_names, "torch", "numpy"}) - {"__main__"}
-"""Packages whose objects are left alone: their insides are no state of a network."""
+_IGNORED_PACKAGES = frozenset({*sys.stdlib_module_names, "torch", "numpy"}) - {"__main__"}
+"""Packages whose objects are not followed: their attributes are not state of a network."""
 
 
 @dataclass
 class ModuleState:
-    """The objects found below some modules, each once. They are kept alive, so that an ``id`` stays theirs.
+    """The objects found below some modules, each once, by ``id``. They are kept alive, so that ids stay valid.
 
-    Containers without anything in them, as most of a module's are, stand apart: ``hooks`` those of a module's hooks.
+    Empty containers, which most of a module's containers are, are listed separately: ``hooks`` holds the empty hook
+    tables of modules, ``empty`` all others.
     """
 
     modules: dict[int, nn.Module] = field(default_factory=dict)
@@ -53,16 +54,16 @@ class ModuleState:
     classes: set[type] = field(default_factory=set)
 
     def ids(self) -> set[int]:
-        """What two networks must not have in common if they are to run at the same time."""
-        owned = (self.modules, self.tensors, self.containers, self.arrays, self.generators)
-        return set().union(*owned, map(id, self.empty))
+        """The ids of the objects that two networks must not share if they are to run at the same time."""
+        objects = (self.modules, self.tensors, self.containers, self.arrays, self.generators)
+        return set().union(*objects, map(id, self.empty))
 
 
 def module_state(modules: Iterable[nn.Module]) -> ModuleState:
-    """Everything below these modules, through lists, dicts and plain objects held in their attributes too, and through
-    networks that their functions reach.
+    """All state below these modules, including lists, dicts and plain objects in their attributes, and networks that
+    their functions refer to.
 
-    Nothing of the network is called, and each container is read in one step, so that another thread may run it.
+    No code of the network is called, and each container is read in one step, so that another thread may run it.
     """
     state = ModuleState()
     tensors = state.tensors
@@ -73,62 +74,62 @@ def module_state(modules: Iterable[nn.Module]) -> ModuleState:
             if id(value) in state.modules:
                 continue
             state.modules[id(value)] = value
-            inner, below = _inside_module(value, state), 0
+            members, member_depth = _module_members(value, state), 0
         else:
-            inner, below = _inside(value, state), depth + 1
-        for each in inner:
-            if isinstance(each, Tensor):
-                tensors[id(each)] = each
-            elif below < DEEPEST or isinstance(each, nn.Module):
-                pending.append((each, below))
+            members, member_depth = _object_members(value, state), depth + 1
+        for member in members:
+            if isinstance(member, Tensor):
+                tensors[id(member)] = member
+            elif member_depth < MAX_DEPTH or isinstance(member, nn.Module):
+                pending.append((member, member_depth))
     return state
 
 
-def _inside_module(module: nn.Module, state: ModuleState) -> list[Any]:
+def _module_members(module: nn.Module, state: ModuleState) -> list[Any]:
     """The values of a module's attributes that may hold state."""
     state.buffers.update(id(buffer) for buffer in list(module._buffers.values()) if buffer is not None)
-    if isinstance(module, torch.jit.ScriptModule):  # its attributes live outside Python
-        held = (module._modules.values(), module._parameters.values(), module._buffers.values())
-        return [value for values in held for value in values]
+    if isinstance(module, torch.jit.ScriptModule):  # its attributes are stored outside Python
+        registered = (module._modules.values(), module._parameters.values(), module._buffers.values())
+        return [value for values in registered for value in values]
     attributes = module.__dict__
     state.containers[id(attributes)] = attributes
     values = list(attributes.values())
     hooks, others, functions = _attribute_kinds(tuple(map(type, values)))
-    tables = [values[place] for place in hooks]
+    tables = [values[index] for index in hooks]
     if not any(tables):
         state.hooks += tables
         tables = []
-    reached = [net for place in functions for net in networks_of(values[place])]
+    networks = [network for index in functions for network in networks_of(values[index])]
     if type(module) not in state.classes:
         state.classes.add(type(module))
-        reached += networks_of_class(type(module), _CLOSED)
-    return _with_state([*tables, *(values[place] for place in others), *reached], state)
+        networks += networks_of_class(type(module), _IGNORED_PACKAGES)
+    return _with_state([*tables, *(values[index] for index in others), *networks], state)
 
 
 @functools.lru_cache(4096)
 def _attribute_kinds(kinds: tuple[type, ...]) -> tuple[list[int], list[int], list[int]]:
-    """Which of a module's attributes are tables of hooks, which others may hold state, which are functions."""
-    hooks = [place for place, kind in enumerate(kinds) if kind is OrderedDict]
-    others = [place for place, kind in enumerate(kinds) if kind is not OrderedDict and kind not in _PLAIN]
-    return hooks, others, [place for place, kind in enumerate(kinds) if issubclass(kind, CALLABLES)]
+    """The indices of a module's attributes that are hook tables, that may hold other state, and that are functions."""
+    hooks = [index for index, kind in enumerate(kinds) if kind is OrderedDict]
+    others = [index for index, kind in enumerate(kinds) if kind is not OrderedDict and kind not in _PLAIN]
+    return hooks, others, [index for index, kind in enumerate(kinds) if issubclass(kind, CALLABLES)]
 
 
-def _inside(value: Any, state: ModuleState) -> list[Any]:
-    """The values within a container or a plain object that may hold state."""
+def _object_members(value: Any, state: ModuleState) -> list[Any]:
+    """The members of a container or a plain object that may hold state."""
     kind = type(value)
     if kind in _CONTAINERS:
         if id(value) in state.containers:
             return []
         state.containers[id(value)] = value
-        inner = list(value.values()) if isinstance(value, dict) else list(value)
-        return _with_state(inner, state) if len(inner) <= LONGEST else []
+        members = list(value.values()) if isinstance(value, dict) else list(value)
+        return _with_state(members, state) if len(members) <= MAX_LENGTH else []
     if isinstance(value, tuple):
         return _with_state(list(value), state)
     if kind is np.ndarray:
         state.arrays[id(value)] = value
     elif isinstance(value, _GENERATORS):
         state.generators[id(value)] = value
-    elif _is_open(value):
+    elif _is_followed(value):
         attributes = vars(value)
         if id(attributes) not in state.containers:
             state.containers[id(attributes)] = attributes
@@ -137,8 +138,8 @@ def _inside(value: Any, state: ModuleState) -> list[Any]:
 
 
 def _with_state(values: list[Any], state: ModuleState) -> list[Any]:
-    """Those of the values to look into; containers that are empty are noted at once, as most of a module's are."""
-    kept = []
+    """The values that may hold state; empty containers are added to ``state`` directly."""
+    stateful = []
     for value in values:
         kind = type(value)
         if kind in _PLAIN:
@@ -146,14 +147,14 @@ def _with_state(values: list[Any], state: ModuleState) -> list[Any]:
         if kind in _CONTAINERS and not value:
             state.empty.append(value)
         else:
-            kept.append(value)
-    return kept
+            stateful.append(value)
+    return stateful
 
 
-def _is_open(value: Any) -> bool:
-    """Whether an object is one of a person's own classes, whose attributes are state."""
+def _is_followed(value: Any) -> bool:
+    """Whether an object belongs to a user-defined class, whose attributes are state."""
     if isinstance(value, types.SimpleNamespace):
         return True
     if isinstance(value, (type, enum.Enum)) or not isinstance(getattr(value, "__dict__", None), dict):
         return False
-    return type(value).__module__.partition(".")[0] not in _CLOSED
+    return type(value).__module__.partition(".")[0] not in _IGNORED_PACKAGES

@@ -1,7 +1,7 @@
-"""What the numbers mean that a network gives: scores, probabilities, their logarithms, or plain values.
+"""The meaning of a network's output values: scores, probabilities, log-probabilities, or plain values.
 
-It is read from the operation that made them (`provenance`), or said by the person who built the model. It is one thing
-for a network, never read off the numbers of single images.
+It is read from the operation that produced the output (`output_provenance`) or specified by the user. It is a property
+of the network and never inferred from the output values of single images.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from convscope.errors import InputError, did_you_mean
 
-SAID: Mapping[str, str] = {
+MEANING_WORDS: Mapping[str, str] = {
     "logits": "logits",
     "scores": "logits",
     "multilabel": "multilabel",
@@ -26,9 +26,9 @@ SAID: Mapping[str, str] = {
     "values": "value",
     "regression": "value",
 }
-"""What a person may say an output is, and the kind that is."""
+"""The words that users may write for a meaning, and the kind that each stands for."""
 
-_WORDS: Mapping[str, str] = {
+_DESCRIPTIONS: Mapping[str, str] = {
     "logits": "plain scores (no softmax or sigmoid at the end of the network)",
     "multilabel": "scores of labels that do not exclude each other",
     "probabilities": "probabilities",
@@ -39,61 +39,61 @@ _WORDS: Mapping[str, str] = {
     "tanh": "values between -1 and 1 (tanh inside the network)",
     "mixed": "values of several kinds (some through a softmax, sigmoid or tanh)",
     "value": "values, not scores of classes",
-    "unknown": "scores (which operation made them could not be seen: cs.Model(…, meaning=…) says it)",
+    "unknown": "scores (the operation that produced them could not be determined: set it with cs.Model(…, meaning=…))",
 }
-_PROBABLE = {"probabilities", "softmax", "sigmoid"}
-_LOGARITHMS = {"log-softmax", "log-sigmoid"}
+_PROBABILITIES = {"probabilities", "softmax", "sigmoid"}
+_LOG_PROBABILITIES = {"log-softmax", "log-sigmoid"}
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a network's output is.
+    """The meaning of a network's output.
 
     Attributes:
         kind: one of ``logits``, ``multilabel``, ``probabilities``, ``softmax``, ``sigmoid``, ``log-softmax``,
             ``log-sigmoid``, ``tanh``, ``mixed``, ``value`` and ``unknown``.
-        scale: what probabilities were multiplied by inside the network: 100 where it gives per cent.
-        told: whether a person said so.
+        scale: the factor by which the network multiplies probabilities: 100 for per cent.
+        given_by_user: whether the user specified it.
     """
 
     kind: str = "logits"
     scale: float = 1.0
-    told: bool = False
+    given_by_user: bool = False
 
-    def words(self, *, score: bool = False) -> str:
-        """The meaning in words; with ``score`` also what that makes of an explained score."""
-        scaled = f", multiplied by {self.scale:g}" if self.scale != 1 else ""
-        told = ", as the model was told" if self.told else ""
+    def describe(self, *, score: bool = False) -> str:
+        """The meaning in words; with ``score`` also what it makes of an explained score."""
+        scale = f", multiplied by {self.scale:g}" if self.scale != 1 else ""
+        origin = ", as specified for the model" if self.given_by_user else ""
         plain = self.kind in ("logits", "multilabel", "value", "unknown")
-        means = "" if plain or not score else f": the score is {_SCORE.get(self.kind, 'that value')}"
-        return f"{_WORDS[self.kind]}{scaled}{told}{means}"
+        explained = "" if plain or not score else f": the score is {_SCORE.get(self.kind, 'that value')}"
+        return f"{_DESCRIPTIONS[self.kind]}{scale}{origin}{explained}"
 
 
-_SCORE = dict.fromkeys(_PROBABLE, "the probability, not the value before it") | dict.fromkeys(
-    _LOGARITHMS, "the logarithm of the probability"
+_SCORE = dict.fromkeys(_PROBABILITIES, "the probability, not the logit") | dict.fromkeys(
+    _LOG_PROBABILITIES, "the logarithm of the probability"
 )
 
 
-def said(word: str) -> Meaning:
-    """The meaning that a person names.
+def parse_meaning(word: str) -> Meaning:
+    """The meaning that a user's word stands for.
 
     Raises:
         InputError: no such meaning.
     """
-    if not isinstance(word, str) or word not in SAID:
-        near = did_you_mean(word, SAID) if isinstance(word, str) else ""
-        raise InputError(f"meaning must be one of {', '.join(SAID)}, got {word!r}{near}")
-    return Meaning(SAID[word], told=True)
+    if not isinstance(word, str) or word not in MEANING_WORDS:
+        suggestion = did_you_mean(word, MEANING_WORDS) if isinstance(word, str) else ""
+        raise InputError(f"meaning must be one of {', '.join(MEANING_WORDS)}, got {word!r}{suggestion}")
+    return Meaning(MEANING_WORDS[word], given_by_user=True)
 
 
-def both_sides(output: Tensor, meaning: Meaning) -> Tensor:
-    """The scores of the two labels of a single output (N, 1), as (N, 2): the second label is its positive side.
+def two_class_scores(output: Tensor, meaning: Meaning) -> Tensor:
+    """The scores (N, 2) of the two classes of a single output (N, 1), which is the score of the second class.
 
-    The first label's score is the opposite one: minus a score, the rest of a probability.
+    The first class has the opposite score: minus a score, or one minus a probability.
     """
-    if meaning.kind in _PROBABLE:
+    if meaning.kind in _PROBABILITIES:
         first = meaning.scale - output
-    elif meaning.kind in _LOGARITHMS:
+    elif meaning.kind in _LOG_PROBABILITIES:
         first = torch.log1p(-output.exp().clamp_max(1 - torch.finfo(output.dtype).eps))
     else:
         first = -output
@@ -101,31 +101,33 @@ def both_sides(output: Tensor, meaning: Meaning) -> Tensor:
 
 
 def log_probabilities(output: Tensor, meaning: Meaning) -> Tensor | None:
-    """The logarithms of the probabilities that a network gives; None where it gives scores or values."""
-    if meaning.kind in _PROBABLE:
+    """The logarithms of a network's probabilities; None if its output holds scores or values."""
+    if meaning.kind in _PROBABILITIES:
         return (output / meaning.scale).clamp_min(1e-12).log()
-    return output if meaning.kind in _LOGARITHMS else None
+    return output if meaning.kind in _LOG_PROBABILITIES else None
 
 
-def shares(output: Tensor, meaning: Meaning, labels: int) -> Tensor | None:
-    """The confidence in each class (N, classes), where one is known: None for plain values.
+def class_confidences(output: Tensor, meaning: Meaning, labels: int) -> Tensor | None:
+    """The confidence in each class (N, classes); None for plain values, which have none.
 
     Args:
-        output: what the network gave (N, outputs).
-        labels: how many labels the model has: a single output with two of them tells two classes apart, and a single
-            score without is a value, unless the model was told otherwise.
+        output: the network's output (N, outputs).
+        labels: the number of the model's labels: a single output with two labels distinguishes two classes, and a
+            single score without labels is a value, unless the user specified another meaning.
     """
     output = output.float()
     single = output.shape[1] == 1
-    two = single and labels == 2
-    if meaning.kind in _PROBABLE:
-        found = output / meaning.scale
-    elif meaning.kind in _LOGARITHMS:
-        found = output.exp()
-    elif meaning.kind == "multilabel" or (meaning.kind == "logits" and single and (two or meaning.told)):
-        found = output.sigmoid()
+    two_classes = single and labels == 2
+    if meaning.kind in _PROBABILITIES:
+        confidences = output / meaning.scale
+    elif meaning.kind in _LOG_PROBABILITIES:
+        confidences = output.exp()
+    elif meaning.kind == "multilabel" or (
+        meaning.kind == "logits" and single and (two_classes or meaning.given_by_user)
+    ):
+        confidences = output.sigmoid()
     elif meaning.kind == "logits" and not single:
-        found = output.softmax(1)
+        confidences = output.softmax(1)
     else:
         return None
-    return torch.cat([1 - found, found], 1) if two else found
+    return torch.cat([1 - confidences, confidences], 1) if two_classes else confidences

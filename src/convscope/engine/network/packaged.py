@@ -1,7 +1,7 @@
-"""Networks that PyTorch has packaged, which hides their layers: scripted, traced or exported ones.
+"""Networks whose layers are hidden because PyTorch has packaged them: scripted, traced or exported networks.
 
-A layer within a scripted network takes hooks and never calls them. An exported program runs as one graph of operations;
-what is left of its layers holds their weights and does not run.
+A layer inside a scripted network accepts hooks but never calls them. An exported program runs as one graph of
+operations; the modules that remain of its layers only hold weights and do not run.
 """
 
 import torch
@@ -10,8 +10,8 @@ from torch import fx, nn
 from convscope.engine.context.ports import layer_of
 
 _SCRIPTED = (
-    "layer {0!r} is scripted or traced (TorchScript) and cannot be watched: open the network from its source; "
-    "lenses of the input's gradient work as it is"
+    "layer {0!r} is scripted or traced (TorchScript), so hooks on it never run: open the network from its source; "
+    "lenses that use only the gradient of the input work without that"
 )
 _EXPORTED = (
     "layer {0!r} holds weights of an exported program (torch.export) and does not run as a layer: open the network "
@@ -19,70 +19,70 @@ _EXPORTED = (
 )
 
 
-def scripted(module: nn.Module) -> bool:
+def is_scripted(module: nn.Module) -> bool:
     """Whether a module is scripted or traced (torch.jit)."""
     return isinstance(module, torch.jit.ScriptModule)
 
 
-def exported(network: nn.Module) -> bool:
-    """Whether a network is the module of an exported program: one graph of PyTorch's lowest operations."""
+def is_exported(network: nn.Module) -> bool:
+    """Whether a network is the module of an exported program: one graph of ATen operations."""
     if not isinstance(network, fx.GraphModule):
         return False
-    operations = (node.target for node in network.graph.nodes if node.op == "call_function")
-    return any(isinstance(one, torch._ops.OpOverload) and str(one).startswith("aten.") for one in operations)
+    targets = (node.target for node in network.graph.nodes if node.op == "call_function")
+    return any(isinstance(target, torch._ops.OpOverload) and str(target).startswith("aten.") for target in targets)
 
 
-def unflattened(module: nn.Module) -> bool:
-    """Whether a module is a part of an exported program that was turned into layers again."""
+def is_unflattened(module: nn.Module) -> bool:
+    """Whether a module is a part of an exported program that was converted back to layers."""
     return type(module).__module__ == "torch.export.unflatten"
 
 
-def unreached(network: nn.Module, address: str, why: str = " (a branch not taken)") -> str:
-    """In words: why nothing was seen of a layer."""
-    if scripted(dict(network.named_modules()).get(layer_of(address), network)):
-        return watched_in_vain(address)
+def unreached_message(network: nn.Module, address: str, why: str = " (a branch not taken)") -> str:
+    """The error message for a layer that did not run in a forward."""
+    if is_scripted(dict(network.named_modules()).get(layer_of(address), network)):
+        return scripted_layer_message(address)
     if _in_exported(network, layer_of(address)):
         return _EXPORTED.format(address)
     return f"layer {address!r} was never reached in this forward{why}: choose another layer"
 
 
-def watched_in_vain(address: str) -> str:
-    """In words: a scripted layer runs out of sight."""
+def scripted_layer_message(address: str) -> str:
+    """The error message for a layer on which hooks never run."""
     return _SCRIPTED.format(address)
 
 
-def hidden_layers(network: nn.Module, what: str) -> str:
-    """In words, behind a refusal: that a part of the network is packaged and hides its ``what``; nothing if none is."""
-    if any(map(scripted, network.modules())):
+def hidden_layers_hint(network: nn.Module, noun: str) -> str:
+    """The end of an error message if a part of the network is packaged and hides its ``noun``; empty otherwise."""
+    if any(map(is_scripted, network.modules())):
         return (
-            f"; parts of it are traced or scripted (torch.jit), which hides their {what}: open the network from its "
-            "source, or use a lens that looks at no layer"
+            f"; parts of it are traced or scripted (torch.jit), which hides their {noun}: open the network from its "
+            "source, or use a lens that needs no layer"
         )
-    if any(map(exported, network.modules())):
+    if any(map(is_exported, network.modules())):
         return (
-            f"; it is an exported program (torch.export), which hides its {what}: open the network from its source, "
+            f"; it is an exported program (torch.export), which hides its {noun}: open the network from its source, "
             "or its program as layers, torch.export.unflatten(program)"
         )
-    if any(map(unflattened, network.modules())):
-        return f"; it comes from an exported program (torch.export), which hides its {what}: open it from its source"
+    if any(map(is_unflattened, network.modules())):
+        return f"; it comes from an exported program (torch.export), which hides its {noun}: open it from its source"
     return ""
 
 
-def why_it_failed(network: nn.Module, error: Exception) -> str:
-    """What a network said as it failed: a script's own last line, and what to do where an export fixed a size."""
-    said = str(error)
-    if "TorchScript" in said:
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        said = lines[-1].removeprefix("RuntimeError: ")
-    sized = "Guard failed" in said or "dynamic_shapes" in said
-    if sized and any(exported(m) or unflattened(m) for m in network.modules()):
-        said = said.partition(". If you meant")[0]
-        said += "; it was exported (torch.export) for inputs of that size alone: export it with dynamic_shapes"
-    return said
+def failure_reason(network: nn.Module, error: Exception) -> str:
+    """The message of a network's exception: the last line of a script's, a remedy where an export fixed the size."""
+    message = str(error)
+    if "TorchScript" in message:
+        lines = [line.strip() for line in message.splitlines() if line.strip()]
+        message = lines[-1].removeprefix("RuntimeError: ")
+    wrong_size = "Guard failed" in message or "dynamic_shapes" in message
+    if wrong_size and any(is_exported(m) or is_unflattened(m) for m in network.modules()):
+        message = message.partition(". If you meant")[0]
+        message += "; it was exported (torch.export) for inputs of that size alone: export it with dynamic_shapes"
+    return message
 
 
 def _in_exported(network: nn.Module, address: str) -> bool:
-    """Whether an address lies in an exported program and so never runs."""
+    """Whether a layer belongs to an exported program and so never runs."""
     parts = address.split(".")
     modules = dict(network.named_modules())
-    return any(exported(modules[above]) for n in range(len(parts)) if (above := ".".join(parts[:n])) in modules)
+    return any(is_exported(modules[parent]) for n in range(len(parts)) if (parent := ".".join(parts[:n])) in modules)

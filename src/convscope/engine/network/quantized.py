@@ -1,7 +1,7 @@
-"""Networks with weights packed to eight bits: which layers are quantised, what they hold, where gradients end.
+"""Networks with 8-bit weights: which layers are quantised, which weights they hold, where gradients end.
 
-PyTorch keeps the weights of such layers in packed objects that are no parameters, and its integer operations have no
-derivative: a gradient that meets one is lost without an error.
+PyTorch stores the weights of such layers in packed objects that are not parameters, and its integer operations have no
+derivative: a gradient that reaches one is dropped without an error.
 """
 
 from collections.abc import Mapping
@@ -11,60 +11,60 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
-from convscope.engine.ops.module_of_call import Whereabouts
+from convscope.engine.ops.module_of_call import ModuleLocator
 
 _PACKAGES = ("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.", "torch.nn.quantized.")
 _REFERENCE = "torch.ao.nn.quantized.reference"
-"""Layers that compute in floating point with weights that were rounded: ordinary parameters, ordinary gradients."""
+"""Layers that compute in floating point with rounded weights: they have ordinary parameters and gradients."""
 
 _TO_INTEGERS = frozenset({
     "quantize_per_tensor", "quantize_per_channel", "quantize_per_tensor_dynamic", "quantized_lstm", "quantized_gru",
     "quantized_lstm_cell", "quantized_gru_cell", "quantized_rnn_relu_cell", "quantized_rnn_tanh_cell",
 })  # fmt: skip
 QUANTIZED = frozenset({torch.quint8, torch.qint8, torch.qint32})
-"""Precisions whose integers stand for real numbers, by a scale and a zero point."""
+"""Dtypes whose integers represent real numbers by a scale and a zero point."""
 
 _NAMESPACES = ("quantized.", "quantized_decomposed.", "onednn.")
 
 
 def is_quantized(module: nn.Module) -> bool:
     """Whether a module is one of PyTorch's layers that compute with integers."""
-    home = f"{type(module).__module__}."
-    return home.startswith(_PACKAGES) and not home.startswith(_REFERENCE)
+    package = f"{type(module).__module__}."
+    return package.startswith(_PACKAGES) and not package.startswith(_REFERENCE)
 
 
 def packed_weights(module: nn.Module) -> dict[str, Tensor]:
-    """The packed weights and biases of a quantised layer itself, by name; nothing for any other module."""
+    """The packed weights and biases of a quantised layer, by name, without its submodules'; empty for other modules."""
     if not is_quantized(module):
         return {}
-    found: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     for name in ("weight", "bias"):
-        read = getattr(module, name, None)
-        if callable(read) and not isinstance(read, Tensor):
-            found[name] = read()
+        getter = getattr(module, name, None)
+        if callable(getter) and not isinstance(getter, Tensor):
+            weights[name] = getter()
     for name in ("get_weight", "get_bias"):  # recurrent layers have several of each
-        read = getattr(module, name, None)
-        found |= read() if callable(read) else {}
-    return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
+        getter = getattr(module, name, None)
+        weights |= getter() if callable(getter) else {}
+    return {name: tensor for name, tensor in weights.items() if isinstance(tensor, Tensor)}
 
 
-def quantized_layer(module: nn.Module) -> str | None:
-    """The address of a network's first quantised part; None where it has none."""
-    for address, one in module.named_modules():
-        if is_quantized(one):
+def first_quantized_layer(module: nn.Module) -> str | None:
+    """The address of a network's first quantised part; None if it has none."""
+    for address, layer in module.named_modules():
+        if is_quantized(layer):
             return str(address)
-        if isinstance(one, fx.GraphModule) and any(_computes_integers(node.target) for node in one.graph.nodes):
+        if isinstance(layer, fx.GraphModule) and any(_is_quantized_op(node.target) for node in layer.graph.nodes):
             return str(address)
     return None
 
 
 def dequantized(tensor: Tensor) -> Tensor:
-    """A quantised tensor as the floating-point numbers it stands for; any other as it is."""
+    """The floating-point values that a quantised tensor represents; any other tensor unchanged."""
     return tensor.dequantize() if tensor.is_quantized else tensor
 
 
 def quantized_like(values: Tensor, original: Tensor) -> Tensor:
-    """Floating-point numbers as a tensor of the same kind as ``original``: quantised again where that is."""
+    """Floating-point values, quantised like ``original`` if that is quantised."""
     if not original.is_quantized or values.is_quantized:
         return values
     if original.qscheme() == torch.per_tensor_affine:
@@ -78,28 +78,28 @@ def quantized_like(values: Tensor, original: Tensor) -> Tensor:
     )
 
 
-class GradientWatch(TorchFunctionMode):
-    """Notes the first quantised operation that was given numbers with a gradient, which ends there.
+class QuantizedGradientWatcher(TorchFunctionMode):
+    """Records the first quantised operation with an input that requires grad: the gradient ends there.
 
     Attributes:
-        lost_at: the address of the module in which that was; None while none was.
+        lost_at: the address of the module that calls this operation; None if there was no such operation yet.
     """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self._whereabouts = Whereabouts(module)
+        self._current_module = ModuleLocator(module)
         self.lost_at: str | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        if self.lost_at is None and torch.is_grad_enabled() and _computes_integers(func):
-            given = (*args, *(kwargs or {}).values())
-            if any(isinstance(one, Tensor) and one.requires_grad for one in given):
-                self.lost_at = self._whereabouts()
+        if self.lost_at is None and torch.is_grad_enabled() and _is_quantized_op(func):
+            arguments = (*args, *(kwargs or {}).values())
+            if any(isinstance(argument, Tensor) and argument.requires_grad for argument in arguments):
+                self.lost_at = self._current_module()
         return func(*args, **(kwargs or {}))
 
 
-def _computes_integers(function: Any) -> bool:
-    """Whether an operation makes or reads quantised numbers."""
+def _is_quantized_op(function: Any) -> bool:
+    """Whether an operation has quantised inputs or outputs."""
     if isinstance(function, (torch._ops.OpOverloadPacket, torch._ops.OpOverload)):
         name = str(function)
         return name.startswith(_NAMESPACES) or name.removeprefix("aten.").split(".")[0] in _TO_INTEGERS

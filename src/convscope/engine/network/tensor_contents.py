@@ -1,14 +1,14 @@
-"""The bits and the places of many tensors, noted and put back at little cost.
+"""The bits and the memory of many tensors, saved and restored at low cost.
 
-A version counter misses what is written through ``.data``, through NumPy or by kernels of their own, so bits are
-compared. Small tensors and buffers are copied at each call. Large ones, the weights, are copied where a forward is
-known to write to them: the first forward is watched, and there they are copied just before they are written to. Of the
-others, a sample of the bits is compared.
+A version counter misses writes through ``.data``, through NumPy or by custom kernels, so bits are compared. Small
+tensors and buffers are copied at each call. Large tensors, the weights, are copied if a forward is known to write to
+them: the first forward is observed, and copies are made just before a write. Of all other large tensors a sample of the
+bits is compared.
 """
 
 import functools
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -17,83 +17,89 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 SMALL = 2**14
-"""Tensors of at most so many numbers are copied at each call."""
+"""Tensors of at most this many elements are copied at each call."""
 SAMPLE = 256
-"""How many numbers of a large tensor are compared where it is not copied."""
+"""The number of elements of a large tensor that are compared if it is not copied."""
 
 _IS_WRITTEN: dict[int, tuple[weakref.ref[Tensor], bool]] = {}
-"""Whether a large tensor was found written by a forward, by its ``id``; those not yet watched are absent."""
-_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""By the ``id`` of a large tensor, whether a forward writes to it; tensors not yet observed are absent."""
+_INTEGER_DTYPES = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integer dtypes by element size."""
 
 
 class TensorContents:
-    """What tensors held and where they lay when this was made.
+    """The contents and the memory of tensors at the time of construction.
 
     Args:
-        tensors: all that may be written to.
-        always: the ``id`` of tensors that are copied whatever their size.
+        tensors: all tensors that a forward may write to.
+        always: the ids of tensors to copy regardless of their size.
     """
 
     def __init__(self, tensors: Iterable[Tensor], always: set[int]) -> None:
-        self._places: list[tuple[Tensor, Tensor]] = []
-        self._odd: list[tuple[Tensor, Tensor, int]] = []
-        self._sampled: list[tuple[Tensor, Tensor, int]] = []
-        self._unwatched: dict[int, list[tuple[Tensor, Tensor]]] = {}
-        self._rescued: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
-        self._copies, self._samples = _Bits(), _Bits()
+        self._memory: list[tuple[Tensor, Tensor]] = []
+        """Each tensor with a second tensor on the same memory."""
+        self._irregular: list[tuple[Tensor, Tensor, int]] = []
+        """Tensors that are not strided or have gaps, each with a copy and its version."""
+        self._sampled: list[tuple[Tensor, int]] = []
+        """Large tensors that are compared by a sample, each with its version."""
+        self._unobserved: dict[int, list[tuple[Tensor, Tensor]]] = {}
+        """By the address of their storage, large tensors not known to be written to or not, each with a flat view."""
+        self._copied_before_write: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        """By ``id``, a tensor, its flat view and a copy of that."""
+        self._copies, self._samples = _BitCopies(), _BitCopies()
         for tensor in tensors:
             data = tensor.data  # the same memory, without the version counter
             if data.is_meta:
                 continue
-            flat = _flattened(data)
+            flat = _flat_view(data)
             if flat is None:
-                self._odd.append((tensor, data.clone(), _version(tensor)))
+                self._irregular.append((tensor, data.clone(), _version(tensor)))
                 continue
-            self._places.append((tensor, data))
+            self._memory.append((tensor, data))
             if flat.numel() <= SMALL or id(tensor) in always or (is_written := _is_written(tensor)):
                 self._copies.add(tensor, flat)
                 continue
             self._samples.add(tensor, flat[:: flat.numel() // SAMPLE])
-            self._sampled.append((tensor, data, _version(tensor)))
+            self._sampled.append((tensor, _version(tensor)))
             if is_written is None:
-                self._unwatched.setdefault(data.untyped_storage().data_ptr(), []).append((tensor, flat))
-        self._copies.keep()
-        self._samples.keep()
+                self._unobserved.setdefault(data.untyped_storage().data_ptr(), []).append((tensor, flat))
+        self._copies.save()
+        self._samples.save()
 
     def first_forward(self) -> AbstractContextManager[object]:
-        """To run a forward in; it is watched while it is not known of some large tensor whether one writes to it."""
-        return self._watch() if self._unwatched else nullcontext()
+        """The context for a forward, which observes writes if there are large tensors not yet observed."""
+        return self._observe_writes() if self._unobserved else nullcontext()
 
     @contextmanager
-    def _watch(self) -> Iterator[None]:
-        with _CopyBeforeWrites(self._rescue):
+    def _observe_writes(self) -> Iterator[None]:
+        with _WriteWatcher(self._copy_before_write):
             yield
-        for tensor, _ in (pair for pairs in self._unwatched.values() for pair in pairs):
-            _note(tensor, id(tensor) in self._rescued)
-        self._unwatched = {}
+        for tensor, _ in (pair for pairs in self._unobserved.values() for pair in pairs):
+            _set_is_written(tensor, id(tensor) in self._copied_before_write)
+        self._unobserved = {}
 
-    def _rescue(self, written: Tensor) -> None:
-        """Copy the large tensors whose memory is about to be written to."""
-        if written.layout != torch.strided:
+    def _copy_before_write(self, target: Tensor) -> None:
+        """Copy the large tensors that share memory with ``target``, which is about to be written to."""
+        if target.layout != torch.strided:
             return
-        for tensor, flat in self._unwatched.get(written.untyped_storage().data_ptr(), ()):
-            if id(tensor) not in self._rescued:
-                self._rescued[id(tensor)] = (tensor, flat, flat.clone())
+        for tensor, flat in self._unobserved.get(target.untyped_storage().data_ptr(), ()):
+            if id(tensor) not in self._copied_before_write:
+                self._copied_before_write[id(tensor)] = (tensor, flat, flat.clone())
 
     def restore(self) -> list[Tensor]:
-        """Put every tensor back; those that were written to and of which there was no copy."""
-        for tensor, data in self._places:
+        """Restore every tensor; return those that were written to and of which there is no copy."""
+        for tensor, data in self._memory:
             if tensor.dtype != data.dtype or not tensor.is_set_to(data):
                 with _writing(tensor):
                     tensor.data = data
         for tensor, flat, bits in self._copies.changed():
             with _writing(tensor):
                 flat.copy_(bits)
-        for tensor, flat, bits in self._rescued.values():
-            _note(tensor, True)
+        for tensor, flat, bits in self._copied_before_write.values():
+            _set_is_written(tensor, True)
             with _writing(tensor):
                 flat.copy_(bits)
-        for tensor, copy, version in self._odd:
+        for tensor, copy, version in self._irregular:
             if _version(tensor) != version or _differs(tensor.data, copy):
                 with _writing(tensor):
                     tensor.data.copy_(copy)
@@ -101,99 +107,103 @@ class TensorContents:
 
     def _lost(self) -> list[Tensor]:
         lost = {id(tensor): tensor for tensor, _, _ in self._samples.changed()}
-        lost |= {id(tensor): tensor for tensor, _, version in self._sampled if _version(tensor) != version}
+        lost |= {id(tensor): tensor for tensor, version in self._sampled if _version(tensor) != version}
         for tensor in lost.values():
-            _note(tensor, True)
-        return [tensor for key, tensor in lost.items() if key not in self._rescued]
+            _set_is_written(tensor, True)
+        return [tensor for key, tensor in lost.items() if key not in self._copied_before_write]
 
 
-class _CopyBeforeWrites(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Tells of every tensor that an operation is about to write to; below autograd, where ``.data`` hides nothing."""
+class _WriteWatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Calls ``before_write`` with every tensor that an operation is about to write to.
 
-    def __init__(self, rescue: Any) -> None:
+    It works below autograd, where writes through ``.data`` are visible too.
+    """
+
+    def __init__(self, before_write: Callable[[Tensor], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._rescue = rescue
+        self._before_write = before_write
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        given = kwargs or {}
+        kwargs = kwargs or {}
         for position, name in _written_arguments(func):
-            value = args[position] if position < len(args) else given.get(name)
+            value = args[position] if position < len(args) else kwargs.get(name)
             for tensor in value if isinstance(value, (list, tuple)) else (value,):
                 if type(tensor) is Tensor or isinstance(tensor, nn.Parameter):
                     with _disable_current_modes():
-                        self._rescue(tensor)
-        return func(*args, **given)
+                        self._before_write(tensor)
+        return func(*args, **kwargs)
 
 
 @functools.cache
 def _written_arguments(func: Any) -> tuple[tuple[int, str], ...]:
-    """Place and name of the arguments that an operation writes to."""
+    """Position and name of the arguments that an operation writes to."""
     arguments = enumerate(func._schema.arguments)
     return tuple((i, a.name) for i, a in arguments if a.alias_info is not None and a.alias_info.is_write)
 
 
 def _is_written(tensor: Tensor) -> bool | None:
-    known = _IS_WRITTEN.get(id(tensor))
-    return known[1] if known is not None and known[0]() is tensor else None
+    """Whether a forward writes to a large tensor; None if it was not yet observed."""
+    entry = _IS_WRITTEN.get(id(tensor))
+    return entry[1] if entry is not None and entry[0]() is tensor else None
 
 
-def _note(tensor: Tensor, is_written: bool) -> None:
+def _set_is_written(tensor: Tensor, is_written: bool) -> None:
     key = id(tensor)
-    _IS_WRITTEN[key] = (weakref.ref(tensor, lambda gone: _forget(key, gone)), is_written)
+    _IS_WRITTEN[key] = (weakref.ref(tensor, lambda reference: _remove(key, reference)), is_written)
 
 
-def _forget(key: int, gone: weakref.ref[Tensor]) -> None:
-    known = _IS_WRITTEN.get(key)
-    if known is not None and known[0] is gone:
+def _remove(key: int, reference: weakref.ref[Tensor]) -> None:
+    entry = _IS_WRITTEN.get(key)
+    if entry is not None and entry[0] is reference:
         del _IS_WRITTEN[key]
 
 
-class _Bits:
-    """Flat pieces of tensors, copied and compared in one stroke for all of a kind: networks have hundreds."""
+class _BitCopies:
+    """Copies of flat views of tensors, made and compared at once for all tensors of a dtype and device."""
 
     def __init__(self) -> None:
-        self._kinds: dict[tuple[torch.dtype, torch.device], list[tuple[Tensor, Tensor]]] = {}
-        self._kept: list[tuple[list[tuple[Tensor, Tensor]], Tensor]] = []
+        self._groups: dict[tuple[torch.dtype, torch.device], list[tuple[Tensor, Tensor]]] = {}
+        self._saved: list[tuple[list[tuple[Tensor, Tensor]], Tensor]] = []
 
     def add(self, tensor: Tensor, flat: Tensor) -> None:
-        self._kinds.setdefault((flat.dtype, flat.device), []).append((tensor, flat))
+        self._groups.setdefault((flat.dtype, flat.device), []).append((tensor, flat))
 
-    def keep(self) -> None:
-        self._kept = [(parts, _joined(parts)) for parts in self._kinds.values()]
+    def save(self) -> None:
+        self._saved = [(group, _concatenate(group)) for group in self._groups.values()]
 
     def changed(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Each tensor whose piece has other bits than were kept, with the piece and those bits."""
-        for parts, kept in self._kept:
-            now = _joined(parts)
-            if torch.equal(_as_bits(now), _as_bits(kept)):
+        """Each tensor whose flat view no longer has the saved bits, with the view and those bits."""
+        for group, saved in self._saved:
+            current = _concatenate(group)
+            if torch.equal(_as_bits(current), _as_bits(saved)):
                 continue
-            sizes = [flat.numel() for _, flat in parts]
-            pieces = zip(parts, torch.split(now, sizes), torch.split(kept, sizes), strict=True)
-            for (tensor, flat), present, before in pieces:
-                if not torch.equal(_as_bits(present), _as_bits(before)):
+            sizes = [flat.numel() for _, flat in group]
+            pieces = zip(group, torch.split(current, sizes), torch.split(saved, sizes), strict=True)
+            for (tensor, flat), after, before in pieces:
+                if not torch.equal(_as_bits(after), _as_bits(before)):
                     yield tensor, flat, before
 
 
-def _joined(parts: list[tuple[Tensor, Tensor]]) -> Tensor:
-    return torch.cat([flat for _, flat in parts]) if len(parts) > 1 else parts[0][1].clone()
+def _concatenate(group: list[tuple[Tensor, Tensor]]) -> Tensor:
+    return torch.cat([flat for _, flat in group]) if len(group) > 1 else group[0][1].clone()
 
 
-def _flattened(data: Tensor) -> Tensor | None:
-    """A view of all numbers in the order of memory; None for what has no plain memory, or has gaps in it."""
+def _flat_view(data: Tensor) -> Tensor | None:
+    """A view of all elements in the order of memory; None for tensors that are not strided or have gaps."""
     if data.layout != torch.strided or data.is_quantized or data.is_conj() or data.is_neg():
         return None
     if data.is_contiguous():
         return data.view(-1)
-    reach = 1 + sum((size - 1) * stride for size, stride in zip(data.shape, data.stride(), strict=True))
-    if reach <= data.numel():  # dense, its axes in another order, or expanded
-        return data.as_strided((reach,), (1,))
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(data.shape, data.stride(), strict=True))
+    if extent <= data.numel():  # dense with permuted axes, or expanded
+        return data.as_strided((extent,), (1,))
     return None
 
 
 def _differs(data: Tensor, copy: Tensor) -> bool:
-    """Whether a tensor without plain memory has other numbers; of sparse ones only the version tells."""
+    """Whether an irregular tensor has other values than its copy; for sparse ones only the version tells."""
     if data.layout != torch.strided:
         return False
     if data.is_quantized:
@@ -202,18 +212,18 @@ def _differs(data: Tensor, copy: Tensor) -> bool:
 
 
 def _as_bits(flat: Tensor) -> Tensor:
-    """The numbers as integers, of which NaN equals NaN and 0 is not -0."""
+    """The bits as integers, so that NaN equals NaN and 0 differs from -0."""
     flat = torch.view_as_real(flat.resolve_conj()) if flat.is_complex() else flat.resolve_neg()
-    return flat.view(_BITS[flat.element_size()])
+    return flat.view(_INTEGER_DTYPES[flat.element_size()])
 
 
 def _version(tensor: Tensor) -> int:
-    """How often the tensor was written to in place; inference tensors do not count that."""
+    """The version counter of a tensor; -1 for inference tensors, which have none."""
     return -1 if tensor.is_inference() else tensor._version
 
 
 @contextmanager
 def _writing(tensor: Tensor) -> Iterator[None]:
-    """Write without recording it; tensors made under inference mode can be written to in that mode alone."""
+    """Write to a tensor without recording it; inference tensors can be written to only in inference mode."""
     with torch.inference_mode(tensor.is_inference()), torch.no_grad():
         yield

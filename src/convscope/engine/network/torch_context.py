@@ -1,8 +1,8 @@
-"""Settings of torch that a person has switched on around a call: a default device, autocast.
+"""Settings of torch that the caller has switched on: a default device, autocast.
 
-They are meant for the network. In a lens's own arithmetic a default device would put small tensors where they do not
-belong (also those that torch's own optimisers make), and autocast would round sums of scores to three digits. So within
-`set_aside` they are off, and `put_back` switches them on again around each run of the network.
+They are meant for the network only. In a lens's own arithmetic, a default device would create small tensors on the
+wrong device (also those that torch's optimizers create), and autocast would round sums of scores to three digits. They
+are therefore off inside `without_caller_settings`, and `caller_settings` switches them on for each run of the network.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,77 +14,80 @@ import torch
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """A default device other than the CPU, and the precision of autocast by kind of device, where they are on."""
+class TorchSettings:
+    """A default device other than the CPU, and the dtype of autocast by device type, if they are switched on."""
 
     device: torch.device | None
     autocast: tuple[tuple[str, torch.dtype], ...]
 
-    def said(self) -> tuple[str, ...]:
-        """What every value computed under autocast must say."""
-        kinds = sorted({str(dtype).removeprefix("torch.") for _, dtype in self.autocast})
-        return tuple(f"the network ran under torch.autocast ({kind}), which was on around the call" for kind in kinds)
+    def caveats(self) -> tuple[str, ...]:
+        """The remarks for every value that is computed under autocast."""
+        dtypes = sorted({str(dtype).removeprefix("torch.") for _, dtype in self.autocast})
+        return tuple(
+            f"the network ran under torch.autocast ({dtype}), which was on around the call" for dtype in dtypes
+        )
 
 
-_aside: ContextVar[Surroundings | None] = ContextVar("aside", default=None)
+_caller_settings: ContextVar[TorchSettings | None] = ContextVar("caller_settings", default=None)
 
 
 @contextmanager
-def set_aside(kind: str) -> Iterator[Surroundings]:
-    """Compute without a default device and without autocast within; ``kind`` is the network's kind of device."""
-    before, now = _aside.get(), _surroundings(kind)
-    if before is not None and now == Surroundings(None, ()):  # a lens called by a lens
-        yield before
+def without_caller_settings(device_type: str) -> Iterator[TorchSettings]:
+    """Compute without a default device and without autocast; ``device_type`` is that of the network."""
+    outer, current = _caller_settings.get(), _read_settings(device_type)
+    if outer is not None and current == TorchSettings(None, ()):  # a lens called by a lens
+        yield outer
         return
-    token = _aside.set(now)
+    token = _caller_settings.set(current)
     try:
         with ExitStack() as stack:
-            if now.device is not None:
+            if current.device is not None:
                 stack.enter_context(torch.device("cpu"))
-            for each, _ in now.autocast:
-                stack.enter_context(torch.autocast(each, enabled=False))
-            yield now
+            for autocast_type, _ in current.autocast:
+                stack.enter_context(torch.autocast(autocast_type, enabled=False))
+            yield current
     finally:
-        _aside.reset(token)
+        _caller_settings.reset(token)
 
 
 @contextmanager
-def put_back() -> Iterator[None]:
-    """Have the network run as the person would have run it."""
-    now = _aside.get()
-    if now is None or now == Surroundings(None, ()):
+def caller_settings() -> Iterator[None]:
+    """Run the network with the settings of the caller."""
+    settings = _caller_settings.get()
+    if settings is None or settings == TorchSettings(None, ()):
         yield
         return
     with ExitStack() as stack:
-        if now.device is not None:
-            stack.enter_context(now.device)
-        for kind, dtype in now.autocast:
-            stack.enter_context(torch.autocast(kind, dtype=dtype))
+        if settings.device is not None:
+            stack.enter_context(settings.device)
+        for device_type, dtype in settings.autocast:
+            stack.enter_context(torch.autocast(device_type, dtype=dtype))
         yield
 
 
-def as_now(kind: str) -> Callable[[], AbstractContextManager[None]]:
-    """A way to have the settings that are on now again later, whatever is on then; ``kind`` as in `set_aside`."""
-    now = _surroundings(kind)
+def current_settings(device_type: str) -> Callable[[], AbstractContextManager[None]]:
+    """A context manager factory that restores the current settings later; ``device_type`` is that of the network."""
+    settings = _read_settings(device_type)
 
     @contextmanager
-    def again() -> Iterator[None]:
-        on = dict(now.autocast)
+    def restored() -> Iterator[None]:
+        dtypes = dict(settings.autocast)
         with ExitStack() as stack:
-            stack.enter_context(now.device or torch.device("cpu"))
-            for each in _kinds(kind):
-                stack.enter_context(torch.autocast(each, dtype=on.get(each), enabled=each in on))
+            stack.enter_context(settings.device or torch.device("cpu"))
+            for name in _autocast_types(device_type):
+                stack.enter_context(torch.autocast(name, dtype=dtypes.get(name), enabled=name in dtypes))
             yield
 
-    return again
+    return restored
 
 
-def _surroundings(kind: str) -> Surroundings:
+def _read_settings(device_type: str) -> TorchSettings:
     device = torch.get_default_device()
-    autocast = tuple((each, torch.get_autocast_dtype(each)) for each in _kinds(kind) if torch.is_autocast_enabled(each))
-    return Surroundings(None if device.type == "cpu" else device, autocast)
+    enabled = [name for name in _autocast_types(device_type) if torch.is_autocast_enabled(name)]
+    autocast = tuple((name, torch.get_autocast_dtype(name)) for name in enabled)
+    return TorchSettings(None if device.type == "cpu" else device, autocast)
 
 
-def _kinds(kind: str) -> list[str]:
-    """The kinds of devices on which autocast may be on around a network."""
-    return [each for each in dict.fromkeys(("cpu", kind)) if torch.amp.is_autocast_available(each)]
+def _autocast_types(device_type: str) -> list[str]:
+    """The device types for which autocast may be switched on around a network."""
+    return [name for name in dict.fromkeys(("cpu", device_type)) if torch.amp.is_autocast_available(name)]

@@ -1,13 +1,13 @@
-"""Networks that map a function over their images (``torch.vmap``): a tensor shows itself as that of one image."""
+"""Networks that map a function over their images (``torch.vmap``), inside which each tensor appears as one image's."""
 
 import torch
 
 UNDER_VMAP = (
-    "runs under torch.vmap, where its numbers can be neither read nor changed: have the network take the whole batch; "
-    "lenses that need its output and its input's gradient alone work as it is"
+    "runs under torch.vmap, where its values can be neither read nor changed: make the network process the whole "
+    "batch; lenses that use only the output and the gradient of the input work without that"
 )
 
 
 def under_vmap() -> bool:
-    """Whether torch maps or transforms a function at the moment (torch.vmap, torch.func)."""
+    """Whether a function transform is active (torch.vmap, torch.func)."""
     return torch._C._functorch.maybe_current_level() is not None

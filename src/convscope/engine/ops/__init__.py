@@ -1,1 +1,1 @@
-"""Calls as a function mode sees them: which operation, which operands, which module."""
+"""Operations as function modes see them: their kind, their arguments and the module that calls them."""

@@ -1,4 +1,4 @@
-"""One operation of a forward: what was called, with which arguments."""
+"""One operation of a forward: the function and its arguments."""
 
 import functools
 import inspect
@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.engine.ops.operation_kinds import Kind, kind_of, name_of
+from convscope.engine.ops.operation_kinds import OperationKind, operation_kind, operation_name
 
 _NORM = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
-_PLACES: dict[Any, dict[str, int]] = {
-    torch.batch_norm: {name: place for place, name in enumerate(_NORM)},
-    torch.instance_norm: {name: place for place, name in enumerate(_NORM)} | {"use_input_stats": 5},
+_POSITIONS: dict[Any, dict[str, int]] = {
+    torch.batch_norm: {name: position for position, name in enumerate(_NORM)},
+    torch.instance_norm: {name: position for position, name in enumerate(_NORM)} | {"use_input_stats": 5},
 }
-"""Where functions take arguments that ``torch.nn.functional`` takes in another order under the same name."""
+"""Positions of arguments of functions that have another order in ``torch.nn.functional``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,122 +27,122 @@ class Call:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     where: Callable[[], str] = str
-    """Asked while the operation is called: the address of the module in which that is."""
+    """Gives the address of the module that calls the operation; valid only during the call."""
 
     @property
     def address(self) -> str:
-        """The module in which it is called; empty in the network's own forward."""
+        """The address of the module that calls the operation; empty in the network's own forward."""
         return self.where()
 
     @property
     def name(self) -> str:
-        """``relu``, ``add``, ``conv2d``, however it was spelt."""
-        return name_of(self.function)[0]
+        """The operation's name in every spelling: ``relu``, ``add``, ``conv2d``."""
+        return operation_name(self.function)[0]
 
     @property
-    def kind(self) -> Kind | None:
-        """Its kind, where it is known."""
+    def kind(self) -> OperationKind | None:
+        """The operation's kind, if known."""
         if self.name == "instance_norm" and not self.argument(5, "use_input_stats", True):
-            return "batch norm"  # by kept statistics, whatever it is called
-        return kind_of(self.function)
+            return "batch norm"  # it uses running statistics
+        return operation_kind(self.function)
 
     @property
     def inplace(self) -> bool:
-        """Whether it writes to its first argument."""
-        if name_of(self.function)[1]:
+        """Whether the operation writes to its first argument."""
+        if operation_name(self.function)[1]:
             return True
-        place = _inplace_parameter(self.function)
-        return place is not None and bool(self.argument(place, "inplace", False))
+        position = _inplace_parameter(self.function)
+        return position is not None and bool(self.argument(position, "inplace", False))
 
     def run(self) -> Any:
-        """Do it, as the network would have."""
+        """Call the function with its arguments."""
         return self.function(*self.args, **self.kwargs)
 
-    def on(self, *tensors: Tensor) -> Any:
-        """Do the same to other tensors in the place of those it was called with, in order."""
-        fresh = iter(tensors)
-        args = tuple(next(fresh, a) if isinstance(a, Tensor) else a for a in self.args)
-        kwargs = {name: next(fresh, v) if isinstance(v, Tensor) else v for name, v in self.kwargs.items()}
+    def run_with(self, *tensors: Tensor) -> Any:
+        """Call the function with ``tensors`` in place of its tensor arguments, in order."""
+        replacements = iter(tensors)
+        args = tuple(next(replacements, a) if isinstance(a, Tensor) else a for a in self.args)
+        kwargs = {name: next(replacements, v) if isinstance(v, Tensor) else v for name, v in self.kwargs.items()}
         return self.function(*args, **kwargs)
 
-    def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """An argument by its place in ``torch.nn.functional``, or by name."""
-        place = _PLACES.get(self.function, {}).get(name, place)
-        return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
+    def argument(self, position: int, name: str, default: Any = None) -> Any:
+        """An argument by its position in ``torch.nn.functional``, or by name."""
+        position = _POSITIONS.get(self.function, {}).get(name, position)
+        return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
 
     def tensors(self) -> Iterator[Tensor]:
         """All tensors among the arguments."""
         yield from _tensors((*self.args, *self.kwargs.values()))
 
-    def carrying(self) -> list[Tensor]:
-        """Those that depend on what is explained."""
+    def tensors_requiring_grad(self) -> list[Tensor]:
+        """The tensors among the arguments that require grad: those that depend on the explained input."""
         return [t for t in self.tensors() if t.requires_grad]
 
-    def without(self, gates: list[Tensor]) -> "Call":
-        """The same call with some of its tensors as constants."""
-        swap = {id(g): g.detach() for g in gates}
-        return self.replaced(lambda t: swap.get(id(t), t))
+    def with_constants(self, tensors: list[Tensor]) -> "Call":
+        """The same call with some of its tensors detached."""
+        detached = {id(tensor): tensor.detach() for tensor in tensors}
+        return self.replaced(lambda t: detached.get(id(t), t))
 
-    def replaced(self, other: Any) -> "Call":
-        """The same call with ``other(tensor)`` in the place of each tensor."""
-        args = tuple(_mapped(a, other) for a in self.args)
-        return replace(self, args=args, kwargs={name: _mapped(v, other) for name, v in self.kwargs.items()})
+    def replaced(self, replacement: Any) -> "Call":
+        """The same call with ``replacement(tensor)`` in place of each tensor."""
+        args = tuple(_map_tensors(a, replacement) for a in self.args)
+        kwargs = {name: _map_tensors(v, replacement) for name, v in self.kwargs.items()}
+        return replace(self, args=args, kwargs=kwargs)
 
     def detached(self) -> "Call":
-        """The same call with all its tensors as constants."""
+        """The same call with all its tensors detached."""
         return self.replaced(lambda t: t.detach())
 
     def out_of_place(self) -> "Call":
-        """The operation that computes the same and writes to nothing."""
-        place = _inplace_parameter(self.function)
-        if place is not None:
-            args = tuple(False if i == place else a for i, a in enumerate(self.args))
-            return replace(
-                self, args=args, kwargs={**self.kwargs, **({"inplace": False} if len(args) <= place else {})}
-            )
-        plain = getattr(Tensor, self.name, None) if self.name not in ("fill", "zero", "copy", "setitem") else None
-        return replace(self, function=plain or _anew(self.function))
+        """A call that computes the same without writing to its arguments."""
+        position = _inplace_parameter(self.function)
+        if position is not None:
+            args = tuple(False if i == position else a for i, a in enumerate(self.args))
+            by_keyword = {"inplace": False} if len(args) <= position else {}
+            return replace(self, args=args, kwargs={**self.kwargs, **by_keyword})
+        method = getattr(Tensor, self.name, None) if self.name not in ("fill", "zero", "copy", "setitem") else None
+        return replace(self, function=method or _on_a_copy(self.function))
 
 
 @functools.cache
-def _anew(function: Any) -> Any:
-    """An operation that writes to its first argument, done to a copy of it."""
+def _on_a_copy(function: Any) -> Any:
+    """A function that applies an in-place operation to a copy of its first argument."""
 
-    def anew(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        fresh = x.clone()
-        function(fresh, *args, **kwargs)
-        return fresh
+    def apply_to_copy(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        copied = x.clone()
+        function(copied, *args, **kwargs)
+        return copied
 
-    anew.__name__ = name_of(function)[0]
-    return anew
+    apply_to_copy.__name__ = operation_name(function)[0]
+    return apply_to_copy
 
 
 @functools.cache
 def _inplace_parameter(function: Any) -> int | None:
-    """Where a function takes ``inplace``."""
+    """The position of a function's parameter ``inplace``, if it has one."""
     if not inspect.isfunction(function):
         return None
     names = list(inspect.signature(function, follow_wrapped=False).parameters)
     return names.index("inplace") if "inplace" in names else None
 
 
-def _tensors(things: Any) -> Iterator[Tensor]:
-    for thing in things:
-        if isinstance(thing, Tensor):
-            yield thing
-        elif isinstance(thing, (list, tuple)):
-            yield from _tensors(thing)
+def _tensors(arguments: Any) -> Iterator[Tensor]:
+    for argument in arguments:
+        if isinstance(argument, Tensor):
+            yield argument
+        elif isinstance(argument, (list, tuple)):
+            yield from _tensors(argument)
 
 
-def _mapped(thing: Any, other: Any) -> Any:
-    if isinstance(thing, Tensor):
-        return other(thing)
-    if isinstance(thing, (list, tuple)) and any(isinstance(t, Tensor) for t in thing):
-        return type(thing)([_mapped(t, other) for t in thing])
-    return thing
+def _map_tensors(argument: Any, function: Callable[[Tensor], Any]) -> Any:
+    if isinstance(argument, Tensor):
+        return function(argument)
+    if isinstance(argument, (list, tuple)) and any(isinstance(t, Tensor) for t in argument):
+        return type(argument)([_map_tensors(t, function) for t in argument])
+    return argument
 
 
 def is_reciprocal(call: Call) -> bool:
-    """Whether this is one over something, or over a power of it."""
+    """Whether this is 1 / x, or one over a power of x."""
     exponent = call.argument(1, "exponent") if call.name == "pow" else None
     return call.name in ("reciprocal", "rsqrt") or (isinstance(exponent, (int, float)) and exponent < 0)

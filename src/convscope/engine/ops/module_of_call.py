@@ -1,4 +1,4 @@
-"""Which module of a network is running, asked from within one of its operations."""
+"""Which module of a network calls an operation, determined from the call stack."""
 
 import sys
 from types import FrameType
@@ -6,17 +6,17 @@ from types import FrameType
 from torch import nn
 
 
-class Whereabouts:
-    """Addresses of a network's modules, looked up by the module whose forward is on the call stack.
+class ModuleLocator:
+    """Gives the address of the module whose forward is on the call stack.
 
-    Hooks on every module would tell the same at the cost of a tenth of a forward.
+    Hooks on every module would do the same at the cost of a tenth of a forward.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._addresses: dict[int, str] = {id(one): address for address, one in module.named_modules()}
+        self._addresses: dict[int, str] = {id(layer): address for address, layer in module.named_modules()}
 
     def __call__(self) -> str:
-        """The address of the innermost module that runs; empty in the network's own forward."""
+        """The address of the innermost running module; empty in the network's own forward."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             key = id(frame.f_locals.get("self"))

@@ -1,15 +1,15 @@
-"""Which operation is of which kind, by the name torch gives it; dunder and in-place spellings are the same one."""
+"""The kinds of operations, by their names in torch; dunder and in-place spellings count as the same operation."""
 
 import functools
 from typing import Any, Literal
 
-Kind = Literal[
+OperationKind = Literal[
     "shape", "linear", "affine", "matmul", "activation", "pointwise", "product", "ratio", "max", "batch norm",
     "norm", "softmax", "attention", "multi-head", "compound", "recurrent", "comparison", "step",
 ]  # fmt: skip
 
-_NAMES: dict[Kind, str] = {
-    # hand on the same numbers, elsewhere
+_NAMES: dict[OperationKind, str] = {
+    # return values of their input at other positions
     "shape": """view reshape flatten unflatten permute transpose t T mT swapaxes swapdims moveaxis movedim squeeze
         unsqueeze contiguous clone to float double half bfloat16 type type_as expand expand_as view_as reshape_as chunk
         split split_with_sizes tensor_split hsplit vsplit unbind getitem setitem get narrow select index_select gather
@@ -19,16 +19,16 @@ _NAMES: dict[Kind, str] = {
         diagonal ravel copy fill zero cpu cuda positive slice block_diag broadcast_to max_unpool1d max_unpool2d
         max_unpool3d masked_select masked_scatter select_scatter slice_scatter
         diagonal_scatter index_fill index_copy index_put scatter""",
-    # linear in what depends on the input: the plain gradient is the proportional rule
+    # linear in the arguments that depend on the input: their gradient is the proportional rule
     "linear": """add sub subtract rsub mean sum nansum neg negative avg_pool1d avg_pool2d avg_pool3d
         adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample upsample_nearest
         upsample_bilinear cumsum trapz grid_sample index_add scatter_add""",
     "affine": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear",
     "matmul": "matmul bmm mm einsum mv tensordot rmatmul bilinear",
-    # stand between layers
+    # activation functions between layers
     "activation": """relu relu6 hardtanh leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish softplus
         threshold clamp clamp_min clamp_max clip rectifier""",
-    # any other function of one number
+    # other elementwise functions of one argument
     "pointwise": """sigmoid hardsigmoid tanh logsigmoid log_sigmoid softsign tanhshrink hardshrink softshrink exp expm1
         log log1p log2 log10 sqrt rsqrt square pow abs erf sin cos atan reciprocal sinh cosh
         elementwise""",
@@ -44,13 +44,13 @@ _NAMES: dict[Kind, str] = {
     "softmax": "softmax log_softmax logsumexp",
     "attention": "scaled_dot_product_attention",
     "multi-head": "multi_head_attention_forward",
-    # several operations in one
+    # composed of several operations
     "compound": """addmm addbmm baddbmm addmv addcmul addcdiv lerp glu std var norm linalg_vector_norm linalg_norm
         lp_pool1d lp_pool2d lp_pool3d cosine_similarity""",
     "recurrent": "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell",
-    # give a mask
+    # return a boolean mask
     "comparison": "gt ge lt le eq ne greater greater_equal less less_equal not_equal",
-    # are flat but for jumps: a mask in numbers
+    # piecewise constant: a numeric mask
     "step": "heaviside sign sgn",
 }  # fmt: skip
 
@@ -59,29 +59,31 @@ def _words(text: str) -> list[str]:
     return text.split()
 
 
-KINDS: dict[str, Kind] = {name: kind for kind, names in _NAMES.items() for name in _words(names)}
+KINDS: dict[str, OperationKind] = {name: kind for kind, names in _NAMES.items() for name in _words(names)}
 
 GATES = {"sigmoid", "hardsigmoid", "softmax"}
-"""Functions whose outcome weighs something else: in a product they are the weight and not the signal."""
+"""Functions whose result weights something else: in a product they are the weight and not the signal."""
 
-VANISHING = frozenset(_words("relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish tanh softsign"))
-"""Functions that are zero at zero, whatever their parameters."""
+ZERO_AT_ZERO = frozenset(
+    _words("relu relu6 leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish tanh softsign")
+)
+"""Functions with f(0) = 0 for all parameters."""
 
 RECTIFIERS = frozenset(
     _words("""relu relu6 hardtanh leaky_relu prelu rrelu elu selu celu gelu silu mish hardswish softplus threshold
     clamp clamp_min rectifier""")
 )
-"""Activations that let through what is large and hold back what is small."""
+"""Activations that pass large values and suppress small ones."""
 
 POINTWISE_ACTIVATIONS = frozenset(
     _words("sigmoid hardsigmoid tanh logsigmoid log_sigmoid softsign tanhshrink hardshrink softshrink")
 ) | {name for name, kind in KINDS.items() if kind == "activation"}
-"""Functions of one number that stand between layers."""
+"""Elementwise functions of one argument that are used between layers."""
 
 IDENTITIES = frozenset(
     _words("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout contiguous clone to float")
 )
-"""Operations that, in evaluation mode, return the same number at the same position."""
+"""Operations that, in eval mode, return their input unchanged."""
 
 NORMS = frozenset(_words("batch_norm instance_norm group_norm layer_norm rms_norm local_response_norm"))
 """Normalization layers."""
@@ -92,8 +94,8 @@ _ALIASES |= {"iand": "and", "ior": "or", "ixor": "xor"}
 
 
 @functools.cache
-def name_of(function: Any) -> tuple[str, bool]:
-    """What an operation is called, without dunders and underscores, and whether it writes to its first argument."""
+def operation_name(function: Any) -> tuple[str, bool]:
+    """An operation's name, without leading and trailing underscores, and whether it writes to its first argument."""
     name = str(getattr(function, "__name__", function)).split(".")[0]  # torch.ops.aten.relu.default is relu
     if name.startswith("__") and name.endswith("__"):
         plain = name.strip("_")
@@ -102,6 +104,6 @@ def name_of(function: Any) -> tuple[str, bool]:
 
 
 @functools.cache
-def kind_of(function: Any) -> Kind | None:
-    """The kind of an operation, or None for one that is not known."""
-    return KINDS.get(name_of(function)[0])
+def operation_kind(function: Any) -> OperationKind | None:
+    """The kind of an operation; None for an unknown one."""
+    return KINDS.get(operation_name(function)[0])

@@ -1,15 +1,15 @@
-"""Pictures drawn by climbing: what makes a unit, a class or a whole layer answer most, found by gradient ascent.
+"""Feature visualization by optimization: an input that maximizes a unit, a class or a whole layer, by gradient ascent.
 
-One climb is made of five parts, each a pure function and each replaceable:
+The parts are independent and can be replaced one by one:
 
-    objectives.py        what is climbed: a number per picture, read off layers; they add up and carry their words
-    canvas.py            where pictures are drawn: extent, range and colours of the network's prepared input
-    parametrisations.py  what is turned: pixels, Fourier coefficients, phases alone, a pyramid
-    transforms.py        how a picture is shaken before the network sees it, so that no single pixel can cheat
-    regularisers.py      what a picture pays for, and what is done to it between steps
-    cut.py               the network up to the last layer that is read; nothing above it is computed
-    climb.py             the loop: Adam, the best picture so far, cancelling, dead starts
-    octaves.py           a photograph drawn over at several sizes, the coarse first
-    pictures.py          from where a climb led to the value that people get
-    reading.py           the objectives that people write: ``layer3[12] - 0.5 * layer3[40]``
+    objectives.py        what is maximized: one number per picture, computed from layer activations
+    canvas.py            shape, value range and color correlation of the network's prepared input
+    parametrizations.py  what is optimized: pixels, Fourier coefficients, phases only, or a Laplacian pyramid
+    transforms.py        random transformations of the picture before each forward pass (transformation robustness)
+    regularizers.py      penalties on the picture, and operators applied to the pixels after each step
+    prefix.py            the network up to the last layer that the objective reads
+    loop.py              the optimization loop: Adam, best picture so far, cancellation, units without gradient
+    octaves.py           optimization at several image sizes, coarse to fine
+    results.py           from the result of the loop to the value that a lens returns
+    parse.py             objectives written as text: ``layer3[12] - 0.5 * layer3[40]``
 """

@@ -1,11 +1,11 @@
-"""The loop: draw, shake, run the network up to the layer, step uphill; keep the best.
+"""The optimization loop: compute the picture, transform it, run the network, take an Adam step; keep the best picture.
 
-Three leaves keep the parts apart. The picture is drawn with a graph to its numbers; what the network sees is a leaf of
-its own in the fastest memory layout; its gradient is handed back through transform and parametrisation. So the network
-pays for a forward and a gradient to its input, and for nothing else.
+The backward pass runs in two parts. The network gets the transformed picture as a leaf of its own, in the fastest
+memory format; the gradient at that leaf is then propagated through the transform and the parametrization. So each step
+costs one forward and one gradient to the input, and no gradients of weights are computed.
 
-A unit that is off gives no gradient: its rectifiers hold everything back. While a picture has none at all, what flows
-back through rectifiers is redirected (`engine.rules.methods.redirected`), until the unit is on.
+A unit whose activation is zero everywhere has no gradient, because the ReLUs before it block it. As long as a picture
+has no gradient at all, its gradient is redirected through ReLUs (`engine.rules.modified_gradients.redirected_relu`).
 """
 
 from collections.abc import Callable, Sequence
@@ -19,40 +19,40 @@ from torch import Generator, Tensor
 from convscope.engine.context.chunking import chunk_size, in_chunks
 from convscope.engine.context.metering import count_passes as counted
 from convscope.engine.context.metering import report_progress, show_pictures
-from convscope.engine.network.batchnorm_folding import fused_runs
+from convscope.engine.network.batchnorm_folding import batchnorm_folding_mode
 from convscope.engine.network.model import Model
-from convscope.engine.optimize.objectives import Objective, alongside
-from convscope.engine.optimize.parametrizations import Parametrisation
-from convscope.engine.optimize.prefix import Cut
-from convscope.engine.optimize.regularizers import Between, Penalty
-from convscope.engine.optimize.transforms import Transform, still
-from convscope.engine.rules.function_mode import Rules
+from convscope.engine.optimize.objectives import Objective, per_picture
+from convscope.engine.optimize.parametrizations import Parametrization
+from convscope.engine.optimize.prefix import NetworkPrefix
+from convscope.engine.optimize.regularizers import Penalty, PostStep
+from convscope.engine.optimize.transforms import Transform, identity
+from convscope.engine.rules.function_mode import RuleMode
 from convscope.engine.rules.ledger import Ledger
-from convscope.engine.rules.modified_gradients import redirected
+from convscope.engine.rules.modified_gradients import redirected_relu
 from convscope.errors import Cancelled, NoGradient, NotFinite, ParameterError
 
 _SMOOTHING = 0.8
-"""How much of the running mean of a score is kept at a step: the best picture is chosen by it."""
+"""The decay of the running mean of scores, by which the best picture is chosen."""
 
-_SELDOM, _MEASURED = 8, 24
-"""Pictures are measured as they are every eighth step at most, and some two dozen times in all: a few percent of the
-work."""
+_MIN_INTERVAL, _MEASUREMENTS = 8, 24
+"""The untransformed best picture is scored at most every eighth step, and about two dozen times in all: a few percent
+of the work."""
 
 
 @dataclass(frozen=True)
-class Ascent:
-    """Where a climb led.
+class AscentResult:
+    """The result of gradient ascent.
 
     Attributes:
-        pictures: (N, C, …), each at its best, prepared for the network.
-        scores: (N, steps), the objective of the shaken picture at each step.
-        best: (N,), the objective of each kept picture as it is.
-        reached: (N, steps), the objective of the best picture so far, as it is; the last is ``best``. Taken every few
-            steps, NaN between them.
-        importance: (N, …), how much of the climb went into each pixel: its |gradient|, added up over the steps.
-        frames: (F, N, C, …), pictures on the way, where they were asked for.
-        stopped: where somebody stopped the climb, after how many steps; otherwise empty.
-        notes: per picture what must be known of it.
+        pictures: (N, C, …), the best picture of each run, as prepared inputs.
+        scores: (N, steps), the objective of the transformed picture at each step.
+        best: (N,), the objective of each returned picture, untransformed.
+        reached: (N, steps), the objective of the best picture so far, untransformed; the last entry is ``best``.
+            Computed every few steps, NaN in between.
+        importance: (N, …), the sum over the steps of each pixel's |gradient|.
+        frames: (F, N, C, …), intermediate pictures, if requested.
+        stopped: if the run was cancelled, after how many steps; otherwise empty.
+        notes: remarks on each picture.
     """
 
     pictures: Tensor
@@ -65,319 +65,330 @@ class Ascent:
     notes: tuple[dict[str, Any], ...] = ()
 
 
-def climb(
+def maximize(
     model: Model,
     objective: Objective,
-    parametrisation: Parametrisation,
+    parametrization: Parametrization,
     count: int = 1,
     *,
     steps: int = 256,
     rate: float | None = None,
-    transform: Transform = still,
+    transform: Transform = identity,
     penalties: Sequence[Penalty] = (),
-    between: Sequence[Between] = (),
+    post_steps: Sequence[PostStep] = (),
     seed: int = 0,
     variants: int = 1,
     frames: int = 0,
     report: Callable[[int, int], None] = report_progress,
-) -> Ascent:
-    """Draw ``count_passes`` pictures that make ``objective`` large, in one batch.
+) -> AscentResult:
+    """Optimize ``count`` pictures that maximize ``objective``, in one batch.
 
-    Picture i begins from the noise of seed ``seed + i % variants`` and is shaken as all others are: it comes out the
-    same alone or among others. The model is taken as it is: call this within ``model.untouched()``.
+    Picture i starts from noise of seed ``seed + i % variants``; the random transformations are the same for all
+    pictures. So a picture does not depend on the others in the batch. Call this within ``model.preserve_state()``.
 
     Args:
-        rate: how far Adam goes; by default what suits the parametrisation.
-        penalties: numbers per picture that are taken off the objective.
-        between: what is done to plain pixels after each step.
-        variants: how many pictures in a row begin from noise of their own.
-        frames: how many pictures on the way to keep, evenly over the steps.
-        report: told how many steps are done, of how many; it may raise `Cancelled`, and the best so far is kept.
+        rate: the learning rate of Adam; by default that of the parametrization.
+        penalties: numbers per picture that are subtracted from the objective.
+        post_steps: operators applied to the pixels after each step.
+        variants: how many consecutive pictures start from different noise.
+        frames: how many intermediate pictures to keep, evenly spaced over the steps.
+        report: called with the number of finished steps and of all steps; it may raise `Cancelled`, and the best
+            picture so far is returned.
 
     Raises:
         NoGradient: the objective does not depend on the input.
-        NotFinite: it is NaN or infinite from the start.
+        NotFinite: the objective is NaN or infinite at the first step.
     """
-    if between and not parametrisation.plain:
-        raise ParameterError(f"blurring and clipping work on pixels, not on {parametrisation.name}: choose 'pixels'")
-    numbers = _begun(parametrisation, count, seed, variants)
+    if post_steps and not parametrization.per_pixel:
+        raise ParameterError(f"blurring and clipping work on pixels, not on {parametrization.name}: choose 'pixels'")
+    parameters = _initial_parameters(parametrization, count, seed, variants)
     with torch.no_grad():
-        like = parametrisation.picture(numbers)[:1]
-    state = _State(count, steps, frames)
-    cut = Cut(model, objective.layers, like)
-    chance = torch.Generator().manual_seed(seed)
-    adam = torch.optim.Adam(numbers, lr=rate or parametrisation.rate, fused=numbers[0].device.type in ("cpu", "cuda"))
-    with fused_runs(model, like, steps * count) as folded:
-        hill = _Hill(model, objective, cut, transform, penalties, folded)
+        sample = parametrization.picture(parameters)[:1]
+    state = _AscentState(count, steps, frames)
+    prefix = NetworkPrefix(model, objective.layers, sample)
+    generator = torch.Generator().manual_seed(seed)
+    fused = parameters[0].device.type in ("cpu", "cuda")
+    optimizer = torch.optim.Adam(parameters, lr=rate or parametrization.rate, fused=fused)
+    with batchnorm_folding_mode(model, sample, steps * count) as folded:
+        evaluator = _Evaluator(model, objective, prefix, transform, penalties, folded)
         for step in range(steps):
-            drawn = parametrisation.picture(numbers)
-            scores, slopes, slope = hill.slopes(drawn, numbers, chance)
-            state.note(step, drawn.detach(), scores, slope)
-            state.measure(step, hill)
-            if state.all_lost():
+            pictures = parametrization.picture(parameters)
+            scores, gradients, picture_gradient = evaluator.gradients(pictures, parameters, generator)
+            state.update(step, pictures.detach(), scores, picture_gradient)
+            state.record_reached(step, evaluator)
+            if state.all_diverged():
                 break
-            for tensor, found in zip(numbers, slopes, strict=True):
-                tensor.grad = state.without_lost(found).neg().contiguous()  # laid out as they are: Adam goes by memory
-            adam.step()
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                # Contiguous like the parameter: fused Adam pairs elements by their position in memory.
+                parameter.grad = state.zero_diverged(gradient).neg().contiguous()
+            optimizer.step()
             with torch.no_grad():
-                for change in between:
-                    numbers[0].copy_(change(numbers[0], step))
+                for post_step in post_steps:
+                    parameters[0].copy_(post_step(parameters[0], step))
             try:
                 report(step + 1, steps)
                 show_pictures(step + 1, steps, scores, lambda: state.pictures)
             except Cancelled:
                 state.stopped = f"stopped after {step + 1} of {steps} steps" if step + 1 < steps else ""
                 break
-        return state.ended(hill)
+        return state.result(evaluator)
 
 
-def climb_all(
+def maximize_all(
     model: Model,
     objectives: Sequence[Objective],
-    parametrisation: Parametrisation,
+    parametrization: Parametrization,
     *,
     variants: int = 1,
-    unlike: Objective | None = None,
-    **how: Any,
-) -> Ascent:
-    """A picture for each of several objectives, ``variants`` of each in a row, as many in one batch as memory allows.
+    diversity: Objective | None = None,
+    **options: Any,
+) -> AscentResult:
+    """Optimize ``variants`` consecutive pictures for each objective, as many in one batch as memory allows.
 
     Args:
-        unlike: what the variants of one objective have besides, such as their diversity.
-        how: as `climb` takes it.
+        diversity: an objective added for the variants of each objective.
+        options: passed to `maximize`.
     """
-    parts: list[Ascent] = []
-    told = how.pop("report", report_progress)
-    like = parametrisation.start(1, torch.Generator().manual_seed(0))
+    results: list[AscentResult] = []
+    report_overall = options.pop("report", report_progress)
+    parameters = parametrization.initial(1, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        sample = parametrisation.picture(like)[0]
+        sample = parametrization.picture(parameters)[0]
 
     def step(rows: Tensor) -> None:
-        chosen = [objectives[row] if unlike is None else objectives[row] + unlike for row in rows.tolist()]
-        together = chosen[0] if len(chosen) == 1 else alongside(chosen, variants)
-        ended = parts[-1].stopped if parts else ""
+        chunk = [objectives[row] if diversity is None else objectives[row] + diversity for row in rows.tolist()]
+        objective = chunk[0] if len(chunk) == 1 else per_picture(chunk, variants)
+        stopped = results[-1].stopped if results else ""
 
         def report(done: int, of: int) -> None:
-            told(int(rows[0]) * of + done * len(rows), len(objectives) * of)
+            report_overall(int(rows[0]) * of + done * len(rows), len(objectives) * of)
 
-        own = how | ({"steps": 1, "report": lambda *_: None} if ended else {"report": report})
-        found = climb(model, together, parametrisation, len(chosen) * variants, variants=variants, **own)
-        notes = tuple({"stopped": "stopped before it was begun"} for _ in found.notes) if ended else found.notes
-        parts.append(replace(found, stopped=ended or found.stopped, notes=notes))
+        chunk_options = options | ({"steps": 1, "report": lambda *_: None} if stopped else {"report": report})
+        result = maximize(model, objective, parametrization, len(chunk) * variants, variants=variants, **chunk_options)
+        notes = tuple({"stopped": "stopped before it started"} for _ in result.notes) if stopped else result.notes
+        results.append(replace(result, stopped=stopped or result.stopped, notes=notes))
 
     in_chunks(len(objectives), sample, step, size=max(1, chunk_size(sample) // variants), quiet=True)
-    return parts[0] if len(parts) == 1 else joined(parts)
+    return results[0] if len(results) == 1 else concatenate(results)
 
 
-class _Hill:
-    """What is climbed: the objective of shaken pictures, less what they pay for."""
+class _Evaluator:
+    """Scores and gradients of the objective for transformed pictures, less the penalties."""
 
     def __init__(
         self,
         model: Model,
         objective: Objective,
-        cut: Cut,
+        prefix: NetworkPrefix,
         transform: Transform,
         penalties: Sequence[Penalty],
         folded: AbstractContextManager[Any],
     ) -> None:
-        self.model, self.objective, self.cut, self.folded = model, objective, cut, folded
+        self.model, self.objective, self.prefix, self.folded = model, objective, prefix, folded
         self.transform, self.penalties = transform, penalties
 
-    def slopes(
-        self, drawn: Tensor, numbers: Sequence[Tensor], chance: Generator
+    def gradients(
+        self, pictures: Tensor, parameters: Sequence[Tensor], generator: Generator
     ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """The scores (N,), their slopes along the numbers, and along the drawn pictures (N, C, …)."""
-        seen = self.transform(drawn, chance)
-        scores, slope = self._along_input(seen)
-        outputs, weights = [seen], [slope.to(seen)]
+        """The scores (N,), and the gradients with respect to the parameters and to the pictures (N, C, …)."""
+        transformed = self.transform(pictures, generator)
+        scores, gradient = self._input_gradient(transformed)
+        outputs, weights = [transformed], [gradient.to(transformed)]
         if self.penalties:
-            paid = sum(
-                (penalty(drawn) for penalty in self.penalties), torch.zeros((), dtype=torch.float32, device="cpu")
-            )
-            outputs, weights = [seen, paid], [slope.to(seen), -torch.ones_like(paid)]
-        along_picture, *along_numbers = torch.autograd.grad(outputs, [drawn, *numbers], weights)
-        return scores, along_numbers, along_picture
+            zero = torch.zeros((), dtype=torch.float32, device="cpu")
+            penalty = sum((penalty(pictures) for penalty in self.penalties), zero)
+            outputs, weights = [transformed, penalty], [gradient.to(transformed), -torch.ones_like(penalty)]
+        of_pictures, *of_parameters = torch.autograd.grad(outputs, [pictures, *parameters], weights)
+        return scores, of_parameters, of_pictures
 
     def scores(self, pictures: Tensor) -> Tensor:
-        """The objective of pictures as they are."""
+        """The objective of the pictures without transformation."""
         with torch.no_grad():
-            return self.objective.score(self.cut.read(self.model.laid_out(pictures.to(self.model.dtype)))).detach()
+            batch = self.model.input_copy(pictures.to(self.model.dtype))
+            return self.objective.score(self.prefix.activations(batch)).detach()
 
-    def _along_input(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """The scores of what the network sees, and their slope; redirected for pictures that have none."""
-        scores, slope = self._run(seen, self.objective)
-        off = (_strength(slope) == 0).nonzero()[:, 0].tolist()
-        if off:
-            picked = self.objective.picked
-            rows, objective = (off, picked(off)) if picked else (list(range(len(seen))), self.objective)
-            rules = Rules(redirected(), Ledger(len(rows)), on_missing="gradient")
-            _, other = self._run(seen[rows], objective, rules)
-            for row in off:
-                slope[row] = other[rows.index(row)]
-        return scores, slope
+    def _input_gradient(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores of the network's inputs and their gradient; redirected for pictures whose gradient is zero."""
+        scores, gradient = self._run(inputs, self.objective)
+        zero_rows = (_l1_norm(gradient) == 0).nonzero()[:, 0].tolist()
+        if zero_rows:
+            select = self.objective.select
+            rows, objective = (zero_rows, select(zero_rows)) if select else (list(range(len(inputs))), self.objective)
+            rules = RuleMode(redirected_relu(), Ledger(len(rows)), on_missing="gradient")
+            _, redirected_gradient = self._run(inputs[rows], objective, rules)
+            for row in zero_rows:
+                gradient[row] = redirected_gradient[rows.index(row)]
+        return scores, gradient
 
-    def _run(self, seen: Tensor, objective: Objective, rules: Rules | None = None) -> tuple[Tensor, Tensor]:
-        leaf = self.model.laid_out(seen.to(self.model.dtype)).requires_grad_(True)
-        seen_at: dict[str, Tensor] = {}
+    def _run(self, inputs: Tensor, objective: Objective, rules: RuleMode | None = None) -> tuple[Tensor, Tensor]:
+        leaf = self.model.input_copy(inputs.to(self.model.dtype)).requires_grad_(True)
+        activations: dict[str, Tensor] = {}
 
         def run() -> Tensor:
-            seen_at.update(self.cut.read(leaf.clone()))  # a network may not write to a leaf
-            return next(reversed(seen_at.values()))
+            activations.update(self.prefix.activations(leaf.clone()))  # a network must not write to a leaf in place
+            return next(reversed(activations.values()))
 
         if rules is None:
             with self.folded:
                 run()
-        else:  # which hold for the network's own rectifiers, not for those of the objective
-            rules.seen_by(run, self.model.module)
-            seen_at = {address: rules.latest(found) for address, found in seen_at.items()}
-        scores = objective.score(seen_at)
+        else:  # the rules apply to operations of the network, not to those of the objective
+            rules.run_network(run, self.model.module)
+            activations = {address: rules.latest(activation) for address, activation in activations.items()}
+        scores = objective.score(activations)
         counted(backwards=len(leaf))
         self.model.require_gradient()
         if scores.requires_grad:
-            with self.model.on_the_way_back():
-                (slope,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
-            if slope is not None:
-                return scores.detach(), slope
+            with self.model.wrap_backward_errors():
+                (gradient,) = torch.autograd.grad(scores.sum(), leaf, allow_unused=True)
+            if gradient is not None:
+                return scores.detach(), gradient
         raise NoGradient(
             f"{objective.words} does not depend on the input of {self.model.name}: no picture can change it"
         )
 
 
 @dataclass
-class _State:
-    """What a climb keeps: the best pictures so far, the curves, which pictures are lost or never moved."""
+class _AscentState:
+    """The best pictures so far, the score curves, and which pictures diverged or never had a gradient."""
 
     count: int
     steps: int
-    keep: int
+    frame_count: int
     curves: list[Tensor] = field(default_factory=list)
     reached: list[Tensor] = field(default_factory=list)
     frames: list[Tensor] = field(default_factory=list)
     stopped: str = ""
 
     def __post_init__(self) -> None:
-        self.dead = torch.ones(self.count, dtype=torch.bool, device="cpu")
-        self.lost = torch.zeros(self.count, dtype=torch.long, device="cpu")
-        self.level, self.highest = (
+        self.no_gradient = torch.ones(self.count, dtype=torch.bool, device="cpu")
+        self.diverged_at = torch.zeros(self.count, dtype=torch.long, device="cpu")
+        self.mean, self.best_mean = (
             torch.zeros(self.count, dtype=torch.float32, device="cpu"),
             torch.full((self.count,), -torch.inf, dtype=torch.float32, device="cpu"),
         )
-        self.due = {round((i + 1) * (self.steps - 1) / self.keep) for i in range(self.keep)} if self.keep else set()
+        frames = self.frame_count
+        self.frame_steps = {round((i + 1) * (self.steps - 1) / frames) for i in range(frames)} if frames else set()
 
-    def note(self, step: int, drawn: Tensor, scores: Tensor, slope: Tensor) -> None:
-        """Take in one step: pictures (N, C, …), their scores, and the slope at each pixel."""
+    def update(self, step: int, pictures: Tensor, scores: Tensor, gradient: Tensor) -> None:
+        """Take in one step: pictures (N, C, …), their scores, and the gradient at each pixel."""
         scores = scores.detach().float().cpu()
-        trace = slope.abs().mean(1)
-        strength = trace.flatten(1).sum(1).cpu()
-        fine = torch.isfinite(scores) & torch.isfinite(strength)
+        magnitude = gradient.abs().mean(1)
+        norm = magnitude.flatten(1).sum(1).cpu()
+        finite = torch.isfinite(scores) & torch.isfinite(norm)
         if step == 0:
-            self._begin(drawn, fine)
+            self._initialize(pictures, finite)
         self.curves.append(scores)
-        self.lost = torch.where((self.lost == 0) & ~fine, step, self.lost)
-        fine &= self.lost == 0
-        self.dead &= strength == 0
-        if step == 0 and bool(self.dead.all()):
+        self.diverged_at = torch.where((self.diverged_at == 0) & ~finite, step, self.diverged_at)
+        finite &= self.diverged_at == 0
+        self.no_gradient &= norm == 0
+        if step == 0 and bool(self.no_gradient.all()):
             raise NoGradient(
-                "the objective does not depend on the input: its gradient is zero at every pixel, even with "
-                "rectifiers that let everything through"
+                "the objective does not depend on the input: its gradient is zero at every pixel, even when ReLUs "
+                "do not block it"
             )
-        weight = 1 - _SMOOTHING
-        self.level = torch.where(fine, _SMOOTHING * self.level + weight * scores, self.level)
-        level = self.level / (1 - _SMOOTHING ** (step + 1))
-        better = fine & (level > self.highest)
-        self.highest = torch.where(better, level, self.highest)
-        if bool(better.all()):
-            self.pictures = drawn
-        else:
-            mask = better.to(drawn.device).view(-1, *[1] * (drawn.ndim - 1))
-            self.pictures = torch.where(mask, drawn, self.pictures)
-        self.importance += trace if bool(fine.all()) else torch.nan_to_num(trace, 0.0, 0.0)
-        if step in self.due:
-            self.frames.append(drawn.cpu())
+        self._keep_better(step, pictures, scores, finite)
+        self.importance += magnitude if bool(finite.all()) else torch.nan_to_num(magnitude, 0.0, 0.0)
+        if step in self.frame_steps:
+            self.frames.append(pictures.cpu())
 
-    def measure(self, step: int, hill: _Hill) -> None:
-        """Take down how far the best pictures so far have come as they are, every few steps."""
-        if step % max(_SELDOM, -(-self.steps // _MEASURED)) == 0:
-            self.reached.append(hill.scores(self.pictures).float().cpu())
+    def record_reached(self, step: int, evaluator: _Evaluator) -> None:
+        """Score the best pictures so far without transformation, every few steps."""
+        if step % max(_MIN_INTERVAL, -(-self.steps // _MEASUREMENTS)) == 0:
+            self.reached.append(evaluator.scores(self.pictures).float().cpu())
         else:
             self.reached.append(torch.full((self.count,), torch.nan, dtype=torch.float32, device="cpu"))
 
-    def all_lost(self) -> bool:
-        """Whether there is no picture left to climb on with."""
-        return bool((self.lost > 0).all())
+    def all_diverged(self) -> bool:
+        """Whether no picture is left to optimize."""
+        return bool((self.diverged_at > 0).all())
 
-    def without_lost(self, slope: Tensor) -> Tensor:
-        """The slope with nothing for the pictures that are lost."""
-        if not bool(self.lost.any()):
-            return slope
-        mask = (self.lost > 0).to(slope.device).view(-1, *[1] * (slope.ndim - 1))
-        return torch.where(mask, 0, slope)
+    def zero_diverged(self, gradient: Tensor) -> Tensor:
+        """The gradient, set to zero for pictures that diverged."""
+        if not bool(self.diverged_at.any()):
+            return gradient
+        mask = (self.diverged_at > 0).to(gradient.device).view(-1, *[1] * (gradient.ndim - 1))
+        return torch.where(mask, 0, gradient)
 
-    def ended(self, hill: _Hill) -> Ascent:
-        """Where the climb led."""
-        notes: list[dict[str, Any]] = [{} for _ in range(self.count)]
-        for row, note in enumerate(notes):
-            if self.lost[row]:
-                note["diverged"] = (
-                    f"the objective became NaN or infinite at step {int(self.lost[row])}; "
-                    "the best picture before it is shown"
-                )
-            elif self.dead[row]:
-                note["never moved"] = (
-                    "the objective gave no gradient at any step: this unit does not answer to the input"
-                )
-            if self.stopped and not self.lost[row]:
-                note["stopped"] = f"{self.stopped}; the best picture so far is shown"
+    def result(self, evaluator: _Evaluator) -> AscentResult:
+        """The best pictures with their scores and notes."""
+        notes = tuple(self._notes(row) for row in range(self.count))
         curves = torch.stack(self.curves, 1)
         empty = torch.empty(0, *self.pictures.shape, dtype=torch.float32, device="cpu")
         frames = torch.stack(self.frames) if self.frames else empty
-        best = hill.scores(self.pictures).float().cpu()
+        best = evaluator.scores(self.pictures).float().cpu()
         reached = torch.stack([*self.reached[:-1], best], 1)
         pictures, importance = self.pictures.float().cpu(), self.importance.float().cpu()
-        return Ascent(pictures, curves, best, importance, frames.float(), reached, self.stopped, tuple(notes))
+        return AscentResult(pictures, curves, best, importance, frames.float(), reached, self.stopped, notes)
 
-    def _begin(self, drawn: Tensor, fine: Tensor) -> None:
-        if not bool(fine.all()):
-            raise NotFinite("the objective is NaN or infinite from the start: nothing can be climbed")
+    def _keep_better(self, step: int, pictures: Tensor, scores: Tensor, finite: Tensor) -> None:
+        """Replace the best picture of each row whose bias-corrected running mean score is the highest so far."""
+        weight = 1 - _SMOOTHING
+        self.mean = torch.where(finite, _SMOOTHING * self.mean + weight * scores, self.mean)
+        mean = self.mean / (1 - _SMOOTHING ** (step + 1))
+        better = finite & (mean > self.best_mean)
+        self.best_mean = torch.where(better, mean, self.best_mean)
+        if bool(better.all()):
+            self.pictures = pictures
+        else:
+            mask = better.to(pictures.device).view(-1, *[1] * (pictures.ndim - 1))
+            self.pictures = torch.where(mask, pictures, self.pictures)
+
+    def _notes(self, row: int) -> dict[str, Any]:
+        notes: dict[str, Any] = {}
+        if self.diverged_at[row]:
+            notes["diverged"] = (
+                f"the objective became NaN or infinite at step {int(self.diverged_at[row])}; "
+                "the best picture before it is shown"
+            )
+        elif self.no_gradient[row]:
+            notes["never moved"] = "the objective gave no gradient at any step: this unit does not respond to the input"
+        if self.stopped and not self.diverged_at[row]:
+            notes["stopped"] = f"{self.stopped}; the best picture so far is shown"
+        return notes
+
+    def _initialize(self, pictures: Tensor, finite: Tensor) -> None:
+        if not bool(finite.all()):
+            raise NotFinite("the objective is NaN or infinite at the first step: it cannot be maximized")
         self.pictures, self.importance = (
-            drawn,
-            torch.zeros(len(drawn), *drawn.shape[2:], dtype=torch.float32, device="cpu").to(drawn),
+            pictures,
+            torch.zeros(len(pictures), *pictures.shape[2:], dtype=torch.float32, device="cpu").to(pictures),
         )
 
 
-def _strength(slope: Tensor) -> Tensor:
-    """How much slope there is in all (N,)."""
-    return slope.abs().sum(tuple(range(1, slope.ndim)))
+def _l1_norm(gradient: Tensor) -> Tensor:
+    """The sum of absolute values for each picture (N,)."""
+    return gradient.abs().sum(tuple(range(1, gradient.ndim)))
 
 
-def _begun(parametrisation: Parametrisation, count: int, seed: int, variants: int) -> list[Tensor]:
-    """The numbers of all pictures at the start: of given pictures, or each variant's from its own seed."""
-    if parametrisation.given:
-        given = parametrisation.start(count, torch.Generator().manual_seed(seed))
-        return [tensor.detach().contiguous().requires_grad_(True) for tensor in given]
-    own = [parametrisation.start(1, torch.Generator().manual_seed(seed + v)) for v in range(variants)]
-    whole = [torch.cat([own[row % variants][place] for row in range(count)]) for place in range(len(own[0]))]
-    return [tensor.detach().contiguous().requires_grad_(True) for tensor in whole]
+def _initial_parameters(parametrization: Parametrization, count: int, seed: int, variants: int) -> list[Tensor]:
+    """The parameters of all pictures at the start: of given pictures, or of noise with one seed per variant."""
+    if parametrization.from_pictures:
+        parameters = parametrization.initial(count, torch.Generator().manual_seed(seed))
+        return [tensor.detach().contiguous().requires_grad_(True) for tensor in parameters]
+    by_variant = [parametrization.initial(1, torch.Generator().manual_seed(seed + v)) for v in range(variants)]
+    parameters = [
+        torch.cat([by_variant[row % variants][index] for row in range(count)]) for index in range(len(by_variant[0]))
+    ]
+    return [tensor.detach().contiguous().requires_grad_(True) for tensor in parameters]
 
 
-def joined(parts: Sequence[Ascent]) -> Ascent:
-    """Several climbs as one; a curve that ended early goes on as NaN."""
-    steps = max(one.scores.shape[1] for one in parts)
+def concatenate(results: Sequence[AscentResult]) -> AscentResult:
+    """Several results as one; curves that ended early are padded with NaN."""
+    steps = max(result.scores.shape[1] for result in results)
 
-    def long(curves: Tensor) -> Tensor:
+    def pad(curves: Tensor) -> Tensor:
         missing = torch.full((len(curves), steps - curves.shape[1]), torch.nan, dtype=torch.float32, device="cpu")
         return torch.cat([curves, missing], 1)
 
-    common = min(len(one.frames) for one in parts)
+    frame_count = min(len(result.frames) for result in results)
     return replace(
-        parts[0],
-        pictures=torch.cat([one.pictures for one in parts]),
-        scores=torch.cat([long(one.scores) for one in parts]),
-        reached=torch.cat([long(one.reached) for one in parts]),
-        best=torch.cat([one.best for one in parts]),
-        importance=torch.cat([one.importance for one in parts]),
-        frames=torch.cat([one.frames[:common] for one in parts], 1),
-        stopped=parts[-1].stopped,
-        notes=tuple(note for one in parts for note in one.notes),
+        results[0],
+        pictures=torch.cat([result.pictures for result in results]),
+        scores=torch.cat([pad(result.scores) for result in results]),
+        reached=torch.cat([pad(result.reached) for result in results]),
+        best=torch.cat([result.best for result in results]),
+        importance=torch.cat([result.importance for result in results]),
+        frames=torch.cat([result.frames[:frame_count] for result in results], 1),
+        stopped=results[-1].stopped,
+        notes=tuple(note for result in results for note in result.notes),
     )

@@ -1,4 +1,4 @@
-"""A photograph drawn over at several sizes, the coarse first: what was added at one size is carried to the next."""
+"""Optimization of a photograph at several sizes (octaves), coarse to fine: detail added at one size is carried over."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,56 +11,56 @@ from torch.nn import functional as F
 from convscope.engine.context.metering import progress_of_part
 from convscope.engine.network.model import Model
 from convscope.engine.optimize.canvas import canvas_of
-from convscope.engine.optimize.loop import Ascent, climb
+from convscope.engine.optimize.loop import AscentResult, maximize
 from convscope.engine.optimize.objectives import Objective
 from convscope.engine.optimize.parametrizations import pixels
 from convscope.engine.optimize.transforms import jitter
 
-_SMALLEST = 24
-"""No octave is smaller than this on its shorter side, if the photograph itself is not."""
+_MIN_SIDE = 24
+"""The smallest shorter side of an octave, unless the photograph itself is smaller."""
 
 
-def extents(extent: Sequence[int], octaves: int, ratio: float) -> list[tuple[int, ...]]:
-    """The sizes to draw at, from the smallest to the photograph's own."""
-    found = [tuple(round(side / ratio**octave) for side in extent) for octave in range(octaves)]
-    return [size for size in reversed(found) if min(size) >= _SMALLEST] or [tuple(extent)]
+def octave_sizes(extent: Sequence[int], octaves: int, ratio: float) -> list[tuple[int, ...]]:
+    """The sizes to optimize at, from the smallest to the photograph's own."""
+    sizes = [tuple(round(side / ratio**octave) for side in extent) for octave in range(octaves)]
+    return [size for size in reversed(sizes) if min(size) >= _MIN_SIDE] or [tuple(extent)]
 
 
-def dream(
-    model: Model, objective: Objective, photos: Tensor, *, octaves: int, ratio: float, steps: int, **how: Any
-) -> Ascent:
-    """Climb ``objective`` from the photographs (N, C, …), at each of several sizes.
+def maximize_octaves(
+    model: Model, objective: Objective, photos: Tensor, *, octaves: int, ratio: float, steps: int, **options: Any
+) -> AscentResult:
+    """Maximize ``objective``, starting from the photographs (N, C, …), at each of several sizes.
 
     Args:
-        how: as `climb` takes it.
+        options: passed to `maximize`.
     """
-    sizes = extents(photos.shape[2:], octaves, ratio)
-    found: list[Ascent] = []
+    sizes = octave_sizes(photos.shape[2:], octaves, ratio)
+    results: list[AscentResult] = []
     detail: Tensor | None = None
-    for place, size in enumerate(sizes):
-        base = resized(photos.cpu().float(), size)
-        start = base if detail is None else base + resized(detail, size)
-        canvas = canvas_of(model, size, given=photos)
-        with progress_of_part(place, len(sizes)):
-            found.append(
-                climb(
+    for index, size in enumerate(sizes):
+        base = resize(photos.cpu().float(), size)
+        start = base if detail is None else base + resize(detail, size)
+        canvas = canvas_of(model, size, inputs=photos)
+        with progress_of_part(index, len(sizes)):
+            results.append(
+                maximize(
                     model,
                     objective,
                     pixels(canvas, start=start),
                     len(photos),
                     steps=steps,
                     transform=jitter(max(1, min(size) // 14)),
-                    **how,
+                    **options,
                 )
             )
-        detail = found[-1].pictures - base
-        if found[-1].stopped:
+        detail = results[-1].pictures - base
+        if results[-1].stopped:
             break
-    return _whole(found, tuple(photos.shape[2:]))
+    return _merge(results, tuple(photos.shape[2:]))
 
 
-def resized(pictures: Tensor, extent: Sequence[int]) -> Tensor:
-    """Pictures (N, C, …) brought to another extent, smoothly."""
+def resize(pictures: Tensor, extent: Sequence[int]) -> Tensor:
+    """Pictures (N, C, …) interpolated to another extent."""
     if tuple(pictures.shape[2:]) == tuple(extent):
         return pictures
     if pictures.ndim == 4:
@@ -68,15 +68,15 @@ def resized(pictures: Tensor, extent: Sequence[int]) -> Tensor:
     return F.interpolate(pictures, size=tuple(extent), mode={3: "linear", 5: "trilinear"}[pictures.ndim])
 
 
-def _whole(found: Sequence[Ascent], extent: tuple[int, ...]) -> Ascent:
-    """All sizes as one climb: the last one's pictures, every one's curve and frames."""
-    last = found[-1]
-    frames = [resized(frame, extent) for one in found for frame in one.frames]
+def _merge(results: Sequence[AscentResult], extent: tuple[int, ...]) -> AscentResult:
+    """One result for all sizes: the pictures of the last size, the curves and frames of all."""
+    last = results[-1]
+    frames = [resize(frame, extent) for result in results for frame in result.frames]
     return replace(
         last,
-        pictures=resized(last.pictures, extent),
-        importance=resized(last.importance[:, None], extent)[:, 0],
-        scores=torch.cat([one.scores for one in found], 1),
-        reached=torch.cat([one.reached for one in found], 1),
+        pictures=resize(last.pictures, extent),
+        importance=resize(last.importance[:, None], extent)[:, 0],
+        scores=torch.cat([result.scores for result in results], 1),
+        reached=torch.cat([result.reached for result in results], 1),
         frames=torch.stack(frames) if frames else last.frames,
     )

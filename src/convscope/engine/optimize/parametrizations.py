@@ -1,7 +1,7 @@
-"""What an ascent turns: pixels, Fourier coefficients, phases alone, or the levels of a pyramid.
+"""Parametrizations of a picture: pixels, Fourier coefficients, phases only, or the levels of a Laplacian pyramid.
 
-Each describes the same pictures by other numbers, and thereby says which of them lie near: a step in pixels is noise of
-the finest grain, the same step in Fourier coefficients of equal strength has the grain of a natural image.
+Each describes the same pictures by other parameters and so changes the direction of a gradient step: a step in pixels
+adds high-frequency noise, a step in scaled Fourier coefficients has the spectrum of a natural image.
 """
 
 import math
@@ -17,116 +17,120 @@ from convscope.errors import ParameterError
 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 _COARSEST = 4
-"""The shorter side of a pyramid's top."""
+"""The smallest shorter side of a pyramid level."""
 
 
 @dataclass(frozen=True, eq=False)
-class Parametrisation:
-    """How numbers become pictures.
+class Parametrization:
+    """A differentiable map from parameters to pictures.
 
     Args:
-        name: what it is called.
-        start: ``(count, generator)`` to the numbers an ascent begins with, pictures along the first axis.
-        picture: from these to prepared pictures (N, C, …).
-        rate: how far Adam goes at a step, in these numbers.
-        plain: whether there is one tensor of numbers, one for each pixel, so that they can be blurred or clipped.
-        given: whether it begins with given pictures and not with noise.
+        name: its name.
+        initial: ``(count, generator)`` to the initial parameters, with pictures along the first axis.
+        picture: maps parameters to prepared pictures (N, C, …).
+        rate: the default learning rate of Adam.
+        per_pixel: whether there is one parameter for each pixel, which can be blurred or clipped.
+        from_pictures: whether the initial parameters are those of given pictures, not noise.
     """
 
     name: str
-    start: Callable[[int, Generator], list[Tensor]]
+    initial: Callable[[int, Generator], list[Tensor]]
     picture: Callable[[Sequence[Tensor]], Tensor]
     rate: float
-    plain: bool = False
-    given: bool = False
+    per_pixel: bool = False
+    from_pictures: bool = False
 
 
-def pixels(canvas: Canvas, *, start: Tensor | None = None, spread: float = 0.1) -> Parametrisation:
-    """Every pixel a number of its own.
+def pixels(canvas: Canvas, *, start: Tensor | None = None, std: float = 0.1) -> Parametrization:
+    """One parameter for each pixel and channel.
 
     Args:
-        start: a prepared picture (C, …) or (N, C, …) to begin with; otherwise grey with noise of that spread.
+        start: the initial prepared picture, (C, …) or (N, C, …); by default gray with noise of standard deviation
+            ``std``.
     """
 
-    def begin(count: int, generator: Generator) -> list[Tensor]:
+    def initial(count: int, generator: Generator) -> list[Tensor]:
         if start is not None:
-            return [_repeated(canvas.values(start), canvas, count)]
-        return [canvas.coloured(spread * _noise((count, *canvas.shape), canvas, generator))]
+            return [_expand(canvas.from_input(start), canvas, count)]
+        return [canvas.correlate(std * _noise((count, *canvas.shape), canvas, generator))]
 
-    given = start is not None
-    return Parametrisation("pixels", begin, lambda numbers: canvas.prepared(numbers[0]), 0.05, plain=True, given=given)
+    def picture(parameters: Sequence[Tensor]) -> Tensor:
+        return canvas.to_input(parameters[0])
+
+    return Parametrization("pixels", initial, picture, 0.05, per_pixel=True, from_pictures=start is not None)
 
 
-def fourier(
-    canvas: Canvas, *, start: Tensor | None = None, spread: float = 0.05, decay: float = 1.0
-) -> Parametrisation:
-    """Fourier coefficients of independent colours, each as strong as it is in natural images: 1 / frequency.
+def fourier(canvas: Canvas, *, start: Tensor | None = None, std: float = 0.05, decay: float = 1.0) -> Parametrization:
+    """Fourier coefficients of decorrelated channels, scaled like the spectrum of natural images, by 1 / frequency.
 
     Args:
-        start: a prepared picture to begin with.
-        decay: the power of the frequency by which coefficients fall off.
+        start: the initial prepared picture.
+        decay: the exponent of the frequency in that scale.
     """
-    strength = _strengths(canvas, decay)
+    scale = _spectrum_scale(canvas, decay)
     axes = tuple(range(2, len(canvas.shape) + 1))
 
-    def begin(count: int, generator: Generator) -> list[Tensor]:
+    def initial(count: int, generator: Generator) -> list[Tensor]:
         if start is not None:
-            values = canvas.uncoloured(_repeated(canvas.values(start), canvas, count))
-            return [torch.view_as_real(torch.fft.rfftn(values, dim=axes, norm="ortho") / strength)]
-        return [spread * _noise((count, canvas.shape[0], *strength.shape, 2), canvas, generator)]
+            values = canvas.decorrelate(_expand(canvas.from_input(start), canvas, count))
+            return [torch.view_as_real(torch.fft.rfftn(values, dim=axes, norm="ortho") / scale)]
+        return [std * _noise((count, canvas.shape[0], *scale.shape, 2), canvas, generator)]
 
-    def picture(numbers: Sequence[Tensor]) -> Tensor:
-        coefficients = torch.view_as_complex(numbers[0]) * strength
+    def picture(parameters: Sequence[Tensor]) -> Tensor:
+        coefficients = torch.view_as_complex(parameters[0]) * scale
         values = torch.fft.irfftn(coefficients, s=canvas.extent, dim=axes, norm="ortho")
-        return canvas.prepared(canvas.coloured(values))
+        return canvas.to_input(canvas.correlate(values))
 
-    return Parametrisation("fourier", begin, picture, rate=0.1, given=start is not None)
+    return Parametrization("fourier", initial, picture, rate=0.1, from_pictures=start is not None)
 
 
-def maco(canvas: Canvas, *, magnitude: Tensor | None = None, contrast: float = 1.0) -> Parametrisation:
-    """Phases alone, with magnitudes held at those of natural images, so that no frequency can be driven up (MACO).
+def maco(canvas: Canvas, *, magnitude: Tensor | None = None, contrast: float = 1.0) -> Parametrization:
+    """Fourier phases only, with magnitudes fixed to those of natural images, so no frequency can be amplified (MACO).
 
     Args:
-        magnitude: (C, …) of the real Fourier transform, such as `magnitude_of` measures; by default 1 / frequency.
-        contrast: the spread of the picture's values.
+        magnitude: (C, …) of the real Fourier transform, as from `mean_magnitude`; by default 1 / frequency.
+        contrast: the standard deviation of the picture's values.
     """
     axes = tuple(range(2, len(canvas.shape) + 1))
-    fixed = _strengths(canvas, 1.0) if magnitude is None else magnitude.to(device=canvas.device, dtype=canvas.dtype)
+    fixed = (
+        _spectrum_scale(canvas, 1.0) if magnitude is None else magnitude.to(device=canvas.device, dtype=canvas.dtype)
+    )
 
-    def begin(count: int, generator: Generator) -> list[Tensor]:
+    def initial(count: int, generator: Generator) -> list[Tensor]:
         return [math.pi * _noise((count, canvas.shape[0], *fixed.shape[-len(axes) :]), canvas, generator)]
 
-    def picture(numbers: Sequence[Tensor]) -> Tensor:
-        values = torch.fft.irfftn(torch.polar(fixed.expand_as(numbers[0]), numbers[0]), s=canvas.extent, dim=axes)
+    def picture(parameters: Sequence[Tensor]) -> Tensor:
+        coefficients = torch.polar(fixed.expand_as(parameters[0]), parameters[0])
+        values = torch.fft.irfftn(coefficients, s=canvas.extent, dim=axes)
         flat = values.flatten(1)
-        spread = flat.std(1).clamp_min(1e-12)
+        std = flat.std(1).clamp_min(1e-12)
         shape = (-1, *[1] * (values.ndim - 1))
-        values = (values - flat.mean(1).view(shape)) * (contrast / spread).view(shape)
-        return canvas.prepared(canvas.coloured(values))
+        values = (values - flat.mean(1).view(shape)) * (contrast / std).view(shape)
+        return canvas.to_input(canvas.correlate(values))
 
-    return Parametrisation("maco", begin, picture, rate=0.1)
-
-
-def laplacian(canvas: Canvas, *, spread: float = 0.05) -> Parametrisation:
-    """A pyramid: the picture is the sum of coarser and coarser pictures, enlarged."""
-    levels = [canvas.extent]
-    while min(levels[-1]) >= 2 * _COARSEST:
-        levels.append(tuple(math.ceil(side / 2) for side in levels[-1]))
-
-    def begin(count: int, generator: Generator) -> list[Tensor]:
-        return [spread * _noise((count, canvas.shape[0], *extent), canvas, generator) for extent in levels]
-
-    def picture(numbers: Sequence[Tensor]) -> Tensor:
-        values = numbers[-1]
-        for finer in reversed(numbers[:-1]):
-            mode = _LINEAR[finer.ndim - 2]
-            values = finer + F.interpolate(values, size=finer.shape[2:], mode=mode, align_corners=False)
-        return canvas.prepared(canvas.coloured(values))
-
-    return Parametrisation("laplacian", begin, picture, rate=0.03)
+    return Parametrization("maco", initial, picture, rate=0.1)
 
 
-BY_NAME: dict[str, Callable[[Canvas], Parametrisation]] = {
+def laplacian(canvas: Canvas, *, std: float = 0.05) -> Parametrization:
+    """A Laplacian pyramid: the picture is the sum of its levels, upsampled to full size."""
+    extents = [canvas.extent]
+    while min(extents[-1]) >= 2 * _COARSEST:
+        extents.append(tuple(math.ceil(side / 2) for side in extents[-1]))
+
+    def initial(count: int, generator: Generator) -> list[Tensor]:
+        return [std * _noise((count, canvas.shape[0], *extent), canvas, generator) for extent in extents]
+
+    def picture(parameters: Sequence[Tensor]) -> Tensor:
+        values = parameters[-1]
+        for level in reversed(parameters[:-1]):
+            mode = _LINEAR[level.ndim - 2]
+            values = level + F.interpolate(values, size=level.shape[2:], mode=mode, align_corners=False)
+        return canvas.to_input(canvas.correlate(values))
+
+    return Parametrization("laplacian", initial, picture, rate=0.03)
+
+
+BY_NAME: dict[str, Callable[[Canvas], Parametrization]] = {
     "fourier": fourier,
     "maco": maco,
     "pixels": pixels,
@@ -134,22 +138,22 @@ BY_NAME: dict[str, Callable[[Canvas], Parametrisation]] = {
 }
 
 
-def magnitude_of(canvas: Canvas, images: Tensor) -> Tensor:
-    """The mean magnitude (C, …) of the Fourier transform of prepared images of the canvas's extent, for `maco`."""
+def mean_magnitude(canvas: Canvas, images: Tensor) -> Tensor:
+    """The mean Fourier magnitude (C, …) of prepared images of the canvas's extent, for `maco`."""
     if tuple(images.shape[1:]) != canvas.shape:
         raise ParameterError(f"images to measure magnitudes of must be {canvas.shape}, got {tuple(images.shape[1:])}")
-    values = canvas.uncoloured(canvas.values(images))
-    found: Tensor = torch.fft.rfftn(values, dim=tuple(range(2, values.ndim))).abs().mean(0)
-    return found
+    values = canvas.decorrelate(canvas.from_input(images))
+    magnitude: Tensor = torch.fft.rfftn(values, dim=tuple(range(2, values.ndim))).abs().mean(0)
+    return magnitude
 
 
-def _strengths(canvas: Canvas, decay: float) -> Tensor:
-    """How strong each coefficient of the real transform is; unit noise becomes a picture of spread one."""
+def _spectrum_scale(canvas: Canvas, decay: float) -> Tensor:
+    """The scale of each coefficient of the real transform; unit noise gives a picture of standard deviation one."""
     frequencies = [torch.fft.fftfreq(side, dtype=torch.float32, device="cpu") for side in canvas.extent]
-    grid = torch.stack(torch.meshgrid(*frequencies, indexing="ij")).square().sum(0).sqrt()
-    strength = grid.clamp_min(1 / max(canvas.extent)) ** -decay
-    strength = strength / (2 * strength.square().mean()).sqrt()
-    return strength[..., : canvas.extent[-1] // 2 + 1].to(device=canvas.device, dtype=canvas.dtype)
+    radius = torch.stack(torch.meshgrid(*frequencies, indexing="ij")).square().sum(0).sqrt()
+    scale = radius.clamp_min(1 / max(canvas.extent)) ** -decay
+    scale = scale / (2 * scale.square().mean()).sqrt()
+    return scale[..., : canvas.extent[-1] // 2 + 1].to(device=canvas.device, dtype=canvas.dtype)
 
 
 def _noise(shape: tuple[int, ...], canvas: Canvas, generator: Generator) -> Tensor:
@@ -158,8 +162,9 @@ def _noise(shape: tuple[int, ...], canvas: Canvas, generator: Generator) -> Tens
     )
 
 
-def _repeated(values: Tensor, canvas: Canvas, count: int) -> Tensor:
+def _expand(values: Tensor, canvas: Canvas, count: int) -> Tensor:
+    """A batch of ``count`` pictures from one, or from as many."""
     batch = values if values.ndim == len(canvas.shape) + 1 else values[None]
     if tuple(batch.shape[1:]) != canvas.shape or len(batch) not in (1, count):
-        raise ParameterError(f"a picture to begin with must be {canvas.shape}, got {tuple(values.shape)}")
+        raise ParameterError(f"the initial picture must be {canvas.shape}, got {tuple(values.shape)}")
     return batch.expand(count, *canvas.shape).clone()

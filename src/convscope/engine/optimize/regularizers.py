@@ -1,7 +1,7 @@
-"""What a picture pays for, and what is done to it between steps.
+"""Regularizers of pictures: penalties on the objective, and operators applied to the pixels after a step.
 
-A penalty is a function of prepared pictures (N, C, …) that gives a number per picture, which is taken off the
-objective. What is done between steps (Yosinski et al., 2015) works on plain pixels: it pulls them back to grey.
+A penalty maps prepared pictures (N, C, …) to one number per picture, which is subtracted from the objective. Operators
+applied after a step (Yosinski et al., 2015) act on the pixel parametrization and move pixels toward gray.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from torch import Tensor
 from convscope.engine.paths.blur import gaussian_blur
 
 Penalty = Callable[[Tensor], Tensor]
-Between = Callable[[Tensor, int], Tensor]
-"""``(numbers, step) -> numbers``: what becomes of the pixels' numbers (N, C, …), zero being grey, after a step."""
+PostStep = Callable[[Tensor, int], Tensor]
+"""``(pixels, step) -> pixels``: an operator applied after a step to pixel parameters (N, C, …), where zero is gray."""
 
 
 def total_variation(weight: float) -> Penalty:
-    """What neighbouring pixels differ by, squared, on average over all pairs."""
+    """The mean squared difference of neighboring pixels, summed over axes."""
 
     def penalty(pictures: Tensor) -> Tensor:
         axes = range(2, pictures.ndim)
         return weight * sum(
-            (_steps(pictures, axis).square().flatten(1).mean(1) for axis in axes),
+            (_differences(pictures, axis).square().flatten(1).mean(1) for axis in axes),
             torch.zeros((), dtype=torch.float32, device="cpu"),
         )
 
@@ -30,34 +30,34 @@ def total_variation(weight: float) -> Penalty:
 
 
 def l1(weight: float) -> Penalty:
-    """The mean distance from the mean colour."""
+    """The mean absolute value of the prepared input: its distance from the mean color."""
     return lambda pictures: weight * pictures.abs().flatten(1).mean(1)
 
 
 def l2(weight: float) -> Penalty:
-    """The mean squared distance from the mean colour."""
+    """The mean squared value of the prepared input."""
     return lambda pictures: weight * pictures.square().flatten(1).mean(1)
 
 
-def blur(sigma: float, *, every: int = 4) -> Between:
-    """Blur the picture every few steps: what is fine-grained must be worth drawing again."""
-    return lambda numbers, step: gaussian_blur(numbers, sigma) if (step + 1) % every == 0 else numbers
+def blur(sigma: float, *, every: int = 4) -> PostStep:
+    """Gaussian blur every few steps, which suppresses high frequencies."""
+    return lambda pixels, step: gaussian_blur(pixels, sigma) if (step + 1) % every == 0 else pixels
 
 
-def clip_small(share: float, *, every: int = 4) -> Between:
-    """Set that share of the pixels, those nearest to grey, to grey every few steps."""
+def clip_small(share: float, *, every: int = 4) -> PostStep:
+    """Set the given share of the pixels, those of smallest norm, to gray every few steps."""
 
-    def clipped(numbers: Tensor, step: int) -> Tensor:
+    def clip(pixels: Tensor, step: int) -> Tensor:
         if (step + 1) % every:
-            return numbers
-        lengths = numbers.norm(dim=1, keepdim=True)
-        least = torch.quantile(lengths.flatten(1).float(), share, dim=1).to(lengths)
-        kept: Tensor = numbers * (lengths > least.view(-1, *[1] * (numbers.ndim - 1)))
-        return kept
+            return pixels
+        norms = pixels.norm(dim=1, keepdim=True)
+        threshold = torch.quantile(norms.flatten(1).float(), share, dim=1).to(norms)
+        clipped: Tensor = pixels * (norms > threshold.view(-1, *[1] * (pixels.ndim - 1)))
+        return clipped
 
-    return clipped
+    return clip
 
 
-def _steps(pictures: Tensor, axis: int) -> Tensor:
+def _differences(pictures: Tensor, axis: int) -> Tensor:
     side = pictures.shape[axis]
     return pictures.narrow(axis, 1, side - 1) - pictures.narrow(axis, 0, side - 1)

@@ -1,4 +1,4 @@
-"""From where a climb led to the value that people get."""
+"""From the result of gradient ascent to the value that a lens returns."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,25 +7,25 @@ import torch
 from torch import Tensor
 
 from convscope.engine.inputs.specs import InputSpec
-from convscope.engine.optimize.loop import Ascent
+from convscope.engine.optimize.loop import AscentResult
 from convscope.values import Pictures
 
 
 def pictures_of(
     spec: InputSpec,
-    ascent: Ascent,
+    ascent: AscentResult,
     words: Sequence[str],
     *,
     photo: Any = None,
     features: Mapping[str, Tensor] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> Pictures:
-    """The pictures of a climb, as prepared inputs and for people.
+    """The optimized pictures, as prepared inputs and as RGB images.
 
     Args:
-        spec: how the network's inputs are shown to people.
-        words: what each picture was drawn for.
-        photo: the photograph they began with.
+        spec: converts inputs of the network to RGB images.
+        words: the objective of each picture.
+        photo: the photograph that the optimization started from.
     """
     return Pictures(
         values=ascent.pictures,
@@ -33,7 +33,7 @@ def pictures_of(
         scores=tuple(ascent.best.tolist()),
         curves=ascent.scores,
         reached=ascent.reached,
-        photos=shown(spec, ascent.pictures),
+        photos=displayable(spec, ascent.pictures),
         importance=ascent.importance,
         frames=_frames(spec, ascent.frames),
         features=dict(features or {}),
@@ -42,30 +42,33 @@ def pictures_of(
     )
 
 
-def shown(spec: InputSpec, pictures: Tensor) -> Tensor | None:
-    """Prepared pictures (N, C, …) for people: uint8 (N, height, width, 3); None where they cannot be seen."""
+def displayable(spec: InputSpec, pictures: Tensor) -> Tensor | None:
+    """Prepared pictures (N, C, …) as RGB images: uint8 (N, height, width, 3); None if they cannot be displayed."""
     if pictures.ndim != 4:
         return None
-    found = [spec.picture(picture) for picture in pictures]
-    return None if any(one is None for one in found) else torch.stack([torch.from_numpy(one) for one in found])
+    images = [spec.picture(picture) for picture in pictures]
+    if any(image is None for image in images):
+        return None
+    return torch.stack([torch.from_numpy(image) for image in images])
 
 
 def _frames(spec: InputSpec, frames: Tensor) -> Tensor | None:
-    found = [shown(spec, frame) for frame in frames]
-    seen = [one for one in found if one is not None]
-    return torch.stack(seen) if seen else None
+    batches = [displayable(spec, frame) for frame in frames]
+    displayed = [batch for batch in batches if batch is not None]
+    return torch.stack(displayed) if displayed else None
 
 
-def _notes(ascent: Ascent, words: Sequence[str]) -> dict[str, Any]:
-    """What must be known of single pictures, said once where it is the same for all."""
-    found: dict[str, dict[str, list[str]]] = {}
+def _notes(ascent: AscentResult, words: Sequence[str]) -> dict[str, Any]:
+    """The notes on single pictures; a text that is the same for all pictures is written once."""
+    pictures_by_text: dict[str, dict[str, list[str]]] = {}
     for word, note in zip(words, ascent.notes, strict=True):
         for key, text in note.items():
-            found.setdefault(key, {}).setdefault(str(text), []).append(word)
+            pictures_by_text.setdefault(key, {}).setdefault(str(text), []).append(word)
     return {
-        key: "; ".join(_said(text, those, len(words)) for text, those in said.items()) for key, said in found.items()
+        key: "; ".join(_sentence(text, pictures, len(words)) for text, pictures in texts.items())
+        for key, texts in pictures_by_text.items()
     }
 
 
-def _said(text: str, those: Sequence[str], of: int) -> str:
-    return text if len(those) == of else f"{', '.join(those)}: {text}"
+def _sentence(text: str, pictures: Sequence[str], count: int) -> str:
+    return text if len(pictures) == count else f"{', '.join(pictures)}: {text}"

@@ -1,7 +1,7 @@
-"""How a picture is shaken before the network sees it: what still excites a unit then does not hang on single pixels.
+"""Random transformations of the picture at each step, so that the result does not depend on single pixels.
 
-A transform is a pure function ``(batch, generator) -> batch`` of the same extent. What it draws at random it draws once
-a step for the whole batch, so that a picture comes out the same alone or among others.
+A transform is a pure function ``(batch, generator) -> batch`` that keeps the extent. Its random numbers are drawn once
+per step for the whole batch, so that a picture does not depend on the others in the batch.
 """
 
 import math
@@ -14,13 +14,13 @@ from torch.nn import functional as F
 Transform = Callable[[Tensor, Generator], Tensor]
 
 
-def still(batch: Tensor, generator: Generator) -> Tensor:
-    """No transform at all."""
+def identity(batch: Tensor, generator: Generator) -> Tensor:
+    """No transformation."""
     return batch
 
 
 def compose(*transforms: Transform) -> Transform:
-    """One after the other."""
+    """Several transforms in sequence."""
 
     def composed(batch: Tensor, generator: Generator) -> Tensor:
         for transform in transforms:
@@ -31,114 +31,114 @@ def compose(*transforms: Transform) -> Transform:
 
 
 def jitter(pixels: int) -> Transform:
-    """Move by up to so many pixels along each axis; what leaves on one side comes in on the other."""
+    """Circular shift by up to ``pixels`` along each axis."""
 
-    def moved(batch: Tensor, generator: Generator) -> Tensor:
+    def transform(batch: Tensor, generator: Generator) -> Tensor:
         axes = tuple(range(2, batch.ndim))
-        by = tuple(_whole(-pixels, pixels, generator) for _ in axes)
-        return torch.roll(batch, by, axes)
+        shifts = tuple(_random_integer(-pixels, pixels, generator) for _ in axes)
+        return torch.roll(batch, shifts, axes)
 
-    return moved
+    return transform
 
 
 def pad(pixels: int) -> Transform:
-    """Surround with the mean colour and cut the extent out again somewhere."""
+    """Zero padding (the mean color) followed by a random crop of the original extent."""
 
-    def padded(batch: Tensor, generator: Generator) -> Tensor:
+    def transform(batch: Tensor, generator: Generator) -> Tensor:
         extent = batch.shape[2:]
         batch = F.pad(batch, (pixels, pixels) * len(extent))
         for axis, side in enumerate(extent, start=2):
-            batch = batch.narrow(axis, _whole(0, 2 * pixels, generator), side)
+            batch = batch.narrow(axis, _random_integer(0, 2 * pixels, generator), side)
         return batch
 
-    return padded
+    return transform
 
 
-def turn(*, smallest: float = 1.0, largest: float = 1.0, degrees: float = 0.0) -> Transform:
-    """Scale by a factor between two and turn by an angle up to ``degrees``, in one sampling; pictures only.
+def scale_and_rotate(*, smallest: float = 1.0, largest: float = 1.0, degrees: float = 0.0) -> Transform:
+    """Scaling by a factor between two and rotation by up to ``degrees``, in one interpolation; images only.
 
-    What comes in from outside is the mirrored inside.
+    Pixels from outside the image are filled by reflection.
     """
 
-    def turned(batch: Tensor, generator: Generator) -> Tensor:
-        factor = math.exp(_between(math.log(smallest), math.log(largest), generator))
-        angle = math.radians(_between(-degrees, degrees, generator))
+    def transform(batch: Tensor, generator: Generator) -> Tensor:
+        factor = math.exp(_uniform(math.log(smallest), math.log(largest), generator))
+        angle = math.radians(_uniform(-degrees, degrees, generator))
         if batch.ndim != 4:
             return batch
-        return _sampled(batch, 1 / factor, angle, (0.0, 0.0))
+        return _sample(batch, 1 / factor, angle, (0.0, 0.0))
 
-    return turned
+    return transform
 
 
 def scale(smallest: float, largest: float) -> Transform:
-    """Scale about the centre by a factor between two."""
-    return turn(smallest=smallest, largest=largest)
+    """Scaling about the center by a factor between two."""
+    return scale_and_rotate(smallest=smallest, largest=largest)
 
 
 def rotate(degrees: float) -> Transform:
-    """Turn about the centre by up to so many degrees."""
-    return turn(degrees=degrees)
+    """Rotation about the center by up to ``degrees``."""
+    return scale_and_rotate(degrees=degrees)
 
 
 def crop(smallest: float, largest: float = 1.0) -> Transform:
-    """Look at a random part, a share of each side between two, enlarged to the whole; pictures only."""
+    """A random crop, whose sides are a share of the image's between two, enlarged to full size; images only."""
 
-    def cropped(batch: Tensor, generator: Generator) -> Tensor:
-        share = _between(smallest, largest, generator)
-        centre = tuple((1 - share) * _between(-1, 1, generator) for _ in range(2))
-        return batch if batch.ndim != 4 else _sampled(batch, share, 0.0, centre)
+    def transform(batch: Tensor, generator: Generator) -> Tensor:
+        share = _uniform(smallest, largest, generator)
+        center = tuple((1 - share) * _uniform(-1, 1, generator) for _ in range(2))
+        return batch if batch.ndim != 4 else _sample(batch, share, 0.0, center)
 
-    return cropped
+    return transform
 
 
-def noise(spread: float) -> Transform:
-    """Add noise of that standard deviation, in prepared values, the same to every picture of the batch."""
+def noise(std: float) -> Transform:
+    """Additive Gaussian noise of this standard deviation, in prepared values, equal for all pictures of the batch."""
 
-    def noisy(batch: Tensor, generator: Generator) -> Tensor:
+    def transform(batch: Tensor, generator: Generator) -> Tensor:
         added = torch.randn(tuple(batch.shape[1:]), generator=generator, dtype=torch.float32, device="cpu")
-        return batch + spread * added.to(device=batch.device, dtype=batch.dtype)
+        return batch + std * added.to(device=batch.device, dtype=batch.dtype)
 
-    return noisy
+    return transform
 
 
 def standard(extent: tuple[int, ...]) -> Transform:
-    """The usual set: moved by up to a sixteenth of the side, scaled by a twentieth, turned by five degrees."""
-    return compose(jitter(max(1, min(extent) // 16)), turn(smallest=0.95, largest=1.05, degrees=5))
+    """The default set: shift by up to a sixteenth of the side, scale by 5 %, rotate by 5°."""
+    return compose(jitter(max(1, min(extent) // 16)), scale_and_rotate(smallest=0.95, largest=1.05, degrees=5))
 
 
 def strong(extent: tuple[int, ...]) -> Transform:
-    """For networks that still find a way: parts of half the side and more, moved, turned, with noise."""
-    return compose(jitter(max(1, min(extent) // 8)), turn(degrees=10), crop(0.5), noise(0.1))
+    """A stronger set: shift by up to an eighth of the side, rotate by 10°, crop to half the side or more, add noise."""
+    return compose(jitter(max(1, min(extent) // 8)), scale_and_rotate(degrees=10), crop(0.5), noise(0.1))
 
 
 BY_NAME: dict[str, Callable[[tuple[int, ...]], Transform]] = {
     "standard": standard,
     "strong": strong,
     "jitter": lambda extent: jitter(max(1, min(extent) // 16)),
-    "none": lambda extent: still,
+    "none": lambda extent: identity,
 }
 
 
-def _sampled(batch: Tensor, share: float, angle: float, centre: tuple[float, ...]) -> Tensor:
-    """A turned part of every picture; all are sampled at the same places, as so many channels of one picture."""
+def _sample(batch: Tensor, share: float, angle: float, center: tuple[float, ...]) -> Tensor:
+    """A rotated crop of every picture; the batch is sampled as channels of one image, at the same positions."""
     height, width = batch.shape[2:]
-    down, across = (_places(side, batch) for side in (height, width))
+    y, x = (_pixel_centers(side, batch) for side in (height, width))
     cosine, sine, aspect = share * math.cos(angle), share * math.sin(angle), height / width
-    columns = (centre[0] - sine * aspect * down)[:, None] + cosine * across
-    rows = (centre[1] + cosine * down)[:, None] + sine / aspect * across
+    columns = (center[0] - sine * aspect * y)[:, None] + cosine * x
+    rows = (center[1] + cosine * y)[:, None] + sine / aspect * x
     grid = torch.stack([columns, rows], -1)[None]
-    together = batch.flatten(0, 1)[None]
-    return F.grid_sample(together, grid, padding_mode="reflection", align_corners=False).view_as(batch)
+    as_channels = batch.flatten(0, 1)[None]
+    return F.grid_sample(as_channels, grid, padding_mode="reflection", align_corners=False).view_as(batch)
 
 
-def _places(side: int, like: Tensor) -> Tensor:
-    """The middles of pixels along one axis, from -1 to 1."""
+def _pixel_centers(side: int, like: Tensor) -> Tensor:
+    """The coordinates of pixel centers along one axis, from -1 to 1."""
     return (torch.arange(side, device=like.device, dtype=like.dtype) + 0.5) * (2 / side) - 1
 
 
-def _between(low: float, high: float, generator: Generator) -> float:
+def _uniform(low: float, high: float, generator: Generator) -> float:
     return low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.float32, device="cpu"))
 
 
-def _whole(low: int, high: int, generator: Generator) -> int:
+def _random_integer(low: int, high: int, generator: Generator) -> int:
     return int(torch.randint(low, high + 1, (), generator=generator, device="cpu"))

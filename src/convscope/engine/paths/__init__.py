@@ -1,1 +1,1 @@
-"""What path methods are made of: paths, baselines, references, blur."""
+"""Components of path methods: paths, baselines, references and blur."""

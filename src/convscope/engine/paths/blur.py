@@ -1,6 +1,6 @@
-"""Gaussian blur of any width along every spatial axis, as one small matrix product an axis.
+"""Gaussian blur of any width along every spatial axis, as one matrix product per axis.
 
-A convolution with a wide kernel would need padding wider than the image; the matrix folds the reflected borders in.
+A convolution with a wide kernel would need padding wider than the image; the matrix includes the reflected borders.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
-    """Blur (N, C, …) with standard deviation ``sigma`` pixels, borders reflected; 0 leaves it as it is."""
+    """Blur (N, C, …) with standard deviation ``sigma`` in pixels and reflected borders; 0 returns it unchanged."""
     if sigma <= 0:
         return images
     for axis in range(2, images.ndim):
@@ -21,15 +21,15 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 def blur_matrix(length: int, sigma: float) -> Tensor:
     """The (length, length) matrix that blurs a line of that length; each row sums to one.
 
-    The line is continued by half-sample symmetric reflection, d c b a | a b c d | d c b a: place j stands for all of
-    j + 2kL and -j - 1 + 2kL, whose shares are added up.
+    The line is extended by half-sample symmetric reflection, d c b a | a b c d | d c b a: position j occurs at all
+    j + 2kL and -j - 1 + 2kL, whose weights are added.
     """
-    reach = int(4 * sigma + 0.5)
-    share = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
-    share = np.append(share / (2 * share.sum() - share[0]), 0.0)  # the last stands for everything out of reach
+    radius = int(4 * sigma + 0.5)
+    weights = np.exp(-0.5 * (np.arange(radius + 1) / sigma) ** 2)
+    weights = np.append(weights / (2 * weights.sum() - weights[0]), 0.0)  # the last is the weight beyond the radius
     rows, columns = np.mgrid[:length, :length]
     matrix = np.zeros((length, length))
-    for turn in range(-(reach // (2 * length)) - 1, reach // (2 * length) + 2):
+    for k in range(-(radius // (2 * length)) - 1, radius // (2 * length) + 2):
         for offset in (columns - rows, columns + rows + 1):
-            matrix += share[np.minimum(np.abs(offset + 2 * length * turn), reach + 1)]
+            matrix += weights[np.minimum(np.abs(offset + 2 * length * k), radius + 1)]
     return torch.from_numpy(matrix).float()

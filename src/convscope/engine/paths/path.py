@@ -1,4 +1,4 @@
-"""Paths from a baseline to an image: where gradients are taken, how they are weighed, what the sum misses."""
+"""Paths from a baseline to an image: quadrature points and weights, path integrals of gradients, completeness gaps."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
@@ -8,32 +8,32 @@ import torch
 from torch import Tensor
 
 from convscope.engine.inputs.specs import Images
-from convscope.engine.network.double_precision import sums_like
+from convscope.engine.network.double_precision import accumulator_like
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import gradient_at
 from convscope.engine.run.perturbed_samples import each_copy
-from convscope.engine.targets.target import Aim
+from convscope.engine.targets.target import Target
 from convscope.spec import Param
 
 QuadratureName = Literal["gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"]
 MultiplyByInputs = Annotated[
     bool,
     Param(
-        help="multiply by the difference to the baseline; without it, how strongly each number acts on the way there"
+        help="multiply by the difference to the baseline; without it, the result is the mean gradient along the path"
     ),
 ]
 Path = Callable[[Tensor, Tensor], Tensor]
-"""``(rows, alphas) -> inputs``: where the path to image ``rows[i]`` is at ``alphas[i]``."""
+"""``(rows, alphas) -> inputs``: the point at ``alphas[i]`` (from 0 to 1) on the path to image ``rows[i]``."""
 
 
 def gauss_legendre(steps: int) -> tuple[Tensor, Tensor]:
-    """The points and weights on 0 … 1 that integrate polynomials of degree 2·steps - 1 exactly."""
+    """The points and weights on [0, 1] that integrate polynomials of degree 2·steps - 1 exactly."""
     points, weights = np.polynomial.legendre.leggauss(steps)
     return torch.from_numpy((points + 1) / 2), torch.from_numpy(weights / 2)
 
 
 def trapezoid(steps: int) -> tuple[Tensor, Tensor]:
-    """Even points with both ends, the ends weighed by half."""
+    """Equidistant points including both ends, which have half the weight."""
     if steps == 1:
         return riemann_middle(1)
     weights = torch.full((steps,), 1 / (steps - 1), dtype=torch.float64, device="cpu")
@@ -42,24 +42,24 @@ def trapezoid(steps: int) -> tuple[Tensor, Tensor]:
 
 
 def riemann_left(steps: int) -> tuple[Tensor, Tensor]:
-    """Even points with the baseline and without the image."""
-    return _even(steps, 0.0)
+    """The left ends of equal intervals: with the baseline, without the image."""
+    return _riemann(steps, 0.0)
 
 
 def riemann_middle(steps: int) -> tuple[Tensor, Tensor]:
-    """The middles of even parts."""
-    return _even(steps, 0.5)
+    """The midpoints of equal intervals."""
+    return _riemann(steps, 0.5)
 
 
 def riemann_right(steps: int) -> tuple[Tensor, Tensor]:
-    """Even points with the image and without the baseline."""
-    return _even(steps, 1.0)
+    """The right ends of equal intervals: with the image, without the baseline."""
+    return _riemann(steps, 1.0)
 
 
-def _even(steps: int, first: float) -> tuple[Tensor, Tensor]:
-    """One point in each of so many even parts, all of the same weight."""
-    places = torch.arange(steps, dtype=torch.float64, device="cpu")
-    return (places + first) / steps, torch.full_like(places, 1 / steps)
+def _riemann(steps: int, offset: float) -> tuple[Tensor, Tensor]:
+    """One point in each of ``steps`` equal intervals, at ``offset`` from 0 to 1, all with the same weight."""
+    indices = torch.arange(steps, dtype=torch.float64, device="cpu")
+    return (indices + offset) / steps, torch.full_like(indices, 1 / steps)
 
 
 QUADRATURES: Mapping[str, Callable[[int], tuple[Tensor, Tensor]]] = {
@@ -71,7 +71,7 @@ QUADRATURES: Mapping[str, Callable[[int], tuple[Tensor, Tensor]]] = {
 }
 
 
-def straight(end: Tensor, start: Tensor) -> Path:
+def straight_path(end: Tensor, start: Tensor) -> Path:
     """The straight path from ``start`` to ``end``, (N, C, …) each."""
 
     def at(rows: Tensor, alphas: Tensor) -> Tensor:
@@ -81,21 +81,26 @@ def straight(end: Tensor, start: Tensor) -> Path:
     return at
 
 
-def along(model: Model, images: Images, aim: Aim, path: Path, points: Tensor, weights: Tensor) -> Tensor:
-    """The weighted sum of input gradients at ``points`` of each image's path, (N, C, …); only the sum is kept."""
-    total = sums_like(images.tensor)
+def path_gradient(model: Model, images: Images, target: Target, path: Path, points: Tensor, weights: Tensor) -> Tensor:
+    """The weighted sum of input gradients at ``points`` on each image's path, (N, C, …); only the sum is stored."""
+    total = accumulator_like(images.tensor)
 
-    def visit(rows: Tensor, numbers: Tensor) -> None:
-        gradient = gradient_at(model, path(rows, points[numbers]), aim, rows, clean=False)
-        weight = weights[numbers].view(-1, *[1] * (gradient.ndim - 1)).to(gradient)
+    def visit(rows: Tensor, indices: Tensor) -> None:
+        gradient = gradient_at(model, path(rows, points[indices]), target, rows, clean=False)
+        weight = weights[indices].view(-1, *[1] * (gradient.ndim - 1)).to(gradient)
         total.index_add_(0, rows.to(total.device), weight * gradient)
 
-    each_copy(model, images, aim, len(points), visit)
+    each_copy(model, images, target, len(points), visit)
     return total
 
 
-def gap_notes(contributions: Tensor, reached: Tensor, started: Tensor) -> list[dict[str, Any]]:
-    """What contributions (N, C, …) miss of the scores' rise: absolute in score units, and relative to the rise."""
+def completeness_notes(contributions: Tensor, reached: Tensor, started: Tensor) -> list[dict[str, Any]]:
+    """For contributions (N, C, …), the difference of their sum to the rise of the score, absolute and relative.
+
+    Args:
+        reached: the scores of the images, (N,).
+        started: the scores of the baselines, (N,).
+    """
     sums = (
         contributions.flatten(1).double().sum(1).cpu()
         if contributions.device.type != "mps"

@@ -1,4 +1,4 @@
-"""The many images that an expectation over baselines runs through."""
+"""References: the baselines over which an expectation is computed."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -9,10 +9,10 @@ from torch import Tensor
 from convscope.engine.inputs import noise
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
-from convscope.engine.paths.baselines import baseline_of
+from convscope.engine.paths.baselines import make_baseline
 from convscope.engine.run.gradients import score, settle
 from convscope.engine.run.perturbed_samples import each_copy
-from convscope.engine.targets.target import Aim
+from convscope.engine.targets.target import Target
 from convscope.errors import InputError
 
 ReferenceName = Literal["blank", "noise"]
@@ -20,47 +20,47 @@ References = Callable[[Tensor, Tensor], Tensor]
 """``(rows, copies) -> references`` (len(rows), C, …)."""
 
 
-def references_of(given: ReferenceName | Tensor | Any, images: Images, copies: int, *, seed: int) -> References:
+def make_references(references: ReferenceName | Tensor | Any, images: Images, copies: int, *, seed: int) -> References:
     """A function that gives reference number ``copies[i]`` for image ``rows[i]``."""
-    if isinstance(given, Tensor):
-        return _of_tensor(given, images)
-    if given == "blank":
-        names = ("black", "white", "mean", "blur") if images.extent else ("black", "white")  # a vector has no places
-        blanks = torch.stack([baseline_of(name, images) for name in names])
+    if isinstance(references, Tensor):
+        return _from_tensor(references, images)
+    if references == "blank":
+        names = ("black", "white", "mean", "blur") if images.extent else ("black", "white")  # vectors: no spatial axes
+        blanks = torch.stack([make_baseline(name, images) for name in names])
         return lambda rows, copies: blanks[copies % len(blanks), rows]
     low = images.tensor.flatten(1).amin(1).view(-1, *[1] * (images.tensor.ndim - 1))
     spread = noise.value_range(images.tensor)
 
     def draw(rows: Tensor, copies: Tensor) -> Tensor:
-        drawn = noise.uniform(images.tensor.shape[1:], seed=seed, copies=copies, like=images.tensor)
-        return low[rows] + spread[rows] * drawn
+        uniform = noise.uniform(images.tensor.shape[1:], seed=seed, copies=copies, like=images.tensor)
+        return low[rows] + spread[rows] * uniform
 
     return draw
 
 
 def reference_scores(
-    model: Model, images: Images, aim: Aim, references: References, copies: int
+    model: Model, images: Images, target: Target, references: References, copies: int
 ) -> tuple[Tensor, Tensor]:
     """The images' own scores and the mean score of their references, (N,) each."""
     total = torch.zeros(len(images), dtype=torch.float64, device="cpu")
 
-    def visit(rows: Tensor, numbers: Tensor) -> None:
+    def visit(rows: Tensor, indices: Tensor) -> None:
         with torch.no_grad():
-            found = score(model, model.laid_out(references(rows, numbers)), aim, rows, clean=False)
-        total.index_add_(0, rows, found.cpu().double())
+            scores = score(model, model.input_copy(references(rows, indices)), target, rows, clean=False)
+        total.index_add_(0, rows, scores.cpu().double())
 
-    each_copy(model, images, aim, copies, visit)
-    if any(known is None for known in aim.scores):
-        settle(model, images, aim)
-    known = [float(score or 0.0) for score in aim.scores]
-    return torch.tensor(known, dtype=torch.float64, device="cpu"), total / copies
+    each_copy(model, images, target, copies, visit)
+    if any(image_score is None for image_score in target.scores):
+        settle(model, images, target)
+    image_scores = [float(image_score or 0.0) for image_score in target.scores]
+    return torch.tensor(image_scores, dtype=torch.float64, device="cpu"), total / copies
 
 
-def _of_tensor(given: Tensor, images: Images) -> References:
-    if given.ndim != images.tensor.ndim or given.shape[1:] != images.tensor.shape[1:]:
-        wanted = ", ".join(map(str, images.tensor.shape[1:]))
-        raise InputError(f"references are a tensor (R, {wanted}), got shape {tuple(given.shape)}")
-    if not bool(torch.isfinite(given).all()):
+def _from_tensor(references: Tensor, images: Images) -> References:
+    if references.ndim != images.tensor.ndim or references.shape[1:] != images.tensor.shape[1:]:
+        shape = ", ".join(map(str, images.tensor.shape[1:]))
+        raise InputError(f"references are a tensor (R, {shape}), got shape {tuple(references.shape)}")
+    if not bool(torch.isfinite(references).all()):
         raise InputError("the references hold NaN or infinite numbers")
-    given = given.to(images.tensor)
-    return lambda rows, copies: given[copies % len(given)]
+    references = references.to(images.tensor)
+    return lambda rows, copies: references[copies % len(references)]

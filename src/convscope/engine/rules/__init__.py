@@ -1,24 +1,26 @@
-"""Backward rules as data, applied per operation while the user's own forward runs.
+"""Backward rules as data, applied to each operation while the network's own forward pass runs.
 
-Guided backprop, DeepLIFT and relevance propagation replace what happens at *operations* on the way back: a ReLU, a
-convolution, a product. `mode.Rules` sees every operation of the forward, functional, reused or in place, and looks up
-in the table of a `Method` what is to be done with its kind. Nothing of the network is rewritten.
+Guided backpropagation, DeepLIFT and layer-wise relevance propagation (LRP) replace the derivative of *operations* in
+the backward pass: of a ReLU, a convolution, a product. `function_mode.RuleMode` intercepts every operation of the
+forward pass, functional, reused or in place, and a `BackwardMethod` looks up in its table how to treat that kind of
+operation. No module of the network is rewritten.
 
-What flows back is always a **multiplier** G in the place of the gradient; an input's relevance is x ⊙ G. Sums,
-concatenations, reshaping and average pooling then need no rule of their own: their plain gradient *is* the proportional
-rule R_i = x_i / Σx · R, also at residual sums where tools that propagate R itself double it.
+The backward pass always propagates a **multiplier** G in place of the gradient; the relevance of an input is x ⊙ G.
+Sums, concatenations, reshaping and average pooling then need no rule of their own: their plain gradient *is* the
+proportional rule R_i = x_i / Σx · R. This holds at residual sums too, where tools that propagate R itself double it.
 
-    operations.py  which operation is of which kind
-    call.py        one operation with its arguments
-    mode.py        the function mode: looks at each operation, hands it to the method, names what has no rule
-    ledger.py      what was treated how, what biases absorbed, what each layer received
-    affine.py      convolutions and linear maps with other weights, and backwards
-    elementwise.py activations that are written as several operations, seen as one
-    decompose.py   softmax, norms, attention and pools of powers as simpler operations
-    recurrent.py   LSTM, GRU and plain recurrent layers and cells, step by step
-    relevance.py   the rules of layer-wise relevance propagation for affine operations
-    composites.py  which rule where: named composites, and rules by layer, kind and depth
-    methods.py     the tables of guided backprop, deconvnet, rectified gradient, LRP, FullGrad
-    deep_lift.py   the table of DeepLIFT: differences from a reference
-    flow.py        one run over a batch of images
+    autograd_functions.py  autograd functions from which rules are built
+    function_mode.py       the function mode: intercepts each operation, hands it to the method, reports missing rules
+    ledger.py              which rule treated which operation, what biases absorbed, what each layer received
+    affine.py              convolutions and linear maps with other weights, and their transposes
+    elementwise.py         activations written as several operations, recognized as one
+    decompose.py           softmax, norms, attention and power pools as compositions of simpler operations
+    recurrent.py           LSTM, GRU and plain recurrent layers and cells, unrolled over time steps
+    relevance.py           the LRP rules of affine operations
+    composites.py          which rule applies where: named composites, and rules by layer, kind and depth
+    lrp.py                 LRP as a method: the rule of each kind of operation
+    modified_gradients.py  the tables of guided backpropagation, deconvnet, rectified gradient and FullGrad
+    deep_lift.py           DeepLIFT as a method: differences from a reference
+    deep_lift_run.py       DeepLIFT over a batch of images and their references
+    run.py                 a backward pass under a method over a batch of images
 """

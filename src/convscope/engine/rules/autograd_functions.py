@@ -1,4 +1,4 @@
-"""Three small functions of autograd of which rules are made; what they give is no view of what they were given."""
+"""Three autograd functions from which rules are built; their outputs are never views of their inputs."""
 
 from typing import Any
 
@@ -8,25 +8,25 @@ from torch import Tensor
 from convscope.engine.rules.ledger import Ledger
 
 
-def valued(surrogate: Tensor, value: Tensor) -> Tensor:
-    """A tensor that is worth ``value`` and whose gradient goes to ``surrogate``."""
-    found: Tensor = _Valued.apply(surrogate, value.detach())  # type: ignore[no-untyped-call]
-    return found
+def substitute_value(surrogate: Tensor, value: Tensor) -> Tensor:
+    """A tensor with the numbers of ``value`` whose gradient flows to ``surrogate``."""
+    out: Tensor = _SubstituteValue.apply(surrogate, value.detach())  # type: ignore[no-untyped-call]
+    return out
 
 
-def absorbing(out: Tensor, constant: Tensor | float, ledger: Ledger) -> Tensor:
-    """``out``, in which ``constant`` was added: on the way back, what falls to it is booked."""
-    found: Tensor = _Absorbing.apply(out, constant, ledger)  # type: ignore[no-untyped-call]
-    return found
+def record_absorption(out: Tensor, constant: Tensor | float, ledger: Ledger) -> Tensor:
+    """``out``, to which ``constant`` was added: the backward pass records the relevance that the constant absorbs."""
+    recorded: Tensor = _RecordAbsorption.apply(out, constant, ledger)  # type: ignore[no-untyped-call]
+    return recorded
 
 
-def passing_on(x: Tensor, y: Tensor, at_zero: Tensor | None, ledger: Ledger) -> Tensor:
-    """``y``, whose relevance goes on to ``x``: G_x = G_y · (y - y(0)) / x; the constant y(0) absorbs its share."""
-    found: Tensor = _PassingOn.apply(x, y.detach(), at_zero, ledger)  # type: ignore[no-untyped-call]
-    return found
+def pass_relevance(x: Tensor, y: Tensor, at_zero: Tensor | None, ledger: Ledger) -> Tensor:
+    """``y``, whose relevance passes to ``x``: G_x = G_y · (y - y(0)) / x; the constant y(0) absorbs its share."""
+    out: Tensor = _PassRelevance.apply(x, y.detach(), at_zero, ledger)  # type: ignore[no-untyped-call]
+    return out
 
 
-class _Valued(torch.autograd.Function):
+class _SubstituteValue(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, surrogate: Tensor, value: Tensor) -> Tensor:
         return value.detach()
@@ -36,7 +36,7 @@ class _Valued(torch.autograd.Function):
         return gradient, None
 
 
-class _Absorbing(torch.autograd.Function):
+class _RecordAbsorption(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, out: Tensor, constant: Tensor | float, ledger: Ledger) -> Tensor:
         ctx.constant, ctx.ledger = constant, ledger
@@ -48,7 +48,7 @@ class _Absorbing(torch.autograd.Function):
         return gradient, None, None
 
 
-class _PassingOn(torch.autograd.Function):
+class _PassRelevance(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, at_zero: Tensor | None, ledger: Ledger) -> Tensor:
         ctx.save_for_backward(x, y)
@@ -61,5 +61,5 @@ class _PassingOn(torch.autograd.Function):
         if ctx.at_zero is not None:
             ctx.ledger.absorb(gradient * ctx.at_zero)
             y = y - ctx.at_zero
-        share = torch.where(x == 0, 0, y / torch.where(x == 0, 1, x))  # at zero there is nothing to pass on
-        return gradient * share, None, None, None
+        ratio = torch.where(x == 0, 0, y / torch.where(x == 0, 1, x))  # an input of zero has no relevance
+        return gradient * ratio, None, None, None

@@ -1,4 +1,4 @@
-"""Which rule where: named composites, and rules by layer name, by kind of operation and by depth."""
+"""Composites: which rule applies to which affine operation, by layer name, by depth and by kind of operation."""
 
 import fnmatch
 import math
@@ -36,8 +36,8 @@ _DEPTH = re.compile(r"^depth\s+(?P<from>-?\d{1,9})(\s*\.\.\s*(?P<to>-?\d{1,9}))?
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an affine operation stands: its layer, its kind, its depth in order of execution, and of how many."""
+class OperationSite:
+    """An affine operation of the network: its layer, its kind, its depth in order of execution, whether it is first."""
 
     address: str
     kind: str
@@ -47,7 +47,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Composite:
-    """A table from place to rule; the last entry that fits decides, named layers before depths before kinds."""
+    """A table from operations to rules; the last matching entry wins: named layers before depths before kinds."""
 
     name: str
     kinds: Mapping[str, Rule]
@@ -55,10 +55,10 @@ class Composite:
     layers: tuple[tuple[str, Rule], ...] = ()
     matched: set[str] = field(default_factory=set)
 
-    def rule_at(self, place: Place, depths: int) -> Rule:
-        """The rule of one operation out of ``depths``."""
+    def rule_at(self, site: OperationSite, depths: int) -> Rule:
+        """The rule of one operation in a network of ``depths`` affine operations."""
         for pattern, rule in reversed(self.layers):
-            if fnmatch.fnmatchcase(place.address, pattern) or place.address.startswith(pattern + "."):
+            if fnmatch.fnmatchcase(site.address, pattern) or site.address.startswith(pattern + "."):
                 self.matched.add(pattern)
                 return rule
         for begin, end, rule in reversed(self.depths):
@@ -67,18 +67,22 @@ class Composite:
                     raise ParameterError(
                         f"no depth {depth} for the rules: the layers that ran have depths 0 to {depths - 1}"
                     )
-            if begin % depths <= place.depth <= end % depths:
+            if begin % depths <= site.depth <= end % depths:
                 return rule
-        if place.first and "first" in self.kinds:
+        if site.first and "first" in self.kinds:
             return self.kinds["first"]
-        return self.kinds[place.kind]
+        return self.kinds[site.kind]
 
     def refuse_unmatched(self, known: Sequence[str]) -> None:
-        """Refuse names of layers that fitted no affine operation of the run that is over."""
+        """Raise an error for layer names that matched no affine operation of the finished run.
+
+        Raises:
+            ParameterError: a name matched no convolution or linear layer.
+        """
         for pattern, _ in self.layers:
             if pattern not in self.matched:
-                near = did_you_mean(pattern, known)
-                raise ParameterError(f"no convolution or linear layer fits {pattern!r} of the rules{near}")
+                suggestion = did_you_mean(pattern, known)
+                raise ParameterError(f"no convolution or linear layer matches {pattern!r} of the rules{suggestion}")
 
 
 def composite_of(name: str, rules: str = "", epsilon: float = 0.0) -> Composite:
@@ -87,23 +91,24 @@ def composite_of(name: str, rules: str = "", epsilon: float = 0.0) -> Composite:
     Args:
         epsilon: the strength of its ε rules.
         rules: ``place: rule`` separated by commas; a place is ``conv``, ``linear``, ``first``, ``depth 0``,
-            ``depth 0..3``, ``depth -1`` or a layer's address with ``*``; a rule is one of `RULES` with its numbers.
+            ``depth 0..3``, ``depth -1`` or a layer's address, which may contain ``*``; a rule is one of `RULES` with
+            its numbers.
     """
     kinds = {
-        kind: rule_called(f"epsilon {epsilon}" if text == "epsilon" else text) for kind, text in _NAMED[name].items()
+        kind: parse_rule(f"epsilon {epsilon}" if text == "epsilon" else text) for kind, text in _NAMED[name].items()
     }
     depths: list[tuple[int, int, Rule]] = []
     layers: list[tuple[str, Rule]] = []
-    for part in filter(None, (one.strip() for one in re.split(r"[,;\n]", rules))):
-        place, colon, text = (piece.strip() for piece in part.rpartition(":"))
+    for entry in filter(None, (part.strip() for part in re.split(r"[,;\n]", rules))):
+        place, colon, text = (part.strip() for part in entry.rpartition(":"))
         if not colon or not place or not text:
             raise ParameterError(
-                f"rules must be written as 'place: rule' separated by commas, got {part!r} (as in 'layer4: gamma 0.1')"
+                f"rules must be written as 'place: rule' separated by commas, got {entry!r} (as in 'layer4: gamma 0.1')"
             )
-        rule = rule_called(text)
-        if found := _DEPTH.match(place):
-            begin = int(found["from"])
-            depths.append((begin, int(found["to"]) if found["to"] else begin, rule))
+        rule = parse_rule(text)
+        if match := _DEPTH.match(place):
+            begin = int(match["from"])
+            depths.append((begin, int(match["to"]) if match["to"] else begin, rule))
         elif place in _KINDS:
             kinds[place] = rule
         else:
@@ -111,7 +116,7 @@ def composite_of(name: str, rules: str = "", epsilon: float = 0.0) -> Composite:
     return Composite(name, kinds, tuple(depths), tuple(layers))
 
 
-def rule_called(text: str) -> Rule:
+def parse_rule(text: str) -> Rule:
     """``gamma 0.25`` as a `Rule`."""
     name, *numbers = text.split()
     if name not in RULES:
@@ -119,7 +124,7 @@ def rule_called(text: str) -> Rule:
     try:
         strengths = [float(n) for n in numbers]
         if not all(0 <= n < math.inf for n in strengths):
-            raise ValueError("a strength is a number from 0 on")
+            raise ValueError("strengths must be finite and not negative")
         return RULES[name](*strengths)
     except (TypeError, ValueError):
         raise ParameterError(

@@ -1,8 +1,8 @@
 """DeepLIFT as a method: every operation is compared with itself at a reference input.
 
-The network runs twice. Over the reference, the operands of each operation that is not linear are written down; over the
-image, the multiplier of an operation is what its output changed by, over what its input changed by. The sum of
-multiplier × change of input is then the change of the score, at every operation and so in total.
+The network runs twice. On the reference, the operands of each nonlinear operation are recorded. On the image, the
+multiplier of an operation is the difference from reference of its output divided by that of its input. The sum of
+multiplier × difference of the input is then the difference of the score, for every operation and so for the network.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,188 +15,191 @@ from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.ops.call import Call, is_reciprocal
-from convscope.engine.ops.operation_kinds import Kind
+from convscope.engine.ops.operation_kinds import OperationKind
 from convscope.engine.rules import decompose, recurrent
 from convscope.engine.rules.affine import Affine, affine_of, batch_norm_of
-from convscope.engine.rules.autograd_functions import valued
-from convscope.engine.rules.function_mode import Rules
+from convscope.engine.rules.autograd_functions import substitute_value
+from convscope.engine.rules.function_mode import RuleMode
 from convscope.engine.rules.ledger import Ledger
-from convscope.engine.rules.modified_gradients import Treatment, note_chance, opened
+from convscope.engine.rules.modified_gradients import Treatment, record_randomness, run_decomposed
 from convscope.errors import ModelFailed
 
-_OTHER_CONSTANTS = (
-    "works with numbers, a mask or places that follow from the input without a gradient (a comparison, an index, "
-    "detach) and differ at the baseline"
+_CONSTANTS_DIFFER = (
+    "works with numbers, a mask or indices that are computed from the input without a gradient (by a comparison, an "
+    "index, detach) and differ at the baseline"
 )
-_ANOTHER_WAY = "the network took another way for the reference than for the image: use another baseline"
+_DIFFERENT_PATH = "the network ran other operations on the reference than on the image: use another baseline"
 _LIKE = frozenset(("to", "type_as", "expand_as", "view_as", "reshape_as"))
-_UNEVEN = 8.0
-"""Of two divisors, the smaller weighs no more than this many times what the larger does."""
-_SAME = 1e-6
-"""Changes smaller than this, against the number itself, are no change: the derivative stands in for their ratio."""
+_MAX_RECIPROCAL_RATIO = 8.0
+"""The weighted reciprocal of the smaller of two divisors is at most this many times that of the larger one."""
+_NO_CHANGE = 1e-6
+"""Differences smaller than this fraction of the number itself count as zero: the derivative replaces their ratio."""
 
 
 class DeepLift:
     """DeepLIFT's rules for all kinds of operation.
 
     Args:
-        reveal_cancel: at an activation behind an affine operation, treat what raised its input apart from what lowered
-            it (the RevealCancel rule), instead of their sum (Rescale).
+        reveal_cancel: at an activation after an affine operation, treat positive and negative contributions to its
+            input separately (the RevealCancel rule), instead of their sum (the Rescale rule).
     """
 
     out_of_place = True
-    takes_apart = True
-    as_it_is: frozenset[Kind] = frozenset()
+    decomposes_operations = True
+    skipped_kinds: frozenset[OperationKind] = frozenset()
 
     def __init__(self, ledger: Ledger, *, reveal_cancel: bool = False) -> None:
         self.ledger, self.reveal_cancel = ledger, reveal_cancel
-        self.start: Tensor | None = None
-        """The reference itself, once it has been run."""
-        self.at_layers: dict[str, Tensor] = {}
-        """What layers gave for the reference, where contributions are read there."""
-        self._kept: list[tuple[Tensor, ...]] = []
-        self._place: int | None = None
-        self._constants: list[tuple[str, list[tuple[Tensor, int]]]] = []
-        self._operation = 0
-        self.made = WeakTensorKeyDictionary()
+        self.reference_input: Tensor | None = None
+        """The reference, once the network has run on it."""
+        self.reference_activations: dict[str, Tensor] = {}
+        """Reference activations of the layers at which contributions are read."""
+        self._recorded_operands: list[tuple[Tensor, ...]] = []
+        self._recorded_constants: list[tuple[str, list[tuple[Tensor, int]]]] = []
+        self._recording = True
+        self._operands_read = self._constants_read = 0
+        self.affine_origin = WeakTensorKeyDictionary()
+        """Outputs of affine operations → (input, input at the reference, map)."""
         self.divisors = WeakTensorKeyDictionary()
-        """Reciprocals → what they are the reciprocals of."""
+        """Reciprocals → the tensors of which they are the reciprocals."""
         self._table: dict[str, Treatment] = {
             "affine": self._affine,
             "batch norm": self._batch_norm,
             "activation": self._function,
             "pointwise": self._function,
             "step": self._function,
-            "shape": self._moved,
-            "linear": self._summed,
+            "shape": self._shape,
+            "linear": self._linear,
             "matmul": self._product,
             "product": self._product,
             "ratio": self._ratio,
             "max": self._max,
-            "norm": lambda call, mode: opened(_full_norm, call, mode),
+            "norm": lambda call, mode: run_decomposed(_full_norm, call, mode),
             "softmax": self._softmax,
-            "attention": lambda call, mode: opened(decompose.attention, call, mode),
-            "multi-head": lambda call, mode: opened(decompose.multi_head, call, mode),
-            "compound": lambda call, mode: opened(decompose.compound, call, mode),
-            "recurrent": lambda call, mode: opened(recurrent.unrolled, call, mode),
+            "attention": lambda call, mode: run_decomposed(decompose.attention, call, mode),
+            "multi-head": lambda call, mode: run_decomposed(decompose.multi_head, call, mode),
+            "compound": lambda call, mode: run_decomposed(decompose.compound, call, mode),
+            "recurrent": lambda call, mode: run_decomposed(recurrent.unrolled, call, mode),
         }
 
     @contextmanager
-    def over_the_reference(self, start: Tensor) -> Iterator[None]:
-        """Have the network run over the reference within; afterwards it is compared with what was seen."""
-        self.start, self._place, self._operation = start, None, 0
+    def recording_reference(self, reference: Tensor) -> Iterator[None]:
+        """Record operands while the network runs on the reference in this context; later runs are compared with it."""
+        self.reference_input, self._recording, self._constants_read = reference, True, 0
         yield
-        self._place = self._operation = 0
+        self._recording = False
+        self._operands_read = self._constants_read = 0
 
-    def treat(self, call: Call, mode: Rules) -> Any:
-        """What the table says, or the operation as it is."""
-        note_chance(call, mode.ledger)
+    def apply(self, call: Call, mode: RuleMode) -> Any:
+        """Treat an operation as the table says, or run it unchanged."""
+        record_randomness(call, mode.ledger)
         if call.name in _LIKE and not call.argument(0, "input").requires_grad:
-            return call.run()  # nothing of the signal but its shape or type
-        if not self._same_constants(call):
-            return mode.missing(call, why=_OTHER_CONSTANTS)
+            return call.run()  # depends only on the shape or dtype of the signal
+        if not self._constants_agree(call):
+            return mode.missing(call, reason=_CONSTANTS_DIFFER)
         treatment = self._table.get(call.kind or "")
         return call.run() if treatment is None else treatment(call, mode)
 
-    def _same_constants(self, call: Call) -> bool:
-        """Whether what an operation works with beside the signal is what it was at the reference.
+    def _constants_agree(self, call: Call) -> bool:
+        """Whether the arguments of an operation that carry no gradient are the same as at the reference.
 
-        A mask, an index or a detached number that changed with the input changed the score, and nothing of that change
-        would flow back.
+        A mask, an index or a detached number that differs changes the score, but no contribution would flow back
+        through it.
         """
-        here = [t for t in call.tensors() if not t.requires_grad]
-        if not here:
+        constants = [t for t in call.tensors() if not t.requires_grad]
+        if not constants:
             return True
-        if self._place is None:
-            self._constants.append((call.name, [(t, t._version) for t in here]))
+        if self._recording:
+            self._recorded_constants.append((call.name, [(t, t._version) for t in constants]))
             return True
-        if self._operation >= len(self._constants):
-            raise ModelFailed(_ANOTHER_WAY)
-        name, there = self._constants[self._operation]
-        self._operation += 1
-        if name != call.name or len(there) != len(here):
-            raise ModelFailed(_ANOTHER_WAY)
+        if self._constants_read >= len(self._recorded_constants):
+            raise ModelFailed(_DIFFERENT_PATH)
+        name, recorded = self._recorded_constants[self._constants_read]
+        self._constants_read += 1
+        if name != call.name or len(recorded) != len(constants):
+            raise ModelFailed(_DIFFERENT_PATH)
         return all(
-            now is then or then._version != version or _equal(now, then)
-            for now, (then, version) in zip(here, there, strict=True)
+            constant is reference or reference._version != version or _equal(constant, reference)
+            for constant, (reference, version) in zip(constants, recorded, strict=True)
         )
 
-    def _reference(self, *seen: Tensor) -> tuple[Tensor, ...] | None:
-        """What stood in the place of these tensors at the reference; None while it is being written down."""
-        if self._place is None:
-            self._kept.append(tuple(t.detach() for t in seen))
+    def _reference_of(self, *operands: Tensor) -> tuple[Tensor, ...] | None:
+        """The values of these operands at the reference; None while they are being recorded."""
+        if self._recording:
+            self._recorded_operands.append(tuple(t.detach() for t in operands))
             return None
-        kept = self._kept[self._place] if self._place < len(self._kept) else ()
-        if [t.shape for t in kept] != [t.shape for t in seen]:
-            raise ModelFailed(_ANOTHER_WAY)
-        self._place += 1
-        return kept
+        index = self._operands_read
+        recorded = self._recorded_operands[index] if index < len(self._recorded_operands) else ()
+        if [t.shape for t in recorded] != [t.shape for t in operands]:
+            raise ModelFailed(_DIFFERENT_PATH)
+        self._operands_read += 1
+        return recorded
 
-    def _affine(self, call: Call, mode: Rules) -> Any:
-        found = affine_of(call)
-        if found is None:
+    def _affine(self, call: Call, mode: RuleMode) -> Any:
+        affine = affine_of(call)
+        if affine is None:
             return mode.missing(call)
         out = call.run()
         if self.reveal_cancel:
-            x, op, around = found
-            x = F.pad(x, around) if any(around) else x
-            reference = self._reference(x)
+            x, op, padding = affine
+            x = F.pad(x, padding) if any(padding) else x
+            reference = self._reference_of(x)
             if reference is not None:
-                self.made[out] = (x, reference[0], op)
+                self.affine_origin[out] = (x, reference[0], op)
         return out
 
-    def _batch_norm(self, call: Call, mode: Rules) -> Any:
-        found = batch_norm_of(call)
-        if found is None:
+    def _batch_norm(self, call: Call, mode: RuleMode) -> Any:
+        scale_and_shift = batch_norm_of(call)
+        if scale_and_shift is None:
             return mode.missing(call)
         out, x = call.run(), call.argument(0, "input")
-        if x in self.made:
-            source, reference, op = self.made[x]
-            self.made[out] = (source, reference, op.merged(*found))
+        if x in self.affine_origin:
+            source, reference, op = self.affine_origin[x]
+            self.affine_origin[out] = (source, reference, op.merged(*scale_and_shift))
         return out
 
-    def _function(self, call: Call, mode: Rules) -> Any:
-        """A function of one number: Δy / Δx, or its derivative where nothing changed."""
+    def _function(self, call: Call, mode: RuleMode) -> Any:
+        """An elementwise function: Δy / Δx, or its derivative where Δx is zero."""
         x = next(t for t in call.tensors() if t.requires_grad)
-        if len(call.carrying()) > 1:  # such as a bound that moves
+        if len(call.tensors_requiring_grad()) > 1:  # such as a clamp whose bound depends on the input
             return mode.missing(call)
-        if x not in self.made and is_reciprocal(call):
+        if x not in self.affine_origin and is_reciprocal(call):
             return self._reciprocal(call, mode)
         with torch.no_grad():
             y = call.run()
-        reference = self._reference(x, y)
+        reference = self._reference_of(x, y)
         if reference is None:
             return call.run()
         x0, y0 = reference
 
-        def function(at: Tensor) -> Tensor:
-            there = call.replaced(lambda t: at if t is x else t)
-            found: Tensor = (there.detached() if call.kind == "step" else there).run()
-            return found
+        def function(value: Tensor) -> Tensor:
+            at_value = call.replaced(lambda t: value if t is x else t)
+            out: Tensor = (at_value.detached() if call.kind == "step" else at_value).run()
+            return out
 
-        if x in self.made:
-            self.ledger.treat(call.name, "reveal-cancel")
-            source, reference_source, op = self.made[x]
-            return valued(_reveal_cancel(function, source, reference_source, op, x0), y)
-        self.ledger.treat(call.name, "rescale")
-        return valued(x * _ratio(function, y - y0, x.detach() - x0, x.detach()), y)
+        if x in self.affine_origin:
+            self.ledger.count(call.name, "reveal-cancel")
+            source, source_reference, op = self.affine_origin[x]
+            return substitute_value(_reveal_cancel(function, source, source_reference, op, x0), y)
+        self.ledger.count(call.name, "rescale")
+        return substitute_value(x * _rescale(function, y - y0, x.detach() - x0, x.detach()), y)
 
-    def _moved(self, call: Call, mode: Rules) -> Any:
-        """The same numbers elsewhere; a reciprocal stays one."""
+    def _shape(self, call: Call, mode: RuleMode) -> Any:
+        """An operation that moves numbers; a moved reciprocal is still one."""
         out = call.run()
         x = next(call.tensors())
         if x in self.divisors and len(list(call.tensors())) == 1 and isinstance(out, Tensor):
             self.divisors[out] = call.replaced(lambda t: self.divisors[t]).run()
         return out
 
-    def _summed(self, call: Call, mode: Rules) -> Any:
+    def _linear(self, call: Call, mode: RuleMode) -> Any:
         if call.name == "grid_sample" and call.argument(1, "grid").requires_grad:
-            return mode.missing(call)  # where it looks is no linear matter
+            return mode.missing(call)  # the output is not linear in the grid
         return call.run()
 
-    def _reciprocal(self, call: Call, mode: Rules) -> Tensor:
-        """1 / s, which is remembered: what is multiplied with it is divided by s."""
-        x = call.carrying()[0]
+    def _reciprocal(self, call: Call, mode: RuleMode) -> Tensor:
+        """1 / s; s is recorded, so that a product with the reciprocal is treated as a division by s."""
+        x = call.tensors_requiring_grad()[0]
         with mode:
             if call.name == "rsqrt":
                 divisor = x.sqrt()
@@ -212,46 +215,52 @@ class DeepLift:
     def _quotient(self, x: Tensor, divisor: Tensor, value: Tensor) -> Tensor:
         """y = x / s: Δy = Δx · (a/s + b/s⁰) - Δs · (a·y⁰/s + b·y/s⁰), exact for any a + b = 1.
 
-        Halves, as for every product, unless one divisor is many times the other: its reciprocal would swamp all, and
-        terms of its size would have to cancel. What is nothing here and at the reference brings nothing.
+        a and b are one half, as for every product, unless one divisor is many times the other: the reciprocal of the
+        smaller one would dominate everything, and terms of its size would have to cancel. A numerator that is zero
+        both here and at the reference contributes nothing.
         """
-        reference = self._reference(x, divisor)
+        reference = self._reference_of(x, divisor)
         if reference is None:
-            return valued(x + divisor, value)
+            return substitute_value(x + divisor, value)
         x0, s0, x1, s = *reference, x.detach(), divisor.detach()
         y0 = x0 / s0
         ratio = torch.minimum(s.abs(), s0.abs()) / torch.maximum(s.abs(), s0.abs())
-        smaller = (_UNEVEN * ratio).clamp_max(0.5)
-        a = torch.where(s.abs() < s0.abs(), smaller, 1 - smaller)
+        weight_of_smaller = (_MAX_RECIPROCAL_RATIO * ratio).clamp_max(0.5)
+        a = torch.where(s.abs() < s0.abs(), weight_of_smaller, 1 - weight_of_smaller)
         b = 1 - a
-        of_x = torch.where((x1 == 0) & (x0 == 0), 0, a / s + b / s0)
-        return valued(x * of_x - divisor * (a * y0 / s + b * value / s0), value)
+        multiplier_of_x = torch.where((x1 == 0) & (x0 == 0), 0, a / s + b / s0)
+        return substitute_value(x * multiplier_of_x - divisor * (a * y0 / s + b * value / s0), value)
 
-    def _product(self, call: Call, mode: Rules) -> Any:
-        """Two factors that both changed: each is weighed with the mean of the other's two values."""
-        carrying = call.carrying()
+    def _product(self, call: Call, mode: RuleMode) -> Any:
+        """A product of two factors that both depend on the input: each is weighted by the mean of the other's values.
+
+        The mean is over the value for the image and the value at the reference.
+        """
+        carrying = call.tensors_requiring_grad()
         if len(carrying) == 1:
             return call.run()
         if len(carrying) > 2 or len(list(call.tensors())) != 2 or any(isinstance(a, (list, tuple)) for a in call.args):
             return mode.missing(call)
         for factor, inverse in (carrying, carrying[::-1]) if call.kind == "product" else ():
             if inverse in self.divisors and factor is not inverse:
-                self.ledger.treat(call.name, "quotient")
+                self.ledger.count(call.name, "quotient")
                 with torch.no_grad():
                     value = call.run()
                 return self._quotient(factor, self.divisors[inverse], value)
-        reference = self._reference(*carrying)
+        reference = self._reference_of(*carrying)
         if reference is None:
             return call.run()
-        self.ledger.treat(call.name, "midpoint")
+        self.ledger.count(call.name, "midpoint")
         first, second = carrying
-        middles = [(now.detach() + then) / 2 for now, then in zip(carrying, reference, strict=True)]
+        midpoints = [
+            (operand.detach() + at_reference) / 2 for operand, at_reference in zip(carrying, reference, strict=True)
+        ]
         with torch.no_grad():
             value = call.run()
-        return valued(call.on(first, middles[1]) + call.on(middles[0], second), value)
+        return substitute_value(call.run_with(first, midpoints[1]) + call.run_with(midpoints[0], second), value)
 
-    def _ratio(self, call: Call, mode: Rules) -> Any:
-        """Division by something that depends on the input."""
+    def _ratio(self, call: Call, mode: RuleMode) -> Any:
+        """A division by a tensor that depends on the input."""
         numerator, denominator = call.argument(0, "input"), call.argument(1, "other")
         if call.name == "rdiv":
             numerator, denominator = denominator, numerator
@@ -261,133 +270,148 @@ class DeepLift:
             value = call.run()
         if not isinstance(numerator, Tensor):
             numerator = torch.full_like(denominator, numerator)
-        self.ledger.treat("div", "quotient")
+        self.ledger.count("div", "quotient")
         out = self._quotient(numerator, denominator, value)
         if not numerator.requires_grad and bool((numerator != 0).all()):
             self.divisors[out] = denominator / numerator
         return out
 
-    def _softmax(self, call: Call, mode: Rules) -> Any:
+    def _softmax(self, call: Call, mode: RuleMode) -> Any:
         x, axis = call.argument(0, "input"), call.argument(1, "dim")
         if call.name == "logsumexp":
-            return opened(decompose.logsumexp, call, mode)
+            return run_decomposed(decompose.logsumexp, call, mode)
         if axis is None:
             return mode.missing(call)
 
-        def parts(one: Call) -> Tensor:
-            return decompose.softmax(one, shift=x.amax(axis, keepdim=True))  # a shift changes nothing, but no overflow
+        def decomposition(call: Call) -> Tensor:
+            return decompose.softmax(call, shift=x.amax(axis, keepdim=True))  # changes nothing, but avoids overflow
 
-        return opened(parts, call, mode)
+        return run_decomposed(decomposition, call, mode)
 
-    def _max(self, call: Call, mode: Rules) -> Any:
-        """Pooling: where the maximum rose, the place of the new one takes the change, else the place of the old one."""
-        if "pool" not in call.name:
-            return self._extreme(call, mode)
+    def _max(self, call: Call, mode: RuleMode) -> Any:
+        """A maximum (or minimum): max pooling, along axes, or of two tensors."""
+        if "pool" in call.name:
+            return self._max_pool(call)
+        if isinstance(call.argument(1, "other"), Tensor):
+            return self._elementwise_max(call, mode)
+        if call.name in ("amax", "amin", "max", "min"):
+            return self._max_along_axes(call)
+        return mode.missing(call)
+
+    def _max_pool(self, call: Call) -> Any:
+        """Max pooling: the change goes to the new position of the maximum where it rose, else to the old position."""
         x = call.argument(0, "input")
         with torch.no_grad():
-            y, index = _pooled(call)
-        reference = self._reference(x, y, index)
+            y, index = _pool_with_indices(call)
+        reference = self._reference_of(x, y, index)
         wants_index = call.name.endswith("_with_indices") or call.kwargs.get("return_indices")
         if reference is None:
-            out = _pooled(call)[0]
+            out = _pool_with_indices(call)[0]
             return (out, index) if wants_index else out
-        self.ledger.treat(call.name.removesuffix("_with_indices"), "rescale")
+        self.ledger.count(call.name.removesuffix("_with_indices"), "rescale")
         x0, y0, index0 = reference
-        place = torch.where(y >= y0, index, index0)
-        axes = place.ndim - 2
+        position = torch.where(y >= y0, index, index0)
+        axes = position.ndim - 2
 
-        def at_place(of: Tensor) -> Tensor:
-            return of.flatten(-axes).gather(-1, place.flatten(-axes)).view_as(place)
+        def select(values: Tensor) -> Tensor:
+            return values.flatten(-axes).gather(-1, position.flatten(-axes)).view_as(position)
 
-        out = _chosen(at_place, x, x0, y, y0)
+        out = _rescaled_selection(select, x, x0, y, y0)
         return (out, index) if wants_index else out
 
-    def _extreme(self, call: Call, mode: Rules) -> Any:
-        """The largest or smallest along an axis, in all, or of two tensors: as in pooling."""
+    def _elementwise_max(self, call: Call, mode: RuleMode) -> Any:
+        """The larger or smaller of two tensors: a reduction over both stacked, unless only one depends on the input."""
+        if len(call.tensors_requiring_grad()) == 1:
+            return self._function(call, mode)
         x, other = call.argument(0, "input"), call.argument(1, "other")
-        if isinstance(other, Tensor):
-            if len(call.carrying()) == 1:
-                return self._function(call, mode)
-            shape = torch.broadcast_shapes(x.shape, other.shape)  # type: ignore[no-untyped-call]
-            extreme = torch.amax if call.name.startswith("max") else torch.amin
-            return opened(lambda _: extreme(torch.stack([x.expand(shape), other.expand(shape)]), 0), call, mode)
-        if call.name not in ("amax", "amin", "max", "min"):
-            return mode.missing(call)
-        least, found = call.name.endswith("in"), call.argument(1, "dim")
-        keep = bool(call.argument(2, "keepdim", False))
-        axes = list(range(x.ndim)) if found in (None, ()) else [found] if isinstance(found, int) else list(found)
+        shape = torch.broadcast_shapes(x.shape, other.shape)  # type: ignore[no-untyped-call]
+        reduce = torch.amax if call.name.startswith("max") else torch.amin
+        return run_decomposed(lambda _: reduce(torch.stack([x.expand(shape), other.expand(shape)]), 0), call, mode)
 
-        def in_line(of: Tensor) -> Tensor:
-            return of.movedim(axes, list(range(-len(axes), 0))).flatten(-len(axes))
-
-        def shaped(of: Tensor) -> Tensor:
-            for axis in sorted(a % x.ndim for a in axes) if keep else ():
-                of = of.unsqueeze(axis)
-            return of
-
-        y, index = (in_line(x.detach()) * (-1 if least else 1)).max(-1)
-        y = -y if least else y
-        reference = self._reference(in_line(x), y, index)
+    def _max_along_axes(self, call: Call) -> Any:
+        """The largest or smallest number along some axes or of all: the change goes to one position, as in pooling."""
+        x, dim = call.argument(0, "input"), call.argument(1, "dim")
+        axes = _reduced_axes(dim, x.ndim)
+        smallest = call.name.endswith("in")
+        lines = x.movedim(axes, list(range(-len(axes), 0))).flatten(-len(axes))
+        y, index = (lines.detach() * (-1 if smallest else 1)).max(-1)
+        y = -y if smallest else y
+        reference = self._reference_of(lines, y, index)
         if reference is None:
             return call.run()
-        self.ledger.treat(call.name, "rescale")
+        self.ledger.count(call.name, "rescale")
         x0, y0, index0 = reference
-        place = torch.where(y <= y0 if least else y >= y0, index, index0)[..., None]
-        out = shaped(_chosen(lambda of: of.gather(-1, place)[..., 0], in_line(x), x0, y, y0))
-        return type(made := call.run())((out, made[1])) if call.name in ("max", "min") and found is not None else out
+        position = torch.where(y <= y0 if smallest else y >= y0, index, index0)[..., None]
+        out = _rescaled_selection(lambda values: values.gather(-1, position)[..., 0], lines, x0, y, y0)
+        if call.argument(2, "keepdim", False):
+            for axis in sorted(a % x.ndim for a in axes):
+                out = out.unsqueeze(axis)
+        if call.name in ("max", "min") and dim is not None:  # also returns indices
+            original = call.run()
+            return type(original)((out, original[1]))
+        return out
 
 
-def _chosen(at_place: Callable[[Tensor], Tensor], x: Tensor, x0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
-    """A maximum that hands its change to one place: in proportion to what changed there."""
-    change = at_place(x.detach() - x0)
-    weight = torch.where(change == 0, 1.0, (y - y0) / torch.where(change == 0, 1, change))
-    return valued(at_place(x) * weight, y)
+def _reduced_axes(dim: Any, ndim: int) -> list[int]:
+    """The axes over which a reduction with this ``dim`` runs."""
+    if dim in (None, ()):
+        return list(range(ndim))
+    return [dim] if isinstance(dim, int) else list(dim)
+
+
+def _rescaled_selection(select: Callable[[Tensor], Tensor], x: Tensor, x0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
+    """A maximum whose multiplier Δy / Δx goes to the one position that ``select`` reads."""
+    change = select(x.detach() - x0)
+    multiplier = torch.where(change == 0, 1.0, (y - y0) / torch.where(change == 0, 1, change))
+    return substitute_value(select(x) * multiplier, y)
 
 
 def _reveal_cancel(
     function: Callable[[Tensor], Tensor], source: Tensor, reference: Tensor, op: Affine, z0: Tensor
 ) -> Tensor:
-    """The surrogate of an activation behind an affine operation, with rising and falling contributions apart."""
+    """The surrogate of an activation after an affine operation, by the RevealCancel rule."""
     change = source - reference
-    above, below = (change + change.abs()) / 2, (change - change.abs()) / 2  # what did not change counts half to each
+    # Zero changes count half as positive and half as negative.
+    increase, decrease = (change + change.abs()) / 2, (change - change.abs()) / 2
     plus, minus = op.plus().unbiased(), op.minus().unbiased()
-    rising, falling = plus(above) + minus(below), minus(above) + plus(below)
+    positive = plus(increase) + minus(decrease)
+    negative = minus(increase) + plus(decrease)
     with torch.no_grad():
-        at = [function(z0 + r + f) for r, f in ((0, 0), (rising, 0), (0, falling), (rising, falling))]
-        rise = (at[1] - at[0] + at[3] - at[2]) / 2
-        fall = (at[2] - at[0] + at[3] - at[1]) / 2
-        up = _ratio(function, rise, rising, z0)
-        down = _ratio(function, fall, falling, z0)
-    return rising * up + falling * down
+        outputs = [function(z0 + p + n) for p, n in ((0, 0), (positive, 0), (0, negative), (positive, negative))]
+        positive_effect = (outputs[1] - outputs[0] + outputs[3] - outputs[2]) / 2
+        negative_effect = (outputs[2] - outputs[0] + outputs[3] - outputs[1]) / 2
+        positive_multiplier = _rescale(function, positive_effect, positive, z0)
+        negative_multiplier = _rescale(function, negative_effect, negative, z0)
+    return positive * positive_multiplier + negative * negative_multiplier
 
 
-def _ratio(function: Callable[[Tensor], Tensor], change: Tensor, of: Tensor, x: Tensor) -> Tensor:
-    """Δy / Δx; where Δx is nothing, the function's derivative at ``x``."""
-    still = of.abs() <= _SAME * x.abs()
-    ratio = change / torch.where(still, 1, of)
-    if not bool(still.any()):
+def _rescale(function: Callable[[Tensor], Tensor], change_of_y: Tensor, change_of_x: Tensor, x: Tensor) -> Tensor:
+    """The multiplier Δy / Δx of the Rescale rule; where Δx is zero, the function's derivative at ``x``."""
+    unchanged = change_of_x.abs() <= _NO_CHANGE * x.abs()
+    ratio = change_of_y / torch.where(unchanged, 1, change_of_x)
+    if not bool(unchanged.any()):
         return ratio
     with torch.enable_grad():
-        at = x.detach().requires_grad_(True)
-        out = function(at)
+        leaf = x.detach().requires_grad_(True)
+        out = function(leaf)
         if not out.requires_grad:  # a step function
-            return torch.where(still, 0, ratio)
-        (derivative,) = torch.autograd.grad(out.sum(), at)
-    derivative = torch.where(derivative.isfinite(), derivative, 0)  # √x at zero: what did not change brings nothing
-    return torch.where(still, derivative, ratio)
+            return torch.where(unchanged, 0, ratio)
+        (derivative,) = torch.autograd.grad(out.sum(), leaf)
+    derivative = torch.where(derivative.isfinite(), derivative, 0)  # √x at zero: no change, no contribution
+    return torch.where(unchanged, derivative, ratio)
 
 
-def _equal(now: Tensor, then: Tensor) -> bool:
-    return now.shape == then.shape and now.dtype == then.dtype and torch.equal(now, then)
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
 
 
 def _full_norm(call: Call) -> Tensor:
     return decompose.norm(call, spread_is_constant=False)
 
 
-def _pooled(call: Call) -> tuple[Tensor, Tensor]:
-    """Maxima and where they were found."""
+def _pool_with_indices(call: Call) -> tuple[Tensor, Tensor]:
+    """The maxima of a max pooling and their positions."""
     name = call.name.removesuffix("_with_indices")
     kwargs = {key: value for key, value in call.kwargs.items() if key != "return_indices"}
-    found: tuple[Tensor, Tensor] = getattr(F, name)(*call.args[:6], return_indices=True, **kwargs)
-    return found
+    pooled: tuple[Tensor, Tensor] = getattr(F, name)(*call.args[:6], return_indices=True, **kwargs)
+    return pooled

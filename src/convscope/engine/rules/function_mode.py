@@ -1,4 +1,4 @@
-"""The function mode that looks at every operation of a forward and has a method decide what flows back through it."""
+"""The function mode that intercepts every operation of a forward pass and lets a method define its backward pass."""
 
 import weakref
 from collections.abc import Callable, Mapping
@@ -11,194 +11,201 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.network.vmap import UNDER_VMAP, under_vmap
 from convscope.engine.ops.call import Call
-from convscope.engine.ops.module_of_call import Whereabouts
-from convscope.engine.ops.operation_kinds import Kind, kind_of, name_of
-from convscope.engine.rules.elementwise import SEEN, Elementwise
+from convscope.engine.ops.module_of_call import ModuleLocator
+from convscope.engine.ops.operation_kinds import OperationKind, operation_kind, operation_name
+from convscope.engine.rules.elementwise import TRACKED, ElementwiseTracker
 from convscope.engine.rules.ledger import Ledger
 from convscope.errors import NoRule
 
 _CHECKPOINTED = (
-    "it recomputes parts of itself on the way back (torch.utils.checkpoint), where rules cannot see them: switch "
-    "checkpointing off"
+    "it recomputes parts of itself in the backward pass (torch.utils.checkpoint), where rules cannot be applied: "
+    "switch checkpointing off"
 )
 
 
-class Method(Protocol):
-    """What a method of backward rules has to say: what becomes of one operation."""
+class BackwardMethod(Protocol):
+    """What a method of backward rules defines: how to treat one operation."""
 
     out_of_place: bool
-    """Whether operations that write to their input must not, because what they would overwrite is still needed."""
-    as_it_is: frozenset[Kind]
-    """Kinds of operation that need not be looked at."""
+    """Whether in-place operations are replaced by out-of-place ones, because what they overwrite is still needed."""
+    skipped_kinds: frozenset[OperationKind]
+    """Kinds of operation that run unchanged and need not be intercepted."""
 
-    def treat(self, call: Call, mode: "Rules") -> Any:
-        """Do the operation so that the right thing flows back through its result."""
-
-
-_WITHOUT_FUNCTIONS: weakref.WeakKeyDictionary[nn.Module, tuple[Any, ...]] = weakref.WeakKeyDictionary()
-"""Networks whose way back was looked over, by the kinds of their modules: it takes as long as a tenth of a forward."""
+    def apply(self, call: Call, mode: "RuleMode") -> Any:
+        """Run the operation such that the method's multiplier flows back through its result."""
 
 
-class Rules(TorchFunctionMode):
+_WITHOUT_CUSTOM_FUNCTIONS: weakref.WeakKeyDictionary[nn.Module, tuple[Any, ...]] = weakref.WeakKeyDictionary()
+"""Networks whose autograd graph was searched for custom functions, with the types of their modules.
+
+The search takes a tenth of the time of a forward pass.
+"""
+
+
+class RuleMode(TorchFunctionMode):
     """Runs a network under the rules of a method.
 
     Args:
-        method: what to do with each kind of operation.
-        ledger: where to write down what was done.
-        on_missing: ``error`` refuses an operation that has no rule, ``gradient`` lets its plain gradient through.
+        method: how to treat each kind of operation.
+        ledger: where to record what was done.
+        on_missing: ``error`` refuses an operation that has no rule, ``gradient`` uses its plain gradient.
     """
 
-    def __init__(self, method: Method, ledger: Ledger, *, on_missing: str = "error") -> None:
+    def __init__(self, method: BackwardMethod, ledger: Ledger, *, on_missing: str = "error") -> None:
         super().__init__()
         self.method, self.ledger, self.on_missing = method, ledger, on_missing
         self._where: Callable[[], str] = str
-        self.takes_apart = getattr(method, "takes_apart", False)
-        """Whether operations are done in other steps, so that their kind is not seen below."""
+        self.decomposes_operations = getattr(method, "decomposes_operations", False)
+        """Whether operations are computed by other ones, so that modes below this one do not see their kind."""
         self.replaced = WeakTensorKeyDictionary()
-        """What an in-place operation has made of a tensor: it is left alone, and its successor used from then on."""
-        self.elementwise = Elementwise()
-        """Activations that are written as several operations."""
+        """Tensors that an in-place operation would have changed → the tensors that are used in their place."""
+        self.elementwise = ElementwiseTracker()
+        """Recognizes activations that are written as several operations."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
-        if kind_of(func) in self.method.as_it_is and not self.replaced and name_of(func)[0] not in SEEN:
+        if (
+            operation_kind(func) in self.method.skipped_kinds
+            and not self.replaced
+            and operation_name(func)[0] not in TRACKED
+        ):
             return func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") == "__get__" and not isinstance(found := func(*args), Tensor):
-            return found  # a shape, a dtype
+        if getattr(func, "__name__", "") == "__get__" and not isinstance(value := func(*args), Tensor):
+            return value  # a shape, a dtype
         if under_vmap():
             raise NoRule(f"{self._where() or 'the network'} {UNDER_VMAP}")
-        asked = call = Call(func, args, kwargs or {}, self._where)
+        original = call = Call(func, args, kwargs or {}, self._where)
         if self.replaced:
-            call = asked.replaced(self.latest)
-        if not call.carrying() or not torch.is_grad_enabled():  # a constant to all that follows
-            if self.method.out_of_place and call.inplace and call.carrying():
-                return self._written(next(asked.tensors()), call)
+            call = original.replaced(self.latest)
+        if not call.tensors_requiring_grad() or not torch.is_grad_enabled():  # the output is a constant
+            if self.method.out_of_place and call.inplace and call.tensors_requiring_grad():
+                return self._run_out_of_place(next(original.tensors()), call)
             out = call.run()
-            self.elementwise.note(call, out)
+            self.elementwise.record(call, out)
             return out
         if self.method.out_of_place and call.inplace:
-            return self._written(next(asked.tensors()), call)
-        return self._treated(call)
+            return self._run_out_of_place(next(original.tensors()), call)
+        return self._apply_method(call)
 
-    def _treated(self, call: Call) -> Any:
-        """An operation that depends on the input, written as its parts or as one."""
-        call = self.elementwise.rewritten(call)
+    def _apply_method(self, call: Call) -> Any:
+        """Run an operation that depends on the input as the method defines."""
+        call = self.elementwise.rewrite(call)
         if _is_unbatched(call):
-            return self._treated(_as_a_batch(call)).squeeze(0)
-        out = self._unknown(call) if call.kind is None else self.method.treat(call, self)
-        self.elementwise.note(call, out)
+            return self._apply_method(_with_batch_axis(call)).squeeze(0)
+        out = self._run_unknown(call) if call.kind is None else self.method.apply(call, self)
+        self.elementwise.record(call, out)
         return out
 
-    def missing(self, call: Call, out: Any = None, why: str = "has no rule") -> Any:
-        """An operation that the method has no rule for, perhaps already done."""
+    def missing(self, call: Call, out: Any = None, reason: str = "has no rule") -> Any:
+        """Treat an operation for which the method has no rule; ``out`` is its output if it was already run."""
         self.ledger.missing[f"{call.name} in {call.address or 'the network itself'}"] += 1
         if self.on_missing == "error":
-            where = f"in layer {call.address!r}" if call.address else "in the network's own forward"
+            location = f"in layer {call.address!r}" if call.address else "in the network's own forward"
             raise NoRule(
-                f"the operation {call.name!r} {where} {why}, so that what flows back would be a silent mixture; "
-                "on_missing='gradient' lets its plain gradient through and says so"
+                f"the operation {call.name!r} {location} {reason}, so that the result would silently mix rules with "
+                "plain gradients; on_missing='gradient' uses its plain gradient and says so in the notes"
             )
-        self.ledger.treat(call.name, "gradient, for want of a rule")
+        self.ledger.count(call.name, "gradient (no rule)")
         return call.run() if out is None else out
 
-    def seen_by(self, run: Callable[[], Tensor], module: nn.Module) -> Tensor:
-        """What ``run()``, which runs a network, gives under the rules.
+    def run_network(self, run: Callable[[], Tensor], module: nn.Module) -> Tensor:
+        """The output of ``run()``, which runs a network, under the rules.
 
         Raises:
-            NoRule: the network recomputes parts on the way back, where no mode is on.
+            NoRule: the network recomputes parts of itself in the backward pass, where no mode is active.
         """
-        self._where = Whereabouts(module)
+        self._where = ModuleLocator(module)
         with self, torch.autograd.graph.disable_saved_tensors_hooks(_CHECKPOINTED):
             output = run()
-        output = self.latest(output)  # no longer under the mode, to which a view's base is an operation
+        output = self.latest(output)  # outside the mode, which would intercept access to a view's base
         kinds = (tuple(output.shape), *map(type, module.modules()))
-        if _WITHOUT_FUNCTIONS.get(module) != kinds:
-            self._own_functions(output)
+        if _WITHOUT_CUSTOM_FUNCTIONS.get(module) != kinds:
+            self._find_custom_functions(output)
             if not self.ledger.missing:
-                _WITHOUT_FUNCTIONS[module] = kinds
+                _WITHOUT_CUSTOM_FUNCTIONS[module] = kinds
         return output
 
-    def _own_functions(self, output: Tensor) -> None:
-        """A network's own ``autograd.Function`` is no operation that a mode could see, but its way back shows it."""
-        todo, seen = [output.grad_fn], set()
-        while todo:
-            node = todo.pop()
-            if node is None or node in seen:
+    def _find_custom_functions(self, output: Tensor) -> None:
+        """Report the network's own ``autograd.Function``s, which no mode intercepts, from the autograd graph."""
+        nodes, visited = [output.grad_fn], set()
+        while nodes:
+            node = nodes.pop()
+            if node is None or node in visited:
                 continue
-            seen.add(node)
-            todo += [following for following, _ in node.next_functions]
-            made_by = getattr(node, "_forward_cls", None)
-            if made_by is not None and not made_by.__module__.startswith("convscope."):
-                self.missing(Call(made_by, (), {}), out=output)
+            visited.add(node)
+            nodes += [following for following, _ in node.next_functions]
+            function = getattr(node, "_forward_cls", None)
+            if function is not None and not function.__module__.startswith("convscope."):
+                self.missing(Call(function, (), {}), out=output)
 
     def latest(self, tensor: Tensor) -> Tensor:
-        """What a tensor has become since it, or what it is a view of, was written to."""
-        whole = _whole(tensor)
-        end = self._end(whole)
-        if end is whole:
+        """The current version of a tensor: changed if it, or the tensor of which it is a view, was written to."""
+        base = _base_of(tensor)
+        current = self._current(base)
+        if current is base:
             return tensor
-        return end if tensor is whole else _same_part(_laid_like(whole, end), tensor, whole)
+        return current if tensor is base else _same_view(_with_strides_of(base, current), tensor, base)
 
-    def _end(self, whole: Tensor) -> Tensor:
-        while whole in self.replaced:
-            whole = self.replaced[whole]
-        return whole
+    def _current(self, base: Tensor) -> Tensor:
+        while base in self.replaced:
+            base = self.replaced[base]
+        return base
 
-    def _written(self, place: Tensor, call: Call) -> Any:
-        """Do an operation that writes to ``place`` as a new tensor, which is used in its stead from then on."""
-        now, fresh = next(call.tensors()), call.out_of_place()
+    def _run_out_of_place(self, destination: Tensor, call: Call) -> Any:
+        """Run an operation that writes to ``destination`` so that a new tensor is used in its place from then on."""
+        value, call = next(call.tensors()), call.out_of_place()
         known = call.kind is not None and torch.is_grad_enabled()
-        out = self._treated(fresh) if known else self.missing(fresh)
-        if out is now:  # dropout in eval mode hands on what it was given
+        out = self._apply_method(call) if known else self.missing(call)
+        if out is value:  # dropout in eval mode returns its input
             return out
-        whole = _whole(place)
-        end = self._end(whole)
-        if whole is place:
-            self.replaced[end] = out
+        base = _base_of(destination)
+        current = self._current(base)
+        if base is destination:
+            self.replaced[current] = out
             return out
-        changed = _laid_like(whole, end, anew=True)
-        part = _same_part(changed, place, whole)
-        part.copy_(out)
-        self.replaced[end] = changed
-        return part
+        changed = _with_strides_of(base, current, copy=True)
+        view = _same_view(changed, destination, base)
+        view.copy_(out)
+        self.replaced[current] = changed
+        return view
 
-    def _unknown(self, call: Call) -> Any:
-        """An operation of no known kind: a question about a tensor, or one that is missing from the tables."""
+    def _run_unknown(self, call: Call) -> Any:
+        """An operation of unknown kind: either a query about a tensor, or an operation that has no rule."""
         if call.inplace:
             return self.missing(call)
         out = call.run()
-        made = out if isinstance(out, (tuple, list)) else [out]
-        if not any(isinstance(t, Tensor) and t.requires_grad for t in made):
-            return out  # a size, a comparison, something detached
+        outputs = out if isinstance(out, (tuple, list)) else [out]
+        if not any(isinstance(t, Tensor) and t.requires_grad for t in outputs):
+            return out  # a size, a comparison, a detached tensor
         return self.missing(call, out)
 
 
-def _whole(tensor: Tensor) -> Tensor:
-    """The tensor whose numbers a view shows, or the tensor itself."""
+def _base_of(tensor: Tensor) -> Tensor:
+    """The tensor of which this one is a view, or the tensor itself."""
     return tensor._base if tensor._is_view() and tensor._base is not None else tensor
 
 
-def _laid_like(tensor: Tensor, other: Tensor, *, anew: bool = False) -> Tensor:
-    """``other`` in the memory layout of ``tensor``, so that places in the one are places in the other."""
-    if not anew and other.stride() == tensor.stride() and other.storage_offset() == tensor.storage_offset():
+def _with_strides_of(tensor: Tensor, other: Tensor, *, copy: bool = False) -> Tensor:
+    """``other`` in the memory layout of ``tensor``, so that offsets in one are offsets in the other."""
+    if not copy and other.stride() == tensor.stride() and other.storage_offset() == tensor.storage_offset():
         return other
     return torch.empty_strided(tensor.size(), tensor.stride(), dtype=other.dtype, device=other.device).copy_(other)
 
 
-def _same_part(of: Tensor, part: Tensor, whole: Tensor) -> Tensor:
-    """The view of a tensor that ``part`` is of ``whole``."""
-    offset = of.storage_offset() + part.storage_offset() - whole.storage_offset()
-    return of.as_strided(part.size(), part.stride(), offset)
+def _same_view(tensor: Tensor, view: Tensor, base: Tensor) -> Tensor:
+    """The view of ``tensor`` that corresponds to ``view`` of ``base``."""
+    offset = tensor.storage_offset() + view.storage_offset() - base.storage_offset()
+    return tensor.as_strided(view.size(), view.stride(), offset)
 
 
 def _is_unbatched(call: Call) -> bool:
-    """Whether a convolution is done to a single image without a dimension for the batch."""
+    """Whether this is a convolution of a single image without a batch dimension."""
     if not call.name.startswith("conv") or call.kind != "affine":
         return False
     x, weight = call.argument(0, "input"), call.argument(1, "weight")
     return bool(x.ndim == weight.ndim - 1)
 
 
-def _as_a_batch(call: Call) -> Call:
+def _with_batch_axis(call: Call) -> Call:
     """The same convolution of a batch of one image."""
     x = call.argument(0, "input")
     return call.replaced(lambda tensor: x.unsqueeze(0) if tensor is x else tensor)

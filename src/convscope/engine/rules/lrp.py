@@ -1,4 +1,4 @@
-"""Layer-wise relevance propagation as a method: which rule for which operation, and what constants absorb."""
+"""Layer-wise relevance propagation (LRP) as a method: the rule of each operation, and what constants absorb."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,31 +10,31 @@ from torch.nn import functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.ops.call import Call, is_reciprocal
-from convscope.engine.ops.operation_kinds import GATES, VANISHING, Kind
+from convscope.engine.ops.operation_kinds import GATES, ZERO_AT_ZERO, OperationKind
 from convscope.engine.rules import decompose, recurrent
 from convscope.engine.rules.affine import Affine, affine_of, batch_norm_of
-from convscope.engine.rules.autograd_functions import absorbing, passing_on
-from convscope.engine.rules.composites import Composite, Place
-from convscope.engine.rules.function_mode import Rules
-from convscope.engine.rules.ledger import Entry, Ledger
-from convscope.engine.rules.modified_gradients import Treatment, note_chance, opened
-from convscope.engine.rules.relevance import Inputs, Rule, multiplier, per
+from convscope.engine.rules.autograd_functions import pass_relevance, record_absorption
+from convscope.engine.rules.composites import Composite, OperationSite
+from convscope.engine.rules.function_mode import RuleMode
+from convscope.engine.rules.ledger import LayerEntry, Ledger
+from convscope.engine.rules.modified_gradients import Treatment, record_randomness, run_decomposed
+from convscope.engine.rules.relevance import Inputs, Rule, multiplier, safe_divide
 
 _MEANS = {
     "mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
     "adaptive_avg_pool3d", "interpolate", "upsample", "upsample_nearest", "upsample_bilinear",
 }  # fmt: skip
-"""Weighted means, which leave bounds bounds."""
+"""Weighted means: applied to the bounds of their input they give bounds of their output."""
 _FILLING = frozenset(("masked_fill", "where", "pad", "setitem", "fill", "index_fill", "scatter"))
-"""Moves that may put a number in the place of a signal."""
+"""Operations that may replace elements by a constant."""
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
-    """What goes with the input up to the first layer: an even share (all ones) and the input's bounds.
+class InputInfo:
+    """What the rules of the first layer need to know of the input: an even share (all ones) and its bounds.
 
-    The rules of the first layer give relevance that is no multiple of the input, which may be zero. The gradient to
-    ``share`` is that relevance.
+    It is carried along through preprocessing operations up to the first layer. The rules of that layer give relevance
+    that is no multiple of the input, which may be zero; that relevance is the gradient with respect to ``share``.
     """
 
     share: Tensor
@@ -43,348 +43,366 @@ class Ground:
 
 
 class Relevance:
-    """LRP over all kinds of operation.
+    """LRP for all kinds of operation.
 
     Args:
-        composite: which rule for which affine operation.
-        ledger: the books.
+        composite: which rule applies to which affine operation.
+        ledger: where the run is recorded.
         bias: ``absorb`` lets biases take their share of the relevance, ``share`` gives it to the inputs.
-        attention: ``constant`` holds attention weights for given, ``flows`` sends relevance through them too.
+        attention: ``constant`` treats attention weights as constants, ``flows`` propagates relevance through them too.
     """
 
     out_of_place = True
-    as_it_is: frozenset[Kind] = frozenset()
+    skipped_kinds: frozenset[OperationKind] = frozenset()
 
     def __init__(
         self, composite: Composite, ledger: Ledger, *, bias: str = "absorb", attention: str = "constant"
     ) -> None:
         self.composite, self.ledger, self.bias, self.attention = composite, ledger, bias, attention
-        self.ground = WeakTensorKeyDictionary()
-        self.made = WeakTensorKeyDictionary()
-        """Outputs of affine operations → (input, ground, map, place), for the batch norm that may follow."""
+        self.input_info = WeakTensorKeyDictionary()
+        """The network's input and tensors preprocessed from it → their `InputInfo`."""
+        self.affine_origin = WeakTensorKeyDictionary()
+        """Outputs of affine operations → (input, map, site), for the batch norm that may follow."""
         self.gates = WeakTensorKeyDictionary()
+        """Tensors that weight others and are treated as constants in a product."""
         self.depths = 0
+        """How many affine operations have run."""
         self._table: dict[str, Treatment] = {
-            "shape": self._moved,
-            "linear": self._summed,
+            "shape": self._shape,
+            "linear": self._sum,
             "affine": self._affine,
             "matmul": self._matmul,
             "activation": self._function,
             "pointwise": self._function,
             "product": self._product,
             "ratio": self._ratio,
-            "max": self._winner,
+            "max": self._max,
             "batch norm": self._batch_norm,
             "norm": self._norm,
             "softmax": self._softmax,
-            "attention": lambda call, mode: opened(decompose.attention, call, mode),
-            "multi-head": lambda call, mode: opened(decompose.multi_head, call, mode),
-            "compound": lambda call, mode: opened(decompose.compound, call, mode),
-            "recurrent": lambda call, mode: opened(recurrent.unrolled, call, mode),
+            "attention": lambda call, mode: run_decomposed(decompose.attention, call, mode),
+            "multi-head": lambda call, mode: run_decomposed(decompose.multi_head, call, mode),
+            "compound": lambda call, mode: run_decomposed(decompose.compound, call, mode),
+            "recurrent": lambda call, mode: run_decomposed(recurrent.unrolled, call, mode),
             "comparison": lambda call, mode: call.run(),
             "step": self._step,
         }
 
-    def treat(self, call: Call, mode: Rules) -> Any:
-        """What the table says of this kind."""
-        note_chance(call, mode.ledger)
-        assert call.kind is not None, "the mode asks about known kinds only"
+    def apply(self, call: Call, mode: RuleMode) -> Any:
+        """Treat an operation by the rule of its kind."""
+        record_randomness(call, mode.ledger)
+        assert call.kind is not None, "the mode calls this for known kinds only"
         return self._table[call.kind](call, mode)
 
-    def _moved(self, call: Call, mode: Rules) -> Any:
-        """The same numbers elsewhere: relevance goes with them."""
+    def _shape(self, call: Call, mode: RuleMode) -> Any:
+        """An operation that moves numbers: relevance moves with them."""
         out = call.run()
-        carrying = call.carrying()
+        carrying = call.tensors_requiring_grad()
         if isinstance(out, Tensor):
-            out = self._less_constants(call, out)
+            out = self._absorb_constants(call, out)
             if all(t in self.gates for t in carrying):
                 self.gates[out] = True
-        if all(t in self.ground for t in carrying):
-            self._move_ground(call, out)
+        if all(t in self.input_info for t in carrying):
+            self._move_input_info(call, out)
         return out
 
-    def _less_constants(self, call: Call, out: Tensor) -> Tensor:
-        """What constants among the arguments absorb, such as a class token or what a border is filled with."""
-        given = [t for t in call.tensors() if not t.requires_grad and t.is_floating_point()]
-        if not given and call.name not in _FILLING:
+    def _absorb_constants(self, call: Call, out: Tensor) -> Tensor:
+        """Record what constants among the arguments absorb, such as a class token or the value of a padding."""
+        constants = [t for t in call.tensors() if not t.requires_grad and t.is_floating_point()]
+        if not constants and call.name not in _FILLING:
             return out
         with torch.no_grad():
-            alone = call.replaced(lambda t: torch.zeros_like(t) if t.requires_grad else t).run()
-        alone = alone.masked_fill(alone.isinf(), 0)  # a masked place, to which nothing flows back
-        return absorbing(out, alone, self.ledger) if bool(alone.any()) else out
+            from_constants = call.replaced(lambda t: torch.zeros_like(t) if t.requires_grad else t).run()
+        from_constants = from_constants.masked_fill(from_constants.isinf(), 0)  # masked elements receive no relevance
+        return record_absorption(out, from_constants, self.ledger) if bool(from_constants.any()) else out
 
-    def _move_ground(self, call: Call, out: Any) -> None:
-        """Presence and bounds of the input go where the input goes; what is filled in is a constant and no input."""
+    def _move_input_info(self, call: Call, out: Any) -> None:
+        """Move share and bounds of the input as the input is moved; elements that are filled in are no input."""
 
-        def side(pick: Callable[[Ground], Tensor]) -> Any:
-            return call.replaced(lambda t: pick(self.ground[t]) if t in self.ground else t).run()
+        def moved(field: Callable[[InputInfo], Tensor]) -> Any:
+            return call.replaced(lambda t: field(self.input_info[t]) if t in self.input_info else t).run()
 
-        shares = side(lambda g: g.share)
+        shares = moved(lambda info: info.share)
         with torch.no_grad():
-            filled = side(lambda g: torch.zeros_like(g.share))  # what constants alone give
-            bounds = side(lambda g: g.low), side(lambda g: g.high)
+            filled = moved(lambda info: torch.zeros_like(info.share))  # the output for constants alone
+            bounds = moved(lambda info: info.low), moved(lambda info: info.high)
         if isinstance(out, Tensor):
-            self.ground[out] = Ground(shares - filled, *bounds)
+            self.input_info[out] = InputInfo(shares - filled, *bounds)
         elif isinstance(out, (tuple, list)):
-            for part, share, constant, *sides in zip(out, shares, filled, *bounds, strict=True):
+            for part, share, constant, *part_bounds in zip(out, shares, filled, *bounds, strict=True):
                 if isinstance(part, Tensor) and part.requires_grad:
-                    self.ground[part] = Ground(share - constant, *sides)
+                    self.input_info[part] = InputInfo(share - constant, *part_bounds)
 
-    def _summed(self, call: Call, mode: Rules) -> Tensor:
-        """Sums and means: each term receives in proportion to what it brought; constants absorb theirs."""
+    def _sum(self, call: Call, mode: RuleMode) -> Tensor:
+        """Sums and means: each term receives relevance in proportion to its value; constants absorb their share."""
         out: Tensor = call.run()
         if call.name not in ("add", "sub", "subtract", "rsub"):
-            if call.name in _MEANS and call.argument(0, "input") in self.ground:
-                self._move_ground(call, out)
+            if call.name in _MEANS and call.argument(0, "input") in self.input_info:
+                self._move_input_info(call, out)
             return out
-        self.ledger.treat(call.name, "proportional")
+        self.ledger.count(call.name, "proportional")
         first, second = call.argument(0, "input"), call.argument(1, "other")
         weight = call.kwargs.get("alpha", 1)
         signs = {"add": (1, weight), "rsub": (-1, 1)}.get(call.name, (1, -weight))
         for term, sign in zip((first, second), signs, strict=True):
             if not (isinstance(term, Tensor) and term.requires_grad):
-                moved = absorbing(out, term * sign, self.ledger) if isinstance(term, Tensor) or term != 0 else out
+                is_zero = not isinstance(term, Tensor) and term == 0
+                shifted = out if is_zero else record_absorption(out, term * sign, self.ledger)
                 x = second if term is first else first
                 if x in self.gates:  # such as 1 - gate
-                    self.gates[moved] = True
-                return self._shifted(call, moved, x) if x in self.ground else moved
+                    self.gates[shifted] = True
+                return self._preprocessed(call, shifted, x) if x in self.input_info else shifted
         return out
 
-    def _shifted(self, call: Call, out: Tensor, x: Tensor) -> Tensor:
-        """A preprocessing step inside the network, value by value: the share stays, the bounds move along."""
-        ground = self.ground[x]
-        bounds = [call.replaced(lambda t, b=b: b if t is x else t).run() for b in (ground.low, ground.high)]
+    def _preprocessed(self, call: Call, out: Tensor, x: Tensor) -> Tensor:
+        """An elementwise preprocessing step of the input ``x``: the share stays, the bounds are transformed."""
+        info = self.input_info[x]
+        bounds = [call.replaced(lambda t, b=b: b if t is x else t).run() for b in (info.low, info.high)]
         low, high = torch.minimum(*bounds), torch.maximum(*bounds)
-        share = ground.share.expand_as(out)
-        masked = low == high  # times zero: no input any more
-        self.ground[out] = Ground(share.masked_fill(masked, 0) if bool(masked.any()) else share, low, high)
+        share = info.share.expand_as(out)
+        constant = low == high  # multiplied by zero: no longer part of the input
+        self.input_info[out] = InputInfo(share.masked_fill(constant, 0) if bool(constant.any()) else share, low, high)
         return out
 
-    def _affine(self, call: Call, mode: Rules) -> Any:
-        if any(tensor.is_complex() for tensor in call.tensors()):  # what is positive in them, rules could not say
-            return mode.missing(call, why="works with complex numbers, for which there is no rule")
-        found = affine_of(call)
-        if found is None:
+    def _affine(self, call: Call, mode: RuleMode) -> Any:
+        if any(tensor.is_complex() for tensor in call.tensors()):  # complex numbers are neither positive nor negative
+            return mode.missing(call, reason="works with complex numbers, for which there is no rule")
+        affine = affine_of(call)
+        if affine is None:
             return mode.missing(call)
-        x, op, around = found
-        if any(around):
+        x, op, padding = affine
+        if any(padding):
             with mode:
-                x = F.pad(x, around)
-        return self._ruled(x, op, call)
+                x = F.pad(x, padding)
+        return self._apply_rule(x, op, call)
 
-    def _ruled(self, x: Tensor, op: Affine, call: Call, norm: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """An affine operation under its rule, which is looked up on the way back, once all depths are known.
+    def _apply_rule(self, x: Tensor, op: Affine, call: Call, norm: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Run an affine operation; its rule is chosen in the backward pass, when the depth of the network is known.
 
         Args:
-            norm: scale and shift of the batch norm that is merged into it, there and then: its kernel is as large as
-                the operation's own, and is needed for a moment only.
+            norm: scale and shift of the batch norm to merge into the operation. It is merged in the backward pass: the
+                merged kernel is as large as the operation's own and is needed only for a moment.
         """
-        ground = self.ground.get(x, None)  # type: ignore[no-untyped-call]
+        info = self.input_info.get(x, None)  # type: ignore[no-untyped-call]
         if norm is None:
-            place = Place(call.address, "linear" if op.convolution is None else "conv", self.depths, ground is not None)
+            kind = "linear" if op.convolution is None else "conv"
+            site = OperationSite(call.address, kind, self.depths, info is not None)
             self.depths += 1
         else:
-            place = self.made[call.argument(0, "input")][2]
-        step = _Step(self, op, norm, place, call.name if norm is None else "conv + batch_norm", ground)
-        share = ground.share if ground is not None else None
-        out: Tensor = _Split.apply(x, share, call.run, step)  # type: ignore[no-untyped-call]
+            site = self.affine_origin[call.argument(0, "input")][2]
+        backward = _AffineBackward(self, op, norm, site, call.name if norm is None else "conv + batch_norm", info)
+        share = info.share if info is not None else None
+        out: Tensor = _ApplyAffineRule.apply(x, share, call.run, backward)  # type: ignore[no-untyped-call]
         if norm is None:
-            self.made[out] = (x, op, place)
+            self.affine_origin[out] = (x, op, site)
         return out
 
-    def _batch_norm(self, call: Call, mode: Rules) -> Any:
-        """After a convolution it is part of it; elsewhere a scale and a shift."""
-        x, found = call.argument(0, "input"), batch_norm_of(call)
-        if found is None:
+    def _batch_norm(self, call: Call, mode: RuleMode) -> Any:
+        """After an affine operation it is merged into it; elsewhere it is a scale and a shift."""
+        x, scale_and_shift = call.argument(0, "input"), batch_norm_of(call)
+        if scale_and_shift is None:
             return mode.missing(call)
-        if x in self.made:
-            source, op, _ = self.made[x]
-            return self._ruled(source, op, call, found)
-        self.ledger.treat("batch_norm", "proportional")
+        if x in self.affine_origin:
+            source, op, _ = self.affine_origin[x]
+            return self._apply_rule(source, op, call, scale_and_shift)
+        self.ledger.count("batch_norm", "proportional")
         out = call.run()
-        out = absorbing(out, found[1].view(-1, *[1] * (out.ndim - 2)), self.ledger)
-        return self._shifted(call, out, x) if x in self.ground else out
+        out = record_absorption(out, scale_and_shift[1].view(-1, *[1] * (out.ndim - 2)), self.ledger)
+        return self._preprocessed(call, out, x) if x in self.input_info else out
 
-    def _matmul(self, call: Call, mode: Rules) -> Any:
-        carrying = call.carrying()
+    def _matmul(self, call: Call, mode: RuleMode) -> Any:
+        carrying = call.tensors_requiring_grad()
         if len(carrying) > 1:
             return self._product(call, mode) if call.name in ("matmul", "bmm", "mm", "einsum") else mode.missing(call)
         x, other = call.argument(0, "input"), call.argument(1, "other")
         if call.name in ("matmul", "mm") and x is carrying[0] and isinstance(other, Tensor) and other.ndim == 2:
-            return self._ruled(x, Affine(other.t(), None), call)
-        self.ledger.treat(call.name, "proportional")
+            return self._apply_rule(x, Affine(other.t(), None), call)
+        self.ledger.count(call.name, "proportional")
         return call.run()
 
-    def _function(self, call: Call, mode: Rules) -> Any:
-        """A function of one number hands its relevance on: where it is y = g(x)·x, the gate g is held for given."""
+    def _function(self, call: Call, mode: RuleMode) -> Any:
+        """An elementwise function passes its relevance on: y = g(x)·x, with the gate g treated as a constant."""
         x = next(t for t in call.tensors() if t.requires_grad)
         if call.name == "relu":
-            self.ledger.treat("relu", "pass")
+            self.ledger.count("relu", "pass")
             return call.run()  # its own derivative is y / x
-        if is_reciprocal(call):  # what a signal will be multiplied with
-            self.ledger.treat(call.name, "gate")
-            weight: Tensor = call.run()
-            self.gates[weight] = True
-            return weight
+        if is_reciprocal(call):  # a factor that a signal will be multiplied with
+            return self._gate(call, call.name)
         if call.name in ("log", "log2", "log10", "logit", "pow") and not _is_power(call):
             return mode.missing(call)
-        self.ledger.treat(call.name, "gate" if call.name in GATES else "pass")
+        self.ledger.count(call.name, "gate" if call.name in GATES else "pass")
         with torch.no_grad():
             y = call.run()
-            rest = call.replaced(lambda t: torch.zeros_like(t) if t is x else t)
-            at_zero = None if call.name in VANISHING else rest.run()
-        out = passing_on(x, y, at_zero, self.ledger)
+            call_at_zero = call.replaced(lambda t: torch.zeros_like(t) if t is x else t)
+            at_zero = None if call.name in ZERO_AT_ZERO else call_at_zero.run()
+        out = pass_relevance(x, y, at_zero, self.ledger)
         if call.name in GATES:
             self.gates[out] = True
         return out
 
-    def _product(self, call: Call, mode: Rules) -> Any:
-        """By a constant: as it is. By a gate: the signal takes all. Of two signals: half each."""
-        carrying = call.carrying()
+    def _gate(self, call: Call, name: str) -> Tensor:
+        """Run an operation whose output is a gate."""
+        self.ledger.count(name, "gate")
+        out: Tensor = call.run()
+        self.gates[out] = True
+        return out
+
+    def _product(self, call: Call, mode: RuleMode) -> Any:
+        """Signal times constant: unchanged. Times a gate: the signal takes all relevance. Two signals: half each."""
+        carrying = call.tensors_requiring_grad()
         if len(carrying) == 1:
             out = call.run()
-            if carrying[0] in self.ground and out.shape == carrying[0].shape:
-                return self._shifted(call, out, carrying[0])
+            if carrying[0] in self.input_info and out.shape == carrying[0].shape:
+                return self._preprocessed(call, out, carrying[0])
             return out
         first, second = carrying[:2]
         gates = [t for t in (first, second) if t in self.gates]
         if call.kind == "product" and not gates and first.numel() != second.numel():
             gates = [min(first, second, key=Tensor.numel)]
         if len(gates) == 1 and first is not second:
-            self.ledger.treat(call.name, "signal takes all")
-            return call.without(gates).run()
-        self.ledger.treat(call.name, "half each")
+            self.ledger.count(call.name, "signal takes all")
+            return call.with_constants(gates).run()
+        self.ledger.count(call.name, "half each")
         out = call.run()
         out.register_hook(lambda gradient: gradient / 2)
         return out
 
-    def _ratio(self, call: Call, mode: Rules) -> Any:
-        """What is divided by is held for given."""
+    def _ratio(self, call: Call, mode: RuleMode) -> Any:
+        """A quotient, whose denominator is treated as a constant."""
         numerator, denominator = call.argument(0, "input"), call.argument(1, "other")
         if call.name == "rdiv":
             numerator, denominator = denominator, numerator
         if isinstance(denominator, Tensor) and denominator.requires_grad:
-            if not (isinstance(numerator, Tensor) and numerator.requires_grad):  # what a signal will be multiplied with
-                self.ledger.treat("div", "gate")
-                weight: Tensor = call.run()
-                self.gates[weight] = True
-                return weight
-            self.ledger.treat("div", "signal takes all")
-            return call.without([denominator]).run()
+            if not (isinstance(numerator, Tensor) and numerator.requires_grad):  # a factor of a signal
+                return self._gate(call, "div")
+            self.ledger.count("div", "signal takes all")
+            return call.with_constants([denominator]).run()
         return self._product(call, mode)
 
-    def _winner(self, call: Call, mode: Rules) -> Any:
-        self.ledger.treat(call.name, "winner takes all")
+    def _max(self, call: Call, mode: RuleMode) -> Any:
+        self.ledger.count(call.name, "winner takes all")
         return call.run()
 
-    def _norm(self, call: Call, mode: Rules) -> Any:
-        self.ledger.treat(call.name, "spread held constant")
+    def _norm(self, call: Call, mode: RuleMode) -> Any:
+        self.ledger.count(call.name, "spread held constant")
 
-        def parts(one: Call) -> Tensor:
-            return decompose.norm(one, spread_is_constant=True)
+        def decomposition(call: Call) -> Tensor:
+            return decompose.norm(call, spread_is_constant=True)
 
-        return opened(parts, call, mode)
+        return run_decomposed(decomposition, call, mode)
 
-    def _softmax(self, call: Call, mode: Rules) -> Any:
+    def _softmax(self, call: Call, mode: RuleMode) -> Any:
         out = call.run()
         if call.name == "logsumexp":
-            return self._log_of_sum(call, out)
+            return self._logsumexp(call, out)
         if call.name == "softmax" and self.attention == "constant":
-            self.ledger.treat("softmax", "gate")
+            self.ledger.count("softmax", "gate")
             self.gates[out] = True
         else:
-            self.ledger.treat(call.name, "gradient (Taylor)")
+            self.ledger.count(call.name, "gradient (Taylor)")
         return out
 
-    def _log_of_sum(self, call: Call, out: Tensor) -> Tensor:
-        """log Σ eˣ = Σ p·x + H(p), p = softmax(x): p is held for given as attention is, its entropy H is a constant."""
+    def _logsumexp(self, call: Call, out: Tensor) -> Tensor:
+        """log Σ eˣ = Σ p·x + H(p) with p = softmax(x): p is treated as constant like attention, so its entropy H is."""
         x, axis = call.argument(0, "input").detach(), call.argument(1, "dim")
-        keep = bool(call.argument(2, "keepdim", False))
-        weights = (x - out.detach() if keep else x - torch.logsumexp(x, axis, keepdim=True)).exp()
-        self.ledger.treat(call.name, "weights held constant")
-        return absorbing(out, torch.special.entr(weights).sum(axis, keepdim=keep), self.ledger)
+        keepdim = bool(call.argument(2, "keepdim", False))
+        weights = (x - out.detach() if keepdim else x - torch.logsumexp(x, axis, keepdim=True)).exp()
+        self.ledger.count(call.name, "weights held constant")
+        return record_absorption(out, torch.special.entr(weights).sum(axis, keepdim=keepdim), self.ledger)
 
-    def _step(self, call: Call, mode: Rules) -> Any:
-        """A sign or a step function: in a product it is the weight and not the signal."""
-        self.ledger.treat(call.name, "gate")
+    def _step(self, call: Call, mode: RuleMode) -> Any:
+        """A sign or a step function: in a product it is the gate, not the signal."""
+        self.ledger.count(call.name, "gate")
         return call.detached().run()
 
 
 def _is_power(call: Call) -> bool:
-    """Whether this is a power that vanishes at zero."""
+    """Whether this is a power that is zero at zero."""
     exponent = call.argument(1, "exponent")
     return call.name == "pow" and isinstance(exponent, (int, float)) and exponent > 0
 
 
 @dataclass(frozen=True, eq=False)
-class _Step:
-    """One affine operation on the way back."""
+class _AffineBackward:
+    """The backward pass of one affine operation."""
 
     method: Relevance
     plain: Affine
     norm: tuple[Tensor, Tensor] | None
-    place: Place
+    site: OperationSite
     operation: str
-    ground: Ground | None
+    input_info: InputInfo | None
 
-    def back(self, x: Tensor, z: Tensor, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def multipliers(self, x: Tensor, z: Tensor, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """The multiplier of the input and, under a rule of the first layer, the relevance of its even share."""
-        rule = self.method.composite.rule_at(self.place, self.method.depths)
-        self.method.ledger.treat(self.operation, rule.name)
+        rule = self.method.composite.rule_at(self.site, self.method.depths)
+        self.method.ledger.count(self.operation, rule.name)
         relevance = z * gradient
         if rule.split is not None:
             return self._split(rule, x, z, relevance), None
-        return self._shared(rule, x, z, relevance)
+        return self._share(rule, x, relevance)
 
     def _op(self) -> Affine:
         return self.plain if self.norm is None else self.plain.merged(*self.norm)
 
     def _split(self, rule: Rule, x: Tensor, z: Tensor, relevance: Tensor) -> Tensor:
+        """The multiplier of the input under a rule that distributes relevance over the terms x_j·w_jk."""
         assert rule.split is not None
-        books, received = self.method.ledger, self.method.ledger.per_image(relevance)
+        ledger = self.method.ledger
+        received = ledger.per_image(relevance)
         absorbed, op = torch.zeros_like(received), self._op()
         if op.bias is not None and (self.method.bias == "share" or rule.unbiased):
             op = op.unbiased()
             z = op(x)
-            alone = torch.where(z == 0, relevance, 0)  # of a bias and nothing else
-            absorbed = absorbed + books.absorb(alone)
-            relevance = relevance - alone
+            from_bias_only = torch.where(z == 0, relevance, 0)
+            absorbed = absorbed + ledger.absorb(from_bias_only)
+            relevance = relevance - from_bias_only
         streams = rule.split(op, x, z, relevance)
-        carried = absorbed + sum(books.per_image(s.signal * s.carried) for s in streams)
+        accounted_for = absorbed + sum(ledger.per_image(s.signal * s.output) for s in streams)
         for stream in streams:
-            shift = stream.op.bias_along(z)
-            if shift is not None:
-                absorbed = absorbed + books.absorb(stream.signal * shift)
-        books.entries.append(Entry(self.place.address or "?", rule.name, received, absorbed, received - carried))
+            bias = stream.op.broadcast_bias(z)
+            if bias is not None:
+                absorbed = absorbed + ledger.absorb(stream.signal * bias)
+        self._record(rule, received, absorbed, received - accounted_for)
         return multiplier(x, streams)
 
-    def _shared(self, rule: Rule, x: Tensor, z: Tensor, relevance: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def _share(self, rule: Rule, x: Tensor, relevance: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """The same under a rule of the first layer, which gives relevance that is no multiple of the input."""
         assert rule.share is not None
-        if self.ground:
-            inputs = Inputs(self.ground.share.detach().expand_as(x), self.ground.low, self.ground.high)
+        info = self.input_info
+        if info:
+            inputs = Inputs(info.share.detach().expand_as(x), info.low, info.high)
         else:
             inputs = Inputs(torch.ones_like(x), x.amin().expand_as(x), x.amax().expand_as(x))
-        found, unshared = rule.share(self._op(), x, relevance, inputs)
-        books, received = self.method.ledger, self.method.ledger.per_image(relevance)
-        absorbed = books.absorb(unshared)
-        lost = received - absorbed - books.per_image(found * inputs.presence)
-        books.entries.append(Entry(self.place.address or "?", rule.name, received, absorbed, lost))
-        return (None, found) if self.ground else (per(found, x), None)
+        multiplier_of_share, unshared = rule.share(self._op(), x, relevance, inputs)
+        ledger = self.method.ledger
+        received = ledger.per_image(relevance)
+        absorbed = ledger.absorb(unshared)
+        lost = received - absorbed - ledger.per_image(multiplier_of_share * inputs.presence)
+        self._record(rule, received, absorbed, lost)
+        return (None, multiplier_of_share) if info else (safe_divide(multiplier_of_share, x), None)
+
+    def _record(self, rule: Rule, received: Tensor, absorbed: Tensor, lost: Tensor) -> None:
+        entry = LayerEntry(self.site.address or "?", rule.name, received, absorbed, lost)
+        self.method.ledger.entries.append(entry)
 
 
-class _Split(torch.autograd.Function):
-    """An affine operation whose way back is a rule's."""
+class _ApplyAffineRule(torch.autograd.Function):
+    """An affine operation whose backward pass follows a rule."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, share: Tensor | None, compute: Callable[[], Tensor], step: _Step) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, share: Tensor | None, compute: Callable[[], Tensor], backward: _AffineBackward
+    ) -> Tensor:
         z = compute()
         ctx.save_for_backward(x, z)
-        ctx.step = step
+        ctx.rule_backward = backward
         return z
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         x, z = ctx.saved_tensors
-        wide = torch.promote_types(x.dtype, ctx.step.plain.weight.dtype)  # under autocast x is narrower than weights
-        multiplier_of_x, share = ctx.step.back(x.to(wide), z.to(wide), gradient.to(wide))
-        return multiplier_of_x, share, None, None
+        rule: _AffineBackward = ctx.rule_backward
+        dtype = torch.promote_types(x.dtype, rule.plain.weight.dtype)  # under autocast x is narrower than weights
+        multiplier_of_x, multiplier_of_share = rule.multipliers(x.to(dtype), z.to(dtype), gradient.to(dtype))
+        return multiplier_of_x, multiplier_of_share, None, None

@@ -1,4 +1,4 @@
-"""The tables of methods: what becomes of each kind of operation. What a table leaves out keeps its plain gradient."""
+"""Methods that replace the gradient of some kinds of operation; all others keep their plain gradient."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,48 +7,48 @@ import torch
 from torch import Tensor
 
 from convscope.engine.ops.call import Call
-from convscope.engine.ops.operation_kinds import RECTIFIERS, Kind
+from convscope.engine.ops.operation_kinds import RECTIFIERS, OperationKind
 from convscope.engine.rules import decompose, recurrent
 from convscope.engine.rules.affine import batch_norm_of
-from convscope.engine.rules.function_mode import Rules
+from convscope.engine.rules.function_mode import RuleMode
 from convscope.engine.rules.ledger import Ledger
 
-Treatment = Callable[[Call, Rules], Any]
+Treatment = Callable[[Call, RuleMode], Any]
 
 _HARD = frozenset(("relu", "relu6", "hardtanh", "threshold", "clamp", "clamp_min"))
-"""Rectifiers whose gradient is nothing at all where they are off."""
-_PLAIN: frozenset[Kind] = frozenset(("linear", "affine", "matmul", "max", "batch norm"))
-"""Kinds whose plain gradient is no news in a method of modified gradients."""
+"""Rectifiers whose gradient is exactly zero where they are inactive."""
+_PLAIN: frozenset[OperationKind] = frozenset(("linear", "affine", "matmul", "max", "batch norm"))
+"""Kinds whose plain gradient is expected in a method of modified gradients, so that they are not counted."""
 
 
 class ModifiedGradient:
-    """Plain gradients but for some kinds of operation."""
+    """Plain gradients, except for the kinds of operation in ``table``."""
 
-    def __init__(self, table: Mapping[Kind, Treatment], *, out_of_place: bool = False) -> None:
+    def __init__(self, table: Mapping[OperationKind, Treatment], *, out_of_place: bool = False) -> None:
         self.table, self.out_of_place = table, out_of_place
-        self.as_it_is = frozenset[Kind]() if out_of_place else _PLAIN - table.keys()
+        self.skipped_kinds = frozenset[OperationKind]() if out_of_place else _PLAIN - table.keys()
 
-    def treat(self, call: Call, mode: Rules) -> Any:
-        """What the table says, or the operation as it is."""
-        note_chance(call, mode.ledger)
+    def apply(self, call: Call, mode: RuleMode) -> Any:
+        """Treat an operation as the table says, or run it unchanged."""
+        record_randomness(call, mode.ledger)
         kind = call.kind
         if kind == "multi-head":
-            return opened(decompose.multi_head, call, mode)
+            return run_decomposed(decompose.multi_head, call, mode)
         if kind == "recurrent":
-            return opened(recurrent.unrolled, call, mode)
-        if kind == "step":  # flat but for its jumps, which have no gradient
-            mode.ledger.treat(call.name, "gradient")
+            return run_decomposed(recurrent.unrolled, call, mode)
+        if kind == "step":  # piecewise constant: no gradient
+            mode.ledger.count(call.name, "gradient")
             return call.detached().run()
         treatment = self.table.get(kind) if kind else None
         if treatment is not None:
             return treatment(call, mode)
         if kind not in _PLAIN and kind not in ("shape", "comparison"):
-            mode.ledger.treat(call.name, "gradient")
+            mode.ledger.count(call.name, "gradient")
         return call.run()
 
 
 def guided() -> ModifiedGradient:
-    """Guided backpropagation: at rectifiers only what is positive flows back, on top of their own derivative."""
+    """Guided backpropagation: rectifiers pass only positive gradients, in addition to applying their derivative."""
 
     def treatment(call: Call) -> Tensor:
         out: Tensor = call.run()
@@ -59,84 +59,85 @@ def guided() -> ModifiedGradient:
 
 
 def deconvnet() -> ModifiedGradient:
-    """DeconvNet: a rectifier does to what flows back what it does to activations, whatever these were."""
-    return _at_rectifiers("deconvnet", lambda call: _Deconvolved.apply(call.carrying()[0], call))  # type: ignore[no-untyped-call]
+    """DeconvNet: a rectifier is applied to the gradient itself, independently of its input."""
+    return _at_rectifiers("deconvnet", lambda call: _Deconvnet.apply(call.tensors_requiring_grad()[0], call))  # type: ignore[no-untyped-call]
 
 
 def rectified(quantile: float) -> ModifiedGradient:
-    """Rectified gradient: at rectifiers only what matters flows back, where y · G is above a quantile of its layer."""
+    """Rectified gradient: rectifiers pass the gradient only where y · G is above a quantile over the layer."""
 
     def rule(gradient: Tensor, y: Tensor) -> Tensor:
         importance = (gradient * y).flatten(1)
-        place = max(1, min(importance.shape[1], round(quantile * importance.shape[1])))
-        threshold = importance.kthvalue(place, 1).values
+        rank = max(1, min(importance.shape[1], round(quantile * importance.shape[1])))
+        threshold = importance.kthvalue(rank, 1).values
         return torch.where(gradient * y > threshold.view(-1, *[1] * (y.ndim - 1)), gradient, 0)
 
     def treatment(call: Call) -> Tensor:
-        found: Tensor = _Rectified.apply(call.carrying()[0], call, rule)  # type: ignore[no-untyped-call]
-        return found
+        out: Tensor = _Rectified.apply(call.tensors_requiring_grad()[0], call, rule)  # type: ignore[no-untyped-call]
+        return out
 
     return _at_rectifiers("rectified", treatment, out_of_place=True)
 
 
-def redirected() -> ModifiedGradient:
-    """Redirected rectifiers: a picture that gets nothing back through one gets what would switch its units on.
+def redirected_relu() -> ModifiedGradient:
+    """Redirected ReLU gradients: images whose gradient through a rectifier is zero also get one at inactive units.
 
-    Where a unit is off, only what asks for less of it is held back; so a start at which everything is off still moves.
+    An inactive unit then passes the gradient if it is positive, i.e. if activating the unit would raise the score.
+    Optimization can so leave a starting point at which every unit is inactive.
     """
 
     def rule(gradient: Tensor, y: Tensor) -> Tensor:
-        own = torch.where(y > 0, gradient, 0)
-        dead = ~own.flatten(1).any(1)
-        upwards = torch.where(y > 0, gradient, gradient.clamp_min(0))
-        return torch.where(dead.view(-1, *[1] * (y.ndim - 1)), upwards, own)
+        plain = torch.where(y > 0, gradient, 0)
+        vanished = ~plain.flatten(1).any(1)
+        redirected = torch.where(y > 0, gradient, gradient.clamp_min(0))
+        return torch.where(vanished.view(-1, *[1] * (y.ndim - 1)), redirected, plain)
 
     def treatment(call: Call) -> Tensor:
         if call.name not in _HARD:
-            plain: Tensor = call.run()
-            return plain
-        found: Tensor = _Rectified.apply(call.carrying()[0], call, rule)  # type: ignore[no-untyped-call]
-        return found
+            unchanged: Tensor = call.run()
+            return unchanged
+        out: Tensor = _Rectified.apply(call.tensors_requiring_grad()[0], call, rule)  # type: ignore[no-untyped-call]
+        return out
 
     return _at_rectifiers("redirected", treatment, out_of_place=True)
 
 
 def _at_rectifiers(name: str, treatment: Callable[[Call], Tensor], *, out_of_place: bool = False) -> ModifiedGradient:
-    """A method that treats rectifiers and leaves other activations their gradient."""
+    """A method that treats rectifiers and keeps the gradient of other activations."""
 
-    def activation(call: Call, mode: Rules) -> Any:
-        known = call.name in RECTIFIERS
-        mode.ledger.treat(call.name, name if known else "gradient")
-        return treatment(call) if known else call.run()
+    def activation(call: Call, mode: RuleMode) -> Any:
+        is_rectifier = call.name in RECTIFIERS
+        mode.ledger.count(call.name, name if is_rectifier else "gradient")
+        return treatment(call) if is_rectifier else call.run()
 
     return ModifiedGradient({"activation": activation}, out_of_place=out_of_place)
 
 
 def full_gradient(visit: Callable[[Tensor, Tensor], None]) -> ModifiedGradient:
-    """Plain gradients, with ``visit(bias, gradient)`` called for every bias that was added on the way."""
+    """Plain gradients; the backward pass calls ``visit(bias, gradient)`` for every bias that was added."""
 
-    def affine(call: Call, mode: Rules) -> Tensor:
-        mode.ledger.treat(call.name, "bias counted")
-        return counted(call.run(), call.argument(2, "bias"), last=call.name == "linear")
+    def affine(call: Call, mode: RuleMode) -> Tensor:
+        mode.ledger.count(call.name, "bias counted")
+        return with_hook(call.run(), call.argument(2, "bias"), channels_last=call.name == "linear")
 
-    def batch_norm(call: Call, mode: Rules) -> Tensor:
-        found = batch_norm_of(call)
-        if found is None:
+    def batch_norm(call: Call, mode: RuleMode) -> Tensor:
+        scale_and_shift = batch_norm_of(call)
+        if scale_and_shift is None:
             return mode.missing(call)  # type: ignore[no-any-return]
-        mode.ledger.treat("batch_norm", "bias counted")
-        return counted(call.run(), found[1])
+        mode.ledger.count("batch_norm", "bias counted")
+        return with_hook(call.run(), scale_and_shift[1])
 
-    def counted(out: Tensor, bias: Tensor | None, *, last: bool = False) -> Tensor:
+    def with_hook(out: Tensor, bias: Tensor | None, *, channels_last: bool = False) -> Tensor:
         if bias is not None:
-            channels = out.ndim - 1 if last else 1
-            shaped = bias.view(-1, *[1] * (out.ndim - 2))
-            out.register_hook(lambda gradient: visit(shaped, gradient.movedim(channels, 1)))  # type: ignore[no-untyped-call]
+            channel_axis = out.ndim - 1 if channels_last else 1
+            per_channel = bias.view(-1, *[1] * (out.ndim - 2))
+            out.register_hook(lambda gradient: visit(per_channel, gradient.movedim(channel_axis, 1)))  # type: ignore[no-untyped-call]
         return out
 
     return ModifiedGradient({"affine": affine, "batch norm": batch_norm})
 
 
-class _Deconvolved(torch.autograd.Function):
+class _Deconvnet(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, call: Call) -> Tensor:
         y: Tensor = call.run()
@@ -162,16 +163,16 @@ class _Rectified(torch.autograd.Function):
         return ctx.rule(gradient, *ctx.saved_tensors), None, None
 
 
-def opened(parts: Callable[[Call], Any], call: Call, mode: Rules) -> Any:
-    """An operation done as its parts, each seen by the mode."""
+def run_decomposed(decomposition: Callable[[Call], Any], call: Call, mode: RuleMode) -> Any:
+    """An operation computed by simpler ones, each of which the mode intercepts."""
     try:
         with mode:
-            return parts(call)
-    except decompose.NoParts:
+            return decomposition(call)
+    except decompose.NotDecomposable:
         return mode.missing(call)
 
 
-def note_chance(call: Call, ledger: Ledger) -> None:
-    """Write down where the network draws random numbers although it is in eval mode."""
+def record_randomness(call: Call, ledger: Ledger) -> None:
+    """Record where the network draws random numbers although it is in eval mode."""
     if "dropout" in call.name and call.argument(2, "training", True) and call.argument(1, "p", 0.5):
         ledger.random[f"{call.name} in {call.address or 'the network itself'}"] += 1

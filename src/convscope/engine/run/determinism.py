@@ -9,7 +9,7 @@ from convscope.engine.context.run_context import current
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import score
-from convscope.engine.targets.target import Aim
+from convscope.engine.targets.target import Target
 
 _TOLERANCE = 1e-3
 """The largest relative difference of two scores of one image that rounding explains."""
@@ -20,14 +20,14 @@ def note_determinism_check() -> None:
     current().observations.determinism_checked = True
 
 
-def scored_again(model: Model, images: Images, aim: Aim) -> list[dict[str, Any]]:
+def scored_again(model: Model, images: Images, aim: Target) -> list[dict[str, Any]]:
     """Notes from one more forward pass of the unchanged images, whose scores are known."""
     before = [float(known or 0.0) for known in aim.scores]
     after = list(before)
 
     def step(rows: torch.Tensor) -> None:
         with torch.no_grad():
-            scores = score(model, model.laid_out(rows_of(images.tensor, rows)), aim, rows, clean=False)
+            scores = score(model, model.input_copy(rows_of(images.tensor, rows)), aim, rows, clean=False)
         after[int(rows[0]) : int(rows[-1]) + 1] = scores.tolist()
 
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)

@@ -17,11 +17,11 @@ from convscope.engine.context.chunking import in_chunks, rows_of, runs_one_at_a_
 from convscope.engine.context.metering import count_passes
 from convscope.engine.context.run_context import SharedResults, changed, current
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.trace import all_images, calls_of, layout_of, map_at
-from convscope.engine.network.double_precision import sums_like, unrounded
-from convscope.engine.network.hooks import capture, stopping_at
+from convscope.engine.layers.trace import as_feature_map, call_count, layout_of, require_all_images
+from convscope.engine.network.double_precision import accumulator_like, upcast
+from convscope.engine.network.hooks import capture, stop_at
 from convscope.engine.network.model import Model
-from convscope.engine.targets.target import Aim
+from convscope.engine.targets.target import Target
 from convscope.errors import NoGradient
 
 
@@ -58,7 +58,7 @@ class Evidence:
 
 
 @contextmanager
-def sharing_passes(aim: Aim | None = None) -> Iterator[None]:
+def sharing_passes(aim: Target | None = None) -> Iterator[None]:
     """Let the lenses called inside share forward and backward passes on the same images and target ``aim``."""
     with changed(shared=SharedResults(aim)):
         yield
@@ -71,13 +71,13 @@ def sharing_nothing() -> Iterator[None]:
         yield
 
 
-def shared_aim() -> Aim | None:
+def shared_aim() -> Target | None:
     """What the lenses that share passes explain, also for a lens that has no target of its own."""
     shared = current().shared
     return None if shared is None else shared.target
 
 
-def layer_evidence(model: Model, images: Images, aim: Aim | None, layers: Sequence[str]) -> dict[str, Evidence]:
+def layer_evidence(model: Model, images: Images, aim: Target | None, layers: Sequence[str]) -> dict[str, Evidence]:
     """Activations and, with an ``aim``, gradients at ``layers``, for all images.
 
     Without an aim the forward pass stops at the last of the layers. Within `sharing_passes` gradients are formed in any
@@ -92,7 +92,7 @@ def layer_evidence(model: Model, images: Images, aim: Aim | None, layers: Sequen
     return evidence
 
 
-def input_gradient(model: Model, images: Images, aim: Aim) -> Tensor:
+def input_gradient(model: Model, images: Images, aim: Target) -> Tensor:
     """The gradient of each image's score to its own pixels (N, C, …), in single precision or finer."""
     note_gradient_use()
     shared = current().shared
@@ -103,8 +103,8 @@ def input_gradient(model: Model, images: Images, aim: Aim) -> Tensor:
     return gradient
 
 
-def _input_gradient(model: Model, images: Images, aim: Aim) -> Tensor:
-    gradients = sums_like(images.tensor)
+def _input_gradient(model: Model, images: Images, aim: Target) -> Tensor:
+    gradients = accumulator_like(images.tensor)
 
     def step(rows: Tensor) -> None:
         rows_of(gradients, rows).copy_(gradient_at(model, rows_of(images.tensor, rows), aim, rows))
@@ -114,7 +114,7 @@ def _input_gradient(model: Model, images: Images, aim: Aim) -> Tensor:
 
 
 def gradient_at(
-    model: Model, tensor: Tensor, aim: Aim, rows: Tensor, *, clean: bool = True, scores: Tensor | None = None
+    model: Model, tensor: Tensor, aim: Target, rows: Tensor, *, clean: bool = True, scores: Tensor | None = None
 ) -> Tensor:
     """The gradient of the scores of one chunk of prepared inputs to these inputs, in single precision or finer.
 
@@ -123,31 +123,31 @@ def gradient_at(
         scores: where to put the scores themselves, one per input.
     """
     note_gradient_use()
-    tensor = model.laid_out(tensor).requires_grad_(True)
+    tensor = model.input_copy(tensor).requires_grad_(True)
     with torch.enable_grad():
         found = score(model, tensor.clone(), aim, rows, clean=clean)  # a network may not write to a leaf
     if scores is not None:
         scores.copy_(found.detach())
-    return unrounded(gradients_of(found, [tensor], model)[0])
+    return upcast(gradients_of(found, [tensor], model)[0])
 
 
-def score(model: Model, tensor: Tensor, aim: Aim, rows: Tensor | None = None, *, clean: bool = True) -> Tensor:
+def score(model: Model, tensor: Tensor, aim: Target, rows: Tensor | None = None, *, clean: bool = True) -> Tensor:
     """The explained number of each prepared input, with a graph when the input has one."""
     return aim.score(read_out(model, tensor, aim), rows, clean=clean)
 
 
-def read_out(model: Model, tensor: Tensor, aim: Aim) -> Tensor:
+def read_out(model: Model, tensor: Tensor, aim: Target) -> Tensor:
     """What an aim scores: the network's output, or a layer's activation with a forward that stops there."""
     if aim.layer is None:
         return model.run(tensor)
-    last = calls_of(model, aim.layer, tensor)
-    with capture(model.module, [aim.layer]) as caught, stopping_at(model.module, aim.layer, call=last):
+    last = call_count(model, aim.layer, tensor)
+    with capture(model.module, [aim.layer]) as caught, stop_at(model.module, aim.layer, call=last):
         model.run(tensor)
     layout = layout_of(model, aim.layer, tensor)
-    return layout.units(all_images(layout, aim.layer, len(tensor), caught[aim.layer]))
+    return layout.units(require_all_images(layout, aim.layer, len(tensor), caught[aim.layer]))
 
 
-def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[Tensor, Tensor]:
+def end_scores(model: Model, images: Images, start: Tensor, aim: Target) -> tuple[Tensor, Tensor]:
     """The scores of the images and of where a path to them starts, (N,) each; settles the aim."""
     there, here = (torch.empty(len(images), dtype=torch.float64, device="cpu") for _ in range(2))
 
@@ -155,7 +155,7 @@ def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[T
         ends = [rows_of(images.tensor, rows), rows_of(start, rows)]
         together = ends if runs_one_at_a_time() else [torch.cat(ends)]
         with torch.no_grad():
-            read = torch.cat([read_out(model, model.laid_out(each), aim) for each in together])
+            read = torch.cat([read_out(model, model.input_copy(each), aim) for each in together])
         there[rows] = aim.score(read[: len(rows)], rows).cpu().double()
         here[rows] = aim.score(read[len(rows) :], rows, clean=False).cpu().double()
 
@@ -163,22 +163,22 @@ def end_scores(model: Model, images: Images, start: Tensor, aim: Aim) -> tuple[T
     return there, here
 
 
-def settle(model: Model, images: Images, aim: Aim) -> None:
+def settle(model: Model, images: Images, aim: Target) -> None:
     """Make sure it is known what is explained and how high it scores, by a forward of the images as they are."""
 
     def step(rows: Tensor) -> None:
         with torch.no_grad():
-            score(model, model.laid_out(rows_of(images.tensor, rows)), aim, rows)
+            score(model, model.input_copy(rows_of(images.tensor, rows)), aim, rows)
 
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
 
 
-def gather_evidence(model: Model, tensor: Tensor, aim: Aim | None, layers: Sequence[str]) -> dict[str, Evidence]:
+def gather_evidence(model: Model, tensor: Tensor, aim: Target | None, layers: Sequence[str]) -> dict[str, Evidence]:
     """Activations and gradients as `layer_evidence` gives them, shared with nobody: for an aim that a lens made."""
     parts: dict[str, list[Evidence]] = {address: [] for address in layers}
 
     def step(rows: Tensor) -> None:
-        laid = model.laid_out(rows_of(tensor, rows))
+        laid = model.input_copy(rows_of(tensor, rows))
         found = activations_at(model, laid, layers) if aim is None else evidence_at(model, laid, aim, rows, layers)
         for address, seen in found.items():
             parts[address].append(seen)
@@ -196,14 +196,14 @@ def activations_at(model: Model, tensor: Tensor, layers: Sequence[str]) -> dict[
 def outputs_at(model: Model, tensor: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
     """What layers give for one chunk of prepared inputs, as they give it; one layer alone ends the forward there."""
     alone = layers[0] if len(layers) == 1 else None
-    early = stopping_at(model.module, alone, call=calls_of(model, alone, tensor)) if alone else nullcontext()
+    early = stop_at(model.module, alone, call=call_count(model, alone, tensor)) if alone else nullcontext()
     with torch.no_grad(), capture(model.module, layers) as caught, early:
         model.run(tensor)
     return {address: caught[address] for address in layers}
 
 
 def evidence_at(
-    model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layers: Sequence[str], *, clean: bool = True
+    model: Model, tensor: Tensor, aim: Target, rows: Tensor, layers: Sequence[str], *, clean: bool = True
 ) -> dict[str, Evidence]:
     """Activations and gradients of one chunk of prepared inputs; input ``i`` belongs to image ``rows[i]``."""
     pairs = outputs_with_gradients(model, tensor, aim, rows, layers, clean=clean)
@@ -211,13 +211,13 @@ def evidence_at(
 
 
 def outputs_with_gradients(
-    model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layers: Sequence[str], *, clean: bool = True
+    model: Model, tensor: Tensor, aim: Target, rows: Tensor, layers: Sequence[str], *, clean: bool = True
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """What layers give for one chunk of prepared inputs, and the gradients to it, both as the network lays them."""
     graph = graph_is_kept()
     with torch.set_grad_enabled(graph), capture(model.module, layers, differentiable=True) as caught:
         if aim.layer is not None:
-            caught.ended = f", which ends at the target's own layer {aim.layer!r}"
+            caught.unreached_reason = f", which ends at the target's own layer {aim.layer!r}"
         found = score(model, tensor, aim, rows, clean=clean)
         activations = [caught[address] for address in layers]
         gradients = gradients_of(found, activations, model)
@@ -229,8 +229,8 @@ def _on_the_map(
     model: Model, tensor: Tensor, address: str, activation: Tensor, gradient: Tensor | None = None
 ) -> Evidence:
     """What was seen at a layer for the inputs ``tensor``, in single precision or finer, spatial axes last."""
-    formed = None if gradient is None else unrounded(map_at(model, address, tensor, gradient))
-    return Evidence(unrounded(map_at(model, address, tensor, activation)), formed)
+    formed = None if gradient is None else upcast(as_feature_map(model, address, tensor, gradient))
+    return Evidence(upcast(as_feature_map(model, address, tensor, activation)), formed)
 
 
 def gradients_of(
@@ -251,7 +251,7 @@ def gradients_of(
         raise NoGradient(cut_off(model, why), cut_off=True)
     count_passes(backwards=len(scores))
     graph = create_graph or graph_is_kept()
-    with model.on_the_way_back():
+    with model.wrap_backward_errors():
         gradients = torch.autograd.grad(
             scores.sum(), to, allow_unused=True, create_graph=graph, retain_graph=graph or retain
         )

@@ -9,11 +9,11 @@ from torch import Tensor
 from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.context.metering import count_passes
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.trace import layout_of, map_at
+from convscope.engine.layers.trace import as_feature_map, layout_of
 from convscope.engine.network.hooks import capture
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import gradients_of, note_gradient_use, read_out
-from convscope.engine.targets.target import Aim
+from convscope.engine.targets.target import Target
 
 Utility = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``(output, scores, rows) -> numbers``: what is differentiated instead of the scores, one number per image."""
@@ -29,16 +29,16 @@ class SecondDerivatives:
 
 
 def second_derivatives(
-    model: Model, images: Images, aim: Aim, layers: Sequence[str], utility: Utility
+    model: Model, images: Images, aim: Target, layers: Sequence[str], utility: Utility
 ) -> dict[str, SecondDerivatives]:
     """Activations and the first two derivatives of ``utility`` at ``layers``, for all images."""
     note_gradient_use()
     parts: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {address: [] for address in layers}
 
     def step(rows: Tensor) -> None:
-        tensor = model.laid_out(rows_of(images.tensor, rows))
+        tensor = model.input_copy(rows_of(images.tensor, rows))
         for address, tensors in zip(layers, _derivatives(model, tensor, aim, rows, layers, utility), strict=True):
-            maps = (map_at(model, address, tensor, each.detach()).float() for each in tensors)
+            maps = (as_feature_map(model, address, tensor, each.detach()).float() for each in tensors)
             parts[address].append(tuple(maps))  # type: ignore[arg-type]
 
     in_chunks(len(images), images.tensor[0], step)
@@ -46,11 +46,11 @@ def second_derivatives(
 
 
 def _derivatives(
-    model: Model, tensor: Tensor, aim: Aim, rows: Tensor, layers: Sequence[str], utility: Utility
+    model: Model, tensor: Tensor, aim: Target, rows: Tensor, layers: Sequence[str], utility: Utility
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     with torch.no_grad(), capture(model.module, layers, differentiable=True) as caught:
         if aim.layer is not None:
-            caught.ended = f", which ends at the target's own layer {aim.layer!r}"
+            caught.unreached_reason = f", which ends at the target's own layer {aim.layer!r}"
         output = read_out(model, tensor, aim)
         utilities = utility(output, aim.score(output, rows), rows)
         activations = [caught[address] for address in layers]
@@ -62,9 +62,9 @@ def _derivatives(
 def _on_the_map(model: Model, address: str, tensor: Tensor, activation: Tensor) -> Tensor:
     """The activation, zero outside the map: class tokens and registers are left out."""
     layout, activation = layout_of(model, address, tensor), activation.detach()
-    if not layout.has_places:
+    if not layout.has_positions:
         return activation
-    return layout.joined(layout.from_map(layout.to_map(activation), torch.zeros_like(activation)))
+    return layout.from_images(layout.from_map(layout.to_map(activation), torch.zeros_like(activation)))
 
 
 def _hessian_times(activation: Tensor, gradient: Tensor, direction: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
-from convscope.engine.ops.module_of_call import Whereabouts
+from convscope.engine.ops.module_of_call import ModuleLocator
 from convscope.errors import ConvScopeError
 
 
@@ -18,7 +18,7 @@ class _FiniteCheck(TorchFunctionMode):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.module_of_call, self.origin = Whereabouts(module), ""
+        self.module_of_call, self.origin = ModuleLocator(module), ""
         self._parameters = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:

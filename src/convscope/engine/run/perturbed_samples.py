@@ -12,11 +12,11 @@ from torch import Tensor
 from convscope.engine.context.chunking import in_chunks
 from convscope.engine.inputs import noise
 from convscope.engine.inputs.specs import Images
-from convscope.engine.network.batchnorm_folding import fused
-from convscope.engine.network.double_precision import sums_like
+from convscope.engine.network.batchnorm_folding import folded_batchnorms
+from convscope.engine.network.double_precision import accumulator_like
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import evidence_at, gradient_at
-from convscope.engine.targets.target import Aim
+from convscope.engine.targets.target import Target
 from convscope.spec import Param
 
 Samples = Annotated[int, Param(help="noisy copies to average", min=1, max=4096)]
@@ -28,7 +28,13 @@ Draw = Callable[[Tensor, Tensor], Tensor]
 
 
 def each_copy(
-    model: Model, images: Images, aim: Aim, copies: int, visit: Callable[[Tensor, Tensor], None], *, whole: bool = True
+    model: Model,
+    images: Images,
+    aim: Target,
+    copies: int,
+    visit: Callable[[Tensor, Tensor], None],
+    *,
+    whole: bool = True,
 ) -> None:
     """Call ``visit(rows, copies)`` for ``copies`` variants of every image, a chunk at a time.
 
@@ -40,7 +46,7 @@ def each_copy(
         visit(flat // copies, flat % copies)
 
     passes = len(images) * copies if whole and aim.layer is None else 0
-    with fused(model, images.tensor[:1], passes):
+    with folded_batchnorms(model, images.tensor[:1], passes):
         in_chunks(len(images) * copies, images.tensor[0], step)
 
 
@@ -56,10 +62,10 @@ def noisy(images: Images, *, sigma: float, seed: int) -> Draw:
 
 
 def gradient_moments(
-    model: Model, images: Images, aim: Aim, draw: Draw, copies: int, *, powers: Sequence[int] = (1,)
+    model: Model, images: Images, aim: Target, draw: Draw, copies: int, *, powers: Sequence[int] = (1,)
 ) -> list[Tensor]:
     """The mean over copies of the input gradient to each of ``powers``, (N, C, …) each."""
-    sums = [sums_like(images.tensor) for _ in powers]
+    sums = [accumulator_like(images.tensor) for _ in powers]
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
         gradient = gradient_at(model, draw(rows, numbers), aim, rows, clean=False)
@@ -70,12 +76,12 @@ def gradient_moments(
     return [total.div_(copies) for total in sums]
 
 
-def gradient_variance(model: Model, images: Images, aim: Aim, draw: Draw, copies: int) -> Tensor:
+def gradient_variance(model: Model, images: Images, aim: Target, draw: Draw, copies: int) -> Tensor:
     """The variance over copies of the input gradient, (N, C, …).
 
     Deviations are taken from each image's first gradient: the sums of squares stay small where gradients hardly vary.
     """
-    first = sums_like(images.tensor)
+    first = accumulator_like(images.tensor)
     total, squares = torch.zeros_like(first), torch.zeros_like(first)
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
@@ -91,13 +97,13 @@ def gradient_variance(model: Model, images: Images, aim: Aim, draw: Draw, copies
 
 
 def layer_gradient_moments(
-    model: Model, images: Images, aim: Aim, layers: Sequence[str], draw: Draw, copies: int, *, powers: Sequence[int]
+    model: Model, images: Images, aim: Target, layers: Sequence[str], draw: Draw, copies: int, *, powers: Sequence[int]
 ) -> dict[str, list[Tensor]]:
     """The mean over copies of the gradient at each layer to each of ``powers``, (N, C, …) each."""
     sums: dict[str, list[Tensor]] = {}
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
-        inputs = model.laid_out(draw(rows, numbers))
+        inputs = model.input_copy(draw(rows, numbers))
         for address, evidence in evidence_at(model, inputs, aim, rows, layers, clean=False).items():
             empty = evidence.gradient.new_zeros(len(images), *evidence.gradient.shape[1:])
             totals = sums.setdefault(address, [empty.clone() for _ in powers])

@@ -23,13 +23,13 @@ from torch.overrides import TorchFunctionMode
 from convscope.engine.context.chunking import chunk_size, chunk_size_after_layer, in_chunks
 from convscope.engine.context.metering import report_progress
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.trace import calls_of, layout_of, map_at
-from convscope.engine.network.double_precision import unrounded
-from convscope.engine.network.hooks import editing
+from convscope.engine.layers.trace import as_feature_map, call_count, layout_of
+from convscope.engine.network.double_precision import upcast
+from convscope.engine.network.hooks import replace_output
 from convscope.engine.network.model import Model
-from convscope.engine.network.packaged import unreached
+from convscope.engine.network.packaged import unreached_message
 from convscope.engine.run.gradients import read_out
-from convscope.engine.targets.target import Aim
+from convscope.engine.targets.target import Target
 from convscope.errors import LayerError, ModelFailed
 
 Edit = Callable[[Tensor, Tensor], None]
@@ -49,7 +49,7 @@ class VariantScores:
 
 
 def score_variants(
-    model: Model, images: Images, aim: Aim, address: str, plan: Callable[[Tensor], tuple[int, Edit]]
+    model: Model, images: Images, aim: Target, address: str, plan: Callable[[Tensor], tuple[int, Edit]]
 ) -> VariantScores:
     """Score variants of the activation at a layer, for every image; this settles the aim.
 
@@ -75,7 +75,7 @@ def score_variants(
             report_progress(row * len(image_scores) + int(numbers[-1]) + 1, len(images) * len(image_scores))
 
         in_chunks(variants, replay.activation[0], step, size=replay.chunk, quiet=True)
-        activations.append(unrounded(replay.map))
+        activations.append(upcast(replay.map))
         scores.append(image_scores)
         notes.append({} if replay.why_full is None else {"recomputed": f"the whole network: {replay.why_full}"})
     return VariantScores(torch.cat(activations), torch.stack(scores), notes)
@@ -90,13 +90,13 @@ class SuffixReplay:
         why_full: why variants need full forward passes; None where they do not.
     """
 
-    def __init__(self, model: Model, image: Tensor, aim: Aim, row: int, address: str) -> None:
+    def __init__(self, model: Model, image: Tensor, aim: Target, row: int, address: str) -> None:
         self.model, self.aim, self.address, self.row = model, aim, address, torch.tensor([row], device="cpu")
-        self.call = calls_of(model, address, image)  # runs a forward pass that also determines the memory format
-        self.image = model.laid_out(image)
+        self.call = call_count(model, address, image)  # runs a forward pass that also determines the memory format
+        self.image = model.input_copy(image)
         self.tensor = self.image.clone()  # the network may write to it
         recorder = _CallRecorder(model, self.tensor)
-        with torch.no_grad(), recorder, editing(model.module, address, recorder.begin, call=self.call):
+        with torch.no_grad(), recorder, replace_output(model.module, address, recorder.begin, call=self.call):
             output = read_out(model, self.tensor, aim)
         if recorder.activation is None:
             ended = (
@@ -104,9 +104,9 @@ class SuffixReplay:
                 if aim.layer is None
                 else f", which ends at the target's own layer {aim.layer!r}"
             )
-            raise LayerError(unreached(model.module, address, ended))
+            raise LayerError(unreached_message(model.module, address, ended))
         self.activation = recorder.activation
-        self.map = map_at(model, address, image, self.activation)
+        self.map = as_feature_map(model, address, image, self.activation)
         self.layout = layout_of(model, address, image)
         aim.score(output, self.row)
         self.why_full = recorder.why_not(output)
@@ -127,7 +127,10 @@ class SuffixReplay:
 
     def _replayed_outputs(self, variants: Tensor) -> Tensor:
         def forward(variant: Tensor) -> Tensor:
-            with _Replayer(self.calls), editing(self.model.module, self.address, lambda _: variant, call=self.call):
+            with (
+                _Replayer(self.calls),
+                replace_output(self.model.module, self.address, lambda _: variant, call=self.call),
+            ):
                 return read_out(self.model, self.tensor, self.aim)
 
         with torch.no_grad(), warnings.catch_warnings():
@@ -136,9 +139,9 @@ class SuffixReplay:
         return outputs.flatten(0, 1)
 
     def _full_outputs(self, variants: Tensor) -> Tensor:
-        inputs = self.model.laid_out(self.image.expand(len(variants), *self.image.shape[1:]))
-        joined = self.layout.joined(variants)
-        with torch.no_grad(), editing(self.model.module, self.address, lambda _: joined, call=self.call):
+        inputs = self.model.input_copy(self.image.expand(len(variants), *self.image.shape[1:]))
+        joined = self.layout.from_images(variants)
+        with torch.no_grad(), replace_output(self.model.module, self.address, lambda _: joined, call=self.call):
             return read_out(self.model, inputs, self.aim)
 
     def _why_replay_fails(self, output: Tensor) -> str | None:

@@ -18,12 +18,12 @@ from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.trace import calls_of
-from convscope.engine.network.hooks import capture, editing, first_tensor
+from convscope.engine.layers.trace import call_count
+from convscope.engine.network.hooks import capture, first_tensor, replace_output
 from convscope.engine.network.model import Model
-from convscope.engine.ops.module_of_call import Whereabouts
+from convscope.engine.ops.module_of_call import ModuleLocator
 from convscope.engine.run.gradients import score
-from convscope.engine.targets.target import Aim
+from convscope.engine.targets.target import Target
 from convscope.errors import ConvScopeError
 
 _STEP_FUNCTIONS = frozenset(("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"))
@@ -47,7 +47,7 @@ class _GradientStops(TorchFunctionMode):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self._module_of_call = Whereabouts(module)
+        self._module_of_call = ModuleLocator(module)
         self.named: list[str] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
@@ -131,7 +131,7 @@ class _Probe:
 
 
 def reason(
-    model: Model, images: Images, aim: Aim | None, row: int, layers: tuple[str, ...], otherwise: str | None = None
+    model: Model, images: Images, aim: Target | None, row: int, layers: tuple[str, ...], otherwise: str | None = None
 ) -> str:
     """Why the map of one image is zero everywhere.
 
@@ -162,7 +162,7 @@ def reason(
     return f"the gradient is zero everywhere although the score changes with {what}: {why}; {WITHOUT_GRADIENT}"
 
 
-def where_gradients_stop(model: Model, images: Images, aim: Aim) -> str:
+def where_gradients_stop(model: Model, images: Images, aim: Target) -> str:
     """The operations of the network through which no gradient passes, in words."""
     own_aim = aim.for_copies(torch.tensor([0], device="cpu"))
     try:
@@ -171,9 +171,9 @@ def where_gradients_stop(model: Model, images: Images, aim: Aim) -> str:
         return ""
 
 
-def _probe(model: Model, tensor: Tensor, aim: Aim, address: str | None) -> _Probe:
+def _probe(model: Model, tensor: Tensor, aim: Target, address: str | None) -> _Probe:
     torch.manual_seed(0)  # so that random numbers do not change the score; generators are restored at the end
-    laid, stops = model.laid_out(tensor), _GradientStops(model.module)
+    laid, stops = model.input_copy(tensor), _GradientStops(model.module)
     if address is None:
         leaf = laid.requires_grad_(True)
         with torch.enable_grad(), stops:
@@ -189,7 +189,7 @@ def _probe(model: Model, tensor: Tensor, aim: Aim, address: str | None) -> _Prob
     return _Probe(float(scores.detach().sum()), gradient, leaf.detach(), stops.words(), tuple(own))
 
 
-def _perturbed_score(model: Model, tensor: Tensor, aim: Aim, address: str | None, probe: _Probe) -> float:
+def _perturbed_score(model: Model, tensor: Tensor, aim: Target, address: str | None, probe: _Probe) -> float:
     """The score with noise added to the input or the layer, as strong as its largest number."""
 
     def with_noise(values: Tensor) -> Tensor:
@@ -203,9 +203,9 @@ def _perturbed_score(model: Model, tensor: Tensor, aim: Aim, address: str | None
     torch.manual_seed(0)
     with torch.no_grad():
         if address is None:
-            return float(score(model, with_noise(model.laid_out(tensor)), aim, rows, clean=False))
-        laid = model.laid_out(tensor)
-        with editing(model.module, address, with_noise, call=calls_of(model, address, laid)):
+            return float(score(model, with_noise(model.input_copy(tensor)), aim, rows, clean=False))
+        laid = model.input_copy(tensor)
+        with replace_output(model.module, address, with_noise, call=call_count(model, address, laid)):
             return float(score(model, laid, aim, rows, clean=False))
 
 

@@ -1,1 +1,1 @@
-"""What is gathered over many inputs or many numbers: activation statistics, top inputs, similarity of maps."""
+"""Statistics over many inputs or many numbers: of activations, gradients and maps, and the top inputs of units."""

@@ -1,9 +1,10 @@
-"""What the numbers of every layer are like, gathered in one pass over any number of images, in constant memory.
+"""Statistics of the activations of every layer, collected in one pass over any number of images, in constant memory.
 
-Each layer's output is looked at the moment it is made. Maxima are of every number, so that a unit called dead is
-dead; means are of at most `MEAN_POSITIONS` positions an image, evenly strewn; spread, shares and histograms of a few
-positions an image, which walk over the map so that all have their turn. What a chunk showed is put aside when its
-forward has succeeded and taken into the accounts a few chunks at a time; parts add up by the formula of Chan et al.
+Each layer's output is read as soon as it is computed. Maxima are over all elements, so that a unit reported as dead is
+dead; means are over at most `MEAN_POSITIONS` evenly spaced positions per image; spread, shares and histograms are over
+a few positions per image, which move over the map so that all positions are used in turn. The summary of a chunk is
+buffered once its forward pass has succeeded, and added to the statistics a few chunks at a time; partial sums are
+combined by the formula of Chan et al.
 """
 
 import math
@@ -18,193 +19,260 @@ from torch import Tensor, nn
 
 from convscope.engine.data.data_set import Chunk, Dataset
 from convscope.engine.data.sources import Label
-from convscope.engine.layers.trace import all_images, calls_of, layout_at_call, traced
-from convscope.engine.network.hooks import first_tensor, on_forward, stopping_at
-from convscope.engine.network.packaged import hidden_layers, unreached
-from convscope.engine.network.parametrized import kind_of
+from convscope.engine.layers.trace import call_count, layout_at_call, require_all_images, trace_layers
+from convscope.engine.network.hooks import first_tensor, on_forward, stop_at
+from convscope.engine.network.packaged import hidden_layers_hint, unreached_message
+from convscope.engine.network.parametrized import class_name
 from convscope.engine.network.quantized import dequantized
-from convscope.engine.statistics.largest_channels import largest
+from convscope.engine.statistics.largest_channels import channel_maxima
 from convscope.engine.statistics.log_histogram import LogGrid
 from convscope.errors import LayerError, NotFinite
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
-KEPT = 128
-"""Of how many images, the first, the mean of every channel is kept, to see which channels say the same."""
+FIRST_IMAGES = 128
+"""For how many images, the first ones, the mean of every channel is kept, to find channels that correlate."""
 
 MEAN_POSITIONS, FEWEST_POSITIONS = 1024, 4
-_SUPPOSED = 256
-"""How many images a stream is taken to have that does not say."""
+_ASSUMED_IMAGES = 256
+"""The assumed number of images in a stream of unknown length."""
 
-_TOGETHER = 32
-"""How many images are taken into the accounts at once: many small operations become few."""
+_IMAGES_PER_UPDATE = 32
+"""How many images are added to the statistics at once, which turns many small operations into few."""
 
 MOST_CLASSES = 64
-"""Class-by-channel means are kept for so many classes, those met first."""
+"""Class-wise channel means are kept for at most this many classes, those that occur first."""
 
-_AT_ONCE, _ROUGH = 512, 1e-4
-"""How many channels are held against all others at once, and how far single precision may be off, generously."""
+_BLOCK, _SINGLE_PRECISION_ERROR = 512, 1e-4
+"""How many channels are compared with all others at once, and a generous bound on the error of single precision."""
 
 _RECTIFIERS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
     nn.Hardswish, nn.Threshold,
 )  # fmt: skip
-"""Activation functions behind which a channel that is never above zero is dead."""
+"""Activation functions after which a channel that is never above zero is dead."""
 
-_CUT: dict[type[nn.Module], tuple[float | None, ...]] = {nn.ReLU: (0, None), nn.ReLU6: (0, 6)}
-"""Rectifiers that cut numbers off and change nothing else: the largest behind one follows from the largest before."""
+_CLAMPS: dict[type[nn.Module], tuple[float | None, ...]] = {nn.ReLU: (0, None), nn.ReLU6: (0, 6)}
+"""Activation functions that only clamp their input: the maximum of the output follows from that of the input."""
 
 CHANNEL_GRID = {"octaves": 12, "bits": 3}
 LAYER_GRID = {"octaves": 16, "bits": 5}
-_THINNED = 2**14
-"""How many of a layer's sampled numbers of one chunk go into its own, finer histogram."""
+_LAYER_SAMPLES = 2**14
+"""How many of the sampled numbers of an update go into the finer histogram of the whole layer."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Where an activation function cannot go any further, and how near counts as being there."""
+class SaturationLimits:
+    """The bounds of an activation function, and how close to them counts as saturated."""
 
     low: float | None
     high: float | None
     near: float = 0.0
 
     def reached(self, values: Tensor) -> Tensor:
-        """Whether each number lies at a limit."""
-        at = torch.zeros_like(values, dtype=torch.bool)
+        """Whether each value is at a limit."""
+        at_limit = torch.zeros_like(values, dtype=torch.bool)
         if self.low is not None:
-            at |= values <= self.low + self.near
+            at_limit |= values <= self.low + self.near
         if self.high is not None:
-            at |= values >= self.high - self.near
-        return at
+            at_limit |= values >= self.high - self.near
+        return at_limit
 
 
-def limits_of(module: nn.Module) -> Limits | None:
-    """The limits of a saturating activation; the zero side of rectifiers is no limit but sparsity."""
-    if isinstance(module, nn.Hardtanh):  # ReLU6 is one
-        return Limits(None if isinstance(module, nn.ReLU6) else module.min_val, module.max_val)
-    known: dict[type[nn.Module], Limits] = {
-        nn.Sigmoid: Limits(0.0, 1.0, 0.05),
-        nn.Tanh: Limits(-1.0, 1.0, 0.05),
-        nn.Softsign: Limits(-1.0, 1.0, 0.05),
-        nn.Hardsigmoid: Limits(0.0, 1.0),
-        nn.Hardswish: Limits(None, None),
+def saturation_limits(module: nn.Module) -> SaturationLimits | None:
+    """The limits of a saturating activation function; zero is no limit of a rectifier, but sparsity."""
+    if isinstance(module, nn.Hardtanh):  # ReLU6 is a subclass
+        return SaturationLimits(None if isinstance(module, nn.ReLU6) else module.min_val, module.max_val)
+    known: dict[type[nn.Module], SaturationLimits] = {
+        nn.Sigmoid: SaturationLimits(0.0, 1.0, 0.05),
+        nn.Tanh: SaturationLimits(-1.0, 1.0, 0.05),
+        nn.Softsign: SaturationLimits(-1.0, 1.0, 0.05),
+        nn.Hardsigmoid: SaturationLimits(0.0, 1.0),
+        nn.Hardswish: SaturationLimits(None, None),
     }
-    found = next((limits for kind, limits in known.items() if isinstance(module, kind)), None)
-    return None if found is None or (found.low is None and found.high is None) else found
+    limits = next((limits for kind, limits in known.items() if isinstance(module, kind)), None)
+    return None if limits is None or (limits.low is None and limits.high is None) else limits
 
 
-class Account:
+class _Moments:
+    """Count, mean and sum of squared deviations of the sampled numbers of each channel."""
+
+    def __init__(self, zeros: Tensor) -> None:
+        self.count = 0
+        self.mean = self.squared_deviations = zeros
+
+    def add(self, sample: Tensor) -> None:
+        """Add numbers (n, C) by the formula of Chan, Golub & LeVeque, which combines the sums of two parts."""
+        count, mean = len(sample), sample.mean(0)
+        deviations = sample - mean
+        squares, mean = (deviations * deviations).sum(0).double(), mean.double()
+        difference, total = mean - self.mean, self.count + count
+        self.squared_deviations = (
+            self.squared_deviations + squares + difference * difference * (self.count * count / total)
+        )
+        self.mean = self.mean + difference * (count / total)
+        self.count = total
+
+    @property
+    def standard_deviation(self) -> Tensor:
+        """The standard deviation of each channel."""
+        return (self.squared_deviations / max(1, self.count)).sqrt()
+
+
+class _Histograms:
+    """Histograms of the sampled numbers: one for each channel, and a finer one for the layer as a whole."""
+
+    def __init__(self, largest: float, channels: int, device: torch.device) -> None:
+        self.channel_grid = LogGrid.reaching(largest, **CHANNEL_GRID)
+        self.layer_grid = LogGrid.reaching(largest, **LAYER_GRID)
+        self.channel_counts = torch.zeros(channels * self.channel_grid.size, dtype=torch.int32, device=device)
+        self.layer_counts = torch.zeros(self.layer_grid.size, dtype=torch.int64, device=device)
+
+    def add(self, sample: Tensor) -> None:
+        """Add numbers (n, C)."""
+        offsets = torch.arange(sample.shape[1], device=sample.device, dtype=torch.int32) * self.channel_grid.size
+        bins = self.channel_grid.bin_indices(sample).add_(offsets).reshape(-1)
+        self.channel_counts.scatter_add_(0, bins.long(), torch.ones_like(bins))
+        step = _coprime(sample.shape[1], sample.numel() // _LAYER_SAMPLES)  # all channels in turn
+        subsample = sample.reshape(-1)[::step]
+        self.layer_counts += torch.bincount(self.layer_grid.bin_indices(subsample), minlength=self.layer_grid.size)
+
+    def channel_quantiles(self, shares: Sequence[float], low: Tensor, high: Tensor) -> Tensor:
+        """The quantiles (C, S) of each channel."""
+        counts = self.channel_counts.view(-1, self.channel_grid.size)
+        levels = torch.tensor(shares, dtype=torch.float64, device=low.device).expand(len(low), -1)
+        return self.channel_grid.quantiles(counts, levels, low, high)
+
+    def layer_quantiles(self, shares: Sequence[float], low: Tensor, high: Tensor) -> Tensor:
+        """The quantiles (S,) of the whole layer."""
+        levels = torch.tensor(shares, dtype=torch.float64, device=self.layer_counts.device)
+        return self.layer_grid.quantiles(self.layer_counts, levels, low, high)
+
+    def zero_and_negative(self) -> tuple[Tensor, Tensor]:
+        """How many sampled numbers of each channel are zero, and how many are negative."""
+        counts = self.channel_counts.view(-1, self.channel_grid.size)
+        return counts[:, self.channel_grid.side], counts[:, : self.channel_grid.side].sum(1)
+
+
+class _ClassMeans:
+    """The sums of channel means over the images of each class.
+
+    Attributes:
+        sums: label → (number of images, sum of their channel means).
+        left_out: the labels beyond `MOST_CLASSES`.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[Any, tuple[int, Tensor]] = {}
+        self.left_out: set[Any] = set()
+
+    def add(self, means: Tensor, labels: Sequence[Label]) -> None:
+        """Add the channel means (N, C) of images with these labels."""
+        for label in dict.fromkeys(label for label in labels if label is not None):
+            if label not in self.sums and len(self.sums) == MOST_CLASSES:
+                self.left_out.add(label)
+                continue
+            rows = [row for row, row_label in enumerate(labels) if row_label == label]
+            images, total = self.sums.get(label, (0, torch.zeros_like(means[0])))
+            self.sums[label] = (images + len(rows), total + means[rows].sum(0))
+
+
+class StatisticsAccumulator:
     """The statistics of one layer so far, per channel.
 
     Attributes:
-        images, count: how many images were seen, how many numbers were sampled of each channel.
-        mean: of every number; ``high`` the largest of all, ``low`` the smallest sampled.
-        counts: (C, bins) of the sampled numbers on ``grid``; ``fine`` (bins,) of the whole layer on ``fine_grid``.
-        at_limit: how many sampled numbers lie at a limit of the activation.
-        kept: (n, C), each channel's mean over the first images.
-        classes: label → (images, sum of channel means); ``without`` the labels beyond `MOST_CLASSES`.
+        images: the number of images.
+        positions: the number of positions in the map of one image.
+        mean: the mean of each channel; ``low`` the smallest sampled number, ``high`` the largest of all numbers.
+        moments, histograms: of the sampled numbers.
+        at_limit: how many sampled numbers are at a limit of the activation function.
+        first_means: the channel means (n, C) of the first images.
+        class_means: the channel means of each class.
     """
 
-    def __init__(self, address: str, module: nn.Module, shape: tuple[int, ...]) -> None:
-        self.address, self.kind, self.shape = address, kind_of(module), shape
-        self.limits, self.rectifies = limits_of(module), isinstance(module, _RECTIFIERS)
-        self.images = self.count = self.positions = 0
-        self.grid = self.fine_grid = LogGrid(1)
-        self.mean = self.centre = self.squares = self.low = self.high = self.at_limit = torch.zeros(
-            (), dtype=torch.float32, device="cpu"
-        )
-        self.counts = self.fine = torch.zeros((), dtype=torch.float32, device="cpu")
-        self.kept: list[Tensor] = []
-        self.classes: dict[Any, tuple[int, Tensor]] = {}
-        self.without: set[Any] = set()
+    def __init__(self, address: str, first: "ChunkSummary") -> None:
+        """Empty statistics of the layer at ``address``, whose grids of bins suit the ``first`` summary."""
+        self.address, self.kind, self.shape = address, class_name(first.module), first.shape
+        self.limits, self.rectifies = saturation_limits(first.module), isinstance(first.module, _RECTIFIERS)
+        self.images, self.positions = 0, first.positions
+        sample, channels = first.sample, first.sample.shape[1]
+        self.low, self.high = sample.amin(0), first.high
+        zeros = torch.zeros(channels, dtype=torch.float64, device=sample.device)
+        self.mean, self.at_limit = zeros, torch.zeros_like(zeros)
+        self.moments = _Moments(zeros)
+        largest = float(torch.maximum(self.low.abs().max(), self.high.abs().max()))
+        self.histograms = _Histograms(largest, channels, sample.device)
+        self.first_means: list[Tensor] = []
+        self.class_means = _ClassMeans()
 
-    def take(self, glimpse: "Glimpse", labels: Sequence[Label]) -> None:
-        """Add what some images showed."""
-        sample, means = glimpse.sample, glimpse.means.double()
-        low, high = sample.amin(0), glimpse.high
-        if not self.images:
-            self._begin(glimpse, low)
+    def add(self, summary: "ChunkSummary", labels: Sequence[Label]) -> None:
+        """Add the summary of some images with these labels."""
+        sample, means = summary.sample, summary.means.double()
         self.mean = self.mean + (means.mean(0) - self.mean) * (len(means) / (self.images + len(means)))
-        self._take_spread(sample)
-        self.low, self.high = torch.minimum(self.low, low), torch.maximum(self.high, high)
-        self._take_histograms(sample)
+        self.moments.add(sample)
+        self.low, self.high = torch.minimum(self.low, sample.amin(0)), torch.maximum(self.high, summary.high)
+        self.histograms.add(sample)
         if self.limits is not None:
             self.at_limit += self.limits.reached(sample).sum(0)
-        if self.images < KEPT:
-            self.kept.append(glimpse.means[: KEPT - self.images])
-        self._take_classes(means, labels)
+        if self.images < FIRST_IMAGES:
+            self.first_means.append(summary.means[: FIRST_IMAGES - self.images])
+        self.class_means.add(means, labels)
         self.images += len(means)
 
     def table(self, shares: Sequence[float]) -> Tensor:
-        """One row per channel (C, 6 + quantiles), float64: mean, spread, smallest, the quantiles at ``shares``,
-        largest, and the shares of zeros, of what is not above zero, and of what lies at a limit."""
-        counts = self.counts.view(-1, self.grid.size)
+        """One row per channel (C, 6 + quantiles), float64.
+
+        The columns are mean, standard deviation, minimum, the quantiles at ``shares``, maximum, and the shares of
+        zeros, of numbers that are not positive, and of numbers at a limit.
+        """
         low, high = self.low.double(), self.high.double()
-        wanted = torch.tensor(shares, dtype=torch.float64, device=low.device).expand(len(low), -1)
-        quantiles = self.grid.quantiles(counts, wanted, low, high)
-        zeros, below = counts[:, self.grid.side], counts[:, : self.grid.side].sum(1)
-        parts = torch.stack([zeros, zeros + below, self.at_limit], 1).double() / self.count
-        return torch.cat([torch.stack([self.mean, self.spread, low], 1), quantiles, high[:, None], parts], 1).cpu()
+        quantiles = self.histograms.channel_quantiles(shares, low, high)
+        zeros, negative = self.histograms.zero_and_negative()
+        parts = torch.stack([zeros, zeros + negative, self.at_limit], 1).double() / self.count
+        moments = torch.stack([self.mean, self.moments.standard_deviation, low], 1)
+        return torch.cat([moments, quantiles, high[:, None], parts], 1).cpu()
 
     def quantiles(self, shares: Sequence[float]) -> list[float]:
         """The quantiles of the layer as a whole."""
-        wanted = torch.tensor(shares, dtype=torch.float64, device=self.fine.device)
-        found: list[float] = self.fine_grid.quantiles(self.fine, wanted, self.low.min(), self.high.max()).tolist()
-        return found
+        levels: list[float] = self.histograms.layer_quantiles(shares, self.low.min(), self.high.max()).tolist()
+        return levels
 
     @property
-    def spread(self) -> Tensor:
-        """The standard deviation of each channel, of the sampled numbers."""
-        return (self.squares / max(1, self.count)).sqrt()
+    def count(self) -> int:
+        """How many numbers of each channel were sampled."""
+        return self.moments.count
 
-    def _begin(self, glimpse: "Glimpse", low: Tensor) -> None:
-        sample, channels = glimpse.sample, glimpse.sample.shape[1]
-        largest = float(torch.maximum(low.abs().max(), glimpse.high.abs().max()))
-        self.positions = glimpse.positions
-        self.grid = LogGrid.reaching(largest, **CHANNEL_GRID)
-        self.fine_grid = LogGrid.reaching(largest, **LAYER_GRID)
-        zeros = torch.zeros(channels, dtype=torch.float64, device=sample.device)
-        self.mean, self.centre, self.squares, self.at_limit = zeros, zeros, zeros, torch.zeros_like(zeros)
-        self.low, self.high = low, glimpse.high
-        self.counts = torch.zeros(channels * self.grid.size, dtype=torch.int32, device=sample.device)
-        self.fine = torch.zeros(self.fine_grid.size, dtype=torch.int64, device=sample.device)
+    @property
+    def layer_counts(self) -> Tensor:
+        """The histogram of the whole layer, on `layer_grid`."""
+        return self.histograms.layer_counts
 
-    def _take_spread(self, sample: Tensor) -> None:
-        """Chan, Golub & LeVeque: sums of squares about the means of two parts give that of the whole."""
-        count, centre = len(sample), sample.mean(0)
-        about = sample - centre
-        squares, centre = (about * about).sum(0).double(), centre.double()
-        away, total = centre - self.centre, self.count + count
-        self.squares = self.squares + squares + away * away * (self.count * count / total)
-        self.centre = self.centre + away * (count / total)
-        self.count = total
+    @property
+    def layer_grid(self) -> LogGrid:
+        """The bins of the histogram of the whole layer."""
+        return self.histograms.layer_grid
 
-    def _take_histograms(self, sample: Tensor) -> None:
-        offsets = torch.arange(sample.shape[1], device=sample.device, dtype=torch.int32) * self.grid.size
-        places = self.grid.places(sample).add_(offsets).reshape(-1)
-        self.counts.scatter_add_(0, places.long(), torch.ones_like(places))
-        thinned = sample.reshape(-1)[:: _coprime(sample.shape[1], sample.numel() // _THINNED)]  # all channels in turn
-        self.fine += torch.bincount(self.fine_grid.places(thinned), minlength=self.fine_grid.size)
+    @property
+    def classes(self) -> dict[Any, tuple[int, Tensor]]:
+        """Label → (number of images, sum of their channel means)."""
+        return self.class_means.sums
 
-    def _take_classes(self, means: Tensor, labels: Sequence[Label]) -> None:
-        for label in dict.fromkeys(one for one in labels if one is not None):
-            if label not in self.classes and len(self.classes) == MOST_CLASSES:
-                self.without.add(label)
-                continue
-            rows = [row for row, one in enumerate(labels) if one == label]
-            images, summed = self.classes.get(label, (0, torch.zeros_like(means[0])))
-            self.classes[label] = (images + len(rows), summed + means[rows].sum(0))
+    @property
+    def classes_left_out(self) -> set[Any]:
+        """The labels beyond `MOST_CLASSES`."""
+        return self.class_means.left_out
 
 
 @dataclass(frozen=True)
-class Glimpse:
-    """What one layer showed of some images.
+class ChunkSummary:
+    """What is recorded of one layer's output for some images.
 
     Attributes:
-        means: (N, C), of many positions; ``high`` (C,): the largest of all.
-        sample: (n, C), a few positions of every image.
-        positions: how many there are in the map.
+        means: (N, C), over many positions.
+        high: (C,), the maximum over all numbers.
+        sample: (n, C), the numbers at a few positions of every image.
+        positions: the number of positions in the map.
     """
 
     module: nn.Module
@@ -214,22 +282,22 @@ class Glimpse:
     sample: Tensor
     positions: int
 
-    def moved_to(self, other: "Glimpse") -> "Glimpse":
-        """The same numbers in the memory of another one, as far as they fit."""
-        pairs = {part: (getattr(self, part), getattr(other, part)) for part in ("means", "high", "sample")}
-        fitting = {part: (own, room) for part, (own, room) in pairs.items() if own.shape == room.shape}
-        return replace(self, **{part: room.copy_(own) for part, (own, room) in fitting.items()})
+    def moved_to(self, buffer: "ChunkSummary") -> "ChunkSummary":
+        """The same numbers in the memory of another summary, as far as the shapes agree."""
+        pairs = {part: (getattr(self, part), getattr(buffer, part)) for part in ("means", "high", "sample")}
+        fitting = {part: (own, memory) for part, (own, memory) in pairs.items() if own.shape == memory.shape}
+        return replace(self, **{part: memory.copy_(own) for part, (own, memory) in fitting.items()})
 
     @classmethod
-    def joined(cls, several: Sequence["Glimpse"]) -> "Glimpse":
-        """What the layer showed of all these images."""
-        high = torch.stack([one.high for one in several]).amax(0)
-        means, sample = (torch.cat([getattr(one, part) for one in several]) for part in ("means", "sample"))
-        return replace(several[0], means=means, high=high, sample=sample)
+    def joined(cls, summaries: Sequence["ChunkSummary"]) -> "ChunkSummary":
+        """One summary of all the images."""
+        high = torch.stack([summary.high for summary in summaries]).amax(0)
+        means, sample = (torch.cat([getattr(summary, part) for summary in summaries]) for part in ("means", "sample"))
+        return replace(summaries[0], means=means, high=high, sample=sample)
 
 
-class Observer:
-    """Looks at the layers asked for while the network runs, one chunk after another.
+class StatisticsCollector:
+    """Records the outputs of layers while the network runs on one chunk after another.
 
     Args:
         samples: how many numbers of each channel are wanted over all ``images``.
@@ -237,45 +305,45 @@ class Observer:
 
     def __init__(self, model: "Model", addresses: Iterable[str], *, samples: int, images: int | None) -> None:
         self.model, self.addresses = model, tuple(dict.fromkeys(addresses))
-        self.per_image = max(FEWEST_POSITIONS, -(-samples // (images or _SUPPOSED)))
-        self.accounts: dict[str, Account] = {}
-        self._aside: dict[str, list[Glimpse]] = {}
-        self._spare: dict[str, list[Glimpse]] = {}
-        """What was taken into the accounts: its memory serves again, and lies in no gaps that a forward needs."""
-        self._just_seen: tuple[Any, int, Tensor] | None = None
-        """The last layer's output, how often it had been written to, and the largest of each channel."""
+        self.per_image = max(FEWEST_POSITIONS, -(-samples // (images or _ASSUMED_IMAGES)))
+        self.layers: dict[str, StatisticsAccumulator] = {}
+        self._buffered: dict[str, list[ChunkSummary]] = {}
+        self._reusable: dict[str, list[ChunkSummary]] = {}
+        """Summaries already added to the statistics: reusing their memory avoids fragmentation."""
+        self._last_output: tuple[Any, int, Tensor] | None = None
+        """A reference to the last layer's output, its version counter, and the maximum of each channel."""
         self._labels: list[Label] = []
-        self.odd: dict[str, str] = {}
-        """Layers that cannot be read channel by channel, and why."""
+        self.unreadable: dict[str, str] = {}
+        """Layers that cannot be read channel by channel, with the reason."""
 
-    def look(self, chunk: Chunk) -> None:
-        """Run the network on one chunk and take what its layers showed."""
-        seen: dict[str, Glimpse] = {}
-        last, calls = self._last(chunk.tensor)
+    def run(self, chunk: Chunk) -> None:
+        """Run the network on one chunk and record the outputs of its layers."""
+        summaries: dict[str, ChunkSummary] = {}
+        last, calls = self._last_layer(chunk.tensor)
         with ExitStack() as hooks, torch.no_grad():
             for address in self.addresses:
-                handle = on_forward(self.model.module, address, self._watch(address, chunk, seen))
+                handle = on_forward(self.model.module, address, self._hook(address, chunk, summaries))
                 hooks.callback(handle.remove)
-            hooks.enter_context(stopping_at(self.model.module, last, call=calls))
-            self.model.run(self.model.laid_out(chunk.tensor))
-        if seen:
-            self._refuse_broken(seen, chunk)
-        for name, glimpse in seen.items():
-            self._aside.setdefault(name, []).append(glimpse)
+            hooks.enter_context(stop_at(self.model.module, last, call=calls))
+            self.model.run(self.model.input_copy(chunk.tensor))
+        if summaries:
+            self._check_finite(summaries, chunk)
+        for name, summary in summaries.items():
+            self._buffered.setdefault(name, []).append(summary)
         self._labels += chunk.labels or (None,) * len(chunk)
-        if len(self._labels) >= _TOGETHER:
-            self.settle()
+        if len(self._labels) >= _IMAGES_PER_UPDATE:
+            self.update()
 
-    def settle(self) -> None:
-        """Take what was put aside into the accounts."""
-        for name, several in self._aside.items():
-            glimpse = Glimpse.joined(several)
-            if name not in self.accounts:
-                self.accounts[name] = Account(name, glimpse.module, glimpse.shape)
-            self.accounts[name].take(glimpse, self._labels)
-        self._spare, self._aside, self._labels = self._aside, {}, []
+    def update(self) -> None:
+        """Add the buffered summaries to the statistics."""
+        for name, summaries in self._buffered.items():
+            summary = ChunkSummary.joined(summaries)
+            if name not in self.layers:
+                self.layers[name] = StatisticsAccumulator(name, summary)
+            self.layers[name].add(summary, self._labels)
+        self._reusable, self._buffered, self._labels = self._buffered, {}, []
 
-    def _watch(self, address: str, chunk: Chunk, seen: dict[str, Glimpse]) -> Any:
+    def _hook(self, address: str, chunk: Chunk, summaries: dict[str, ChunkSummary]) -> Any:
         calls = 0
 
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -284,138 +352,150 @@ class Observer:
             tensor = first_tensor(output)
             name = address if calls == 1 else f"{address}, call {calls}"
             if tensor is None or not (tensor.is_floating_point() or tensor.is_quantized):
-                self.odd[name] = _no_real_numbers(tensor)
+                self.unreadable[name] = _not_real_message(tensor)
                 return
             layout = layout_at_call(self.model, address, chunk.tensor, calls)
             if layout is None or tensor.numel() == 0 or tensor.ndim != len(layout.shape) - layout.unbatched:
-                self.odd[name] = "what these give is not made of one part per image"
+                self.unreadable[name] = "what these give is not made of one part per image"
                 return
-            tensor = all_images(layout, address, len(chunk), dequantized(tensor.detach()))
+            tensor = require_all_images(layout, address, len(chunk), dequantized(tensor.detach()))
             numbers = layout.by_channel(tensor)
-            high = self._rectified(module, inputs, tensor)
-            high = largest(numbers).amax(0).float() if high is None else high
-            self._just_seen = None if tensor.is_inference() else (weakref.ref(tensor), tensor._version, high)
-            place, spare = len(self._aside.get(name, ())), self._spare.get(name, ())
-            glimpse = self._glimpse(module, tensor, numbers, high, chunk.places)
-            seen[name] = glimpse.moved_to(spare[place]) if place < len(spare) else glimpse
+            high = self._clamped_maxima(module, inputs, tensor)
+            high = channel_maxima(numbers).amax(0).float() if high is None else high
+            self._last_output = None if tensor.is_inference() else (weakref.ref(tensor), tensor._version, high)
+            index, reusable = len(self._buffered.get(name, ())), self._reusable.get(name, ())
+            summary = self._summarize(module, tensor, numbers, high, chunk.indices)
+            summaries[name] = summary.moved_to(reusable[index]) if index < len(reusable) else summary
 
         return hook
 
-    def _rectified(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
-        """The largest numbers behind a rectifier, where those of what it was given are known."""
-        limits = _CUT.get(type(module))
-        if limits is None or self._just_seen is None or not inputs:
+    def _clamped_maxima(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+        """The channel maxima after a clamping activation function, where those of its input are known."""
+        limits = _CLAMPS.get(type(module))
+        if limits is None or self._last_output is None or not inputs:
             return None
-        given, written, high = self._just_seen
-        if given() is not inputs[0] or inputs[0]._version != written + (output is inputs[0]):
+        reference, version, high = self._last_output
+        if reference() is not inputs[0] or inputs[0]._version != version + (output is inputs[0]):
             return None
         return high.clamp(*limits)
 
-    def _glimpse(
-        self, module: nn.Module, tensor: Tensor, numbers: Tensor, high: Tensor, places: tuple[int, ...]
-    ) -> Glimpse:
+    def _summarize(
+        self, module: nn.Module, tensor: Tensor, numbers: Tensor, high: Tensor, indices: tuple[int, ...]
+    ) -> ChunkSummary:
         positions = numbers.shape[2]
         step = _coprime(positions, positions // MEAN_POSITIONS) if positions > MEAN_POSITIONS else 1
         means = numbers[:, :, step // 2 :: step].mean(2, dtype=torch.float32)
-        sample = _sampled(numbers, self.per_image, places)
-        return Glimpse(module, tuple(tensor.shape[1:]), means, high, sample, positions)
+        sample = _sample_positions(numbers, self.per_image, indices)
+        return ChunkSummary(module, tuple(tensor.shape[1:]), means, high, sample, positions)
 
-    def _last(self, tensor: Tensor) -> tuple[str, int]:
-        """The layer asked for that finishes last, and how often it runs."""
-        order = traced(self.model, tensor).order
+    def _last_layer(self, tensor: Tensor) -> tuple[str, int]:
+        """The requested layer that finishes last, and how often it runs."""
+        order = trace_layers(self.model, tensor).order
         reached = [address for address in self.addresses if address in order]
         if not self.addresses:
             raise LayerError(
                 f"{self.model.name} has no layers within it whose outputs could be described"
-                + hidden_layers(self.model.module, "layers")
+                + hidden_layers_hint(self.model.module, "layers")
             )
         if not reached:
-            raise LayerError(unreached(self.model.module, self.addresses[0]))
+            raise LayerError(unreached_message(self.model.module, self.addresses[0]))
         last = max(reached, key=lambda address: len(order) - order[::-1].index(address))
-        return last, calls_of(self.model, last, tensor)
+        return last, call_count(self.model, last, tensor)
 
-    def _refuse_broken(self, seen: Mapping[str, Glimpse], chunk: Chunk) -> None:
-        """Name the first layer that gives NaN or infinity; one look at the device for all layers."""
-        sums = torch.stack([(one.high.sum() + one.means.sum()).double() for one in seen.values()])
-        sound = torch.isfinite(sums).tolist()
-        if not all(sound):
-            name = list(seen)[sound.index(False)]
+    def _check_finite(self, summaries: Mapping[str, ChunkSummary], chunk: Chunk) -> None:
+        """Raise for the first layer with NaN or infinite outputs; synchronizes with the device once for all layers."""
+        sums = torch.stack([(summary.high.sum() + summary.means.sum()).double() for summary in summaries.values()])
+        finite = torch.isfinite(sums).tolist()
+        if not all(finite):
+            name = list(summaries)[finite.index(False)]
             raise NotFinite(f"layer {name!r} gives NaN or infinite numbers, the first layer that does", images=chunk)
 
 
-def _no_real_numbers(tensor: Tensor | None) -> str:
-    """Why a layer has no statistics: it gives no tensor, or one of numbers that are not real."""
+def _not_real_message(tensor: Tensor | None) -> str:
+    """Why a layer has no statistics: it returns no tensor, or one of numbers that are not real."""
     if tensor is None:
         return "these give no tensor"
     kind = str(tensor.dtype).removeprefix("torch.")
     return f"these give {'complex' if tensor.is_complex() else 'whole'} numbers ({kind})"
 
 
-def observed(model: "Model", images: Dataset, addresses: Iterable[str], *, samples: int) -> Observer:
-    """The statistics of layers over a data set."""
-    observer = Observer(model, addresses, samples=samples, images=images.size)
-    images.each(observer.look)
-    observer.settle()
-    if not observer.accounts:
-        raise LayerError(f"no layer can be described: {reasons(observer.odd)}; choose another layer")
-    return observer
+def collect_statistics(
+    model: "Model", images: Dataset, addresses: Iterable[str], *, samples: int
+) -> StatisticsCollector:
+    """Collect the statistics of layers over a data set.
+
+    Args:
+        samples: how many numbers of each channel are sampled in all.
+
+    Raises:
+        LayerError: none of the layers can be described.
+    """
+    collector = StatisticsCollector(model, addresses, samples=samples, images=images.size)
+    images.for_each_chunk(collector.run)
+    collector.update()
+    if not collector.layers:
+        raise LayerError(f"no layer can be described: {list_reasons(collector.unreadable)}; choose another layer")
+    return collector
 
 
-def reasons(odd: Mapping[str, str]) -> str:
-    """Which layers are left out, and why."""
+def list_reasons(unreadable: Mapping[str, str]) -> str:
+    """Which layers are left out, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
-    for name, reason in odd.items():
+    for name, reason in unreadable.items():
         by_reason.setdefault(reason, []).append(name)
     return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
 
 
-def duplicates(kept: Tensor, least: float) -> list[tuple[int, int, float]]:
-    """Pairs of channels whose means over images correlate by more than ``least``, the closest first.
+def correlated_channels(means: Tensor, least: float) -> list[tuple[int, int, float]]:
+    """Pairs of channels whose means over images correlate by more than ``least``, the strongest first.
 
     Args:
-        kept: (images, C); fewer than eight images say nothing, and constant channels are no one's twin.
+        means: (images, C). For fewer than eight images there are no pairs, nor for constant channels.
     """
-    if len(kept) < 8:
+    if len(means) < 8:
         return []
-    about = kept.double() - kept.double().mean(0)
-    norms = about.norm(dim=0)
-    alive = norms > 1e-6 * kept.double().norm(dim=0).clamp_min(1e-30)
-    units = torch.where(alive, about / norms.clamp_min(1e-30), torch.zeros((), dtype=torch.float64, device="cpu"))
-    pairs = [pair for start in range(0, units.shape[1], _AT_ONCE) for pair in _alike(units, start, least)]
+    centered = means.double() - means.double().mean(0)
+    norms = centered.norm(dim=0)
+    varying = norms > 1e-6 * means.double().norm(dim=0).clamp_min(1e-30)
+    zero = torch.zeros((), dtype=torch.float64, device="cpu")
+    unit_vectors = torch.where(varying, centered / norms.clamp_min(1e-30), zero)
+    pairs = [
+        pair for start in range(0, unit_vectors.shape[1], _BLOCK) for pair in _correlated(unit_vectors, start, least)
+    ]
     return sorted(pairs, key=lambda pair: -pair[2])
 
 
-def _alike(units: Tensor, start: int, least: float) -> list[tuple[int, int, float]]:
-    """The pairs of some channels and those behind them: suspected in single precision, tried in double."""
-    rough = units[:, start:].float()
-    near = rough[:, :_AT_ONCE].T @ rough
-    near.fill_diagonal_(0.0)
-    one = (near.amax(1) > least - _ROUGH).nonzero().flatten()
-    if not len(one):
+def _correlated(unit_vectors: Tensor, start: int, least: float) -> list[tuple[int, int, float]]:
+    """The pairs of a block of channels with those after them: candidates in single precision, checked in double."""
+    single = unit_vectors[:, start:].float()
+    approximate = single[:, :_BLOCK].T @ single
+    approximate.fill_diagonal_(0.0)
+    firsts = (approximate.amax(1) > least - _SINGLE_PRECISION_ERROR).nonzero().flatten()
+    if not len(firsts):
         return []
-    other = (near[one] > least - _ROUGH).any(0).nonzero().flatten()
-    alike = units[:, start + one].T @ units[:, start + other]
-    found = (alike > least) & (one[:, None] < other)
-    rows, columns = found.nonzero().unbind(1)
-    firsts, seconds = (start + one[rows]).tolist(), (start + other[columns]).tolist()
-    return list(zip(firsts, seconds, alike[rows, columns].tolist(), strict=True))
+    seconds = (approximate[firsts] > least - _SINGLE_PRECISION_ERROR).any(0).nonzero().flatten()
+    correlation = unit_vectors[:, start + firsts].T @ unit_vectors[:, start + seconds]
+    exceeds = (correlation > least) & (firsts[:, None] < seconds)
+    rows, columns = exceeds.nonzero().unbind(1)
+    values = correlation[rows, columns].tolist()
+    return list(zip((start + firsts[rows]).tolist(), (start + seconds[columns]).tolist(), values, strict=True))
 
 
-def _sampled(numbers: Tensor, wanted: int, places: tuple[int, ...]) -> Tensor:
-    """``wanted`` positions of each image (n, C), a copy; over the images all positions have their turn."""
+def _sample_positions(numbers: Tensor, count: int, indices: tuple[int, ...]) -> Tensor:
+    """``count`` positions of each image (n, C), a copy; over many images all positions are used in turn."""
     images, channels, positions = numbers.shape
-    if wanted >= positions:
+    if count >= positions:
         return numbers.transpose(1, 2).reshape(-1, channels).clone().float()
     stride = _coprime(positions, round(0.618 * positions))
-    first = torch.tensor(places, device=numbers.device)[:, None] * wanted
-    turn = (first + torch.arange(wanted, device=numbers.device)) * stride % positions
+    first = torch.tensor(indices, device=numbers.device)[:, None] * count
+    selected = (first + torch.arange(count, device=numbers.device)) * stride % positions
     rows = torch.arange(images, device=numbers.device)[:, None]
-    return numbers.transpose(1, 2)[rows, turn].reshape(-1, channels).float()
+    return numbers.transpose(1, 2)[rows, selected].reshape(-1, channels).float()
 
 
-def _coprime(positions: int, about: int) -> int:
-    """A step of at least ``about`` that visits each position once before any twice."""
-    step = max(1, about)
+def _coprime(positions: int, least: int) -> int:
+    """The smallest step of at least ``least`` that visits each position once before any twice."""
+    step = max(1, least)
     while math.gcd(step, positions) != 1:
         step += 1
     return step

@@ -1,26 +1,26 @@
-"""The largest number of each channel, of a layer's output as (N, C, P): images, channels, positions."""
+"""The maximum of each channel of a layer's output (N, C, P): images, channels, positions."""
 
 import math
 
 import torch
 from torch import Tensor
 
-_EVEN = 32
-"""How many numbers a processor compares at once, at most."""
+_VECTOR_WIDTH = 32
+"""The maximum number of elements that a CPU compares at once."""
 
 
-def largest(numbers: Tensor) -> Tensor:
-    """The largest number of each image and channel (N, C) of a layer's output (N, C, P).
+def channel_maxima(numbers: Tensor) -> Tensor:
+    """The maximum of each image and channel (N, C) of a layer's output (N, C, P).
 
-    Where channels lie side by side in memory and are no multiple of 32, a processor compares them one by one, a
-    hundred times slower: several positions are then taken together as if they were channels.
+    Where channels are contiguous in memory and their number is not a multiple of 32, a CPU compares them one by one,
+    which is a hundred times slower: several positions are then grouped as if they were channels.
     """
     images, channels, positions = numbers.shape
     by_position = numbers.transpose(1, 2)
-    together = _EVEN // math.gcd(channels, _EVEN)
-    if numbers.device.type != "cpu" or together == 1 or positions < together or not by_position.is_contiguous():
+    group = _VECTOR_WIDTH // math.gcd(channels, _VECTOR_WIDTH)
+    if numbers.device.type != "cpu" or group == 1 or positions < group or not by_position.is_contiguous():
         return numbers.amax(2)
-    whole = positions // together * together
-    wide = by_position[:, :whole].reshape(images, whole // together, together * channels)
-    found = wide.amax(1).view(images, together, channels).amax(1)
-    return found if whole == positions else torch.maximum(found, by_position[:, whole:].amax(1))
+    grouped = positions // group * group
+    wide = by_position[:, :grouped].reshape(images, grouped // group, group * channels)
+    maxima = wide.amax(1).view(images, group, channels).amax(1)
+    return maxima if grouped == positions else torch.maximum(maxima, by_position[:, grouped:].amax(1))

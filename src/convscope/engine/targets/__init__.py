@@ -1,1 +1,1 @@
-"""What is explained: from what people write to one number per image."""
+"""Targets: the number per image that is explained, and the notation for it."""

@@ -1,1 +1,1 @@
-"""What the network computes on an input or over a data set."""
+"""What the network computes on one input or over a data set."""

@@ -4,8 +4,8 @@ from torch import Tensor
 
 from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.addresses import FIRST_KERNELS, Layers
-from convscope.engine.layers.feature_maps import Reading, read_maps
+from convscope.engine.layers.addresses import FIRST_CONVOLUTION, Layers
+from convscope.engine.layers.feature_maps import MapReading, read_maps
 from convscope.engine.network.model import Model
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
@@ -17,58 +17,60 @@ from convscope.values import FeatureMaps
     title="Feature maps",
     cite="yosinski2015understanding",
     asks="What does a layer compute on this image, channel by channel?",
-    reads="Each map is one channel, the strongest first: bright or warm where it answers. What a channel looks for "
-    "cannot be told from a single image.",
+    reads="Each map is one channel, the strongest first: bright or warm where it is active. A single image does not "
+    "show what a channel responds to in general.",
     claims={"deterministic"},
 )
 def feature_maps(
     model: Model,
     image: Images,
     *,
-    layer: Layers = FIRST_KERNELS,
+    layer: Layers = FIRST_CONVOLUTION,
     channels: Annotated[
         int,
         Param(help="how many channels to keep, those with the largest mean magnitude; 0 keeps all", min=0, max=65536),
     ] = 32,
     scale: Annotated[
-        Literal["shared", "each"], Param(help="one scale for all maps of a layer, or one for each map")
+        Literal["shared", "each"], Param(help="one colour scale for all maps of a layer, or one for each map")
     ] = "shared",
     view: Annotated[
         Literal["mosaic", "overlay", "colours"],
-        Param(help="the maps themselves, laid over the image, or all channels as one coloured picture"),
+        Param(help="the maps themselves, overlaid on the image, or all channels combined into one colour image"),
     ] = "mosaic",
     activation: Annotated[
         Literal["as it is", "before", "after"],
         Param(
-            help="read the layer's own output, what its activation was given, or what the activation behind it gives"
+            help="read the layer's output as it is, before its activation function, or after the activation function "
+            "that follows it"
         ),
     ] = "as it is",
 ) -> list[FeatureMaps]:
-    """Show the activations of layers, one map a channel.
+    """Show the activations of layers, with one map per channel.
 
-        strength_c = mean over places p of |a_c(p)|,  the largest first
-        colours: the projections of a(p) − mean a on the first three principal components over places
+        strength_c = mean over positions p of |a_c(p)|,  the largest first
+        colours: the projections of a(p) − mean a on the first three principal components over positions
 
     Args:
         model: the network.
         image: one image or several.
-        layer: one or several layers, all read in one forward; the first convolution by default. Channels-last layers
-            and tokens on a grid are turned into maps; a layer without places gives one number a channel.
+        layer: one or several layers, all read in one forward pass; the first convolution by default. Channels-last
+            layers and tokens on a grid are converted to maps; a layer without spatial axes has one number per channel.
         channels: how many channels to keep of each layer, those with the largest mean magnitude; a note says how many
             are not shown.
-        scale: ``shared`` lets maps be compared, ``each`` shows the pattern of weak ones.
+        scale: ``shared`` makes maps comparable, ``each`` makes the pattern of weak maps visible.
         view: how the maps are drawn; ``colours`` maps the first three principal components of all channels to red,
-            green and blue, so that places of like colour have like activations.
-        activation: where to read. ``after`` finds the activation that the layer's output goes to, directly or behind a
-            norm, as a module or as a function; ``before`` gives the input of the activation that the layer ends with.
+            green and blue, so that positions of similar colour have similar activations.
+        activation: where to read. ``after`` gives the output of the activation function that follows the layer,
+            directly or after a normalisation, as a module or as a function; ``before`` gives the input of the
+            activation function that the layer ends with.
 
     Returns:
-        Per image and layer the chosen maps, float32 at the layer's own resolution, signed and unnormalised; their
+        Per image and layer the selected maps, float32 at the layer's own resolution, signed and unnormalised; their
         channels; the strength of every channel of the layer.
 
     Raises:
-        LayerError: the layer never ran, gives no maps or empty ones, or no activation follows it.
-        NotFinite: a layer gives NaN or infinite numbers; the message says where in the network they begin.
+        LayerError: the layer never ran, its output is empty or not a map, or no activation function follows it.
+        NotFinite: a layer's output is NaN or infinite; the message says where in the network this begins.
 
     Example:
         >>> import convscope as cs
@@ -78,33 +80,35 @@ def feature_maps(
 
     Source: :cite:`yosinski2015understanding`.
     """
-    made: list[FeatureMaps] = []
+    results: list[FeatureMaps] = []
 
     def step(rows: Tensor) -> None:
         tensor = rows_of(image.tensor, rows)
-        found = read_maps(model, tensor, layer, keep=channels, colours=view == "colours", side=activation)
-        made.extend(_of_image(image, int(row), place, found, scale, view) for place, row in enumerate(rows))
+        readings = read_maps(model, tensor, layer, keep=channels, colours=view == "colours", side=activation)
+        results.extend(_of_image(image, int(row), index, readings, scale, view) for index, row in enumerate(rows))
 
     in_chunks(len(image), image.tensor[0], step, light=True)
-    return made
+    return results
 
 
-def _of_image(images: Images, row: int, place: int, found: dict[str, Reading], scale: str, view: str) -> FeatureMaps:
-    """What was read for one image of a chunk."""
-    done = "kept" if view == "colours" else "shown"
-    counts = {address: (one.channels.shape[1], one.strengths.shape[1]) for address, one in found.items()}
+def _of_image(
+    images: Images, row: int, index: int, readings: dict[str, MapReading], scale: str, view: str
+) -> FeatureMaps:
+    """The maps of one image, at this index of a chunk."""
+    verb = "kept" if view == "colours" else "shown"
+    counts = {address: (r.channels.shape[1], r.strengths.shape[1]) for address, r in readings.items()}
     notes = {
-        f"{done} of {address}": f"{few} of {total} channels, those with the largest mean magnitude"
+        f"{verb} of {address}": f"{few} of {total} channels, those with the largest mean magnitude"
         for address, (few, total) in counts.items()
         if few < total
     }
     return FeatureMaps(
-        maps={address: one.maps[place] for address, one in found.items()},
-        channels={address: tuple(one.channels[place].tolist()) for address, one in found.items()},
-        strengths={address: one.strengths[place].clone() for address, one in found.items()},
-        colours={address: one.colours[place].clone() for address, one in found.items() if one.colours is not None},
-        shares={address: tuple(one.shares[place].tolist()) for address, one in found.items() if one.shares is not None},
-        read={address: one.where for address, one in found.items() if one.where},
+        maps={address: r.maps[index] for address, r in readings.items()},
+        channels={address: tuple(r.channels[index].tolist()) for address, r in readings.items()},
+        strengths={address: r.strengths[index].clone() for address, r in readings.items()},
+        colours={address: r.colours[index].clone() for address, r in readings.items() if r.colours is not None},
+        shares={address: tuple(r.shares[index].tolist()) for address, r in readings.items() if r.shares is not None},
+        read={address: r.where for address, r in readings.items() if r.where},
         photo=images.photo(row),  # type: ignore[arg-type]
         scale=scale,
         view=view,

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from convscope.engine.data.data_set import Dataset
 from convscope.engine.network.model import Model
 from convscope.engine.statistics.log_histogram import LogGrid
-from convscope.engine.statistics.parameter_gradients import ITSELF, loss_gradients, owned
+from convscope.engine.statistics.parameter_gradients import OWN_PARAMETERS, loss_gradients, parameters_by_layer
 from convscope.lens.activations._shares import NAMES, SHARES
 from convscope.runtime.declaration import lens
-from convscope.values import Distribution, Spread
+from convscope.values import Distribution, LayerStatistics
 
 GRID = {"octaves": 24, "bits": 5}
 
@@ -18,31 +18,31 @@ GRID = {"octaves": 24, "bits": 5}
     family="activations",
     title="Parameter gradients",
     cite="glorot2010understanding",
-    asks="Does the loss reach every layer, and does its gradient vanish or explode on the way down?",
-    reads="Each ridge is the histogram of the loss's gradient over one layer's parameters; a short one says that the "
-    "layer would hardly move in training, not that it is of no use.",
+    asks="Does the gradient of the loss reach every layer, or does it vanish or explode on the way?",
+    reads="Each ridge is the histogram of the loss gradient over one layer's parameters; small values mean that the "
+    "layer would hardly change in training, not that it is useless.",
     claims={"deterministic"},
 )
 def parameter_gradients(model: Model, images: Dataset) -> Distribution:
-    """Describe how the gradient of the loss is spread over the parameters of every layer.
+    """Compute the distribution of the loss gradient over the parameters of every layer.
 
         g = ∂/∂w (1/N) Σ_i −log softmax(f(x_i))[y_i],   ratio = |g| / |w|
 
-    The gradient is that of the mean loss over all images: what one step of plain gradient descent on the whole set
-    would follow. It is added up chunk by chunk and takes the memory of one copy of the parameters.
+    The gradient is that of the mean loss over all images, as in one step of full-batch gradient descent. It is
+    accumulated over chunks of images and takes the memory of one copy of the parameters.
 
     Args:
         model: the network; nothing is trained, and no ``.grad`` is written.
-        images: one image, a folder with a sub-folder per class, a torch data set of (input, class) pairs.
+        images: one image, a folder with a subfolder per class, a torch data set of (input, class) pairs.
 
     Returns:
-        Per layer that has parameters of its own: the histogram of the gradient, mean, spread, range, quantiles, the
-        share of exact zeros, the norm and its ratio to the norm of the parameters. Where the label of an image is not
-        known to the model, its own top class stands for it; the notes say for how many.
+        Per layer with parameters of its own: the histogram of the gradient, mean, standard deviation, range, quantiles,
+        the share of exact zeros, the norm and its ratio to the norm of the parameters. For an image without a label
+        that the model knows, the model's top class is used; the notes say for how many.
 
     Raises:
         LayerError: the network has no parameters.
-        NotFinite: the gradient of a layer is NaN or infinite; it is named.
+        NotFinite: the gradient of a layer is NaN or infinite; the message names the layer.
 
     Example:
         >>> import convscope as cs
@@ -52,43 +52,46 @@ def parameter_gradients(model: Model, images: Dataset) -> Distribution:
 
     Source: :cite:`glorot2010understanding`.
     """
-    parameters = owned(model)
+    parameters = parameters_by_layer(model)
     left_out = [name for name, parameter in model.module.named_parameters() if parameter.is_complex()]
-    gradients, loss, seen, known = loss_gradients(model, images, parameters)
+    gradients, loss, images_used, labeled = loss_gradients(model, images, parameters)
     grids = {name: LogGrid.reaching(float(flat.abs().max()), **GRID) for name, flat in gradients.items()}
-    counts = {name: _counted(flat, grids[name]) for name, flat in gradients.items()}
-    own = f"{seen - known} of {seen} images have no class that the model knows: their own top class stands for it"
+    counts = {name: _histogram(flat, grids[name]) for name, flat in gradients.items()}
+    unlabeled = (
+        f"{images_used - labeled} of {images_used} images have no class that the model knows: their top class is used "
+        "instead"
+    )
     return Distribution(
         of="gradients",
         layers=tuple(
             _spread(model, name, flat, parameters[name], grids[name], counts[name]) for name, flat in gradients.items()
         ),
-        images=seen,
-        histograms={name: one.cpu() for name, one in counts.items()},
+        images=images_used,
+        histograms={name: histogram.cpu() for name, histogram in counts.items()},
         edges={name: grid.edges() for name, grid in grids.items()},
         notes={
             **images.notes(),
             "mean loss": loss,
-            **({"loss": own} if known < seen else {}),
+            **({"loss": unlabeled} if labeled < images_used else {}),
             **({"left out": f"complex parameters: {', '.join(left_out)}"} if left_out else {}),
         },
     )
 
 
-def _counted(flat: Tensor, grid: LogGrid) -> Tensor:
-    return torch.bincount(grid.places(flat), minlength=grid.size)
+def _histogram(flat: Tensor, grid: LogGrid) -> Tensor:
+    return torch.bincount(grid.bin_indices(flat), minlength=grid.size)
 
 
 def _spread(
     model: Model, name: str, flat: Tensor, parameters: Mapping[str, nn.Parameter], grid: LogGrid, counts: Tensor
-) -> Spread:
-    weights = torch.cat([one.detach().float().reshape(-1) for one in parameters.values()])
+) -> LayerStatistics:
+    weights = torch.cat([parameter.detach().float().reshape(-1) for parameter in parameters.values()])
     low, high = flat.min(), flat.max()
     shares = torch.tensor(SHARES, dtype=torch.float64, device=flat.device)
-    norm, length = float(flat.norm()), float(weights.norm())
-    largest = max(parameters.values(), key=lambda one: one.numel())
-    module = model.module if name == ITSELF else dict(model.module.named_modules())[name]
-    return Spread(
+    norm, weight_norm = float(flat.norm()), float(weights.norm())
+    largest = max(parameters.values(), key=lambda parameter: parameter.numel())
+    module = model.module if name == OWN_PARAMETERS else dict(model.module.named_modules())[name]
+    return LayerStatistics(
         layer=name,
         kind=type(module).__name__,
         shape=tuple(largest.shape),
@@ -102,5 +105,5 @@ def _spread(
         not_positive=float((flat <= 0).float().mean()),
         channels=int(largest.shape[0]) if largest.ndim else 1,
         norm=norm,
-        ratio=norm / length if length else None,
+        ratio=norm / weight_norm if weight_norm else None,
     )

@@ -1,4 +1,4 @@
-"""What the lenses of modified gradients and of relevance share."""
+"""Parameters and helpers shared by the lenses of modified gradients and of relevance."""
 
 from typing import Annotated, Literal
 
@@ -7,15 +7,15 @@ from torch import Tensor
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.rules.modified_gradients import ModifiedGradient
-from convscope.engine.rules.run import Flow, Make, flow_back, said_of
-from convscope.engine.targets.target import Aim
+from convscope.engine.rules.run import BackwardResult, MethodFactory, backpropagate, operation_notes
+from convscope.engine.targets.target import Target
 from convscope.runtime.declaration import attributions
 from convscope.spec import Param
 from convscope.values import Attribution
 
 OnMissing = Annotated[
     Literal["error", "gradient"],
-    Param(help="at an operation without a rule: refuse, or let its plain gradient through and say so"),
+    Param(help="at an operation without a rule: raise an error, or use its plain gradient and note it"),
 ]
 
 Epsilon = Annotated[
@@ -24,30 +24,30 @@ Epsilon = Annotated[
 
 Bias = Annotated[
     Literal["absorb", "share"],
-    Param(help="biases take their share of the relevance, or leave it to the inputs"),
+    Param(help="whether biases absorb part of the relevance or pass it on to the inputs"),
 ]
 
 
-def modified(method: ModifiedGradient) -> Make:
-    """A method that is the same for every chunk."""
+def constant_method(method: ModifiedGradient) -> MethodFactory:
+    """A factory that returns the same method for every chunk."""
     return lambda ledger, rows, copies: method
 
 
 def gradient_values(
-    model: Model, images: Images, aim: Aim, method: ModifiedGradient, on_missing: str
+    model: Model, images: Images, aim: Target, method: ModifiedGradient, on_missing: str
 ) -> list[Attribution]:
-    """Maps of a modified gradient: what flowed back to the pixels, channels added up."""
-    flow = flow_back(model, images, aim, modified(method), on_missing=on_missing)
+    """Maps of a modified gradient: the gradient at the pixels, summed over channels."""
+    result = backpropagate(model, images, aim, constant_method(method), on_missing=on_missing)
     return attributions(
-        model, images, aim, flow.multiplier.sum(1), channels=flow.multiplier, notes=rule_notes(flow, len(images))
+        model, images, aim, result.multiplier.sum(1), channels=result.multiplier, notes=rule_notes(result, len(images))
     )
 
 
-def rule_notes(flow: Flow, images: int) -> list[dict[str, object]]:
-    """How many operations each rule treated, and what had none."""
-    return [{"rules": flow.ledgers[0].rules(), **said_of(flow)} for _ in range(images)]
+def rule_notes(result: BackwardResult, images: int) -> list[dict[str, object]]:
+    """For each image: how many operations each rule treated, and which operations had none."""
+    return [{"rules": result.ledgers[0].rule_counts(), **operation_notes(result)} for _ in range(images)]
 
 
-def shaped(numbers: Tensor, like: Tensor) -> Tensor:
-    """One number per image (N,) shaped to multiply ``like`` (N, …)."""
+def broadcast_to(numbers: Tensor, like: Tensor) -> Tensor:
+    """One number per image (N,), shaped to broadcast over ``like`` (N, …)."""
     return numbers.to(like).view(-1, *[1] * (like.ndim - 1))

@@ -1,7 +1,7 @@
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.rules.modified_gradients import deconvnet as deconvnet_rule
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import OnMissing, gradient_values
 from convscope.runtime.declaration import lens
 from convscope.values import Attribution
@@ -11,37 +11,40 @@ from convscope.values import Attribution
     family="backward",
     title="DeconvNet",
     cite="zeiler2014visualizing",
-    asks="Which pattern in the image would this answer be drawn back into?",
-    reads="Structures that the network's kernels paint back; they are much the same for every class and do not say "
-    "why this answer.",
+    asks="Which pattern in the image does this answer project back to?",
+    reads="Structures that the network's kernels reconstruct; they are almost the same for every class and do not "
+    "explain this answer.",
     needs={"gradients", "operations"},
     claims={"deterministic"},
     fails={
-        "class contrast": "paints back whatever the network sees",
+        "class contrast": "reconstructs what the network detects, whatever the class",
         "completeness": "not a decomposition of the score",
     },
 )
-def deconvnet(model: Model, image: Images, *, target: Aim = TOP1, on_missing: OnMissing = "error") -> list[Attribution]:
-    """Send the score back through the transposed network, with each rectifier applied to what flows back.
+def deconvnet(
+    model: Model, image: Images, *, target: Target = TOP1, on_missing: OnMissing = "error"
+) -> list[Attribution]:
+    """Propagate the score back through the transposed network, applying each rectifier to the gradient.
 
-        G_x = max(G_y, 0)    at a rectifier y = g(x), whatever x was;    S = Σ_channels G
+        G_x = max(G_y, 0)    at a rectifier y = g(x), independently of x;    S = Σ_channels G
 
-    Max pooling sends back to the place of the maximum (the "switches"). Without pooling little of the image is left
-    in the result.
+    Max pooling passes the gradient to the position of the maximum (the "switches"). Without pooling the result
+    contains little of the image.
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
+        on_missing: at an operation without a rule, ``error`` raises an error and ``gradient`` uses its plain gradient,
+            which the notes state.
 
     Returns:
-        A signed map of the modified gradient at full resolution, per channel in ``channels``. Only its structure means
-        something. ``notes["rules"]`` counts the operations that were treated.
+        A signed map of the modified gradient at full resolution, per channel in ``channels``. Only its structure is
+        meaningful. ``notes["rules"]`` counts the operations that were treated.
 
     Raises:
         UnknownName: no such class or label.
-        NoRule: an operation that no rule is known for.
+        NoRule: an operation has no rule.
         LayerError: a part of the network is traced or scripted.
         NoGradient: the score does not depend on the input.
 

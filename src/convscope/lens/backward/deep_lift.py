@@ -4,11 +4,11 @@ from torch import Tensor
 
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
-from convscope.engine.paths.baselines import BaselineName, baseline_of
+from convscope.engine.paths.baselines import BaselineName, make_baseline
 from convscope.engine.paths.path import MultiplyByInputs
-from convscope.engine.rules.deep_lift_run import compared
+from convscope.engine.rules.deep_lift_run import deep_lift_contributions
 from convscope.engine.run.perturbed_samples import Seed
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import OnMissing
 from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
@@ -19,9 +19,9 @@ from convscope.values import Attribution
     family="backward",
     title="DeepLIFT",
     cite="shrikumar2017deeplift",
-    asks="How much did each pixel's difference from a reference add to the difference in the score?",
-    reads="Warm pixels raised the score above that of the reference, cool ones lowered it; together they add up to "
-    "the difference.",
+    asks="How much did each pixel's difference from a reference contribute to the difference in the score?",
+    reads="Warm pixels raised the score relative to the reference, cool pixels lowered it; all values sum to the "
+    "difference in the score.",
     needs={"gradients", "operations"},
     claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
@@ -29,19 +29,22 @@ def deep_lift(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     baseline: Annotated[BaselineName | Tensor, Param(help="the image that is compared with")] = "black",
-    rule: Annotated[Literal["rescale", "reveal-cancel"], Param(help="how activations share out")] = "rescale",
+    rule: Annotated[
+        Literal["rescale", "reveal-cancel"], Param(help="how contributions pass through activations")
+    ] = "rescale",
     multiply_by_inputs: MultiplyByInputs = True,
     seed: Seed = 0,
     on_missing: OnMissing = "error",
 ) -> list[Attribution]:
-    """Compare every operation with itself at a reference input, and hand the difference of the score back.
+    """Compare every operation with itself at a reference input, and propagate the difference in the score back.
 
         m = Δy / Δx at each activation;    S(x) = (x - x⁰) ⊙ G,    G the product of multipliers down to the input
-        RevealCancel: m⁺ = Δy⁺/Δx⁺ and m⁻ = Δy⁻/Δx⁻ apart, Δx⁺ what the layer's positive terms brought
+        RevealCancel: separate m⁺ = Δy⁺/Δx⁺ and m⁻ = Δy⁻/Δx⁻, where Δx⁺ is the sum of the positive contributions to Δx
 
-    Differences do not vanish where gradients do: a saturated unit that the reference leaves unsaturated still counts.
+    Differences do not vanish where gradients do: a unit that is saturated for the image but not for the reference still
+    contributes.
 
     Args:
         model: the network.
@@ -50,10 +53,11 @@ def deep_lift(
         baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a preprocessed
             tensor.
         rule: ``rescale`` or ``reveal-cancel``.
-        multiply_by_inputs: with it the map is of contributions, in score units; without it of the mean slope on the
-            way, in score units per unit of the preprocessed input, and adds up to nothing.
-        seed: of the noise baseline.
-        on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
+        multiply_by_inputs: True gives contributions, in score units; False gives the multipliers, in score units per
+            unit of the preprocessed input, which do not sum to the score.
+        seed: seed of the noise baseline.
+        on_missing: at an operation without a rule, ``error`` raises an error and ``gradient`` uses its plain gradient,
+            which the notes state.
 
     Returns:
         A signed map in score units that sums to f_c(x) - f_c(x⁰); the gap is in ``notes["completeness gap"]``, how many
@@ -62,17 +66,17 @@ def deep_lift(
     Raises:
         UnknownName: no such class or label.
         InputError: the baseline's shape is not the image's.
-        NoRule: an operation that no rule is known for, or one that works with a mask, places or numbers that follow
-            from the input without a gradient (a comparison of two signals, ``max_unpool2d``, ``detach``) and differ at
-            the baseline.
+        NoRule: an operation has no rule, or it works with a mask, indices or numbers that are computed from the input
+            without a gradient (by a comparison of two signals, ``max_unpool2d``, ``detach``) and differ at the
+            baseline.
         LayerError: a part of the network is traced or scripted.
         NoGradient: the score does not depend on the input.
 
-    Differs from the paper: it advises to explain the score before a softmax at the end (section 3.6) and says of max
-    pooling that a gradient is not enough, but gives no rule for products, quotients, norms and softmax inside a
-    network. Here each is decomposed so that differences add up exactly: a product weighs each factor with the mean of
-    the other; a quotient does so too, unless one divisor is many times the other (the smaller then weighs less, so that
-    nothing explodes near zero); a maximum that rose gives to its new place, one that fell to its old.
+    Differs from the paper: it recommends explaining the score before a final softmax (section 3.6) and says that a
+    gradient is not enough for max pooling, but gives no rule for products, quotients, norms and softmax inside a
+    network. Here each is decomposed so that the differences sum exactly: a product weights each factor by the mean of
+    the other; so does a quotient, unless one divisor is many times the other (the smaller one then has less weight, so
+    that multipliers stay bounded near zero); a maximum assigns an increase to its new position, a decrease to its old.
 
     Example:
         >>> import convscope as cs
@@ -82,9 +86,9 @@ def deep_lift(
 
     Source: :cite:`shrikumar2017deeplift`, sections 3.5.2 and 3.5.3.
     """
-    start = baseline_of(baseline, image, seed=seed)
-    found, notes = compared(
-        model, image, target, lambda rows, copies: start[rows], reveal_cancel=rule == "reveal-cancel",
+    reference = make_baseline(baseline, image, seed=seed)
+    contributions, notes = deep_lift_contributions(
+        model, image, target, lambda rows, copies: reference[rows], reveal_cancel=rule == "reveal-cancel",
         on_missing=on_missing, multiply_by_inputs=multiply_by_inputs,
     )  # fmt: skip
-    return attributions(model, image, target, found.sum(1), channels=found, notes=notes)
+    return attributions(model, image, target, contributions.sum(1), channels=contributions, notes=notes)

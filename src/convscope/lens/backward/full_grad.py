@@ -3,10 +3,10 @@ from torch import Tensor
 
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
-from convscope.engine.rules.ledger import Ledger, merged
+from convscope.engine.rules.ledger import Ledger, merge_ledgers
 from convscope.engine.rules.modified_gradients import ModifiedGradient, full_gradient
-from convscope.engine.rules.run import flow_back, said_of
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.rules.run import backpropagate, operation_notes
+from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import OnMissing
 from convscope.runtime.declaration import attributions, lens
 from convscope.runtime.layer_maps import divided_by_peak, resize
@@ -17,44 +17,47 @@ from convscope.values import Attribution
     family="backward",
     title="FullGrad",
     cite="srinivas2019fullgrad",
-    asks="Where is the answer sensitive, counting the biases of every layer as well as the pixels?",
-    reads="Bright regions are where input and biases matter, for or against; the sign is lost and the picture is much "
-    "the same for every class.",
+    asks="Where is the score sensitive, taking the biases of every layer into account as well as the pixels?",
+    reads="Bright regions are where the input and the biases influence the score, in either direction; the sign is "
+    "lost and the map is almost the same for every class.",
     needs={"gradients", "operations"},
     claims={"deterministic", "non-negative"},
     fails={
-        "class contrast": "adds magnitudes, which are much the same for every class",
+        "class contrast": "adds magnitudes, which are almost the same for every class",
         "completeness": "magnitudes are added, not contributions; the notes state how complete the gradients are",
     },
 )
-def full_grad(model: Model, image: Images, *, target: Aim = TOP1, on_missing: OnMissing = "error") -> list[Attribution]:
-    """Add up the magnitudes of all terms of which a ReLU network's score is exactly the sum.
+def full_grad(
+    model: Model, image: Images, *, target: Target = TOP1, on_missing: OnMissing = "error"
+) -> list[Attribution]:
+    """Sum the magnitudes of all terms into which the score of a ReLU network decomposes exactly.
 
         f_c(x) = ∇ₓf · x + Σ_layers Σ ∇_b f · b;    S = ψ(∇ₓf ⊙ x) + Σ_layers ψ(∇_b f ⊙ b)
-        ψ: magnitudes, added over channels, enlarged to the image, divided by their peak
+        ψ: magnitudes, summed over channels, enlarged to the image, divided by their peak
 
-    A batch norm's bias is what it adds: β - μ·γ/σ.
+    The bias of a batch norm is its shift β - μ·γ/σ.
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
+        on_missing: at an operation without a rule, ``error`` raises an error and ``gradient`` uses its plain gradient,
+            which the notes state.
 
     Returns:
-        A map that is nowhere negative, each layer's part scaled to its own peak; layers without spatial extent take no
-        part in it. ``notes["completeness gap"]`` is what all terms together miss of the score: nothing for networks
-        of ReLUs and pooling, something where other activations or norms are.
+        A non-negative map, each layer's part scaled by its own peak; layers without spatial extent are not included.
+        ``notes["completeness gap"]`` is the difference between the sum of all terms and the score: zero for networks of
+        ReLUs and pooling, nonzero with other activations or norms.
 
     Raises:
         UnknownName: no such class or label.
-        NoRule: an operation that no rule is known for.
+        NoRule: an operation has no rule.
         LayerError: a part of the network is traced or scripted.
         NoGradient: the score does not depend on the input.
 
     Differs from the paper: ψ divides a layer's sum over channels by its peak. The paper's formula rescales every
-    channel by itself, which lifts dead channels to the level of live ones; its authors' code rescales all channels of a
-    layer together before it adds them up.
+    channel separately, which raises inactive channels to the level of active ones; its authors' code rescales all
+    channels of a layer together before it sums them.
 
     Example:
         >>> import convscope as cs
@@ -67,26 +70,29 @@ def full_grad(model: Model, image: Images, *, target: Aim = TOP1, on_missing: On
     chunks: list[tuple[Ledger, Tensor]] = []
 
     def make(ledger: Ledger, rows: Tensor, copies: Tensor) -> ModifiedGradient:
-        of_biases = torch.zeros(len(rows), *image.extent, dtype=torch.float32, device="cpu")
-        chunks.append((ledger, of_biases))
+        bias_map = torch.zeros(len(rows), *image.extent, dtype=torch.float32, device="cpu")
+        chunks.append((ledger, bias_map))
 
         def visit(bias: Tensor, gradient: Tensor) -> None:
             term = (gradient * bias).detach()
             ledger.absorb(term)
-            a_map = term.ndim == image.tensor.ndim and len(term) == len(rows)
-            if a_map and max(term.shape[2:], default=1) > 1:
-                of_biases.add_(_psi(term, image.extent))
+            per_image = term.ndim == image.tensor.ndim and len(term) == len(rows)
+            if per_image and max(term.shape[2:], default=1) > 1:
+                bias_map.add_(_psi(term, image.extent))
 
         return full_gradient(visit)
 
-    flow = flow_back(model, image, target, make, on_missing=on_missing)
-    done = [part for ledger, part in chunks if any(ledger is one for one in flow.ledgers)]  # memory ran out for others
-    maps = torch.cat(done) + _psi(flow.relevance, image.extent)
-    arrived = merged(flow.ledgers)["absorbed"].cpu() + flow.relevance.double().flatten(1).sum(1).cpu()
-    notes, treated = [], {"rules": flow.ledgers[0].rules()}
-    for gap, total in zip((arrived - flow.totals).tolist(), flow.totals.tolist(), strict=True):
+    result = backpropagate(model, image, target, make, on_missing=on_missing)
+    # Chunks that were repeated because memory ran out have no ledger in the result.
+    bias_maps = [bias_map for ledger, bias_map in chunks if any(ledger is used for used in result.ledgers)]
+    maps = torch.cat(bias_maps) + _psi(result.relevance, image.extent)
+    sums = merge_ledgers(result.ledgers)["absorbed"].cpu() + result.relevance.double().flatten(1).sum(1).cpu()
+    notes, rule_counts = [], {"rules": result.ledgers[0].rule_counts()}
+    for gap, total in zip((sums - result.totals).tolist(), result.totals.tolist(), strict=True):
         relative = gap / total if total else 0.0
-        notes.append({"completeness gap": gap, "relative completeness gap": relative, **treated, **said_of(flow)})
+        notes.append(
+            {"completeness gap": gap, "relative completeness gap": relative, **rule_counts, **operation_notes(result)}
+        )
     return attributions(model, image, target, maps, signed=False, notes=notes)
 
 

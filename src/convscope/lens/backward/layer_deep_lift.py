@@ -5,10 +5,10 @@ from torch import Tensor
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
-from convscope.engine.paths.baselines import BaselineName, baseline_of
-from convscope.engine.rules.deep_lift_run import compared
+from convscope.engine.paths.baselines import BaselineName, make_baseline
+from convscope.engine.rules.deep_lift_run import deep_lift_contributions
 from convscope.engine.run.perturbed_samples import Seed
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import OnMissing
 from convscope.runtime.declaration import lens
 from convscope.runtime.unit_attribution import layer_attributions, one_layer
@@ -20,9 +20,9 @@ from convscope.values import LayerAttribution
     family="backward",
     title="Layer DeepLIFT",
     cite="shrikumar2017deeplift",
-    asks="How much did each unit's difference from a reference add to the difference in the score?",
-    reads="Units to the right raised the score above that of the reference, those to the left lowered it; where "
-    "everything passes through the layer, they add up to the difference.",
+    asks="How much did each unit's difference from a reference contribute to the difference in the score?",
+    reads="Units to the right raised the score relative to the reference, units to the left lowered it; if the whole "
+    "signal passes through the layer, all values sum to the difference in the score.",
     needs={"gradients", "operations"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "holds where everything passes through the layer"},
@@ -31,42 +31,45 @@ def layer_deep_lift(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     layer: Layers = LAST_SPATIAL,
     baseline: Annotated[BaselineName | Tensor, Param(help="the image that is compared with")] = "black",
-    rule: Annotated[Literal["rescale", "reveal-cancel"], Param(help="how activations share out")] = "rescale",
+    rule: Annotated[
+        Literal["rescale", "reveal-cancel"], Param(help="how contributions pass through activations")
+    ] = "rescale",
     seed: Seed = 0,
     on_missing: OnMissing = "error",
 ) -> list[LayerAttribution]:
-    """Compare every operation with itself at a reference input, and read what arrives at a layer.
+    """Compare every operation with itself at a reference input, and read the contributions of a layer.
 
-        S_k = (A - A⁰)_k ⊙ G_k,    G the product of multipliers down to the layer
+        S_k = (A - A⁰)_k ⊙ G_k,    G the product of multipliers from the output to the layer
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        layer: one layer; the last with spatial extent by default. ``conv2:input`` is what goes into ``conv2``,
-            ``lstm:output1`` the second tensor that ``lstm`` gives.
+        layer: one layer; the last with spatial extent by default. ``conv2:input`` is the input of ``conv2``,
+            ``lstm:output1`` the second output of ``lstm``.
         baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a preprocessed
             tensor.
         rule: ``rescale`` or ``reveal-cancel``.
-        seed: of the noise baseline.
-        on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
+        seed: seed of the noise baseline.
+        on_missing: at an operation without a rule, ``error`` raises an error and ``gradient`` uses its plain gradient,
+            which the notes state.
 
     Returns:
-        One signed number per unit and position, in score units; where everything passes through the layer they sum to
-        f_c(x) - f_c(x⁰), and what is missing is in ``notes["completeness gap"]``.
+        One signed number per unit and position, in score units; if the whole signal passes through the layer they sum
+        to f_c(x) - f_c(x⁰), otherwise ``notes["completeness gap"]`` is the difference.
 
     Raises:
         UnknownName: no such layer, class or label.
-        LayerError: the layer is never reached, or how its output lies cannot be known.
-        ParameterError: several layers are named.
+        LayerError: the layer never runs, or the layout of its output cannot be determined.
+        ParameterError: several layers are given.
         NoGradient: the score does not depend on the layer.
         InputError: the baseline's shape is not the image's.
-        NoRule: an operation that no rule is known for.
+        NoRule: an operation has no rule.
 
-    Differs from the paper: as ``deep_lift`` does.
+    Differs from the paper: in the same way as ``deep_lift``.
 
     Example:
         >>> import convscope as cs
@@ -77,9 +80,9 @@ def layer_deep_lift(
     Source: :cite:`shrikumar2017deeplift`, sections 3.5.2 and 3.5.3.
     """
     address = one_layer(layer)
-    start = baseline_of(baseline, image, seed=seed)
-    contributions, notes = compared(
-        model, image, target, lambda rows, copies: start[rows], reveal_cancel=rule == "reveal-cancel",
+    reference = make_baseline(baseline, image, seed=seed)
+    contributions, notes = deep_lift_contributions(
+        model, image, target, lambda rows, copies: reference[rows], reveal_cancel=rule == "reveal-cancel",
         on_missing=on_missing, layer=address,
     )  # fmt: skip
     return layer_attributions(model, image, target, address, contributions, notes)

@@ -5,8 +5,8 @@ from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
 from convscope.engine.rules.composites import CompositeName, composite_of
 from convscope.engine.rules.lrp import Relevance
-from convscope.engine.rules.run import flow_back, flow_notes
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.rules.run import backpropagate, conservation_notes
+from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import Bias, Epsilon, OnMissing
 from convscope.runtime.declaration import lens
 from convscope.runtime.unit_attribution import layer_attributions, one_layer
@@ -18,52 +18,55 @@ from convscope.values import LayerAttribution
     family="backward",
     title="Layer LRP",
     cite="bach2015pixel",
-    asks="How much of the score does each unit of a layer receive when it is handed back layer by layer?",
-    reads="Units to the right received relevance for the target, those to the left against it; where everything passes "
-    "through the layer, the total is the score less what biases above absorbed.",
+    asks="How much relevance does each unit of a layer receive when the score is propagated back layer by layer?",
+    reads="Units to the right received positive relevance, units to the left negative; if the whole signal passes "
+    "through the layer, all values sum to the score minus what biases after the layer absorbed.",
     needs={"gradients", "operations"},
     claims={"class-sensitive", "deterministic", "contrasting"},
-    fails={"completeness": "biases absorb their share"},
+    fails={"completeness": "biases absorb part of the relevance"},
 )
 def layer_lrp(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     layer: Layers = LAST_SPATIAL,
-    composite: Annotated[CompositeName, Param(help="which rule for which kind of layer")] = "epsilon-plus",
-    rules: Annotated[str, Param(help="other rules for some places, as in 'layer4: gamma 0.1, depth 0..2: flat'")] = "",
+    composite: Annotated[CompositeName, Param(help="which rule applies to which kind of layer")] = "epsilon-plus",
+    rules: Annotated[
+        str, Param(help="other rules for particular layers, as in 'layer4: gamma 0.1, depth 0..2: flat'")
+    ] = "",
     epsilon: Epsilon = 0.0,
     bias: Bias = "absorb",
     on_missing: OnMissing = "error",
 ) -> list[LayerAttribution]:
-    """Hand the score back by the rules of ``lrp``, and read what arrives at a layer.
+    """Propagate the score back by the rules of ``lrp``, and read the relevance at a layer.
 
-        S_k = A_k ⊙ G_k,    G the multiplier that flows back to the layer
+        S_k = A_k ⊙ G_k,    G the multiplier at the layer
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        layer: one layer; the last with spatial extent by default. ``conv2:input`` is what goes into ``conv2``,
-            ``lstm:output1`` the second tensor that ``lstm`` gives.
+        layer: one layer; the last with spatial extent by default. ``conv2:input`` is the input of ``conv2``,
+            ``lstm:output1`` the second output of ``lstm``.
         composite: as in ``lrp``.
         rules: as in ``lrp``.
-        epsilon: of the ε rule where a composite has it.
+        epsilon: the ε of the ε rule in composites that contain it.
         bias: ``absorb`` or ``share``, as in ``lrp``.
-        on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
+        on_missing: at an operation without a rule, ``error`` raises an error and ``gradient`` uses its plain gradient,
+            which the notes state.
 
     Returns:
-        One signed number per unit and position, in score units; ``notes`` say how many operations each rule treated.
+        One signed number per unit and position, in score units; ``notes`` state how many operations each rule treated.
 
     Raises:
         UnknownName: no such layer, class or label.
-        LayerError: the layer is never reached, or how its output lies cannot be known.
-        ParameterError: several layers are named.
+        LayerError: the layer never runs, or the layout of its output cannot be determined.
+        ParameterError: several layers are given.
         NoGradient: the score does not depend on the layer.
-        NoRule: an operation that no rule is known for.
+        NoRule: an operation has no rule.
 
-    Differs from the paper: as ``lrp`` does.
+    Differs from the paper: in the same way as ``lrp``.
 
     Example:
         >>> import convscope as cs
@@ -75,7 +78,7 @@ def layer_lrp(
     """
     address = one_layer(layer)
     table = composite_of(composite, rules, epsilon)
-    flow = flow_back(
+    result = backpropagate(
         model,
         image,
         target,
@@ -85,6 +88,6 @@ def layer_lrp(
         as_given=True,
     )
     table.refuse_unmatched(model.layers())
-    kept = ("rules", "without a rule", "nondeterministic")
-    notes = [{name: note[name] for name in kept if name in note} for note in flow_notes(flow)]
-    return layer_attributions(model, image, target, address, flow.at(address), notes)
+    note_keys = ("rules", "without a rule", "nondeterministic")
+    notes = [{name: note[name] for name in note_keys if name in note} for note in conservation_notes(result)]
+    return layer_attributions(model, image, target, address, result.at_layer(address), notes)

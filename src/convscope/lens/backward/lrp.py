@@ -4,8 +4,8 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.rules.composites import CompositeName, composite_of
 from convscope.engine.rules.lrp import Relevance
-from convscope.engine.rules.run import flow_back, flow_notes
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.rules.run import backpropagate, conservation_notes
+from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import Bias, Epsilon, OnMissing
 from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
@@ -16,20 +16,23 @@ from convscope.values import Attribution
     family="backward",
     title="LRP",
     cite="bach2015pixel",
-    asks="How much of the score does each pixel receive when it is propagated back layer by layer?",
-    reads="Warm pixels received relevance for the target, cool ones against it; the total is the score less what "
-    "biases absorbed. What it says depends on the rules: z⁺ and flat rules show where, hardly which class.",
+    asks="How much relevance does each pixel receive when the score is propagated back layer by layer?",
+    reads="Warm pixels received positive relevance, cool pixels negative; all values sum to the score minus what "
+    "biases absorbed. The map depends on the rules: z⁺ and flat rules show where the evidence is but hardly "
+    "distinguish classes.",
     needs={"gradients", "operations"},
     claims={"class-sensitive", "deterministic", "contrasting"},
-    fails={"completeness": "biases absorb their share, which the notes state"},
+    fails={"completeness": "biases absorb part of the relevance, as the notes state"},
 )
 def lrp(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
-    composite: Annotated[CompositeName, Param(help="which rule for which kind of layer")] = "epsilon-plus",
-    rules: Annotated[str, Param(help="other rules for some places, as in 'layer4: gamma 0.1, depth 0..2: flat'")] = "",
+    target: Target = TOP1,
+    composite: Annotated[CompositeName, Param(help="which rule applies to which kind of layer")] = "epsilon-plus",
+    rules: Annotated[
+        str, Param(help="other rules for particular layers, as in 'layer4: gamma 0.1, depth 0..2: flat'")
+    ] = "",
     epsilon: Epsilon = 0.0,
     bias: Bias = "absorb",
     on_missing: OnMissing = "error",
@@ -41,13 +44,13 @@ def lrp(
         γ: x_j(w_jk + γ·w⁺_jk)    flat: 1    w²: w²_jk    zᴮ: x_j·w_jk - l_j·w⁺_jk - h_j·w⁻_jk
         αβ: R_j = Σ_k (α·z⁺_jk / Σ_j z⁺_jk - β·z⁻_jk / Σ_j z⁻_jk) R_k,    z⁺, z⁻ the positive and negative x_j·w_jk
 
-    l_j and h_j are what black and white are to the network in that channel (or the pixel itself where it lies beyond).
-    The rules act on the operations of the network's own forward, however it is written: a batch norm behind a
-    convolution is merged with it, activations pass relevance on unchanged, residual sums and concatenations share in
-    proportion, max pooling gives to the largest input. Gates (squeeze-and-excite, attention weights) and the spread by
-    which a norm divides are treated as constants. Activations are known in other spellings (``x * (x > 0)``); LSTM, GRU
-    and plain recurrent layers are unrolled. The rules of the first layer (flat, w², zᴮ) share among inputs alone, not
-    among padding or other constants.
+    l_j and h_j are the values of black and white in that channel (or the pixel itself where it lies beyond them). The
+    rules apply to the operations of the network's own forward pass, however it is written: a batch norm after a
+    convolution is merged into it, activations pass relevance on unchanged, residual sums and concatenations distribute
+    it in proportion, max pooling gives it to the largest input. Gates (squeeze-and-excite, attention weights) and the
+    spread by which a norm divides are treated as constants. Activations written as several operations, such as
+    ``x * (x > 0)``, are recognized; LSTM, GRU and plain recurrent layers are unrolled. The rules for the first layer
+    (flat, w², zᴮ) distribute relevance over inputs only, not over padding or other constants.
 
     Args:
         model: the network.
@@ -57,31 +60,32 @@ def lrp(
             first), ``epsilon-gamma-box`` (γ = 0.25, zᴮ in the first), ``alpha2-beta1``, ``alpha2-beta1-flat``,
             ``deep-taylor`` (z⁺ everywhere, zᴮ in the first), ``epsilon`` or ``zero`` for all. With ``epsilon=0`` the
             last two are the same.
-        rules: ``place: rule`` separated by commas, over the composite's. A place is a layer's address (``*`` stands
-            for anything), ``conv``, ``linear``, ``first``, or a ``depth`` counted from the input (``depth 0..3``,
+        rules: ``place: rule`` separated by commas; they override the composite's. A place is a layer's address (``*``
+            matches anything), ``conv``, ``linear``, ``first``, or a ``depth`` counted from the input (``depth 0..3``,
             ``depth -1``); a rule is ``zero``, ``epsilon 0.1``, ``gamma 0.25``, ``alpha-beta 2 1``, ``z-plus``,
             ``flat``, ``w-square`` or ``box``.
-        epsilon: of the ε rule where a composite has it; 0, the default, makes it the zero rule. More takes relevance
-            away where an output's terms cancel.
-        bias: ``absorb`` books what falls to biases in the notes, ``share`` hands it to the inputs instead.
-        on_missing: at an operation without a rule, ``error`` refuses and ``gradient`` goes on and says so.
+        epsilon: the ε of the ε rule in composites that contain it; 0, the default, is the zero rule. A larger ε absorbs
+            relevance where an output's terms cancel.
+        bias: ``absorb`` lets biases absorb part of the relevance, as the notes state; ``share`` gives it to the inputs.
+        on_missing: at an operation without a rule, ``error`` raises an error and ``gradient`` uses its plain gradient,
+            which the notes state.
 
     Returns:
-        A signed map in score units at full resolution, per channel in ``channels``. ``notes`` say how many operations
+        A signed map in score units at full resolution, per channel in ``channels``. ``notes`` state how many operations
         each rule treated, the ``completeness gap`` to the score, what was ``absorbed by biases`` and other constants,
-        the ``conservation gap`` that is left, and what every layer received, absorbed and lost.
+        the remaining ``conservation gap``, and what every layer received, absorbed and lost.
 
     Raises:
         UnknownName: no such class or label.
-        ParameterError: rules that cannot be read, or a place that fits no layer.
-        NoRule: an operation that no rule is known for.
+        ParameterError: the rules cannot be parsed, or a place matches no layer.
+        NoRule: an operation has no rule.
         LayerError: a part of the network is traced or scripted.
         NoGradient: the score does not depend on the input.
 
-    Differs from the papers: instead of relevance R, the multiplier R/x is propagated in the place of the gradient.
-    Sums, reshaping and concatenation then need no rule, and the multiplier stays finite where a denominator is small,
-    so that ε can be 0. Where nothing raised an output, z⁺ and αβ give its relevance to what lowered it, which keeps the
-    total.
+    Differs from the papers: instead of relevance R, the multiplier R/x is propagated in place of the gradient. Sums,
+    reshaping and concatenation then need no rule, and the multiplier stays finite for small denominators, so that ε can
+    be 0. If an output has no positive terms, z⁺ and αβ give its relevance to the negative ones, so that relevance is
+    conserved.
 
     Example:
         >>> import convscope as cs
@@ -94,7 +98,7 @@ def lrp(
     (:cite:`anders2021software`), after :cite:`kohlbrenner2020towards`.
     """
     table = composite_of(composite, rules, epsilon)
-    flow = flow_back(
+    result = backpropagate(
         model,
         image,
         target,
@@ -102,4 +106,6 @@ def lrp(
         on_missing=on_missing,
     )
     table.refuse_unmatched(model.layers())
-    return attributions(model, image, target, flow.relevance.sum(1), channels=flow.relevance, notes=flow_notes(flow))
+    return attributions(
+        model, image, target, result.relevance.sum(1), channels=result.relevance, notes=conservation_notes(result)
+    )

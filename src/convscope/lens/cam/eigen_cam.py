@@ -16,39 +16,41 @@ from convscope.values import Attribution
     family="cam",
     title="EigenCAM",
     cite="muhammad2020eigencam",
-    asks="What does this layer see most of, whatever the answer?",
-    reads="Warm regions share the layer's strongest pattern, cool ones lack it. It does not depend on the "
-    "class: the same for every target.",
+    asks="What is the strongest pattern in this layer, whatever the class?",
+    reads="Warm regions share the layer's strongest pattern, cool regions lack it. The map does not depend on the "
+    "class: it is the same for every target.",
     claims={"deterministic"},
-    fails={"class-sensitive": "looks at activations only", "completeness": "is no share of any score"},
+    fails={"class-sensitive": "uses activations only", "completeness": "not a decomposition of any score"},
 )
 def eigen_cam(
     model: Model,
     image: Images,
     *,
     layer: Layers = LAST_SPATIAL,
-    center: Annotated[bool, Param(help="subtract each channel's mean first, as principal components do")] = True,
+    center: Annotated[
+        bool, Param(help="subtract each channel's mean first, as principal component analysis does")
+    ] = True,
 ) -> list[Attribution]:
-    """Project a layer's activations on their first principal direction.
+    """Project a layer's activations onto their first principal direction.
 
         A = U Σ Vᵀ over (positions × channels),    L = A · v₁
 
-    The forward stops at the layer: the cheapest of all maps. The sign, which a decomposition leaves open, is
-    chosen so that the map agrees with where the layer is active.
+    The forward pass stops at the layer, so this is the cheapest of all maps. The sign, which the decomposition leaves
+    open, is chosen such that the map correlates positively with the sum of the layer's channels.
 
     Args:
         model: the network.
         image: one image or several.
-        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
-            layer with spatial extent by default.
+        layer: one layer or several, whose maps are each divided by their peak and averaged; the last layer with spatial
+            extent by default.
         center: subtract each channel's mean over positions first.
 
     Returns:
-        A signed map in units of activation, as coarse as the layer and enlarged bilinearly.
+        A signed map in units of activation, at the layer's resolution, enlarged bilinearly.
 
     Raises:
         UnknownName: no such layer.
-        LayerError: the layer is never reached or has no spatial extent.
+        LayerError: the layer never runs or has no spatial extent.
 
     Differs from the paper: channels are centred by default; ``center=False`` is the paper's plain decomposition.
 
@@ -61,7 +63,7 @@ def eigen_cam(
     Source: :cite:`muhammad2020eigencam`, section III.
     """
 
-    def combine(seen: Evidence) -> Tensor:
-        return first_component(seen.activation, center=center, towards=seen.activation.sum(1))
+    def combine(evidence: Evidence) -> Tensor:
+        return first_component(evidence.activation, center=center, towards=evidence.activation.sum(1))
 
     return activation_maps(model, image, None, layer, combine)

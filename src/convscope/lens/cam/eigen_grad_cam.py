@@ -6,7 +6,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import Evidence
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import activation_maps, first_component
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
@@ -22,36 +22,39 @@ from convscope.values import Attribution
     "HiResCAM.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
-    fails={"completeness": "keeps one direction of many"},
+    fails={"completeness": "keeps one of many components"},
 )
 def eigen_grad_cam(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     layer: Layers = LAST_SPATIAL,
-    center: Annotated[bool, Param(help="subtract each channel's mean first, as principal components do")] = True,
+    center: Annotated[
+        bool, Param(help="subtract each channel's mean first, as principal component analysis does")
+    ] = True,
 ) -> list[Attribution]:
-    """Project activation × gradient on its first principal direction.
+    """Project activation × gradient onto its first principal direction.
 
         E = A ⊙ ∂f_c/∂A = U Σ Vᵀ over (positions × channels),    L = E · v₁
 
-    EigenCAM's smoothness with a class: the sign is chosen so that the map agrees with Σ_k E_k (HiResCAM).
+    As smooth as EigenCAM but specific to a class: the sign is chosen such that the map correlates positively with
+    Σ_k E_k (HiResCAM).
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
-            layer with spatial extent by default.
+        layer: one layer or several, whose maps are each divided by their peak and averaged; the last layer with spatial
+            extent by default.
         center: subtract each channel's mean over positions first.
 
     Returns:
-        A signed map in score units, as coarse as the layer and enlarged bilinearly.
+        A signed map in score units, at the layer's resolution, enlarged bilinearly.
 
     Raises:
         UnknownName: no such layer, class or label.
-        LayerError: the layer is never reached or has no spatial extent.
+        LayerError: the layer never runs or has no spatial extent.
         NoGradient: the score does not depend on the layer.
 
     Example:
@@ -63,8 +66,8 @@ def eigen_grad_cam(
     Source: :cite:`gildenblat2021gradcam`; the decomposition is that of :cite:`muhammad2020eigencam`.
     """
 
-    def combine(seen: Evidence) -> Tensor:
-        product = seen.gradient * seen.activation
+    def combine(evidence: Evidence) -> Tensor:
+        product = evidence.gradient * evidence.activation
         return first_component(product, center=center, towards=product.sum(1))
 
     return activation_maps(model, image, target, layer, combine)

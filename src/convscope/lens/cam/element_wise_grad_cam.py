@@ -5,7 +5,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import Evidence
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import activation_maps
 from convscope.runtime.declaration import lens
 from convscope.values import Attribution
@@ -15,19 +15,19 @@ from convscope.values import Attribution
     family="cam",
     title="Element-wise Grad-CAM",
     cite="gildenblat2021gradcam",
-    asks="Which positions of the layer spoke for the answer, channel by channel?",
-    reads="Bright regions hold channels that raised the score there; what speaks against it is left out.",
+    asks="Which positions of the layer supported the answer, channel by channel?",
+    reads="In bright regions some channels raised the score; evidence against it is left out.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "non-negative", "differentiable"},
     fails={
-        "class contrast": "positive parts of a layer are much the same for every class",
+        "class contrast": "positive parts of a layer are almost the same for every class",
         "completeness": "drops all negative contributions",
     },
 )
 def element_wise_grad_cam(
-    model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL
+    model: Model, image: Images, *, target: Target = TOP1, layer: Layers = LAST_SPATIAL
 ) -> list[Attribution]:
-    """Keep the positive products of activation and gradient only, then add the channels up.
+    """Keep only the positive products of activation and gradient, then sum the channels.
 
         L = Σ_k relu(∂f_c/∂A_k ⊙ A_k)
 
@@ -35,15 +35,15 @@ def element_wise_grad_cam(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
-            layer with spatial extent by default.
+        layer: one layer or several, whose maps are each divided by their peak and averaged; the last layer with spatial
+            extent by default.
 
     Returns:
-        A map that is never negative, in score units, as coarse as the layer and enlarged bilinearly.
+        A non-negative map in score units, at the layer's resolution, enlarged bilinearly.
 
     Raises:
         UnknownName: no such layer, class or label.
-        LayerError: the layer is never reached or has no spatial extent.
+        LayerError: the layer never runs or has no spatial extent.
         NoGradient: the score does not depend on the layer.
 
     Example:
@@ -55,7 +55,7 @@ def element_wise_grad_cam(
     Source: :cite:`gildenblat2021gradcam`, GradCAMElementWise.
     """
 
-    def combine(seen: Evidence) -> Tensor:
-        return torch.relu(seen.gradient * seen.activation).sum(1)
+    def combine(evidence: Evidence) -> Tensor:
+        return torch.relu(evidence.gradient * evidence.activation).sum(1)
 
     return activation_maps(model, image, target, layer, combine, signed=False)

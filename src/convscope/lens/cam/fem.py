@@ -16,10 +16,11 @@ from convscope.values import Attribution
     family="cam",
     title="FEM",
     cite="fuad2020fem",
-    asks="Where does this layer fire unusually strongly, whatever the answer?",
-    reads="Bright regions hold rare, strong activations. It does not depend on the class: the same for every target.",
+    asks="Where is this layer unusually active, whatever the class?",
+    reads="Bright regions have rare, strong activations. The map does not depend on the class: it is the same for "
+    "every target.",
     claims={"deterministic"},
-    fails={"class-sensitive": "looks at activations only", "completeness": "is no share of any score"},
+    fails={"class-sensitive": "uses activations only", "completeness": "not a decomposition of any score"},
 )
 def fem(
     model: Model,
@@ -31,32 +32,32 @@ def fem(
     ] = 2.0,
     variant: Annotated[
         Literal["paper", "pytorch-grad-cam"],
-        Param(help="masks weighed by the channels' means, or channels weighed by the size of their masks"),
+        Param(help="masks weighted by the channels' means, or channels weighted by the size of their masks"),
     ] = "paper",
 ) -> list[Attribution]:
-    """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means.
+    """Threshold each channel at its strongest activations, and sum the masks weighted by the channels' means.
 
         M_k = 1[A_k ≥ μ_k + k·σ_k],    L = Σ_k μ_k · M_k    (paper)
         w_k = mean over positions of 1[A_k > μ_k + k·σ_k],    L = Σ_k w_k · A_k    (pytorch-grad-cam)
 
-    μ_k and σ_k are mean and standard deviation of channel A_k over positions. The forward stops at the layer; no
-    gradient is needed.
+    μ_k and σ_k are mean and standard deviation of channel A_k over positions. The forward pass stops at the layer;
+    no gradient is needed.
 
     Args:
         model: the network.
         image: one image or several.
-        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
-            layer with spatial extent by default.
+        layer: one layer or several, whose maps are each divided by their peak and averaged; the last layer with spatial
+            extent by default.
         k: the threshold, in standard deviations above the channel's mean.
-        variant: ``paper``, or ``pytorch-grad-cam`` for what that package computes under this name.
+        variant: ``paper``, or ``pytorch-grad-cam`` for what the package of that name computes.
 
     Returns:
-        A map in units of activation, as coarse as the layer and enlarged bilinearly; negative only where channels have
+        A map in units of activation, at the layer's resolution, enlarged bilinearly; negative only where channels have
         negative means (``paper``) or activations are negative (``pytorch-grad-cam``).
 
     Raises:
         UnknownName: no such layer.
-        LayerError: the layer is never reached or has no spatial extent.
+        LayerError: the layer never runs or has no spatial extent.
 
     Example:
         >>> import convscope as cs
@@ -67,15 +68,15 @@ def fem(
     Source: :cite:`fuad2020fem`, the k-sigma rule; the variant is that of :cite:`gildenblat2021gradcam`.
     """
 
-    def combine(seen: Evidence) -> Tensor:
-        a = seen.activation
+    def combine(evidence: Evidence) -> Tensor:
+        a = evidence.activation
         mean = mean_over_space(a)
         spread = mean_over_space((a - mean).square()).sqrt()
-        rounding = 1e-6 * a.abs().amax(tuple(range(2, a.ndim)), keepdim=True)  # a tie is not left to it
-        above = a - mean - k * spread
+        rounding = 1e-6 * a.abs().amax(tuple(range(2, a.ndim)), keepdim=True)  # so that it does not decide ties
+        excess = a - mean - k * spread
         if variant == "paper":
-            return (mean * (above >= -rounding)).sum(1)
-        return (mean_over_space((above > rounding).to(a.dtype)) * a).sum(1)
+            return (mean * (excess >= -rounding)).sum(1)
+        return (mean_over_space((excess > rounding).to(a.dtype)) * a).sum(1)
 
-    none = f"no activation of this layer is more than {k:g} standard deviations above its channel's mean"
-    return activation_maps(model, image, None, layer, combine, otherwise=none)
+    why_blank = f"no activation of this layer is more than {k:g} standard deviations above its channel's mean"
+    return activation_maps(model, image, None, layer, combine, otherwise=why_blank)

@@ -4,7 +4,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import Evidence
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import activation_maps, mean_over_space
 from convscope.runtime.declaration import lens
 from convscope.runtime.layer_maps import Relu
@@ -22,11 +22,11 @@ from convscope.values import Attribution
     fails={"completeness": "pools gradients over space"},
 )
 def grad_cam(
-    model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False
+    model: Model, image: Images, *, target: Target = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False
 ) -> list[Attribution]:
-    """Weigh a layer's channels by how much each raises the score on average.
+    """Weight a layer's channels by how much each raises the score on average.
 
-    A channel whose mean gradient is large matters for the answer; where it fires, the evidence lies.
+    A channel with a large mean gradient matters for the score; the evidence is where the channel is active.
 
         w_k = mean over positions of ∂f_c/∂A_k,    L = Σ_k w_k · A_k
 
@@ -34,17 +34,17 @@ def grad_cam(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
-            layer with spatial extent by default.
+        layer: one layer or several, whose maps are each divided by their peak and averaged; the last layer with spatial
+            extent by default.
         relu: keep only positive evidence.
 
     Returns:
-        A signed map in score units × activation, bilinearly enlarged from the layer's resolution; the map at the
+        A signed map in score units × activation, enlarged bilinearly from the layer's resolution; the map at the
         layer is in ``layer_values``. Only its shape is meaningful across images, not its scale.
 
     Raises:
         UnknownName: no such layer, class or label.
-        LayerError: the layer is never reached or has no spatial extent.
+        LayerError: the layer never runs or has no spatial extent.
         NoGradient: the score does not depend on the layer.
 
     Differs from the paper: the final ReLU is off by default, so that evidence against the target stays visible.
@@ -58,7 +58,7 @@ def grad_cam(
     Source: :cite:`selvaraju2017gradcam`, equations 1 and 2.
     """
 
-    def combine(seen: Evidence) -> Tensor:
-        return (mean_over_space(seen.gradient) * seen.activation).sum(1)
+    def combine(evidence: Evidence) -> Tensor:
+        return (mean_over_space(evidence.gradient) * evidence.activation).sum(1)
 
     return activation_maps(model, image, target, layer, combine, relu=relu)

@@ -4,7 +4,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import Evidence
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import activation_maps
 from convscope.runtime.declaration import lens
 from convscope.runtime.layer_maps import Relu
@@ -15,37 +15,37 @@ from convscope.values import Attribution
     family="cam",
     title="HiResCAM",
     cite="draelos2020hirescam",
-    asks="Which positions of the layer did the answer really use?",
-    reads="Warm regions raised the score, cool ones lowered it; for a pooling or linear head the map sums to "
-    "the score's share.",
+    asks="Which positions of the layer did the model use for this answer?",
+    reads="Warm regions raised the score, cool regions lowered it; with a linear head the map at the layer sums to the "
+    "score without its bias.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable", "contrasting"},
     fails={"completeness": "only a linear head makes the sum exact"},
 )
 def hires_cam(
-    model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False
+    model: Model, image: Images, *, target: Target = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False
 ) -> list[Attribution]:
-    """Multiply activation and gradient position by position, and add the channels up.
+    """Multiply activation and gradient at each position, and sum the channels.
 
         L = Σ_k ∂f_c/∂A_k ⊙ A_k
 
-    Without Grad-CAM's averaging of gradients a position gets credit only for what it did itself.
+    Gradients are not averaged as in Grad-CAM, so a position receives only its own contribution.
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
-            layer with spatial extent by default.
+        layer: one layer or several, whose maps are each divided by their peak and averaged; the last layer with spatial
+            extent by default.
         relu: keep only positive evidence.
 
     Returns:
-        A signed map in score units, as coarse as the layer and enlarged bilinearly. With one linear layer above, the
+        A signed map in score units, at the layer's resolution, enlarged bilinearly. If one linear layer follows, the
         map at the layer sums to f_c minus the bias.
 
     Raises:
         UnknownName: no such layer, class or label.
-        LayerError: the layer is never reached or has no spatial extent.
+        LayerError: the layer never runs or has no spatial extent.
         NoGradient: the score does not depend on the layer.
 
     Example:
@@ -57,7 +57,7 @@ def hires_cam(
     Source: :cite:`draelos2020hirescam`, equation 5.
     """
 
-    def combine(seen: Evidence) -> Tensor:
-        return (seen.gradient * seen.activation).sum(1)
+    def combine(evidence: Evidence) -> Tensor:
+        return (evidence.gradient * evidence.activation).sum(1)
 
     return activation_maps(model, image, target, layer, combine, relu=relu)

@@ -2,7 +2,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.layers.trace import layout_of
 from convscope.engine.network.model import Model
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import mean_over_space
 from convscope.runtime.declaration import lens
 from convscope.runtime.unit_attribution import at_images, layer_attributions, one_layer
@@ -13,7 +13,7 @@ from convscope.values import LayerAttribution
     family="cam",
     title="Grad-CAM per channel",
     cite="selvaraju2017gradcam",
-    asks="Which channels of a layer made Grad-CAM's map?",
+    asks="How much did each channel of a layer contribute to Grad-CAM's map?",
     reads="Channels to the right raise the map, those to the left lower it; the map is their sum, as coarse as the "
     "layer.",
     needs={"gradients"},
@@ -21,9 +21,9 @@ from convscope.values import LayerAttribution
     fails={"completeness": "pools gradients over space"},
 )
 def layer_grad_cam(
-    model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL
+    model: Model, image: Images, *, target: Target = TOP1, layer: Layers = LAST_SPATIAL
 ) -> list[LayerAttribution]:
-    """Weigh each channel of a layer by its mean gradient and leave the channels apart.
+    """Weight each channel of a layer by its mean gradient, without summing the channels.
 
         w_k = mean over positions of ∂f_c/∂A_k,    S_k = w_k · A_k
 
@@ -31,8 +31,8 @@ def layer_grad_cam(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        layer: one layer; the last with spatial extent by default. ``conv2:input`` is what goes into ``conv2``,
-            ``lstm:output1`` the second tensor that ``lstm`` gives.
+        layer: one layer; the last with spatial extent by default. ``conv2:input`` is the input of ``conv2``,
+            ``lstm:output1`` the second output of ``lstm``.
 
     Returns:
         One signed number per channel and position, in score units × activation; their sum over channels is the map of
@@ -40,8 +40,8 @@ def layer_grad_cam(
 
     Raises:
         UnknownName: no such layer, class or label.
-        LayerError: the layer is never reached, or how its output lies cannot be known.
-        ParameterError: several layers are named.
+        LayerError: the layer never runs, or the layout of its output cannot be determined.
+        ParameterError: several layers are given.
         NoGradient: the score does not depend on the layer.
 
     Differs from the paper: no ReLU, and no sum over channels.

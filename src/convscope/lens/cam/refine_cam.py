@@ -7,7 +7,7 @@ from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.layers.default_layer import stages_up_to
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import gather_evidence
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import plus_plus_map
 from convscope.runtime.declaration import attributions, lens
 from convscope.runtime.layer_maps import divided_by_peak, over_input
@@ -19,13 +19,14 @@ from convscope.values import Attribution
     family="cam",
     title="RefineCAM",
     cite="domeniconi2026refinecam",
-    asks="Which regions made the model give this answer, seen as finely as its early layers see?",
-    reads="Warm regions are active evidence at every one of the layers at once. Behind a rectifier no channel has a "
-    "negative weight, so of two objects in a picture the stronger may shine for either; evidence against is left out.",
+    asks="Which regions made the model give this answer, at the resolution of its early layers?",
+    reads="Warm regions are active evidence at all of the layers at once. After a rectifier no channel has a "
+    "negative weight, so the stronger of two objects in an image may be highlighted for either class; evidence "
+    "against is left out.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "non-negative"},
     fails={
-        "class contrast": "built of Grad-CAM++ maps, whose weights are not negative behind a rectifier",
+        "class contrast": "built from Grad-CAM++ maps, whose weights are not negative after a rectifier",
         "completeness": "multiplies maps that are divided by their peaks",
     },
 )
@@ -33,34 +34,35 @@ def refine_cam(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     layer: Layers = LAST_SPATIAL,
     stages: Annotated[int, Param(help="resolutions to multiply, from a single named layer down", min=1, max=16)] = 3,
 ) -> list[Attribution]:
-    """Multiply the Grad-CAM++ maps of layers of several resolutions: late ones know what, early ones know where.
+    """Multiply the Grad-CAM++ maps of layers of several resolutions: late layers identify, early layers localize.
 
         L = Π_l  relu(L_l) / max(relu(L_l))
 
-    All maps come from one forward and one backward and are enlarged to the image before they are multiplied.
+    All maps come from one forward and one backward pass and are enlarged to the image before they are multiplied.
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        layer: the layers whose maps are multiplied. A single one, such as the default (the last layer with spatial
-            extent), stands for itself and the last layers of the finer resolutions before it.
-        stages: how many resolutions a single layer stands for, itself counted; fewer where the network has fewer.
+        layer: the layers whose maps are multiplied. A single layer, such as the default (the last layer with spatial
+            extent), is combined with the last layers of the finer resolutions before it.
+        stages: how many resolutions to combine if a single layer is given, including its own; fewer if the network has
+            fewer.
 
     Returns:
-        A map from 0 to 1 as fine as the earliest layer. Each layer's own map, before it is divided by its peak, is in
-        ``layer_values``.
+        A map from 0 to 1 at the resolution of the earliest layer. Each layer's own map, before it is
+        divided by its peak, is in ``layer_values``.
 
     Raises:
         UnknownName: no such layer, class or label.
-        LayerError: the layer is never reached or has no spatial extent.
+        LayerError: the layer never runs or has no spatial extent.
         NoGradient: the score does not depend on the layer.
 
-    Differs from the paper: the layers to multiply are chosen by resolution where only one is named.
+    Differs from the paper: the layers to multiply are chosen by resolution if only one is given.
 
     Example:
         >>> import convscope as cs
@@ -71,10 +73,10 @@ def refine_cam(
     Source: :cite:`domeniconi2026refinecam`, section 5.
     """
     layers = layer if len(layer) > 1 else stages_up_to(model, image.tensor, layer[0], stages)
-    evidence = gather_evidence(model, image.tensor, target, layers)
-    maps = {address: torch.relu(plus_plus_map(seen)) for address, seen in evidence.items()}
+    evidence_at_layers = gather_evidence(model, image.tensor, target, layers)
+    maps = {address: torch.relu(plus_plus_map(evidence)) for address, evidence in evidence_at_layers.items()}
     product = torch.ones(len(image), *image.extent, dtype=torch.float32, device="cpu")
     for address, values in maps.items():
         product = product * over_input(model, image, address, divided_by_peak(values)).cpu()
-    why = "no region is evidence at every one of these layers; name fewer layers"
-    return attributions(model, image, target, product, layer_values=maps, signed=False, otherwise=why)
+    why_blank = "no region is evidence at all of these layers; choose fewer layers"
+    return attributions(model, image, target, product, layer_values=maps, signed=False, otherwise=why_blank)

@@ -7,7 +7,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
 from convscope.engine.run.hessian import second_derivatives
-from convscope.engine.targets.target import TOP1, Aim, classes_of
+from convscope.engine.targets.target import TOP1, Target, class_scores
 from convscope.lens.cam._maps import mean_over_space
 from convscope.runtime.declaration import lens
 from convscope.runtime.layer_maps import Relu, maps_to_values
@@ -19,49 +19,50 @@ from convscope.values import Attribution
     family="cam",
     title="ShapleyCAM",
     cite="cai2025shapleycam",
-    asks="Which regions made the model give this answer rather than any other, in whatever order they come in?",
-    reads="Warm regions raise the class over the others, cool ones lower it; Shapley values are approximated to second "
-    "order, so where the network saturates strongly they are rough.",
+    asks="Which regions made the model give this answer rather than any other, averaged over all their orders?",
+    reads="Warm regions raise the class relative to the others, cool regions lower it; Shapley values are "
+    "approximated to second order, so they are inaccurate where the network saturates strongly.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
-    fails={"completeness": "pools derivatives over space"},
+    fails={"completeness": "averages derivatives over space"},
 )
 def shapley_cam(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     layer: Layers = LAST_SPATIAL,
     utility: Annotated[
-        Literal["rest", "score"], Param(help="what positions play for: the score plus its log-softmax, or the score")
+        Literal["rest", "score"],
+        Param(help="the payoff of the game that positions play: the score plus its log-softmax, or the score"),
     ] = "rest",
     relu: Relu = False,
 ) -> list[Attribution]:
-    """Weigh channels as Grad-CAM does, by gradients corrected for the curvature on the way from nothing to the image.
+    """Weight channels as Grad-CAM does, with gradients corrected for the curvature between zero and the activation.
 
         w_k = mean over positions of (g - ½ H·A)_k,    L = Σ_k w_k · A_k
 
-    g and H are the first and second derivative of the utility u at the layer. The Shapley values of a game in which
-    activations join one after the other come to this when u is expanded to second order. H·A costs one more backward.
+    g and H are the gradient and the Hessian of the utility u at the layer. These are the Shapley values of a game in
+    which activations join one after another, with u expanded to second order. H·A costs one more backward pass.
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
-            layer with spatial extent by default.
-        utility: ``rest`` is u = f_c + log softmax(f)_c, the paper's choice: it also counts what speaks for other
-            classes; ``score`` is u = f_c, for which a network that is linear above the layer gives Grad-CAM. A target
-            that is no class has no softmax and is taken as it is.
+        layer: one layer or several, whose maps are each divided by their peak and averaged; the last layer with spatial
+            extent by default.
+        utility: ``rest`` is u = f_c + log softmax(f)_c, the paper's choice: it also counts evidence for other
+            classes; ``score`` is u = f_c, which equals Grad-CAM if the network after the layer is linear. A target that
+            is not a class has no softmax and is used without it.
         relu: keep only positive evidence.
 
     Returns:
-        A signed map, bilinearly enlarged from the layer's resolution; the map at the layer is in ``layer_values``. Only
+        A signed map, enlarged bilinearly from the layer's resolution; the map at the layer is in ``layer_values``. Only
         its shape is meaningful across images, not its scale.
 
     Raises:
         UnknownName: no such layer, class or label.
-        LayerError: the layer is never reached or has no spatial extent.
+        LayerError: the layer never runs or has no spatial extent.
         NoGradient: the score does not depend on the layer.
 
     Differs from the paper: the final ReLU is off by default, so that evidence against the target stays visible.
@@ -75,14 +76,14 @@ def shapley_cam(
     Source: :cite:`cai2025shapleycam`, section 4.
     """
 
-    def played_for(output: Tensor, scores: Tensor, rows: Tensor) -> Tensor:
+    def payoff(output: Tensor, scores: Tensor, rows: Tensor) -> Tensor:
         if utility == "score" or target.indices is None:
             return scores
-        classes = classes_of(output, model).float()
+        classes = class_scores(output, model).float()
         return scores + scores - torch.logsumexp(classes, 1)
 
     maps = {}
-    for address, seen in second_derivatives(model, image, target, layer, played_for).items():
-        weights = mean_over_space(seen.gradient - seen.hessian_times_activation / 2)
-        maps[address] = (weights * seen.activation).sum(1)
+    for address, evidence in second_derivatives(model, image, target, layer, payoff).items():
+        weights = mean_over_space(evidence.gradient - evidence.hessian_times_activation / 2)
+        maps[address] = (weights * evidence.activation).sum(1)
     return maps_to_values(model, image, target, maps, relu=relu)

@@ -5,7 +5,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import Evidence
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import activation_maps, over_space
 from convscope.runtime.declaration import lens
 from convscope.runtime.layer_maps import Relu
@@ -16,41 +16,41 @@ from convscope.values import Attribution
     family="cam",
     title="XGradCAM",
     cite="fu2020axiom",
-    asks="Which regions made the model give this answer, weighed so that the channels' shares add up?",
+    asks="Which regions made the model give this answer, with channel contributions that sum to the score?",
     reads="Warm regions raise the score, cool ones lower it; the map is as coarse as the layer.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable", "contrasting"},
-    fails={"completeness": "holds for the layer of a ReLU network without biases above it only"},
+    fails={"completeness": "holds only for ReLU networks without biases after the layer"},
 )
 def x_grad_cam(
-    model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False
+    model: Model, image: Images, *, target: Target = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False
 ) -> list[Attribution]:
-    """Weigh each channel by its mean gradient, averaged with its own activation as the weight.
+    """Weight each channel by the mean of its gradient, weighted by its own activation.
 
         w_k = Σ positions (A_k / ΣA_k) · ∂f_c/∂A_k,    L = Σ_k w_k · A_k
 
-    Each channel's map then sums to its gradient × activation. The weights are chosen to come near two axioms: removing
-    a channel changes the score by the channel's share (sensitivity), and all shares add up to the score (conservation).
+    Each channel's map then sums to its gradient × activation. The weights approximately satisfy two axioms: removing a
+    channel changes the score by its contribution (sensitivity), and all contributions sum to the score (conservation).
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        layer: one layer or several, whose maps are fused by their mean after division by each one's peak; the last
-            layer with spatial extent by default.
+        layer: one layer or several, whose maps are each divided by their peak and averaged; the last layer with spatial
+            extent by default.
         relu: keep only positive evidence.
 
     Returns:
-        A signed map in score units, as coarse as the layer and enlarged bilinearly; its sum at the layer is that of
-        gradient × activation.
+        A signed map in score units, at the layer's resolution, enlarged bilinearly; its sum at the layer equals
+        that of gradient × activation.
 
     Raises:
         UnknownName: no such layer, class or label.
-        LayerError: the layer is never reached or has no spatial extent.
+        LayerError: the layer never runs or has no spatial extent.
         NoGradient: the score does not depend on the layer.
 
-    Differs from the paper: the ReLU with which its authors' code draws is off by default; a channel that sums to zero
-    is left out.
+    Differs from the paper: the ReLU in its authors' code is off by default; a channel that sums to zero is left
+    out.
 
     Example:
         >>> import convscope as cs
@@ -61,8 +61,8 @@ def x_grad_cam(
     Source: :cite:`fu2020axiom`, equation 8.
     """
 
-    def combine(seen: Evidence) -> Tensor:
-        g, a = seen.gradient, seen.activation
+    def combine(evidence: Evidence) -> Tensor:
+        g, a = evidence.gradient, evidence.activation
         total = over_space(a)
         weight = torch.where(total != 0, over_space(g * a) / total, 0.0)
         return (weight * a).sum(1)

@@ -1,4 +1,4 @@
-"""How the channels of a pixel become one number."""
+"""Reduction of the color channels of a gradient to one number per pixel."""
 
 from typing import Annotated, Literal
 
@@ -8,10 +8,10 @@ from convscope.spec import Param
 
 Sign = Annotated[
     Literal["signed", "absolute"],
-    Param(help="signed adds the channels up, absolute takes the largest magnitude among them"),
+    Param(help="signed sums over channels, absolute takes the largest magnitude over channels"),
 ]
 
 
-def pooled(gradient: Tensor, sign: str) -> Tensor:
+def reduce_channels(gradient: Tensor, sign: str) -> Tensor:
     """Gradients (N, C, …) as maps (N, …)."""
     return gradient.sum(1) if sign == "signed" else gradient.abs().amax(1)

@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 from convscope.engine.inputs.specs import Images
-from convscope.engine.network.double_precision import sums_like, unrounded
+from convscope.engine.network.double_precision import accumulator_like, upcast
 from convscope.engine.network.model import Model
-from convscope.engine.paths.path import MultiplyByInputs, gap_notes
-from convscope.engine.paths.references import ReferenceName, reference_scores, references_of
+from convscope.engine.paths.path import MultiplyByInputs, completeness_notes
+from convscope.engine.paths.references import ReferenceName, make_references, reference_scores
 from convscope.engine.run.gradients import gradient_at, settle
 from convscope.engine.run.perturbed_samples import Seed, each_copy
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -20,8 +20,8 @@ from convscope.values import Attribution
     family="gradient",
     title="Expected gradients",
     cite="erion2021improving",
-    asks="How much did each pixel add to the score, compared with many images instead of one baseline?",
-    reads="Warm pixels added to the score, cool ones took from it; together they add up to the rise over the "
+    asks="How much did each pixel contribute to the score, compared with many reference images?",
+    reads="Warm pixels increased the score, cool pixels decreased it; the map sums to the difference from the "
     "references' mean score, up to sampling error.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "complete", "contrasting"},
@@ -30,30 +30,36 @@ def expected_gradients(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     samples: Annotated[
-        int, Param(help="pairs of a reference and a point on the path from it to average", min=1, max=4096)
+        int,
+        Param(
+            help="number of samples; each is a reference and a random point on the path from it to the image",
+            min=1,
+            max=4096,
+        ),
     ] = 64,
     references: Annotated[ReferenceName | Tensor, Param(help="the images to compare with")] = "blank",
     multiply_by_inputs: MultiplyByInputs = True,
     seed: Seed = 0,
 ) -> list[Attribution]:
-    """Average integrated gradients over a distribution of baselines, one random point of the path at a time.
+    """Average integrated gradients over a distribution of baselines, sampling random points of the paths.
 
         S(x) = E_r,α [ (x - r) ⊙ ∂f_c(r + α(x - r))/∂x ],    α ~ U(0, 1)
 
-    One baseline alone is blind to its own colour: compared with black, black pixels can never matter.
+    A single baseline cannot attribute anything to pixels of its own colour: with a black baseline, black pixels always
+    get zero.
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        samples: (reference, α) pairs per image; the sampling error falls with the square root.
+        samples: number of (reference, α) pairs per image; the sampling error decreases with its square root.
         references: ``blank`` (black, white, mean colour and blur in turn), ``noise``, or a preprocessed tensor (R, C,
-            …) of real images, best from the training data.
-        multiply_by_inputs: with it the map is of contributions, in score units; without it of the mean slope on the
-            way, in score units per unit of the preprocessed input, and adds up to nothing.
-        seed: of the draws; α is stratified, one per equal part of the path.
+            …) of real images, preferably from the training data.
+        multiply_by_inputs: if true, the map holds contributions in score units; if false, the mean gradient along the
+            path, in score units per unit of the preprocessed input, whose sum has no meaning.
+        seed: the random seed; α is stratified, with one sample in each of equal parts of the path.
 
     Returns:
         A signed map in score units that sums to f_c(x) - E f_c(r) up to sampling error, which is reported in
@@ -62,9 +68,9 @@ def expected_gradients(
     Raises:
         UnknownName: no such class or label.
         NoGradient: the score does not depend on the input.
-        InputError: references of another shape than the image.
+        InputError: the references do not have the image's shape.
 
-    Differs from the paper: α is stratified instead of independent, which lowers the error.
+    Differs from the paper: α is stratified instead of independent, which reduces the sampling error.
 
     Example:
         >>> import convscope as cs
@@ -76,22 +82,22 @@ def expected_gradients(
     """
 
     settle(model, image, target)
-    reference = references_of(references, image, samples, seed=seed)
+    reference = make_references(references, image, samples, seed=seed)
     order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed), device="cpu")
-    shift = torch.rand(samples, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float32, device="cpu")
-    alphas = ((order + shift) / samples).to(image.tensor)
-    total = sums_like(image.tensor)
+    offset = torch.rand(samples, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float32, device="cpu")
+    alphas = ((order + offset) / samples).to(image.tensor)
+    total = accumulator_like(image.tensor)
 
     def visit(rows: Tensor, copies: Tensor) -> None:
         start = reference(rows, copies)
         path = image.tensor[rows] - start
         alpha = alphas[copies].view(-1, *[1] * (path.ndim - 1))
         gradient = gradient_at(model, start + alpha * path, target, rows, clean=False)
-        total.index_add_(0, rows.to(total.device), unrounded(path) * gradient if multiply_by_inputs else gradient)
+        total.index_add_(0, rows.to(total.device), upcast(path) * gradient if multiply_by_inputs else gradient)
 
     each_copy(model, image, target, samples, visit)
     contributions = total / samples
     if not multiply_by_inputs:
         return attributions(model, image, target, contributions.sum(1), channels=contributions)
-    notes = gap_notes(contributions, *reference_scores(model, image, target, reference, samples))
+    notes = completeness_notes(contributions, *reference_scores(model, image, target, reference, samples))
     return attributions(model, image, target, contributions.sum(1), channels=contributions, notes=notes)

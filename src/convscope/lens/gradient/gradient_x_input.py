@@ -1,8 +1,8 @@
 from convscope.engine.inputs.specs import Images
-from convscope.engine.network.double_precision import unrounded
+from convscope.engine.network.double_precision import upcast
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import input_gradient
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.runtime.declaration import attributions, lens
 from convscope.values import Attribution
 
@@ -11,15 +11,15 @@ from convscope.values import Attribution
     family="gradient",
     title="Gradient × input",
     cite="shrikumar2016black",
-    asks="How much does each pixel, as bright as it is, push the score?",
-    reads="Warm pixels push the score up from where the network sees zero, cool ones down; exact for a linear "
-    "network only.",
+    asks="How much does each pixel contribute to the score in a linear approximation?",
+    reads="Warm pixels raise the score relative to a preprocessed input of zero, cool pixels lower it; exact only for "
+    "a linear network.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable", "contrasting"},
-    fails={"completeness": "holds for a network linear from zero to the image only"},
+    fails={"completeness": "holds only for a network that is linear between zero and the image"},
 )
-def gradient_x_input(model: Model, image: Images, *, target: Aim = TOP1) -> list[Attribution]:
-    """Multiply the gradient by the preprocessed input and add the channels up.
+def gradient_x_input(model: Model, image: Images, *, target: Target = TOP1) -> list[Attribution]:
+    """Multiply the gradient by the preprocessed input and sum over channels.
 
         S(x) = Σ_channels x ⊙ ∂f_c/∂x
 
@@ -45,5 +45,5 @@ def gradient_x_input(model: Model, image: Images, *, target: Aim = TOP1) -> list
     Source: :cite:`shrikumar2016black`.
     """
 
-    contributions = input_gradient(model, image, target) * unrounded(image.tensor)
+    contributions = input_gradient(model, image, target) * upcast(image.tensor)
     return attributions(model, image, target, contributions.sum(1), channels=contributions)

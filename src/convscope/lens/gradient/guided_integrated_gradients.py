@@ -6,14 +6,14 @@ from torch import Tensor
 from convscope.engine.context.chunking import in_chunks
 from convscope.engine.context.metering import report_progress
 from convscope.engine.inputs.specs import Images
-from convscope.engine.network.batchnorm_folding import fused
-from convscope.engine.network.double_precision import sums_like, unrounded
+from convscope.engine.network.batchnorm_folding import folded_batchnorms
+from convscope.engine.network.double_precision import accumulator_like, upcast
 from convscope.engine.network.model import Model
-from convscope.engine.paths.baselines import BaselineName, baseline_of
-from convscope.engine.paths.path import gap_notes
+from convscope.engine.paths.baselines import BaselineName, make_baseline
+from convscope.engine.paths.path import completeness_notes
 from convscope.engine.run.gradients import end_scores, gradient_at
 from convscope.engine.run.perturbed_samples import Seed
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -23,9 +23,9 @@ from convscope.values import Attribution
     family="gradient",
     title="Guided integrated gradients",
     cite="kapishnikov2021guided",
-    asks="How much did each pixel add to the score, on a path that avoids regions where gradients explode?",
-    reads="Warm pixels added to the score, cool ones took from it; less noise far from the object than on the "
-    "straight path.",
+    asks="How much did each pixel contribute to the score, along a path that avoids regions of large gradients?",
+    reads="Warm pixels increased the score, cool pixels decreased it; there is less noise away from the object than "
+    "with the straight path.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
 )
@@ -33,31 +33,36 @@ def guided_integrated_gradients(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
-    steps: Annotated[int, Param(help="gradients along the path", min=2, max=4096)] = 50,
-    baseline: Annotated[BaselineName | Tensor, Param(help="the image that says nothing")] = "black",
+    target: Target = TOP1,
+    steps: Annotated[int, Param(help="number of steps along the path", min=2, max=4096)] = 50,
+    baseline: Annotated[
+        BaselineName | Tensor, Param(help="the baseline image, which stands for the absence of information")
+    ] = "black",
     fraction: Annotated[
-        float, Param(help="pixels moved together, those of least gradient first", min=0.01, max=1)
+        float, Param(help="share of pixels moved together, those with the smallest gradients first", min=0.01, max=1)
     ] = 0.25,
-    max_distance: Annotated[float, Param(help="how far the path may stray from the straight one", min=0, max=1)] = 0.02,
+    max_distance: Annotated[
+        float, Param(help="largest distance of the path from the straight path", min=0, max=1)
+    ] = 0.02,
     seed: Seed = 0,
 ) -> list[Attribution]:
-    """Add up the gradient along a path that moves the pixels of least gradient first.
+    """Integrate the gradient along a path that moves the pixels with the smallest gradients first.
 
         S(x) = Σ_t (∂f_c/∂x(γ_t) + ∂f_c/∂x(γ_t+1))/2 ⊙ (γ_t+1 - γ_t)
 
-    After step t the path has covered t/steps of the L1 distance from baseline to image; which pixels cover it is chosen
-    by the smallest |gradient|, and no pixel strays more than ``max_distance`` from the straight path.
+    After step t the path has covered t/steps of the L1 distance from baseline to image. The pixels with the smallest
+    |gradient| are moved first, and no pixel deviates by more than ``max_distance`` from the straight path.
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        steps: gradients along the path; each needs the one before, so images share them but steps cannot.
+        steps: the number of gradients along the path; each depends on the previous one, so only images are
+            computed in parallel.
         baseline: ``black``, ``white``, ``mean``, ``blur``, ``noise``, or a preprocessed tensor.
-        fraction: the share of pixels moved at a time within a step; 0.25 is the default of the authors' code.
-        max_distance: 0 is the straight path, 1 leaves the path free; 0.02 is the default of the authors' code.
-        seed: of the noise baseline.
+        fraction: the share of pixels moved together within a step; 0.25 is the default of the authors' code.
+        max_distance: 0 is the straight path, 1 does not constrain it; 0.02 is the default of the authors' code.
+        seed: the random seed of the ``noise`` baseline.
 
     Returns:
         A signed map in score units that sums to f_c(x) - f_c(b) up to the numerical error, which is reported in
@@ -66,14 +71,14 @@ def guided_integrated_gradients(
     Raises:
         UnknownName: no such class or label.
         NoGradient: the score does not depend on the input.
-        InputError: the baseline's shape is not the image's.
+        InputError: the baseline does not have the image's shape.
 
-    Differs from the paper: what keeps the path near the straight one is ``max_distance``, which the authors' code has;
-    the paper has anchors instead (section 3.3), points of the straight path through which the path must pass. Gradients
-    of a step's two ends are averaged, which brings the sum nearer to completeness with the same steps; 50 steps by
-    default, the authors' code takes 200; groups of numbers are formed once a step, in the order of their gradients,
-    rounded to a thousandth of the largest. The path bends at every step, so the sum converges slowly on ReLU networks:
-    read the gap.
+    Differs from the paper: the path is kept near the straight one by ``max_distance``, as in the authors' code; the
+    paper uses anchors instead (section 3.3), points of the straight path through which the path must pass. The
+    gradients at both ends of a step are averaged, which reduces the completeness gap for the same number of steps; 50
+    steps by default, the authors' code uses 200; groups of pixels are formed once per step, in the order of their
+    gradients, rounded to a thousandth of the largest. The path changes direction at every step, so the sum converges
+    slowly on ReLU networks: check the completeness gap.
 
     Example:
         >>> import convscope as cs
@@ -84,64 +89,65 @@ def guided_integrated_gradients(
     Source: :cite:`kapishnikov2021guided`, algorithm 1; ``max_distance`` as in the authors' code.
     """
 
-    start = baseline_of(baseline, image, seed=seed)
+    start = make_baseline(baseline, image, seed=seed)
     ends = end_scores(model, image, start, target)
-    total = sums_like(image.tensor)
+    total = accumulator_like(image.tensor)
 
     def step(rows: Tensor) -> None:
         end = image.tensor[rows]
-        path = _GuidedPath(unrounded(start[rows]).flatten(1), unrounded(end).flatten(1), fraction, max_distance)
+        path = _GuidedPath(upcast(start[rows]).flatten(1), upcast(end).flatten(1), fraction, max_distance)
         gradient = gradient_at(model, start[rows], target, rows, clean=False).flatten(1)
-        gathered = torch.zeros_like(gradient)
+        integral = torch.zeros_like(gradient)
         for t in range(steps):
-            moved = path.advance(gradient, (t + 1) / steps)
-            ahead = gradient_at(model, path.place.view(end.shape).to(end), target, rows, clean=False).flatten(1)
-            gathered += moved * (gradient + ahead) / 2
-            gradient = ahead
+            difference = path.advance(gradient, (t + 1) / steps)
+            next_gradient = gradient_at(model, path.point.view(end.shape).to(end), target, rows, clean=False).flatten(1)
+            integral += difference * (gradient + next_gradient) / 2
+            gradient = next_gradient
             report_progress(t + 1, steps)
-        total[rows] = gathered.view(end.shape)
+        total[rows] = integral.view(end.shape)
 
-    with fused(model, image.tensor[:1], 0 if target.layer else steps * len(image)):
+    with folded_batchnorms(model, image.tensor[:1], 0 if target.layer else steps * len(image)):
         in_chunks(len(image), image.tensor[0], step, quiet=True)
-    notes = gap_notes(total, *ends)
+    notes = completeness_notes(total, *ends)
     return attributions(model, image, target, total.sum(1), channels=total, notes=notes)
 
 
 class _GuidedPath:
-    """A place between baseline and image, (images, numbers), that moves where gradients are small first."""
+    """A point between baseline and image, (images, values), that moves first along values with small gradients."""
 
-    def __init__(self, start: Tensor, end: Tensor, fraction: float, band: float) -> None:
-        self.start, self.way, self.fraction, self.band = start, end - start, fraction, band
-        self.length = self.way.abs()
-        self.covered = torch.where(self.length > 0, 0.0, 1.0)  # how much of its own way each number has gone
+    def __init__(self, start: Tensor, end: Tensor, fraction: float, max_distance: float) -> None:
+        self.start, self.direction, self.fraction, self.max_distance = start, end - start, fraction, max_distance
+        self.length = self.direction.abs()
+        self.alpha = torch.where(self.length > 0, 0.0, 1.0)  # the share of its way that each value has moved
 
     @property
-    def place(self) -> Tensor:
-        return self.start + self.covered * self.way
+    def point(self) -> Tensor:
+        return self.start + self.alpha * self.direction
 
-    def advance(self, gradient: Tensor, to: float) -> Tensor:
-        """Move until the share ``to`` of the L1 distance is covered, and say how far each number went."""
-        lowest, highest = max(to - self.band, 0.0), min(to + self.band, 1.0)
-        before, now = self.covered, self.covered.clamp_min(lowest)
-        size = _rounded(torch.where(self.length > 0, gradient.abs(), torch.inf))
-        ranked, taken = size.sort(dim=1).values, torch.zeros_like(size, dtype=torch.bool)
-        goal = to * self.length.sum(1)
-        group = max(1, int(self.fraction * size.shape[1]))
-        while not bool(taken.all()):
-            missing = goal - (now * self.length).sum(1)
-            if not bool((missing > 1e-6 * goal).any()):
+    def advance(self, gradient: Tensor, share: float) -> Tensor:
+        """Move until ``share`` of the L1 distance is covered, and return the change of each value."""
+        low, high = max(share - self.max_distance, 0.0), min(share + self.max_distance, 1.0)
+        previous, alpha = self.alpha, self.alpha.clamp_min(low)
+        magnitude = _rounded(torch.where(self.length > 0, gradient.abs(), torch.inf))
+        ranked, moved = magnitude.sort(dim=1).values, torch.zeros_like(magnitude, dtype=torch.bool)
+        wanted = share * self.length.sum(1)
+        group = max(1, int(self.fraction * magnitude.shape[1]))
+        while not bool(moved.all()):
+            missing = wanted - (alpha * self.length).sum(1)
+            if not bool((missing > 1e-6 * wanted).any()):
                 break
-            last = (taken.sum(1) + group).clamp_max(size.shape[1]) - 1
-            chosen = (size <= ranked.gather(1, last[:, None])) & ~taken  # a tie is taken whole
-            room = torch.where(chosen, (highest - now).clamp_min(0), 0.0)
+            last = (moved.sum(1) + group).clamp_max(magnitude.shape[1]) - 1
+            chosen = (magnitude <= ranked.gather(1, last[:, None])) & ~moved  # includes ties with the last
+            room = torch.where(chosen, (high - alpha).clamp_min(0), 0.0)
             part = missing / (room * self.length).sum(1).clamp_min(1e-30)
-            now = now + part.clamp(0, 1)[:, None] * room
-            taken |= chosen
-        self.covered = now = torch.ones_like(now) if to == 1 else now
-        return (now - before) * self.way
+            alpha = alpha + part.clamp(0, 1)[:, None] * room
+            moved |= chosen
+        self.alpha = alpha = torch.ones_like(alpha) if share == 1 else alpha
+        return (alpha - previous) * self.direction
 
 
-def _rounded(sizes: Tensor) -> Tensor:
-    """Sizes to three digits of their largest, so that equal gradients stay equal when they are computed in a batch."""
-    largest = torch.where(sizes.isfinite(), sizes, 0.0).amax(1, keepdim=True).clamp_min(torch.finfo(sizes.dtype).tiny)
-    return torch.where(sizes.isfinite(), (sizes / largest * 1e3).round(), torch.inf)
+def _rounded(magnitude: Tensor) -> Tensor:
+    """Rounded to a thousandth of the largest, so that gradients which are equal stay so when computed in a batch."""
+    finite = torch.where(magnitude.isfinite(), magnitude, 0.0)
+    largest = finite.amax(1, keepdim=True).clamp_min(torch.finfo(magnitude.dtype).tiny)
+    return torch.where(magnitude.isfinite(), (magnitude / largest * 1e3).round(), torch.inf)

@@ -5,10 +5,10 @@ from torch import Tensor
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
-from convscope.engine.paths.baselines import BaselineName, baseline_of
-from convscope.engine.paths.path import QUADRATURES, QuadratureName, straight
+from convscope.engine.paths.baselines import BaselineName, make_baseline
+from convscope.engine.paths.path import QUADRATURES, QuadratureName, straight_path
 from convscope.engine.run.perturbed_samples import Seed
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.runtime.declaration import lens
 from convscope.runtime.unit_attribution import layer_attributions, mean_gradient, one_layer
 from convscope.spec import Param
@@ -19,25 +19,31 @@ from convscope.values import LayerAttribution
     family="gradient",
     title="Internal influence",
     cite="leino2018influence",
-    asks="How strongly would each unit of a layer move the score, on average on the way from a baseline to the image?",
-    reads="Units to the right would raise the score if they were stronger, those to the left would lower it; whether a "
-    "unit is active plays no part.",
+    asks="How sensitive is the score to each unit of a layer, on average along the path from a baseline to the image?",
+    reads="A larger activation of units to the right would raise the score, of units to the left lower it, regardless "
+    "of whether the unit is active.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
-    fails={"completeness": "a mean slope is not a contribution"},
+    fails={"completeness": "a mean gradient is not a contribution"},
 )
 def internal_influence(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     layer: Layers = LAST_SPATIAL,
-    steps: Annotated[int, Param(help="points of the path where the gradient is taken", min=1, max=4096)] = 50,
-    baseline: Annotated[BaselineName | Tensor, Param(help="the image that says nothing")] = "black",
-    quadrature: Annotated[QuadratureName, Param(help="how the points are placed and weighed")] = "gauss-legendre",
+    steps: Annotated[
+        int, Param(help="number of points on the path at which the gradient is computed", min=1, max=4096)
+    ] = 50,
+    baseline: Annotated[
+        BaselineName | Tensor, Param(help="the baseline image, which stands for the absence of information")
+    ] = "black",
+    quadrature: Annotated[
+        QuadratureName, Param(help="quadrature rule for the integral along the path")
+    ] = "gauss-legendre",
     seed: Seed = 0,
 ) -> list[LayerAttribution]:
-    """Average the gradient to each unit of a layer along the straight path from a baseline to the image.
+    """Average the gradient with respect to each unit of a layer along the straight path from a baseline to the image.
 
         S_k = ∫₀¹ ∂f_c/∂A_k at b + α(x - b) dα
 
@@ -45,25 +51,25 @@ def internal_influence(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        layer: one layer; the last with spatial extent by default. ``conv2:input`` is what goes into ``conv2``,
-            ``lstm:output1`` the second tensor that ``lstm`` gives.
-        steps: gradients along the path.
+        layer: one layer; by default the last one with spatial extent. ``conv2:input`` is the input of ``conv2``,
+            ``lstm:output1`` the second output of ``lstm``.
+        steps: the number of gradients along the path.
         baseline: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``, ``noise``, or a preprocessed
             tensor.
         quadrature: ``gauss-legendre``, ``trapezoid`` or ``riemann-left``, ``-middle``, ``-right``.
-        seed: of the noise baseline.
+        seed: the random seed of the ``noise`` baseline.
 
     Returns:
-        One signed number per unit and position, in score units per unit of activation.
+        A signed number per unit and position, in score units per unit of activation.
 
     Raises:
         UnknownName: no such layer, class or label.
-        LayerError: the layer is never reached, or how its output lies cannot be known.
-        ParameterError: several layers are named.
+        LayerError: the layer is not reached, or the layout of its output cannot be determined.
+        ParameterError: several layers are given.
         NoGradient: the score does not depend on the layer.
-        InputError: the baseline's shape is not the image's.
+        InputError: the baseline does not have the image's shape.
 
-    Differs from the paper: the distribution of interest is the straight path; the paper allows any.
+    Differs from the paper: the distribution of interest is the straight path; the paper allows any distribution.
 
     Example:
         >>> import convscope as cs
@@ -74,7 +80,7 @@ def internal_influence(
     Source: :cite:`leino2018influence`, definition 1.
     """
     address = one_layer(layer)
-    start = baseline_of(baseline, image, seed=seed)
+    start = make_baseline(baseline, image, seed=seed)
     points, weights = QUADRATURES[quadrature](steps)
-    influence = mean_gradient(model, image, target, address, straight(image.tensor, start), points, weights)
+    influence = mean_gradient(model, image, target, address, straight_path(image.tensor, start), points, weights)
     return layer_attributions(model, image, target, address, influence)

@@ -1,7 +1,7 @@
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.runtime.declaration import lens
 from convscope.runtime.unit_attribution import at_images, layer_attributions, one_layer
 from convscope.values import LayerAttribution
@@ -11,17 +11,17 @@ from convscope.values import LayerAttribution
     family="gradient",
     title="Layer gradient × activation",
     cite="ancona2018towards",
-    asks="How much does each unit of a layer, as strong as it is, push the score?",
-    reads="Units to the right push the score up from where the unit is zero, those to the left push it down; exact "
-    "where the network is linear above the layer.",
+    asks="How much does each unit of a layer contribute to the score in a linear approximation?",
+    reads="Units to the right raise the score relative to an activation of zero, those to the left lower it; exact if "
+    "the network is linear after the layer.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
-    fails={"completeness": "holds where the network is linear above the layer only"},
+    fails={"completeness": "holds only if the network is linear after the layer"},
 )
 def layer_gradient_x_activation(
-    model: Model, image: Images, *, target: Aim = TOP1, layer: Layers = LAST_SPATIAL
+    model: Model, image: Images, *, target: Target = TOP1, layer: Layers = LAST_SPATIAL
 ) -> list[LayerAttribution]:
-    """Multiply each unit of a layer by the gradient of the score to it.
+    """Multiply each unit of a layer by the gradient of the score with respect to it.
 
         S_k = A_k ⊙ ∂f_c/∂A_k
 
@@ -29,16 +29,16 @@ def layer_gradient_x_activation(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        layer: one layer; the last with spatial extent by default. ``conv2:input`` is what goes into ``conv2``,
-            ``lstm:output1`` the second tensor that ``lstm`` gives.
+        layer: one layer; by default the last one with spatial extent. ``conv2:input`` is the input of ``conv2``,
+            ``lstm:output1`` the second output of ``lstm``.
 
     Returns:
-        One signed number per unit and position, in score units.
+        A signed number per unit and position, in score units.
 
     Raises:
         UnknownName: no such layer, class or label.
-        LayerError: the layer is never reached, or how its output lies cannot be known.
-        ParameterError: several layers are named.
+        LayerError: the layer is not reached, or the layout of its output cannot be determined.
+        ParameterError: several layers are given.
         NoGradient: the score does not depend on the layer.
 
     Example:
@@ -47,7 +47,7 @@ def layer_gradient_x_activation(
         >>> tuple(a.values.shape), len(a.units)
         ((96, 12, 12), 96)
 
-    Source: :cite:`ancona2018towards`, section 3.1, with the layer's output in the place of the input.
+    Source: :cite:`ancona2018towards`, section 3.1, applied to the layer's output instead of the input.
     """
     address = one_layer(layer)
     activation, gradient = at_images(model, image, target, address)

@@ -1,8 +1,8 @@
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import input_gradient
-from convscope.engine.targets.target import TOP1, Aim
-from convscope.lens.gradient._pool import Sign, pooled
+from convscope.engine.targets.target import TOP1, Target
+from convscope.lens.gradient._pool import Sign, reduce_channels
 from convscope.runtime.declaration import attributions, lens
 from convscope.values import Attribution
 
@@ -11,14 +11,15 @@ from convscope.values import Attribution
     family="gradient",
     title="Saliency",
     cite="simonyan2014deep",
-    asks="Which pixels would change the score most if they changed a little?",
-    reads="Brightening a warm pixel raises the score, a cool one lowers it; strong says sensitive, not important.",
+    asks="Which pixels change the score most when they change slightly?",
+    reads="Brightening a warm pixel raises the score, brightening a cool pixel lowers it; large values mean "
+    "sensitivity, not importance.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable", "contrasting"},
-    fails={"completeness": "a slope is not a contribution"},
+    fails={"completeness": "a gradient is not a contribution"},
 )
-def saliency(model: Model, image: Images, *, target: Aim = TOP1, sign: Sign = "signed") -> list[Attribution]:
-    """Take the gradient of the score with respect to each pixel.
+def saliency(model: Model, image: Images, *, target: Target = TOP1, sign: Sign = "signed") -> list[Attribution]:
+    """Compute the gradient of the score with respect to each pixel.
 
         S(x) = Σ_channels ∂f_c/∂x        (signed)
         S(x) = max_channels |∂f_c/∂x|    (absolute, as in the paper)
@@ -27,7 +28,7 @@ def saliency(model: Model, image: Images, *, target: Aim = TOP1, sign: Sign = "s
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        sign: ``signed`` adds the channels up, ``absolute`` takes the largest magnitude.
+        sign: ``signed`` sums over channels, ``absolute`` takes the largest magnitude over channels.
 
     Returns:
         A map in score units per unit of preprocessed input, at full resolution. Signed: positive where brightening the
@@ -48,5 +49,5 @@ def saliency(model: Model, image: Images, *, target: Aim = TOP1, sign: Sign = "s
     Source: :cite:`simonyan2014deep`, section 3.
     """
     gradient = input_gradient(model, image, target)
-    values = pooled(gradient, sign)
+    values = reduce_channels(gradient, sign)
     return attributions(model, image, target, values, channels=gradient, signed=sign == "signed")

@@ -2,8 +2,8 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import settle
 from convscope.engine.run.perturbed_samples import Samples, Seed, Sigma, gradient_moments, noisy
-from convscope.engine.targets.target import TOP1, Aim
-from convscope.lens.gradient._pool import Sign, pooled
+from convscope.engine.targets.target import TOP1, Target
+from convscope.lens.gradient._pool import Sign, reduce_channels
 from convscope.runtime.declaration import attributions, lens
 from convscope.values import Attribution
 
@@ -12,17 +12,17 @@ from convscope.values import Attribution
     family="gradient",
     title="SmoothGrad",
     cite="smilkov2017smoothgrad",
-    asks="Which pixels does the score react to, steadily rather than by a local wiggle?",
-    reads="As saliency, with less speckle: what noisy copies of the image agree on remains.",
+    asks="Which pixels is the score sensitive to, when local fluctuations of the gradient are averaged out?",
+    reads="Like saliency, but less noisy: only what noisy copies of the image have in common remains.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
-    fails={"completeness": "averages slopes, not contributions"},
+    fails={"completeness": "averages gradients, not contributions"},
 )
 def smooth_grad(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     samples: Samples = 25,
     sigma: Sigma = 0.15,
     seed: Seed = 0,
@@ -30,7 +30,7 @@ def smooth_grad(
 ) -> list[Attribution]:
     """Average the gradient over noisy copies of the image.
 
-    A single gradient follows tiny wiggles of the network; averaging over small disturbances keeps what they share.
+    A single gradient fluctuates strongly between neighbouring inputs; averaging over small perturbations smooths it.
 
         S(x) = 1/N · Σ_i ∂f_c(x + ε_i)/∂x,    ε_i ~ N(0, (sigma · range(x))²)
 
@@ -38,10 +38,10 @@ def smooth_grad(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        samples: noisy copies per image.
-        sigma: spread of the noise, as a fraction of the image's range; 0 is the plain gradient.
-        seed: of the noise; the same seed gives the same map.
-        sign: ``signed`` adds the channels up, ``absolute`` takes the largest magnitude.
+        samples: the number of noisy copies per image.
+        sigma: standard deviation of the noise, as a fraction of the image's range; 0 is the plain gradient.
+        seed: the random seed of the noise.
+        sign: ``signed`` sums over channels, ``absolute`` takes the largest magnitude over channels.
 
     Returns:
         A map in score units per unit of preprocessed input, at full resolution; the mean gradient per channel is in
@@ -51,8 +51,8 @@ def smooth_grad(
         UnknownName: no such class or label.
         NoGradient: the score does not depend on the input.
 
-    Differs from the paper: signed by default, 25 samples where its pictures take 50, and the top class is that of the
-    clean image.
+    Differs from the paper: signed by default; 25 samples, where the paper's figures use 50; the top class is that of
+    the original image.
 
     Example:
         >>> import convscope as cs
@@ -66,5 +66,5 @@ def smooth_grad(
     settle(model, image, target)
     draw = noisy(image, sigma=sigma, seed=seed)
     (mean,) = gradient_moments(model, image, target, draw, samples)
-    values = pooled(mean, sign)
+    values = reduce_channels(mean, sign)
     return attributions(model, image, target, values, channels=mean, signed=sign == "signed")

@@ -2,7 +2,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import settle
 from convscope.engine.run.perturbed_samples import Samples, Seed, Sigma, gradient_moments, noisy
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.runtime.declaration import attributions, lens
 from convscope.values import Attribution
 
@@ -11,20 +11,21 @@ from convscope.values import Attribution
     family="gradient",
     title="SmoothGrad²",
     cite="hooker2019benchmark",
-    asks="Where does the score react strongly, whichever way?",
-    reads="Bright pixels are those the score reacts to strongly on noisy copies; no sign: for or against is not told.",
+    asks="Where is the score most sensitive, regardless of sign?",
+    reads="Bright pixels have large gradients on noisy copies of the image; the map has no sign and does not separate "
+    "evidence for and against.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "non-negative"},
     fails={
-        "class contrast": "squares lose the sign, and the edges that matter matter for every class",
-        "completeness": "averages squared slopes",
+        "class contrast": "squares lose the sign, and important edges are important for every class",
+        "completeness": "averages squared gradients",
     },
 )
 def smooth_grad_squared(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     samples: Samples = 25,
     sigma: Sigma = 0.15,
     seed: Seed = 0,
@@ -37,12 +38,12 @@ def smooth_grad_squared(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        samples: noisy copies per image.
-        sigma: spread of the noise, as a fraction of the image's range.
-        seed: of the noise; the same seed gives the same map.
+        samples: the number of noisy copies per image.
+        sigma: standard deviation of the noise, as a fraction of the image's range.
+        seed: the random seed of the noise.
 
     Returns:
-        A map that is never negative, in squared score units per squared unit of preprocessed input; per channel in
+        A non-negative map, in squared score units per squared unit of preprocessed input; per channel in
         ``channels``.
 
     Raises:

@@ -2,7 +2,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import settle
 from convscope.engine.run.perturbed_samples import Samples, Seed, Sigma, gradient_variance, noisy
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.runtime.declaration import attributions, lens
 from convscope.values import Attribution
 
@@ -11,25 +11,26 @@ from convscope.values import Attribution
     family="gradient",
     title="VarGrad",
     cite="adebayo2018local",
-    asks="Where does the score's reaction change when the image changes a little?",
-    reads="Bright pixels have a gradient that varies between noisy copies; no sign: for or against is not told.",
+    asks="Where does the gradient of the score change when the image changes slightly?",
+    reads="Bright pixels have gradients that vary between noisy copies of the image; the map has no sign and does not "
+    "separate evidence for and against.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "non-negative"},
     fails={
         "class contrast": "a variance has no sign, and edges vary for every class",
-        "completeness": "is a variance of slopes",
+        "completeness": "is a variance of gradients",
     },
 )
 def var_grad(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     samples: Samples = 25,
     sigma: Sigma = 0.15,
     seed: Seed = 0,
 ) -> list[Attribution]:
-    """Take the variance of the gradient over noisy copies of the image.
+    """Compute the variance of the gradient over noisy copies of the image.
 
         S(x) = Σ_channels mean_i(g_i²) - mean_i(g_i)²,    g_i = ∂f_c(x + ε_i)/∂x,    ε_i ~ N(0, (sigma · range(x))²)
 
@@ -37,12 +38,12 @@ def var_grad(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        samples: noisy copies per image.
-        sigma: spread of the noise, as a fraction of the image's range; 0 gives zero everywhere.
-        seed: of the noise; the same seed gives the same map.
+        samples: the number of noisy copies per image.
+        sigma: standard deviation of the noise, as a fraction of the image's range; 0 gives zero everywhere.
+        seed: the random seed of the noise.
 
     Returns:
-        A map that is never negative, in squared score units per squared unit of preprocessed input; per channel in
+        A non-negative map, in squared score units per squared unit of preprocessed input; per channel in
         ``channels``.
 
     Raises:

@@ -1,1 +1,1 @@
-"""What its units look for, drawn by an optimiser."""
+"""What units respond to, found by optimizing the input."""

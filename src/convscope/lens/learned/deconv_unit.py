@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.addresses import UnitAddress, one_unit
+from convscope.engine.layers.addresses import UnitAddress, resolve_unit
 from convscope.engine.network.model import Model
 from convscope.engine.rules.modified_gradients import deconvnet, guided
-from convscope.engine.rules.run import flow_back, said_of
-from convscope.engine.targets.target import Aim
+from convscope.engine.rules.run import backpropagate, operation_notes
+from convscope.engine.targets.target import Target
 from convscope.errors import UnknownName
 from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
@@ -21,9 +21,9 @@ RULES = {"deconvnet": deconvnet, "guided": guided}
     family="learned",
     title="Deconvolution of a unit",
     cite="zeiler2014visualizing",
-    asks="Which pattern in this image excited this unit?",
-    reads="Structures that the unit's strongest place is painted back into, within its receptive field; it shows what "
-    "was there, not all that the unit answers to.",
+    asks="Which pattern in this image activated this unit?",
+    reads="The structures in the receptive field of the unit's strongest position that its activation is traced back "
+    "to. They show what was there, not everything that the unit responds to.",
     claims={"deterministic"},
 )
 def deconv_unit(
@@ -33,35 +33,38 @@ def deconv_unit(
     unit: Any = None,
     rule: Annotated[
         Literal["deconvnet", "guided"],
-        Param(help="what a rectifier does to what flows back: cut off the negative, or also what was switched off"),
+        Param(
+            help="backward rule of ReLU: set negative gradients to zero (deconvnet), or also those of inactive units "
+            "(guided)"
+        ),
     ] = "deconvnet",
 ) -> list[Attribution]:
-    """Send the strongest activation of one unit back to the pixels through the transposed network.
+    """Project the strongest activation of one unit back to the pixels through the transposed network.
 
-        p* = argmax_p A_u(p),   G = e_(u, p*) at the layer,   G_x = max(G_y, 0) at each rectifier;   S = Σ_channels G
+        p* = argmax_p A_u(p),   G = e_(u, p*) at the layer,   G_x = max(G_y, 0) at each ReLU;   S = Σ_channels G
 
-    All other units of the layer are set to zero; pooling sends back to where its maximum was. What arrives is the part
-    of the image that this unit fired for.
+    All other units of the layer are set to zero; max pooling passes the signal to the position of its maximum. The
+    result is the part of the image that activated this unit.
 
     Args:
         model: the network.
         image: one image or several.
-        unit: ``"layer3[17]"``, or one place of it, ``"layer3[17, 4, 5]"``; a bare ``"layer3"`` means its most excited
-            unit, each image its own, and nothing at all the most excited unit of the last spatial layer.
-        rule: ``deconvnet`` as in the paper, or ``guided`` (Springenberg et al. 2015), which is crisper where the
-            network has no pooling.
+        unit: ``"layer3[17]"``, or at one position, ``"layer3[17, 4, 5]"``; ``"layer3"`` alone means the layer's most
+            active unit in each image, and no unit the most active one of the last spatial layer.
+        rule: ``deconvnet`` as in the paper, or ``guided`` (Springenberg et al. 2015), which gives sharper structures in
+            networks without pooling.
 
     Returns:
-        A signed map of what was painted back, at full resolution and zero outside the unit's receptive field; per
-        channel in ``channels``. ``score`` is the activation; ``notes["place"]`` the place it was found at.
+        A signed map of the back-projected signal, at full resolution and zero outside the unit's receptive field; per
+        channel in ``channels``. ``score`` is the activation, ``notes["place"]`` its position.
 
     Raises:
-        UnknownName: no such layer, unit or place.
-        NoRule: an operation that no rule is known for.
-        NoGradient: the layer is cut off from the input.
+        UnknownName: no such layer, unit or position.
+        NoRule: the network contains an operation without a rule.
+        NoGradient: the layer does not depend on the input.
 
-    Differs from the paper: batch norm, residual sums and other operations the paper's network did not have keep
-    their gradient.
+    Differs from the paper: batch norm, residual sums and other operations that the paper's network does not have use
+    their ordinary gradient.
 
     Example:
         >>> import convscope as cs
@@ -71,12 +74,15 @@ def deconv_unit(
 
     Source: :cite:`zeiler2014visualizing`, section 2.1; the rule ``guided`` :cite:`springenberg2015striving`.
     """
-    address = one_unit(model, unit, lambda: image.tensor)
-    winners = _Winners(address, len(image))
-    aim = Aim(len(image), winners.scores, layer=address.layer)
-    flow = flow_back(model, image, aim, lambda ledger, rows, copies: RULES[rule](), on_missing="gradient")
-    aim.words = winners.words
-    notes = [{"place": place, "rules": flow.ledgers[0].rules(), **said_of(flow)} for place in winners.places]
+    address = resolve_unit(model, unit, lambda: image.tensor)
+    strongest = _StrongestPositions(address, len(image))
+    aim = Target(len(image), strongest.scores, layer=address.layer)
+    flow = backpropagate(model, image, aim, lambda ledger, rows, copies: RULES[rule](), on_missing="gradient")
+    aim.descriptions = strongest.descriptions
+    notes = [
+        {"place": place, "rules": flow.ledgers[0].rule_counts(), **operation_notes(flow)}
+        for place in strongest.positions
+    ]
     return attributions(
         model,
         image,
@@ -84,19 +90,19 @@ def deconv_unit(
         flow.multiplier.sum(1),
         channels=flow.multiplier,
         notes=notes,
-        otherwise="the unit is not excited by anything in this image, or nothing positive flows back from it",
+        otherwise="the unit is not activated by this image, or no positive gradient reaches the input from it",
     )
 
 
-class _Winners:
-    """The strongest place of a unit in each image, and its score."""
+class _StrongestPositions:
+    """The strongest position of a unit in each image, and its activation."""
 
     def __init__(self, address: UnitAddress, images: int) -> None:
         self.address = address
-        self.words, self.places = [""] * images, [""] * images
+        self.descriptions, self.positions = [""] * images, [""] * images
 
     def scores(self, activation: Tensor, rows: Tensor) -> Tensor:
-        """The activation at the winning place of each image, which alone has a gradient."""
+        """The activation at the strongest position of each image; the gradient is zero elsewhere."""
         address = self.address
         if address.unit is not None and address.unit >= activation.shape[1]:
             raise UnknownName(f"no unit {address}: {address.layer!r} has units 0 to {activation.shape[1] - 1}")
@@ -105,18 +111,20 @@ class _Winners:
             len(address.position) != len(extent) or any(p >= n for p, n in zip(address.position, extent, strict=True))
         ):
             raise UnknownName(f"no position {address}: the map of {address.layer!r} is {extent}")
-        winners = [self._winner(one.detach(), extent) for one in activation]
-        for row, (unit, *place) in zip(rows.tolist(), winners, strict=True):
-            self.words[row] = str(UnitAddress(address.layer, unit, address.position))
-            self.places[row] = f"{', '.join(map(str, place))} of {'×'.join(map(str, extent))}" if extent else "all"
-        return torch.stack([one[tuple(place)] for one, place in zip(activation, winners, strict=True)])
+        indices = [self._strongest(of_image.detach(), extent) for of_image in activation]
+        for row, (unit, *position) in zip(rows.tolist(), indices, strict=True):
+            self.descriptions[row] = str(UnitAddress(address.layer, unit, address.position))
+            self.positions[row] = (
+                f"{', '.join(map(str, position))} of {'×'.join(map(str, extent))}" if extent else "all"
+            )
+        return torch.stack([of_image[tuple(index)] for of_image, index in zip(activation, indices, strict=True)])
 
-    def _winner(self, activation: Tensor, extent: tuple[int, ...]) -> list[int]:
-        """The index of the winning number in (C, …)."""
+    def _strongest(self, activation: Tensor, extent: tuple[int, ...]) -> list[int]:
+        """The index (unit, position …) of the strongest activation in (C, …)."""
         if self.address.position:
-            assert self.address.unit is not None, "a place is one of a unit"
+            assert self.address.unit is not None, "a position belongs to a unit"
             return [self.address.unit, *self.address.position]
         if self.address.unit is not None:
-            place = torch.unravel_index(activation[self.address.unit].argmax(), extent)
-            return [self.address.unit, *(int(p) for p in place)]
+            position = torch.unravel_index(activation[self.address.unit].argmax(), extent)
+            return [self.address.unit, *(int(p) for p in position)]
         return [int(p) for p in torch.unravel_index(activation.argmax(), activation.shape)]

@@ -6,12 +6,20 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
 from convscope.engine.optimize.canvas import canvas_of
-from convscope.engine.optimize.loop import Ascent, climb
-from convscope.engine.optimize.objectives import matching
+from convscope.engine.optimize.loop import AscentResult, maximize
+from convscope.engine.optimize.objectives import match_activation
 from convscope.engine.optimize.parametrizations import fourier
-from convscope.engine.optimize.regularizers import total_variation as variation
+from convscope.engine.optimize.regularizers import total_variation as total_variation_penalty
 from convscope.engine.optimize.results import pictures_of
-from convscope.lens.learned._drawing import Frames, Rate, Seed, Steps, drawn_over, for_each, seen_at
+from convscope.lens.learned._drawing import (
+    Frames,
+    Rate,
+    Seed,
+    Steps,
+    activations_at,
+    for_each_layer,
+    optimize_images,
+)
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Pictures
@@ -21,9 +29,9 @@ from convscope.values import Pictures
     family="learned",
     title="Feature inversion",
     cite="mahendran2015understanding",
-    asks="How much of this image does a layer still know?",
-    reads="What the picture shares with the image, the layer kept; where it differs, the layer no longer tells the two "
-    "apart.",
+    asks="How much information about this image does a layer preserve?",
+    reads="What the picture shares with the image is preserved by the layer; where they differ, the layer cannot tell "
+    "them apart.",
     claims={"deterministic"},
 )
 def invert(
@@ -34,36 +42,37 @@ def invert(
     steps: Steps = 200,
     rate: Rate = 0.05,
     total_variation: Annotated[
-        float, Param(help="weight of the squared steps between neighbouring pixels", min=0, max=1000)
+        float, Param(help="weight of the squared differences of neighbouring pixels", min=0, max=1000)
     ] = 0.02,
     frames: Frames = 0,
     seed: Seed = 0,
 ) -> list[Pictures]:
-    """Draw, from noise, a picture that a layer cannot tell from the image.
+    """Optimise, from noise, a picture with the same activation at a layer as the image.
 
         minimise  ‖A(x) − A(x₀)‖² / ‖A(x₀)‖² + λ · mean |∇x|²
 
     Args:
         model: the network.
         image: one image or several.
-        layer: whose activation is inverted; several give a picture each, as in the paper's figure 6.
-        steps: of gradient descent.
-        rate: how far a step goes, in Fourier coefficients.
-        total_variation: λ; more gives smoother pictures.
-        frames: how many pictures on the way to keep.
-        seed: of the noise it begins with.
+        layer: the layer whose activation is inverted; with several layers, one picture for each, as in the paper's
+            figure 6.
+        steps: number of gradient descent steps.
+        rate: the learning rate, for Fourier coefficients.
+        total_variation: λ; larger values give smoother pictures.
+        frames: how many intermediate pictures to keep.
+        seed: the seed of the initial noise.
 
     Returns:
-        `Pictures` with a picture per layer, and the image itself. ``scores`` is minus the relative squared distance at
-        the layer: 0 is a perfect match, −1 no better than nothing.
+        `Pictures` with one picture per layer, and the image itself. ``scores`` is minus the relative squared distance
+        at the layer: 0 is a perfect match, −1 is no better than an activation of zero.
 
     Raises:
         UnknownName: no such layer.
-        LayerError: the layer gives no map.
+        LayerError: the layer's output is not a map.
         NoGradient: the layer does not depend on the input.
 
-    Differs from the paper: what is optimised are Fourier coefficients of decorrelated colours, and the picture is kept
-    between black and white, which takes the place of its norm penalty; Adam takes the place of momentum.
+    Differs from the paper: Fourier coefficients of decorrelated colours are optimised; the picture is confined to the
+    range between black and white, which replaces the norm penalty; Adam replaces gradient descent with momentum.
 
     Example:
         >>> import convscope as cs
@@ -73,16 +82,17 @@ def invert(
 
     Source: :cite:`mahendran2015understanding`, section 2.
     """
-    wanted = seen_at(model, image, layer)
-    paid = [variation(total_variation)] if total_variation else []
-    canvas = canvas_of(model, image.extent, given=image.tensor)
-    how: dict[str, Any] = {"steps": steps, "rate": rate, "penalties": paid, "frames": frames, "seed": seed}
+    activations = activations_at(model, image, layer)
+    penalties = [total_variation_penalty(total_variation)] if total_variation else []
+    canvas = canvas_of(model, image.extent, inputs=image.tensor)
+    options: dict[str, Any] = {"steps": steps, "rate": rate, "penalties": penalties, "frames": frames, "seed": seed}
 
-    def draw(rows: Tensor) -> list[Ascent]:
-        def towards(address: str) -> Ascent:
-            return climb(model, matching(address, wanted[address][rows]), fourier(canvas), len(rows), **how)
+    def optimize(rows: Tensor) -> list[AscentResult]:
+        def optimize_layer(address: str) -> AscentResult:
+            objective = match_activation(address, activations[address][rows])
+            return maximize(model, objective, fourier(canvas), len(rows), **options)
 
-        return for_each(layer, towards)
+        return for_each_layer(layer, optimize_layer)
 
-    drawn = drawn_over(image, draw)
-    return [pictures_of(image.spec, one, layer, photo=image.photo(row)) for row, one in enumerate(drawn)]
+    results = optimize_images(image, optimize)
+    return [pictures_of(image.spec, result, layer, photo=image.photo(row)) for row, result in enumerate(results)]

@@ -1,4 +1,4 @@
-"""What surrogate models share: coalitions scored, a fit to them that knows its own error, a map of the fit."""
+"""Shared code of surrogate models: score coalitions of segments, fit a model to the scores, map its coefficients."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,57 +8,67 @@ from torch import Tensor
 
 from convscope.engine.inputs.specs import Images
 from convscope.engine.masking.coalitions import coalition_scores
-from convscope.engine.masking.confidence import BAND, narrow, stability
-from convscope.engine.masking.masks import SAME_SCORE, Ends
-from convscope.engine.masking.segments import Cut
+from convscope.engine.masking.confidence import Z_95, is_narrow, stability_note
+from convscope.engine.masking.masks import SAME_SCORE, EndpointScores
+from convscope.engine.masking.segments import Segmentation
 from convscope.engine.network.model import Model
-from convscope.engine.targets.target import Aim
+from convscope.engine.targets.target import Target
 from convscope.runtime.declaration import attributions
 from convscope.values import Attribution
 
 Fit = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor, dict[str, Any]]]
-"""``(row, coalitions, scores) -> (values, band, notes)``: one number per part of image ``row`` and its 95 % band."""
+"""``(row, coalitions, scores) -> (values, band, notes)``: a value per segment of image ``row`` and its 95 % band."""
 
-EXACT = "exact"
-"""The note of a fit that needs no more samples."""
+EXACT_NOTE = "exact"
+"""The key of the note on a fit that is exact and needs no more samples."""
 
 
 def surrogate_maps(
     model: Model,
     images: Images,
-    aim: Aim,
-    start: Tensor,
-    ends: Ends,
-    cuts: Sequence[Cut],
+    aim: Target,
+    baselines: Tensor,
+    ends: EndpointScores,
+    cuts: Sequence[Segmentation],
     coalitions: Sequence[Tensor],
     fit: Fit,
     *,
     stop_when: float = 0.0,
     precision: str = "float32",
 ) -> list[Attribution]:
-    """Score the coalitions of each image, fit them, and paint each part's number on its pixels."""
+    """Score the coalitions of each image, fit a model to the scores, and map its coefficients to pixels."""
 
-    def enough(row: int, scores: Tensor) -> bool:
-        if _too_few(len(scores), cuts[row]):
+    def is_precise(row: int, scores: Tensor) -> bool:
+        if _has_too_few(len(scores), cuts[row]):
             return False
         values, band, _ = fit(row, coalitions[row][: len(scores)], scores)
-        return narrow(cuts[row].painted(values), cuts[row].painted(band), stop_when)
+        return is_narrow(cuts[row].to_map(values), cuts[row].to_map(band), stop_when)
 
-    found = coalition_scores(
-        model, images, aim, start, cuts, coalitions, enough=enough if stop_when else None, precision=precision
+    all_scores = coalition_scores(
+        model,
+        images,
+        aim,
+        baselines,
+        cuts,
+        coalitions,
+        should_stop=is_precise if stop_when else None,
+        precision=precision,
     )
     values, bands, notes = [], [], []
-    for row, (cut, scores) in enumerate(zip(cuts, found, strict=True)):
-        on = coalitions[row][: len(scores)]
-        fitted, band, said = fit(row, on, scores)
-        if _too_few(len(on), cut) and EXACT not in said:  # nothing is left to judge the fit by
-            band = torch.full_like(fitted, BAND * float(scores.std()))
-            said |= {"few samples": f"{len(on)} for {cut.count} segments, which need {cut.count + 2} to be told apart"}
-        values.append(cut.painted(fitted))
-        bands.append(cut.painted(band))
-        said |= {"segments": str(cut.count), "samples": str(len(on))}
-        spread = {} if EXACT in said else _stability(row, on, scores, cut, fit)  # no seed changes an exact answer
-        notes.append({**said, **spread, **ends.notes[row]})
+    for row, (cut, scores) in enumerate(zip(cuts, all_scores, strict=True)):
+        shown = coalitions[row][: len(scores)]
+        coefficients, band, fit_notes = fit(row, shown, scores)
+        if _has_too_few(len(shown), cut) and EXACT_NOTE not in fit_notes:  # no degrees of freedom to estimate the error
+            band = torch.full_like(coefficients, Z_95 * float(scores.std()))
+            needed = cut.count + 2
+            few = f"{len(shown)} for {cut.count} segments; at least {needed} are needed"
+            fit_notes |= {"few samples": few}
+        values.append(cut.to_map(coefficients))
+        bands.append(cut.to_map(band))
+        fit_notes |= {"segments": str(cut.count), "samples": str(len(shown))}
+        is_exact = EXACT_NOTE in fit_notes  # the same for every seed
+        stability_note = {} if is_exact else _stability(row, shown, scores, cut, fit)
+        notes.append({**fit_notes, **stability_note, **ends.notes[row]})
     return attributions(
         model,
         images,
@@ -70,14 +80,16 @@ def surrogate_maps(
     )
 
 
-def _too_few(samples: int, cut: Cut) -> bool:
+def _has_too_few(samples: int, cut: Segmentation) -> bool:
     return samples < cut.count + 2
 
 
-def _stability(row: int, on: Tensor, scores: Tensor, cut: Cut, fit: Fit) -> dict[str, Any]:
-    """From fits to two halves, in which a coalition and its complement stay together."""
-    half = torch.arange(len(on), device="cpu") // 2 % 2 == 0
-    if len(on) < 4 or int(half.sum()) < 2:
+def _stability(row: int, shown: Tensor, scores: Tensor, cut: Segmentation, fit: Fit) -> dict[str, Any]:
+    """The stability note from fits to two halves of the samples; a coalition and its complement stay together."""
+    in_first = torch.arange(len(shown), device="cpu") // 2 % 2 == 0
+    if len(shown) < 4 or int(in_first.sum()) < 2:
         return {}
-    first, second = (cut.painted(fit(row, on[part], scores[part])[0]) for part in (half, ~half))
-    return stability(first, second)
+    first_map, second_map = (
+        cut.to_map(fit(row, shown[selection], scores[selection])[0]) for selection in (in_first, ~in_first)
+    )
+    return stability_note(first_map, second_map)

@@ -6,46 +6,48 @@ from torch import Tensor
 
 from convscope.engine.inputs import noise
 from convscope.engine.inputs.specs import Images
-from convscope.engine.masking.masks import ends_of
+from convscope.engine.masking.masks import endpoint_scores
 from convscope.engine.network.model import Model
-from convscope.engine.paths.baselines import BaselineName, baseline_of
+from convscope.engine.paths.baselines import BaselineName, make_baseline
 from convscope.engine.run.perturbed_samples import Seed
-from convscope.engine.targets.target import TOP1, Aim
-from convscope.lens.perturbation._learned import Pull, learned_masks, shares_left
+from convscope.engine.targets.target import TOP1, Target
+from convscope.lens.perturbation._learned import ScoreGradient, learned_masks, remaining_score
 from convscope.runtime.declaration import attributions, lens
 from convscope.runtime.layer_maps import resize
 from convscope.spec import Param
 from convscope.values import Attribution
 
-FINEST = 56
-"""Places along the longer side on which a mask is formed before it is enlarged: it is smoother than that."""
+MAX_MASK_SIDE = 56
+"""Positions along the longer side at which a mask is computed before it is upsampled, since masks are smooth."""
 
-FIRM = 5.0
-"""λ at the start; it is a hundred times as large at the end."""
+INITIAL_PENALTY = 5.0
+"""λ at the first step; it grows by a factor of 100."""
 
 
 @lens(
     family="perturbation",
     title="Extremal perturbation",
     cite="fong2019extremal",
-    asks="Which part of the image, of a given size, keeps the score highest when all else is blurred?",
-    reads="Bright is the part that was kept, of the size that was asked for; inside it nothing is ranked, and another "
-    "size may choose another part.",
+    asks="Which part of the image, of a given size, keeps the score highest when the rest is blurred?",
+    reads="The bright part, of the requested size, was kept; there is no ranking inside it, and another size may "
+    "select another part.",
     needs={"gradients", "scores"},
     claims={"class-sensitive", "deterministic", "non-negative", "contrasting"},
-    fails={"completeness": "is a part of a given size, no share of the score"},
+    fails={"completeness": "is a region of a given size, not a share of the score"},
 )
 def extremal_perturbation(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     steps: Annotated[int, Param(help="steps of the optimisation", min=1, max=4096)] = 200,
-    area: Annotated[float, Param(help="the part that is kept", min=0.01, max=0.9, unit="share of the image")] = 0.1,
+    area: Annotated[
+        float, Param(help="size of the region that is kept", min=0.01, max=0.9, unit="share of the image")
+    ] = 0.1,
     width: Annotated[
-        float, Param(help="how smooth the mask is", min=0.01, max=0.5, unit="share of the longer side")
+        float, Param(help="smoothness of the mask", min=0.01, max=0.5, unit="share of the longer side")
     ] = 0.09,
-    baseline: Annotated[BaselineName | Tensor, Param(help="what is seen outside the part")] = "blur",
+    baseline: Annotated[BaselineName | Tensor, Param(help="what replaces the image outside the region")] = "blur",
     seed: Seed = 0,
 ) -> list[Attribution]:
     """Learn the smooth mask of a given area that keeps the score as high as possible.
@@ -53,35 +55,35 @@ def extremal_perturbation(
         m = argmax f̂(m ⊙ x + (1 - m) ⊙ b) - λ_t mean (sorted(m) - r_a)²,    λ_t = 5 · 100^(t/T) at step t of T
         m(u) = smax_v k(u - v) m̄(v),    k(d) = exp(-d² / 2·width²)
 
-    f̂ is the score counted from 0 at the baseline b to 1 at the image; r_a is the mask that is 1 on a share a of the
-    image and 0 elsewhere, in ascending order, so that the area is held and the mask becomes black and white, the more
-    as λ grows. The mask is the smooth maximum of bumps k of heights m̄.
+    f̂ is the relative score, 0 at the baseline b and 1 at the image. r_a is the sorted mask that is 1 on a share a of
+    the image and 0 elsewhere; this term keeps the area at a and makes the mask binary as λ grows. The mask is the
+    smooth maximum of bumps k with heights m̄.
 
     Args:
         model: the network.
-        image: one image or several, which are optimised together.
+        image: one image or several, which are optimized together.
         target: the score f_c, before softmax; the top class by default.
-        steps: T, steps of Adam, a forward and a backward each.
+        steps: the number T of Adam steps, each with a forward and a backward pass.
         area: the share a of the image that is kept.
         width: the standard deviation of a bump, as a share of the longer side.
         baseline: b: ``blur``, ``black``, ``white``, ``mean`` (the image's mean colour), ``noise``, or a preprocessed
             tensor.
-        seed: of the heights at the start, which are all but even (and of the noise baseline).
+        seed: for the initial heights, which are nearly uniform, and for the noise baseline.
 
     Returns:
-        A map from 0 (blurred) to 1 (kept). ``notes["score kept"]`` is the share of the score that the part keeps, which
-        may be more than 1 where the rest speaks against the target; ``notes["area"]`` the mean of the mask.
+        A map from 0 (blurred) to 1 (kept). ``notes["score kept"]`` is the relative score of the masked image, which is
+        above 1 if the rest of the image is evidence against the target; ``notes["area"]`` is the mean of the mask.
 
     Raises:
         UnknownName: no such class or label.
         NoGradient: the score does not depend on the input.
-        InputError: the baseline's shape is not the image's.
+        InputError: the baseline does not have the shape of the image.
 
     Differs from the paper: the score is scaled to its rise over the baseline, so that one λ suits every network; the
-    image is blended with one blurred copy rather than blurred by a varying width. Differs from the authors' code: the
-    bumps are Gaussian, where its are flat on top, exp(-2·max(z - ½, 0)²) at z widths from the centre; the image is not
-    flipped at every second step; λ grows 100-fold in all, there about 16-fold; 200 steps of Adam, there 800 of gradient
-    descent with momentum 0.9.
+    image is blended with one blurred copy instead of being blurred by a varying width. Differs from the authors' code:
+    the bumps are Gaussian instead of flat on top (exp(-2·max(z - ½, 0)²) at z widths from the centre); the image is not
+    flipped at every second step; λ grows by a factor of 100 instead of about 16; and 200 steps of Adam are used instead
+    of 800 steps of gradient descent with momentum 0.9.
 
     Example:
         >>> import convscope as cs
@@ -92,80 +94,82 @@ def extremal_perturbation(
     Source: :cite:`fong2019extremal`, equations 4 to 6 and section 3.2.
     """
 
-    image.require_spatial_axes("extremal-perturbation learns a mask over places")
-    start = baseline_of(baseline, image, seed=seed)
-    ends = ends_of(model, image, start, target)
-    bumps = _Bumps(image.extent, width, like=image.tensor)
-    wanted = (torch.linspace(0, 1, bumps.places, device=image.tensor.device, dtype=torch.float32) > 1 - area).float()
+    image.require_spatial_axes("extremal-perturbation learns a mask over positions")
+    baselines = make_baseline(baseline, image, seed=seed)
+    ends = endpoint_scores(model, image, baselines, target)
+    smooth_masks = _SmoothMasks(image.extent, width, like=image.tensor)
+    target_mask = (
+        torch.linspace(0, 1, smooth_masks.positions, device=image.tensor.device, dtype=torch.float32) > 1 - area
+    ).float()
 
-    begun = 0.5 + 0.01 * noise.uniform(
-        (bumps.count,), seed=seed, copies=torch.zeros(1, dtype=torch.long, device="cpu"), like=wanted
+    initial_heights = 0.5 + 0.01 * noise.uniform(
+        (smooth_masks.count,), seed=seed, copies=torch.zeros(1, dtype=torch.long, device="cpu"), like=target_mask
     )
 
-    def learn(rows: Tensor, pull: Pull) -> Tensor:
-        heights = begun.repeat(len(rows), 1).requires_grad_(True)
-        adam = torch.optim.Adam([heights], lr=0.05)
+    def learn_masks(rows: Tensor, score_gradient: ScoreGradient) -> Tensor:
+        heights = initial_heights.repeat(len(rows), 1).requires_grad_(True)
+        optimizer = torch.optim.Adam([heights], lr=0.05)
         for step in range(steps):
-            adam.zero_grad()
-            coarse = bumps.mask(heights)
-            whole = resize(coarse, image.extent)
-            kept = (whole * pull(whole.detach())).flatten(1).sum(1)
-            apart = (coarse.flatten(1).sort(1).values - wanted).square().mean(1)
-            (_firmness(step, steps) * apart - kept).sum().backward()  # type: ignore[no-untyped-call]
-            adam.step()
+            optimizer.zero_grad()
+            coarse = smooth_masks.mask(heights)
+            full = resize(coarse, image.extent)
+            score_term = (full * score_gradient(full.detach())).flatten(1).sum(1)
+            area_error = (coarse.flatten(1).sort(1).values - target_mask).square().mean(1)
+            (_area_penalty(step, steps) * area_error - score_term).sum().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
             with torch.no_grad():
                 heights.clamp_(0, 1)
-        return resize(bumps.mask(heights), image.extent)
+        return resize(smooth_masks.mask(heights), image.extent)
 
-    masks = learned_masks(model, image, target, start, ends, steps, learn)
-    constant = (ends.here - ends.there).abs() <= 1e-9 * ends.here.abs()
-    masks = torch.where(constant.view(-1, *[1] * (masks.ndim - 1)).to(masks.device), 0, masks)
-    kept = shares_left(model, image, target, start, masks, ends)
+    masks = learned_masks(model, image, target, baselines, ends, steps, learn_masks)
+    is_constant = (ends.image_scores - ends.baseline_scores).abs() <= 1e-9 * ends.image_scores.abs()
+    masks = torch.where(is_constant.view(-1, *[1] * (masks.ndim - 1)).to(masks.device), 0, masks)
+    scores_kept = remaining_score(model, image, target, baselines, masks, ends)
     notes = [
-        {"score kept": share, "area": float(mask.mean()), **said}
-        for share, mask, said in zip(kept, masks, ends.notes, strict=True)
+        {"score kept": share, "area": float(mask.mean()), **end_notes}
+        for share, mask, end_notes in zip(scores_kept, masks, ends.notes, strict=True)
     ]
-    why = "the score is the same for the image as for its baseline: no part of it keeps anything"
-    return attributions(model, image, target, masks, signed=False, notes=notes, why_blank=why)
+    reason = "the image and its baseline have the same score, so that no region can keep it"
+    return attributions(model, image, target, masks, signed=False, notes=notes, why_blank=reason)
 
 
-def _firmness(step: int, steps: int) -> float:
-    """λ, which grows while the mask settles."""
-    return float(FIRM * 100 ** (step / steps))
+def _area_penalty(step: int, steps: int) -> float:
+    """λ at a step; it grows exponentially."""
+    return float(INITIAL_PENALTY * 100 ** (step / steps))
 
 
-class _Bumps:
-    """Masks that are smooth maxima of Gaussian bumps on a grid of half their width."""
+class _SmoothMasks:
+    """Masks that are smooth maxima of Gaussian bumps on a regular grid."""
 
     def __init__(self, extent: tuple[int, ...], width: float, *, like: Tensor) -> None:
         longest = max(extent)
-        self.shape = tuple(max(1, round(min(n, FINEST * n / longest))) for n in extent)
-        self.places = math.prod(self.shape)
-        centres = [max(2, round(2 * n / longest / width / 3) + 1) for n in extent]
+        self.shape = tuple(max(1, round(min(length, MAX_MASK_SIDE * length / longest))) for length in extent)
+        self.positions = math.prod(self.shape)
+        centres = [max(2, round(2 * length / longest / width / 3) + 1) for length in extent]
         self.count = math.prod(centres)
-        apart = torch.zeros(self.places, self.count, dtype=torch.float32, device="cpu")
-        at = _grid(
+        squared_distance = torch.zeros(self.positions, self.count, dtype=torch.float32, device="cpu")
+        positions = _coordinates(
             [
-                torch.linspace(0, n / longest, count, dtype=torch.float32, device="cpu")
-                for n, count in zip(extent, self.shape, strict=True)
+                torch.linspace(0, length / longest, count, dtype=torch.float32, device="cpu")
+                for length, count in zip(extent, self.shape, strict=True)
             ]
         )
-        of = _grid(
+        centre_positions = _coordinates(
             [
-                torch.linspace(0, n / longest, count, dtype=torch.float32, device="cpu")
-                for n, count in zip(extent, centres, strict=True)
+                torch.linspace(0, length / longest, count, dtype=torch.float32, device="cpu")
+                for length, count in zip(extent, centres, strict=True)
             ]
         )
-        for here, there in zip(at, of, strict=True):
-            apart += (here[:, None] - there).square()
-        self.kernel = torch.exp(-apart / (2 * width**2)).to(like.device)
+        for position, centre in zip(positions, centre_positions, strict=True):
+            squared_distance += (position[:, None] - centre).square()
+        self.kernel = torch.exp(-squared_distance / (2 * width**2)).to(like.device)
 
     def mask(self, heights: Tensor, *, sharpness: float = 20.0) -> Tensor:
         """The masks (n, …) of bumps of these heights (n, count)."""
-        raised = heights[:, None] * self.kernel
-        return (raised * torch.softmax(sharpness * raised, dim=2)).sum(2).view(-1, *self.shape)
+        bumps = heights[:, None] * self.kernel
+        return (bumps * torch.softmax(sharpness * bumps, dim=2)).sum(2).view(-1, *self.shape)
 
 
-def _grid(lines: list[Tensor]) -> list[Tensor]:
-    """The coordinates of every place of a grid, one flat tensor an axis."""
-    return [axis.flatten() for axis in torch.meshgrid(*lines, indexing="ij")]
+def _coordinates(axes: list[Tensor]) -> list[Tensor]:
+    """The coordinates of every point of a grid, one flat tensor per axis."""
+    return [axis.flatten() for axis in torch.meshgrid(*axes, indexing="ij")]

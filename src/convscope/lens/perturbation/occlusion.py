@@ -4,21 +4,21 @@ import torch
 from torch import Tensor
 
 from convscope.engine.incremental import (
-    Content,
     Extent,
-    Places,
-    covered,
-    grid,
+    PatchContent,
+    WindowPositions,
+    coverage_mask,
+    crop,
     mean_over_windows,
-    seen_in,
     window_scores,
+    window_starts,
 )
 from convscope.engine.inputs import noise
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
-from convscope.engine.paths.baselines import baseline_of
+from convscope.engine.paths.baselines import make_baseline
 from convscope.engine.run.perturbed_samples import Seed
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.errors import InputError, ParameterError
 from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
@@ -31,28 +31,30 @@ FillName = Literal["value", "mean", "blur", "inpaint", "noise"]
     family="perturbation",
     title="Occlusion",
     cite="zeiler2014visualizing",
-    asks="Which regions does the score miss when they are covered?",
-    reads="Warm regions lower the score when covered, cool ones raise it; what only counts together with something "
-    "outside the patch stays unseen.",
+    asks="Which regions lower the score when they are covered?",
+    reads="Warm regions lower the score when they are covered, cool ones raise it; what matters only together with "
+    "something outside the patch remains invisible.",
     needs={"scores"},
     claims={"class-sensitive", "deterministic", "contrasting"},
-    fails={"completeness": "patches interact: what two of them change together is not the sum of what each changes"},
+    fails={
+        "completeness": "patches interact: covering two of them does not have the sum of the effects of covering each"
+    },
 )
 def occlusion(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     patch: Annotated[
         int, Param(help="side of the patch; 0: a fourteenth of the longer side", min=0, max=65536, unit="pixels")
     ] = 0,
     stride: Annotated[
-        int, Param(help="from one patch to the next; 0: half a patch", min=0, max=65536, unit="pixels")
+        int, Param(help="distance between neighbouring patches; 0: half a patch", min=0, max=65536, unit="pixels")
     ] = 0,
     sides: Annotated[
         str,
         Param(
-            help="the patch's side along each axis, as in '16x8', instead of patch",
+            help="side of the patch along each axis, such as '16x8', instead of patch",
             min=1,
             max=65536,
             unit="pixels",
@@ -62,7 +64,7 @@ def occlusion(
     strides: Annotated[
         str,
         Param(
-            help="the stride along each axis, as in '8x4', instead of stride",
+            help="stride along each axis, such as '8x4', instead of stride",
             min=1,
             max=65536,
             unit="pixels",
@@ -70,51 +72,55 @@ def occlusion(
         ),
     ] = "",
     channels: Annotated[
-        Literal["together", "apart"], Param(help="cover all channels of a patch, or one after the other")
+        Literal["together", "apart"], Param(help="cover all channels of a patch together, or one channel at a time")
     ] = "together",
-    shape: Annotated[Literal["square", "disc"], Param(help="what is covered of the patch")] = "square",
+    shape: Annotated[Literal["square", "disc"], Param(help="shape of the covered area")] = "square",
     fill: Annotated[FillName, Param(help="what the patch is filled with")] = "value",
     value: Annotated[float | Tensor, Param(help="the number to fill with, in units of the preprocessed input")] = 0.0,
-    samples: Annotated[int, Param(help="fillings with noise to average", min=1, max=4096)] = 8,
+    samples: Annotated[int, Param(help="number of noise fills to average", min=1, max=4096)] = 8,
     seed: Seed = 0,
 ) -> list[Attribution]:
-    """Slide a patch over the image and see how far the score falls where it lies.
+    """Slide a patch over the image and measure the drop of the score at every position.
 
         S(p) = mean over the patches P that cover p of  f_c(x) - f_c(x with P filled)
 
-    Only what a patch can reach is recomputed, layer by layer; the scores are those of whole forwards.
+    In every layer only the region that the patch can affect is recomputed; the scores equal those of full forward
+    passes.
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        patch: its side in pixels, along every axis; by default a fourteenth of the longer side (16 of 224), at least 2.
-        stride: by default half the patch. Where the patches do not reach the border, one more lies flush with it. A
-            stride beyond the patch leaves gaps, which are zero in the map and named in ``notes["gaps"]``.
-        sides: of a patch that is no square: ``"16x8"`` is 16 high and 8 wide, in the order of the input's axes.
-        strides: where they differ from axis to axis.
-        channels: ``apart`` covers one channel at a time; the map is then the sum of the channels' own maps, which are
-            in ``channels``. For standardised spectra, modalities or colours that mean something by themselves.
-        shape: ``square``, or ``disc``: the ball that fits into the patch.
-        fill: ``value`` the number ``value``; ``mean`` the image's mean colour; ``blur`` the blurred image; ``inpaint``
-            the nearest pixels around the patch along each axis, weighed by the inverse of their distance; ``noise``
-            uniform over the image's range.
-        value: what ``fill="value"`` puts there, after standardising: 0 is the mean colour of the training images where
-            the network's input is standardised by it. A tensor gives one number per channel, or a whole image.
-        samples: how many fillings with noise are averaged; the other fillings need one.
-        seed: of the noise.
+        patch: side of the patch in pixels along every axis; by default a fourteenth of the longer side (16 of 224), at
+            least 2.
+        stride: distance between neighbouring patches; by default half the patch. If the patches do not reach the
+            border, another one is placed at the border. A stride larger than the patch leaves gaps, which are zero in
+            the map and reported in ``notes["gaps"]``.
+        sides: sides of a patch that is not square: ``"16x8"`` is 16 high and 8 wide, in the order of the input's axes.
+        strides: strides that differ between axes.
+        channels: ``apart`` covers one channel at a time, for channels with a meaning of their own, such as spectral
+            bands or modalities. The map is then the sum of the maps of the channels, which are in ``channels``.
+        shape: ``square``, or ``disc``, the ball inscribed in the patch.
+        fill: ``value``, the number ``value``; ``mean``, the image's mean colour; ``blur``, the blurred image;
+            ``inpaint``, the nearest pixels around the patch along each axis, weighted by their inverse distance;
+            ``noise``, uniform over the image's range.
+        value: the value of ``fill="value"``, after normalization: 0 is the mean colour of the training images if the
+            input of the network is normalized with it. A tensor has one number per channel, or is a whole image.
+        samples: the number of noise fills to average; other fills need only one.
+        seed: for the noise.
 
     Returns:
-        A signed map in score units, constant over squares of one stride. ``notes["recomputed"]`` says how much of the
-        work of whole forwards was needed, ``notes["whole maps"]`` from where on and why windows were given up.
+        A signed map in score units, constant over squares of one stride. ``notes["recomputed"]`` says which share of
+        the work of full forward passes was needed, ``notes["whole maps"]`` from which layer on and why complete maps
+        were computed.
 
     Raises:
         UnknownName: no such class or label.
         ParameterError: the patch is larger than the image.
-        InputError: the input has no spatial axes, or ``value`` does not fit it.
+        InputError: the input has no spatial axes, or ``value`` has the wrong shape.
 
-    Differs from the paper: the drop of the score before softmax is shown where the paper shows the probability of the
-    class, and every pixel gets the mean over all patches that cover it.
+    Differs from the paper: the map shows the drop of the score before softmax instead of the probability of the class,
+    and every pixel has the mean over all patches that cover it.
 
     Example:
         >>> import convscope as cs
@@ -126,98 +132,102 @@ def occlusion(
     :cite:`nakandala2019incremental`.
     """
 
-    places = _places(
-        image.extent, _sides(sides, "sides", patch, image.extent), _sides(strides, "strides", stride, image.extent),
-        "sides" if sides else "patch",
-    )  # fmt: skip
-    mask = _mask(places.size, shape).to(image.tensor)
-    covering: list[int | None] = list(range(image.tensor.shape[1])) if channels == "apart" else [None]
-    total = torch.zeros(len(covering), len(image), len(places.starts), dtype=torch.float64, device="cpu")
-    draws = samples if fill == "noise" else 1
-    for draw in range(draws):
-        content = _content(image, places, mask, fill, value, seed, draw)
-        for row, channel in enumerate(covering):
-            covered_only = content if channel is None else _of_channel(content, image, places, channel)
-            found = window_scores(model, image, target, places, covered_only)
-            total[row] += found.clean[:, None] - found.changed
-    maps = torch.stack([mean_over_windows(drops / draws, places, mask.cpu()) for drops in total], 1)
-    notes = [dict(facts) for facts in found.notes]
-    gaps = 1 - float(covered(places, mask.cpu()).mean())
+    patch_sides = _per_axis(sides, "sides", patch, image.extent)
+    steps = _per_axis(strides, "strides", stride, image.extent)
+    patches = _patch_grid(image.extent, patch_sides, steps, "sides" if sides else "patch")
+    mask = _patch_mask(patches.size, shape).to(image.tensor)
+    channel_groups: list[int | None] = list(range(image.tensor.shape[1])) if channels == "apart" else [None]
+    total = torch.zeros(len(channel_groups), len(image), len(patches.starts), dtype=torch.float64, device="cpu")
+    draw_count = samples if fill == "noise" else 1
+    for draw in range(draw_count):
+        content = _patch_content(image, patches, mask, fill, value, seed, draw)
+        for row, channel in enumerate(channel_groups):
+            cover_channel = content if channel is None else _one_channel(content, image, patches, channel)
+            scores = window_scores(model, image, target, patches, cover_channel)
+            total[row] += scores.clean[:, None] - scores.changed
+    maps = torch.stack([mean_over_windows(drops / draw_count, patches, mask.cpu()) for drops in total], 1)
+    notes = [dict(facts) for facts in scores.notes]
+    gaps = 1 - float(coverage_mask(patches, mask.cpu()).mean())
     if gaps > 0:
         notes = [
-            {**facts, "gaps": f"{gaps:.1%} of the pixels are under no patch: the map is zero there"} for facts in notes
+            {**facts, "gaps": f"{gaps:.1%} of the pixels are not covered by any patch: the map is zero there"}
+            for facts in notes
         ]
     return attributions(
         model, image, target, maps.sum(1), channels=maps if channels == "apart" else None, notes=notes,
-        why_blank="covering any patch leaves the score exactly as it is",
+        why_blank="covering any patch leaves the score unchanged",
     )  # fmt: skip
 
 
-def _sides(written: str, name: str, alike: int, extent: Extent) -> Extent:
-    """One number for each axis: as written, or the same for all."""
+def _per_axis(text: str, name: str, default: int, extent: Extent) -> Extent:
+    """Parse one number per axis, or use the same default for all axes."""
     if not extent:
         raise InputError("occlusion covers regions, and this input has no spatial axes: use gradient-x-input")
-    if not written:
-        return (alike,) * len(extent)
-    numbers = written.lower().replace("×", "x").split("x")
-    if len(numbers) != len(extent) or not all(n.strip().isdecimal() for n in numbers):
+    if not text:
+        return (default,) * len(extent)
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != len(extent) or not all(n.strip().isdecimal() for n in parts):
         example = "x".join(["16", "8", "8"][: len(extent)])
         axes = f"{len(extent)} axis" if len(extent) == 1 else f"{len(extent)} axes"
-        raise ParameterError(f"{name} is one number for each of the input's {axes}, as in '{example}', got {written!r}")
-    return tuple(int(n) for n in numbers)
+        raise ParameterError(f"{name} is one number for each of the input's {axes}, as in '{example}', got {text!r}")
+    return tuple(int(n) for n in parts)
 
 
-def _of_channel(content: Content, images: Images, places: Places, channel: int) -> Content:
-    """The content with all channels but one as they are."""
+def _one_channel(content: PatchContent, images: Images, patches: WindowPositions, channel: int) -> PatchContent:
+    """The content of covered windows with all channels but one unchanged."""
 
-    def covered_only(row: int, windows: Tensor) -> Tensor:
-        kept = seen_in(images.tensor[row : row + 1], places.chosen(windows.numpy())).clone()
-        kept[:, channel] = content(row, windows)[:, channel]
-        return kept
+    def cover_channel(row: int, windows: Tensor) -> Tensor:
+        pixels = crop(images.tensor[row : row + 1], patches.select(windows.numpy())).clone()
+        pixels[:, channel] = content(row, windows)[:, channel]
+        return pixels
 
-    return covered_only
+    return cover_channel
 
 
-def _places(extent: Extent, patch: Extent, stride: Extent, named: str) -> Places:
-    """Where the patches lie, their sides and strides along each axis; 0 is the usual one; ``named`` is who says so."""
+def _patch_grid(extent: Extent, patch: Extent, stride: Extent, parameter: str) -> WindowPositions:
+    """The grid of patches, from sides and strides along each axis (0 for the default).
+
+    Args:
+        parameter: the name of the parameter that is too large, for the message.
+    """
     for side, length in zip(patch, extent, strict=True):
         if side > length:
             sides = " × ".join(map(str, extent))
             if len(set(patch)) == 1:
-                limit, what = min(extent), "the image's shorter side"
+                limit, limit_text = min(extent), "the image's shorter side"
             else:
-                limit, what = length, "the image's side"
-            raise ParameterError(f"{named} must be at most {limit}, {what} ({sides}), got {side}")
-    usual = max(2, round(max(extent) / 14))
-    size = tuple(min(side or usual, length) for side, length in zip(patch, extent, strict=True))
-    steps = tuple(step or max(1, (side or usual) // 2) for step, side in zip(stride, patch, strict=True))
-    return Places(grid(extent, size, steps), size, extent)
+                limit, limit_text = length, "the image's side"
+            raise ParameterError(f"{parameter} must be at most {limit}, {limit_text} ({sides}), got {side}")
+    default_side = max(2, round(max(extent) / 14))
+    size = tuple(min(side or default_side, length) for side, length in zip(patch, extent, strict=True))
+    steps = tuple(step or max(1, (side or default_side) // 2) for step, side in zip(stride, patch, strict=True))
+    return WindowPositions(window_starts(extent, size, steps), size, extent)
 
 
-def _mask(size: Extent, shape: str) -> Tensor:
-    """One where the patch covers, zero in the corners that a disc leaves free."""
+def _patch_mask(size: Extent, shape: str) -> Tensor:
+    """A mask of the patch: 1 where it covers, 0 in the corners outside of a disc."""
     if shape == "square":
         return torch.ones(size, dtype=torch.float32, device="cpu")
     axes = [(torch.arange(n, dtype=torch.float32, device="cpu") + 0.5) / n * 2 - 1 for n in size]
     return (sum(a.square() for a in torch.meshgrid(*axes, indexing="ij")) <= 1).float()  # type: ignore[union-attr]
 
 
-def _content(
-    images: Images, places: Places, mask: Tensor, fill: str, value: float | Tensor, seed: int, draw: int
-) -> Content:
-    """A function that gives what lies in the windows of an image once they are covered."""
-    instead = None if fill == "inpaint" else _instead(images, fill, value, seed, draw)
+def _patch_content(
+    images: Images, patches: WindowPositions, mask: Tensor, fill: str, value: float | Tensor, seed: int, draw: int
+) -> PatchContent:
+    """A function that returns the pixels of windows of an image after they are covered."""
+    replacements = None if fill == "inpaint" else _fill_images(images, fill, value, seed, draw)
 
     def content(row: int, windows: Tensor) -> Tensor:
-        chosen, clean = places.chosen(windows.numpy()), images.tensor[row : row + 1]
-        put = _inpainted(clean, chosen) if instead is None else seen_in(instead[row : row + 1], chosen)
-        return put if bool(mask.all()) else torch.where(mask.bool(), put, seen_in(clean, chosen))
+        chosen, clean = patches.select(windows.numpy()), images.tensor[row : row + 1]
+        filled = _inpainted(clean, chosen) if replacements is None else crop(replacements[row : row + 1], chosen)
+        return filled if bool(mask.all()) else torch.where(mask.bool(), filled, crop(clean, chosen))
 
     return content
 
 
-def _instead(images: Images, fill: str, value: float | Tensor, seed: int, draw: int) -> Tensor:
-    """The images (N, C, …) that shine through the patches."""
+def _fill_images(images: Images, fill: str, value: float | Tensor, seed: int, draw: int) -> Tensor:
+    """The images (N, C, …) whose pixels replace those under the patches."""
     x = images.tensor
     if fill == "noise":
         low = x.flatten(1).amin(1).view(-1, *[1] * (x.ndim - 1))
@@ -225,31 +235,31 @@ def _instead(images: Images, fill: str, value: float | Tensor, seed: int, draw: 
             x.shape[1:], seed=seed, copies=torch.tensor([draw], device="cpu"), like=x
         )
     if fill != "value":
-        return baseline_of(fill, images)
+        return make_baseline(fill, images)
     if isinstance(value, Tensor):
         per_channel = value.shape == (x.shape[1],)
-        return baseline_of(value.view(-1, *[1] * (x.ndim - 2)).expand(x.shape[1:]) if per_channel else value, images)
+        return make_baseline(value.view(-1, *[1] * (x.ndim - 2)).expand(x.shape[1:]) if per_channel else value, images)
     return torch.full_like(x, value)
 
 
-def _inpainted(clean: Tensor, places: Places) -> Tensor:
-    """Each window filled from the pixels just outside of it along each axis, those near counting more."""
-    around = seen_in(clean, Places(places.starts - 1, tuple(n + 2 for n in places.size), places.extent))
-    starts = torch.from_numpy(places.starts).to(clean.device)
+def _inpainted(clean: Tensor, patches: WindowPositions) -> Tensor:
+    """Fill each window from the pixels just outside of it along each axis, weighted by inverse distance."""
+    surroundings = crop(clean, WindowPositions(patches.starts - 1, tuple(n + 2 for n in patches.size), patches.extent))
+    starts = torch.from_numpy(patches.starts).to(clean.device)
     total = weights = clean.new_zeros([1] * clean.ndim)
-    for axis, (side, length) in enumerate(zip(places.size, places.extent, strict=True)):
-        shape = [1, 1, *[side if a == axis else 1 for a in range(len(places.size))]]
+    for axis, (side, length) in enumerate(zip(patches.size, patches.extent, strict=True)):
+        shape = [1, 1, *[side if a == axis else 1 for a in range(len(patches.size))]]
         per_window = (-1, *[1] * (clean.ndim - 1))
-        for end, there in ((0, starts[:, axis] > 0), (side + 1, starts[:, axis] + side < length)):
-            face = around.narrow(2 + axis, end, 1)
-            for other in range(len(places.size)):
-                face = face if other == axis else face.narrow(2 + other, 1, places.size[other])
-            near = (
+        for end, exists in ((0, starts[:, axis] > 0), (side + 1, starts[:, axis] + side < length)):
+            border = surroundings.narrow(2 + axis, end, 1)
+            for other in range(len(patches.size)):
+                border = border if other == axis else border.narrow(2 + other, 1, patches.size[other])
+            weight = (
                 1
                 / (torch.arange(1, side + 1, device="cpu") - end).abs().to(clean).view(shape)
-                * there.to(clean).view(per_window)
+                * exists.to(clean).view(per_window)
             )
-            total, weights = total + near * face, weights + near
-    alone = weights == 0  # a patch as large as the image has nothing around it
-    mean = clean.flatten(2).mean(2).view(1, -1, *[1] * len(places.size))
-    return torch.where(alone, mean, total / torch.where(alone, torch.ones_like(weights), weights))
+            total, weights = total + weight * border, weights + weight
+    no_border = weights == 0  # a patch as large as the image has no surroundings
+    mean = clean.flatten(2).mean(2).view(1, -1, *[1] * len(patches.size))
+    return torch.where(no_border, mean, total / torch.where(no_border, torch.ones_like(weights), weights))

@@ -10,29 +10,29 @@ from torch import Tensor
 from convscope.engine.context.metering import report_progress
 from convscope.engine.inputs.specs import Images
 from convscope.engine.masking.coalitions import coalition_scores
-from convscope.engine.masking.masks import SAME_SCORE, ends_of
-from convscope.engine.masking.segments import Cut, boxes, segmented
+from convscope.engine.masking.masks import SAME_SCORE, endpoint_scores
+from convscope.engine.masking.segments import Segmentation, boxes, segment_images
 from convscope.engine.network.model import Model
 from convscope.engine.network.precision import Precision, in_precision
-from convscope.engine.paths.baselines import BaselineName, baseline_of
-from convscope.engine.paths.path import gap_notes
+from convscope.engine.paths.baselines import BaselineName, make_baseline
+from convscope.engine.paths.path import completeness_notes
 from convscope.engine.run.perturbed_samples import Seed
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
 
-TOGETHER = 32
-"""Boxes halved in one go: a fixed number, so that the answer does not hang on the chunks."""
+BOXES_AT_ONCE = 32
+"""The number of boxes split at once: fixed, so that the result does not depend on the chunk size."""
 
 
 @lens(
     family="perturbation",
     title="PartitionSHAP",
     cite="owen1977values",
-    asks="How is the score shared out fairly when the image is halved again and again where it matters?",
-    reads="Warm boxes add to the score, cool ones take from it, small where the score was worth following; "
-    "together they add up to the score's rise over the baseline.",
+    asks="How is the score distributed fairly when the image is halved repeatedly where it matters?",
+    reads="Warm boxes add to the score, cool ones subtract from it; they are small where much of the score is at "
+    "stake. Together they add up to the score's rise over the baseline.",
     needs={"scores"},
     claims={"class-sensitive", "deterministic", "complete", "contrasting"},
 )
@@ -40,49 +40,52 @@ def partition_shap(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
-    samples: Annotated[int, Param(help="variants of the image at most", min=2, max=65536)] = 500,
+    target: Target = TOP1,
+    samples: Annotated[int, Param(help="maximum number of perturbed images", min=2, max=65536)] = 500,
     segmenter: Annotated[
-        Literal["grid", "slic", "quickshift"], Param(help="what the finest parts are: cells of a grid, or superpixels")
+        Literal["grid", "slic", "quickshift"], Param(help="finest segments: cells of a grid, or superpixels")
     ] = "grid",
     cells: Annotated[int, Param(help="cells of the grid along each side", min=2, max=64)] = 32,
     segments: Annotated[
-        int | Tensor, Param(help="superpixels, about; from Python also a map of part numbers", min=2, max=4096)
+        int | Tensor,
+        Param(help="approximate number of superpixels; in Python also a tensor of segment numbers", min=2, max=4096),
     ] = 100,
-    baseline: Annotated[BaselineName | Tensor, Param(help="what is seen outside the boxes")] = "blur",
+    baseline: Annotated[BaselineName | Tensor, Param(help="what replaces the image outside the boxes")] = "blur",
     precision: Precision = "float32",
     seed: Seed = 0,
 ) -> list[Attribution]:
-    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of parts.
+    """Distribute the score over halves of the image, halves of these, and so on: Owen values of a binary tree.
 
         φ(L) = ½ (f_c(ctx + L) - f_c(ctx)) + ½ (f_c(ctx + L + R) - f_c(ctx + R)),   φ(R) likewise
 
-    The parts of a box, halves L and R, are seen in contexts ctx, in which other boxes are shown or not. Where most of
-    the score is at stake, boxes are halved first, until ``samples`` variants are spent; what was not halved is spread
-    over its pixels. A box is a set of cells or superpixels that lie together; it is halved across its longest side.
+    The halves L and R of a box are scored in contexts ctx, in which other boxes are shown or hidden. Boxes with the
+    largest share of the score are split first, until ``samples`` perturbed images were scored; the value of a box that
+    was not split is spread evenly over its pixels. A box is a set of neighbouring cells or superpixels; it is split
+    across its longest side.
 
     Args:
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        samples: variants of the image, two for each box halved in a context.
-        segmenter: what the finest parts are: cells of a ``grid``, ``slic`` or ``quickshift`` superpixels.
+        samples: the maximum number of perturbed images, two for each split of a box in a context.
+        segmenter: the finest segments: cells of a ``grid``, or ``slic`` or ``quickshift`` superpixels.
         cells: cells of the grid along each side.
-        segments: superpixels, about; or a tensor of part numbers in the input's extent, whatever the segmenter.
-        baseline: what is seen outside the boxes: ``black``, ``white``, ``mean`` (the image's mean colour), ``blur``,
-            ``noise``, or a preprocessed tensor.
+        segments: the approximate number of superpixels, or a tensor of segment numbers with the size of the input,
+            which replaces the segmenter.
+        baseline: what replaces the image outside the boxes: ``black``, ``white``, ``mean`` (the image's mean colour),
+            ``blur``, ``noise``, or a preprocessed tensor.
         precision: ``float32`` runs the network as it is, ``bfloat16`` a copy of it in bfloat16.
-        seed: of the noise baseline, and of quickshift.
+        seed: for the noise baseline and quickshift.
 
     Returns:
-        A signed map in score units that sums to f_c(x) - f_c(b); ``notes["boxes"]`` says how many boxes were halved.
+        A signed map in score units that sums to f_c(x) - f_c(b); ``notes["boxes"]`` is the number of splits.
 
     Raises:
         UnknownName: no such class or label.
-        InputError: the baseline's shape is not the image's.
+        InputError: the baseline does not have the shape of the image.
 
-    Differs from the paper: Owen's values for two levels of unions are applied at every level of a tree of halves, as in
-    the ``shap`` package, and only as far down as the budget goes.
+    Differs from the paper: Owen's values for two levels of unions are applied at every level of a binary tree, as in
+    the ``shap`` package, and only down to the level that the budget allows.
 
     Example:
         >>> import convscope as cs
@@ -95,117 +98,125 @@ def partition_shap(
     """
 
     image.require_spatial_axes("partition-shap halves regions")
-    start = baseline_of(baseline, image, seed=seed)
-    ends = ends_of(model, image, start, target)
+    baselines = make_baseline(baseline, image, seed=seed)
+    ends = endpoint_scores(model, image, baselines, target)
     by_grid = segmenter == "grid" and not isinstance(segments, Tensor)
-    cuts = [_cells(image, cells)] * len(image) if by_grid else segmented(image, segments, segmenter, seed=seed)
-    trees = [_Halving(cut, *both) for cut, *both in zip(cuts, ends.there.tolist(), ends.here.tolist(), strict=True)]
+    cuts = [_grid_cut(image, cells)] * len(image) if by_grid else segment_images(image, segments, segmenter, seed=seed)
+    trees = [
+        _BoxTree(cut, *both)
+        for cut, *both in zip(cuts, ends.baseline_scores.tolist(), ends.image_scores.tolist(), strict=True)
+    ]
     budget = samples // 2
     with in_precision(model, precision) as runner:
-        while any(tree.waiting and tree.halved < budget for tree in trees):
-            coalitions = [tree.halves(min(TOGETHER, budget - tree.halved)) for tree in trees]
-            found = coalition_scores(runner, image, target, start, cuts, coalitions, quiet=True)
-            for tree, scores in zip(trees, found, strict=True):
-                tree.share_out(scores.tolist())
-            report_progress(min(tree.halved for tree in trees), budget)
-    values = torch.stack([cut.painted(tree.values()) for cut, tree in zip(cuts, trees, strict=True)])
-    gaps = gap_notes(values, ends.here, ends.there)
-    notes = [{**g, "boxes": str(t.halved), **said} for g, t, said in zip(gaps, trees, ends.notes, strict=True)]
+        while any(tree.queue and tree.split_count < budget for tree in trees):
+            coalitions = [tree.next_coalitions(min(BOXES_AT_ONCE, budget - tree.split_count)) for tree in trees]
+            all_scores = coalition_scores(runner, image, target, baselines, cuts, coalitions, quiet=True)
+            for tree, scores in zip(trees, all_scores, strict=True):
+                tree.distribute(scores.tolist())
+            report_progress(min(tree.split_count for tree in trees), budget)
+    values = torch.stack([cut.to_map(tree.values()) for cut, tree in zip(cuts, trees, strict=True)])
+    gaps = completeness_notes(values, ends.image_scores, ends.baseline_scores)
+    notes = [
+        {**gap, "boxes": str(tree.split_count), **end_notes}
+        for gap, tree, end_notes in zip(gaps, trees, ends.notes, strict=True)
+    ]
     return attributions(model, image, target, values, notes=notes, why_blank=SAME_SCORE)
 
 
-def _cells(images: Images, cells: int) -> Cut:
-    """A grid of at most so many cells along each side."""
+def _grid_cut(images: Images, cells: int) -> Segmentation:
+    """A grid of at most ``cells`` cells along each side."""
     shape = tuple(min(cells, length) for length in images.extent)
-    return Cut(boxes(images.extent, shape).to(images.tensor.device), math.prod(shape))
+    return Segmentation(boxes(images.extent, shape).to(images.tensor.device), math.prod(shape))
 
 
 @dataclass(frozen=True)
 class _Box:
-    """Parts (parts,) in one context: what is shown beside them, the scores without and with them, and their weight."""
+    """Segments (a mask) in one context: what else is shown, the scores without and with them, and their weight."""
 
-    members: Tensor
+    segments: Tensor
     context: Tensor
-    without: float
-    with_it: float
+    score_without: float
+    score_with: float
     weight: float
 
 
-class _Halving:
-    """The boxes of one image, those with most at stake first."""
+class _BoxTree:
+    """The tree of boxes of one image, and a queue of boxes to split, the largest contribution first."""
 
-    def __init__(self, cut: Cut, without: float, with_it: float) -> None:
-        self.places, self.sizes = _places(cut), cut.sizes.cpu().double()
-        self.halved, self.entered = 0, 0
+    def __init__(self, cut: Segmentation, score_without: float, score_with: float) -> None:
+        self.centroids, self.sizes = _centroids(cut), cut.sizes.cpu().double()
+        self.split_count, self.push_count = 0, 0
         self.shares = torch.zeros(cut.count, dtype=torch.float64, device="cpu")
-        self.waiting: list[tuple[float, int, _Box]] = []
-        self.begun: list[tuple[_Box, Tensor, Tensor]] = []
-        nothing = torch.zeros(cut.count, dtype=torch.bool, device="cpu")
-        self._enter(_Box(~nothing, nothing, without, with_it, 1.0))
+        self.queue: list[tuple[float, int, _Box]] = []
+        self.pending: list[tuple[_Box, Tensor, Tensor]] = []
+        empty = torch.zeros(cut.count, dtype=torch.bool, device="cpu")
+        self._push(_Box(~empty, empty, score_without, score_with, 1.0))
 
-    def halves(self, most: int) -> Tensor:
-        """Take the next boxes out, and say which parts to show to score each half in its context, (2·boxes, parts)."""
-        self.begun, shown = [], []
-        while self.waiting and len(self.begun) < most:
-            box = heapq.heappop(self.waiting)[2]
-            left, right = self._split(box.members)
-            self.begun.append((box, left, right))
-            shown += [box.context | left, box.context | right]
-        return torch.stack(shown) if shown else torch.zeros(0, len(self.shares), dtype=torch.bool, device="cpu")
+    def next_coalitions(self, max_boxes: int) -> Tensor:
+        """Split the next boxes; returns the coalitions (2·boxes, segments) that score each half in its context."""
+        self.pending, coalitions = [], []
+        while self.queue and len(self.pending) < max_boxes:
+            box = heapq.heappop(self.queue)[2]
+            left, right = self._split(box.segments)
+            self.pending.append((box, left, right))
+            coalitions += [box.context | left, box.context | right]
+        return (
+            torch.stack(coalitions) if coalitions else torch.zeros(0, len(self.shares), dtype=torch.bool, device="cpu")
+        )
 
-    def share_out(self, scores: Sequence[float]) -> None:
-        """Give the halves their shares from their scores, in the order of `halves`."""
-        for (box, left, right), with_left, with_right in zip(self.begun, scores[::2], scores[1::2], strict=True):
-            half = box.weight / 2
-            for part, other, alone, beside in (
+    def distribute(self, scores: Sequence[float]) -> None:
+        """Push the halves with their scores, in the order of `next_coalitions`."""
+        for (box, left, right), with_left, with_right in zip(self.pending, scores[::2], scores[1::2], strict=True):
+            weight = box.weight / 2
+            for half, other, score_with, score_beside in (
                 (left, right, with_left, with_right),
                 (right, left, with_right, with_left),
             ):
-                self._enter(_Box(part, box.context, box.without, alone, half))
-                self._enter(_Box(part, box.context | other, beside, box.with_it, half))
-            self.halved += 1
-        self.begun = []
+                self._push(_Box(half, box.context, box.score_without, score_with, weight))
+                self._push(_Box(half, box.context | other, score_beside, box.score_with, weight))
+            self.split_count += 1
+        self.pending = []
 
     def values(self) -> Tensor:
-        """The share of every part, (parts,), with what still waits spread evenly over the pixels of its box."""
+        """The value of every segment; boxes that were not split are spread evenly over their pixels."""
         shares = self.shares.clone()
-        for _, _, box in self.waiting:
-            pixels = self.sizes * box.members
-            shares += box.weight * (box.with_it - box.without) * pixels / pixels.sum()
+        for _, _, box in self.queue:
+            pixels = self.sizes * box.segments
+            shares += box.weight * (box.score_with - box.score_without) * pixels / pixels.sum()
         return shares
 
-    def _enter(self, box: _Box) -> None:
-        stake = box.weight * (box.with_it - box.without)
-        if int(box.members.sum()) == 1:
-            self.shares[box.members] += stake
+    def _push(self, box: _Box) -> None:
+        contribution = box.weight * (box.score_with - box.score_without)
+        if int(box.segments.sum()) == 1:
+            self.shares[box.segments] += contribution
             return
-        self.entered += 1
-        heapq.heappush(self.waiting, (-abs(stake), self.entered, box))
+        self.push_count += 1
+        heapq.heappush(self.queue, (-abs(contribution), self.push_count, box))
 
-    def _split(self, members: Tensor) -> tuple[Tensor, Tensor]:
-        """Halve the longest side."""
-        inside = self.places[members]
+    def _split(self, segments: Tensor) -> tuple[Tensor, Tensor]:
+        """Split across the longest side."""
+        inside = self.centroids[segments]
         low, high = inside.amin(0), inside.amax(0)
         axis = int((high - low).argmax())
-        left = members & (self.places[:, axis] < (low[axis] + high[axis]) / 2)
-        if not bool(left.any()):  # all in one place: any half will do
-            left = members & (members.cumsum(0) <= int(members.sum()) // 2)
-        return left, members & ~left
+        left = segments & (self.centroids[:, axis] < (low[axis] + high[axis]) / 2)
+        if not bool(left.any()):  # equal centroids: split by index
+            left = segments & (segments.cumsum(0) <= int(segments.sum()) // 2)
+        return left, segments & ~left
 
 
-def _places(cut: Cut) -> Tensor:
-    """Where the middle of each part lies (parts, axes), in pixels."""
+def _centroids(cut: Segmentation) -> Tensor:
+    """The centroid of each segment (segments, axes) in pixels."""
     labels = cut.labels.cpu()
     sizes = cut.sizes.cpu().double()
-    found = []
+    coordinates = []
     for axis, length in enumerate(labels.shape):
-        along = (
+        axis_coordinates = (
             torch.arange(length, dtype=torch.float64, device="cpu")
             .view(-1, *[1] * (labels.ndim - 1 - axis))
             .expand(labels.shape)
         )
         sums = torch.zeros(cut.count, dtype=torch.float64, device="cpu").index_add_(
-            0, labels.flatten(), along.flatten()
+            0, labels.flatten(), axis_coordinates.flatten()
         )
-        found.append(sums / sizes.clamp_min(1))
-    return torch.stack(found, 1)
+        coordinates.append(sums / sizes.clamp_min(1))
+    return torch.stack(coordinates, 1)

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 
 from convscope.engine.inputs.specs import Images
-from convscope.engine.masking.confidence import BAND, narrow, stability
-from convscope.engine.masking.masks import SAME_SCORE, StopWhen, blended, each_score, ends_of
+from convscope.engine.masking.confidence import Z_95, is_narrow, stability_note
+from convscope.engine.masking.masks import SAME_SCORE, StopWhen, blend, endpoint_scores, score_perturbations
 from convscope.engine.network.model import Model
 from convscope.engine.network.precision import Precision
-from convscope.engine.paths.baselines import BaselineName, baseline_of
+from convscope.engine.paths.baselines import BaselineName, make_baseline
 from convscope.engine.run.perturbed_samples import Seed
-from convscope.engine.targets.target import TOP1, Aim
+from convscope.engine.targets.target import TOP1, Target
 from convscope.runtime.declaration import attributions, lens
 from convscope.runtime.layer_maps import resize
 from convscope.spec import Param
@@ -22,31 +22,31 @@ from convscope.values import Attribution
     family="perturbation",
     title="Sobol attribution",
     cite="fel2021sobol",
-    asks="How much of the score's variation is due to each region, alone and together with others?",
-    reads="Bright regions move the score, up or down is not told; regions that act together are each counted in full, "
-    "so the map may add up to more than one.",
+    asks="How much of the score's variance is due to each region, alone and in interaction with others?",
+    reads="Bright regions change the score, in either direction; every region of an interaction is credited with "
+    "all of it, so the map may add up to more than one.",
     needs={"scores"},
     claims={"class-sensitive", "deterministic", "non-negative"},
     fails={
         "class contrast": "measures variance without a sign",
-        "completeness": "shares of variance, in which interactions count more than once",
+        "completeness": "interactions count more than once in the shares of variance",
     },
 )
 def sobol(
     model: Model,
     image: Images,
     *,
-    target: Aim = TOP1,
+    target: Target = TOP1,
     samples: Annotated[
-        int, Param(help="designs at most, each of one mask and one more per cell", min=2, max=4096)
+        int, Param(help="maximum number of designs, each of one mask and one more per cell", min=2, max=4096)
     ] = 32,
     cells: Annotated[int, Param(help="cells of a mask along each side", min=2, max=32)] = 8,
-    baseline: Annotated[BaselineName | Tensor, Param(help="what is seen where the mask hides the image")] = "mean",
+    baseline: Annotated[BaselineName | Tensor, Param(help="what replaces the hidden part of the image")] = "mean",
     stop_when: StopWhen = 0.0,
     precision: Precision = "float32",
     seed: Seed = 0,
 ) -> list[Attribution]:
-    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that it has a part in.
+    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that involves the cell.
 
         S_i = Σ_j (f_c(A_j) - f_c(C_j^i))² / (2 n Var f_c(A)),    C_j^i = A_j with cell i from B_j
 
@@ -56,24 +56,26 @@ def sobol(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        samples: the number n of designs; each takes a forward, and one more for each cell: 65 for 8 × 8 cells.
+        samples: the maximum number n of designs; each takes one forward pass and one per cell: 65 for 8 × 8
+            cells.
         cells: cells of a mask along each side.
-        baseline: what is seen where the image is hidden: ``black``, ``white``, ``mean`` (the image's mean colour),
+        baseline: what replaces the hidden part of the image: ``black``, ``white``, ``mean`` (the image's mean colour),
             ``blur``, ``noise``, or a preprocessed tensor.
-        stop_when: end before ``samples``, once the widest band is narrower than this share of the map's range.
+        stop_when: stop early once the widest confidence band is narrower than this share of the map's range.
         precision: ``float32`` runs the network as it is, ``bfloat16`` a copy of it in bfloat16.
-        seed: of the designs (and of the noise baseline).
+        seed: for the designs and the noise baseline.
 
     Returns:
-        A map of shares of variance, never below zero, linearly enlarged from the cells. ``uncertainty["band"]`` is the
-        half-width of the 95 % confidence interval, were the variance known; ``notes["designs"]`` how many were used.
+        A non-negative map of shares of variance, linearly upsampled from the cells. ``uncertainty["band"]`` is the
+        half-width of the 95 % confidence interval, assuming that the variance of the score is known;
+        ``notes["designs"]`` is the number of designs.
 
     Raises:
         UnknownName: no such class or label.
-        InputError: the baseline's shape is not the image's.
+        InputError: the baseline does not have the shape of the image.
 
-    Differs from the paper: masks of 8 × 8 cells instead of 11 × 11, enlarged linearly; a hidden pixel shows the image's
-    mean colour, where the authors' code puts zero.
+    Differs from the paper: masks of 8 × 8 cells instead of 11 × 11, upsampled linearly; hidden pixels have the image's
+    mean colour instead of zero as in the authors' code.
 
     Example:
         >>> import convscope as cs
@@ -85,47 +87,50 @@ def sobol(
     """
 
     image.require_spatial_axes("sobol masks cells of a grid")
-    start = baseline_of(baseline, image, seed=seed)
-    ends = ends_of(model, image, start, target)
+    baselines = make_baseline(baseline, image, seed=seed)
+    ends = endpoint_scores(model, image, baselines, target)
     shape = tuple(min(cells, length) for length in image.extent)
     count = math.prod(shape)
-    first, second = _designs(samples, count, seed)
+    a, b = _sobol_designs(samples, count, seed)
     scores = torch.zeros(len(image), samples, count + 1, dtype=torch.float64, device="cpu")
 
     def draw(row: int, numbers: Tensor) -> tuple[Tensor, Tensor]:
         design, cell = numbers // (count + 1), numbers % (count + 1) - 1
-        grids, changed = first[design].clone(), cell >= 0
-        grids[changed, cell[changed]] = second[design[changed], cell[changed]]
+        grids, is_changed = a[design].clone(), cell >= 0
+        grids[is_changed, cell[is_changed]] = b[design[is_changed], cell[is_changed]]
         masks = resize(grids.view(-1, *shape).to(image.tensor), image.extent)
-        return blended(image.tensor[row], start[row], masks), numbers
+        return blend(image.tensor[row], baselines[row], masks), numbers
 
-    def visit(row: int, numbers: Tensor, _numbers: Tensor, found: Tensor) -> None:
-        scores[row].view(-1)[numbers] = found
+    def visit(row: int, numbers: Tensor, _numbers: Tensor, chunk_scores: Tensor) -> None:
+        scores[row].view(-1)[numbers] = chunk_scores
 
-    def enough(row: int, seen: int) -> bool:
-        whole = seen // (count + 1)
-        if whole < 2:
+    def is_precise(row: int, count_seen: int) -> bool:
+        design_count = count_seen // (count + 1)
+        if design_count < 2:
             return False
-        values, band = (each.view(1, *shape) for each in _total_indices(scores[row, :whole]))
-        return narrow(resize(values, image.extent), resize(band, image.extent), stop_when)
+        values, band = (estimate.view(1, *shape) for estimate in _total_indices(scores[row, :design_count]))
+        return is_narrow(resize(values, image.extent), resize(band, image.extent), stop_when)
 
-    used = each_score(
+    variants_used = score_perturbations(
         model,
         image,
         target,
         samples * (count + 1),
         draw,
         visit,
-        enough=enough if stop_when else None,
+        should_stop=is_precise if stop_when else None,
         precision=precision,
     )
-    designs = [n // (count + 1) for n in used]
-    found = [_total_indices(each[:n]) for each, n in zip(scores, designs, strict=True)]
-    values, bands = (torch.stack(each).view(-1, *shape) for each in zip(*found, strict=True))
-    halves = [[_total_indices(each[part:n:2])[0] for part in (0, 1)] for each, n in zip(scores, designs, strict=True)]
+    designs = [n // (count + 1) for n in variants_used]
+    estimates = [_total_indices(image_scores[:n]) for image_scores, n in zip(scores, designs, strict=True)]
+    values, bands = (torch.stack(maps).view(-1, *shape) for maps in zip(*estimates, strict=True))
+    halves = [
+        [_total_indices(image_scores[offset:n:2])[0] for offset in (0, 1)]
+        for image_scores, n in zip(scores, designs, strict=True)
+    ]
     notes = [
-        {"designs": str(n), **(stability(*half) if n >= 4 else {}), **said}
-        for n, half, said in zip(designs, halves, ends.notes, strict=True)
+        {"designs": str(n), **(stability_note(*pair) if n >= 4 else {}), **end_notes}
+        for n, pair, end_notes in zip(designs, halves, ends.notes, strict=True)
     ]
     return attributions(
         model,
@@ -139,11 +144,11 @@ def sobol(
     )
 
 
-def _designs(samples: int, cells: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Two designs (samples, cells) of quasi-random numbers from 0 to 1."""
+def _sobol_designs(samples: int, cells: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Two designs (samples, cells) of quasi-random numbers from 0 to 1 (a scrambled Sobol sequence)."""
     engine = torch.quasirandom.SobolEngine(2 * cells, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
-    drawn = engine.draw(samples)
-    return drawn[:, :cells], drawn[:, cells:]
+    values = engine.draw(samples)
+    return values[:, :cells], values[:, cells:]
 
 
 def _total_indices(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,4 +158,4 @@ def _total_indices(scores: Tensor) -> tuple[Tensor, Tensor]:
     if not variance > 0:
         return scores.new_zeros(scores.shape[1] - 1), scores.new_zeros(scores.shape[1] - 1)
     terms = (scores[:, :1] - scores[:, 1:]).square() / (2 * variance)
-    return terms.mean(0), BAND * terms.std(0) / len(scores) ** 0.5
+    return terms.mean(0), Z_95 * terms.std(0) / len(scores) ** 0.5

@@ -1,1 +1,1 @@
-"""What the network is built of."""
+"""What the network consists of."""

@@ -1,10 +1,10 @@
 from typing import Annotated, Any
 
 from convscope.engine.data.data_set import Dataset
-from convscope.engine.graph.to_structure import sight
-from convscope.engine.layers.addresses import UnitAddress, one_unit
+from convscope.engine.graph.to_structure import field_geometry
+from convscope.engine.layers.addresses import UnitAddress, resolve_unit
 from convscope.engine.network.model import Model
-from convscope.engine.statistics.effective_field import effective_field
+from convscope.engine.statistics.effective_field import measure_effective_field
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import ReceptiveField
@@ -14,9 +14,9 @@ from convscope.values import ReceptiveField
     family="structure",
     title="Effective receptive field",
     cite="luo2016understanding",
-    asks="How much of what a unit can see does it really look at?",
-    reads="Bright places move the unit most, on average over the inputs; the frame is all that it can see at all. It "
-    "says how far the unit looks, not for what.",
+    asks="How much of its theoretical receptive field does a unit actually use?",
+    reads="Bright positions influence the unit most, on average over the inputs; the frame is its theoretical "
+    "receptive field. The map shows how far the unit's receptive field extends in practice, not what it responds to.",
     claims={"deterministic", "non-negative"},
 )
 def receptive_field(
@@ -24,33 +24,36 @@ def receptive_field(
     images: Dataset,
     *,
     unit: Any = None,
-    seed: Annotated[int, Param(help="of the signs with which a layer's channels are added up", min=0, max=2**31)] = 0,
+    seed: Annotated[
+        int, Param(help="random seed of the signs with which a layer's channels are summed", min=0, max=2**31)
+    ] = 0,
 ) -> ReceptiveField:
-    """Average the size of a unit's gradient to the input over many inputs.
+    """Average the magnitude of a unit's gradient with respect to the input over many inputs.
 
-        E(q) = mean over inputs x of  Σ_channels |∂ a_u(p; x) / ∂ x(q)|,    p the middle of the map
+        E(q) = mean over inputs x of  Σ_channels |∂ a_u(p; x) / ∂ x(q)|,    p the centre of the map
 
-    For a whole layer, a_u is the sum of all channels at p with random signs s_k = ±1, new for every input. The size is
-    that of the smallest set of positions that holds 95 % of E, and σ the spread of E along each axis.
+    For a whole layer, a_u is the sum of all channels at p with random signs s_k = ±1, drawn anew for every input. The
+    effective size is that of the smallest set of positions that contains 95 % of E; σ is the standard deviation of E
+    along each axis.
 
     Args:
         model: the network.
         images: the inputs to average over.
-        unit: a channel, ``"layer3[12]"``, or one place of it, ``"layer3[12, 4, 5]"``; a bare ``"layer3"`` means all of
-            its channels, and nothing at all the last spatial layer.
-        seed: of the random signs.
+        unit: a channel, ``"layer3[12]"``, or a channel at one position, ``"layer3[12, 4, 5]"``; ``"layer3"`` alone
+            means all channels of the layer; by default the last spatial layer.
+        seed: the random seed of the signs.
 
     Returns:
-        The mean size of the gradient at every input position, never negative; the box of all that the place can see;
-        the effective size (``area``, ``side``, ``spread``) beside the theoretical one (``field``).
+        The mean gradient magnitude at every input position; the box of the theoretical receptive field; the effective
+        size (``area``, ``side``, ``spread``) beside the theoretical one (``field``).
 
     Raises:
-        UnknownName: no such layer, channel or place.
+        UnknownName: no such layer, channel or position.
         LayerError: the layer has no spatial extent.
-        NoGradient: the unit does not move with any of the inputs.
+        NoGradient: the unit does not depend on any of the inputs.
 
     Differs from the paper: |gradient| is averaged over given inputs instead of its square over random ones; the size is
-    that of the positions that hold 95 % of E, where the paper counts those above 1 − 95.45 % of the centre's value.
+    that of the positions that contain 95 % of E, where the paper counts those above 1 − 95.45 % of the centre's value.
 
     Example:
         >>> import convscope as cs
@@ -60,18 +63,21 @@ def receptive_field(
 
     Source: :cite:`luo2016understanding`, section 3.
     """
-    address = one_unit(model, unit, lambda: images.first().tensor)
-    found = effective_field(model, images, address, seed=seed)
-    field, *_ = sight(found.graph.visits[address.layer].seen, found.graph)
-    silent = found.images - found.reached
+    address = resolve_unit(model, unit, lambda: images.first().tensor)
+    effective = measure_effective_field(model, images, address, seed=seed)
+    field, *_ = field_geometry(effective.graph.layer_calls[address.layer].dependence, effective.graph)
+    without_gradient = effective.images - effective.reached
     return ReceptiveField(
-        values=found.heat.float(),
+        values=effective.heat.float(),
         unit=str(UnitAddress(address.layer, address.unit)),
-        position=found.position,
-        extent=found.extent,
-        box=found.box,
+        position=effective.position,
+        extent=effective.extent,
+        box=effective.box,
         field=field,
-        images=found.images,
-        photo=images.first().photo(0) if found.images == 1 else None,  # type: ignore[arg-type]
-        notes={**images.notes(), **({"inputs that do not move the unit": silent} if silent else {})},
+        images=effective.images,
+        photo=images.first().photo(0) if effective.images == 1 else None,  # type: ignore[arg-type]
+        notes={
+            **images.notes(),
+            **({"inputs that do not move the unit": without_gradient} if without_gradient else {}),
+        },
     )

@@ -1,9 +1,9 @@
-"""What the page Look is made of.
+"""The parts of the page Look.
 
-source.py     which model and which image: the list of images, uploads, the camera
-answer.py     what the model answers, and what of it is explained
-asked.py      whether the network has the class that is asked for, and what it answers of it
-chooser.py    lenses by family
-card.py       one lens: its picture, its form, what can be taken from it
-pins.py       maps that are kept beside each other
+input_picker.py   the choice of model and image: thumbnails, uploads, the camera
+answer_panel.py   the prediction, and the choice of the class and layer that are explained
+target_check.py   whether the network has the requested class, and its score
+lens_chooser.py   the choice of lenses, by family
+card.py           one lens: its picture, its parameters, its downloads
+pinned_maps.py    maps that stay on the page for comparison
 """

@@ -1,4 +1,4 @@
-"""One card of a gallery: a lens, its picture, its form, what it cost, and what can be taken from it."""
+"""One card of the gallery: a lens with its picture, its parameters, its cost and its downloads."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,131 +14,130 @@ from convscope.spec import LensSpec
 from convscope.values import Attribution, Value
 from convscope.web import panels
 from convscope.web.buttons import button
-from convscope.web.downloads import downloads
-from convscope.web.forms import in_words, parameter_form, said_of
-from convscope.web.jobs.waiting import aside
-from convscope.web.panels.attribution import figure, lies_over_photo, words
-from convscope.web.stale import fresh, stale
+from convscope.web.downloads import download_buttons
+from convscope.web.forms import parameter_form, parameter_text, parameter_title
+from convscope.web.jobs.async_wait import progress_updates, run_in_thread
+from convscope.web.page_context import PageContext
+from convscope.web.panels.attribution import has_overlay, overlay_figure, show_explanation
+from convscope.web.stale import mark_fresh, mark_stale
 from convscope.web.url_state import View
 
 if TYPE_CHECKING:
     from convscope.web.jobs.job import Job
-    from convscope.web.page_layout import Place
 
 _ICON = '<svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" fill="none" stroke="currentColor" '
-PIN = f'{_ICON}stroke-width="1.4"><path d="M5.5 2h5M6.5 2v4.5L4 9.5h8L9.5 6.5V2M8 9.5V14.5"/></svg>'
-CROSS = f'{_ICON}stroke-width="1.6" stroke-linecap="round"><path d="M4 4l8 8M12 4l-8 8"/></svg>'
+PIN_ICON = f'{_ICON}stroke-width="1.4"><path d="M5.5 2h5M6.5 2v4.5L4 9.5h8L9.5 6.5V2M8 9.5V14.5"/></svg>'
+CLOSE_ICON = f'{_ICON}stroke-width="1.6" stroke-linecap="round"><path d="M4 4l8 8M12 4l-8 8"/></svg>'
 
-PATIENCE = 0.4
-"""Seconds after which a run says how far it is."""
-EVERY = 0.1
-"""Seconds until it says so again."""
+PROGRESS_DELAY = 0.4
+"""Seconds after which a running lens shows a progress bar."""
+PROGRESS_INTERVAL = 0.1
+"""Seconds between updates of the progress bar, at least."""
 
 
 class Card:
-    """A lens in a gallery; ``looked`` is the view that it shows, and ``waits`` says whether another is on its way.
+    """A lens in the gallery; ``shown_view`` is the view of its value, ``pending`` whether a newer one is computed.
 
     Args:
         spec: the lens.
-        given: its parameters that differ from the defaults, as the link carries them.
-        told: asked for what the card cannot do alone.
+        parameters: its parameters that differ from the defaults, as the link carries them.
+        host: the page, which handles what concerns other cards.
     """
 
-    def __init__(self, spec: LensSpec, given: dict[str, Any], place: "Place", told: "Told") -> None:
-        self.spec, self.given, self.place, self.told = spec, given, place, told
+    def __init__(self, spec: LensSpec, parameters: dict[str, Any], context: PageContext, host: "CardHost") -> None:
+        self.spec, self.parameters, self.context, self.host = spec, parameters, context, host
         self.value: Value | None = None
-        self.looked = View()
+        self.shown_view = View()
         self.error = ""
         self.limit: float | None = None
-        self.waits = False
+        self.pending = False
         self._turn = 0
         self._waiting: asyncio.Task[Job] | None = None
         self._draw()
 
-    def leave(self) -> None:
-        """Go, and leave whatever is looked at."""
-        self._leave()
+    def close(self) -> None:
+        """Remove the card and stop watching its job."""
+        self._stop_watching()
         self.box.delete()
 
     def run(self, view: View) -> None:
-        """Have the lens look, in place of whatever it looks at now."""
-        self._leave()
+        """Run the lens; its previous job is no longer watched."""
+        self._stop_watching()
         self.mark_stale()
-        background_tasks.create(self._run(view.but(lens=self.spec.name, parameters=self.given), self._turn))
+        background_tasks.create(self._run(view.replace(lens=self.spec.name, parameters=self.parameters), self._turn))
 
     def mark_stale(self) -> None:
-        """Show that the value that is seen belongs to an earlier choice."""
-        self.waits = True
-        stale(self.picture, self.said, self.made)
+        """Mark the shown value as belonging to an earlier choice."""
+        self.pending = True
+        mark_stale(self.picture, self.explanation, self.details)
 
-    def _leave(self) -> None:
-        """Look away from what runs; it ends unless somebody else watches it."""
+    def _stop_watching(self) -> None:
+        """Stop watching the running job, which stops unless others watch it."""
         self._turn += 1
         if self._waiting is not None:
             self._waiting.cancel()
 
     async def _run(self, view: View, turn: int) -> None:
-        bench, client = self.place.bench, self.place.client
+        services, client = self.context.services, self.context.client
         try:
-            job = bench.look(view)
+            job = services.submit(view)
         except ConvScopeError as error:
-            await self._settle(None, str(error))
+            await self._set_result(None, str(error))
             return
-        self._waiting = waiting = asyncio.create_task(self.place.wait(job))
-        patience = PATIENCE
-        while not (await asyncio.wait([waiting], timeout=patience))[0] and not client.is_deleted:
-            self._tell(*job.progress)
-            patience = EVERY
+        self._waiting = waiting = asyncio.create_task(self.context.wait(job))
+        await asyncio.wait([waiting], timeout=PROGRESS_DELAY)
+        async for _ in progress_updates(job, waiting, PROGRESS_INTERVAL):
+            if not client.is_deleted:
+                self._show_progress(*job.progress)
         if turn == self._turn and not client.is_deleted:
-            self.looked = view
-            await self._settle(job.value, job.error or self.place.say("Stopped."))
+            self.shown_view = view
+            await self._set_result(job.value, job.error or self.context.tr("Stopped."))
 
-    def _tell(self, done: int, total: int) -> None:
-        """How far a long run is."""
+    def _show_progress(self, done: int, total: int) -> None:
         self.progress.set_visibility(True)
         share = f'value="{done}" max="{total}"' if total else ""
         with self.progress:
-            self.bar.set_content(f'<progress {share} aria-label="{escape(self.place.say("Running"))}"></progress>')
+            self.bar.set_content(f'<progress {share} aria-label="{escape(self.context.tr("Running"))}"></progress>')
 
-    async def _settle(self, value: Value | None, error: str) -> None:
-        self.value, self.error, self.waits = value, "" if value else error, False
-        self.told.settled(self)
+    async def _set_result(self, value: Value | None, error: str) -> None:
+        self.value, self.error, self.pending = value, "" if value else error, False
+        self.host.on_result(self)
         await self.show()
 
     async def show(self) -> None:
-        """Show what was found, or why nothing was."""
+        """Show the value or the error."""
         self.progress.set_visibility(False)
-        drawn, value = None, self.value
-        if isinstance(value, Attribution) and lies_over_photo(value):
-            drawn = await aside(figure, value, self.place, limit=self.limit)
-        if self.place.client.is_deleted:
+        html, value = None, self.value
+        if isinstance(value, Attribution) and has_overlay(value):
+            html = await run_in_thread(overlay_figure, value, self.context, limit=self.limit)
+        if self.context.client.is_deleted:
             return
-        if not self.waits:  # it may be drawn anew, on another scale, while it waits for its next value
-            fresh(self.picture, self.said, self.made)
+        if not self.pending:  # it may be redrawn on another scale while its next value is pending
+            mark_fresh(self.picture, self.explanation, self.details)
         self.picture.clear()
         with self.picture:
             if self.value is None:
-                self._refusal()
-            elif drawn is not None:
-                ui.html(drawn, sanitize=False)
+                self._show_error()
+            elif html is not None:
+                ui.html(html, sanitize=False)
             else:
-                panels.show(self.value, self.place)
-        self._words()
+                panels.show(self.value, self.context)
+        self._show_explanation()
 
     def _draw(self) -> None:
-        say = self.place.say
-        with ui.element("article").classes("card").props(f'aria-label="{escape(say(self.spec.title))}"') as self.box:
+        tr = self.context.tr
+        with ui.element("article").classes("card").props(f'aria-label="{escape(tr(self.spec.title))}"') as self.box:
             with ui.element("div").classes("card-head"):
-                choices = self.told.choices if self.spec in self.told.choices else [self.spec, *self.told.choices]
-                names = {one.command: say(one.title) for one in choices}
-                self.swap = swap = ui.select(
-                    names, value=self.spec.command, on_change=lambda e: self.told.swap(self, e.value)
+                choices = self.host.choices if self.spec in self.host.choices else [self.spec, *self.host.choices]
+                names = {spec.command: tr(spec.title) for spec in choices}
+                self.lens_select = select = ui.select(
+                    names, value=self.spec.command, on_change=lambda e: self.host.swap(self, e.value)
                 )
-                swap.props("borderless dense options-dense").mark("swap")
-                swap.props(f'aria-label="{escape(say("Lens"))}" title="{escape(say(self.spec.title))}"')
-                small_button(PIN, say("Pin, to compare"), lambda: self.told.pin(self))
-                small_button(CROSS, say("Take away"), lambda: self.told.remove(self))
-            ui.label(say(self.spec.asks)).classes("asks")
+                select.props("borderless dense options-dense").mark("swap")
+                select.props(f'aria-label="{escape(tr("Lens"))}" title="{escape(tr(self.spec.title))}"')
+                small_button(PIN_ICON, tr("Pin for comparison"), lambda: self.host.pin(self))
+                small_button(CLOSE_ICON, tr("Remove"), lambda: self.host.remove(self))
+            ui.label(tr(self.spec.asks)).classes("asks")
             with ui.element("div").classes("in-place"):
                 self.picture = ui.element("div").classes("picture")
                 with self.picture:
@@ -146,99 +145,104 @@ class Card:
                 self.progress = ui.element("div").classes("row-of how-far")
                 with self.progress:
                     self.bar = ui.html("", sanitize=False).style("flex: 1")
-                    button(say("Stop"), self.stop)
+                    button(tr("Stop"), self.stop)
                 self.progress.set_visibility(False)
-            self.said = ui.element("div").classes("main-part").style("gap: 8px")
+            self.explanation = ui.element("div").classes("main-part").style("gap: 8px")
             if self.spec.options:
                 with ui.element("details"):
-                    ui.html(escape(say("Parameters")), sanitize=False, tag="summary")
-                    parameter_form(self.spec, self.given, self._changed, self.place.lang)
-            self.made = ui.element("details")
-            self.made.set_visibility(False)
+                    ui.html(escape(tr("Parameters")), sanitize=False, tag="summary")
+                    parameter_form(self.spec, self.parameters, self._on_parameter_changed, self.context.lang)
+            self.details = ui.element("details")
+            self.details.set_visibility(False)
 
     def stop(self) -> None:
-        """Stop a long run; what was shown before stays away."""
-        self._leave()
-        background_tasks.create(self._settle(None, self.place.say("Stopped.")))
+        """Stop a long run; the previous value is not shown again."""
+        self._stop_watching()
+        background_tasks.create(self._set_result(None, self.context.tr("Stopped.")))
 
-    def _changed(self, name: str, value: Any) -> None:
-        self.given = {key: kept for key, kept in self.given.items() if key != name}
+    def _on_parameter_changed(self, name: str, value: Any) -> None:
+        self.parameters = {key: current for key, current in self.parameters.items() if key != name}
         if value is not None:
-            self.given[name] = value
-        self.told.changed(self)
+            self.parameters[name] = value
+        self.host.on_parameters_changed(self)
 
-    def _words(self) -> None:
-        say, value = self.place.say, self.value
-        self.said.clear()
-        self.made.clear()
-        self.made.set_visibility(value is not None)
+    def _show_explanation(self) -> None:
+        tr, value = self.context.tr, self.value
+        self.explanation.clear()
+        self.details.clear()
+        self.details.set_visibility(value is not None)
         if value is None:
             return
-        with self.said:
-            ui.label(say(render.subject(value))).classes("small")
-            if lies_over_photo(value):
-                words(value, self.place, limit=self.limit)
-        with self.made:
-            made = f"{say('How it was made')} · {say(str(value.record.cost))}"
-            ui.html(escape(made), sanitize=False, tag="summary")
-            ui.html(_facts(value, self.place), sanitize=False)
-            downloads(value, self.place)
+        with self.explanation:
+            ui.label(tr(render.subject(value))).classes("small")
+            if has_overlay(value):
+                show_explanation(value, self.context, limit=self.limit)
+        with self.details:
+            summary = f"{tr('How it was computed')} · {tr(str(value.record.cost))}"
+            ui.html(escape(summary), sanitize=False, tag="summary")
+            ui.html(_facts(value, self.context), sanitize=False)
+            download_buttons(value, self.context)
 
-    def _refusal(self) -> None:
-        say = self.place.say
+    def _show_error(self) -> None:
+        tr = self.context.tr
         with ui.element("div").classes("refusal").props('role="note"'):
-            ui.label(say("No map from this lens")).classes("label")
+            ui.label(tr("No map from this lens")).classes("label")
             ui.label(self.error)
-            self.instead = ui.element("div").classes("main-part").style("gap: 8px")
-        self.told.advise(self)
+            self.alternatives = ui.element("div").classes("main-part").style("gap: 8px")
+        self.host.suggest_alternatives(self)
 
-    def suggest(self, fitting: list[tuple[str, str]]) -> None:
-        """Name lenses that do fit; each is a button that puts it here."""
-        self.instead.clear()
-        with self.instead:
-            ui.label(self.place.say("Lenses that fit this network")).classes("label")
+    def show_alternatives(self, lenses: list[tuple[str, str]]) -> None:
+        """Suggest lenses that fit, as buttons that replace this card's lens."""
+        self.alternatives.clear()
+        with self.alternatives:
+            ui.label(self.context.tr("Lenses that fit this network")).classes("label")
             with ui.element("div").classes("chips"):
-                for command, title in fitting:
+                for command, title in lenses:
                     chip = ui.html(escape(title), sanitize=False, tag="button").classes("chip").props("type=button")
-                    chip.on("click", lambda command=command: self.told.swap(self, command))
+                    chip.on("click", lambda command=command: self.host.swap(self, command))
 
 
-class Told:
-    """What a gallery does for its cards."""
+class CardHost:
+    """What a card needs from the page that shows it."""
 
     choices: list[LensSpec]
 
-    def settled(self, card: Card) -> None:
-        """A card has its value, or the reason why there is none."""
+    def on_result(self, card: Card) -> None:
+        """The card has a new value or error."""
 
-    def changed(self, card: Card) -> None:
-        """Its parameters are others now."""
+    def on_parameters_changed(self, card: Card) -> None:
+        """The user changed the card's parameters."""
 
     def swap(self, card: Card, lens: str) -> None:
-        """Another lens is to stand in its place."""
+        """Show another lens in place of this card."""
 
     def pin(self, card: Card) -> None:
-        """Its picture is to be kept."""
+        """Keep the card's map on the page."""
 
     def remove(self, card: Card) -> None:
-        """It is to go."""
+        """Remove the card."""
 
-    def advise(self, card: Card) -> None:
-        """It was refused: say what fits."""
-
-
-def small_button(sign: str, text: str, on_click: Callable[[], Any]) -> None:
-    made = ui.html(sign, sanitize=False, tag="button").classes("button plain")
-    made.props(f'type=button aria-label="{escape(text)}" title="{escape(text)}"').on("click", on_click)
+    def suggest_alternatives(self, card: Card) -> None:
+        """The card's lens was refused: suggest lenses that fit."""
 
 
-def _facts(value: Value, place: "Place") -> str:
-    """Where a value comes from, and the line that makes it again."""
+def small_button(icon: str, text: str, on_click: Callable[[], Any]) -> None:
+    element = ui.html(icon, sanitize=False, tag="button").classes("button plain")
+    element.props(f'type=button aria-label="{escape(text)}" title="{escape(text)}"').on("click", on_click)
+
+
+def _facts(value: Value, context: PageContext) -> str:
+    """The origin of a value, and the code that reproduces it."""
     record = value.record
-    rows = [(place.say("model"), record.model.get("source", "")), (place.say("input"), render.short(record.input))]
-    rows += [(in_words(name, place.lang), said_of(record, name, place.lang)) for name in record.parameters]
-    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(said))}</dd>" for name, said in rows if said)
-    made = recipe(record)
-    again = escape(made.shell or f"{made.opening}\n{made.call}")
-    head = escape(place.say("Again") + place.say(": "))
-    return f'<dl class="facts">{listed}</dl><p class="small">{head}</p><pre>{again}</pre>'
+    rows = [
+        (context.tr("model"), record.model.get("source", "")),
+        (context.tr("input"), render.short_name(record.input)),
+    ]
+    rows += [
+        (parameter_title(name, context.lang), parameter_text(record, name, context.lang)) for name in record.parameters
+    ]
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(text))}</dd>" for name, text in rows if text)
+    reproduction = recipe(record)
+    code = escape(reproduction.shell or f"{reproduction.opening}\n{reproduction.call}")
+    heading = escape(context.tr("Reproduce this result") + context.tr(": "))
+    return f'<dl class="facts">{items}</dl><p class="small">{heading}</p><pre>{code}</pre>'

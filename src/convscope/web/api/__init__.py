@@ -1,10 +1,10 @@
-"""The HTTP API: what Python and the command line can do, with the same numbers and the same refusals.
+"""The HTTP API: what Python and the command line can do, with the same numbers and the same error messages.
 
-A request that is refused is answered with 4xx and ``{"error": sentence}``, the very sentence that Python raises.
+A refused request is answered with 4xx and ``{"error": message}``, the same message that Python raises.
 
-    shapes.py     what goes in and out
-    listing.py    what there is
-    running.py    work
+    schemas.py    the bodies of requests and responses
+    listing.py    models, layers, lenses and images
+    runs.py       running lenses, and their jobs
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,59 +15,59 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from convscope.errors import ConvScopeError, ModelFailed, UnknownName
-from convscope.web.api.listing import listing
-from convscope.web.api.running import running
-from convscope.web.api.shapes import AT, Refusal
+from convscope.web.api.listing import add_listing_routes
+from convscope.web.api.runs import add_run_routes
+from convscope.web.api.schemas import API_PREFIX, ErrorResponse
 from convscope.web.export import NoRoom
 
 if TYPE_CHECKING:
-    from convscope.web.services import Bench
+    from convscope.web.services import Services
 
-__all__ = ["AT", "mount_api"]
+__all__ = ["API_PREFIX", "mount_api"]
 
-STATUS = {UnknownName: 404, ModelFailed: 500, NoRoom: 507}
-"""What is answered where it is not simply that the request is refused."""
+STATUS_CODES = {UnknownName: 404, ModelFailed: 500, NoRoom: 507}
+"""Status codes of errors other than 422."""
 
 
-def mount_api(made: FastAPI, bench: "Bench") -> None:
-    """Put the API on the application."""
+def mount_api(application: FastAPI, services: "Services") -> None:
+    """Add the API to the application."""
     refusals: dict[int | str, dict[str, Any]] = {
-        status: {"model": Refusal, "description": why}
+        status: {"model": ErrorResponse, "description": why}
         for status, why in (
             (400, "the body cannot be read"),
             (401, "the token is missing or wrong"),
             (403, "the request comes from another site"),
-            (404, "there is nothing of that name"),
+            (404, "the name is unknown"),
             (413, "the request is too large"),
             (422, "the request is refused"),
-            (500, "the network raised, or something unforeseen did"),
-            (507, "the server has no room left to make the file"),
+            (500, "the network raised an error, or an unexpected error occurred"),
+            (507, "the server has no space left to write the file"),
         )
     }
-    made.include_router(listing(bench, APIRouter(prefix=AT, responses=refusals)))
-    made.include_router(running(bench, APIRouter(prefix=AT, responses=refusals)))
-    made.add_exception_handler(ConvScopeError, _refused)
-    made.add_exception_handler(RequestValidationError, _misshapen)
-    made.add_exception_handler(HTTPException, _stopped)
-    made.add_exception_handler(Exception, _unexpected)
+    application.include_router(add_listing_routes(services, APIRouter(prefix=API_PREFIX, responses=refusals)))
+    application.include_router(add_run_routes(services, APIRouter(prefix=API_PREFIX, responses=refusals)))
+    application.add_exception_handler(ConvScopeError, _convscope_error)
+    application.add_exception_handler(RequestValidationError, _invalid_body)
+    application.add_exception_handler(HTTPException, _http_error)
+    application.add_exception_handler(Exception, _unexpected_error)
 
 
-async def _refused(_request: Request, error: Exception) -> Response:
-    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
+async def _convscope_error(_request: Request, error: Exception) -> Response:
+    status = next((code for kind, code in STATUS_CODES.items() if isinstance(error, kind)), 422)
     return JSONResponse({"error": str(error)}, status)
 
 
-async def _misshapen(_request: Request, error: Exception) -> Response:
+async def _invalid_body(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "body")
-    return JSONResponse({"error": f"{where}: {first['msg']}" if where else str(first["msg"])}, 422)
+    field = ".".join(str(part) for part in first["loc"] if part != "body")
+    return JSONResponse({"error": f"{field}: {first['msg']}" if field else str(first["msg"])}, 422)
 
 
-async def _stopped(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
 
 
-async def _unexpected(_request: Request, error: Exception) -> Response:
+async def _unexpected_error(_request: Request, error: Exception) -> Response:
     return JSONResponse({"error": f"unexpected {type(error).__name__}: {error}"}, 500)

@@ -1,4 +1,4 @@
-"""What there is: models and their layers, lenses, images."""
+"""Routes that list models, layers, lenses and images, and the upload of images."""
 
 # mypy: disallow-untyped-decorators=False
 
@@ -9,45 +9,45 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from convscope.catalogue import lenses
-from convscope.web.api.shapes import BINARY, Images, ImageTold, LayerTold, ModelTold, Text
-from convscope.web.schema import described
+from convscope.web.api.schemas import BINARY, ImageInfo, ImageList, LayerInfo, ModelInfo, Text
+from convscope.web.schema import lens_description
 
 if TYPE_CHECKING:
     from convscope.web.assets import Library
-    from convscope.web.services import Bench
+    from convscope.web.services import Services
 
 
-def listing(bench: "Bench", router: APIRouter) -> APIRouter:
-    """Put the routes on a router."""
-    _networks(bench.library, router)
-    _pictures(bench.library, router)
+def add_listing_routes(services: "Services", router: APIRouter) -> APIRouter:
+    """Add the routes to a router."""
+    _add_model_routes(services.library, router)
+    _add_image_routes(services.library, router)
     return router
 
 
-def _networks(library: "Library", router: APIRouter) -> None:
+def _add_model_routes(library: "Library", router: APIRouter) -> None:
     @router.get("/models", operation_id="models")
-    def models() -> list[ModelTold]:
+    def models() -> list[ModelInfo]:
         """The models that were named when the server was started."""
-        return [ModelTold(model=address) for address in library.addresses]
+        return [ModelInfo(model=address) for address in library.addresses]
 
     @router.get("/layers", operation_id="layers")
-    def layers(model: Text = "") -> list[LayerTold]:
+    def layers(model: Text = "") -> list[LayerInfo]:
         """The layers of a model; without ``model``, of the first."""
         modules = library.model(model).module.named_modules()
-        return [LayerTold(layer=address, kind=type(module).__name__) for address, module in modules if address]
+        return [LayerInfo(layer=address, kind=type(module).__name__) for address, module in modules if address]
 
     @router.get("/lenses", operation_id="lenses")
     def all_lenses() -> list[dict[str, Any]]:
         """Every lens with its question and its parameters as JSON schema."""
-        return [described(spec) for spec in lenses()]
+        return [lens_description(spec) for spec in lenses()]
 
 
-def _pictures(library: "Library", router: APIRouter) -> None:
+def _add_image_routes(library: "Library", router: APIRouter) -> None:
     @router.get("/images", operation_id="images")
-    def images() -> Images:
-        """The images that can be looked at: uploads, folders, samples."""
-        shown = [ImageTold(image=one.key, name=one.name) for one in library.images()]
-        return Images(images=shown, collections=list(library.collections()))
+    def images() -> ImageList:
+        """The available images: uploads, folders, samples."""
+        shown = [ImageInfo(image=image.key, name=image.name) for image in library.images()]
+        return ImageList(images=shown, collections=list(library.collections()))
 
     @router.post(
         "/images",
@@ -55,11 +55,11 @@ def _pictures(library: "Library", router: APIRouter) -> None:
         status_code=201,
         openapi_extra={"requestBody": {"required": True, "content": {"application/octet-stream": BINARY}}},
     )
-    async def upload(request: Request, name: Text = "upload") -> ImageTold:
+    async def upload(request: Request, name: Text = "upload") -> ImageInfo:
         """Upload an image: the file itself is the body of the request."""
         content = await request.body()
         key = await run_in_threadpool(library.upload, name, content)
-        return ImageTold(image=key, name=name)
+        return ImageInfo(image=key, name=name)
 
     @router.get(
         "/images/{key:path}",

@@ -1,1 +1,1 @@
-"""What Compare is made of: a network on an image, and the difference of two such."""
+"""The parts of the page Compare: the cells, and the difference of two of them."""

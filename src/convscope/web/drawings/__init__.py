@@ -1,1 +1,1 @@
-"""What Learned is made of: the picture that is being drawn, and the gallery of those that were."""
+"""The parts of the page Learned: the picture that is being optimized, and the gallery of finished ones."""

@@ -1,9 +1,9 @@
-"""The pictures that were drawn, hung beside each other; which they are is remembered by the tab."""
+"""The gallery of finished pictures; the browser tab stores which ones it shows."""
 
 from collections.abc import Callable, MutableMapping
 from functools import partial
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nicegui import app, ui
 
@@ -13,62 +13,60 @@ from convscope.errors import ConvScopeError
 from convscope.values import Value
 from convscope.web import panels
 from convscope.web.buttons import button
-from convscope.web.export import endings, file_of, name_of
-from convscope.web.forms import in_words, said_of
+from convscope.web.export import file_bytes, file_name, file_suffixes
+from convscope.web.forms import parameter_texts
 from convscope.web.jobs.job import Job
-from convscope.web.run_request import key_of
+from convscope.web.page_context import PageContext
+from convscope.web.run_request import cache_key
 from convscope.web.url_state import View
 
-if TYPE_CHECKING:
-    from convscope.web.page_layout import Place
-
-KEPT = 24
-"""Pictures beyond this number leave the gallery, the oldest first."""
+MAX_CARDS = 24
+"""Pictures in the gallery, at most; the oldest are dropped."""
 
 
-class Gallery:
-    """Cards of what was drawn, drawn where this is made.
+class DrawnGallery:
+    """Cards of finished pictures, placed where this is constructed.
 
     Args:
-        changed: called when a card came or went.
+        on_change: called when a card is added or removed.
     """
 
-    def __init__(self, place: "Place", changed: Callable[[], object]) -> None:
-        self.place, self.changed = place, changed
+    def __init__(self, context: PageContext, on_change: Callable[[], object]) -> None:
+        self.context, self.on_change = context, on_change
         self.cards: dict[str, ui.element] = {}
-        self._remembered: MutableMapping[str, Any] = {}
+        self._tab_storage: MutableMapping[str, Any] = {}
         self._box = ui.element("div").classes("drawn")
-        self._box.props(f'aria-label="{escape(place.say("Drawn in this session"))}"')
+        self._box.props(f'aria-label="{escape(context.tr("Pictures of this session"))}"')
 
-    def keep(self, view: View, job: Job) -> None:
-        """Hang what a job gave, and have the tab remember it."""
-        assert job.value is not None, "only what was drawn is hung"
-        key = job.key if not job.stopping else f"{job.key}\nstopped in job {job.id}"
-        self.place.bench.jobs.results.put(key, job.value)
-        kept = self._kept()
-        kept[:] = [[key, view.query()], *(one for one in kept if one[0] != key)][:KEPT]
-        self._hang(key, view, job.value)
+    def add(self, view: View, job: Job) -> None:
+        """Add the result of a job, and store it in the tab."""
+        assert job.value is not None, "only finished pictures are added"
+        key = job.key if not job.stop_requested else f"{job.key}\nstopped in job {job.id}"
+        self.context.services.jobs.results.put(key, job.value)
+        entries = self._stored_entries()
+        entries[:] = [[key, view.query()], *(entry for entry in entries if entry[0] != key)][:MAX_CARDS]
+        self._add_card(key, view, job.value)
 
-    def recall(self, view: View) -> None:
-        """Hang what the tab remembers and memory still holds, and what a view shows where it was drawn before."""
-        if not self.place.client.has_socket_connection:
+    def restore(self, view: View) -> None:
+        """Add the pictures stored in the tab that are still cached, and the cached picture of a view."""
+        if not self.context.client.has_socket_connection:
             return  # the tab is closed already
-        self._remembered = app.storage.tab  # kept, for it cannot be had while the connection is lost for a moment
-        results = self.place.bench.jobs.results
-        for key, query in list(self._kept()):
+        self._tab_storage = app.storage.tab  # stored here, since it is unavailable while the connection is lost
+        results = self.context.services.jobs.results
+        for key, query in list(self._stored_entries()):
             value = results.get(key)
             if value is not None:
-                self._hang(key, View.read(query), value, last=True)
+                self._add_card(key, View.parse(query), value, last=True)
         try:
-            key = key_of(self.place.bench.library, view)
+            key = cache_key(self.context.services.library, view)
         except ConvScopeError:
             return
-        found = results.get(key)
-        if found is not None and key not in self.cards:
-            self._hang(key, view, found)
+        value = results.get(key)
+        if value is not None and key not in self.cards:
+            self._add_card(key, view, value)
 
-    def _hang(self, key: str, view: View, value: Value, *, last: bool = False) -> None:
-        """A card for one value, before all others; a value that hangs already moves to the front."""
+    def _add_card(self, key: str, view: View, value: Value, *, last: bool = False) -> None:
+        """Add a card for a value in front of the others; an existing card of the value is replaced."""
         if key in self.cards:
             self.cards.pop(key).delete()
         with self._box:
@@ -77,53 +75,49 @@ class Gallery:
             card.move(target_index=0)
         self.cards[key] = card
         with card:
-            self._head(key, view, value)
-            panels.show(value, self.place)
-            self._facts(view, value)
-        self.changed()
+            self._draw_head(key, view, value)
+            panels.show(value, self.context)
+            self._draw_facts(view, value)
+        self.on_change()
 
-    def _head(self, key: str, view: View, value: Value) -> None:
-        """What it is, and what can be done with it."""
-        say = self.place.say
-        about = " · ".join(map(say, dict.fromkeys(getattr(value, "words", ()) or [render.subject(value)])))
+    def _draw_head(self, key: str, view: View, value: Value) -> None:
+        """Add the title and the buttons of a card."""
+        tr = self.context.tr
+        subject = " · ".join(map(tr, dict.fromkeys(getattr(value, "words", ()) or [render.subject(value)])))
         with ui.element("div").classes("row-of"):
-            ui.html(f"{escape(say(find(view.lens).title))} · {escape(about)}", tag="h2", sanitize=False)
+            ui.html(f"{escape(tr(find(view.lens).title))} · {escape(subject)}", tag="h2", sanitize=False)
             with ui.element("div").classes("row-of end"):
-                for ending in (one for one in endings(value) if one != ".json"):
-                    name = ending.removeprefix(".").upper()
-                    wanted = partial(self._download, value, ending)
-                    button(name, wanted, style="plain", name=f"{say('Download')} {name}").mark(f"get{ending}")
-                ui.link(say("Link"), self.place.link(view)).classes("button plain")
-                button(say("Remove"), partial(self._remove, key), style="plain").mark("remove")
+                for suffix in (other for other in file_suffixes(value) if other != ".json"):
+                    name = suffix.removeprefix(".").upper()
+                    download = partial(self._download, value, suffix)
+                    button(name, download, style="plain", name=f"{tr('Download')} {name}").mark(f"get{suffix}")
+                ui.link(tr("Link"), self.context.link(view)).classes("button plain")
+                button(tr("Remove"), partial(self._remove, key), style="plain").mark("remove")
 
-    def _facts(self, view: View, value: Value) -> None:
-        """How it was made, in one line."""
-        lang, record = self.place.lang, value.record
-        given = [
-            f"{in_words(name, lang)} {said_of(record, name, lang)}"
-            for name in view.parameters
-            if name in record.parameters
-        ]
+    def _draw_facts(self, view: View, value: Value) -> None:
+        """Add one line about how the picture was made."""
+        record = value.record
+        parameters = parameter_texts(record, view.parameters, self.context.lang)
         facts = [
             str(record.model.get("name", "")),
-            render.short(record.input),
-            self.place.say(", ").join(given),
-            self.place.say(str(record.cost)),
+            render.short_name(record.input),
+            self.context.tr(", ").join(parameters),
+            self.context.tr(str(record.cost)),
         ]
         ui.label(" · ".join(filter(None, facts))).classes("small")
 
-    async def _download(self, value: Value, ending: str) -> None:
-        await self.place.hand_over(partial(file_of, value, ending), name_of(value, ending))
+    async def _download(self, value: Value, suffix: str) -> None:
+        await self.context.download(partial(file_bytes, value, suffix), file_name(value, suffix))
 
     def _remove(self, key: str) -> None:
-        kept = self._kept()
-        kept[:] = [one for one in kept if one[0] != key]
+        entries = self._stored_entries()
+        entries[:] = [entry for entry in entries if entry[0] != key]
         self.cards.pop(key).delete()
-        self.changed()
+        self.on_change()
 
-    def _kept(self) -> list[list[str]]:
-        """Keys and links of what hangs, the newest first, as the tab remembers them."""
-        if "learned" not in self._remembered:
-            self._remembered["learned"] = []
-        found: list[list[str]] = self._remembered["learned"]
-        return found
+    def _stored_entries(self) -> list[list[str]]:
+        """Keys and queries of the cards as the tab stores them, the newest first."""
+        if "learned" not in self._tab_storage:
+            self._tab_storage["learned"] = []
+        entries: list[list[str]] = self._tab_storage["learned"]
+        return entries

@@ -1,9 +1,10 @@
-"""The page as a whole: what is chosen, and the three columns that follow the choice."""
+"""The page as a whole: the choice of model and image, the graph, and the columns of a layer and a unit."""
 
 import asyncio
 import json
 from collections.abc import Mapping
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,292 +12,243 @@ from nicegui import ui
 
 from convscope.errors import ConvScopeError
 from convscope.values import Structure, Value
-from convscope.values.formatting import many
+from convscope.values.formatting import format_count
+from convscope.web.assets import Library
 from convscope.web.buttons import button
 from convscope.web.caveats import Caveats
-from convscope.web.graph import Folds, Graph, deepest, first_depth
-from convscope.web.inside.node import TABS, NodeColumn
-from convscope.web.inside.pieces import quoted, trouble
-from convscope.web.inside.unit import UnitColumn, UnitName
-from convscope.web.jobs.waiting import aside
+from convscope.web.graph import FoldState, GraphView, initial_depth, max_depth
+from convscope.web.inside.layer_column import TABS, LayerColumn
+from convscope.web.inside.selection import Selection, UnitName
+from convscope.web.inside.unit_column import UnitColumn
+from convscope.web.inside.widgets import error_label
+from convscope.web.jobs.async_wait import run_in_thread
 from convscope.web.lens_page import INSIDE
-from convscope.web.link_checks import refused, say_what_is_amiss, wrong_names
-from convscope.web.page_layout import Place
-from convscope.web.pictures import thumbnail
-from convscope.web.stale import fresh, stale
+from convscope.web.link_checks import lookup_error, name_problems, show_link_problems
+from convscope.web.page_context import PageContext
+from convscope.web.pictures import thumbnail_uri
+from convscope.web.stale import mark_fresh, mark_stale
 from convscope.web.url_state import View
 
-FOLLOW = (
-    "(e) => {const one = e.target.closest('[data-node],[data-open],[data-fold]'); if (!one) return; "
+ON_GRAPH_CLICK = (
+    "(e) => {const element = e.target.closest('[data-node],[data-open],[data-fold]'); if (!element) return; "
     "if (e.type === 'keydown') {if (e.key !== 'Enter' && e.key !== ' ') return; e.preventDefault();} "
-    "emit({...one.dataset});}"
+    "emit({...element.dataset});}"
 )
-"""Which node or button of the graph was meant, by mouse or by keyboard."""
-
-
-PICTURE = (
-    "(e) => {const one = e.target.closest('[data-image]'); if (!one) return; "
-    "one.parentElement.querySelectorAll('[data-image]').forEach((o) => o.setAttribute('aria-pressed', o === one)); "
-    "emit(one.dataset.image);}"
+"""Emits which node or button of the graph was clicked, or activated by keyboard."""
+ON_IMAGE_CLICK = (
+    "(e) => {const element = e.target.closest('[data-image]'); if (!element) return; "
+    "element.parentElement.querySelectorAll('[data-image]').forEach("
+    "(other) => other.setAttribute('aria-pressed', other === element)); "
+    "emit(element.dataset.image);}"
 )
-"""Which image was picked; it is marked at once."""
-THUMBS = 24
-"""So many images are shown to pick at first; the rest when they are asked for."""
+"""Emits the key of the image that was clicked, and marks it at once."""
+INITIAL_THUMBNAILS = 24
+"""Images that are listed at first; a button shows the others."""
 
 
 class Explorer:
-    """What a person has chosen, and the columns that show it.
+    """The page Inside: navigates between layers and units, and draws the graph."""
 
-    Attributes:
-        view: the choice as the link carries it.
-        structure: the network's, once it is known.
-    """
-
-    def __init__(self, place: Place, view: View) -> None:
-        library = place.bench.library
-        self.place, self.library = place, library
-        first = next((one.key for one in library.images()), "")
-        layer = view.layer[:1] or tuple(one.partition("[")[0] for one in view.unit[:1])
-        lens = view.lens.replace("_", "-")
-        self.view = View(
-            model=view.model or library.addresses[0],
-            image=view.image or first,
-            images="" if refused(library.collection, view.images) else view.images,
-            layer=layer,
-            unit=view.unit[:1],
-            tab=view.tab if view.tab in TABS else "",
-            page=view.page,
-            lens=lens if lens in INSIDE else "",
-            parameters=view.parameters if lens in INSIDE else {},
-        )
-        self.asked = view
-        self.structure: Structure | None = None
-        self.turn = 0
-        self.folds = Folds()
-        self.node, self.unit = NodeColumn(self), UnitColumn(self)
-
-    def say(self, english: str, **values: object) -> str:
-        """A text in the person's language."""
-        return self.place.say(english, **values)
-
-    async def look(self, lens: str, **parameters: Any) -> Value | str:
-        """What a lens gives for the model and image in view; or why it does not, in one sentence."""
-        try:
-            return await self.place.look(self.asking(lens, **parameters))
-        except (ConvScopeError, OSError) as error:
-            return str(error)
-
-    def asking(self, lens: str, **parameters: Any) -> View:
-        """What a lens is asked for the model and image in view."""
-        known = {name: parameters.pop(name) for name in ("image", "images", "layer", "unit") if name in parameters}
-        return View(lens=lens, model=self.view.model, parameters=parameters, **{"image": self.view.image, **known})
-
-    def given(self, lens: str) -> Mapping[str, Any]:
-        """The parameters that the link has for a lens."""
-        return self.view.parameters if lens == self.view.lens else {}
-
-    @property
-    def layer(self) -> str:
-        """The address in view; empty where none was chosen."""
-        return self.view.layer[0] if self.view.layer else ""
+    def __init__(self, context: PageContext, view: View) -> None:
+        self.context, self.library, self.tr = context, context.services.library, context.tr
+        self.requested = view
+        self.selection = Selection(context, _initial_view(view, self.library))
+        self.folds = FoldState()
+        self.layer_column = LayerColumn(self.selection, self)
+        self.unit_column = UnitColumn(self.selection, self)
+        self._turn = 0
 
     async def open(self) -> None:
-        """Draw the page, and fill it."""
-        ui.html(quoted(self.say("Inside")), sanitize=False, tag="h1").classes("hidden-text")
-        ui.add_css(_text("inside.css"))
-        ui.add_body_html(f"<script>{_text('inside.js')}</script>")
-        unknown = [] if self.asked.tab in ("", *TABS) else [self.say("There is no tab {} here.").format(self.asked.tab)]
-        named = wrong_names(self.asked, self.place, without=("model", "image", "style", "guide"))
-        say_what_is_amiss([*unknown, *named])
-        self.amiss = ui.element("div")
-        self._bar()
-        self.caveats = Caveats(self.place)
+        """Build the page, and fill it."""
+        tr, tab = self.tr, self.requested.tab
+        ui.html(escape(tr("Inside")), sanitize=False, tag="h1").classes("hidden-text")
+        ui.add_css(_read_text("inside.css"))
+        ui.add_body_html(f"<script>{_read_text('inside.js')}</script>")
+        unknown_tab = [] if tab in ("", *TABS) else [tr("There is no tab {} here.").format(tab)]
+        unknown_names = name_problems(self.requested, self.context, without=("model", "image", "style", "guide"))
+        show_link_problems([*unknown_tab, *unknown_names])
+        self.problems = ui.element("div")
+        self._draw_bar()
+        self.caveats = Caveats(self.context)
         with ui.element("div").classes("inside"):
-            with ui.element("section").classes("pane map").props(f'aria-label="{quoted(self.say("Architecture"))}"'):
-                self._graph_column()
-            self.node.build()
-            self.unit.build()
+            with ui.element("section").classes("pane map").props(f'aria-label="{escape(tr("Architecture"))}"'):
+                self._draw_graph_column()
+            self.layer_column.build()
+            self.unit_column.build()
         ui.timer(0, self.reload, once=True)
-        ui.timer(0, lambda: self._show_thumbs(THUMBS), once=True)
+        ui.timer(0, lambda: self._show_thumbnails(INITIAL_THUMBNAILS), once=True)
 
-    # What is looked at
+    # The choice of model and image
 
-    def _bar(self) -> None:
-        library = self.library
+    def _draw_bar(self) -> None:
+        tr, library, view = self.tr, self.library, self.selection.view
         with ui.element("div").classes("inside-bar"):
             ui.select(
-                library.names(self.view.model),
-                value=self.view.model,
-                label=self.say("Model"),
-                on_change=self._model_chosen,
+                library.names(view.model),
+                value=view.model,
+                label=tr("Model"),
+                on_change=self._on_model_chosen,
             ).props("outlined dense options-dense stack-label")
-            images = {one.key: one.name for one in library.images()}
-            self.images = ui.select(
+            images = {image.key: image.name for image in library.images()}
+            self.image_select = ui.select(
                 images,
-                value=self.view.image if self.view.image in images else None,
-                label=self.say("Image"),
-                on_change=self._image_chosen,
+                value=view.image if view.image in images else None,
+                label=tr("Image"),
+                on_change=self._on_image_chosen,
                 with_input=len(images) > 30,
             ).props("outlined dense options-dense stack-label")
-            self.thumbs = ui.element("div").classes("thumbs")
-            self.thumbs.props(f'role="group" aria-label="{quoted(self.say("Images"))}"')
+            self.thumbnails = ui.element("div").classes("thumbs")
+            self.thumbnails.props(f'role="group" aria-label="{escape(tr("Images"))}"')
 
-    async def _show_thumbs(self, most: int | None) -> None:
-        """The images to pick, small."""
+    async def _show_thumbnails(self, limit: int | None) -> None:
+        """Add the thumbnails of the images."""
         listed = self.library.images()
-        shown = listed[:most]
-        drawn = await aside(lambda: [self._thumb(one.key, one.name) for one in shown])
-        if not self.place.client.is_deleted and drawn:
-            self.thumbs.clear()
-            with self.thumbs:
-                ui.html("".join(drawn), sanitize=False).classes("thumbs").on(
-                    "click", lambda e: self.images.set_value(str(e.args)), js_handler=PICTURE
+        shown = listed[:limit]
+        thumbnails = await run_in_thread(lambda: [self._thumbnail(image.key, image.name) for image in shown])
+        if not self.selection.is_closed and thumbnails:
+            self.thumbnails.clear()
+            with self.thumbnails:
+                ui.html("".join(thumbnails), sanitize=False).classes("thumbs").on(
+                    "click", lambda e: self.image_select.set_value(str(e.args)), js_handler=ON_IMAGE_CLICK
                 )
                 if more := len(listed) - len(shown):
-                    button(f"+{more}", lambda: self._show_thumbs(None), style="plain", name=self.say("All images"))
-            self._mark_thumbs()
+                    button(f"+{more}", lambda: self._show_thumbnails(None), style="plain", name=self.tr("All images"))
+            self._mark_thumbnails()
 
-    def _thumb(self, key: str, name: str) -> str:
+    def _thumbnail(self, key: str, name: str) -> str:
         try:
-            address = thumbnail(self.library, key)
+            uri = thumbnail_uri(self.library, key)
         except (ConvScopeError, OSError):
             return ""
         return (
-            f'<button class="thumb" type="button" data-image="{quoted(key)}" title="{quoted(name)}" '
-            f'aria-label="{quoted(name)}"><img src="{address}" alt=""></button>'
+            f'<button class="thumb" type="button" data-image="{escape(key)}" title="{escape(name)}" '
+            f'aria-label="{escape(name)}"><img src="{uri}" alt=""></button>'
         )
 
-    def _mark_thumbs(self) -> None:
-        self.place.client.run_javascript(
+    def _mark_thumbnails(self) -> None:
+        image = json.dumps(self.selection.view.image)
+        self.context.client.run_javascript(
             "document.querySelectorAll('.inside-bar [data-image]').forEach("
-            f"(one) => one.setAttribute('aria-pressed', one.dataset.image === {json.dumps(self.view.image)}))"
+            f"(element) => element.setAttribute('aria-pressed', element.dataset.image === {image}))"
         )
 
-    async def _model_chosen(self, event: Any) -> None:
-        self.choose(model=event.value, layer=(), unit=(), page="")
+    async def _on_model_chosen(self, event: Any) -> None:
+        self.selection.update(model=event.value, layer=(), unit=(), page="")
         await self.reload()
 
-    async def _image_chosen(self, event: Any) -> None:
-        self.choose(image=event.value or "")
-        self._mark_thumbs()
-        await asyncio.gather(self.node.refresh(), self.unit.refresh())
+    async def _on_image_chosen(self, event: Any) -> None:
+        self.selection.update(image=event.value or "")
+        self._mark_thumbnails()
+        await self._refresh_columns()
 
-    def choose(self, **changes: Any) -> None:
-        """Change the choice, and the link with it."""
-        self.view = self.view.but(**changes)
-        self.place.remember(self.view)
+    async def _refresh_columns(self) -> None:
+        await asyncio.gather(self.layer_column.refresh(), self.unit_column.refresh())
 
     # The graph
 
-    def _graph_column(self) -> None:
-        ui.html(f"<h2>{quoted(self.say('Architecture'))}</h2>", sanitize=False)
-        self.told = ui.label("").classes("hint")
+    def _draw_graph_column(self) -> None:
+        tr = self.tr
+        ui.html(f"<h2>{escape(tr('Architecture'))}</h2>", sanitize=False)
+        self.summary = ui.label("").classes("hint")
         with ui.element("div").classes("hand"):
-            ui.label(self.say("Depth"))
+            ui.label(tr("Depth"))
             self.depth = ui.slider(min=1, max=2, value=1, step=1).props(
-                f'dense markers snap aria-label="{quoted(self.say("Levels of modules that are open"))}"'
+                f'dense markers snap aria-label="{escape(tr("Levels of unfolded modules"))}"'
             )
-            self.depth.on("change", self._deepened)
-            for label, words, factor in (("−", "Smaller", 1 / 1.25), ("+", "Larger", 1.25), ("⤢", "Fit", 0)):
-                button = (
-                    f'<button class="plain" aria-label="{quoted(self.say(words))}" title="{quoted(self.say(words))}">'
-                )
-                ui.html(f"{button}{label}</button>", sanitize=False).on(
-                    "click", js_handler=f"() => convscopeZoom({factor})"
-                )
-        self.scroll = ui.element("div").classes("graph-scroll")
-        with self.scroll:
-            self.failure = ui.element("div")
+            self.depth.on("change", self._on_depth_changed)
+            for label, title, factor in (("−", "Smaller", 1 / 1.25), ("+", "Larger", 1.25), ("⤢", "Fit", 0)):
+                name = escape(tr(title))
+                ui.html(
+                    f'<button class="plain" aria-label="{name}" title="{name}">{label}</button>', sanitize=False
+                ).on("click", js_handler=f"() => convscopeZoom({factor})")
+        self.scroll_area = ui.element("div").classes("graph-scroll")
+        with self.scroll_area:
+            self.error_box = ui.element("div")
             self.picture = ui.html("", sanitize=False)
-            self.picture.on("click", self._followed, js_handler=FOLLOW)
-            self.picture.on("keydown", self._followed, js_handler=FOLLOW)
+            self.picture.on("click", self._on_graph_event, js_handler=ON_GRAPH_CLICK)
+            self.picture.on("keydown", self._on_graph_event, js_handler=ON_GRAPH_CLICK)
         key = (
             f'<i style="background:var(--accent)"></i>FLOPs &nbsp; <i style="background:var(--warning)"></i>'
-            f"{quoted(self.say('Parameters, in shares of the largest'))}"
+            f"{escape(tr('Parameters, relative to the largest'))}"
         )
         ui.html(key, sanitize=False).classes("key hint q-mt-sm")
 
     async def reload(self) -> None:
-        """Begin anew with the model in view."""
-        self.caveats.show([self.view.model])
-        self.structure = None
-        self.turn += 1
-        turn = self.turn
-        stale(self.told, self.scroll, self.node.head, self.node.body, self.unit.body)
-        found = await self.look("structure", image="", **self.given("structure"))
-        if turn != self.turn or self.place.client.is_deleted:
+        """Compute the structure of the selected model, and show everything anew."""
+        selection = self.selection
+        self.caveats.show([selection.view.model])
+        selection.structure = selection.graph = None
+        self._turn += 1
+        turn = self._turn
+        mark_stale(self.summary, self.scroll_area)
+        mark_stale(self.layer_column.head, self.layer_column.body, self.unit_column.body)
+        value = await selection.run("structure", image="", **selection.link_parameters("structure"))
+        if turn != self._turn or selection.is_closed:
             return  # another network was chosen meanwhile
-        fresh(self.told, self.scroll)
-        self.failure.clear()
-        if isinstance(found, str):
-            self._show_failure(found)
+        mark_fresh(self.summary, self.scroll_area)
+        self.error_box.clear()
+        if isinstance(value, str):
+            self._show_error(value)
             return
-        assert isinstance(found, Structure)
-        self.structure = found
-        self.depth.props(f"max={max(2, deepest(found))}")
-        self.folds = Folds(found.record.parameters.get("depth") or first_depth(found))
+        assert isinstance(value, Structure)
+        selection.structure = value
+        self.depth.props(f"max={max(2, max_depth(value))}")
+        self.folds = FoldState(value.record.parameters.get("depth") or initial_depth(value))
         self.depth.set_value(self.folds.depth)
-        await self._settle({one.address for one in found.modules})
-        self.told.set_text(
-            self.say(
+        await self._drop_unknown_names({module.address for module in value.modules})
+        self.summary.set_text(
+            self.tr(
                 "{count} parameters · {flops} FLOPs · {operations} operations",
-                count=many(found.parameters),
-                flops=many(found.flops),
-                operations=len(found.operations),
+                count=format_count(value.parameters),
+                flops=format_count(value.flops),
+                operations=len(value.operations),
             )
         )
-        if self.layer:
-            self.folds = self.folds.showing(self.layer)
+        if selection.layer:
+            self.folds = self.folds.reveal(selection.layer)
         else:
-            self.view = self.view.but(layer=self._first())
+            selection.view = selection.view.replace(layer=_first_layer(GraphView(value, self.folds)))
         self.draw()
-        await asyncio.gather(self.node.refresh(), self.unit.refresh())
+        await self._refresh_columns()
 
-    def _show_failure(self, why: str) -> None:
-        """Say why there is nothing of the network in view, and show nothing of an earlier one."""
-        self.told.set_text("")
+    def _show_error(self, error: str) -> None:
+        """Show why there is no graph, and remove what belongs to an earlier model."""
+        self.summary.set_text("")
         self.picture.set_content("")
-        with self.failure:
-            trouble(why)
-        for column in (self.node.head, self.node.body, self.unit.body):
-            column.clear()
-            fresh(column)
-        self.node.tabs.set_visibility(False)
-        self.unit.shown = ()
+        with self.error_box:
+            error_label(error)
+        self.layer_column.clear()
+        self.unit_column.clear()
 
-    async def _settle(self, known: set[str]) -> None:
-        """Say which layer or unit of the choice the network does not have, and go on without."""
-        units = self.view.unit
-        why: Value | str = ""
-        if self.layer and self.layer not in known:
-            why = await self.look("feature-maps", layer=self.view.layer)
-            self.view = self.view.but(layer=(), unit=())
-        elif units and UnitName.read(units[0]) is None:
-            why = await self.look("step-through", unit=units)
-            self.view = self.view.but(unit=())
-        self.amiss.clear()
-        with self.amiss:
-            say_what_is_amiss([why] if isinstance(why, str) and why else [])
-
-    def _first(self) -> tuple[str, ...]:
-        """Where to begin: the first module that the input goes through."""
-        graph = Graph(self.structure, self.folds) if self.structure else None
-        found = (graph.members(n) for n in range(len(graph.graph.nodes))) if graph else iter(())
-        return next((tuple(members[:1]) for members in found if members), ())
+    async def _drop_unknown_names(self, known: set[str]) -> None:
+        """Show which layer or unit of the link the network lacks, and remove it from the selection."""
+        selection, units = self.selection, self.selection.view.unit
+        error: Value | str = ""
+        if selection.layer and selection.layer not in known:
+            error = await selection.run("feature-maps", layer=selection.view.layer)
+            selection.view = selection.view.replace(layer=(), unit=())
+        elif units and UnitName.parse(units[0]) is None:
+            error = await selection.run("step-through", unit=units)
+            selection.view = selection.view.replace(unit=())
+        self.problems.clear()
+        with self.problems:
+            show_link_problems([error] if isinstance(error, str) and error else [])
 
     def draw(self, focus: str = "") -> None:
-        """Draw the graph as it is folded now, and bring the choice, or what has the focus, into sight."""
-        assert self.structure is not None
-        self.graph = Graph(self.structure, self.folds)
-        self.picture.set_content(self.graph.svg(self.layer, self.say))
+        """Draw the graph in its fold state, and scroll to the selected layer, or to the element with the focus."""
+        selection = self.selection
+        assert selection.structure is not None
+        selection.graph = GraphView(selection.structure, self.folds)
+        self.picture.set_content(selection.graph.svg(selection.layer, self.tr))
         selector = focus or "svg.graph .chosen"
-        self.place.client.run_javascript(
+        self.context.client.run_javascript(
             f"setTimeout(() => convscopeShow({selector!r}, {'true' if focus else 'false'}), 60)"
         )
 
-    async def _followed(self, event: Any) -> None:
-        """A node was chosen, opened or folded."""
-        if self.structure is None:
+    async def _on_graph_event(self, event: Any) -> None:
+        """A node was clicked, unfolded or folded."""
+        graph = self.selection.graph
+        if graph is None:
             return
         if "open" in event.args:
             self.folds = self.folds.open(event.args["open"])
@@ -305,39 +257,68 @@ class Explorer:
             self.folds = self.folds.fold(event.args["fold"])
             self.draw(f'[data-open="{event.args["fold"]}"]')
         elif event.args.get("node", "").isdecimal():
-            members = self.graph.members(int(event.args["node"]))
+            members = graph.members(int(event.args["node"]))
             if members:
-                await self.show(members[0], focus=f'[data-node="{int(event.args["node"])}"]')
+                await self.show_layer(members[0], focus=f'[data-node="{int(event.args["node"])}"]')
 
-    def _deepened(self) -> None:
-        if self.structure is not None:
-            self.folds = Folds(int(self.depth.value))
+    def _on_depth_changed(self) -> None:
+        if self.selection.structure is not None:
+            self.folds = FoldState(int(self.depth.value))
             self.draw()
 
-    # The choice
+    # Navigation
 
-    async def show(self, address: str, *, focus: str = "") -> None:
-        """Look at a module."""
-        if self.structure is None or address == self.layer:
+    async def show_layer(self, address: str, *, focus: str = "") -> None:
+        """Select a layer.
+
+        Args:
+            focus: the CSS selector of the element that gets the focus after the graph is redrawn.
+        """
+        selection = self.selection
+        if selection.graph is None or address == selection.layer:
             return
-        self.choose(layer=(address,), unit=(), page="")
-        if self.graph.node_of(address) is None:  # it is open, and so no node: as one it can be looked at
-            self.folds = self.folds.showing(address).fold(address)
+        selection.update(layer=(address,), unit=(), page="")
+        if selection.graph.node_of(address) is None:  # it is unfolded; folding it makes it a node
+            self.folds = self.folds.reveal(address).fold(address)
         self.draw(focus)
-        self.place.client.run_javascript("convscopeReveal('.inside .module')")
-        await asyncio.gather(self.node.refresh(), self.unit.refresh())
+        self.context.client.run_javascript("convscopeReveal('.inside .module')")
+        await self._refresh_columns()
 
     async def show_unit(self, unit: UnitName) -> None:
-        """Look at a unit of the module, or at one place of it."""
-        if unit.layer != self.layer:
-            await self.show(unit.layer)
-        self.choose(unit=(str(unit),))
-        self.node.mark(unit)
+        """Select a unit, or one position of its map."""
+        if unit.layer != self.selection.layer:
+            await self.show_layer(unit.layer)
+        self.selection.update(unit=(str(unit),))
+        self.layer_column.mark(unit)
         if not unit.position:
-            self.place.client.run_javascript("convscopeReveal('.inside .unit')")
-        await self.unit.refresh()
+            self.context.client.run_javascript("convscopeReveal('.inside .unit')")
+        await self.unit_column.refresh()
+
+
+def _initial_view(view: View, library: Library) -> View:
+    """The selection of a link, with defaults for model and image, and without what this page does not use."""
+    layer = view.layer[:1] or tuple(name.partition("[")[0] for name in view.unit[:1])
+    lens = view.lens.replace("_", "-")
+    parameters: Mapping[str, Any] = view.parameters if lens in INSIDE else {}
+    return View(
+        model=view.model or library.addresses[0],
+        image=view.image or next((image.key for image in library.images()), ""),
+        images="" if lookup_error(library.collection, view.images) else view.images,
+        layer=layer,
+        unit=view.unit[:1],
+        tab=view.tab if view.tab in TABS else "",
+        page=view.page,
+        lens=lens if lens in INSIDE else "",
+        parameters=parameters,
+    )
+
+
+def _first_layer(graph: GraphView) -> tuple[str, ...]:
+    """The first module that the input passes through; empty if there is none."""
+    nodes = (graph.members(number) for number in range(len(graph.graph.nodes)))
+    return next((tuple(members[:1]) for members in nodes if members), ())
 
 
 @cache
-def _text(name: str) -> str:
+def _read_text(name: str) -> str:
     return Path(__file__).with_name(name).read_text("utf-8")

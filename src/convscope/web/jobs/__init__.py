@@ -1,8 +1,8 @@
-"""One queue of long work: nothing blocks, what is alike is done in one go, what nobody watches stops.
+"""The queue of background work: nothing blocks the event loop, similar jobs run as one batch, unwatched jobs stop.
 
-job.py        one piece of work: progress, live picture, what it found
-line.py       the lines in which jobs wait: the quick ones, and those that take long
-workers.py    the threads that do them, and what they know of all jobs
-results.py    what was found, kept by content within a bound
-waiting.py    waiting for a job without holding up the event loop
+job.py          one job: progress, intermediate picture, result
+work_queue.py   the queues in which jobs wait: one for quick jobs, one for long ones
+workers.py      the worker threads and the list of all jobs
+results.py      results, cached by content within a memory limit
+async_wait.py   waiting for a job without blocking the event loop
 """

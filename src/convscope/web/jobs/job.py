@@ -1,7 +1,6 @@
-"""One piece of work: its progress, its live picture, what it found or why it failed; read from any thread."""
+"""One unit of background work: its progress, intermediate pictures, result or error; can be read from any thread."""
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,7 +14,7 @@ from convscope.values import Value
 
 
 class State(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -25,35 +24,38 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Together:
-    """How work that waits is done in one go with other work of its group.
+class BatchSpec:
+    """How a waiting job is run in one batch with other jobs of its group.
 
     Attributes:
-        many: finds the values of several things of the group, in their order.
+        group: jobs with the same group can be batched.
+        item: what this job adds to the batch.
+        run_batch: computes the values of several items of the group, in their order.
     """
 
     group: str
-    thing: Any
-    many: Callable[[list[Any]], list[Value]] = field(repr=False)
+    item: Any
+    run_batch: Callable[[list[Any]], list[Value]] = field(repr=False)
 
 
 @dataclass(eq=False)
 class Job:
-    """One piece of work and what is known of it; read from any thread.
+    """One unit of work and its state; can be read from any thread.
 
     Attributes:
-        owner: whose it is, by the model's address: no owner takes all workers.
-        key: what it computes, by content: two jobs of one key give one result.
-        progress: steps done, of how many; (0, 0) where nothing was told yet.
-        preview: gives the pictures drawn so far, prepared for the network, while a drawing runs.
-        scores: of the pictures at the steps seen so far.
-        error: why it failed, in one sentence; ``refused`` says that the request was at fault.
+        owner: the address of the model it uses; one owner cannot occupy all workers.
+        key: identifies the result by content: two jobs with the same key have the same result.
+        progress: steps done and steps in total; (0, 0) until the first report.
+        preview: the pictures optimised so far, prepared for the network, while a drawing runs.
+        scores: the scores of the pictures at each step so far.
+        error: why it failed, in one sentence; ``refused`` if the request was at fault.
+        watchers: one function for each client that waits for it; it returns whether the client is still connected.
     """
 
     id: str
     key: str
     work: Callable[[], Value] = field(repr=False)
-    together: Together | None = field(default=None, repr=False)
+    batch: BatchSpec | None = field(default=None, repr=False)
     owner: str = ""
     state: State = State.WAITING
     progress: tuple[int, int] = (0, 0)
@@ -62,59 +64,70 @@ class Job:
     value: Value | None = field(default=None, repr=False)
     error: str = ""
     refused: bool = False
-    began: float = field(default_factory=time.monotonic)
-    watching: list[Callable[[], bool]] = field(default_factory=list, repr=False)
+    watchers: list[Callable[[], bool]] = field(default_factory=list, repr=False)
     finished: threading.Event = field(default_factory=threading.Event, repr=False)
     _stop: threading.Event = field(default_factory=threading.Event, repr=False)
-    _telling: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _calls: list[Callable[[], object]] = field(default_factory=list, repr=False)
+    _callback_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _done_callbacks: list[Callable[[], object]] = field(default_factory=list, repr=False)
+    _progress_callbacks: list[Callable[[], object]] = field(default_factory=list, repr=False)
 
     @property
     def group(self) -> str:
-        """What it is done in one go with; empty where it is done alone."""
-        return self.together.group if self.together else ""
+        """The group it can be batched with; empty if it runs alone."""
+        return self.batch.group if self.batch else ""
 
     @property
-    def watchers(self) -> int:
-        """How many look at it."""
-        return len(self.watching)
-
-    @property
-    def over(self) -> bool:
-        """Whether there is nothing more to wait for."""
+    def is_finished(self) -> bool:
+        """Whether it is done, has failed or was cancelled."""
         return self.state in (State.DONE, State.FAILED, State.CANCELLED)
 
     @property
-    def stopping(self) -> bool:
-        """Whether it was told to stop."""
+    def stop_requested(self) -> bool:
+        """Whether it was asked to stop."""
         return self._stop.is_set()
 
-    def when_finished(self, call: Callable[[], object]) -> None:
-        """Have ``call()`` called once there is nothing more to wait for, from whichever thread; at once if so now."""
-        with self._telling:
+    def add_done_callback(self, callback: Callable[[], object]) -> None:
+        """Call ``callback()`` once the job is finished, from any thread; immediately if it is finished already."""
+        with self._callback_lock:
             if not self.finished.is_set():
-                self._calls.append(call)
+                self._done_callbacks.append(callback)
                 return
-        call()
+        callback()
 
-    def finish(self) -> None:
-        """Say to everybody who waits that it is over."""
-        with self._telling:
+    def add_progress_callback(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call ``callback()`` after each step, from any thread; returns a function that removes the callback."""
+        with self._callback_lock:
+            self._progress_callbacks.append(callback)
+
+        def remove() -> None:
+            with self._callback_lock:
+                self._progress_callbacks.remove(callback)
+
+        return remove
+
+    def set_progress(self, done: int, total: int) -> None:
+        """Record the number of steps done and call the progress callbacks."""
+        self.progress = (done, total)
+        self._notify_progress()
+
+    def mark_finished(self) -> None:
+        """Wake all threads and callbacks that wait for the job."""
+        with self._callback_lock:
             self.finished.set()
-            calls, self._calls = self._calls, []
-        for call in calls:
-            call()
+            callbacks, self._done_callbacks = self._done_callbacks, []
+        for callback in callbacks:
+            callback()
 
     def cancel(self) -> None:
-        """Have the work stop at its next step; a drawing gives the best so far."""
+        """Ask the work to stop at its next step; a drawing then returns its best picture so far."""
         self._stop.set()
 
     def run(self) -> None:
-        """Do the work in the present thread."""
+        """Do the work in the current thread."""
         self.state = State.RUNNING
         try:
-            with reporting(self._told), watching(self._seen):
-                self._told(0, 0)
+            with reporting(self._on_progress), watching(self._on_step):
+                self._on_progress(0, 0)
                 self.value = self.work()
             self.state = State.DONE
         except Cancelled:
@@ -122,18 +135,25 @@ class Job:
         except ConvScopeError as error:
             self.error, self.refused = str(error), not isinstance(error, ModelFailed)
             self.state = State.FAILED
-        except BaseException as error:  # a user's network may raise anything, SystemExit too; the worker lives on
+        except BaseException as error:  # a user's network may raise anything, even SystemExit; the worker survives
             self.error, self.state = f"unexpected {type(error).__name__}: {error}", State.FAILED
         finally:
             self.preview = None
-            self.finish()
+            self.mark_finished()
 
-    def _told(self, done: int, total: int) -> None:
-        self.progress = (done, total)
+    def _on_progress(self, done: int, total: int) -> None:
+        self.set_progress(done, total)
         if self._stop.is_set():
             raise Cancelled("stopped")
 
-    def _seen(self, done: int, total: int, scores: torch.Tensor, picture: Callable[[], torch.Tensor]) -> None:
+    def _on_step(self, done: int, total: int, scores: torch.Tensor, picture: Callable[[], torch.Tensor]) -> None:
         self.scores.append(scores.detach().float().cpu().tolist())
         if self.watchers:
             self.preview = picture().detach().float().cpu()
+        self._notify_progress()
+
+    def _notify_progress(self) -> None:
+        with self._callback_lock:
+            callbacks = list(self._progress_callbacks)
+        for callback in callbacks:
+            callback()

@@ -1,55 +1,50 @@
-"""What jobs have found, kept by content within a bound of memory."""
+"""Results of jobs, cached by content within a memory limit."""
 
 import threading
-from collections import OrderedDict
 from typing import Any
+
+from cachetools import LRUCache
 
 from convscope.values import Value
 
-BOUND = 512 * 2**20
+MAX_BYTES = 512 * 2**20
 """Bytes of results that are kept."""
 
 
-class Results:
-    """Values by what made them, the most recently used, within a bound of bytes."""
+class ResultCache:
+    """Values by key, within a limit of bytes; the least recently used are dropped first."""
 
-    def __init__(self, bound: int) -> None:
-        self.bound, self.size = bound, 0
-        self._kept: OrderedDict[str, tuple[Value, int]] = OrderedDict()
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._values: LRUCache[str, Value] = LRUCache(max_bytes, getsizeof=size_in_bytes)
         self._lock = threading.Lock()
 
+    @property
+    def size(self) -> int:
+        """Bytes of the values in the cache."""
+        return int(self._values.currsize)
+
     def get(self, key: str) -> Value | None:
-        """What was kept for this key."""
+        """The value for this key, if it is still cached."""
         with self._lock:
-            if key not in self._kept:
-                return None
-            self._kept.move_to_end(key)
-            return self._kept[key][0]
+            return self._values.get(key)
 
     def put(self, key: str, value: Value) -> None:
-        """Keep a value, and let go of those that were used least recently."""
-        weight = weight_of(value)
+        """Keep a value; one that alone exceeds the limit is not kept."""
         with self._lock:
-            if key in self._kept:
-                self.size -= self._kept.pop(key)[1]
-            if weight > self.bound:
-                return
-            self._kept[key] = (value, weight)
-            self.size += weight
-            while self.size > self.bound:
-                _, (_, freed) = self._kept.popitem(last=False)
-                self.size -= freed
+            self._values.pop(key, None)
+            if size_in_bytes(value) <= self._values.maxsize:
+                self._values[key] = value
 
 
-def weight_of(value: Value) -> int:
-    """About how many bytes a value holds."""
-    return 4096 + sum(_bytes(getattr(value, name)) for name in value.arrays)
+def size_in_bytes(value: Value) -> int:
+    """The approximate memory of a value."""
+    return 4096 + sum(_array_bytes(getattr(value, name)) for name in value.arrays)
 
 
-def _bytes(thing: Any) -> int:
-    if isinstance(thing, dict):
-        return sum(map(_bytes, thing.values()))
-    inner = getattr(thing, "tensor", None)  # a photo made from its tensor when somebody looks
-    if inner is not None:
-        return _bytes(inner)
-    return int(getattr(thing, "nbytes", 0))
+def _array_bytes(array: Any) -> int:
+    if isinstance(array, dict):
+        return sum(map(_array_bytes, array.values()))
+    tensor = getattr(array, "tensor", None)  # a photo that is decoded from its tensor on first access
+    if tensor is not None:
+        return _array_bytes(tensor)
+    return int(getattr(array, "nbytes", 0))

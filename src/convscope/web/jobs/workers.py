@@ -1,7 +1,7 @@
-"""The workers, and all pieces of work that they do, did or will do.
+"""The worker threads and all jobs: waiting, running and finished.
 
-A job runs in a worker thread, so the event loop is never blocked. Whoever asks for the same thing while it runs watches
-the same job; who asks when it is done gets what was kept. When the last watcher leaves, the job stops.
+A job runs in a worker thread, so the event loop is never blocked. Clients that ask for the same result while it is
+computed share one job; later they get the cached result. When the last watcher leaves, the job stops.
 """
 
 import itertools
@@ -14,34 +14,39 @@ from collections.abc import Callable
 from convscope.engine.context.metering import reporting
 from convscope.errors import Cancelled
 from convscope.values import Value
-from convscope.web.jobs.job import Job, State, Together
-from convscope.web.jobs.line import OF_ONE, Line
-from convscope.web.jobs.results import BOUND, Results
+from convscope.web.jobs.job import BatchSpec, Job, State
+from convscope.web.jobs.results import MAX_BYTES, ResultCache
+from convscope.web.jobs.work_queue import MAX_WORKERS_PER_OWNER, WorkQueue
 
-WORKERS, LONG = OF_ONE + 1, 1
-"""Workers for what is soon done, and for what takes long, so that nobody's click waits for a drawing."""
-MODEST = 10
-"""How far those of long work stand back where cores are short, in the system's steps of niceness."""
-FORGOTTEN = 200
+QUICK_WORKERS, LONG_WORKERS = MAX_WORKERS_PER_OWNER + 1, 1
+"""Worker threads for quick and for long jobs: a quick job never waits for a drawing."""
+LONG_WORKER_NICENESS = 10
+"""The niceness of threads for long jobs, which yields the cores to quick jobs where cores are few."""
+MAX_JOBS = 200
 """Finished jobs beyond this number are forgotten."""
 
 
-def _always() -> bool:
+def _always_connected() -> bool:
     return True
 
 
-class Jobs:
-    """The queue, its workers, and the results that are kept."""
+class JobManager:
+    """The queues, their workers, and the cached results.
 
-    def __init__(self, *, workers: int = WORKERS, bound: int = BOUND) -> None:
-        self.results = Results(bound)
+    Args:
+        workers: the number of threads for quick jobs.
+        max_bytes: the memory limit of cached results.
+    """
+
+    def __init__(self, *, workers: int = QUICK_WORKERS, max_bytes: int = MAX_BYTES) -> None:
+        self.results = ResultCache(max_bytes)
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._lines = Line(), Line()
+        self._queues = WorkQueue(), WorkQueue()
         self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
+        self._ids = itertools.count(1)
         self._threads = [
             threading.Thread(target=self._work, args=(n >= workers,), name=f"job-{n}", daemon=True)
-            for n in range(workers + LONG)
+            for n in range(workers + LONG_WORKERS)
         ]
         for thread in self._threads:
             thread.start()
@@ -50,115 +55,119 @@ class Jobs:
         self,
         key: str,
         work: Callable[[], Value],
-        together: Together | None = None,
+        batch: BatchSpec | None = None,
         *,
         long: bool = False,
         owner: str = "",
     ) -> Job:
-        """A job for this key: one that runs already, one whose result was kept, or a new one."""
+        """The job for this key: one that is running, one with the cached result, or a new one."""
         with self._lock:
-            running = [one for one in self._jobs.values() if one.key == key and not one.over and not one.stopping]
+            running = [job for job in self._jobs.values() if job.key == key and _is_active(job)]
             if running:
                 return running[0]
-            job = Job(f"{next(self._numbers)}", key, work, together, owner)
+            job = Job(f"{next(self._ids)}", key, work, batch, owner)
             self._jobs[job.id] = job
-            while len(self._jobs) > FORGOTTEN and next(iter(self._jobs.values())).over:
+            while len(self._jobs) > MAX_JOBS and next(iter(self._jobs.values())).is_finished:
                 self._jobs.popitem(last=False)
-        kept = self.results.get(key)
-        if kept is not None:
-            job.value, job.state = kept, State.DONE
-            job.finish()
+        cached = self.results.get(key)
+        if cached is not None:
+            job.value, job.state = cached, State.DONE
+            job.mark_finished()
         else:
-            self._lines[long].put(job)
+            self._queues[long].put(job)
         return job
 
     def get(self, id: str) -> Job | None:
-        """The job of that number, while it is remembered."""
+        """The job with this id, while it is remembered."""
         with self._lock:
             return self._jobs.get(id)
 
-    def watch(self, job: Job, present: Callable[[], bool] = _always) -> None:
-        """Somebody looks at it now; ``present`` says whether he does so still, as a tab that was closed does not."""
+    def watch(self, job: Job, is_connected: Callable[[], bool] = _always_connected) -> None:
+        """Add a watcher; ``is_connected`` returns False once its tab is closed."""
         with self._lock:
-            job.watching.append(present)
+            job.watchers.append(is_connected)
 
-    def leave(self, job: Job, present: Callable[[], bool] = _always) -> None:
-        """Somebody looks away; the last one to do so stops the work."""
+    def unwatch(self, job: Job, is_connected: Callable[[], bool] = _always_connected) -> None:
+        """Remove a watcher; the job stops when the last one is removed."""
         with self._lock:
-            job.watching.remove(present)
-            if not job.watching and not job.over:
+            job.watchers.remove(is_connected)
+            if not job.watchers and not job.is_finished:
                 job.cancel()
 
     def stop(self, job: Job) -> bool:
-        """Have the work stop for one who watches it; whether it does: where others watch it too, it goes on for them.
+        """Stop a job for one of its watchers; returns False if it goes on because others watch it too.
 
-        Whoever is told False has but to leave.
+        In that case the caller only has to leave.
         """
         with self._lock:
-            if sum(present() for present in job.watching) > 1:
+            if sum(is_connected() for is_connected in job.watchers) > 1:
                 return False
         job.cancel()
         return True
 
     def close(self) -> None:
-        """Stop everything and wait for the workers."""
+        """Stop all jobs and wait for the workers."""
         with self._lock:
             for job in self._jobs.values():
                 job.cancel()
-        for line in self._lines:
-            line.close()
+        for queue in self._queues:
+            queue.close()
         for thread in self._threads:
             thread.join(timeout=10)
         for job in list(self._jobs.values()):
-            _stopped(job)
+            _finish_if_stopped(job)
 
     def _work(self, long: bool) -> None:
-        line = self._lines[long]
-        if long and sys.platform == "linux":  # where each thread has a niceness of its own, and hands it on
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), MODEST)
-        while taken := line.take():
+        queue = self._queues[long]
+        if long and sys.platform == "linux":  # there each thread has its own niceness, which its children inherit
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LONG_WORKER_NICENESS)
+        while batch := queue.take():
             try:
-                self._do([job for job in taken if not _stopped(job)])
+                self._run([job for job in batch if not _finish_if_stopped(job)])
             finally:
-                line.done(taken)
+                queue.done(batch)
 
-    def _do(self, batch: list[Job]) -> None:
+    def _run(self, batch: list[Job]) -> None:
         if len(batch) > 1:
-            run_together(batch)
+            run_as_batch(batch)
         for job in batch:
-            if not job.over and not _stopped(job):
+            if not job.is_finished and not _finish_if_stopped(job):
                 job.run()
-            if job.state is State.DONE and job.value is not None and not job.stopping:
+            if job.state is State.DONE and job.value is not None and not job.stop_requested:
                 self.results.put(job.key, job.value)
 
 
-def run_together(batch: list[Job]) -> None:
-    """Do the work of several jobs of one group in one go; where that fails, they are left to run each for itself."""
+def run_as_batch(jobs: list[Job]) -> None:
+    """Run several jobs of one group as one batch; if that fails, they are left to run one by one."""
 
-    def told(done: int, total: int) -> None:
-        for job in batch:
-            job.progress = (done, total)
-        if all(job.stopping for job in batch):
+    def on_progress(done: int, total: int) -> None:
+        for job in jobs:
+            job.set_progress(done, total)
+        if all(job.stop_requested for job in jobs):
             raise Cancelled("stopped")
 
-    for job in batch:
+    for job in jobs:
         job.state = State.RUNNING
-    asked = [job.together for job in batch if job.together is not None]
+    specs = [job.batch for job in jobs if job.batch is not None]
     try:
-        with reporting(told):
-            values = asked[0].many([one.thing for one in asked])
-    except BaseException:  # one of them may be at fault: each says what is wrong with it when it is run alone
-        for job in batch:
+        with reporting(on_progress):
+            values = specs[0].run_batch([spec.item for spec in specs])
+    except BaseException:  # one of them may be at fault: run alone, each job reports its own error
+        for job in jobs:
             job.state = State.WAITING
         return
-    for job, value in zip(batch, values, strict=True):
+    for job, value in zip(jobs, values, strict=True):
         job.value, job.state = value, State.DONE
-        job.finish()
+        job.mark_finished()
 
 
-def _stopped(job: Job) -> bool:
-    """Whether it was stopped before it began."""
-    if job.stopping and not job.over:
+def _is_active(job: Job) -> bool:
+    return not job.is_finished and not job.stop_requested
+
+
+def _finish_if_stopped(job: Job) -> bool:
+    """Finish a job that was stopped before it began; returns whether it is finished."""
+    if job.stop_requested and not job.is_finished:
         job.state = State.CANCELLED
-        job.finish()
-    return job.over
+        job.mark_finished()
+    return job.is_finished

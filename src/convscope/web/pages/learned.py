@@ -1,13 +1,13 @@
-"""What the network has learned: a unit, an image or a style is asked for, and the picture is watched as it is drawn.
+"""Learned: pictures that are optimized for a unit, an image or a style, shown while they are being drawn.
 
-The lenses are those of the family *learned*; each brings its own form. Pictures of this session stay in a gallery,
-within the bound of memory of all results; which they are is remembered by the tab.
+The lenses are those of the family *learned*, each with its own form. Finished pictures stay in a gallery while the
+result cache holds them; the browser tab stores which ones they are.
 """
 
 import asyncio
 from functools import partial
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nicegui import background_tasks, ui
 
@@ -16,270 +16,272 @@ from convscope.errors import ConvScopeError
 from convscope.spec import INPUTS, LensSpec
 from convscope.web.buttons import button
 from convscope.web.caveats import Caveats
-from convscope.web.drawings.gallery import Gallery
-from convscope.web.drawings.live import Live
+from convscope.web.drawings.gallery import DrawnGallery
+from convscope.web.drawings.live_preview import LivePreview
 from convscope.web.forms import parameter_form
+from convscope.web.jobs.async_wait import run_in_thread
 from convscope.web.jobs.job import Job
-from convscope.web.jobs.waiting import aside
-from convscope.web.link_checks import say_what_is_amiss, wrong_lenses, wrong_names
-from convscope.web.pages import page
-from convscope.web.pictures import thumbnail
-from convscope.web.stale import fresh, stale
-from convscope.web.suggestions import several, suggesting, suggestions
+from convscope.web.link_checks import lens_problems, name_problems, show_link_problems
+from convscope.web.page_context import PageContext
+from convscope.web.page_registry import page
+from convscope.web.pictures import thumbnail_uri
+from convscope.web.stale import mark_fresh, mark_stale
+from convscope.web.suggestions import split_names, suggestion_field, suggestions
 from convscope.web.url_state import View
 
-if TYPE_CHECKING:
-    from convscope.web.page_layout import Place
-
 FAMILY = "learned"
-OFFERED = 8
-"""So many units are offered to begin with."""
-PICTURES = {"image": "Image", "style": "Style", "guide": "Guide"}
-"""The inputs that are pictures, and what their fields are called."""
+OFFERED_UNITS = 8
+"""Units that are offered as a starting point."""
+PICTURE_INPUTS = {"image": "Image", "style": "Style", "guide": "Guide"}
+"""The inputs that are pictures, and the labels of their fields."""
 
 
 @page("/learned", "Learned", order=3)
-async def learned(view: View, place: "Place") -> None:
-    """A form on one side, the picture that is being drawn and the gallery on the other."""
-    studio = Studio(view, place)
-    ui.html(f'<h1 class="page-title">{escape(place.say("Learned"))}</h1>', sanitize=False)
-    say_what_is_amiss(wrong_lenses(view, studio.family(), place) + wrong_names(view, place))
+async def build(view: View, context: PageContext) -> None:
+    """Build the form on the left, and the current picture and the gallery on the right."""
+    learned_page = LearnedPage(view, context)
+    ui.html(f'<h1 class="page-title">{escape(context.tr("Learned"))}</h1>', sanitize=False)
+    show_link_problems(lens_problems(view, learned_page.family(), context) + name_problems(view, context))
     with ui.element("div").classes("look"):
         with ui.element("div").classes("side"):
-            studio.form()
+            learned_page.form()
         with ui.element("div").classes("main-part"):
-            studio.stage()
-    ui.timer(0.01, studio.recall, once=True)  # the tab is known once the browser has connected
+            learned_page.results()
+    ui.timer(0.01, learned_page.restore, once=True)  # the tab's storage is available once the browser has connected
 
 
-class Studio:
-    """One open page: what is asked for, what is being drawn, what was drawn."""
+class LearnedPage:
+    """One open page: the form, the picture that is being drawn, and the gallery."""
 
-    def __init__(self, view: View, place: "Place") -> None:
-        self.place = place
-        self.view = self._fitted(view)
+    def __init__(self, view: View, context: PageContext) -> None:
+        self.context = context
+        self.view = self._complete(view)
         self.job: Job | None = None
         self.waiting: asyncio.Task[Job] | None = None
 
     @property
     def spec(self) -> LensSpec:
-        """The lens that was chosen."""
+        """The chosen lens."""
         return find(self.view.lens)
 
     # --- the form
 
     @ui.refreshable_method  # type: ignore[untyped-decorator]
     def form(self) -> None:
-        """Lens, model, what the lens takes, its parameters, and the button that begins."""
-        say, spec = self.place.say, self.spec
+        """The form: lens, model, inputs of the lens, the button that starts, and parameters."""
+        tr, spec = self.context.tr, self.spec
         with ui.element("div").classes("box"):
-            titles = {one.command: say(one.title) for one in lenses() if one.family == FAMILY}
-            self._select("Lens", titles, spec.command, self._other_lens).mark("lens")
-            ui.label(say(spec.asks)).classes("asks")
+            titles = {lens.command: tr(lens.title) for lens in lenses() if lens.family == FAMILY}
+            self._select("Lens", titles, spec.command, self._on_lens_changed).mark("lens")
+            ui.label(tr(spec.asks)).classes("asks")
             if "model" in spec.inputs:
-                names = self.place.bench.library.names(self.view.model)
-                self._select("Model", names, self.view.model or next(iter(names)), self._other_model).mark("model")
-                Caveats(self.place).show([self.view.model])
-            for name in (one for one in INPUTS if one in spec.inputs):
-                self._input(name)
-        self.begin = button(say("Draw"), self.draw, style="main wide").mark("draw")
+                names = self.context.services.library.names(self.view.model)
+                self._select("Model", names, self.view.model or next(iter(names)), self._on_model_changed).mark("model")
+                Caveats(self.context).show([self.view.model])
+            for name in (name for name in INPUTS if name in spec.inputs):
+                self._input_field(name)
+        self.draw_button = button(tr("Draw"), self.draw, style="main wide").mark("draw")
         with ui.element("div").classes("box"), ui.element("details"):
-            ui.html(escape(say("Parameters")), tag="summary", sanitize=False)
-            parameter_form(spec, self.view.parameters, self._parameter, self.place.lang)
+            ui.html(escape(tr("Parameters")), tag="summary", sanitize=False)
+            parameter_form(spec, self.view.parameters, self._on_parameter_changed, self.context.lang)
 
-    def _input(self, name: str) -> None:
-        """One input of the lens as a field."""
-        say = self.place.say
-        if name in PICTURES:
-            needed = name in self.spec.required
-            choices = {} if needed else {"": say("none")}
-            choices |= {one.key: one.name for one in self.place.bench.library.images()}
-            chosen = getattr(self.view, name)
+    def _input_field(self, name: str) -> None:
+        """Add the field of one input of the lens."""
+        tr = self.context.tr
+        if name in PICTURE_INPUTS:
+            required = name in self.spec.required
+            choices = {} if required else {"": tr("none")}
+            choices |= {image.key: image.name for image in self.context.services.library.images()}
+            value = getattr(self.view, name)
             with ui.element("div").classes("with-picture"):
-                if chosen:
-                    self._thumbnail(chosen)
-                field = self._select(PICTURES[name], choices, chosen, lambda v, name=name: self._set(True, **{name: v}))
+                if value:
+                    self._thumbnail(value)
+                field = self._select(
+                    PICTURE_INPUTS[name], choices, value, lambda v, name=name: self._update(True, **{name: v})
+                )
                 field.mark(name)
         elif name == "images":
-            collections = self.place.bench.library.collections(self.view.images)
-            self._select("Images", collections, self.view.images, lambda v: self._set(False, images=v)).mark(name)
+            collections = self.context.services.library.collections(self.view.images)
+            self._select("Images", collections, self.view.images, lambda v: self._update(False, images=v)).mark(name)
         elif name == "target":
-            changed = lambda text: self._set(False, target=text.strip())  # noqa: E731
-            suggesting(name, "Target", self.view.target, self.place, self.view.model, changed)
+            changed = lambda text: self._update(False, target=text.strip())  # noqa: E731
+            suggestion_field(name, "Target", self.view.target, self.context, self.view.model, changed)
         elif name in ("layer", "unit"):
-            self._address(name)
+            self._address_field(name)
 
-    def _address(self, name: str) -> None:
-        """Layers or units as text, with suggestions; commas stand between several."""
-        say = self.place.say
-        about = {
-            "layer": "Address of a layer, such as layer2. Empty: the lens's own choice.",
-            "unit": "A layer, a channel such as layer2[15], a class, or a sum of them. Empty: the lens's own choice.",
+    def _address_field(self, name: str) -> None:
+        """Add a text field for layers or units, separated by commas, with suggestions."""
+        tr = self.context.tr
+        hint = {
+            "layer": "Address of a layer, such as layer2. Empty: chosen by the lens.",
+            "unit": "A layer, a channel such as layer2[15], a class, or a sum of them. Empty: chosen by the lens.",
         }[name]
         label = {"layer": "Layer", "unit": "Unit"}[name]
-        suggesting(
+        suggestion_field(
             name,
             label,
             ", ".join(getattr(self.view, name)),
-            self.place,
+            self.context,
             self.view.model,
-            lambda text: self._set(False, **{name: several(text)}),
+            lambda text: self._update(False, **{name: split_names(text)}),
         )
-        ui.label(say(about)).classes("small")
+        ui.label(tr(hint)).classes("small")
 
     def _thumbnail(self, key: str) -> None:
-        """The picture that was chosen, small beside its field, as soon as it is read."""
-        shown_as = ui.html("", sanitize=False).classes("beside")
+        """Add a thumbnail of the chosen picture beside its field; it is loaded in the background."""
+        element = ui.html("", sanitize=False).classes("beside")
 
         async def fill() -> None:
             try:
-                source = await aside(thumbnail, self.place.bench.library, key)
+                source = await run_in_thread(thumbnail_uri, self.context.services.library, key)
             except ConvScopeError as error:
-                self._say_no(str(error))
+                self._show_error(str(error))
                 return
-            if not shown_as.is_deleted:
-                shown_as.set_content(f'<img src="{source}" alt="">')
+            if not element.is_deleted:
+                element.set_content(f'<img src="{source}" alt="">')
 
         background_tasks.create(fill())
 
-    def _select(self, label: str, options: dict[str, str], value: str, changed: Any) -> ui.select:
-        chosen = value if value in options else None
-        made = ui.select(options, label=self.place.say(label), value=chosen, on_change=lambda e: changed(e.value))
-        return made.props("outlined dense stack-label options-dense hide-bottom-space")
+    def _select(self, label: str, options: dict[str, str], value: str, on_change: Any) -> ui.select:
+        selected = value if value in options else None
+        field = ui.select(options, label=self.context.tr(label), value=selected, on_change=lambda e: on_change(e.value))
+        return field.props("outlined dense stack-label options-dense hide-bottom-space")
 
-    # --- what was chosen
+    # --- the choice
 
     def family(self) -> dict[str, LensSpec]:
-        """The lenses of this page, by name."""
-        return {one.command: one for one in lenses() if one.family == FAMILY}
+        """The lenses of this page, by command."""
+        return {spec.command: spec for spec in lenses() if spec.family == FAMILY}
 
-    def _fitted(self, view: View) -> View:
-        """The view with a lens of this family and the pictures that it cannot do without."""
-        own = self.family()
-        asked = view.lens.replace("_", "-")
-        if asked not in own:
-            asked = next(iter(own))
-            view = view.but(parameters={}, target="") if view.lens else view
-        images = [one.key for one in self.place.bench.library.images()]
-        needed = [name for name in PICTURES if name in own[asked].required and not getattr(view, name)]
-        return view.but(lens=asked, **dict(zip(needed, images, strict=False)))
+    def _complete(self, view: View) -> View:
+        """The view with a lens of this family, and with its required pictures."""
+        family = self.family()
+        lens = view.lens.replace("_", "-")
+        if lens not in family:
+            lens = next(iter(family))
+            view = view.replace(parameters={}, target="") if view.lens else view
+        images = [image.key for image in self.context.services.library.images()]
+        missing = [name for name in PICTURE_INPUTS if name in family[lens].required and not getattr(view, name)]
+        return view.replace(lens=lens, **dict(zip(missing, images, strict=False)))
 
-    def _other_lens(self, lens: str) -> None:
-        self.view = self._fitted(self.view.but(lens=lens, parameters={}))
-        self._remember()
+    def _on_lens_changed(self, lens: str) -> None:
+        self.view = self._complete(self.view.replace(lens=lens, parameters={}))
+        self._save()
         self.form.refresh()
-        self._offer()
+        self._offer_units()
 
-    def _other_model(self, model: str) -> None:
-        self._set(True, model=model)
-        self._offer()
+    def _on_model_changed(self, model: str) -> None:
+        self._update(True, model=model)
+        self._offer_units()
 
-    def _set(self, anew: bool, **changes: Any) -> None:
-        self.view = self.view.but(**{name: "" if value is None else value for name, value in changes.items()})
-        self._remember()
-        if anew:
+    def _update(self, redraw: bool, **changes: Any) -> None:
+        self.view = self.view.replace(**{name: "" if value is None else value for name, value in changes.items()})
+        self._save()
+        if redraw:
             self.form.refresh()
 
-    def _parameter(self, name: str, value: Any) -> None:
-        others = {key: one for key, one in self.view.parameters.items() if key != name}
-        self.view = self.view.but(parameters=others if value is None else {**others, name: value})
-        self._remember()
+    def _on_parameter_changed(self, name: str, value: Any) -> None:
+        others = {key: other for key, other in self.view.parameters.items() if key != name}
+        self.view = self.view.replace(parameters=others if value is None else {**others, name: value})
+        self._save()
 
-    def _remember(self) -> None:
-        self.place.remember(self.view)
+    def _save(self) -> None:
+        self.context.update_url(self.view)
 
-    def asked(self) -> View:
-        """The view without what the lens does not take, so that like requests are known to be alike."""
-        spare = [name for name in (*PICTURES, "images", "layer", "unit", "target") if name not in self.spec.inputs]
-        return self.view.but(**{name: () if name in ("layer", "unit") else "" for name in spare})
+    def run_view(self) -> View:
+        """The view without the inputs that the lens does not use, so that equal requests share a result."""
+        unused = [
+            name for name in (*PICTURE_INPUTS, "images", "layer", "unit", "target") if name not in self.spec.inputs
+        ]
+        return self.view.replace(**{name: () if name in ("layer", "unit") else "" for name in unused})
 
     # --- the picture that is being drawn
 
-    def stage(self) -> None:
-        """What is being drawn; below it, what was."""
-        say = self.place.say
-        self.refused = ui.label().classes("warning").props('role="alert"')
-        self.refused.set_visibility(False)
-        self.live = Live(self.place, self.stop)
+    def results(self) -> None:
+        """Add the current picture, and below it the gallery."""
+        tr = self.context.tr
+        self.error_label = ui.label().classes("warning").props('role="alert"')
+        self.error_label.set_visibility(False)
+        self.live = LivePreview(self.context, self.stop)
         self.empty = ui.element("div").classes("empty")
         with self.empty:
-            ui.label(say("Nothing drawn yet")).classes("asks")
+            ui.label(tr("No pictures yet")).classes("asks")
             ui.label(
-                say("Choose a lens and what to look for, then press Draw: the picture can be watched as it comes.")
+                tr("Choose a lens and its inputs, then press Draw. The picture is shown while it is being optimized.")
             )
-            self.offers = ui.element("div").classes("chips")
-        self._offer()
-        self.gallery = Gallery(self.place, self._nothing_yet)
+            self.unit_chips = ui.element("div").classes("chips")
+        self._offer_units()
+        self.gallery = DrawnGallery(self.context, self._update_placeholder)
 
-    def _offer(self) -> None:
-        """Where a lens draws for a unit, a few of them to begin with: one click draws."""
+    def _offer_units(self) -> None:
+        """If the lens draws for a unit, offer a few units that can be drawn with one click."""
 
         async def fill() -> None:
-            found = await aside(suggestions, "unit", self.place, self.view.model) if takes_unit else []
-            if self.place.client.is_deleted or lens != self.view.lens:
+            units = await run_in_thread(suggestions, "unit", self.context, self.view.model) if takes_unit else []
+            if self.context.client.is_deleted or lens != self.view.lens:
                 return
-            self.offers.clear()
-            fresh(self.offers)
-            with self.offers:
-                if found:
-                    ui.label(self.place.say("Or draw one of these at once:")).style("width: 100%")
-                for unit in found[:OFFERED]:
+            self.unit_chips.clear()
+            mark_fresh(self.unit_chips)
+            with self.unit_chips:
+                if units:
+                    ui.label(self.context.tr("Or draw one of these units:")).style("width: 100%")
+                for unit in units[:OFFERED_UNITS]:
                     chip = ui.html(escape(unit), sanitize=False, tag="button").classes("chip").props("type=button")
-                    chip.on("click", partial(self._begin_with, unit)).mark("offer")
+                    chip.on("click", partial(self._draw_unit, unit)).mark("offer")
 
         lens, takes_unit = self.view.lens, "unit" in self.spec.inputs
-        stale(self.offers)  # units of another network, perhaps
+        mark_stale(self.unit_chips)  # they may belong to another network
         background_tasks.create(fill())
 
-    async def _begin_with(self, unit: str) -> None:
-        self._set(True, unit=(unit,))
+    async def _draw_unit(self, unit: str) -> None:
+        self._update(True, unit=(unit,))
         await self.draw()
 
     async def draw(self) -> None:
-        """Draw what the form asks for and put it into the gallery."""
+        """Run the lens with the form's inputs, and add the result to the gallery."""
         if self.job is not None:
             return
-        view = self.asked()
-        self._say_no("")
+        view = self.run_view()
+        self._show_error("")
         try:
-            self.job = job = self.place.bench.look(view)
+            self.job = job = self.context.services.submit(view)
         except ConvScopeError as error:
-            self._say_no(str(error))
+            self._show_error(str(error))
             return
-        self.begin.props("disabled")
+        self.draw_button.props("disabled")
         self.empty.set_visibility(False)
-        self.waiting = waiting = asyncio.create_task(self.place.wait(job))
+        self.waiting = waiting = asyncio.create_task(self.context.wait(job))
         try:
             await self.live.watch(job, waiting, view.model)
         finally:
             self.job = None
-        if self.place.client.is_deleted:
+        if self.context.client.is_deleted:
             return
-        self.begin.props(remove="disabled")
+        self.draw_button.props(remove="disabled")
         if waiting.cancelled():
-            self._say_no(self.place.say("Stopped here; in another tab it goes on."))
+            self._show_error(self.context.tr("Stopped here; it continues in another tab."))
         elif job.value is None:
-            self._say_no(job.error or self.place.say("Stopped."))
+            self._show_error(job.error or self.context.tr("Stopped."))
         else:
-            self.gallery.keep(view, job)
-        self._nothing_yet()
+            self.gallery.add(view, job)
+        self._update_placeholder()
 
     def stop(self) -> None:
-        """Have the picture that is being drawn be what it is now; one that another tab watches goes on there."""
+        """Stop the optimization and keep its best picture; if another tab watches it, it goes on there."""
         if self.job is None or self.waiting is None:
             return
-        if self.place.bench.jobs.stop(self.job):
-            self.live.say(self.place.say("Stopping"))
+        if self.context.services.jobs.stop(self.job):
+            self.live.show_status(self.context.tr("Stopping"))
         else:
             self.waiting.cancel()
 
-    def _say_no(self, sentence: str) -> None:
-        self.refused.set_text(sentence)
-        self.refused.set_visibility(bool(sentence))
+    def _show_error(self, sentence: str) -> None:
+        self.error_label.set_text(sentence)
+        self.error_label.set_visibility(bool(sentence))
 
-    def recall(self) -> None:
-        """Hang what was drawn before in this tab."""
-        self.gallery.recall(self.asked())
+    def restore(self) -> None:
+        """Restore the gallery of this tab."""
+        self.gallery.restore(self.run_view())
 
-    def _nothing_yet(self) -> None:
+    def _update_placeholder(self) -> None:
         self.empty.set_visibility(not self.gallery.cards and self.job is None)

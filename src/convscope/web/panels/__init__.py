@@ -1,6 +1,6 @@
-"""How values are shown on a page: one kind a file, found by being here.
+"""How values are shown on a page, one kind in each module of this package.
 
-Whatever has no panel is shown as its picture.
+A value without a panel is shown as its rendered picture.
 """
 
 import base64
@@ -8,68 +8,64 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from html import escape
+from typing import Any
 
 from nicegui import ui
 
 from convscope import render
 from convscope.values import Value
+from convscope.web.page_context import PageContext
 
-if TYPE_CHECKING:
-    from convscope.web.page_layout import Place
-
-Shower = Callable[[Any, "Place"], None]
-PANELS: dict[type[Value], Shower] = {}
-"""The register, by kind of value."""
+PanelBuilder = Callable[[Any, PageContext], None]
+PANELS: dict[type[Value], PanelBuilder] = {}
+"""The registered panels, by kind of value."""
 
 
-def panel(kind: type[Value]) -> Callable[[Shower], Shower]:
-    """Declare a function ``(value, place)`` that makes NiceGUI elements as what shows this kind of value."""
+def panel(kind: type[Value]) -> Callable[[PanelBuilder], PanelBuilder]:
+    """Register a function ``(value, context)`` that adds NiceGUI elements as the panel of this kind of value."""
 
-    def declare(shower: Shower) -> Shower:
-        PANELS[kind] = shower
-        return shower
+    def register(builder: PanelBuilder) -> PanelBuilder:
+        PANELS[kind] = builder
+        return builder
 
-    return declare
-
-
-def show(value: Value, place: "Place") -> None:
-    """Show a value where the page is being built."""
-    _fill()
-    shower = next((PANELS[kind] for kind in type(value).__mro__ if kind in PANELS), show_picture)
-    shower(value, place)
+    return register
 
 
-def show_picture(value: Value, place: "Place") -> None:
-    """The whole picture of a value, how to read it, and what the lens noted."""
-    theme = "dark" if place.dark else "light"
-    options = {"bare": True} if takes_bare(value) else {}
-    drawn = render.picture(value, theme=theme, **options).png()
+def show(value: Value, context: PageContext) -> None:
+    """Show a value at the current position of the page."""
+    _import_panels()
+    builder = next((PANELS[kind] for kind in type(value).__mro__ if kind in PANELS), show_picture)
+    builder(value, context)
+
+
+def show_picture(value: Value, context: PageContext) -> None:
+    """The rendered picture of a value, how to read it, and the notes of the lens."""
+    theme = "dark" if context.dark else "light"
+    options = {"bare": True} if has_bare_picture(value) else {}
+    png = render.picture(value, theme=theme, **options).png()
     with ui.element("figure").classes("value"):
-        ui.html(f'<img src="{data_uri(drawn)}" alt="{_quoted(place.say(render.alt(value)))}">', sanitize=False)
+        ui.html(f'<img src="{data_uri(png)}" alt="{escape(context.tr(render.alt(value)))}">', sanitize=False)
         with ui.element("figcaption"):
             if value.record.reads:
-                ui.label(value.record.worded(place.say(value.record.reads))).classes("reads")
+                ui.label(value.record.adapt_wording(context.tr(value.record.reads))).classes("reads")
             for note in render.notes(value):
-                ui.label(value.record.worded(place.say(note.text))).classes("note warning" if note.warning else "note")
+                text = value.record.adapt_wording(context.tr(note.text))
+                ui.label(text).classes("note warning" if note.warning else "note")
 
 
 def data_uri(png: bytes) -> str:
-    """A picture as part of a page, which fetches nothing for it."""
+    """A picture as a data URI, which is part of the page."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def takes_bare(value: Value) -> bool:
-    """Whether this kind of value can be drawn without the words around it."""
+def has_bare_picture(value: Value) -> bool:
+    """Whether this kind of value can be drawn without the text around it."""
     draw = next((render.RENDERERS[kind] for kind in type(value).__mro__ if kind in render.RENDERERS), None)
     return "bare" in ((draw.__kwdefaults__ or {}) if draw else {})
 
 
-def _quoted(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-
-
 @cache
-def _fill() -> None:
+def _import_panels() -> None:
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")

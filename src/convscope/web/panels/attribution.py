@@ -1,10 +1,9 @@
-"""How a map of evidence is shown: a heat layer over its photo, its scale, and the number under the pointer."""
+"""The panel of an attribution map: the map over its photo, the colour scale, and the value under the pointer."""
 
 import base64
 import itertools
 from dataclasses import replace
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
 from nicegui import ui
@@ -14,181 +13,187 @@ from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render import Note
 from convscope.values import Attribution, Value
+from convscope.web.page_context import PageContext
 from convscope.web.panels import data_uri, panel, show_picture
 
-if TYPE_CHECKING:
-    from convscope.web.page_layout import Place
+MAX_LAYER_SIZE = 512
+"""The largest side of the image layers in pixels; cards are no larger."""
 
-MOST = 512
-"""Pixels a side of the layers; a card is no larger."""
+MAX_POINTER_GRID = 256
+"""The largest side of the grid of values under the pointer; larger maps are averaged over blocks."""
 
-READABLE = 256
-"""Numbers a side that are told under the pointer; those of larger maps are means of a few."""
+PIXELATED_BELOW = 128
+"""Inputs smaller than this are enlarged without interpolation."""
 
-COARSE = 128
-"""An input smaller than this is shown pixel by pixel."""
-
-_NUMBERS = itertools.count()
+_IDS = itertools.count()
 
 
 @panel(Attribution)
-def show(value: Attribution, place: "Place") -> None:
-    """Show a map over its photo with all that must be known to read it."""
-    if not lies_over_photo(value):
-        show_picture(value, place)
+def show(value: Attribution, context: PageContext) -> None:
+    """Show a map over its photo with everything needed to read it."""
+    if not has_overlay(value):
+        show_picture(value, context)
         return
     with ui.element("div").classes("main-part"):
-        ui.html(figure(value, place), sanitize=False)
-        ui.html(f'<div class="own">{display_controls(place)}</div>', sanitize=False)
-        words(value, place)
+        ui.html(overlay_figure(value, context), sanitize=False)
+        ui.html(f'<div class="own">{display_controls(context)}</div>', sanitize=False)
+        show_explanation(value, context)
 
 
-def lies_over_photo(value: Value) -> bool:
-    """Whether a value is a map of a picture that can be seen."""
+def has_overlay(value: Value) -> bool:
+    """Whether a value is a two-dimensional map of an input that can be shown as a photo."""
     return isinstance(value, Attribution) and value.values.ndim == 2 and render.photo_pixels(value) is not None
 
 
-def words(value: Value, place: "Place", *, limit: float | None = None) -> None:
-    """How to read a value, what warns of it, and where its lens is known to fail."""
-    warnings, others = _notes(value, place, limit)
+def show_explanation(value: Value, context: PageContext, *, limit: float | None = None) -> None:
+    """Add the warnings about a value, how to read it, and the limitations of its lens."""
+    warnings, others = _notes(value, context, limit)
     parts = [
         *warnings,
-        _paragraph("reads", value.record.worded(place.say(value.record.reads))),
+        _paragraph("reads", value.record.adapt_wording(context.tr(value.record.reads))),
         *others,
-        _failures(value, place),
+        _limitations(value, context),
     ]
     ui.html("".join(parts), sanitize=False).classes("words")
 
 
-def own_notes(value: Value, place: "Place", *, limit: float | None = None) -> None:
-    """What must be known of this one value among several of a lens, warnings first."""
-    warnings, others = _notes(value, place, limit)
+def show_value_notes(value: Value, context: PageContext, *, limit: float | None = None) -> None:
+    """Add the notes about one value among several of a lens, warnings first."""
+    warnings, others = _notes(value, context, limit)
     ui.html("".join(warnings + others), sanitize=False).classes("words")
 
 
-def how_to_read(value: Value, place: "Place") -> None:
-    """What holds of all values of a lens: how to read them, and where the lens is known to fail."""
-    said = _paragraph("reads", value.record.worded(place.say(value.record.reads))) + _failures(value, place)
-    ui.html(said, sanitize=False).classes("words")
+def show_lens_notes(value: Value, context: PageContext) -> None:
+    """Add what applies to all values of a lens: how to read them, and its limitations."""
+    html = _paragraph("reads", value.record.adapt_wording(context.tr(value.record.reads))) + _limitations(
+        value, context
+    )
+    ui.html(html, sanitize=False).classes("words")
 
 
-def _notes(value: Value, place: "Place", limit: float | None) -> tuple[list[str], list[str]]:
-    """The warnings and the other notes of a value on a scale that ends at ``limit``, as paragraphs."""
+def _notes(value: Value, context: PageContext, limit: float | None) -> tuple[list[str], list[str]]:
+    """The warnings and the other notes of a value as paragraphs, on a scale that ends at ``limit``."""
     notes = render.notes(value)
-    if limit and isinstance(value, Attribution):  # what lies beyond its own scale says nothing of another
-        beyond, own = render.legend(value, limit=limit).clipping, render.legend(value).clipping
-        notes = [Note(beyond if note.text == own else note.text, note.warning) for note in notes]
+    if limit and isinstance(value, Attribution):  # the note about clipping depends on the scale
+        clipping, own_clipping = render.legend(value, limit=limit).clipping, render.legend(value).clipping
+        notes = [Note(clipping if note.text == own_clipping else note.text, note.warning) for note in notes]
     warnings = [
-        _paragraph("warning", value.record.worded(place.say(note.text)), "note") for note in notes if note.warning
+        _paragraph("warning", value.record.adapt_wording(context.tr(note.text)), "note")
+        for note in notes
+        if note.warning
     ]
     return warnings, [
-        _paragraph("small", value.record.worded(place.say(note.text))) for note in notes if not note.warning
+        _paragraph("small", value.record.adapt_wording(context.tr(note.text))) for note in notes if not note.warning
     ]
 
 
-def _failures(value: Value, place: "Place") -> str:
-    """Where the lens of a value is known to fail, as a paragraph; empty where it declares nothing."""
-    fails = known_to_fail(value, place)
-    head = escape(place.say("Known to fail. "))
-    return f'<p class="small"><strong>{head}</strong>{escape(fails)}</p>' if fails else ""
+def _limitations(value: Value, context: PageContext) -> str:
+    """The limitations of a value's lens as a paragraph; empty if it declares none."""
+    text = limitations(value, context)
+    heading = escape(context.tr("Limitations: "))
+    return f'<p class="small"><strong>{heading}</strong>{escape(text)}</p>' if text else ""
 
 
-def known_to_fail(value: Value, place: "Place") -> str:
-    """What the lens does not keep, with the reason, in one line; empty where it declares nothing."""
+def limitations(value: Value, context: PageContext) -> str:
+    """The properties that the lens violates, with reasons, in one line; empty if it declares none."""
     try:
         spec = find(value.record.lens)
     except UnknownName:
         return ""
-    colon, stop = place.say(": "), place.say(". ")
-    said = (
-        f"{place.say(name).capitalize()}{colon}{value.record.worded(place.say(why))}{stop}"
-        for name, why in spec.fails.items()
+    colon, period = context.tr(": "), context.tr(". ")
+    sentences = (
+        f"{context.tr(name).capitalize()}{colon}{value.record.adapt_wording(context.tr(reason))}{period}"
+        for name, reason in spec.fails.items()
     )
-    return "".join(said).rstrip()
+    return "".join(sentences).rstrip()
 
 
-def display_controls(place: "Place") -> str:
-    """The switch between map over input, map and input, and how opaque the map is; one choice for the whole page."""
-    views = {"overlay": place.say("Map over input"), "map": place.say("Map"), "photo": place.say("Input")}
-    name = f"show-{next(_NUMBERS)}"
+def display_controls(context: PageContext) -> str:
+    """The switch between overlay, map and input, and the opacity of the map; both apply to the whole page."""
+    views = {"overlay": context.tr("Map over input"), "map": context.tr("Map"), "photo": context.tr("Input")}
+    name = f"show-{next(_IDS)}"
     radios = "".join(
         f'<label><input type="radio" data-show-view name="{name}" value="{view}"'
         f"{' checked' if view == 'overlay' else ''}>"
         f"<span>{escape(word)}</span></label>"
         for view, word in views.items()
     )
-    opaque = escape(place.say("Opacity"))
+    label = escape(context.tr("Opacity"))
     return (
-        f'<fieldset class="segments"><legend>{escape(place.say("Show"))}</legend>{radios}</fieldset>'
-        f'<label class="slider">{opaque} <input type="range" data-fade min="0" max="100" '
+        f'<fieldset class="segments"><legend>{escape(context.tr("Show"))}</legend>{radios}</fieldset>'
+        f'<label class="slider">{label} <input type="range" data-fade min="0" max="100" '
         f'value="{round(100 * render.OPACITY)}"></label>'
     )
 
 
-def figure(
-    value: Attribution, place: "Place", *, limit: float | None = None, ends: tuple[str, str] | None = None
+def overlay_figure(
+    value: Attribution, context: PageContext, *, limit: float | None = None, ends: tuple[str, str] | None = None
 ) -> str:
-    """The layers and the scale of a map as HTML; the page's script moves the pointer over them.
+    """The image layers and the colour scale of a map as HTML; the page's script shows the value under the pointer.
 
     Args:
         limit: the magnitude at the end of the scale; by default the map's own.
-        ends: the words at the low and the high end, where the map's own say too little.
+        ends: labels of the low and the high end that replace the map's own.
     """
     height, width = value.values.shape
     legend = render.legend(value, limit=limit)
     if ends:
         legend = replace(legend, low=ends[0], high=ends[1])
     photo = data_uri(render.photo_png(value) or b"")
-    heat = data_uri(render.overlay_png(value, limit=limit, most=MOST))
-    alt = escape(place.say(render.alt(value)))
-    help_text = escape(place.say("The number under the pointer; arrow keys move it."))
+    heat = data_uri(render.overlay_png(value, limit=limit, max_side=MAX_LAYER_SIZE))
+    alt = escape(context.tr(render.alt(value)))
+    help_text = escape(context.tr("The value under the pointer; arrow keys move it."))
     return (
         f'<figure class="{"signed" if legend.signed else "unsigned"}">'
-        f'<div class="stack{" coarse" if max(height, width) < COARSE else ""}" tabindex="0" role="group" '
-        f'aria-label="{help_text}" style="aspect-ratio: {width} / {height}" {_numbers(value, limit)}>'
+        f'<div class="stack{" coarse" if max(height, width) < PIXELATED_BELOW else ""}" tabindex="0" role="group" '
+        f'aria-label="{help_text}" style="aspect-ratio: {width} / {height}" {_pointer_data(value, limit)}>'
         f'<img class="photo" src="{photo}" alt=""><img class="heat" src="{heat}" alt="{alt}">'
-        f'<span class="pointer" hidden></span></div>{_scale(legend, place)}</figure>'
+        f'<span class="pointer" hidden></span></div>{_scale_html(legend, context)}</figure>'
     )
 
 
-def _scale(legend: render.Legend, place: "Place") -> str:
-    """The colour bar with its numbers, and a needle for the number under the pointer."""
-    ends = {0: "first", 1: "last"}
+def _scale_html(legend: render.Legend, context: PageContext) -> str:
+    """The colour bar with its ticks, and a needle for the value under the pointer."""
+    edge_classes = {0: "first", 1: "last"}
     ticks = "".join(
-        f'<span class="{ends.get(int(at) if at in (0, 1) else -1, "")}" style="left: {100 * at:g}%">{number}</span>'
-        for at, number in legend.ticks
-        if at in (0, 0.5, 1)
+        f'<span class="{edge_classes.get(int(position) if position in (0, 1) else -1, "")}" '
+        f'style="left: {100 * position:g}%">{number}</span>'
+        for position, number in legend.ticks
+        if position in (0, 0.5, 1)
     )
     return (
         f'<figcaption class="scale"><span class="bar"></span><span class="needle" hidden></span>'
-        f'<span class="ticks">{ticks}<span class="low">{escape(place.say(legend.low))}</span>'
-        f'<span class="high">{escape(place.say(legend.high))}</span>'
+        f'<span class="ticks">{ticks}<span class="low">{escape(context.tr(legend.low))}</span>'
+        f'<span class="high">{escape(context.tr(legend.high))}</span>'
         f'<span class="value" aria-live="polite" hidden></span></span></figcaption>'
     )
 
 
-def _numbers(value: Attribution, limit: float | None) -> str:
-    """The map's numbers for the pointer: whole steps of a 32767th of the largest, and the end of the scale."""
+def _pointer_data(value: Attribution, limit: float | None) -> str:
+    """The map's values for the pointer as data attributes, quantized to int16 multiples of the peak / 32767."""
     values = np.nan_to_num(value.values.detach().float().numpy(), nan=0, posinf=0, neginf=0)
-    step = -(-max(values.shape) // READABLE)
+    step = -(-max(values.shape) // MAX_POINTER_GRID)
     if step > 1:
         rows, columns = (side // step * step for side in values.shape)
         values = values[:rows, :columns].reshape(rows // step, step, columns // step, step).mean((1, 3))
     peak = float(np.abs(values).max(initial=0)) or 1.0
     steps = (values / peak * 32767).round().astype("<i2")
-    ends = limit or scale_end(value)
-    coded = base64.b64encode(steps.tobytes()).decode()
+    scale_limit = limit or scale_end(value)
+    encoded = base64.b64encode(steps.tobytes()).decode()
     rows, columns = steps.shape
-    return f'data-map="{coded}" data-rows="{rows}" data-columns="{columns}" data-peak="{peak!r}" data-limit="{ends!r}"'
+    return (
+        f'data-map="{encoded}" data-rows="{rows}" data-columns="{columns}" '
+        f'data-peak="{peak!r}" data-limit="{scale_limit!r}"'
+    )
 
 
 def scale_end(value: Attribution) -> float:
-    """The magnitude at the end of a map's own scale."""
+    """The magnitude at the end of the map's own scale."""
     from convscope.render.scale import scale_of
 
     return scale_of([value]).limit
 
 
 def _paragraph(kind: str, text: str, role: str = "") -> str:
-    said = f' role="{role}"' if role else ""
-    return f'<p class="{kind}"{said}>{escape(text)}</p>' if text else ""
+    role_attribute = f' role="{role}"' if role else ""
+    return f'<p class="{kind}"{role_attribute}>{escape(text)}</p>' if text else ""

@@ -1,9 +1,9 @@
-"""How drawn pictures are shown: each with what it was drawn for and how far it got, and the way there as a line."""
+"""The panel of optimized pictures: each with its objective and score, and the scores over the steps as a plot."""
 
 import io
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from nicegui import ui
@@ -14,91 +14,92 @@ from convscope.render.palette import Pixels, line_colours
 from convscope.render.raster import map_pixels
 from convscope.render.scale import Scale
 from convscope.values import Pictures
-from convscope.web.curves import curves
+from convscope.web.curves import line_plot
+from convscope.web.page_context import PageContext
 from convscope.web.panels import data_uri, panel, show_picture
 
-if TYPE_CHECKING:
-    from convscope.web.page_layout import Place
-
-FEW = 2
-"""Up to so many pictures are shown large."""
+MAX_LARGE = 2
+"""Up to this many pictures are shown large."""
 
 
 @panel(Pictures)
-def show(value: Pictures, place: "Place") -> None:
-    """Pictures side by side with their words; of signals and volumes the whole drawn sheet."""
+def show(value: Pictures, context: PageContext) -> None:
+    """Show the pictures side by side with captions; for signals and volumes, the whole rendered picture."""
     if value.photos is None:
-        show_picture(value, place)
+        show_picture(value, context)
         return
-    colon = place.say(": ")
+    colon = context.tr(": ")
     captions = [
-        f"{place.say(word)}{colon}{render.number(score)}" for word, score in zip(value.words, value.scores, strict=True)
+        f"{context.tr(word)}{colon}{render.format_number(score)}"
+        for word, score in zip(value.words, value.scores, strict=True)
     ]
-    began = render.photo_pixels(value)
-    first = [] if began is None else [tile(began, place.say("the image it began with"))]
+    initial_photo = render.photo_pixels(value)
+    initial = [] if initial_photo is None else [picture_tile(initial_photo, context.tr("the initial image"))]
     colours = line_colours(len(captions)) if len(captions) > 1 else [""] * len(captions)
-    drawn = [
-        tile(np.asarray(photo), caption, colour)
+    optimized = [
+        picture_tile(np.asarray(photo), caption, colour)
         for photo, caption, colour in zip(value.photos, captions, colours, strict=True)
     ]
-    together = [*first, *drawn]
-    ui.html("".join(together), sanitize=False).classes("tiles few" if len(together) <= FEW else "tiles")
+    all_tiles = [*initial, *optimized]
+    ui.html("".join(all_tiles), sanitize=False).classes("tiles few" if len(all_tiles) <= MAX_LARGE else "tiles")
     if value.features:
-        ui.html("".join(_matrices(value, place)), sanitize=False).classes("tiles")
-    steps = place.say("The objective of the best picture so far over the steps; it ends at the picture's number")
-    ui.html(curves([[one for _, one in climb] for climb in value.climbs], steps), sanitize=False)
-    words(value, place)
+        ui.html("".join(_feature_tiles(value, context)), sanitize=False).classes("tiles")
+    alt = context.tr("The objective of the best picture so far over the steps; the last value is the picture's score")
+    ui.html(line_plot([[score for _, score in climb] for climb in value.score_curves], alt), sanitize=False)
+    show_explanation(value, context)
 
 
-def _matrices(value: Pictures, place: "Place") -> list[str]:
-    """What the pictures were drawn from, matrices each on a scale of its own."""
-    found = []
-    comma = place.say(", ")
+def _feature_tiles(value: Pictures, context: PageContext) -> list[str]:
+    """The matrices from which the pictures were made, each on its own scale."""
+    tiles = []
+    comma = context.tr(", ")
     for name, matrix in value.features.items():
         values = np.asarray(matrix, np.float32)
         limit = float(np.percentile(np.abs(values), 99.5)) or 1.0
-        caption = f"{name}{comma}−{render.number(limit)} … {render.number(limit)}"
-        found.append(tile(map_pixels(values, Scale(limit, True, limit)), caption, pixelated=True))
-    return found
+        caption = f"{name}{comma}−{render.format_number(limit)} … {render.format_number(limit)}"
+        tiles.append(picture_tile(map_pixels(values, Scale(limit, True, limit)), caption, pixelated=True))
+    return tiles
 
 
-def words(value: Any, place: "Place") -> None:
-    """What warns of a value, how to read it, and what was noted."""
+def show_explanation(value: Any, context: PageContext) -> None:
+    """Add the warnings about a value, how to read it, and the other notes."""
     notes = render.notes(value)
-    said = [
-        f'<p class="warning">{escape(value.record.worded(place.say(note.text)))}</p>' for note in notes if note.warning
+    paragraphs = [
+        f'<p class="warning">{escape(value.record.adapt_wording(context.tr(note.text)))}</p>'
+        for note in notes
+        if note.warning
     ]
-    said.append(f'<p class="reads">{escape(value.record.worded(place.say(value.record.reads)))}</p>')
-    said += [
-        f'<p class="small">{escape(value.record.worded(place.say(note.text)))}</p>'
+    paragraphs.append(f'<p class="reads">{escape(value.record.adapt_wording(context.tr(value.record.reads)))}</p>')
+    paragraphs += [
+        f'<p class="small">{escape(value.record.adapt_wording(context.tr(note.text)))}</p>'
         for note in notes
         if not note.warning
     ]
-    ui.html("".join(said), sanitize=False).classes("words")
+    ui.html("".join(paragraphs), sanitize=False).classes("words")
 
 
-def tile(pixels: Pixels, caption: str, colour: str = "", *, pixelated: bool = False) -> str:
-    """One picture and what it is, as HTML; the colour is that of its line.
+def picture_tile(pixels: Pixels, caption: str, colour: str = "", *, pixelated: bool = False) -> str:
+    """One picture with its caption as HTML; the colour is that of its line in the plot.
 
     Args:
         pixels: uint8 (height, width, 3).
     """
     bar = f'<span class="of-line" style="background: {colour}"></span>' if colour else ""
-    small = " coarse" if pixelated or max(pixels.shape[:2]) < 64 else ""
-    source = data_uri(png(pixels))
+    size_class = " coarse" if pixelated or max(pixels.shape[:2]) < 64 else ""
+    source = data_uri(encode_png(pixels))
     return (
-        f'<figure class="tile{small}"><img src="{source}" alt="{escape(caption)}">'
+        f'<figure class="tile{size_class}"><img src="{source}" alt="{escape(caption)}">'
         f"{bar}<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
 
-def tiles(pixels: Sequence[Pixels], captions: Sequence[str]) -> str:
+def picture_tiles(pixels: Sequence[Pixels], captions: Sequence[str]) -> str:
     """Pictures side by side as HTML."""
-    return "".join(tile(one, caption) for one, caption in zip(pixels, captions, strict=True))
+    return "".join(picture_tile(picture, caption) for picture, caption in zip(pixels, captions, strict=True))
 
 
-def png(pixels: Pixels) -> bytes:
-    """Pixels as a PNG file, quickly rather than small."""
+def encode_png(pixels: Pixels) -> bytes:
+    """Pixels as a PNG file, with fast compression."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=1)
     return file.getvalue()
