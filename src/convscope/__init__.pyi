@@ -54,21 +54,21 @@ DataSet = Dataset[Any] | DataLoader[Any] | Iterator[Any]
 
 @overload
 def predict(model: Model | Module, image: OneImage, *, top: int = 5) -> Prediction:
-    """List the best classes with their confidence, where the network's output is one."""
+    """List the classes with the highest scores, with confidences if the network's output can be read as such."""
 
 @overload
 def predict(
     model: Model | Module, image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor], *, top: int = 5
 ) -> list[Prediction]:
-    """List the best classes with their confidence, where the network's output is one."""
+    """List the classes with the highest scores, with confidences if the network's output can be read as such."""
 
 @overload
 def predict(model: Model | Module, image: Tensor, *, top: int = 5) -> Prediction | list[Prediction]:
-    """List the best classes with their confidence, where the network's output is one."""
+    """List the classes with the highest scores, with confidences if the network's output can be read as such."""
 
 @overload
 def predict(model: Model | Module, image: DataSet, *, top: int = 5) -> ValueStream[Prediction]:
-    """List the best classes with their confidence, where the network's output is one."""
+    """List the classes with the highest scores, with confidences if the network's output can be read as such."""
 
 def kernels(
     model: Model | Module,
@@ -79,16 +79,16 @@ def kernels(
     sort: Literal["none", "norm", "similarity"] = "none",
     most: int = 64,
 ) -> Kernels:
-    """Show the weights of convolutions, one tile a filter, and point out the filters that are odd."""
+    """Show the weights of convolutions, one tile per filter, and report unusual filters."""
 
 def receptive_field(model: Model | Module, images: Any, *, unit: Any | None = None, seed: int = 0) -> ReceptiveField:
-    """Average the size of a unit's gradient to the input over many inputs."""
+    """Average the magnitude of a unit's gradient with respect to the input over many inputs."""
 
 def structure(model: Model | Module, image: OneImage | Tensor | None = None, *, depth: int = 0) -> Structure:
-    """Run the network once and write down every operation that really ran, module by module."""
+    """Run the network once and record every operation that is executed, module by module."""
 
 def activations(model: Model | Module, images: Any, *, layer: LayerAddress = ..., samples: int = 1024) -> Distribution:
-    """Describe what every layer gives, by layer and by channel, in one pass over any number of images."""
+    """Compute statistics of the activations of every layer and channel, in one pass over any number of images."""
 
 def convolve(
     matrix: str
@@ -117,7 +117,7 @@ def feature_maps(
     view: Literal["mosaic", "overlay", "colours"] = "mosaic",
     activation: Literal["as it is", "before", "after"] = "as it is",
 ) -> FeatureMaps:
-    """Show the activations of layers, one map a channel."""
+    """Show the activations of layers, with one map per channel."""
 
 @overload
 def feature_maps(
@@ -130,7 +130,7 @@ def feature_maps(
     view: Literal["mosaic", "overlay", "colours"] = "mosaic",
     activation: Literal["as it is", "before", "after"] = "as it is",
 ) -> list[FeatureMaps]:
-    """Show the activations of layers, one map a channel."""
+    """Show the activations of layers, with one map per channel."""
 
 @overload
 def feature_maps(
@@ -143,7 +143,7 @@ def feature_maps(
     view: Literal["mosaic", "overlay", "colours"] = "mosaic",
     activation: Literal["as it is", "before", "after"] = "as it is",
 ) -> FeatureMaps | list[FeatureMaps]:
-    """Show the activations of layers, one map a channel."""
+    """Show the activations of layers, with one map per channel."""
 
 @overload
 def feature_maps(
@@ -156,14 +156,14 @@ def feature_maps(
     view: Literal["mosaic", "overlay", "colours"] = "mosaic",
     activation: Literal["as it is", "before", "after"] = "as it is",
 ) -> ValueStream[FeatureMaps]:
-    """Show the activations of layers, one map a channel."""
+    """Show the activations of layers, with one map per channel."""
 
 def parameter_gradients(model: Model | Module, images: Any) -> Distribution:
-    """Describe how the gradient of the loss is spread over the parameters of every layer."""
+    """Compute the distribution of the loss gradient over the parameters of every layer."""
 
 @overload
 def step_through(model: Model | Module, image: OneImage, *, unit: Any | None = None) -> Arithmetic:
-    """Work out one number of a layer by hand: the operands, the operation, and what follows it at that place."""
+    """Compute one number of a layer's output step by step: the operands, the operation, and the operations after it."""
 
 @overload
 def step_through(
@@ -172,15 +172,15 @@ def step_through(
     *,
     unit: Any | None = None,
 ) -> list[Arithmetic]:
-    """Work out one number of a layer by hand: the operands, the operation, and what follows it at that place."""
+    """Compute one number of a layer's output step by step: the operands, the operation, and the operations after it."""
 
 @overload
 def step_through(model: Model | Module, image: Tensor, *, unit: Any | None = None) -> Arithmetic | list[Arithmetic]:
-    """Work out one number of a layer by hand: the operands, the operation, and what follows it at that place."""
+    """Compute one number of a layer's output step by step: the operands, the operation, and the operations after it."""
 
 @overload
 def step_through(model: Model | Module, image: DataSet, *, unit: Any | None = None) -> ValueStream[Arithmetic]:
-    """Work out one number of a layer by hand: the operands, the operation, and what follows it at that place."""
+    """Compute one number of a layer's output step by step: the operands, the operation, and the operations after it."""
 
 def top_inputs(
     model: Model | Module,
@@ -191,13 +191,13 @@ def top_inputs(
     by: Literal["max", "mean"] = "max",
     show: int = 12,
 ) -> Exemplars:
-    """Find the inputs of a data set that excite a unit most, each cropped to the receptive field of the best position."""
+    """Find the inputs of a data set that activate a unit most, cropped to the strongest position's receptive field."""
 
 @overload
 def blur_integrated_gradients(
     model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", steps: int = 50, max_sigma: float = 0.2
 ) -> Attribution:
-    """Add up the gradient along the path on which the image comes into focus."""
+    """Integrate the gradient along a path from a blurred image to the sharp one."""
 
 @overload
 def blur_integrated_gradients(
@@ -208,19 +208,19 @@ def blur_integrated_gradients(
     steps: int = 50,
     max_sigma: float = 0.2,
 ) -> list[Attribution]:
-    """Add up the gradient along the path on which the image comes into focus."""
+    """Integrate the gradient along a path from a blurred image to the sharp one."""
 
 @overload
 def blur_integrated_gradients(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", steps: int = 50, max_sigma: float = 0.2
 ) -> Attribution | list[Attribution]:
-    """Add up the gradient along the path on which the image comes into focus."""
+    """Integrate the gradient along a path from a blurred image to the sharp one."""
 
 @overload
 def blur_integrated_gradients(
     model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", steps: int = 50, max_sigma: float = 0.2
 ) -> ValueStream[Attribution]:
-    """Add up the gradient along the path on which the image comes into focus."""
+    """Integrate the gradient along a path from a blurred image to the sharp one."""
 
 @overload
 def expected_gradients(
@@ -233,7 +233,7 @@ def expected_gradients(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution:
-    """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
+    """Average integrated gradients over a distribution of baselines, sampling random points of the paths."""
 
 @overload
 def expected_gradients(
@@ -246,7 +246,7 @@ def expected_gradients(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> list[Attribution]:
-    """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
+    """Average integrated gradients over a distribution of baselines, sampling random points of the paths."""
 
 @overload
 def expected_gradients(
@@ -259,7 +259,7 @@ def expected_gradients(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
+    """Average integrated gradients over a distribution of baselines, sampling random points of the paths."""
 
 @overload
 def expected_gradients(
@@ -272,11 +272,11 @@ def expected_gradients(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Average integrated gradients over a distribution of baselines, one random point of the path at a time."""
+    """Average integrated gradients over a distribution of baselines, sampling random points of the paths."""
 
 @overload
 def gradient_x_input(model: Model | Module, image: OneImage, *, target: TargetLike = "top-1") -> Attribution:
-    """Multiply the gradient by the preprocessed input and add the channels up."""
+    """Multiply the gradient by the preprocessed input and sum over channels."""
 
 @overload
 def gradient_x_input(
@@ -285,19 +285,19 @@ def gradient_x_input(
     *,
     target: TargetLike = "top-1",
 ) -> list[Attribution]:
-    """Multiply the gradient by the preprocessed input and add the channels up."""
+    """Multiply the gradient by the preprocessed input and sum over channels."""
 
 @overload
 def gradient_x_input(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1"
 ) -> Attribution | list[Attribution]:
-    """Multiply the gradient by the preprocessed input and add the channels up."""
+    """Multiply the gradient by the preprocessed input and sum over channels."""
 
 @overload
 def gradient_x_input(
     model: Model | Module, image: DataSet, *, target: TargetLike = "top-1"
 ) -> ValueStream[Attribution]:
-    """Multiply the gradient by the preprocessed input and add the channels up."""
+    """Multiply the gradient by the preprocessed input and sum over channels."""
 
 @overload
 def guided_integrated_gradients(
@@ -311,7 +311,7 @@ def guided_integrated_gradients(
     max_distance: float = 0.02,
     seed: int = 0,
 ) -> Attribution:
-    """Add up the gradient along a path that moves the pixels of least gradient first."""
+    """Integrate the gradient along a path that moves the pixels with the smallest gradients first."""
 
 @overload
 def guided_integrated_gradients(
@@ -325,7 +325,7 @@ def guided_integrated_gradients(
     max_distance: float = 0.02,
     seed: int = 0,
 ) -> list[Attribution]:
-    """Add up the gradient along a path that moves the pixels of least gradient first."""
+    """Integrate the gradient along a path that moves the pixels with the smallest gradients first."""
 
 @overload
 def guided_integrated_gradients(
@@ -339,7 +339,7 @@ def guided_integrated_gradients(
     max_distance: float = 0.02,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Add up the gradient along a path that moves the pixels of least gradient first."""
+    """Integrate the gradient along a path that moves the pixels with the smallest gradients first."""
 
 @overload
 def guided_integrated_gradients(
@@ -353,7 +353,7 @@ def guided_integrated_gradients(
     max_distance: float = 0.02,
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Add up the gradient along a path that moves the pixels of least gradient first."""
+    """Integrate the gradient along a path that moves the pixels with the smallest gradients first."""
 
 @overload
 def integrated_gradients(
@@ -369,7 +369,7 @@ def integrated_gradients(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution:
-    """Add up the gradient along the straight path from a baseline to the image."""
+    """Integrate the gradient along the straight path from a baseline to the image."""
 
 @overload
 def integrated_gradients(
@@ -385,7 +385,7 @@ def integrated_gradients(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> list[Attribution]:
-    """Add up the gradient along the straight path from a baseline to the image."""
+    """Integrate the gradient along the straight path from a baseline to the image."""
 
 @overload
 def integrated_gradients(
@@ -401,7 +401,7 @@ def integrated_gradients(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Add up the gradient along the straight path from a baseline to the image."""
+    """Integrate the gradient along the straight path from a baseline to the image."""
 
 @overload
 def integrated_gradients(
@@ -417,7 +417,7 @@ def integrated_gradients(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Add up the gradient along the straight path from a baseline to the image."""
+    """Integrate the gradient along the straight path from a baseline to the image."""
 
 @overload
 def internal_influence(
@@ -433,7 +433,7 @@ def internal_influence(
     ] = "gauss-legendre",
     seed: int = 0,
 ) -> LayerAttribution:
-    """Average the gradient to each unit of a layer along the straight path from a baseline to the image."""
+    """Average the gradient with respect to each unit of a layer along the straight path from a baseline to the image."""
 
 @overload
 def internal_influence(
@@ -449,7 +449,7 @@ def internal_influence(
     ] = "gauss-legendre",
     seed: int = 0,
 ) -> list[LayerAttribution]:
-    """Average the gradient to each unit of a layer along the straight path from a baseline to the image."""
+    """Average the gradient with respect to each unit of a layer along the straight path from a baseline to the image."""
 
 @overload
 def internal_influence(
@@ -465,7 +465,7 @@ def internal_influence(
     ] = "gauss-legendre",
     seed: int = 0,
 ) -> LayerAttribution | list[LayerAttribution]:
-    """Average the gradient to each unit of a layer along the straight path from a baseline to the image."""
+    """Average the gradient with respect to each unit of a layer along the straight path from a baseline to the image."""
 
 @overload
 def internal_influence(
@@ -481,7 +481,7 @@ def internal_influence(
     ] = "gauss-legendre",
     seed: int = 0,
 ) -> ValueStream[LayerAttribution]:
-    """Average the gradient to each unit of a layer along the straight path from a baseline to the image."""
+    """Average the gradient with respect to each unit of a layer along the straight path from a baseline to the image."""
 
 @overload
 def layer_conductance(
@@ -494,7 +494,7 @@ def layer_conductance(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
     seed: int = 0,
 ) -> LayerAttribution:
-    """Add up what each unit contributes while the input goes from a baseline to the image."""
+    """Integrate the contribution of each unit along the straight path from a baseline to the image."""
 
 @overload
 def layer_conductance(
@@ -507,7 +507,7 @@ def layer_conductance(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
     seed: int = 0,
 ) -> list[LayerAttribution]:
-    """Add up what each unit contributes while the input goes from a baseline to the image."""
+    """Integrate the contribution of each unit along the straight path from a baseline to the image."""
 
 @overload
 def layer_conductance(
@@ -520,7 +520,7 @@ def layer_conductance(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
     seed: int = 0,
 ) -> LayerAttribution | list[LayerAttribution]:
-    """Add up what each unit contributes while the input goes from a baseline to the image."""
+    """Integrate the contribution of each unit along the straight path from a baseline to the image."""
 
 @overload
 def layer_conductance(
@@ -533,13 +533,13 @@ def layer_conductance(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
     seed: int = 0,
 ) -> ValueStream[LayerAttribution]:
-    """Add up what each unit contributes while the input goes from a baseline to the image."""
+    """Integrate the contribution of each unit along the straight path from a baseline to the image."""
 
 @overload
 def layer_gradient_x_activation(
     model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", layer: LayerAddress = ...
 ) -> LayerAttribution:
-    """Multiply each unit of a layer by the gradient of the score to it."""
+    """Multiply each unit of a layer by the gradient of the score with respect to it."""
 
 @overload
 def layer_gradient_x_activation(
@@ -549,19 +549,19 @@ def layer_gradient_x_activation(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
 ) -> list[LayerAttribution]:
-    """Multiply each unit of a layer by the gradient of the score to it."""
+    """Multiply each unit of a layer by the gradient of the score with respect to it."""
 
 @overload
 def layer_gradient_x_activation(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ...
 ) -> LayerAttribution | list[LayerAttribution]:
-    """Multiply each unit of a layer by the gradient of the score to it."""
+    """Multiply each unit of a layer by the gradient of the score with respect to it."""
 
 @overload
 def layer_gradient_x_activation(
     model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", layer: LayerAddress = ...
 ) -> ValueStream[LayerAttribution]:
-    """Multiply each unit of a layer by the gradient of the score to it."""
+    """Multiply each unit of a layer by the gradient of the score with respect to it."""
 
 @overload
 def layer_integrated_gradients(
@@ -578,7 +578,7 @@ def layer_integrated_gradients(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> LayerAttribution:
-    """Integrate the gradient along the straight path from a layer's output for a baseline to that for the image."""
+    """Integrate the gradient along the straight path from a layer's output for a baseline to its output for the image."""
 
 @overload
 def layer_integrated_gradients(
@@ -595,7 +595,7 @@ def layer_integrated_gradients(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> list[LayerAttribution]:
-    """Integrate the gradient along the straight path from a layer's output for a baseline to that for the image."""
+    """Integrate the gradient along the straight path from a layer's output for a baseline to its output for the image."""
 
 @overload
 def layer_integrated_gradients(
@@ -612,7 +612,7 @@ def layer_integrated_gradients(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> LayerAttribution | list[LayerAttribution]:
-    """Integrate the gradient along the straight path from a layer's output for a baseline to that for the image."""
+    """Integrate the gradient along the straight path from a layer's output for a baseline to its output for the image."""
 
 @overload
 def layer_integrated_gradients(
@@ -629,7 +629,7 @@ def layer_integrated_gradients(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> ValueStream[LayerAttribution]:
-    """Integrate the gradient along the straight path from a layer's output for a baseline to that for the image."""
+    """Integrate the gradient along the straight path from a layer's output for a baseline to its output for the image."""
 
 @overload
 def neuron_conductance(
@@ -646,7 +646,7 @@ def neuron_conductance(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution:
-    """Add up what each pixel contributes through one unit while the input goes from a baseline to the image."""
+    """Integrate the contribution of each pixel through one unit along the path from a baseline to the image."""
 
 @overload
 def neuron_conductance(
@@ -663,7 +663,7 @@ def neuron_conductance(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> list[Attribution]:
-    """Add up what each pixel contributes through one unit while the input goes from a baseline to the image."""
+    """Integrate the contribution of each pixel through one unit along the path from a baseline to the image."""
 
 @overload
 def neuron_conductance(
@@ -680,7 +680,7 @@ def neuron_conductance(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Add up what each pixel contributes through one unit while the input goes from a baseline to the image."""
+    """Integrate the contribution of each pixel through one unit along the path from a baseline to the image."""
 
 @overload
 def neuron_conductance(
@@ -697,7 +697,7 @@ def neuron_conductance(
     multiply_by_inputs: bool = True,
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Add up what each pixel contributes through one unit while the input goes from a baseline to the image."""
+    """Integrate the contribution of each pixel through one unit along the path from a baseline to the image."""
 
 @overload
 def saliency(
@@ -707,7 +707,7 @@ def saliency(
     target: TargetLike = "top-1",
     sign: Literal["signed", "absolute"] = "signed",
 ) -> Attribution:
-    """Take the gradient of the score with respect to each pixel."""
+    """Compute the gradient of the score with respect to each pixel."""
 
 @overload
 def saliency(
@@ -717,7 +717,7 @@ def saliency(
     target: TargetLike = "top-1",
     sign: Literal["signed", "absolute"] = "signed",
 ) -> list[Attribution]:
-    """Take the gradient of the score with respect to each pixel."""
+    """Compute the gradient of the score with respect to each pixel."""
 
 @overload
 def saliency(
@@ -727,7 +727,7 @@ def saliency(
     target: TargetLike = "top-1",
     sign: Literal["signed", "absolute"] = "signed",
 ) -> Attribution | list[Attribution]:
-    """Take the gradient of the score with respect to each pixel."""
+    """Compute the gradient of the score with respect to each pixel."""
 
 @overload
 def saliency(
@@ -737,7 +737,7 @@ def saliency(
     target: TargetLike = "top-1",
     sign: Literal["signed", "absolute"] = "signed",
 ) -> ValueStream[Attribution]:
-    """Take the gradient of the score with respect to each pixel."""
+    """Compute the gradient of the score with respect to each pixel."""
 
 @overload
 def smooth_grad(
@@ -849,7 +849,7 @@ def var_grad(
     sigma: float = 0.15,
     seed: int = 0,
 ) -> Attribution:
-    """Take the variance of the gradient over noisy copies of the image."""
+    """Compute the variance of the gradient over noisy copies of the image."""
 
 @overload
 def var_grad(
@@ -861,7 +861,7 @@ def var_grad(
     sigma: float = 0.15,
     seed: int = 0,
 ) -> list[Attribution]:
-    """Take the variance of the gradient over noisy copies of the image."""
+    """Compute the variance of the gradient over noisy copies of the image."""
 
 @overload
 def var_grad(
@@ -873,7 +873,7 @@ def var_grad(
     sigma: float = 0.15,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Take the variance of the gradient over noisy copies of the image."""
+    """Compute the variance of the gradient over noisy copies of the image."""
 
 @overload
 def var_grad(
@@ -885,7 +885,7 @@ def var_grad(
     sigma: float = 0.15,
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Take the variance of the gradient over noisy copies of the image."""
+    """Compute the variance of the gradient over noisy copies of the image."""
 
 @overload
 def cam(
@@ -896,7 +896,7 @@ def cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> Attribution:
-    """Add the channels up with the weights that the last linear layer gives them for this class."""
+    """Sum the channels with the weights that the last linear layer gives them for this class."""
 
 @overload
 def cam(
@@ -907,13 +907,13 @@ def cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Add the channels up with the weights that the last linear layer gives them for this class."""
+    """Sum the channels with the weights that the last linear layer gives them for this class."""
 
 @overload
 def cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
 ) -> Attribution | list[Attribution]:
-    """Add the channels up with the weights that the last linear layer gives them for this class."""
+    """Sum the channels with the weights that the last linear layer gives them for this class."""
 
 @overload
 def cam(
@@ -924,11 +924,11 @@ def cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Add the channels up with the weights that the last linear layer gives them for this class."""
+    """Sum the channels with the weights that the last linear layer gives them for this class."""
 
 @overload
 def eigen_cam(model: Model | Module, image: OneImage, *, layer: LayerAddress = ..., center: bool = True) -> Attribution:
-    """Project a layer's activations on their first principal direction."""
+    """Project a layer's activations onto their first principal direction."""
 
 @overload
 def eigen_cam(
@@ -938,19 +938,19 @@ def eigen_cam(
     layer: LayerAddress = ...,
     center: bool = True,
 ) -> list[Attribution]:
-    """Project a layer's activations on their first principal direction."""
+    """Project a layer's activations onto their first principal direction."""
 
 @overload
 def eigen_cam(
     model: Model | Module, image: Tensor, *, layer: LayerAddress = ..., center: bool = True
 ) -> Attribution | list[Attribution]:
-    """Project a layer's activations on their first principal direction."""
+    """Project a layer's activations onto their first principal direction."""
 
 @overload
 def eigen_cam(
     model: Model | Module, image: DataSet, *, layer: LayerAddress = ..., center: bool = True
 ) -> ValueStream[Attribution]:
-    """Project a layer's activations on their first principal direction."""
+    """Project a layer's activations onto their first principal direction."""
 
 @overload
 def eigen_grad_cam(
@@ -961,7 +961,7 @@ def eigen_grad_cam(
     layer: LayerAddress = ...,
     center: bool = True,
 ) -> Attribution:
-    """Project activation × gradient on its first principal direction."""
+    """Project activation × gradient onto its first principal direction."""
 
 @overload
 def eigen_grad_cam(
@@ -972,7 +972,7 @@ def eigen_grad_cam(
     layer: LayerAddress = ...,
     center: bool = True,
 ) -> list[Attribution]:
-    """Project activation × gradient on its first principal direction."""
+    """Project activation × gradient onto its first principal direction."""
 
 @overload
 def eigen_grad_cam(
@@ -983,7 +983,7 @@ def eigen_grad_cam(
     layer: LayerAddress = ...,
     center: bool = True,
 ) -> Attribution | list[Attribution]:
-    """Project activation × gradient on its first principal direction."""
+    """Project activation × gradient onto its first principal direction."""
 
 @overload
 def eigen_grad_cam(
@@ -994,13 +994,13 @@ def eigen_grad_cam(
     layer: LayerAddress = ...,
     center: bool = True,
 ) -> ValueStream[Attribution]:
-    """Project activation × gradient on its first principal direction."""
+    """Project activation × gradient onto its first principal direction."""
 
 @overload
 def element_wise_grad_cam(
     model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", layer: LayerAddress = ...
 ) -> Attribution:
-    """Keep the positive products of activation and gradient only, then add the channels up."""
+    """Keep only the positive products of activation and gradient, then sum the channels."""
 
 @overload
 def element_wise_grad_cam(
@@ -1010,19 +1010,19 @@ def element_wise_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
 ) -> list[Attribution]:
-    """Keep the positive products of activation and gradient only, then add the channels up."""
+    """Keep only the positive products of activation and gradient, then sum the channels."""
 
 @overload
 def element_wise_grad_cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ...
 ) -> Attribution | list[Attribution]:
-    """Keep the positive products of activation and gradient only, then add the channels up."""
+    """Keep only the positive products of activation and gradient, then sum the channels."""
 
 @overload
 def element_wise_grad_cam(
     model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", layer: LayerAddress = ...
 ) -> ValueStream[Attribution]:
-    """Keep the positive products of activation and gradient only, then add the channels up."""
+    """Keep only the positive products of activation and gradient, then sum the channels."""
 
 @overload
 def fem(
@@ -1033,7 +1033,7 @@ def fem(
     k: float = 2.0,
     variant: Literal["paper", "pytorch-grad-cam"] = "paper",
 ) -> Attribution:
-    """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means."""
+    """Threshold each channel at its strongest activations, and sum the masks weighted by the channels' means."""
 
 @overload
 def fem(
@@ -1044,7 +1044,7 @@ def fem(
     k: float = 2.0,
     variant: Literal["paper", "pytorch-grad-cam"] = "paper",
 ) -> list[Attribution]:
-    """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means."""
+    """Threshold each channel at its strongest activations, and sum the masks weighted by the channels' means."""
 
 @overload
 def fem(
@@ -1055,7 +1055,7 @@ def fem(
     k: float = 2.0,
     variant: Literal["paper", "pytorch-grad-cam"] = "paper",
 ) -> Attribution | list[Attribution]:
-    """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means."""
+    """Threshold each channel at its strongest activations, and sum the masks weighted by the channels' means."""
 
 @overload
 def fem(
@@ -1066,7 +1066,7 @@ def fem(
     k: float = 2.0,
     variant: Literal["paper", "pytorch-grad-cam"] = "paper",
 ) -> ValueStream[Attribution]:
-    """Mark where each channel is unusually strong, and add the marks up, weighed by the channels' means."""
+    """Threshold each channel at its strongest activations, and sum the masks weighted by the channels' means."""
 
 @overload
 def finer_cam(
@@ -1079,7 +1079,7 @@ def finer_cam(
     alpha: float = 1.0,
     relu: bool = False,
 ) -> Attribution:
-    """Explain by Grad-CAM how far a class is above the classes most like it, and not the class alone."""
+    """Explain by Grad-CAM the difference between a class's score and the scores of the most similar classes."""
 
 @overload
 def finer_cam(
@@ -1092,7 +1092,7 @@ def finer_cam(
     alpha: float = 1.0,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Explain by Grad-CAM how far a class is above the classes most like it, and not the class alone."""
+    """Explain by Grad-CAM the difference between a class's score and the scores of the most similar classes."""
 
 @overload
 def finer_cam(
@@ -1105,7 +1105,7 @@ def finer_cam(
     alpha: float = 1.0,
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
-    """Explain by Grad-CAM how far a class is above the classes most like it, and not the class alone."""
+    """Explain by Grad-CAM the difference between a class's score and the scores of the most similar classes."""
 
 @overload
 def finer_cam(
@@ -1118,7 +1118,7 @@ def finer_cam(
     alpha: float = 1.0,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Explain by Grad-CAM how far a class is above the classes most like it, and not the class alone."""
+    """Explain by Grad-CAM the difference between a class's score and the scores of the most similar classes."""
 
 @overload
 def grad_cam(
@@ -1129,7 +1129,7 @@ def grad_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> Attribution:
-    """Weigh a layer's channels by how much each raises the score on average."""
+    """Weight a layer's channels by how much each raises the score on average."""
 
 @overload
 def grad_cam(
@@ -1140,13 +1140,13 @@ def grad_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Weigh a layer's channels by how much each raises the score on average."""
+    """Weight a layer's channels by how much each raises the score on average."""
 
 @overload
 def grad_cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
 ) -> Attribution | list[Attribution]:
-    """Weigh a layer's channels by how much each raises the score on average."""
+    """Weight a layer's channels by how much each raises the score on average."""
 
 @overload
 def grad_cam(
@@ -1157,7 +1157,7 @@ def grad_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Weigh a layer's channels by how much each raises the score on average."""
+    """Weight a layer's channels by how much each raises the score on average."""
 
 @overload
 def grad_cam_plus_plus(
@@ -1168,7 +1168,7 @@ def grad_cam_plus_plus(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> Attribution:
-    """Weigh channels by their positive gradients, each position scaled so that every instance counts alike."""
+    """Weight channels by their positive gradients, with positions scaled so that every instance counts equally."""
 
 @overload
 def grad_cam_plus_plus(
@@ -1179,13 +1179,13 @@ def grad_cam_plus_plus(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Weigh channels by their positive gradients, each position scaled so that every instance counts alike."""
+    """Weight channels by their positive gradients, with positions scaled so that every instance counts equally."""
 
 @overload
 def grad_cam_plus_plus(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
 ) -> Attribution | list[Attribution]:
-    """Weigh channels by their positive gradients, each position scaled so that every instance counts alike."""
+    """Weight channels by their positive gradients, with positions scaled so that every instance counts equally."""
 
 @overload
 def grad_cam_plus_plus(
@@ -1196,7 +1196,7 @@ def grad_cam_plus_plus(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Weigh channels by their positive gradients, each position scaled so that every instance counts alike."""
+    """Weight channels by their positive gradients, with positions scaled so that every instance counts equally."""
 
 @overload
 def hires_cam(
@@ -1207,7 +1207,7 @@ def hires_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> Attribution:
-    """Multiply activation and gradient position by position, and add the channels up."""
+    """Multiply activation and gradient at each position, and sum the channels."""
 
 @overload
 def hires_cam(
@@ -1218,13 +1218,13 @@ def hires_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Multiply activation and gradient position by position, and add the channels up."""
+    """Multiply activation and gradient at each position, and sum the channels."""
 
 @overload
 def hires_cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
 ) -> Attribution | list[Attribution]:
-    """Multiply activation and gradient position by position, and add the channels up."""
+    """Multiply activation and gradient at each position, and sum the channels."""
 
 @overload
 def hires_cam(
@@ -1235,7 +1235,7 @@ def hires_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Multiply activation and gradient position by position, and add the channels up."""
+    """Multiply activation and gradient at each position, and sum the channels."""
 
 @overload
 def layer_cam(
@@ -1246,7 +1246,7 @@ def layer_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> Attribution:
-    """Weigh every position of every channel by its own positive gradient."""
+    """Weight every position of every channel by its own positive gradient."""
 
 @overload
 def layer_cam(
@@ -1257,13 +1257,13 @@ def layer_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Weigh every position of every channel by its own positive gradient."""
+    """Weight every position of every channel by its own positive gradient."""
 
 @overload
 def layer_cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
 ) -> Attribution | list[Attribution]:
-    """Weigh every position of every channel by its own positive gradient."""
+    """Weight every position of every channel by its own positive gradient."""
 
 @overload
 def layer_cam(
@@ -1274,13 +1274,13 @@ def layer_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Weigh every position of every channel by its own positive gradient."""
+    """Weight every position of every channel by its own positive gradient."""
 
 @overload
 def layer_grad_cam(
     model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", layer: LayerAddress = ...
 ) -> LayerAttribution:
-    """Weigh each channel of a layer by its mean gradient and leave the channels apart."""
+    """Weight each channel of a layer by its mean gradient, without summing the channels."""
 
 @overload
 def layer_grad_cam(
@@ -1290,25 +1290,25 @@ def layer_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
 ) -> list[LayerAttribution]:
-    """Weigh each channel of a layer by its mean gradient and leave the channels apart."""
+    """Weight each channel of a layer by its mean gradient, without summing the channels."""
 
 @overload
 def layer_grad_cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ...
 ) -> LayerAttribution | list[LayerAttribution]:
-    """Weigh each channel of a layer by its mean gradient and leave the channels apart."""
+    """Weight each channel of a layer by its mean gradient, without summing the channels."""
 
 @overload
 def layer_grad_cam(
     model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", layer: LayerAddress = ...
 ) -> ValueStream[LayerAttribution]:
-    """Weigh each channel of a layer by its mean gradient and leave the channels apart."""
+    """Weight each channel of a layer by its mean gradient, without summing the channels."""
 
 @overload
 def refine_cam(
     model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", layer: LayerAddress = ..., stages: int = 3
 ) -> Attribution:
-    """Multiply the Grad-CAM++ maps of layers of several resolutions: late ones know what, early ones know where."""
+    """Multiply the Grad-CAM++ maps of layers of several resolutions: late layers identify, early layers localize."""
 
 @overload
 def refine_cam(
@@ -1319,19 +1319,19 @@ def refine_cam(
     layer: LayerAddress = ...,
     stages: int = 3,
 ) -> list[Attribution]:
-    """Multiply the Grad-CAM++ maps of layers of several resolutions: late ones know what, early ones know where."""
+    """Multiply the Grad-CAM++ maps of layers of several resolutions: late layers identify, early layers localize."""
 
 @overload
 def refine_cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., stages: int = 3
 ) -> Attribution | list[Attribution]:
-    """Multiply the Grad-CAM++ maps of layers of several resolutions: late ones know what, early ones know where."""
+    """Multiply the Grad-CAM++ maps of layers of several resolutions: late layers identify, early layers localize."""
 
 @overload
 def refine_cam(
     model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", layer: LayerAddress = ..., stages: int = 3
 ) -> ValueStream[Attribution]:
-    """Multiply the Grad-CAM++ maps of layers of several resolutions: late ones know what, early ones know where."""
+    """Multiply the Grad-CAM++ maps of layers of several resolutions: late layers identify, early layers localize."""
 
 @overload
 def shapley_cam(
@@ -1343,7 +1343,7 @@ def shapley_cam(
     utility: Literal["rest", "score"] = "rest",
     relu: bool = False,
 ) -> Attribution:
-    """Weigh channels as Grad-CAM does, by gradients corrected for the curvature on the way from nothing to the image."""
+    """Weight channels as Grad-CAM does, with gradients corrected for the curvature between zero and the activation."""
 
 @overload
 def shapley_cam(
@@ -1355,7 +1355,7 @@ def shapley_cam(
     utility: Literal["rest", "score"] = "rest",
     relu: bool = False,
 ) -> list[Attribution]:
-    """Weigh channels as Grad-CAM does, by gradients corrected for the curvature on the way from nothing to the image."""
+    """Weight channels as Grad-CAM does, with gradients corrected for the curvature between zero and the activation."""
 
 @overload
 def shapley_cam(
@@ -1367,7 +1367,7 @@ def shapley_cam(
     utility: Literal["rest", "score"] = "rest",
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
-    """Weigh channels as Grad-CAM does, by gradients corrected for the curvature on the way from nothing to the image."""
+    """Weight channels as Grad-CAM does, with gradients corrected for the curvature between zero and the activation."""
 
 @overload
 def shapley_cam(
@@ -1379,7 +1379,7 @@ def shapley_cam(
     utility: Literal["rest", "score"] = "rest",
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Weigh channels as Grad-CAM does, by gradients corrected for the curvature on the way from nothing to the image."""
+    """Weight channels as Grad-CAM does, with gradients corrected for the curvature between zero and the activation."""
 
 @overload
 def smooth_grad_cam_plus_plus(
@@ -1393,7 +1393,7 @@ def smooth_grad_cam_plus_plus(
     seed: int = 0,
     relu: bool = False,
 ) -> Attribution:
-    """Form Grad-CAM++'s weights from derivatives averaged over noisy copies of the image."""
+    """Compute the weights of Grad-CAM++ from derivatives averaged over noisy copies of the image."""
 
 @overload
 def smooth_grad_cam_plus_plus(
@@ -1407,7 +1407,7 @@ def smooth_grad_cam_plus_plus(
     seed: int = 0,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Form Grad-CAM++'s weights from derivatives averaged over noisy copies of the image."""
+    """Compute the weights of Grad-CAM++ from derivatives averaged over noisy copies of the image."""
 
 @overload
 def smooth_grad_cam_plus_plus(
@@ -1421,7 +1421,7 @@ def smooth_grad_cam_plus_plus(
     seed: int = 0,
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
-    """Form Grad-CAM++'s weights from derivatives averaged over noisy copies of the image."""
+    """Compute the weights of Grad-CAM++ from derivatives averaged over noisy copies of the image."""
 
 @overload
 def smooth_grad_cam_plus_plus(
@@ -1435,7 +1435,7 @@ def smooth_grad_cam_plus_plus(
     seed: int = 0,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Form Grad-CAM++'s weights from derivatives averaged over noisy copies of the image."""
+    """Compute the weights of Grad-CAM++ from derivatives averaged over noisy copies of the image."""
 
 @overload
 def x_grad_cam(
@@ -1446,7 +1446,7 @@ def x_grad_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> Attribution:
-    """Weigh each channel by its mean gradient, averaged with its own activation as the weight."""
+    """Weight each channel by the mean of its gradient, weighted by its own activation."""
 
 @overload
 def x_grad_cam(
@@ -1457,13 +1457,13 @@ def x_grad_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Weigh each channel by its mean gradient, averaged with its own activation as the weight."""
+    """Weight each channel by the mean of its gradient, weighted by its own activation."""
 
 @overload
 def x_grad_cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
 ) -> Attribution | list[Attribution]:
-    """Weigh each channel by its mean gradient, averaged with its own activation as the weight."""
+    """Weight each channel by the mean of its gradient, weighted by its own activation."""
 
 @overload
 def x_grad_cam(
@@ -1474,7 +1474,7 @@ def x_grad_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Weigh each channel by its mean gradient, averaged with its own activation as the weight."""
+    """Weight each channel by the mean of its gradient, weighted by its own activation."""
 
 @overload
 def attn_lrp(
@@ -1486,7 +1486,7 @@ def attn_lrp(
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Propagate the score back through attention too: queries and keys receive what they did to the weights."""
+    """Propagate relevance through attention too: queries and keys receive relevance for the attention weights."""
 
 @overload
 def attn_lrp(
@@ -1498,7 +1498,7 @@ def attn_lrp(
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Propagate the score back through attention too: queries and keys receive what they did to the weights."""
+    """Propagate relevance through attention too: queries and keys receive relevance for the attention weights."""
 
 @overload
 def attn_lrp(
@@ -1510,7 +1510,7 @@ def attn_lrp(
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Propagate the score back through attention too: queries and keys receive what they did to the weights."""
+    """Propagate relevance through attention too: queries and keys receive relevance for the attention weights."""
 
 @overload
 def attn_lrp(
@@ -1522,7 +1522,7 @@ def attn_lrp(
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Propagate the score back through attention too: queries and keys receive what they did to the weights."""
+    """Propagate relevance through attention too: queries and keys receive relevance for the attention weights."""
 
 @overload
 def concept_relevance(
@@ -1545,7 +1545,7 @@ def concept_relevance(
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Propagate the score back as LRP does, but at one layer through chosen channels only."""
+    """Propagate the score back as in LRP, but through chosen channels only at one layer."""
 
 @overload
 def concept_relevance(
@@ -1568,7 +1568,7 @@ def concept_relevance(
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Propagate the score back as LRP does, but at one layer through chosen channels only."""
+    """Propagate the score back as in LRP, but through chosen channels only at one layer."""
 
 @overload
 def concept_relevance(
@@ -1591,7 +1591,7 @@ def concept_relevance(
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Propagate the score back as LRP does, but at one layer through chosen channels only."""
+    """Propagate the score back as in LRP, but through chosen channels only at one layer."""
 
 @overload
 def concept_relevance(
@@ -1614,7 +1614,7 @@ def concept_relevance(
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Propagate the score back as LRP does, but at one layer through chosen channels only."""
+    """Propagate the score back as in LRP, but through chosen channels only at one layer."""
 
 @overload
 def deconvnet(
@@ -1624,7 +1624,7 @@ def deconvnet(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Send the score back through the transposed network, with each rectifier applied to what flows back."""
+    """Propagate the score back through the transposed network, applying each rectifier to the gradient."""
 
 @overload
 def deconvnet(
@@ -1634,7 +1634,7 @@ def deconvnet(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Send the score back through the transposed network, with each rectifier applied to what flows back."""
+    """Propagate the score back through the transposed network, applying each rectifier to the gradient."""
 
 @overload
 def deconvnet(
@@ -1644,7 +1644,7 @@ def deconvnet(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Send the score back through the transposed network, with each rectifier applied to what flows back."""
+    """Propagate the score back through the transposed network, applying each rectifier to the gradient."""
 
 @overload
 def deconvnet(
@@ -1654,7 +1654,7 @@ def deconvnet(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Send the score back through the transposed network, with each rectifier applied to what flows back."""
+    """Propagate the score back through the transposed network, applying each rectifier to the gradient."""
 
 @overload
 def deep_lift(
@@ -1668,7 +1668,7 @@ def deep_lift(
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Compare every operation with itself at a reference input, and hand the difference of the score back."""
+    """Compare every operation with itself at a reference input, and propagate the difference in the score back."""
 
 @overload
 def deep_lift(
@@ -1682,7 +1682,7 @@ def deep_lift(
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Compare every operation with itself at a reference input, and hand the difference of the score back."""
+    """Compare every operation with itself at a reference input, and propagate the difference in the score back."""
 
 @overload
 def deep_lift(
@@ -1696,7 +1696,7 @@ def deep_lift(
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Compare every operation with itself at a reference input, and hand the difference of the score back."""
+    """Compare every operation with itself at a reference input, and propagate the difference in the score back."""
 
 @overload
 def deep_lift(
@@ -1710,7 +1710,7 @@ def deep_lift(
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Compare every operation with itself at a reference input, and hand the difference of the score back."""
+    """Compare every operation with itself at a reference input, and propagate the difference in the score back."""
 
 @overload
 def deep_shap(
@@ -1779,7 +1779,7 @@ def excitation_backprop(
     relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Pass the target's probability down: each unit shares it among the inputs that excite it, in proportion to x · w⁺."""
+    """Propagate a probability back from the target: each unit divides it among its inputs in proportion to x · w⁺."""
 
 @overload
 def excitation_backprop(
@@ -1792,7 +1792,7 @@ def excitation_backprop(
     relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Pass the target's probability down: each unit shares it among the inputs that excite it, in proportion to x · w⁺."""
+    """Propagate a probability back from the target: each unit divides it among its inputs in proportion to x · w⁺."""
 
 @overload
 def excitation_backprop(
@@ -1805,7 +1805,7 @@ def excitation_backprop(
     relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Pass the target's probability down: each unit shares it among the inputs that excite it, in proportion to x · w⁺."""
+    """Propagate a probability back from the target: each unit divides it among its inputs in proportion to x · w⁺."""
 
 @overload
 def excitation_backprop(
@@ -1818,7 +1818,7 @@ def excitation_backprop(
     relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Pass the target's probability down: each unit shares it among the inputs that excite it, in proportion to x · w⁺."""
+    """Propagate a probability back from the target: each unit divides it among its inputs in proportion to x · w⁺."""
 
 @overload
 def full_grad(
@@ -1828,7 +1828,7 @@ def full_grad(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Add up the magnitudes of all terms of which a ReLU network's score is exactly the sum."""
+    """Sum the magnitudes of all terms into which the score of a ReLU network decomposes exactly."""
 
 @overload
 def full_grad(
@@ -1838,7 +1838,7 @@ def full_grad(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Add up the magnitudes of all terms of which a ReLU network's score is exactly the sum."""
+    """Sum the magnitudes of all terms into which the score of a ReLU network decomposes exactly."""
 
 @overload
 def full_grad(
@@ -1848,7 +1848,7 @@ def full_grad(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Add up the magnitudes of all terms of which a ReLU network's score is exactly the sum."""
+    """Sum the magnitudes of all terms into which the score of a ReLU network decomposes exactly."""
 
 @overload
 def full_grad(
@@ -1858,7 +1858,7 @@ def full_grad(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Add up the magnitudes of all terms of which a ReLU network's score is exactly the sum."""
+    """Sum the magnitudes of all terms into which the score of a ReLU network decomposes exactly."""
 
 @overload
 def guided_backprop(
@@ -1868,7 +1868,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
+    """Compute the gradient, but pass only positive gradients through every rectifier in the backward pass."""
 
 @overload
 def guided_backprop(
@@ -1878,7 +1878,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
+    """Compute the gradient, but pass only positive gradients through every rectifier in the backward pass."""
 
 @overload
 def guided_backprop(
@@ -1888,7 +1888,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
+    """Compute the gradient, but pass only positive gradients through every rectifier in the backward pass."""
 
 @overload
 def guided_backprop(
@@ -1898,7 +1898,7 @@ def guided_backprop(
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Take the gradient, but let only positive signals through every rectifier in the backward pass."""
+    """Compute the gradient, but pass only positive gradients through every rectifier in the backward pass."""
 
 @overload
 def guided_grad_cam(
@@ -1909,7 +1909,7 @@ def guided_grad_cam(
     layer: LayerAddress = ...,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Cut the fine structures of guided backpropagation out with the regions of Grad-CAM."""
+    """Multiply the fine structures of guided backpropagation by the regions of Grad-CAM."""
 
 @overload
 def guided_grad_cam(
@@ -1920,7 +1920,7 @@ def guided_grad_cam(
     layer: LayerAddress = ...,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Cut the fine structures of guided backpropagation out with the regions of Grad-CAM."""
+    """Multiply the fine structures of guided backpropagation by the regions of Grad-CAM."""
 
 @overload
 def guided_grad_cam(
@@ -1931,7 +1931,7 @@ def guided_grad_cam(
     layer: LayerAddress = ...,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Cut the fine structures of guided backpropagation out with the regions of Grad-CAM."""
+    """Multiply the fine structures of guided backpropagation by the regions of Grad-CAM."""
 
 @overload
 def guided_grad_cam(
@@ -1942,7 +1942,7 @@ def guided_grad_cam(
     layer: LayerAddress = ...,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Cut the fine structures of guided backpropagation out with the regions of Grad-CAM."""
+    """Multiply the fine structures of guided backpropagation by the regions of Grad-CAM."""
 
 @overload
 def layer_deep_lift(
@@ -1956,7 +1956,7 @@ def layer_deep_lift(
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> LayerAttribution:
-    """Compare every operation with itself at a reference input, and read what arrives at a layer."""
+    """Compare every operation with itself at a reference input, and read the contributions of a layer."""
 
 @overload
 def layer_deep_lift(
@@ -1970,7 +1970,7 @@ def layer_deep_lift(
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[LayerAttribution]:
-    """Compare every operation with itself at a reference input, and read what arrives at a layer."""
+    """Compare every operation with itself at a reference input, and read the contributions of a layer."""
 
 @overload
 def layer_deep_lift(
@@ -1984,7 +1984,7 @@ def layer_deep_lift(
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> LayerAttribution | list[LayerAttribution]:
-    """Compare every operation with itself at a reference input, and read what arrives at a layer."""
+    """Compare every operation with itself at a reference input, and read the contributions of a layer."""
 
 @overload
 def layer_deep_lift(
@@ -1998,7 +1998,7 @@ def layer_deep_lift(
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[LayerAttribution]:
-    """Compare every operation with itself at a reference input, and read what arrives at a layer."""
+    """Compare every operation with itself at a reference input, and read the contributions of a layer."""
 
 @overload
 def layer_lrp(
@@ -2022,7 +2022,7 @@ def layer_lrp(
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> LayerAttribution:
-    """Hand the score back by the rules of ``lrp``, and read what arrives at a layer."""
+    """Propagate the score back by the rules of ``lrp``, and read the relevance at a layer."""
 
 @overload
 def layer_lrp(
@@ -2046,7 +2046,7 @@ def layer_lrp(
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[LayerAttribution]:
-    """Hand the score back by the rules of ``lrp``, and read what arrives at a layer."""
+    """Propagate the score back by the rules of ``lrp``, and read the relevance at a layer."""
 
 @overload
 def layer_lrp(
@@ -2070,7 +2070,7 @@ def layer_lrp(
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> LayerAttribution | list[LayerAttribution]:
-    """Hand the score back by the rules of ``lrp``, and read what arrives at a layer."""
+    """Propagate the score back by the rules of ``lrp``, and read the relevance at a layer."""
 
 @overload
 def layer_lrp(
@@ -2094,7 +2094,7 @@ def layer_lrp(
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[LayerAttribution]:
-    """Hand the score back by the rules of ``lrp``, and read what arrives at a layer."""
+    """Propagate the score back by the rules of ``lrp``, and read the relevance at a layer."""
 
 @overload
 def lrp(
@@ -2197,7 +2197,7 @@ def rectified_gradient(
     quantile: float = 0.9,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution:
-    """Let the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
+    """Pass the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
 
 @overload
 def rectified_gradient(
@@ -2208,7 +2208,7 @@ def rectified_gradient(
     quantile: float = 0.9,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> list[Attribution]:
-    """Let the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
+    """Pass the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
 
 @overload
 def rectified_gradient(
@@ -2219,7 +2219,7 @@ def rectified_gradient(
     quantile: float = 0.9,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> Attribution | list[Attribution]:
-    """Let the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
+    """Pass the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
 
 @overload
 def rectified_gradient(
@@ -2230,7 +2230,7 @@ def rectified_gradient(
     quantile: float = 0.9,
     on_missing: Literal["error", "gradient"] = "error",
 ) -> ValueStream[Attribution]:
-    """Let the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
+    """Pass the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
 
 @overload
 def ablation_cam(
@@ -2241,7 +2241,7 @@ def ablation_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> Attribution:
-    """Weigh each channel of a layer by how far the score drops when that channel is set to zero."""
+    """Weight each channel of a layer by the drop of the score when the channel is set to zero."""
 
 @overload
 def ablation_cam(
@@ -2252,13 +2252,13 @@ def ablation_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Weigh each channel of a layer by how far the score drops when that channel is set to zero."""
+    """Weight each channel of a layer by the drop of the score when the channel is set to zero."""
 
 @overload
 def ablation_cam(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
 ) -> Attribution | list[Attribution]:
-    """Weigh each channel of a layer by how far the score drops when that channel is set to zero."""
+    """Weight each channel of a layer by the drop of the score when the channel is set to zero."""
 
 @overload
 def ablation_cam(
@@ -2269,7 +2269,7 @@ def ablation_cam(
     layer: LayerAddress = ...,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Weigh each channel of a layer by how far the score drops when that channel is set to zero."""
+    """Weight each channel of a layer by the drop of the score when the channel is set to zero."""
 
 @overload
 def extremal_perturbation(
@@ -2339,7 +2339,7 @@ def feature_ablation(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution:
-    """Replace one part of the image at a time, and see how far the score falls."""
+    """Replace one segment of the image at a time by a baseline and measure the drop of the score."""
 
 @overload
 def feature_ablation(
@@ -2353,7 +2353,7 @@ def feature_ablation(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> list[Attribution]:
-    """Replace one part of the image at a time, and see how far the score falls."""
+    """Replace one segment of the image at a time by a baseline and measure the drop of the score."""
 
 @overload
 def feature_ablation(
@@ -2367,7 +2367,7 @@ def feature_ablation(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Replace one part of the image at a time, and see how far the score falls."""
+    """Replace one segment of the image at a time by a baseline and measure the drop of the score."""
 
 @overload
 def feature_ablation(
@@ -2381,7 +2381,7 @@ def feature_ablation(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Replace one part of the image at a time, and see how far the score falls."""
+    """Replace one segment of the image at a time by a baseline and measure the drop of the score."""
 
 @overload
 def group_cam(
@@ -2394,7 +2394,7 @@ def group_cam(
     keep: float = 0.3,
     relu: bool = False,
 ) -> Attribution:
-    """Make a few masks of groups of channels weighed as in Grad-CAM, and weigh each by the score it brings back."""
+    """Make one mask per group of channels, weighted as in Grad-CAM, and weight each mask by the score it restores."""
 
 @overload
 def group_cam(
@@ -2407,7 +2407,7 @@ def group_cam(
     keep: float = 0.3,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Make a few masks of groups of channels weighed as in Grad-CAM, and weigh each by the score it brings back."""
+    """Make one mask per group of channels, weighted as in Grad-CAM, and weight each mask by the score it restores."""
 
 @overload
 def group_cam(
@@ -2420,7 +2420,7 @@ def group_cam(
     keep: float = 0.3,
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
-    """Make a few masks of groups of channels weighed as in Grad-CAM, and weigh each by the score it brings back."""
+    """Make one mask per group of channels, weighted as in Grad-CAM, and weight each mask by the score it restores."""
 
 @overload
 def group_cam(
@@ -2433,7 +2433,7 @@ def group_cam(
     keep: float = 0.3,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Make a few masks of groups of channels weighed as in Grad-CAM, and weigh each by the score it brings back."""
+    """Make one mask per group of channels, weighted as in Grad-CAM, and weight each mask by the score it restores."""
 
 @overload
 def hsic(
@@ -2447,7 +2447,7 @@ def hsic(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution:
-    """Measure how strongly the score depends on whether each cell of a random mask shows the image."""
+    """Measure how strongly the score depends on each cell of random masks (Hilbert-Schmidt independence criterion)."""
 
 @overload
 def hsic(
@@ -2461,7 +2461,7 @@ def hsic(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> list[Attribution]:
-    """Measure how strongly the score depends on whether each cell of a random mask shows the image."""
+    """Measure how strongly the score depends on each cell of random masks (Hilbert-Schmidt independence criterion)."""
 
 @overload
 def hsic(
@@ -2475,7 +2475,7 @@ def hsic(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Measure how strongly the score depends on whether each cell of a random mask shows the image."""
+    """Measure how strongly the score depends on each cell of random masks (Hilbert-Schmidt independence criterion)."""
 
 @overload
 def hsic(
@@ -2489,7 +2489,7 @@ def hsic(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Measure how strongly the score depends on whether each cell of a random mask shows the image."""
+    """Measure how strongly the score depends on each cell of random masks (Hilbert-Schmidt independence criterion)."""
 
 @overload
 def integrated_score_cam(
@@ -2502,7 +2502,7 @@ def integrated_score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> Attribution:
-    """Score-CAM with every mask faded in step by step, and the scores averaged along the way."""
+    """Score-CAM with masks of increasing strength, over which the scores are averaged."""
 
 @overload
 def integrated_score_cam(
@@ -2515,7 +2515,7 @@ def integrated_score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Score-CAM with every mask faded in step by step, and the scores averaged along the way."""
+    """Score-CAM with masks of increasing strength, over which the scores are averaged."""
 
 @overload
 def integrated_score_cam(
@@ -2528,7 +2528,7 @@ def integrated_score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
-    """Score-CAM with every mask faded in step by step, and the scores averaged along the way."""
+    """Score-CAM with masks of increasing strength, over which the scores are averaged."""
 
 @overload
 def integrated_score_cam(
@@ -2541,7 +2541,7 @@ def integrated_score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Score-CAM with every mask faded in step by step, and the scores averaged along the way."""
+    """Score-CAM with masks of increasing strength, over which the scores are averaged."""
 
 @overload
 def kernel_shap(
@@ -2557,7 +2557,7 @@ def kernel_shap(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution:
-    """Estimate each part's Shapley value by a regression on random coalitions of parts."""
+    """Estimate the Shapley value of each segment by a regression on random coalitions of segments."""
 
 @overload
 def kernel_shap(
@@ -2573,7 +2573,7 @@ def kernel_shap(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> list[Attribution]:
-    """Estimate each part's Shapley value by a regression on random coalitions of parts."""
+    """Estimate the Shapley value of each segment by a regression on random coalitions of segments."""
 
 @overload
 def kernel_shap(
@@ -2589,7 +2589,7 @@ def kernel_shap(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Estimate each part's Shapley value by a regression on random coalitions of parts."""
+    """Estimate the Shapley value of each segment by a regression on random coalitions of segments."""
 
 @overload
 def kernel_shap(
@@ -2605,7 +2605,7 @@ def kernel_shap(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Estimate each part's Shapley value by a regression on random coalitions of parts."""
+    """Estimate the Shapley value of each segment by a regression on random coalitions of segments."""
 
 @overload
 def lime(
@@ -2623,7 +2623,7 @@ def lime(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution:
-    """Fit a linear model to the scores of the image with random parts taken away."""
+    """Fit a linear model to the scores of the image with random segments removed."""
 
 @overload
 def lime(
@@ -2641,7 +2641,7 @@ def lime(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> list[Attribution]:
-    """Fit a linear model to the scores of the image with random parts taken away."""
+    """Fit a linear model to the scores of the image with random segments removed."""
 
 @overload
 def lime(
@@ -2659,7 +2659,7 @@ def lime(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Fit a linear model to the scores of the image with random parts taken away."""
+    """Fit a linear model to the scores of the image with random segments removed."""
 
 @overload
 def lime(
@@ -2677,7 +2677,7 @@ def lime(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Fit a linear model to the scores of the image with random parts taken away."""
+    """Fit a linear model to the scores of the image with random segments removed."""
 
 @overload
 def meaningful_perturbation(
@@ -2692,7 +2692,7 @@ def meaningful_perturbation(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
 ) -> Attribution:
-    """Learn a mask that deletes as little of the image as possible and makes the score fall as far as possible."""
+    """Learn a mask that deletes as little of the image as possible and lowers the score as much as possible."""
 
 @overload
 def meaningful_perturbation(
@@ -2707,7 +2707,7 @@ def meaningful_perturbation(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
 ) -> list[Attribution]:
-    """Learn a mask that deletes as little of the image as possible and makes the score fall as far as possible."""
+    """Learn a mask that deletes as little of the image as possible and lowers the score as much as possible."""
 
 @overload
 def meaningful_perturbation(
@@ -2722,7 +2722,7 @@ def meaningful_perturbation(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Learn a mask that deletes as little of the image as possible and makes the score fall as far as possible."""
+    """Learn a mask that deletes as little of the image as possible and lowers the score as much as possible."""
 
 @overload
 def meaningful_perturbation(
@@ -2737,7 +2737,7 @@ def meaningful_perturbation(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Learn a mask that deletes as little of the image as possible and makes the score fall as far as possible."""
+    """Learn a mask that deletes as little of the image as possible and lowers the score as much as possible."""
 
 @overload
 def occlusion(
@@ -2756,7 +2756,7 @@ def occlusion(
     samples: int = 8,
     seed: int = 0,
 ) -> Attribution:
-    """Slide a patch over the image and see how far the score falls where it lies."""
+    """Slide a patch over the image and measure the drop of the score at every position."""
 
 @overload
 def occlusion(
@@ -2775,7 +2775,7 @@ def occlusion(
     samples: int = 8,
     seed: int = 0,
 ) -> list[Attribution]:
-    """Slide a patch over the image and see how far the score falls where it lies."""
+    """Slide a patch over the image and measure the drop of the score at every position."""
 
 @overload
 def occlusion(
@@ -2794,7 +2794,7 @@ def occlusion(
     samples: int = 8,
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Slide a patch over the image and see how far the score falls where it lies."""
+    """Slide a patch over the image and measure the drop of the score at every position."""
 
 @overload
 def occlusion(
@@ -2813,7 +2813,7 @@ def occlusion(
     samples: int = 8,
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Slide a patch over the image and see how far the score falls where it lies."""
+    """Slide a patch over the image and measure the drop of the score at every position."""
 
 @overload
 def partition_shap(
@@ -2829,7 +2829,7 @@ def partition_shap(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution:
-    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of parts."""
+    """Distribute the score over halves of the image, halves of these, and so on: Owen values of a binary tree."""
 
 @overload
 def partition_shap(
@@ -2845,7 +2845,7 @@ def partition_shap(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> list[Attribution]:
-    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of parts."""
+    """Distribute the score over halves of the image, halves of these, and so on: Owen values of a binary tree."""
 
 @overload
 def partition_shap(
@@ -2861,7 +2861,7 @@ def partition_shap(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of parts."""
+    """Distribute the score over halves of the image, halves of these, and so on: Owen values of a binary tree."""
 
 @overload
 def partition_shap(
@@ -2877,7 +2877,7 @@ def partition_shap(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Share the score out between the halves of the image, of each half, and so on: Owen values of a tree of parts."""
+    """Distribute the score over halves of the image, halves of these, and so on: Owen values of a binary tree."""
 
 @overload
 def permutation(
@@ -2891,7 +2891,7 @@ def permutation(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution:
-    """Fill one part of the image at a time with pixels drawn from all over it, and see how far the score falls."""
+    """Fill one segment at a time with pixels drawn from the whole image and measure the drop of the score."""
 
 @overload
 def permutation(
@@ -2905,7 +2905,7 @@ def permutation(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> list[Attribution]:
-    """Fill one part of the image at a time with pixels drawn from all over it, and see how far the score falls."""
+    """Fill one segment at a time with pixels drawn from the whole image and measure the drop of the score."""
 
 @overload
 def permutation(
@@ -2919,7 +2919,7 @@ def permutation(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Fill one part of the image at a time with pixels drawn from all over it, and see how far the score falls."""
+    """Fill one segment at a time with pixels drawn from the whole image and measure the drop of the score."""
 
 @overload
 def permutation(
@@ -2933,7 +2933,7 @@ def permutation(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Fill one part of the image at a time with pixels drawn from all over it, and see how far the score falls."""
+    """Fill one segment at a time with pixels drawn from the whole image and measure the drop of the score."""
 
 @overload
 def recipro_cam(
@@ -2945,7 +2945,7 @@ def recipro_cam(
     gaussian: bool = True,
     relu: bool = False,
 ) -> Attribution:
-    """Blank a layer except for one position, for each position in turn, and see what score is left."""
+    """Set a layer to zero except at one position, for each position in turn, and measure the score."""
 
 @overload
 def recipro_cam(
@@ -2957,7 +2957,7 @@ def recipro_cam(
     gaussian: bool = True,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Blank a layer except for one position, for each position in turn, and see what score is left."""
+    """Set a layer to zero except at one position, for each position in turn, and measure the score."""
 
 @overload
 def recipro_cam(
@@ -2969,7 +2969,7 @@ def recipro_cam(
     gaussian: bool = True,
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
-    """Blank a layer except for one position, for each position in turn, and see what score is left."""
+    """Set a layer to zero except at one position, for each position in turn, and measure the score."""
 
 @overload
 def recipro_cam(
@@ -2981,7 +2981,7 @@ def recipro_cam(
     gaussian: bool = True,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Blank a layer except for one position, for each position in turn, and see what score is left."""
+    """Set a layer to zero except at one position, for each position in turn, and measure the score."""
 
 @overload
 def rise(
@@ -2998,7 +2998,7 @@ def rise(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution:
-    """Hide random parts of the image, and average the masks, each weighed by the score it leaves."""
+    """Hide random parts of the image and average the masks, each weighted by the score of the masked image."""
 
 @overload
 def rise(
@@ -3015,7 +3015,7 @@ def rise(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> list[Attribution]:
-    """Hide random parts of the image, and average the masks, each weighed by the score it leaves."""
+    """Hide random parts of the image and average the masks, each weighted by the score of the masked image."""
 
 @overload
 def rise(
@@ -3032,7 +3032,7 @@ def rise(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Hide random parts of the image, and average the masks, each weighed by the score it leaves."""
+    """Hide random parts of the image and average the masks, each weighted by the score of the masked image."""
 
 @overload
 def rise(
@@ -3049,7 +3049,7 @@ def rise(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Hide random parts of the image, and average the masks, each weighed by the score it leaves."""
+    """Hide random parts of the image and average the masks, each weighted by the score of the masked image."""
 
 @overload
 def score_cam(
@@ -3061,7 +3061,7 @@ def score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> Attribution:
-    """Mask the image with each channel of a layer, and weigh the channel by the score that is left."""
+    """Mask the image with each channel of a layer, and weight the channel by the score of the masked image."""
 
 @overload
 def score_cam(
@@ -3073,7 +3073,7 @@ def score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Mask the image with each channel of a layer, and weigh the channel by the score that is left."""
+    """Mask the image with each channel of a layer, and weight the channel by the score of the masked image."""
 
 @overload
 def score_cam(
@@ -3085,7 +3085,7 @@ def score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
-    """Mask the image with each channel of a layer, and weigh the channel by the score that is left."""
+    """Mask the image with each channel of a layer, and weight the channel by the score of the masked image."""
 
 @overload
 def score_cam(
@@ -3097,7 +3097,7 @@ def score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Mask the image with each channel of a layer, and weigh the channel by the score that is left."""
+    """Mask the image with each channel of a layer, and weight the channel by the score of the masked image."""
 
 @overload
 def smoothed_score_cam(
@@ -3112,7 +3112,7 @@ def smoothed_score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> Attribution:
-    """Score-CAM with every mask disturbed by noise several times, and the scores averaged."""
+    """Score-CAM with the scores averaged over several noisy copies of every mask."""
 
 @overload
 def smoothed_score_cam(
@@ -3127,7 +3127,7 @@ def smoothed_score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> list[Attribution]:
-    """Score-CAM with every mask disturbed by noise several times, and the scores averaged."""
+    """Score-CAM with the scores averaged over several noisy copies of every mask."""
 
 @overload
 def smoothed_score_cam(
@@ -3142,7 +3142,7 @@ def smoothed_score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> Attribution | list[Attribution]:
-    """Score-CAM with every mask disturbed by noise several times, and the scores averaged."""
+    """Score-CAM with the scores averaged over several noisy copies of every mask."""
 
 @overload
 def smoothed_score_cam(
@@ -3157,7 +3157,7 @@ def smoothed_score_cam(
     channels: int = 0,
     relu: bool = False,
 ) -> ValueStream[Attribution]:
-    """Score-CAM with every mask disturbed by noise several times, and the scores averaged."""
+    """Score-CAM with the scores averaged over several noisy copies of every mask."""
 
 @overload
 def sobol(
@@ -3172,7 +3172,7 @@ def sobol(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution:
-    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that it has a part in."""
+    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that involves the cell."""
 
 @overload
 def sobol(
@@ -3187,7 +3187,7 @@ def sobol(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> list[Attribution]:
-    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that it has a part in."""
+    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that involves the cell."""
 
 @overload
 def sobol(
@@ -3202,7 +3202,7 @@ def sobol(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> Attribution | list[Attribution]:
-    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that it has a part in."""
+    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that involves the cell."""
 
 @overload
 def sobol(
@@ -3217,11 +3217,11 @@ def sobol(
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
 ) -> ValueStream[Attribution]:
-    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that it has a part in."""
+    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that involves the cell."""
 
 @overload
 def xrai(model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", steps: int = 50) -> Attribution:
-    """Sum integrated gradients over regions of many sizes, and rank the regions, the densest first."""
+    """Sum integrated gradients over regions of many sizes and rank the regions by their mean."""
 
 @overload
 def xrai(
@@ -3231,19 +3231,19 @@ def xrai(
     target: TargetLike = "top-1",
     steps: int = 50,
 ) -> list[Attribution]:
-    """Sum integrated gradients over regions of many sizes, and rank the regions, the densest first."""
+    """Sum integrated gradients over regions of many sizes and rank the regions by their mean."""
 
 @overload
 def xrai(
     model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", steps: int = 50
 ) -> Attribution | list[Attribution]:
-    """Sum integrated gradients over regions of many sizes, and rank the regions, the densest first."""
+    """Sum integrated gradients over regions of many sizes and rank the regions by their mean."""
 
 @overload
 def xrai(
     model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", steps: int = 50
 ) -> ValueStream[Attribution]:
-    """Sum integrated gradients over regions of many sizes, and rank the regions, the densest first."""
+    """Sum integrated gradients over regions of many sizes and rank the regions by their mean."""
 
 def activation_maximization(
     model: Model | Module,
@@ -3264,7 +3264,7 @@ def activation_maximization(
     frames: int = 0,
     seed: int = 0,
 ) -> Pictures:
-    """Draw the picture that excites a unit, a class or a sum of them most."""
+    """Optimise a picture that maximises the activation of a unit, of a class or of a sum of them."""
 
 @overload
 def caricature(
@@ -3278,7 +3278,7 @@ def caricature(
     frames: int = 0,
     seed: int = 0,
 ) -> Pictures:
-    """Draw a picture that moves a layer's activation as far as it can in the direction the image moved it."""
+    """Optimise a picture whose activation at a layer is large and points in the direction of the image's activation."""
 
 @overload
 def caricature(
@@ -3292,7 +3292,7 @@ def caricature(
     frames: int = 0,
     seed: int = 0,
 ) -> list[Pictures]:
-    """Draw a picture that moves a layer's activation as far as it can in the direction the image moved it."""
+    """Optimise a picture whose activation at a layer is large and points in the direction of the image's activation."""
 
 @overload
 def caricature(
@@ -3306,7 +3306,7 @@ def caricature(
     frames: int = 0,
     seed: int = 0,
 ) -> Pictures | list[Pictures]:
-    """Draw a picture that moves a layer's activation as far as it can in the direction the image moved it."""
+    """Optimise a picture whose activation at a layer is large and points in the direction of the image's activation."""
 
 @overload
 def caricature(
@@ -3320,7 +3320,7 @@ def caricature(
     frames: int = 0,
     seed: int = 0,
 ) -> ValueStream[Pictures]:
-    """Draw a picture that moves a layer's activation as far as it can in the direction the image moved it."""
+    """Optimise a picture whose activation at a layer is large and points in the direction of the image's activation."""
 
 @overload
 def deconv_unit(
@@ -3330,7 +3330,7 @@ def deconv_unit(
     unit: Any | None = None,
     rule: Literal["deconvnet", "guided"] = "deconvnet",
 ) -> Attribution:
-    """Send the strongest activation of one unit back to the pixels through the transposed network."""
+    """Project the strongest activation of one unit back to the pixels through the transposed network."""
 
 @overload
 def deconv_unit(
@@ -3340,13 +3340,13 @@ def deconv_unit(
     unit: Any | None = None,
     rule: Literal["deconvnet", "guided"] = "deconvnet",
 ) -> list[Attribution]:
-    """Send the strongest activation of one unit back to the pixels through the transposed network."""
+    """Project the strongest activation of one unit back to the pixels through the transposed network."""
 
 @overload
 def deconv_unit(
     model: Model | Module, image: Tensor, *, unit: Any | None = None, rule: Literal["deconvnet", "guided"] = "deconvnet"
 ) -> Attribution | list[Attribution]:
-    """Send the strongest activation of one unit back to the pixels through the transposed network."""
+    """Project the strongest activation of one unit back to the pixels through the transposed network."""
 
 @overload
 def deconv_unit(
@@ -3356,7 +3356,7 @@ def deconv_unit(
     unit: Any | None = None,
     rule: Literal["deconvnet", "guided"] = "deconvnet",
 ) -> ValueStream[Attribution]:
-    """Send the strongest activation of one unit back to the pixels through the transposed network."""
+    """Project the strongest activation of one unit back to the pixels through the transposed network."""
 
 @overload
 def deep_dream(
@@ -3372,7 +3372,7 @@ def deep_dream(
     frames: int = 0,
     seed: int = 0,
 ) -> Pictures:
-    """Change a photograph so that a layer, a unit or a class answers to it more than it did."""
+    """Modify a photograph so that the activation of a layer, a unit or a class increases."""
 
 @overload
 def deep_dream(
@@ -3388,7 +3388,7 @@ def deep_dream(
     frames: int = 0,
     seed: int = 0,
 ) -> list[Pictures]:
-    """Change a photograph so that a layer, a unit or a class answers to it more than it did."""
+    """Modify a photograph so that the activation of a layer, a unit or a class increases."""
 
 @overload
 def deep_dream(
@@ -3404,7 +3404,7 @@ def deep_dream(
     frames: int = 0,
     seed: int = 0,
 ) -> Pictures | list[Pictures]:
-    """Change a photograph so that a layer, a unit or a class answers to it more than it did."""
+    """Modify a photograph so that the activation of a layer, a unit or a class increases."""
 
 @overload
 def deep_dream(
@@ -3420,7 +3420,7 @@ def deep_dream(
     frames: int = 0,
     seed: int = 0,
 ) -> ValueStream[Pictures]:
-    """Change a photograph so that a layer, a unit or a class answers to it more than it did."""
+    """Modify a photograph so that the activation of a layer, a unit or a class increases."""
 
 @overload
 def invert(
@@ -3434,7 +3434,7 @@ def invert(
     frames: int = 0,
     seed: int = 0,
 ) -> Pictures:
-    """Draw, from noise, a picture that a layer cannot tell from the image."""
+    """Optimise, from noise, a picture with the same activation at a layer as the image."""
 
 @overload
 def invert(
@@ -3448,7 +3448,7 @@ def invert(
     frames: int = 0,
     seed: int = 0,
 ) -> list[Pictures]:
-    """Draw, from noise, a picture that a layer cannot tell from the image."""
+    """Optimise, from noise, a picture with the same activation at a layer as the image."""
 
 @overload
 def invert(
@@ -3462,7 +3462,7 @@ def invert(
     frames: int = 0,
     seed: int = 0,
 ) -> Pictures | list[Pictures]:
-    """Draw, from noise, a picture that a layer cannot tell from the image."""
+    """Optimise, from noise, a picture with the same activation at a layer as the image."""
 
 @overload
 def invert(
@@ -3476,7 +3476,7 @@ def invert(
     frames: int = 0,
     seed: int = 0,
 ) -> ValueStream[Pictures]:
-    """Draw, from noise, a picture that a layer cannot tell from the image."""
+    """Optimise, from noise, a picture with the same activation at a layer as the image."""
 
 @overload
 def style_features(
@@ -3489,7 +3489,7 @@ def style_features(
     frames: int = 0,
     seed: int = 0,
 ) -> Pictures:
-    """Draw, from noise, the textures that have an image's Gram matrices at a layer and all those named before it."""
+    """Optimise, from noise, textures with the image's Gram matrices at a layer and at all layers named before it."""
 
 @overload
 def style_features(
@@ -3502,7 +3502,7 @@ def style_features(
     frames: int = 0,
     seed: int = 0,
 ) -> list[Pictures]:
-    """Draw, from noise, the textures that have an image's Gram matrices at a layer and all those named before it."""
+    """Optimise, from noise, textures with the image's Gram matrices at a layer and at all layers named before it."""
 
 @overload
 def style_features(
@@ -3515,7 +3515,7 @@ def style_features(
     frames: int = 0,
     seed: int = 0,
 ) -> Pictures | list[Pictures]:
-    """Draw, from noise, the textures that have an image's Gram matrices at a layer and all those named before it."""
+    """Optimise, from noise, textures with the image's Gram matrices at a layer and at all layers named before it."""
 
 @overload
 def style_features(
@@ -3528,7 +3528,7 @@ def style_features(
     frames: int = 0,
     seed: int = 0,
 ) -> ValueStream[Pictures]:
-    """Draw, from noise, the textures that have an image's Gram matrices at a layer and all those named before it."""
+    """Optimise, from noise, textures with the image's Gram matrices at a layer and at all layers named before it."""
 
 @overload
 def style_transfer(
@@ -3545,7 +3545,7 @@ def style_transfer(
     rate: float = 0.05,
     frames: int = 0,
 ) -> Pictures:
-    """Change an image so that a network sees its content in the style of another."""
+    """Optimise an image to keep its content and to take on the style of another, as a network represents them."""
 
 @overload
 def style_transfer(
@@ -3562,7 +3562,7 @@ def style_transfer(
     rate: float = 0.05,
     frames: int = 0,
 ) -> list[Pictures]:
-    """Change an image so that a network sees its content in the style of another."""
+    """Optimise an image to keep its content and to take on the style of another, as a network represents them."""
 
 @overload
 def style_transfer(
@@ -3579,7 +3579,7 @@ def style_transfer(
     rate: float = 0.05,
     frames: int = 0,
 ) -> Pictures | list[Pictures]:
-    """Change an image so that a network sees its content in the style of another."""
+    """Optimise an image to keep its content and to take on the style of another, as a network represents them."""
 
 @overload
 def style_transfer(
@@ -3596,4 +3596,4 @@ def style_transfer(
     rate: float = 0.05,
     frames: int = 0,
 ) -> ValueStream[Pictures]:
-    """Change an image so that a network sees its content in the style of another."""
+    """Optimise an image to keep its content and to take on the style of another, as a network represents them."""

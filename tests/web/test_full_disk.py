@@ -95,11 +95,11 @@ def test_disk_is_used_if_memory_is_full(monkeypatch: pytest.MonkeyPatch, tmp_pat
     value = Attribution(values=np.zeros((4, 4), np.float32))
     monkeypatch.setattr(export, "MEMORY", tmp_path)
     monkeypatch.setattr(export.tempfile, "tempdir", str(tmp_path / "nowhere"))
-    assert export.file_of(value, ".json"), "memory alone is enough"
+    assert export.file_bytes(value, ".json"), "memory alone is enough"
     monkeypatch.setattr(export, "MEMORY", tmp_path / "gone")
     with pytest.raises(export.NoRoom, match="no room"):
-        export.file_of(value, ".json")
+        export.file_bytes(value, ".json")
     monkeypatch.setattr(export, "MEMORY", tmp_path)
     with pytest.raises(CannotWrite, match="cannot tell the file type") as error:
-        export.file_of(value, ".xyz")
+        export.file_bytes(value, ".xyz")
     assert not isinstance(error.value, export.NoRoom)

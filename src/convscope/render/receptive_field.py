@@ -102,7 +102,5 @@ def _draw_sizes(canvas: Canvas, x: float, y: float, field: ReceptiveField) -> fl
 
 
 def _alt(field: ReceptiveField) -> str:
-    return (
-        f"{captions.title(field)} of {field.unit}: its theoretical field has {field.theoretical_area:,} input positions, "
-        f"and {field.area:,} of them contain 95% of its gradient."
-    )
+    sizes = f"its theoretical field has {field.theoretical_area:,} input positions"
+    return f"{captions.title(field)} of {field.unit}: {sizes}, and {field.area:,} of them contain 95% of its gradient."

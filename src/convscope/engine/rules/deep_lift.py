@@ -325,7 +325,7 @@ class DeepLift:
             return self._function(call, mode)
         x, other = call.argument(0, "input"), call.argument(1, "other")
         shape = torch.broadcast_shapes(x.shape, other.shape)  # type: ignore[no-untyped-call]
-        reduce = torch.amax if call.name.startswith("max") else torch.amin
+        reduce = torch.amax if call.name in ("max", "maximum", "fmax") else torch.amin
         return run_decomposed(lambda _: reduce(torch.stack([x.expand(shape), other.expand(shape)]), 0), call, mode)
 
     def _max_along_axes(self, call: Call) -> Any:
