@@ -136,8 +136,8 @@ def _window_scores(
     content = torch.sin(torch.arange(len(positions.starts) * x.shape[1] * patch ** len(size))).to(x)
     content = content.view(len(positions.starts), x.shape[1], *size) * 2
     with model.preserve_state():
-        aim = resolve_target(target, model, len(images))
-        return window_scores(model, images, aim, positions, lambda _, rows: content[rows], **options)
+        target = resolve_target(target, model, len(images))
+        return window_scores(model, images, target, positions, lambda _, rows: content[rows], **options)
 
 
 def _check_agreement(model: cs.Model, x: Tensor, patch: int = 4, stride: int = 3, **options: Any) -> WindowScores:

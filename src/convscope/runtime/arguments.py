@@ -43,7 +43,7 @@ class Arguments:
         return self.arguments.get("images")
 
     @property
-    def aim(self) -> Target | None:
+    def target(self) -> Target | None:
         """What is explained, where the lens takes a target."""
         return self.arguments.get("target")
 
@@ -130,8 +130,8 @@ def _names_a_file_or_sample(name: str) -> bool:
 
 def set_layers(declaration: LensSpec, prepared: Arguments, layer: Any) -> None:
     """Find the layers that were named; the caller holds the model, because it may have to run."""
-    aim = prepared.aim or shared_aim()
-    below = aim.layer if aim else None
+    target = prepared.target or shared_aim()
+    below = target.layer if target else None
     probe = lambda: prepared.probe().tensor  # noqa: E731
     prepared.arguments["layer"] = resolve_layers(
         prepared.model, layer, probe, below=below, ports=declaration.attributes

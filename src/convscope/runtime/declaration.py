@@ -118,7 +118,7 @@ def lens(
 def attributions(
     model: Model,
     images: Images,
-    aim: Target | None,
+    target: Target | None,
     values: Tensor,
     *,
     layer_values: Mapping[str, Tensor] | None = None,
@@ -149,7 +149,7 @@ def attributions(
         row_notes = dict(notes[row]) if notes else {}
         if peaks[row] == 0:
             stated = why_blank if why_blank is None or isinstance(why_blank, str) else why_blank[row]
-            row_notes["blank"] = stated or reason(model, images, aim, row, tuple(layer_maps), otherwise)
+            row_notes["blank"] = stated or reason(model, images, target, row, tuple(layer_maps), otherwise)
         result.append(
             Attribution(
                 values=values[row].clone(),  # so that a value which is kept does not keep the whole batch
@@ -158,9 +158,9 @@ def attributions(
                 uncertainty={name: v[row].clone() for name, v in uncertainty_maps.items()},
                 photo=images.photo(row),  # type: ignore[arg-type]
                 signed=signed,
-                target="" if aim is None else describe(aim, row, model),
-                target_index=None if aim is None else aim.index_of(row),
-                score=None if aim is None else aim.scores[row],
+                target="" if target is None else describe(target, row, model),
+                target_index=None if target is None else target.index_of(row),
+                score=None if target is None else target.scores[row],
                 layers=tuple(layer_maps),
                 notes=row_notes,
             )
@@ -212,9 +212,9 @@ def _call_with_network(
         try:
             values = _values_with_network_notes(declaration, prepared, parameters, smooth)
         except NoGradient as error:
-            if not error.cut_off or prepared.aim is None:
+            if not error.cut_off or prepared.target is None:
                 raise
-            stops = where_gradients_stop(model, prepared.probe(), prepared.aim)
+            stops = where_gradients_stop(model, prepared.probe(), prepared.target)
             if not stops:
                 raise
             raise NoGradient(cut_off(model, f"no gradient passes {stops}")) from error
@@ -242,7 +242,7 @@ def _values_with_network_notes(
         trace = trace_layers(model, probe)
     except (ModelFailed, OutputError):  # the lens raises it again, if it needs the network's output
         return _computed(declaration, prepared, parameters, smooth)
-    differentiate = "gradients" in declaration.needs and prepared.aim is not None
+    differentiate = "gradients" in declaration.needs and prepared.target is not None
     notes: dict[str, Any] = {}
     if declaration.each_image or prepared.data is not None:
         notes[BATCH] = check_independence(model, trace.image, trace.batched_output, differentiate=differentiate)
@@ -281,8 +281,8 @@ def _notes_on_layers(declaration: LensSpec, prepared: Arguments, probe: Tensor) 
 
 def _note_on_last_calls(prepared: Arguments, probe: Tensor) -> str:
     """Which explained layers run several times in one forward pass; their last call is what is explained."""
-    aim = prepared.aim
-    layers = [*prepared.arguments.get("layer", ()), *([aim.layer] if aim and aim.layer else [])]
+    target = prepared.target
+    layers = [*prepared.arguments.get("layer", ()), *([target.layer] if target and target.layer else [])]
     calls = {address: call_count(prepared.model, address, probe) for address in layers}
     repeated = [f"{address!r} runs {count} times in one forward" for address, count in calls.items() if count > 1]
     return f"{', '.join(repeated)}: what is shown is its last call" if repeated else ""
@@ -333,24 +333,24 @@ def _computed(
         return [result]
     values: list[Value] = result
     unchecked = "scores" in declaration.needs and not observations.determinism_checked
-    return _with_determinism_notes(values, prepared) if unchecked and prepared.aim is not None else values
+    return _with_determinism_notes(values, prepared) if unchecked and prepared.target is not None else values
 
 
 def _averaged(declaration: LensSpec, prepared: Arguments, parameters: dict[str, Any], smooth: Smooth) -> list[Value]:
-    images, aim = prepared.arguments["image"], prepared.aim
-    if aim is not None:
-        settle(prepared.model, images, aim)
+    images, target = prepared.arguments["image"], prepared.target
+    if target is not None:
+        settle(prepared.model, images, target)
 
     def explain(copies: Images, rows: Tensor) -> list[Attribution]:
-        target = {} if aim is None else {"target": aim.for_copies(rows)}
+        own_target = {} if target is None else {"target": target.for_copies(rows)}
         attributions: list[Attribution] = declaration.function(
-            **{**prepared.arguments, "image": copies, **target}, **parameters
+            **{**prepared.arguments, "image": copies, **own_target}, **parameters
         )
         return attributions
 
     with sharing_nothing():
         averaged = smoothed(images, smooth, explain)
-    scores = [None] * len(averaged) if aim is None else aim.scores
+    scores = [None] * len(averaged) if target is None else target.scores
     return [replace(attribution, score=scores[row]) for row, attribution in enumerate(averaged)]
 
 
@@ -365,7 +365,7 @@ def _with_determinism_notes(values: list[Value], prepared: Arguments) -> list[Va
 
 def _with_output_meaning(values: list[Value], prepared: Arguments) -> list[Value]:
     """What the network's output means, among the notes of every value that explains a score of it."""
-    if prepared.aim is None or prepared.aim.layer is not None or prepared.images is None:
+    if prepared.target is None or prepared.target.layer is not None or prepared.images is None:
         return values
     words = prepared.model.meaning_for(prepared.images.tensor).describe(score=True)
     return [

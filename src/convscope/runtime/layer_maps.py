@@ -25,7 +25,7 @@ NOTHING_POSITIVE = "no position of this layer speaks for the target; relu=False 
 def maps_to_values(
     model: Model,
     images: Images,
-    aim: Target | None,
+    target: Target | None,
     layer_values: dict[str, Tensor],
     *,
     relu: bool = False,
@@ -43,7 +43,7 @@ def maps_to_values(
     return attributions(
         model,
         images,
-        aim,
+        target,
         combined(model, images, layer_values),
         layer_values=layer_values,
         signed=signed and not relu,

@@ -43,7 +43,7 @@ def explain_with_each(
     if any(d.takes_target for d in declarations):
         arguments["target"] = resolve_target(options.get("target", TOP1), model, len(images))
     shared = {**arguments, "model": model, "image": images}
-    with model.preserve_state(), sharing_passes(aim=arguments.get("target")):
+    with model.preserve_state(), sharing_passes(target=arguments.get("target")):
         results = _call_each(declarations, shared, budgets or {}, on_refusal)
     return [[values] if images.single else values for values in results]
 

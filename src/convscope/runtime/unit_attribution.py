@@ -49,11 +49,11 @@ def one_layer(layers: Layers) -> str:
 
 
 def activation_and_gradient(
-    model: Model, tensor: Tensor, aim: Target, rows: Tensor, layer: str, *, clean: bool = True
+    model: Model, tensor: Tensor, target: Target, rows: Tensor, layer: str, *, clean: bool = True
 ) -> ActivationAndGradient:
     """A layer's output and gradient for one chunk of prepared inputs; input ``i`` belongs to image ``rows[i]``."""
     note_gradient_use()
-    pairs = outputs_with_gradients(model, model.input_copy(tensor), aim, rows, [layer], clean=clean)
+    pairs = outputs_with_gradients(model, model.input_copy(tensor), target, rows, [layer], clean=clean)
     activation, gradient = (_by_image(model, layer, tensor, each) for each in pairs[layer])
     return activation, gradient
 
@@ -64,14 +64,14 @@ def _by_image(model: Model, layer: str, tensor: Tensor, output: Tensor) -> Tenso
     return upcast(layout.by_image(require_all_images(layout, layer, len(tensor), output)))
 
 
-def at_images(model: Model, images: Images, aim: Target, layer: str) -> ActivationAndGradient:
+def at_images(model: Model, images: Images, target: Target, layer: str) -> ActivationAndGradient:
     """A layer's output and gradient for all images."""
     parts: dict[int, ActivationAndGradient] = {}
 
     def visit(rows: Tensor, _copies: Tensor) -> None:
-        parts[int(rows[0])] = activation_and_gradient(model, images.tensor[rows], aim, rows, layer)
+        parts[int(rows[0])] = activation_and_gradient(model, images.tensor[rows], target, rows, layer)
 
-    each_copy(model, images, aim, 1, visit, whole=False)
+    each_copy(model, images, target, 1, visit, whole=False)
     activations, gradients = zip(*(parts[first] for first in sorted(parts)), strict=True)
     return torch.cat(activations), torch.cat(gradients)
 
@@ -88,31 +88,31 @@ def at_inputs(model: Model, inputs: Tensor, layer: str) -> Tensor:
     return torch.cat([parts[first] for first in sorted(parts)])
 
 
-def scores_of(aim: Target) -> Tensor:
-    """The explained number of every image (N,), float64, of a settled aim."""
-    return torch.tensor([float(number or 0.0) for number in aim.scores], dtype=torch.float64, device="cpu")
+def scores_of(target: Target) -> Tensor:
+    """The explained number of every image (N,), float64, of a settled target."""
+    return torch.tensor([float(number or 0.0) for number in target.scores], dtype=torch.float64, device="cpu")
 
 
 def mean_gradient(
-    model: Model, images: Images, aim: Target, layer: str, path: Path, points: Tensor, weights: Tensor
+    model: Model, images: Images, target: Target, layer: str, path: Path, points: Tensor, weights: Tensor
 ) -> Tensor:
     """The weighted sum of a layer's gradients at ``points`` of each image's path through inputs, (N, …)."""
     total: list[Tensor] = []
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
-        _, gradient = activation_and_gradient(model, path(rows, points[numbers]), aim, rows, layer, clean=False)
+        _, gradient = activation_and_gradient(model, path(rows, points[numbers]), target, rows, layer, clean=False)
         _add(total, rows, _weighted(weights[numbers], gradient), len(images))
 
-    settle(model, images, aim)
-    each_copy(model, images, aim, len(points), visit, whole=False)
+    settle(model, images, target)
+    each_copy(model, images, target, len(points), visit, whole=False)
     return total[0]
 
 
-def conductance(model: Model, images: Images, aim: Target, layer: str, path: Path, steps: int) -> Tensor:
+def conductance(model: Model, images: Images, target: Target, layer: str, path: Path, steps: int) -> Tensor:
     """∫ ∂f/∂A · dA along each image's path through inputs, by the trapezoid rule over ``steps`` parts, (N, …).
 
     Points of one image are consecutive; the last point of a chunk is kept for the interval that extends into the next
-    chunk. The aim must be settled.
+    chunk. The target must be settled.
     """
     total: list[Tensor] = []
     last: list[tuple[int, Tensor, Tensor]] = []
@@ -120,7 +120,7 @@ def conductance(model: Model, images: Images, aim: Target, layer: str, path: Pat
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
         activation, gradient = activation_and_gradient(
-            model, path(rows, alphas[numbers]), aim, rows, layer, clean=False
+            model, path(rows, alphas[numbers]), target, rows, layer, clean=False
         )
         before = rows
         if last:
@@ -132,12 +132,12 @@ def conductance(model: Model, images: Images, aim: Target, layer: str, path: Pat
         _add(total, before[1:], _weighted(same, parts), len(images))
         last[:] = [(int(rows[-1]), activation[-1:], gradient[-1:])]
 
-    each_copy(model, images, aim, steps + 1, visit, whole=False)
+    each_copy(model, images, target, steps + 1, visit, whole=False)
     return total[0]
 
 
 def through_unit(
-    model: Model, images: Images, aim: Target, unit: UnitAddress, path: Path, points: Tensor, weights: Tensor
+    model: Model, images: Images, target: Target, unit: UnitAddress, path: Path, points: Tensor, weights: Tensor
 ) -> Tensor:
     """The weighted sum of ∂f/∂u · ∂u/∂x at ``points`` of each image's path through inputs, u the unit, (N, C, …)."""
     note_gradient_use()
@@ -147,7 +147,7 @@ def through_unit(
         x = model.input_copy(path(rows, points[numbers])).requires_grad_(True)
         layout = layout_of(model, unit.layer, x)
         with torch.enable_grad(), capture(model.module, [unit.layer], differentiable=True) as caught:
-            scores = score(model, x.clone(), aim, rows, clean=False)  # a network may not write to a leaf
+            scores = score(model, x.clone(), target, rows, clean=False)  # a network may not write to a leaf
             activation = require_all_images(layout, unit.layer, len(x), caught[unit.layer])
             if activation.grad_fn is None:
                 model.require_gradient()
@@ -160,13 +160,13 @@ def through_unit(
             (gradient,) = gradients_of(chosen, [x], model)
         total.index_add_(0, rows.to(total.device), _weighted(weights[numbers], upcast(gradient)))
 
-    settle(model, images, aim)
-    each_copy(model, images, aim, len(points), visit, whole=False)
+    settle(model, images, target)
+    each_copy(model, images, target, len(points), visit, whole=False)
     return total
 
 
 def within_layer(
-    model: Model, images: Images, aim: Target, layer: str, start: Tensor, points: Tensor, weights: Tensor
+    model: Model, images: Images, target: Target, layer: str, start: Tensor, points: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The weighted sum of gradients on the straight path from ``start`` (N, …) to a layer's output for the images.
 
@@ -176,7 +176,7 @@ def within_layer(
         That sum (N, …), the path's length along each number (N, …), and the scores where the path starts (N,).
     """
     layout = layout_of(model, layer, images.tensor)
-    end = at_images(model, images, aim, layer)[0]
+    end = at_images(model, images, target, layer)[0]
     total: list[Tensor] = []
     started = torch.zeros(len(images), dtype=torch.float64, device="cpu")
 
@@ -191,7 +191,7 @@ def within_layer(
 
         inputs = model.input_copy(images.tensor[rows])
         with torch.no_grad(), replace_output(model.module, layer, path_point, call=call_count(model, layer, inputs)):
-            scores = score(model, inputs, aim, rows, clean=False)
+            scores = score(model, inputs, target, rows, clean=False)
         return scores, leaves[0]
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
@@ -206,15 +206,15 @@ def within_layer(
         )
 
     note_gradient_use()
-    each_copy(model, images, aim, len(points), visit, whole=False)
-    each_copy(model, images, aim, 1, begin, whole=False)
+    each_copy(model, images, target, len(points), visit, whole=False)
+    each_copy(model, images, target, 1, begin, whole=False)
     return total[0], end - start, started
 
 
 def layer_attributions(
     model: Model,
     images: Images,
-    aim: Target,
+    target: Target,
     layer: str,
     contributions: Tensor,
     notes: Sequence[Mapping[str, Any]] | None = None,
@@ -232,16 +232,16 @@ def layer_attributions(
         if units[row].numel() < contributions[row].numel():
             row_notes["beside the map"] = outside_map[row]
         if not bool(units[row].any()):
-            row_notes["blank"] = reason(model, images, aim, row, (layer,), None)
+            row_notes["blank"] = reason(model, images, target, row, (layer,), None)
         values.append(
             LayerAttribution(
                 values=units[row].clone(),
                 layer=layer,
                 over_input=None if summed is None else summed[row].clone(),
                 photo=images.photo(row),  # type: ignore[arg-type]
-                target=describe(aim, row, model),
-                target_index=aim.index_of(row),
-                score=aim.scores[row],
+                target=describe(target, row, model),
+                target_index=target.index_of(row),
+                score=target.scores[row],
                 notes=row_notes,
             )
         )

@@ -119,13 +119,13 @@ class GraphView:
     def _find_fold_rows(self) -> dict[int, list[str]]:
         """The unfolded modules of which each node is the first, outermost first."""
         fold_rows: dict[int, list[str]] = {}
-        seen: set[str] = set()
+        assigned: set[str] = set()
         for number, node in enumerate(self.graph.nodes):
             path = node.module.split(".") if node.module else []
             levels = range(1, len(path) + (1 if is_pill(node) else 0))
             for address in (".".join(path[:level]) for level in levels):
-                if address not in seen:
-                    seen.add(address)
+                if address not in assigned:
+                    assigned.add(address)
                     fold_rows.setdefault(number, []).append(address)
         return fold_rows
 

@@ -58,7 +58,7 @@ class WindowScores:
 def window_scores(
     model: Model,
     images: Images,
-    aim: Target,
+    target: Target,
     positions: WindowPositions,
     content: PatchContent,
     *,
@@ -75,10 +75,10 @@ def window_scores(
     notes: list[dict[str, Any]] = []
     with (
         torch.no_grad(),
-        folded_batchnorms(model, images.tensor[:1], windows * len(images) if aim.layer is None else 0),
+        folded_batchnorms(model, images.tensor[:1], windows * len(images) if target.layer is None else 0),
     ):
         for row in range(len(images)):
-            scorer = _ImageScorer(model, images, aim, row, positions, content, changed[row])
+            scorer = _ImageScorer(model, images, target, row, positions, content, changed[row])
             clean[row], reason = scorer.score_clean()
             if incremental and reason is None:
                 reason = scorer.score_incrementally()
@@ -95,15 +95,15 @@ class _ImageScorer:
         self,
         model: Model,
         images: Images,
-        aim: Target,
+        target: Target,
         row: int,
         positions: WindowPositions,
         content: PatchContent,
         scores: Tensor,
     ) -> None:
-        self.model, self.aim, self.row, self.positions, self.content, self.scores = (
+        self.model, self.target, self.row, self.positions, self.content, self.scores = (
             model,
-            aim,
+            target,
             row,
             positions,
             content,
@@ -115,14 +115,14 @@ class _ImageScorer:
 
     def score_clean(self) -> tuple[float, str | None]:
         """The score of the unchanged image, and the reason why its windows cannot be followed, if there is one."""
-        first = read_out(self.model, self.model.input_copy(self.image), self.aim)
-        score = float(self.aim.score(first, torch.tensor([self.row], device="cpu")))
+        first = read_out(self.model, self.model.input_copy(self.image), self.target)
+        score = float(self.target.score(first, torch.tensor([self.row], device="cpu")))
         with MultiplicationCounter() as counter:
-            second = read_out(self.model, self.model.input_copy(self.image), self.aim)
+            second = read_out(self.model, self.model.input_copy(self.image), self.target)
         self.full_forward_multiplications = counter.multiplied
         note_determinism_check()
         if float((first - second).abs().max()) > _TOLERANCE * float(first.abs().max()):
-            second_score = float(self.aim.score(second, torch.tensor([self.row], device="cpu"), clean=False))
+            second_score = float(self.target.score(second, torch.tensor([self.row], device="cpu"), clean=False))
             self.notes["nondeterministic"] = f"the same image scored {score:.6g} and {second_score:.6g}"
             return score, "two runs on the same image differ"
         if self.model.scripted_part() is not None:
@@ -184,7 +184,7 @@ class _ImageScorer:
         positions = self.positions.select(at_least_two)
         maps = run.start_chunk(channels_last(self.image), channels_last(patches), positions)
         try:
-            output = read_out(self.model, maps, self.aim)
+            output = read_out(self.model, maps, self.target)
         finally:
             attributes.restore()
         self._store((output.become_whole() if isinstance(output, PatchedTensor) else output)[: len(rows)], rows)
@@ -192,8 +192,8 @@ class _ImageScorer:
     def _score_changed_images(self, rows: IntArray) -> None:
         positions, patches = self.positions.select(rows), self.content(self.row, torch.from_numpy(rows))
         maps = crop_patched(self.image, patches, positions, positions.whole_maps())
-        self._store(read_out(self.model, self.model.input_copy(maps), self.aim), rows)
+        self._store(read_out(self.model, self.model.input_copy(maps), self.target), rows)
 
     def _store(self, output: Tensor, rows: IntArray) -> None:
         image_rows = torch.full((len(output),), self.row, device="cpu")
-        self.scores[torch.from_numpy(rows)] = self.aim.score(output, image_rows, clean=False).cpu().double()
+        self.scores[torch.from_numpy(rows)] = self.target.score(output, image_rows, clean=False).cpu().double()

@@ -423,9 +423,9 @@ def _lacks_batch(visit: LayerCall) -> bool:
 
 def _add_batch(visit: LayerCall) -> LayerCall:
     """The same record with a batch dimension prepended."""
-    seen = tuple(axis.map(lambda end: end.unsqueeze(0)) for axis in visit.dependence)
+    dependence = tuple(axis.map(lambda end: end.unsqueeze(0)) for axis in visit.dependence)
     batch = None if visit.batch is None else visit.batch.map(lambda end: end.unsqueeze(0))
-    return replace(visit, shape=(1, *visit.shape), dependence=seen, batch=batch)
+    return replace(visit, shape=(1, *visit.shape), dependence=dependence, batch=batch)
 
 
 def _to_traced_layer(visit: LayerCall, images: int, extent: Shape) -> TracedLayer:

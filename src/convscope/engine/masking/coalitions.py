@@ -15,7 +15,7 @@ from convscope.engine.targets.target import Target
 def coalition_scores(
     model: Model,
     images: Images,
-    aim: Target,
+    target: Target,
     start: Tensor,
     segmentations: Sequence[Segmentation],
     coalitions: Sequence[Tensor],
@@ -46,7 +46,7 @@ def coalition_scores(
     counts = score_perturbations(
         model,
         images,
-        aim,
+        target,
         [len(shown) for shown in coalitions],
         draw,
         visit,

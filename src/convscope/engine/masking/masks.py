@@ -58,23 +58,23 @@ class EndpointScores:
     notes: list[dict[str, Any]]
 
 
-def endpoint_scores(model: Model, images: Images, start: Tensor, aim: Target) -> EndpointScores:
+def endpoint_scores(model: Model, images: Images, start: Tensor, target: Target) -> EndpointScores:
     """Score images and baselines ``start``; the images twice, to notice a network that is not deterministic."""
-    of_images, of_baselines = end_scores(model, images, start, aim)
-    return EndpointScores(of_images, of_baselines, scored_again(model, images, aim))
+    of_images, of_baselines = end_scores(model, images, start, target)
+    return EndpointScores(of_images, of_baselines, scored_again(model, images, target))
 
 
-def image_scores(model: Model, images: Images, aim: Target) -> tuple[Tensor, list[dict[str, Any]]]:
+def image_scores(model: Model, images: Images, target: Target) -> tuple[Tensor, list[dict[str, Any]]]:
     """The scores of the images (N,) and notes on whether the network is deterministic, where there is no baseline."""
-    settle(model, images, aim)
-    scores = torch.tensor([float(known or 0.0) for known in aim.scores], dtype=torch.float64, device="cpu")
-    return scores, scored_again(model, images, aim)
+    settle(model, images, target)
+    scores = torch.tensor([float(known or 0.0) for known in target.scores], dtype=torch.float64, device="cpu")
+    return scores, scored_again(model, images, target)
 
 
 def score_perturbations(
     model: Model,
     images: Images,
-    aim: Target,
+    target: Target,
     variants: int | Sequence[int],
     draw: Draw,
     visit: Visit,
@@ -103,14 +103,14 @@ def score_perturbations(
         drawn = [draw(row, numbers) for row, numbers in parts]
         inputs = (drawn[0][0] if len(drawn) == 1 else torch.cat([variants for variants, _ in drawn])).to(runner.dtype)
         with torch.no_grad():
-            scores = score(runner, runner.input_copy(inputs), aim, rows, clean=False).cpu().double()
+            scores = score(runner, runner.input_copy(inputs), target, rows, clean=False).cpu().double()
         scores_of_parts = torch.split(scores, [len(numbers) for _, numbers in parts])
         for (row, numbers), (_, masks), part_scores in zip(parts, drawn, scores_of_parts, strict=True):
             progress.visit(row, numbers, masks, part_scores)
 
     with in_precision(model, precision) as runner:
         sample = images.tensor[:1].to(runner.dtype)
-        with folded_batchnorms(runner, sample, progress.total if aim.layer is None else 0):
+        with folded_batchnorms(runner, sample, progress.total if target.layer is None else 0):
             in_chunks(progress.total, images.tensor[0], step, light=True, quiet=quiet)
     return progress.visited
 

@@ -20,7 +20,7 @@ from convscope.engine.targets.target import Target
 def deep_lift_contributions(
     model: Model,
     images: Images,
-    aim: Target,
+    target: Target,
     references: Callable[[Tensor, Tensor], Tensor],
     *,
     copies: int = 1,
@@ -46,18 +46,20 @@ def deep_lift_contributions(
         with torch.enable_grad(), capturing as captured, method.recording_reference(reference):
             x = reference.clone().requires_grad_(True).clone()  # the network must not write to a leaf
             mode = RuleMode(method, Ledger(len(rows)), on_missing=on_missing)  # only the image's operations are counted
-            output = output_under(mode, model, x, aim)
+            output = output_under(mode, model, x, target)
         method.reference_activations = {address: mode.latest(captured[address]).detach() for address in layers}
         reference_outputs.append((ledger, rows, output.detach()))
         return method
 
-    result = backpropagate(model, images, aim, make, on_missing=on_missing, copies=copies, layers=layers, as_given=True)
+    result = backpropagate(
+        model, images, target, make, on_missing=on_missing, copies=copies, layers=layers, as_given=True
+    )
     baseline_scores = torch.zeros(len(images), dtype=torch.float64, device="cpu")
     for ledger, rows, output in reference_outputs:
         if not any(ledger is used for used in result.ledgers):
             continue  # of a chunk that was repeated because memory ran out
-        baseline_scores.index_add_(0, rows, aim.score(output, rows, clean=False).cpu().double() / copies)
-    scores = torch.tensor([float(score or 0.0) for score in aim.scores], dtype=torch.float64, device="cpu")
+        baseline_scores.index_add_(0, rows, target.score(output, rows, clean=False).cpu().double() / copies)
+    scores = torch.tensor([float(score or 0.0) for score in target.scores], dtype=torch.float64, device="cpu")
     rule_notes = {"rules": result.ledgers[0].rule_counts(), **operation_notes(result)}
     if not multiply_by_inputs:
         return result.multiplier, [rule_notes for _ in range(len(images))]

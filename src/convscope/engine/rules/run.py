@@ -63,7 +63,7 @@ class _ForwardPass:
 def backpropagate(
     model: Model,
     images: Images,
-    aim: Target,
+    target: Target,
     make: MethodFactory,
     *,
     on_missing: str = "error",
@@ -95,7 +95,14 @@ def backpropagate(
     def step(indices: Tensor) -> None:
         rows, ledger = indices // copies, Ledger(len(indices))
         forward = _run_forward(
-            model, images, aim, rows, make(ledger, rows, indices % copies), ledger, layers=layers, on_missing=on_missing
+            model,
+            images,
+            target,
+            rows,
+            make(ledger, rows, indices % copies),
+            ledger,
+            layers=layers,
+            on_missing=on_missing,
         )
         if restrict is not None:
             _restrict(forward, layers[0], model, lambda relevance: restrict(rows, relevance))
@@ -124,7 +131,7 @@ def backpropagate(
 def _run_forward(
     model: Model,
     images: Images,
-    aim: Target,
+    target: Target,
     rows: Tensor,
     method: BackwardMethod,
     ledger: Ledger,
@@ -138,8 +145,8 @@ def _run_forward(
     share = _set_input_info(method, x, images)
     with torch.enable_grad(), capture(model.module, layers, differentiable=True) as captured:
         mode = RuleMode(method, ledger, on_missing=on_missing)
-        output = output_under(mode, model, x, aim)
-        scores = aim.score(output, rows)
+        output = output_under(mode, model, x, target)
+        scores = target.score(output, rows)
     activations = [mode.latest(captured[address]) for address in layers]
     model.require_gradient()
     return _ForwardPass(method, leaf, share, output, scores, activations)
@@ -166,15 +173,15 @@ def _layer_relevance(
     return layout.by_image(relevance) if as_given else as_feature_map(model, address, leaf, relevance)
 
 
-def output_under(mode: RuleMode, model: Model, tensor: Tensor, aim: Target) -> Tensor:
-    """The output that the aim scores for prepared inputs, with the network run under rules.
+def output_under(mode: RuleMode, model: Model, tensor: Tensor, target: Target) -> Tensor:
+    """The output that the target scores for prepared inputs, with the network run under rules.
 
     Raises:
         NoRule: the method has no rule for an operation.
         NoGradient: that operation computes with integers, so that there is no gradient to fall back on either.
     """
     try:
-        return mode.run_network(lambda: read_out(model, tensor, aim), model.module)
+        return mode.run_network(lambda: read_out(model, tensor, target), model.module)
     except NoRule:
         model.require_gradient()
         raise

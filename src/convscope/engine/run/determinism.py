@@ -20,14 +20,14 @@ def note_determinism_check() -> None:
     current().observations.determinism_checked = True
 
 
-def scored_again(model: Model, images: Images, aim: Target) -> list[dict[str, Any]]:
+def scored_again(model: Model, images: Images, target: Target) -> list[dict[str, Any]]:
     """Notes from one more forward pass of the unchanged images, whose scores are known."""
-    before = [float(known or 0.0) for known in aim.scores]
+    before = [float(known or 0.0) for known in target.scores]
     after = list(before)
 
     def step(rows: torch.Tensor) -> None:
         with torch.no_grad():
-            scores = score(model, model.input_copy(rows_of(images.tensor, rows)), aim, rows, clean=False)
+            scores = score(model, model.input_copy(rows_of(images.tensor, rows)), target, rows, clean=False)
         after[int(rows[0]) : int(rows[-1]) + 1] = scores.tolist()
 
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)

@@ -58,9 +58,9 @@ class Evidence:
 
 
 @contextmanager
-def sharing_passes(aim: Target | None = None) -> Iterator[None]:
-    """Let the lenses called inside share forward and backward passes on the same images and target ``aim``."""
-    with changed(shared=SharedResults(aim)):
+def sharing_passes(target: Target | None = None) -> Iterator[None]:
+    """Let the lenses called inside share forward and backward passes on the same images and target ``target``."""
+    with changed(shared=SharedResults(target)):
         yield
 
 
@@ -77,44 +77,44 @@ def shared_aim() -> Target | None:
     return None if shared is None else shared.target
 
 
-def layer_evidence(model: Model, images: Images, aim: Target | None, layers: Sequence[str]) -> dict[str, Evidence]:
-    """Activations and, with an ``aim``, gradients at ``layers``, for all images.
+def layer_evidence(model: Model, images: Images, target: Target | None, layers: Sequence[str]) -> dict[str, Evidence]:
+    """Activations and, with an ``target``, gradients at ``layers``, for all images.
 
-    Without an aim the forward pass stops at the last of the layers. Within `sharing_passes` gradients are formed in any
-    case, so that the first lens serves the others.
+    Without a target the forward pass stops at the last of the layers. Within `sharing_passes` gradients are formed in
+    any case, so that the first lens serves the others.
     """
     shared = current().shared
     if shared is None:
-        return gather_evidence(model, images.tensor, aim, layers)
-    explained = aim or shared.target
+        return gather_evidence(model, images.tensor, target, layers)
+    explained = target or shared.target
     compute = partial(gather_evidence, model, images.tensor, explained, layers)
     evidence: dict[str, Evidence] = shared.get(("evidence", images, explained, tuple(layers)), compute)
     return evidence
 
 
-def input_gradient(model: Model, images: Images, aim: Target) -> Tensor:
+def input_gradient(model: Model, images: Images, target: Target) -> Tensor:
     """The gradient of each image's score to its own pixels (N, C, …), in single precision or finer."""
     note_gradient_use()
     shared = current().shared
-    compute = partial(_input_gradient, model, images, aim)
+    compute = partial(_input_gradient, model, images, target)
     if shared is None:
         return compute()
-    gradient: Tensor = shared.get(("input gradient", images, aim), compute)
+    gradient: Tensor = shared.get(("input gradient", images, target), compute)
     return gradient
 
 
-def _input_gradient(model: Model, images: Images, aim: Target) -> Tensor:
+def _input_gradient(model: Model, images: Images, target: Target) -> Tensor:
     gradients = accumulator_like(images.tensor)
 
     def step(rows: Tensor) -> None:
-        rows_of(gradients, rows).copy_(gradient_at(model, rows_of(images.tensor, rows), aim, rows))
+        rows_of(gradients, rows).copy_(gradient_at(model, rows_of(images.tensor, rows), target, rows))
 
     in_chunks(len(images), images.tensor[0], step)
     return gradients
 
 
 def gradient_at(
-    model: Model, tensor: Tensor, aim: Target, rows: Tensor, *, clean: bool = True, scores: Tensor | None = None
+    model: Model, tensor: Tensor, target: Target, rows: Tensor, *, clean: bool = True, scores: Tensor | None = None
 ) -> Tensor:
     """The gradient of the scores of one chunk of prepared inputs to these inputs, in single precision or finer.
 
@@ -125,66 +125,68 @@ def gradient_at(
     note_gradient_use()
     tensor = model.input_copy(tensor).requires_grad_(True)
     with torch.enable_grad():
-        found = score(model, tensor.clone(), aim, rows, clean=clean)  # a network may not write to a leaf
+        scores_of_inputs = score(model, tensor.clone(), target, rows, clean=clean)  # a network may not write to a leaf
     if scores is not None:
-        scores.copy_(found.detach())
-    return upcast(gradients_of(found, [tensor], model)[0])
+        scores.copy_(scores_of_inputs.detach())
+    return upcast(gradients_of(scores_of_inputs, [tensor], model)[0])
 
 
-def score(model: Model, tensor: Tensor, aim: Target, rows: Tensor | None = None, *, clean: bool = True) -> Tensor:
+def score(model: Model, tensor: Tensor, target: Target, rows: Tensor | None = None, *, clean: bool = True) -> Tensor:
     """The explained number of each prepared input, with a graph when the input has one."""
-    return aim.score(read_out(model, tensor, aim), rows, clean=clean)
+    return target.score(read_out(model, tensor, target), rows, clean=clean)
 
 
-def read_out(model: Model, tensor: Tensor, aim: Target) -> Tensor:
-    """What an aim scores: the network's output, or a layer's activation with a forward that stops there."""
-    if aim.layer is None:
+def read_out(model: Model, tensor: Tensor, target: Target) -> Tensor:
+    """What a target scores: the network's output, or a layer's activation with a forward that stops there."""
+    if target.layer is None:
         return model.run(tensor)
-    last = call_count(model, aim.layer, tensor)
-    with capture(model.module, [aim.layer]) as caught, stop_at(model.module, aim.layer, call=last):
+    last = call_count(model, target.layer, tensor)
+    with capture(model.module, [target.layer]) as caught, stop_at(model.module, target.layer, call=last):
         model.run(tensor)
-    layout = layout_of(model, aim.layer, tensor)
-    return layout.units(require_all_images(layout, aim.layer, len(tensor), caught[aim.layer]))
+    layout = layout_of(model, target.layer, tensor)
+    return layout.units(require_all_images(layout, target.layer, len(tensor), caught[target.layer]))
 
 
-def end_scores(model: Model, images: Images, start: Tensor, aim: Target) -> tuple[Tensor, Tensor]:
-    """The scores of the images and of where a path to them starts, (N,) each; settles the aim."""
+def end_scores(model: Model, images: Images, start: Tensor, target: Target) -> tuple[Tensor, Tensor]:
+    """The scores of the images and of where a path to them starts, (N,) each; settles the target."""
     there, here = (torch.empty(len(images), dtype=torch.float64, device="cpu") for _ in range(2))
 
     def step(rows: Tensor) -> None:
         ends = [rows_of(images.tensor, rows), rows_of(start, rows)]
         together = ends if runs_one_at_a_time() else [torch.cat(ends)]
         with torch.no_grad():
-            read = torch.cat([read_out(model, model.input_copy(each), aim) for each in together])
-        there[rows] = aim.score(read[: len(rows)], rows).cpu().double()
-        here[rows] = aim.score(read[len(rows) :], rows, clean=False).cpu().double()
+            read = torch.cat([read_out(model, model.input_copy(each), target) for each in together])
+        there[rows] = target.score(read[: len(rows)], rows).cpu().double()
+        here[rows] = target.score(read[len(rows) :], rows, clean=False).cpu().double()
 
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
     return there, here
 
 
-def settle(model: Model, images: Images, aim: Target) -> None:
+def settle(model: Model, images: Images, target: Target) -> None:
     """Make sure it is known what is explained and how high it scores, by a forward of the images as they are."""
 
     def step(rows: Tensor) -> None:
         with torch.no_grad():
-            score(model, model.input_copy(rows_of(images.tensor, rows)), aim, rows)
+            score(model, model.input_copy(rows_of(images.tensor, rows)), target, rows)
 
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
 
 
-def gather_evidence(model: Model, tensor: Tensor, aim: Target | None, layers: Sequence[str]) -> dict[str, Evidence]:
-    """Activations and gradients as `layer_evidence` gives them, shared with nobody: for an aim that a lens made."""
+def gather_evidence(model: Model, tensor: Tensor, target: Target | None, layers: Sequence[str]) -> dict[str, Evidence]:
+    """Activations and gradients as `layer_evidence` gives them, shared with nobody: for a target that a lens made."""
     parts: dict[str, list[Evidence]] = {address: [] for address in layers}
 
     def step(rows: Tensor) -> None:
         laid = model.input_copy(rows_of(tensor, rows))
-        found = activations_at(model, laid, layers) if aim is None else evidence_at(model, laid, aim, rows, layers)
-        for address, seen in found.items():
-            parts[address].append(seen)
+        evidence = (
+            activations_at(model, laid, layers) if target is None else evidence_at(model, laid, target, rows, layers)
+        )
+        for address, layer_part in evidence.items():
+            parts[address].append(layer_part)
 
     in_chunks(len(tensor), tensor[0], step, light=True)
-    return {address: _joined(seen) for address, seen in parts.items()}
+    return {address: _joined(chunks) for address, chunks in parts.items()}
 
 
 def activations_at(model: Model, tensor: Tensor, layers: Sequence[str]) -> dict[str, Evidence]:
@@ -203,24 +205,24 @@ def outputs_at(model: Model, tensor: Tensor, layers: Sequence[str]) -> dict[str,
 
 
 def evidence_at(
-    model: Model, tensor: Tensor, aim: Target, rows: Tensor, layers: Sequence[str], *, clean: bool = True
+    model: Model, tensor: Tensor, target: Target, rows: Tensor, layers: Sequence[str], *, clean: bool = True
 ) -> dict[str, Evidence]:
     """Activations and gradients of one chunk of prepared inputs; input ``i`` belongs to image ``rows[i]``."""
-    pairs = outputs_with_gradients(model, tensor, aim, rows, layers, clean=clean)
+    pairs = outputs_with_gradients(model, tensor, target, rows, layers, clean=clean)
     return {address: _on_the_map(model, tensor, address, output, slope) for address, (output, slope) in pairs.items()}
 
 
 def outputs_with_gradients(
-    model: Model, tensor: Tensor, aim: Target, rows: Tensor, layers: Sequence[str], *, clean: bool = True
+    model: Model, tensor: Tensor, target: Target, rows: Tensor, layers: Sequence[str], *, clean: bool = True
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """What layers give for one chunk of prepared inputs, and the gradients to it, both as the network lays them."""
     graph = graph_is_kept()
     with torch.set_grad_enabled(graph), capture(model.module, layers, differentiable=True) as caught:
-        if aim.layer is not None:
-            caught.unreached_reason = f", which ends at the target's own layer {aim.layer!r}"
-        found = score(model, tensor, aim, rows, clean=clean)
+        if target.layer is not None:
+            caught.unreached_reason = f", which ends at the target's own layer {target.layer!r}"
+        scores = score(model, tensor, target, rows, clean=clean)
         activations = [caught[address] for address in layers]
-        gradients = gradients_of(found, activations, model)
+        gradients = gradients_of(scores, activations, model)
     pairs = zip(layers, activations, gradients, strict=True)
     return {address: (a if graph else a.detach(), g) for address, a, g in pairs}
 
@@ -228,7 +230,7 @@ def outputs_with_gradients(
 def _on_the_map(
     model: Model, tensor: Tensor, address: str, activation: Tensor, gradient: Tensor | None = None
 ) -> Evidence:
-    """What was seen at a layer for the inputs ``tensor``, in single precision or finer, spatial axes last."""
+    """The evidence at a layer for the inputs ``tensor``, in single precision or finer, spatial axes last."""
     formed = None if gradient is None else upcast(as_feature_map(model, address, tensor, gradient))
     return Evidence(upcast(as_feature_map(model, address, tensor, activation)), formed)
 

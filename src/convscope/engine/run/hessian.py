@@ -29,7 +29,7 @@ class SecondDerivatives:
 
 
 def second_derivatives(
-    model: Model, images: Images, aim: Target, layers: Sequence[str], utility: Utility
+    model: Model, images: Images, target: Target, layers: Sequence[str], utility: Utility
 ) -> dict[str, SecondDerivatives]:
     """Activations and the first two derivatives of ``utility`` at ``layers``, for all images."""
     note_gradient_use()
@@ -37,7 +37,7 @@ def second_derivatives(
 
     def step(rows: Tensor) -> None:
         tensor = model.input_copy(rows_of(images.tensor, rows))
-        for address, tensors in zip(layers, _derivatives(model, tensor, aim, rows, layers, utility), strict=True):
+        for address, tensors in zip(layers, _derivatives(model, tensor, target, rows, layers, utility), strict=True):
             maps = (as_feature_map(model, address, tensor, each.detach()).float() for each in tensors)
             parts[address].append(tuple(maps))  # type: ignore[arg-type]
 
@@ -46,13 +46,13 @@ def second_derivatives(
 
 
 def _derivatives(
-    model: Model, tensor: Tensor, aim: Target, rows: Tensor, layers: Sequence[str], utility: Utility
+    model: Model, tensor: Tensor, target: Target, rows: Tensor, layers: Sequence[str], utility: Utility
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     with torch.no_grad(), capture(model.module, layers, differentiable=True) as caught:
-        if aim.layer is not None:
-            caught.unreached_reason = f", which ends at the target's own layer {aim.layer!r}"
-        output = read_out(model, tensor, aim)
-        utilities = utility(output, aim.score(output, rows), rows)
+        if target.layer is not None:
+            caught.unreached_reason = f", which ends at the target's own layer {target.layer!r}"
+        output = read_out(model, tensor, target)
+        utilities = utility(output, target.score(output, rows), rows)
         activations = [caught[address] for address in layers]
         gradients = gradients_of(utilities, activations, model, create_graph=True)
         directions = [_on_the_map(model, address, tensor, a) for address, a in zip(layers, activations, strict=True)]

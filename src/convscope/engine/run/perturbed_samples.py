@@ -30,7 +30,7 @@ Draw = Callable[[Tensor, Tensor], Tensor]
 def each_copy(
     model: Model,
     images: Images,
-    aim: Target,
+    target: Target,
     copies: int,
     visit: Callable[[Tensor, Tensor], None],
     *,
@@ -45,7 +45,7 @@ def each_copy(
     def step(flat: Tensor) -> None:
         visit(flat // copies, flat % copies)
 
-    passes = len(images) * copies if whole and aim.layer is None else 0
+    passes = len(images) * copies if whole and target.layer is None else 0
     with folded_batchnorms(model, images.tensor[:1], passes):
         in_chunks(len(images) * copies, images.tensor[0], step)
 
@@ -62,21 +62,21 @@ def noisy(images: Images, *, sigma: float, seed: int) -> Draw:
 
 
 def gradient_moments(
-    model: Model, images: Images, aim: Target, draw: Draw, copies: int, *, powers: Sequence[int] = (1,)
+    model: Model, images: Images, target: Target, draw: Draw, copies: int, *, powers: Sequence[int] = (1,)
 ) -> list[Tensor]:
     """The mean over copies of the input gradient to each of ``powers``, (N, C, …) each."""
     sums = [accumulator_like(images.tensor) for _ in powers]
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
-        gradient = gradient_at(model, draw(rows, numbers), aim, rows, clean=False)
+        gradient = gradient_at(model, draw(rows, numbers), target, rows, clean=False)
         for total, power in zip(sums, powers, strict=True):
             total.index_add_(0, rows.to(total.device), gradient.pow(power))
 
-    each_copy(model, images, aim, copies, visit)
+    each_copy(model, images, target, copies, visit)
     return [total.div_(copies) for total in sums]
 
 
-def gradient_variance(model: Model, images: Images, aim: Target, draw: Draw, copies: int) -> Tensor:
+def gradient_variance(model: Model, images: Images, target: Target, draw: Draw, copies: int) -> Tensor:
     """The variance over copies of the input gradient, (N, C, …).
 
     Deviations are taken from each image's first gradient: the sums of squares stay small where gradients hardly vary.
@@ -85,30 +85,37 @@ def gradient_variance(model: Model, images: Images, aim: Target, draw: Draw, cop
     total, squares = torch.zeros_like(first), torch.zeros_like(first)
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
-        gradient = gradient_at(model, draw(rows, numbers), aim, rows, clean=False)
+        gradient = gradient_at(model, draw(rows, numbers), target, rows, clean=False)
         first_copies = numbers == 0
         first[rows[first_copies]] = gradient[first_copies]
         deviation = gradient - first[rows]
         total.index_add_(0, rows.to(total.device), deviation)
         squares.index_add_(0, rows.to(total.device), deviation.square())
 
-    each_copy(model, images, aim, copies, visit)
+    each_copy(model, images, target, copies, visit)
     return (squares / copies - (total / copies).square()).clamp_min(0)
 
 
 def layer_gradient_moments(
-    model: Model, images: Images, aim: Target, layers: Sequence[str], draw: Draw, copies: int, *, powers: Sequence[int]
+    model: Model,
+    images: Images,
+    target: Target,
+    layers: Sequence[str],
+    draw: Draw,
+    copies: int,
+    *,
+    powers: Sequence[int],
 ) -> dict[str, list[Tensor]]:
     """The mean over copies of the gradient at each layer to each of ``powers``, (N, C, …) each."""
     sums: dict[str, list[Tensor]] = {}
 
     def visit(rows: Tensor, numbers: Tensor) -> None:
         inputs = model.input_copy(draw(rows, numbers))
-        for address, evidence in evidence_at(model, inputs, aim, rows, layers, clean=False).items():
+        for address, evidence in evidence_at(model, inputs, target, rows, layers, clean=False).items():
             empty = evidence.gradient.new_zeros(len(images), *evidence.gradient.shape[1:])
             totals = sums.setdefault(address, [empty.clone() for _ in powers])
             for total, power in zip(totals, powers, strict=True):
                 total.index_add_(0, rows.to(total.device), evidence.gradient.pow(power))
 
-    each_copy(model, images, aim, copies, visit, whole=False)
+    each_copy(model, images, target, copies, visit, whole=False)
     return {address: [total / copies for total in totals] for address, totals in sums.items()}

@@ -49,16 +49,16 @@ class VariantScores:
 
 
 def score_variants(
-    model: Model, images: Images, aim: Target, address: str, plan: Callable[[Tensor], tuple[int, Edit]]
+    model: Model, images: Images, target: Target, address: str, plan: Callable[[Tensor], tuple[int, Edit]]
 ) -> VariantScores:
-    """Score variants of the activation at a layer, for every image; this settles the aim.
+    """Score variants of the activation at a layer, for every image; this settles the target.
 
     Args:
         plan: from the layer's map (1, C, …), the number of variants and the function that makes them.
     """
     activations, scores, notes = [], [], []
     for row in range(len(images)):
-        replay = SuffixReplay(model, images.tensor[row : row + 1], aim, row, address)
+        replay = SuffixReplay(model, images.tensor[row : row + 1], target, row, address)
         variants, edit = plan(replay.map)
         image_scores = torch.empty(variants, dtype=torch.float64, device="cpu")
 
@@ -90,25 +90,25 @@ class SuffixReplay:
         why_full: why variants need full forward passes; None where they do not.
     """
 
-    def __init__(self, model: Model, image: Tensor, aim: Target, row: int, address: str) -> None:
-        self.model, self.aim, self.address, self.row = model, aim, address, torch.tensor([row], device="cpu")
+    def __init__(self, model: Model, image: Tensor, target: Target, row: int, address: str) -> None:
+        self.model, self.target, self.address, self.row = model, target, address, torch.tensor([row], device="cpu")
         self.call = call_count(model, address, image)  # runs a forward pass that also determines the memory format
         self.image = model.input_copy(image)
         self.tensor = self.image.clone()  # the network may write to it
         recorder = _CallRecorder(model, self.tensor)
         with torch.no_grad(), recorder, replace_output(model.module, address, recorder.begin, call=self.call):
-            output = read_out(model, self.tensor, aim)
+            output = read_out(model, self.tensor, target)
         if recorder.activation is None:
             ended = (
                 " (a branch not taken)"
-                if aim.layer is None
-                else f", which ends at the target's own layer {aim.layer!r}"
+                if target.layer is None
+                else f", which ends at the target's own layer {target.layer!r}"
             )
             raise LayerError(unreached_message(model.module, address, ended))
         self.activation = recorder.activation
         self.map = as_feature_map(model, address, image, self.activation)
         self.layout = layout_of(model, address, image)
-        aim.score(output, self.row)
+        target.score(output, self.row)
         self.why_full = recorder.why_not(output)
         if self.why_full is None:
             self.calls = recorder.calls_without_unused_results()
@@ -123,7 +123,7 @@ class SuffixReplay:
         """The score of each of the variants ``maps`` (B, C, …) of the layer's map. The network may write to them."""
         variants = self.layout.from_map(maps, self.activation)
         outputs = self._replayed_outputs(variants) if self.why_full is None else self._full_outputs(variants)
-        return self.aim.score(outputs, self.row.expand(len(outputs)), clean=False)
+        return self.target.score(outputs, self.row.expand(len(outputs)), clean=False)
 
     def _replayed_outputs(self, variants: Tensor) -> Tensor:
         def forward(variant: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class SuffixReplay:
                 _Replayer(self.calls),
                 replace_output(self.model.module, self.address, lambda _: variant, call=self.call),
             ):
-                return read_out(self.model, self.tensor, self.aim)
+                return read_out(self.model, self.tensor, self.target)
 
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="There is a performance drop")  # not every operation batches
@@ -142,7 +142,7 @@ class SuffixReplay:
         inputs = self.model.input_copy(self.image.expand(len(variants), *self.image.shape[1:]))
         joined = self.layout.from_images(variants)
         with torch.no_grad(), replace_output(self.model.module, self.address, lambda _: joined, call=self.call):
-            return read_out(self.model, inputs, self.aim)
+            return read_out(self.model, inputs, self.target)
 
     def _why_replay_fails(self, output: Tensor) -> str | None:
         """Why the unchanged activation, twice, does not reproduce the network's output; None where it does."""

@@ -131,7 +131,7 @@ class _Probe:
 
 
 def reason(
-    model: Model, images: Images, aim: Target | None, row: int, layers: tuple[str, ...], otherwise: str | None = None
+    model: Model, images: Images, target: Target | None, row: int, layers: tuple[str, ...], otherwise: str | None = None
 ) -> str:
     """Why the map of one image is zero everywhere.
 
@@ -139,48 +139,48 @@ def reason(
         layers: the layers of the map; empty for a map of the input.
         otherwise: the reason to give where the gradient is not zero.
     """
-    if aim is None:
+    if target is None:
         return otherwise or "every channel is the same at all positions of this layer"
-    own_aim = aim.for_copies(torch.tensor([row], device="cpu"))
+    own_target = target.for_copies(torch.tensor([row], device="cpu"))
     tensor = images.tensor[row : row + 1]
     try:
-        probes = [(address, _probe(model, tensor, own_aim, address)) for address in layers or (None,)]
+        probes = [(address, _probe(model, tensor, own_target, address)) for address in layers or (None,)]
         address, probe = next(((a, probe) for a, probe in probes if probe.has_zero_gradient), probes[0])
         if not probe.has_zero_gradient:
             return otherwise or _reason_despite_gradient(probe, address)
-        score_changes = _perturbed_score(model, tensor, own_aim, address, probe) != probe.score
+        score_changes = _perturbed_score(model, tensor, own_target, address, probe) != probe.score
     except ConvScopeError as error:
         return f"every number of it is zero; why cannot be told: {error}"
-    what = "the input" if address is None else f"the output of layer {address!r}"
+    changed = "the input" if address is None else f"the output of layer {address!r}"
     if not score_changes:
-        return f"the gradient is zero everywhere, and the score stays the same when noise is added to {what}"
+        return f"the gradient is zero everywhere, and the score stays the same when noise is added to {changed}"
     why = "the path to it is saturated or switched off here"
     if probe.own_functions:
         why = f"the path to it leads through {', '.join(probe.own_functions)}, whose backward pass is the network's own"
     if probe.stops:
         why = f"{probe.stops} passes no gradient"
-    return f"the gradient is zero everywhere although the score changes with {what}: {why}; {WITHOUT_GRADIENT}"
+    return f"the gradient is zero everywhere although the score changes with {changed}: {why}; {WITHOUT_GRADIENT}"
 
 
-def where_gradients_stop(model: Model, images: Images, aim: Target) -> str:
+def where_gradients_stop(model: Model, images: Images, target: Target) -> str:
     """The operations of the network through which no gradient passes, in words."""
-    own_aim = aim.for_copies(torch.tensor([0], device="cpu"))
+    own_target = target.for_copies(torch.tensor([0], device="cpu"))
     try:
-        return _probe(model, images.tensor[:1], own_aim, None).stops
+        return _probe(model, images.tensor[:1], own_target, None).stops
     except ConvScopeError:
         return ""
 
 
-def _probe(model: Model, tensor: Tensor, aim: Target, address: str | None) -> _Probe:
+def _probe(model: Model, tensor: Tensor, target: Target, address: str | None) -> _Probe:
     torch.manual_seed(0)  # so that random numbers do not change the score; generators are restored at the end
     laid, stops = model.input_copy(tensor), _GradientStops(model.module)
     if address is None:
         leaf = laid.requires_grad_(True)
         with torch.enable_grad(), stops:
-            scores = score(model, leaf.clone(), aim, torch.tensor([0], device="cpu"), clean=False)
+            scores = score(model, leaf.clone(), target, torch.tensor([0], device="cpu"), clean=False)
     else:
         with torch.no_grad(), capture(model.module, [address], differentiable=True) as caught, stops:
-            scores = score(model, laid, aim, torch.tensor([0], device="cpu"), clean=False)
+            scores = score(model, laid, target, torch.tensor([0], device="cpu"), clean=False)
         leaf = caught[address]
     gradient, own = None, _own_functions(scores)
     if scores.requires_grad:
@@ -189,7 +189,7 @@ def _probe(model: Model, tensor: Tensor, aim: Target, address: str | None) -> _P
     return _Probe(float(scores.detach().sum()), gradient, leaf.detach(), stops.words(), tuple(own))
 
 
-def _perturbed_score(model: Model, tensor: Tensor, aim: Target, address: str | None, probe: _Probe) -> float:
+def _perturbed_score(model: Model, tensor: Tensor, target: Target, address: str | None, probe: _Probe) -> float:
     """The score with noise added to the input or the layer, as strong as its largest number."""
 
     def with_noise(values: Tensor) -> Tensor:
@@ -203,16 +203,16 @@ def _perturbed_score(model: Model, tensor: Tensor, aim: Target, address: str | N
     torch.manual_seed(0)
     with torch.no_grad():
         if address is None:
-            return float(score(model, with_noise(model.input_copy(tensor)), aim, rows, clean=False))
+            return float(score(model, with_noise(model.input_copy(tensor)), target, rows, clean=False))
         laid = model.input_copy(tensor)
         with replace_output(model.module, address, with_noise, call=call_count(model, address, laid)):
-            return float(score(model, laid, aim, rows, clean=False))
+            return float(score(model, laid, target, rows, clean=False))
 
 
 def _reason_despite_gradient(probe: _Probe, address: str | None) -> str:
     """The reason where the gradient is not zero and the map is."""
     if not bool(probe.values.any()):
-        what = "the input is" if address is None else f"every activation of layer {address!r} is"
-        return f"{what} zero, though the gradient there is not"
+        zero = "the input is" if address is None else f"every activation of layer {address!r} is"
+        return f"{zero} zero, though the gradient there is not"
     there = "" if address is None else f" at layer {address!r}"
     return f"the gradient{there} is not zero, but what this method makes of it is"

@@ -34,12 +34,17 @@ def constant_method(method: ModifiedGradient) -> MethodFactory:
 
 
 def gradient_values(
-    model: Model, images: Images, aim: Target, method: ModifiedGradient, on_missing: str
+    model: Model, images: Images, target: Target, method: ModifiedGradient, on_missing: str
 ) -> list[Attribution]:
     """Maps of a modified gradient: the gradient at the pixels, summed over channels."""
-    result = backpropagate(model, images, aim, constant_method(method), on_missing=on_missing)
+    result = backpropagate(model, images, target, constant_method(method), on_missing=on_missing)
     return attributions(
-        model, images, aim, result.multiplier.sum(1), channels=result.multiplier, notes=rule_notes(result, len(images))
+        model,
+        images,
+        target,
+        result.multiplier.sum(1),
+        channels=result.multiplier,
+        notes=rule_notes(result, len(images)),
     )
 
 

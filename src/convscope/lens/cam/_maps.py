@@ -22,7 +22,7 @@ Combine = Callable[[Evidence], Tensor]
 def activation_maps(
     model: Model,
     images: Images,
-    aim: Target | None,
+    target: Target | None,
     layers: Layers,
     combine: Combine,
     *,
@@ -31,11 +31,11 @@ def activation_maps(
     otherwise: str | None = None,
 ) -> list[Attribution]:
     """Compute one map per layer, resize the maps to the input's extent and fuse them."""
-    evidence_at_layers = layer_evidence(model, images, aim, layers)
+    evidence_at_layers = layer_evidence(model, images, target, layers)
     return maps_to_values(
         model,
         images,
-        aim,
+        target,
         {address: combine(evidence) for address, evidence in evidence_at_layers.items()},
         relu=relu,
         signed=signed,

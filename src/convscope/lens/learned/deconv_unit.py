@@ -76,9 +76,9 @@ def deconv_unit(
     """
     address = resolve_unit(model, unit, lambda: image.tensor)
     strongest = _StrongestPositions(address, len(image))
-    aim = Target(len(image), strongest.scores, layer=address.layer)
-    flow = backpropagate(model, image, aim, lambda ledger, rows, copies: RULES[rule](), on_missing="gradient")
-    aim.descriptions = strongest.descriptions
+    target = Target(len(image), strongest.scores, layer=address.layer)
+    flow = backpropagate(model, image, target, lambda ledger, rows, copies: RULES[rule](), on_missing="gradient")
+    target.descriptions = strongest.descriptions
     notes = [
         {"place": place, "rules": flow.ledgers[0].rule_counts(), **operation_notes(flow)}
         for place in strongest.positions
@@ -86,7 +86,7 @@ def deconv_unit(
     return attributions(
         model,
         image,
-        aim,
+        target,
         flow.multiplier.sum(1),
         channels=flow.multiplier,
         notes=notes,

@@ -31,7 +31,7 @@ MakeInputs = Callable[[Tensor, Tensor, Tensor], Tensor]
 def score_cam_maps(
     model: Model,
     images: Images,
-    aim: Target,
+    target: Target,
     layers: Layers,
     make_inputs: MakeInputs,
     *,
@@ -40,22 +40,22 @@ def score_cam_maps(
     relu: bool = False,
 ) -> list[Attribution]:
     """The Score-CAM of every layer: channels weighted by the softmax of the scores of the image masked by them."""
-    settle(model, images, aim)
+    settle(model, images, target)
     maps = {}
     for address, evidence in layer_evidence(model, images, None, layers).items():
         scores = scores_through(
-            model, images, aim, address, evidence.activation, make_inputs, copies=copies, max_channels=channels
+            model, images, target, address, evidence.activation, make_inputs, copies=copies, max_channels=channels
         )
         weights = torch.softmax(scores, 1).nan_to_num(0)  # NaN if all channels of an image are constant
         maps[address] = weighted_sum(weights, evidence.activation)
     reason = "every channel of this layer is constant, so that none gives a mask"
-    return maps_to_values(model, images, aim, maps, relu=relu, why_blank=reason)
+    return maps_to_values(model, images, target, maps, relu=relu, why_blank=reason)
 
 
 def scores_through(
     model: Model,
     images: Images,
-    aim: Target,
+    target: Target,
     layer: str,
     maps: Tensor,
     make_inputs: MakeInputs,
@@ -79,11 +79,11 @@ def scores_through(
         masks = _min_max_masks(over_input(model, images, layer, channel_maps)).to(images.tensor)
         inputs = model.input_copy(make_inputs(rows, masks, indices % copies))
         with torch.no_grad():
-            chunk_scores = score(model, inputs, aim, rows, clean=False)
+            chunk_scores = score(model, inputs, target, rows, clean=False)
         totals.index_add_(0, pairs, chunk_scores.cpu().double())
 
     passes = len(selected) * copies
-    with folded_batchnorms(model, images.tensor[:1], passes if aim.layer is None else 0):
+    with folded_batchnorms(model, images.tensor[:1], passes if target.layer is None else 0):
         in_chunks(passes, images.tensor[0], step, light=True)
     scores = torch.full(maps.shape[:2], -torch.inf, dtype=torch.float64, device="cpu")
     scores[selected[:, 0], selected[:, 1]] = totals / copies

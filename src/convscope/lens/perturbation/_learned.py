@@ -24,7 +24,7 @@ ScoreGradient = Callable[[Tensor], Tensor]
 def learned_masks(
     model: Model,
     images: Images,
-    aim: Target,
+    target: Target,
     baselines: Tensor,
     ends: EndpointScores,
     steps: int,
@@ -43,7 +43,7 @@ def learned_masks(
         def score_gradient(mask: Tensor) -> Tensor:
             nonlocal done
             inputs = torch.lerp(baseline, image, mask[:, None].to(image))
-            gradient = gradient_at(model, inputs, aim, rows, clean=False)
+            gradient = gradient_at(model, inputs, target, rows, clean=False)
             done += 1
             report_progress(done, steps)
             mask_gradient = (gradient * (image - baseline).float()).sum(1)
@@ -51,13 +51,13 @@ def learned_masks(
 
         masks[rows] = learn_masks(rows, score_gradient).detach().float().cpu()
 
-    with folded_batchnorms(model, images.tensor[:1], 0 if aim.layer else steps * len(images)):
+    with folded_batchnorms(model, images.tensor[:1], 0 if target.layer else steps * len(images)):
         in_chunks(len(images), images.tensor[0], step, quiet=True)
     return masks
 
 
 def remaining_score(
-    model: Model, images: Images, aim: Target, baselines: Tensor, masks: Tensor, ends: EndpointScores
+    model: Model, images: Images, target: Target, baselines: Tensor, masks: Tensor, ends: EndpointScores
 ) -> list[float]:
     """The relative score of each masked image, from 0 (score of the baseline) to 1 (score of the image)."""
     inputs = torch.lerp(baselines, images.tensor, masks[:, None].to(images.tensor))
@@ -65,7 +65,9 @@ def remaining_score(
 
     def step(rows: Tensor) -> None:
         with torch.no_grad():
-            scores[rows] = score(model, model.input_copy(rows_of(inputs, rows)), aim, rows, clean=False).cpu().double()
+            scores[rows] = (
+                score(model, model.input_copy(rows_of(inputs, rows)), target, rows, clean=False).cpu().double()
+            )
 
     in_chunks(len(images), images.tensor[0], step, light=True, quiet=True)
     score_range = ends.image_scores - ends.baseline_scores

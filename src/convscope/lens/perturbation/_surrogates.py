@@ -26,7 +26,7 @@ EXACT_NOTE = "exact"
 def surrogate_maps(
     model: Model,
     images: Images,
-    aim: Target,
+    target: Target,
     baselines: Tensor,
     ends: EndpointScores,
     cuts: Sequence[Segmentation],
@@ -47,7 +47,7 @@ def surrogate_maps(
     all_scores = coalition_scores(
         model,
         images,
-        aim,
+        target,
         baselines,
         cuts,
         coalitions,
@@ -72,7 +72,7 @@ def surrogate_maps(
     return attributions(
         model,
         images,
-        aim,
+        target,
         torch.stack(values),
         uncertainty={"band": torch.stack(bands)},
         notes=notes,
