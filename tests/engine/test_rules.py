@@ -113,6 +113,28 @@ def test_deep_lift_adds_up_to_the_difference(rule: str, network: tuple[cs.Model,
     assert abs(attribution.notes["relative completeness gap"]) < 1e-3
 
 
+@pytest.mark.parametrize("name", ["fmax", "fmin"])
+def test_extremes_that_ignore_nan_have_the_rules_of_the_others(name: str) -> None:
+    """`torch.fmax` was read as a minimum: the score was another one, and so was the map."""
+
+    class Extreme(nn.Module):
+        def __init__(self, extreme: Any) -> None:
+            super().__init__()
+            torch.manual_seed(3)
+            self.first, self.second, self.extreme = nn.Conv2d(1, 4, 3), nn.Conv2d(1, 4, 3), extreme
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.extreme(self.first(x), self.second(x)).flatten(1).cumsum(1)[:, -3:]
+
+    x = torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(1))
+    ours = cs.deep_lift(Extreme(getattr(torch, name)), x, target=1)
+    usual = cs.deep_lift(Extreme(getattr(torch, name.replace("f", "") + "imum")), x, target=1)
+    for a, b in zip(ours, usual, strict=True):
+        assert a.score == b.score
+        torch.testing.assert_close(a.values, b.values)
+        assert abs(a.notes["relative completeness gap"]) < 1e-4
+
+
 def test_networks_whose_signal_vanishes_keep_all_relevance_too(torchvision: ModuleType) -> None:
     """As initialized their scores are below 1e-10: no stabilizer of a denominator and no threshold may be larger."""
     for name in ("efficientnet_b0", "mobilenet_v3_small", "mobilenet_v2"):

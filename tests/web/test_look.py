@@ -192,6 +192,15 @@ def test_unknown_class_is_refused_once_and_the_target_stays(visit: Visit, text: 
     page.wait_for_url("**target=star+-+circle**")
 
 
+def test_a_long_message_pushes_the_next_field_down(visit: Visit) -> None:
+    page = settled(visit("/look?lens=grad-cam"), 1)
+    type_class(page, "cresent")
+    message = page.get_by_text("did you mean 'crescent'?")
+    message.wait_for()
+    box, layer = message.bounding_box(), page.locator(".q-field", has=page.get_by_label("Layer")).bounding_box()
+    assert box["y"] + box["height"] <= layer["y"], "the field below covers the message"
+
+
 def test_unknown_class_in_a_link_is_refused_and_the_best_class_explained(visit: Visit) -> None:
     page = settled(visit("/look?lens=grad-cam,saliency&target=triangel"), 2)
     refused_at_the_field(page, "no label 'triangel' in shapes; did you mean 'triangle' or 'ring'?")
