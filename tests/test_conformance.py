@@ -198,7 +198,7 @@ def test_every_image_of_a_batch_may_have_a_class_of_its_own(spec: LensSpec, mode
 @every_lens
 def test_the_answer_does_not_hang_on_how_many_inputs_go_together(spec, model, pictures, monkeypatch) -> None:
     whole = call_lens_as_list(spec, model, pictures)
-    monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 2)
+    monkeypatch.setattr("convscope.engine.context.chunking.MAX_CHUNK", 2)
     for one, same in zip(call_lens_as_list(spec, model, pictures), whole, strict=True):
         assert_same(one, same, tolerance=1e-4)
 

@@ -407,7 +407,7 @@ def test_a_picture_does_not_depend_on_the_others_in_the_batch(residual: cs.Model
 def test_several_chunks_give_the_result_of_one_and_report_progress(residual, monkeypatch) -> None:
     units = [goals.channel("bn2", unit) for unit in range(5)]
     single, progress = optimize(residual, units, frames=3), []
-    monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 2)
+    monkeypatch.setattr("convscope.engine.context.chunking.MAX_CHUNK", 2)
     with reporting(lambda done, total: progress.append((done, total))):
         chunked = optimize(residual, units, frames=3)
     for name in ("pictures", "scores", "best", "importance", "frames"):
@@ -490,7 +490,7 @@ def test_an_objective_that_is_not_finite_at_the_first_step_is_refused(model: cs.
 
 
 def test_cancelling_keeps_the_best_so_far_and_starts_no_further_pictures(residual: cs.Model, monkeypatch) -> None:
-    monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 2)
+    monkeypatch.setattr("convscope.engine.context.chunking.MAX_CHUNK", 2)
 
     def stop(done: int, _total: int) -> None:
         if done >= 2 * 7:

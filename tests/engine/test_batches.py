@@ -48,7 +48,7 @@ def test_chunks_change_nothing(lens: Any, options: Any, monkeypatch: pytest.Monk
     x = list(tensor(5, 3, SIDE, SIDE))
     whole = lens(pictured(), x, **options)
     for at_once in (1, 2, 3):
-        monkeypatch.setattr(chunking, "_MAX_CHUNK", at_once)
+        monkeypatch.setattr(chunking, "MAX_CHUNK", at_once)
         close(lens(pictured(), x, **options), whole)
     close([lens(pictured(), one, **options) for one in x], whole)
 
@@ -74,7 +74,7 @@ def test_memory_that_does_not_suffice_for_one_image_is_told() -> None:
 
 
 def test_chunks_are_counted_through_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunking, "_MAX_CHUNK", 4)
+    monkeypatch.setattr(chunking, "MAX_CHUNK", 4)
     rows: list[int] = []
     in_chunks(11, torch.zeros(3, 4, 4), lambda r: rows.extend(r.tolist()))
     assert rows == list(range(11))
@@ -162,7 +162,7 @@ COSTS: list[tuple[str, dict[str, Any], int, int]] = [
 def test_the_cost_is_what_was_really_run(
     name: str, options: Any, forwards: int, backwards: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunking, "_MAX_CHUNK", 1)  # so that one call is one image
+    monkeypatch.setattr(chunking, "MAX_CHUNK", 1)  # so that one call is one image
     model = pictured()
     getattr(cs, name)(model, tensor(), **options)  # what a network is like may be learned at the first call
     value, ran, backward_calls = counted(model, lambda: getattr(cs, name)(model, tensor(), **options))
@@ -176,7 +176,7 @@ def test_the_cost_is_what_was_really_run(
 def test_what_is_learned_at_the_first_call_is_told_too(
     name: str, options: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunking, "_MAX_CHUNK", 1)
+    monkeypatch.setattr(chunking, "MAX_CHUNK", 1)
     model = pictured()
     value, ran, backward_calls = counted(model, lambda: getattr(cs, name)(model, tensor(), **options))
     assert (value.record.cost.forwards, value.record.cost.backwards) == (ran, backward_calls)
@@ -286,7 +286,7 @@ class Weighs(nn.Module):
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_ten_times_the_steps_need_no_more_memory(lens: Any, parameter: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunking, "_MAX_CHUNK", 10)
+    monkeypatch.setattr(chunking, "MAX_CHUNK", 10)
     peaks = []
     for count in (30, 300):
         alive: list[int] = []

@@ -170,7 +170,7 @@ def test_a_run_stops_once_its_band_is_narrow_whatever_the_chunks(lens: str, pict
     if lens == "sobol":
         options["samples"] = 100
     attributions = look(lens, model, pictures, **options)
-    monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 5)
+    monkeypatch.setattr("convscope.engine.context.chunking.MAX_CHUNK", 5)
     for attribution, in_small_chunks in zip(attributions, look(lens, model, pictures, **options), strict=True):
         spread = float(attribution.values.max() - attribution.values.min())
         assert attribution.cost.forwards < 3000
@@ -182,7 +182,7 @@ def test_a_run_stops_once_its_band_is_narrow_whatever_the_chunks(lens: str, pict
 
 @pytest.mark.parametrize("lens", [*MASKED, *LEARNED, "xrai"])
 def test_a_run_can_be_cancelled_midway(lens: str, model: cs.Model, pictures: list[np.ndarray], monkeypatch) -> None:
-    monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 2)
+    monkeypatch.setattr("convscope.engine.context.chunking.MAX_CHUNK", 2)
     progress = []
 
     def stop(done: int, total: int) -> None:

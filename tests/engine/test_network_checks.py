@@ -1,5 +1,6 @@
 """Networks whose images influence each other, and networks whose backward pass is not the derivative: detected once
-and noted on every value; nothing is noted for other networks."""
+and noted on every value; nothing is noted for other networks.
+"""
 
 import pickle
 from collections.abc import Callable

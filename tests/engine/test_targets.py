@@ -324,7 +324,7 @@ def test_a_function_that_depends_on_the_index_in_the_batch_is_refused(target: An
 def test_a_function_that_depends_on_the_index_is_refused_for_chunks_of_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("convscope.engine.context.chunking._MAX_CHUNK", 1)
+    monkeypatch.setattr("convscope.engine.context.chunking.MAX_CHUNK", 1)
     with pytest.raises(OutputError, match="by its index in the batch"):
         cs.saliency(made(), tensor(3, 3, SIDE, SIDE), target=BY_INDEX["pairs"])
 

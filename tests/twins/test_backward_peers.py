@@ -125,7 +125,8 @@ def test_modified_gradients_are_those_of_zennit(lens: str, composite: str, netwo
 
 def test_excitation_backprop_is_that_of_zennit_where_inputs_are_positive(network: tuple) -> None:
     """At the first activation, which is not negative; zennit includes biases unless they are excluded, as in the
-    paper."""
+    paper.
+    """
     net, x, canonizers = network
     layer = next(name for name, module in net.named_modules() if isinstance(module, nn.ReLU))
     gradients: list[Tensor] = []
@@ -314,7 +315,8 @@ def test_zennit_doubles_relevance_at_residual_sums_it_does_not_know(torchvision:
 
 def test_what_nothing_raised_loses_its_relevance_in_zennit() -> None:
     """For an output with negative terms only, z⁺ has no positive term; ConvScope gives its relevance to the negative
-    ones."""
+    ones.
+    """
     net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), nn.Linear(8, 2)).double()
     with torch.no_grad():
         net[0].weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1))

@@ -206,7 +206,8 @@ def test_a_constant_in_the_denominator_makes_x_grad_cam_depend_on_the_units_of_a
 @pytest.mark.parametrize("layer", ["features.0", "features.2"])
 def test_before_an_in_place_relu_the_peers_explain_the_overwritten_activation(layer: str, peers: ModuleType) -> None:
     """The classic choice, ``features.28`` of VGG-16, is such a layer. On the same network with out-of-place
-    ReLUs all agree; with in-place ones ConvScope and Captum are unchanged, the other two are not."""
+    ReLUs all agree; with in-place ones ConvScope and Captum are unchanged, the other two are not.
+    """
     images = subject_called("plain").images
     out_of_place, inplace = (
         Subject(picture_model(seeded(PlainNet, inplace=in_place)), images, (layer, layer)) for in_place in (False, True)

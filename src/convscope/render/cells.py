@@ -93,6 +93,7 @@ def short_number(value: float) -> str:
 
 
 def hex_colour(pixel: NDArray[np.uint8]) -> str:
+    """A colour as ``#rrggbb``."""
     return "#" + "".join(f"{int(part):02x}" for part in pixel)
 
 

@@ -29,6 +29,7 @@ class DigitsNet(nn.Module):
         self.fc = nn.Linear(64, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The scores of a prepared batch."""
         x = self.features(x)
         scores: Tensor = self.fc(self.avgpool(x).flatten(1))
         return scores
@@ -54,6 +55,7 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(planes))
 
     def forward(self, x: Tensor) -> Tensor:
+        """The output maps of a batch of maps."""
         identity = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
@@ -78,6 +80,7 @@ class ShapesNet(nn.Module):
         self.fc = nn.Linear(third, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The scores of a prepared batch."""
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.layer1(x)
         x = self.layer2(x)

@@ -72,8 +72,10 @@ _NO_RECORD = Record(lens="", title="", asks="", reads="")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Value:
-    """The result of a lens. ``save`` writes a picture (.png, .jpg, .svg, .pdf), the numbers (.npz) or the manifest
-    (.json)."""
+    """The result of a lens.
+
+    ``save`` writes a picture (.png, .jpg, .svg, .pdf), the numbers (.npz) or the manifest (.json).
+    """
 
     record: Record = _NO_RECORD
     notes: Mapping[str, Any] = field(default_factory=dict)

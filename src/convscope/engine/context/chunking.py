@@ -19,7 +19,7 @@ from convscope.engine.context.run_context import changed, current
 _ELEMENTS_PER_CHUNK = {"cpu": 5 * 3 * 224 * 224, "cuda": 32 * 3 * 224 * 224, "mps": 16 * 3 * 224 * 224}
 _WITHOUT_GRAPH = 8 / 5
 """How many times as many inputs form a chunk where no graph of the whole network is kept."""
-_MAX_CHUNK = 64
+MAX_CHUNK = 64
 _ELEMENTS_AFTER_LAYER = {"cpu": 2**23, "cuda": 2**28, "mps": 2**26}
 _MAX_CHUNK_AFTER_LAYER = 1024
 """After a late layer maps are small and weights may be large: a large chunk reads the weights once."""
@@ -44,7 +44,7 @@ def chunk_size(sample: Tensor, *, light: bool = False) -> int:
     elements = _ELEMENTS_PER_CHUNK.get(sample.device.type, _ELEMENTS_PER_CHUNK["cpu"]) * (
         _WITHOUT_GRAPH if light else 1
     )
-    return max(1, min(_MAX_CHUNK, int(elements) // sample.numel()))
+    return max(1, min(MAX_CHUNK, int(elements) // sample.numel()))
 
 
 def chunk_size_after_layer(elements: int, device: torch.device) -> int:

@@ -92,7 +92,7 @@ def _agrees(pattern: FieldPattern, first: NDArray[np.float64], last: NDArray[np.
 
 
 def _pattern_ends(pattern: FieldPattern, ends: tuple[float, ...], count: int) -> NDArray[np.float64]:
-    """One end of the pattern's intervals for positions 0, 1, …"""
+    """One end of the pattern's intervals for positions 0, 1 and so on."""
     rounds, index = np.divmod(np.arange(count), len(ends))
     values: NDArray[np.float64] = np.asarray(ends, dtype=np.float64)[index] + rounds * pattern.shift
     return values

@@ -28,8 +28,11 @@ class NotOnWindows(Exception):
 
 
 class CannotFollow(BaseException):
-    """Windows cannot be followed through this network: it runs other operations than in the first chunk, or shares
-    memory in a way that only whole maps support. A BaseException, so that no network catches it."""
+    """Windows cannot be followed through this network.
+
+    It runs other operations than in the first chunk, or shares memory in a way that only whole maps support. A
+    BaseException, so that no network catches it.
+    """
 
 
 class PatchedTensor(Tensor):

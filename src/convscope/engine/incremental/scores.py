@@ -142,7 +142,7 @@ class _ImageScorer:
                 run, attributes, np.array([windows // 2, 0])
             )  # the largest tensor determines the chunk size
             budget = _MAX_CHUNK_VALUES.get(self.image.device.type, _MAX_CHUNK_VALUES["cpu"])
-            size = max(2, min(budget // run.largest, 4 * chunking._MAX_CHUNK))
+            size = max(2, min(budget // run.largest, 4 * chunking.MAX_CHUNK))
             run.multiplied, done = 0, 0
             for group in group_by_border_distance(self.positions, size):
                 done = self._in_chunks(group, done, size, lambda rows: self._score_patches(run, attributes, rows))

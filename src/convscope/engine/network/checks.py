@@ -1,5 +1,7 @@
-"""Checks of two assumptions about a network, run once each: that the images of a batch do not influence each other, and
-that its backward pass is the derivative of its forward pass.
+"""Checks of two assumptions about a network, each run once.
+
+They are that the images of a batch do not influence each other, and that the backward pass is the derivative of the
+forward pass.
 
 The results are kept on the model (`CHECKS`) as messages for the notes of values, and are dropped with everything else
 that was learned by running the network.

@@ -60,9 +60,9 @@ class ModuleState:
 
 
 def module_state(modules: Iterable[nn.Module]) -> ModuleState:
-    """All state below these modules, including lists, dicts and plain objects in their attributes, and networks that
-    their functions refer to.
+    """All state below these modules.
 
+    It includes lists, dicts and plain objects in their attributes, and networks that their functions refer to.
     No code of the network is called, and each container is read in one step, so that another thread may run it.
     """
     state = ModuleState()

@@ -39,6 +39,7 @@ class FunctionScorer:
         self._tested_sizes: set[int] = set()
 
     def __call__(self, output: Tensor, rows: Tensor) -> Tensor:
+        """The score of each row of the output."""
         scores = self._apply(output, rows)
         if scores.shape != (len(output),) and self.images > 1:
             raise OutputError(

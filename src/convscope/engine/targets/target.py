@@ -85,7 +85,7 @@ class Target:
         layer: str | None = None,
         as_classes: Callable[[Tensor], Tensor] | None = None,
         parts: Sequence["Target"] = (),
-    ):
+    ) -> None:
         self.images, self.layer, self.descriptions, self.parts = images, layer, list(descriptions), list(parts)
         self.indices: Tensor | None = None
         self._as_classes = as_classes or _class_axis

@@ -1,0 +1,1 @@
+"""Backward rules: the score is propagated back, operation by operation."""

@@ -1,0 +1,1 @@
+"""Class activation maps: regions of a layer that support the score."""

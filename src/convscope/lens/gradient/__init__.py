@@ -1,0 +1,1 @@
+"""Gradients: how the score depends on the input or on a layer."""

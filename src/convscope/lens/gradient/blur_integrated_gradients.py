@@ -69,7 +69,6 @@ def blur_integrated_gradients(
 
     Source: :cite:`xu2020attribution`, equation 4.
     """
-
     image.require_spatial_axes("blur-integrated-gradients blurs along spatial axes")
     largest_sigma = max_sigma * max(image.extent)
     sigmas = largest_sigma * (1 - torch.arange(steps + 1, dtype=torch.float64, device="cpu") / steps) ** 2

@@ -80,7 +80,6 @@ def expected_gradients(
 
     Source: :cite:`erion2021improving`, equation 5.
     """
-
     settle(model, image, target)
     reference = make_references(references, image, samples, seed=seed)
     order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed), device="cpu")

@@ -44,6 +44,5 @@ def gradient_x_input(model: Model, image: Images, *, target: Target = TOP1) -> l
 
     Source: :cite:`shrikumar2016black`.
     """
-
     contributions = input_gradient(model, image, target) * upcast(image.tensor)
     return attributions(model, image, target, contributions.sum(1), channels=contributions)

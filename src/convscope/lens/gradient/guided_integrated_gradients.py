@@ -88,7 +88,6 @@ def guided_integrated_gradients(
 
     Source: :cite:`kapishnikov2021guided`, algorithm 1; ``max_distance`` as in the authors' code.
     """
-
     start = make_baseline(baseline, image, seed=seed)
     ends = end_scores(model, image, start, target)
     total = accumulator_like(image.tensor)

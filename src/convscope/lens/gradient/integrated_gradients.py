@@ -86,7 +86,6 @@ def integrated_gradients(
 
     Source: :cite:`sundararajan2017axiomatic`, equation 1, with standard quadrature rules.
     """
-
     start = make_baseline(baseline, image, seed=seed)
     ends = end_scores(model, image, start, target)
     points, weights = QUADRATURES[quadrature](steps)

@@ -62,7 +62,6 @@ def smooth_grad(
 
     Source: :cite:`smilkov2017smoothgrad`, section 2.2.
     """
-
     settle(model, image, target)
     draw = noisy(image, sigma=sigma, seed=seed)
     (mean,) = gradient_moments(model, image, target, draw, samples)

@@ -58,7 +58,6 @@ def smooth_grad_squared(
 
     Source: :cite:`hooker2019benchmark`, section 4.2.
     """
-
     settle(model, image, target)
     draw = noisy(image, sigma=sigma, seed=seed)
     (mean_square,) = gradient_moments(model, image, target, draw, samples, powers=(2,))

@@ -58,7 +58,6 @@ def var_grad(
 
     Source: :cite:`adebayo2018local`; the paper that followed it is :cite:`adebayo2018sanity`.
     """
-
     settle(model, image, target)
     draw = noisy(image, sigma=sigma, seed=seed)
     variance = gradient_variance(model, image, target, draw, samples)

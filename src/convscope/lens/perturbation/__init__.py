@@ -1,0 +1,1 @@
+"""Perturbation, surrogates and regions: how the score changes when parts are removed."""

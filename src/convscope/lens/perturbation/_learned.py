@@ -1,5 +1,7 @@
-"""Shared code of lenses that learn masks: blended images, their scores relative to the baseline, and gradients of
-these scores with respect to the mask."""
+"""Shared code of lenses that learn masks.
+
+It blends images, scores them relative to the baseline, and forms gradients of these scores with respect to the mask.
+"""
 
 from collections.abc import Callable
 

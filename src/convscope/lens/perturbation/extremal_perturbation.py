@@ -93,7 +93,6 @@ def extremal_perturbation(
 
     Source: :cite:`fong2019extremal`, equations 4 to 6 and section 3.2.
     """
-
     image.require_spatial_axes("extremal-perturbation learns a mask over positions")
     baselines = make_baseline(baseline, image, seed=seed)
     ends = endpoint_scores(model, image, baselines, target)

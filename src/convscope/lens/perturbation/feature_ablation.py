@@ -71,7 +71,6 @@ def feature_ablation(
 
     Source: :cite:`zeiler2014visualizing`, section 4.2, with segments of any shape instead of a sliding square.
     """
-
     image.require_spatial_axes("feature-ablation replaces segments")
     baselines = make_baseline(baseline, image, seed=seed)
     cuts = segment_images(image, segments, segmenter, seed=seed)

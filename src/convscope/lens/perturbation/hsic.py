@@ -80,7 +80,6 @@ def hsic(
 
     Source: :cite:`novello2022hsic`, equation 4 and section 3.2.
     """
-
     image.require_spatial_axes("hsic masks cells of a grid")
     baselines = make_baseline(baseline, image, seed=seed)
     ends = endpoint_scores(model, image, baselines, target)

@@ -86,7 +86,6 @@ def kernel_shap(
 
     Source: :cite:`lundberg2017unified`, theorem 2 (the kernel); pairs after :cite:`covert2021improving`.
     """
-
     image.require_spatial_axes("kernel-shap masks segments")
     baselines = make_baseline(baseline, image, seed=seed)
     cuts = segment_images(image, segments, segmenter, seed=seed)

@@ -97,7 +97,6 @@ def lime(
 
     Source: :cite:`ribeiro2016lime`, equation 1 and section 3.4.
     """
-
     image.require_spatial_axes("lime masks segments")
     baselines = make_baseline(baseline, image, seed=seed)
     cuts = segment_images(image, segments, segmenter, seed=seed)

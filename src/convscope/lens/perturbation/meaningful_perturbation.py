@@ -83,7 +83,6 @@ def meaningful_perturbation(
 
     Source: :cite:`fong2017meaningful`, equation 3 and section 4.3.
     """
-
     image.require_spatial_axes("meaningful-perturbation learns a mask over positions")
     baselines = make_baseline(baseline, image, seed=seed)
     ends = endpoint_scores(model, image, baselines, target)

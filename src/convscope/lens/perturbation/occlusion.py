@@ -131,7 +131,6 @@ def occlusion(
     Source: :cite:`zeiler2014visualizing`, section 4.2; the incremental forward is that of
     :cite:`nakandala2019incremental`.
     """
-
     patch_sides = _per_axis(sides, "sides", patch, image.extent)
     steps = _per_axis(strides, "strides", stride, image.extent)
     patches = _patch_grid(image.extent, patch_sides, steps, "sides" if sides else "patch")

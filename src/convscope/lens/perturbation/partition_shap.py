@@ -96,7 +96,6 @@ def partition_shap(
     Source: :cite:`owen1977values`; the tree over the image is that of the ``shap`` package,
     :cite:`shap2017`.
     """
-
     image.require_spatial_axes("partition-shap halves regions")
     baselines = make_baseline(baseline, image, seed=seed)
     ends = endpoint_scores(model, image, baselines, target)

@@ -76,7 +76,6 @@ def permutation(
     Source: :cite:`fisher2019all`, section 3, with the pixels of the image as the population; compared with
     :cite:`kokhlikyan2020captum`.
     """
-
     image.require_spatial_axes("permutation refills segments")
     cuts = segment_images(image, segments, segmenter, seed=seed)
     scores, end_notes = image_scores(model, image, target)

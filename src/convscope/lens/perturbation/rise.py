@@ -84,7 +84,6 @@ def rise(
 
     Source: :cite:`petsiuk2018rise`, equations 5 and 6, section 3.2 (the masks).
     """
-
     image.require_spatial_axes("rise masks regions")
     baselines = make_baseline(baseline, image, seed=seed)
     ends = endpoint_scores(model, image, baselines, target)

@@ -85,7 +85,6 @@ def sobol(
 
     Source: :cite:`fel2021sobol`, section 3; the estimator is that of :cite:`jansen1999analysis`.
     """
-
     image.require_spatial_axes("sobol masks cells of a grid")
     baselines = make_baseline(baseline, image, seed=seed)
     ends = endpoint_scores(model, image, baselines, target)

@@ -73,7 +73,6 @@ def xrai(
 
     Source: :cite:`kapishnikov2019xrai`, algorithm 1 and section 3; the segmentation :cite:`felzenszwalb2004efficient`.
     """
-
     image.require_spatial_axes("xrai ranks regions")
     points, weights = gauss_legendre(steps)
     gradients, baseline_scores = [], []

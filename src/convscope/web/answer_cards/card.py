@@ -227,6 +227,7 @@ class CardHost:
 
 
 def small_button(icon: str, text: str, on_click: Callable[[], Any]) -> None:
+    """A button that shows an icon, with its text as tooltip."""
     element = ui.html(icon, sanitize=False, tag="button").classes("button plain")
     element.props(f'type=button aria-label="{escape(text)}" title="{escape(text)}"').on("click", on_click)
 
