@@ -17,13 +17,13 @@ from convscope.errors import ParameterError, UnknownName, did_you_mean
 
 FAMILIES: Mapping[str, str] = {
     "prediction": "What it answers",
-    "structure": "Structure: what the network is built of",
+    "structure": "Structure: what the network consists of",
     "activations": "Inside: what it computes",
-    "gradient": "Gradients: what in the input the answer hangs on",
-    "cam": "Class activation maps: which regions gave the answer",
-    "backward": "Backward rules: how the answer flows back, operation by operation",
-    "perturbation": "Perturbation, surrogates, regions: what changes when parts are taken away",
-    "learned": "Learned: what its units look for",
+    "gradient": "Gradients: how the score depends on each part of the input",
+    "cam": "Class activation maps: which regions support the score",
+    "backward": "Backward rules: the score propagated back, operation by operation",
+    "perturbation": "Perturbation, surrogates, regions: how the score changes when parts are removed",
+    "learned": "Learned: what its units respond to",
 }
 """The families of lenses, in the order in which lists show them. They are labels: no behavior depends on them."""
 
