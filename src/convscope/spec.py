@@ -31,9 +31,56 @@ NEEDS = ("gradients", "operations", "scores")
 """What a lens may use of a network: gradients of its output, rules for each of its operations in the backward pass, or
 the scores of many forward passes that it compares."""
 
-INPUTS = ("model", "image", "images", "target", "layer", "unit", "guide", "style")
-"""The parameters with a fixed meaning, which a lens receives prepared: the model, images that are processed one by one
-(``image``) or together (``images``), the target, layer and unit to explain, and second images."""
+
+@dataclass(frozen=True)
+class InputKind:
+    """A parameter with a fixed meaning, which every surface writes and prepares in the same way.
+
+    Attributes:
+        name: the name of the parameter.
+        label: what forms call it.
+        content: a ``network``, an ``image`` (processed one by one), a ``data set`` (processed as a whole), a ``second
+            image`` beside the explained one, or an ``address`` that is written as text.
+        several: whether one request may name several of them.
+    """
+
+    name: str
+    label: str
+    content: Literal["network", "image", "data set", "second image", "address"]
+    several: bool = False
+
+    @property
+    def nothing(self) -> str | tuple[str, ...]:
+        """What stands for "not given" in a link and in a form."""
+        return () if self.several else ""
+
+
+INPUT_KINDS: Mapping[str, InputKind] = {
+    kind.name: kind
+    for kind in (
+        InputKind("model", "Model", "network"),
+        InputKind("image", "Image", "image"),
+        InputKind("images", "Images", "data set"),
+        InputKind("target", "Target", "address"),
+        InputKind("layer", "Layer", "address", several=True),
+        InputKind("unit", "Unit", "address", several=True),
+        InputKind("guide", "Guide", "second image"),
+        InputKind("style", "Style", "second image"),
+    )
+}
+"""The inputs that a lens may have, by the name of its parameter. Lenses receive them prepared."""
+
+INPUTS = tuple(INPUT_KINDS)
+
+
+def inputs_with(*contents: str) -> tuple[str, ...]:
+    """The names of the inputs with one of these contents.
+
+    Example:
+        >>> inputs_with("second image")
+        ('guide', 'style')
+    """
+    return tuple(kind.name for kind in INPUT_KINDS.values() if kind.content in contents)
 
 
 @dataclass(frozen=True)
@@ -224,7 +271,7 @@ class LensSpec:
         """All parameters of this lens, with ``arguments`` in place of defaults, each of them checked."""
         for name in arguments:
             if name not in self.parameters:
-                known = [*self.parameters, *(i for i in self.inputs if i not in ("model", "image", "images"))]
+                known = [*self.parameters, *(i for i in self.inputs if i in inputs_with("address", "second image"))]
                 listed = f" (it takes {', '.join(known)})" if known else " (it takes none)"
                 raise ParameterError(f"{self.command} has no parameter {name!r}{did_you_mean(name, known)}{listed}")
         return {name: p.check(arguments.get(name, p.default)) for name, p in self.parameters.items()}

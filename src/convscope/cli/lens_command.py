@@ -27,7 +27,7 @@ from convscope.cli.results import (
 )
 from convscope.cli.wording import option_name
 from convscope.errors import InputError, ParameterError
-from convscope.spec import SMOOTH_OF, LensSpec, Parameter
+from convscope.spec import SMOOTH_OF, LensSpec, Parameter, inputs_with
 from convscope.values import Value
 
 Command = Callable[..., None]
@@ -61,8 +61,10 @@ def lens_command(spec: LensSpec) -> Command:
 
 def run_lens(spec: LensSpec, *, out: str | None, as_json: bool, **arguments: Any) -> None:
     """Run a lens and write or print its results."""
-    images = parse_images([path for name in ("image", "images") for path in arguments.pop(name, None) or []])
-    others = {name: _single_image(arguments[name]) for name in ("guide", "style") if arguments.get(name)}
+    images = parse_images(
+        [path for name in inputs_with("image", "data set") for path in arguments.pop(name, None) or []]
+    )
+    others = {name: _single_image(arguments[name]) for name in inputs_with("second image") if arguments.get(name)}
     if "image" in spec.inputs and not spec.each_image and len(images.members) > 1:
         raise InputError(f"{spec.command} takes one image, got {len(images.members)}: name one")
     own_names = [name for name in OPENING_OPTIONS if name in arguments and name not in spec.parameters]

@@ -8,11 +8,11 @@ from typing import Any
 
 from convscope.catalogue import find
 from convscope.errors import UnknownName
-from convscope.spec import LensSpec
+from convscope.spec import LensSpec, inputs_with
 from convscope.values import Record
 
 _LITERALS = (str, int, float, bool, list, tuple, type(None))
-_SECOND_IMAGES = ("guide", "style")
+_SECOND_IMAGES = inputs_with("second image")
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from convscope.engine.layers.addresses import LAST_SPATIAL, resolve_layers
 from convscope.engine.network.model import Model, as_model
 from convscope.engine.run.gradients import shared_aim
 from convscope.engine.targets.target import Target, resolve_target
-from convscope.spec import LensSpec
+from convscope.spec import LensSpec, inputs_with
 from convscope.values import INPUT_KINDS
 
-_SECOND_IMAGES = ("guide", "style")
+_SECOND_IMAGES = inputs_with("second image")
 """Inputs that hold further images: one for all images, or one for each."""
 
 _LONGEST_LIST = 64
@@ -98,7 +98,7 @@ def prepare_arguments(declaration: LensSpec, arguments: Mapping[str, Any], defau
     """Prepare all arguments except the layers, for which the network may have to run. Nothing is computed yet."""
     model = as_model(arguments["model"])
     prepared = Arguments(model, {"model": model})
-    for name in ("image", *_SECOND_IMAGES):
+    for name in inputs_with("image", "second image"):
         if name in declaration.inputs:
             prepared.arguments[name] = _images(model, arguments.get(name), needed=name in declaration.required)
     if "images" in declaration.inputs:

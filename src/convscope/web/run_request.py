@@ -6,7 +6,7 @@ from typing import Any
 
 from convscope.catalogue import call, find
 from convscope.errors import ParameterError
-from convscope.spec import LensSpec, Parameter
+from convscope.spec import INPUT_KINDS, LensSpec, Parameter, inputs_with
 from convscope.values import Value
 from convscope.web.assets import Library
 from convscope.web.jobs.job import BatchSpec
@@ -80,16 +80,14 @@ def lens_arguments(library: Library, view: View) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     if "model" in spec.inputs:
         arguments["model"] = library.model(view.model)
-    for name in ("image", "style", "guide"):
+    for name in inputs_with("image", "second image"):
         if name in spec.inputs and getattr(view, name):
             arguments[name] = library.image(getattr(view, name))
     if "images" in spec.inputs and (view.images or view.image):
         arguments["images"] = library.collection(view.images) if view.images else library.image(view.image)
-    if "target" in spec.inputs and view.target:
-        arguments["target"] = view.target
-    for name in ("layer", "unit"):
-        if name in spec.inputs and getattr(view, name):
-            arguments[name] = list(getattr(view, name))
+    for name in inputs_with("address"):
+        if name in spec.inputs and (address := getattr(view, name)):
+            arguments[name] = list(address) if INPUT_KINDS[name].several else address
     missing = [name for name in spec.required if name not in arguments]
     if missing:
         raise ParameterError(
@@ -123,7 +121,7 @@ def check_parameter_values(view: View) -> None:
             is longer than any reasonable request.
     """
     spec = find(view.lens)
-    for name in ("layer", "unit"):
+    for name in (kind.name for kind in INPUT_KINDS.values() if kind.several):
         if (count := len(getattr(view, name))) > MAX_NAMES:
             raise ParameterError(f"{name} names {count:,}: at most {MAX_NAMES:,} are allowed in one request")
     for name, value in view.parameters.items():

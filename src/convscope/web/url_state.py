@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
 
-REPEATED = ("layer", "unit", "beside", "pinned")
+from convscope.spec import INPUT_KINDS
+
+REPEATED = (*(kind.name for kind in INPUT_KINDS.values() if kind.several), "beside", "pinned")
 """The URL parameters that may occur more than once."""
 
 

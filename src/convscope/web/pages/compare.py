@@ -14,7 +14,7 @@ from nicegui import background_tasks, ui
 from convscope.catalogue import find, lenses
 from convscope.errors import ConvScopeError
 from convscope.render.scale import scale_of
-from convscope.spec import LensSpec
+from convscope.spec import INPUT_KINDS, LensSpec, inputs_with
 from convscope.values import Comparison
 from convscope.web.buttons import button, toggle
 from convscope.web.caveats import Caveats
@@ -173,7 +173,7 @@ class ComparePage:
             self.form.refresh()
 
     def _on_text_changed(self, name: str, text: str) -> None:
-        self._change(self.view.replace(**{name: split_names(text) if name == "layer" else text.strip()}))
+        self._change(self.view.replace(**{name: split_names(text) if INPUT_KINDS[name].several else text.strip()}))
 
     def _on_parameter_changed(self, name: str, value: Any) -> None:
         others = {key: other for key, other in self.view.parameters.items() if key != name}
@@ -265,9 +265,10 @@ class ComparePage:
 
     def _cell_view(self, model: str, image: str) -> View:
         """The view of one cell."""
-        unused = [name for name in ("layer", "unit", "target") if name not in self.spec.inputs]
-        view = self.view.replace(**{name: "" if name == "target" else () for name in unused})
-        return view.replace(model=model, image=image, beside=(), images="", style="", guide="")
+        unused = [name for name in inputs_with("address") if name not in self.spec.inputs]
+        unused += inputs_with("data set", "second image")
+        view = self.view.replace(**{name: INPUT_KINDS[name].nothing for name in unused})
+        return view.replace(model=model, image=image, beside=())
 
     def _title(self, model: str, image: str, many_models: bool, many_images: bool) -> str:
         """The title of a cell: its network or image, whichever differs."""

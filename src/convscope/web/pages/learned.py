@@ -13,7 +13,7 @@ from nicegui import background_tasks, ui
 
 from convscope.catalogue import find, lenses
 from convscope.errors import ConvScopeError
-from convscope.spec import INPUTS, LensSpec
+from convscope.spec import INPUT_KINDS, INPUTS, LensSpec, inputs_with
 from convscope.web.buttons import button
 from convscope.web.caveats import Caveats
 from convscope.web.drawings.gallery import DrawnGallery
@@ -32,8 +32,8 @@ from convscope.web.url_state import View
 FAMILY = "learned"
 OFFERED_UNITS = 8
 """Units that are offered as a starting point."""
-PICTURE_INPUTS = {"image": "Image", "style": "Style", "guide": "Guide"}
-"""The inputs that are pictures, and the labels of their fields."""
+PICTURE_INPUTS = inputs_with("image", "second image")
+"""The inputs that are pictures."""
 
 
 @page("/learned", "Learned", order=3)
@@ -88,6 +88,7 @@ class LearnedPage:
     def _input_field(self, name: str) -> None:
         """Add the field of one input of the lens."""
         tr = self.context.tr
+        kind = INPUT_KINDS[name]
         if name in PICTURE_INPUTS:
             required = name in self.spec.required
             choices = {} if required else {"": tr("none")}
@@ -96,18 +97,16 @@ class LearnedPage:
             with ui.element("div").classes("with-picture"):
                 if value:
                     self._thumbnail(value)
-                field = self._select(
-                    PICTURE_INPUTS[name], choices, value, lambda v, name=name: self._update(True, **{name: v})
-                )
+                field = self._select(kind.label, choices, value, lambda v, name=name: self._update(True, **{name: v}))
                 field.mark(name)
-        elif name == "images":
+        elif kind.content == "data set":
             collections = self.context.services.library.collections(self.view.images)
-            self._select("Images", collections, self.view.images, lambda v: self._update(False, images=v)).mark(name)
-        elif name == "target":
-            changed = lambda text: self._update(False, target=text.strip())  # noqa: E731
-            suggestion_field(name, "Target", self.view.target, self.context, self.view.model, changed)
-        elif name in ("layer", "unit"):
+            self._select(kind.label, collections, self.view.images, lambda v: self._update(False, images=v)).mark(name)
+        elif kind.several:
             self._address_field(name)
+        elif kind.content == "address":
+            changed = lambda text: self._update(False, **{name: text.strip()})  # noqa: E731
+            suggestion_field(name, kind.label, getattr(self.view, name), self.context, self.view.model, changed)
 
     def _address_field(self, name: str) -> None:
         """Add a text field for layers or units, separated by commas, with suggestions."""
@@ -116,10 +115,9 @@ class LearnedPage:
             "layer": "Address of a layer, such as layer2. Empty: chosen by the lens.",
             "unit": "A layer, a channel such as layer2[15], a class, or a sum of them. Empty: chosen by the lens.",
         }[name]
-        label = {"layer": "Layer", "unit": "Unit"}[name]
         suggestion_field(
             name,
-            label,
+            INPUT_KINDS[name].label,
             ", ".join(getattr(self.view, name)),
             self.context,
             self.view.model,
@@ -190,10 +188,8 @@ class LearnedPage:
 
     def run_view(self) -> View:
         """The view without the inputs that the lens does not use, so that equal requests share a result."""
-        unused = [
-            name for name in (*PICTURE_INPUTS, "images", "layer", "unit", "target") if name not in self.spec.inputs
-        ]
-        return self.view.replace(**{name: () if name in ("layer", "unit") else "" for name in unused})
+        unused = [kind for name, kind in INPUT_KINDS.items() if name != "model" and name not in self.spec.inputs]
+        return self.view.replace(**{kind.name: kind.nothing for kind in unused})
 
     # --- the picture that is being drawn
 
