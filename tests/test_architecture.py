@@ -173,6 +173,29 @@ def test_listing_the_lenses_imports_nothing_heavy() -> None:
     assert said["lenses"] == [spec.command for spec in cs.lenses()]
 
 
+def test_the_help_of_a_lens_imports_neither_the_lens_nor_torch() -> None:
+    code = (
+        "from contextlib import redirect_stdout, suppress\nfrom io import StringIO\nfrom convscope.cli import app\n"
+        "with redirect_stdout(StringIO()) as out, suppress(SystemExit):\n"
+        "    app(['grad-cam', '--help'])(['grad-cam', '--help'])\n"
+        "said['help'] = '--layer' in out.getvalue()\n"
+        "said['lens'] = 'convscope.lens.cam.grad_cam' in sys.modules\n" + NOTES
+    )
+    said = _in_a_fresh_process(code)
+    assert said["help"]
+    assert not said["lens"]
+    assert "torch" not in said["heavy"]
+
+
+def test_the_first_explanation_does_not_import_a_compiler() -> None:
+    """``torch._dynamo`` and sympy take as long as torch itself; nothing here is compiled."""
+    code = (
+        "import convscope as cs\ncs.grad_cam(cs.load('bundled:digits'), 'sample:digits/3')\n"
+        "said['modules'] = [m for m in ('torch._dynamo', 'sympy', 'convscope.lens.perturbation.rise') if m in sys.modules]"
+    )
+    assert _in_a_fresh_process(code)["modules"] == []
+
+
 def test_the_test_above_would_notice() -> None:
     said = _in_a_fresh_process(f"import convscope\nconvscope.grad_cam\n{NOTES}")
     assert "torch" in said["heavy"]

@@ -12,14 +12,13 @@ package, defined in the file of its name under ``convscope/lens``; ``cs.lenses()
 import importlib
 from typing import Any
 
-from convscope import _backends, spec
+from convscope import _backends
 from convscope._names import PUBLIC, lens_modules
 
 __version__ = "0.2.0"
 
-# `values` and `spec` call code of higher layers without importing it; the package root connects them.
+# `values` call code of higher layers without importing it; the package root connects them.
 _backends.register()
-spec.filled_by(lambda: importlib.import_module("convscope.catalogue").fill())
 
 
 def __getattr__(name: str) -> Any:

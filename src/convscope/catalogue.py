@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from convscope.runtime.applicability import Applicability
 
 DEFAULT_COMPARISON = ("grad-cam", "layer-cam", "saliency", "integrated-gradients")
-_DECLARING_MODULES = ("convscope.samples", "convscope.loaders")
-
-
-@functools.cache
-def fill() -> None:
-    """Import all modules with declarations, once."""
-    for module in (*_DECLARING_MODULES, *lens_modules().values()):
-        importlib.import_module(module)
 
 
 @functools.cache
@@ -54,7 +46,7 @@ def lenses() -> Lenses:
         >>> [spec.command for spec in cs.lenses()][:1]
         ['predict']
     """
-    fill()
+    LENSES.fill()
     return Lenses(LENSES[spec.name] for spec in declared_lenses())
 
 
@@ -135,7 +127,7 @@ def load(
     """
     from convscope.loaders.address import apply_settings, collect_settings, parse_address, select_weights
 
-    fill()
+    LOADERS.fill()
     scheme, name, options = parse_address(str(address))
     if scheme not in LOADERS:
         known = ", ".join(f"{spec.example}" for spec in LOADERS.values())

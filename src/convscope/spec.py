@@ -4,15 +4,17 @@ Every surface reads them: Python checks arguments against them, the command line
 tables, the tests derive conformance rows. They are therefore plain data, and this file imports nothing heavy.
 """
 
+import importlib
 import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from html import escape
 from typing import Any, Literal, TypeVar
 
+from convscope._names import lens_modules
 from convscope.errors import ParameterError, UnknownName, did_you_mean
 
 FAMILIES: Mapping[str, str] = {
@@ -374,10 +376,16 @@ Spec = TypeVar("Spec")
 
 
 class Table(Mapping[str, Spec]):
-    """Declarations by name. A name is declared once, and an unknown name gets a suggestion."""
+    """Declarations by name. A name is declared once, and an unknown name gets a suggestion.
 
-    def __init__(self, noun: str, listed_by: str) -> None:
-        self.noun, self.listed_by = noun, listed_by
+    Args:
+        noun: what messages call one of them.
+        listed_by: where messages say that all are listed.
+        declared_in: the modules that declare them; they are imported when a declaration is looked up.
+    """
+
+    def __init__(self, noun: str, listed_by: str, declared_in: Callable[[], Iterable[str]]) -> None:
+        self.noun, self.listed_by, self._declared_in = noun, listed_by, declared_in
         self._specs: dict[str, Spec] = {}
 
     def add(self, name: str, spec: Spec) -> None:
@@ -386,9 +394,14 @@ class Table(Mapping[str, Spec]):
             raise ValueError(f"{self.noun} {name!r} is declared twice")
         self._specs[name] = spec
 
+    def fill(self) -> None:
+        """Import the modules that declare, once."""
+        for module in self._declared_in():
+            importlib.import_module(module)
+
     def find(self, name: str) -> Spec:
-        """The declaration of that name, underscores and dashes alike."""
-        fill_tables()
+        """The declaration of that name, with underscores or dashes."""
+        self.fill()
         for spelling in (name, name.replace("-", "_"), name.replace("_", "-")):
             if spelling in self._specs:
                 return self._specs[spelling]
@@ -405,9 +418,13 @@ class Table(Mapping[str, Spec]):
         return len(self._specs)
 
 
-LENSES: Table[LensSpec] = Table("lens", "'convscope lenses' lists them")
-LOADERS: Table[LoaderSpec] = Table("kind of model", "'convscope models' lists what can be loaded")
-SAMPLES: Table[SampleSpec] = Table("sample", "there are sample:digits/3, sample:shapes/7 and sample:photo/china")
+LENSES: Table[LensSpec] = Table("lens", "'convscope lenses' lists them", lambda: lens_modules().values())
+LOADERS: Table[LoaderSpec] = Table(
+    "kind of model", "'convscope models' lists what can be loaded", lambda: ("convscope.samples", "convscope.loaders")
+)
+SAMPLES: Table[SampleSpec] = Table(
+    "sample", "there are sample:digits/3, sample:shapes/7 and sample:photo/china", lambda: ("convscope.samples",)
+)
 
 
 def loader(
@@ -433,20 +450,6 @@ def loader(
         return function
 
     return declare
-
-
-_fill: Callable[[], Any] = lambda: None  # noqa: E731
-
-
-def filled_by(fill: Callable[[], Any]) -> None:
-    """Set the function that imports all modules with declarations."""
-    global _fill
-    _fill = fill
-
-
-def fill_tables() -> None:
-    """Import all modules with declarations, once."""
-    _fill()
 
 
 def read_parameters(function: Callable[..., Any], inputs: tuple[str, ...]) -> dict[str, Parameter]:

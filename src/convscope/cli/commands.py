@@ -19,7 +19,7 @@ from convscope.cli.interrupts import EXIT_INTERRUPTED, allow_keyboard_interrupt
 from convscope.cli.opening import OpeningValues, model_files, open_model, open_without_weights, with_opening_options
 from convscope.cli.results import join_name_parts, make_parent_folder, output_path, save_value, target_slug
 from convscope.errors import ConvScopeError, InputError, MissingExtra, install_command
-from convscope.spec import FAMILIES, LOADERS, LensSpec, fill_tables
+from convscope.spec import FAMILIES, LOADERS, LensSpec
 from convscope.values import Comparison
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def models(
     debug: options.Debug = False,
 ) -> None:
     """List the models that can be loaded."""
-    fill_tables()
+    LOADERS.fill()
     names = {spec.scheme: [n for n in spec.names() if text.lower() in n.lower()] for spec in LOADERS.values()}
     if as_json:
         print_json(
@@ -259,7 +259,7 @@ def doctor(debug: options.Debug = False) -> None:
     print_result(
         f"pillow_heif: {'installed' if heic else f'missing: {sys.executable} -m pip install pillow-heif'} (HEIC)"
     )
-    fill_tables()
+    LOADERS.fill()
     for name in LOADERS["bundled"].names():
         try:
             print_result(f"bundled:{name}: {LOADERS['bundled'].function(name)}")

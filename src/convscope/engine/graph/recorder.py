@@ -12,7 +12,6 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.graph import flops
@@ -22,6 +21,7 @@ from convscope.engine.graph.kinds import VIEWS, base_name, is_pointwise, kind, o
 from convscope.engine.graph.observed_call import DependenceLookup, ObservedCall, tensors_in
 from convscope.engine.graph.writes import MemoryView, dependence_after_writes, memory_view
 from convscope.engine.network.vmap import under_vmap
+from convscope.engine.ops.dispatch_mode import DispatchMode
 from convscope.engine.ops.module_of_call import ModuleLocator
 
 INPUT = -1
@@ -81,7 +81,7 @@ class MemoryWrite:
     view: MemoryView
 
 
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(DispatchMode):
     """Records the operations that run while it is active.
 
     Attributes:

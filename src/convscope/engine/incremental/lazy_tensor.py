@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
 from convscope.engine.incremental.regions import WindowPositions, channels_last, crop_patched
+from convscope.engine.ops.dispatch_mode import DispatchMode
 
 PatchRule = Callable[..., Any]
 """How an operation is run on windows."""
@@ -286,7 +286,7 @@ class IncrementalRun:
         return PatchedTensor.from_whole(self, output)
 
 
-class MultiplicationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class MultiplicationCounter(DispatchMode):
     """Counts the multiplications of ordinary tensors."""
 
     def __init__(self) -> None:

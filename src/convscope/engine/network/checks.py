@@ -19,13 +19,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from convscope.engine.context.chunking import is_out_of_memory, runs_one_at_a_time
 from convscope.engine.context.metering import count_passes
 from convscope.engine.network.cache import CacheEntry
 from convscope.engine.network.model import Model
+from convscope.engine.ops.dispatch_mode import DispatchMode
 from convscope.errors import ModelFailed, OutputError
 
 BATCH, BACKWARD = "batch", "backward"
@@ -230,8 +230,9 @@ class _Slope:
         )
         weights = (weights / weights.norm()).double()
         count_passes(backwards=1)
-        with model.wrap_backward_errors():
-            (gradient,) = torch.autograd.grad(output, leaf, weights.to(output), allow_unused=True)
+        with model.wrap_backward_errors(), torch.enable_grad():
+            # As a sum and not as `grad_outputs`, for which torch imports its symbolic shapes and sympy.
+            (gradient,) = torch.autograd.grad((output * weights.to(output)).sum(), leaf, allow_unused=True)
         if gradient is None or not bool(gradient.isfinite().all()) or not bool(gradient.any()):
             return None
         return cls(model, image, output, weights, gradient)
@@ -295,7 +296,7 @@ class _Slope:
         return both[:1], both[1:]
 
 
-class _PrecisionWatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _PrecisionWatcher(DispatchMode):
     """Records the lowest precision that a forward computes in, and whether it contains step functions."""
 
     def __init__(self) -> None:

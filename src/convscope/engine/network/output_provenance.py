@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
-from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from convscope.engine.network.output_meaning import Meaning
 from convscope.engine.network.provenance_rules import rule_for
 from convscope.engine.network.provenance_tags import OUTPUT_KINDS, PROBABILITY_KINDS, Tag, TagStore, is_close
+from convscope.engine.ops.dispatch_mode import DispatchMode
 
 _SUM_TOLERANCE = 0.1
 """By how much the sum of probabilities may exceed one: bfloat16 over many classes."""
@@ -32,7 +33,7 @@ def can_trace_provenance() -> bool:
     return not any(getattr(mode, "decomposes_operations", False) for mode in _get_current_function_mode_stack())  # type: ignore[no-untyped-call]
 
 
-class ProvenanceMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class ProvenanceMode(DispatchMode):
     """Tags the results of the operations of one forward, from which the meaning of its output is derived.
 
     Args:

@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import _disable_current_modes
+
+from convscope.engine.ops.dispatch_mode import DispatchMode
 
 SMALL = 2**14
 """Tensors of at most this many elements are copied at each call."""
@@ -113,7 +115,7 @@ class TensorContents:
         return [tensor for key, tensor in lost.items() if key not in self._copied_before_write]
 
 
-class _WriteWatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _WriteWatcher(DispatchMode):
     """Calls ``before_write`` with every tensor that an operation is about to write to.
 
     It works below autograd, where writes through ``.data`` are visible too.
