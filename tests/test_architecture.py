@@ -191,7 +191,8 @@ def test_the_first_explanation_does_not_import_a_compiler() -> None:
     """``torch._dynamo`` and sympy take as long as torch itself; nothing here is compiled."""
     code = (
         "import convscope as cs\ncs.grad_cam(cs.load('bundled:digits'), 'sample:digits/3')\n"
-        "said['modules'] = [m for m in ('torch._dynamo', 'sympy', 'convscope.lens.perturbation.rise') if m in sys.modules]"
+        "names = ('torch._dynamo', 'sympy', 'convscope.lens.perturbation.rise')\n"
+        "said['modules'] = [name for name in names if name in sys.modules]"
     )
     assert _in_a_fresh_process(code)["modules"] == []
 
