@@ -185,7 +185,7 @@ def test_variants_score_as_full_forwards_do(case: str) -> None:
     build, layer = AT_ONCE[case]
     net = seeded(build).requires_grad_(False)
     above = _above(net, layer)
-    assert above.why_whole is None
+    assert above.why_full is None
     variants = _variants(above)
     with torch.no_grad():
         true = _true(net, layer, variants, case)
@@ -210,7 +210,7 @@ def test_what_cannot_run_for_many_at_once_takes_full_forwards_and_says_why(case:
     build, layer, why = WHOLE[case]
     net = seeded(build).requires_grad_(False)
     above = _above(net, layer)
-    assert why in str(above.why_whole)
+    assert why in str(above.why_full)
     variants = _variants(above)
     with torch.no_grad():
         if case == "a decision on the variant":  # a batch decides together; one at a time is what is meant
@@ -242,7 +242,7 @@ def test_nothing_below_the_layer_runs_again() -> None:
 
 def test_only_what_meets_the_layer_above_is_kept_of_what_lies_below() -> None:
     above = _above(seeded(Arms), "left")
-    held = [c.out for c in above.calls if not c.above and isinstance(c.out, Tensor)]
+    held = [c.result for c in above.calls if not c.depends and isinstance(c.result, Tensor)]
     real = {t.data_ptr() for t in held if t.numel() > 1 and t.stride() != (0,) * t.ndim}
     assert len(real) == 1, "the other arm"
     assert any(t.shape == (1, 4, 14, 14) and t.stride() == (0, 0, 0, 0) for t in held)
@@ -252,13 +252,13 @@ def test_a_run_that_takes_another_way_than_before_is_noticed() -> None:
     """Such as a network that looks at something outside of it."""
     steps = iter(range(100))
     above = _above(seeded(lambda: Does(after=lambda _, x: x * 2 if next(steps) % 2 else x.exp())), "conv")
-    assert "another way" in str(above.why_whole)
+    assert "another way" in str(above.why_full)
 
 
 def test_a_network_that_gives_another_answer_when_run_again_is_noticed() -> None:
     strength = iter([1.0, *[float(i) for i in range(2, 100)]])
     above = _above(seeded(lambda: Does(after=lambda _, x: x * next(strength))), "conv")
-    assert "does not give the same answer" in str(above.why_whole)
+    assert "does not give the same answer" in str(above.why_full)
 
 
 def test_the_note_on_an_explanation_says_that_the_whole_network_ran() -> None:

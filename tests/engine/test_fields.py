@@ -265,7 +265,7 @@ def test_an_enlargement_reads_what_torch_reads(axes: int, how: str, dtype: torch
             true = support(out[(0, 0, *place)], x)
             found = cs.receptive_field(net, x.detach(), unit=f"0[0, {', '.join(map(str, place))}]")
             held(found.box, true, False, net)
-            assert found.seen <= 6**axes
+            assert found.theoretical_area <= 6**axes
 
 
 # The cases that a line alone cannot say, by hand

@@ -88,7 +88,7 @@ def test_a_budget_too_small_to_say_anything_is_refused(lens: str, model: cs.Mode
 def test_fewer_samples_than_segments_is_said_and_widens_the_band(lens: str, model: cs.Model, picture) -> None:
     few = getattr(cs, lens)(model, picture, samples=8, segments=16, segmenter="grid")
     many = getattr(cs, lens)(model, picture, samples=400, segments=16, segmenter="grid")
-    assert few.notes["few samples"].startswith("8 for 16 segments, which need 18")
+    assert few.notes["few samples"].startswith("8 for 16 segments; at least 18 are needed")
     assert "few samples" not in many.notes
     assert few.uncertainty["band"].max() > many.uncertainty["band"].max()
 

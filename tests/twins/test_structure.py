@@ -222,7 +222,7 @@ def test_the_effective_field_of_a_channel_is_its_mean_absolute_gradient(build, a
     (top, bottom), (left, right) = field.box
     inside[top : bottom + 1, left : right + 1] = True
     assert not expected[~inside].any()
-    assert field.seen == int(inside.sum())
+    assert field.theoretical_area == int(inside.sum())
     assert field.area == _smallest_area(expected)
     rows = expected.sum(1).numpy() / expected.sum().item()
     mean = (rows * np.arange(SIDE)).sum()

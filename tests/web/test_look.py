@@ -143,7 +143,7 @@ def test_lenses_are_added_swapped_and_removed(visit: Visit) -> None:
     page.get_by_role("option", name="Saliency", exact=True).click()
     until_other(page, before)
     page.wait_for_url("**lens=saliency&**")
-    assert "Which pixels would change" in page.locator(".card").inner_text()
+    assert "Which pixels change the score" in page.locator(".card").inner_text()
 
 
 def test_refused_lens_shows_the_error(visit: Visit) -> None:
@@ -218,7 +218,7 @@ def test_target_class_beyond_the_best_is_added_to_the_bars(visit: Visit) -> None
     chosen = page.locator("button.answer.chosen")
     assert page.locator("button.answer").count() == 6
     assert every.labels[-1] in chosen.inner_text()
-    assert every.said()[-1] in chosen.inner_text()
+    assert every.formatted_scores()[-1] in chosen.inner_text()
     page.locator("button.answer").nth(1).click()
     page.get_by_role("heading", name=f"What supports “{every.labels[1]}”?").wait_for()
     page.locator("button.answer").nth(5).click()

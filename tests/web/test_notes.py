@@ -27,6 +27,7 @@ FILLED = {
     "place": "3, 4 of 7×7",
     "left out": "fc: what these give is not made of one part per image",
     "averaged over": "8 mirrored and shifted views",
+    "call": "'body' runs 7 times in one forward: what is shown is its last call",
 }
 """Examples for keys whose texts are composed elsewhere."""
 BLANK_ARGUMENTS = ("why_blank", "otherwise")

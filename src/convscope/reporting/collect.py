@@ -53,7 +53,9 @@ def _chosen(names: Sequence[str] | None) -> list[LensSpec]:
 
 def _is_default(spec: LensSpec) -> bool:
     """Whether a lens needs few passes, and no arguments beyond a network and an image."""
-    return not spec.many_passes and "model" in spec.inputs and not {"unit", "guide", "style"} & {*spec.required}
+    explains_unit = spec.attributes and "unit" in spec.inputs and not spec.takes_target
+    needed = {"unit", "guide", "style"} & {*spec.required}
+    return not spec.many_passes and "model" in spec.inputs and not needed and not explains_unit
 
 
 def _accepted(declarations: Sequence[LensSpec], options: Mapping[str, Any]) -> dict[str, Any]:
