@@ -251,7 +251,7 @@ def test_a_parameter_without_help_or_default_is_no_declaration() -> None:
 
 
 def test_a_table_refuses_a_name_twice_and_suggests_one() -> None:
-    table: Table[int] = Table("thing", "look them up")
+    table: Table[int] = Table("thing", "look them up", tuple)
     table.add("grad_cam", 1)
     with pytest.raises(ValueError, match="thing 'grad_cam' is declared twice"):
         table.add("grad_cam", 2)
