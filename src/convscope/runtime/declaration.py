@@ -46,7 +46,7 @@ from convscope.runtime.several_targets import for_each_target
 from convscope.runtime.shown_channels import with_drawn_channels
 from convscope.runtime.smoothing import Smooth, as_smooth, smoothed
 from convscope.runtime.value_stream import stream_of
-from convscope.spec import FAMILIES, INPUTS, LENSES, LensSpec, read_parameters
+from convscope.spec import FAMILIES, INPUTS, LENSES, NEEDS, LensSpec, read_parameters
 from convscope.values import Attribution, Cost, LayerAttribution, Record, Value
 
 COMMON_OPTIONS = ("smooth", "smooth_of", "differentiable", "targets")
@@ -82,6 +82,8 @@ def lens(
     """
     if family not in FAMILIES:
         raise ValueError(f"no family {family!r}: {', '.join(FAMILIES)}")
+    if unknown := set(needs) - set(NEEDS):
+        raise ValueError(f"a lens cannot need {', '.join(sorted(unknown))}: {', '.join(NEEDS)}")
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(function).parameters

@@ -12,8 +12,6 @@ from convscope.web.assets import Library
 from convscope.web.jobs.job import BatchSpec
 from convscope.web.url_state import View
 
-LONG_FAMILIES = ("learned", "perturbation")
-"""Families of lenses that need hundreds of forward passes for one image."""
 MAX_NAMES, MAX_TEXT_LENGTH = 1000, 10_000
 """Layers or units that one request may name, and characters that each of its texts may have."""
 BATCHABLE = ("Attribution", "LayerAttribution", "Prediction")
@@ -39,7 +37,7 @@ def run_lens(library: Library, view: View) -> Value:
 def is_long_running(view: View) -> bool:
     """Whether it occupies a worker for long: it draws, perturbs the image many times, or goes through a data set."""
     spec = find(view.lens)
-    return spec.family in LONG_FAMILIES or ("images" in spec.inputs and bool(view.images))
+    return spec.many_passes or ("images" in spec.inputs and bool(view.images))
 
 
 def batch_spec(library: Library, view: View) -> BatchSpec | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.double_precision import accumulator_like
 from convscope.engine.network.model import Model
+from convscope.engine.paths.baselines import BaselineName
 from convscope.engine.run.gradients import gradient_at
 from convscope.engine.run.perturbed_samples import each_copy
 from convscope.engine.targets.target import Target
@@ -22,6 +23,13 @@ MultiplyByInputs = Annotated[
         help="multiply by the difference to the baseline; without it, the result is the mean gradient along the path"
     ),
 ]
+PathSteps = Annotated[
+    int, Param(help="number of points on the path at which the gradient is computed", min=1, max=4096)
+]
+PathBaseline = Annotated[
+    BaselineName | Tensor, Param(help="the baseline image, which stands for the absence of information")
+]
+Quadrature = Annotated[QuadratureName, Param(help="quadrature rule for the integral along the path")]
 Path = Callable[[Tensor, Tensor], Tensor]
 """``(rows, alphas) -> inputs``: the point at ``alphas[i]`` (from 0 to 1) on the path to image ``rows[i]``."""
 

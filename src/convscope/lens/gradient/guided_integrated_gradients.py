@@ -9,8 +9,8 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.network.batchnorm_folding import folded_batchnorms
 from convscope.engine.network.double_precision import accumulator_like, upcast
 from convscope.engine.network.model import Model
-from convscope.engine.paths.baselines import BaselineName, make_baseline
-from convscope.engine.paths.path import completeness_notes
+from convscope.engine.paths.baselines import make_baseline
+from convscope.engine.paths.path import PathBaseline, completeness_notes
 from convscope.engine.run.gradients import end_scores, gradient_at
 from convscope.engine.run.perturbed_samples import Seed
 from convscope.engine.targets.target import TOP1, Target
@@ -35,9 +35,7 @@ def guided_integrated_gradients(
     *,
     target: Target = TOP1,
     steps: Annotated[int, Param(help="number of steps along the path", min=2, max=4096)] = 50,
-    baseline: Annotated[
-        BaselineName | Tensor, Param(help="the baseline image, which stands for the absence of information")
-    ] = "black",
+    baseline: PathBaseline = "black",
     fraction: Annotated[
         float, Param(help="share of pixels moved together, those with the smallest gradients first", min=0.01, max=1)
     ] = 0.25,

@@ -1,15 +1,13 @@
-from typing import Annotated
-
-from torch import Tensor
-
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.double_precision import upcast
 from convscope.engine.network.model import Model
-from convscope.engine.paths.baselines import BaselineName, make_baseline
+from convscope.engine.paths.baselines import make_baseline
 from convscope.engine.paths.path import (
     QUADRATURES,
     MultiplyByInputs,
-    QuadratureName,
+    PathBaseline,
+    PathSteps,
+    Quadrature,
     completeness_notes,
     path_gradient,
     straight_path,
@@ -18,7 +16,6 @@ from convscope.engine.run.gradients import end_scores
 from convscope.engine.run.perturbed_samples import Seed
 from convscope.engine.targets.target import TOP1, Target
 from convscope.runtime.declaration import attributions, lens
-from convscope.spec import Param
 from convscope.values import Attribution
 
 
@@ -37,15 +34,9 @@ def integrated_gradients(
     image: Images,
     *,
     target: Target = TOP1,
-    steps: Annotated[
-        int, Param(help="number of points on the path at which the gradient is computed", min=1, max=4096)
-    ] = 50,
-    baseline: Annotated[
-        BaselineName | Tensor, Param(help="the baseline image, which stands for the absence of information")
-    ] = "black",
-    quadrature: Annotated[
-        QuadratureName, Param(help="quadrature rule for the integral along the path")
-    ] = "gauss-legendre",
+    steps: PathSteps = 50,
+    baseline: PathBaseline = "black",
+    quadrature: Quadrature = "gauss-legendre",
     multiply_by_inputs: MultiplyByInputs = True,
     seed: Seed = 0,
 ) -> list[Attribution]:

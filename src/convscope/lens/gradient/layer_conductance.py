@@ -1,12 +1,10 @@
 from typing import Annotated
 
-from torch import Tensor
-
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
-from convscope.engine.paths.baselines import BaselineName, make_baseline
-from convscope.engine.paths.path import completeness_notes, straight_path
+from convscope.engine.paths.baselines import make_baseline
+from convscope.engine.paths.path import PathBaseline, completeness_notes, straight_path
 from convscope.engine.run.gradients import end_scores
 from convscope.engine.run.perturbed_samples import Seed
 from convscope.engine.targets.target import TOP1, Target
@@ -34,9 +32,7 @@ def layer_conductance(
     target: Target = TOP1,
     layer: Layers = LAST_SPATIAL,
     steps: Annotated[int, Param(help="number of intervals of the path", min=1, max=4096)] = 50,
-    baseline: Annotated[
-        BaselineName | Tensor, Param(help="the baseline image, which stands for the absence of information")
-    ] = "black",
+    baseline: PathBaseline = "black",
     seed: Seed = 0,
 ) -> list[LayerAttribution]:
     """Integrate the contribution of each unit along the straight path from a baseline to the image.

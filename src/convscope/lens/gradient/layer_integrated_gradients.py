@@ -1,17 +1,19 @@
-from typing import Annotated
-
-from torch import Tensor
-
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
-from convscope.engine.paths.baselines import BaselineName, make_baseline
-from convscope.engine.paths.path import QUADRATURES, MultiplyByInputs, QuadratureName, completeness_notes
+from convscope.engine.paths.baselines import make_baseline
+from convscope.engine.paths.path import (
+    QUADRATURES,
+    MultiplyByInputs,
+    PathBaseline,
+    PathSteps,
+    Quadrature,
+    completeness_notes,
+)
 from convscope.engine.run.perturbed_samples import Seed
 from convscope.engine.targets.target import TOP1, Target
 from convscope.runtime.declaration import lens
 from convscope.runtime.unit_attribution import at_inputs, layer_attributions, one_layer, scores_of, within_layer
-from convscope.spec import Param
 from convscope.values import LayerAttribution
 
 
@@ -31,15 +33,9 @@ def layer_integrated_gradients(
     *,
     target: Target = TOP1,
     layer: Layers = LAST_SPATIAL,
-    steps: Annotated[
-        int, Param(help="number of points on the path at which the gradient is computed", min=1, max=4096)
-    ] = 50,
-    baseline: Annotated[
-        BaselineName | Tensor, Param(help="the baseline image, which stands for the absence of information")
-    ] = "black",
-    quadrature: Annotated[
-        QuadratureName, Param(help="quadrature rule for the integral along the path")
-    ] = "gauss-legendre",
+    steps: PathSteps = 50,
+    baseline: PathBaseline = "black",
+    quadrature: Quadrature = "gauss-legendre",
     multiply_by_inputs: MultiplyByInputs = True,
     seed: Seed = 0,
 ) -> list[LayerAttribution]:

@@ -1,18 +1,22 @@
-from typing import Annotated, Any
-
-from torch import Tensor
+from typing import Any
 
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import resolve_unit
 from convscope.engine.network.double_precision import upcast
 from convscope.engine.network.model import Model
-from convscope.engine.paths.baselines import BaselineName, make_baseline
-from convscope.engine.paths.path import QUADRATURES, MultiplyByInputs, QuadratureName, straight_path
+from convscope.engine.paths.baselines import make_baseline
+from convscope.engine.paths.path import (
+    QUADRATURES,
+    MultiplyByInputs,
+    PathBaseline,
+    PathSteps,
+    Quadrature,
+    straight_path,
+)
 from convscope.engine.run.perturbed_samples import Seed
 from convscope.engine.targets.target import TOP1, Target
 from convscope.runtime.declaration import attributions, lens
 from convscope.runtime.unit_attribution import through_unit
-from convscope.spec import Param
 from convscope.values import Attribution
 
 
@@ -32,15 +36,9 @@ def neuron_conductance(
     *,
     unit: Any = None,
     target: Target = TOP1,
-    steps: Annotated[
-        int, Param(help="number of points on the path at which the gradient is computed", min=1, max=4096)
-    ] = 50,
-    baseline: Annotated[
-        BaselineName | Tensor, Param(help="the baseline image, which stands for the absence of information")
-    ] = "black",
-    quadrature: Annotated[
-        QuadratureName, Param(help="quadrature rule for the integral along the path")
-    ] = "gauss-legendre",
+    steps: PathSteps = 50,
+    baseline: PathBaseline = "black",
+    quadrature: Quadrature = "gauss-legendre",
     multiply_by_inputs: MultiplyByInputs = True,
     seed: Seed = 0,
 ) -> list[Attribution]:
