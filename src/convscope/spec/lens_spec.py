@@ -1,0 +1,179 @@
+"""The declaration of a lens, as an object, as plain data and in lists."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from convscope.errors import ParameterError, did_you_mean
+from convscope.spec.inputs import inputs_with
+from convscope.spec.parameters import Param, Parameter, parameter_from_json
+
+FAMILIES: Mapping[str, str] = {
+    "prediction": "What it answers",
+    "structure": "Structure: what the network consists of",
+    "activations": "Inside: what it computes",
+    "gradient": "Gradients: how the score depends on each part of the input",
+    "cam": "Class activation maps: which regions support the score",
+    "backward": "Backward rules: the score propagated back, operation by operation",
+    "perturbation": "Perturbation, surrogates, regions: how the score changes when parts are removed",
+    "learned": "Learned: what its units respond to",
+}
+"""The families of lenses, in the order in which lists show them. They are labels: no behavior depends on them."""
+
+NEEDS = ("gradients", "operations", "scores")
+"""What a lens may use of a network: gradients of its output, rules for each of its operations in the backward pass, or
+the scores of many forward passes that it compares."""
+
+SMOOTH = Parameter(
+    "smooth", int, None, Param("average over so many noisy copies of the image", min=2, max=4096, unit="copies")
+)
+"""An option of every lens whose maps can be averaged, beside its own parameters."""
+
+SMOOTH_OF = Parameter(
+    "smooth_of",
+    str,
+    None,
+    Param(
+        "what is taken over the noisy copies: the mean, the mean of squares (SmoothGrad²), the variance (VarGrad)",
+        choices=("mean", "mean-square", "variance"),
+    ),
+)
+"""The statistic over the copies, where a map is averaged."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LensSpec:
+    """The declaration of one lens."""
+
+    name: str
+    family: str
+    title: str
+    cite: str
+    asks: str
+    reads: str
+    function: Callable[..., Any]
+    needs: frozenset[str] = frozenset()
+    """What it uses of the network, of `NEEDS`."""
+    claims: frozenset[str] = frozenset()
+    fails: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    """Those of `INPUTS` that this lens has."""
+    required: tuple[str, ...] = ()
+    """Those of its inputs that have no default."""
+    positional: tuple[str, ...] = ()
+    """Parameters that may be passed without a name, in this order."""
+    returns: str = "Attribution"
+
+    @property
+    def command(self) -> str:
+        """The name on the command line."""
+        return self.name.replace("_", "-")
+
+    @property
+    def each_image(self) -> bool:
+        """Whether it gives one value per image; otherwise a single value."""
+        return "image" in self.required
+
+    @property
+    def attributes(self) -> bool:
+        """Whether it attributes a score to parts of the input or to units of a layer."""
+        return self.returns in ("Attribution", "LayerAttribution")
+
+    @property
+    def can_average(self) -> bool:
+        """Whether its maps can be averaged over copies: not those of a unit, whose strongest position moves."""
+        return self.returns == "Attribution" and "unit" not in self.inputs
+
+    @property
+    def options(self) -> dict[str, Parameter]:
+        """Its own parameters, and those of averaging where its maps can be averaged."""
+        common = (SMOOTH, SMOOTH_OF) if self.can_average else ()
+        return {**self.parameters, **{parameter.name: parameter for parameter in common}}
+
+    @property
+    def many_passes(self) -> bool:
+        """Whether it needs hundreds of passes with its default parameters."""
+        return "scores" in self.needs or self.returns == "Pictures"
+
+    @property
+    def takes_layer(self) -> bool:
+        """Whether it has a parameter ``layer``."""
+        return "layer" in self.inputs
+
+    @property
+    def takes_target(self) -> bool:
+        """Whether it has a parameter ``target``."""
+        return "target" in self.inputs
+
+    def checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters of this lens, with ``arguments`` in place of defaults, each of them checked."""
+        for name in arguments:
+            if name not in self.parameters:
+                known = [*self.parameters, *(i for i in self.inputs if i in inputs_with("address", "second image"))]
+                listed = f" (it takes {', '.join(known)})" if known else " (it takes none)"
+                raise ParameterError(f"{self.command} has no parameter {name!r}{did_you_mean(name, known)}{listed}")
+        return {name: p.check(arguments.get(name, p.default)) for name, p in self.parameters.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """The declaration as plain data, from which `lens_from_json` makes it again without its function."""
+        plain = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        plain |= {name: sorted(getattr(self, name)) for name in ("needs", "claims")}
+        plain |= {name: list(getattr(self, name)) for name in ("inputs", "required", "positional")}
+        parameters = {name: parameter.as_json() for name, parameter in self.parameters.items()}
+        return {**plain, "fails": dict(self.fails), "parameters": parameters}
+
+    def __repr__(self) -> str:
+        return f"LensSpec({self.command}: {self.asks})"
+
+
+_PLAIN_FIELDS = ("name", "family", "title", "cite", "asks", "reads", "returns")
+
+
+def lens_from_json(plain: Mapping[str, Any]) -> LensSpec:
+    """A declaration from `LensSpec.as_json`. It serves lists and help texts; its function cannot be called."""
+
+    def not_imported(*_args: Any, **_named: Any) -> Any:
+        raise RuntimeError(f"{plain['name']} was declared from data: convscope.catalogue.find imports the lens itself")
+
+    return LensSpec(
+        **{name: plain[name] for name in _PLAIN_FIELDS},
+        function=not_imported,
+        needs=frozenset(plain["needs"]),
+        claims=frozenset(plain["claims"]),
+        fails=plain["fails"],
+        parameters={name: parameter_from_json(name, fields) for name, fields in plain["parameters"].items()},
+        inputs=tuple(plain["inputs"]),
+        required=tuple(plain["required"]),
+        positional=tuple(plain["positional"]),
+    )
+
+
+class Lenses(list[LensSpec]):
+    """A list of declarations that a prompt and a notebook show as a table of names and questions."""
+
+    def __repr__(self) -> str:
+        width = max((len(spec.name) for spec in self), default=0)
+        parts = [
+            "\n".join([title, *(f"  {spec.name:<{width}}  {spec.asks}" for spec in members)])
+            for title, members in self._by_family()
+        ]
+        return "\n".join([*parts, f"{len(self)} lenses; help(cs.NAME) says more of one"])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<tr><th colspan="2" style="text-align:left">{escape(title)}</th></tr>'
+            + "".join(
+                f'<tr><td style="text-align:left"><code>{escape(spec.name)}</code></td>'
+                f'<td style="text-align:left">{escape(spec.asks)}</td></tr>'
+                for spec in members
+            )
+            for title, members in self._by_family()
+        )
+        return f"<table>{rows}</table>"
+
+    def _by_family(self) -> list[tuple[str, list[LensSpec]]]:
+        """The title of each family in the list, with its lenses."""
+        families = dict.fromkeys(spec.family for spec in self)
+        return [(FAMILIES[family], [spec for spec in self if spec.family == family]) for family in families]

@@ -1,0 +1,117 @@
+"""The tables of all declarations, and what a loader or a source of samples declares."""
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from convscope._names import lens_modules
+from convscope.errors import UnknownName, did_you_mean
+from convscope.spec.lens_spec import LensSpec
+
+
+@dataclass(frozen=True)
+class LoaderSpec:
+    """The declaration of one loader: ``scheme:NAME`` (or a file ending) and the function that opens it."""
+
+    scheme: str
+    title: str
+    example: str
+    function: Callable[..., Any]
+    names: Callable[[], list[str]]
+    extra: str = ""
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """The declaration of one source of sample inputs: ``sample:NAME/KEY``."""
+
+    name: str
+    title: str
+    function: Callable[[str], Any]
+    keys: tuple[str, ...]
+    """A few keys to try; the first one is used in examples."""
+    count: int = 0
+    """The size of the collection ``sample:NAME``, numbered from 0; 0 where it has only ``keys``."""
+
+
+Spec = TypeVar("Spec")
+
+
+class Table(Mapping[str, Spec]):
+    """Declarations by name. A name is declared once, and an unknown name gets a suggestion.
+
+    Args:
+        noun: what messages call one of them.
+        listed_by: where messages say that all are listed.
+        declared_in: the modules that declare them; they are imported when a declaration is looked up.
+    """
+
+    def __init__(self, noun: str, listed_by: str, declared_in: Callable[[], Iterable[str]]) -> None:
+        self.noun, self.listed_by, self._declared_in = noun, listed_by, declared_in
+        self._specs: dict[str, Spec] = {}
+
+    def add(self, name: str, spec: Spec) -> None:
+        """Add a declaration."""
+        if name in self._specs:
+            raise ValueError(f"{self.noun} {name!r} is declared twice")
+        self._specs[name] = spec
+
+    def fill(self) -> None:
+        """Import the modules that declare, once."""
+        for module in self._declared_in():
+            importlib.import_module(module)
+
+    def find(self, name: str) -> Spec:
+        """The declaration of that name, with underscores or dashes."""
+        self.fill()
+        for spelling in (name, name.replace("-", "_"), name.replace("_", "-")):
+            if spelling in self._specs:
+                return self._specs[spelling]
+        near = did_you_mean(name, self._specs)
+        raise UnknownName(f"no {self.noun} {name!r}{near} ({self.listed_by})")
+
+    def __getitem__(self, name: str) -> Spec:
+        return self._specs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+
+LENSES: Table[LensSpec] = Table("lens", "'convscope lenses' lists them", lambda: lens_modules().values())
+
+LOADERS: Table[LoaderSpec] = Table(
+    "kind of model", "'convscope models' lists what can be loaded", lambda: ("convscope.samples", "convscope.loaders")
+)
+
+SAMPLES: Table[SampleSpec] = Table(
+    "sample", "there are sample:digits/3, sample:shapes/7 and sample:photo/china", lambda: ("convscope.samples",)
+)
+
+
+def loader(
+    *,
+    scheme: str,
+    title: str,
+    example: str,
+    names: Callable[[], list[str]],
+    extra: str = "",
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare a function ``(name, *, chosen, weights, trust) -> Model`` that opens ``scheme:name``.
+
+    Args:
+        scheme: the part of the address before the colon.
+        title: what it opens, in words.
+        example: an address that works.
+        names: the known names, for lists and suggestions; empty where any name may exist.
+        extra: the extra of this package that installs the required libraries.
+    """
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        LOADERS.add(scheme, LoaderSpec(scheme, title, example, function, names, extra))
+        return function
+
+    return declare
