@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.engine.data.data_set import as_dataset
-from convscope.engine.statistics.activation_statistics import collect_statistics, correlated_channels
+from convscope.engine.statistics.activation_statistics import collect_statistics
+from convscope.engine.statistics.correlation import correlated_channels
 from convscope.engine.statistics.largest_channels import channel_maxima
 from convscope.engine.statistics.log_histogram import LogGrid
 from convscope.errors import InputError, LayerError, NotFinite

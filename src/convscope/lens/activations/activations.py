@@ -10,9 +10,9 @@ from convscope.engine.statistics.activation_statistics import (
     MEAN_POSITIONS,
     StatisticsAccumulator,
     collect_statistics,
-    correlated_channels,
     list_reasons,
 )
+from convscope.engine.statistics.correlation import correlated_channels
 from convscope.lens.activations._shares import NAMES, SHARES
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
