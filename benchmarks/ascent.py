@@ -12,7 +12,7 @@ import convscope as cs
 from benchmarks.contenders import network
 from benchmarks.measure import Row, interleaved, report, rows_of
 from convscope.engine.network.hooks import stop_at
-from convscope.engine.optimize.prefix import NetworkPrefix
+from convscope.engine.optimize.truncated_network import TruncatedNetwork
 
 LAYERS = {"resnet50": "layer2", "squeezenet1_1": "features.7"}
 SIZE, STEPS, FEW_STEPS = 128, 128, 32
@@ -56,7 +56,7 @@ def live_units(module: nn.Module, layer: str, count: int = 8) -> list[int]:
     model = cs.Model(module)
     with model.preserve_state(), torch.no_grad():
         noise = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-        means = NetworkPrefix(model, [layer], noise).activations(noise)[layer][0].mean((1, 2))
+        means = TruncatedNetwork(model, [layer], noise).activations(noise)[layer][0].mean((1, 2))
     return [int(unit) for unit in means.topk(count).indices]
 
 

@@ -18,12 +18,12 @@ from torch import Tensor
 
 import convscope as cs
 from benchmarks.measure import Row, report
-from convscope.engine.optimize.canvas import canvas_of
 from convscope.engine.optimize.loop import maximize_all
 from convscope.engine.optimize.objectives import channel
 from convscope.engine.optimize.parametrizations import BY_NAME
-from convscope.engine.optimize.prefix import NetworkPrefix
+from convscope.engine.optimize.picture_space import picture_space_of
 from convscope.engine.optimize.transforms import BY_NAME as TRANSFORMS
+from convscope.engine.optimize.truncated_network import TruncatedNetwork
 
 ASSETS = Path(__file__).parents[2] / "shared/assets"
 CHANNELS, REAL = 32, 500
@@ -109,7 +109,7 @@ def live_channels(subject: Subject, count: int = CHANNELS, seed: int = 0) -> lis
     """Random channels that some real input activates, each with the largest activation."""
     channels: list[tuple[str, int, float]] = []
     with subject.model.preserve_state(), torch.no_grad():
-        prefix = NetworkPrefix(subject.model, subject.layers, subject.inputs[:1])
+        prefix = TruncatedNetwork(subject.model, subject.layers, subject.inputs[:1])
         activations = [prefix.activations(chunk) for chunk in torch.split(subject.inputs, 20)]
         for layer in subject.layers:
             best = torch.cat([chunk[layer].flatten(2).mean(2) for chunk in activations]).amax(0)
@@ -125,7 +125,7 @@ def outcome(subject: Subject, channels: list[tuple[str, int, float]], pictures: 
         for (layer, unit, _), picture in zip(channels, pictures, strict=True):
             shifts = [torch.roll(picture, offset, (1, 2)) for offset in ((4, 4), (-4, 4), (4, -4), (-4, -4))]
             batch = torch.stack([picture, jpeg(model, picture), *shifts])
-            scores = channel(layer, unit).score(NetworkPrefix(model, [layer], batch[:1]).activations(batch))
+            scores = channel(layer, unit).score(TruncatedNetwork(model, [layer], batch[:1]).activations(batch))
             reached.append(scores[0])
             compressed.append(scores[1])
             shifted.append(scores[2:].mean())
@@ -144,12 +144,12 @@ def jpeg(model: cs.Model, picture: Tensor, quality: int = 75) -> Tensor:
 
 def optimized_pictures(subject: Subject, channels: list[tuple[str, int, float]], name: str, **options: Any) -> Tensor:
     """Pictures of channels with one parametrization."""
-    canvas = canvas_of(subject.model, subject.size)
-    transform = TRANSFORMS[options.pop("transform", "standard")](canvas.extent)
+    space = picture_space_of(subject.model, subject.size)
+    transform = TRANSFORMS[options.pop("transform", "standard")](space.extent)
     make: Callable[..., Any] = BY_NAME[name]
     with subject.model.preserve_state():
         objectives = [channel(layer, unit) for layer, unit, _ in channels]
-        return maximize_all(subject.model, objectives, make(canvas), transform=transform, **options).pictures
+        return maximize_all(subject.model, objectives, make(space), transform=transform, **options).pictures
 
 
 def excitation(rounds: int) -> list[Row]:

@@ -8,7 +8,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import fontManager
 
-from convscope.render import letters
+from convscope.render import fonts
 from convscope.render.canvas import BODY, Canvas
 
 TIGER = "虎斑猫"
@@ -36,11 +36,11 @@ def tiny_font(path: Path, characters: str) -> Path:
 
 
 @pytest.fixture
-def fonts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def font_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files of the fonts of this machine, beside DejaVu Sans: none, until a test adds one."""
     paths: list[str] = []
-    monkeypatch.setattr(letters, "candidate_fonts", lambda bold: paths)
-    monkeypatch.setattr(letters, "_font_of", {})
+    monkeypatch.setattr(fonts, "candidate_fonts", lambda bold: paths)
+    monkeypatch.setattr(fonts, "_font_of", {})
     return paths
 
 
@@ -55,12 +55,12 @@ def ink(canvas: Canvas) -> float:
     return float((canvas.to_picture("letters").pixels < 100).all(-1).sum())
 
 
-def test_a_character_that_dejavu_lacks_is_drawn_with_a_font_that_has_it(fonts: list[str], tmp_path: Path) -> None:
-    fonts.append(str(tiny_font(tmp_path / "squares.ttf", TIGER)))
+def test_a_character_that_dejavu_lacks_is_drawn_with_a_font_that_has_it(font_files: list[str], tmp_path: Path) -> None:
+    font_files.append(str(tiny_font(tmp_path / "squares.ttf", TIGER)))
     one, three = canvas_with(f"{TIGER[0]} cat"), canvas_with(f"{TIGER} cat")
-    assert letters.font_runs(f"{TIGER} cat", bold=False) == [
-        (fonts[0], TIGER),
-        (letters.default_font(bold=False), " cat"),
+    assert fonts.font_runs(f"{TIGER} cat", bold=False) == [
+        (font_files[0], TIGER),
+        (fonts.default_font(bold=False), " cat"),
     ]
     square = (0.8 * BODY) ** 2
     assert ink(three) - ink(one) == pytest.approx(2 * square, rel=0.15)
@@ -68,15 +68,15 @@ def test_a_character_that_dejavu_lacks_is_drawn_with_a_font_that_has_it(fonts: l
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf"])
-def test_files_of_lines_and_letters_draw_it_too(fonts: list[str], tmp_path: Path, kind: str) -> None:
-    fonts.append(str(tiny_font(tmp_path / "squares.ttf", TIGER)))
+def test_files_of_lines_and_letters_draw_it_too(font_files: list[str], tmp_path: Path, kind: str) -> None:
+    font_files.append(str(tiny_font(tmp_path / "squares.ttf", TIGER)))
     file = canvas_with(TIGER).to_picture("letters").vector(kind)  # type: ignore[arg-type]
     assert b"Squares" in file
 
 
 @pytest.mark.parametrize("anchor", ["left", "center", "right"])
-def test_a_line_of_two_fonts_stands_where_it_should(fonts: list[str], tmp_path: Path, anchor: str) -> None:
-    fonts.append(str(tiny_font(tmp_path / "squares.ttf", TIGER)))
+def test_a_line_of_two_fonts_stands_where_it_should(font_files: list[str], tmp_path: Path, anchor: str) -> None:
+    font_files.append(str(tiny_font(tmp_path / "squares.ttf", TIGER)))
     canvas = Canvas("light", 600)
     canvas.text(300, 20, f"H{TIGER}H", anchor=anchor)  # type: ignore[arg-type]
     canvas.y = 60
@@ -87,7 +87,7 @@ def test_a_line_of_two_fonts_stands_where_it_should(fonts: list[str], tmp_path: 
     assert columns[-1] == pytest.approx(begins + width, abs=3)
 
 
-def test_what_no_font_has_is_said_once_with_what_to_install(fonts: list[str], drawn: list[str]) -> None:
+def test_what_no_font_has_is_said_once_with_what_to_install(font_files: list[str], drawn: list[str]) -> None:
     canvas = canvas_with(f"{TIGER} and again {TIGER}")
     canvas.paragraph("कखग ☃🯰")
     canvas.to_picture("letters")
@@ -100,7 +100,7 @@ def test_what_no_font_has_is_said_once_with_what_to_install(fonts: list[str], dr
 def test_where_nothing_is_missing_nothing_is_said_and_no_font_is_looked_for(
     monkeypatch: pytest.MonkeyPatch, drawn: list[str]
 ) -> None:
-    monkeypatch.setattr(letters, "candidate_fonts", lambda bold: pytest.fail("looked for a font"))
+    monkeypatch.setattr(fonts, "candidate_fonts", lambda bold: pytest.fail("looked for a font"))
     canvas_with("Übergröße – ½ × π, Кошка, قط").to_picture("letters")
     assert not any("No installed font" in words for words in drawn)
 
@@ -109,14 +109,14 @@ def test_a_font_added_to_matplotlib_is_found_and_the_font_of_last_resort_is_not(
     path = tiny_font(tmp_path / "squares.ttf", TIGER)
     fontManager.addfont(path)
     try:
-        assert str(path) in letters.candidate_fonts(bold=False)
+        assert str(path) in fonts.candidate_fonts(bold=False)
     finally:
         fontManager.ttflist[:] = [entry for entry in fontManager.ttflist if entry.fname != str(path)]
-    assert not any("LastResort" in one for one in letters.candidate_fonts(bold=False))
+    assert not any("LastResort" in one for one in fonts.candidate_fonts(bold=False))
 
 
-def test_a_file_that_is_no_font_is_passed_over(fonts: list[str], tmp_path: Path) -> None:
+def test_a_file_that_is_no_font_is_passed_over(font_files: list[str], tmp_path: Path) -> None:
     broken = tmp_path / "broken.ttf"
     broken.write_bytes(b"no font")
-    fonts += [str(broken), str(tiny_font(tmp_path / "squares.ttf", TIGER))]
-    assert letters.missing_characters(TIGER) == []
+    font_files += [str(broken), str(tiny_font(tmp_path / "squares.ttf", TIGER))]
+    assert fonts.missing_characters(TIGER) == []

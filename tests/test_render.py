@@ -18,11 +18,11 @@ import convscope as cs
 from convscope import render
 from convscope.errors import CannotWrite, ParameterError
 from convscope.render.canvas import Canvas
-from convscope.render.distribution import RIDGE_HEIGHT
+from convscope.render.distribution import HISTOGRAM_HEIGHT
 from convscope.render.palette import BACKGROUNDS, SCALES, THEMES, ink_colours, opaque_colours
 from convscope.render.panels import Panel
-from convscope.render.picture import Picture
 from convscope.render.raster import enlarge, map_pixels, overlay_pixels
+from convscope.render.rendered_picture import Picture
 from convscope.render.scale import format_number, legend_of, map_values, scale_of
 from convscope.values import Attribution, Comparison, Cost, Exemplar, Exemplars, Prediction, Record, UnitExemplars
 from tests.lens_calls import DrawnText
@@ -478,7 +478,9 @@ def test_a_histogram_says_how_it_is_drawn_and_its_bar_at_zero_is_the_share(drawn
     zeros_spread = max(value.layers, key=lambda spread: spread.zeros)
     dark = (picture.pixels[:, 310:830] == rgb(THEMES["light"].text)).all(-1)
     tallest = max(_longest_run(column) for column in dark.T)
-    assert tallest == pytest.approx(RIDGE_HEIGHT * zeros_spread.zeros, abs=2), "the bar's height is the share itself"
+    assert tallest == pytest.approx(HISTOGRAM_HEIGHT * zeros_spread.zeros, abs=2), (
+        "the bar's height is the share itself"
+    )
 
 
 def _longest_run(column: np.ndarray) -> int:

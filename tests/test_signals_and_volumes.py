@@ -13,8 +13,8 @@ import convscope as cs
 from convscope.cli.lens_command import summary_lines
 from convscope.errors import ConvScopeError, InputError, LoadError
 from convscope.render.panels import enlarge_slice, panels_of, voxel_size
-from convscope.render.ruler import Ruler, format_position, signal_ruler
 from convscope.render.scale import scale_of
+from convscope.render.signal_axis import SignalAxis, format_position, signal_axis
 from convscope.reporting.page import write_report
 from convscope.spec import LensSpec
 from convscope.values import Attribution, Record, adapt_wording
@@ -118,12 +118,12 @@ def test_a_report_of_a_signal_speaks_of_signals(ears: cs.Model, tmp_path: Path) 
 
 
 def test_an_axis_has_round_numbers_in_the_middle_of_their_places() -> None:
-    ticks = Ruler(1000).ticks(900)
+    ticks = SignalAxis(1000).ticks(900)
     assert [said for _, said in ticks] == ["0", "100", "200", "300", "400", "500", "600", "700", "800", "900"]
     assert ticks[1][0] == pytest.approx(0.1005)
-    assert [said for _, said in Ruler(1600, 1 / 800, "seconds").ticks(500)] == ["0", "0.5", "1", "1.5"]
-    assert [said for _, said in Ruler(4).ticks(900)] == ["0", "1", "2", "3"]
-    assert [said for _, said in Ruler(1).ticks(900)] == ["0"]
+    assert [said for _, said in SignalAxis(1600, 1 / 800, "seconds").ticks(500)] == ["0", "0.5", "1", "1.5"]
+    assert [said for _, said in SignalAxis(4).ticks(900)] == ["0", "1", "2", "3"]
+    assert [said for _, said in SignalAxis(1).ticks(900)] == ["0"]
 
 
 def test_a_signal_is_drawn_over_samples_or_over_seconds_where_a_rate_is_known(ears: cs.Model, drawn: list[str]) -> None:
@@ -142,7 +142,7 @@ def test_the_strongest_place_is_a_moment() -> None:
     assert format_position(Record(lens="", title="", asks="", reads=""), 17) == "sample 17"
     seconds = Record(lens="", title="", asks="", reads="", spacing=(0.01,), unit="s")
     assert format_position(seconds, 17) == "0.17 s"
-    assert signal_ruler(seconds, 5) == Ruler(5, 0.01, "seconds")
+    assert signal_axis(seconds, 5) == SignalAxis(5, 0.01, "seconds")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from convscope.cli.wording import to_shell_syntax
+from convscope.cli.error_wording import to_shell_syntax
 
 SHAPES = ("--model", "bundled:shapes")
 PYTHON = re.compile(r"\b[a-z_]+=|\bcs\.|\bmodel\.|True|False|None")

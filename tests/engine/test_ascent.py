@@ -11,10 +11,10 @@ from convscope.engine.context.metering import metered, reporting, watching
 from convscope.engine.inputs.specs import Images
 from convscope.engine.optimize import objectives as goals
 from convscope.engine.optimize import parametrizations, regularizers, transforms
-from convscope.engine.optimize.canvas import Canvas, canvas_of, color_matrix_of, mixing_matrix
 from convscope.engine.optimize.loop import AscentResult, maximize, maximize_all
-from convscope.engine.optimize.parse import parse_objective, parse_objectives
-from convscope.engine.optimize.prefix import NetworkPrefix
+from convscope.engine.optimize.objective_parser import parse_objective, parse_objectives
+from convscope.engine.optimize.picture_space import PictureSpace, color_matrix_of, mixing_matrix, picture_space_of
+from convscope.engine.optimize.truncated_network import TruncatedNetwork
 from convscope.errors import Cancelled, LayerError, NoGradient, NotFinite, ParameterError, UnknownName
 from tests.conftest import picture_model
 from tests.nets import FlattenNet, LinearNet, PlainNet, ResidualNet, seeded
@@ -35,7 +35,7 @@ def optimize(
     model: cs.Model, objective: goals.Objective | list[goals.Objective], name: str = "pixels", **options
 ) -> AscentResult:
     objectives = objective if isinstance(objective, list) else [objective]
-    parametrization = parametrizations.BY_NAME[name](canvas_of(model))
+    parametrization = parametrizations.BY_NAME[name](picture_space_of(model))
     with model.preserve_state():
         return maximize_all(model, objectives, parametrization, **{"steps": 12, **options})
 
@@ -167,15 +167,15 @@ def test_a_missing_unit_is_refused_with_the_number_of_units(unit: str, message: 
         optimize(model, parse_objectives(unit, model))
 
 
-# Canvas and parametrizations
+# PictureSpace and parametrizations
 
 
 @pytest.mark.parametrize("name", parametrizations.BY_NAME)
 @pytest.mark.parametrize("shape", [(3, 12, 17), (1, 9, 8), (5, 8, 8)])
 def test_a_picture_lies_between_black_and_white(name: str, shape: tuple[int, ...]) -> None:
     spec = cs.ImageInput(size=shape[1:], mean=(0.4,) * shape[0], std=(0.25,) * shape[0], channels=shape[0])
-    canvas = canvas_of(cs.Model(nn.Conv2d(shape[0], 2, 3), input=spec))
-    parametrization = parametrizations.BY_NAME[name](canvas)
+    space = picture_space_of(cs.Model(nn.Conv2d(shape[0], 2, 3), input=spec))
+    parametrization = parametrizations.BY_NAME[name](space)
     parameters = parametrization.initial(2, generator())
     picture = parametrization.picture([50 * p for p in parameters])
     assert tuple(picture.shape) == (2, *shape)
@@ -188,8 +188,8 @@ def test_a_picture_lies_between_black_and_white(name: str, shape: tuple[int, ...
 @pytest.mark.parametrize("name", parametrizations.BY_NAME)
 @pytest.mark.parametrize("shape", [(2, 24), (1, 6, 9, 10)])
 def test_signals_and_volumes_have_a_mean_square_of_one(name: str, shape: tuple[int, ...]) -> None:
-    canvas = canvas_of(cs.Model(seeded(PlainNet, len(shape) - 1, shape[0]), input=cs.TensorInput(shape)))
-    parametrization = parametrizations.BY_NAME[name](canvas)
+    space = picture_space_of(cs.Model(seeded(PlainNet, len(shape) - 1, shape[0]), input=cs.TensorInput(shape)))
+    parametrization = parametrizations.BY_NAME[name](space)
     pictures = parametrization.picture(parametrization.initial(3, generator()))
     assert tuple(pictures.shape) == (3, *shape)
     torch.testing.assert_close(pictures.flatten(1).square().mean(1), torch.ones(3))
@@ -197,23 +197,23 @@ def test_signals_and_volumes_have_a_mean_square_of_one(name: str, shape: tuple[i
 
 @pytest.mark.parametrize("make", [parametrizations.pixels, parametrizations.fourier])
 def test_the_initial_picture_can_be_a_photograph(make, model: cs.Model, picture) -> None:
-    canvas, photo = canvas_of(model), model.prepare(picture).tensor
-    parametrization = make(canvas, start=photo)
+    space, photo = picture_space_of(model), model.prepare(picture).tensor
+    parametrization = make(space, start=photo)
     initial = parametrization.picture(parametrization.initial(2, generator()))
     torch.testing.assert_close(initial, photo.expand(2, -1, -1, -1), atol=0.03, rtol=0)
 
 
 def test_fourier_noise_has_the_spectrum_of_natural_images() -> None:
-    canvas = Canvas((1, 64, 64))
-    parametrization = parametrizations.fourier(canvas)
+    space = PictureSpace((1, 64, 64))
+    parametrization = parametrizations.fourier(space)
     noise = parametrization.picture(parametrization.initial(32, generator()))
     power = torch.fft.rfft2(noise).abs().square().mean((0, 1))
     assert float(power[0, 4] / power[0, 16]) == pytest.approx(16, rel=0.5)
 
 
 def test_maco_changes_phases_only() -> None:
-    canvas = Canvas((2, 16, 16))
-    parametrization = parametrizations.maco(canvas)
+    space = PictureSpace((2, 16, 16))
+    parametrization = parametrizations.maco(space)
     (phases,) = parametrization.initial(1, generator())
     first, second = (
         torch.fft.rfft2(parametrization.picture([p])).abs() for p in (phases, phases + torch.rand(phases.shape))
@@ -224,11 +224,11 @@ def test_maco_changes_phases_only() -> None:
 
 
 def test_magnitudes_can_be_measured_from_images() -> None:
-    canvas, images = Canvas((1, 8, 8)), torch.randn(3, 1, 8, 8, generator=generator())
-    magnitude = parametrizations.mean_magnitude(canvas, images)
+    space, images = PictureSpace((1, 8, 8)), torch.randn(3, 1, 8, 8, generator=generator())
+    magnitude = parametrizations.mean_magnitude(space, images)
     torch.testing.assert_close(magnitude, torch.fft.rfft2(images).abs().mean(0))
     with pytest.raises(ParameterError, match="must be"):
-        parametrizations.mean_magnitude(canvas, images[..., :4])
+        parametrizations.mean_magnitude(space, images[..., :4])
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
@@ -239,16 +239,16 @@ def test_colours_are_measured_from_images_with_any_number_of_channels(channels: 
     covariance = torch.cov(mixed.transpose(0, 1).flatten(1)).reshape(channels, channels)
     product = matrix @ matrix.T
     torch.testing.assert_close(product / product[0, 0], (covariance / covariance[0, 0]).float(), rtol=1e-3, atol=1e-3)
-    canvas = Canvas((channels, 20, 20)).with_colors_of(Images(mixed, ("a",) * 4, single=False))
-    torch.testing.assert_close(canvas.decorrelate(canvas.correlate(base)), base, rtol=1e-3, atol=1e-3)
+    space = PictureSpace((channels, 20, 20)).with_colors_of(Images(mixed, ("a",) * 4, single=False))
+    torch.testing.assert_close(space.decorrelate(space.correlate(base)), base, rtol=1e-3, atol=1e-3)
     assert float(mixing_matrix(torch.eye(channels)).norm(dim=0).max()) == pytest.approx(1)
 
 
 def test_an_undeclared_input_shape_is_inferred_from_the_first_convolution() -> None:
-    assert canvas_of(cs.Model(nn.Conv1d(5, 2, 3))).shape == (5, 128)
-    assert canvas_of(cs.Model(nn.Conv2d(4, 4, 3, groups=2)), 16).shape == (4, 16, 16)
+    assert picture_space_of(cs.Model(nn.Conv1d(5, 2, 3))).shape == (5, 128)
+    assert picture_space_of(cs.Model(nn.Conv2d(4, 4, 3, groups=2)), 16).shape == (4, 16, 16)
     with pytest.raises(cs.ConvScopeError, match="the input shape of Linear is unknown"):
-        canvas_of(cs.Model(nn.Linear(3, 2)))
+        picture_space_of(cs.Model(nn.Linear(3, 2)))
 
 
 # Transforms
@@ -344,7 +344,7 @@ def test_later_layers_are_not_computed_and_no_hook_is_left(residual: cs.Model) -
 def test_several_layers_are_read_in_one_forward_that_ends_at_the_last(residual: cs.Model) -> None:
     x = torch.randn(2, 3, 16, 16, generator=generator())
     with residual.preserve_state():
-        activations = NetworkPrefix(residual, ["bn2", "stem"], x[:1]).activations(residual.input_copy(x))
+        activations = TruncatedNetwork(residual, ["bn2", "stem"], x[:1]).activations(residual.input_copy(x))
     net = residual.module
     torch.testing.assert_close(activations["stem"], net.stem(x))
     torch.testing.assert_close(activations["bn2"], net.bn2(net.conv(torch.relu(net.bn1(net.stem(x))))))
@@ -353,7 +353,7 @@ def test_several_layers_are_read_in_one_forward_that_ends_at_the_last(residual: 
 def test_layers_before_a_fixed_size_head_can_be_visualized_at_other_sizes() -> None:
     model = picture_model(seeded(FlattenNet))
     with model.preserve_state():
-        parametrization = parametrizations.pixels(canvas_of(model, 24))
+        parametrization = parametrizations.pixels(picture_space_of(model, 24))
         result = maximize(model, goals.channel("features.0", 2), parametrization, steps=3)
         assert tuple(result.pictures.shape) == (1, 3, 24, 24)
         with pytest.raises(cs.ConvScopeError, match="FlattenNet raised"):
@@ -437,8 +437,8 @@ class DeadNet(nn.Module):
 @pytest.mark.parametrize("kind", ["relu", "relu6", "clamp"])
 def test_a_unit_that_is_inactive_at_the_start_is_activated(kind: str) -> None:
     model = cs.Model(seeded(DeadNet, kind), input=cs.ImageInput(size=12, mean=(0.5,) * 3, std=(0.2,) * 3))
-    canvas = canvas_of(model)
-    parametrization = parametrizations.pixels(canvas)
+    space = picture_space_of(model)
+    parametrization = parametrizations.pixels(space)
     gray = parametrization.picture(parametrization.initial(1, generator())).detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(model.module(gray)[:, 1].sum(), gray)
     assert not bool(gradient.any()), "zero gradient at the start"

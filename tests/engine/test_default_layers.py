@@ -9,7 +9,7 @@ from torch import nn
 
 import convscope as cs
 from convscope.engine.layers.default_layer import default_layer
-from convscope.engine.layers.trace import layout_of
+from convscope.engine.layers.layer_trace import layout_of
 
 Sides = tuple[int, int]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.layers.trace import as_feature_map, layout_of, trace_layers
+from convscope.engine.layers.layer_trace import as_feature_map, layout_of, trace_layers
 from convscope.engine.network.hooks import first_tensor
 from convscope.errors import LayerError
 from tests.engine._nets import seeded

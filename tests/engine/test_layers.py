@@ -20,7 +20,7 @@ from convscope.engine.layers.addresses import (
     split_brackets,
 )
 from convscope.engine.layers.default_layer import default_layer
-from convscope.engine.layers.trace import call_count, trace_layers
+from convscope.engine.layers.layer_trace import call_count, trace_layers
 from convscope.errors import ConvScopeError, LayerError, UnknownName
 from tests.engine._nets import SIDE, Branches, Dense, Stages, axes_net, condition, made, pictured, seeded, tensor
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.network.checks import CHECKS, check_backward_pass, check_independence, jittered
+from convscope.engine.network.assumption_checks import CHECKS, check_backward_pass, check_independence, jittered
 from convscope.errors import LayerError, NoRule
 from tests.engine._nets import SIDE, made, pictured, seeded, tensor, watched
 

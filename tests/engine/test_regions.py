@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.engine.layers.trace import layout_of
+from convscope.engine.layers.layer_trace import layout_of
 from convscope.errors import LayerError
 
 

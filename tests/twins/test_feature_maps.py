@@ -14,7 +14,7 @@ import convscope as cs
 from convscope.engine.context.metering import metered
 from convscope.engine.layers.feature_maps import read_maps
 from convscope.errors import LayerError, NotFinite, ParameterError, UnknownName
-from convscope.render import mosaic
+from convscope.render import tile_grid
 from tests.nets import PlainNet, ResidualNet, seeded
 from tests.twins.subjects import TINY, Subject
 
@@ -213,7 +213,7 @@ def test_a_layer_with_thousands_of_channels_is_drawn_at_bounded_size() -> None:
     assert list(maps.notes) == ["layers"]
     height, width, _ = maps.picture().pixels.shape
     assert height * width < 5e6
-    assert mosaic.MAX_TILES < 2048
+    assert tile_grid.MAX_TILES < 2048
 
 
 @pytest.mark.parametrize(("axes", "shape"), [(1, (2, 24)), (2, (3, 12, 20)), (3, (1, 6, 8, 10))])
@@ -222,7 +222,7 @@ def test_every_view_of_one_two_and_three_axes_can_be_drawn(view: str, axes: int,
     net = seeded(PlainNet, axes, shape[0])
     maps = cs.feature_maps(net, random(1, *shape), layer=["features.0", "features", "head"], view=view, scale="each")
     picture = maps.picture(theme="dark" if view == "mosaic" else "light")
-    assert picture.pixels.shape[1] == mosaic.WIDTH
+    assert picture.pixels.shape[1] == tile_grid.WIDTH
     assert "features.0: 6 channels" in picture.alt
 
 

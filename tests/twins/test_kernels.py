@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 import convscope as cs
 from convscope.errors import LayerError, ParameterError
-from convscope.render import mosaic
+from convscope.render import tile_grid
 from tests.nets import PlainNet, seeded
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -232,7 +232,7 @@ def test_thousands_of_filters_are_drawn_at_bounded_size() -> None:
     }
     assert len(complete.layers["0"].shown) == 3000
     assert "shown of 0" not in complete.notes
-    assert mosaic.MAX_TILES < 3000
+    assert tile_grid.MAX_TILES < 3000
     height, width, _ = complete.picture().pixels.shape
     assert height * width < 5e6
 
@@ -246,7 +246,7 @@ def test_every_view_of_every_kind_of_kernel_can_be_drawn(name: str, view: str) -
         nn.Sequential(LAYERS[name]()), layer="0", view=view, scale="each" if theme == "dark" else "shared"
     )
     picture = result.picture(theme=theme)
-    assert picture.pixels.shape[1] == mosaic.WIDTH
+    assert picture.pixels.shape[1] == tile_grid.WIDTH
     assert "0: " in picture.alt
 
 

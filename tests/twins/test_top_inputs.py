@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.engine.graph import record_graph
+from convscope.engine.layers.layer_trace import layout_of
 from convscope.engine.layers.receptive_fields import receptive_boxes
-from convscope.engine.layers.trace import layout_of
 from convscope.errors import InputError, LayerError, NotFinite, ParameterError, UnknownName
 from tests.nets import SIDE, PlainNet, ResidualNet, seeded
 

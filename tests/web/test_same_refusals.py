@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from convscope.cli import app
-from convscope.cli.wording import to_shell_syntax
+from convscope.cli.error_wording import to_shell_syntax
 from convscope.web.api import API_PREFIX
 
 pytest.importorskip("nicegui")

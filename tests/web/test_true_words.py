@@ -10,7 +10,7 @@ import pytest
 
 import convscope as cs
 from convscope.render import format_number
-from convscope.render.distribution import explain_ridges, ridge_of
+from convscope.render.distribution import explain_histograms, layer_histogram
 from convscope.web.i18n import translate
 from convscope.web.inside.unit_drawing import LESS, MORE
 from tests.web.browsing import visit, workbench
@@ -109,7 +109,7 @@ def test_histogram_matches_its_description(visit: Any) -> None:
     page.get_by_role("tab", name="Distribution").click()
     page.wait_for_selector(".module svg.ridge")
     value = cs.activations(cs.load(TRAINED), "sample:shapes/7", layer=layer)
-    ridge = ridge_of(value, layer)
+    ridge = layer_histogram(value, layer)
     assert ridge.at_zero > 0.5, "a layer with many zeros"
     bar, base = page.locator(".module svg.ridge rect"), page.locator(".module svg.ridge > line")
     assert float(bar.get_attribute("height")) / float(base.first.get_attribute("y1")) == pytest.approx(
@@ -117,9 +117,9 @@ def test_histogram_matches_its_description(visit: Any) -> None:
     )
     words = page.inner_text(".module")
     assert ridge.outside > 0
-    for sentence in explain_ridges(ridge.outside):
+    for sentence in explain_histograms(ridge.outside):
         assert sentence in words
-    assert any("square root" in sentence for sentence in explain_ridges(ridge.outside))
+    assert any("square root" in sentence for sentence in explain_histograms(ridge.outside))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from convscope.catalogue import declared_lenses
 from convscope.cli import commands
 from convscope.cli.help_text import STYLED, help_text
 from convscope.cli.lens_command import placeholder_command
-from convscope.cli.usage import CommandGroup
+from convscope.cli.usage_errors import CommandGroup
 from convscope.spec import FAMILIES
 
 

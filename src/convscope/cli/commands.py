@@ -16,8 +16,14 @@ from convscope.cli.completion import complete_choices, complete_lens_names, comp
 from convscope.cli.console import print_json, print_message, print_result, report_errors, track_progress
 from convscope.cli.image_arguments import ImageArguments, parse_images, report_skipped
 from convscope.cli.interrupts import EXIT_INTERRUPTED, allow_keyboard_interrupt
-from convscope.cli.opening import OpeningValues, model_files, open_model, open_without_weights, with_opening_options
-from convscope.cli.results import join_name_parts, make_parent_folder, output_path, save_value, target_slug
+from convscope.cli.model_opening import (
+    OpeningValues,
+    model_files,
+    open_model,
+    open_without_weights,
+    with_opening_options,
+)
+from convscope.cli.result_paths import join_name_parts, make_parent_folder, output_path, save_value, target_slug
 from convscope.errors import ConvScopeError, InputError, MissingExtra, install_command
 from convscope.spec import FAMILIES, LOADERS, LensSpec
 from convscope.values import Comparison

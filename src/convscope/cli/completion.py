@@ -53,7 +53,7 @@ def complete_layers(ctx: typer.Context, incomplete: str) -> list[str]:
     address = ctx.params.get("model")
     if not isinstance(address, str) or ".py:" in address:
         return []
-    from convscope.cli.opening import open_without_weights
+    from convscope.cli.model_opening import open_without_weights
     from convscope.errors import ConvScopeError
 
     with suppress(ConvScopeError), redirect_stdout(StringIO()), redirect_stderr(StringIO()):

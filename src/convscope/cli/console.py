@@ -12,9 +12,9 @@ from typing import Any
 
 import typer
 
+from convscope.cli.error_wording import to_shell_syntax
 from convscope.cli.interrupts import EXIT_INTERRUPTED, allow_keyboard_interrupt
 from convscope.cli.terminal import supports_unicode
-from convscope.cli.wording import to_shell_syntax
 from convscope.errors import Cancelled, ConvScopeError, ModelFailed
 
 OPENING_NAMES = ("weights", "labels", "size", "resize", "mean", "std", "device", "trust", "layer", "target", "unit")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from convscope.cli.console import print_message, print_result, progress_bar
-from convscope.cli.results import image_stem
+from convscope.cli.result_paths import image_stem
 from convscope.errors import CannotWrite
 from convscope.spec import LensSpec
 from convscope.values import Prediction, Value, check_writable

@@ -12,11 +12,12 @@ import typer
 from convscope.cli import options
 from convscope.cli.completion import complete_choices
 from convscope.cli.console import print_json, print_result, report_errors, track_progress
+from convscope.cli.error_wording import option_name
 from convscope.cli.help_text import help_text
 from convscope.cli.image_arguments import ImageArguments, parse_images, report_skipped
 from convscope.cli.interrupts import EXIT_INTERRUPTED
-from convscope.cli.opening import OPENING_OPTIONS, model_files, open_model, opening_parameters
-from convscope.cli.results import (
+from convscope.cli.model_opening import OPENING_OPTIONS, model_files, open_model, opening_parameters
+from convscope.cli.result_paths import (
     image_stem,
     join_name_parts,
     output_path,
@@ -25,7 +26,6 @@ from convscope.cli.results import (
     target_slug,
     unique_stems,
 )
-from convscope.cli.wording import option_name
 from convscope.errors import InputError, ParameterError
 from convscope.spec import SMOOTH_OF, LensSpec, Parameter, inputs_with
 from convscope.values import Value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from convscope.engine.network.labels import label_names
 from convscope.errors import LoadError, UnknownName, did_you_mean
 from convscope.loaders.labels import read_labels
-from convscope.loaders.preparation import PREPROCESSING_OPTIONS, configure_preprocessing, format_preprocessing
+from convscope.loaders.preprocessing import PREPROCESSING_OPTIONS, configure_preprocessing, format_preprocessing
 from convscope.loaders.weights import EXTENSIONS
 
 if TYPE_CHECKING:

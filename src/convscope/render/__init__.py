@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from convscope.errors import ParameterError
+from convscope.render.animation import animated_gif
 from convscope.render.arithmetic import draw_arithmetic
 from convscope.render.attribution import draw_attribution
 from convscope.render.captions import Note, TopClass, short_name, subject, target, top_classes
@@ -17,15 +18,14 @@ from convscope.render.exemplars import draw_exemplars
 from convscope.render.feature_maps import draw_feature_maps
 from convscope.render.kernels import draw_kernels
 from convscope.render.layer_attribution import draw_layer_attribution
-from convscope.render.moving import animated_gif
+from convscope.render.page_parts import alt, legend, map_png, notes, overlay_png, photo_png
 from convscope.render.palette import BACKGROUNDS, OPACITY, PHOTO_WEIGHT, SCALES, THEMES
-from convscope.render.picture import Picture
 from convscope.render.pictures import draw_pictures
-from convscope.render.pieces import alt, legend, map_png, notes, overlay_png, photo_png
 from convscope.render.prediction import draw_prediction
 from convscope.render.raster import photo_pixels
 from convscope.render.receptive_field import draw_receptive_field
 from convscope.render.recommendation import draw_recommendation
+from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Legend, format_number
 from convscope.render.structure import draw_structure
 from convscope.values import (

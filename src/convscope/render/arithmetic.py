@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convscope.render import annotations, captions, mosaic
+from convscope.render import captions, header_footer, tile_grid
 from convscope.render.canvas import BODY, GAP, MARGIN, SMALL, Canvas
-from convscope.render.cells import draw_matrix, matrix_size
+from convscope.render.matrix import draw_matrix, matrix_size
 from convscope.render.palette import Pixels
-from convscope.render.picture import Picture
 from convscope.render.raster import photo_pixels
+from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Numbers, Scale, format_number
 from convscope.values import Arithmetic, ArithmeticStep
 
@@ -27,10 +27,10 @@ _CURVE_SIZE = (150, 96)
 
 def draw_arithmetic(value: Arithmetic, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of one number's arithmetic; ``theme`` is ``light`` or ``dark``."""
-    canvas = Canvas(theme, mosaic.WIDTH, bare=bare)
+    canvas = Canvas(theme, tile_grid.WIDTH, bare=bare)
     numbers = {name: np.asarray(array, np.float32) for name, array in value.numbers.items()}
     canvas.width = max(canvas.width, _longest_row_width(numbers))
-    annotations.draw_header(
+    header_footer.draw_header(
         canvas, value, title=f"{captions.title(value)} · {value.unit} = {format_number(value.value)}"
     )
     if value.workings:
@@ -40,7 +40,7 @@ def draw_arithmetic(value: Arithmetic, *, theme: str = "light", bare: bool = Fal
     _draw_operands(canvas, value, numbers)
     _draw_steps(canvas, value, numbers)
     _draw_workings(canvas, value)
-    annotations.draw_footer(canvas, value)
+    header_footer.draw_footer(canvas, value)
     return canvas.to_picture(alt(value))
 
 
@@ -99,7 +99,7 @@ def _input_panel(value: Arithmetic, numbers: Mapping[str, Numbers]) -> tuple[str
     plane, axes, slice_ = _plane(
         layer_input, [float(positions.mean()) if len(positions) else 0.0 for positions in inside]
     )
-    pixels = _resize_to_panel(mosaic.colour_pixels(plane, mosaic.scale_for(plane, ("", ""))))
+    pixels = _resize_to_panel(tile_grid.colour_pixels(plane, tile_grid.scale_for(plane, ("", ""))))
     caption = f"the layer's input, channel {channel}{slice_}, {_range(plane)}"
     if not all(len(positions) for positions in inside):
         return f"{caption}; the window lies on padding alone", pixels, None
@@ -111,7 +111,7 @@ def _output_panel(value: Arithmetic) -> tuple[str, Pixels, Window]:
     assert value.output is not None
     output = np.asarray(value.output, np.float32)
     plane, axes, slice_ = _plane(output, list(value.position))
-    pixels = _resize_to_panel(mosaic.colour_pixels(plane, mosaic.scale_for(plane, ("", ""))))
+    pixels = _resize_to_panel(tile_grid.colour_pixels(plane, tile_grid.scale_for(plane, ("", ""))))
     positions = [np.array([value.position[axis]], np.float32) for axis in axes]
     window = _window(positions, plane.shape, pixels.shape, output.ndim)
     unit = f"{value.unit.partition('[')[0]}[{_unit_channel(value)}]"
@@ -436,7 +436,7 @@ def _draw_workings(canvas: Canvas, value: Arithmetic) -> None:
 
 def _scale(values: Numbers) -> Scale:
     """The signed scale, so that zero is white and numbers are easy to read."""
-    return mosaic.scale_for(values, ("", ""), signed=True)
+    return tile_grid.scale_for(values, ("", ""), signed=True)
 
 
 def _range(values: Numbers) -> str:

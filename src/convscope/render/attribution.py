@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from convscope.render import annotations, bar, captions
+from convscope.render import captions, colour_bar, header_footer
 from convscope.render.canvas import GAP, MARGIN, Canvas
 from convscope.render.panels import Panel, panels_of, uncertainty_panels
-from convscope.render.picture import Picture
+from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Legend, legend_of, scale_of
 from convscope.values import Attribution
 
@@ -27,15 +27,15 @@ def draw_attribution(
     legend, panels = legend_of(scale), panels_of(attribution, scale, PANEL)
     uncertainty = uncertainty_panels(attribution, PANEL)
     canvas = Canvas(theme, bare=bare)
-    content_width = sum(panel.width + GAP for panel in panels) + bar.vertical_width(canvas, legend)
+    content_width = sum(panel.width + GAP for panel in panels) + colour_bar.vertical_width(canvas, legend)
     canvas.width = max(0 if bare else MIN_WIDTH, round(2 * MARGIN + content_width))
-    annotations.draw_header(canvas, attribution)
+    header_footer.draw_header(canvas, attribution)
     _draw_panels(canvas, panels, legend)
     if uncertainty:
         canvas.y += GAP
         _draw_row(canvas, uncertainty)
     canvas.y += 16
-    annotations.draw_footer(canvas, attribution, scale=scale)
+    header_footer.draw_footer(canvas, attribution, scale=scale)
     return canvas.to_picture(captions.alt(attribution, scale))
 
 
@@ -43,7 +43,7 @@ def _draw_panels(canvas: Canvas, panels: Sequence[Panel], legend: Legend) -> Non
     """Draw the panels side by side with their captions, and the colour bar at the end of the row."""
     top, height = canvas.y, max(panel.height for panel in panels)
     x = _draw_row(canvas, panels)
-    bar.draw_vertical(canvas, x, top, height, legend)
+    colour_bar.draw_vertical(canvas, x, top, height, legend)
 
 
 def _draw_row(canvas: Canvas, panels: Sequence[Panel]) -> float:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from convscope.render.ruler import format_position
 from convscope.render.scale import Numbers, Scale, format_number, map_values
+from convscope.render.signal_axis import format_position
 from convscope.values import (
     Attribution,
     Exemplars,

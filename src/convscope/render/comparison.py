@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from convscope.render import bar, captions, raw_input
+from convscope.render import captions, colour_bar, non_image_input
 from convscope.render.canvas import BODY, GAP, MARGIN, SMALL, TITLE, Canvas
 from convscope.render.panels import (
     Panel,
@@ -22,8 +22,8 @@ from convscope.render.panels import (
     slice_over_input,
     voxel_size,
 )
-from convscope.render.picture import Picture
 from convscope.render.raster import enlarge, map_pixels, photo_pixels
+from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Numbers, Scale, format_number, legend_of, scale_of
 from convscope.values import Attribution, Comparison, Record
 
@@ -258,12 +258,12 @@ def _slice_and_channels(cells: Sequence[Attribution], slice_position: float | No
     """Which slice of a volume a row shows, and which of several input channels lie under the maps."""
     count = raw_channel_count(cells[0])
     if cells[0].values.ndim == 1:
-        return raw_input.describe_lines(count) if count else ""
+        return non_image_input.describe_lines(count) if count else ""
     if slice_position is None:
         return ""
     slices = list(dict.fromkeys(str(_slice_index(slice_position, cell)) for cell in cells))
     text = f"slice{'s' * (len(slices) > 1)} {', '.join(slices)} of axis 0, the joint peak of the maps"
-    channel = raw_input.describe_channel(count) if count else ""
+    channel = non_image_input.describe_channel(count) if count else ""
     return f"{text}, over the input's {channel}" if channel else text
 
 
@@ -279,7 +279,7 @@ def _draw_scales(canvas: Canvas, scales: Sequence[Scale], *, shared: bool) -> No
     label_width = max(canvas.text_width(legend.low, SMALL) for legend in legends) + 10
     text_left = MARGIN + label_width + BAR_LENGTH + 90
     for legend in legends:
-        bar_height = bar.draw_horizontal(canvas, MARGIN, canvas.y, BAR_LENGTH, legend, label_width)
+        bar_height = colour_bar.draw_horizontal(canvas, MARGIN, canvas.y, BAR_LENGTH, legend, label_width)
         text_height = canvas.text(
             text_left, canvas.y, HOW_TO_READ[legend.signed], size=SMALL, width=canvas.width - text_left - MARGIN
         )
@@ -296,7 +296,7 @@ def _draw_agreement_scale(canvas: Canvas, count: int) -> None:
     legend = replace(legend_of(Scale(1.0, signed=False, peak=1.0, ends=("none", "all"))), ticks=ticks)
     label_width = canvas.text_width(legend.low, SMALL) + 10
     text_left = MARGIN + label_width + BAR_LENGTH + 90
-    bar_height = bar.draw_horizontal(canvas, MARGIN, canvas.y, BAR_LENGTH, legend, label_width)
+    bar_height = colour_bar.draw_horizontal(canvas, MARGIN, canvas.y, BAR_LENGTH, legend, label_width)
     text_width = canvas.width - text_left - MARGIN
     text_height = canvas.text(text_left, canvas.y, AGREEMENT.format(count=count), size=SMALL, width=text_width)
     canvas.y += max(bar_height, text_height) + 12

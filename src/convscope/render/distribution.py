@@ -1,4 +1,4 @@
-"""Drawing a distribution: a ridge plot with one histogram per layer, and counts of its channels in columns beside it.
+"""Drawing a distribution: one histogram per layer on a shared axis, and counts of its channels in columns beside it.
 
 The distribution of a single layer is drawn by channels in addition.
 """
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from convscope.errors import ParameterError
-from convscope.render import annotations, bar, captions
+from convscope.render import captions, colour_bar, header_footer
 from convscope.render.canvas import MARGIN, SMALL, Canvas
+from convscope.render.histogram import Axis, Floats, column_densities, curve_pixels, share_outside, shared_axis
 from convscope.render.palette import Pixels, opaque_colours
-from convscope.render.picture import Picture
-from convscope.render.ridge import Axis, Floats, column_densities, ridge_pixels, share_outside, shared_axis
+from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Scale, format_number, legend_of
 from convscope.values import Distribution, LayerStatistics
 from convscope.values.formatting import format_list
 
-RIDGE_WIDTH, RIDGE_HEIGHT, ROW_HEIGHT = 520, 30, 34
+HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT, ROW_HEIGHT = 520, 30, 34
 NAMES_WIDTH, COLUMNS_WIDTH = 290, 420
-MAX_RIDGES = 72
-"""At most this many ridges are drawn: layers with dead or saturated units first, others at even intervals."""
+MAX_HISTOGRAMS = 72
+"""At most this many histograms are drawn: layers with dead or saturated units first, others at even intervals."""
 
 COLUMNS = {
     "activations": (("zeros", 90), ("dead", 110), ("saturated", 100), ("duplicate", 100)),
@@ -41,17 +41,17 @@ def draw_distribution(
     if layer and layer not in {spread.layer for spread in distribution.layers}:
         raise ParameterError(f"layer must be one of this distribution's, got {layer!r}")
     single = layer or (distribution.layers[0].layer if len(distribution.layers) == 1 else "")
-    canvas = Canvas(theme, 2 * MARGIN + NAMES_WIDTH + RIDGE_WIDTH + COLUMNS_WIDTH, bare=bare)
-    annotations.draw_header(canvas, distribution, title=_title(distribution, single))
+    canvas = Canvas(theme, 2 * MARGIN + NAMES_WIDTH + HISTOGRAM_WIDTH + COLUMNS_WIDTH, bare=bare)
+    header_footer.draw_header(canvas, distribution, title=_title(distribution, single))
     spreads = (
         [distribution[single]] if single and single in distribution.channels else _select_layers(distribution.layers)
     )
-    _draw_ridges(canvas, distribution, spreads)
+    _draw_histograms(canvas, distribution, spreads)
     if single and single in distribution.channels:
         _draw_channels(canvas, distribution, single)
         _draw_classes(canvas, distribution, single)
     canvas.y += 4
-    annotations.draw_footer(canvas, distribution, keys=_explanations(distribution, spreads))
+    header_footer.draw_footer(canvas, distribution, keys=_explanations(distribution, spreads))
     return canvas.to_picture(alt_of_distribution(distribution))
 
 
@@ -69,11 +69,11 @@ def alt_of_distribution(distribution: Distribution) -> str:
 
 
 def _select_layers(layers: tuple[LayerStatistics, ...]) -> list[LayerStatistics]:
-    """At most `MAX_RIDGES` layers in their order: those with dead or saturated units, and others at even intervals."""
+    """At most `MAX_HISTOGRAMS` layers in order: those with dead or saturated units, others at even intervals."""
     order = sorted(range(len(layers)), key=lambda index: not (layers[index].dead or layers[index].saturated))
-    flagged = [index for index in order if layers[index].dead or layers[index].saturated][:MAX_RIDGES]
+    flagged = [index for index in order if layers[index].dead or layers[index].saturated][:MAX_HISTOGRAMS]
     others = [index for index in order if index not in flagged]
-    free = min(MAX_RIDGES - len(flagged), len(others))
+    free = min(MAX_HISTOGRAMS - len(flagged), len(others))
     selected = [*flagged, *(others[step * len(others) // free] for step in range(free))]
     return [layers[index] for index in sorted(selected)]
 
@@ -84,7 +84,7 @@ def _title(distribution: Distribution, single: str) -> str:
     return f"{captions.title(distribution)}{scope} · {distribution.record.adapt_wording(images)}"
 
 
-def _draw_ridges(canvas: Canvas, distribution: Distribution, spreads: list[LayerStatistics]) -> None:
+def _draw_histograms(canvas: Canvas, distribution: Distribution, spreads: list[LayerStatistics]) -> None:
     """Draw one row per layer on a shared axis, with a line at zero and numbers below."""
     axis = _axis_for_layers(spreads)
     left, top = MARGIN + NAMES_WIDTH, canvas.y
@@ -92,10 +92,10 @@ def _draw_ridges(canvas: Canvas, distribution: Distribution, spreads: list[Layer
     for spread in spreads:
         _draw_row(canvas, distribution, spread, axis)
         canvas.y += ROW_HEIGHT
-    zero = left + float(axis.positions(np.array(0.0))) * RIDGE_WIDTH
+    zero = left + float(axis.positions(np.array(0.0))) * HISTOGRAM_WIDTH
     canvas.line([zero, zero], [top + 24, canvas.y - 2], colour=canvas.theme.faint, width=0.8)
     for position, label in axis.ticks():
-        x = left + position * RIDGE_WIDTH
+        x = left + position * HISTOGRAM_WIDTH
         canvas.line([x, x], [canvas.y, canvas.y + 5], colour=canvas.theme.faint, width=1)
         canvas.text(x, canvas.y + 7, label, size=SMALL, anchor="center")
     canvas.y += 34
@@ -114,7 +114,7 @@ def _drawn_range(spread: LayerStatistics) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Ridge:
+class LayerHistogram:
     """The histogram of one layer, for pages that draw it themselves.
 
     Attributes:
@@ -132,7 +132,7 @@ class Ridge:
     ticks: tuple[tuple[float, str], ...]
 
 
-def ridge_of(distribution: Distribution, layer: str, columns: int = 160) -> Ridge:
+def layer_histogram(distribution: Distribution, layer: str, columns: int = 160) -> LayerHistogram:
     """The histogram of one layer on its own axis."""
     axis = _axis_for_layers([distribution[layer]])
     counts, edges = (np.asarray(table[layer], float) for table in (distribution.histograms, distribution.edges))
@@ -140,10 +140,10 @@ def ridge_of(distribution: Distribution, layer: str, columns: int = 160) -> Ridg
     peak = float(heights.max(initial=0)) or 1.0
     roots = np.sqrt(heights / peak).tolist()
     zero = float(axis.positions(np.array(0.0)))
-    return Ridge(tuple(roots), zero, at_zero, share_outside(counts, edges, axis), tuple(axis.ticks()))
+    return LayerHistogram(tuple(roots), zero, at_zero, share_outside(counts, edges, axis), tuple(axis.ticks()))
 
 
-def explain_ridges(outside: float, layers: int = 1) -> list[str]:
+def explain_histograms(outside: float, layers: int = 1) -> list[str]:
     """Sentences that explain the height of a histogram, the bar at zero and the axis.
 
     Args:
@@ -166,7 +166,7 @@ def explain_ridges(outside: float, layers: int = 1) -> list[str]:
 
 
 def _write_column_names(canvas: Canvas, kind: str) -> None:
-    x = MARGIN + NAMES_WIDTH + RIDGE_WIDTH + 20.0
+    x = MARGIN + NAMES_WIDTH + HISTOGRAM_WIDTH + 20.0
     for name, width in COLUMNS[kind]:
         canvas.text(x + width - 14, canvas.y, name, size=SMALL, colour=canvas.theme.faint, anchor="right")
         x += width
@@ -176,21 +176,21 @@ def _write_column_names(canvas: Canvas, kind: str) -> None:
 def _draw_row(canvas: Canvas, distribution: Distribution, spread: LayerStatistics, axis: Axis) -> None:
     counts = np.asarray(distribution.histograms[spread.layer], float)
     edges = np.asarray(distribution.edges[spread.layer], float)
-    heights, at_zero = column_densities(counts, edges, axis, RIDGE_WIDTH)
-    theme, left, text_top = canvas.theme, MARGIN + NAMES_WIDTH, canvas.y + RIDGE_HEIGHT / 2 - 0.7 * SMALL
+    heights, at_zero = column_densities(counts, edges, axis, HISTOGRAM_WIDTH)
+    theme, left, text_top = canvas.theme, MARGIN + NAMES_WIDTH, canvas.y + HISTOGRAM_HEIGHT / 2 - 0.7 * SMALL
     peak = float(heights.max(initial=0)) or 1.0
-    pixels = ridge_pixels(np.sqrt(heights / peak), RIDGE_HEIGHT, theme.accent, theme.page, theme.line)
+    pixels = curve_pixels(np.sqrt(heights / peak), HISTOGRAM_HEIGHT, theme.accent, theme.page, theme.line)
     canvas.image(left, canvas.y, pixels, frame=False)
     if at_zero > 0.005:
-        x = left + float(axis.positions(np.array(0.0))) * RIDGE_WIDTH
-        canvas.box(x - 2, canvas.y + (1 - at_zero) * RIDGE_HEIGHT, 4, at_zero * RIDGE_HEIGHT, fill=theme.text)
+        x = left + float(axis.positions(np.array(0.0))) * HISTOGRAM_WIDTH
+        canvas.box(x - 2, canvas.y + (1 - at_zero) * HISTOGRAM_HEIGHT, 4, at_zero * HISTOGRAM_HEIGHT, fill=theme.text)
     canvas.text(left - 12, text_top, canvas.shorten(spread.layer, NAMES_WIDTH - 16), size=SMALL, anchor="right")
     _write_columns(canvas, distribution.of, spread, text_top)
 
 
 def _write_columns(canvas: Canvas, kind: str, spread: LayerStatistics, y: float) -> None:
-    """Write the shares and counts beside a ridge; dead and saturated units in the colour of warnings."""
-    x, theme = MARGIN + NAMES_WIDTH + RIDGE_WIDTH + 20.0, canvas.theme
+    """Write the shares and counts beside a histogram; dead and saturated units in the colour of warnings."""
+    x, theme = MARGIN + NAMES_WIDTH + HISTOGRAM_WIDTH + 20.0, canvas.theme
     counts = {"dead": spread.dead, "saturated": spread.saturated, "duplicate": spread.duplicates}
     measured = {"norm": spread.norm, "norm / weights": spread.ratio}
     for name, width in COLUMNS[kind]:
@@ -286,7 +286,7 @@ def _draw_classes(canvas: Canvas, distribution: Distribution, layer: str) -> Non
         canvas.text(
             MARGIN + 140, canvas.y + index * row_height + 2, canvas.shorten(name, 140), size=SMALL, anchor="right"
         )
-    bar.draw_vertical(canvas, MARGIN + 150 + width + 20, canvas.y, max(len(pixels), 90), legend_of(scale))
+    colour_bar.draw_vertical(canvas, MARGIN + 150 + width + 20, canvas.y, max(len(pixels), 90), legend_of(scale))
     canvas.y += max(len(pixels), 90) + 12
 
 
@@ -300,11 +300,11 @@ def _rgb(colour: str) -> Floats:
 
 
 def _explanations(distribution: Distribution, spreads: list[LayerStatistics]) -> list[str]:
-    """Sentences that explain the ridges and say how many layers are omitted."""
+    """Sentences that explain the histograms and say how many layers are omitted."""
     axis = _axis_for_layers(spreads)
     histograms = [(distribution.histograms[spread.layer], distribution.edges[spread.layer]) for spread in spreads]
     outside = [share_outside(np.asarray(counts, float), np.asarray(edges, float), axis) for counts, edges in histograms]
-    sentences = [" ".join(explain_ridges(max(outside, default=0.0), len(spreads)))]
+    sentences = [" ".join(explain_histograms(max(outside, default=0.0), len(spreads)))]
     if 1 < len(spreads) < len(distribution.layers):
         sentences.append(
             f"{len(spreads)} of {len(distribution.layers)} layers are drawn, first those that have dead or saturated "

@@ -3,13 +3,13 @@
 import numpy as np
 from PIL import Image
 
-from convscope.render import annotations, captions, raw_input
+from convscope.render import captions, header_footer, non_image_input
 from convscope.render.canvas import BODY, MARGIN, SMALL, Canvas
 from convscope.render.palette import Pixels
 from convscope.render.panels import voxel_size
-from convscope.render.picture import Picture
-from convscope.render.ruler import format_position
+from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Numbers, format_number
+from convscope.render.signal_axis import format_position
 from convscope.values import Exemplar, Exemplars, UnitExemplars
 from convscope.values.formatting import format_list
 
@@ -27,10 +27,10 @@ def draw_exemplars(exemplars: Exemplars, *, theme: str = "light", bare: bool = F
     """The picture of exemplars; ``theme`` is ``light`` or ``dark``."""
     columns = min(MAX_COLUMNS, max((len(unit.exemplars) for unit in exemplars.units), default=1))
     canvas = Canvas(theme, max(MIN_WIDTH, 2 * MARGIN + columns * (CROP_SIDE + GAP) - GAP), bare=bare)
-    annotations.draw_header(canvas, exemplars, title=f"{captions.title(exemplars)} · from {exemplars.images} inputs")
+    header_footer.draw_header(canvas, exemplars, title=f"{captions.title(exemplars)} · from {exemplars.images} inputs")
     for unit in exemplars.units:
         _draw_unit(canvas, exemplars, unit, columns)
-    annotations.draw_footer(canvas, exemplars, keys=[*filter(None, [KEY, _channels_and_slices(exemplars)])])
+    header_footer.draw_footer(canvas, exemplars, keys=[*filter(None, [KEY, _channels_and_slices(exemplars)])])
     return canvas.to_picture(alt_of_exemplars(exemplars))
 
 
@@ -111,8 +111,8 @@ def _input_pixels(photo: np.ndarray[tuple[int, ...], np.dtype[np.generic]], dept
         return image
     values = np.nan_to_num(photo.astype(np.float32))
     if values.ndim == 2:
-        return _signal_pixels(raw_input.drawn_channels(values))
-    slices = raw_input.first_channel_grey(values)
+        return _signal_pixels(non_image_input.drawn_channels(values))
+    slices = non_image_input.first_channel_grey(values)
     return slices[len(slices) // 2 if depth is None else depth] if values.ndim > 3 else slices
 
 
@@ -139,9 +139,9 @@ def _channels_and_slices(exemplars: Exemplars) -> str:
     if is_photo or len(shape) not in (2, 4):
         return ""
     if len(shape) == 2:
-        text = raw_input.describe_lines(shape[0])
+        text = non_image_input.describe_lines(shape[0])
         return f"The curves, from the top: {text}." if text else ""
-    channel = raw_input.describe_channel(shape[0])
+    channel = non_image_input.describe_channel(shape[0])
     slice_text = "Of volumes, the slice along axis 0 in the middle of the box is drawn"
     return f"{slice_text}, of {channel}." if channel else f"{slice_text}."
 

@@ -3,14 +3,14 @@
 import numpy as np
 from PIL import Image
 
-from convscope.render import annotations, captions, mosaic
+from convscope.render import captions, header_footer, tile_grid
 from convscope.render.canvas import GAP, MARGIN, SMALL, Canvas
 from convscope.render.palette import Pixels
 from convscope.render.panels import input_panel, voxel_size
-from convscope.render.picture import Picture
 from convscope.render.raster import overlay_pixels, photo_pixels
-from convscope.render.ruler import RULER_HEIGHT, Ruler
+from convscope.render.rendered_picture import Picture
 from convscope.render.scale import PERCENTILE, Numbers, Scale, format_number
+from convscope.render.signal_axis import AXIS_HEIGHT, SignalAxis
 from convscope.values import FeatureMaps
 
 _PHOTO_SIDE, _COLOURS_SIDE, _STRIP_HEIGHT = 180, 420, 26
@@ -18,14 +18,14 @@ _PHOTO_SIDE, _COLOURS_SIDE, _STRIP_HEIGHT = 180, 420, 26
 
 def draw_feature_maps(value: FeatureMaps, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of feature maps; ``theme`` is ``light`` or ``dark``."""
-    canvas = Canvas(theme, mosaic.WIDTH, bare=bare)
-    annotations.draw_header(canvas, value)
+    canvas = Canvas(theme, tile_grid.WIDTH, bare=bare)
+    header_footer.draw_header(canvas, value)
     photo = photo_pixels(value)
     if value.view != "overlay":
         _draw_input(canvas, value)
     for address in value.maps:
         _draw_layer(canvas, value, address, photo)
-    annotations.draw_footer(canvas, value)
+    header_footer.draw_footer(canvas, value)
     return canvas.to_picture(alt(value))
 
 
@@ -46,16 +46,16 @@ def _draw_input(canvas: Canvas, value: FeatureMaps) -> None:
 
 def _draw_layer(canvas: Canvas, value: FeatureMaps, address: str, photo: Pixels | None) -> None:
     maps, each = np.asarray(value.maps[address], np.float32), value.scale == "each"
-    mosaic.draw_heading(canvas, address, _describe_layer(value, address, maps))
+    tile_grid.draw_heading(canvas, address, _describe_layer(value, address, maps))
     if value.view == "colours" and address in value.colours:
         _draw_colours(canvas, value, address)
         return
-    scale = mosaic.scale_for(maps, ("negative", "positive") if bool((maps < 0).any()) else ("none", "strong"))
+    scale = tile_grid.scale_for(maps, ("negative", "positive") if bool((maps < 0).any()) else ("none", "strong"))
     if maps.ndim <= 2:
         _draw_strip(canvas, maps, value.channels[address], scale, each=each)
     else:
         _draw_tiles(canvas, value, address, maps, scale, photo if value.view == "overlay" and maps.ndim == 3 else None)
-    mosaic.draw_scale_bar(canvas, scale, each=each)
+    tile_grid.draw_scale_bar(canvas, scale, each=each)
 
 
 def _describe_layer(value: FeatureMaps, address: str, maps: Numbers) -> str:
@@ -70,19 +70,19 @@ def _describe_layer(value: FeatureMaps, address: str, maps: Numbers) -> str:
 def _draw_tiles(
     canvas: Canvas, value: FeatureMaps, address: str, maps: Numbers, scale: Scale, photo: Pixels | None
 ) -> None:
-    each, count = value.scale == "each", min(len(maps), mosaic.MAX_TILES)
+    each, count = value.scale == "each", min(len(maps), tile_grid.MAX_TILES)
     tiles = []
     for channel, values in zip(value.channels[address][:count], maps, strict=False):
         plane, slice_text = _plane(values)
         cell_height, cell_width = _cell_size(value, maps.shape[1:])
         if photo is None:
-            pixels = mosaic.colour_pixels(plane, scale, each=each)
+            pixels = tile_grid.colour_pixels(plane, scale, each=each)
         else:
             own_scale = Scale(float(np.abs(plane).max()), scale.signed, 0.0) if each else scale
             pixels = overlay_pixels(_resize(plane, photo.shape[:2]), photo, own_scale)
         cell = (1.0, 1.0) if photo is not None else (cell_height, cell_width)
-        tiles.append(mosaic.Tile(pixels, f"{channel}{slice_text}", cell=cell))
-    mosaic.draw_tiles(canvas, tiles, mosaic.tile_side(count))
+        tiles.append(tile_grid.Tile(pixels, f"{channel}{slice_text}", cell=cell))
+    tile_grid.draw_tiles(canvas, tiles, tile_grid.tile_side(count))
     if count < len(maps):
         text = f"{count} of {len(maps)} maps are drawn, the strongest; the .npz file contains all."
         canvas.paragraph(text, size=SMALL, colour=canvas.theme.faint)
@@ -118,7 +118,7 @@ def _draw_cells(canvas: Canvas, values: Numbers, channels: tuple[int, ...], scal
     width = canvas.width - 2 * MARGIN
     cell = max(1, min(68, width // len(values)))
     drawn = values[: width // cell]
-    pixels = mosaic.colour_pixels(drawn[None], scale)
+    pixels = tile_grid.colour_pixels(drawn[None], scale)
     canvas.image(MARGIN, canvas.y, pixels.repeat(_STRIP_HEIGHT, 0).repeat(cell, 1))
     canvas.y += _STRIP_HEIGHT + 4
     if cell >= 30:
@@ -137,12 +137,12 @@ def _draw_cells(canvas: Canvas, values: Numbers, channels: tuple[int, ...], scal
 def _draw_rows(canvas: Canvas, values: Numbers, channels: tuple[int, ...], scale: Scale, *, each: bool) -> None:
     width = canvas.width - 2 * MARGIN
     labels_width = 56
-    drawn = values[: mosaic.MAX_TILES]
+    drawn = values[: tile_grid.MAX_TILES]
     row_height = 18 if len(drawn) <= 64 else 6
     rows = (
-        mosaic.colour_pixels(drawn, scale)
+        tile_grid.colour_pixels(drawn, scale)
         if not each
-        else np.stack([mosaic.colour_pixels(r, scale, each=True) for r in drawn])
+        else np.stack([tile_grid.colour_pixels(r, scale, each=True) for r in drawn])
     )
     columns = np.arange(width - labels_width) * values.shape[1] // (width - labels_width)
     canvas.image(MARGIN + labels_width, canvas.y, rows[:, columns].repeat(row_height, 0))
@@ -152,10 +152,10 @@ def _draw_rows(canvas: Canvas, values: Numbers, channels: tuple[int, ...], scale
             MARGIN + labels_width - 8, top - 1, str(channel), size=SMALL, colour=canvas.theme.faint, anchor="right"
         )
     canvas.y += row_height * len(drawn) + 6
-    Ruler(values.shape[1], label="one row per channel; horizontally the positions of the layer").draw(
+    SignalAxis(values.shape[1], label="one row per channel; horizontally the positions of the layer").draw(
         canvas, MARGIN + labels_width, canvas.y - 6, width - labels_width
     )
-    canvas.y += RULER_HEIGHT
+    canvas.y += AXIS_HEIGHT
     omissions = []
     if values.shape[1] > len(columns):
         omissions.append(f"{len(columns)} of {values.shape[1]} positions are drawn, evenly chosen")
@@ -179,7 +179,7 @@ def _draw_colours(canvas: Canvas, value: FeatureMaps, address: str) -> None:
     levels = np.zeros((3, *components.shape[1:]), np.float32)
     levels[: len(components)] = components / limit
     pixels = np.asarray((255 * (0.5 + 0.5 * levels).clip(0, 1)).round(), np.uint8).transpose(1, 2, 0)
-    image = mosaic.fit(pixels, _COLOURS_SIDE)
+    image = tile_grid.fit(pixels, _COLOURS_SIDE)
     canvas.image(MARGIN, canvas.y, image)
     left, names = MARGIN + image.shape[1] + 2 * GAP, ("red", "green", "blue")
     canvas.text(left, canvas.y, "All channels in three colours", bold=True)

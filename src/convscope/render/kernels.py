@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 import numpy as np
 
-from convscope.render import annotations, captions, mosaic
+from convscope.render import captions, header_footer, tile_grid
 from convscope.render.canvas import GAP, MARGIN, SMALL, Canvas
 from convscope.render.palette import Pixels
-from convscope.render.picture import Picture
+from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Numbers, Scale
 from convscope.values import KernelLayer, Kernels
 from convscope.values.formatting import format_list
@@ -33,13 +33,13 @@ ORDER_DESCRIPTIONS = {
 
 def draw_kernels(value: Kernels, *, theme: str = "light", bare: bool = False) -> Picture:
     """The picture of the filters of one or several layers; ``theme`` is ``light`` or ``dark``."""
-    canvas = Canvas(theme, mosaic.WIDTH, bare=bare)
-    annotations.draw_header(canvas, value)
+    canvas = Canvas(theme, tile_grid.WIDTH, bare=bare)
+    header_footer.draw_header(canvas, value)
     order_text = ORDER_DESCRIPTIONS.get(str(value.record.parameters.get("sort", "none")), "")
     for address, layer in value.layers.items():
-        mosaic.draw_heading(canvas, address, f"{layer.kind} · {VIEW_DESCRIPTIONS[layer.view]}{order_text}")
+        tile_grid.draw_heading(canvas, address, f"{layer.kind} · {VIEW_DESCRIPTIONS[layer.view]}{order_text}")
         _draw_layer(canvas, layer, np.asarray(value.patterns[address], np.float32), each=value.scale == "each")
-    annotations.draw_footer(canvas, value)
+    header_footer.draw_footer(canvas, value)
     return canvas.to_picture(alt(value))
 
 
@@ -50,23 +50,23 @@ def alt(value: Kernels) -> str:
 
 def _draw_layer(canvas: Canvas, layer: KernelLayer, patterns: Numbers, *, each: bool) -> None:
     is_matrix = layer.view == "channels" and patterns[0, 0].size == 1
-    count = len(patterns) if is_matrix else min(len(patterns), mosaic.MAX_TILES)
+    count = len(patterns) if is_matrix else min(len(patterns), tile_grid.MAX_TILES)
     if layer.view == "colour":
-        limit = mosaic.scale_for(patterns, ("", ""), signed=True).limit
+        limit = tile_grid.scale_for(patterns, ("", ""), signed=True).limit
         _draw_tiles(canvas, layer, [_rgb_pixels(pattern, limit, each=each) for pattern in patterns[:count]])
-        mosaic.draw_grey_bar(canvas, limit, each=each)
+        tile_grid.draw_grey_bar(canvas, limit, each=each)
     else:
         scale = pattern_scale(layer, patterns)
         if is_matrix:
             _draw_matrix(canvas, patterns.reshape(len(patterns), -1), scale, each=each)
         else:
-            side = mosaic.tile_side(count)
+            side = tile_grid.tile_side(count)
             _draw_tiles(
                 canvas,
                 layer,
                 [_pattern_pixels(pattern, layer.view, scale, side, each=each) for pattern in patterns[:count]],
             )
-        mosaic.draw_scale_bar(canvas, scale, each=each)
+        tile_grid.draw_scale_bar(canvas, scale, each=each)
     if count < len(patterns):
         text = f"{count} of {len(patterns)} chosen filters are drawn; all are in the .npz file."
         canvas.paragraph(text, size=SMALL, colour=canvas.theme.faint)
@@ -90,7 +90,7 @@ def filter_images(
         if chosen is None or number in chosen
     ]
     if layer.view == "colour":
-        limit = mosaic.scale_for(patterns, ("", ""), signed=True).limit
+        limit = tile_grid.scale_for(patterns, ("", ""), signed=True).limit
         return [(number, _rgb_pixels(pattern, limit, each=each)) for number, pattern in selected]
     scale = pattern_scale(layer, patterns)
     return [(number, _pattern_pixels(pattern, layer.view, scale, side, each=each)) for number, pattern in selected]
@@ -99,7 +99,7 @@ def filter_images(
 def pattern_scale(layer: KernelLayer, patterns: Numbers) -> Scale:
     """The colour scale of the patterns of a layer; for weights in colour the scale of each colour."""
     signed = layer.view in ("colour", "channels", "component")
-    return mosaic.scale_for(patterns, ("negative", "positive") if signed else ("none", "strong"), signed=signed)
+    return tile_grid.scale_for(patterns, ("negative", "positive") if signed else ("none", "strong"), signed=signed)
 
 
 def slice_images(value: Kernels, address: str, number: int, side: int = 96) -> tuple[list[tuple[int, Pixels]], Scale]:
@@ -108,7 +108,7 @@ def slice_images(value: Kernels, address: str, number: int, side: int = 96) -> t
     first = number // (layer.total // layer.groups) * len(weights)
     norms = np.linalg.norm(weights.reshape(len(weights), -1), axis=1)
     strongest = np.argsort(-norms, kind="stable")[:MAX_SLICES]
-    scale = mosaic.scale_for(weights[strongest], ("negative", "positive"), signed=True)
+    scale = tile_grid.scale_for(weights[strongest], ("negative", "positive"), signed=True)
     tiles = [_pattern_pixels(weights[index], "component", scale, side, each=False) for index in strongest]
     return [(first + int(index), pixels) for index, pixels in zip(strongest, tiles, strict=True)], scale
 
@@ -119,8 +119,8 @@ def _draw_tiles(canvas: Canvas, layer: KernelLayer, images: list[Pixels]) -> Non
     for filter_, pixels in zip(layer.shown, images, strict=False):
         marks = "○" * (filter_ in layer.near_zero) + "~" * (filter_ in layer.noise_like)
         marks += f"={duplicate_of[filter_]}" if filter_ in duplicate_of else ""
-        tiles.append(mosaic.Tile(pixels, f"{filter_} {marks}".strip(), flagged=bool(marks)))
-    mosaic.draw_tiles(canvas, tiles, mosaic.tile_side(len(tiles)))
+        tiles.append(tile_grid.Tile(pixels, f"{filter_} {marks}".strip(), flagged=bool(marks)))
+    tile_grid.draw_tiles(canvas, tiles, tile_grid.tile_side(len(tiles)))
 
 
 def _draw_flags(canvas: Canvas, layer: KernelLayer) -> None:
@@ -153,28 +153,28 @@ def _rgb_pixels(weights: Numbers, limit: float, *, each: bool) -> Pixels:
 
 def _pattern_pixels(values: Numbers, view: str, scale: Scale, side: int, *, each: bool) -> Pixels:
     """One filter as pixels: the planes of a 3-D kernel side by side, input channels in a grid."""
-    pixels = mosaic.colour_pixels(values, scale, each=each)  # (…, 3)
+    pixels = tile_grid.colour_pixels(values, scale, each=each)  # (…, 3)
     if view != "channels":
         return _plane_pixels(pixels, side)
     if values.ndim == 2:  # 1-D: a row for each input channel
         return pixels
     kernels = [_plane_pixels(kernel, 0) for kernel in pixels]
     columns = int(np.ceil(len(kernels) ** 0.5))
-    return kernels[0] if len(kernels) == 1 else mosaic.image_grid(kernels, _LINE_COLOUR, columns, side)
+    return kernels[0] if len(kernels) == 1 else tile_grid.image_grid(kernels, _LINE_COLOUR, columns, side)
 
 
 def _plane_pixels(pixels: Pixels, side: int) -> Pixels:
     """Pixels (…, 3) of a 1-D, 2-D or 3-D kernel as an image."""
     if pixels.ndim == 2:
         return np.repeat(pixels[None], max(1, len(pixels) // 5), 0)
-    return pixels if pixels.ndim == 3 else mosaic.image_grid(list(pixels), _LINE_COLOUR, len(pixels), side)
+    return pixels if pixels.ndim == 3 else tile_grid.image_grid(list(pixels), _LINE_COLOUR, len(pixels), side)
 
 
 def _draw_matrix(canvas: Canvas, weights: Numbers, scale: Scale, *, each: bool) -> None:
     """Draw 1×1 kernels as a matrix: a row for each filter, a column for each input channel."""
-    rows = [mosaic.colour_pixels(row, scale, each=each) for row in weights]
+    rows = [tile_grid.colour_pixels(row, scale, each=each) for row in weights]
     side = min(canvas.width - 2 * MARGIN, 12 * max(weights.shape))
-    pixels = mosaic.fit(np.stack(rows), side)
+    pixels = tile_grid.fit(np.stack(rows), side)
     canvas.image(MARGIN, canvas.y, pixels)
     canvas.y += pixels.shape[0] + 6
     rows_text = f"{weights.shape[0]} filters, one per row, in the order chosen"

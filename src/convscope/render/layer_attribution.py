@@ -1,10 +1,10 @@
 """Drawing a layer attribution: the sum over units as a map over the input, and bars for the strongest units."""
 
-from convscope.render import annotations, bar, captions
+from convscope.render import captions, colour_bar, header_footer
 from convscope.render.canvas import GAP, MARGIN, SMALL, Canvas
 from convscope.render.palette import SCALES
 from convscope.render.panels import Panel, panels_of
-from convscope.render.picture import Picture
+from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Scale, format_number, legend_of, scale_of
 from convscope.values import Attribution, LayerAttribution
 
@@ -23,16 +23,16 @@ def draw_layer_attribution(value: LayerAttribution, *, theme: str = "light", bar
     scale = None if summed_map is None else scale_of([summed_map])
     panels = [] if summed_map is None or scale is None else panels_of(summed_map, scale, PANEL_SIDE)[-2:]
     panels_width = sum(panel.width + GAP for panel in panels)
-    scale_width = 0.0 if scale is None else bar.vertical_width(canvas, legend_of(scale)) + GAP
+    scale_width = 0.0 if scale is None else colour_bar.vertical_width(canvas, legend_of(scale)) + GAP
     is_stacked = bare and bool(panels)  # the cards of pages are narrow
     bars_width = round(panels_width + scale_width) if is_stacked else BARS_WIDTH if panels else BARS_WIDTH_ALONE
     canvas.width = round(2 * MARGIN + (0 if is_stacked else panels_width + scale_width) + bars_width)
-    annotations.draw_header(canvas, value)
+    header_footer.draw_header(canvas, value)
     top = canvas.y
     panels_bottom = _draw_panels(canvas, panels, scale)
     x, y = (MARGIN, panels_bottom + 16) if is_stacked else (MARGIN + panels_width + scale_width, top)
     canvas.y = max(panels_bottom, _draw_bars(canvas, value, x, y, bars_width)) + 16
-    annotations.draw_footer(canvas, value, scale=scale, keys=[_describe_bars(value)])
+    header_footer.draw_footer(canvas, value, scale=scale, keys=[_describe_bars(value)])
     return canvas.to_picture(alt_of_layer_attribution(value))
 
 
@@ -77,7 +77,7 @@ def _draw_panels(canvas: Canvas, panels: list[Panel], scale: Scale | None) -> fl
         panel.draw(canvas, x, top)
         caption_height = max(caption_height, panel.write_caption(canvas, x, top + height + axis_height + 6))
         x += panel.width + GAP
-    bar.draw_vertical(canvas, x, top, height, legend_of(scale))
+    colour_bar.draw_vertical(canvas, x, top, height, legend_of(scale))
     return top + height + axis_height + 6 + caption_height
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convscope.render import raw_input
+from convscope.render import non_image_input
 from convscope.render.canvas import SMALL, Canvas
 from convscope.render.palette import Pixels
 from convscope.render.raster import enlarge, map_pixels, overlay_pixels, photo_at_map_size, photo_pixels
-from convscope.render.ruler import RULER_HEIGHT, Ruler, signal_ruler
 from convscope.render.scale import Numbers, Scale, format_number, map_values
+from convscope.render.signal_axis import AXIS_HEIGHT, SignalAxis, signal_axis
 from convscope.values import Attribution, Record, Value
 
 SIGNAL_WIDTH, SIGNAL_HEIGHT = 2.25, 0.65
@@ -32,14 +32,14 @@ class Panel:
     Attributes:
         lines: (channels, samples); each channel has its own lane, the first at the top.
         blank: write "blank map" across the panel.
-        ruler: the axis below a signal.
+        axis: that below a signal.
     """
 
     caption: str
     pixels: Pixels
     lines: Numbers | None = None
     blank: bool = False
-    ruler: Ruler | None = None
+    axis: SignalAxis | None = None
 
     @property
     def width(self) -> int:
@@ -54,11 +54,11 @@ class Panel:
     @property
     def axis_height(self) -> float:
         """Height of the axis below the pixels."""
-        return 0.0 if self.ruler is None else RULER_HEIGHT
+        return 0.0 if self.axis is None else AXIS_HEIGHT
 
     @property
     def _numbers_width(self) -> int:
-        return 0 if self.ruler is None else AXIS_NUMBERS_WIDTH
+        return 0 if self.axis is None else AXIS_NUMBERS_WIDTH
 
     def draw(self, canvas: Canvas, x: float, y: float) -> None:
         """Draw the panel with its top left corner at (x, y)."""
@@ -67,8 +67,8 @@ class Panel:
         canvas.image(x, y, self.pixels)
         if self.lines is not None:
             self._draw_lines(canvas, x, y, self.lines)
-        if self.ruler is not None:
-            self.ruler.draw(canvas, x, y + self.height, width)
+        if self.axis is not None:
+            self.axis.draw(canvas, x, y + self.height, width)
         if self.blank:
             self._draw_blank_label(canvas, x + width / 2, y + self.height / 2)
 
@@ -91,7 +91,7 @@ class Panel:
         heights = (line - low) / (high - low) if high > low else np.full(len(line), 0.5)
         xs = (x + (np.arange(len(line)) + 0.5) * (self.width - self._numbers_width) / len(line)).tolist()
         ys = (top + (0.93 - 0.86 * heights) * height).tolist()
-        if self.ruler is not None and not thin:
+        if self.axis is not None and not thin:
             self._write_ends(canvas, x, top, height, {high: 0.07, low: 0.93})
         canvas.line(xs, ys, colour="#ffffff", width=3.0 if thin else 4.5)
         canvas.line(xs, ys, colour="#000000", width=1.2 if thin else 1.8)
@@ -106,7 +106,7 @@ class Panel:
     def _label_lane(self, canvas: Canvas, x: float, middle: float, channel: int) -> None:
         """Write the index of a channel at the left end of its line, beside it if there is an axis."""
         label = str(channel)
-        if self.ruler is not None:
+        if self.axis is not None:
             canvas.text(x - 9, middle - 0.7 * SMALL, label, size=SMALL, anchor="right")
             return
         canvas.box(x + 2, middle - 9, canvas.text_width(label, SMALL) + 6, 18, fill="#ffffff")
@@ -177,17 +177,17 @@ def _map_caption(attribution: Attribution) -> str:
 def _attribution_signal_panel(attribution: Attribution, scale: Scale, side: int) -> Panel:
     """The signal, or the map's own numbers if the value does not contain the signal, over the map as colours."""
     values, signal = map_values(attribution), _raw_input(attribution)
-    lines = np.nan_to_num(values)[None] if signal is None else raw_input.drawn_channels(signal)
+    lines = np.nan_to_num(values)[None] if signal is None else non_image_input.drawn_channels(signal)
     pixels = _band_pixels(values, scale, side, len(lines))
     caption = ["the map" if signal is None else "the signal, coloured by the map"]
-    caption += [] if signal is None else [raw_input.describe_lines(len(signal))]
-    ruler = signal_ruler(attribution.record, len(values))
-    return Panel(", ".join(filter(None, caption)), pixels, lines, attribution.blank, ruler)
+    caption += [] if signal is None else [non_image_input.describe_lines(len(signal))]
+    axis = signal_axis(attribution.record, len(values))
+    return Panel(", ".join(filter(None, caption)), pixels, lines, attribution.blank, axis)
 
 
 def band_panel(values: Numbers, record: Record, scale: Scale, side: int) -> Panel:
     """A map along a signal as a band of colours with its axis."""
-    return Panel("", _band_pixels(values, scale, side), ruler=signal_ruler(record, len(values)))
+    return Panel("", _band_pixels(values, scale, side), axis=signal_axis(record, len(values)))
 
 
 def _band_pixels(values: Numbers, scale: Scale, side: int, line_count: int = 1) -> Pixels:
@@ -204,10 +204,10 @@ def _signal_size(side: int, line_count: int) -> tuple[int, int]:
 
 def signal_panel(signal: Numbers, record: Record, side: int, caption: str = "the signal") -> Panel:
     """A signal (channels, samples) as lines on white, below each other."""
-    lines = np.nan_to_num(raw_input.drawn_channels(signal))
-    full_caption = ", ".join(filter(None, (caption, raw_input.describe_lines(len(signal)))))
+    lines = np.nan_to_num(non_image_input.drawn_channels(signal))
+    full_caption = ", ".join(filter(None, (caption, non_image_input.describe_lines(len(signal)))))
     pixels = np.full((*_signal_size(side, len(lines)), 3), 255, np.uint8)
-    return Panel(full_caption, pixels, lines, ruler=signal_ruler(record, signal.shape[1]))
+    return Panel(full_caption, pixels, lines, axis=signal_axis(record, signal.shape[1]))
 
 
 def input_panel(value: Value, side: int) -> Panel | None:
@@ -241,13 +241,13 @@ def slice_over_input(
     """
     values, volume = map_values(attribution), _raw_input(attribution)
     map_slice = np.take(values, index, axis)
-    input_slice_pixels = None if volume is None else np.take(raw_input.first_channel_grey(volume), index, axis)
+    input_slice_pixels = None if volume is None else np.take(non_image_input.first_channel_grey(volume), index, axis)
     pixels = (
         map_pixels(map_slice, scale)
         if input_slice_pixels is None
         else overlay_pixels(map_slice, input_slice_pixels, scale)
     )
-    channel = "" if volume is None else raw_input.describe_channel(len(volume))
+    channel = "" if volume is None else non_image_input.describe_channel(len(volume))
     channel_text = f", over the input's {channel}" if channel else ""
     caption = f"slice {index} of axis {axis}, through the peak{channel_text}"
     enlarged = enlarge_slice(pixels, side, attribution.record, values.shape, axis, common_zoom=common_zoom)
@@ -266,9 +266,9 @@ def input_slice(attribution: Attribution, side: int, axis: int, index: int) -> P
     volume = _raw_input(attribution)
     if volume is None:
         return None
-    input_pixels = np.take(raw_input.first_channel_grey(volume), index, axis)
+    input_pixels = np.take(non_image_input.first_channel_grey(volume), index, axis)
     enlarged = enlarge_slice(input_pixels, side, attribution.record, volume.shape[1:], axis)
-    return Panel(raw_input.describe_channel(len(volume)), enlarged)
+    return Panel(non_image_input.describe_channel(len(volume)), enlarged)
 
 
 def enlarge_slice(
@@ -307,4 +307,4 @@ def voxel_size(record: Record, extent: Sequence[int], input_extent: Sequence[int
 
 def _raw_input(attribution: Attribution) -> Numbers | None:
     """The input as numbers (channels, …) of the map's extent, if the value contains it."""
-    return raw_input.numeric_input(attribution.photo, tuple(attribution.values.shape))
+    return non_image_input.numeric_input(attribution.photo, tuple(attribution.values.shape))

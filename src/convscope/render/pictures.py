@@ -6,13 +6,13 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from convscope.errors import ParameterError
-from convscope.render import annotations, captions, raw_input
+from convscope.render import captions, header_footer, non_image_input
 from convscope.render.canvas import GAP, MARGIN, Canvas
 from convscope.render.curves import draw_curves
 from convscope.render.palette import Pixels, line_colours
 from convscope.render.panels import Panel, signal_panel, voxel_size
-from convscope.render.picture import Picture
 from convscope.render.raster import enlarge, map_pixels, photo_pixels
+from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Scale, format_number
 from convscope.values import Pictures
 
@@ -41,7 +41,7 @@ def draw_pictures(
     panels = _panels(pictures)
     per_row = min(len(panels), MAX_PER_ROW)
     canvas.width = max(2 * MARGIN + per_row * (max(p.width for p in panels) + GAP) - GAP, 560 if bare else 760)
-    annotations.draw_header(canvas, pictures)
+    header_footer.draw_header(canvas, pictures)
     colours = [""] * (len(panels) - len(pictures.words)) + line_colours(len(pictures.words))
     coloured_panels = list(zip(panels, colours, strict=True))
     for start in range(0, len(coloured_panels), per_row):
@@ -52,7 +52,7 @@ def draw_pictures(
     if pictures.curves.shape[1] > 1:
         _draw_curves(canvas, pictures)
     canvas.y += 14
-    annotations.draw_footer(canvas, pictures)
+    header_footer.draw_footer(canvas, pictures)
     return canvas.to_picture(captions.title(pictures))
 
 
@@ -74,11 +74,11 @@ def _panel(pictures: Pictures, index: int, caption: str, side: int) -> Panel:
     values = np.nan_to_num(np.asarray(pictures.values[index], np.float32))
     if values.ndim == 2:
         return signal_panel(values, pictures.record, side // 2, caption)
-    voxel, channel_text = voxel_size(pictures.record, values.shape[1:]), raw_input.describe_channel(len(values))
+    voxel, channel_text = voxel_size(pictures.record, values.shape[1:]), non_image_input.describe_channel(len(values))
     middle_slice = values.shape[1] // 2
     caption += f", slice {middle_slice} of axis 0" + (f" of {channel_text}" if channel_text else "")
     return Panel(
-        caption, enlarge(raw_input.first_channel_grey(values)[middle_slice], side, cell=(voxel[-2], voxel[-1]))
+        caption, enlarge(non_image_input.first_channel_grey(values)[middle_slice], side, cell=(voxel[-2], voxel[-1]))
     )
 
 

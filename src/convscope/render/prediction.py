@@ -3,7 +3,7 @@
 from convscope.render import captions
 from convscope.render.canvas import GAP, MARGIN, SMALL, TITLE, Canvas
 from convscope.render.panels import input_panel
-from convscope.render.picture import Picture
+from convscope.render.rendered_picture import Picture
 from convscope.values import Prediction
 
 PANEL_SIDE, BARS_WIDTH = 320, 560

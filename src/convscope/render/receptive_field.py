@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from convscope.render import annotations, bar, captions
+from convscope.render import captions, colour_bar, header_footer
 from convscope.render.canvas import BODY, GAP, MARGIN, SMALL, Canvas
 from convscope.render.palette import Pixels
 from convscope.render.panels import voxel_size
-from convscope.render.picture import Picture
 from convscope.render.raster import enlarge, map_pixels
-from convscope.render.ruler import RULER_HEIGHT, signal_ruler
+from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Numbers, Scale, legend_of
+from convscope.render.signal_axis import AXIS_HEIGHT, signal_axis
 from convscope.values import ReceptiveField
 from convscope.values.formatting import format_field
 
@@ -27,23 +27,23 @@ def draw_receptive_field(field: ReceptiveField, *, theme: str = "light", bare: b
     voxel = voxel_size(field.record, values.shape)
     cell = (voxel[-2], voxel[-1]) if values.ndim > 1 else (1.0, 1.0)
     pixels = enlarge(map_pixels(plane, scale), PANEL_SIDE, cell=cell)
-    ruler = signal_ruler(field.record, len(values)) if values.ndim == 1 else None
+    samples_axis = signal_axis(field.record, len(values)) if values.ndim == 1 else None
     canvas.width = round(
-        2 * MARGIN + pixels.shape[1] + GAP + bar.vertical_width(canvas, legend) + 2 * GAP + SIZES_WIDTH
+        2 * MARGIN + pixels.shape[1] + GAP + colour_bar.vertical_width(canvas, legend) + 2 * GAP + SIZES_WIDTH
     )
-    annotations.draw_header(canvas, field, title=f"{captions.title(field)} · {field.unit}")
+    header_footer.draw_header(canvas, field, title=f"{captions.title(field)} · {field.unit}")
     top = canvas.y
     canvas.image(MARGIN, top, pixels)
     _draw_field_frame(canvas, MARGIN, top, pixels, plane, [field.box[axis] for axis in axes])
-    if ruler is not None:
-        ruler.draw(canvas, MARGIN, top + pixels.shape[0], pixels.shape[1])
+    if samples_axis is not None:
+        samples_axis.draw(canvas, MARGIN, top + pixels.shape[0], pixels.shape[1])
     x = MARGIN + pixels.shape[1] + GAP
-    bar.draw_vertical(canvas, x, top, pixels.shape[0], legend)
-    x += bar.vertical_width(canvas, legend) + 2 * GAP
+    colour_bar.draw_vertical(canvas, x, top, pixels.shape[0], legend)
+    x += colour_bar.vertical_width(canvas, legend) + 2 * GAP
     sizes_bottom = _draw_sizes(canvas, x, top, field)
-    canvas.y = max(top + pixels.shape[0] + (RULER_HEIGHT if ruler else 0), sizes_bottom) + 20
+    canvas.y = max(top + pixels.shape[0] + (AXIS_HEIGHT if samples_axis else 0), sizes_bottom) + 20
     keys = ["The map is a slice through its peak."] if len(axes) < values.ndim else []
-    annotations.draw_footer(canvas, field, keys=keys)
+    header_footer.draw_footer(canvas, field, keys=keys)
     return canvas.to_picture(_alt(field))
 
 

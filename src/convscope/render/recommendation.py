@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from convscope.render.canvas import BODY, MARGIN, SMALL, TITLE, Canvas
-from convscope.render.picture import Picture
+from convscope.render.rendered_picture import Picture
 from convscope.values import Advice, Recommendation
 
 WIDTH, NAME_WIDTH = 980, 270

@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-from convscope.render import annotations
+from convscope.render import header_footer
 from convscope.render.canvas import MARGIN, SMALL, Canvas
-from convscope.render.layered import Edge, GraphSegment, LayeredLayout, layered_layout, split_into_segments
-from convscope.render.picture import Picture
+from convscope.render.graph_layout import Edge, GraphSegment, LayeredLayout, layered_layout, split_into_segments
+from convscope.render.rendered_picture import Picture
 from convscope.values import INPUT_KINDS, FoldedGraph, Node, Structure, adapt_wording
 from convscope.values.formatting import format_bytes, format_count, format_field, format_sides
 
@@ -45,7 +45,7 @@ def draw_structure(structure: Structure, *, theme: str = "light", depth: int = 0
         x += column.width + COLUMN_SPACING
     canvas.y = top + max(column.height for column in columns)
     canvas.y += 22
-    annotations.draw_footer(canvas, structure)
+    header_footer.draw_footer(canvas, structure)
     return canvas.to_picture(_alt(structure, graph))
 
 
@@ -72,7 +72,7 @@ def _draw_header(canvas: Canvas, structure: Structure, graph: FoldedGraph) -> No
         f"{len(structure.operations)} operations in {len(graph.nodes) - 1} nodes",
     ]
     title = f"{structure.record.title or 'Structure'} · {structure.name}"
-    annotations.draw_header(canvas, structure, title=title, facts=" · ".join(facts))
+    header_footer.draw_header(canvas, structure, title=title, facts=" · ".join(facts))
     _draw_legend(canvas, structure, graph)
     canvas.y += 18
 

@@ -23,9 +23,9 @@ from convscope.engine.context.progress_bar import shown
 from convscope.engine.context.run_context import observed
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.layer_notes import layer_notes
-from convscope.engine.layers.trace import call_count, trace_layers
+from convscope.engine.layers.layer_trace import call_count, trace_layers
+from convscope.engine.network.assumption_checks import BACKWARD, BATCH, check_backward_pass, check_independence
 from convscope.engine.network.cache import CacheEntry
-from convscope.engine.network.checks import BACKWARD, BATCH, check_backward_pass, check_independence
 from convscope.engine.network.model import Model, as_model
 from convscope.engine.network.torch_context import TorchSettings, without_caller_settings
 from convscope.engine.run.determinism import scored_again

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.trace import layout_of
+from convscope.engine.layers.layer_trace import layout_of
 from convscope.engine.network.model import Model
 from convscope.engine.targets.target import Target
 from convscope.runtime.declaration import attributions

@@ -13,8 +13,8 @@ from torch import Tensor
 from convscope.engine.context.chunking import in_chunks
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import Layers, UnitAddress, select_unit
-from convscope.engine.layers.trace import call_count, layout_of, require_all_images
-from convscope.engine.network.double_precision import accumulator_like, upcast
+from convscope.engine.layers.layer_trace import call_count, layout_of, require_all_images
+from convscope.engine.network.accumulation_dtype import accumulator_like, upcast
 from convscope.engine.network.hooks import capture, replace_output
 from convscope.engine.network.model import Model
 from convscope.engine.paths.path import Path

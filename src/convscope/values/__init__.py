@@ -5,7 +5,6 @@ from convscope.values.attribution import Attribution
 from convscope.values.backends import Renderer, SimilarityMeasures, register_backends
 from convscope.values.base import Cost, Record, Value
 from convscope.values.comparison import Comparison
-from convscope.values.components import Component, ModuleSummary, OperationSummary, Span
 from convscope.values.distribution import Distribution, LayerStatistics
 from convscope.values.exemplars import Exemplar, Exemplars, UnitExemplars
 from convscope.values.feature_maps import FeatureMaps
@@ -19,6 +18,7 @@ from convscope.values.prediction import Prediction
 from convscope.values.receptive_field import ReceptiveField
 from convscope.values.recommendation import Advice, Recommendation
 from convscope.values.structure import Structure
+from convscope.values.structure_parts import Component, ModuleSummary, OperationSummary, Span
 
 __all__ = [
     "INPUT_KINDS",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from convscope.values.components import INPUT, ModuleSummary, OperationSummary
+from convscope.values.structure_parts import INPUT, ModuleSummary, OperationSummary
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from convscope.values.base import Value
-from convscope.values.components import ModuleSummary, OperationSummary, Span
 from convscope.values.formatting import format_bytes, format_count, format_sides
 from convscope.values.graph_view import FoldedGraph, fold, join_chains
+from convscope.values.structure_parts import ModuleSummary, OperationSummary, Span
 from convscope.values.structure_table import tabulate
 
 DEFAULT_DEPTH = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from convscope.values.components import Component, ModuleSummary, OperationSummary
 from convscope.values.formatting import format_count, format_field, format_sides
+from convscope.values.structure_parts import Component, ModuleSummary, OperationSummary
 
 _HEAD = ("layer", "kind", "output", "parameters", "FLOPs", "field", "stride")
 _NOT_RUN = "not run"

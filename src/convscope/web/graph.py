@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import pairwise
 
-from convscope.render.layered import Edge, layered_layout
+from convscope.render.graph_layout import Edge, layered_layout
 from convscope.values import FoldedGraph, Node, Structure
 from convscope.values.formatting import format_count, format_field, format_sides
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.engine.arithmetic.evaluate import (
+from convscope.engine.arithmetic.evaluation import (
     MAX_CHANNEL_MAPS,
     Evaluation,
     ExecutedOperation,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from convscope.engine.arithmetic.evaluate import (
+from convscope.engine.arithmetic.evaluation import (
     Evaluation,
     ExecutedOperation,
     OutputIndex,

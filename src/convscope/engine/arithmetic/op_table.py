@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from convscope.engine.arithmetic import convolutions, norms, pointwise, pools
-from convscope.engine.arithmetic.evaluate import Evaluation, ExecutedOperation, OutputIndex
+from convscope.engine.arithmetic.evaluation import Evaluation, ExecutedOperation, OutputIndex
 from convscope.engine.ops.operation_kinds import POINTWISE_ACTIVATIONS
 
 Evaluator = Callable[[ExecutedOperation, OutputIndex], Evaluation]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from convscope.engine.arithmetic.evaluate import (
+from convscope.engine.arithmetic.evaluation import (
     Evaluation,
     ExecutedOperation,
     OutputIndex,

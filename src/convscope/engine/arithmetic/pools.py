@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.arithmetic.convolutions import input_window, inside_input
-from convscope.engine.arithmetic.evaluate import (
+from convscope.engine.arithmetic.evaluation import (
     Evaluation,
     ExecutedOperation,
     OutputIndex,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
-from convscope.engine.arithmetic.evaluate import ExecutedOperation
+from convscope.engine.arithmetic.evaluation import ExecutedOperation
 from convscope.engine.arithmetic.op_table import EVALUATORS, FOLLOWING, REARRANGING
 from convscope.engine.network.hooks import first_tensor, on_forward
 from convscope.engine.ops.call import Call

@@ -9,7 +9,7 @@ from torch import Tensor
 from convscope.engine.graph import dependence
 from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.interval_map import IntervalMap
-from convscope.engine.graph.lines import renumbered, without_pattern
+from convscope.engine.graph.position_numbering import renumbered, without_pattern
 
 
 def axes_along(axes: tuple[Dependence, ...], dim: int, tensor: Tensor) -> list[int]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.engine.graph.interval_map import FieldPattern, ReadIntervals, pattern_union
-from convscope.engine.graph.lines import with_common_positions
+from convscope.engine.graph.position_numbering import with_common_positions
 
 _NO_POSITION = torch.tensor(-1.0, dtype=torch.float64, device="cpu")
 """The position of values that belong to none: class tokens, means over all positions."""

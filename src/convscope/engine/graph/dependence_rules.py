@@ -8,15 +8,15 @@ from typing import Any
 
 from torch import Tensor
 
-from convscope.engine.graph import dependence, mixing, moves, windows
+from convscope.engine.graph import dependence, rearranging_rules, reduction_rules, window_rules
+from convscope.engine.graph.aten_operations import COPIES, VIEWS, base_name, is_pointwise, kind
 from convscope.engine.graph.dependence import Dependence
-from convscope.engine.graph.kinds import COPIES, VIEWS, base_name, is_pointwise, kind
-from convscope.engine.graph.mixing import UPPER_BOUNDS
-from convscope.engine.graph.moves import elementwise, rearranging
 from convscope.engine.graph.observed_call import DependenceRule, ObservedCall
+from convscope.engine.graph.rearranging_rules import elementwise, rearranging
+from convscope.engine.graph.reduction_rules import UPPER_BOUNDS
 
-_RULES: dict[str, DependenceRule] = {**moves.RULES, **windows.RULES, **mixing.RULES}
-_BY_KIND: dict[str, DependenceRule] = {**windows.BY_KIND, **mixing.BY_KIND}
+_RULES: dict[str, DependenceRule] = {**rearranging_rules.RULES, **window_rules.RULES, **reduction_rules.RULES}
+_BY_KIND: dict[str, DependenceRule] = {**window_rules.BY_KIND, **reduction_rules.BY_KIND}
 
 
 def output_dependences(call: ObservedCall) -> tuple[list[tuple[Dependence, ...]], bool]:

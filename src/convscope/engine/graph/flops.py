@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
-from convscope.engine.graph.kinds import base_name, kind
+from convscope.engine.graph.aten_operations import base_name, kind
 
 
 def of_products(func: Any, args: Any, kwargs: Mapping[str, Any], result: Any) -> int:

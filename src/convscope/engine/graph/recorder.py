@@ -15,11 +15,11 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.graph import flops
+from convscope.engine.graph.aten_operations import VIEWS, base_name, is_pointwise, kind, only_moves, reads_only_shape
 from convscope.engine.graph.dependence import Dependence, fully_mixed, of_input
 from convscope.engine.graph.dependence_rules import output_dependences
-from convscope.engine.graph.kinds import VIEWS, base_name, is_pointwise, kind, only_moves, reads_only_shape
+from convscope.engine.graph.memory_writes import MemoryView, dependence_after_writes, memory_view
 from convscope.engine.graph.observed_call import DependenceLookup, ObservedCall, tensors_in
-from convscope.engine.graph.writes import MemoryView, dependence_after_writes, memory_view
 from convscope.engine.network.vmap import under_vmap
 from convscope.engine.ops.dispatch_mode import DispatchMode
 from convscope.engine.ops.module_of_call import ModuleLocator

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from convscope.engine.graph.build import ForwardGraph, LayerCall
 from convscope.engine.graph.dependence import Dependence
+from convscope.engine.graph.forward_graph import ForwardGraph, LayerCall
+from convscope.engine.graph.receptive_field_spans import numbered_by_position, spans_of
 from convscope.engine.graph.recorder import OperationRecord
-from convscope.engine.graph.spans import numbered_by_position, spans_of
 from convscope.engine.network.parametrized import class_name, pruned_counts, weight_modules
 from convscope.engine.network.quantized import packed_weights
 from convscope.values import ModuleSummary, OperationSummary, Structure

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from convscope.engine.context.ports import layer_of
 from convscope.engine.layers.default_layer import default_layer, stages_up_to
 from convscope.engine.layers.kernels import is_convolution
-from convscope.engine.layers.trace import trace_layers
-from convscope.engine.network.packaged import hidden_layers_hint
+from convscope.engine.layers.layer_trace import trace_layers
 from convscope.engine.network.parametrized import weight_modules
+from convscope.engine.network.scripted_modules import hidden_layers_hint
 from convscope.errors import LayerError, ParameterError, UnknownName, did_you_mean
 
 if TYPE_CHECKING:

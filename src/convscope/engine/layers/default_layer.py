@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.layers.feature_layout import RESAMPLED
-from convscope.engine.layers.trace import (
+from convscope.engine.layers.layer_trace import (
     LayerTrace,
     TracedLayer,
     layout_of,
@@ -24,7 +24,7 @@ from convscope.engine.layers.trace import (
 )
 from convscope.engine.network.cache import CacheEntry
 from convscope.engine.network.hooks import replace_output
-from convscope.engine.network.packaged import hidden_layers_hint
+from convscope.engine.network.scripted_modules import hidden_layers_hint
 from convscope.engine.network.vmap import UNDER_VMAP
 from convscope.errors import LayerError
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from convscope.engine.layers.component_signs import align_signs
-from convscope.engine.layers.trace import TracedLayer, require_all_images, traced_layer
+from convscope.engine.layers.layer_trace import TracedLayer, require_all_images, traced_layer
 from convscope.engine.network.hooks import first_tensor, on_forward, refuse_complex
 from convscope.engine.network.model import Model
-from convscope.engine.network.packaged import unreached_message
 from convscope.engine.network.quantized import dequantized
+from convscope.engine.network.scripted_modules import unreached_message
 from convscope.engine.ops.call import Call
 from convscope.engine.ops.operation_kinds import GATES, IDENTITIES, NORMS, POINTWISE_ACTIVATIONS
 from convscope.errors import LayerError, NotFinite

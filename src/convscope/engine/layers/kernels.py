@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.inputs.specs import ImageInput
-from convscope.engine.network.packaged import hidden_layers_hint, is_scripted
 from convscope.engine.network.quantized import dequantized, packed_weights
+from convscope.engine.network.scripted_modules import hidden_layers_hint, is_scripted
 from convscope.errors import LayerError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from convscope.engine.layers.default_layer import on_every_path
-from convscope.engine.layers.trace import TracedLayer, trace_layers
+from convscope.engine.layers.layer_trace import TracedLayer, trace_layers
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model

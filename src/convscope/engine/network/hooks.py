@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.context.ports import on_port, port_of
-from convscope.engine.network.packaged import scripted_layer_message, unreached_message
 from convscope.engine.network.quantized import dequantized, quantized_like
+from convscope.engine.network.scripted_modules import scripted_layer_message, unreached_message
 from convscope.engine.network.vmap import UNDER_VMAP, under_vmap
 from convscope.errors import LayerError, OutputError
 

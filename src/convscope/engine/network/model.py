@@ -19,8 +19,8 @@ from convscope.engine.network.memory_format import MemoryFormatWatcher, fastest_
 from convscope.engine.network.module_state import module_state
 from convscope.engine.network.output_meaning import MEANING_WORDS, Meaning, parse_meaning
 from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
-from convscope.engine.network.packaged import failure_reason
 from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
+from convscope.engine.network.scripted_modules import failure_reason
 from convscope.engine.network.state_guard import backward_hooks, preserve_state
 from convscope.engine.network.tensor_contents import TensorContents
 from convscope.engine.network.torch_context import caller_settings

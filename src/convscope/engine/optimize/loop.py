@@ -23,12 +23,12 @@ from convscope.engine.network.batchnorm_folding import batchnorm_folding_mode
 from convscope.engine.network.model import Model
 from convscope.engine.optimize.objectives import Objective, per_picture
 from convscope.engine.optimize.parametrizations import Parametrization
-from convscope.engine.optimize.prefix import NetworkPrefix
 from convscope.engine.optimize.regularizers import Penalty, PostStep
 from convscope.engine.optimize.transforms import Transform, identity
+from convscope.engine.optimize.truncated_network import TruncatedNetwork
 from convscope.engine.rules.function_mode import RuleMode
-from convscope.engine.rules.ledger import Ledger
 from convscope.engine.rules.modified_gradients import redirected_relu
+from convscope.engine.rules.rule_log import RuleLog
 from convscope.errors import Cancelled, NoGradient, NotFinite, ParameterError
 
 _SMOOTHING = 0.8
@@ -105,12 +105,12 @@ def maximize(
     with torch.no_grad():
         sample = parametrization.picture(parameters)[:1]
     state = _AscentState(count, steps, frames)
-    prefix = NetworkPrefix(model, objective.layers, sample)
+    network = TruncatedNetwork(model, objective.layers, sample)
     generator = torch.Generator().manual_seed(seed)
     fused = parameters[0].device.type in ("cpu", "cuda")
     optimizer = torch.optim.Adam(parameters, lr=rate or parametrization.rate, fused=fused)
     with batchnorm_folding_mode(model, sample, steps * count) as folded:
-        evaluator = _Evaluator(model, objective, prefix, transform, penalties, folded)
+        evaluator = _Evaluator(model, objective, network, transform, penalties, folded)
         for step in range(steps):
             pictures = parametrization.picture(parameters)
             scores, gradients, picture_gradient = evaluator.gradients(pictures, parameters, generator)
@@ -179,12 +179,12 @@ class _Evaluator:
         self,
         model: Model,
         objective: Objective,
-        prefix: NetworkPrefix,
+        network: TruncatedNetwork,
         transform: Transform,
         penalties: Sequence[Penalty],
         folded: AbstractContextManager[Any],
     ) -> None:
-        self.model, self.objective, self.prefix, self.folded = model, objective, prefix, folded
+        self.model, self.objective, self.network, self.folded = model, objective, network, folded
         self.transform, self.penalties = transform, penalties
 
     def gradients(
@@ -205,7 +205,7 @@ class _Evaluator:
         """The objective of the pictures without transformation."""
         with torch.no_grad():
             batch = self.model.input_copy(pictures.to(self.model.dtype))
-            return self.objective.score(self.prefix.activations(batch)).detach()
+            return self.objective.score(self.network.activations(batch)).detach()
 
     def _input_gradient(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The scores of the network's inputs and their gradient; redirected for pictures whose gradient is zero."""
@@ -214,7 +214,7 @@ class _Evaluator:
         if zero_rows:
             select = self.objective.select
             rows, objective = (zero_rows, select(zero_rows)) if select else (list(range(len(inputs))), self.objective)
-            rules = RuleMode(redirected_relu(), Ledger(len(rows)), on_missing="gradient")
+            rules = RuleMode(redirected_relu(), RuleLog(len(rows)), on_missing="gradient")
             _, redirected_gradient = self._run(inputs[rows], objective, rules)
             for row in zero_rows:
                 gradient[row] = redirected_gradient[rows.index(row)]
@@ -225,7 +225,7 @@ class _Evaluator:
         activations: dict[str, Tensor] = {}
 
         def run() -> Tensor:
-            activations.update(self.prefix.activations(leaf.clone()))  # a network must not write to a leaf in place
+            activations.update(self.network.activations(leaf.clone()))  # a network must not write to a leaf in place
             return next(reversed(activations.values()))
 
         if rules is None:

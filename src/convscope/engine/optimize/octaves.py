@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from convscope.engine.context.metering import progress_of_part
 from convscope.engine.network.model import Model
-from convscope.engine.optimize.canvas import canvas_of
 from convscope.engine.optimize.loop import AscentResult, maximize
 from convscope.engine.optimize.objectives import Objective
 from convscope.engine.optimize.parametrizations import pixels
+from convscope.engine.optimize.picture_space import picture_space_of
 from convscope.engine.optimize.transforms import jitter
 
 _MIN_SIDE = 24
@@ -40,13 +40,13 @@ def maximize_octaves(
     for index, size in enumerate(sizes):
         base = resize(photos.cpu().float(), size)
         start = base if detail is None else base + resize(detail, size)
-        canvas = canvas_of(model, size, inputs=photos)
+        space = picture_space_of(model, size, inputs=photos)
         with progress_of_part(index, len(sizes)):
             results.append(
                 maximize(
                     model,
                     objective,
-                    pixels(canvas, start=start),
+                    pixels(space, start=start),
                     len(photos),
                     steps=steps,
                     transform=jitter(max(1, min(size) // 14)),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.inputs.specs import Images
-from convscope.engine.network.double_precision import accumulator_like
+from convscope.engine.network.accumulation_dtype import accumulator_like
 from convscope.engine.network.model import Model
 from convscope.engine.paths.baselines import BaselineName
 from convscope.engine.run.gradients import gradient_at

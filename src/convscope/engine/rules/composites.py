@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from convscope.engine.rules.relevance import RULES, Rule
+from convscope.engine.rules.lrp_rules import RULES, Rule
 from convscope.errors import ParameterError, did_you_mean
 
 CompositeName = Literal[

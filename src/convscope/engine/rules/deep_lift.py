@@ -16,12 +16,12 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.ops.call import Call, is_reciprocal
 from convscope.engine.ops.operation_kinds import OperationKind
-from convscope.engine.rules import decompose, recurrent
-from convscope.engine.rules.affine import Affine, affine_of, batch_norm_of
+from convscope.engine.rules import decomposed_operations, recurrent
+from convscope.engine.rules.affine_operations import Affine, affine_of, batch_norm_of
 from convscope.engine.rules.autograd_functions import substitute_value
 from convscope.engine.rules.function_mode import RuleMode
-from convscope.engine.rules.ledger import Ledger
 from convscope.engine.rules.modified_gradients import Treatment, record_randomness, run_decomposed
+from convscope.engine.rules.rule_log import RuleLog
 from convscope.errors import ModelFailed
 
 _CONSTANTS_DIFFER = (
@@ -48,8 +48,8 @@ class DeepLift:
     decomposes_operations = True
     skipped_kinds: frozenset[OperationKind] = frozenset()
 
-    def __init__(self, ledger: Ledger, *, reveal_cancel: bool = False) -> None:
-        self.ledger, self.reveal_cancel = ledger, reveal_cancel
+    def __init__(self, rule_log: RuleLog, *, reveal_cancel: bool = False) -> None:
+        self.rule_log, self.reveal_cancel = rule_log, reveal_cancel
         self.reference_input: Tensor | None = None
         """The reference, once the network has run on it."""
         self.reference_activations: dict[str, Tensor] = {}
@@ -76,9 +76,9 @@ class DeepLift:
             "max": self._max,
             "norm": lambda call, mode: run_decomposed(_full_norm, call, mode),
             "softmax": self._softmax,
-            "attention": lambda call, mode: run_decomposed(decompose.attention, call, mode),
-            "multi-head": lambda call, mode: run_decomposed(decompose.multi_head, call, mode),
-            "compound": lambda call, mode: run_decomposed(decompose.compound, call, mode),
+            "attention": lambda call, mode: run_decomposed(decomposed_operations.attention, call, mode),
+            "multi-head": lambda call, mode: run_decomposed(decomposed_operations.multi_head, call, mode),
+            "compound": lambda call, mode: run_decomposed(decomposed_operations.compound, call, mode),
             "recurrent": lambda call, mode: run_decomposed(recurrent.unrolled, call, mode),
         }
 
@@ -92,7 +92,7 @@ class DeepLift:
 
     def apply(self, call: Call, mode: RuleMode) -> Any:
         """Treat an operation as the table says, or run it unchanged."""
-        record_randomness(call, mode.ledger)
+        record_randomness(call, mode.rule_log)
         if call.name in _LIKE and not call.argument(0, "input").requires_grad:
             return call.run()  # depends only on the shape or dtype of the signal
         if not self._constants_agree(call):
@@ -178,10 +178,10 @@ class DeepLift:
             return out
 
         if x in self.affine_origin:
-            self.ledger.count(call.name, "reveal-cancel")
+            self.rule_log.count(call.name, "reveal-cancel")
             source, source_reference, op = self.affine_origin[x]
             return substitute_value(_reveal_cancel(function, source, source_reference, op, x0), y)
-        self.ledger.count(call.name, "rescale")
+        self.rule_log.count(call.name, "rescale")
         return substitute_value(x * _rescale(function, y - y0, x.detach() - x0, x.detach()), y)
 
     def _shape(self, call: Call, mode: RuleMode) -> Any:
@@ -243,14 +243,14 @@ class DeepLift:
             return mode.missing(call)
         for factor, inverse in (carrying, carrying[::-1]) if call.kind == "product" else ():
             if inverse in self.divisors and factor is not inverse:
-                self.ledger.count(call.name, "quotient")
+                self.rule_log.count(call.name, "quotient")
                 with torch.no_grad():
                     value = call.run()
                 return self._quotient(factor, self.divisors[inverse], value)
         reference = self._reference_of(*carrying)
         if reference is None:
             return call.run()
-        self.ledger.count(call.name, "midpoint")
+        self.rule_log.count(call.name, "midpoint")
         first, second = carrying
         midpoints = [
             (operand.detach() + at_reference) / 2 for operand, at_reference in zip(carrying, reference, strict=True)
@@ -270,7 +270,7 @@ class DeepLift:
             value = call.run()
         if not isinstance(numerator, Tensor):
             numerator = torch.full_like(denominator, numerator)
-        self.ledger.count("div", "quotient")
+        self.rule_log.count("div", "quotient")
         out = self._quotient(numerator, denominator, value)
         if not numerator.requires_grad and bool((numerator != 0).all()):
             self.divisors[out] = denominator / numerator
@@ -279,12 +279,14 @@ class DeepLift:
     def _softmax(self, call: Call, mode: RuleMode) -> Any:
         x, axis = call.argument(0, "input"), call.argument(1, "dim")
         if call.name == "logsumexp":
-            return run_decomposed(decompose.logsumexp, call, mode)
+            return run_decomposed(decomposed_operations.logsumexp, call, mode)
         if axis is None:
             return mode.missing(call)
 
         def decomposition(call: Call) -> Tensor:
-            return decompose.softmax(call, shift=x.amax(axis, keepdim=True))  # changes nothing, but avoids overflow
+            return decomposed_operations.softmax(
+                call, shift=x.amax(axis, keepdim=True)
+            )  # changes nothing, but avoids overflow
 
         return run_decomposed(decomposition, call, mode)
 
@@ -308,7 +310,7 @@ class DeepLift:
         if reference is None:
             out = _pool_with_indices(call)[0]
             return (out, index) if wants_index else out
-        self.ledger.count(call.name.removesuffix("_with_indices"), "rescale")
+        self.rule_log.count(call.name.removesuffix("_with_indices"), "rescale")
         x0, y0, index0 = reference
         position = torch.where(y >= y0, index, index0)
         axes = position.ndim - 2
@@ -339,7 +341,7 @@ class DeepLift:
         reference = self._reference_of(lines, y, index)
         if reference is None:
             return call.run()
-        self.ledger.count(call.name, "rescale")
+        self.rule_log.count(call.name, "rescale")
         x0, y0, index0 = reference
         position = torch.where(y <= y0 if smallest else y >= y0, index, index0)[..., None]
         out = _rescaled_selection(lambda values: values.gather(-1, position)[..., 0], lines, x0, y, y0)
@@ -406,7 +408,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 
 def _full_norm(call: Call) -> Tensor:
-    return decompose.norm(call, spread_is_constant=False)
+    return decomposed_operations.norm(call, spread_is_constant=False)
 
 
 def _pool_with_indices(call: Call) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,8 @@ from convscope.engine.network.vmap import UNDER_VMAP, under_vmap
 from convscope.engine.ops.call import Call
 from convscope.engine.ops.module_of_call import ModuleLocator
 from convscope.engine.ops.operation_kinds import OperationKind, operation_kind, operation_name
-from convscope.engine.rules.elementwise import TRACKED, ElementwiseTracker
-from convscope.engine.rules.ledger import Ledger
+from convscope.engine.rules.composed_activations import TRACKED, ElementwiseTracker
+from convscope.engine.rules.rule_log import RuleLog
 from convscope.errors import NoRule
 
 _CHECKPOINTED = (
@@ -47,13 +47,13 @@ class RuleMode(TorchFunctionMode):
 
     Args:
         method: how to treat each kind of operation.
-        ledger: where to record what was done.
+        rule_log: where to record what was done.
         on_missing: ``error`` refuses an operation that has no rule, ``gradient`` uses its plain gradient.
     """
 
-    def __init__(self, method: BackwardMethod, ledger: Ledger, *, on_missing: str = "error") -> None:
+    def __init__(self, method: BackwardMethod, rule_log: RuleLog, *, on_missing: str = "error") -> None:
         super().__init__()
-        self.method, self.ledger, self.on_missing = method, ledger, on_missing
+        self.method, self.rule_log, self.on_missing = method, rule_log, on_missing
         self._where: Callable[[], str] = str
         self.decomposes_operations = getattr(method, "decomposes_operations", False)
         """Whether operations are computed by other ones, so that modes below this one do not see their kind."""
@@ -97,14 +97,14 @@ class RuleMode(TorchFunctionMode):
 
     def missing(self, call: Call, out: Any = None, reason: str = "has no rule") -> Any:
         """Treat an operation for which the method has no rule; ``out`` is its output if it was already run."""
-        self.ledger.missing[f"{call.name} in {call.address or 'the network itself'}"] += 1
+        self.rule_log.missing[f"{call.name} in {call.address or 'the network itself'}"] += 1
         if self.on_missing == "error":
             location = f"in layer {call.address!r}" if call.address else "in the network's own forward"
             raise NoRule(
                 f"the operation {call.name!r} {location} {reason}, so that the result would silently mix rules with "
                 "plain gradients; on_missing='gradient' uses its plain gradient and says so in the notes"
             )
-        self.ledger.count(call.name, "gradient (no rule)")
+        self.rule_log.count(call.name, "gradient (no rule)")
         return call.run() if out is None else out
 
     def run_network(self, run: Callable[[], Tensor], module: nn.Module) -> Tensor:
@@ -120,7 +120,7 @@ class RuleMode(TorchFunctionMode):
         kinds = (tuple(output.shape), *map(type, module.modules()))
         if _WITHOUT_CUSTOM_FUNCTIONS.get(module) != kinds:
             self._find_custom_functions(output)
-            if not self.ledger.missing:
+            if not self.rule_log.missing:
                 _WITHOUT_CUSTOM_FUNCTIONS[module] = kinds
         return output
 

@@ -11,14 +11,14 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.ops.call import Call, is_reciprocal
 from convscope.engine.ops.operation_kinds import GATES, ZERO_AT_ZERO, OperationKind
-from convscope.engine.rules import decompose, recurrent
-from convscope.engine.rules.affine import Affine, affine_of, batch_norm_of
+from convscope.engine.rules import decomposed_operations, recurrent
+from convscope.engine.rules.affine_operations import Affine, affine_of, batch_norm_of
 from convscope.engine.rules.autograd_functions import pass_relevance, record_absorption
 from convscope.engine.rules.composites import Composite, OperationSite
 from convscope.engine.rules.function_mode import RuleMode
-from convscope.engine.rules.ledger import LayerEntry, Ledger
+from convscope.engine.rules.lrp_rules import Inputs, Rule, multiplier, safe_divide
 from convscope.engine.rules.modified_gradients import Treatment, record_randomness, run_decomposed
-from convscope.engine.rules.relevance import Inputs, Rule, multiplier, safe_divide
+from convscope.engine.rules.rule_log import LayerEntry, RuleLog
 
 _MEANS = {
     "mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d",
@@ -47,7 +47,7 @@ class Relevance:
 
     Args:
         composite: which rule applies to which affine operation.
-        ledger: where the run is recorded.
+        rule_log: where the run is recorded.
         bias: ``absorb`` lets biases take their share of the relevance, ``share`` gives it to the inputs.
         attention: ``constant`` treats attention weights as constants, ``flows`` propagates relevance through them too.
     """
@@ -56,9 +56,9 @@ class Relevance:
     skipped_kinds: frozenset[OperationKind] = frozenset()
 
     def __init__(
-        self, composite: Composite, ledger: Ledger, *, bias: str = "absorb", attention: str = "constant"
+        self, composite: Composite, rule_log: RuleLog, *, bias: str = "absorb", attention: str = "constant"
     ) -> None:
-        self.composite, self.ledger, self.bias, self.attention = composite, ledger, bias, attention
+        self.composite, self.rule_log, self.bias, self.attention = composite, rule_log, bias, attention
         self.input_info = WeakTensorKeyDictionary()
         """The network's input and tensors preprocessed from it → their `InputInfo`."""
         self.affine_origin = WeakTensorKeyDictionary()
@@ -80,9 +80,9 @@ class Relevance:
             "batch norm": self._batch_norm,
             "norm": self._norm,
             "softmax": self._softmax,
-            "attention": lambda call, mode: run_decomposed(decompose.attention, call, mode),
-            "multi-head": lambda call, mode: run_decomposed(decompose.multi_head, call, mode),
-            "compound": lambda call, mode: run_decomposed(decompose.compound, call, mode),
+            "attention": lambda call, mode: run_decomposed(decomposed_operations.attention, call, mode),
+            "multi-head": lambda call, mode: run_decomposed(decomposed_operations.multi_head, call, mode),
+            "compound": lambda call, mode: run_decomposed(decomposed_operations.compound, call, mode),
             "recurrent": lambda call, mode: run_decomposed(recurrent.unrolled, call, mode),
             "comparison": lambda call, mode: call.run(),
             "step": self._step,
@@ -90,7 +90,7 @@ class Relevance:
 
     def apply(self, call: Call, mode: RuleMode) -> Any:
         """Treat an operation by the rule of its kind."""
-        record_randomness(call, mode.ledger)
+        record_randomness(call, mode.rule_log)
         assert call.kind is not None, "the mode calls this for known kinds only"
         return self._table[call.kind](call, mode)
 
@@ -114,7 +114,7 @@ class Relevance:
         with torch.no_grad():
             from_constants = call.replaced(lambda t: torch.zeros_like(t) if t.requires_grad else t).run()
         from_constants = from_constants.masked_fill(from_constants.isinf(), 0)  # masked elements receive no relevance
-        return record_absorption(out, from_constants, self.ledger) if bool(from_constants.any()) else out
+        return record_absorption(out, from_constants, self.rule_log) if bool(from_constants.any()) else out
 
     def _move_input_info(self, call: Call, out: Any) -> None:
         """Move share and bounds of the input as the input is moved; elements that are filled in are no input."""
@@ -140,14 +140,14 @@ class Relevance:
             if call.name in _MEANS and call.argument(0, "input") in self.input_info:
                 self._move_input_info(call, out)
             return out
-        self.ledger.count(call.name, "proportional")
+        self.rule_log.count(call.name, "proportional")
         first, second = call.argument(0, "input"), call.argument(1, "other")
         weight = call.kwargs.get("alpha", 1)
         signs = {"add": (1, weight), "rsub": (-1, 1)}.get(call.name, (1, -weight))
         for term, sign in zip((first, second), signs, strict=True):
             if not (isinstance(term, Tensor) and term.requires_grad):
                 is_zero = not isinstance(term, Tensor) and term == 0
-                shifted = out if is_zero else record_absorption(out, term * sign, self.ledger)
+                shifted = out if is_zero else record_absorption(out, term * sign, self.rule_log)
                 x = second if term is first else first
                 if x in self.gates:  # such as 1 - gate
                     self.gates[shifted] = True
@@ -205,9 +205,9 @@ class Relevance:
         if x in self.affine_origin:
             source, op, _ = self.affine_origin[x]
             return self._apply_rule(source, op, call, scale_and_shift)
-        self.ledger.count("batch_norm", "proportional")
+        self.rule_log.count("batch_norm", "proportional")
         out = call.run()
-        out = record_absorption(out, scale_and_shift[1].view(-1, *[1] * (out.ndim - 2)), self.ledger)
+        out = record_absorption(out, scale_and_shift[1].view(-1, *[1] * (out.ndim - 2)), self.rule_log)
         return self._preprocessed(call, out, x) if x in self.input_info else out
 
     def _matmul(self, call: Call, mode: RuleMode) -> Any:
@@ -217,32 +217,32 @@ class Relevance:
         x, other = call.argument(0, "input"), call.argument(1, "other")
         if call.name in ("matmul", "mm") and x is carrying[0] and isinstance(other, Tensor) and other.ndim == 2:
             return self._apply_rule(x, Affine(other.t(), None), call)
-        self.ledger.count(call.name, "proportional")
+        self.rule_log.count(call.name, "proportional")
         return call.run()
 
     def _function(self, call: Call, mode: RuleMode) -> Any:
         """An elementwise function passes its relevance on: y = g(x)·x, with the gate g treated as a constant."""
         x = next(t for t in call.tensors() if t.requires_grad)
         if call.name == "relu":
-            self.ledger.count("relu", "pass")
+            self.rule_log.count("relu", "pass")
             return call.run()  # its own derivative is y / x
         if is_reciprocal(call):  # a factor that a signal will be multiplied with
             return self._gate(call, call.name)
         if call.name in ("log", "log2", "log10", "logit", "pow") and not _is_power(call):
             return mode.missing(call)
-        self.ledger.count(call.name, "gate" if call.name in GATES else "pass")
+        self.rule_log.count(call.name, "gate" if call.name in GATES else "pass")
         with torch.no_grad():
             y = call.run()
             call_at_zero = call.replaced(lambda t: torch.zeros_like(t) if t is x else t)
             at_zero = None if call.name in ZERO_AT_ZERO else call_at_zero.run()
-        out = pass_relevance(x, y, at_zero, self.ledger)
+        out = pass_relevance(x, y, at_zero, self.rule_log)
         if call.name in GATES:
             self.gates[out] = True
         return out
 
     def _gate(self, call: Call, name: str) -> Tensor:
         """Run an operation whose output is a gate."""
-        self.ledger.count(name, "gate")
+        self.rule_log.count(name, "gate")
         out: Tensor = call.run()
         self.gates[out] = True
         return out
@@ -260,9 +260,9 @@ class Relevance:
         if call.kind == "product" and not gates and first.numel() != second.numel():
             gates = [min(first, second, key=Tensor.numel)]
         if len(gates) == 1 and first is not second:
-            self.ledger.count(call.name, "signal takes all")
+            self.rule_log.count(call.name, "signal takes all")
             return call.with_constants(gates).run()
-        self.ledger.count(call.name, "half each")
+        self.rule_log.count(call.name, "half each")
         out = call.run()
         out.register_hook(lambda gradient: gradient / 2)
         return out
@@ -275,19 +275,19 @@ class Relevance:
         if isinstance(denominator, Tensor) and denominator.requires_grad:
             if not (isinstance(numerator, Tensor) and numerator.requires_grad):  # a factor of a signal
                 return self._gate(call, "div")
-            self.ledger.count("div", "signal takes all")
+            self.rule_log.count("div", "signal takes all")
             return call.with_constants([denominator]).run()
         return self._product(call, mode)
 
     def _max(self, call: Call, mode: RuleMode) -> Any:
-        self.ledger.count(call.name, "winner takes all")
+        self.rule_log.count(call.name, "winner takes all")
         return call.run()
 
     def _norm(self, call: Call, mode: RuleMode) -> Any:
-        self.ledger.count(call.name, "spread held constant")
+        self.rule_log.count(call.name, "spread held constant")
 
         def decomposition(call: Call) -> Tensor:
-            return decompose.norm(call, spread_is_constant=True)
+            return decomposed_operations.norm(call, spread_is_constant=True)
 
         return run_decomposed(decomposition, call, mode)
 
@@ -296,10 +296,10 @@ class Relevance:
         if call.name == "logsumexp":
             return self._logsumexp(call, out)
         if call.name == "softmax" and self.attention == "constant":
-            self.ledger.count("softmax", "gate")
+            self.rule_log.count("softmax", "gate")
             self.gates[out] = True
         else:
-            self.ledger.count(call.name, "gradient (Taylor)")
+            self.rule_log.count(call.name, "gradient (Taylor)")
         return out
 
     def _logsumexp(self, call: Call, out: Tensor) -> Tensor:
@@ -307,12 +307,12 @@ class Relevance:
         x, axis = call.argument(0, "input").detach(), call.argument(1, "dim")
         keepdim = bool(call.argument(2, "keepdim", False))
         weights = (x - out.detach() if keepdim else x - torch.logsumexp(x, axis, keepdim=True)).exp()
-        self.ledger.count(call.name, "weights held constant")
-        return record_absorption(out, torch.special.entr(weights).sum(axis, keepdim=keepdim), self.ledger)
+        self.rule_log.count(call.name, "weights held constant")
+        return record_absorption(out, torch.special.entr(weights).sum(axis, keepdim=keepdim), self.rule_log)
 
     def _step(self, call: Call, mode: RuleMode) -> Any:
         """A sign or a step function: in a product it is the gate, not the signal."""
-        self.ledger.count(call.name, "gate")
+        self.rule_log.count(call.name, "gate")
         return call.detached().run()
 
 
@@ -336,7 +336,7 @@ class _AffineBackward:
     def multipliers(self, x: Tensor, z: Tensor, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """The multiplier of the input and, under a rule of the first layer, the relevance of its even share."""
         rule = self.method.composite.rule_at(self.site, self.method.depths)
-        self.method.ledger.count(self.operation, rule.name)
+        self.method.rule_log.count(self.operation, rule.name)
         relevance = z * gradient
         if rule.split is not None:
             return self._split(rule, x, z, relevance), None
@@ -348,21 +348,21 @@ class _AffineBackward:
     def _split(self, rule: Rule, x: Tensor, z: Tensor, relevance: Tensor) -> Tensor:
         """The multiplier of the input under a rule that distributes relevance over the terms x_j·w_jk."""
         assert rule.split is not None
-        ledger = self.method.ledger
-        received = ledger.per_image(relevance)
+        rule_log = self.method.rule_log
+        received = rule_log.per_image(relevance)
         absorbed, op = torch.zeros_like(received), self._op()
         if op.bias is not None and (self.method.bias == "share" or rule.unbiased):
             op = op.unbiased()
             z = op(x)
             from_bias_only = torch.where(z == 0, relevance, 0)
-            absorbed = absorbed + ledger.absorb(from_bias_only)
+            absorbed = absorbed + rule_log.absorb(from_bias_only)
             relevance = relevance - from_bias_only
         streams = rule.split(op, x, z, relevance)
-        accounted_for = absorbed + sum(ledger.per_image(s.signal * s.output) for s in streams)
+        accounted_for = absorbed + sum(rule_log.per_image(s.signal * s.output) for s in streams)
         for stream in streams:
             bias = stream.op.broadcast_bias(z)
             if bias is not None:
-                absorbed = absorbed + ledger.absorb(stream.signal * bias)
+                absorbed = absorbed + rule_log.absorb(stream.signal * bias)
         self._record(rule, received, absorbed, received - accounted_for)
         return multiplier(x, streams)
 
@@ -375,16 +375,16 @@ class _AffineBackward:
         else:
             inputs = Inputs(torch.ones_like(x), x.amin().expand_as(x), x.amax().expand_as(x))
         multiplier_of_share, unshared = rule.share(self._op(), x, relevance, inputs)
-        ledger = self.method.ledger
-        received = ledger.per_image(relevance)
-        absorbed = ledger.absorb(unshared)
-        lost = received - absorbed - ledger.per_image(multiplier_of_share * inputs.presence)
+        rule_log = self.method.rule_log
+        received = rule_log.per_image(relevance)
+        absorbed = rule_log.absorb(unshared)
+        lost = received - absorbed - rule_log.per_image(multiplier_of_share * inputs.presence)
         self._record(rule, received, absorbed, lost)
         return (None, multiplier_of_share) if info else (safe_divide(multiplier_of_share, x), None)
 
     def _record(self, rule: Rule, received: Tensor, absorbed: Tensor, lost: Tensor) -> None:
         entry = LayerEntry(self.site.address or "?", rule.name, received, absorbed, lost)
-        self.method.ledger.entries.append(entry)
+        self.method.rule_log.entries.append(entry)
 
 
 class _ApplyAffineRule(torch.autograd.Function):

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from convscope.engine.ops.call import Call
 from convscope.engine.ops.operation_kinds import RECTIFIERS, OperationKind
-from convscope.engine.rules import decompose, recurrent
-from convscope.engine.rules.affine import batch_norm_of
+from convscope.engine.rules import decomposed_operations, recurrent
+from convscope.engine.rules.affine_operations import batch_norm_of
 from convscope.engine.rules.function_mode import RuleMode
-from convscope.engine.rules.ledger import Ledger
+from convscope.engine.rules.rule_log import RuleLog
 
 Treatment = Callable[[Call, RuleMode], Any]
 
@@ -30,20 +30,20 @@ class ModifiedGradient:
 
     def apply(self, call: Call, mode: RuleMode) -> Any:
         """Treat an operation as the table says, or run it unchanged."""
-        record_randomness(call, mode.ledger)
+        record_randomness(call, mode.rule_log)
         kind = call.kind
         if kind == "multi-head":
-            return run_decomposed(decompose.multi_head, call, mode)
+            return run_decomposed(decomposed_operations.multi_head, call, mode)
         if kind == "recurrent":
             return run_decomposed(recurrent.unrolled, call, mode)
         if kind == "step":  # piecewise constant: no gradient
-            mode.ledger.count(call.name, "gradient")
+            mode.rule_log.count(call.name, "gradient")
             return call.detached().run()
         treatment = self.table.get(kind) if kind else None
         if treatment is not None:
             return treatment(call, mode)
         if kind not in _PLAIN and kind not in ("shape", "comparison"):
-            mode.ledger.count(call.name, "gradient")
+            mode.rule_log.count(call.name, "gradient")
         return call.run()
 
 
@@ -107,7 +107,7 @@ def _at_rectifiers(name: str, treatment: Callable[[Call], Tensor], *, out_of_pla
 
     def activation(call: Call, mode: RuleMode) -> Any:
         is_rectifier = call.name in RECTIFIERS
-        mode.ledger.count(call.name, name if is_rectifier else "gradient")
+        mode.rule_log.count(call.name, name if is_rectifier else "gradient")
         return treatment(call) if is_rectifier else call.run()
 
     return ModifiedGradient({"activation": activation}, out_of_place=out_of_place)
@@ -117,14 +117,14 @@ def full_gradient(visit: Callable[[Tensor, Tensor], None]) -> ModifiedGradient:
     """Plain gradients; the backward pass calls ``visit(bias, gradient)`` for every bias that was added."""
 
     def affine(call: Call, mode: RuleMode) -> Tensor:
-        mode.ledger.count(call.name, "bias counted")
+        mode.rule_log.count(call.name, "bias counted")
         return with_hook(call.run(), call.argument(2, "bias"), channels_last=call.name == "linear")
 
     def batch_norm(call: Call, mode: RuleMode) -> Tensor:
         scale_and_shift = batch_norm_of(call)
         if scale_and_shift is None:
             return mode.missing(call)  # type: ignore[no-any-return]
-        mode.ledger.count("batch_norm", "bias counted")
+        mode.rule_log.count("batch_norm", "bias counted")
         return with_hook(call.run(), scale_and_shift[1])
 
     def with_hook(out: Tensor, bias: Tensor | None, *, channels_last: bool = False) -> Tensor:
@@ -168,11 +168,11 @@ def run_decomposed(decomposition: Callable[[Call], Any], call: Call, mode: RuleM
     try:
         with mode:
             return decomposition(call)
-    except decompose.NotDecomposable:
+    except decomposed_operations.NotDecomposable:
         return mode.missing(call)
 
 
-def record_randomness(call: Call, ledger: Ledger) -> None:
+def record_randomness(call: Call, rule_log: RuleLog) -> None:
     """Record where the network draws random numbers although it is in eval mode."""
     if "dropout" in call.name and call.argument(2, "training", True) and call.argument(1, "p", 0.5):
-        ledger.random[f"{call.name} in {call.address or 'the network itself'}"] += 1
+        rule_log.random[f"{call.name} in {call.address or 'the network itself'}"] += 1

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.engine.ops.call import Call
-from convscope.engine.rules.decompose import NotDecomposable
+from convscope.engine.rules.decomposed_operations import NotDecomposable
 
 State = tuple[Tensor, ...]
 """The state passed from one time step to the next: (h,), or (h, c) for an LSTM."""

@@ -17,8 +17,8 @@ from convscope.engine.context.chunking import in_chunks, rows_of, runs_one_at_a_
 from convscope.engine.context.metering import count_passes
 from convscope.engine.context.run_context import SharedResults, changed, current
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.trace import as_feature_map, call_count, layout_of, require_all_images
-from convscope.engine.network.double_precision import accumulator_like, upcast
+from convscope.engine.layers.layer_trace import as_feature_map, call_count, layout_of, require_all_images
+from convscope.engine.network.accumulation_dtype import accumulator_like, upcast
 from convscope.engine.network.hooks import capture, stop_at
 from convscope.engine.network.model import Model
 from convscope.engine.targets.target import Target

@@ -9,7 +9,7 @@ from torch import Tensor
 from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.context.metering import count_passes
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.trace import as_feature_map, layout_of
+from convscope.engine.layers.layer_trace import as_feature_map, layout_of
 from convscope.engine.network.hooks import capture
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import gradients_of, note_gradient_use, read_out

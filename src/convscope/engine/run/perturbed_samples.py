@@ -12,8 +12,8 @@ from torch import Tensor
 from convscope.engine.context.chunking import in_chunks
 from convscope.engine.inputs import noise
 from convscope.engine.inputs.specs import Images
+from convscope.engine.network.accumulation_dtype import accumulator_like
 from convscope.engine.network.batchnorm_folding import folded_batchnorms
-from convscope.engine.network.double_precision import accumulator_like
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import evidence_at, gradient_at
 from convscope.engine.targets.target import Target

@@ -23,11 +23,11 @@ from torch.overrides import TorchFunctionMode
 from convscope.engine.context.chunking import chunk_size, chunk_size_after_layer, in_chunks
 from convscope.engine.context.metering import report_progress
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.trace import as_feature_map, call_count, layout_of
-from convscope.engine.network.double_precision import upcast
+from convscope.engine.layers.layer_trace import as_feature_map, call_count, layout_of
+from convscope.engine.network.accumulation_dtype import upcast
 from convscope.engine.network.hooks import replace_output
 from convscope.engine.network.model import Model
-from convscope.engine.network.packaged import unreached_message
+from convscope.engine.network.scripted_modules import unreached_message
 from convscope.engine.run.gradients import read_out
 from convscope.engine.targets.target import Target
 from convscope.errors import LayerError, ModelFailed

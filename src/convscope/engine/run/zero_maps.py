@@ -18,7 +18,7 @@ from torch.autograd.function import BackwardCFunction
 from torch.overrides import TorchFunctionMode
 
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.trace import call_count
+from convscope.engine.layers.layer_trace import call_count
 from convscope.engine.network.hooks import capture, first_tensor, replace_output
 from convscope.engine.network.model import Model
 from convscope.engine.ops.module_of_call import ModuleLocator

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from convscope.engine.data.data_set import Chunk, Dataset
 from convscope.engine.data.sources import Label
-from convscope.engine.layers.trace import call_count, layout_at_call, require_all_images, trace_layers
+from convscope.engine.layers.layer_trace import call_count, layout_at_call, require_all_images, trace_layers
 from convscope.engine.network.hooks import first_tensor, on_forward, stop_at
-from convscope.engine.network.packaged import hidden_layers_hint, unreached_message
 from convscope.engine.network.parametrized import class_name
 from convscope.engine.network.quantized import dequantized
+from convscope.engine.network.scripted_modules import hidden_layers_hint, unreached_message
 from convscope.engine.statistics.largest_channels import channel_maxima
 from convscope.engine.statistics.log_histogram import LogGrid
 from convscope.errors import LayerError, NotFinite

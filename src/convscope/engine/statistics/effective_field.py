@@ -10,9 +10,9 @@ from convscope.engine.data.data_set import Chunk, Dataset
 from convscope.engine.graph import ForwardGraph, record_graph
 from convscope.engine.inputs.noise import uniform
 from convscope.engine.layers.addresses import UnitAddress
-from convscope.engine.layers.trace import as_feature_map, call_count
+from convscope.engine.layers.layer_trace import as_feature_map, call_count
 from convscope.engine.network.hooks import capture, stop_at
-from convscope.engine.network.packaged import unreached_message
+from convscope.engine.network.scripted_modules import unreached_message
 from convscope.engine.run.gradients import gradients_of, note_gradient_use
 from convscope.errors import InputError, LayerError, NoGradient, NotFinite, UnknownName
 

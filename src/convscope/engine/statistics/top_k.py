@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from convscope.engine.data.data_set import Chunk, Dataset
 from convscope.engine.layers.addresses import UnitAddress
-from convscope.engine.layers.trace import call_count, require_all_images, trace_layers, traced_layer
+from convscope.engine.layers.layer_trace import call_count, require_all_images, trace_layers, traced_layer
 from convscope.engine.network.hooks import first_tensor, on_forward, refuse_complex, stop_at
-from convscope.engine.network.packaged import unreached_message
 from convscope.engine.network.quantized import dequantized
+from convscope.engine.network.scripted_modules import unreached_message
 from convscope.engine.statistics.largest_channels import channel_maxima
 from convscope.errors import LayerError, NotFinite, UnknownName
 

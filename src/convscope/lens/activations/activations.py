@@ -13,7 +13,7 @@ from convscope.engine.statistics.activation_statistics import (
     list_reasons,
 )
 from convscope.engine.statistics.correlation import correlated_channels
-from convscope.lens.activations._shares import NAMES, SHARES
+from convscope.lens.activations._quantiles import NAMES, SHARES
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Distribution, LayerStatistics

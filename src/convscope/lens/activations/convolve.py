@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.arithmetic.convolutions import convolution
-from convscope.engine.arithmetic.evaluate import Evaluation, ExecutedOperation, format_number, format_operand
+from convscope.engine.arithmetic.evaluation import Evaluation, ExecutedOperation, format_number, format_operand
 from convscope.engine.ops.call import Call
 from convscope.errors import InputError, ParameterError
 from convscope.runtime.declaration import lens

@@ -7,7 +7,7 @@ from convscope.engine.data.data_set import Dataset
 from convscope.engine.network.model import Model
 from convscope.engine.statistics.log_histogram import LogGrid
 from convscope.engine.statistics.parameter_gradients import OWN_PARAMETERS, loss_gradients, parameters_by_layer
-from convscope.lens.activations._shares import NAMES, SHARES
+from convscope.lens.activations._quantiles import NAMES, SHARES
 from convscope.runtime.declaration import lens
 from convscope.values import Distribution, LayerStatistics
 

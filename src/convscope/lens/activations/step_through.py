@@ -2,7 +2,7 @@ from typing import Any
 
 from torch import Tensor
 
-from convscope.engine.arithmetic.stepping import UnitEvaluation, evaluate_unit
+from convscope.engine.arithmetic.unit_evaluation import UnitEvaluation, evaluate_unit
 from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import UnitAddress, first_convolution, resolve_units

@@ -8,8 +8,8 @@ from convscope.engine.graph import record_graph
 from convscope.engine.inputs.specs import Photo
 from convscope.engine.layers.addresses import UnitAddress, resolve_units
 from convscope.engine.layers.default_layer import default_layer
+from convscope.engine.layers.layer_trace import layout_of
 from convscope.engine.layers.receptive_fields import receptive_boxes
-from convscope.engine.layers.trace import layout_of
 from convscope.engine.network.model import Model
 from convscope.engine.statistics.top_k import TopInputs, find_top_inputs, reload_inputs
 from convscope.errors import ParameterError

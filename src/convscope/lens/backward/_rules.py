@@ -6,8 +6,8 @@ from torch import Tensor
 
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
+from convscope.engine.rules.backward_pass import BackwardResult, MethodFactory, backpropagate, operation_notes
 from convscope.engine.rules.modified_gradients import ModifiedGradient
-from convscope.engine.rules.run import BackwardResult, MethodFactory, backpropagate, operation_notes
 from convscope.engine.targets.target import Target
 from convscope.runtime.declaration import attributions
 from convscope.spec import Param
@@ -30,7 +30,7 @@ Bias = Annotated[
 
 def constant_method(method: ModifiedGradient) -> MethodFactory:
     """A factory that returns the same method for every chunk."""
-    return lambda ledger, rows, copies: method
+    return lambda rule_log, rows, copies: method
 
 
 def gradient_values(
@@ -50,7 +50,7 @@ def gradient_values(
 
 def rule_notes(result: BackwardResult, images: int) -> list[dict[str, object]]:
     """For each image: how many operations each rule treated, and which operations had none."""
-    return [{"rules": result.ledgers[0].rule_counts(), **operation_notes(result)} for _ in range(images)]
+    return [{"rules": result.rule_logs[0].rule_counts(), **operation_notes(result)} for _ in range(images)]
 
 
 def broadcast_to(numbers: Tensor, like: Tensor) -> Tensor:

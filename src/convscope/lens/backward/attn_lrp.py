@@ -2,9 +2,9 @@ from typing import Annotated
 
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
+from convscope.engine.rules.backward_pass import backpropagate, conservation_notes
 from convscope.engine.rules.composites import composite_of
 from convscope.engine.rules.lrp import Relevance
-from convscope.engine.rules.run import backpropagate, conservation_notes
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import OnMissing
 from convscope.runtime.declaration import attributions, lens
@@ -74,7 +74,7 @@ def attn_lrp(
         model,
         image,
         target,
-        lambda ledger, rows, copies: Relevance(table, ledger, attention="flows"),
+        lambda rule_log, rows, copies: Relevance(table, rule_log, attention="flows"),
         on_missing=on_missing,
     )
     return attributions(

@@ -6,9 +6,9 @@ from torch import Tensor
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
+from convscope.engine.rules.backward_pass import backpropagate, conservation_notes
 from convscope.engine.rules.composites import CompositeName, composite_of
 from convscope.engine.rules.lrp import Relevance
-from convscope.engine.rules.run import backpropagate, conservation_notes
 from convscope.engine.targets.target import TOP1, Target
 from convscope.errors import LayerError, ParameterError
 from convscope.lens.backward._rules import OnMissing
@@ -109,7 +109,7 @@ def concept_relevance(
         model,
         image,
         target,
-        lambda ledger, rows, copies: Relevance(table, ledger),
+        lambda rule_log, rows, copies: Relevance(table, rule_log),
         on_missing=on_missing,
         layers=layer,
         restrict=restrict,

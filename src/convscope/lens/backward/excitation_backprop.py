@@ -5,9 +5,9 @@ import torch
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
+from convscope.engine.rules.backward_pass import backpropagate
 from convscope.engine.rules.composites import composite_of
 from convscope.engine.rules.lrp import Relevance
-from convscope.engine.rules.run import backpropagate
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import OnMissing, broadcast_to, rule_notes
 from convscope.runtime.declaration import lens
@@ -86,7 +86,7 @@ def excitation_backprop(
         model,
         image,
         target,
-        lambda ledger, rows, copies: Relevance(table, ledger),
+        lambda rule_log, rows, copies: Relevance(table, rule_log),
         on_missing=on_missing,
         layers=layer,
     )

@@ -3,9 +3,9 @@ from torch import Tensor
 
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
-from convscope.engine.rules.ledger import Ledger, merge_ledgers
+from convscope.engine.rules.backward_pass import backpropagate, operation_notes
 from convscope.engine.rules.modified_gradients import ModifiedGradient, full_gradient
-from convscope.engine.rules.run import backpropagate, operation_notes
+from convscope.engine.rules.rule_log import RuleLog, merge_rule_logs
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import OnMissing
 from convscope.runtime.declaration import attributions, lens
@@ -67,15 +67,15 @@ def full_grad(
 
     Source: :cite:`srinivas2019fullgrad`, equations 2 and 8.
     """
-    chunks: list[tuple[Ledger, Tensor]] = []
+    chunks: list[tuple[RuleLog, Tensor]] = []
 
-    def make(ledger: Ledger, rows: Tensor, copies: Tensor) -> ModifiedGradient:
+    def make(rule_log: RuleLog, rows: Tensor, copies: Tensor) -> ModifiedGradient:
         bias_map = torch.zeros(len(rows), *image.extent, dtype=torch.float32, device="cpu")
-        chunks.append((ledger, bias_map))
+        chunks.append((rule_log, bias_map))
 
         def visit(bias: Tensor, gradient: Tensor) -> None:
             term = (gradient * bias).detach()
-            ledger.absorb(term)
+            rule_log.absorb(term)
             per_image = term.ndim == image.tensor.ndim and len(term) == len(rows)
             if per_image and max(term.shape[2:], default=1) > 1:
                 bias_map.add_(_psi(term, image.extent))
@@ -83,11 +83,11 @@ def full_grad(
         return full_gradient(visit)
 
     result = backpropagate(model, image, target, make, on_missing=on_missing)
-    # Chunks that were repeated because memory ran out have no ledger in the result.
-    bias_maps = [bias_map for ledger, bias_map in chunks if any(ledger is used for used in result.ledgers)]
+    # Chunks that were repeated because memory ran out have no log in the result.
+    bias_maps = [bias_map for rule_log, bias_map in chunks if any(rule_log is used for used in result.rule_logs)]
     maps = torch.cat(bias_maps) + _psi(result.relevance, image.extent)
-    sums = merge_ledgers(result.ledgers)["absorbed"].cpu() + result.relevance.double().flatten(1).sum(1).cpu()
-    notes, rule_counts = [], {"rules": result.ledgers[0].rule_counts()}
+    sums = merge_rule_logs(result.rule_logs)["absorbed"].cpu() + result.relevance.double().flatten(1).sum(1).cpu()
+    notes, rule_counts = [], {"rules": result.rule_logs[0].rule_counts()}
     for gap, total in zip((sums - result.totals).tolist(), result.totals.tolist(), strict=True):
         relative = gap / total if total else 0.0
         notes.append(

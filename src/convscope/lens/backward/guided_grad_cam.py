@@ -4,8 +4,8 @@ from torch import Tensor
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
+from convscope.engine.rules.backward_pass import backpropagate
 from convscope.engine.rules.modified_gradients import guided
-from convscope.engine.rules.run import backpropagate
 from convscope.engine.run.gradients import layer_evidence
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import OnMissing, constant_method, rule_notes

@@ -3,9 +3,9 @@ from typing import Annotated
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
+from convscope.engine.rules.backward_pass import backpropagate, conservation_notes
 from convscope.engine.rules.composites import CompositeName, composite_of
 from convscope.engine.rules.lrp import Relevance
-from convscope.engine.rules.run import backpropagate, conservation_notes
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import Bias, Epsilon, OnMissing
 from convscope.runtime.declaration import lens
@@ -82,7 +82,7 @@ def layer_lrp(
         model,
         image,
         target,
-        lambda ledger, rows, copies: Relevance(table, ledger, bias=bias),
+        lambda rule_log, rows, copies: Relevance(table, rule_log, bias=bias),
         on_missing=on_missing,
         layers=[address],
         as_given=True,

@@ -2,8 +2,8 @@ from typing import Annotated
 
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
+from convscope.engine.rules.backward_pass import backpropagate
 from convscope.engine.rules.modified_gradients import rectified
-from convscope.engine.rules.run import backpropagate
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import OnMissing, constant_method, rule_notes
 from convscope.runtime.declaration import attributions, lens

@@ -1,6 +1,6 @@
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
-from convscope.engine.layers.trace import layout_of
+from convscope.engine.layers.layer_trace import layout_of
 from convscope.engine.network.model import Model
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import mean_over_space

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.inputs.specs import Images
-from convscope.engine.network.double_precision import accumulator_like, upcast
+from convscope.engine.network.accumulation_dtype import accumulator_like, upcast
 from convscope.engine.network.model import Model
 from convscope.engine.paths.blur import gaussian_blur
 from convscope.engine.paths.path import completeness_notes

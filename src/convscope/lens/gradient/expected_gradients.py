@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.inputs.specs import Images
-from convscope.engine.network.double_precision import accumulator_like, upcast
+from convscope.engine.network.accumulation_dtype import accumulator_like, upcast
 from convscope.engine.network.model import Model
 from convscope.engine.paths.path import MultiplyByInputs, completeness_notes
 from convscope.engine.paths.references import ReferenceName, make_references, reference_scores

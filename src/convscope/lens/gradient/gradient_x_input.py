@@ -1,5 +1,5 @@
 from convscope.engine.inputs.specs import Images
-from convscope.engine.network.double_precision import upcast
+from convscope.engine.network.accumulation_dtype import upcast
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import input_gradient
 from convscope.engine.targets.target import TOP1, Target

@@ -6,8 +6,8 @@ from torch import Tensor
 from convscope.engine.context.chunking import in_chunks
 from convscope.engine.context.metering import report_progress
 from convscope.engine.inputs.specs import Images
+from convscope.engine.network.accumulation_dtype import accumulator_like, upcast
 from convscope.engine.network.batchnorm_folding import folded_batchnorms
-from convscope.engine.network.double_precision import accumulator_like, upcast
 from convscope.engine.network.model import Model
 from convscope.engine.paths.baselines import make_baseline
 from convscope.engine.paths.path import PathBaseline, completeness_notes

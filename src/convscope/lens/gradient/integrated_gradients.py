@@ -1,5 +1,5 @@
 from convscope.engine.inputs.specs import Images
-from convscope.engine.network.double_precision import upcast
+from convscope.engine.network.accumulation_dtype import upcast
 from convscope.engine.network.model import Model
 from convscope.engine.paths.baselines import make_baseline
 from convscope.engine.paths.path import (

@@ -2,7 +2,7 @@ from typing import Any
 
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import resolve_unit
-from convscope.engine.network.double_precision import upcast
+from convscope.engine.network.accumulation_dtype import upcast
 from convscope.engine.network.model import Model
 from convscope.engine.paths.baselines import make_baseline
 from convscope.engine.paths.path import (

@@ -2,7 +2,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import input_gradient
 from convscope.engine.targets.target import TOP1, Target
-from convscope.lens.gradient._pool import Sign, reduce_channels
+from convscope.lens.gradient._channel_reduction import Sign, reduce_channels
 from convscope.runtime.declaration import attributions, lens
 from convscope.values import Attribution
 

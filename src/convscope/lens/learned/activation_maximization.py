@@ -1,12 +1,12 @@
 from typing import Annotated, Any, Literal
 
-from convscope.engine.layers.trace import trace_layers
+from convscope.engine.layers.layer_trace import trace_layers
 from convscope.engine.network.model import Model
 from convscope.engine.optimize import parametrizations, regularizers, transforms
-from convscope.engine.optimize.canvas import Canvas, canvas_of
 from convscope.engine.optimize.loop import maximize_all
+from convscope.engine.optimize.objective_parser import class_objective, parse_objectives
 from convscope.engine.optimize.objectives import Objective, diversity
-from convscope.engine.optimize.parse import class_objective, parse_objectives
+from convscope.engine.optimize.picture_space import PictureSpace, picture_space_of
 from convscope.engine.optimize.results import pictures_of
 from convscope.errors import ParameterError
 from convscope.runtime.declaration import lens
@@ -130,17 +130,17 @@ def activation_maximization(
     Source: :cite:`olah2017feature`, with :cite:`erhan2009visualizing`, :cite:`yosinski2015understanding`,
     :cite:`fel2023maco` and :cite:`burt1983laplacian`.
     """
-    canvas = canvas_of(model, size or None)
-    objectives = _first_classes(model, canvas) if unit is None else parse_objectives(unit, model)
+    space = picture_space_of(model, size or None)
+    objectives = _first_classes(model, space) if unit is None else parse_objectives(unit, model)
     ascent = maximize_all(
         model,
         objectives,
-        parametrizations.BY_NAME[parametrisation](canvas),
+        parametrizations.BY_NAME[parametrisation](space),
         variants=variants,
         diversity=_diversity(objectives, variants, diverse),
         steps=steps,
         rate=rate or None,
-        transform=transforms.BY_NAME[transform](canvas.extent),
+        transform=transforms.BY_NAME[transform](space.extent),
         penalties=_penalties(total_variation=total_variation, l1=l1, l2=l2),
         post_steps=_post_steps(blur, clip),
         seed=seed,
@@ -150,9 +150,9 @@ def activation_maximization(
     return pictures_of(model.input, ascent, words)
 
 
-def _first_classes(model: Model, canvas: Canvas) -> list[Objective]:
+def _first_classes(model: Model, space: PictureSpace) -> list[Objective]:
     """The scores of the network's first classes."""
-    classes = trace_layers(model, canvas.blank(model.dtype)).classes
+    classes = trace_layers(model, space.blank(model.dtype)).classes
     classes = 2 if classes == 1 and len(model.labels or ()) == 2 else classes
     return [class_objective(index, model) for index in range(min(FIRST_CLASSES, classes))]
 

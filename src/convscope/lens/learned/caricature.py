@@ -5,13 +5,13 @@ from torch import Tensor
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
-from convscope.engine.optimize.canvas import canvas_of
 from convscope.engine.optimize.loop import AscentResult, maximize
 from convscope.engine.optimize.objectives import caricature as caricature_objective
 from convscope.engine.optimize.parametrizations import fourier
+from convscope.engine.optimize.picture_space import picture_space_of
 from convscope.engine.optimize.results import pictures_of
 from convscope.engine.optimize.transforms import standard
-from convscope.lens.learned._drawing import (
+from convscope.lens.learned._optimization import (
     Frames,
     Rate,
     Seed,
@@ -81,14 +81,14 @@ def caricature(
     layer's activations at all positions of an image at once is from :cite:`olah2018building`.
     """
     activations = activations_at(model, image, layer)
-    canvas = canvas_of(model, image.extent, inputs=image.tensor)
+    space = picture_space_of(model, image.extent, inputs=image.tensor)
     options: dict[str, Any] = {"steps": steps, "rate": rate, "frames": frames, "seed": seed}
 
     def optimize(rows: Tensor) -> list[AscentResult]:
         def optimize_layer(address: str) -> AscentResult:
             objective = caricature_objective(address, activations[address][rows], cosine_power=power)
             transform = standard(image.extent)
-            return maximize(model, objective, fourier(canvas), len(rows), transform=transform, **options)
+            return maximize(model, objective, fourier(space), len(rows), transform=transform, **options)
 
         return for_each_layer(layer, optimize_layer)
 

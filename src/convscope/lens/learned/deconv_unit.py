@@ -6,8 +6,8 @@ from torch import Tensor
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import UnitAddress, resolve_unit
 from convscope.engine.network.model import Model
+from convscope.engine.rules.backward_pass import backpropagate, operation_notes
 from convscope.engine.rules.modified_gradients import deconvnet, guided
-from convscope.engine.rules.run import backpropagate, operation_notes
 from convscope.engine.targets.target import Target
 from convscope.errors import UnknownName
 from convscope.runtime.declaration import attributions, lens
@@ -77,10 +77,10 @@ def deconv_unit(
     address = resolve_unit(model, unit, lambda: image.tensor)
     strongest = _StrongestPositions(address, len(image))
     target = Target(len(image), strongest.scores, layer=address.layer)
-    flow = backpropagate(model, image, target, lambda ledger, rows, copies: RULES[rule](), on_missing="gradient")
+    flow = backpropagate(model, image, target, lambda rule_log, rows, copies: RULES[rule](), on_missing="gradient")
     target.descriptions = strongest.descriptions
     notes = [
-        {"place": place, "rules": flow.ledgers[0].rule_counts(), **operation_notes(flow)}
+        {"place": place, "rules": flow.rule_logs[0].rule_counts(), **operation_notes(flow)}
         for place in strongest.positions
     ]
     return attributions(

@@ -3,12 +3,12 @@ from typing import Annotated, Any
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.default_layer import layer_at_depth
 from convscope.engine.network.model import Model
+from convscope.engine.optimize.objective_parser import parse_objectives
 from convscope.engine.optimize.objectives import Objective, layer_energy, match_guide
 from convscope.engine.optimize.octaves import maximize_octaves
-from convscope.engine.optimize.parse import parse_objectives
 from convscope.engine.optimize.results import pictures_of
 from convscope.errors import ParameterError
-from convscope.lens.learned._drawing import Frames, Rate, Seed, activations_at, optimize_images
+from convscope.lens.learned._optimization import Frames, Rate, Seed, activations_at, optimize_images
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Pictures

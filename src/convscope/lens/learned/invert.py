@@ -5,13 +5,13 @@ from torch import Tensor
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
-from convscope.engine.optimize.canvas import canvas_of
 from convscope.engine.optimize.loop import AscentResult, maximize
 from convscope.engine.optimize.objectives import match_activation
 from convscope.engine.optimize.parametrizations import fourier
+from convscope.engine.optimize.picture_space import picture_space_of
 from convscope.engine.optimize.regularizers import total_variation as total_variation_penalty
 from convscope.engine.optimize.results import pictures_of
-from convscope.lens.learned._drawing import (
+from convscope.lens.learned._optimization import (
     Frames,
     Rate,
     Seed,
@@ -84,13 +84,13 @@ def invert(
     """
     activations = activations_at(model, image, layer)
     penalties = [total_variation_penalty(total_variation)] if total_variation else []
-    canvas = canvas_of(model, image.extent, inputs=image.tensor)
+    space = picture_space_of(model, image.extent, inputs=image.tensor)
     options: dict[str, Any] = {"steps": steps, "rate": rate, "penalties": penalties, "frames": frames, "seed": seed}
 
     def optimize(rows: Tensor) -> list[AscentResult]:
         def optimize_layer(address: str) -> AscentResult:
             objective = match_activation(address, activations[address][rows])
-            return maximize(model, objective, fourier(canvas), len(rows), **options)
+            return maximize(model, objective, fourier(space), len(rows), **options)
 
         return for_each_layer(layer, optimize_layer)
 

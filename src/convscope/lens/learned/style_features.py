@@ -7,12 +7,12 @@ from torch import Tensor
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import STAGES, Layers
 from convscope.engine.network.model import Model
-from convscope.engine.optimize.canvas import canvas_of
 from convscope.engine.optimize.loop import AscentResult, maximize
 from convscope.engine.optimize.objectives import gram_matrix, match_gram
 from convscope.engine.optimize.parametrizations import fourier
+from convscope.engine.optimize.picture_space import picture_space_of
 from convscope.engine.optimize.results import pictures_of
-from convscope.lens.learned._drawing import (
+from convscope.lens.learned._optimization import (
     Frames,
     Rate,
     Seed,
@@ -78,14 +78,14 @@ def style_features(
     """
     activations = activations_at(model, image, layer)
     grams = {address: gram_matrix(activations[address]) for address in layer}
-    canvas = canvas_of(model, image.extent, inputs=image.tensor)
+    space = picture_space_of(model, image.extent, inputs=image.tensor)
     options: dict[str, Any] = {"steps": steps, "rate": rate, "frames": frames, "seed": seed}
 
     def optimize(rows: Tensor) -> list[AscentResult]:
         def optimize_up_to(address: str) -> AscentResult:
             layers = layer[: layer.index(address) + 1]
             objective = functools.reduce(operator.add, [match_gram(a, grams[a][rows]) for a in layers])
-            return maximize(model, objective, fourier(canvas), len(rows), **options)
+            return maximize(model, objective, fourier(space), len(rows), **options)
 
         return for_each_layer(layer, optimize_up_to)
 

@@ -9,13 +9,13 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import check_address
 from convscope.engine.layers.default_layer import default_layer, stages_up_to
 from convscope.engine.network.model import Model
-from convscope.engine.optimize.canvas import canvas_of
 from convscope.engine.optimize.loop import AscentResult, maximize
 from convscope.engine.optimize.objectives import gram_matrix, match_activation, match_gram
 from convscope.engine.optimize.parametrizations import pixels
+from convscope.engine.optimize.picture_space import picture_space_of
 from convscope.engine.optimize.regularizers import total_variation as total_variation_penalty
 from convscope.engine.optimize.results import pictures_of
-from convscope.lens.learned._drawing import Frames, Rate, Steps, activations_at, optimize_images
+from convscope.lens.learned._optimization import Frames, Rate, Steps, activations_at, optimize_images
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Pictures
@@ -99,7 +99,7 @@ def style_transfer(
     grams = {address: gram_matrix(style_activations[address][:1])[0] for address in style_addresses}
     content_activations = activations_at(model, image, content_addresses)
     penalties = [total_variation_penalty(total_variation)] if total_variation else []
-    canvas = canvas_of(model, image.extent, inputs=image.tensor)
+    space = picture_space_of(model, image.extent, inputs=image.tensor)
     options: dict[str, Any] = {"steps": steps, "rate": rate, "penalties": penalties, "frames": frames}
 
     def optimize(rows: Tensor) -> list[AscentResult]:
@@ -107,7 +107,7 @@ def style_transfer(
         content_objective = functools.reduce(operator.add, content_terms)
         style_objective = functools.reduce(operator.add, [match_gram(a, gram) for a, gram in grams.items()])
         objective = content_weight * content_objective + (style_weight / len(grams)) * style_objective
-        return [maximize(model, objective, pixels(canvas, start=image.tensor[rows]), len(rows), **options)]
+        return [maximize(model, objective, pixels(space, start=image.tensor[rows]), len(rows), **options)]
 
     results = optimize_images(image, optimize)
     name = style.names[0]

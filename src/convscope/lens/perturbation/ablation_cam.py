@@ -6,7 +6,7 @@ from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
 from convscope.engine.run.suffix_replay import Edit, score_variants
 from convscope.engine.targets.target import TOP1, Target
-from convscope.lens.perturbation._channels import merge_notes, weighted_sum
+from convscope.lens.perturbation._channel_weights import merge_notes, weighted_sum
 from convscope.runtime.declaration import lens
 from convscope.runtime.layer_maps import Relu, maps_to_values
 from convscope.values import Attribution

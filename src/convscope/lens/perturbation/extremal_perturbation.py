@@ -11,7 +11,7 @@ from convscope.engine.network.model import Model
 from convscope.engine.paths.baselines import BaselineName, make_baseline
 from convscope.engine.run.perturbed_samples import Seed
 from convscope.engine.targets.target import TOP1, Target
-from convscope.lens.perturbation._learned import ScoreGradient, learned_masks, remaining_score
+from convscope.lens.perturbation._learned_masks import ScoreGradient, learned_masks, remaining_score
 from convscope.runtime.declaration import attributions, lens
 from convscope.runtime.layer_maps import resize
 from convscope.spec import Param

@@ -9,7 +9,7 @@ from convscope.engine.network.model import Model
 from convscope.engine.paths.baselines import make_baseline
 from convscope.engine.run.gradients import Evidence, end_scores, layer_evidence
 from convscope.engine.targets.target import TOP1, Target
-from convscope.lens.perturbation._channels import scores_through, weighted_sum
+from convscope.lens.perturbation._channel_weights import scores_through, weighted_sum
 from convscope.runtime.declaration import lens
 from convscope.runtime.layer_maps import Relu, maps_to_values
 from convscope.spec import Param

@@ -14,7 +14,7 @@ from convscope.engine.network.precision import Precision
 from convscope.engine.paths.baselines import BaselineName, make_baseline
 from convscope.engine.run.perturbed_samples import Seed
 from convscope.engine.targets.target import TOP1, Target
-from convscope.lens.perturbation._surrogates import EXACT_NOTE, surrogate_maps
+from convscope.lens.perturbation._surrogate_models import EXACT_NOTE, surrogate_maps
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Attribution

@@ -8,7 +8,7 @@ from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
 from convscope.engine.run.perturbed_samples import Seed
 from convscope.engine.targets.target import TOP1, Target
-from convscope.lens.perturbation._channels import Channels, score_cam_maps
+from convscope.lens.perturbation._channel_weights import Channels, score_cam_maps
 from convscope.runtime.declaration import lens
 from convscope.runtime.layer_maps import Relu
 from convscope.spec import Param

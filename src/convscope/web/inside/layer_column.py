@@ -6,9 +6,9 @@ from typing import Any
 from nicegui import ui
 
 from convscope import render
-from convscope.render.distribution import explain_ridges, ridge_of
+from convscope.render.distribution import explain_histograms, layer_histogram
 from convscope.render.kernels import VIEW_DESCRIPTIONS
-from convscope.render.tiles import filter_tiles, kernel_legend, layer_maps
+from convscope.render.layer_images import filter_tiles, kernel_legend, layer_maps
 from convscope.values import Distribution, FeatureMaps, Kernels, Value
 from convscope.web.downloads import download_buttons
 from convscope.web.graph import layer_facts
@@ -284,9 +284,9 @@ class LayerColumn:
         table = "".join(f"<tr><th>{escape(tr(name))}</th><td>{escape(number)}</td></tr>" for name, number in rows)
         ui.html(f'<table class="numbers">{table}</table>', sanitize=False)
         alt = tr("Distribution of the activations of {layer}", layer=layer)
-        histogram = ridge_of(value, layer)
+        histogram = layer_histogram(value, layer)
         ui.html(histogram_svg(histogram, alt), sanitize=False).classes("q-mt-md")
-        for sentence in explain_ridges(histogram.outside):
+        for sentence in explain_histograms(histogram.outside):
             ui.label(tr(sentence)).classes("hint")
         self._show_silent_units(value, layer)
         for note in render.notes(value):

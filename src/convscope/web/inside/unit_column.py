@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import ui
 
-from convscope.render.tiles import filter_tiles, slice_tiles
+from convscope.render.layer_images import filter_tiles, slice_tiles
 from convscope.values import Arithmetic, Exemplars, FeatureMaps, Kernels
 from convscope.web import panels
 from convscope.web.inside.selection import Navigator, Selection, UnitName

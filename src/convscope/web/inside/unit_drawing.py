@@ -10,7 +10,7 @@ from nicegui import ui
 from convscope import feature_maps, render
 from convscope.engine.optimize.results import displayable
 from convscope.errors import ConvScopeError
-from convscope.render.tiles import picture_png
+from convscope.render.layer_images import picture_png
 from convscope.values import FeatureMaps, Pictures, Value
 from convscope.web.inside.selection import Selection, UnitName
 from convscope.web.inside.widgets import error_label, img_tag, score_curve

@@ -8,7 +8,7 @@ from nicegui import ui
 
 from convscope import render
 from convscope.render import BACKGROUNDS
-from convscope.render.tiles import LayerMaps, layer_maps, picture_png
+from convscope.render.layer_images import LayerMaps, layer_maps, picture_png
 from convscope.values import FeatureMaps
 from convscope.web.inside.selection import Navigator, Selection, UnitName
 from convscope.web.inside.widgets import color_bar, error_label, img_tag, position_frame

@@ -9,8 +9,8 @@ from nicegui import ui
 
 from convscope import render
 from convscope.render import Legend
-from convscope.render.distribution import Ridge
-from convscope.render.tiles import picture_png
+from convscope.render.distribution import LayerHistogram
+from convscope.render.layer_images import picture_png
 from convscope.values import Exemplars
 from convscope.web.panels import data_uri
 
@@ -45,7 +45,7 @@ def score_curve(scores: list[float], width: int = 300, height: int = 90) -> str:
     )
 
 
-def histogram_svg(histogram: Ridge, alt: str) -> str:
+def histogram_svg(histogram: LayerHistogram, alt: str) -> str:
     """The histogram of a layer's activations as SVG, with its axis."""
     width, height = 320, 96
     step = width / len(histogram.heights)

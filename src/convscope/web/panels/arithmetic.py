@@ -5,8 +5,8 @@ from html import escape
 import numpy as np
 from nicegui import ui
 
-from convscope.render.cells import short_number
-from convscope.render.tiles import cell_colours
+from convscope.render.layer_images import cell_colours
+from convscope.render.matrix import short_number
 from convscope.values import Arithmetic
 from convscope.web.page_context import PageContext
 from convscope.web.panels import panel, show_picture

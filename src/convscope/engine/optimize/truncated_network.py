@@ -8,15 +8,15 @@ from torch import Tensor
 
 from convscope.engine.layers.addresses import check_address
 from convscope.engine.layers.feature_layout import FeatureLayout
-from convscope.engine.layers.trace import LayerTrace, trace_layers
+from convscope.engine.layers.layer_trace import LayerTrace, trace_layers
 from convscope.engine.network.hooks import capture, stop_at
 from convscope.engine.network.model import Model
-from convscope.engine.network.packaged import unreached_message
+from convscope.engine.network.scripted_modules import unreached_message
 from convscope.engine.optimize.objectives import OUTPUT
 from convscope.errors import LayerError, ModelFailed
 
 
-class NetworkPrefix:
+class TruncatedNetwork:
     """Returns activations of layers for batches of pictures, and stops the forward pass once all of them have run.
 
     Args:
@@ -57,12 +57,12 @@ class NetworkPrefix:
         try:
             return trace_layers(self.model, sample)
         except ModelFailed:
-            from convscope.engine.optimize.canvas import canvas_of
+            from convscope.engine.optimize.picture_space import picture_space_of
 
-            canvas = canvas_of(self.model)
-            if self.reads_output or canvas.extent == tuple(sample.shape[2:]):
+            space = picture_space_of(self.model)
+            if self.reads_output or space.extent == tuple(sample.shape[2:]):
                 raise
-            return trace_layers(self.model, torch.zeros(1, *canvas.shape, device=sample.device, dtype=sample.dtype))
+            return trace_layers(self.model, torch.zeros(1, *space.shape, device=sample.device, dtype=sample.dtype))
 
 
 def _layout(trace: LayerTrace, address: str) -> FeatureLayout:

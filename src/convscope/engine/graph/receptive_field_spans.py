@@ -13,7 +13,7 @@ from torch import Tensor
 
 from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.interval_map import FieldPattern
-from convscope.engine.graph.lines import renumbered
+from convscope.engine.graph.position_numbering import renumbered
 from convscope.values import Span
 
 _MAX_LISTED = 64

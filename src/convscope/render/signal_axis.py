@@ -7,15 +7,15 @@ from convscope.render.canvas import SMALL, Canvas
 from convscope.render.scale import format_number
 from convscope.values import Record
 
-RULER_HEIGHT = 2.8 * SMALL + 8
-"""The height of a ruler: ticks with numbers, and a line with the label of the axis."""
+AXIS_HEIGHT = 2.8 * SMALL + 8
+"""The height of the axis: ticks with numbers, and a line with the label of the axis."""
 
 _MIN_TICK_DISTANCE = 84
 """The smallest distance between two numbers, in pixels."""
 
 
 @dataclass(frozen=True)
-class Ruler:
+class SignalAxis:
     """The axis of a sequence of samples.
 
     Attributes:
@@ -52,11 +52,11 @@ class Ruler:
         canvas.text(x + width / 2, y + 7 + 1.4 * SMALL, self.label, size=SMALL, colour=faint, anchor="center")
 
 
-def signal_ruler(record: Record, length: int) -> Ruler:
+def signal_axis(record: Record, length: int) -> SignalAxis:
     """The axis of a signal: in seconds if the sampling rate is known, otherwise in samples."""
     if record.unit == "s" and record.spacing:
-        return Ruler(length, record.spacing[0], "seconds")
-    return Ruler(length)
+        return SignalAxis(length, record.spacing[0], "seconds")
+    return SignalAxis(length)
 
 
 def format_position(record: Record, position: int) -> str:

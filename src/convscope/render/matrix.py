@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.render.canvas import Canvas
-from convscope.render.mosaic import colour_pixels, fit
 from convscope.render.scale import Numbers, Scale
+from convscope.render.tile_grid import colour_pixels, fit
 
 MAX_NUMBERED_SIDE = 9
 """Matrices with a longer side are drawn as pixels, without numbers."""

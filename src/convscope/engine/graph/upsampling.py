@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.engine.graph.aten_operations import base_name
 from convscope.engine.graph.interval_map import IntervalMap, ListedIntervals, linear, nearest
-from convscope.engine.graph.kinds import base_name
 
 _SLACK = 3
 """By how many positions the estimated centre of a sample may be off before its taps are misattributed."""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from convscope.render import mosaic
-from convscope.render.cells import hex_colour, readable_text_colour
+from convscope.render import tile_grid
 from convscope.render.kernels import filter_images, pattern_scale, slice_images
+from convscope.render.matrix import hex_colour, readable_text_colour
 from convscope.render.palette import Pixels, ink_colours
 from convscope.render.raster import png
 from convscope.render.scale import Legend, Numbers, Scale, legend_of
@@ -37,7 +37,7 @@ class LayerMaps:
 
     def tile(self, index: int) -> bytes:
         """One map in opaque colours, one pixel per number, as a PNG file."""
-        return png(mosaic.colour_pixels(_plane(self.maps[index]), self.scale))
+        return png(tile_grid.colour_pixels(_plane(self.maps[index]), self.scale))
 
     def ink(self, index: int) -> bytes:
         """One map in inks that are transparent at zero, to lie over a photo, as a PNG file."""
@@ -52,7 +52,7 @@ def layer_maps(value: FeatureMaps, address: str) -> LayerMaps:
     """The maps of one layer with their common scale."""
     maps = np.asarray(value.maps[address], np.float32)
     ends = ("negative", "positive") if bool((maps < 0).any()) else ("none", "strong")
-    return LayerMaps(value.channels[address], maps, mosaic.scale_for(maps, ends))
+    return LayerMaps(value.channels[address], maps, tile_grid.scale_for(maps, ends))
 
 
 def filter_tiles(
@@ -101,5 +101,5 @@ def _png_bytes(pixels: Pixels) -> bytes:
 
 def cell_colours(values: Numbers, limit: float) -> list[list[tuple[str, str]]]:
     """For every number of a matrix its colour on the signed scale, and the readable text colour on it."""
-    pixels = mosaic.colour_pixels(np.asarray(values, np.float32), Scale(limit, signed=True, peak=limit))
+    pixels = tile_grid.colour_pixels(np.asarray(values, np.float32), Scale(limit, signed=True, peak=limit))
     return [[(hex_colour(pixel), readable_text_colour(pixel)) for pixel in row] for row in pixels]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from convscope.render.bar import THICKNESS, draw_horizontal
 from convscope.render.canvas import BODY, GAP, MARGIN, SMALL, Canvas
+from convscope.render.colour_bar import THICKNESS, draw_horizontal
 from convscope.render.palette import Pixels, opaque_colours
 from convscope.render.raster import enlarge
 from convscope.render.scale import PERCENTILE, Numbers, Scale, format_number, legend_of

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from convscope.engine.graph import dependence
+from convscope.engine.graph.aten_operations import base_name
 from convscope.engine.graph.axes import numbered_along, patterns_through
 from convscope.engine.graph.dependence import Dependence
-from convscope.engine.graph.enlarging import upsampling
 from convscope.engine.graph.interval_map import IntervalMap, ReadIntervals, adaptive, sliding, transposed
-from convscope.engine.graph.kinds import base_name
-from convscope.engine.graph.lines import renumbered, without_pattern
 from convscope.engine.graph.observed_call import DependenceRule, ObservedCall
+from convscope.engine.graph.position_numbering import renumbered, without_pattern
+from convscope.engine.graph.upsampling import upsampling
 
 
 def _convolution(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from convscope.engine.arithmetic.evaluate import Evaluation, ExecutedOperation, OutputIndex, to_double
+from convscope.engine.arithmetic.evaluation import Evaluation, ExecutedOperation, OutputIndex, to_double
 from convscope.engine.arithmetic.op_table import EVALUATORS, REARRANGING, STARTING
-from convscope.engine.arithmetic.places import output_index, resolve_unit
+from convscope.engine.arithmetic.output_index import output_index, resolve_unit
 from convscope.engine.arithmetic.tracing import OperationChain, tracing
 from convscope.engine.layers.addresses import UnitAddress
 from convscope.engine.layers.feature_layout import FeatureLayout
-from convscope.engine.layers.trace import layout_of
+from convscope.engine.layers.layer_trace import layout_of
 from convscope.engine.network.hooks import refuse_complex
-from convscope.engine.network.packaged import unreached_message
 from convscope.engine.network.parametrized import class_name, weight_modules
 from convscope.engine.network.quantized import packed_weights
+from convscope.engine.network.scripted_modules import unreached_message
 from convscope.errors import LayerError, NotFinite
 
 if TYPE_CHECKING:

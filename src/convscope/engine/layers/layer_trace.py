@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from convscope.engine.context.chunking import is_out_of_memory
 from convscope.engine.context.ports import Port, layer_of, no_such_port, port_of
-from convscope.engine.graph.build import ForwardGraph, LayerCall, record_graph
+from convscope.engine.graph.forward_graph import ForwardGraph, LayerCall, record_graph
 from convscope.engine.graph.recorder import INPUT
 from convscope.engine.layers.described_layout import parse_layout
 from convscope.engine.layers.feature_layout import (
@@ -23,15 +23,15 @@ from convscope.engine.layers.feature_layout import (
     region_of,
 )
 from convscope.engine.layers.layout_probing import probe_layout
+from convscope.engine.network.assumption_checks import companion_image, jittered
 from convscope.engine.network.cache import CacheEntry
-from convscope.engine.network.checks import companion_image, jittered
 from convscope.engine.network.memory_format import (
     MemoryFormatWatcher,
     is_channels_last_untested,
     remember_channels_last,
 )
-from convscope.engine.network.packaged import unreached_message
 from convscope.engine.network.quantized import QUANTIZED
+from convscope.engine.network.scripted_modules import unreached_message
 from convscope.engine.network.vmap import UNDER_VMAP
 from convscope.errors import ImagesInParts, LayerError, ModelFailed, OutputError, did_you_mean
 

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from convscope.engine.graph import dependence
+from convscope.engine.graph.aten_operations import base_name, kind
 from convscope.engine.graph.axes import numbered_along, squeezed
 from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.flops import uses_running_statistics
-from convscope.engine.graph.kinds import base_name, kind
-from convscope.engine.graph.lines import without_pattern
+from convscope.engine.graph.grid_sample import is_identity_grid, sampled_at_grid
 from convscope.engine.graph.observed_call import DependenceRule, ObservedCall, tensors_in
-from convscope.engine.graph.resampled import is_identity_grid, sampled_at_grid
+from convscope.engine.graph.position_numbering import without_pattern
 
 
 def _matrix_product(call: ObservedCall) -> Sequence[tuple[Dependence, ...]]:

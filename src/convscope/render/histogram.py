@@ -1,4 +1,4 @@
-"""Ridge plots: histograms as filled curves on one axis."""
+"""Histograms as filled curves on one axis, which is linear near zero and logarithmic farther away."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ def share_outside(counts: Floats, edges: Floats, axis: Axis) -> float:
     return max(0.0, 1.0 - float(high - low) / max(float(cumulative[-1]), 1.0))
 
 
-def ridge_pixels(heights: Floats, height: int, ink: str, page: str, line: str) -> Pixels:
+def curve_pixels(heights: Floats, height: int, ink: str, page: str, line: str) -> Pixels:
     """A filled curve of heights from 0 to 1 as anti-aliased pixels on the colour of the page."""
     colours = [np.array([int(c[i : i + 2], 16) for i in (1, 3, 5)], float) for c in (ink, page, line)]
     levels = heights.clip(0, 1) * (height - 1)

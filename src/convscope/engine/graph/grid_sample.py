@@ -7,7 +7,7 @@ from torch import Tensor
 
 from convscope.engine.graph import dependence
 from convscope.engine.graph.dependence import Dependence
-from convscope.engine.graph.lines import without_pattern
+from convscope.engine.graph.position_numbering import without_pattern
 
 _TOLERANCE = 0.5
 """By how many positions a grid may deviate from an evenly spaced one and still count as even."""

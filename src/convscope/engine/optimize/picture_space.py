@@ -1,6 +1,6 @@
 """The space of prepared inputs in which pictures are optimized: their shape, value range and color correlation.
 
-Parametrizations yield unbounded numbers with uncorrelated channels. A canvas maps them to a prepared input: it
+Parametrizations yield unbounded numbers with uncorrelated channels. A space maps them to a prepared input: it
 correlates the channels as in natural images and squashes the values into the range between black and white. For inputs
 without a known range (signals, volumes), the picture is scaled to a mean square of one instead.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from convscope.engine.inputs.specs import ImageInput, Images
 from convscope.engine.layers.kernels import effective_weight, is_convolution, is_transposed
-from convscope.engine.layers.trace import trace_layers
+from convscope.engine.layers.layer_trace import trace_layers
 from convscope.errors import InputError, ModelFailed, ParameterError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _DEFAULT_SIDE = 128
 
 
 @dataclass(frozen=True, eq=False)
-class Canvas:
+class PictureSpace:
     """Shape, value range and color correlation of one input (C, …) of the network.
 
     Attributes:
@@ -76,13 +76,15 @@ class Canvas:
         """The inverse of `correlate`."""
         return values if self.color_matrix is None else _mix_channels(values, torch.linalg.inv(self.color_matrix))
 
-    def with_colors_of(self, images: Images) -> "Canvas":
-        """This canvas with the color correlation measured on images."""
+    def with_colors_of(self, images: Images) -> "PictureSpace":
+        """This space with the color correlation measured on images."""
         return replace(self, color_matrix=color_matrix_of(self.from_input(images.tensor)))
 
 
-def canvas_of(model: "Model", size: int | Sequence[int] | None = None, *, inputs: Tensor | None = None) -> Canvas:
-    """The canvas for a network, at the size of its input or another one.
+def picture_space_of(
+    model: "Model", size: int | Sequence[int] | None = None, *, inputs: Tensor | None = None
+) -> PictureSpace:
+    """The space for a network, at the size of its input or another one.
 
     Args:
         size: the side of the picture, or its extent along each axis.
@@ -100,15 +102,15 @@ def canvas_of(model: "Model", size: int | Sequence[int] | None = None, *, inputs
         raise ParameterError(f"size must be one number or {len(own_extent)}, one per axis of the input, got {size!r}")
     options = {"device": model.device, "dtype": torch.float64 if model.dtype == torch.float64 else torch.float32}
     if not isinstance(spec, ImageInput):
-        canvas = Canvas((channels, *extent), **options)  # type: ignore[arg-type]
+        space = PictureSpace((channels, *extent), **options)  # type: ignore[arg-type]
         if is_assumed:
-            _check_assumed_shape(model, canvas)
-        return canvas
+            _check_assumed_shape(model, space)
+        return space
     low, high = (spec.level(level).to(**options) for level in (0.0, 1.0))  # type: ignore[call-overload]
     covariance = torch.tensor(NATURAL_COLOR_COVARIANCE, dtype=torch.float32, device="cpu")
     natural = mixing_matrix(covariance) if channels == 3 else None
     color_matrix = None if natural is None else natural.to(**options)  # type: ignore[call-overload]
-    return Canvas((channels, *extent), low, high, color_matrix, **options)  # type: ignore[arg-type]
+    return PictureSpace((channels, *extent), low, high, color_matrix, **options)  # type: ignore[arg-type]
 
 
 def mixing_matrix(covariance: Tensor) -> Tensor:
@@ -146,13 +148,13 @@ def _input_shape(model: "Model", inputs: Tensor | None) -> tuple[int, tuple[int,
     return first.in_channels, (_DEFAULT_SIDE if axes < 3 else _DEFAULT_SIDE // 4,) * axes
 
 
-def _check_assumed_shape(model: "Model", canvas: Canvas) -> None:
+def _check_assumed_shape(model: "Model", space: PictureSpace) -> None:
     """Raise `InputError` if the network rejects a shape that was only inferred from its first convolution."""
     try:
-        trace_layers(model, canvas.blank(model.dtype))
+        trace_layers(model, space.blank(model.dtype))
     except ModelFailed as error:
         raise InputError(
-            f"the input shape of {model.name} is unknown, and it rejects {canvas.shape}, which its first convolution "
+            f"the input shape of {model.name} is unknown, and it rejects {space.shape}, which its first convolution "
             f"suggests: declare it with input=cs.ImageInput(size=…) or input=cs.TensorInput(shape=…) "
             f"({error.__cause__})"
         ) from error

@@ -1,4 +1,4 @@
-"""The ledger of a run: which rule treated each operation, what constants absorbed, what each layer received."""
+"""What a run records: which rule treated each operation, what constants absorbed, what each layer received."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class LayerEntry:
 
 
 @dataclass
-class Ledger:
+class RuleLog:
     """What happened in the backward pass of one chunk of ``images`` images."""
 
     images: int
@@ -52,18 +52,18 @@ class Ledger:
         return {f"{operation}: {rule}": count for (operation, rule), count in self.treated.most_common()}
 
 
-def merge_ledgers(ledgers: list[Ledger]) -> dict[str, Any]:
-    """The ledgers of several chunks in one, over all images: absorbed (N,), and received, absorbed, lost per layer."""
+def merge_rule_logs(rule_logs: list[RuleLog]) -> dict[str, Any]:
+    """The logs of several chunks in one, over all images: absorbed (N,), and received, absorbed, lost per layer."""
     absorbed = [
-        ledger.absorbed
-        if ledger.absorbed is not None
-        else torch.zeros(ledger.images, dtype=torch.float64, device="cpu")
-        for ledger in ledgers
+        rule_log.absorbed
+        if rule_log.absorbed is not None
+        else torch.zeros(rule_log.images, dtype=torch.float64, device="cpu")
+        for rule_log in rule_logs
     ]
     layers: dict[str, list[Tensor]] = {}
-    for index, entry in enumerate(ledgers[0].entries):
+    for index, entry in enumerate(rule_logs[0].entries):
         columns = [
-            [getattr(ledger.entries[index], column) for ledger in ledgers]
+            [getattr(rule_log.entries[index], column) for rule_log in rule_logs]
             for column in ("received", "absorbed", "lost")
         ]
         layers[_unique_name(entry.address, layers)] = [torch.cat(column) for column in columns]

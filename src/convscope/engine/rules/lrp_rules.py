@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convscope.engine.rules.affine import Affine
+from convscope.engine.rules.affine_operations import Affine
 
 _NEGLIGIBLE = 1e-6
 """The sum of the terms of one sign counts as zero if it is less than this fraction of the sum of the other sign."""

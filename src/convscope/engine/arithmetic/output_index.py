@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from convscope.engine.arithmetic.evaluate import OutputIndex
+from convscope.engine.arithmetic.evaluation import OutputIndex
 from convscope.engine.layers.addresses import UnitAddress
 from convscope.engine.layers.feature_layout import FeatureLayout
 from convscope.engine.network.quantized import dequantized

@@ -9,19 +9,19 @@ from torch import Tensor
 
 from convscope.engine.context.chunking import in_chunks
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.trace import as_feature_map, layout_of, require_all_images
-from convscope.engine.network.double_precision import accumulator_like, upcast
+from convscope.engine.layers.layer_trace import as_feature_map, layout_of, require_all_images
+from convscope.engine.network.accumulation_dtype import accumulator_like, upcast
 from convscope.engine.network.hooks import capture
 from convscope.engine.network.model import Model
 from convscope.engine.rules.function_mode import BackwardMethod, RuleMode
-from convscope.engine.rules.ledger import Ledger, merge_ledgers
 from convscope.engine.rules.lrp import InputInfo, Relevance
+from convscope.engine.rules.rule_log import RuleLog, merge_rule_logs
 from convscope.engine.run.gradients import gradients_of, note_gradient_use, read_out
 from convscope.engine.targets.target import Target
 from convscope.errors import LayerError, NoGradient, NoRule
 
-MethodFactory = Callable[[Ledger, Tensor, Tensor], BackwardMethod]
-"""``(ledger, rows, copies) -> method``: the method for one chunk, with copy ``copies[i]`` of image ``rows[i]`` each."""
+MethodFactory = Callable[[RuleLog, Tensor, Tensor], BackwardMethod]
+"""``(rule_log, rows, copies) -> method``: for one chunk; element i is copy ``copies[i]`` of image ``rows[i]``."""
 
 ChannelFilter = Callable[[Tensor, Tensor], Tensor]
 """``(rows, relevance) -> keep``: which channels (N, C) of a layer with relevance (N, C, …) pass relevance on."""
@@ -39,7 +39,7 @@ class BackwardResult:
     relevance: Tensor
     totals: Tensor
     at_layers: dict[str, list[Tensor]] = field(default_factory=dict)
-    ledgers: list[Ledger] = field(default_factory=list)
+    rule_logs: list[RuleLog] = field(default_factory=list)
 
     def at_layer(self, address: str) -> Tensor:
         """The relevance at a layer (N, C, …)."""
@@ -93,14 +93,14 @@ def backpropagate(
     result = BackwardResult(zeros, zeros.clone(), torch.zeros(len(images), dtype=torch.float64, device="cpu"))
 
     def step(indices: Tensor) -> None:
-        rows, ledger = indices // copies, Ledger(len(indices))
+        rows, rule_log = indices // copies, RuleLog(len(indices))
         forward = _run_forward(
             model,
             images,
             target,
             rows,
-            make(ledger, rows, indices % copies),
-            ledger,
+            make(rule_log, rows, indices % copies),
+            rule_log,
             layers=layers,
             on_missing=on_missing,
         )
@@ -122,7 +122,7 @@ def backpropagate(
         for address, activation, gradient in zip(layers, forward.activations, other_gradients, strict=False):
             at_layer = _layer_relevance(forward, model, address, activation, gradient, as_given=as_given)
             result.at_layers.setdefault(address, []).append(at_layer)
-        result.ledgers.append(ledger)
+        result.rule_logs.append(rule_log)
 
     in_chunks(len(images) * copies, images.tensor[0], step)
     return result
@@ -134,7 +134,7 @@ def _run_forward(
     target: Target,
     rows: Tensor,
     method: BackwardMethod,
-    ledger: Ledger,
+    rule_log: RuleLog,
     *,
     layers: Sequence[str],
     on_missing: str,
@@ -144,7 +144,7 @@ def _run_forward(
     x = leaf.clone()  # the network must not write to a leaf
     share = _set_input_info(method, x, images)
     with torch.enable_grad(), capture(model.module, layers, differentiable=True) as captured:
-        mode = RuleMode(method, ledger, on_missing=on_missing)
+        mode = RuleMode(method, rule_log, on_missing=on_missing)
         output = output_under(mode, model, x, target)
         scores = target.score(output, rows)
     activations = [mode.latest(captured[address]) for address in layers]
@@ -200,17 +200,17 @@ def refuse_scripted(model: Model) -> None:
 
 def conservation_notes(result: BackwardResult) -> list[dict[str, Any]]:
     """Per image: completeness, conservation in total and per layer, and how many operations each rule treated."""
-    ledger = merge_ledgers(result.ledgers)
-    rule_counts = result.ledgers[0].rule_counts()
+    rule_log = merge_rule_logs(result.rule_logs)
+    rule_counts = result.rule_logs[0].rule_counts()
     input_totals = result.relevance.double().flatten(1).sum(1).cpu()
     notes = []
     for row, total in enumerate(result.totals.tolist()):
-        absorbed = float(ledger["absorbed"][row])
+        absorbed = float(rule_log["absorbed"][row])
         gap = total - float(input_totals[row])
         scale = max(abs(total), 1e-12)
         layers = {
             address: {"received": float(r[row]), "absorbed": float(a[row]), "lost": float(lost[row])}
-            for address, (r, a, lost) in ledger["layers"].items()
+            for address, (r, a, lost) in rule_log["layers"].items()
         }
         notes.append(
             {
@@ -229,12 +229,12 @@ def conservation_notes(result: BackwardResult) -> list[dict[str, Any]]:
 
 def operation_notes(result: BackwardResult) -> dict[str, Any]:
     """Operations without a rule and operations that draw random numbers, if there are any."""
-    ledger = result.ledgers[0]
+    rule_log = result.rule_logs[0]
     notes: dict[str, Any] = {}
-    if ledger.missing:
-        notes["without a rule"] = ", ".join(f"{operation} ×{n}" for operation, n in ledger.missing.items())
-    if ledger.random:
-        notes["nondeterministic"] = f"the network draws random numbers: {', '.join(ledger.random)}"
+    if rule_log.missing:
+        notes["without a rule"] = ", ".join(f"{operation} ×{n}" for operation, n in rule_log.missing.items())
+    if rule_log.random:
+        notes["nondeterministic"] = f"the network draws random numbers: {', '.join(rule_log.random)}"
     return notes
 
 

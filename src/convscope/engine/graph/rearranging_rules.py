@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from convscope.engine.graph import dependence
+from convscope.engine.graph.aten_operations import base_name
 from convscope.engine.graph.axes import patterns_through, squeezed
 from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.interval_map import IntervalMap, nearest, shifted, sliding
-from convscope.engine.graph.kinds import base_name
 from convscope.engine.graph.observed_call import DependenceRule, ObservedCall
 
 
