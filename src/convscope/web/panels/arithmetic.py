@@ -8,7 +8,7 @@ from nicegui import ui
 from convscope.render.layer_images import cell_colours
 from convscope.render.matrix import short_number
 from convscope.values import Arithmetic
-from convscope.web.page_context import PageContext
+from convscope.web.frame.page_context import PageContext
 from convscope.web.panels import panel, show_picture
 
 _MAX_CHANNELS, _MAX_WINDOW = 3, 7
