@@ -100,8 +100,8 @@ def picture_model(net: torch.nn.Module) -> cs.Model:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--device cuda``, for ``tests/test_conformance.py``, which passes on any device."""
-    parser.addoption("--device", default="cpu", help="the device of the networks in tests/test_conformance.py")
+    """Add ``--device cuda``, for ``tests/conformance``, which passes on any device."""
+    parser.addoption("--device", default="cpu", help="the device of the networks in tests/conformance")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,0 +1,22 @@
+"""The network of the conformance tests: batch norm, dropout, a residual sum, ReLUs in place and not."""
+
+import pytest
+
+import convscope as cs
+from tests.conformance.network_state import put_into_unusual_state
+from tests.conftest import picture_model
+from tests.nets import ResidualNet, StatefulNet, seeded
+
+
+@pytest.fixture
+def model() -> cs.Model:
+    """A small network with everything that explanations easily get wrong."""
+    return picture_model(seeded(ResidualNet))
+
+
+@pytest.fixture
+def stateful_model() -> cs.Model:
+    """A network that changes what a lens must restore, in the state in which people leave one amid their work."""
+    model = picture_model(seeded(StatefulNet))
+    put_into_unusual_state(model.module)
+    return model

@@ -1,0 +1,120 @@
+"""Every claim of a lens is tested, and every declared failure is a strict expected failure of the same test."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+
+import convscope as cs
+from convscope.spec import LensSpec
+from tests.conformance.selections import MAPS, TARGETED_MAPS, for_each, for_every_lens
+from tests.conftest import picture_model
+from tests.lens_calls import call_lens
+from tests.nets import LABELS, SmoothNet, seeded
+
+CLAIMS = {"class-sensitive", "deterministic", "non-negative", "complete", "differentiable", "contrasting"}
+FAILURES = {"class-sensitive": "class-sensitive", "completeness": "complete", "class contrast": "contrasting"}
+"""The claim that each declared failure denies."""
+
+
+def _claiming_and_failing(claim: str) -> list[Any]:
+    """The lenses that claim it, and as strict expected failures those that declare that it fails."""
+    failure = next((failure for failure, denied_claim in FAILURES.items() if denied_claim == claim), "")
+    claiming = [pytest.param(spec, id=spec.command) for spec in MAPS if claim in spec.claims]
+    return claiming + [
+        pytest.param(
+            spec,
+            id=f"{spec.command} does not",
+            marks=pytest.mark.xfail(reason=spec.fails[failure], raises=AssertionError, strict=True),
+        )
+        for spec in MAPS
+        if failure in spec.fails
+    ]
+
+
+@for_every_lens
+def test_every_claim_and_every_declared_failure_has_a_test(spec: LensSpec) -> None:
+    assert spec.claims <= CLAIMS
+    assert set(spec.fails) <= set(FAILURES)
+    assert all(spec.fails.values()), "a failure is declared with its reason"
+    assert not {FAILURES[failure] for failure in spec.fails} & spec.claims, "a claim is not declared to fail"
+
+
+@pytest.mark.parametrize("spec", _claiming_and_failing("class-sensitive"))
+def test_class_sensitive_two_classes_have_different_maps(
+    spec: LensSpec, model: cs.Model, pictures: list[np.ndarray]
+) -> None:
+    """Different in shape, not only in scale or sign."""
+    class_maps = (call_lens(spec, model, pictures, target=target) for target in (0, 1))
+    for first, second in zip(*class_maps, strict=True):
+        similarity = cosine_similarity(first.values.flatten(), second.values.flatten(), dim=0)
+        assert abs(float(similarity)) < 0.999
+
+
+CONTRAST_REPETITIONS = {"samples": 64, "steps": 60}
+COSTLY_REPETITIONS = {
+    "sobol": {"samples": 8},
+    "integrated_score_cam": {"steps": 4, "channels": 24},
+    "smoothed_score_cam": {"samples": 2, "channels": 24},
+    "score_cam": {"channels": 24},
+}
+"""For the lenses of which one repetition is many passes."""
+
+
+@pytest.mark.parametrize("spec", _claiming_and_failing("contrasting"))
+def test_contrasting_a_trained_network_has_another_map_for_its_second_class(spec: LensSpec) -> None:
+    """On three scenes: the cosine between the maps of the best and the second best class, on average.
+
+    Where this fails, a map shows what the network responds to, and hardly why it preferred this class to the next.
+    """
+    model = cs.load("bundled:shapes")
+    scenes = model.prepare(["sample:shapes/7", "sample:shapes/12", "sample:shapes/33"]).tensor
+    best, second_best = model.module(scenes).topk(2, 1).indices.T.tolist()
+    repetitions = COSTLY_REPETITIONS.get(spec.name, CONTRAST_REPETITIONS)
+    class_maps = (
+        call_lens(spec, model, scenes, repetitions=repetitions, target=classes) for classes in (best, second_best)
+    )
+    similarities = [
+        cosine_similarity(first.values.flatten(), second.values.flatten(), 0)
+        for first, second in zip(*class_maps, strict=True)
+    ]
+    assert float(torch.stack(similarities).mean()) < 0.7
+
+
+@for_each(TARGETED_MAPS)
+def test_every_lens_declares_whether_its_map_contrasts_classes(spec: LensSpec) -> None:
+    assert ("contrasting" in spec.claims) != bool({"class contrast", "class-sensitive"} & set(spec.fails))
+
+
+@pytest.mark.parametrize("spec", _claiming_and_failing("non-negative"))
+def test_non_negative_no_number_is_below_zero(spec: LensSpec, model: cs.Model, pictures: list[np.ndarray]) -> None:
+    for target in range(len(LABELS)):
+        for value in call_lens(spec, model, pictures, target=target):
+            assert value.values.min() >= 0
+            assert value.values.max() > 0
+            assert not value.signed
+
+
+@pytest.mark.parametrize("spec", _claiming_and_failing("complete"))
+def test_complete_the_map_adds_up_to_the_rise_of_the_score(spec: LensSpec, pictures: list[np.ndarray]) -> None:
+    """With the defaults, on a network without kinks; from the lens's own baseline or, where it has none, from black.
+
+    A mean over n random samples may miss 1/√n of what it averages.
+    """
+    net = seeded(SmoothNet)
+    with torch.no_grad():
+        for weight in net.features.parameters():
+            weight.mul_(2)
+        net.fc.weight.mul_(40)
+    model = picture_model(net)
+    black_score = net(model.input.level(0.0).to(model.device).expand(1, 3, 16, 16))[0, 1].item()
+    allowed = spec.parameters["samples"].default ** -0.5 if "samples" in spec.parameters else 0.02
+    scores = net(model.prepare(pictures).tensor)[:, 1].tolist()
+    for value, score in zip(call_lens(spec, model, pictures, repetitions={}, target=1), scores, strict=True):
+        rise = score - value.notes.get("baseline score", black_score)
+        attribution = next(iter(value.layer_values.values()), value.values)
+        total = float(attribution.sum())
+        assert abs(total - rise) < allowed * max(abs(rise), float(attribution.abs().sum()))
+        assert value.notes["completeness gap"] == pytest.approx(total - rise, abs=1e-3)

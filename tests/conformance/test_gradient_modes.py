@@ -1,0 +1,32 @@
+"""Whether gradients are recorded around a call does not change the values."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import convscope as cs
+from convscope.spec import LensSpec
+from tests.conformance.selections import for_every_lens
+from tests.lens_calls import assert_same, call_lens_as_list
+
+MODES: dict[str, Any] = {
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "grad disabled": lambda: torch.autograd.grad_mode.set_grad_enabled(False),
+}
+
+
+@for_every_lens
+@pytest.mark.parametrize("mode", MODES)
+def test_whether_gradients_are_recorded_does_not_change_the_values(
+    spec: LensSpec, mode: str, model: cs.Model, pictures: list[np.ndarray]
+) -> None:
+    expected_values = call_lens_as_list(spec, model, pictures)
+    with MODES[mode]():
+        from_list = call_lens_as_list(spec, model, pictures)
+        from_tensor = call_lens_as_list(spec, model, model.prepare(pictures).tensor)
+    for list_value, tensor_value, expected in zip(from_list, from_tensor, expected_values, strict=True):
+        assert_same(list_value, expected)
+        assert_same(tensor_value, expected)
