@@ -11,7 +11,7 @@ from convscope.web.app import MODELS, SAMPLES, build
 from convscope.web.assets import Library
 from convscope.web.jobs.workers import JobManager
 from convscope.web.services import Services
-from tests.web.library import picture_file
+from tests.web.image_files import picture_file
 
 HERE = "http://127.0.0.1:8000"
 

@@ -22,7 +22,7 @@ from convscope.web.run_request import batch_spec
 from convscope.web.services import Services
 from convscope.web.url_state import View
 from tests.waiting import wait_until
-from tests.web.library import png
+from tests.web.image_files import png
 
 
 def run(client, *, wait=30, **body):

@@ -13,7 +13,8 @@ from convscope.web.app import MODELS, SAMPLES, build
 from convscope.web.assets import Library
 from convscope.web.services import Services
 from tests.waiting import wait_until
-from tests.web import faulty, hanging
+from tests.web import faulty_networks as faulty
+from tests.web import hanging_network as hanging
 from tests.web.browsing import visit, workbench  # noqa: F401
 from tests.web.conftest import HERE
 
