@@ -11,7 +11,7 @@ from convscope.web.jobs.workers import JobManager
 from convscope.web.requests.models_and_images import Library
 from convscope.web.requests.services import Services
 from convscope.web.server.app import MODELS, SAMPLES, build
-from tests.web.library import picture_file
+from tests.web.image_files import picture_file
 
 HERE = "http://127.0.0.1:8000"
 

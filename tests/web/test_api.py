@@ -22,7 +22,7 @@ from convscope.web.requests.services import Services
 from convscope.web.requests.url_state import View
 from convscope.web.server.app import MODELS, SAMPLES, build
 from tests.waiting import wait_until
-from tests.web.library import png
+from tests.web.image_files import png
 
 
 def run(client, *, wait=30, **body):

@@ -13,7 +13,8 @@ from convscope.web.requests.models_and_images import Library
 from convscope.web.requests.services import Services
 from convscope.web.server.app import MODELS, SAMPLES, build
 from tests.waiting import wait_until
-from tests.web import faulty, hanging
+from tests.web import faulty_networks as faulty
+from tests.web import hanging_network as hanging
 from tests.web.browsing import visit, workbench  # noqa: F401
 from tests.web.conftest import HERE
 

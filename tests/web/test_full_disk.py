@@ -15,7 +15,7 @@ from convscope.web.api import API_PREFIX
 from convscope.web.requests import export
 from tests.waiting import TIMEOUT
 from tests.web.browsing import visit, workbench  # noqa: F401
-from tests.web.library import png
+from tests.web.image_files import png
 
 pytest.importorskip("nicegui")
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.web.browsing import Workbench
-from tests.web.library import png
+from tests.web.image_files import png
 
 pytest.importorskip("nicegui")
 

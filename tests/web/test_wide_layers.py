@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.web import wide
+from tests.web import wide_network as wide
 from tests.web.browsing import visit, workbench  # noqa: F401
-from tests.web.library import picture_file
-from tests.web.wide import CHANNELS
+from tests.web.image_files import picture_file
+from tests.web.wide_network import CHANNELS
 
 pytest.importorskip("nicegui")
 
