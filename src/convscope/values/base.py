@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from convscope.errors import CannotWrite, InputError
 from convscope.values.backends import get_renderer
+from convscope.values.deprecated import DeprecatedName
 from convscope.values.files import atomic_write, check_writable
 from convscope.values.input_kinds import adapt_wording
 
@@ -65,6 +66,8 @@ class Record:
     def adapt_wording(self, text: str) -> str:
         """``text``, written about images, adapted to the kind of input of this value."""
         return adapt_wording(text, self.kind)
+
+    worded = DeprecatedName("adapt_wording")
 
 
 _NO_RECORD = Record(lens="", title="", asks="", reads="")

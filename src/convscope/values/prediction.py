@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from convscope.values.base import Value
+from convscope.values.deprecated import DeprecatedName
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +42,8 @@ class Prediction(Value):
         if self.confidences:
             return [f"{share:.1%}" for share in self.confidences]
         return [f"{score:.5g}" for score in self.scores]
+
+    said = DeprecatedName("formatted_scores")
 
     @classmethod
     def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:

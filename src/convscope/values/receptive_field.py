@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from convscope.values.base import Value
+from convscope.values.deprecated import DeprecatedName
 from convscope.values.formatting import format_field
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class ReceptiveField(Value):
         for first, last in self.box:
             count *= last - first + 1
         return count
+
+    seen = DeprecatedName("theoretical_area")
 
     @cached_property
     def centre(self) -> tuple[float, ...]:
