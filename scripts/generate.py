@@ -83,9 +83,9 @@ def _signatures(spec: LensSpec) -> str:
     """The public signature; overloads where the return type depends on the type of the image."""
     summary = (spec.function.__doc__ or "").partition("\n")[0]
     if not spec.each_image:
-        return f'def {spec.name}({_arguments(spec)}) -> {spec.returns}:\n    """{summary}"""\n'
+        return f'def {spec.name}({_arguments(spec)}) -> {spec.returns.__name__}:\n    """{summary}"""\n'
     return "\n".join(
-        f"@overload\ndef {spec.name}({_arguments(spec, image=image)}) -> {returned.format(spec.returns)}:\n"
+        f"@overload\ndef {spec.name}({_arguments(spec, image=image)}) -> {returned.format(spec.returns.__name__)}:\n"
         f'    """{summary}"""\n'
         for image, returned in EACH_IMAGE
     )

@@ -219,7 +219,7 @@ def _declarations(lenses: str | Sequence[str] | None) -> list[LensSpec]:
     declarations = [find(name) for name in names]
     if not declarations:
         raise UnknownName("there is nothing to compare: name at least one lens")
-    without_map = [d.command for d in declarations if d.returns != "Attribution"]
+    without_map = [d.command for d in declarations if not d.gives_map]
     if without_map:
         raise UnknownName(f"compare puts attributions side by side, and {without_map[0]} gives none")
     return declarations
@@ -278,7 +278,7 @@ def recommend(model: Any, image: Any, question: str = "any") -> Recommendation:
         near = did_you_mean(question, QUESTIONS) if isinstance(question, str) else ""
         raise ParameterError(f"question must be {', '.join(list(QUESTIONS)[:-1])} or black-box, got {question!r}{near}")
     opened = as_model(model)
-    maps = [spec for spec in lenses() if spec.returns == "Attribution"]
+    maps = [spec for spec in lenses() if spec.gives_map]
     applicability = find_applicability(opened, opened.prepare(image), maps)
     class_insensitive = {spec.command for spec in maps if "contrasting" not in spec.claims}
     advice = [_advice(spec, question, applicability) for spec in maps]

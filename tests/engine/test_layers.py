@@ -25,7 +25,7 @@ from convscope.errors import ConvScopeError, LayerError, UnknownName
 from tests.engine._nets import SIDE, Branches, Dense, Stages, axes_net, condition, made, pictured, seeded, tensor
 
 ONLY_ACTIVATIONS = {"eigen_cam", "fem"}
-CAMS = [spec for spec in cs.lenses() if spec.takes_layer and spec.returns == "Attribution"]
+CAMS = [spec for spec in cs.lenses() if spec.takes_layer and spec.gives_map]
 SINGLE_LAYER_LENSES = ("concept_relevance",)
 """Lenses that read the channels of a single layer."""
 

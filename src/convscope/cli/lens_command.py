@@ -178,7 +178,7 @@ def _output_paths(
     names = [f"{join_name_parts(stem, spec.command, target)}.png" for stem in stems]
     if spec.each_image and not images.single:
         return [*output_paths(out, names, input_files)]
-    return [output_path(out, names[0], Value.kinds[spec.returns].writer, input_files)]
+    return [output_path(out, names[0], spec.returns.writer, input_files)]
 
 
 def _option(parameter: Parameter, *, positional: bool = False) -> inspect.Parameter:

@@ -131,7 +131,8 @@ def _resize_to_panel(pixels: Pixels) -> Pixels:
 def _layer_and_channel(value: Arithmetic) -> tuple[str, int]:
     """The layer and the channel of the number."""
     address = parse_unit(value.unit)
-    assert address is not None and address.unit is not None, f"{value.unit!r} is no number of a layer"
+    if address is None or address.unit is None:
+        raise ValueError(f"{value.unit!r} is no number of a layer")
     return address.layer, address.unit
 
 

@@ -9,6 +9,7 @@ put into eval mode and frozen, the cost is metered, a record is attached to ever
 import functools
 import inspect
 import platform
+import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -410,9 +411,13 @@ def _default(declaration: LensSpec, name: str) -> Any:
     return inspect.signature(declaration.function).parameters[name].default
 
 
-def _value_type(function: Callable[..., Any]) -> str:
-    kind = inspect.signature(function).return_annotation
-    return str(getattr(kind, "__args__", [kind])[0].__name__)
+def _value_type(function: Callable[..., Any]) -> type[Value]:
+    """The kind of value that the annotation of a lens names: ``-> Structure``, or ``-> list[Attribution]``."""
+    annotation = typing.get_type_hints(function).get("return")
+    kind = next(iter(typing.get_args(annotation)), annotation)
+    if not (isinstance(kind, type) and issubclass(kind, Value)):
+        raise TypeError(f"the lens {function.__name__} must be annotated with the kind of value that it returns")
+    return kind
 
 
 @functools.cache

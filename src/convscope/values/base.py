@@ -83,6 +83,14 @@ class Value:
     kinds: ClassVar[dict[str, type[Value]]] = {}
     arrays: ClassVar[tuple[str, ...]] = ()
     """The fields that hold arrays: they are stored in the NPZ file, all others in the manifest."""
+    is_map: ClassVar[bool] = False
+    """Whether it is a map over the input, which can be compared with others and averaged."""
+    attributes: ClassVar[bool] = False
+    """Whether it attributes a score to parts of the input or to units of a layer."""
+    is_optimized: ClassVar[bool] = False
+    """Whether it is found by gradient steps, which need hundreds of passes."""
+    is_batched: ClassVar[bool] = False
+    """Whether those of several images are computed as one batch."""
     writers: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys((".png", ".jpg", ".jpeg", ".svg", ".pdf"), "_save_picture"),
         ".npz": "_save_npz",

@@ -36,6 +36,7 @@ class Pictures(Value):
         photo: the initial photograph, if there is one.
     """
 
+    is_optimized = True
     arrays: ClassVar[tuple[str, ...]] = (
         "values",
         "curves",

@@ -14,8 +14,6 @@ from convscope.web.url_state import View
 
 MAX_NAMES, MAX_TEXT_LENGTH = 1000, 10_000
 """Layers or units that one request may name, and characters that each of its texts may have."""
-BATCHABLE = ("Attribution", "LayerAttribution", "Prediction")
-"""Kinds of values that can be computed for several images as one batch."""
 
 
 def run_lens(library: Library, view: View) -> Value:
@@ -43,7 +41,7 @@ def is_long_running(view: View) -> bool:
 def batch_spec(library: Library, view: View) -> BatchSpec | None:
     """How a view is run as one batch with views that differ in the image only; None if its lens cannot do so."""
     spec = find(view.lens)
-    alone = not spec.each_image or spec.returns not in BATCHABLE or view.images or view.guide or view.style
+    alone = not spec.each_image or not spec.returns.is_batched or view.images or view.guide or view.style
     if alone or not view.image:
         return None
 

@@ -331,4 +331,4 @@ class ComparePage:
 
 def comparable_lenses() -> list[LensSpec]:
     """The lenses that can be compared: those that give one map for each image."""
-    return [spec for spec in lenses() if spec.returns == "Attribution" and spec.each_image]
+    return [spec for spec in lenses() if spec.gives_map and spec.each_image]
