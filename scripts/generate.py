@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 from bibliography import CITED, bibliography, line
-from declarations import declarations
 from error_page import error_page
 
 import convscope as cs
 from convscope._names import PUBLIC
-from convscope.spec import FAMILIES, LensSpec, Parameter
+from convscope.catalogue import declarations_of
+from convscope.spec import FAMILIES, INPUT_KINDS, LensSpec, Parameter
 
 ROOT = Path(__file__).parents[1]
 SCENE, OTHER_SCENE = "sample:shapes/7", "sample:shapes/12"
@@ -56,16 +56,6 @@ def stub() -> str:
     return _formatted(STUB_HEAD + "\n".join(imports) + "\n" + OWN_TYPES + "\n\n" + "\n".join(lenses))
 
 
-INPUT_TYPES = {
-    "model": "Model | Module",
-    "image": "OneImage | Tensor",
-    "images": "Any",
-    "target": "TargetLike",
-    "layer": "LayerAddress",
-    "unit": "Any",
-    "guide": "OneImage | Tensor",
-    "style": "OneImage | Tensor",
-}
 STUB_TYPES = {"list": "list[Any]", "tuple": "tuple[Any, ...]", "ndarray": "np.ndarray"}
 """Names of types in the stub."""
 
@@ -93,7 +83,7 @@ def _signatures(spec: LensSpec) -> str:
 
 def _arguments(spec: LensSpec, **types: str) -> str:
     """The parameter list of the stub, with keyword-only parameters after a star."""
-    parameters = {name: _input(spec, name, {**INPUT_TYPES, **types}[name]) for name in spec.inputs}
+    parameters = {name: _input(spec, name, types.get(name, INPUT_KINDS[name].python_type)) for name in spec.inputs}
     parameters |= {p.name: f"{p.name}: {_type(p)} = {p.default!r}" for p in spec.parameters.values()}
     positional = [parameters.pop(name) for name in spec.positional]
     return ", ".join([*positional, *(["*"] if parameters else []), *parameters.values()])
@@ -228,7 +218,7 @@ def main() -> int:
         ROOT / "docs/lenses.md": lens_pages,
         ROOT / "README.md": readme,
         ROOT / "docs/errors.md": error_page,
-        ROOT / "src/convscope/declarations.json": declarations,
+        ROOT / "src/convscope/declarations.json": declarations_of,
     }
     stale = [path for path, make in files.items() if not path.exists() or path.read_text("utf-8") != make()]
     for path in stale:

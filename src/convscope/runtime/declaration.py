@@ -47,7 +47,7 @@ from convscope.runtime.several_targets import for_each_target
 from convscope.runtime.shown_channels import with_drawn_channels
 from convscope.runtime.smoothing import Smooth, as_smooth, smoothed
 from convscope.runtime.value_stream import stream_of
-from convscope.spec import FAMILIES, INPUTS, LENSES, NEEDS, LensSpec, read_parameters
+from convscope.spec import FAMILIES, INPUT_KINDS, LENSES, NEEDS, LensSpec, read_parameters
 from convscope.values import Attribution, Cost, LayerAttribution, Record, Value
 
 COMMON_OPTIONS = ("smooth", "smooth_of", "differentiable", "targets")
@@ -88,7 +88,7 @@ def lens(
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(function).parameters
-        inputs = tuple(name for name in signature if name in INPUTS)
+        inputs = tuple(name for name in signature if name in INPUT_KINDS)
         declaration = LensSpec(
             name=function.__name__,
             family=family,
@@ -100,7 +100,7 @@ def lens(
             needs=frozenset(needs),
             claims=frozenset(claims),
             fails=dict(fails or {}),
-            parameters=read_parameters(function, INPUTS),
+            parameters=read_parameters(function, INPUT_KINDS),
             inputs=inputs,
             required=tuple(name for name in inputs if signature[name].default is inspect.Parameter.empty),
             positional=tuple(n for n, p in signature.items() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD),

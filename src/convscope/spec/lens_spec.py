@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from convscope.errors import ParameterError, did_you_mean
-from convscope.spec.inputs import inputs_with
+from convscope.spec.inputs import INPUT_KINDS, InputKind, inputs_with
 from convscope.spec.parameters import Param, Parameter, parameter_from_json
 from convscope.values import Value
 
@@ -60,13 +60,18 @@ class LensSpec:
     fails: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
-    """Those of `INPUTS` that this lens has."""
+    """Those of `INPUT_KINDS` that this lens has."""
     required: tuple[str, ...] = ()
     """Those of its inputs that have no default."""
     positional: tuple[str, ...] = ()
     """Parameters that may be passed without a name, in this order."""
     returns: type[Value] = Value
     """The kind of value that it gives: one for each image, or a single one."""
+
+    @property
+    def input_kinds(self) -> tuple[InputKind, ...]:
+        """The kinds of its inputs, in the order of its signature."""
+        return tuple(INPUT_KINDS[name] for name in self.inputs)
 
     @property
     def command(self) -> str:
@@ -147,7 +152,7 @@ def lens_from_json(plain: Mapping[str, Any]) -> LensSpec:
     return LensSpec(
         **{name: plain[name] for name in _PLAIN_FIELDS},
         function=not_imported,
-        returns=Value.kinds[plain["returns"]],
+        returns=Value.kind_named(plain["returns"]),
         needs=frozenset(plain["needs"]),
         claims=frozenset(plain["claims"]),
         fails=plain["fails"],
