@@ -21,7 +21,7 @@ from tests.waiting import TIMEOUT
 
 SERVE = """
 import json, resource, sys
-from convscope.web.app import serve
+from convscope.web.server.app import serve
 options = json.loads(sys.argv[1])
 if (most := options.pop("largest_file")) is not None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
@@ -34,7 +34,7 @@ class Workbench:
 
     Args:
         largest_file: bytes that it may write to any file, as if the disk were full then.
-        options: the arguments of ``convscope.web.app.serve``.
+        options: the arguments of ``convscope.web.server.app.serve``.
     """
 
     def __init__(self, *, largest_file: int | None = None, **options: Any) -> None:

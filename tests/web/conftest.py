@@ -7,10 +7,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from convscope.web.app import MODELS, SAMPLES, build
-from convscope.web.assets import Library
 from convscope.web.jobs.workers import JobManager
-from convscope.web.services import Services
+from convscope.web.requests.models_and_images import Library
+from convscope.web.requests.services import Services
+from convscope.web.server.app import MODELS, SAMPLES, build
 from tests.web.library import picture_file
 
 HERE = "http://127.0.0.1:8000"

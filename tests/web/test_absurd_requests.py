@@ -7,9 +7,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from convscope.web.api import API_PREFIX
-from convscope.web.app import MODELS, SAMPLES, build
-from convscope.web.assets import Library
-from convscope.web.services import Services
+from convscope.web.requests.models_and_images import Library
+from convscope.web.requests.services import Services
+from convscope.web.server.app import MODELS, SAMPLES, build
 from tests.web.conftest import HERE
 
 DIGITS = "9" * 6000

@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from convscope.errors import ParameterError
-from convscope.web import security
-from convscope.web.app import build
+from convscope.web.server import security
+from convscope.web.server.app import build
 
 HERE = "http://127.0.0.1:8000"
 TOKEN = "a token, ключ; 密码"

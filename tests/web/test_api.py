@@ -16,11 +16,11 @@ from convscope.catalogue import call, lenses
 from convscope.errors import ConvScopeError
 from convscope.values import Value
 from convscope.web.api import API_PREFIX
-from convscope.web.app import MODELS, SAMPLES, build
-from convscope.web.assets import Library
-from convscope.web.run_request import batch_spec
-from convscope.web.services import Services
-from convscope.web.url_state import View
+from convscope.web.requests.models_and_images import Library
+from convscope.web.requests.run_request import batch_spec
+from convscope.web.requests.services import Services
+from convscope.web.requests.url_state import View
+from convscope.web.server.app import MODELS, SAMPLES, build
 from tests.waiting import wait_until
 from tests.web.library import png
 
@@ -197,7 +197,7 @@ def test_unknown_job_gives_404(client):
 
 
 def test_unexpected_error_gives_500(client, services, monkeypatch):
-    monkeypatch.setattr("convscope.web.services.run_lens", lambda *_: 1 / 0)
+    monkeypatch.setattr("convscope.web.requests.services.run_lens", lambda *_: 1 / 0)
     broken = run(client, lens="grad-cam", image="sample:shapes/7")
     assert broken.status_code == 500
     assert broken.json() == {"error": "unexpected ZeroDivisionError: division by zero"}

@@ -10,7 +10,7 @@ from convscope.spec import Parameter
 
 pytest.importorskip("nicegui")
 
-from convscope.web.forms import _initial_number, _parse_number, value_error
+from convscope.web.page_parts.parameter_form import _initial_number, _parse_number, value_error
 
 ALL = [pytest.param(p, id=f"{spec.command}-{p.name}") for spec in lenses() for p in spec.parameters.values()]
 

@@ -11,8 +11,8 @@ import pytest
 
 from convscope.errors import CannotWrite
 from convscope.values import Attribution
-from convscope.web import export
 from convscope.web.api import API_PREFIX
+from convscope.web.requests import export
 from tests.waiting import TIMEOUT
 from tests.web.browsing import visit, workbench  # noqa: F401
 from tests.web.library import png

@@ -6,7 +6,7 @@ import pytest
 
 import convscope as cs
 from convscope.values import Structure
-from convscope.web.graph import FoldState, GraphView, initial_depth, layer_facts, max_depth
+from convscope.web.pages.inside.network_graph import FoldState, GraphView, initial_depth, layer_facts, max_depth
 
 
 @pytest.fixture(scope="module")

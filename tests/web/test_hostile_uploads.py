@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from PIL import Image, PngImagePlugin
 
 from convscope.web.api import API_PREFIX
-from convscope.web.assets import MAX_UPLOAD
+from convscope.web.requests.models_and_images import MAX_UPLOAD
 from tests.waiting import TIMEOUT
 from tests.web.browsing import address, visit  # noqa: F401
 from tests.web.library import png

@@ -13,7 +13,7 @@ from convscope.values import Attribution, Value
 from convscope.web.jobs.job import BatchSpec, Job, State
 from convscope.web.jobs.results import ResultCache, size_in_bytes
 from convscope.web.jobs.workers import MAX_JOBS, JobManager
-from convscope.web.url_state import View
+from convscope.web.requests.url_state import View
 from tests.waiting import TIMEOUT, wait_until
 
 

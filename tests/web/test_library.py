@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from convscope.errors import ConvScopeError, InputError, UnknownName
-from convscope.web import assets as module
-from convscope.web.assets import Library
+from convscope.web.requests import models_and_images as module
+from convscope.web.requests.models_and_images import Library
 from tests.web.library import claims_to_be_huge, png
 
 

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from convscope.catalogue import lenses
 from convscope.web.api import API_PREFIX
-from convscope.web.services import Services
+from convscope.web.requests.services import Services
 
 NUMERIC = [
     (spec.command, name, parameter.about.max)

@@ -8,13 +8,13 @@ import pytest
 from nicegui import app as pages_app
 from nicegui.testing import User, user_simulation
 
-from convscope.web.app import MODELS, SAMPLES, _mount
-from convscope.web.assets import Library
+from convscope.web.frame.page_layout import LANG
+from convscope.web.frame.page_registry import pages
 from convscope.web.i18n import translate
 from convscope.web.jobs.workers import JobManager
-from convscope.web.page_layout import LANG
-from convscope.web.page_registry import pages
-from convscope.web.services import Services
+from convscope.web.requests.models_and_images import Library
+from convscope.web.requests.services import Services
+from convscope.web.server.app import MODELS, SAMPLES, _mount
 
 PATHS = [page.path for page in pages()]
 

@@ -7,10 +7,10 @@ from torch import nn
 
 import convscope as cs
 from convscope.engine.context.metering import reporting
-from convscope.web.assets import Library, replicas
 from convscope.web.jobs.workers import JobManager
-from convscope.web.run_request import run_lens
-from convscope.web.url_state import View
+from convscope.web.requests.models_and_images import Library, replicas
+from convscope.web.requests.run_request import run_lens
+from convscope.web.requests.url_state import View
 from tests.waiting import TIMEOUT
 
 

@@ -34,7 +34,7 @@ def test_missing_folder_is_refused(tmp_path):
 
 
 def test_missing_packages_are_named(monkeypatch):
-    monkeypatch.delitem(sys.modules, "convscope.web.app", raising=False)
+    monkeypatch.delitem(sys.modules, "convscope.web.server.app", raising=False)
     monkeypatch.setitem(sys.modules, "nicegui", None)
     refused = serve()
     assert refused.exit_code == 2
@@ -103,7 +103,9 @@ def test_ctrl_c_before_startup_prints_one_line(name: str) -> None:
     assert server.returncode == 130
 
 
-@pytest.mark.parametrize("where", ["convscope.web.assets.Library.model", "convscope.web.app.build"])
+@pytest.mark.parametrize(
+    "where", ["convscope.web.requests.models_and_images.Library.model", "convscope.web.server.app.build"]
+)
 def test_ctrl_c_while_loading_models_prints_one_line(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(where, lambda *_, **__: signal.raise_signal(signal.SIGINT))
     stopped = serve()

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from convscope.web.api import API_PREFIX
-from convscope.web.page_registry import pages
+from convscope.web.frame.page_registry import pages
 from tests.waiting import TIMEOUT
 from tests.web.browsing import workbench
 

@@ -12,7 +12,7 @@ import convscope as cs
 from convscope.render import format_number
 from convscope.render.distribution import explain_ridges, ridge_of
 from convscope.web.i18n import translate
-from convscope.web.inside.unit_drawing import LESS, MORE
+from convscope.web.pages.inside.unit_drawing import LESS, MORE
 from tests.web.browsing import visit, workbench
 from tests.web.library import png
 

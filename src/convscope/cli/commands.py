@@ -311,7 +311,7 @@ def serve(
 ) -> None:
     """Start the workbench: local web pages for exploring networks, with an HTTP API."""
     try:
-        from convscope.web.app import serve as serve_
+        from convscope.web.server.app import serve as serve_
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "nicegui", "web") from error
 

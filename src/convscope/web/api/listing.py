@@ -9,12 +9,12 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from convscope.catalogue import lenses
+from convscope.web.api.lens_schema import lens_description
 from convscope.web.api.schemas import BINARY, ImageInfo, ImageList, LayerInfo, ModelInfo, Text
-from convscope.web.schema import lens_description
 
 if TYPE_CHECKING:
-    from convscope.web.assets import Library
-    from convscope.web.services import Services
+    from convscope.web.requests.models_and_images import Library
+    from convscope.web.requests.services import Services
 
 
 def add_listing_routes(services: "Services", router: APIRouter) -> APIRouter:

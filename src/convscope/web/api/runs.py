@@ -17,15 +17,15 @@ from starlette.concurrency import run_in_threadpool
 from convscope.errors import UnknownName
 from convscope.values import Value
 from convscope.web.api.schemas import API_PREFIX, BINARY, MEDIA_TYPES, ErrorResponse, JobStatus, RunRequest
-from convscope.web.export import file_bytes
+from convscope.web.frame.lens_page import page_link
 from convscope.web.jobs.async_wait import wait_until_finished
 from convscope.web.jobs.job import Job, State
-from convscope.web.lens_page import page_link
-from convscope.web.url_state import View
+from convscope.web.requests.export import file_bytes
+from convscope.web.requests.url_state import View
 
 if TYPE_CHECKING:
     from convscope.web.jobs.workers import JobManager
-    from convscope.web.services import Services
+    from convscope.web.requests.services import Services
 
 
 def add_run_routes(services: "Services", router: APIRouter) -> APIRouter:

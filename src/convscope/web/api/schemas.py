@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from convscope.web.jobs.job import State
-from convscope.web.url_state import View
+from convscope.web.requests.url_state import View
 
 API_PREFIX = "/api/v1"
 MEDIA_TYPES = {"png": "image/png", "npz": "application/octet-stream", "json": "application/json"}

@@ -1,1 +1,4 @@
-"""The pages of the workbench, one in each module; `convscope.web.page_registry` finds them by being in this package."""
+"""The pages of the workbench, one in each folder with the parts that only it uses.
+
+`convscope.web.frame.page_registry` imports the module ``page`` of every folder, which registers its page.
+"""

@@ -15,7 +15,7 @@ from nicegui import ui
 
 from convscope import render
 from convscope.values import Value
-from convscope.web.page_context import PageContext
+from convscope.web.frame.page_context import PageContext
 
 PanelBuilder = Callable[[Any, PageContext], None]
 PANELS: dict[type[Value], PanelBuilder] = {}

@@ -8,7 +8,7 @@ from nicegui import ui
 from convscope.render.cells import short_number
 from convscope.render.tiles import cell_colours
 from convscope.values import Arithmetic
-from convscope.web.page_context import PageContext
+from convscope.web.frame.page_context import PageContext
 from convscope.web.panels import panel, show_picture
 
 _MAX_CHANNELS, _MAX_WINDOW = 3, 7

@@ -13,7 +13,7 @@ from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render import Note
 from convscope.values import Attribution, Value
-from convscope.web.page_context import PageContext
+from convscope.web.frame.page_context import PageContext
 from convscope.web.panels import data_uri, panel, show_picture
 
 MAX_LAYER_SIZE = 512

@@ -14,8 +14,8 @@ from convscope.render.palette import Pixels, line_colours
 from convscope.render.raster import map_pixels
 from convscope.render.scale import Scale
 from convscope.values import Pictures
-from convscope.web.curves import line_plot
-from convscope.web.page_context import PageContext
+from convscope.web.frame.page_context import PageContext
+from convscope.web.page_parts.line_plot import line_plot
 from convscope.web.panels import data_uri, panel, show_picture
 
 MAX_LARGE = 2

@@ -8,7 +8,7 @@ from nicegui import ui
 
 from convscope import render
 from convscope.values import Prediction
-from convscope.web.page_context import PageContext
+from convscope.web.frame.page_context import PageContext
 from convscope.web.panels import panel
 
 

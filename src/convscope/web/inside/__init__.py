@@ -1,9 +1,0 @@
-"""The parts of the page Inside: the graph of the network, the column of a layer, and the column of one of its units.
-
-explorer.py       the page: the choice of model and image, the graph, and the two columns
-selection.py      the selected model, image, layer and unit, which all parts share
-layer_column.py   a layer: its facts, feature maps, kernels and the distribution of its activations
-unit_column.py    a unit: its map, arithmetic, kernel, strongest inputs and optimized picture
-unit_map.py       the map of a unit over the image, where a position can be picked
-unit_drawing.py   the picture that is optimized for a unit
-"""

@@ -1,0 +1,334 @@
+"""Compare: one lens on several networks or images, side by side on one scale, and the difference of any two.
+
+The view's model and image are the first of each kind; further ones are in ``beside``. Every cell is a view of its own,
+so that it shares cached results with other pages.
+"""
+
+import asyncio
+from functools import partial
+from html import escape
+from typing import Any
+
+from nicegui import background_tasks, ui
+
+from convscope.catalogue import find, lenses
+from convscope.errors import ConvScopeError
+from convscope.render.scale import scale_of
+from convscope.spec import INPUT_KINDS, LensSpec, inputs_with
+from convscope.values import Comparison
+from convscope.web.frame.page_context import PageContext
+from convscope.web.frame.page_registry import page
+from convscope.web.jobs.async_wait import run_in_thread
+from convscope.web.page_parts.buttons import button, toggle
+from convscope.web.page_parts.link_checks import lens_problems, show_link_problems
+from convscope.web.page_parts.model_caveats import Caveats
+from convscope.web.page_parts.outdated import mark_current, mark_outdated
+from convscope.web.page_parts.parameter_form import parameter_form
+from convscope.web.page_parts.suggestions import split_names, suggestion_field
+from convscope.web.page_parts.thumbnails import image_title, thumbnail_box, thumbnail_uri
+from convscope.web.pages.compare.cell import Cell, overlay_html
+from convscope.web.pages.compare.difference import Difference
+from convscope.web.panels.attribution import display_controls, show_lens_notes
+from convscope.web.requests.export import file_bytes
+from convscope.web.requests.url_state import View
+
+DEFAULT_LENS = "grad-cam"
+"""The lens of the page by default."""
+DEFAULT_IMAGES = 3
+"""Images that are compared by default."""
+MAX_CELLS = 24
+"""Cells, at most."""
+INITIAL_THUMBNAILS = 60
+"""Images that are listed at first; a button shows the others."""
+
+
+@page("/compare", "Compare", order=4)
+async def build(view: View, context: PageContext) -> None:
+    """Build the form on the left, and the maps and their difference on the right."""
+    ui.html(f'<h1 class="page-title">{escape(context.tr("Compare"))}</h1>', sanitize=False)
+    show_link_problems(lens_problems(view, [spec.command for spec in comparable_lenses()], context))
+    compare_page = ComparePage(view, context)
+    with ui.element("div").classes("look"):
+        with ui.element("div").classes("side"):
+            compare_page.form()
+        with ui.element("div").classes("main-part"):
+            compare_page.results()
+    ui.timer(0.01, compare_page.start, once=True)
+
+
+class ComparePage:
+    """One open page: the form, the cells, and the difference."""
+
+    def __init__(self, view: View, context: PageContext) -> None:
+        self.context, self.library = context, context.services.library
+        self.view = self._complete(view)
+        self.cells: list[Cell] = []
+        self.toggles: dict[str, ui.html] = {}
+        self._running: asyncio.Task[Any] | None = None
+        self._cell_tasks: list[asyncio.Future[None]] = []
+
+    @property
+    def spec(self) -> LensSpec:
+        """The chosen lens."""
+        return find(self.view.lens)
+
+    @property
+    def models(self) -> list[str]:
+        """Addresses of the compared networks, in order."""
+        return [self.view.model, *(name for name in self.view.beside if not self._is_image(name))]
+
+    @property
+    def images(self) -> list[str]:
+        """Keys of the compared images, in order."""
+        return [self.view.image, *(key for key in self.view.beside if self._is_image(key))]
+
+    def _is_image(self, name: str) -> bool:
+        return name.startswith(("sample:", "folder:", "upload:"))
+
+    def _complete(self, view: View) -> View:
+        """The view with defaults for lens, model and images."""
+        commands = [spec.command for spec in comparable_lenses()]
+        lens, names_image = view.lens.replace("_", "-"), bool(view.lens and view.image)
+        if lens not in commands:
+            lens = DEFAULT_LENS if DEFAULT_LENS in commands else commands[0]
+            view = view.replace(parameters={}, target="") if view.lens else view
+        keys = [image.key for image in self.library.images()]
+        if not view.beside and not names_image:
+            first = keys.index(view.image) if view.image in keys else 0
+            shown = keys[first : first + DEFAULT_IMAGES]
+            view = view.replace(image=view.image or (shown[0] if shown else ""), beside=tuple(shown[1:]))
+        return view.replace(lens=lens, model=view.model or self.library.addresses[0])
+
+    # --- the form
+
+    @ui.refreshable_method  # type: ignore[untyped-decorator]
+    def form(self) -> None:
+        """The form: lens, target, layer, networks, images, parameters."""
+        tr, spec = self.context.tr, self.spec
+        with ui.element("div").classes("box"):
+            titles = {lens.command: tr(lens.title) for lens in comparable_lenses()}
+            field = ui.select(
+                titles, label=tr("Lens"), value=spec.command, with_input=True, on_change=self._on_lens_changed
+            )
+            field.props("outlined dense stack-label options-dense hide-bottom-space").mark("lens")
+            ui.label(tr(spec.asks)).classes("asks")
+            if "target" in spec.inputs:
+                self._text_field("target", "Target", self.view.target, tr("the best class"))
+            if "layer" in spec.inputs:
+                self._text_field("layer", "Layer", ", ".join(self.view.layer), tr("by default"))
+        with ui.element("div").classes("box"):
+            with ui.element("div").classes("row-of").style("gap: 0 8px"):
+                ui.label(tr("Networks")).classes("label")
+                ui.label(tr("Click to add or remove.")).classes("small")
+            with ui.element("div").classes("chips"):
+                for address, name in self.library.names(*self.models).items():
+                    chip = toggle(name, address in self.models, partial(self._toggle, address))
+                    self.toggles[address] = chip
+            ui.label(tr("Images")).classes("label")
+            background_tasks.create(self._load_thumbnails(thumbnail_box(self.library)))
+        if spec.options:
+            with ui.element("div").classes("box"), ui.element("details"):
+                ui.html(escape(tr("Parameters")), tag="summary", sanitize=False)
+                parameter_form(spec, self.view.parameters, self._on_parameter_changed, self.context.lang)
+
+    def _text_field(self, name: str, label: str, value: str, placeholder: str) -> None:
+        field = suggestion_field(
+            name, label, value, self.context, self.view.model, lambda text: self._on_text_changed(name, text)
+        )
+        field.props(f'placeholder="{escape(placeholder)}"')
+
+    async def _load_thumbnails(self, box: ui.element, start: int = 0, end: int | None = INITIAL_THUMBNAILS) -> None:
+        """Add the thumbnails as they are loaded."""
+        listed = self.library.images()
+        for image in listed[start:end]:
+            try:
+                source = await run_in_thread(thumbnail_uri, self.library, image.key)
+            except ConvScopeError:
+                continue
+            if box.is_deleted:
+                return
+            with box:
+                self._thumbnail_button(image.key, image.name, source)
+        if more := len(listed) - len(listed[:end]):
+
+            async def show_rest() -> None:
+                rest.delete()
+                await self._load_thumbnails(box, end or 0, None)
+
+            with box:
+                rest = button(f"+{more}", show_rest, style="thumb", name=self.context.tr("All images"))
+
+    def _thumbnail_button(self, key: str, name: str, source: str) -> None:
+        pressed = "true" if key in self.images else "false"
+        element = ui.html(f'<img src="{source}" alt="">', sanitize=False, tag="button").classes("thumb")
+        element.props("type=button").props.update({"aria-pressed": pressed, "title": name, "aria-label": name})
+        element.on("click", partial(self._toggle, key))
+        self.toggles[key] = element
+
+    # --- the choice
+
+    def _on_lens_changed(self, event: Any) -> None:
+        if event.value:
+            self._change(self.view.replace(lens=event.value, parameters={}))
+            self.form.refresh()
+
+    def _on_text_changed(self, name: str, text: str) -> None:
+        self._change(self.view.replace(**{name: split_names(text) if INPUT_KINDS[name].several else text.strip()}))
+
+    def _on_parameter_changed(self, name: str, value: Any) -> None:
+        others = {key: other for key, other in self.view.parameters.items() if key != name}
+        self._change(self.view.replace(parameters=others if value is None else {**others, name: value}))
+
+    def _toggle(self, name: str) -> None:
+        """Add or remove a network or an image; at least one of each kind stays."""
+        kind = self.images if self._is_image(name) else self.models
+        kind = [other for other in kind if other != name] if name in kind else [*kind, name]
+        if not kind:
+            return
+        models, images = (self.models, kind) if self._is_image(name) else (kind, self.images)
+        beside = (*models[1:], *images[1:])
+        self._change(self.view.replace(model=models[0], image=images[0], beside=beside))
+        for key, element in self.toggles.items():
+            element.props(f"aria-pressed={'true' if key in (*self.models, *self.images) else 'false'}")
+
+    def _change(self, view: View) -> None:
+        self.view = view
+        self.context.update_url(view)
+        self.start()
+
+    # --- the results
+
+    def results(self) -> None:
+        """Add the maps, and the difference of two of them."""
+        tr = self.context.tr
+        with ui.element("div").classes("row-of tools"):
+            ui.html(display_controls(self.context), sanitize=False).classes("own-tools row-of")
+            self.progress = ui.html("", sanitize=False).props('aria-live="polite"')
+            self.stop_button = button(tr("Stop"), self.stop)
+            self.stop_button.set_visibility(False)
+            button(tr("Picture .png"), self._download_picture).classes("end")
+        self.caveats = Caveats(self.context)
+        self.gallery = ui.element("div").classes("gallery")
+        self.difference = Difference(self.context)
+        self.explanation = ui.element("div").classes("main-part")
+
+    def start(self) -> None:
+        """Run the lens for all cells; earlier jobs are no longer watched."""
+        self.caveats.show(self.models)
+        self.cells = []  # the cells on the page belong to an earlier choice
+        mark_outdated(self.gallery, self.difference.box, self.explanation)
+        if self._running is not None:
+            self._running.cancel()
+        self._running = background_tasks.create(self._run())
+
+    async def _run(self) -> None:
+        several = len(self.models) > 1, len(self.images) > 1
+        cells = [
+            Cell(self._cell_view(model, image), self._title(model, image, *several))
+            for image in self.images
+            for model in self.models
+        ]
+        if len(cells) > MAX_CELLS:
+            self.progress.set_content(
+                escape(self.context.tr("Too many combinations: choose fewer networks or images."))
+            )
+            return
+        self.stop_button.set_visibility(True)
+        remaining = len(cells)
+        self._show_progress(0, remaining)
+
+        async def run_cell(cell: Cell) -> None:
+            nonlocal remaining
+            await cell.run(self.context)
+            remaining -= 1
+            self._show_progress(len(cells) - remaining, len(cells))
+
+        self._cell_tasks = [asyncio.ensure_future(run_cell(cell)) for cell in cells]
+        for outcome in await asyncio.gather(*self._cell_tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):  # a cancelled cell raises CancelledError, which is no Exception
+                raise outcome
+        if self.context.client.is_deleted:
+            return
+        self.progress.set_content("")
+        self.stop_button.set_visibility(False)
+        self.cells = cells
+        await self._show_cells()
+
+    def stop(self) -> None:
+        """Stop watching running jobs; the results so far are shown."""
+        for task in self._cell_tasks:
+            task.cancel()
+
+    def _show_progress(self, done: int, total: int) -> None:
+        label = escape(self.context.tr("Running"))
+        self.progress.set_content(f'<progress value="{done}" max="{total}" aria-label="{label}"></progress>')
+
+    def _cell_view(self, model: str, image: str) -> View:
+        """The view of one cell."""
+        unused = [name for name in inputs_with("address") if name not in self.spec.inputs]
+        unused += inputs_with("data set", "second image")
+        view = self.view.replace(**{name: INPUT_KINDS[name].nothing for name in unused})
+        return view.replace(model=model, image=image, beside=())
+
+    def _title(self, model: str, image: str, many_models: bool, many_images: bool) -> str:
+        """The title of a cell: its network or image, whichever differs."""
+        name, model = image_title(self.library, image), self.library.names(*self.models)[model]
+        return " · ".join([model] * (many_models or not many_images) + [name] * (many_images or not many_models))
+
+    async def _show_cells(self) -> None:
+        """Show all cells on one scale."""
+        values = [cell.value for cell in self.cells if cell.value is not None]
+        limit = scale_of(values).limit or None if values else None
+        figures = [await overlay_html(cell.value, self.context, limit) for cell in self.cells]
+        mark_current(self.gallery, self.explanation)
+        self.gallery.clear()
+        with self.gallery:
+            for cell, html in zip(self.cells, figures, strict=True):
+                cell.show(html, self.context, limit)
+        self.explanation.clear()
+        with self.explanation:
+            if values:
+                show_lens_notes(values[0], self.context)
+        await self.difference.show(self.cells)
+        mark_current(self.difference.box)
+        await self._suggest_lenses()
+
+    async def _suggest_lenses(self) -> None:
+        """Suggest lenses that fit if a network has a prediction but the lens was refused."""
+        refused = next((cell for cell in self.cells if cell.value is None and cell.prediction is not None), None)
+        if refused is None or self.view.target or self.view.parameters:  # these may be the reason, rather than the lens
+            return
+        candidates = [lens.command for lens in comparable_lenses() if not (self.view.layer and lens.takes_layer)]
+        others = [command for command in candidates if command != self.spec.command]
+        suggestions = await self.context.fitting_lenses(refused.view, others)
+        if not suggestions or refused not in self.cells or self.context.client.is_deleted:
+            return
+        with self.explanation, ui.element("div").classes("main-part").style("gap: 8px"):
+            ui.label(self.context.tr("Lenses that fit this network")).classes("label")
+            with ui.element("div").classes("chips"):
+                for command, title in suggestions:
+                    chip = ui.html(escape(title), sanitize=False, tag="button").classes("chip").props("type=button")
+                    chip.on("click", partial(self._choose_lens, command))
+
+    def _choose_lens(self, lens: str) -> None:
+        self._change(self.view.replace(lens=lens, parameters={}))
+        self.form.refresh()
+
+    async def _download_picture(self) -> None:
+        """Download all maps as one picture, with a row per image and a column per network."""
+        values = [cell.value for cell in self.cells]
+        if not values or any(value is None for value in values):
+            self.context.show_error(self.context.tr("The picture cannot be made: some maps are missing."))
+            return
+        width = len(self.models)
+        rows = tuple(tuple(values[at : at + width]) for at in range(0, len(values), width))
+        comparison = Comparison(rows=rows, titles=tuple(self.models), scales=(0,) * width)  # type: ignore[arg-type]
+        theme = "dark" if self.context.dark else "light"
+        await self.context.download(
+            partial(file_bytes, comparison, ".png", theme=theme), f"compare-{self.spec.command}.png"
+        )
+
+
+def comparable_lenses() -> list[LensSpec]:
+    """The lenses that can be compared: those that give one map for each image."""
+    return [spec for spec in lenses() if spec.gives_map and spec.each_image]

@@ -1,0 +1,136 @@
+"""The prediction and what of it is explained: one of the best classes, or a typed target, at a layer."""
+
+from collections.abc import Callable
+from html import escape
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+
+from convscope import render
+from convscope.values import Prediction
+from convscope.web.frame.page_context import PageContext
+from convscope.web.page_parts.outdated import mark_current, mark_outdated
+from convscope.web.page_parts.suggestions import MAX_SUGGESTIONS, mention_more
+from convscope.web.panels.prediction import class_bars, mark_explained
+from convscope.web.requests.url_state import View
+
+if TYPE_CHECKING:
+    from convscope.engine.network.model import Model
+
+
+class AnswerPanel:
+    """Class bars, target and layer; ``pick_target`` and ``pick_layer`` are called when the user changes them."""
+
+    def __init__(
+        self, context: PageContext, view: View, pick_target: Callable[[str], None], pick_layer: Callable[[str], None]
+    ) -> None:
+        self.context, self.pick_target = context, pick_target
+        self.prediction: Prediction | None = None
+        self._shown_prediction: Prediction | str | None = None
+        self._target_index: int | None = None
+        self._shown_for: tuple[str, str] | None = None
+        self._bars: dict[int, ui.html] = {}
+        self._model: Model | None = None
+        tr = context.tr
+        with ui.element("section").classes("box"):
+            with ui.element("div").classes("row-of").style("gap: 0 8px"):
+                ui.label(tr("Predictions")).classes("label")
+                ui.label(tr("Click one to explain it.")).classes("small")
+            self.box = ui.element("div").classes("answers-box").props('aria-live="polite"')
+            self._target = ui.input(tr("Or type a class, or A - B"), value=_typed(view))
+            self._target.props("outlined dense stack-label clearable").mark("target")
+            self._target.on("keydown.enter", lambda: pick_target(str(self._target.value or "").strip()))
+            self._target.on("clear", lambda: pick_target(""))
+            self._layer = ui.select(
+                self._layers([], view), value=_layer(view), label=tr("Layer"), with_input=True,
+                on_change=lambda event: pick_layer(event.value or ""),
+            )  # fmt: skip
+            self._layer.props("outlined dense options-dense stack-label").mark("layer")
+
+    def show(
+        self, prediction: Prediction | str, view: View, target_index: int | None, with_target: Prediction | str
+    ) -> None:
+        """Show a prediction or an error; the bars stay in place, with the focus, if only another class is explained.
+
+        Args:
+            target_index: the index of the class that is explained, if it is not the best one.
+            with_target: the prediction with this class added, if it is not among the best.
+        """
+        self._shown_for, self._target_index = (view.model, view.image), target_index
+        mark_current(self.box)
+        is_shown = prediction is self.prediction and (target_index is None or target_index in self._bars)
+        self.prediction = prediction if isinstance(prediction, Prediction) else None
+        if not is_shown:
+            self._shown_prediction = with_target
+            self._draw(with_target)
+        mark_explained(self._bars, self.explained_index(view))
+
+    def show_target_error(self, target: str, message: str) -> None:
+        """Show at the target field why its text is refused, until the target changes."""
+        self._target.value = target
+        self._target.error = message
+
+    def update_fields(self, view: View) -> None:
+        """Update the fields to a view; a prediction of another network or image is marked as outdated."""
+        self._target.value = _typed(view)
+        self._target.error = None
+        if self._shown_for not in (None, (view.model, view.image)):
+            mark_outdated(self.box)
+
+    def set_model(self, model: "Model", view: View) -> None:
+        """Offer the layers and class labels of a model."""
+        if model is not self._model:
+            self._model = model
+            self._layer.set_options(self._layers(model.layers(), view), value=_layer(view))
+            self._target.set_autocomplete([str(label) for label in model.labels or ()][:MAX_SUGGESTIONS])
+            mention_more(self._target, len(model.labels or ()), self.context)
+            if len(model.labels or ()) > 1:
+                self._target.props(f'placeholder="{escape(" - ".join(list(model.labels or ())[:2]))}"')
+
+    def explained_index(self, view: View) -> int | None:
+        """The index of the class that is explained, if it is known."""
+        if self.prediction is None:
+            return None
+        return self._target_index if view.target else self.prediction.indices[0]
+
+    def question(self, view: View) -> str:
+        """The heading of the page: why the network answered so, or what speaks for another class."""
+        tr, index = self.context.tr, self.explained_index(view)
+        if self.prediction is None:
+            return tr("Why did the model predict this?")
+        name = view.target
+        if isinstance(self._shown_prediction, Prediction):
+            labels = dict(zip(self._shown_prediction.indices, self._shown_prediction.labels, strict=True))
+            name = labels.get(-1 if index is None else index, view.target)
+        top = index == self.prediction.indices[0]
+        return (tr("Why did the model predict “{}”?") if top else tr("What supports “{}”?")).format(name)
+
+    def _draw(self, prediction: Prediction | str) -> None:
+        self.box.clear()
+        self._bars = {}
+        with self.box:
+            if isinstance(prediction, str):
+                ui.label(prediction).classes("warning")
+                return
+            self._bars = class_bars(prediction, self.context, pick=self._pick)
+            for note in render.notes(prediction):
+                ui.label(self.context.tr(note.text)).classes("warning" if note.warning else "small")
+
+    def _pick(self, index: int) -> None:
+        top = self.prediction.indices[0] if self.prediction else -1
+        labels = list(self._model.labels or ()) if self._model else []
+        target = str(index) if str(index) not in labels else labels[index]  # labels take precedence over numbers
+        self.pick_target("" if index == top else target)
+
+    def _layers(self, names: list[str], view: View) -> dict[str, str]:
+        chosen = {name: name for name in view.layer[:1]}
+        return {"": self.context.tr("Automatic (last spatial)"), **{name: name for name in names}, **chosen}
+
+
+def _typed(view: View) -> str:
+    """The text of the target field; empty for a class that was picked by its bar."""
+    return "" if view.target.isdecimal() else view.target
+
+
+def _layer(view: View) -> str:
+    return view.layer[0] if view.layer else ""

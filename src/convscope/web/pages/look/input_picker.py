@@ -1,0 +1,154 @@
+"""The choice of a model, and of an image from a list, by upload, or from the camera."""
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+from nicegui import background_tasks, ui
+
+from convscope.errors import ConvScopeError
+from convscope.web.frame.page_context import PageContext
+from convscope.web.jobs.async_wait import run_in_thread
+from convscope.web.page_parts.buttons import button
+from convscope.web.page_parts.model_caveats import Caveats
+from convscope.web.page_parts.outdated import mark_current, mark_outdated
+from convscope.web.page_parts.thumbnails import image_title, preview_uri, thumbnail_box, thumbnail_uri
+from convscope.web.requests.models_and_images import MAX_UPLOAD
+from convscope.web.requests.url_state import View
+
+INITIAL_THUMBNAILS = 48
+"""Images that are listed at first; a button shows the others."""
+
+
+UPLOADABLE_FILES = r"(files) => files.filter((one) => one.name.length < 1000 && !/[\x00-\x1f\\]/.test(one.name))"
+"""A JavaScript filter for files whose names can be sent in an upload."""
+
+
+class InputPicker:
+    """The choice of model and image; ``pick_model`` and ``pick_image`` are called when the user changes them.
+
+    Args:
+        on_upload: called with True when an upload starts, and with False when it fails.
+    """
+
+    def __init__(
+        self,
+        context: PageContext,
+        view: View,
+        pick_model: Callable[[str], None],
+        pick_image: Callable[[str], None],
+        on_upload: Callable[[bool], None],
+    ) -> None:
+        self.on_upload = on_upload
+        self.context, self.library, self.pick_image = context, context.services.library, pick_image
+        self.image = view.image
+        self._thumbnail_buttons: dict[str, ui.html] = {}
+        tr = context.tr
+        with ui.element("section").classes("box"):
+            models = ui.select(
+                self.library.names(view.model), value=view.model, label=tr("Model"),
+                on_change=lambda event: pick_model(event.value), with_input=self.library.allow_load,
+                new_value_mode="add-unique" if self.library.allow_load else None,
+            )  # fmt: skip
+            models.props("outlined dense options-dense stack-label").mark("model")
+            self.caveats = Caveats(context)
+            self._preview = ui.html("", sanitize=False).classes("portrait-box")
+            self._list = thumbnail_box(self.library).props(f'role="group" aria-label="{tr("Images")}"')
+            with ui.element("div").classes("sources"):
+                self._draw_upload()
+                ui.html(escape(tr("Camera")), sanitize=False, tag="button").classes("button").props(
+                    "type=button data-camera"
+                )
+        background_tasks.create(self.list_images(INITIAL_THUMBNAILS))
+
+    def mark(self, image: str) -> None:
+        """Mark the chosen image; the preview of another one becomes outdated."""
+        if image != self.image:
+            mark_outdated(self._preview)
+        self.image = image
+        for key, thumb in self._thumbnail_buttons.items():
+            thumb.props(f"aria-pressed={'true' if key == image else 'false'}")
+
+    async def show_preview(self, image: str) -> None:
+        """Show a large preview of an image.
+
+        Raises:
+            ConvScopeError: the image cannot be read.
+        """
+        try:
+            uri = await run_in_thread(preview_uri, self.library, image)
+        except ConvScopeError:
+            if image == self.image:
+                self._preview.set_content("")
+            raise
+        if image != self.image:
+            return  # another image was picked meanwhile
+        mark_current(self._preview)
+        self._preview.set_content(
+            f'<img class="portrait" src="{uri}" alt="{escape(image_title(self.library, image))}">'
+        )
+
+    async def list_images(self, limit: int | None) -> None:
+        """List the available images."""
+        listed = self.library.images()
+        thumbnails = await run_in_thread(self._load_thumbnails, [(image.key, image.name) for image in listed[:limit]])
+        if self.context.client.is_deleted:
+            return
+        self._list.clear()
+        with self._list:
+            self._thumbnail_buttons = {key: self._thumbnail_button(key, name, uri) for key, name, uri in thumbnails}
+            if more := len(listed) - len(listed[:limit]):
+                button(f"+{more}", lambda: self.list_images(None), style="thumb", name=self.context.tr("All images"))
+        self.mark(self.image)
+
+    def _thumbnail_button(self, key: str, name: str, uri: str) -> ui.html:
+        element = ui.html(f'<img src="{uri}" alt="">', sanitize=False, tag="button").classes("thumb")
+        # set without parsing, since names may contain any character
+        element.props("type=button").props.update({"title": name, "aria-label": name})
+        element.on("click", lambda: self.pick_image(key))
+        return element
+
+    def _load_thumbnails(self, images: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        thumbnails = []
+        for key, name in images:
+            try:
+                thumbnails.append((key, name, thumbnail_uri(self.library, key)))
+            except (ConvScopeError, OSError):
+                continue  # a broken file is left out
+        return thumbnails
+
+    def _draw_upload(self) -> None:
+        context, tr = self.context, self.context.tr
+        rejected = tr("This file is too large, is no image, or has a name that cannot be sent.")
+        upload = ui.upload(
+            on_upload=self._on_upload, max_file_size=MAX_UPLOAD, auto_upload=True,
+            on_rejected=lambda: context.show_error(rejected),
+        )  # fmt: skip
+        upload.on("uploading", self._on_upload_started)
+        upload.on("failed", lambda: self._on_upload_failed(upload))
+        upload.classes("drop").props('accept="image/*" flat').props[":filter"] = UPLOADABLE_FILES
+        text = f"<strong>{escape(tr('Choose an image'))}</strong> {escape(tr('or drop one here'))}"
+        tag_open = '<button type="button" class="drop-say" @click="props.pickFiles">'
+        upload.add_slot("header", f"<div>{tag_open}{text}</button><q-uploader-add-trigger /></div>")
+
+    def _on_upload_started(self) -> None:
+        """An upload has started: the preview becomes outdated."""
+        mark_outdated(self._preview)
+        self.on_upload(True)
+
+    def _on_upload_failed(self, upload: ui.upload) -> None:
+        """An upload has failed; it is not retried with the next file."""
+        upload.reset()
+        self.on_upload(False)
+        self.context.show_error(self.context.tr("This file could not be sent. Give it a shorter name, or try again."))
+
+    async def _on_upload(self, event: Any) -> None:
+        content = await event.file.read()
+        try:
+            key = await run_in_thread(self.library.upload, event.file.name, content)
+        except ConvScopeError as error:
+            self.on_upload(False)
+            self.context.show_error(str(error))
+            return
+        self.pick_image(key)
+        await self.list_images(INITIAL_THUMBNAILS)
