@@ -15,11 +15,13 @@ from bibliography import CITED, bibliography, line
 from error_page import error_page
 
 import convscope as cs
-from convscope._names import PUBLIC
+from convscope._names import PUBLIC, own_lens_modules
 from convscope.catalogue import declarations_of
 from convscope.spec import FAMILIES, INPUT_KINDS, LensSpec, Parameter
 
 ROOT = Path(__file__).parents[1]
+LENSES = [spec for spec in cs.lenses() if spec.name in own_lens_modules()]
+"""The lenses of this package, without those that installed packages add."""
 SCENE, OTHER_SCENE = "sample:shapes/7", "sample:shapes/12"
 STUB_HEAD = '''"""Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
@@ -52,7 +54,7 @@ def stub() -> str:
     imports = [
         f"from {module} import {name} as {name}" for name, module in sorted(PUBLIC.items(), key=lambda item: item[1])
     ]
-    lenses = [_signatures(spec) for spec in cs.lenses()]
+    lenses = [_signatures(spec) for spec in LENSES]
     return _formatted(STUB_HEAD + "\n".join(imports) + "\n" + OWN_TYPES + "\n\n" + "\n".join(lenses))
 
 
@@ -123,7 +125,7 @@ def table() -> str:
     rows = ["| lens | asks | passes | known to fail |", "|---|---|---|---|"]
     for family, title in FAMILIES.items():
         rows.append(f"| **{title}** | | | |")
-        for spec in cs.lenses():
+        for spec in LENSES:
             if spec.family == family:
                 fails = "; ".join(f"{what}: {why}" for what, why in spec.fails.items())
                 rows.append(
@@ -154,7 +156,7 @@ def _network() -> cs.Model:
 def lens_pages() -> str:
     """One section per lens: its docstring, its parameters, its claims."""
     parts = ["# The lenses", "", "Written by `make generate` from the declarations.", ""]
-    for spec in cs.lenses():
+    for spec in LENSES:
         parts += [
             f'<a id="{spec.command}"></a>',
             "",

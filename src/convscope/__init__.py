@@ -13,7 +13,7 @@ from typing import Any
 
 from convscope import _backends
 from convscope._extensions import import_module
-from convscope._names import PUBLIC, lens_modules
+from convscope._names import PUBLIC, lens_modules, own_lens_modules
 
 __version__ = "0.2.0"
 
@@ -40,4 +40,4 @@ def _suggestion(name: str) -> str:
     return "" if name.startswith("_") else did_you_mean(name, __dir__())
 
 
-__all__ = sorted({*PUBLIC, *lens_modules()})
+__all__ = sorted({*PUBLIC, *own_lens_modules()})

@@ -6,8 +6,8 @@ them. What stands at an address is found by an `Opener`, of which each of them h
 
 import json
 import shlex
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -101,6 +101,12 @@ class Request:
         Raises:
             ConvScopeError: an address leads nowhere, a required input is missing, or the lens refuses a parameter.
         """
+        with self.opened(opener) as call_lens:
+            return call_lens()
+
+    @contextmanager
+    def opened(self, opener: Opener = PYTHON) -> Iterator[Callable[[], Any]]:
+        """Open everything that stands at the addresses; the body calls the lens with the function it gets."""
         spec = find(self.lens)
         with ExitStack() as stack:
             arguments = self._arguments(spec, opener, stack)
@@ -109,7 +115,7 @@ class Request:
                 raise ParameterError(
                     f"{spec.command} needs {' and '.join(missing)}: name {'one' if len(missing) == 1 else 'them'}"
                 )
-            return call(self.lens, **arguments, **self.parameters)
+            yield lambda: call(self.lens, **arguments, **self.parameters)
 
     def _arguments(self, spec: LensSpec, opener: Opener, stack: ExitStack) -> dict[str, Any]:
         """What stands at the addresses, by the name of the input: the model first, which images are prepared for."""

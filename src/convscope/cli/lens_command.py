@@ -68,8 +68,8 @@ def run_lens(spec: LensSpec, *, out: str | None, as_json: bool, **arguments: Any
     input_files = [*opener.files, *model_files(request.inputs.get("model"), request.model_options)]
     paths = _output_paths(spec, images, out, as_json, request, input_files)
     writer = _ResultWriter(spec, images, paths, as_json)
-    with track_progress(spec.title) as stopped:
-        result = request.run(opener)
+    with request.opened(opener) as call_lens, track_progress(spec.title) as stopped:
+        result = call_lens()
         for index, value in result.indexed() if spec.each_image else [(0, result)]:
             writer.add(index, value)
     writer.finish()
