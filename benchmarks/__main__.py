@@ -79,9 +79,7 @@ def family(rounds: int) -> list[Row]:
     """All class activation maps at one layer that can share one forward and backward pass."""
     module, x = network("resnet50"), torch.randn(1, 3, 224, 224)
     excluded = ("smooth_grad_cam_plus_plus", "shapley_cam", "finer_cam", "refine_cam")
-    names = [
-        s.command for s in cs.lenses() if s.family == "cam" and s.returns == "Attribution" and s.name not in excluded
-    ]
+    names = [s.command for s in cs.lenses() if s.family == "cam" and s.gives_map and s.name not in excluded]
     contenders = {contender: partial(cs.compare, m, x, names, layer="layer4") for contender, m in ours(module).items()}
     ratios = interleaved(plain(module, x), contenders, rounds=rounds)
     return rows_of(f"CAM family ({len(names)} maps), resnet50, batch 1", ratios, 1.4)

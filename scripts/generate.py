@@ -12,14 +12,16 @@ import sys
 from pathlib import Path
 
 from bibliography import CITED, bibliography, line
-from declarations import declarations
 from error_page import error_page
 
 import convscope as cs
-from convscope._names import PUBLIC
-from convscope.spec import FAMILIES, LensSpec, Parameter
+from convscope._names import PUBLIC, own_lens_modules
+from convscope.catalogue import declarations_of
+from convscope.spec import FAMILIES, INPUT_KINDS, LensSpec, Parameter
 
 ROOT = Path(__file__).parents[1]
+LENSES = [spec for spec in cs.lenses() if spec.name in own_lens_modules()]
+"""The lenses of this package, without those that installed packages add."""
 SCENE, OTHER_SCENE = "sample:shapes/7", "sample:shapes/12"
 STUB_HEAD = '''"""Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
@@ -52,20 +54,10 @@ def stub() -> str:
     imports = [
         f"from {module} import {name} as {name}" for name, module in sorted(PUBLIC.items(), key=lambda item: item[1])
     ]
-    lenses = [_signatures(spec) for spec in cs.lenses()]
+    lenses = [_signatures(spec) for spec in LENSES]
     return _formatted(STUB_HEAD + "\n".join(imports) + "\n" + OWN_TYPES + "\n\n" + "\n".join(lenses))
 
 
-INPUT_TYPES = {
-    "model": "Model | Module",
-    "image": "OneImage | Tensor",
-    "images": "Any",
-    "target": "TargetLike",
-    "layer": "LayerAddress",
-    "unit": "Any",
-    "guide": "OneImage | Tensor",
-    "style": "OneImage | Tensor",
-}
 STUB_TYPES = {"list": "list[Any]", "tuple": "tuple[Any, ...]", "ndarray": "np.ndarray"}
 """Names of types in the stub."""
 
@@ -83,9 +75,9 @@ def _signatures(spec: LensSpec) -> str:
     """The public signature; overloads where the return type depends on the type of the image."""
     summary = (spec.function.__doc__ or "").partition("\n")[0]
     if not spec.each_image:
-        return f'def {spec.name}({_arguments(spec)}) -> {spec.returns}:\n    """{summary}"""\n'
+        return f'def {spec.name}({_arguments(spec)}) -> {spec.returns.__name__}:\n    """{summary}"""\n'
     return "\n".join(
-        f"@overload\ndef {spec.name}({_arguments(spec, image=image)}) -> {returned.format(spec.returns)}:\n"
+        f"@overload\ndef {spec.name}({_arguments(spec, image=image)}) -> {returned.format(spec.returns.__name__)}:\n"
         f'    """{summary}"""\n'
         for image, returned in EACH_IMAGE
     )
@@ -93,7 +85,7 @@ def _signatures(spec: LensSpec) -> str:
 
 def _arguments(spec: LensSpec, **types: str) -> str:
     """The parameter list of the stub, with keyword-only parameters after a star."""
-    parameters = {name: _input(spec, name, {**INPUT_TYPES, **types}[name]) for name in spec.inputs}
+    parameters = {name: _input(spec, name, types.get(name, INPUT_KINDS[name].python_type)) for name in spec.inputs}
     parameters |= {p.name: f"{p.name}: {_type(p)} = {p.default!r}" for p in spec.parameters.values()}
     positional = [parameters.pop(name) for name in spec.positional]
     return ", ".join([*positional, *(["*"] if parameters else []), *parameters.values()])
@@ -133,7 +125,7 @@ def table() -> str:
     rows = ["| lens | asks | passes | known to fail |", "|---|---|---|---|"]
     for family, title in FAMILIES.items():
         rows.append(f"| **{title}** | | | |")
-        for spec in cs.lenses():
+        for spec in LENSES:
             if spec.family == family:
                 fails = "; ".join(f"{what}: {why}" for what, why in spec.fails.items())
                 rows.append(
@@ -164,7 +156,7 @@ def _network() -> cs.Model:
 def lens_pages() -> str:
     """One section per lens: its docstring, its parameters, its claims."""
     parts = ["# The lenses", "", "Written by `make generate` from the declarations.", ""]
-    for spec in cs.lenses():
+    for spec in LENSES:
         parts += [
             f'<a id="{spec.command}"></a>',
             "",
@@ -228,7 +220,7 @@ def main() -> int:
         ROOT / "docs/lenses.md": lens_pages,
         ROOT / "README.md": readme,
         ROOT / "docs/errors.md": error_page,
-        ROOT / "src/convscope/declarations.json": declarations,
+        ROOT / "src/convscope/declarations.json": declarations_of,
     }
     stale = [path for path, make in files.items() if not path.exists() or path.read_text("utf-8") != make()]
     for path in stale:

@@ -36,7 +36,7 @@ def main() -> None:
     """Write all pictures."""
     PICTURES.mkdir(exist_ok=True)
     model = cs.load("bundled:shapes")
-    maps = [spec.command for spec in cs.lenses() if spec.returns == "Attribution"]
+    maps = [spec.command for spec in cs.lenses() if spec.gives_map]
     cs.compare(model, SCENES, ["grad-cam", "layer-cam", "smooth-grad", "integrated-gradients"]).save(
         PICTURES / "compare.png"
     )
@@ -107,7 +107,7 @@ def photographs(path: Path) -> None:
     model = cs.load("torchvision:squeezenet1_1", weights=ASSETS / "models/squeezenet1_1.safetensors")
     block = 3 * (MAP + 4) + GAP
     sheet = Canvas("light", round(2 * MARGIN + COLUMNS * block - GAP))
-    results = [(spec, _maps(model, spec)) for spec in cs.lenses() if spec.returns == "Attribution"]
+    results = [(spec, _maps(model, spec)) for spec in cs.lenses() if spec.gives_map]
     for begin in range(0, len(results), COLUMNS):
         for column, (spec, maps) in enumerate(results[begin : begin + COLUMNS]):
             _draw(sheet, MARGIN + column * block, spec, maps)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import convscope as cs
 from convscope.engine.layers.addresses import first_convolution
-from convscope.spec import LensSpec
+from convscope.spec import LensSpec, inputs_with
 
 
 class DrawnText(str):
@@ -44,7 +44,7 @@ def call_lens_as_list(spec: LensSpec, model: cs.Model, image: Any, **given: Any)
 
 def _required(spec: LensSpec, model: cs.Model, image: Any) -> dict[str, Any]:
     """The required arguments of a lens besides model and image."""
-    second = {name: _second_image(image, model) for name in ("guide", "style") if name in spec.required}
+    second = {name: _second_image(image, model) for name in inputs_with("second image") if name in spec.required}
     return second | ({"unit": f"{first_convolution(model)}[1]"} if "unit" in spec.required else {})
 
 

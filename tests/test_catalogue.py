@@ -86,7 +86,7 @@ def test_target_and_targets_are_refused_together(model, picture) -> None:
 @pytest.mark.parametrize("question", ["any", "class", "regions", "pixels", "shares", "black-box"])
 def test_every_lens_is_recommended_or_refused_with_a_reason(question: str, model, picture, tmp_path) -> None:
     found = cs.recommend(model, picture, question)
-    assert {one.lens for one in found.lenses} == {s.command for s in cs.lenses() if s.returns == "Attribution"}
+    assert {one.lens for one in found.lenses} == {s.command for s in cs.lenses() if s.gives_map}
     assert all(one.why for one in found.lenses)
     specs = {spec.command: spec for spec in cs.lenses()}
     for name in found.best:

@@ -177,7 +177,7 @@ PREFERS_A_SIDE = {
     [
         spec
         for spec in cs.lenses()
-        if spec.returns == "Attribution" and "samples" not in spec.parameters and spec.command not in PREFERS_A_SIDE
+        if spec.gives_map and "samples" not in spec.parameters and spec.command not in PREFERS_A_SIDE
     ],
     ids=lambda spec: spec.command,
 )

@@ -9,11 +9,11 @@ Names are imported when they are first used, so that ``import convscope`` is fas
 package, defined in the file of its name under ``convscope/lens``; ``cs.lenses()`` lists them.
 """
 
-import importlib
 from typing import Any
 
 from convscope import _backends
-from convscope._names import PUBLIC, lens_modules
+from convscope._extensions import import_module
+from convscope._names import PUBLIC, lens_modules, own_lens_modules
 
 __version__ = "0.2.0"
 
@@ -25,7 +25,7 @@ def __getattr__(name: str) -> Any:
     module = PUBLIC.get(name) or lens_modules().get(name)
     if module is None:
         raise AttributeError(f"module 'convscope' has no attribute {name!r}{_suggestion(name)}")
-    value = getattr(importlib.import_module(module), name)
+    value = getattr(import_module(module), name)
     globals()[name] = value
     return value
 
@@ -40,4 +40,4 @@ def _suggestion(name: str) -> str:
     return "" if name.startswith("_") else did_you_mean(name, __dir__())
 
 
-__all__ = sorted({*PUBLIC, *lens_modules()})
+__all__ = sorted({*PUBLIC, *own_lens_modules()})

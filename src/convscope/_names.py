@@ -1,7 +1,13 @@
-"""Where each public name lives. Lenses are not listed: a lens is the file of its name under ``lens/``."""
+"""Where each public name lives. Lenses are not listed: a lens is the file of its name under ``lens/``.
+
+Installed packages add lenses by entry points.
+"""
 
 import functools
 from pathlib import Path
+
+from convscope._extensions import LENSES, entries
+from convscope.errors import LoadError
 
 PUBLIC = {
     "Arithmetic": "convscope.values",
@@ -39,8 +45,22 @@ PUBLIC = {
 
 
 @functools.cache
-def lens_modules() -> dict[str, str]:
-    """The module of every lens, by its name, read off the folders without importing anything."""
+def own_lens_modules() -> dict[str, str]:
+    """The module of every lens of this package, by its name, read off the folders without importing anything."""
     root = Path(__file__).parent
     files = sorted(root.glob("lens/*/*.py"))
     return {f.stem: f"convscope.lens.{f.parent.name}.{f.stem}" for f in files if not f.stem.startswith("_")}
+
+
+@functools.cache
+def lens_modules() -> dict[str, str]:
+    """The module of every lens, by its name: those of this package, and those that installed packages add.
+
+    Raises:
+        LoadError: an installed package adds a lens under a name that is taken.
+    """
+    own = own_lens_modules()
+    added = {name: value.partition(":")[0] for name, value in entries(LENSES).items()}
+    for name in {*added} & {*own, *PUBLIC}:
+        raise LoadError(f"an installed package adds the lens {name!r} ({added[name]}), a name that is taken: rename it")
+    return own | added

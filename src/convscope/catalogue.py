@@ -1,13 +1,13 @@
 """All declarations, and the few calls that need them: open a model, list lenses, compare them, recommend some."""
 
 import functools
-import importlib
 import json
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convscope._extensions import import_module
 from convscope._names import lens_modules
 from convscope.errors import LoadError, ParameterError, UnknownName, did_you_mean
 from convscope.spec import FAMILIES, LENSES, LOADERS, Lenses, LensSpec, lens_from_json
@@ -24,12 +24,28 @@ DEFAULT_COMPARISON = ("grad-cam", "layer-cam", "saliency", "integrated-gradients
 def declared_lenses() -> tuple[LensSpec, ...]:
     """The declarations of all lenses by family and name, for lists and help texts: no lens is imported.
 
-    They are read from ``declarations.json``, which `make generate` writes. A lens that is not in it yet is imported.
+    They are read from the file ``declarations.json`` of the package that holds the lens; `make generate` writes that of
+    this package. A lens that is not in it is imported.
     """
-    known = json.loads(files("convscope").joinpath("declarations.json").read_text("utf-8"))
+    packages = dict.fromkeys(module.partition(".")[0] for module in lens_modules().values())
+    known = {name: plain for package in packages for name, plain in _declared_in(package).items()}
     declarations = [lens_from_json(known[name]) if name in known else find(name) for name in lens_modules()]
     order = list(FAMILIES)
     return tuple(sorted(declarations, key=lambda spec: (order.index(spec.family), spec.name)))
+
+
+def _declared_in(package: str) -> dict[str, Any]:
+    file = files(package).joinpath("declarations.json")
+    declarations: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return declarations
+
+
+def declarations_of(package: str = "convscope") -> str:
+    """The text of the file ``declarations.json`` of a package: its lenses as plain data, one per line."""
+    own = [spec for spec in lenses() if spec.function.__module__.partition(".")[0] == package]
+    ordered = sorted(own, key=lambda spec: spec.name)
+    lines = [f"{json.dumps(spec.name)}: {json.dumps(spec.as_json(), ensure_ascii=False)}" for spec in ordered]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def declared_lens(name: str) -> LensSpec:
@@ -53,7 +69,9 @@ def lenses() -> Lenses:
 def find(name: str) -> LensSpec:
     """The declaration of the lens of that name, with dashes or underscores, without importing the others."""
     identifier = _identifier(name)
-    importlib.import_module(lens_modules()[identifier])
+    module = import_module(lens_modules()[identifier])
+    if identifier not in LENSES:
+        raise LoadError(f"{module.__name__} declares no lens {identifier!r}: name its entry point as the function")
     return LENSES[identifier]
 
 
@@ -75,7 +93,7 @@ def _identifier(name: str) -> str:
 def call(name: str, /, *args: Any, **named: Any) -> Any:
     """Call a lens by name."""
     declaration = find(name)
-    return getattr(importlib.import_module(declaration.function.__module__), declaration.name)(*args, **named)
+    return getattr(import_module(declaration.function.__module__), declaration.name)(*args, **named)
 
 
 def load(
@@ -219,7 +237,7 @@ def _declarations(lenses: str | Sequence[str] | None) -> list[LensSpec]:
     declarations = [find(name) for name in names]
     if not declarations:
         raise UnknownName("there is nothing to compare: name at least one lens")
-    without_map = [d.command for d in declarations if d.returns != "Attribution"]
+    without_map = [d.command for d in declarations if not d.gives_map]
     if without_map:
         raise UnknownName(f"compare puts attributions side by side, and {without_map[0]} gives none")
     return declarations
@@ -278,7 +296,7 @@ def recommend(model: Any, image: Any, question: str = "any") -> Recommendation:
         near = did_you_mean(question, QUESTIONS) if isinstance(question, str) else ""
         raise ParameterError(f"question must be {', '.join(list(QUESTIONS)[:-1])} or black-box, got {question!r}{near}")
     opened = as_model(model)
-    maps = [spec for spec in lenses() if spec.returns == "Attribution"]
+    maps = [spec for spec in lenses() if spec.gives_map]
     applicability = find_applicability(opened, opened.prepare(image), maps)
     class_insensitive = {spec.command for spec in maps if "contrasting" not in spec.claims}
     advice = [_advice(spec, question, applicability) for spec in maps]

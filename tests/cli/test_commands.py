@@ -175,7 +175,7 @@ def test_an_interrupt_gives_a_message_and_status_130(monkeypatch: pytest.MonkeyP
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("convscope.catalogue.call", interrupted)
+    monkeypatch.setattr("convscope.request.call", interrupted)
     done = convscope("saliency", "sample:shapes/7", "-m", "bundled:shapes")
     assert (done.exit_code, done.stderr.splitlines()[-1]) == (130, "convscope: stopped")
 

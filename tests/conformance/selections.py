@@ -12,7 +12,7 @@ import convscope as cs
 from convscope.spec import LensSpec
 
 LENSES = [spec for spec in cs.lenses() if "model" in spec.inputs]
-MAPS = [spec for spec in LENSES if spec.returns == "Attribution"]
+MAPS = [spec for spec in LENSES if spec.gives_map]
 TARGETED_MAPS = [spec for spec in MAPS if spec.takes_target]
 EACH_IMAGE = [spec for spec in LENSES if spec.each_image]
 RUNNING = [spec for spec in LENSES if spec.name != "kernels"]

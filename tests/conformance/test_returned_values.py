@@ -16,7 +16,7 @@ def test_a_lens_returns_the_declared_kind_of_value_with_its_record(
     spec: LensSpec, model: cs.Model, picture: np.ndarray
 ) -> None:
     value = call_lens(spec, model, picture)
-    assert type(value).__name__ == spec.returns
+    assert type(value) is spec.returns
     assert (value.record.lens, value.record.title) == (spec.command, spec.title)
     assert (value.record.asks, value.record.reads) == (spec.asks, spec.reads)
     assert set(spec.parameters) <= set(value.record.parameters)

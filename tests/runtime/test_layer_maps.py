@@ -9,7 +9,7 @@ from torch import nn
 import convscope as cs
 from tests.engine.networks import SIDE, made, tensor
 
-CAMS = [spec for spec in cs.lenses() if spec.takes_layer and spec.returns == "Attribution"]
+CAMS = [spec for spec in cs.lenses() if spec.takes_layer and spec.gives_map]
 
 
 SINGLE_LAYER_LENSES = ("concept_relevance",)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from convscope.errors import ConvScopeError, InputError, UnknownName
+from convscope.web.requests import models_and_images
 from convscope.web.requests.models_and_images import MAX_UPLOAD, Library
 from tests.web.image_files import claims_to_be_huge, png
 
@@ -116,12 +117,12 @@ def test_broken_or_hostile_upload_is_refused(library, content, message):
 
 
 def test_oldest_uploads_are_dropped(library, monkeypatch):
-    monkeypatch.setattr(module, "MAX_UPLOADS", 3)
+    monkeypatch.setattr(models_and_images, "MAX_UPLOADS", 3)
     keys = [library.upload(f"{n}.png", png(seed=n)) for n in range(5)]
     assert [image.key for image in library.images()][:3] == keys[:1:-1]
     with pytest.raises(UnknownName, match="upload it again"):
         library.image(keys[0])
-    monkeypatch.setattr(module, "MAX_UPLOADED_BYTES", len(png()) * 3 // 2)
+    monkeypatch.setattr(models_and_images, "MAX_UPLOADED_BYTES", len(png()) * 3 // 2)
     library.upload("last.png", png(seed=9))
     assert sum(image.key.startswith("upload:") for image in library.images()) == 1
 

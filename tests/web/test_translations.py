@@ -16,7 +16,7 @@ import convscope as cs
 import convscope.web
 from convscope import render
 from convscope.catalogue import lenses
-from convscope.spec import FAMILIES
+from convscope.spec import FAMILIES, INPUT_KINDS
 from convscope.web.i18n import LANGUAGES, catalogue, groups, translate
 
 WEB = Path(convscope.web.__file__).parent
@@ -53,6 +53,12 @@ def test_form_fields_are_translated() -> None:
     abouts = [(spec.name, p.about) for spec in lenses() for p in spec.options.values()]
     names |= {choice: name for name, about in abouts for choice in (*about.choices, about.unit) if choice}
     assert not (message := missing(names, "names")), message
+
+
+def test_inputs_are_translated() -> None:
+    """What forms call the inputs of lenses, and the hints below their fields."""
+    texts = {text: kind.name for kind in INPUT_KINDS.values() for text in (kind.label, kind.hint) if text}
+    assert not (message := missing(texts, "pages")), message
 
 
 def test_family_names_are_translated() -> None:

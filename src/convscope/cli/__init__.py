@@ -5,6 +5,7 @@ torch. The handler for Ctrl-C is installed before anything else is imported.
 """
 
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 from convscope.cli.interrupts import exit_on_interrupt
@@ -23,9 +24,21 @@ def main() -> None:
     replace_unencodable_characters()
     try:
         with adapt_bash_completion():
-            app(command_line_words())()
+            _application(command_line_words())()
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the exit of the interpreter remains
+
+
+def _application(words: list[str]) -> "typer.Typer":
+    """The application; an error of a package that adds lenses is one sentence, as those of commands are."""
+    from convscope.cli.console import print_message
+    from convscope.errors import LoadError
+
+    try:
+        return app(words)
+    except LoadError as error:
+        print_message(f"convscope: {error}")
+        sys.exit(2)
 
 
 def app(words: list[str]) -> "typer.Typer":

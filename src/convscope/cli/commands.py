@@ -382,8 +382,9 @@ def _to_json(spec: object) -> dict[str, object]:
         p.name: {"default": p.default, "help": p.about.help, "range": p.about.range(), "unit": p.about.unit}
         for p in spec.parameters.values()
     }
-    fields = ("name", "command", "family", "title", "asks", "reads", "cite", "inputs", "returns", "fails")
-    return {**{key: getattr(spec, key) for key in fields}, "claims": sorted(spec.claims), "parameters": parameters}
+    fields = ("name", "command", "family", "title", "asks", "reads", "cite", "inputs")
+    plain = {**{key: getattr(spec, key) for key in fields}, "returns": spec.returns.__name__, "fails": spec.fails}
+    return {**plain, "claims": sorted(spec.claims), "parameters": parameters}
 
 
 COMMANDS: list[Command] = [

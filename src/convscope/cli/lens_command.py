@@ -14,9 +14,9 @@ from convscope.cli.completion import complete_choices
 from convscope.cli.console import print_json, print_result, report_errors, track_progress
 from convscope.cli.error_wording import option_name
 from convscope.cli.help_text import help_text
-from convscope.cli.image_arguments import ImageArguments, parse_images, report_skipped
+from convscope.cli.image_arguments import ImageArguments, report_skipped
 from convscope.cli.interrupts import EXIT_INTERRUPTED
-from convscope.cli.model_opening import OPENING_OPTIONS, model_files, open_model, opening_parameters
+from convscope.cli.model_opening import OPENING_OPTIONS, CommandLineOpener, model_files, opening_parameters
 from convscope.cli.result_paths import (
     image_stem,
     join_name_parts,
@@ -26,8 +26,9 @@ from convscope.cli.result_paths import (
     target_slug,
     unique_stems,
 )
-from convscope.errors import InputError, ParameterError
-from convscope.spec import SMOOTH_OF, LensSpec, Parameter, inputs_with
+from convscope.errors import ParameterError
+from convscope.request import Request
+from convscope.spec import SMOOTH_OF, InputKind, LensSpec, Parameter, inputs_with
 from convscope.values import Value
 
 Command = Callable[..., None]
@@ -43,7 +44,7 @@ def lens_command(spec: LensSpec) -> Command:
     def command(**arguments: Any) -> None:
         run_lens(spec, **arguments)
 
-    inputs = [keyword for name in spec.inputs for keyword in _inputs(spec, name)]
+    inputs = [keyword for kind in spec.input_kinds for keyword in _inputs(spec, kind)]
     signature = [
         *inputs,
         *[_option(parameter, positional=parameter.name in spec.positional) for parameter in spec.parameters.values()],
@@ -61,30 +62,14 @@ def lens_command(spec: LensSpec) -> Command:
 
 def run_lens(spec: LensSpec, *, out: str | None, as_json: bool, **arguments: Any) -> None:
     """Run a lens and write or print its results."""
-    images = parse_images(
-        [path for name in inputs_with("image", "data set") for path in arguments.pop(name, None) or []]
-    )
-    others = {name: _single_image(arguments[name]) for name in inputs_with("second image") if arguments.get(name)}
-    if "image" in spec.inputs and not spec.each_image and len(images.members) > 1:
-        raise InputError(f"{spec.command} takes one image, got {len(images.members)}: name one")
-    own_names = [name for name in OPENING_OPTIONS if name in arguments and name not in spec.parameters]
-    opening = {name: arguments.pop(name) for name in own_names}
-    input_files = [file for given in (images, *others.values()) for file in given.files]
-    input_files += model_files(arguments.get("model"), opening)
-    paths = _output_paths(spec, images, out, as_json, arguments, input_files)
-    from convscope.catalogue import call
-
-    call_arguments = {name: value for name, value in arguments.items() if value not in (None, [])}
-    call_arguments |= {name: image.members[0] for name, image in others.items()}
-    if "model" in call_arguments:
-        call_arguments["model"] = open_model(call_arguments["model"], opening)
-    if "images" in spec.inputs and images.members:
-        call_arguments["images"] = images.as_data()
-    elif images.members:
-        call_arguments["image"] = images.dataset(call_arguments["model"]) if spec.each_image else images.members[0]
+    request = lens_request(spec, arguments)
+    opener = CommandLineOpener(spec, request)
+    images = opener.images
+    input_files = [*opener.files, *model_files(request.inputs.get("model"), request.model_options)]
+    paths = _output_paths(spec, images, out, as_json, request, input_files)
     writer = _ResultWriter(spec, images, paths, as_json)
-    with track_progress(spec.title) as stopped:
-        result = call(spec.name, **call_arguments)
+    with request.opened(opener) as call_lens, track_progress(spec.title) as stopped:
+        result = call_lens()
         for index, value in result.indexed() if spec.each_image else [(0, result)]:
             writer.add(index, value)
     writer.finish()
@@ -93,6 +78,18 @@ def run_lens(spec: LensSpec, *, out: str | None, as_json: bool, **arguments: Any
         raise typer.Exit(EXIT_INTERRUPTED)
     if skipped:
         raise typer.Exit(1)
+
+
+def lens_request(spec: LensSpec, arguments: Mapping[str, Any]) -> Request:
+    """The request that the arguments of a lens's command make."""
+    given = {name: value for name, value in arguments.items() if value not in (None, [])}
+    own = {*spec.inputs, *spec.options}
+    return Request(
+        spec.name,
+        inputs={kind.name: given[kind.name] for kind in spec.input_kinds if kind.name in given},
+        parameters={name: given[name] for name in spec.options if name in given},
+        model_options={name: given[name] for name in OPENING_OPTIONS if given.get(name) and name not in own},
+    )
 
 
 class _ResultWriter:
@@ -132,24 +129,11 @@ def summary_lines(name: str, value: Value) -> list[str]:
     return [*lines, f"  cost {value.record.cost}"]
 
 
-def _inputs(spec: LensSpec, name: str) -> list[inspect.Parameter]:
+def _inputs(spec: LensSpec, kind: InputKind) -> list[inspect.Parameter]:
     """The command-line parameters for an input of a lens."""
-    is_required = name in spec.required
-    if name == "model":
-        return [_keyword("model", options.ModelAddress, inspect.Parameter.empty), *opening_parameters(spec.parameters)]
-    if name in ("image", "images"):
-        pictures = options.Images if spec.each_image else options.DataSet if name == "images" else options.ExampleImage
-        return [_keyword(name, pictures, inspect.Parameter.empty if is_required else None)]
-    kind: Any = {"target": options.Target, "layer": options.Layer, "unit": options.Unit}.get(name, options.SecondImage)
-    return [_keyword(name, kind, inspect.Parameter.empty if is_required else None)]
-
-
-def _single_image(argument: str) -> ImageArguments:
-    """A further image of a lens, such as its style; a folder or several images are refused."""
-    image = parse_images([argument])
-    if not image.single:
-        raise InputError(f"a second image must be one image, got {argument!r} with {len(image.members)}: name one")
-    return image
+    annotation = options.input_annotation(kind, each_image=spec.each_image)
+    own = _keyword(kind.name, annotation, inspect.Parameter.empty if kind.name in spec.required else None)
+    return [own, *opening_parameters(spec.parameters)] if kind.content == "network" else [own]
 
 
 def _model_slug(address: str) -> str:
@@ -162,23 +146,23 @@ def _output_paths(
     images: ImageArguments,
     out: str | None,
     as_json: bool,
-    arguments: Mapping[str, Any],
+    request: Request,
     input_files: Iterable[str],
 ) -> list[Path | None]:
     """The path of each result, checked before any computation; None if only JSON was requested."""
     if out is None and as_json:
         return [None] * (len(images.members) if spec.each_image else 1)
-    target = target_slug(arguments.get("target"), arguments.get("unit"), arguments.get("layer"))
+    target = target_slug(*(request.inputs.get(name) for name in inputs_with("address")))
     if spec.each_image:
         stems = unique_stems(images.names)
     elif images.single:
         stems = [image_stem(images.names[0])]
     else:
-        stems = [_model_slug(arguments["model"]) if arguments.get("model") else ""]
+        stems = [_model_slug(request.inputs["model"]) if "model" in request.inputs else ""]
     names = [f"{join_name_parts(stem, spec.command, target)}.png" for stem in stems]
     if spec.each_image and not images.single:
         return [*output_paths(out, names, input_files)]
-    return [output_path(out, names[0], Value.kinds[spec.returns].writer, input_files)]
+    return [output_path(out, names[0], spec.returns.writer, input_files)]
 
 
 def _option(parameter: Parameter, *, positional: bool = False) -> inspect.Parameter:

@@ -3,11 +3,16 @@
 import functools
 import inspect
 from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.cli import options
 from convscope.cli.console import print_message
+from convscope.cli.image_arguments import ImageArguments, parse_images
+from convscope.errors import InputError
+from convscope.request import Opener, Request
+from convscope.spec import InputKind, LensSpec, inputs_with
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -81,6 +86,54 @@ def open_model(address: str, arguments: Mapping[str, Any], *, beside: bool = Fal
                 f"note: {caveat}; --size, --resize, --mean and --std set the preprocessing it was trained with"
             )
     return model
+
+
+class CommandLineOpener(Opener):
+    """Opens what a command names: images that were checked before the model is opened, pipes that are read once.
+
+    Raises:
+        InputError: a file is missing, or several images are named where the lens takes one.
+    """
+
+    def __init__(self, spec: LensSpec, request: Request) -> None:
+        self._spec = spec
+        self._images = {
+            kind.name: self._parsed(kind, request.inputs[kind.name])
+            for kind in spec.input_kinds
+            if kind.content in ("image", "data set", "second image") and kind.name in request.inputs
+        }
+
+    def _parsed(self, kind: InputKind, address: Any) -> ImageArguments:
+        images = parse_images([address] if isinstance(address, str) else address)
+        if kind.content == "second image" and not images.single:
+            raise InputError(f"a second image must be one image, got {address!r} with {len(images.members)}: name one")
+        if kind.content == "image" and not self._spec.each_image and len(images.members) > 1:
+            raise InputError(f"{self._spec.command} takes one image, got {len(images.members)}: name one")
+        return images
+
+    @property
+    def images(self) -> ImageArguments:
+        """The images or the data set to which the lens is applied."""
+        applied_to = inputs_with("image", "data set")
+        return next((images for name, images in self._images.items() if name in applied_to), parse_images(()))
+
+    @property
+    def files(self) -> list[str]:
+        """The image files, which no result may overwrite."""
+        return [file for images in self._images.values() for file in images.files]
+
+    def model(self, address: str, options: Mapping[str, Any]) -> AbstractContextManager["Model"]:
+        """The model at an address, with a message while it is opened."""
+        return nullcontext(open_model(address, options))
+
+    def image(self, kind: InputKind, address: Any, model: Any) -> Any:
+        """The image; for a lens that explains each image, all of them as a stream."""
+        images = self._images[kind.name]
+        return images.dataset(model) if kind.content == "image" and self._spec.each_image else images.members[0]
+
+    def data(self, kind: InputKind, address: Any) -> Any:
+        """The arguments, with pipes replaced by the pictures read from them."""
+        return self._images[kind.name].as_data()
 
 
 def open_without_weights(address: str) -> "Model":

@@ -1,12 +1,13 @@
 """The options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from convscope.cli.completion import complete_layers, complete_model_addresses
 from convscope.cli.help_text import help_text
+from convscope.spec import INPUT_KINDS, InputKind
 
 Images = Annotated[
     list[str],
@@ -80,38 +81,35 @@ Std = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", help="the device to compute on, such as cuda or cuda:1", metavar="DEVICE")
 ]
-Target = Annotated[
-    str | None,
-    typer.Option(
-        "--target",
-        "-t",
-        help=help_text(
-            "what to explain: a label, a class index, 'A - B', or a unit such as 'layer4[17]'; the top class by default"
-        ),
-        metavar="TARGET",
-    ),
-]
-Layer = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--layer",
-        "-l",
-        help="layer address; repeat for several; 'convscope layers' lists them",
-        metavar="ADDRESS",
-        autocompletion=complete_layers,
-    ),
-]
-Unit = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--unit",
-        "-u",
-        help=help_text("a unit such as 'layer4[17]', or one position of it, 'layer4[17, 3, 5]'; repeat for several"),
-        metavar="UNIT",
-        autocompletion=complete_layers,
-    ),
-]
-SecondImage = Annotated[str | None, typer.Option(help="a second image: a file or a sample", metavar="IMAGE")]
+
+
+def _input_option(kind: InputKind) -> Any:
+    """The option of an input, from what its kind declares."""
+    names = [f"--{kind.name.replace('_', '-')}", *([kind.short] if kind.short else [])]
+    completion = complete_layers if "layers" in kind.suggests else None
+    return typer.Option(*names, help=help_text(kind.help), metavar=kind.metavar or "TEXT", autocompletion=completion)
+
+
+Target = Annotated[str | None, _input_option(INPUT_KINDS["target"])]
+Layer = Annotated[list[str] | None, _input_option(INPUT_KINDS["layer"])]
+
+
+def input_annotation(kind: InputKind, *, each_image: bool) -> Any:
+    """The annotation of the command-line parameter of an input.
+
+    Args:
+        each_image: whether the lens explains each image; otherwise an image is only an example.
+    """
+    by_content = {
+        "network": ModelAddress,
+        "image": Images if each_image else ExampleImage,
+        "data set": DataSet,
+    }
+    if kind.content in by_content:
+        return by_content[kind.content]
+    return Annotated[list[str] | None if kind.several else str | None, _input_option(kind)]
+
+
 Smooth = Annotated[
     int | None,
     typer.Option(

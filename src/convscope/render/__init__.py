@@ -7,6 +7,7 @@ pages, which do the layout themselves.
 from collections.abc import Callable
 from typing import Any
 
+from convscope import _extensions
 from convscope.errors import ParameterError
 from convscope.render.animation import animated_gif
 from convscope.render.arithmetic import draw_arithmetic
@@ -62,6 +63,7 @@ __all__ = [
     "animated_gif",
     "notes",
     "format_number",
+    "has_bare_picture",
     "overlay_png",
     "photo_pixels",
     "photo_png",
@@ -86,7 +88,25 @@ RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     ReceptiveField: draw_receptive_field,
     Structure: draw_structure,
 }
-"""The renderer of each kind of value."""
+"""The renderer of each kind of value of this package."""
+
+
+def renderer(kind: type[Value]) -> Callable[..., Picture] | None:
+    """The renderer of a kind of value, or of the nearest kind that it is derived from; None if there is none."""
+    added = _extensions.entries(_extensions.PICTURES)
+    for ancestor in kind.__mro__:
+        if ancestor in RENDERERS:
+            return RENDERERS[ancestor]
+        if ancestor.__name__ in added:
+            RENDERERS[ancestor] = _extensions.load(_extensions.PICTURES, ancestor.__name__)
+            return RENDERERS[ancestor]
+    return None
+
+
+def has_bare_picture(value: Value) -> bool:
+    """Whether this kind of value can be drawn without the text around it."""
+    draw = renderer(type(value))
+    return "bare" in ((draw.__kwdefaults__ or {}) if draw else {})
 
 
 def picture(value: Value, *, theme: str = "light", **options: Any) -> Picture:
@@ -101,7 +121,7 @@ def picture(value: Value, *, theme: str = "light", **options: Any) -> Picture:
     Raises:
         ParameterError: no such theme or option.
     """
-    draw = next((RENDERERS[kind] for kind in type(value).__mro__ if kind in RENDERERS), None)
+    draw = renderer(type(value))
     if draw is None:
         raise ParameterError(f"there is no picture of a {type(value).__name__}")
     known = (draw.__kwdefaults__ or {}).keys()

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from convscope.engine.layers.addresses import parse_unit
 from convscope.render import captions, header_footer, tile_grid
 from convscope.render.canvas import BODY, GAP, MARGIN, SMALL, Canvas
 from convscope.render.matrix import draw_matrix, matrix_size
@@ -95,7 +96,7 @@ def _input_panel(value: Arithmetic, numbers: Mapping[str, Numbers]) -> tuple[str
     ]
     channel = int(value.steps[0].facts.get("first channel", 0)) + int(numbers["shown"][0])
     if "winner" in value.steps[0].facts or "divisor" in value.steps[0].facts:
-        channel = _unit_channel(value)
+        _, channel = _layer_and_channel(value)
     plane, axes, slice_ = _plane(
         layer_input, [float(positions.mean()) if len(positions) else 0.0 for positions in inside]
     )
@@ -114,8 +115,8 @@ def _output_panel(value: Arithmetic) -> tuple[str, Pixels, Window]:
     pixels = _resize_to_panel(tile_grid.colour_pixels(plane, tile_grid.scale_for(plane, ("", ""))))
     positions = [np.array([value.position[axis]], np.float32) for axis in axes]
     window = _window(positions, plane.shape, pixels.shape, output.ndim)
-    unit = f"{value.unit.partition('[')[0]}[{_unit_channel(value)}]"
-    return f"the layer's output, {unit}{slice_}, {_range(plane)}", pixels, window
+    layer, channel = _layer_and_channel(value)
+    return f"the layer's output, {layer}[{channel}]{slice_}, {_range(plane)}", pixels, window
 
 
 def _resize_to_panel(pixels: Pixels) -> Pixels:
@@ -127,8 +128,12 @@ def _resize_to_panel(pixels: Pixels) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize(size, resampling))
 
 
-def _unit_channel(value: Arithmetic) -> int:
-    return int(value.unit.partition("[")[2].rstrip("]").split(",")[0])
+def _layer_and_channel(value: Arithmetic) -> tuple[str, int]:
+    """The layer and the channel of the number."""
+    address = parse_unit(value.unit)
+    if address is None or address.unit is None:
+        raise ValueError(f"{value.unit!r} is no number of a layer")
+    return address.layer, address.unit
 
 
 def _plane(values: Numbers, position: Sequence[float]) -> tuple[Numbers, list[int], str]:

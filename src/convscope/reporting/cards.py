@@ -10,7 +10,7 @@ from convscope.errors import UnknownName
 from convscope.render import Legend, Note
 from convscope.reporting.reproduce import Recipe, recipe
 from convscope.spec import LensSpec
-from convscope.values import Attribution, Comparison, Prediction, Recommendation, Value
+from convscope.values import Attribution, Value
 
 LARGEST = 384
 """Pixels per side of a heat layer, at most: a card is no larger."""
@@ -72,9 +72,8 @@ def card_of(value: Value, anchor: str) -> Card:
 
 def _picture(value: Value) -> str:
     """The value as one picture, without the text that the card shows anyway."""
-    if isinstance(value, (Comparison, Prediction, Recommendation)):  # whose picture is text
-        return data_uri(render.picture(value).png())
-    return data_uri(render.picture(value, bare=True).png())
+    options: dict[str, Any] = {"bare": True} if render.has_bare_picture(value) else {}
+    return data_uri(render.picture(value, **options).png())
 
 
 def data_uri(png: bytes) -> str:

@@ -8,7 +8,7 @@ from convscope.engine.network.model import as_model
 from convscope.errors import ConvScopeError
 from convscope.reporting.sections import Section
 from convscope.runtime.multi_run import explain_network_with_each, explain_with_each, refuse_unknown
-from convscope.spec import LensSpec
+from convscope.spec import LensSpec, inputs_with
 
 
 def collect(
@@ -54,8 +54,9 @@ def _chosen(names: Sequence[str] | None) -> list[LensSpec]:
 def _is_default(spec: LensSpec) -> bool:
     """Whether a lens needs few passes, and no arguments beyond a network and an image."""
     explains_unit = spec.attributes and "unit" in spec.inputs and not spec.takes_target
-    needed = {"unit", "guide", "style"} & {*spec.required}
-    return not spec.many_passes and "model" in spec.inputs and not needed and not explains_unit
+    given = inputs_with("network", "image", "data set")
+    needs_more = not {*spec.required} <= {*given}
+    return not spec.many_passes and "model" in spec.inputs and not needs_more and not explains_unit
 
 
 def _accepted(declarations: Sequence[LensSpec], options: Mapping[str, Any]) -> dict[str, Any]:

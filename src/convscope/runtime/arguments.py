@@ -11,11 +11,8 @@ from convscope.engine.layers.addresses import LAST_SPATIAL, resolve_layers
 from convscope.engine.network.model import Model, as_model
 from convscope.engine.run.gradients import shared_aim
 from convscope.engine.targets.target import Target, resolve_target
-from convscope.spec import LensSpec, inputs_with
+from convscope.spec import InputKind, LensSpec, inputs_with
 from convscope.values import INPUT_KINDS
-
-_SECOND_IMAGES = inputs_with("second image")
-"""Inputs that hold further images: one for all images, or one for each."""
 
 _LONGEST_LIST = 64
 """The longest list of addresses that a record repeats."""
@@ -31,6 +28,8 @@ class Arguments:
     """How to name the data set again: a folder, a collection or a short list of addresses."""
     layer_chosen: bool = False
     """Whether the layer was chosen by running the network, because the caller named none."""
+    written: dict[str, Any] = field(default_factory=dict)
+    """What the caller wrote for inputs that their kind prepares, by name."""
 
     @property
     def images(self) -> Images | None:
@@ -89,9 +88,11 @@ class Arguments:
         recorded: dict[str, Any] = {} if layers is None else {"layer": list(layers)}
         if units is not None:
             recorded["unit"] = [str(u) for u in units] if isinstance(units, (list, tuple)) else str(units)
-        second_images = {name: self.arguments[name] for name in _SECOND_IMAGES if self.arguments.get(name) is not None}
+        second_images = {
+            name: self.arguments[name] for name in inputs_with("second image") if self.arguments.get(name) is not None
+        }
         recorded |= {name: " ".join(images.names) for name, images in second_images.items()}
-        return recorded | ({} if self.data_address is None else {"images": self.data_address})
+        return recorded | self.written | ({} if self.data_address is None else {"images": self.data_address})
 
 
 def prepare_arguments(declaration: LensSpec, arguments: Mapping[str, Any], default: Callable[[str], Any]) -> Arguments:
@@ -106,12 +107,21 @@ def prepare_arguments(declaration: LensSpec, arguments: Mapping[str, Any], defau
         missing = data is None and "images" not in declaration.required
         prepared.arguments["images"] = None if missing else as_dataset(data, model)
         prepared.data_address = _address(data)
-    if "unit" in declaration.inputs:
-        prepared.arguments["unit"] = arguments.get("unit", default("unit"))
-    if declaration.takes_target:
-        count = 1 if prepared.images is None else len(prepared.images)
-        prepared.arguments["target"] = resolve_target(arguments.get("target", default("target")), model, count)
+    for kind in declaration.input_kinds:
+        if kind.content == "address" and kind.name != "layer":
+            argument = arguments[kind.name] if kind.name in arguments else default(kind.name)
+            prepared.arguments[kind.name] = _address_input(kind, argument, prepared, given=kind.name in arguments)
     return prepared
+
+
+def _address_input(kind: InputKind, argument: Any, prepared: Arguments, *, given: bool) -> Any:
+    """What the lens receives for a text: a target, units as they are written, or what the kind of input makes of it."""
+    if kind.name == "target":
+        return resolve_target(argument, prepared.model, 1 if prepared.images is None else len(prepared.images))
+    if kind.prepare is None or not given:
+        return argument
+    prepared.written[kind.name] = argument if isinstance(argument, (str, list)) else str(argument)
+    return kind.prepare(argument, prepared.model)
 
 
 def _address(data: Any) -> str | list[str] | None:

@@ -9,6 +9,7 @@ put into eval mode and frozen, the cost is metered, a record is attached to ever
 import functools
 import inspect
 import platform
+import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -46,7 +47,7 @@ from convscope.runtime.several_targets import for_each_target
 from convscope.runtime.shown_channels import with_drawn_channels
 from convscope.runtime.smoothing import Smooth, as_smooth, smoothed
 from convscope.runtime.value_stream import stream_of
-from convscope.spec import FAMILIES, INPUTS, LENSES, NEEDS, LensSpec, read_parameters
+from convscope.spec import FAMILIES, INPUT_KINDS, LENSES, NEEDS, LensSpec, read_parameters
 from convscope.values import Attribution, Cost, LayerAttribution, Record, Value
 
 COMMON_OPTIONS = ("smooth", "smooth_of", "differentiable", "targets")
@@ -87,7 +88,7 @@ def lens(
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(function).parameters
-        inputs = tuple(name for name in signature if name in INPUTS)
+        inputs = tuple(name for name in signature if name in INPUT_KINDS)
         declaration = LensSpec(
             name=function.__name__,
             family=family,
@@ -99,7 +100,7 @@ def lens(
             needs=frozenset(needs),
             claims=frozenset(claims),
             fails=dict(fails or {}),
-            parameters=read_parameters(function, INPUTS),
+            parameters=read_parameters(function, INPUT_KINDS),
             inputs=inputs,
             required=tuple(name for name in inputs if signature[name].default is inspect.Parameter.empty),
             positional=tuple(n for n, p in signature.items() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD),
@@ -410,9 +411,13 @@ def _default(declaration: LensSpec, name: str) -> Any:
     return inspect.signature(declaration.function).parameters[name].default
 
 
-def _value_type(function: Callable[..., Any]) -> str:
-    kind = inspect.signature(function).return_annotation
-    return str(getattr(kind, "__args__", [kind])[0].__name__)
+def _value_type(function: Callable[..., Any]) -> type[Value]:
+    """The kind of value that the annotation of a lens names: ``-> Structure``, or ``-> list[Attribution]``."""
+    annotation = typing.get_type_hints(function).get("return")
+    kind = next(iter(typing.get_args(annotation)), annotation)
+    if not (isinstance(kind, type) and issubclass(kind, Value)):
+        raise TypeError(f"the lens {function.__name__} must be annotated with the kind of value that it returns")
+    return kind
 
 
 @functools.cache

@@ -4,14 +4,13 @@ Every surface reads them: Python checks arguments against them, the command line
 tables, the tests derive conformance rows. They are therefore plain data, and this package imports nothing heavy.
 """
 
-from convscope.spec.inputs import INPUT_KINDS, INPUTS, InputKind, inputs_with
+from convscope.spec.inputs import INPUT_KINDS, InputKind, inputs_with
 from convscope.spec.lens_spec import FAMILIES, NEEDS, SMOOTH, SMOOTH_OF, Lenses, LensSpec, lens_from_json
 from convscope.spec.parameters import Param, Parameter, read_parameters
 from convscope.spec.tables import LENSES, LOADERS, SAMPLES, LoaderSpec, SampleSpec, Table, loader
 
 __all__ = [
     "FAMILIES",
-    "INPUTS",
     "INPUT_KINDS",
     "InputKind",
     "LENSES",

@@ -6,8 +6,9 @@ from html import escape
 from typing import Any
 
 from convscope.errors import ParameterError, did_you_mean
-from convscope.spec.inputs import inputs_with
+from convscope.spec.inputs import INPUT_KINDS, InputKind, inputs_with
 from convscope.spec.parameters import Param, Parameter, parameter_from_json
+from convscope.values import Value
 
 FAMILIES: Mapping[str, str] = {
     "prediction": "What it answers",
@@ -59,12 +60,18 @@ class LensSpec:
     fails: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
-    """Those of `INPUTS` that this lens has."""
+    """Those of `INPUT_KINDS` that this lens has."""
     required: tuple[str, ...] = ()
     """Those of its inputs that have no default."""
     positional: tuple[str, ...] = ()
     """Parameters that may be passed without a name, in this order."""
-    returns: str = "Attribution"
+    returns: type[Value] = Value
+    """The kind of value that it gives: one for each image, or a single one."""
+
+    @property
+    def input_kinds(self) -> tuple[InputKind, ...]:
+        """The kinds of its inputs, in the order of its signature."""
+        return tuple(INPUT_KINDS[name] for name in self.inputs)
 
     @property
     def command(self) -> str:
@@ -79,12 +86,17 @@ class LensSpec:
     @property
     def attributes(self) -> bool:
         """Whether it attributes a score to parts of the input or to units of a layer."""
-        return self.returns in ("Attribution", "LayerAttribution")
+        return self.returns.attributes
+
+    @property
+    def gives_map(self) -> bool:
+        """Whether it gives a map over the input."""
+        return self.returns.is_map
 
     @property
     def can_average(self) -> bool:
         """Whether its maps can be averaged over copies: not those of a unit, whose strongest position moves."""
-        return self.returns == "Attribution" and "unit" not in self.inputs
+        return self.gives_map and "unit" not in self.inputs
 
     @property
     def options(self) -> dict[str, Parameter]:
@@ -95,7 +107,7 @@ class LensSpec:
     @property
     def many_passes(self) -> bool:
         """Whether it needs hundreds of passes with its default parameters."""
-        return "scores" in self.needs or self.returns == "Pictures"
+        return "scores" in self.needs or self.returns.is_optimized
 
     @property
     def takes_layer(self) -> bool:
@@ -118,7 +130,7 @@ class LensSpec:
 
     def as_json(self) -> dict[str, Any]:
         """The declaration as plain data, from which `lens_from_json` makes it again without its function."""
-        plain = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        plain = {**{name: getattr(self, name) for name in _PLAIN_FIELDS}, "returns": self.returns.__name__}
         plain |= {name: sorted(getattr(self, name)) for name in ("needs", "claims")}
         plain |= {name: list(getattr(self, name)) for name in ("inputs", "required", "positional")}
         parameters = {name: parameter.as_json() for name, parameter in self.parameters.items()}
@@ -128,7 +140,7 @@ class LensSpec:
         return f"LensSpec({self.command}: {self.asks})"
 
 
-_PLAIN_FIELDS = ("name", "family", "title", "cite", "asks", "reads", "returns")
+_PLAIN_FIELDS = ("name", "family", "title", "cite", "asks", "reads")
 
 
 def lens_from_json(plain: Mapping[str, Any]) -> LensSpec:
@@ -140,6 +152,7 @@ def lens_from_json(plain: Mapping[str, Any]) -> LensSpec:
     return LensSpec(
         **{name: plain[name] for name in _PLAIN_FIELDS},
         function=not_imported,
+        returns=Value.kind_named(plain["returns"]),
         needs=frozenset(plain["needs"]),
         claims=frozenset(plain["claims"]),
         fails=plain["fails"],

@@ -4,7 +4,7 @@ import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -113,7 +113,7 @@ class Parameter:
         return self.about.min - 1 if self.about.min is not None else math.nan
 
 
-def read_parameters(function: Callable[..., Any], inputs: tuple[str, ...]) -> dict[str, Parameter]:
+def read_parameters(function: Callable[..., Any], inputs: Container[str]) -> dict[str, Parameter]:
     """The declared parameters of a lens, from its signature."""
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = {}

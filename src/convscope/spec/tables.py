@@ -1,10 +1,10 @@
 """The tables of all declarations, and what a loader or a source of samples declares."""
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from convscope._extensions import import_module
 from convscope._names import lens_modules
 from convscope.errors import UnknownName, did_you_mean
 from convscope.spec.lens_spec import LensSpec
@@ -60,7 +60,7 @@ class Table(Mapping[str, Spec]):
     def fill(self) -> None:
         """Import the modules that declare, once."""
         for module in self._declared_in():
-            importlib.import_module(module)
+            import_module(module)
 
     def find(self, name: str) -> Spec:
         """The declaration of that name, with underscores or dashes."""

@@ -34,6 +34,7 @@ class Attribution(Value):
             network was interpreted.
     """
 
+    is_map = attributes = is_batched = True
     arrays: ClassVar[tuple[str, ...]] = ("values", "layer_values", "channels", "uncertainty", "photo")
 
     values: Tensor

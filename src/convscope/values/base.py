@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from convscope import _extensions
 from convscope.errors import CannotWrite, InputError
 from convscope.values.backends import get_renderer
 from convscope.values.deprecated import DeprecatedName
@@ -86,6 +87,14 @@ class Value:
     kinds: ClassVar[dict[str, type[Value]]] = {}
     arrays: ClassVar[tuple[str, ...]] = ()
     """The fields that hold arrays: they are stored in the NPZ file, all others in the manifest."""
+    is_map: ClassVar[bool] = False
+    """Whether it is a map over the input, which can be compared with others and averaged."""
+    attributes: ClassVar[bool] = False
+    """Whether it attributes a score to parts of the input or to units of a layer."""
+    is_optimized: ClassVar[bool] = False
+    """Whether it is found by gradient steps, which need hundreds of passes."""
+    is_batched: ClassVar[bool] = False
+    """Whether those of several images are computed as one batch."""
     writers: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys((".png", ".jpg", ".jpeg", ".svg", ".pdf"), "_save_picture"),
         ".npz": "_save_npz",
@@ -95,7 +104,22 @@ class Value:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        other = Value.kinds.setdefault(cls.__name__, cls)
+        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(f"a kind of value {cls.__name__!r} exists already, in {other.__module__}: rename this one")
         Value.kinds[cls.__name__] = cls
+
+    @staticmethod
+    def kind_named(name: str) -> type[Value]:
+        """The kind of value of that name, of this package or of one that adds it.
+
+        Raises:
+            KeyError: there is none.
+            LoadError: an installed package adds it, and cannot be imported.
+        """
+        if name not in Value.kinds and name in _extensions.entries(_extensions.VALUES):
+            _extensions.load(_extensions.VALUES, name)
+        return Value.kinds[name]
 
     def manifest(self) -> dict[str, Any]:
         """All fields except the arrays, as JSON-serializable data."""
@@ -157,7 +181,7 @@ class Value:
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 manifest = json.loads(str(stored["manifest"]))
                 packed = {name: stored[name] for name in stored.files if name != "manifest"}
-            kind = Value.kinds[manifest.pop("kind")]
+            kind = Value.kind_named(manifest.pop("kind"))
             record = manifest.pop("record")
             record |= {name: tuple(record.get(name, ())) for name in ("caveats", "spacing")}
             record = Record(**{**record, "cost": Cost(**record["cost"])})

@@ -29,6 +29,7 @@ class LayerAttribution(Value):
             have no position.
     """
 
+    attributes = is_batched = True
     arrays: ClassVar[tuple[str, ...]] = ("values", "over_input", "photo")
 
     values: Tensor

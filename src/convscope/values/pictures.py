@@ -37,6 +37,7 @@ class Pictures(Value):
         photo: the initial photograph, if there is one.
     """
 
+    is_optimized = True
     arrays: ClassVar[tuple[str, ...]] = (
         "values",
         "curves",

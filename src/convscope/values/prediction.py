@@ -23,6 +23,7 @@ class Prediction(Value):
         notes: ``"output"`` says how the output was interpreted.
     """
 
+    is_batched = True
     arrays: ClassVar[tuple[str, ...]] = ("photo",)
 
     labels: tuple[str, ...]

@@ -25,7 +25,7 @@ from tests.engine.networks import Branches, Stages, condition, made, seeded, ten
 ONLY_ACTIVATIONS = {"eigen_cam", "fem"}
 
 
-CAMS = [spec for spec in cs.lenses() if spec.takes_layer and spec.returns == "Attribution"]
+CAMS = [spec for spec in cs.lenses() if spec.takes_layer and spec.gives_map]
 
 
 SINGLE_LAYER_LENSES = ("concept_relevance",)

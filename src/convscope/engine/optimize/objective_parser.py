@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from convscope.engine.layers.addresses import UnitAddress, check_address
+from convscope.engine.layers.addresses import UnitAddress, check_address, split_brackets
 from convscope.engine.network.model import Model
 from convscope.engine.optimize.objectives import Objective, channel, class_score, layer_energy, neuron
 from convscope.engine.targets.target import Unit, class_index, with_both_sides
@@ -23,7 +23,6 @@ _OPERATOR = re.compile(r"\s+([+-])\s+")
 _NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|[+-]?\.\d+"
 _FACTOR_FIRST = re.compile(rf"^(?P<factor>{_NUMBER})\s*\*\s*(?P<rest>.+)$")
 _FACTOR_LAST = re.compile(rf"^(?P<rest>.+?)\s*\*\s*(?P<factor>{_NUMBER})$")
-_UNIT = re.compile(r"^(?P<layer>[^\[\]]*)\[(?P<inside>[^\[\]]*)\]$")
 _RANGE = re.compile(r"^\s*(?P<first>\d*)\s*:\s*(?P<last>\d+)\s*$")
 _CLASS = re.compile(r"^class\s+(?P<index>\d+)$", re.IGNORECASE)
 
@@ -77,11 +76,11 @@ def _objectives(item: Any, model: Model) -> list[Objective]:
 
 def _range(text: str, model: Model) -> list[Objective]:
     """``layer3[0:8]`` as eight channels; an empty list if the text is not a range."""
-    unit = _UNIT.match(text.strip())
-    bounds = _RANGE.match(unit["inside"]) if unit else None
+    unit = split_brackets(text.strip())
+    bounds = _RANGE.match(", ".join(unit[1])) if unit else None
     if unit is None or bounds is None:
         return []
-    layer = check_address(model.module, unit["layer"].strip(), model.name)
+    layer = check_address(model.module, unit[0], model.name)
     units = range(int(bounds["first"] or 0), int(bounds["last"]))
     if not 0 < len(units) <= MAX_UNITS:
         raise ParameterError(f"{text!r} names {len(units)} units: a range holds 1 to {MAX_UNITS}")
@@ -105,8 +104,8 @@ def _atom(text: str, model: Model) -> Objective:
     """A class, a unit or a layer."""
     if _is_label(text, model):
         return _class(text, model)
-    if (unit := _UNIT.match(text)) is not None:
-        return _unit(text, unit["layer"].strip(), [part.strip() for part in unit["inside"].split(",")], model)
+    if (unit := split_brackets(text)) is not None:
+        return _unit(text, *unit, model)
     if (numbered := _CLASS.match(text)) is not None:
         return _class(numbered["index"], model)
     if text.isdecimal():
@@ -127,7 +126,7 @@ def _unit(text: str, layer: str, indices: Sequence[str], model: Model) -> Object
         raise ParameterError(f"{text!r} names no unit: write {layer}[12], {layer}[12, 4, 5] or {layer}[0:8]")
     if len(indices) == 1:
         return channel(address, int(indices[0]))
-    if indices[1:] in (["centre"], ["center"]):
+    if indices[1:] in (("centre",), ("center",)):
         return neuron(address, int(indices[0]))
     if not all(index.isdecimal() for index in indices[1:]):
         raise ParameterError(f"{text!r} names no position: write {layer}[12, 4, 5] or {layer}[12, centre]")

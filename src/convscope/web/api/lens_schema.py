@@ -9,9 +9,10 @@ KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 def lens_description(spec: LensSpec) -> dict[str, Any]:
     """Everything that a client needs to offer a lens to its users."""
-    fields = ("name", "command", "family", "title", "asks", "reads", "cite", "returns")
+    fields = ("name", "command", "family", "title", "asks", "reads", "cite")
     return {
         **{key: getattr(spec, key) for key in fields},
+        "returns": spec.returns.__name__,
         "inputs": list(spec.inputs),
         "required": list(spec.required),
         "claims": sorted(spec.claims),

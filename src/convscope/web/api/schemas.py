@@ -1,9 +1,10 @@
 """The bodies of requests and responses of the HTTP API, which its OpenAPI schema describes."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, create_model
 
+from convscope.spec import INPUT_KINDS
 from convscope.web.jobs.job import State
 from convscope.web.requests.url_state import View
 
@@ -20,26 +21,29 @@ class ErrorResponse(BaseModel):
     error: str
 
 
-class RunRequest(BaseModel):
+class RunBody(BaseModel):
     """A lens with its inputs and parameters; omitted fields take their defaults."""
 
     model_config = ConfigDict(extra="forbid")
 
     lens: Text
-    model: Text = ""
-    image: Text = ""
-    images: Text = ""
-    style: Text = ""
-    guide: Text = ""
-    target: Text = ""
-    layer: list[Text] = []
-    unit: list[Text] = []
-    parameters: dict[str, StrictBool | StrictInt | StrictFloat | StrictStr | None] = {}
 
     def view(self) -> View:
         """The request as a view."""
-        fields = self.model_dump()
-        return View(**{**fields, "layer": tuple(self.layer), "unit": tuple(self.unit)})
+        return View(**self.model_dump())
+
+
+_INPUT_FIELDS: dict[str, Any] = {
+    kind.name: (list[Text], []) if kind.several else (Text, "") for kind in INPUT_KINDS.values()
+}
+_PARAMETERS = dict[str, StrictBool | StrictInt | StrictFloat | StrictStr | None]
+if TYPE_CHECKING:
+    RunRequest = RunBody
+else:
+    RunRequest = create_model(
+        "RunRequest", __base__=RunBody, __doc__=RunBody.__doc__, **_INPUT_FIELDS, parameters=(_PARAMETERS, {})
+    )
+    """The body of a run: a lens, a field for each kind of input, and parameters."""
 
 
 class JobStatus(BaseModel):

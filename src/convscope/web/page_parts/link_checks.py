@@ -7,6 +7,7 @@ from nicegui import ui
 
 from convscope.catalogue import find
 from convscope.errors import ConvScopeError
+from convscope.spec import INPUT_KINDS
 from convscope.web.frame.page_context import PageContext
 from convscope.web.requests.url_state import View
 
@@ -30,16 +31,16 @@ def lens_problems(view: View, fitting: Iterable[str], context: PageContext) -> l
 
 
 def name_problems(view: View, context: PageContext, *, without: Iterable[str] = ()) -> list[str]:
-    """Why models, images and collections in a link are not shown; names in ``without`` are checked elsewhere."""
+    """Why models, images and collections in a link are not shown; contents in ``without`` are checked elsewhere."""
     library = context.services.library
     lookups: dict[str, Callable[[str], Any]] = {
-        "model": library.address,
+        "network": library.address,
         "image": library.fingerprint,
-        "style": library.fingerprint,
-        "guide": library.fingerprint,
-        "images": library.collection,
+        "second image": library.fingerprint,
+        "data set": library.collection,
     }
-    named = [(lookups[name], getattr(view, name)) for name in lookups if name not in without]
+    kinds = [kind for kind in INPUT_KINDS.values() if kind.content in lookups and kind.content not in without]
+    named = [(lookups[kind.content], view.input(kind.name)) for kind in kinds]
     return [message for lookup, name in named if name for message in lookup_error(lookup, name)]
 
 

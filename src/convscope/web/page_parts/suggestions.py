@@ -5,12 +5,13 @@ A network may take seconds to load, so the suggestions are added after the field
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 
 from nicegui import background_tasks, ui
 
 from convscope.errors import ConvScopeError
+from convscope.spec import InputKind
 from convscope.web.frame.page_context import PageContext
 from convscope.web.jobs.async_wait import run_in_thread
 
@@ -20,23 +21,22 @@ _NUMBERS = itertools.count(1)
 
 
 def suggestion_field(
-    kind: str, label: str, value: str, context: PageContext, model: str, on_change: Callable[[str], None]
+    kind: InputKind, value: str, context: PageContext, model: str, on_change: Callable[[str], None]
 ) -> ui.input:
     """A text field with suggestions from a network.
 
     Args:
-        kind: ``layer``, ``unit`` or ``target``.
-        label: the label of the field, in English.
+        kind: the input that is typed.
         model: the address of the network.
         on_change: called with the text once typing pauses.
     """
-    list_id = f"{kind}s-{next(_NUMBERS)}"
-    field = ui.input(context.tr(label), value=value, on_change=lambda event: on_change(event.value or ""))
-    field.props(f'outlined dense debounce=350 stack-label hide-bottom-space clearable list="{list_id}"').mark(kind)
+    list_id = f"{kind.name}s-{next(_NUMBERS)}"
+    field = ui.input(context.tr(kind.label), value=value, on_change=lambda event: on_change(event.value or ""))
+    field.props(f'outlined dense debounce=350 stack-label hide-bottom-space clearable list="{list_id}"').mark(kind.name)
     options = ui.html("", sanitize=False).style("display: none")  # the browser shows the list in the field only
 
     async def fill() -> None:
-        names = await run_in_thread(suggestions, kind, context, model)
+        names = await run_in_thread(suggestions, kind.suggests, context, model)
         if names and not options.is_deleted:
             options_html = "".join(f'<option value="{escape(name)}">' for name in names[:MAX_SUGGESTIONS])
             mention_more(field, len(names), context)
@@ -62,13 +62,15 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip())
 
 
-def suggestions(kind: str, context: PageContext, address: str) -> list[str]:
-    """The names of layers, units or targets of a network; empty if it cannot be loaded."""
+def suggestions(wanted: Sequence[str], context: PageContext, address: str) -> list[str]:
+    """The names of classes, layers and units of a network, those that are wanted; empty if it cannot be loaded."""
+    if not wanted:
+        return []
     try:
         model = context.services.library.model(address)
     except ConvScopeError:
         return []  # the error is shown where the network is used
     layers = [name for name, _ in model.module.named_modules() if name]
     classes = [str(label) for label in model.labels or ()]
-    units = [*layers, *(f"{name}[0]" for name in layers)]
-    return {"layer": layers, "unit": [*classes, *units], "target": classes}[kind]
+    names = {"classes": classes, "layers": layers, "units": [f"{name}[0]" for name in layers]}
+    return [name for kind in wanted for name in names[kind]]

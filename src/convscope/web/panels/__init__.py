@@ -42,7 +42,7 @@ def show(value: Value, context: PageContext) -> None:
 def show_picture(value: Value, context: PageContext) -> None:
     """The rendered picture of a value, how to read it, and the notes of the lens."""
     theme = "dark" if context.dark else "light"
-    options = {"bare": True} if has_bare_picture(value) else {}
+    options = {"bare": True} if render.has_bare_picture(value) else {}
     png = render.picture(value, theme=theme, **options).png()
     with ui.element("figure").classes("value"):
         ui.html(f'<img src="{data_uri(png)}" alt="{escape(context.tr(render.alt(value)))}">', sanitize=False)
@@ -57,12 +57,6 @@ def show_picture(value: Value, context: PageContext) -> None:
 def data_uri(png: bytes) -> str:
     """A picture as a data URI, which is part of the page."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def has_bare_picture(value: Value) -> bool:
-    """Whether this kind of value can be drawn without the text around it."""
-    draw = next((render.RENDERERS[kind] for kind in type(value).__mro__ if kind in render.RENDERERS), None)
-    return "bare" in ((draw.__kwdefaults__ or {}) if draw else {})
 
 
 @cache

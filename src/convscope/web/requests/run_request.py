@@ -1,21 +1,63 @@
-"""How a view becomes a value: the one code path for pages and for the API."""
+"""How a view becomes a request and the request a value: the one code path for pages and for the API."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from convscope.catalogue import call, find
+from convscope.catalogue import find
 from convscope.errors import ParameterError
-from convscope.spec import INPUT_KINDS, LensSpec, Parameter, inputs_with
+from convscope.request import Opener, Request
+from convscope.spec import INPUT_KINDS, InputKind, LensSpec, Parameter, inputs_with
 from convscope.values import Value
 from convscope.web.jobs.job import BatchSpec
 from convscope.web.requests.models_and_images import Library
 from convscope.web.requests.url_state import View
 
+if TYPE_CHECKING:
+    from convscope.engine.network.model import Model
+
 MAX_NAMES, MAX_TEXT_LENGTH = 1000, 10_000
 """Layers or units that one request may name, and characters that each of its texts may have."""
-BATCHABLE = ("Attribution", "LayerAttribution", "Prediction")
-"""Kinds of values that can be computed for several images as one batch."""
+
+
+class LibraryOpener(Opener):
+    """Finds models and images by the keys that the server issued, never by paths."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    def model(self, address: str, options: Mapping[str, Any]) -> AbstractContextManager["Model"]:
+        """The model or a replica of it, for the time of one call."""
+        return self._library.borrow(address)
+
+    def image(self, kind: InputKind, address: Any, model: Any) -> Any:
+        """The image of a key, or the images of several."""
+        if isinstance(address, tuple):
+            return [self._library.image(key) for key in address]
+        return self._library.image(address)
+
+    def data(self, kind: InputKind, address: Any) -> Any:
+        """The images of a collection; a tuple names a single image in place of one."""
+        return self._library.image(*address) if isinstance(address, tuple) else self._library.collection(address)
+
+
+def request_of(library: Library, view: View) -> Request:
+    """The request that a view makes; where a lens takes a collection and the view names none, its image serves as one.
+
+    Raises:
+        UnknownName: there is no such lens.
+        ParameterError: the lens has no such parameter.
+    """
+    spec = find(view.lens)
+    inputs: dict[str, Any] = {kind.name: view.input(kind.name) for kind in spec.input_kinds}
+    for kind in spec.input_kinds:
+        if kind.content == "network":
+            inputs[kind.name] = inputs[kind.name] or library.addresses[0]
+        elif kind.content == "data set" and view.image:
+            inputs[kind.name] = inputs[kind.name] or (view.image,)
+    given = {name: address for name, address in inputs.items() if address}
+    return Request(spec.name, given, parse_parameters(spec, view.parameters))
 
 
 def run_lens(library: Library, view: View) -> Value:
@@ -24,12 +66,7 @@ def run_lens(library: Library, view: View) -> Value:
     Raises:
         ConvScopeError: with the message that Python and the command line give for the same request.
     """
-    arguments, value = lens_arguments(library, view), None
-    if "model" in arguments:
-        with library.borrow(view.model) as model:
-            value = call(view.lens, **{**arguments, "model": model})
-    else:
-        value = call(view.lens, **arguments)
+    value = request_of(library, view).run(LibraryOpener(library))
     assert isinstance(value, Value)
     return _with_upload_name(library, view, value)
 
@@ -37,23 +74,24 @@ def run_lens(library: Library, view: View) -> Value:
 def is_long_running(view: View) -> bool:
     """Whether it occupies a worker for long: it draws, perturbs the image many times, or goes through a data set."""
     spec = find(view.lens)
-    return spec.many_passes or ("images" in spec.inputs and bool(view.images))
+    return spec.many_passes or any(view.input(k.name) for k in spec.input_kinds if k.content == "data set")
 
 
 def batch_spec(library: Library, view: View) -> BatchSpec | None:
     """How a view is run as one batch with views that differ in the image only; None if its lens cannot do so."""
     spec = find(view.lens)
-    alone = not spec.each_image or spec.returns not in BATCHABLE or view.images or view.guide or view.style
+    beside = inputs_with("data set", "second image")
+    alone = not spec.each_image or not spec.returns.is_batched or any(map(view.input, beside))
     if alone or not view.image:
         return None
+    request = request_of(library, view)
 
     def run_batch(views: list[View]) -> list[Value]:
-        arguments = lens_arguments(library, view) | {"image": [library.image(member.image) for member in views]}
-        with library.borrow(view.model) as model:
-            values: list[Value] = call(view.lens, **{**arguments, "model": model})
+        images = tuple(member.image for member in views)
+        values: list[Value] = request.with_inputs(image=images).run(LibraryOpener(library))
         return [_with_upload_name(library, member, value) for member, value in zip(views, values, strict=True)]
 
-    return BatchSpec(view.replace(lens=spec.name, image="").query(), view, run_batch)
+    return BatchSpec(request.with_inputs(image=()).key, view, run_batch)
 
 
 def _with_upload_name(library: Library, view: View, value: Value) -> Value:
@@ -63,35 +101,13 @@ def _with_upload_name(library: Library, view: View, value: Value) -> Value:
 
 
 def cache_key(library: Library, view: View) -> str:
-    """What identifies a result: the view, and the contents of the images it names.
+    """What identifies a result: the request, and the contents of the images it names.
 
     Raises:
-        UnknownName: it names an unknown image.
+        UnknownName: it names an unknown lens, parameter or image.
     """
-    fingerprints = [library.fingerprint(key) for key in (view.image, view.style, view.guide) if key]
-    return "\n".join([view.replace(lens=find(view.lens).name).query(), *fingerprints])
-
-
-def lens_arguments(library: Library, view: View) -> dict[str, Any]:
-    """The arguments of the view's lens: its inputs from the library, its parameters converted to their types."""
-    spec = find(view.lens)
-    arguments: dict[str, Any] = {}
-    if "model" in spec.inputs:
-        arguments["model"] = library.model(view.model)
-    for name in inputs_with("image", "second image"):
-        if name in spec.inputs and getattr(view, name):
-            arguments[name] = library.image(getattr(view, name))
-    if "images" in spec.inputs and (view.images or view.image):
-        arguments["images"] = library.collection(view.images) if view.images else library.image(view.image)
-    for name in inputs_with("address"):
-        if name in spec.inputs and (address := getattr(view, name)):
-            arguments[name] = list(address) if INPUT_KINDS[name].several else address
-    missing = [name for name in spec.required if name not in arguments]
-    if missing:
-        raise ParameterError(
-            f"{spec.command} needs {' and '.join(missing)}: name {'one' if len(missing) == 1 else 'them'}"
-        )
-    return arguments | parse_parameters(spec, view.parameters)
+    keys = [view.input(name) for name in inputs_with("image", "second image")]
+    return "\n".join([request_of(library, view).key, *(library.fingerprint(key) for key in keys if key)])
 
 
 def parse_parameters(spec: LensSpec, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +136,7 @@ def check_parameter_values(view: View) -> None:
     """
     spec = find(view.lens)
     for name in (kind.name for kind in INPUT_KINDS.values() if kind.several):
-        if (count := len(getattr(view, name))) > MAX_NAMES:
+        if (count := len(view.input(name))) > MAX_NAMES:
             raise ParameterError(f"{name} names {count:,}: at most {MAX_NAMES:,} are allowed in one request")
     for name, value in view.parameters.items():
         if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:

@@ -24,8 +24,9 @@ class Services:
             ConvScopeError: the view names something unknown, or its lens refuses a parameter.
         """
         check_parameter_values(view)
-        if view.images and "images" in find(view.lens).inputs:
-            self.library.collection(view.images)  # raises if it is unknown or too large
+        for kind in find(view.lens).input_kinds:
+            if kind.content == "data set" and (collection := view.input(kind.name)):
+                self.library.collection(collection)  # raises if it is unknown or too large
         key = cache_key(self.library, view)
         batch = batch_spec(self.library, view)
         owner = view.model or self.library.addresses[0]

@@ -14,7 +14,7 @@ from nicegui import background_tasks, ui
 from convscope.catalogue import find, lenses
 from convscope.errors import ConvScopeError
 from convscope.render.scale import scale_of
-from convscope.spec import INPUT_KINDS, LensSpec, inputs_with
+from convscope.spec import INPUT_KINDS, InputKind, LensSpec, inputs_with
 from convscope.values import Comparison
 from convscope.web.frame.page_context import PageContext
 from convscope.web.frame.page_registry import page
@@ -112,10 +112,9 @@ class ComparePage:
             )
             field.props("outlined dense stack-label options-dense hide-bottom-space").mark("lens")
             ui.label(tr(spec.asks)).classes("asks")
-            if "target" in spec.inputs:
-                self._text_field("target", "Target", self.view.target, tr("the best class"))
-            if "layer" in spec.inputs:
-                self._text_field("layer", "Layer", ", ".join(self.view.layer), tr("by default"))
+            for kind in INPUT_KINDS.values():
+                if kind.content == "address" and kind.name in spec.inputs:
+                    self._text_field(kind)
         with ui.element("div").classes("box"):
             with ui.element("div").classes("row-of").style("gap: 0 8px"):
                 ui.label(tr("Networks")).classes("label")
@@ -131,10 +130,12 @@ class ComparePage:
                 ui.html(escape(tr("Parameters")), tag="summary", sanitize=False)
                 parameter_form(spec, self.view.parameters, self._on_parameter_changed, self.context.lang)
 
-    def _text_field(self, name: str, label: str, value: str, placeholder: str) -> None:
-        field = suggestion_field(
-            name, label, value, self.context, self.view.model, lambda text: self._on_text_changed(name, text)
-        )
+    def _text_field(self, kind: InputKind) -> None:
+        value = self.view.input(kind.name)
+        text = ", ".join(value) if kind.several else value
+        changed = lambda text: self._on_text_changed(kind, text)  # noqa: E731
+        field = suggestion_field(kind, text, self.context, self.view.model, changed)
+        placeholder = self.context.tr("the best class" if kind.suggests == ("classes",) else "by default")
         field.props(f'placeholder="{escape(placeholder)}"')
 
     async def _load_thumbnails(self, box: ui.element, start: int = 0, end: int | None = INITIAL_THUMBNAILS) -> None:
@@ -172,8 +173,8 @@ class ComparePage:
             self._change(self.view.replace(lens=event.value, parameters={}))
             self.form.refresh()
 
-    def _on_text_changed(self, name: str, text: str) -> None:
-        self._change(self.view.replace(**{name: split_names(text) if INPUT_KINDS[name].several else text.strip()}))
+    def _on_text_changed(self, kind: InputKind, text: str) -> None:
+        self._change(self.view.replace(**{kind.name: split_names(text) if kind.several else text.strip()}))
 
     def _on_parameter_changed(self, name: str, value: Any) -> None:
         others = {key: other for key, other in self.view.parameters.items() if key != name}
@@ -331,4 +332,4 @@ class ComparePage:
 
 def comparable_lenses() -> list[LensSpec]:
     """The lenses that can be compared: those that give one map for each image."""
-    return [spec for spec in lenses() if spec.returns == "Attribution" and spec.each_image]
+    return [spec for spec in lenses() if spec.gives_map and spec.each_image]

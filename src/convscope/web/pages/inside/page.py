@@ -72,7 +72,7 @@ class InsidePage:
         ui.add_css(_read_text("inside.css"))
         ui.add_body_html(f"<script>{_read_text('inside.js')}</script>")
         unknown_tab = [] if tab in ("", *TABS) else [tr("There is no tab {} here.").format(tab)]
-        unknown_names = name_problems(self.requested, self.context, without=("model", "image", "style", "guide"))
+        unknown_names = name_problems(self.requested, self.context, without=("network", "image", "second image"))
         show_link_problems([*unknown_tab, *unknown_names])
         self.problems = ui.element("div")
         self._draw_bar()

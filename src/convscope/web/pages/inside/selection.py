@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 from convscope.errors import ConvScopeError
+from convscope.spec import INPUT_KINDS
 from convscope.values import Structure, Value
 from convscope.web.frame.page_context import PageContext
 from convscope.web.pages.inside.network_graph import GraphView
@@ -92,7 +93,7 @@ class Selection:
 
     def lens_view(self, lens: str, **parameters: Any) -> View:
         """The view of a lens for the selected model and image; inputs in ``parameters`` replace the selected ones."""
-        inputs = {name: parameters.pop(name) for name in ("image", "images", "layer", "unit") if name in parameters}
+        inputs = {name: parameters.pop(name) for name in INPUT_KINDS if name in parameters}
         return View(lens=lens, model=self.view.model, parameters=parameters, **{"image": self.view.image, **inputs})
 
     def link_parameters(self, lens: str) -> Mapping[str, Any]:

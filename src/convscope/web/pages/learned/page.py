@@ -13,18 +13,18 @@ from nicegui import background_tasks, ui
 
 from convscope.catalogue import find, lenses
 from convscope.errors import ConvScopeError
-from convscope.spec import INPUT_KINDS, INPUTS, LensSpec, inputs_with
+from convscope.spec import INPUT_KINDS, InputKind, LensSpec, inputs_with
 from convscope.web.frame.page_context import PageContext
 from convscope.web.frame.page_registry import page
 from convscope.web.jobs.async_wait import run_in_thread
 from convscope.web.jobs.job import Job
 from convscope.web.page_parts.buttons import button
+from convscope.web.page_parts.input_field import input_field
 from convscope.web.page_parts.link_checks import lens_problems, name_problems, show_link_problems
 from convscope.web.page_parts.model_caveats import Caveats
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
 from convscope.web.page_parts.parameter_form import parameter_form
-from convscope.web.page_parts.suggestions import split_names, suggestion_field, suggestions
-from convscope.web.page_parts.thumbnails import thumbnail_uri
+from convscope.web.page_parts.suggestions import suggestions
 from convscope.web.pages.learned.gallery import DrawnGallery
 from convscope.web.pages.learned.live_preview import LivePreview
 from convscope.web.requests.url_state import View
@@ -32,8 +32,6 @@ from convscope.web.requests.url_state import View
 FAMILY = "learned"
 OFFERED_UNITS = 8
 """Units that are offered as a starting point."""
-PICTURE_INPUTS = inputs_with("image", "second image")
-"""The inputs that are pictures."""
 
 
 @page("/learned", "Learned", order=3)
@@ -78,67 +76,18 @@ class LearnedPage:
                 names = self.context.services.library.names(self.view.model)
                 self._select("Model", names, self.view.model or next(iter(names)), self._on_model_changed).mark("model")
                 Caveats(self.context).show([self.view.model])
-            for name in (name for name in INPUTS if name in spec.inputs):
-                self._input_field(name)
+            for kind in INPUT_KINDS.values():
+                if kind.name in spec.inputs:
+                    self._input_field(kind)
         self.draw_button = button(tr("Draw"), self.draw, style="main wide").mark("draw")
         with ui.element("div").classes("box"), ui.element("details"):
             ui.html(escape(tr("Parameters")), tag="summary", sanitize=False)
             parameter_form(spec, self.view.parameters, self._on_parameter_changed, self.context.lang)
 
-    def _input_field(self, name: str) -> None:
-        """Add the field of one input of the lens."""
-        tr = self.context.tr
-        kind = INPUT_KINDS[name]
-        if name in PICTURE_INPUTS:
-            required = name in self.spec.required
-            choices = {} if required else {"": tr("none")}
-            choices |= {image.key: image.name for image in self.context.services.library.images()}
-            value = getattr(self.view, name)
-            with ui.element("div").classes("with-picture"):
-                if value:
-                    self._thumbnail(value)
-                field = self._select(kind.label, choices, value, lambda v, name=name: self._update(True, **{name: v}))
-                field.mark(name)
-        elif kind.content == "data set":
-            collections = self.context.services.library.collections(self.view.images)
-            self._select(kind.label, collections, self.view.images, lambda v: self._update(False, images=v)).mark(name)
-        elif kind.several:
-            self._address_field(name)
-        elif kind.content == "address":
-            changed = lambda text: self._update(False, **{name: text.strip()})  # noqa: E731
-            suggestion_field(name, kind.label, getattr(self.view, name), self.context, self.view.model, changed)
-
-    def _address_field(self, name: str) -> None:
-        """Add a text field for layers or units, separated by commas, with suggestions."""
-        tr = self.context.tr
-        hint = {
-            "layer": "Address of a layer, such as layer2. Empty: chosen by the lens.",
-            "unit": "A layer, a channel such as layer2[15], a class, or a sum of them. Empty: chosen by the lens.",
-        }[name]
-        suggestion_field(
-            name,
-            INPUT_KINDS[name].label,
-            ", ".join(getattr(self.view, name)),
-            self.context,
-            self.view.model,
-            lambda text: self._update(False, **{name: split_names(text)}),
-        )
-        ui.label(tr(hint)).classes("small")
-
-    def _thumbnail(self, key: str) -> None:
-        """Add a thumbnail of the chosen picture beside its field; it is loaded in the background."""
-        element = ui.html("", sanitize=False).classes("beside")
-
-        async def fill() -> None:
-            try:
-                source = await run_in_thread(thumbnail_uri, self.context.services.library, key)
-            except ConvScopeError as error:
-                self._show_error(str(error))
-                return
-            if not element.is_deleted:
-                element.set_content(f'<img src="{source}" alt="">')
-
-        background_tasks.create(fill())
+    def _input_field(self, kind: InputKind) -> None:
+        required = kind.name in self.spec.required
+        changed, show_error = self._on_input_changed, self._show_error
+        input_field(kind, self.view, self.context, changed, required=required, on_error=show_error)
 
     def _select(self, label: str, options: dict[str, str], value: str, on_change: Any) -> ui.select:
         selected = value if value in options else None
@@ -159,7 +108,8 @@ class LearnedPage:
             lens = next(iter(family))
             view = view.replace(parameters={}, target="") if view.lens else view
         images = [image.key for image in self.context.services.library.images()]
-        missing = [name for name in PICTURE_INPUTS if name in family[lens].required and not getattr(view, name)]
+        pictures = [name for name in inputs_with("image", "second image") if name in family[lens].required]
+        missing = [name for name in pictures if not view.input(name)]
         return view.replace(lens=lens, **dict(zip(missing, images, strict=False)))
 
     def _on_lens_changed(self, lens: str) -> None:
@@ -171,6 +121,10 @@ class LearnedPage:
     def _on_model_changed(self, model: str) -> None:
         self._update(True, model=model)
         self._offer_units()
+
+    def _on_input_changed(self, name: str, value: Any) -> None:
+        pictures = inputs_with("image", "second image")
+        self._update(name in pictures, **{name: value})  # the thumbnail of a picture is drawn again
 
     def _update(self, redraw: bool, **changes: Any) -> None:
         self.view = self.view.replace(**{name: "" if value is None else value for name, value in changes.items()})
@@ -213,7 +167,8 @@ class LearnedPage:
         """If the lens draws for a unit, offer a few units that can be drawn with one click."""
 
         async def fill() -> None:
-            units = await run_in_thread(suggestions, "unit", self.context, self.view.model) if takes_unit else []
+            wanted = INPUT_KINDS["unit"].suggests if takes_unit else ()
+            units = await run_in_thread(suggestions, wanted, self.context, self.view.model)
             if self.context.client.is_deleted or lens != self.view.lens:
                 return
             self.unit_chips.clear()

@@ -17,6 +17,7 @@ from convscope.web.frame.page_context import PageContext
 from convscope.web.jobs.async_wait import progress_updates, run_in_thread
 from convscope.web.page_parts.buttons import button
 from convscope.web.page_parts.download_buttons import download_buttons
+from convscope.web.page_parts.input_field import input_field
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
 from convscope.web.page_parts.parameter_form import parameter_form, parameter_text, parameter_title
 from convscope.web.panels.attribution import has_overlay, overlay_figure, show_explanation
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 _ICON = '<svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true" fill="none" stroke="currentColor" '
 PIN_ICON = f'{_ICON}stroke-width="1.4"><path d="M5.5 2h5M6.5 2v4.5L4 9.5h8L9.5 6.5V2M8 9.5V14.5"/></svg>'
 CLOSE_ICON = f'{_ICON}stroke-width="1.6" stroke-linecap="round"><path d="M4 4l8 8M12 4l-8 8"/></svg>'
+
+PAGE_INPUTS = ("model", "image", "target", "layer")
+"""The inputs that the page chooses for all cards; a card has fields for the others."""
 
 PROGRESS_DELAY = 0.4
 """Seconds after which a running lens shows a progress bar."""
@@ -148,9 +152,13 @@ class Card:
                     button(tr("Stop"), self.stop)
                 self.progress.set_visibility(False)
             self.explanation = ui.element("div").classes("main-part").style("gap: 8px")
-            if self.spec.options:
+            further_inputs = [kind for kind in self.spec.input_kinds if kind.name not in PAGE_INPUTS]
+            if self.spec.options or further_inputs:
                 with ui.element("details"):
                     ui.html(escape(tr("Parameters")), sanitize=False, tag="summary")
+                    for kind in further_inputs:
+                        required = kind.name in self.spec.required
+                        input_field(kind, self.host.view, self.context, self.host.set_input, required=required)
                     parameter_form(self.spec, self.parameters, self._on_parameter_changed, self.context.lang)
             self.details = ui.element("details")
             self.details.set_visibility(False)
@@ -206,12 +214,17 @@ class CardHost:
     """What a card needs from the page that shows it."""
 
     choices: list[LensSpec]
+    view: View
+    """The current choice of the page."""
 
     def on_result(self, card: Card) -> None:
         """The card has a new value or error."""
 
     def on_parameters_changed(self, card: Card) -> None:
         """The user changed the card's parameters."""
+
+    def set_input(self, name: str, value: Any) -> None:
+        """The user chose another input that only some lenses have."""
 
     def swap(self, card: Card, lens: str) -> None:
         """Show another lens in place of this card."""

@@ -20,6 +20,12 @@ class GalleryPage(Protocol):
     def lens_view(self, spec: LensSpec) -> View:
         """The view of a lens with the current inputs."""
 
+    view: View
+    """The current choice."""
+
+    def set_input(self, name: str, value: Any) -> None:
+        """The user chose another input that only some lenses have."""
+
     def lens_parameters(self, lens: str) -> dict[str, Any]:
         """The parameters that the link has for a lens."""
 
@@ -141,6 +147,15 @@ class CardGallery(CardHost):
         """Update the link and run the lens again."""
         self.page.set_lens_parameters(card.spec.command, card.parameters)
         card.run(self.page.lens_view(card.spec))
+
+    @property
+    def view(self) -> View:  # type: ignore[override]
+        """The current choice of the page."""
+        return self.page.view
+
+    def set_input(self, name: str, value: Any) -> None:
+        """Use another input in all lenses that have it."""
+        self.page.set_input(name, value)
 
     def swap(self, card: Card, lens: str) -> None:
         """Show another lens in place of a card; if it has a card already, the two change places."""

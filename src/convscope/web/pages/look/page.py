@@ -160,6 +160,10 @@ class LookPage:
         others = {name: value for name, value in self.view.parameters.items() if not name.startswith(prefix)}
         self._set_view(parameters=others | {f"{prefix}{name}": value for name, value in parameters.items()})
 
+    def set_input(self, name: str, value: Any) -> None:
+        """Use another input in all lenses that have it."""
+        self._change(**{name: value})
+
     def lens_parameters(self, lens: str) -> dict[str, Any]:
         """The parameters that the link has for a lens, where they are written ``LENS.NAME``."""
         prefix = f"{lens}."
@@ -240,10 +244,10 @@ class LookPage:
         return None
 
     def lens_view(self, spec: LensSpec) -> View:
-        """The view of a lens; units and collections only if it uses them, so that equal requests share a result."""
+        """The view of a lens, with those inputs that it uses."""
         view = self.view
-        inputs = {name: getattr(view, name) for name in ("images", "unit") if name in spec.inputs}
-        return View(model=view.model, image=view.image, target=view.target, layer=view.layer, **inputs)
+        inputs = {kind.name: view.input(kind.name) for kind in spec.input_kinds}
+        return View(**{"model": view.model, "image": view.image, **inputs})
 
     async def _predict(self, turn: int) -> None:
         """Show the image, the prediction, and the layers and classes that can be chosen."""
