@@ -195,6 +195,9 @@ def test_a_page_shows_its_picture_and_a_field_for_its_input(visit: Any, address:
     card = page.locator(".card")
     assert card.count() == 1
     assert "How high is the score if only a rectangle of the image is kept?" in card.inner_text()
+    page.get_by_role("button", name="Choose lenses").click()
+    page.locator(".chip", has_text="Perturbation").click()
+    page.locator(".lens-choice", has_text="Crop score").wait_for()
     card.locator("summary").first.click()
     field = card.get_by_label("Area")
     assert field.input_value() == AREA

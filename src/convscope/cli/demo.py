@@ -7,7 +7,7 @@ from typing import Any
 from convscope.cli.console import print_message, print_result, progress_bar
 from convscope.cli.result_paths import image_stem
 from convscope.errors import CannotWrite
-from convscope.spec import LensSpec
+from convscope.spec import InputKind, LensSpec
 from convscope.values import Prediction, Value, check_writable
 
 INPUTS = {
@@ -21,6 +21,9 @@ DATA_SETS = {"shapes": "sample:shapes/0-119", "digits": "sample:digits/0-119"}
 
 STYLES = {"shapes": "sample:shapes/12", "digits": "sample:digits/5"}
 """Bundled network → the style image for lenses that take one."""
+
+GIVEN = {"data set": DATA_SETS, "second image": STYLES}
+"""What the demo gives to lenses that need more than a network and an image, by the content of the input."""
 
 FAMILY_LIMITS: dict[str, dict[str, int]] = {
     "perturbation": {"samples": 160, "steps": 60},
@@ -53,7 +56,9 @@ def run_demo(folder: Path) -> None:
     from convscope.engine.context.metering import reporting
     from convscope.reporting import collect, write_report
 
-    sections, specs = [], list(lenses())
+    fillable = {"network", "image", *GIVEN}
+    applied = [spec for spec in lenses() if {kind.content for kind in _required(spec)} <= fillable]
+    sections, specs = [], applied
     for network, inputs in INPUTS.items():
         model = load(f"bundled:{network}")
         names = [spec.command for spec in specs]
@@ -70,7 +75,7 @@ def run_demo(folder: Path) -> None:
     print_result("\n".join([*(_line(value) for value in values if isinstance(value, Prediction)), ""]))
     count = sum(map(len, INPUTS.values()))
     print_result(
-        f"{len(lenses())} lenses on {count} inputs and {len(INPUTS)} networks: {len(values)} pictures in {folder}/"
+        f"{len(applied)} lenses on {count} inputs and {len(INPUTS)} networks: {len(values)} pictures in {folder}/"
     )
     print_result(f"open {report.resolve()}")
 
@@ -85,13 +90,14 @@ def demo_arguments(specs: Sequence[LensSpec], network: str) -> dict[str, dict[st
             if name in spec.parameters and spec.parameters[name].default > limit
         }
         chosen |= LENS_LIMITS.get(spec.command, {})
-        if "images" in spec.required:
-            chosen["images"] = DATA_SETS[network]
-        if "style" in spec.required:
-            chosen["style"] = STYLES[network]
+        chosen |= {kind.name: GIVEN[kind.content][network] for kind in _required(spec) if kind.content in GIVEN}
         if chosen:
             arguments[spec.command] = chosen
     return arguments
+
+
+def _required(spec: LensSpec) -> list[InputKind]:
+    return [kind for kind in spec.input_kinds if kind.name in spec.required]
 
 
 def _file_stem(value: Value) -> str:

@@ -13,7 +13,7 @@ class CropScore(Value):
     """The score of one class for the whole image and for the part inside a rectangle."""
 
     arrays = ("scores",)
-    is_batched = True
+    attributes = is_batched = True
 
     scores: Any
     label: str
