@@ -1,5 +1,6 @@
 """The declaration of a lens, as an object, as plain data and in lists."""
 
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -169,8 +170,7 @@ class Lenses(list[LensSpec]):
     def __repr__(self) -> str:
         width = max((len(spec.name) for spec in self), default=0)
         parts = [
-            "\n".join([title, *(f"  {spec.name:<{width}}  {spec.asks}" for spec in members)])
-            for title, members in self._by_family()
+            "\n".join([title, *(_table_row(spec, width) for spec in members)]) for title, members in self._by_family()
         ]
         return "\n".join([*parts, f"{len(self)} lenses; help(cs.NAME) says more of one"])
 
@@ -190,3 +190,19 @@ class Lenses(list[LensSpec]):
         """The title of each family in the list, with its lenses."""
         families = dict.fromkeys(spec.family for spec in self)
         return [(FAMILIES[family], [spec for spec in self if spec.family == family]) for family in families]
+
+
+_TABLE_WIDTH = 140
+"""The width of the table of lenses in characters; a longer question continues below its beginning."""
+
+
+def _table_row(spec: LensSpec, name_width: int) -> str:
+    """The name and the question of a lens."""
+    beginning = f"  {spec.name:<{name_width}}  "
+    return textwrap.fill(
+        spec.asks,
+        _TABLE_WIDTH,
+        initial_indent=beginning,
+        subsequent_indent=" " * len(beginning),
+        break_long_words=False,
+    )
