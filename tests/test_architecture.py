@@ -47,17 +47,17 @@ def test_every_lens_cites_its_paper(spec: LensSpec) -> None:
 @every_lens
 def test_every_lens_explains_itself(spec: LensSpec) -> None:
     """In words, for each argument, with an example that can be run, and with where it comes from."""
-    said = inspect.getdoc(spec.function) or ""
-    assert re.findall(r"^(Args|Returns|Example|Source):", said, re.MULTILINE) == [
+    docstring = inspect.getdoc(spec.function) or ""
+    assert re.findall(r"^(Args|Returns|Example|Source):", docstring, re.MULTILINE) == [
         "Args",
         "Returns",
         "Example",
         "Source",
     ]
-    assert ">>> import convscope as cs" in said
-    assert f"cs.{spec.name}(" in said
+    assert ">>> import convscope as cs" in docstring
+    assert f"cs.{spec.name}(" in docstring
     for argument in (*spec.inputs, *spec.parameters):
-        assert re.search(rf"^    {argument}: \S", said, re.MULTILINE), f"{argument} is not explained"
+        assert re.search(rf"^    {argument}: \S", docstring, re.MULTILINE), f"{argument} is not explained"
     assert all(p.about.help and not p.about.help.endswith(".") for p in spec.parameters.values())
     assert spec.asks.endswith("?")
     assert spec.reads.endswith(".")
@@ -168,9 +168,9 @@ def test_importing_convscope_imports_nothing_heavy() -> None:
 def test_listing_the_lenses_imports_nothing_heavy() -> None:
     listing = "said['lenses'] = [spec.command for spec in declared_lenses()]"
     code = f"from convscope.catalogue import declared_lenses\n{listing}\n{NOTES}"
-    said = _in_a_fresh_process(code)
-    assert said["heavy"] == []
-    assert said["lenses"] == [spec.command for spec in cs.lenses()]
+    imported = _in_a_fresh_process(code)
+    assert imported["heavy"] == []
+    assert imported["lenses"] == [spec.command for spec in cs.lenses()]
 
 
 def test_the_help_of_a_lens_imports_neither_the_lens_nor_torch() -> None:
@@ -181,10 +181,10 @@ def test_the_help_of_a_lens_imports_neither_the_lens_nor_torch() -> None:
         "said['help'] = '--layer' in out.getvalue()\n"
         "said['lens'] = 'convscope.lens.cam.grad_cam' in sys.modules\n" + NOTES
     )
-    said = _in_a_fresh_process(code)
-    assert said["help"]
-    assert not said["lens"]
-    assert "torch" not in said["heavy"]
+    imported = _in_a_fresh_process(code)
+    assert imported["help"]
+    assert not imported["lens"]
+    assert "torch" not in imported["heavy"]
 
 
 def test_the_first_explanation_does_not_import_a_compiler() -> None:
@@ -198,5 +198,5 @@ def test_the_first_explanation_does_not_import_a_compiler() -> None:
 
 
 def test_the_test_above_would_notice() -> None:
-    said = _in_a_fresh_process(f"import convscope\nconvscope.grad_cam\n{NOTES}")
-    assert "torch" in said["heavy"]
+    imported = _in_a_fresh_process(f"import convscope\nconvscope.grad_cam\n{NOTES}")
+    assert "torch" in imported["heavy"]
