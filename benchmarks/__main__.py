@@ -113,7 +113,7 @@ def gradients(rounds: int) -> list[Row]:
 def memory(rounds: int) -> list[Row]:
     """Peak memory relative to a plain forward pass, its growth with the number of steps, growth over a long loop."""
     rows: list[Row] = []
-    row = lambda what, measured, aim: report([(what, "ConvScope", measured, aim)])  # noqa: E731
+    row = lambda title, measured, aim: report([(title, "ConvScope", measured, aim)])  # noqa: E731
     for batch in (1, 16):
         base = peak_growth("plain", "resnet50", batch)
         ratio = peak_growth("grad-cam", "resnet50", batch) / base
@@ -121,13 +121,13 @@ def memory(rounds: int) -> list[Row]:
     forward_backward = peak_growth("forward-backward", "resnet50", 8)
     for task, small_count, large_count in (("ig", 50, 300), ("rise", 1000, 4000), ("score-cam", 256, 2048)):
         small, large = (peak_growth(f"{task}-{n}", "resnet50", 1, processes=1) for n in (small_count, large_count))
-        what = f"Peak memory of {task}, resnet50"
+        title = f"Peak memory of {task}, resnet50"
         rows += row(
-            f"{what}, {large_count}, in that of a batch-8 forward + backward",
+            f"{title}, {large_count}, in that of a batch-8 forward + backward",
             f"{large / forward_backward:.2f}",
             "≤ 1.5",
         )
-        rows += row(f"{what}, {large_count} in that of {small_count}", f"{large / small:.2f}", "flat")
+        rows += row(f"{title}, {large_count} in that of {small_count}", f"{large / small:.2f}", "flat")
     grown = peak_growth("loop", "squeezenet1_1", 1, processes=1) / 2**20
     return rows + row("Growth over 500 explanations after the first ten, MB", f"{grown:.1f}", "< 20")
 

@@ -127,7 +127,7 @@ def table() -> str:
         rows.append(f"| **{title}** | | | |")
         for spec in LENSES:
             if spec.family == family:
-                fails = "; ".join(f"{what}: {why}" for what, why in spec.fails.items())
+                fails = "; ".join(f"{property_name}: {why}" for property_name, why in spec.fails.items())
                 rows.append(
                     f"| [`{spec.command}`](docs/lenses.md#{spec.command}) | {spec.asks} | {_passes(spec)} | {fails} |"
                 )
@@ -177,7 +177,7 @@ def lens_pages() -> str:
             parts += [""]
         if spec.claims:
             parts += [f"Held by tests: {', '.join(sorted(spec.claims))}.", ""]
-        parts += [f"Known to fail — {what}: {why}." for what, why in spec.fails.items()]
+        parts += [f"Known to fail — {property_name}: {why}." for property_name, why in spec.fails.items()]
         parts += [""] if spec.fails else []
         parts += _sources(spec)
     return "\n".join(parts)

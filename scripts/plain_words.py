@@ -69,15 +69,15 @@ def _phrases(path: Path, text: str, tree: ast.Module, pattern: re.Pattern[str]) 
 
 def main() -> None:
     """Print what was found."""
-    found = list(findings())
+    words = list(findings())
     if "--count" in sys.argv:
-        for word, count in Counter(finding.word for finding in found).most_common():
+        for word, count in Counter(finding.word for finding in words).most_common():
             print(f"{count:5} {word}")
         return
-    for finding in found:
+    for finding in words:
         print(f"{finding.path.relative_to(ROOT)}:{finding.line}: {finding.kind} '{finding.word}': use a plain word")
-    if found:
-        sys.exit(f"{len(found)} words that are not plain; scripts/plain_words.py says what is checked")
+    if words:
+        sys.exit(f"{len(words)} words that are not plain; scripts/plain_words.py says what is checked")
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[DrawnText]:
+def drawn_texts(monkeypatch: pytest.MonkeyPatch) -> list[DrawnText]:
     """The texts that are rendered on pictures during the test."""
     texts: list[DrawnText] = []
     write = Canvas.text

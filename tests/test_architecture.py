@@ -1,4 +1,4 @@
-"""What holds the house together: everything declared is documented, cited and twinned, and importing costs nothing."""
+"""The parts fit together: every lens is documented and cited, tests mirror the package, and importing is cheap."""
 
 import ast
 import inspect
@@ -47,17 +47,17 @@ def test_every_lens_cites_its_paper(spec: LensSpec) -> None:
 @every_lens
 def test_every_lens_explains_itself(spec: LensSpec) -> None:
     """In words, for each argument, with an example that can be run, and with where it comes from."""
-    said = inspect.getdoc(spec.function) or ""
-    assert re.findall(r"^(Args|Returns|Example|Source):", said, re.MULTILINE) == [
+    docstring = inspect.getdoc(spec.function) or ""
+    assert re.findall(r"^(Args|Returns|Example|Source):", docstring, re.MULTILINE) == [
         "Args",
         "Returns",
         "Example",
         "Source",
     ]
-    assert ">>> import convscope as cs" in said
-    assert f"cs.{spec.name}(" in said
+    assert ">>> import convscope as cs" in docstring
+    assert f"cs.{spec.name}(" in docstring
     for argument in (*spec.inputs, *spec.parameters):
-        assert re.search(rf"^    {argument}: \S", said, re.MULTILINE), f"{argument} is not explained"
+        assert re.search(rf"^    {argument}: \S", docstring, re.MULTILINE), f"{argument} is not explained"
     assert all(p.about.help and not p.about.help.endswith(".") for p in spec.parameters.values())
     assert spec.asks.endswith("?")
     assert spec.reads.endswith(".")
@@ -108,6 +108,55 @@ def test_no_lens_knows_another_lens_or_another_family(path: Path) -> None:
             assert not re.match(r"convscope\.(render|cli|reporting|loaders|samples)", name), (
                 f"{path.name} imports {name}"
             )
+
+
+# Tests mirror the package
+
+
+OF_A_WHOLE_PACKAGE = {
+    "engine/test_complex_layers.py",
+    "engine/test_memory.py",
+    "render/test_every_value.py",
+    "render/test_long_text.py",
+    "render/test_truncation.py",
+}
+"""Tests of a package as a whole; those of all packages lie directly in ``tests``, those of pages in ``tests/web``."""
+MIRRORED = ("cli", "engine", "loaders", "render", "reporting", "runtime", "samples", "spec", "values")
+MIRRORING = [path for folder in MIRRORED for path in sorted((ROOT / "tests" / folder).rglob("test_*.py"))]
+
+
+def mirrored_module(test: Path) -> Path | None:
+    """What a test file is of: ``tests/engine/run/test_zero_maps.py`` is of ``engine/run/zero_maps.py``.
+
+    Words may follow: ``test_checks_of_the_backward_pass.py`` tests a part of ``checks.py``.
+    """
+    folder = PACKAGE / test.parent.relative_to(ROOT / "tests")
+    words = test.stem.removeprefix("test_").split("_")
+    for length in range(len(words), 0, -1):
+        name = "_".join(words[:length])
+        for module in (folder / f"{name}.py", folder / name / "__init__.py"):
+            if module.exists():
+                return module
+    return None
+
+
+@pytest.mark.parametrize("path", MIRRORING, ids=lambda path: str(path.relative_to(ROOT / "tests")))
+def test_a_test_file_lies_where_its_module_lies(path: Path) -> None:
+    if path.relative_to(ROOT / "tests").as_posix() not in OF_A_WHOLE_PACKAGE:
+        assert mirrored_module(path), f"{path} tests no module of its name: move it, or list it in OF_A_WHOLE_PACKAGE"
+
+
+def test_every_package_has_its_folder_of_tests_or_none() -> None:
+    """No folder of tests is left over from a package that was renamed; helpers lie beside the tests that use them."""
+    for path in sorted((ROOT / "tests" / "engine").iterdir()):
+        assert not path.is_dir() or path.name == "__pycache__" or (PACKAGE / "engine" / path.name).is_dir(), path
+    assert all((ROOT / "tests" / path).exists() for path in OF_A_WHOLE_PACKAGE)
+
+
+def test_the_test_of_mirrored_files_would_fail_for_a_renamed_module() -> None:
+    assert mirrored_module(ROOT / "tests/engine/run/test_zero_maps.py") == PACKAGE / "engine/run/zero_maps.py"
+    assert mirrored_module(ROOT / "tests/engine/run/test_blank_maps.py") is None
+    assert mirrored_module(ROOT / "tests/engine/layers/test_zero_maps.py") is None
 
 
 # Settings around a call
@@ -168,9 +217,9 @@ def test_importing_convscope_imports_nothing_heavy() -> None:
 def test_listing_the_lenses_imports_nothing_heavy() -> None:
     listing = "said['lenses'] = [spec.command for spec in declared_lenses()]"
     code = f"from convscope.catalogue import declared_lenses\n{listing}\n{NOTES}"
-    said = _in_a_fresh_process(code)
-    assert said["heavy"] == []
-    assert said["lenses"] == [spec.command for spec in cs.lenses()]
+    imported = _in_a_fresh_process(code)
+    assert imported["heavy"] == []
+    assert imported["lenses"] == [spec.command for spec in cs.lenses()]
 
 
 def test_the_help_of_a_lens_imports_neither_the_lens_nor_torch() -> None:
@@ -181,10 +230,10 @@ def test_the_help_of_a_lens_imports_neither_the_lens_nor_torch() -> None:
         "said['help'] = '--layer' in out.getvalue()\n"
         "said['lens'] = 'convscope.lens.cam.grad_cam' in sys.modules\n" + NOTES
     )
-    said = _in_a_fresh_process(code)
-    assert said["help"]
-    assert not said["lens"]
-    assert "torch" not in said["heavy"]
+    imported = _in_a_fresh_process(code)
+    assert imported["help"]
+    assert not imported["lens"]
+    assert "torch" not in imported["heavy"]
 
 
 def test_the_first_explanation_does_not_import_a_compiler() -> None:
@@ -198,5 +247,5 @@ def test_the_first_explanation_does_not_import_a_compiler() -> None:
 
 
 def test_the_test_above_would_notice() -> None:
-    said = _in_a_fresh_process(f"import convscope\nconvscope.grad_cam\n{NOTES}")
-    assert "torch" in said["heavy"]
+    imported = _in_a_fresh_process(f"import convscope\nconvscope.grad_cam\n{NOTES}")
+    assert "torch" in imported["heavy"]

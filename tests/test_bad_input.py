@@ -30,7 +30,7 @@ SEES_SOMETHING = {
 """Lenses that need not be blank where the target is constant."""
 
 
-def look(spec: LensSpec, model: cs.Model, picture: np.ndarray, **given: object) -> cs.Attribution:
+def explain(spec: LensSpec, model: cs.Model, picture: np.ndarray, **given: object) -> cs.Attribution:
     offered = {**FEW, **given}
     taken = {k: v for k, v in offered.items() if k in spec.parameters or k in spec.inputs}
     return getattr(cs, spec.name)(model, picture, **taken)
@@ -46,15 +46,15 @@ def test_a_target_that_does_not_depend_on_the_input_gives_a_blank_map_that_says_
     with torch.no_grad():
         net.head.weight[1] = 0
         net.head.bias[1] = score
-    found = look(spec, picture_model(net), picture, target=1)
+    attribution = explain(spec, picture_model(net), picture, target=1)
     if spec.name in SEES_SOMETHING:
-        assert torch.isfinite(found.values).all()
+        assert torch.isfinite(attribution.values).all()
         return
     if spec.name == "full_grad":
-        assert found.values.abs().max() <= 1  # the last bias alone has no place
-    assert found.blank, found
-    assert len(found.notes["blank"]) > 20
-    assert "nan" not in str(found.values.tolist())
+        assert attribution.values.abs().max() <= 1  # the last bias alone has no place
+    assert attribution.blank, attribution
+    assert len(attribution.notes["blank"]) > 20
+    assert "nan" not in str(attribution.values.tolist())
 
 
 class WritesToItsInput(PlainNet):
@@ -71,8 +71,12 @@ class DoesNot(PlainNet):
 def test_a_network_that_writes_to_its_input_is_explained_like_one_that_does_not(spec, picture) -> None:
     kept = picture_model(seeded(DoesNot)).prepare(picture).tensor
     given = kept.clone()
-    found, true = (look(spec, picture_model(seeded(net)), given, target=1) for net in (WritesToItsInput, DoesNot))
-    torch.testing.assert_close(found.values, true.values, rtol=1e-3, atol=1e-5 * float(true.values.abs().max()))
+    actual, expected = (
+        explain(spec, picture_model(seeded(net)), given, target=1) for net in (WritesToItsInput, DoesNot)
+    )
+    torch.testing.assert_close(
+        actual.values, expected.values, rtol=1e-3, atol=1e-5 * float(expected.values.abs().max())
+    )
     assert torch.equal(given, kept)
 
 
@@ -85,20 +89,22 @@ class Overflows(PlainNet):
 @every_target
 def test_a_nan_midway_is_refused_with_the_operation_at_which_it_begins(spec, picture) -> None:
     with pytest.raises(NotFinite, match="overflows first at the operation 'sqrt' in its own forward"):
-        look(spec, picture_model(seeded(Overflows)), picture, target=1)
+        explain(spec, picture_model(seeded(Overflows)), picture, target=1)
 
 
 @every_map
 def test_a_traced_network_is_explained_or_refused_with_the_way_out(spec, picture) -> None:
     traced = torch.jit.trace(seeded(PlainNet), torch.zeros(1, 3, 16, 16), check_trace=False)
     try:
-        found = look(spec, picture_model(traced), picture, target=1)
+        attribution = explain(spec, picture_model(traced), picture, target=1)
     except LayerError as error:
         assert any(word in str(error) for word in ("scripted", "traced", "hides"))  # noqa: PT017
         assert spec.takes_layer or "unit" in spec.inputs or spec.family == "backward"
     else:
-        true = look(spec, picture_model(seeded(PlainNet)), picture, target=1)
-        torch.testing.assert_close(found.values, true.values, rtol=1e-3, atol=1e-4 * float(true.values.abs().max()))
+        true = explain(spec, picture_model(seeded(PlainNet)), picture, target=1)
+        torch.testing.assert_close(
+            attribution.values, true.values, rtol=1e-3, atol=1e-4 * float(true.values.abs().max())
+        )
 
 
 class NeverTheSame(FlattenNet):
@@ -114,8 +120,8 @@ class NeverTheSame(FlattenNet):
 )
 def test_a_network_that_answers_at_random_is_found_out(spec, picture) -> None:
     torch.manual_seed(0)  # two draws of many agree to a thousandth by chance: not these
-    found = look(spec, picture_model(seeded(NeverTheSame)), picture, target=1)
-    assert "nondeterministic" in found.notes
+    attribution = explain(spec, picture_model(seeded(NeverTheSame)), picture, target=1)
+    assert "nondeterministic" in attribution.notes
 
 
 class Detached(FlattenNet):
@@ -127,24 +133,26 @@ class Detached(FlattenNet):
 @every_target
 def test_a_network_that_cuts_its_gradient_off_is_refused_or_explained_without(spec, picture) -> None:
     try:
-        found = look(spec, picture_model(seeded(Detached)), picture, target=1)
+        attribution = explain(spec, picture_model(seeded(Detached)), picture, target=1)
     except (NoGradient, LayerError) as error:
         assert "cut off" in str(error) or "gradient" in str(error)  # noqa: PT017
     else:
-        true = look(spec, picture_model(seeded(FlattenNet)), picture, target=1)
-        torch.testing.assert_close(found.values, true.values, rtol=1e-3, atol=1e-4 * float(true.values.abs().max()))
+        true = explain(spec, picture_model(seeded(FlattenNet)), picture, target=1)
+        torch.testing.assert_close(
+            attribution.values, true.values, rtol=1e-3, atol=1e-4 * float(true.values.abs().max())
+        )
 
 
 @every_map
 def test_an_image_of_one_colour_is_explained_or_refused_in_one_sentence(spec, picture) -> None:
     grey = np.full_like(picture, 128)
     try:
-        found = look(spec, picture_model(seeded(FlattenNet)), grey, target=1)
+        attribution = explain(spec, picture_model(seeded(FlattenNet)), grey, target=1)
     except ConvScopeError as error:
         assert len(str(error)) < 400  # noqa: PT017
         assert "\n" not in str(error)  # noqa: PT017
     else:
-        assert torch.isfinite(found.values).all()
+        assert torch.isfinite(attribution.values).all()
 
 
 @every_map
@@ -155,9 +163,9 @@ def test_a_network_of_one_unit_everywhere(spec, picture) -> None:
         net = nn.Sequential(nn.Conv2d(3, 1, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 1))
     model = cs.Model(net.eval(), input=cs.ImageInput(size=16))
     try:
-        found = look(spec, model, picture)
+        attribution = explain(spec, model, picture)
     except ConvScopeError as error:
         assert "\n" not in str(error)  # noqa: PT017
         assert len(str(error)) < 400  # noqa: PT017
     else:
-        assert torch.isfinite(found.values).all()
+        assert torch.isfinite(attribution.values).all()

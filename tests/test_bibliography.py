@@ -111,7 +111,7 @@ def lacking(key: str, entry: Entry) -> list[str]:
         "where it appeared": not {"journal", "booktitle", "howpublished", "institution"} & set(entry.fields),
         f"a key that begins with {expected}": not re.match(expected, key),
     }
-    return [what for what, so in wrong.items() if so]
+    return [part for part, is_wrong in wrong.items() if is_wrong]
 
 
 def test_the_test_above_finds_what_is_lacking() -> None:

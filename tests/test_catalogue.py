@@ -19,13 +19,13 @@ from tests.nets import FlattenNet, PlainNet, ResidualNet, seeded
 
 
 def test_columns_are_as_alike_as_spearman_says(model, pictures) -> None:
-    found = cs.compare(model, pictures, ["grad-cam", "saliency", "gradient-x-input"])
+    comparison = cs.compare(model, pictures, ["grad-cam", "saliency", "gradient-x-input"])
     for i, j in ((0, 1), (1, 2)):
-        true = [spearmanr(row[i].values.flatten(), row[j].values.flatten()).statistic for row in found.rows]
-        assert float(found.rank_similarity[i, j]) == pytest.approx(np.mean(true), abs=1e-5)
-    assert torch.allclose(found.rank_similarity.diagonal(), torch.ones(3))
-    assert torch.allclose(found.structural_similarity.diagonal(), torch.ones(3))
-    assert torch.equal(found.structural_similarity, found.structural_similarity.T)
+        true = [spearmanr(row[i].values.flatten(), row[j].values.flatten()).statistic for row in comparison.rows]
+        assert float(comparison.rank_similarity[i, j]) == pytest.approx(np.mean(true), abs=1e-5)
+    assert torch.allclose(comparison.rank_similarity.diagonal(), torch.ones(3))
+    assert torch.allclose(comparison.structural_similarity.diagonal(), torch.ones(3))
+    assert torch.equal(comparison.structural_similarity, comparison.structural_similarity.T)
 
 
 def test_the_agreement_is_the_share_of_columns_that_point_at_a_place() -> None:
@@ -48,24 +48,24 @@ def test_a_blank_map_agrees_with_nothing() -> None:
 
 
 def test_one_lens_over_several_targets_shares_one_scale(model, picture) -> None:
-    found = cs.compare(model, picture, "grad-cam", targets=["cat", "dog", "cat - dog"])
-    assert found.titles == ("cat (2)", "dog (3)", "cat - dog")
-    assert found.scales == (0, 0, 0)
-    cat, dog, both = (cell.values for cell in found.rows[0])
+    comparison = cs.compare(model, picture, "grad-cam", targets=["cat", "dog", "cat - dog"])
+    assert comparison.titles == ("cat (2)", "dog (3)", "cat - dog")
+    assert comparison.scales == (0, 0, 0)
+    cat, dog, both = (cell.values for cell in comparison.rows[0])
     torch.testing.assert_close(both, cat - dog, rtol=1e-4, atol=1e-6)
-    found.picture()
+    comparison.picture()
 
 
 def test_several_models_stand_side_by_side(picture) -> None:
     first, second = picture_model(seeded(PlainNet)), picture_model(seeded(ResidualNet))
-    found = cs.compare([first, second], picture, ["grad-cam", "saliency"])
-    assert found.titles == (
+    comparison = cs.compare([first, second], picture, ["grad-cam", "saliency"])
+    assert comparison.titles == (
         "Grad-CAM · PlainNet",
         "Saliency · PlainNet",
         "Grad-CAM · ResidualNet",
         "Saliency · ResidualNet",
     )
-    assert found.scales == (0, 1, 0, 1)
+    assert comparison.scales == (0, 1, 0, 1)
     alike = cs.compare([first, picture_model(seeded(PlainNet))], picture, "saliency")
     assert alike.titles == ("PlainNet #1", "PlainNet #2")
     assert float(alike.rank_similarity[0, 1]) == pytest.approx(1)
@@ -85,15 +85,15 @@ def test_target_and_targets_are_refused_together(model, picture) -> None:
 
 @pytest.mark.parametrize("question", ["any", "class", "regions", "pixels", "shares", "black-box"])
 def test_every_lens_is_recommended_or_refused_with_a_reason(question: str, model, picture, tmp_path) -> None:
-    found = cs.recommend(model, picture, question)
-    assert {one.lens for one in found.lenses} == {s.command for s in cs.lenses() if s.gives_map}
-    assert all(one.why for one in found.lenses)
+    recommendation = cs.recommend(model, picture, question)
+    assert {entry.lens for entry in recommendation.lenses} == {s.command for s in cs.lenses() if s.gives_map}
+    assert all(entry.why for entry in recommendation.lenses)
     specs = {spec.command: spec for spec in cs.lenses()}
-    for name in found.best:
+    for name in recommendation.best:
         assert question != "class" or "contrasting" in specs[name].claims
         assert question != "shares" or "complete" in specs[name].claims
-    assert found.picture().pixels.any()
-    assert Value.load(found.save(tmp_path / "r.npz")).best == found.best
+    assert recommendation.picture().pixels.any()
+    assert Value.load(recommendation.save(tmp_path / "r.npz")).best == recommendation.best
 
 
 class NoMap(nn.Module):
@@ -116,25 +116,25 @@ class Detached(FlattenNet):
 
 
 def test_a_network_without_maps_rules_out_what_needs_a_layer(picture) -> None:
-    found = {one.lens: one for one in cs.recommend(picture_model(seeded(NoMap)), picture).lenses}
-    assert not found["grad-cam"].fits
-    assert "spatial" in found["grad-cam"].why
-    assert found["integrated-gradients"].fits
+    entries = {entry.lens: entry for entry in cs.recommend(picture_model(seeded(NoMap)), picture).lenses}
+    assert not entries["grad-cam"].fits
+    assert "spatial" in entries["grad-cam"].why
+    assert entries["integrated-gradients"].fits
 
 
 def test_a_network_without_gradients_leaves_black_boxes(picture) -> None:
-    found = {one.lens: one for one in cs.recommend(picture_model(seeded(Detached)), picture).lenses}
-    assert not found["saliency"].fits
-    assert not found["lrp"].fits
+    entries = {entry.lens: entry for entry in cs.recommend(picture_model(seeded(Detached)), picture).lenses}
+    assert not entries["saliency"].fits
+    assert not entries["lrp"].fits
 
 
 def test_a_scripted_network_rules_out_backward_rules(picture) -> None:
     net = seeded(PlainNet)
     traced = torch.jit.trace(net, torch.zeros(1, 3, 16, 16), check_trace=False)
-    found = {one.lens: one for one in cs.recommend(picture_model(traced), picture).lenses}
-    assert not found["lrp"].fits
-    assert "torch.jit" in found["lrp"].why
-    assert found["saliency"].fits
+    entries = {entry.lens: entry for entry in cs.recommend(picture_model(traced), picture).lenses}
+    assert not entries["lrp"].fits
+    assert "torch.jit" in entries["lrp"].why
+    assert entries["saliency"].fits
 
 
 class Logarithmic(FlattenNet):
@@ -145,11 +145,11 @@ class Logarithmic(FlattenNet):
 
 
 def test_a_lens_is_ruled_out_by_what_it_says_itself_and_not_by_its_neighbour(picture) -> None:
-    found = {one.lens: one for one in cs.recommend(picture_model(seeded(Logarithmic)), picture).lenses}
-    assert "'log'" in found["lrp"].why
-    assert not found["lrp"].fits
-    assert found["guided-backprop"].fits
-    assert found["deep-lift"].fits
+    entries = {entry.lens: entry for entry in cs.recommend(picture_model(seeded(Logarithmic)), picture).lenses}
+    assert "'log'" in entries["lrp"].why
+    assert not entries["lrp"].fits
+    assert entries["guided-backprop"].fits
+    assert entries["deep-lift"].fits
 
 
 def test_an_unknown_question_is_refused(model, picture) -> None:

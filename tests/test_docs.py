@@ -85,11 +85,11 @@ def test_editors_see_signatures_of_the_lazy_names(tmp_path: Path) -> None:
         "cs.saliency(model, 'a.png', sign='sideways')\ncs.no_such_lens\n"
     )
     command = [sys.executable, "-m", "mypy", "--no-incremental", "--cache-dir", str(tmp_path / "cache"), "use.py"]
-    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
-    assert 'Revealed type is "convscope.values.attribution.Attribution"' in said
-    assert "list[convscope.values.attribution.Attribution]" in said
-    assert "sideways" in said or "No overload variant" in said
-    assert "no_such_lens" in said
+    output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    assert 'Revealed type is "convscope.values.attribution.Attribution"' in output
+    assert "list[convscope.values.attribution.Attribution]" in output
+    assert "sideways" in output or "No overload variant" in output
+    assert "no_such_lens" in output
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -30,7 +30,7 @@ def test_every_error_is_of_the_tree_and_of_pythons_own_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "known", "clause"),
+    ("name", "known", "clause"),
     [
         ("layer4.conv2", ["layer1.0.conv2", "layer4.0.conv2"], "; did you mean 'layer4.0.conv2'?"),
         ("TABBY", ["tabby", "tench"], "; did you mean 'tabby'?"),
@@ -40,8 +40,8 @@ def test_every_error_is_of_the_tree_and_of_pythons_own_kind() -> None:
         ("x", [], ""),
     ],
 )
-def test_the_nearest_name_is_suggested(asked: str, known: list[str], clause: str) -> None:
-    assert did_you_mean(asked, known) == clause
+def test_the_nearest_name_is_suggested(name: str, known: list[str], clause: str) -> None:
+    assert did_you_mean(name, known) == clause
 
 
 def test_all_errors_have_a_common_base_class() -> None:

@@ -29,9 +29,9 @@ def smooth() -> cs.Model:
     return picture_model(net)
 
 
-def _close(found: Tensor, true: Tensor, tolerance: float = 1e-5) -> None:
-    assert true.abs().max() > 0, "comparing with a blank map proves nothing"
-    torch.testing.assert_close(found, true, rtol=0, atol=tolerance * float(true.abs().max()))
+def _close(actual: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
+    assert expected.abs().max() > 0, "comparing with a blank map proves nothing"
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * float(expected.abs().max()))
 
 
 # Linear networks
@@ -39,25 +39,27 @@ def _close(found: Tensor, true: Tensor, tolerance: float = 1e-5) -> None:
 
 def test_the_gradient_of_a_linear_network_is_its_weight(linear: cs.Model, picture: np.ndarray) -> None:
     for target in range(CLASSES):
-        found = cs.saliency(linear, picture, target=target)
-        _close(found.channels, linear.module.fc.weight[target].detach().view(3, SIDE, SIDE))
+        attribution = cs.saliency(linear, picture, target=target)
+        _close(attribution.channels, linear.module.fc.weight[target].detach().view(3, SIDE, SIDE))
 
 
 def test_gradient_x_input_of_a_linear_network_adds_up_to_the_score_but_for_the_bias(linear, picture) -> None:
-    found = cs.gradient_x_input(linear, picture, target=TARGET)
-    assert float(found.values.sum()) == pytest.approx(found.score - linear.module.fc.bias[TARGET].item(), abs=1e-4)
+    attribution = cs.gradient_x_input(linear, picture, target=TARGET)
+    assert float(attribution.values.sum()) == pytest.approx(
+        attribution.score - linear.module.fc.bias[TARGET].item(), abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("lens", ["integrated_gradients", "guided_integrated_gradients"])
 @pytest.mark.parametrize("baseline", ["black", "white", "mean", "blur", "noise"])
 def test_any_path_through_a_linear_network_gives_weight_times_way(lens: str, baseline: str, linear, picture) -> None:
     parameters = {"quadrature": "riemann-left"} if lens == "integrated_gradients" else {}
-    found = getattr(cs, lens)(linear, picture, target=TARGET, baseline=baseline, steps=4, **parameters)
+    attribution = getattr(cs, lens)(linear, picture, target=TARGET, baseline=baseline, steps=4, **parameters)
     weight = linear.module.fc.weight[TARGET].detach().view(3, SIDE, SIDE)
-    moved = found.channels / weight  # how far each number went
-    assert abs(found.notes["relative completeness gap"]) < 1e-4
+    moved = attribution.channels / weight  # how far each number went
+    assert abs(attribution.notes["relative completeness gap"]) < 1e-4
     start = linear.prepare(picture).tensor[0] - moved
-    assert linear.module(start[None])[0, TARGET].item() == pytest.approx(found.notes["baseline score"], abs=1e-3)
+    assert linear.module(start[None])[0, TARGET].item() == pytest.approx(attribution.notes["baseline score"], abs=1e-3)
 
 
 def test_noise_does_not_move_the_gradient_of_a_linear_network(linear: cs.Model, picture: np.ndarray) -> None:
@@ -82,8 +84,8 @@ def test_noise_does_not_move_the_gradient_of_a_linear_network(linear: cs.Model, 
     ],
 )
 def test_integrated_gradients_add_up_to_the_rise_of_the_score(smooth, picture, baseline, quadrature, tolerance) -> None:
-    found = cs.integrated_gradients(smooth, picture, target=TARGET, baseline=baseline, quadrature=quadrature)
-    _complete(found, tolerance)
+    attribution = cs.integrated_gradients(smooth, picture, target=TARGET, baseline=baseline, quadrature=quadrature)
+    _complete(attribution, tolerance)
 
 
 @pytest.mark.parametrize("lens", ["blur_integrated_gradients", "guided_integrated_gradients"])
@@ -94,10 +96,10 @@ def test_other_paths_add_up_to_the_rise_of_the_score_too(lens: str, smooth, pict
 def test_a_path_from_the_image_to_itself_explains_nothing(smooth: cs.Model, picture: np.ndarray) -> None:
     here = smooth.prepare(picture).tensor[0]
     for lens in (cs.integrated_gradients, cs.guided_integrated_gradients):
-        found = lens(smooth, picture, target=TARGET, baseline=here, steps=4)
-        assert found.blank
-        assert found.notes["completeness gap"] == 0
-        assert found.notes["relative completeness gap"] == 0
+        attribution = lens(smooth, picture, target=TARGET, baseline=here, steps=4)
+        assert attribution.blank
+        assert attribution.notes["completeness gap"] == 0
+        assert attribution.notes["relative completeness gap"] == 0
 
 
 def test_integrated_gradients_swap_their_sign_with_their_ends(smooth: cs.Model, picture: np.ndarray) -> None:
@@ -135,8 +137,8 @@ def test_expected_gradients_over_one_reference_tend_to_integrated_gradients(smoo
 
 def test_blur_integrated_gradients_of_a_picture_of_one_shade_are_blank(smooth: cs.Model) -> None:
     """Blurring it changes nothing, so that there is no path."""
-    found = cs.blur_integrated_gradients(smooth, np.full((SIDE, SIDE, 3), 90, np.uint8), target=TARGET)
-    assert found.values.abs().max() < 1e-6
+    attribution = cs.blur_integrated_gradients(smooth, np.full((SIDE, SIDE, 3), 90, np.uint8), target=TARGET)
+    assert attribution.values.abs().max() < 1e-6
 
 
 # Without noise
@@ -205,17 +207,17 @@ def test_below_a_pooling_head_cam_is_grad_cam_times_the_number_of_positions(mode
 
 @pytest.mark.parametrize("target", range(CLASSES))
 def test_cam_averages_to_the_score_but_for_the_bias(target: int, model: cs.Model, picture: np.ndarray) -> None:
-    found = cs.cam(model, picture, target=target)
+    attribution = cs.cam(model, picture, target=target)
     bias = model.module.head.bias[target].item()
-    assert float(found.layer_values["features"].mean()) == pytest.approx(found.score - bias, abs=1e-5)
+    assert float(attribution.layer_values["features"].mean()) == pytest.approx(attribution.score - bias, abs=1e-5)
 
 
 @pytest.mark.parametrize("target", range(CLASSES))
 def test_hires_cam_adds_up_to_the_score_but_for_the_bias_below_a_linear_head(target: int, picture: np.ndarray) -> None:
     model = picture_model(seeded(LinearHeadNet))
-    found = cs.hires_cam(model, picture, target=target)
+    attribution = cs.hires_cam(model, picture, target=target)
     bias = model.module.fc.bias[target].item()
-    assert float(found.layer_values["features"].sum()) == pytest.approx(found.score - bias, abs=1e-5)
+    assert float(attribution.layer_values["features"].sum()) == pytest.approx(attribution.score - bias, abs=1e-5)
 
 
 @pytest.mark.parametrize("net", [PlainNet, ResidualNet, FlattenNet])
@@ -265,11 +267,11 @@ def test_the_principal_map_carries_no_more_than_there_is(lens: str, model: cs.Mo
         model.module.features[2].weight[1:] = 0
         model.module.features[2].bias[1:] = -1
         model.module.features[2].bias[0] = 1
-    (one,) = getattr(cs, lens)(model, picture, center=False).layer_values.values()
+    (layer_map,) = getattr(cs, lens)(model, picture, center=False).layer_values.values()
     activation = _activation(model, picture)
     assert not activation[1:].any()
     expected = activation[0] if lens == "eigen_cam" else activation[0] * _gradient_of_first(model, picture)
-    _close(one, expected)
+    _close(layer_map, expected)
     assert whole.abs().max() > 0
 
 
@@ -282,8 +284,8 @@ def _gradient_of_first(model: cs.Model, picture: np.ndarray) -> float:
     return model.module.head.weight[best, 0].item() / _activation(model, picture)[0].numel()
 
 
-def _complete(found: cs.Attribution, tolerance: float) -> None:
-    rise = found.score - found.notes["baseline score"]
+def _complete(attribution: cs.Attribution, tolerance: float) -> None:
+    rise = attribution.score - attribution.notes["baseline score"]
     assert abs(rise) > 0.05, "a rise of nothing proves nothing"
-    assert float(found.values.sum()) == pytest.approx(rise, rel=tolerance, abs=1e-5)
-    assert found.notes["completeness gap"] == pytest.approx(float(found.values.sum()) - rise, abs=1e-4)
+    assert float(attribution.values.sum()) == pytest.approx(rise, rel=tolerance, abs=1e-5)
+    assert attribution.notes["completeness gap"] == pytest.approx(float(attribution.values.sum()) - rise, abs=1e-4)

@@ -35,9 +35,9 @@ def test_the_evidence_lies_on_the_animal(trained: cs.Model, lens: str, assets: P
     for name in (f"davis_{animal}" for animal in ANIMALS):
         target = entries[name]["objects"][0]["classes"][0]
         options = {"steps": 8} if lens == "integrated_gradients" else {}
-        found = getattr(cs, lens)(trained, assets / entries[name]["image"], target=target, **options)
+        attribution = getattr(cs, lens)(trained, assets / entries[name]["image"], target=target, **options)
         mask = inside(assets / entries[name]["mask"], trained.input)
-        evidence = found.values.clamp_min(0)
+        evidence = attribution.values.clamp_min(0)
         gains.append(float(evidence[mask].sum() / evidence.sum() / mask.float().mean()))
     assert np.median(gains) > 1.3, gains
 

@@ -44,11 +44,11 @@ LOOKS: dict[str, Callable[[cs.Model, Tensor], object]] = {
 }
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_where_numbers_overflow_is_named_whatever_was_asked(look: str) -> None:
+@pytest.mark.parametrize("call", LOOKS)
+def test_where_numbers_overflow_is_named_whatever_was_asked(call: str) -> None:
     model = picture_model(seeded(Overflows))
     with pytest.raises(NotFinite, match=BEGINS) as refusal:
-        LOOKS[look](model, torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+        LOOKS[call](model, torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
     assert "\n" not in str(refusal.value)
 
 
@@ -59,7 +59,7 @@ def test_what_does_not_depend_on_the_input_cannot_be_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "said"),
+    ("call", "error", "message"),
     [
         (lambda m: cs.kernels(m, layer="head"), LayerError, "has no kernels: choose 'features.0' or 'features.2'"),
         (lambda m: cs.kernels(m, layer="features.9"), UnknownName, "no layer 'features.9'"),
@@ -74,8 +74,8 @@ def test_what_does_not_depend_on_the_input_cannot_be_drawn() -> None:
         (lambda m: cs.convolve("1 2 / 3 4", "1 1 1 / 1 1 1 / 1 1 1"), InputError, "does not fit into 2×2"),
     ],
 )
-def test_a_request_that_cannot_be_met_is_one_clear_sentence(model, call, error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=said) as refusal:
+def test_a_request_that_cannot_be_met_is_one_clear_sentence(model, call, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as refusal:
         call(model)
     assert "\n" not in str(refusal.value)
 
@@ -91,17 +91,17 @@ def test_a_folder_without_images_is_refused_and_broken_ones_are_counted(model, t
             tmp_path / f"{name}.png"
         )
     (tmp_path / "broken.png").write_bytes(b"\x89PNG broken")
-    found = cs.activations(model, tmp_path)
-    assert found.images == 2
-    assert found.notes["skipped files"].startswith("1 that cannot be read (")
-    assert "broken.png" in found.notes["skipped files"]
+    distribution = cs.activations(model, tmp_path)
+    assert distribution.images == 2
+    assert distribution.notes["skipped files"].startswith("1 that cannot be read (")
+    assert "broken.png" in distribution.notes["skipped files"]
 
 
 def test_two_thousand_channels_are_shown_by_their_strongest_and_the_note_says_so() -> None:
     net = nn.Sequential(nn.Conv2d(3, 2048, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, 2))
-    found = cs.feature_maps(cs.Model(net, input=cs.ImageInput(size=8)), torch.randn(1, 3, 8, 8), layer="0")
-    assert found.maps["0"].shape == (32, 8, 8)
-    assert "32 of 2048" in " ".join([*found.lines(), *map(str, found.notes.values())]).replace(",", "")
-    assert max(found.picture().pixels.shape) < 4000
+    feature_maps = cs.feature_maps(cs.Model(net, input=cs.ImageInput(size=8)), torch.randn(1, 3, 8, 8), layer="0")
+    assert feature_maps.maps["0"].shape == (32, 8, 8)
+    assert "32 of 2048" in " ".join([*feature_maps.lines(), *map(str, feature_maps.notes.values())]).replace(",", "")
+    assert max(feature_maps.picture().pixels.shape) < 4000
     everything = cs.kernels(cs.Model(net), layer="0").picture().pixels.shape
     assert max(everything) < 4000

@@ -60,7 +60,7 @@ VOLUME = torch.randn(1, 6, 20, 24, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "expected"),
     [
         ("image", "Brightening a pixel of an image: which regions of images, of photographs?"),
         ("signal", "Raising a sample of a signal: which stretches of signals, of signals?"),
@@ -69,8 +69,8 @@ VOLUME = torch.randn(1, 6, 20, 24, generator=torch.Generator().manual_seed(0))
         ("", "Brightening a pixel of an image: which regions of images, of photographs?"),
     ],
 )
-def test_sentences_speak_of_what_was_looked_at(kind: str, said: str) -> None:
-    assert adapt_wording("Brightening a pixel of an image: which regions of images, of photographs?", kind) == said
+def test_sentences_speak_of_what_was_looked_at(kind: str, expected: str) -> None:
+    assert adapt_wording("Brightening a pixel of an image: which regions of images, of photographs?", kind) == expected
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_sentences_in_chinese_speak_of_it_too() -> None:
 @pytest.mark.parametrize("spec", cs.lenses(), ids=lambda spec: spec.command)
 @pytest.mark.parametrize("kind", ["signal", "volume"])
 def test_no_lens_calls_a_signal_or_a_volume_an_image(
-    spec: LensSpec, kind: str, ears: cs.Model, scanner: cs.Model, drawn: list[str]
+    spec: LensSpec, kind: str, ears: cs.Model, scanner: cs.Model, drawn_texts: list[str]
 ) -> None:
     """In its picture, its card of a report, and on the command line."""
     model, given = {"signal": (ears, SIGNAL), "volume": (scanner, VOLUME)}[kind]
@@ -101,8 +101,8 @@ def test_no_lens_calls_a_signal_or_a_volume_an_image(
     for value in values:
         assert value.record.kind == kind
         value.picture()
-        said = [*drawn, *summary_lines("", value), value.record.adapt_wording(value.record.asks)]
-        assert [line for line in said if NO_WORDS.search(line)] == []
+        texts = [*drawn_texts, *summary_lines("", value), value.record.adapt_wording(value.record.asks)]
+        assert [line for line in texts if NO_WORDS.search(line)] == []
 
 
 def test_a_report_of_a_signal_speaks_of_signals(ears: cs.Model, tmp_path: Path) -> None:
@@ -119,23 +119,25 @@ def test_a_report_of_a_signal_speaks_of_signals(ears: cs.Model, tmp_path: Path) 
 
 def test_an_axis_has_round_numbers_in_the_middle_of_their_places() -> None:
     ticks = SignalAxis(1000).ticks(900)
-    assert [said for _, said in ticks] == ["0", "100", "200", "300", "400", "500", "600", "700", "800", "900"]
+    assert [label for _, label in ticks] == ["0", "100", "200", "300", "400", "500", "600", "700", "800", "900"]
     assert ticks[1][0] == pytest.approx(0.1005)
-    assert [said for _, said in SignalAxis(1600, 1 / 800, "seconds").ticks(500)] == ["0", "0.5", "1", "1.5"]
-    assert [said for _, said in SignalAxis(4).ticks(900)] == ["0", "1", "2", "3"]
-    assert [said for _, said in SignalAxis(1).ticks(900)] == ["0"]
+    assert [label for _, label in SignalAxis(1600, 1 / 800, "seconds").ticks(500)] == ["0", "0.5", "1", "1.5"]
+    assert [label for _, label in SignalAxis(4).ticks(900)] == ["0", "1", "2", "3"]
+    assert [label for _, label in SignalAxis(1).ticks(900)] == ["0"]
 
 
-def test_a_signal_is_drawn_over_samples_or_over_seconds_where_a_rate_is_known(ears: cs.Model, drawn: list[str]) -> None:
+def test_a_signal_is_drawn_over_samples_or_over_seconds_where_a_rate_is_known(
+    ears: cs.Model, drawn_texts: list[str]
+) -> None:
     value = cs.grad_cam(ears, SIGNAL)
     assert (value.record.spacing, value.record.unit) == ((1 / RATE,), "s")
     value.picture()
-    assert "seconds" in drawn
-    assert {"0", "0.1", "0.6"} <= set(drawn)
-    drawn.clear()
+    assert "seconds" in drawn_texts
+    assert {"0", "0.1", "0.6"} <= set(drawn_texts)
+    drawn_texts.clear()
     cs.grad_cam(cs.Model(ears.module, labels=ears.labels), SIGNAL[None]).picture()
-    assert "samples" in drawn
-    assert {"0", "10", "60"} <= set(drawn)
+    assert "samples" in drawn_texts
+    assert {"0", "10", "60"} <= set(drawn_texts)
 
 
 def test_the_strongest_place_is_a_moment() -> None:
@@ -148,16 +150,16 @@ def test_the_strongest_place_is_a_moment() -> None:
 @pytest.mark.parametrize(
     "lens", ["predict", "feature_maps", "receptive_field", "layer_grad_cam", "activation_maximization"]
 )
-def test_every_picture_of_a_signal_has_an_axis(lens: str, ears: cs.Model, drawn: list[str]) -> None:
+def test_every_picture_of_a_signal_has_an_axis(lens: str, ears: cs.Model, drawn_texts: list[str]) -> None:
     given = () if lens == "activation_maximization" else (SIGNAL,)
     getattr(cs, lens)(ears, *given, **({} if given else {"steps": 2})).picture()
-    assert "seconds" in drawn
+    assert "seconds" in drawn_texts
 
 
-def test_a_comparison_of_signals_has_axes_and_an_agreement(ears: cs.Model, drawn: list[str]) -> None:
+def test_a_comparison_of_signals_has_axes_and_an_agreement(ears: cs.Model, drawn_texts: list[str]) -> None:
     cs.compare(ears, SIGNAL, ["grad-cam", "saliency"]).picture()
-    assert drawn.count("seconds") == 3
-    assert any(words.startswith("Agreement:") for words in drawn)
+    assert drawn_texts.count("seconds") == 3
+    assert any(words.startswith("Agreement:") for words in drawn_texts)
 
 
 # Proportions of volumes
@@ -193,8 +195,8 @@ def test_images_of_pixels_that_are_no_squares_are_drawn_so() -> None:
 
 def test_spacing_and_rate_are_kept_in_files(ears: cs.Model, scanner: cs.Model, tmp_path: Path) -> None:
     for value in (cs.saliency(ears, SIGNAL), cs.saliency(scanner, VOLUME)):
-        again = Attribution.load(value.save(tmp_path / "v.npz"))
-        record = again.record
+        loaded = Attribution.load(value.save(tmp_path / "v.npz"))
+        record = loaded.record
         assert (record.kind, record.spacing, record.unit) == (
             value.record.kind,
             value.record.spacing,
@@ -203,7 +205,7 @@ def test_spacing_and_rate_are_kept_in_files(ears: cs.Model, scanner: cs.Model, t
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"shape": (1, 6, 20, 24), "spacing": (5, 1)}, "3 for this shape"),
         ({"spacing": (5, 0, 1)}, "numbers above 0"),
@@ -214,8 +216,8 @@ def test_spacing_and_rate_are_kept_in_files(ears: cs.Model, scanner: cs.Model, t
         ({"rate": 10, "spacing": (1,)}, "without spacing"),
     ],
 )
-def test_spacing_that_cannot_be_is_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_spacing_that_cannot_be_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         cs.TensorInput(**given)
 
 
@@ -229,8 +231,8 @@ def test_products_of_a_long_kernel_stay_on_the_sheet() -> None:
 
 def test_an_address_says_spacing_and_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    made = "import torch, convscope as cs\ndef make():\n    net = torch.nn.Conv3d(1, 2, 3)\n"
-    Path("net.py").write_text(f"{made}    return cs.Model(net, input=cs.TensorInput(shape=(1, 6, 8, 8)))\n")
+    source = "import torch, convscope as cs\ndef make():\n    net = torch.nn.Conv3d(1, 2, 3)\n"
+    Path("net.py").write_text(f"{source}    return cs.Model(net, input=cs.TensorInput(shape=(1, 6, 8, 8)))\n")
     model = cs.load("net.py:make?spacing=5,1,1")
     assert model.input.spacing == (5.0, 1.0, 1.0)  # type: ignore[union-attr]
     assert cs.load(model.source).input == model.input

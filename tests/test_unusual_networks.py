@@ -40,10 +40,10 @@ def small(*layers: nn.Module) -> nn.Module:
 
 
 def pictures(side: int = 8, channels: int = 1) -> Tensor:
-    return drawn(1, channels, side, side)
+    return random_tensor(1, channels, side, side)
 
 
-def drawn(*shape: int) -> Tensor:
+def random_tensor(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
@@ -52,17 +52,17 @@ def _grey() -> nn.Module:
 
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
-    "vectors": (lambda: small(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)), drawn(1, 8)),
-    "several vectors": (lambda: small(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)), drawn(2, 8)),
-    "four axes, flattened": (lambda: small(nn.Flatten(), nn.Linear(48, 3)), drawn(1, 3, 2, 2, 2, 2)),
-    "four axes": (lambda: small(FourAxes()), drawn(1, 3, 2, 3, 2, 3)),
+    "vectors": (lambda: small(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)), random_tensor(1, 8)),
+    "several vectors": (lambda: small(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)), random_tensor(2, 8)),
+    "four axes, flattened": (lambda: small(nn.Flatten(), nn.Linear(48, 3)), random_tensor(1, 3, 2, 2, 2, 2)),
+    "four axes": (lambda: small(FourAxes()), random_tensor(1, 3, 2, 3, 2, 3)),
     "signal": (
         lambda: small(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 3)),
-        drawn(1, 2, 16),
+        random_tensor(1, 2, 16),
     ),
     "volume": (
         lambda: small(nn.Conv3d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 3)),
-        drawn(1, 1, 6, 6, 6),
+        random_tensor(1, 1, 6, 6, 6),
     ),
     "scripted": (lambda: torch.jit.script(_grey()), pictures()),
     "traced": (lambda: torch.jit.trace(_grey(), pictures()), pictures()),
@@ -84,10 +84,10 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
     ),
     "no parameters": (lambda: small(nn.AvgPool2d(2), nn.Flatten()), pictures(4)),
     "no parameters, no layers": (lambda: _Sums().eval(), pictures(4)),
-    "one linear layer": (lambda: _one(nn.Linear(8, 3)), drawn(1, 8)),
-    "one convolution": (lambda: _one(nn.Conv2d(1, 3, 3)), pictures()),
-    "one pixel": (lambda: small(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4, 3)), drawn(1, 3, 1, 1)),
-    "one number": (lambda: small(nn.Linear(1, 2)), drawn(1, 1)),
+    "one linear layer": (lambda: _single_layer(nn.Linear(8, 3)), random_tensor(1, 8)),
+    "one convolution": (lambda: _single_layer(nn.Conv2d(1, 3, 3)), pictures()),
+    "one pixel": (lambda: small(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4, 3)), random_tensor(1, 3, 1, 1)),
+    "one number": (lambda: small(nn.Linear(1, 2)), random_tensor(1, 1)),
 }
 
 
@@ -95,7 +95,7 @@ def _pooled_head() -> nn.Module:
     return small(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
 
 
-def _one(layer: nn.Module) -> nn.Module:
+def _single_layer(layer: nn.Module) -> nn.Module:
     """A network that is a single layer and has no other."""
     small(layer)
     return layer.eval()
@@ -108,7 +108,7 @@ class _Sums(nn.Module):
         return torch.stack([x.flatten(1).sum(1), x.flatten(1)[:, 0], x.flatten(1).square().sum(1)], 1)
 
 
-def looked(spec: LensSpec, network: str, **given: Any) -> Any:
+def call_lens(spec: LensSpec, network: str, **given: Any) -> Any:
     """What a lens says of one of the networks, cheaply."""
     build, tensor = NETWORKS[network]
     offered = {**FEW, **given}
@@ -135,10 +135,10 @@ PLACES: dict[str, dict[str, str]] = {
 def refusal_of(spec: LensSpec, network: str, **given: Any) -> str | None:
     """The words in which a lens refuses; None where it gives a value. Any other error is raised."""
     try:
-        found = looked(spec, network, **given)
+        value = call_lens(spec, network, **given)
     except ConvScopeError as refusal:
         return str(refusal)
-    assert found is not None
+    assert value is not None
     return None
 
 
@@ -162,20 +162,20 @@ def test_what_a_refusal_tells_to_use_is_not_refused_in_turn(spec: LensSpec, netw
     """No two messages that point at each other."""
     refused = refusal_of(spec, network, target=0) or ""
     if "use 'black'" in refused:
-        again = refusal_of(spec, network, target=0, baseline="black")
-        assert again is None
+        second_refusal = refusal_of(spec, network, target=0, baseline="black")
+        assert second_refusal is None
     at_a_layer = refusal_of(spec, network, target=0, layer="0", unit="0[0]") or ""
     assert "leave layer out" not in at_a_layer  # by default there is none either
     assert "and kernel-shap" not in refused + at_a_layer
     if "gradient-x-input" in refused:
-        named = {one.command: one for one in LENSES}
+        named = {lens_spec.command: lens_spec for lens_spec in LENSES}
         assert refusal_of(named["gradient-x-input"], network, target=0) is None
         assert refusal_of(named["integrated-gradients"], network, target=0, baseline="black") is None
 
 
 def test_numbers_along_four_axes_are_interpolated_along_each() -> None:
     """Up to three axes torch does it; the fourth must be no different."""
-    maps = drawn(2, 2, 3, 2)
+    maps = random_tensor(2, 2, 3, 2)
     along_four = resize(maps[..., None].expand(2, 2, 3, 2, 2), (4, 5, 3, 4))
     along_three = resize(maps, (4, 5, 3))
     torch.testing.assert_close(along_four, along_three[..., None].expand(2, 4, 5, 3, 4))

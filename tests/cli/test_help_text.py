@@ -29,5 +29,5 @@ def test_brackets_in_help_are_not_interpreted_as_markup(run, monkeypatch: pytest
     for spec in cs.lenses():
         helps = [parameter.about.help for parameter in spec.parameters.values()]
         if any("[" in text for text in helps):
-            shown = flat(run(spec.command, "--help").stdout)
-            assert all(flat(text) in shown for text in helps), spec.command
+            printed_help = flat(run(spec.command, "--help").stdout)
+            assert all(flat(text) in printed_help for text in helps), spec.command

@@ -43,7 +43,7 @@ def small(channels: int = 3, classes: int = 4, *, inplace: bool = True) -> nn.Se
     )
 
 
-def made(seed: int = 0, **options: Any) -> nn.Sequential:
+def small_network(seed: int = 0, **options: Any) -> nn.Sequential:
     """`small` with the weights of that seed."""
     return seeded(lambda: small(**options), seed)
 
@@ -55,7 +55,7 @@ def tensor(*shape: int, seed: int = 0) -> Tensor:
 
 def pictured(net: nn.Module | None = None, *, channels: int = 3, **options: Any) -> cs.Model:
     """A model that takes pictures."""
-    net = made(channels=channels) if net is None else net
+    net = small_network(channels=channels) if net is None else net
     return cs.Model(net, input=cs.ImageInput(size=SIDE, channels=channels), **options)
 
 
@@ -64,7 +64,7 @@ class Wraps(nn.Module):
 
     def __init__(self, turn: Callable[[Tensor], Any]) -> None:
         super().__init__()
-        self.net, self.turn = made(), turn
+        self.net, self.turn = small_network(), turn
 
     def forward(self, x: Tensor) -> Any:
         return self.turn(self.net(x))
@@ -216,11 +216,11 @@ def condition(module: nn.Module) -> dict[str, Any]:
 @contextmanager
 def watched(module: nn.Module) -> Iterator[dict[str, int]]:
     """Count, from outside, the images that go through every submodule ("" is the whole) and the backwards taken."""
-    seen: dict[str, int] = {}
+    calls: dict[str, int] = {}
 
     def count(address: str) -> Callable[..., None]:
         def hook(_module: nn.Module, inputs: Any, _output: Any) -> None:
-            seen[address] = seen.get(address, 0) + len(inputs[0])
+            calls[address] = calls.get(address, 0) + len(inputs[0])
 
         return hook
 
@@ -228,12 +228,12 @@ def watched(module: nn.Module) -> Iterator[dict[str, int]]:
     plain = torch.autograd._engine_run_backward
 
     def run_backward(*args: Any, **named: Any) -> Any:
-        seen["backward calls"] = seen.get("backward calls", 0) + 1
+        calls["backward calls"] = calls.get("backward calls", 0) + 1
         return plain(*args, **named)
 
     torch.autograd._engine_run_backward = run_backward
     try:
-        yield seen
+        yield calls
     finally:
         torch.autograd._engine_run_backward = plain
         for handle in handles:

@@ -73,14 +73,14 @@ AT_THE_FILTER: dict[str, Callable[[Any, Tensor], Any]] = {
 }
 
 
-@pytest.mark.parametrize("look", AT_THE_FILTER)
+@pytest.mark.parametrize("call", AT_THE_FILTER)
 @pytest.mark.parametrize("build", [Spectral, Parts])
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_a_complex_layer_is_refused_as_complex(axes: int, build: type[Spectral], look: str) -> None:
+def test_a_complex_layer_is_refused_as_complex(axes: int, build: type[Spectral], call: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # torch warns where it drops an imaginary part
         with pytest.raises(LayerError, match=r"filter.* complex numbers \(complex64\)") as refusal:
-            AT_THE_FILTER[look](build(axes).eval(), inputs(axes))
+            AT_THE_FILTER[call](build(axes).eval(), inputs(axes))
     assert "whole numbers" not in str(refusal.value)
 
 
@@ -95,9 +95,9 @@ def test_what_lies_around_a_complex_layer_is_looked_into(axes: int) -> None:
     net, x = Spectral(axes).eval(), inputs(axes)
     for layer in ("stem", "back"):
         assert not cs.grad_cam(net, x, layer=layer, relu=False).blank
-    found = cs.activations(net, x)
-    assert [one.layer for one in found.layers] == ["stem", "back", "head"]
-    assert found.notes["left out"] == "filter: these give complex numbers (complex64)"
+    distribution = cs.activations(net, x)
+    assert [layer.layer for layer in distribution.layers] == ["stem", "back", "head"]
+    assert distribution.notes["left out"] == "filter: these give complex numbers (complex64)"
     assert not cs.saliency(net, x).blank
     assert cs.structure(net, x).parameters == sum(p.numel() for p in net.parameters())
     assert cs.parameter_gradients(net, x).notes["left out"] == "complex parameters: filter.weight"

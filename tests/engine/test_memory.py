@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.engine.context import chunking
-from tests.engine.networks import SIDE, made, pictured, tensor
+from tests.engine.networks import SIDE, pictured, small_network, tensor
 
 
 def _live_bytes() -> int:
@@ -32,7 +32,7 @@ class Weighs(nn.Module):
 
     def __init__(self, note: Callable[[int], object]) -> None:
         super().__init__()
-        self.net, self.note, self.calls = made(), note, 0
+        self.net, self.note, self.calls = small_network(), note, 0
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
@@ -82,6 +82,6 @@ def test_two_hundred_explanations_do_not_grow_the_process() -> None:
 
 
 def test_a_kept_value_keeps_its_own_numbers_only() -> None:
-    found = cs.grad_cam(pictured(), list(tensor(50, 3, SIDE, SIDE)))[0]
-    for held in (found.values, *found.layer_values.values(), found.photo.tensor):
+    attribution = cs.grad_cam(pictured(), list(tensor(50, 3, SIDE, SIDE)))[0]
+    for held in (attribution.values, *attribution.layer_values.values(), attribution.photo.tensor):
         assert held.untyped_storage().nbytes() <= held.numel() * held.element_size()

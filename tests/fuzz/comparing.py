@@ -54,12 +54,14 @@ class Case:
         (index,) = set(net.targets)
         return lambda output: output[:, index]
 
-    def compare(self, what: str, ours: Any, reference: Any, tolerance: float = TOLERANCE, scale: float = 0.0) -> None:
+    def compare(
+        self, quantity: str, ours: Any, reference: Any, tolerance: float = TOLERANCE, scale: float = 0.0
+    ) -> None:
         """Record a difference unless both are equal within ``tolerance`` times the largest magnitude, or ``scale``."""
         self.count += 1
         ours, reference = torch.as_tensor(ours).double(), torch.as_tensor(reference).double()
         if ours.shape != reference.shape:
-            self.differences.append(f"{what}: shape {tuple(ours.shape)}, reference {tuple(reference.shape)}")
+            self.differences.append(f"{quantity}: shape {tuple(ours.shape)}, reference {tuple(reference.shape)}")
             return
         if not reference.numel():
             return
@@ -67,13 +69,15 @@ class Case:
         error = float((ours - reference).abs().max())
         if not error <= allowed:
             size = float(reference.abs().max())
-            self.differences.append(f"{what}: difference {error:.3g}, largest magnitude of the reference {size:.3g}")
+            self.differences.append(
+                f"{quantity}: difference {error:.3g}, largest magnitude of the reference {size:.3g}"
+            )
 
-    def check(self, what: str, condition: bool) -> None:
+    def check(self, statement: str, condition: bool) -> None:
         """Record ``what`` as a difference unless the condition holds."""
         self.count += 1
         if not condition:
-            self.differences.append(what)
+            self.differences.append(statement)
 
     def _record_error(self, lens: str, error: ConvScopeError) -> None:
         message = f"{type(error).__name__}: {error}"

@@ -22,10 +22,10 @@ def test_lenses_agree_with_other_libraries(seed: int, peers: ModuleType) -> None
 
 
 def test_a_network_depends_only_on_its_seed() -> None:
-    first, again = random_network(3), random_network.__wrapped__(3)
-    assert str(first) == str(again)
-    assert all(a.equal(b) for a, b in zip(first.module.parameters(), again.module.parameters(), strict=True))
-    assert first.images.equal(again.images)
+    first, repeated = random_network(3), random_network.__wrapped__(3)
+    assert str(first) == str(repeated)
+    assert all(a.equal(b) for a, b in zip(first.module.parameters(), repeated.module.parameters(), strict=True))
+    assert first.images.equal(repeated.images)
 
 
 def test_every_check_is_in_one_file() -> None:

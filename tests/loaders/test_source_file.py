@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 import convscope as cs
 from convscope.errors import ConvScopeError, LoadError, UnknownName
-from tests.loaders.small_network import same_state
+from tests.loaders.state_dicts import same_state
 
 SOURCE = """
 from torch import nn

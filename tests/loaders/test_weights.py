@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 import convscope as cs
 from convscope.errors import ConvScopeError, LoadError
 from convscope.loaders.weights import read_state
-from tests.loaders.small_network import same_state
+from tests.loaders.state_dicts import same_state
 
 SMALL = "torchvision:shufflenet_v2_x0_5"
 

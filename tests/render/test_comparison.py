@@ -28,18 +28,20 @@ def test_more_than_six_lenses_wrap_to_a_second_band() -> None:
     assert seven[0] > six[0] + 100
 
 
-def test_among_several_networks_random_weights_are_said_by_name(drawn: list[DrawnText]) -> None:
+def test_among_several_networks_random_weights_are_said_by_name(drawn_texts: list[DrawnText]) -> None:
     models = [cs.load("bundled:digits"), cs.load("bundled:digits?weights=none")]
     cs.compare(models, "sample:digits/3", "saliency").picture()
-    warnings = [words for words in drawn if "Random weights" in words]
+    warnings = [words for words in drawn_texts if "Random weights" in words]
     assert warnings == ["⚠ bundled:digits?weights=none: Random weights: the network has learned nothing."]
 
 
 @pytest.mark.parametrize("columns", [2, 12])
-def test_the_agreement_has_a_scale_in_maps_and_a_line_on_how_to_read_it(columns: int, drawn: list[DrawnText]) -> None:
+def test_the_agreement_has_a_scale_in_maps_and_a_line_on_how_to_read_it(
+    columns: int, drawn_texts: list[DrawnText]
+) -> None:
     row = tuple(attribution() for _ in range(columns))
     pixels = Comparison(rows=(row,)).picture().pixels
-    written = list(drawn)
+    written = list(drawn_texts)
     assert {"none", "all", "0", str(columns), f"0 … {columns} maps"} <= set(written)
     assert any(words.startswith(f"Agreement: in how many of the {columns} maps a place is") for words in written)
     assert all(
@@ -47,6 +49,6 @@ def test_the_agreement_has_a_scale_in_maps_and_a_line_on_how_to_read_it(columns:
     )  # the bar has every colour
 
 
-def test_without_agreement_there_is_no_scale_of_it(drawn: list[DrawnText]) -> None:
+def test_without_agreement_there_is_no_scale_of_it(drawn_texts: list[DrawnText]) -> None:
     Comparison(rows=((attribution(),),)).picture()
-    assert not any("Agreement" in words for words in drawn)
+    assert not any("Agreement" in words for words in drawn_texts)

@@ -10,10 +10,10 @@ from tests.lens_calls import DrawnText
 from tests.render.example_values import rgb
 
 
-def test_a_histogram_says_how_it_is_drawn_and_its_bar_at_zero_is_the_share(drawn: list[DrawnText]) -> None:
+def test_a_histogram_says_how_it_is_drawn_and_its_bar_at_zero_is_the_share(drawn_texts: list[DrawnText]) -> None:
     value = cs.activations(cs.load("bundled:shapes"), "sample:shapes/7")
     picture = value.picture()
-    texts = " ".join(drawn)
+    texts = " ".join(drawn_texts)
     assert "the square root of their share" in texts
     assert "beyond the ends of the axis and are not drawn" in texts
     zeros_spread = max(value.layers, key=lambda spread: spread.zeros)

@@ -57,14 +57,14 @@ def ink(canvas: Canvas) -> float:
 
 def test_a_character_that_dejavu_lacks_is_drawn_with_a_font_that_has_it(font_files: list[str], tmp_path: Path) -> None:
     font_files.append(str(tiny_font(tmp_path / "squares.ttf", TIGER)))
-    one, three = canvas_with(f"{TIGER[0]} cat"), canvas_with(f"{TIGER} cat")
+    single, triple = canvas_with(f"{TIGER[0]} cat"), canvas_with(f"{TIGER} cat")
     assert fonts.font_runs(f"{TIGER} cat", bold=False) == [
         (font_files[0], TIGER),
         (fonts.default_font(bold=False), " cat"),
     ]
     square = (0.8 * BODY) ** 2
-    assert ink(three) - ink(one) == pytest.approx(2 * square, rel=0.15)
-    assert three.text_width(f"{TIGER} cat") == pytest.approx(one.text_width(f"{TIGER[0]} cat") + 2 * BODY, abs=1)
+    assert ink(triple) - ink(single) == pytest.approx(2 * square, rel=0.15)
+    assert triple.text_width(f"{TIGER} cat") == pytest.approx(single.text_width(f"{TIGER[0]} cat") + 2 * BODY, abs=1)
 
 
 @pytest.mark.parametrize("kind", ["svg", "pdf"])
@@ -87,22 +87,22 @@ def test_a_line_of_two_fonts_stands_where_it_should(font_files: list[str], tmp_p
     assert columns[-1] == pytest.approx(begins + width, abs=3)
 
 
-def test_what_no_font_has_is_said_once_with_what_to_install(font_files: list[str], drawn: list[str]) -> None:
+def test_what_no_font_has_is_said_once_with_what_to_install(font_files: list[str], drawn_texts: list[str]) -> None:
     canvas = canvas_with(f"{TIGER} and again {TIGER}")
     canvas.paragraph("कखग ☃🯰")
     canvas.to_picture("letters")
-    advice = [words for words in drawn if "No installed font" in words]
+    advice = [words for words in drawn_texts if "No installed font" in words]
     assert len(advice) == 1
     assert "U+864E, U+6591, U+732B" in advice[0]
     assert "fonts-noto-cjk fonts-noto-core" in advice[0]
 
 
 def test_where_nothing_is_missing_nothing_is_said_and_no_font_is_looked_for(
-    monkeypatch: pytest.MonkeyPatch, drawn: list[str]
+    monkeypatch: pytest.MonkeyPatch, drawn_texts: list[str]
 ) -> None:
     monkeypatch.setattr(fonts, "candidate_fonts", lambda bold: pytest.fail("looked for a font"))
     canvas_with("Übergröße – ½ × π, Кошка, قط").to_picture("letters")
-    assert not any("No installed font" in words for words in drawn)
+    assert not any("No installed font" in words for words in drawn_texts)
 
 
 def test_a_font_added_to_matplotlib_is_found_and_the_font_of_last_resort_is_not(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_font_added_to_matplotlib_is_found_and_the_font_of_last_resort_is_not(
         assert str(path) in fonts.candidate_fonts(bold=False)
     finally:
         fontManager.ttflist[:] = [entry for entry in fontManager.ttflist if entry.fname != str(path)]
-    assert not any("LastResort" in one for one in fonts.candidate_fonts(bold=False))
+    assert not any("LastResort" in path for path in fonts.candidate_fonts(bold=False))
 
 
 def test_a_file_that_is_no_font_is_passed_over(font_files: list[str], tmp_path: Path) -> None:

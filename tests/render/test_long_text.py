@@ -103,7 +103,7 @@ def test_words_stay_on_the_sheet_and_apart(
 ) -> None:
     value = LOOKS[name](model, folder)  # type: ignore[no-untyped-call]
     width = (value.picture(bare=True) if bare else value.picture()).pixels.shape[1]
-    assert [one for one in boxes if one[0] < MARGIN / 2 or one[2] > width - MARGIN / 4] == []
+    assert [box for box in boxes if box[0] < MARGIN / 2 or box[2] > width - MARGIN / 4] == []
     assert list(overlapping(boxes)) == []
 
 

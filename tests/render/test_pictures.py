@@ -16,25 +16,29 @@ from convscope.render.canvas import Canvas
 
 
 @pytest.fixture(scope="module")
-def drawn() -> cs.Pictures:
+def digit_pictures() -> cs.Pictures:
     """Two units of a bundled network, with a few pictures on the way."""
     return cs.activation_maximization(cs.load("bundled:digits"), unit=["features.0[1]", "8"], steps=12, frames=4)
 
 
-def test_they_come_back_from_a_file_as_they_were(drawn: cs.Pictures, tmp_path: Path) -> None:
-    pictures = cs.Pictures.load(drawn.save(tmp_path / "p.npz"))
-    assert (pictures.words, pictures.scores, pictures.notes) == (drawn.words, pytest.approx(drawn.scores), drawn.notes)
+def test_they_come_back_from_a_file_as_they_were(digit_pictures: cs.Pictures, tmp_path: Path) -> None:
+    pictures = cs.Pictures.load(digit_pictures.save(tmp_path / "p.npz"))
+    assert (pictures.words, pictures.scores, pictures.notes) == (
+        digit_pictures.words,
+        pytest.approx(digit_pictures.scores),
+        digit_pictures.notes,
+    )
     for name in ("values", "curves", "reached", "photos", "importance", "frames"):
-        assert np.array_equal(getattr(pictures, name), getattr(drawn, name), equal_nan=True), name
+        assert np.array_equal(getattr(pictures, name), getattr(digit_pictures, name), equal_nan=True), name
 
 
-def test_a_moving_picture_has_every_frame_and_stops_at_the_last(drawn: cs.Pictures, tmp_path: Path) -> None:
-    with Image.open(drawn.save(tmp_path / "p.gif")) as moving:
+def test_a_moving_picture_has_every_frame_and_stops_at_the_last(digit_pictures: cs.Pictures, tmp_path: Path) -> None:
+    with Image.open(digit_pictures.save(tmp_path / "p.gif")) as moving:
         durations = []
         for frame in range(moving.n_frames):
             moving.seek(frame)
             durations.append(moving.info["duration"])
-    assert moving.n_frames == len(drawn.frames) == 4
+    assert moving.n_frames == len(digit_pictures.frames) == 4
     assert durations[-1] > durations[0]
 
 
@@ -45,57 +49,57 @@ def test_without_frames_there_is_nothing_to_move(tmp_path: Path) -> None:
     assert not (tmp_path / "p.gif").exists()
 
 
-def test_transparent_pictures_are_opaque_where_the_climb_went(drawn: cs.Pictures, tmp_path: Path) -> None:
-    with Image.open(drawn.save(tmp_path / "p.png", transparent=True)) as image:
+def test_transparent_pictures_are_opaque_where_the_climb_went(digit_pictures: cs.Pictures, tmp_path: Path) -> None:
+    with Image.open(digit_pictures.save(tmp_path / "p.png", transparent=True)) as image:
         pixels = np.asarray(image)
-    side = drawn.photos.shape[2]
+    side = digit_pictures.photos.shape[2]
     assert pixels.shape == (side, 2 * side, 4)
-    for place, importance in enumerate(drawn.importance.numpy()):
+    for place, importance in enumerate(digit_pictures.importance.numpy()):
         alpha = pixels[:, place * side : (place + 1) * side, 3]
         assert np.corrcoef(importance.ravel(), alpha.ravel())[0, 1] > 0.7
-    assert np.array_equal(pixels[:, :side, :3], drawn.photos[0].numpy())
+    assert np.array_equal(pixels[:, :side, :3], digit_pictures.photos[0].numpy())
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_picture_stands_beside_its_words_and_its_curve(drawn: cs.Pictures, theme: str) -> None:
-    picture = drawn.picture(theme=theme)
+def test_every_picture_stands_beside_its_words_and_its_curve(digit_pictures: cs.Pictures, theme: str) -> None:
+    picture = digit_pictures.picture(theme=theme)
     with Image.open(io.BytesIO(picture.png())) as image:
         assert image.size[0] >= 2 * 300
-    assert drawn.record.title in picture.alt
-    assert drawn.lines()[0].startswith("features.0[1]")
+    assert digit_pictures.record.title in picture.alt
+    assert digit_pictures.lines()[0].startswith("features.0[1]")
 
 
 def test_the_curve_of_a_picture_ends_at_the_number_below_it(
-    drawn: cs.Pictures, monkeypatch: pytest.MonkeyPatch
+    digit_pictures: cs.Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both are the objective of the picture as it is, not as a transform showed it to the network."""
     model = cs.load("bundled:digits")
-    answers = [cs.predict(model, values, top=10) for values in drawn.values]
+    answers = [cs.predict(model, values, top=10) for values in digit_pictures.values]
     eight = answers[1].scores[answers[1].indices.index(8)]
-    assert drawn.scores[1] == pytest.approx(eight, rel=1e-4)
-    for climb, score in zip(drawn.score_curves, drawn.scores, strict=True):
+    assert digit_pictures.scores[1] == pytest.approx(eight, rel=1e-4)
+    for climb, score in zip(digit_pictures.score_curves, digit_pictures.scores, strict=True):
         assert climb[0][0] == 1
         assert climb[-1] == (12, score)
         assert len(climb) > 2
     ends = []
     line = Canvas.line
 
-    def seen(self: Canvas, xs: Any, ys: Any, **look: Any) -> None:
+    def record_line(self: Canvas, xs: Any, ys: Any, **style: Any) -> None:
         ends.append((len(xs), ys[-1]))
-        line(self, xs, ys, **look)
+        line(self, xs, ys, **style)
 
-    monkeypatch.setattr(Canvas, "line", seen)
-    drawn.picture()
-    first, second = [y for points, y in ends if points == len(drawn.score_curves[0])][-2:]
-    assert (first < second) == (drawn.scores[0] > drawn.scores[1]), "the higher number ends higher"
+    monkeypatch.setattr(Canvas, "line", record_line)
+    digit_pictures.picture()
+    first, second = [y for points, y in ends if points == len(digit_pictures.score_curves[0])][-2:]
+    assert (first < second) == (digit_pictures.scores[0] > digit_pictures.scores[1]), "the higher number ends higher"
 
 
-def test_values_of_earlier_versions_show_the_curve_that_they_have(drawn: cs.Pictures, tmp_path: Path) -> None:
-    drawn.save(tmp_path / "drawn.npz")
+def test_values_of_earlier_versions_show_the_curve_that_they_have(digit_pictures: cs.Pictures, tmp_path: Path) -> None:
+    digit_pictures.save(tmp_path / "drawn.npz")
     with np.load(tmp_path / "drawn.npz") as stored:
         np.savez(tmp_path / "old.npz", **{name: stored[name] for name in stored.files if name != "reached"})
     old = cs.Pictures.load(tmp_path / "old.npz")
-    assert [one for _, one in old.score_curves[0]] == pytest.approx(drawn.curves[0].tolist())
+    assert [score for _, score in old.score_curves[0]] == pytest.approx(digit_pictures.curves[0].tolist())
     old.picture()
 
 

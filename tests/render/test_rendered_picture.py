@@ -33,10 +33,10 @@ def test_pictures_are_written_as_what_their_ending_says_with_their_description(t
     path = attribution().save(tmp_path / f"map{ending}")
     assert path.read_bytes().startswith(HEADS[ending])
     if ending in (".png", ".jpg", ".jpeg"):
-        shown = np.asarray(Image.open(path).convert("RGB"), np.float32)
-        drawn = attribution().picture().pixels
-        assert shown.shape == drawn.shape
-        assert np.abs(shown - drawn).mean() < 3
+        read_pixels = np.asarray(Image.open(path).convert("RGB"), np.float32)
+        pixels = attribution().picture().pixels
+        assert read_pixels.shape == pixels.shape
+        assert np.abs(read_pixels - pixels).mean() < 3
     if ending == ".svg":  # letters are outlines, maps are pixels
         text = path.read_text("utf-8")
         assert text.count("<image") >= 2
@@ -55,16 +55,16 @@ def test_a_picture_of_pixels_alone_is_written_as_any_of_them(tmp_path: Path) -> 
 
 
 def test_pictures_are_shown_in_the_notebook_or_in_the_viewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture, shown = attribution().picture(), []
-    monkeypatch.setattr(Image.Image, "show", lambda self: shown.append("viewer"))
+    picture, opened_images = attribution().picture(), []
+    monkeypatch.setattr(Image.Image, "show", lambda self: opened_images.append("viewer"))
     monkeypatch.setitem(sys.modules, "IPython", None)
     picture.show()
     shell = SimpleNamespace(kernel=object())
-    display = SimpleNamespace(display=lambda thing: shown.append(thing))
+    display = SimpleNamespace(display=lambda thing: opened_images.append(thing))
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     picture.show()
-    assert shown == ["viewer", picture]
+    assert opened_images == ["viewer", picture]
     assert picture._repr_png_() == picture.png()
 
 

@@ -18,15 +18,15 @@ def test_the_scale_is_always_drawn_from_end_to_end(name: str) -> None:
     value = VALUES[name]
     maps = [value] if isinstance(value, Attribution) else list(value)  # type: ignore[call-overload]
     pixels = value.picture().pixels
-    for one in maps:
+    for attribution_map in maps:
         for end in (0, -1):
-            assert (pixels == opaque_colours(one.signed)[end]).all(-1).any()
+            assert (pixels == opaque_colours(attribution_map.signed)[end]).all(-1).any()
 
 
-def test_numbers_and_words_stand_at_the_ends_of_the_scale(drawn: list[DrawnText]) -> None:
+def test_numbers_and_words_stand_at_the_ends_of_the_scale(drawn_texts: list[DrawnText]) -> None:
     value = attribution()
     value.picture()
-    written = set(drawn)
+    written = set(drawn_texts)
     limit = scale_of([value]).limit
     assert {format_number(limit), format_number(-limit), "0", "for", "against"} <= written
 

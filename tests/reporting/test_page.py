@@ -61,9 +61,9 @@ class Page(HTMLParser):
 
 
 def manifests(text: str) -> list[dict[str, Any]]:
-    found = re.search(r'<script type="application/json" id="convscope-manifests">(.*?)</script>', text, re.DOTALL)
-    assert found is not None
-    parsed: list[dict[str, Any]] = json.loads(found[1], parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    match = re.search(r'<script type="application/json" id="convscope-manifests">(.*?)</script>', text, re.DOTALL)
+    assert match is not None
+    parsed: list[dict[str, Any]] = json.loads(match[1], parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
     return parsed
 
 
@@ -93,9 +93,9 @@ def test_every_picture_has_words(file: Path) -> None:
 
 
 def test_a_report_tells_everything_there_is_to_know(file: Path) -> None:
-    said = Page(file.read_text("utf-8")).text
+    page_text = Page(file.read_text("utf-8")).text
     for spec in (cs.lenses()[0], *(spec for spec in cs.lenses() if spec.command in LENSES)):
-        assert spec.reads in said
+        assert spec.reads in page_text
     for words in (
         "2 inputs through 4 lenses",
         "bundled:digits",
@@ -103,16 +103,16 @@ def test_a_report_tells_everything_there_is_to_know(file: Path) -> None:
         "90.0%",
         "against",
     ):
-        assert words in said
+        assert words in page_text
     for words in ("Completeness gap", "pools gradients over space", "How to read", "steps 8", "Class activation maps"):
-        assert words in said
-    assert "convscope grad-cam sample:digits/3 --model bundled:digits --target 8 --layer features" in said
+        assert words in page_text
+    assert "convscope grad-cam sample:digits/3 --model bundled:digits --target 8 --layer features" in page_text
 
 
 def test_machines_find_the_manifests(file: Path) -> None:
-    found = manifests(file.read_text("utf-8"))
-    assert [[v["record"]["lens"] for v in section["values"]] for section in found] == [["predict", *LENSES]] * 2
-    assert found[0]["values"][1]["record"]["parameters"]["target"] == 8
+    entries = manifests(file.read_text("utf-8"))
+    assert [[v["record"]["lens"] for v in section["values"]] for section in entries] == [["predict", *LENSES]] * 2
+    assert entries[0]["values"][1]["record"]["parameters"]["target"] == 8
 
 
 def test_by_default_every_lens_that_explains_an_answer_is_in_the_report(digits: cs.Model, tmp_path: Path) -> None:
@@ -131,9 +131,9 @@ def test_a_lens_that_does_not_fit_is_listed_with_its_reason(tmp_path: Path) -> N
     model = cs.Model(net, input=cs.ImageInput(size=8))
     image = np.zeros((9, 9, 3), np.uint8)
     path = cs.report(model, image, lenses=["cam", "saliency"], out=tmp_path / "r.html")
-    said = Page(path.read_text("utf-8")).text
-    assert "Not for this model" in said
-    assert "CAM needs global average pooling" in said
+    page_text = Page(path.read_text("utf-8")).text
+    assert "Not for this model" in page_text
+    assert "CAM needs global average pooling" in page_text
     assert [s["refused"].keys() for s in manifests(path.read_text("utf-8"))] == [{"CAM": 0}.keys()]
 
 
@@ -176,10 +176,12 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     photo = np.zeros((8, 8, 3), np.uint8)
     notes = {"blank": evil, evil: evil, "relative": float("inf")}
     value = Attribution(values=torch.zeros(8, 8), photo=photo, target=evil, layers=(evil,), record=record, notes=notes)
-    said = Prediction(labels=(evil,), indices=(0,), confidences=(1.0,), scores=(1.0,), photo=photo, record=record)
-    text = write_report([Section((said, value), {evil: evil}, evil)], tmp_path / "r.html", title=evil).read_text(
-        "utf-8"
+    hostile_prediction = Prediction(
+        labels=(evil,), indices=(0,), confidences=(1.0,), scores=(1.0,), photo=photo, record=record
     )
+    text = write_report(
+        [Section((hostile_prediction, value), {evil: evil}, evil)], tmp_path / "r.html", title=evil
+    ).read_text("utf-8")
     page = Page(text)
     assert len(page.all("script")) == 2
     assert not [a for _, a in page.elements if any(name.startswith("on") for name in a)]
@@ -192,10 +194,10 @@ def test_lists_of_values_under_several_models_make_one_report(digits: cs.Model, 
     random = cs.load("bundled:digits?weights=none")
     sections = [[cs.predict(m, "sample:digits/3"), cs.saliency(m, "sample:digits/3")] for m in (digits, random)]
     text = write_report(sections, tmp_path / "r.html", title="Two networks").read_text("utf-8")
-    said = Page(text).text
+    page_text = Page(text).text
     assert "<title>Two networks · ConvScope report</title>" in text
-    assert said.count("Random weights: the network has learned nothing.") == 2  # of its section and of its map
-    assert "bundled:digits?weights=none" in said
+    assert page_text.count("Random weights: the network has learned nothing.") == 2  # of its section and of its map
+    assert "bundled:digits?weights=none" in page_text
 
 
 @pytest.mark.parametrize("shape", [(40,), (5, 6, 7), (8, 8)])
@@ -210,11 +212,11 @@ def test_values_without_a_photo_are_shown_as_whole_pictures(shape: tuple[int, ..
 
 def test_a_recipe_makes_the_value_again(digits: cs.Model) -> None:
     value = cs.integrated_gradients(digits, "sample:digits/3", steps=3, baseline="white", target=5)
-    made = recipe(value.record)
+    lines = recipe(value.record)
     names: dict[str, Any] = {}
-    exec(f"{made.opening}\nagain = {made.call}", names)
+    exec(f"{lines.opening}\nagain = {lines.call}", names)
     assert torch.equal(names["again"].values, value.values)
-    words = shlex.split(made.shell)
+    words = shlex.split(lines.shell)
     assert words[:3] == ["convscope", "integrated-gradients", "sample:digits/3"]
     assert words[words.index("--steps") + 1] == "3"
     assert "--seed" not in words
@@ -236,9 +238,9 @@ def test_the_line_for_the_shell_is_accepted_by_the_command_line(
 
 def test_what_lives_in_memory_has_no_line_for_the_shell(digits: cs.Model) -> None:
     image = np.zeros((8, 8), np.uint8)
-    made = recipe(cs.saliency(digits, image).record)
-    assert made.shell == ""
-    assert "(model, image" in made.call
+    lines = recipe(cs.saliency(digits, image).record)
+    assert lines.shell == ""
+    assert "(model, image" in lines.call
     own = cs.Model(digits.module, input=digits.input)
     assert recipe(cs.saliency(own, "sample:digits/3").record).shell == ""
     assert "model = ..." in recipe(cs.saliency(own, "sample:digits/3").record).opening
@@ -250,9 +252,9 @@ def test_what_lives_in_memory_has_no_line_for_the_shell(digits: cs.Model) -> Non
 def test_weights_from_a_file_are_part_of_the_recipe() -> None:
     source = "torchvision:resnet18 with /tmp/own weights.pt"
     record = Record(lens="saliency", title="", asks="", reads="", input="cat.jpg", model={"source": source})
-    made = recipe(record)
-    assert "cs.load('torchvision:resnet18', weights='/tmp/own weights.pt')" in made.opening
-    assert "--weights '/tmp/own weights.pt'" in made.shell
+    lines = recipe(record)
+    assert "cs.load('torchvision:resnet18', weights='/tmp/own weights.pt')" in lines.opening
+    assert "--weights '/tmp/own weights.pt'" in lines.shell
 
 
 @pytest.fixture
@@ -277,8 +279,8 @@ def visit(browser: Any, file: Path) -> Iterator[Any]:
 
 
 def style(page: Any, selector: str, name: str) -> str:
-    found: str = page.locator(selector).first.evaluate(f"element => getComputedStyle(element).{name}")
-    return found
+    computed: str = page.locator(selector).first.evaluate(f"element => getComputedStyle(element).{name}")
+    return computed
 
 
 def test_the_sliders_change_how_opaque_the_heat_is(visit: Any) -> None:
@@ -350,13 +352,13 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(visit: Any) -> No
     page = visit()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
-    seen = set()
+    focused = set()
     for _ in range(24):
         page.keyboard.press("Tab")
-        seen.add(
+        focused.add(
             page.evaluate("document.activeElement.name || document.activeElement.id || document.activeElement.tagName")
         )
-    assert {"view", "opacity", "family", "theme", "A", "s1-1-view"} <= seen
+    assert {"view", "opacity", "family", "theme", "A", "s1-1-view"} <= focused
     page.locator("#theme").focus()
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Tab")
@@ -380,9 +382,9 @@ def test_text_stands_out_from_what_is_behind_it(scheme: str) -> None:
             assert contrast(text, behind) >= 4.5
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(first: str, second: str) -> float:
     """The contrast ratio of WCAG 2."""
-    darker, lighter = sorted(luminance(colour) for colour in (one, other))
+    darker, lighter = sorted(luminance(colour) for colour in (first, second))
     return (lighter + 0.05) / (darker + 0.05)
 
 

@@ -57,8 +57,8 @@ def by_python(value: Value) -> Value:
     lines = recipe(value.record)
     names: dict[str, Any] = {}
     exec(f"{lines.opening}\nagain = {lines.call}", names)
-    again: Value = names["again"]
-    return again
+    recomputed: Value = names["again"]
+    return recomputed
 
 
 def by_command(value: Value, folder: Path) -> Value:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import convscope as cs
-from tests.engine.networks import SIDE, made, tensor
+from tests.engine.networks import SIDE, small_network, tensor
 
 CAMS = [spec for spec in cs.lenses() if spec.takes_layer and spec.gives_map]
 
@@ -20,7 +20,7 @@ SINGLE_LAYER_LENSES = ("concept_relevance",)
     "spec", [s for s in CAMS if s.name not in ("cam", *SINGLE_LAYER_LENSES)], ids=lambda spec: spec.name
 )
 def test_several_layers_in_one_pass_equal_single_layers(spec: Any) -> None:
-    model = cs.Model(made(2))
+    model = cs.Model(small_network(2))
     lens = getattr(cs, spec.name)
     joint = lens(model, tensor(2, 3, SIDE, SIDE), layer=["0", "3"])
     for address in ("0", "3"):
@@ -31,13 +31,13 @@ def test_several_layers_in_one_pass_equal_single_layers(spec: Any) -> None:
 
 
 def test_a_layer_named_twice_counts_once() -> None:
-    model = cs.Model(made(2))
+    model = cs.Model(small_network(2))
     twice, once = (cs.grad_cam(model, tensor(), layer=layer) for layer in (["3", "3"], ["3"]))
     assert torch.equal(twice.values, once.values)
 
 
 def test_layers_are_fused_by_the_mean_of_their_normalized_maps() -> None:
-    attribution = cs.grad_cam(cs.Model(made(2)), tensor(), layer=["0", "3"])
+    attribution = cs.grad_cam(cs.Model(small_network(2)), tensor(), layer=["0", "3"])
     resized = [
         nn.functional.interpolate(values[None, None] / 1, (SIDE, SIDE), mode="bilinear")[0, 0]
         for values in attribution.layer_values.values()

@@ -24,33 +24,33 @@ def few(spec) -> dict[str, int]:
 
 @every_map
 def test_every_map_can_be_averaged_with_its_spread_and_the_agreement_of_signs(spec, model, pictures) -> None:
-    for found, plain in zip(
+    for averaged, plain in zip(
         getattr(cs, spec.name)(model, pictures[:2], smooth=3, **few(spec)),
         getattr(cs, spec.name)(model, pictures[:2], **few(spec)),
         strict=True,
     ):
-        assert set(found.uncertainty) == {"spread", "sign agreement"}
-        assert found.values.shape == plain.values.shape == found.uncertainty["spread"].shape
-        assert found.target == plain.target
-        assert found.score == pytest.approx(plain.score, abs=1e-5), "the score is the clean image's"
-        assert found.uncertainty["spread"].min() >= 0
-        assert 0 <= found.uncertainty["sign agreement"].min() <= found.uncertainty["sign agreement"].max() <= 1
-        assert found.record.parameters["smooth"]["samples"] == 3
+        assert set(averaged.uncertainty) == {"spread", "sign agreement"}
+        assert averaged.values.shape == plain.values.shape == averaged.uncertainty["spread"].shape
+        assert averaged.target == plain.target
+        assert averaged.score == pytest.approx(plain.score, abs=1e-5), "the score is the clean image's"
+        assert averaged.uncertainty["spread"].min() >= 0
+        assert 0 <= averaged.uncertainty["sign agreement"].min() <= averaged.uncertainty["sign agreement"].max() <= 1
+        assert averaged.record.parameters["smooth"]["samples"] == 3
 
 
 def test_the_mean_over_noise_is_smooth_grad(picture: np.ndarray) -> None:
     """Averaging saliency over noisy copies is SmoothGrad, to the number; the spread is the copies' own."""
     model = picture_model(seeded(SmoothNet))
-    found = cs.saliency(model, picture, smooth=cs.Smooth(samples=6, sigma=0.2, seed=3))
+    averaged = cs.saliency(model, picture, smooth=cs.Smooth(samples=6, sigma=0.2, seed=3))
     true = cs.smooth_grad(model, picture, samples=6, sigma=0.2, seed=3)
-    torch.testing.assert_close(found.values, true.values, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(found.channels, true.channels, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(averaged.values, true.values, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(averaged.channels, true.channels, rtol=1e-4, atol=1e-6)
     x = model.prepare(picture).tensor
     copies = x + 0.2 * noise.value_range(x) * noise.normal(x.shape[1:], seed=3, copies=torch.arange(6), like=x)
-    maps = torch.stack([cs.saliency(model, copy[None], target=found.target_index).values for copy in copies])
-    torch.testing.assert_close(found.uncertainty["spread"], maps.std(0, correction=0), rtol=1e-3, atol=1e-6)
-    agreeing = (maps.sign() == found.values.sign()).float().mean(0)
-    torch.testing.assert_close(found.uncertainty["sign agreement"], agreeing)
+    maps = torch.stack([cs.saliency(model, copy[None], target=averaged.target_index).values for copy in copies])
+    torch.testing.assert_close(averaged.uncertainty["spread"], maps.std(0, correction=0), rtol=1e-3, atol=1e-6)
+    agreeing = (maps.sign() == averaged.values.sign()).float().mean(0)
+    torch.testing.assert_close(averaged.uncertainty["sign agreement"], agreeing)
 
 
 def test_views_are_brought_back_to_where_they_were_taken_from(picture: np.ndarray) -> None:
@@ -59,11 +59,11 @@ def test_views_are_brought_back_to_where_they_were_taken_from(picture: np.ndarra
     with torch.no_grad():
         net.fc.weight.fill_(1)
     model = picture_model(net)
-    found = cs.gradient_x_input(model, picture, smooth=cs.Smooth(samples=8, augment="views"), target=0)
+    averaged = cs.gradient_x_input(model, picture, smooth=cs.Smooth(samples=8, augment="views"), target=0)
     true = cs.gradient_x_input(model, picture, target=0)
-    torch.testing.assert_close(found.values, true.values, rtol=1e-4, atol=1e-5)
-    assert found.uncertainty["spread"].max() < 1e-4
-    assert found.uncertainty["sign agreement"].min() == 1
+    torch.testing.assert_close(averaged.values, true.values, rtol=1e-4, atol=1e-5)
+    assert averaged.uncertainty["spread"].max() < 1e-4
+    assert averaged.uncertainty["sign agreement"].min() == 1
 
 
 @pytest.mark.parametrize("augment", ["noise", "views"])
@@ -79,13 +79,13 @@ def test_lenses_that_share_passes_are_averaged_as_they_are_alone(pictures) -> No
     model = picture_model(seeded(FlattenNet))
     rows = cs.compare(model, pictures, ["grad-cam", "layer-cam"], smooth=4).rows
     for row, picture in zip(rows, pictures, strict=True):
-        for found in row:
-            alone = getattr(cs, found.method.replace("-", "_"))(model, picture, smooth=4)
-            torch.testing.assert_close(found.values, alone.values, rtol=1e-4, atol=1e-6)
+        for averaged in row:
+            alone = getattr(cs, averaged.method.replace("-", "_"))(model, picture, smooth=4)
+            torch.testing.assert_close(averaged.values, alone.values, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (0, r"2 to 4096 \(copies\), got 0"),
         (True, "a number of copies"),
@@ -94,8 +94,8 @@ def test_lenses_that_share_passes_are_averaged_as_they_are_alone(pictures) -> No
         ({"samples": 4, "sigma": -1}, "sigma must be above 0"),
     ],
 )
-def test_bad_averaging_is_refused(given, said: str, picture) -> None:
-    with pytest.raises(ParameterError, match=said):
+def test_bad_averaging_is_refused(given, message: str, picture) -> None:
+    with pytest.raises(ParameterError, match=message):
         cs.saliency(
             picture_model(seeded(FlattenNet)), picture, smooth=cs.Smooth(**given) if isinstance(given, dict) else given
         )
@@ -112,22 +112,22 @@ def test_a_differentiable_map_has_the_same_numbers_and_the_right_gradient(spec, 
     net = seeded(SmoothNet).double()
     model = cs.Model(net, labels=LABELS)
     x = model.prepare(torch.from_numpy(picture).permute(2, 0, 1)[None].double() / 255).tensor
-    look = lambda **given: getattr(cs, spec.name)(model, x, target=1, **given)  # noqa: E731
-    found = look(differentiable=True)
-    torch.testing.assert_close(found.values.detach(), look().values)
-    assert not look().values.requires_grad
-    found.values.double().square().sum().backward()
+    call = lambda **given: getattr(cs, spec.name)(model, x, target=1, **given)  # noqa: E731
+    attribution = call(differentiable=True)
+    torch.testing.assert_close(attribution.values.detach(), call().values)
+    assert not call().values.requires_grad
+    attribution.values.double().square().sum().backward()
     weight = net.features[0].weight
     place, step = (2, 1, 1, 1), 1e-3
     sums = []
     for sign in (1, -1):
         with torch.no_grad():
             weight[place] += sign * step
-        sums.append(float(look().values.double().square().sum()))
+        sums.append(float(call().values.double().square().sum()))
         with torch.no_grad():
             weight[place] -= sign * step
     assert float(weight.grad[place]) == pytest.approx((sums[0] - sums[1]) / (2 * step), rel=1e-2)
-    assert found.picture().pixels.any()
+    assert attribution.picture().pixels.any()
 
 
 def test_a_map_that_keeps_no_graph_says_which_do(picture) -> None:

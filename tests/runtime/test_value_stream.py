@@ -36,12 +36,12 @@ def test_a_folder_gives_its_values_one_after_the_other(shapes: cs.Model, folder:
     stream = cs.saliency(shapes, folder)
     assert isinstance(stream, ValueStream)
     assert stream.size == 12
-    found = list(stream)
+    streamed = list(stream)
     alone = [cs.saliency(shapes, folder / f"{number:02}.png") for number in range(11)]
-    assert [Path(value.record.input).name for value in found] == [f"{n:02}.png" for n in range(11)]
-    for one, other in zip(found, alone, strict=True):
-        torch.testing.assert_close(one.values, other.values, rtol=1e-4, atol=1e-7)
-        assert one.target == other.target
+    assert [Path(value.record.input).name for value in streamed] == [f"{n:02}.png" for n in range(11)]
+    for actual, expected in zip(streamed, alone, strict=True):
+        torch.testing.assert_close(actual.values, expected.values, rtol=1e-4, atol=1e-7)
+        assert actual.target == expected.target
     assert list(stream.skipped) == ["04b.png"]
     assert len(list(stream)) == 11  # again
 
@@ -54,24 +54,24 @@ def test_ranges_lists_with_folders_and_loaders_are_streams_too(shapes: cs.Model,
     tensor = shapes.prepare(["sample:shapes/1", "sample:shapes/2", "sample:shapes/3"]).tensor
     loader = DataLoader(TensorDataset(tensor, torch.arange(3)), batch_size=2)
     batch = cs.saliency(shapes, tensor)
-    for one, other in zip(cs.saliency(shapes, loader), batch, strict=True):
-        assert torch.equal(one.values, other.values)
-    for one, other in zip(cs.saliency(shapes, TensorDataset(tensor)), batch, strict=True):
-        assert torch.equal(one.values, other.values)
+    for actual, expected in zip(cs.saliency(shapes, loader), batch, strict=True):
+        assert torch.equal(actual.values, expected.values)
+    for actual, expected in zip(cs.saliency(shapes, TensorDataset(tensor)), batch, strict=True):
+        assert torch.equal(actual.values, expected.values)
     assert isinstance(cs.saliency(shapes, ["sample:shapes/1", "sample:shapes/2"]), list)
     assert isinstance(cs.saliency(shapes, "sample:shapes/1"), cs.Attribution)
 
 
 def test_no_more_is_read_than_the_values_asked_for_need(shapes: cs.Model) -> None:
     """500 images need the memory of a few: what passes by is pulled a chunk at a time."""
-    one = shapes.prepare("sample:shapes/1").tensor
+    image = shapes.prepare("sample:shapes/1").tensor
     pulled = 0
 
     def endless() -> Iterator[Tensor]:
         nonlocal pulled
         while True:
             pulled += 1
-            yield one
+            yield image
 
     most = 0
     for given, _ in enumerate(cs.grad_cam(shapes, endless())):
@@ -83,8 +83,8 @@ def test_no_more_is_read_than_the_values_asked_for_need(shapes: cs.Model) -> Non
 
 def test_each_image_may_have_a_target_of_its_own(shapes: cs.Model) -> None:
     targets = [n % 5 for n in range(12)]
-    found = list(cs.saliency(shapes, "sample:shapes/0-11", target=targets))
-    assert [value.target_index for value in found] == targets
+    streamed = list(cs.saliency(shapes, "sample:shapes/0-11", target=targets))
+    assert [value.target_index for value in streamed] == targets
     with pytest.raises(OutputError, match="3 targets for 12 images"):
         cs.saliency(shapes, "sample:shapes/0-11", target=[1, 2, 3])
     with pytest.raises(OutputError, match="needs all images at once"):
@@ -104,22 +104,24 @@ def test_what_is_wrong_is_refused_at_the_call(shapes: cs.Model, tmp_path: Path) 
 
 
 def test_progress_goes_from_nothing_to_all(shapes: cs.Model) -> None:
-    told: list[float] = []
-    with reporting(lambda done, total: told.append(done / total)):
+    shares: list[float] = []
+    with reporting(lambda done, total: shares.append(done / total)):
         list(cs.saliency(shapes, "sample:shapes/0-99"))
-    assert told == sorted(told)
-    assert told[-1] == 1
-    assert len(told) > 2
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert len(shares) > 2
 
 
 # Tensors that were not prepared
 
 
-@pytest.mark.parametrize(("scale", "said"), [(255.0, "from 0 to 255"), (1.0, "from 0 to 1")])
-def test_tensors_that_were_not_prepared_are_noticed_by_their_range(shapes: cs.Model, scale: float, said: str) -> None:
+@pytest.mark.parametrize(("scale", "message"), [(255.0, "from 0 to 255"), (1.0, "from 0 to 1")])
+def test_tensors_that_were_not_prepared_are_noticed_by_their_range(
+    shapes: cs.Model, scale: float, message: str
+) -> None:
     pixels = torch.from_numpy(cs.sample("shapes/7").image.copy()).permute(2, 0, 1).float() / 255
     pixels = (pixels - pixels.min()) / (pixels.max() - pixels.min()) * scale
-    for found in (
+    for attribution in (
         cs.saliency(shapes, pixels),
         cs.saliency(shapes, [pixels])[0],
         next(iter(cs.saliency(shapes, iter([pixels[None]])))),
@@ -127,8 +129,8 @@ def test_tensors_that_were_not_prepared_are_noticed_by_their_range(shapes: cs.Mo
         cs.activations(shapes, pixels[None]),
         cs.compare(shapes, pixels[None], ["saliency"]).rows[0][0],
     ):
-        (caveat,) = found.record.caveats
-        assert said in caveat
+        (caveat,) = attribution.record.caveats
+        assert message in caveat
         assert "seems not to be prepared" in caveat
 
 
@@ -155,9 +157,9 @@ def test_a_stream_runs_under_the_autocast_of_its_call_whenever_it_is_read() -> N
         cast = cs.saliency(model, data)
         true = list(cs.saliency(model, data))
         read_under_it = list(plain)
-    found = list(cast)
-    assert torch.equal(found[0].values, true[0].values)
-    assert all("torch.autocast (bfloat16)" in " ".join(one.record.caveats) for one in found)
+    streamed = list(cast)
+    assert torch.equal(streamed[0].values, true[0].values)
+    assert all("torch.autocast (bfloat16)" in " ".join(value.record.caveats) for value in streamed)
     assert torch.equal(read_under_it[0].values, next(iter(cs.saliency(model, data))).values)
-    assert not any("autocast" in " ".join(one.record.caveats) for one in read_under_it)
-    assert not torch.equal(found[0].values, read_under_it[0].values)
+    assert not any("autocast" in " ".join(value.record.caveats) for value in read_under_it)
+    assert not torch.equal(streamed[0].values, read_under_it[0].values)

@@ -12,9 +12,9 @@ def test_a_scene_follows_from_its_seed_alone() -> None:
     first = shapes.scene(7)
     np.random.default_rng(0).random(5)
     shapes.scene(8)
-    again = shapes.scene(7)
-    assert np.array_equal(first.image, again.image)
-    assert np.array_equal(first.mask, again.mask)
+    repeated = shapes.scene(7)
+    assert np.array_equal(first.image, repeated.image)
+    assert np.array_equal(first.mask, repeated.mask)
     assert not np.array_equal(first.image, shapes.scene(17).image)
 
 
@@ -44,8 +44,8 @@ def test_the_mask_is_where_the_object_is(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(shapes, "_object_colors", lambda _rng, _around: np.zeros((2, 3)))
     monkeypatch.setattr(shapes, "_palette", lambda _rng, count: np.ones((count, 3)))
     for seed in range(30):
-        drawn = shapes.scene(seed)
-        assert np.array_equal(drawn.image.mean(axis=2) < 128, drawn.mask)
+        scene = shapes.scene(seed)
+        assert np.array_equal(scene.image.mean(axis=2) < 128, scene.mask)
 
 
 def test_the_object_stands_out_from_what_surrounds_it(scenes: list[shapes.Scene]) -> None:

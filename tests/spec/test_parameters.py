@@ -126,7 +126,7 @@ def test_every_parameter_of_every_lens_refuses_what_it_must_and_takes_its_defaul
             bad += [math.nan, math.inf, "1", True]
         elif parameter.about.choices or parameter.kind is bool:  # any text may be read by its lens
             bad += ["no such"]
-        for value in (one for one in bad if not isinstance(one, parameter.also)):
+        for value in (bad_value for bad_value in bad if not isinstance(bad_value, parameter.also)):
             with pytest.raises(ParameterError, match=f"^{name} must be "):
                 spec.checked({name: value})
 
@@ -188,21 +188,21 @@ def test_every_named_baseline_fits_every_number_of_axes_or_says_why_not(baseline
         net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2 * int(np.prod(extent)), 3))
         x = torch.rand(1, 2, *extent)
         try:
-            found = cs.integrated_gradients(cs.Model(net), x, baseline=baseline, steps=2)
+            attribution = cs.integrated_gradients(cs.Model(net), x, baseline=baseline, steps=2)
         except ConvScopeError as error:
-            said = str(error)
-            assert not extent, said
-            assert baseline in said, said
+            message = str(error)
+            assert not extent, message
+            assert baseline in message, message
         else:
-            assert found.values.shape == extent
+            assert attribution.values.shape == extent
 
 
 # Declaring
 
 
 def test_ranges_are_told_in_words() -> None:
-    said = [p.about.range() for p in (COUNT, OPEN, FREE, CHOICE)]
-    assert said == ["1 to 512", "0 or more", "", "black, white or blur"]
+    ranges = [p.about.range() for p in (COUNT, OPEN, FREE, CHOICE)]
+    assert ranges == ["1 to 512", "0 or more", "", "black, white or blur"]
     assert Param(help="", max=3).range() == "at most 3"
 
 
@@ -214,11 +214,11 @@ def test_parameters_are_read_off_a_signature() -> None:
         n: Annotated[int, Param(help="many", min=1)] = 2,
     ) -> None: ...
 
-    found = read_parameters(lens, ("model",))
-    assert list(found) == ["mode", "n"]
-    assert found["mode"].about.choices == ("a", "b")
-    assert found["mode"].also == (torch.Tensor,)
-    assert (found["n"].kind, found["n"].default, found["n"].about.min) == (int, 2, 1)
+    parameters = read_parameters(lens, ("model",))
+    assert list(parameters) == ["mode", "n"]
+    assert parameters["mode"].about.choices == ("a", "b")
+    assert parameters["mode"].also == (torch.Tensor,)
+    assert (parameters["n"].kind, parameters["n"].default, parameters["n"].about.min) == (int, 2, 1)
 
 
 def test_a_parameter_without_help_or_default_is_no_declaration() -> None:

@@ -35,26 +35,26 @@ def test_a_misspelt_name_of_the_package_is_suggested() -> None:
 
 
 def test_the_lenses_at_a_prompt_are_a_table_of_names_and_questions() -> None:
-    found = cs.lenses()
-    said = repr(found)
-    assert len(said) < 10_000
-    assert len(said.splitlines()) == len(found) + len({spec.family for spec in found}) + 1
-    assert max(map(len, said.splitlines())) <= 140
-    for spec in found:
-        assert re.search(rf"^  {spec.name} +{re.escape(spec.asks)}$", said, re.MULTILINE)
+    lenses = cs.lenses()
+    text = repr(lenses)
+    assert len(text) < 10_000
+    assert len(text.splitlines()) == len(lenses) + len({spec.family for spec in lenses}) + 1
+    assert max(map(len, text.splitlines())) <= 140
+    for spec in lenses:
+        assert re.search(rf"^  {spec.name} +{re.escape(spec.asks)}$", text, re.MULTILINE)
 
 
 def test_the_lenses_in_a_notebook_are_a_table() -> None:
-    said = cs.lenses()._repr_html_()
-    assert said.count("<tr>") == len(cs.lenses()) + len({spec.family for spec in cs.lenses()})
-    assert "<code>grad_cam</code>" in said
+    html = cs.lenses()._repr_html_()
+    assert html.count("<tr>") == len(cs.lenses()) + len({spec.family for spec in cs.lenses()})
+    assert "<code>grad_cam</code>" in html
 
 
 def test_the_lenses_are_a_list_as_before() -> None:
-    found = cs.lenses()
-    assert isinstance(found, list)
-    assert found == list(found)
-    assert [*found, *found] == found + found
-    assert found is not cs.lenses(), "whoever changes the list changes one of their own"
-    assert repr(found[:1]) == "[LensSpec(predict: What does the model predict, and with what confidence?)]"
+    lenses = cs.lenses()
+    assert isinstance(lenses, list)
+    assert lenses == list(lenses)
+    assert [*lenses, *lenses] == lenses + lenses
+    assert lenses is not cs.lenses(), "whoever changes the list changes one of their own"
+    assert repr(lenses[:1]) == "[LensSpec(predict: What does the model predict, and with what confidence?)]"
     assert len(repr(Lenses())) < 100

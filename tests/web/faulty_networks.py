@@ -102,38 +102,38 @@ def _refuse(_gradient: torch.Tensor) -> torch.Tensor:
     raise RuntimeError(SAID)
 
 
-def _made(net: torch.nn.Module) -> cs.Model:
+def _model_of(net: torch.nn.Module) -> cs.Model:
     return cs.Model(net, input=cs.ImageInput(size=24), labels=["cat", "dog", "cow"])
 
 
 def raises() -> cs.Model:
     """It raises in every forward pass."""
-    return _made(Raises())
+    return _model_of(Raises())
 
 
 def tires() -> cs.Model:
     """It raises from its third call on."""
-    return _made(Tires())
+    return _model_of(Tires())
 
 
 def backward() -> cs.Model:
     """It raises in the backward pass."""
-    return _made(Backward())
+    return _model_of(Backward())
 
 
 def hangs() -> cs.Model:
     """It waits in its forward pass."""
-    return _made(Hangs())
+    return _model_of(Hangs())
 
 
 def dictionary() -> cs.Model:
     """It returns a dictionary."""
-    return _made(Dictionary())
+    return _model_of(Dictionary())
 
 
 def not_numbers() -> cs.Model:
     """It returns NaN."""
-    return _made(NotNumbers())
+    return _model_of(NotNumbers())
 
 
 def unbuildable() -> cs.Model:
@@ -143,7 +143,7 @@ def unbuildable() -> cs.Model:
 
 def leaves() -> cs.Model:
     """It exits the program in its forward pass."""
-    return _made(Leaves())
+    return _model_of(Leaves())
 
 
 def ends() -> cs.Model:
@@ -153,4 +153,4 @@ def ends() -> cs.Model:
 
 def broken() -> cs.Model:
     """The weights of one layer are NaN."""
-    return _made(Broken())
+    return _model_of(Broken())

@@ -90,11 +90,11 @@ REFUSED = [
 def test_api_error_is_the_message_of_python(client, body):
     arguments = {"model": cs.load("bundled:shapes"), "image": body["image"], **body.get("parameters", {})}
     arguments |= {name: body[name] for name in ("target", "layer") if name in body}
-    with pytest.raises(ConvScopeError) as said:
+    with pytest.raises(ConvScopeError) as python_error:
         call(body["lens"], **arguments)
     refused = run(client, **body)
     assert 400 <= refused.status_code < 500
-    assert refused.json() == {"error": str(said.value)}
+    assert refused.json() == {"error": str(python_error.value)}
 
 
 @pytest.mark.parametrize("name", ["image", "model", "images", "layer", "guide", "differentiable", "rows"])

@@ -19,13 +19,13 @@ pytest.importorskip("nicegui")
 TWO = "/compare?lens=grad-cam&model=bundled:digits&image=sample:digits/3&beside=sample:digits/8"
 
 
-def shown(page: Any, cells: int) -> None:
+def wait_for_cells(page: Any, cells: int) -> None:
     page.wait_for_function(f"document.querySelectorAll('.gallery article .heat').length === {cells}")
 
 
 def test_several_images_share_one_scale(visit: Any) -> None:  # noqa: F811
     page = visit(TWO)
-    shown(page, 2)
+    wait_for_cells(page, 2)
     limits = page.locator(".gallery .stack").evaluate_all("all => all.map(one => one.dataset.limit)")
     assert len(set(limits)) == 1
     titles = page.locator(".gallery h2").all_inner_texts()
@@ -48,23 +48,23 @@ def test_difference_is_shown_with_similarity_measures(visit: Any) -> None:  # no
 
 def test_network_is_added_and_removed_by_its_chip(visit: Any) -> None:  # noqa: F811
     page = visit(TWO)
-    shown(page, 2)
+    wait_for_cells(page, 2)
     page.get_by_role("button", name="bundled:shapes", exact=True).click()
-    shown(page, 4)
+    wait_for_cells(page, 4)
     assert "beside=bundled%3Ashapes" in page.url
     assert "bundled:shapes · sample:digits/8" in page.locator(".gallery h2").all_inner_texts()
     page.get_by_role("button", name="bundled:shapes", exact=True).click()
-    shown(page, 2)
+    wait_for_cells(page, 2)
 
 
 def test_image_is_added_by_its_thumbnail_and_the_last_one_stays(visit: Any) -> None:  # noqa: F811
     page = visit(TWO)
-    shown(page, 2)
+    wait_for_cells(page, 2)
     page.get_by_role("button", name="sample:digits/5", exact=True).click()
-    shown(page, 3)
+    wait_for_cells(page, 3)
     for name in ("sample:digits/5", "sample:digits/8", "sample:digits/3"):
         page.get_by_role("button", name=name, exact=True).click()
-    shown(page, 1)
+    wait_for_cells(page, 1)
     assert page.locator(".gallery h2").count() == 1
     assert not page.locator(".apart").is_visible()
 
@@ -77,7 +77,7 @@ def test_refused_lens_shows_its_error(visit: Any) -> None:  # noqa: F811
 
 def test_all_maps_are_downloaded_as_one_picture(visit: Any) -> None:  # noqa: F811
     page = visit(TWO)
-    shown(page, 2)
+    wait_for_cells(page, 2)
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Picture .png").click()
     with Image.open(io.BytesIO(waiting.value.path().read_bytes())) as picture:

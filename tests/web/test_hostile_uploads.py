@@ -127,9 +127,9 @@ def test_file_of_100_mb_is_refused_with_a_readable_error(address: str) -> None: 
 
 
 def test_file_names_have_no_effect(client: TestClient) -> None:
-    for name, shown in LETTERS.items():
+    for name, displayed_name in LETTERS.items():
         client.post(f"{API_PREFIX}/images", params={"name": name}, content=png())
-        assert client.get(f"{API_PREFIX}/images").json()["images"][0]["name"] == shown
+        assert client.get(f"{API_PREFIX}/images").json()["images"][0]["name"] == displayed_name
     response = client.post(f"{API_PREFIX}/images", params={"name": "x" * 5000}, content=png())
     assert response.status_code == 422
     assert "at most 500 characters" in response.json()["error"]

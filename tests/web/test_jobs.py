@@ -19,9 +19,9 @@ from tests.waiting import TIMEOUT, wait_until
 
 @pytest.fixture
 def jobs():
-    made = JobManager()
-    yield made
-    made.close()
+    manager = JobManager()
+    yield manager
+    manager.close()
 
 
 def value(numbers: int = 1000) -> Attribution:
@@ -84,10 +84,10 @@ def test_request_after_a_cancelled_job_gets_a_new_one(jobs):
     stopped = jobs.submit("k", stepping(begun))
     assert begun.wait(TIMEOUT)
     stopped.cancel()
-    again = jobs.submit("k", value)
-    assert again is not stopped
-    assert again.finished.wait(TIMEOUT)
-    assert again.state is State.DONE
+    second_job = jobs.submit("k", value)
+    assert second_job is not stopped
+    assert second_job.finished.wait(TIMEOUT)
+    assert second_job.state is State.DONE
 
 
 def test_results_are_cached(jobs):
@@ -129,11 +129,11 @@ def test_done_callbacks_are_called_once(jobs):
 
 
 def test_progress_and_previews_while_running(jobs, monkeypatch):
-    model, watched, seen, note = cs.load("bundled:digits"), threading.Event(), [], Job._on_step
+    model, watched, has_preview, note = cs.load("bundled:digits"), threading.Event(), [], Job._on_step
 
-    def noting(self: Job, *told: Any) -> None:
-        note(self, *told)
-        seen.append(self.preview is not None)
+    def noting(self: Job, *arguments: Any) -> None:
+        note(self, *arguments)
+        has_preview.append(self.preview is not None)
 
     def work() -> Value:
         assert watched.wait(TIMEOUT)
@@ -147,7 +147,7 @@ def test_progress_and_previews_while_running(jobs, monkeypatch):
     assert job.state is State.DONE
     assert job.progress == (40, 40)
     assert len(job.scores) == 40
-    assert seen == [True] * 40
+    assert has_preview == [True] * 40
     assert job.preview is None
 
 
@@ -183,8 +183,8 @@ def test_value_larger_than_the_cache_is_not_kept():
 
 def test_size_in_bytes_counts_all_arrays():
     model = cs.load("bundled:shapes")
-    found = cs.grad_cam(model, "sample:shapes/7")
-    assert size_in_bytes(found) > found.values.nbytes + 3 * 96 * 96 * 4, "the photo counts too"
+    attribution = cs.grad_cam(model, "sample:shapes/7")
+    assert size_in_bytes(attribution) > attribution.values.nbytes + 3 * 96 * 96 * 4, "the photo counts too"
 
 
 def test_unknown_job_id(jobs):
@@ -195,20 +195,20 @@ def test_unknown_job_id(jobs):
 @pytest.fixture
 def one_worker():
     """A job manager whose only worker is busy until ``ended`` is set, so that jobs queue up."""
-    made, begun, ended = JobManager(workers=1), threading.Event(), threading.Event()
-    made.submit("busy", stepping(begun, ended))
+    manager, begun, ended = JobManager(workers=1), threading.Event(), threading.Event()
+    manager.submit("busy", stepping(begun, ended))
     assert begun.wait(TIMEOUT)
-    yield made, ended
+    yield manager, ended
     ended.set()
-    made.close()
+    manager.close()
 
 
 def test_waiting_jobs_of_one_group_run_as_one_batch(one_worker):
     jobs, ended = one_worker
-    seen = []
+    batches = []
 
     def run_batch(items):
-        seen.append(list(items))
+        batches.append(list(items))
         return [value(item) for item in items]
 
     alike = [jobs.submit(f"a{n}", lambda: pytest.fail("alone"), BatchSpec("a", n, run_batch)) for n in range(1, 6)]
@@ -216,7 +216,7 @@ def test_waiting_jobs_of_one_group_run_as_one_batch(one_worker):
     alike[2].cancel()
     ended.set()
     assert all(job.finished.wait(TIMEOUT) for job in (*alike, other))
-    assert seen == [[1, 2, 4, 5]]
+    assert batches == [[1, 2, 4, 5]]
     assert alike[2].state is State.CANCELLED
     assert [job.value.values.size for job in alike if job.value is not None] == [1, 2, 4, 5]
     assert other.state is State.DONE

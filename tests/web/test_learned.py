@@ -24,7 +24,7 @@ QUICK = "/learned?lens=activation-maximization&unit=layer2%5B15%5D&p.steps=16"
 LONG = "/learned?lens=activation-maximization&unit=layer2%5B15%5D&p.steps=4000"
 
 
-def drawn(page: Any) -> None:
+def draw(page: Any) -> None:
     """Press Draw and wait for the picture."""
     page.get_by_role("button", name="Draw", exact=True).click()
     page.wait_for_selector("article.card")
@@ -39,7 +39,7 @@ def downloaded(page: Any, name: str) -> bytes:
 
 def test_picture_has_the_same_numbers_as_in_python(visit: Any, tmp_path: Any) -> None:  # noqa: F811
     page = visit(QUICK)
-    drawn(page)
+    draw(page)
     file = tmp_path / "drawn.npz"
     file.write_bytes(downloaded(page, "NPZ"))
     value = cs.Pictures.load(file)
@@ -71,7 +71,7 @@ def test_stopping_keeps_the_best_picture(visit: Any) -> None:  # noqa: F811
 
 def test_gallery_survives_a_reload_and_can_be_emptied(visit: Any) -> None:  # noqa: F811
     page = visit(QUICK)
-    drawn(page)
+    draw(page)
     page.get_by_label("Language").select_option("zh")
     page.wait_for_selector("html[lang^=zh] article.card")
     assert translate("What does this unit respond to?", "zh") in page.locator(".whole-page").inner_text()
@@ -103,8 +103,8 @@ def test_choosing_a_lens_updates_the_link(visit: Any) -> None:  # noqa: F811
     ).wait_for()
     page.wait_for_url("**lens=deep-dream*")
     assert "p.steps" not in page.url
-    again = visit("/" + page.url.split("/", 3)[3])
-    again.get_by_text(
+    reopened = visit("/" + page.url.split("/", 3)[3])
+    reopened.get_by_text(
         "Which features does the network find in this image, when their activations are amplified?"
     ).wait_for()
 
@@ -119,7 +119,7 @@ def test_page_shows_the_error_message_of_python(visit: Any) -> None:  # noqa: F8
 
 def test_animation_can_be_downloaded(visit: Any) -> None:  # noqa: F811
     page = visit("/learned?lens=deep-dream&image=sample:shapes/7&p.steps=2&p.octaves=2&p.frames=4")
-    drawn(page)
+    draw(page)
     with Image.open(io.BytesIO(downloaded(page, "GIF"))) as moving:
         assert moving.n_frames >= 2
 

@@ -65,15 +65,15 @@ def test_value_under_the_pointer_is_that_of_the_map(visit: Visit) -> None:
         box["x"] + box["width"] * (column + 0.5) / own.values.shape[1],
         box["y"] + box["height"] * (row + 0.5) / own.values.shape[0],
     )
-    shown = page.locator(".scale .value:visible")
-    assert shown.count() == len(DEFAULT_COMPARISON)  # the same place is read in all of them
-    value_shown = float(shown.first.inner_text().replace("−", "-"))
+    value_label = page.locator(".scale .value:visible")
+    assert value_label.count() == len(DEFAULT_COMPARISON)  # the same place is read in all of them
+    value_shown = float(value_label.first.inner_text().replace("−", "-"))
     assert value_shown == pytest.approx(float(own.values[row, column]), abs=2e-3 * float(own.values.abs().max()))
     page.mouse.move(0, 0)
     page.wait_for_function("() => !document.querySelector('.scale .value:not([hidden])')")
     page.locator(".stack").first.focus()
     page.keyboard.press("ArrowRight")
-    assert shown.count() == len(DEFAULT_COMPARISON)
+    assert value_label.count() == len(DEFAULT_COMPARISON)
 
 
 def test_numbers_are_formatted_as_in_pictures(visit: Visit) -> None:
@@ -123,10 +123,10 @@ def test_changing_a_parameter_updates_map_and_link(visit: Visit) -> None:
     page.get_by_label("steps").fill("0")
     page.get_by_text("steps must be 1").wait_for()
     assert heats(page)[0] == changed
-    again = settled(visit(f"/look?{page.url.partition('?')[2]}"), 1)
-    assert heats(again)[0] == changed
-    again.get_by_text("Parameters", exact=True).click()
-    assert again.get_by_label("steps").input_value() == "3"
+    reopened = settled(visit(f"/look?{page.url.partition('?')[2]}"), 1)
+    assert heats(reopened)[0] == changed
+    reopened.get_by_text("Parameters", exact=True).click()
+    assert reopened.get_by_label("steps").input_value() == "3"
 
 
 def test_lenses_are_added_swapped_and_removed(visit: Visit) -> None:
@@ -243,9 +243,9 @@ def test_pinned_maps_share_a_scale(visit: Visit) -> None:
     page.locator("[data-pinned] [aria-label='Remove']").first.click()
     page.wait_for_function("() => document.querySelectorAll('[data-pinned] .heat').length === 1")
     page.wait_for_function("() => location.search.split('pinned=').length === 2")
-    again = visit(f"/look?{page.url.partition('?')[2]}")
-    again.wait_for_selector("[data-pinned] .heat")
-    sources = [tab.locator("[data-pinned] .heat").get_attribute("src") for tab in (page, again)]
+    reopened = visit(f"/look?{page.url.partition('?')[2]}")
+    reopened.wait_for_selector("[data-pinned] .heat")
+    sources = [tab.locator("[data-pinned] .heat").get_attribute("src") for tab in (page, reopened)]
     assert sources[0] == sources[1]
 
 
@@ -309,17 +309,17 @@ def test_values_can_be_downloaded(visit: Visit, tmp_path: Path) -> None:
 def test_display_switch_and_opacity(visit: Visit) -> None:
     page = settled(visit("/look?lens=grad-cam"), 1)
 
-    def shown(kind: str) -> str:
+    def opacity_of(kind: str) -> str:
         opacity: str = page.locator(f".stack .{kind}").evaluate("one => getComputedStyle(one).opacity")
         return opacity
 
-    assert shown("heat") == "0.85"
+    assert opacity_of("heat") == "0.85"
     page.locator("[data-fade]:visible").fill("30")
-    assert shown("heat") == "0.3"
+    assert opacity_of("heat") == "0.3"
     page.get_by_label("Map", exact=True).check(force=True)
-    assert (shown("heat"), shown("photo")) == ("1", "0")
+    assert (opacity_of("heat"), opacity_of("photo")) == ("1", "0")
     page.get_by_label("Input", exact=True).check(force=True)
-    assert (shown("heat"), shown("photo")) == ("0", "1")
+    assert (opacity_of("heat"), opacity_of("photo")) == ("0", "1")
 
 
 def test_language_and_theme_are_stored(visit: Visit) -> None:
@@ -377,18 +377,18 @@ def test_keyboard_reaches_all_controls_with_visible_focus(visit: Visit) -> None:
 
 def toast(page: Any) -> Any:
     """Check that an error message uses the theme's colours and covers neither navigation nor heading."""
-    shown = page.locator(".q-notification")
-    shown.wait_for()
+    notification = page.locator(".q-notification")
+    notification.wait_for()
     page.wait_for_function(  # once it has come in
         "() => document.querySelector('.q-notification').getAnimations({subtree: true}).length === 0"
     )
-    message = shown.locator(".q-notification__message").evaluate("one => getComputedStyle(one).color")
-    ground = shown.evaluate("one => getComputedStyle(one).backgroundColor")
+    message = notification.locator(".q-notification__message").evaluate("one => getComputedStyle(one).color")
+    ground = notification.evaluate("one => getComputedStyle(one).backgroundColor")
     theme = THEMES["dark" if page.locator("body.body--dark").count() else "light"]
     assert [message, ground] == [f"rgb{ImageColor.getrgb(item)}" for item in (theme.text, theme.page)]
     covered = ("header", "h1", ".tools")
-    assert [page.locator(item).first.bounding_box() for item in covered if _meet(page, shown, item)] == []
-    return shown
+    assert [page.locator(item).first.bounding_box() for item in covered if _meet(page, notification, item)] == []
+    return notification
 
 
 def _meet(page: Any, element: Any, selector: str) -> bool:

@@ -75,21 +75,21 @@ def test_missing_token_gives_json_to_programs_and_a_form_to_browsers(closed):
 
 
 def test_token_in_a_link_becomes_a_cookie_and_is_removed_from_the_link(closed):
-    shown = closed.get("/api/v1/models", params={"token": TOKEN, "target": "a - b"})
-    assert shown.status_code == 303
-    assert shown.headers["location"] == "/api/v1/models?target=a+-+b"
-    cookie = shown.headers["set-cookie"]
+    response = closed.get("/api/v1/models", params={"token": TOKEN, "target": "a - b"})
+    assert response.status_code == 303
+    assert response.headers["location"] == "/api/v1/models?target=a+-+b"
+    cookie = response.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
     assert TOKEN not in cookie
-    assert closed.get(shown.headers["location"]).status_code == 200, "the cookie is enough from now on"
+    assert closed.get(response.headers["location"]).status_code == 200, "the cookie is enough from now on"
 
 
 def test_redirect_stays_on_this_server(closed):
     for path in ("//evil.example/x", "/\\evil.example", "///evil.example"):
-        shown = closed.get(f"{HERE}{path}", params={"token": TOKEN})
-        assert shown.headers["location"].startswith("/")
-        assert shown.headers["location"][1:2] not in ("/", "\\")
+        response = closed.get(f"{HERE}{path}", params={"token": TOKEN})
+        assert response.headers["location"].startswith("/")
+        assert response.headers["location"][1:2] not in ("/", "\\")
 
 
 def test_tokens_are_compared_in_constant_time(monkeypatch):

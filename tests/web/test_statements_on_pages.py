@@ -261,8 +261,8 @@ def test_kernels_of_a_unit_are_sorted_by_norm(visit: Any) -> None:
     page.wait_for_selector(".unit .slices figure")
     weights = cs.kernels(cs.load(TRAINED), layer=layer).weights[layer]
     strongest = weights[unit].flatten(1).norm(dim=1).argsort(descending=True, stable=True)[:16].tolist()
-    shown = page.locator(".unit .slices figure").evaluate_all("all => all.map(one => Number(one.dataset.channel))")
-    assert shown == strongest
+    channels = page.locator(".unit .slices figure").evaluate_all("all => all.map(one => Number(one.dataset.channel))")
+    assert channels == strongest
     assert f"16 of {weights.shape[1]} kernels" in page.inner_text(".unit .part-kernel")
     assert page.locator(".unit .part-kernel .ramp").count() == 1
     page.get_by_role("tab", name="Kernels").click()
@@ -274,8 +274,8 @@ def test_kernels_of_a_unit_are_sorted_by_norm(visit: Any) -> None:
 def measured(unit: str) -> tuple[float, float]:
     """The largest activation of a unit on its optimized picture, and on the best image."""
     model, (layer, _, number_of) = cs.load(TRAINED), unit.removesuffix("]").partition("[")
-    drawn = cs.activation_maximization(model, unit=unit, steps=64)
-    maps = cs.feature_maps(model, drawn.values[:1], layer=layer, channels=0)
+    pictures = cs.activation_maximization(model, unit=unit, steps=64)
+    maps = cs.feature_maps(model, pictures.values[:1], layer=layer, channels=0)
     reached = float(maps.maps[layer][maps.channels[layer].index(int(number_of))].max())
     return reached, cs.top_inputs(model, "sample:shapes/0-99", unit=unit, k=1)[unit][0].value
 

@@ -32,7 +32,10 @@ def missing(sentences: dict[str, str], group: str) -> str:
 
 def test_questions_and_reading_lines_are_translated() -> None:
     sentences = {
-        s: f"{spec.name}, {what}" for spec in lenses() for what in ("asks", "reads") if (s := getattr(spec, what))
+        sentence: f"{spec.name}, {field}"
+        for spec in lenses()
+        for field in ("asks", "reads")
+        if (sentence := getattr(spec, field))
     }
     assert not (message := missing(sentences, "lenses")), message
 

@@ -137,9 +137,9 @@ MADE_OF_PARTS = [
     "Batch: the network takes no batch of two images: each is run alone.",
     *(
         "Backward: the network's backward pass is not the derivative of its forward: along one direction it gives "
-        f"{what} (gradient reversal, straight-through or another backward of its own); maps that use gradients show "
+        f"{text} (gradient reversal, straight-through or another backward of its own); maps that use gradients show "
         "the former."
-        for what in (
+        for text in (
             "-1.00 times the true slope",
             "a slope where the network's output hardly changes",
             "a slope where the network's output changes in steps and has none",
@@ -169,17 +169,17 @@ MADE_OF_PARTS = [
 
 def _in_english(text: str) -> str:
     """The English words left in the translation of a sentence; all words if it has none."""
-    said = translate(text, "zh")
-    if not re.search("[一-鿿]", said):
-        return said
-    return " ".join(re.findall(r"[A-Za-z'-]+(?: [A-Za-z'-]+){2,}", said))
+    translated = translate(text, "zh")
+    if not re.search("[一-鿿]", translated):
+        return translated
+    return " ".join(re.findall(r"[A-Za-z'-]+(?: [A-Za-z'-]+){2,}", translated))
 
 
 @pytest.mark.parametrize(("written", "least"), [(notes, 50), (reasons, 15)])
 def test_every_note_in_the_source_is_translated(written: object, least: int) -> None:
-    found = dict(written())  # type: ignore[operator]
-    assert len(found) >= least, "they are looked for where they are written"
-    lacking = {text: where for text, where in found.items() if _in_english(text)}
+    sources = dict(written())  # type: ignore[operator]
+    assert len(sources) >= least, "they are looked for where they are written"
+    lacking = {text: where for text, where in sources.items() if _in_english(text)}
     assert not lacking, "\n".join(f"{text}   ({where})" for text, where in lacking.items())
 
 

@@ -58,14 +58,14 @@ def test_paging_reaches_the_last_channel(inside: Any) -> None:
     page.get_by_role("button", name="Show all").click()
     page.get_by_text("1–256 of 2,048 channels, the largest mean magnitude first").wait_for()
     assert page.get_by_role("button", name="Previous page").is_disabled()
-    shown = units(page)
+    listed_units = units(page)
     for first in range(SIZE, CHANNELS, SIZE):
         page.get_by_role("button", name="Next page").click()
         page.get_by_text(
             f"{first + 1:,}–{first + SIZE:,} of 2,048 channels, the largest mean magnitude first"
         ).wait_for()
-        shown += units(page)
-    assert sorted(shown) == list(range(CHANNELS))
+        listed_units += units(page)
+    assert sorted(listed_units) == list(range(CHANNELS))
     assert page.get_by_role("button", name="Next page").is_disabled()
     page.wait_for_function("location.search.includes('page=8')")
     page.get_by_role("button", name="Previous page").click()

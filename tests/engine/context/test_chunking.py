@@ -31,13 +31,13 @@ LENSES: dict[str, dict[str, Any]] = {
 by_name = pytest.mark.parametrize(("lens", "options"), [(getattr(cs, n), o) for n, o in LENSES.items()], ids=LENSES)
 
 
-def close(found: list[Any], expected: list[Any]) -> None:
-    for one, other in zip(found, expected, strict=True):
-        if isinstance(one, cs.Prediction):
-            assert one.scores == pytest.approx(other.scores, abs=1e-5)
+def close(actual_values: list[Any], expected_values: list[Any]) -> None:
+    for actual, expected in zip(actual_values, expected_values, strict=True):
+        if isinstance(actual, cs.Prediction):
+            assert actual.scores == pytest.approx(expected.scores, abs=1e-5)
         else:
-            torch.testing.assert_close(one.values, other.values)
-            assert one.target_index == other.target_index
+            torch.testing.assert_close(actual.values, expected.values)
+            assert actual.target_index == expected.target_index
 
 
 @by_name
@@ -47,7 +47,7 @@ def test_chunks_change_nothing(lens: Any, options: Any, monkeypatch: pytest.Monk
     for at_once in (1, 2, 3):
         monkeypatch.setattr(chunking, "MAX_CHUNK", at_once)
         close(lens(pictured(), x, **options), whole)
-    close([lens(pictured(), one, **options) for one in x], whole)
+    close([lens(pictured(), image, **options) for image in x], whole)
 
 
 @by_name
@@ -120,8 +120,8 @@ def test_work_that_somebody_stops_stops_and_leaves_no_trace() -> None:
 def test_the_same_run_gives_the_same_bits(lens: Any, options: Any) -> None:
     """In a new model, in one that has run before, and whatever ran in between."""
     model, x = pictured(), tensor()
-    found = [lens(model, x, **options)]
+    values = [lens(model, x, **options)]
     cs.smooth_grad(model, tensor(6, 3, SIDE, SIDE, seed=1), samples=9)
-    found += [lens(model, x, **options), lens(pictured(), x, **options)]
-    bits = [one.scores if isinstance(one, cs.Prediction) else one.values.tolist() for one in found]
+    values += [lens(model, x, **options), lens(pictured(), x, **options)]
+    bits = [value.scores if isinstance(value, cs.Prediction) else value.values.tolist() for value in values]
     assert bits[0] == bits[1] == bits[2]

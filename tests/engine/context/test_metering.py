@@ -13,9 +13,9 @@ from tests.engine.networks import SIDE, InsistsOnView, pictured, seeded, tensor,
 
 def counted(model: cs.Model, run: Any) -> tuple[Any, int, int]:
     """The value, and the images and backwards that went through the network as seen from outside."""
-    with watched(model.module) as seen:
+    with watched(model.module) as calls:
         value = run()
-    return value, seen.get("", 0), seen.get("backward calls", 0)
+    return value, calls.get("", 0), calls.get("backward calls", 0)
 
 
 COSTS: list[tuple[str, dict[str, Any], int, int]] = [
@@ -46,8 +46,9 @@ def test_the_cost_is_what_was_really_run(
     value, ran, backward_calls = counted(model, lambda: getattr(cs, name)(model, tensor(), **options))
     assert (value.record.cost.forwards, value.record.cost.backwards) == (ran, backward_calls)
     assert backward_calls == backwards
-    looked = 1 if backwards >= batchnorm_folding.MIN_PASSES else 0  # a long run looks once at how the network is wired
-    assert forwards <= ran <= forwards + looked
+    # before a long run, one pass examines how the network is wired
+    wiring_passes = 1 if backwards >= batchnorm_folding.MIN_PASSES else 0
+    assert forwards <= ran <= forwards + wiring_passes
 
 
 @pytest.mark.parametrize(("name", "options"), [(n, o) for n, o, *_ in COSTS], ids=[f"{n}-{o}" for n, o, *_ in COSTS])
@@ -63,21 +64,21 @@ def test_what_is_learned_at_the_first_call_is_told_too(
 @pytest.mark.parametrize("batch", [1, 6])
 def test_a_network_that_insists_on_view_is_not_tried_in_vain_at_every_pass(batch: int) -> None:
     model, x = pictured(seeded(InsistsOnView)), list(tensor(batch, 3, SIDE, SIDE))
-    for calls in range(2):
-        with watched(model.module) as seen:
-            found = cs.saliency(model, x)
-        assert sum(a.cost.forwards for a in found) >= batch
-        assert seen["first"] == pytest.approx(sum(a.cost.forwards for a in found))
-        assert calls == 0 or seen["first"] == batch
+    for repetition in range(2):
+        with watched(model.module) as calls:
+            attributions = cs.saliency(model, x)
+        assert sum(a.cost.forwards for a in attributions) >= batch
+        assert calls["first"] == pytest.approx(sum(a.cost.forwards for a in attributions))
+        assert repetition == 0 or calls["first"] == batch
 
 
 def test_the_cost_is_told_per_image() -> None:
     model = pictured()
     cs.integrated_gradients(model, tensor())
-    found = cs.integrated_gradients(model, list(tensor(3, 3, SIDE, SIDE)), steps=10)
-    assert {a.cost.backwards for a in found} == {10}
-    assert all(12 <= a.cost.forwards < 13 for a in found)
-    assert all(a.cost.seconds > 0 for a in found)
+    attributions = cs.integrated_gradients(model, list(tensor(3, 3, SIDE, SIDE)), steps=10)
+    assert {a.cost.backwards for a in attributions} == {10}
+    assert all(12 <= a.cost.forwards < 13 for a in attributions)
+    assert all(a.cost.seconds > 0 for a in attributions)
 
 
 def test_eigen_cam_costs_part_of_a_forward_and_no_backward() -> None:
@@ -114,10 +115,10 @@ def test_a_comparison_shows_what_the_lenses_show_alone() -> None:
     model, x = pictured(), list(tensor(2, 3, SIDE, SIDE))
     names = [*CAMS, "saliency", "gradient-x-input", "integrated-gradients", "smooth-grad"]
     options = {"target": 1, "layer": "3", "steps": 3, "samples": 3}
-    found = cs.compare(model, x, names, **options)
+    comparison = cs.compare(model, x, names, **options)
     for column, name in enumerate(names):
         lens = getattr(cs, name.replace("-", "_"))
         known = {*lens.declaration.inputs, *lens.declaration.parameters}
         alone = lens(model, x, **{k: v for k, v in options.items() if k in known})
         for row in range(2):
-            torch.testing.assert_close(found.rows[row][column].values, alone[row].values)
+            torch.testing.assert_close(comparison.rows[row][column].values, alone[row].values)

@@ -157,12 +157,12 @@ def test_it_can_be_switched_off(terminal: Terminal, clock: list[float]) -> None:
 
 def test_who_reports_already_is_not_disturbed(terminal: Terminal, clock: list[float]) -> None:
     terminal.watched()
-    told: list[tuple[int, int]] = []
-    with reporting(lambda done, total: told.append((done, total))), shown("Occlusion"):
+    reports: list[tuple[int, int]] = []
+    with reporting(lambda done, total: reports.append((done, total))), shown("Occlusion"):
         work(clock)
     with reporting(None), shown("Occlusion"):
         work(clock)
-    assert told[-1] == (10, 10)
+    assert reports[-1] == (10, 10)
     assert terminal.getvalue() == ""
     assert not is_reported()
 
@@ -220,4 +220,4 @@ def test_a_comparison_is_one_bar(notebook: list[str], monkeypatch: pytest.Monkey
     monkeypatch.setattr(progress_bar, "_now", lambda: float(next(ticks)))
     cs.compare(cs.load("bundled:digits"), "sample:digits/3", ["saliency", "grad-cam"], targets=[1, 2])
     assert 'value="3" max="4"' in "".join(notebook)
-    assert {one.partition("<progress")[0] for one in notebook} == {"<label>comparing ", ""}
+    assert {html.partition("<progress")[0] for html in notebook} == {"<label>comparing ", ""}

@@ -22,12 +22,12 @@ class Call(nn.Module):
         return self.function(*self.layers, x)
 
 
-def drawn(*shape: int, seed: int = 0) -> Tensor:
+def random_tensor(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.1
 
 
 def record(net: nn.Module, *shape: int) -> ForwardGraph:
-    return record_graph(cs.Model(net.double().eval()), drawn(1, *shape))
+    return record_graph(cs.Model(net.double().eval()), random_tensor(1, *shape))
 
 
 class Branches(nn.Module):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import convscope as cs
 from convscope.engine.graph import dependence_rules, record_graph
-from tests.engine.graph.networks import NETS, Gated, drawn, record
+from tests.engine.graph.networks import NETS, Gated, random_tensor, record
 from tests.nets import seeded
 
 
@@ -28,7 +28,7 @@ def test_the_dependence_of_a_value_is_the_support_of_its_gradient(name: str) -> 
     """For random values of every module's output; maxima have a gradient at one position: many inputs are tried."""
     build, shape = NETS[name]
     net = positive(seeded(build))
-    graph = record_graph(cs.Model(net), drawn(1, *shape))
+    graph = record_graph(cs.Model(net), random_tensor(1, *shape))
     random = np.random.default_rng(0)
     compared = 0
     for address, call in graph.layer_calls.items():
@@ -47,7 +47,7 @@ def support(net: nn.Module, shape: tuple[int, ...], address: str, index: tuple[i
     """Along each axis the first and last input position with a gradient to one value of a module's last output."""
     has_gradient = torch.zeros(shape, dtype=torch.bool)
     for seed in range(tries):
-        x = drawn(1, *shape, seed=seed).requires_grad_(True)
+        x = random_tensor(1, *shape, seed=seed).requires_grad_(True)
         outputs: list[Tensor] = []
         hook = net.get_submodule(address).register_forward_hook(
             lambda _m, _i, out: outputs.append(first(out).clone())  # noqa: B023

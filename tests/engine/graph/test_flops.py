@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import convscope as cs
 from convscope.engine.graph import record_graph
-from tests.engine.graph.networks import NETS, drawn
+from tests.engine.graph.networks import NETS, random_tensor
 from tests.nets import PlainNet, seeded
 
 
@@ -14,13 +14,13 @@ from tests.nets import PlainNet, seeded
 def test_flops_are_those_of_torchs_own_counter(name: str) -> None:
     build, shape = NETS[name]
     net = seeded(build)
-    graph = record_graph(cs.Model(net), drawn(1, *shape).float())
+    graph = record_graph(cs.Model(net), random_tensor(1, *shape).float())
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         math_only = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
         with torch.no_grad(), FlopCounterMode(display=False) as counter, math_only:
-            net(drawn(1, *shape).float())
+            net(random_tensor(1, *shape).float())
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     assert sum(record.flops for record in graph.operations) == counter.get_total_flops() > 0

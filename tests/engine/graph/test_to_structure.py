@@ -50,4 +50,4 @@ def test_four_axes_and_complex_maps_have_a_structure() -> None:
     s = cs.structure(cs.Model(spectral), torch.rand(1, 1, 8, 8))
     assert s.module("1").field == s.module("2").field == (None, None)
     assert s.module("2").box((3, 3), (8, 8)) == ((0, 7), (0, 7))
-    assert {one.dtype for one in s.operations} == {"float32", "complex64"}
+    assert {operation.dtype for operation in s.operations} == {"float32", "complex64"}

@@ -44,20 +44,20 @@ class Draw:
     def each(self, *choices: Any) -> list[Any]:
         return [self.pick.choice(choices) for _ in self.extent]
 
-    def made(self, name: str, *args: Any, **options: Any) -> nn.Module:
+    def layer(self, name: str, *args: Any, **options: Any) -> nn.Module:
         return getattr(nn, f"{name}{self.axes}d")(*args, **options)
 
 
 def convolution(d: Draw) -> nn.Module:
     mode, groups = d.pick.choice(["zeros", "zeros", "reflect", "replicate"]), d.pick.choice([1, CHANNELS])
     kernel, stride, padding = d.each(1, 2, 3), d.each(1, 1, 2), d.each(0, 1, 2)
-    return d.made("Conv", CHANNELS, CHANNELS, kernel, stride, padding, groups=groups, padding_mode=mode)
+    return d.layer("Conv", CHANNELS, CHANNELS, kernel, stride, padding, groups=groups, padding_mode=mode)
 
 
 def transposed(d: Draw) -> nn.Module:
     stride = d.each(1, 2, 3)
     extra = [d.pick.randrange(step) for step in stride]
-    return d.made("ConvTranspose", CHANNELS, CHANNELS, d.each(2, 3), stride, d.each(0, 1), extra)
+    return d.layer("ConvTranspose", CHANNELS, CHANNELS, d.each(2, 3), stride, d.each(0, 1), extra)
 
 
 def enlarged(d: Draw) -> nn.Module:
@@ -111,8 +111,8 @@ def rotated(d: Draw) -> nn.Module:
 
 def pooled(d: Draw) -> nn.Module:
     if d.pick.random() < 0.5:
-        return d.made("AvgPool", 3, 2, 1, ceil_mode=d.pick.random() < 0.5)
-    return d.made("AdaptiveAvgPool", [d.pick.randint(2, side + 2) for side in d.extent])
+        return d.layer("AvgPool", 3, 2, 1, ceil_mode=d.pick.random() < 0.5)
+    return d.layer("AdaptiveAvgPool", [d.pick.randint(2, side + 2) for side in d.extent])
 
 
 def padded(d: Draw) -> nn.Module:
@@ -130,13 +130,13 @@ def beside(d: Draw) -> nn.Module:
     """Two ways that do not keep step, added or put side by side."""
     dim, kind = d.dim(), d.pick.choice(["flipped", "focus", "difference", "residual"])
     if kind == "flipped":
-        mix = d.made("Conv", 2 * CHANNELS, CHANNELS, 3, padding=1)
+        mix = d.layer("Conv", 2 * CHANNELS, CHANNELS, 3, padding=1)
         return Call(lambda conv, x: conv(torch.cat([x, x.flip(dim)], 1)), mix)
     if kind == "focus":
         return Call(lambda x: torch.cat([x[..., : x.shape[-1] // 2 * 2 : 2], x[..., 1::2]], 1)[:, 1:3])
     if kind == "difference":
         return Call(lambda x: x.diff(dim=dim))
-    return Call(lambda conv, x: x + conv(x), d.made("Conv", CHANNELS, CHANNELS, 3, padding=1))
+    return Call(lambda conv, x: x + conv(x), d.layer("Conv", CHANNELS, CHANNELS, 3, padding=1))
 
 
 def channels_last(d: Draw) -> nn.Module:
@@ -164,7 +164,7 @@ def whole(d: Draw) -> nn.Module:
         return F.grid_sample(x, F.affine_grid(turn, x.shape, align_corners=False), align_corners=False)
 
     functions: list[nn.Module | Callable[[Tensor], Tensor]] = [
-        d.made("InstanceNorm", CHANNELS),
+        d.layer("InstanceNorm", CHANNELS),
         nn.GroupNorm(1, CHANNELS),
         nn.LayerNorm([CHANNELS, *d.extent]),
         lambda x: x.cumsum(dim),
@@ -176,8 +176,8 @@ def whole(d: Draw) -> nn.Module:
         unpooled,
         sampled if d.axes > 1 else unpooled,
     ]
-    drawn = d.pick.choice(functions)
-    return drawn if isinstance(drawn, nn.Module) else Call(drawn)
+    function = d.pick.choice(functions)
+    return function if isinstance(function, nn.Module) else Call(function)
 
 
 def network(seed: int, axes: int) -> tuple[nn.Sequential, Tensor, list[bool]]:
@@ -221,8 +221,8 @@ def test_a_box_holds_every_position_with_a_gradient_and_no_other_that_is_not_bet
         now, visit = layer(now), graph.layer_calls[str(number)]
         for _ in range(4):
             place = tuple(pick.randrange(side) for side in now.shape[1:])
-            seen = [axis.bounds(lambda end: end.expand(visit.shape)[(0, *place)]) for axis in visit.dependence]  # noqa: B023
-            held(seen, support(now[(0, *place)], given), exact[number], layer)
+            bounds = [axis.bounds(lambda end: end.expand(visit.shape)[(0, *place)]) for axis in visit.dependence]  # noqa: B023
+            held(bounds, support(now[(0, *place)], given), exact[number], layer)
             box = structure.module(str(number)).box(place[1:], x.shape[2:])
             held(box, support(now[(0, slice(None), *place[1:])].sum(), given), exact[number], layer)
             compared += 1
@@ -257,9 +257,9 @@ def test_an_enlargement_reads_what_torch_reads(axes: int, how: str, dtype: torch
         for _ in range(3):
             place = [pick.randrange(side) for side in out.shape[2:]]
             true = support(out[(0, 0, *place)], x)
-            found = cs.receptive_field(net, x.detach(), unit=f"0[0, {', '.join(map(str, place))}]")
-            held(found.box, true, False, net)
-            assert found.theoretical_area <= 6**axes
+            field = cs.receptive_field(net, x.detach(), unit=f"0[0, {', '.join(map(str, place))}]")
+            held(field.box, true, False, net)
+            assert field.theoretical_area <= 6**axes
 
 
 # The cases that a line alone cannot say, by hand
@@ -274,12 +274,12 @@ def boxes(net: nn.Module, shape: tuple[int, ...], address: str) -> list[tuple[in
 
 def test_behind_an_upsampling_positions_move_by_turns() -> None:
     down, up = nn.Conv1d(1, 1, 3, stride=2, padding=1), nn.Conv1d(1, 1, 3, padding=1)
-    found = boxes(nn.Sequential(down, nn.Upsample(scale_factor=2), up), (1, 16), "2")
+    intervals = boxes(nn.Sequential(down, nn.Upsample(scale_factor=2), up), (1, 16), "2")
     # position 4 reads positions 3 to 5 of the upsampled map, copies of 1 and 2, which read 1 to 3 and 3 to 5
-    assert found[4] == (1, 5)
-    assert found[5] == (3, 7)
-    assert found[6] == (3, 7)
-    assert found[7] == (5, 9)
+    assert intervals[4] == (1, 5)
+    assert intervals[5] == (3, 7)
+    assert intervals[6] == (3, 7)
+    assert intervals[7] == (5, 9)
 
 
 def test_flipped_rolled_and_turned_maps_look_where_their_numbers_came_from() -> None:

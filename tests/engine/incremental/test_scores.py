@@ -197,7 +197,7 @@ def test_windows_on_signals_and_volumes(axes: int, pooling: str) -> None:
         ((StatefulNet,), (1, 3, 33, 47)),
         ((FlattenNet,), (1, 3, 16, 16)),
     ],
-    ids=lambda made: getattr(made[0], "__name__", None) and f"{made[0].__name__}{made[1:] or ''}",
+    ids=lambda case: getattr(case[0], "__name__", None) and f"{case[0].__name__}{case[1:] or ''}",
 )
 def test_small_networks(build: tuple[Any, ...], shape: tuple[int, ...], dtype: torch.dtype) -> None:
     net = seeded(*build).to(dtype)

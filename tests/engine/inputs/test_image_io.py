@@ -14,7 +14,7 @@ from torch import nn
 
 import convscope as cs
 from convscope.errors import InputError, UnknownName
-from tests.engine.networks import SIDE, axes_net, condition, made, pictured, tensor
+from tests.engine.networks import SIDE, axes_net, condition, pictured, small_network, tensor
 
 Make = Callable[[Path], Any]
 
@@ -388,14 +388,14 @@ def test_a_tensor_made_under_inference_mode_can_be_explained() -> None:
 def test_inputs_that_overflow_the_networks_precision_are_refused() -> None:
     """One million is infinite in half precision."""
     with pytest.raises(InputError, match="NaN or infinite"):
-        cs.saliency(cs.Model(made().half()), tensor() * 1e6)
+        cs.saliency(cs.Model(small_network().half()), tensor() * 1e6)
 
 
 def test_a_model_of_prepared_tensors_refuses_images_with_a_remedy() -> None:
     with pytest.raises(
         InputError, match=r"says nothing about images: say how they are prepared, with input=cs\.ImageInput\("
     ):
-        cs.saliency(cs.Model(made()), blocks())
+        cs.saliency(cs.Model(small_network()), blocks())
 
 
 @pytest.mark.parametrize("channels", [2, 5])

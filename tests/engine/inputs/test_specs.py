@@ -9,7 +9,7 @@ from torch import nn
 
 import convscope as cs
 from convscope.errors import InputError, ModelFailed
-from tests.engine.networks import SIDE, made, tensor
+from tests.engine.networks import SIDE, small_network, tensor
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_error_of_the_network_is_reported_with_the_shape_of_the_input() -> N
     """The number of channels of a plain module is unknown: its own error is reported, with the shape of its input."""
     for lens in (cs.saliency, cs.grad_cam, cs.predict, cs.integrated_gradients, cs.eigen_cam):
         with pytest.raises(ModelFailed, match=r"Sequential raised RuntimeError on input \(\d, 4, 16, 16\): .*channels"):
-            lens(cs.Model(made()), tensor(1, 4, SIDE, SIDE))
+            lens(cs.Model(small_network()), tensor(1, 4, SIDE, SIDE))
 
 
 @pytest.mark.parametrize("height", [12, 40])

@@ -20,7 +20,7 @@ from convscope.engine.layers.addresses import (
     split_brackets,
 )
 from convscope.errors import ConvScopeError, LayerError, UnknownName
-from tests.engine.networks import Branches, Stages, condition, made, seeded, tensor
+from tests.engine.networks import Branches, Stages, condition, seeded, small_network, tensor
 
 ONLY_ACTIVATIONS = {"eigen_cam", "fem"}
 
@@ -112,7 +112,7 @@ def test_a_layer_with_integer_output_is_refused() -> None:
 
 
 def test_a_target_unit_after_the_layer_is_explained_and_one_before_it_is_refused() -> None:
-    model = cs.Model(made())
+    model = cs.Model(small_network())
     assert not cs.grad_cam(model, tensor(), layer="0", target="2[3]").blank
     with pytest.raises(ConvScopeError, match="target") as error:
         cs.grad_cam(model, tensor(), layer="2", target="0[3]")
@@ -121,7 +121,7 @@ def test_a_target_unit_after_the_layer_is_explained_and_one_before_it_is_refused
 
 def test_a_unit_of_the_first_layer_has_no_layer_before_it() -> None:
     try:
-        attribution = cs.grad_cam(cs.Model(made()), tensor(), target="0[3]")
+        attribution = cs.grad_cam(cs.Model(small_network()), tensor(), target="0[3]")
     except LayerError as error:
         message = str(error)
     else:
@@ -131,7 +131,7 @@ def test_a_unit_of_the_first_layer_has_no_layer_before_it() -> None:
 
 @pytest.mark.parametrize("target", ["1[3]", "2[3]"])
 def test_the_default_layer_for_a_target_unit_precedes_its_layer(target: str) -> None:
-    attribution = cs.grad_cam(cs.Model(made()), tensor(), target=target)
+    attribution = cs.grad_cam(cs.Model(small_network()), tensor(), target=target)
     assert attribution.target == target
     assert int(attribution.layers[0]) <= int(target[0])
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 import convscope as cs
 from convscope.engine.layers.default_layer import default_layer
 from convscope.errors import LayerError
-from tests.engine.networks import SIDE, Dense, Stages, axes_net, made, pictured, seeded, tensor
+from tests.engine.networks import SIDE, Dense, Stages, axes_net, pictured, seeded, small_network, tensor
 
 
 def default_of(net: nn.Module, x: Tensor | None = None) -> str:
@@ -17,7 +17,7 @@ def default_of(net: nn.Module, x: Tensor | None = None) -> str:
 
 
 def test_the_last_layer_with_extent_is_the_default() -> None:
-    assert default_of(made()) == "3"
+    assert default_of(small_network()) == "3"
     assert default_of(seeded(Stages)) == "second"
     assert default_of(axes_net(1), tensor(1, 2, 30)) == "1"
     assert default_of(axes_net(3), tensor(1, 2, 6, 7, 8)) == "1"

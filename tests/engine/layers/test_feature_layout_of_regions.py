@@ -179,5 +179,5 @@ def test_behind_another_grid_a_map_is_refused_unless_a_person_says_how_it_lies(g
         cs.grad_cam(model, image, target=1, **options)
     if grid is None:
         assert cs.grad_cam(model, image, target=1, layer="look").values.shape == (28, 28)
-    said, _ = spot_model(grid, layouts={"conv": "N C H W"})
-    assert list(cs.grad_cam(said, image, target=1, **options).layer_values) == ["conv"]
+    declared_model, _ = spot_model(grid, layouts={"conv": "N C H W"})
+    assert list(cs.grad_cam(declared_model, image, target=1, **options).layer_values) == ["conv"]

@@ -5,11 +5,11 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.engine.layers.layer_trace import call_count, trace_layers
-from tests.engine.networks import SIDE, made, seeded, tensor
+from tests.engine.networks import SIDE, seeded, small_network, tensor
 
 
 def test_the_run_order_is_that_in_which_layers_finish() -> None:
-    trace = trace_layers(cs.Model(made()), tensor())
+    trace = trace_layers(cs.Model(small_network()), tensor())
     assert list(trace.order) == list("0123456")
     assert trace.layers["2"].shape == (1, 6, SIDE // 2, SIDE // 2)
     assert trace.classes == 4

@@ -27,7 +27,7 @@ WITH_PARTS = ["lime", "kernel_shap", "feature_ablation", "permutation"]
 ENOUGH = {"samples": 8, "steps": 4}
 
 
-def look(lens: str, model: cs.Model, image: Any, **options: Any) -> Any:
+def call_lens(lens: str, model: cs.Model, image: Any, **options: Any) -> Any:
     function = getattr(cs, lens)
     parameters = function.declaration.parameters
     return function(
@@ -48,14 +48,14 @@ class Drawing(PlainNet):
 @pytest.mark.parametrize("lens", [*MASKED, *LEARNED])
 def test_a_network_that_draws_at_random_is_noticed_with_both_scores(lens: str, picture: np.ndarray) -> None:
     torch.manual_seed(0)
-    drawing = look(lens, picture_model(seeded(Drawing)), picture, target=1)
+    drawing = call_lens(lens, picture_model(seeded(Drawing)), picture, target=1)
     assert "the network draws at random" in drawing.notes["nondeterministic"]
-    assert "nondeterministic" not in look(lens, picture_model(seeded(PlainNet)), picture, target=1).notes
+    assert "nondeterministic" not in call_lens(lens, picture_model(seeded(PlainNet)), picture, target=1).notes
 
 
 @pytest.mark.parametrize("lens", MASKED)
 def test_a_target_that_does_not_depend_on_the_input_gives_a_blank_map_that_says_why(lens: str, model, picture) -> None:
-    attribution = look(lens, model, picture, target=lambda output: torch.full((len(output),), 2.5))
+    attribution = call_lens(lens, model, picture, target=lambda output: torch.full((len(output),), 2.5))
     assert attribution.blank
     assert attribution.values.abs().max() == 0
     assert "was the same under every mask" in attribution.notes["blank"]
@@ -64,7 +64,7 @@ def test_a_target_that_does_not_depend_on_the_input_gives_a_blank_map_that_says_
 @pytest.mark.parametrize("lens", [*MASKED, *LEARNED])
 def test_a_score_of_zero_divides_nothing(lens: str, model: cs.Model, picture: np.ndarray) -> None:
     own_score = float(model.module(model.prepare(picture).tensor)[0, 1].detach())
-    attribution = look(lens, model, picture, target=lambda output: output[:, 1] - own_score)
+    attribution = call_lens(lens, model, picture, target=lambda output: output[:, 1] - own_score)
     assert torch.isfinite(attribution.values).all()
     assert not attribution.blank
 
@@ -77,7 +77,7 @@ def test_a_score_that_overflows_under_a_mask_is_refused(lens: str, picture: np.n
             return super().forward(x) * (torch.nan if self.calls > 3 else 1)
 
     with pytest.raises(OutputError, match="NaN or infinite"):
-        look(lens, picture_model(seeded(Overflowing)), picture)
+        call_lens(lens, picture_model(seeded(Overflowing)), picture)
 
 
 # Errors
@@ -102,10 +102,10 @@ def test_fewer_samples_than_segments_is_said_and_widens_the_band(lens: str, mode
 def test_fewer_than_two_segments_are_refused(lens: str, model: cs.Model, picture: np.ndarray) -> None:
     for segments, message in ((1, "2 to 4096, got 1"), (torch.zeros(16, 16), "two parts or more")):
         with pytest.raises(ParameterError, match=f"^segments must be {message}"):
-            look(lens, model, picture, segments=segments)
+            call_lens(lens, model, picture, segments=segments)
     for labels, message in ((torch.zeros(4, 4), "a map of shape"), (torch.rand(16, 16), "whole numbers")):
         with pytest.raises(ParameterError, match=f"segments must be .*{message}"):
-            look(lens, model, picture, segments=labels)
+            call_lens(lens, model, picture, segments=labels)
 
 
 # Early stopping
@@ -117,9 +117,9 @@ def test_a_run_stops_once_its_band_is_narrow_whatever_the_chunks(lens: str, pict
     options = {"samples": 3000, "segments": 9, "segmenter": "grid", "cells": 4, "stop_when": 0.4}
     if lens == "sobol":
         options["samples"] = 100
-    attributions = look(lens, model, pictures, **options)
+    attributions = call_lens(lens, model, pictures, **options)
     monkeypatch.setattr("convscope.engine.context.chunking.MAX_CHUNK", 5)
-    for attribution, in_small_chunks in zip(attributions, look(lens, model, pictures, **options), strict=True):
+    for attribution, in_small_chunks in zip(attributions, call_lens(lens, model, pictures, **options), strict=True):
         spread = float(attribution.values.max() - attribution.values.min())
         assert attribution.cost.forwards < 3000
         assert float(attribution.uncertainty["band"].max()) <= 0.41 * spread
@@ -139,7 +139,7 @@ def test_a_run_can_be_cancelled_midway(lens: str, model: cs.Model, pictures: lis
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled), reporting(stop):
-        look(lens, model, pictures)
+        call_lens(lens, model, pictures)
     assert progress[0][0] < progress[1][0] <= progress[1][1]
 
 
@@ -153,9 +153,9 @@ bfloat16 = pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="thi
 def test_bfloat16_gives_nearly_the_same_map_and_leaves_the_network_as_it_is(lens: str, pictures) -> None:
     model = picture_model(seeded(ResidualNet))
     options = {"target": 1, "samples": 300 if lens in ("rise", "hsic") else 64, "segmenter": "grid", "segments": 9}
-    references = look(lens, model, pictures, **options)
+    references = call_lens(lens, model, pictures, **options)
     for attribution, reference in zip(
-        look(lens, model, pictures, precision="bfloat16", **options), references, strict=True
+        call_lens(lens, model, pictures, precision="bfloat16", **options), references, strict=True
     ):
         maps = torch.stack([attribution.values.flatten(), reference.values.flatten()])
         assert float(torch.corrcoef(maps)[0, 1]) > 0.98

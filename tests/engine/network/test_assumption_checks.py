@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import convscope as cs
 from convscope.engine.network.assumption_checks import CHECKS, check_backward_pass, check_independence, jittered
 from tests.engine.network.checked_networks import Net, Recurrent, Tokens, hooked
-from tests.engine.networks import SIDE, made, pictured, seeded, tensor, watched
+from tests.engine.networks import SIDE, pictured, seeded, small_network, tensor, watched
 
 NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
@@ -226,14 +226,14 @@ def test_the_checks_cost_a_few_forwards_at_the_first_call_and_none_later(
         handle.remove()
         return sum(calls), len(calls)
 
-    model = pictured(made())
+    model = pictured(small_network())
     (first, first_runs), (second, second_runs) = run(model), run(model)
     assert (first - second, first_runs - second_runs) == (images, runs)
     assert run(model) == (second, second_runs)
 
 
 def test_a_known_output_in_a_batch_saves_two_forwards() -> None:
-    model = pictured(made())
+    model = pictured(small_network())
     with model.preserve_state():
         output = model.run(model.input_copy(tensor()))
         with watched(model.module) as counts:
@@ -267,9 +267,9 @@ def test_results_are_dropped_when_modules_or_hooks_change() -> None:
 def test_a_model_with_a_filled_cache_can_be_pickled() -> None:
     model = cs.Model(seeded(lambda: Tokens(batch_first=False)))
     before = cs.saliency(model, tensor(), target=0)
-    again = cs.saliency(pickle.loads(pickle.dumps(model)), tensor(), target=0)
-    assert again.notes["batch"] == before.notes["batch"]
-    assert torch.equal(again.values, before.values)
+    attribution_of_copy = cs.saliency(pickle.loads(pickle.dumps(model)), tensor(), target=0)
+    assert attribution_of_copy.notes["batch"] == before.notes["batch"]
+    assert torch.equal(attribution_of_copy.values, before.values)
 
 
 def test_the_error_of_a_network_that_fails_on_the_image_is_raised() -> None:

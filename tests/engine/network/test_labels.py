@@ -7,7 +7,7 @@ from torch import nn
 
 import convscope as cs
 from convscope.errors import InputError, OutputError
-from tests.engine.networks import made, seeded, tensor
+from tests.engine.networks import seeded, small_network, tensor
 
 
 class Names(dict[str, int]):
@@ -30,14 +30,14 @@ class Names(dict[str, int]):
     ids=lambda labels: type(labels).__name__,
 )
 def test_labels_are_accepted_as_sequences_and_mappings(labels: Any) -> None:
-    model = cs.Model(made(classes=3), labels=labels)
+    model = cs.Model(small_network(classes=3), labels=labels)
     assert model.labels == ("dog", "fox", "cat")
     assert cs.saliency(model, tensor(), target="cat").target_index == 2
 
 
 def test_digits_may_name_classes() -> None:
-    assert cs.Model(made(), labels={"1": 0, "0": 1}).labels == ("1", "0")
-    assert cs.Model(made(), labels={0: "1", 1: "0"}).labels == ("1", "0")
+    assert cs.Model(small_network(), labels={"1": 0, "0": 1}).labels == ("1", "0")
+    assert cs.Model(small_network(), labels={0: "1", 1: "0"}).labels == ("1", "0")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_digits_may_name_classes() -> None:
 )
 def test_incomplete_or_ambiguous_labels_are_refused(labels: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        cs.Model(made(), labels=labels)
+        cs.Model(small_network(), labels=labels)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_number_of_labels_that_differs_from_the_outputs_is_refused(classes: in
     labels = [f"label {index}" for index in range(count)]
     for lens in (cs.predict, cs.saliency, cs.grad_cam, cs.rise, cs.lrp):
         with pytest.raises(OutputError, match=message):
-            lens(cs.Model(made(classes=classes), labels=labels), tensor())
+            lens(cs.Model(small_network(classes=classes), labels=labels), tensor())
     dense = cs.Model(seeded(lambda: nn.Conv2d(3, 4, 3)), labels=["a", "b", "c"])
     with pytest.raises(OutputError, match="labels for 4 outputs"):
         cs.saliency(dense, tensor(), target=cs.Region("a"))
@@ -82,4 +82,4 @@ def test_a_number_of_labels_that_differs_from_the_outputs_is_refused(classes: in
 
 def test_two_labels_for_a_plain_value_are_refused() -> None:
     with pytest.raises(OutputError, match="2 labels for 1 output"):
-        cs.predict(cs.Model(made(classes=1), labels=["a", "b"], meaning="value"), tensor())
+        cs.predict(cs.Model(small_network(classes=1), labels=["a", "b"], meaning="value"), tensor())

@@ -17,9 +17,9 @@ from convscope.errors import ModelFailed
 from tests.engine.network.snapshots import snapshot
 from tests.engine.networks import (
     condition,
-    made,
     mixed,
     pictured,
+    small_network,
     tensor,
 )
 from tests.waiting import TIMEOUT, run_in_threads, wait_until
@@ -236,7 +236,7 @@ def test_networks_with_shared_parts_give_correct_values_in_many_threads(build: A
 def test_networks_with_shared_parts_wait_for_each_other(build: Any) -> None:
     models = [cs.Model(net) for net in build()[:2]]
     assert not run_concurrently(*models), "both ran at the same time"
-    assert run_concurrently(*(cs.Model(made(seed)) for seed in (0, 1))), "these have no shared parts"
+    assert run_concurrently(*(cs.Model(small_network(seed)) for seed in (0, 1))), "these have no shared parts"
 
 
 def run_concurrently(first: cs.Model, second: cs.Model) -> bool:
@@ -318,7 +318,7 @@ def test_a_lens_inside_a_lens_on_a_network_with_shared_parts() -> None:
 
 
 def test_a_deadlock_of_two_threads_is_refused() -> None:
-    models = [cs.Model(made(seed)) for seed in (0, 1)]
+    models = [cs.Model(small_network(seed)) for seed in (0, 1)]
     both_hold = threading.Barrier(2)
     messages: list[str] = []
 
@@ -345,7 +345,7 @@ def test_replaced_modules_are_acquired_at_the_next_call() -> None:
 
 
 def test_objects_are_released_if_their_holder_raises() -> None:
-    net = made()
+    net = small_network()
     with pytest.raises(KeyError), exclusive_access(lambda: module_state([net])):
         raise KeyError
     assert not _HOLDERS

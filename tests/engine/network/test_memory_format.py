@@ -11,8 +11,8 @@ import convscope as cs
 from convscope.engine.network.memory_format import fastest_memory_format, takes_channels_last
 from tests.engine.networks import (
     InsistsOnView,
-    made,
     pictured,
+    small_network,
     tensor,
     watched,
 )
@@ -41,7 +41,7 @@ def test_a_network_that_uses_view_runs_on_inputs_in_every_format(
 
 @pytest.mark.parametrize("batch", [1, 6])
 def test_the_memory_format_does_not_change_the_values(batch: int) -> None:
-    contiguous, channels_last = pictured(), pictured(made().to(memory_format=torch.channels_last))
+    contiguous, channels_last = pictured(), pictured(small_network().to(memory_format=torch.channels_last))
     x = list(tensor(batch, 3, 16, 16))
     for lens in (cs.saliency, cs.grad_cam, cs.eigen_cam):
         for attribution, other in zip(lens(contiguous, x), lens(channels_last, x), strict=True):

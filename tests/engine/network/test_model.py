@@ -21,9 +21,9 @@ from tests.engine.networks import (
     Wraps,
     axes_net,
     condition,
-    made,
     pictured,
     seeded,
+    small_network,
     tensor,
 )
 
@@ -54,9 +54,9 @@ def test_any_number_of_channels_can_be_explained(lens: Any, channels: int) -> No
 @pytest.mark.parametrize("size", [(12, 20), (20, 12), (7, 31), (2, 2)])
 def test_a_map_has_the_size_of_its_input(lens: Any, size: tuple[int, int]) -> None:
     attribution = (
-        lens(cs.Model(made(), input=cs.ImageInput(size=size)), tensor(1, 3, *size), layer="0")
+        lens(cs.Model(small_network(), input=cs.ImageInput(size=size)), tensor(1, 3, *size), layer="0")
         if "layer" in lens.declaration.inputs
-        else lens(cs.Model(made()), tensor(1, 3, *size), **few_steps(lens))
+        else lens(cs.Model(small_network()), tensor(1, 3, *size), **few_steps(lens))
     )
     assert attribution.values.shape == size
 
@@ -91,7 +91,9 @@ def test_a_network_without_parameters_runs_in_the_dtype_of_its_input() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_maps_are_float32_and_close_to_those_of_the_network_in_float32(lens: Any, dtype: torch.dtype) -> None:
     x = tensor()
-    attribution, expected = (lens(cs.Model(made().to(d)), x, **few_steps(lens)) for d in (dtype, torch.float32))
+    attribution, expected = (
+        lens(cs.Model(small_network().to(d)), x, **few_steps(lens)) for d in (dtype, torch.float32)
+    )
     assert attribution.values.dtype == torch.float32
     assert attribution.values.isfinite().all()
     both = torch.stack([attribution.values.flatten(), expected.values.flatten()])
@@ -101,7 +103,7 @@ def test_maps_are_float32_and_close_to_those_of_the_network_in_float32(lens: Any
 
 def test_scores_that_overflow_are_refused() -> None:
     """The output of a half-precision network whose activations overflow is NaN and cannot be explained."""
-    net = made().half()
+    net = small_network().half()
     with torch.no_grad():
         net[0].weight.mul_(1e4), net[2].weight.mul_(1e4), net[6].weight.mul_(1e4)
     assert not net(tensor().half()).isfinite().all()
@@ -192,14 +194,14 @@ def test_trailing_axes_of_size_one_are_accepted(shape: tuple[int, ...]) -> None:
 
 
 def test_confidences_are_a_softmax_unless_the_network_already_gives_one() -> None:
-    net, x = made(), tensor()
+    net, x = small_network(), tensor()
     probabilities = net(x).softmax(1)[0]
     for model in (cs.Model(net), cs.Model(seeded(lambda: Wraps(lambda t: t.softmax(1))))):
         prediction = cs.predict(model, x)
         assert prediction.confidences == pytest.approx(probabilities.sort(descending=True).values.tolist(), abs=1e-5)
         assert prediction.indices == tuple(probabilities.argsort(descending=True).tolist())
-    single = cs.predict(cs.Model(made(classes=1), meaning="logits"), x)
-    assert single.confidences == pytest.approx(made(classes=1)(x).sigmoid()[0].tolist(), abs=1e-6)
+    single = cs.predict(cs.Model(small_network(classes=1), meaning="logits"), x)
+    assert single.confidences == pytest.approx(small_network(classes=1)(x).sigmoid()[0].tolist(), abs=1e-6)
 
 
 # Construction
@@ -210,9 +212,12 @@ def test_confidences_are_a_softmax_unless_the_network_already_gives_one() -> Non
     [
         (lambda: cs.Model("resnet50"), r"a model is built from a torch\.nn\.Module, got str"),
         (lambda: cs.Model(nn.Linear), r"a model is built from a torch\.nn\.Module, got type"),
-        (lambda: cs.Model(made(), input=(224, 224)), r"input must be an ImageInput or a TensorInput, got tuple"),
-        (lambda: cs.Model(made(), labels="cat"), r"labels"),
-        (lambda: cs.Model(made(), labels=4), r"labels"),
+        (
+            lambda: cs.Model(small_network(), input=(224, 224)),
+            r"input must be an ImageInput or a TensorInput, got tuple",
+        ),
+        (lambda: cs.Model(small_network(), labels="cat"), r"labels"),
+        (lambda: cs.Model(small_network(), labels=4), r"labels"),
         (
             lambda: cs.saliency("torchvision:resnet50", tensor()),
             r"a model comes from cs\.load\(…\) or cs\.Model\(module, …\), got str",
@@ -226,7 +231,9 @@ def test_arguments_that_make_no_model_are_refused(make: Any, message: str) -> No
 
 
 def test_a_bare_network_is_a_model_of_prepared_tensors() -> None:
-    assert torch.equal(cs.grad_cam(made(), tensor()).values, cs.grad_cam(cs.Model(made()), tensor()).values)
+    assert torch.equal(
+        cs.grad_cam(small_network(), tensor()).values, cs.grad_cam(cs.Model(small_network()), tensor()).values
+    )
 
 
 @pytest.mark.parametrize(
@@ -243,14 +250,14 @@ def test_a_model_can_be_copied_and_sent_to_another_process(make_copy: Any) -> No
 def test_the_attributes_of_a_model() -> None:
     model = pictured(labels=["a", "b", "c", "d"])
     assert repr(model) == "Model(Sequential, 3×16×16 input, 4 labels)"
-    assert repr(cs.Model(made())) == "Model(Sequential, prepared tensors, 0 labels)"
+    assert repr(cs.Model(small_network())) == "Model(Sequential, prepared tensors, 0 labels)"
     assert (
         repr(cs.Model(axes_net(1), input=cs.TensorInput(shape=(2, 64)), name="ear"))
         == "Model(ear, 2×64 input, 0 labels)"
     )
     assert model.source == "python:torch.nn.modules.container.Sequential"
     assert model.layers() == list("0123456")
-    assert (model.label(1), model.label(9), cs.Model(made()).label(1)) == ("b", "class 9", "class 1")
+    assert (model.label(1), model.label(9), cs.Model(small_network()).label(1)) == ("b", "class 9", "class 1")
     assert (model.device, model.dtype) == (torch.device("cpu"), torch.float32)
 
 

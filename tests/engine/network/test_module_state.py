@@ -20,7 +20,7 @@ from convscope.engine.network import tensor_contents
 from convscope.engine.network.locking import _HOLDERS
 from convscope.errors import ModelFailed
 from tests.engine.network.snapshots import Cache, snapshot
-from tests.engine.networks import made, seeded, tensor
+from tests.engine.networks import seeded, small_network, tensor
 
 
 class Writes(nn.Module):
@@ -208,7 +208,7 @@ class Observed(nn.Module):
 
 
 def around_a_convolution(change: Callable[[nn.Module], object]) -> nn.Module:
-    net = made()
+    net = small_network()
     change(net[2])
     return net
 

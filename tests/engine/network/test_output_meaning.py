@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import convscope as cs
 from convscope.errors import InputError
-from tests.engine.networks import SIDE, made, seeded, tensor
+from tests.engine.networks import SIDE, seeded, small_network, tensor
 
 
 class Ends(nn.Module):
@@ -171,7 +171,7 @@ def test_the_meaning_is_recognized_in_scripted_and_traced_networks() -> None:
 
 
 def test_values_that_sum_to_one_are_not_taken_for_probabilities() -> None:
-    net = made(classes=2)
+    net = small_network(classes=2)
     with torch.no_grad():
         net[6].weight.zero_()
         net[6].bias.copy_(torch.tensor([0.75, 0.25]))
@@ -237,7 +237,7 @@ def test_a_second_sigmoid_is_not_applied_to_multilabel_probabilities() -> None:
 
 def test_an_unknown_meaning_is_refused() -> None:
     with pytest.raises(InputError, match=r"meaning must be one of logits, .*got 'sofmax'; did you mean 'softmax'"):
-        cs.Model(made(), meaning="sofmax")
+        cs.Model(small_network(), meaning="sofmax")
 
 
 # One output with two labels

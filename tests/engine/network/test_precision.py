@@ -81,10 +81,10 @@ def test_a_mixed_network_gets_its_input_in_the_precision_that_it_takes(
     form: str, other: torch.dtype, own: torch.dtype, name: str, options: dict[str, Any]
 ) -> None:
     net = seeded(Mixed, form, other, own)
-    found = getattr(cs, name)(net, _x(), target=1, **options)
+    attribution = getattr(cs, name)(net, _x(), target=1, **options)
     scores = net(_x(dtype=own)).detach()[:, 1]
     assert cs.Model(net).prepare(_x()).tensor.dtype == own
-    for value, score in zip(found, scores, strict=True):
+    for value, score in zip(attribution, scores, strict=True):
         assert value.score == pytest.approx(float(score), rel=0.02, abs=0.01)
         assert torch.isfinite(value.values).all()
 
@@ -129,10 +129,12 @@ def test_scores_are_subtracted_in_the_precision_of_the_network(axes: int, name: 
     x = torch.randn(1, 1, *[8] * axes, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     high, low = seeded(_regression, axes), seeded(_regression, axes)
     low[3].bias.data -= 1e9
-    found, true = (getattr(cs, name)(net, x, target=0, **options) for net in (high, low))
-    assert not true.blank
-    torch.testing.assert_close(found.values, true.values, rtol=1e-3, atol=1e-3 * float(true.values.abs().max()))
-    assert found.score == pytest.approx(true.score + 1e9, abs=1e-6)
+    actual, expected = (getattr(cs, name)(net, x, target=0, **options) for net in (high, low))
+    assert not expected.blank
+    torch.testing.assert_close(
+        actual.values, expected.values, rtol=1e-3, atol=1e-3 * float(expected.values.abs().max())
+    )
+    assert actual.score == pytest.approx(expected.score + 1e9, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["integrated_gradients", "deep_lift", "expected_gradients"])
@@ -140,8 +142,8 @@ def test_completeness_is_measured_in_the_precision_of_the_network(name: str) -> 
     x = torch.randn(1, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     high, low = seeded(_regression, 2), seeded(_regression, 2)
     low[3].bias.data -= 1e9
-    found, true = (getattr(cs, name)(net, x, target=0) for net in (high, low))
-    assert found.notes["completeness gap"] == pytest.approx(true.notes["completeness gap"], abs=1e-4)
+    actual, expected = (getattr(cs, name)(net, x, target=0) for net in (high, low))
+    assert actual.notes["completeness gap"] == pytest.approx(expected.notes["completeness gap"], abs=1e-4)
 
 
 # Autocast
@@ -208,11 +210,11 @@ def test_rules_run_under_autocast(network: str, around: bool, name: str) -> None
     plain = seeded(lambda: build())
     mixed = plain if around else seeded(Amp, build)
     options = {} if name != "grad_cam" else {"layer": ("patches" if network == "attention" else "0")}
-    true = getattr(cs, name)(plain, x, target=1, **options)
+    expected_attributions = getattr(cs, name)(plain, x, target=1, **options)
     if not around and options:
         options = {"layer": "body." + options["layer"]}
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=around):
-        found = getattr(cs, name)(mixed, x, target=1, **options)
-    for one, other in zip(found, true, strict=True):
-        difference = (one.values - other.values).norm() / other.values.norm()
+        attributions = getattr(cs, name)(mixed, x, target=1, **options)
+    for actual, expected in zip(attributions, expected_attributions, strict=True):
+        difference = (actual.values - expected.values).norm() / expected.values.norm()
         assert float(difference) < 0.15, "apart from the rounding of bfloat16 it is the same map"

@@ -19,11 +19,11 @@ from tests.engine.networks import (
     Stages,
     axes_net,
     condition,
-    made,
     mixed,
     pictured,
     seeded,
     small,
+    small_network,
     tensor,
 )
 
@@ -60,7 +60,7 @@ def test_every_flag_of_every_submodule_is_restored(lens: Any) -> None:
 
 @by_name
 def test_a_frozen_model_is_explained_like_a_trainable_one(lens: Any) -> None:
-    trainable, frozen = made(), made().requires_grad_(False)
+    trainable, frozen = small_network(), small_network().requires_grad_(False)
     before = condition(frozen)
     value, expected = lens(cs.Model(frozen), tensor()), lens(cs.Model(trainable), tensor())
     assert condition(frozen) == before
@@ -70,7 +70,7 @@ def test_a_frozen_model_is_explained_like_a_trainable_one(lens: Any) -> None:
 @by_name
 @pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode], ids=lambda mode: mode.__name__)
 def test_no_grad_of_the_caller_does_not_prevent_gradients_and_is_restored(lens: Any, around: Any) -> None:
-    net = made()
+    net = small_network()
     expected = lens(cs.Model(net), tensor())
     with around():
         value = lens(cs.Model(net), tensor())
@@ -167,7 +167,7 @@ def test_a_forward_may_register_a_buffer() -> None:
 @by_name
 def test_the_users_hooks_run_and_are_kept(lens: Any) -> None:
     calls: list[str] = []
-    net = made()
+    net = small_network()
     net.register_forward_pre_hook(lambda *_: calls.append("before"))
     net[0].register_forward_hook(lambda *_: calls.append("after"))
     before = condition(net)
@@ -180,7 +180,7 @@ def test_the_users_hooks_run_and_are_kept(lens: Any) -> None:
 
 
 def test_a_hook_that_changes_a_layer_is_part_of_the_network() -> None:
-    net, doubled = made(), made()
+    net, doubled = small_network(), small_network()
     net[2].register_forward_hook(lambda _m, _i, output: output * 2)
     with torch.no_grad():
         doubled[2].weight.mul_(2), doubled[2].bias.mul_(2)

@@ -14,9 +14,13 @@ from tests.engine.optimize.models import generator
 def test_a_transform_keeps_the_extent_and_follows_its_seed(name: str, extent: tuple[int, ...]) -> None:
     batch = torch.randn(2, 3, *extent, generator=generator())
     transform = transforms.BY_NAME[name](extent)
-    first, again, other = transform(batch, generator(1)), transform(batch, generator(1)), transform(batch, generator(5))
+    first, repeated, other = (
+        transform(batch, generator(1)),
+        transform(batch, generator(1)),
+        transform(batch, generator(5)),
+    )
     assert first.shape == batch.shape
-    assert torch.equal(first, again)
+    assert torch.equal(first, repeated)
     assert torch.equal(first, other) == (name == "none")
     alone = transform(batch[1:], generator(1))
     torch.testing.assert_close(first[1:], alone)

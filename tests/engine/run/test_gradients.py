@@ -19,8 +19,8 @@ from tests.engine.networks import (
     FrozenBackbone,
     ReusedLayer,
     Stages,
-    made,
     seeded,
+    small_network,
     tensor,
     watched,
 )
@@ -62,7 +62,7 @@ class AddsInPlace(Stages):
 
 
 IN_PLACE: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
-    "small VGG": (lambda: made(inplace=True), ["0", "1", "2", "3"]),
+    "small VGG": (lambda: small_network(inplace=True), ["0", "1", "2", "3"]),
     "functional ReLUs": (lambda: seeded(FunctionalInPlace), ["first", "second"]),
     "in-place arithmetic": (lambda: seeded(AddsInPlace), ["first", "second"]),
     "a layer used twice": (lambda: seeded(ReusedLayer), ["first", "second", "act"]),
@@ -84,7 +84,7 @@ def test_a_layers_own_output_is_captured_before_it_is_overwritten(
 
 
 def test_capturing_does_not_change_the_output() -> None:
-    net, x = made(), tensor()
+    net, x = small_network(), tensor()
     with torch.no_grad(), capture(net, ["0", "1", "3"]) as captured:
         output = net(x)
     assert torch.equal(output, net(x))
@@ -178,7 +178,7 @@ def test_a_layer_without_tensor_output_is_refused() -> None:
 
 @pytest.mark.parametrize("lens", NO_BACKWARD, ids=lambda lens: lens.__name__)
 def test_a_lens_of_activations_stops_the_forward_at_the_layer(lens: Any) -> None:
-    model = cs.Model(made())
+    model = cs.Model(small_network())
     lens(model, tensor(), layer="1")  # the first call also checks the network
     with watched(model.module) as counts:
         lens(model, tensor(), layer="1")
@@ -186,7 +186,7 @@ def test_a_lens_of_activations_stops_the_forward_at_the_layer(lens: Any) -> None
 
 
 def test_an_explanation_of_a_unit_stops_the_forward_at_its_layer() -> None:
-    model = cs.Model(made())
+    model = cs.Model(small_network())
     cs.saliency(model, tensor(), target="2[1]")
     with watched(model.module) as counts:
         cs.saliency(model, tensor(), target="2[1]")
@@ -194,7 +194,7 @@ def test_an_explanation_of_a_unit_stops_the_forward_at_its_layer() -> None:
 
 
 def test_the_network_runs_to_its_output_after_the_context() -> None:
-    net, x = made(), tensor()
+    net, x = small_network(), tensor()
     with stop_at(net, "2"):
         net(x)
         pytest.fail("the forward was not stopped")
@@ -203,7 +203,7 @@ def test_the_network_runs_to_its_output_after_the_context() -> None:
 
 @pytest.mark.parametrize("address", ["0", "1", "2", "3"])
 def test_only_operations_after_the_layer_save_tensors_and_parameters_get_no_gradients(address: str) -> None:
-    net, saved_after_layer = made(inplace=False), []
+    net, saved_after_layer = small_network(inplace=False), []
     calls = []
     net[int(address)].register_forward_hook(lambda *_: calls.append(True))
 
@@ -225,7 +225,7 @@ def test_no_graph_is_kept_after_a_run() -> None:
         gc.collect()
         return {id(t) for t in gc.get_objects() if issubclass(type(t), Tensor) and t.grad_fn is not None}
 
-    model, x, before = cs.Model(made()), tensor(), graphs()
+    model, x, before = cs.Model(small_network()), tensor(), graphs()
     values = [cs.grad_cam(model, x), cs.integrated_gradients(model, x, steps=3), cs.smooth_grad(model, x, samples=2)]
     assert graphs() <= before
     assert len(values) == 3
@@ -259,7 +259,7 @@ def test_checkpointed_networks_give_the_same_maps() -> None:
 
 
 def test_reading_a_layer_that_did_not_run_raises() -> None:
-    net = made()
+    net = small_network()
     with capture(net, ["6"]) as captured, stop_at(net, "0"):
         net(tensor())
     with pytest.raises(LayerError, match=r"layer '6' was never reached in this forward"):

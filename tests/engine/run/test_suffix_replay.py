@@ -13,7 +13,7 @@ import convscope as cs
 from convscope.engine.run.suffix_replay import SuffixReplay
 from convscope.engine.targets.target import resolve_target
 from convscope.errors import LayerError
-from tests.engine.networks import made, seeded, tensor
+from tests.engine.networks import seeded, small_network, tensor
 
 
 class Arms(nn.Module):
@@ -99,9 +99,9 @@ def _overwritten(a: Tensor, b: Tensor) -> Tensor:
 
 
 AT_ONCE = {
-    "a plain chain": (lambda: made(), "2"),
-    "the first layer": (lambda: made(), "0"),
-    "an in-place ReLU as the layer": (lambda: made(), "3"),
+    "a plain chain": (lambda: small_network(), "2"),
+    "the first layer": (lambda: small_network(), "0"),
+    "an in-place ReLU as the layer": (lambda: small_network(), "3"),
     "one arm of a sum": (Arms, "left"),
     "the other arm": (Arms, "right"),
     "below both arms": (Arms, "stem"),
@@ -144,13 +144,13 @@ WHOLE = {
 }  # fmt: skip
 
 
-def _above(net: nn.Module, layer: str) -> SuffixReplay:
+def _suffix_replay(net: nn.Module, layer: str) -> SuffixReplay:
     model = cs.Model(net)
     with model.preserve_state():
         return SuffixReplay(model, tensor(1, 3, 16, 16, seed=1), resolve_target(2, model, 1), 0, layer)
 
 
-def _replaced(net: nn.Module, layer: str, variants: Tensor) -> Tensor:
+def _scores_one_by_one(net: nn.Module, layer: str, variants: Tensor) -> Tensor:
     """Class 2's score for each variant, by full forwards one at a time, the slow obvious way."""
     scores = []
     for variant in variants:
@@ -175,8 +175,8 @@ def _calls(net: nn.Module, layer: str) -> list[int]:
     return [len(calls)]
 
 
-def _variants(above: SuffixReplay, number: int = 5) -> Tensor:
-    variants = above.map.expand(number, *above.map.shape[1:])
+def _variants(replay: SuffixReplay, number: int = 5) -> Tensor:
+    variants = replay.map.expand(number, *replay.map.shape[1:])
     return variants * tensor(*variants.shape, seed=2)
 
 
@@ -184,23 +184,23 @@ def _variants(above: SuffixReplay, number: int = 5) -> Tensor:
 def test_variants_score_as_full_forwards_do(case: str) -> None:
     build, layer = AT_ONCE[case]
     net = seeded(build).requires_grad_(False)
-    above = _above(net, layer)
-    assert above.why_full is None
-    variants = _variants(above)
+    replay = _suffix_replay(net, layer)
+    assert replay.why_full is None
+    variants = _variants(replay)
     with torch.no_grad():
-        true = _true(net, layer, variants, case)
-    found = above.scores(variants.clone())
-    assert float(true.std()) > 1e-4
-    assert float((found - true).abs().max()) < 1e-6 * max(1.0, float(true.abs().max()))
+        expected = _expected_scores(net, layer, variants, case)
+    scores = replay.scores(variants.clone())
+    assert float(expected.std()) > 1e-4
+    assert float((scores - expected).abs().max()) < 1e-6 * max(1.0, float(expected.abs().max()))
 
 
-def _true(net: nn.Module, layer: str, variants: Tensor, case: str) -> Tensor:
+def _expected_scores(net: nn.Module, layer: str, variants: Tensor, case: str) -> Tensor:
     if case != "counting and drawing":
-        return _replaced(net, layer, variants)
+        return _scores_one_by_one(net, layer, variants)
     net.calls.fill_(0)  # a run to count the layer's calls comes first
     scores = []
     for variant in variants:
-        scores.append(_replaced(net, layer, variant[None]))
+        scores.append(_scores_one_by_one(net, layer, variant[None]))
         net.calls.fill_(0)
     return torch.cat(scores) + 0
 
@@ -209,15 +209,15 @@ def _true(net: nn.Module, layer: str, variants: Tensor, case: str) -> Tensor:
 def test_what_cannot_run_for_many_at_once_takes_full_forwards_and_says_why(case: str) -> None:
     build, layer, why = WHOLE[case]
     net = seeded(build).requires_grad_(False)
-    above = _above(net, layer)
-    assert why in str(above.why_full)
-    variants = _variants(above)
+    replay = _suffix_replay(net, layer)
+    assert why in str(replay.why_full)
+    variants = _variants(replay)
     with torch.no_grad():
         if case == "a decision on the variant":  # a batch decides together; one at a time is what is meant
-            found = torch.cat([above.scores(v[None].clone()) for v in variants])
+            scores = torch.cat([replay.scores(v[None].clone()) for v in variants])
         else:
-            found = above.scores(variants.clone())
-        assert float((found - _replaced(net, layer, variants)).abs().max()) < 1e-6
+            scores = replay.scores(variants.clone())
+        assert float((scores - _scores_one_by_one(net, layer, variants)).abs().max()) < 1e-6
 
 
 class Counted(TorchFunctionMode):
@@ -234,15 +234,15 @@ class Counted(TorchFunctionMode):
 
 
 def test_nothing_below_the_layer_runs_again() -> None:
-    above = _above(seeded(lambda: made()), "1")
+    replay = _suffix_replay(seeded(lambda: small_network()), "1")
     with Counted() as counted:
-        above.scores(_variants(above))
+        replay.scores(_variants(replay))
     assert counted.ran == [6], "the second convolution, once for all variants; the first, of five kernels, not at all"
 
 
 def test_only_what_meets_the_layer_above_is_kept_of_what_lies_below() -> None:
-    above = _above(seeded(Arms), "left")
-    held = [c.result for c in above.calls if not c.depends and isinstance(c.result, Tensor)]
+    replay = _suffix_replay(seeded(Arms), "left")
+    held = [c.result for c in replay.calls if not c.depends and isinstance(c.result, Tensor)]
     real = {t.data_ptr() for t in held if t.numel() > 1 and t.stride() != (0,) * t.ndim}
     assert len(real) == 1, "the other arm"
     assert any(t.shape == (1, 4, 14, 14) and t.stride() == (0, 0, 0, 0) for t in held)
@@ -251,34 +251,34 @@ def test_only_what_meets_the_layer_above_is_kept_of_what_lies_below() -> None:
 def test_a_run_that_takes_another_way_than_before_is_noticed() -> None:
     """Such as a network that looks at something outside of it."""
     steps = iter(range(100))
-    above = _above(seeded(lambda: Does(after=lambda _, x: x * 2 if next(steps) % 2 else x.exp())), "conv")
-    assert "another way" in str(above.why_full)
+    replay = _suffix_replay(seeded(lambda: Does(after=lambda _, x: x * 2 if next(steps) % 2 else x.exp())), "conv")
+    assert "another way" in str(replay.why_full)
 
 
 def test_a_network_that_gives_another_answer_when_run_again_is_noticed() -> None:
     strength = iter([1.0, *[float(i) for i in range(2, 100)]])
-    above = _above(seeded(lambda: Does(after=lambda _, x: x * next(strength))), "conv")
-    assert "does not give the same answer" in str(above.why_full)
+    replay = _suffix_replay(seeded(lambda: Does(after=lambda _, x: x * next(strength))), "conv")
+    assert "does not give the same answer" in str(replay.why_full)
 
 
 def test_the_note_on_an_explanation_says_that_the_whole_network_ran() -> None:
     net, x = seeded(lambda: Does(after=_decides)), tensor(2, 3, 16, 16)
-    for one in cs.ablation_cam(net, x, layer="conv"):
-        assert "cannot run for many at once" in one.notes["recomputed"]
-    for one in cs.ablation_cam(seeded(Does), x, layer="conv"):
-        assert "recomputed" not in one.notes
+    for attribution in cs.ablation_cam(net, x, layer="conv"):
+        assert "cannot run for many at once" in attribution.notes["recomputed"]
+    for attribution in cs.ablation_cam(seeded(Does), x, layer="conv"):
+        assert "recomputed" not in attribution.notes
 
 
 def test_below_a_scripted_part_whole_forwards_give_the_same_map() -> None:
     torch.manual_seed(0)
-    parts = nn.Conv2d(3, 4, 3), nn.ReLU(), made(channels=4)
+    parts = nn.Conv2d(3, 4, 3), nn.ReLU(), small_network(channels=4)
     plain = cs.ablation_cam(nn.Sequential(*parts).eval(), tensor(), layer="1", target=1)
     scripted = nn.Sequential(*parts[:2], torch.jit.script(parts[2])).eval()
-    found = cs.ablation_cam(scripted, tensor(), layer="1", target=1)
-    assert "scripted" in found.notes["recomputed"]
-    assert torch.allclose(found.values, plain.values, atol=1e-6)
+    attribution = cs.ablation_cam(scripted, tensor(), layer="1", target=1)
+    assert "scripted" in attribution.notes["recomputed"]
+    assert torch.allclose(attribution.values, plain.values, atol=1e-6)
 
 
 def test_a_branch_not_taken_is_refused() -> None:
     with pytest.raises(LayerError, match="'pair' was never reached"):
-        _above(seeded(Does), "pair")
+        _suffix_replay(seeded(Does), "pair")

@@ -88,12 +88,12 @@ SWITCHED_OFF: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_without_a_slope_is_named_and_the_score_is_said_to_change(name: str, axes: int) -> None:
     model = cs.Model(Between(STEPS[name], axes).eval())
-    for found, what in (
+    for attribution, changed_part in (
         (cs.saliency(model, inputs(axes), target=1), "the input"),
         (cs.grad_cam(model, inputs(axes), target=1, layer="conv"), "the output of layer 'conv'"),
     ):
-        assert found.blank
-        assert f"although the score changes with {what}: '{name}'" in found.notes["blank"]
+        assert attribution.blank
+        assert f"although the score changes with {changed_part}: '{name}'" in attribution.notes["blank"]
     assert not cs.occlusion(model, inputs(axes), target=1).blank  # so it does change
 
 
@@ -109,8 +109,8 @@ def test_an_operation_that_cuts_the_graph_is_named(name: str) -> None:
 @pytest.mark.parametrize("name", SWITCHED_OFF)
 def test_a_score_that_stays_where_it_is_is_said_to(name: str) -> None:
     model = cs.Model(Between(SWITCHED_OFF[name]).eval())
-    for found in (cs.saliency(model, inputs(), target=1), cs.grad_cam(model, inputs(), target=1, layer="conv")):
-        assert found.notes["blank"].startswith(
+    for attribution in (cs.saliency(model, inputs(), target=1), cs.grad_cam(model, inputs(), target=1, layer="conv")):
+        assert attribution.notes["blank"].startswith(
             "the gradient is zero everywhere, and the score stays the same when noise"
         )
 
@@ -124,8 +124,8 @@ def test_a_saturated_path_is_told_from_one_that_leads_nowhere() -> None:
 
 
 def test_a_backward_pass_of_the_networks_own_is_named() -> None:
-    found = cs.saliency(cs.Model(Between(Silent.apply).eval()), inputs(), target=1)
-    assert "leads through Silent, whose backward pass is the network's own" in found.notes["blank"]
+    attribution = cs.saliency(cs.Model(Between(Silent.apply).eval()), inputs(), target=1)
+    assert "leads through Silent, whose backward pass is the network's own" in attribution.notes["blank"]
     assert not cs.saliency(cs.Model(Between(Straight.apply).eval()), inputs(), target=1).blank
 
 
@@ -141,9 +141,9 @@ def test_a_map_of_which_the_positive_part_is_kept_says_that_all_speaks_against()
     with torch.no_grad():
         net.head.weight[1] = -net.head.weight[1].abs()
         net.conv.bias += 10
-    found = cs.grad_cam(cs.Model(net), inputs(), target=1, layer="conv", relu=True)
-    assert found.blank
-    assert "speaks against" in found.notes["blank"]
+    attribution = cs.grad_cam(cs.Model(net), inputs(), target=1, layer="conv", relu=True)
+    assert attribution.blank
+    assert "speaks against" in attribution.notes["blank"]
     assert not cs.grad_cam(cs.Model(net), inputs(), target=1, layer="conv", relu=False).blank
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import convscope as cs
 from convscope.errors import OutputError
-from tests.engine.networks import SIDE, made, tensor
+from tests.engine.networks import SIDE, small_network, tensor
 
 # One target per image
 
@@ -66,7 +66,7 @@ LENSES: dict[str, tuple[Any, dict[str, Any]]] = {
 @pytest.mark.parametrize(("lens", "options"), LENSES.values(), ids=LENSES)
 def test_copies_of_an_image_are_scored_by_its_own_target(lens: Any, options: Any) -> None:
     x = tensor(20, 3, SIDE, SIDE)
-    net = made()
+    net = small_network()
     single = lens(net, x[13:14], target=Similarity(REFERENCES[13]), **options)
     assert bool(single.values.any())
     for target in PER_IMAGE.values():
@@ -90,7 +90,7 @@ def test_a_function_that_depends_on_the_index_in_the_batch_is_refused(target: An
     x = tensor(images, 3, SIDE, SIDE)
     for lens, options in (LENSES["saliency"], LENSES["rise"], LENSES["occlusion"], LENSES["ablation_cam"]):
         with pytest.raises(OutputError, match=r"a list with one target per image, or a function of \(output, rows\)"):
-            lens(made(), x, target=target, **options)
+            lens(small_network(), x, target=target, **options)
 
 
 def test_a_function_that_depends_on_the_index_is_refused_for_chunks_of_one(
@@ -98,9 +98,9 @@ def test_a_function_that_depends_on_the_index_is_refused_for_chunks_of_one(
 ) -> None:
     monkeypatch.setattr("convscope.engine.context.chunking.MAX_CHUNK", 1)
     with pytest.raises(OutputError, match="by its index in the batch"):
-        cs.saliency(made(), tensor(3, 3, SIDE, SIDE), target=BY_INDEX["pairs"])
+        cs.saliency(small_network(), tensor(3, 3, SIDE, SIDE), target=BY_INDEX["pairs"])
 
 
 def test_a_function_of_one_image_may_be_written_for_one_row() -> None:
-    attribution = cs.saliency(made(), tensor(), target=lambda output: output[0, 3][None])
-    assert attribution.score == pytest.approx(made()(tensor())[0, 3].item(), abs=1e-6)
+    attribution = cs.saliency(small_network(), tensor(), target=lambda output: output[0, 3][None])
+    assert attribution.score == pytest.approx(small_network()(tensor())[0, 3].item(), abs=1e-6)

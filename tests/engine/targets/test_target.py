@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.errors import ConvScopeError, NoGradient, OutputError, UnknownName
-from tests.engine.networks import SIDE, Dense, condition, made, pictured, seeded, tensor
+from tests.engine.networks import SIDE, Dense, condition, pictured, seeded, small_network, tensor
 
 LABELS = ("tabby cat", "Egyptian cat", "tench", "hen")
 
 
 def gradient(score: Callable[[nn.Sequential, Tensor], Tensor], x: Tensor, net: nn.Module | None = None) -> Tensor:
     """The reference: the gradient of the score with plain autograd."""
-    net = made() if net is None else net
+    net = small_network() if net is None else net
     x = x.clone().requires_grad_(True)
     return torch.autograd.grad(score(net, x).sum(), x)[0]
 
@@ -51,7 +51,7 @@ def test_the_score_and_gradient_are_those_of_the_target(target: Any, score: Any,
     x = tensor(3, 3, SIDE, SIDE)
     attributions = cs.saliency(pictured(labels=LABELS), x, target=target)
     torch.testing.assert_close(torch.stack([attribution.channels for attribution in attributions]), gradient(score, x))
-    expected = score(made(), x).tolist()
+    expected = score(small_network(), x).tolist()
     assert [attribution.score for attribution in attributions] == pytest.approx(expected, abs=1e-6)
     if description:
         assert {attribution.target for attribution in attributions} == {description}
@@ -69,7 +69,7 @@ def test_a_list_names_one_class_for_each_image(target: Any) -> None:
 
 
 def test_every_image_of_a_batch_has_its_own_top_class() -> None:
-    net, x = made(1), tensor(12, 3, SIDE, SIDE) * 20
+    net, x = small_network(1), tensor(12, 3, SIDE, SIDE) * 20
     top = net(x).argmax(1).tolist()
     assert len(set(top)) > 1
     assert [attribution.target_index for attribution in cs.saliency(cs.Model(net), x)] == top
@@ -135,15 +135,17 @@ def test_the_top_class_is_that_of_the_unmodified_image(lens: Any, options: Any, 
 
 def test_all_lenses_of_a_comparison_explain_the_same_target() -> None:
     cells = list(
-        cs.compare(cs.Model(made(3)), tensor(), ["smooth-grad", "grad-cam", "integrated-gradients"], samples=3)
+        cs.compare(cs.Model(small_network(3)), tensor(), ["smooth-grad", "grad-cam", "integrated-gradients"], samples=3)
     )
     assert len({(cell.target_index, cell.target) for cell in cells}) == 1
 
 
 def test_a_unit_can_be_the_target_of_a_comparison() -> None:
-    cells = list(cs.compare(cs.Model(made()), tensor(), ["grad-cam", "eigen-cam", "saliency"], target="2[1]"))
+    cells = list(cs.compare(cs.Model(small_network()), tensor(), ["grad-cam", "eigen-cam", "saliency"], target="2[1]"))
     assert [cell.method for cell in cells] == ["grad-cam", "eigen-cam", "saliency"]
-    assert {cell.layers for cell in cells[:2]} == {cs.grad_cam(cs.Model(made()), tensor(), target="2[1]").layers}
+    assert {cell.layers for cell in cells[:2]} == {
+        cs.grad_cam(cs.Model(small_network()), tensor(), target="2[1]").layers
+    }
 
 
 REFUSED: dict[str, tuple[Any, type[ConvScopeError], str]] = {
@@ -203,13 +205,13 @@ def test_an_unusable_target_raises_a_one_line_error(
 def test_an_index_out_of_range_is_refused_without_labels_too() -> None:
     for target in (9, "9", [9], cs.Difference(0, 9), "9 - 0"):
         with pytest.raises(OutputError, match="class 9 is out of range: the output has 4 classes"):
-            cs.saliency(cs.Model(made()), tensor(), target=target)
+            cs.saliency(cs.Model(small_network()), tensor(), target=target)
 
 
 def test_classes_without_labels_are_named_by_index() -> None:
     with pytest.raises(UnknownName, match="Sequential has no labels: name the class 'tench' by its index"):
-        cs.saliency(cs.Model(made()), tensor(), target="tench")
-    assert cs.saliency(cs.Model(made()), tensor(), target=1).target == "class 1"
+        cs.saliency(cs.Model(small_network()), tensor(), target="tench")
+    assert cs.saliency(cs.Model(small_network()), tensor(), target=1).target == "class 1"
 
 
 def test_an_ambiguous_label_is_refused() -> None:
@@ -246,7 +248,7 @@ def test_a_list_holds_targets_of_any_kind() -> None:
     x, model = tensor(4, 3, SIDE, SIDE), pictured(labels=LABELS)
     targets = ["tench", 3, cs.Difference("hen", 0), cs.TOP1]
     attributions = cs.saliency(model, x, target=targets)
-    top = int(made()(x)[3].argmax())
+    top = int(small_network()(x)[3].argmax())
     assert [attribution.target for attribution in attributions] == ["tench", "hen", "hen - tabby cat", LABELS[top]]
     assert [attribution.target_index for attribution in attributions] == [2, 3, None, top]
     for row, target in enumerate(targets):
@@ -255,9 +257,11 @@ def test_a_list_holds_targets_of_any_kind() -> None:
 
 def test_a_list_may_mix_classes_and_top_classes() -> None:
     x = tensor(3, 3, SIDE, SIDE)
-    top = made()(x).argmax(1).tolist()
+    top = small_network()(x).argmax(1).tolist()
     other = (top[1] + 1) % 4
-    assert [attribution.target_index for attribution in cs.saliency(made(), x, target=["top-1", other, "top-1"])] == [
+    assert [
+        attribution.target_index for attribution in cs.saliency(small_network(), x, target=["top-1", other, "top-1"])
+    ] == [
         top[0],
         other,
         top[2],
@@ -266,12 +270,14 @@ def test_a_list_may_mix_classes_and_top_classes() -> None:
 
 def test_targets_in_a_list_must_be_read_at_the_same_layer() -> None:
     x = tensor(2, 3, SIDE, SIDE)
-    assert [attribution.target for attribution in cs.saliency(made(), x, target=["2[1]", cs.Unit("2", 4)])] == [
+    assert [
+        attribution.target for attribution in cs.saliency(small_network(), x, target=["2[1]", cs.Unit("2", 4)])
+    ] == [
         "2[1]",
         "2[4]",
     ]
     with pytest.raises(OutputError, match="read at one layer, these at layer '2' and the output"):
-        cs.saliency(made(), x, target=["2[1]", 0])
+        cs.saliency(small_network(), x, target=["2[1]", 0])
 
 
 class AnyDense(nn.Module):

@@ -21,9 +21,9 @@ def gradients(case: Case, net: RandomNetwork) -> None:
             case.compare(formula.__name__, value.channels, formula(slow))
             case.compare(f"{formula.__name__}, its score", value.score, slow.score(slow.x))
     for formula in (formulas.smooth_grad, formulas.smooth_grad_squared, formulas.var_grad):
-        with inputs_seen(net.module) as seen:
+        with inputs_seen(net.module) as inputs:
             values = case.call(formula.__name__, samples=SAMPLES)
-        samples_of_images = (seen[:SAMPLES], seen[SAMPLES:])
+        samples_of_images = (inputs[:SAMPLES], inputs[SAMPLES:])
         for value, slow, samples in zip(values or (), images, samples_of_images, strict=False):
             case.compare(formula.__name__, value.channels, formula(slow, samples))
 
@@ -37,13 +37,13 @@ def paths(case: Case, net: RandomNetwork) -> None:
     for value, slow in zip(case.call("blur_integrated_gradients", steps=STEPS) or (), images, strict=False):
         expected = path_formulas.blur_integrated_gradients(slow, STEPS, 0.2)
         case.compare("blur_integrated_gradients", value.channels, expected, PATH_TOLERANCE, scale=1e-4)
-    with inputs_seen(net.module) as seen:
+    with inputs_seen(net.module) as inputs:
         values = case.call("expected_gradients", references=start[None], samples=SAMPLES)
-    for value, slow, points in zip(values or (), images, (seen[:SAMPLES], seen[SAMPLES:]), strict=False):
+    for value, slow, points in zip(values or (), images, (inputs[:SAMPLES], inputs[SAMPLES:]), strict=False):
         expected = path_formulas.expected_gradients(slow, [(start, point) for point in points])
         case.compare("expected_gradients", value.channels, expected)
-    with inputs_seen(net.module) as seen:
+    with inputs_seen(net.module) as inputs:
         values = case.call("guided_integrated_gradients", steps=STEPS, baseline=start)
     for row, (value, slow) in enumerate(zip(values or (), images, strict=False)):
-        expected = path_formulas.guided_integrated_gradients(slow, seen[row :: len(values or ())])
+        expected = path_formulas.guided_integrated_gradients(slow, inputs[row :: len(values or ())])
         case.compare("guided_integrated_gradients", value.channels, expected)

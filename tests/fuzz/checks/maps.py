@@ -45,10 +45,10 @@ def formulas(case: Case, net: RandomNetwork) -> None:
                 case.compare(
                     f"{formula.__name__} at {layer}", actual.squeeze(), expected.squeeze(), MAP_TOLERANCE, scale
                 )
-        with inputs_seen(net.module, with_gradient=False) as seen:
+        with inputs_seen(net.module, with_gradient=False) as inputs:
             values = case.call("smooth_grad_cam_plus_plus", layer=layer, samples=3)
         clean = [float(x.flatten()[0]) for x in net.images]
-        noisy = [x for x in seen if float(x.flatten()[0]) not in clean]
+        noisy = [x for x in inputs if float(x.flatten()[0]) not in clean]
         for value, slow, copies in zip(values or (), references, (noisy[:3], noisy[3:]), strict=False):
             gradients = [slow.seen_at(layer, copy)[1] for copy in copies]
             expected = formulas_of.smooth_grad_cam_plus_plus(slow.at(layer)[0], gradients)

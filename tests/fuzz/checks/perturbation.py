@@ -38,9 +38,9 @@ def parts(case: Case, net: RandomNetwork) -> None:
             expected = formula(slow, part_formulas.mean_colour(slow.x), labels)
             case.compare(name, part_formulas.by_part(value.values, labels), expected)
     count = 12
-    with inputs_seen(net.module, with_gradient=False) as seen:
+    with inputs_seen(net.module, with_gradient=False) as network_inputs:
         values = case.call("lime", segments=labels, samples=count) or []
-    variants = part_formulas.variants_seen(seen, count, max(1, len(values)))
+    variants = part_formulas.variants_seen(network_inputs, count, max(1, len(values)))
     for value, slow, inputs in zip(values, slow_images(net), variants, strict=False):
         start = part_formulas.mean_colour(slow.x)
         coalitions = part_formulas.coalitions_of(inputs, slow.x, start, labels)
@@ -50,17 +50,17 @@ def parts(case: Case, net: RandomNetwork) -> None:
 
 def masks(case: Case, net: RandomNetwork) -> None:
     count = 10
-    with inputs_seen(net.module, with_gradient=False) as seen:
+    with inputs_seen(net.module, with_gradient=False) as network_inputs:
         values = case.call("rise", samples=count, cells=3) or []
-    variants = mask_formulas.variants_seen(seen, count, max(1, len(values)))
+    variants = mask_formulas.variants_seen(network_inputs, count, max(1, len(values)))
     for value, slow, inputs in zip(values, slow_images(net), variants, strict=False):
         start = mask_formulas.mean_colour(slow.x)
         drawn_masks = mask_formulas.masks_of(inputs, slow.x, start)
         case.compare("rise", value.values, mask_formulas.rise(slow, start, drawn_masks, 0.5))
     labels = segment_labels(net)
-    with inputs_seen(net.module, with_gradient=False) as seen:
+    with inputs_seen(net.module, with_gradient=False) as network_inputs:
         values = case.call("permutation", segments=labels, samples=2) or []
-    variants = mask_formulas.variants_seen(seen, 2 * PARTS, max(1, len(values)))
+    variants = mask_formulas.variants_seen(network_inputs, 2 * PARTS, max(1, len(values)))
     for value, slow, inputs in zip(values, slow_images(net), variants, strict=False):
         expected = mask_formulas.permutation(slow, inputs, labels, 2)
         sums = torch.stack([value.values[labels == part].double().sum() for part in range(PARTS)])

@@ -1,4 +1,4 @@
-"""A small network of torchvision."""
+"""Comparison of a network with a state dict."""
 
 import torch
 
