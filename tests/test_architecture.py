@@ -14,6 +14,7 @@ import convscope as cs
 from convscope.catalogue import declared_lens, declared_lenses, find
 from convscope.spec import FAMILIES, LensSpec
 from scripts.bibliography import bibliography
+from tests.twins.binding import lens_of, twin_of
 
 PACKAGE = Path(cs.__file__).parent
 ROOT = Path(__file__).parents[1]
@@ -26,16 +27,63 @@ FILES = sorted(PACKAGE.glob("lens/*/*.py"))
 # Everything declared is accounted for
 
 
+def bound_twins(folder: Path) -> dict[str, list[tuple[Path, str]]]:
+    """By name of a lens, the files and functions that ``@twin_of(cs.LENS)`` binds to it."""
+    twins: dict[str, list[tuple[Path, str]]] = {}
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            for decorator in getattr(node, "decorator_list", []):
+                if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "twin_of":
+                    (lens,) = decorator.args
+                    twins.setdefault(ast.unparse(lens).removeprefix("cs."), []).append((path, node.name))
+    return twins
+
+
+BOUND_TWINS = bound_twins(TWINS)
+
+
 @every_lens
-def test_every_lens_has_a_twin(spec: LensSpec) -> None:
-    """A function of the lens's name in a test module of ``tests/twins``, where it is used: the formula once more."""
-    for path in TWINS.glob("test_*.py"):
-        tree = ast.parse(path.read_text("utf-8"))
-        written = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-        if spec.name in written & used:
-            return
-    pytest.fail(f"write the formula of {spec.command} a second time: def {spec.name}(…) in a module of tests/twins")
+def test_every_lens_has_one_twin_in_a_file_of_its_own(spec: LensSpec) -> None:
+    """The formula once more, bound by ``@twin_of(cs.LENS)``, and used by the tests of the same file."""
+    path = TWINS / spec.family / f"test_{spec.name}.py"
+    twins = BOUND_TWINS.get(spec.name, [])
+    where = path.relative_to(ROOT)
+    assert [file for file, _ in twins] == [path], (
+        f"bind one function to {spec.command} in {where}: @twin_of(cs.{spec.name})"
+    )
+    ((_, function),) = twins
+    uses = [node.id for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Name)]
+    assert function in uses, f"{where} does not compare the lens with its twin"
+
+
+def test_every_twin_is_bound_to_a_lens_of_the_catalogue() -> None:
+    assert set(BOUND_TWINS) - {spec.name for spec in cs.lenses()} == set()
+
+
+@pytest.mark.parametrize("path", sorted(TWINS.glob("*/test_*.py")), ids=lambda path: f"{path.parent.name}.{path.stem}")
+def test_every_file_in_the_folder_of_a_family_binds_the_twin_of_its_lens(path: Path) -> None:
+    """What concerns several lenses stands in ``tests/twins`` itself."""
+    lenses = [lens for lens, twins in BOUND_TWINS.items() if path in [file for file, _ in twins]]
+    assert lenses == [path.stem.removeprefix("test_")]
+
+
+def test_a_twin_that_is_missing_double_or_bound_to_nothing_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "cam").mkdir()
+    (tmp_path / "cam/test_grad_cam.py").write_text(
+        "@twin_of(cs.grad_cam)\ndef first(): ...\n@twin_of(cs.grad_cam)\ndef second(): ...\n"
+    )
+    (tmp_path / "cam/test_no_lens.py").write_text("@twin_of(cs.no_lens)\ndef third(): ...\ndef fourth(): ...\n")
+    twins = bound_twins(tmp_path)
+    assert {lens: [name for _, name in functions] for lens, functions in twins.items()} == {
+        "grad_cam": ["first", "second"],
+        "no_lens": ["third"],
+    }
+
+
+def test_a_twin_is_bound_to_a_lens_only() -> None:
+    with pytest.raises(TypeError, match=r"a twin is bound to a lens, as in @twin_of\(cs.grad_cam\)"):
+        twin_of(cs.load)
+    assert lens_of(twin_of(cs.grad_cam)(lambda a, g: a * g)) == "grad_cam"
 
 
 @every_lens

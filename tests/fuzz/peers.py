@@ -30,7 +30,8 @@ from tests.fuzz.parts import ChannelShuffle, SpatialTransform, Strided
 from tests.fuzz.references import slow_images
 from tests.fuzz.spellings import IN_PLACE, MODULES, FunctionalActivation, replace_modules
 from tests.twins import peers
-from tests.twins.test_surrogates import by_part, mean_colour
+from tests.twins.perturbation.shown_masks import mean_colour
+from tests.twins.perturbation.shown_parts import by_part
 
 STEPS = 5
 
@@ -182,7 +183,7 @@ def zennit_rules(case: Case, net: RandomNetwork) -> None:
     branched = {"residual", "dense", "inception", "hourglass", "convnext", "shuffled"}
     if relu_network is None or "pooled" in net.kinds or branched & net.kinds or "Norm" in str(relu_network.module):
         return
-    from tests.twins.test_backward_peers import by_zennit, zennit
+    from tests.twins.backward.zennit_peer import by_zennit, zennit
 
     case.network = relu_network
     values = case.call("lrp", composite="zero") or []

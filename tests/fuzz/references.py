@@ -134,7 +134,7 @@ def layer_output(network: RandomNetwork, address: str) -> Tensor:
 
 def flops(network: RandomNetwork) -> int:
     """The FLOPs for one image by PyTorch's counter, with attention decomposed into matrix products."""
-    from tests.twins.test_structure import as_it_is_written
+    from tests.twins.structure.test_structure import as_it_is_written
 
     with torch.no_grad(), as_it_is_written(), FlopCounterMode(display=False) as counter:
         network.module(network.images[:1])

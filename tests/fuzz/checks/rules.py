@@ -9,7 +9,7 @@ from tests.fuzz.comparing import Case
 from tests.fuzz.networks import RandomNetwork
 from tests.fuzz.references import slow_images
 from tests.fuzz.spellings import is_rectifier, with_relu_modules
-from tests.twins import test_gradient
+from tests.twins.gradient.test_gradient_x_input import gradient_x_input
 
 LINEAR = (
     nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.modules.pooling._MaxPoolNd,
@@ -51,7 +51,7 @@ def relevance(case: Case, net: RandomNetwork) -> None:
             size = float(value.values.abs().sum())
             case.compare(f"lrp {composite}, its sum", total, slow.score(slow.x), 1e-4, scale=size)
             if composite == "zero" and piecewise_linear(net):
-                case.compare("lrp zero, gradient × input", value.channels, test_gradient.gradient_x_input(slow))
+                case.compare("lrp zero, gradient × input", value.channels, gradient_x_input(slow))
 
 
 def references(case: Case, net: RandomNetwork) -> None:
