@@ -1,37 +1,29 @@
-"""A canvas of text, pixels and shapes, laid out from the top in pixels and drawn with matplotlib's object interface.
+"""A canvas of text, pixels and shapes, laid out from the top in pixels.
 
-Coordinates are pixels from the top left corner, so that small inputs can be enlarged by whole factors. No global state
-is used (no pyplot, no rcParams for text), so that several threads can draw at once. Text is never interpreted as
-markup: a label such as ``$x$`` is drawn literally. A character that no installed font has is drawn as a box, and a
-line of text says so.
+Coordinates are pixels from the top left corner, so that small inputs can be enlarged by whole factors. Pictures are
+drawn with Pillow (pixel_drawing.py), vector files with matplotlib (vector_drawing.py). A character that no installed
+font has is drawn as a box, and a line of text says so.
 """
 
 import bisect
-import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
-
-import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, get_font
-from matplotlib.lines import Line2D
-from matplotlib.patches import Polygon, Rectangle
-from matplotlib.text import Text
-from matplotlib.transforms import IdentityTransform
+from typing import TYPE_CHECKING, Any
 
 from convscope.errors import ParameterError
 from convscope.render import fonts
+from convscope.render.font_metrics import advance_width, ink_width
 from convscope.render.palette import THEMES, Pixels, Theme
-from convscope.render.rendered_picture import DPI, Picture
+from convscope.render.pixel_drawing import draw_pixels
+from convscope.render.rendered_picture import Picture
+from convscope.render.shapes import Anchor, Box, Line, PlacedPixels, Polygon, Shape, TextRun
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TITLE, BODY, SMALL = 25, 17, 14
 """Font sizes in pixels."""
 
 MARGIN, GAP = 36, 20
-
-Anchor = Literal["left", "center", "right"]
 
 
 class Canvas:
@@ -49,7 +41,7 @@ class Canvas:
         self.theme: Theme = THEMES[theme]
         self.width, self.bare = width, bare
         self.y = float(MARGIN)
-        self._artists: list[Callable[[Figure, float], Artist]] = []
+        self._shapes: list[Shape] = []
         self._missing: dict[str, None] = {}  # characters without a font, in order of occurrence
 
     def text(
@@ -81,43 +73,19 @@ class Canvas:
         if frame:
             self.box(x - 1, y - 1, width + 2, height + 2, fill=self.theme.line)
 
-        def add(figure: Figure, total: float) -> Artist:
-            return figure.figimage(pixels, x, round(total) - y - height, origin="upper")
-
-        self._artists.append(add)
+        self._shapes.append(PlacedPixels(x, y, pixels))
 
     def box(self, x: float, y: float, width: float, height: float, *, fill: str = "none", edge: str = "none") -> None:
         """Draw a rectangle with its top left corner at (x, y)."""
-
-        def add(figure: Figure, total: float) -> Artist:
-            corner = (x, total - y - height)
-            return figure.add_artist(
-                Rectangle(
-                    corner, width, height, facecolor=fill, edgecolor=edge, linewidth=1, transform=IdentityTransform()
-                )
-            )
-
-        self._artists.append(add)
+        self._shapes.append(Box(x, y, width, height, fill, edge))
 
     def line(self, xs: Sequence[float], ys: Sequence[float], *, colour: str, width: float = 1.5) -> None:
         """Draw a line through points."""
-
-        def add(figure: Figure, total: float) -> Artist:
-            levels = total - np.asarray(ys, float)
-            return figure.add_artist(Line2D(xs, levels, color=colour, linewidth=width, transform=IdentityTransform()))
-
-        self._artists.append(add)
+        self._shapes.append(Line(xs, ys, colour, width))
 
     def polygon(self, xs: Sequence[float], ys: Sequence[float], *, fill: str) -> None:
         """Draw a filled polygon with these corners."""
-
-        def add(figure: Figure, total: float) -> Artist:
-            corners = np.stack([np.asarray(xs, float), total - np.asarray(ys, float)], 1)
-            return figure.add_artist(
-                Polygon(corners, closed=True, facecolor=fill, edgecolor="none", transform=IdentityTransform())
-            )
-
-        self._artists.append(add)
+        self._shapes.append(Polygon(xs, ys, fill))
 
     def text_height(self, words: str, width: float, *, size: int = BODY, bold: bool = False) -> float:
         """The height of ``words`` wrapped at ``width``."""
@@ -126,7 +94,7 @@ class Canvas:
     def text_width(self, words: str, size: int = BODY, bold: bool = False) -> float:
         """The width of ``words`` on one line."""
         runs = fonts.font_runs(fonts.replace_missing(words), bold) or [(fonts.default_font(bold), "")]
-        return sum(_advance_width(path, run, size) for path, run in runs[:-1]) + _ink_width(*runs[-1], size)
+        return sum(advance_width(path, run, size) for path, run in runs[:-1]) + ink_width(*runs[-1], size)
 
     def shorten(self, words: str, width: float, *, size: int = SMALL, bold: bool = False) -> str:
         """Shorten ``words`` in the middle so that they fit on one line of ``width``.
@@ -154,17 +122,15 @@ class Canvas:
             missing, self._missing = self._missing, {}
             self.y += 8
             self.paragraph(f"⚠ {fonts.install_advice(missing)}", size=SMALL, colour=self.theme.warning, bold=True)
-        figure_canvas: Any = FigureCanvasAgg(self._figure())
-        figure_canvas.draw()
-        return Picture(np.array(figure_canvas.buffer_rgba(), np.uint8)[..., :3], alt, self._figure)
-
-    def _figure(self) -> Figure:
-        """A figure with everything in it, which any of matplotlib's backends can draw."""
         height = round(self.y + MARGIN)
-        figure = Figure(figsize=(self.width / DPI, height / DPI), dpi=DPI, facecolor=self.theme.page)
-        for zorder, add in enumerate(self._artists):
-            add(figure, height).set_zorder(zorder)  # in drawing order: later artists lie on top
-        return figure
+        pixels = draw_pixels(self._shapes, self.width, height, self.theme.page)
+        return Picture(pixels, alt, self._figure)
+
+    def _figure(self) -> "Figure":
+        """A figure with everything in it, for vector files."""
+        from convscope.render.vector_drawing import to_figure
+
+        return to_figure(self._shapes, self.width, round(self.y + MARGIN), self.theme.page)
 
     def _line_of_text(
         self, x: float, baseline: float, line: str, size: int, colour: str, bold: bool, anchor: Anchor
@@ -174,8 +140,8 @@ class Canvas:
             x -= {"left": 0.0, "center": 0.5, "right": 1.0}[anchor] * self.text_width(line, size, bold)
             anchor = "left"
         for path, run in runs:
-            self._artists.append(_text_artist(x, baseline, run, FontProperties(fname=path, size=size), colour, anchor))
-            x += _advance_width(path, run, size)
+            self._shapes.append(TextRun(x, baseline, run, path, size, colour, anchor))
+            x += advance_width(path, run, size)
 
     def _wrap(self, words: str, size: int, bold: bool, width: float | None) -> list[str]:
         """``words`` wrapped into lines of at most ``width``."""
@@ -212,31 +178,3 @@ def _longest_prefix(word: str, fits: Callable[[str], bool]) -> int:
         return not fits(word[:length])
 
     return max(1, bisect.bisect_left(range(1, len(word)), True, key=too_long))
-
-
-def _text_artist(
-    x: float, baseline: float, line: str, font: FontProperties, colour: str, anchor: Anchor
-) -> Callable[[Figure, float], Artist]:
-    def add(figure: Figure, total: float) -> Artist:
-        style: dict[str, Any] = {"color": colour, "ha": anchor, "va": "baseline", "fontproperties": font}
-        return figure.add_artist(
-            Text(x, total - baseline, line, transform=IdentityTransform(), parse_math=False, usetex=False, **style)
-        )
-
-    return add
-
-
-def _ink_width(path: str, line: str, size: int) -> float:
-    """The width of a line from its first to its last inked pixel."""
-    font = get_font(path)
-    font.set_size(size, DPI)
-    font.set_text(line)
-    return float(font.get_width_height()[0] / 64)
-
-
-@functools.lru_cache(4096)
-def _advance_width(path: str, line: str, size: int) -> float:
-    """The advance width of a line: the distance from its start to where the next character begins."""
-    font = get_font(path)
-    font.set_size(size, DPI)
-    return sum(font.load_char(ord(character)).linearHoriAdvance / 65536 for character in line)

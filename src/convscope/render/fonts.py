@@ -12,13 +12,11 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-import matplotlib
-from matplotlib.font_manager import findSystemFonts, fontManager, get_font
+from convscope.render.font_metrics import characters_of, dejavu_folder
 
 MISSING_GLYPH = "□"
 """Drawn in place of a character that no installed font has."""
 
-_FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 _PREFERRED_NAMES = (
     ("notosanscjk", "sourcehansans", "notosanssc", "notosansjp", "notosanskr", "notosanstc"),
     ("pingfang", "hiragino", "applesdgothic", "msyh", "yugoth", "malgun", "microsoftyahei"),
@@ -29,7 +27,7 @@ _PREFERRED_NAMES = (
 """Parts of the file names of sans-serif fonts in order of preference, in lower case without spaces and dashes."""
 
 _EXCLUDED_NAMES = re.compile("lastresort|emoji")
-"""Fonts that have a box for every character, or coloured glyphs, which matplotlib cannot draw."""
+"""Fonts that have a box for every character, or coloured glyphs, which cannot be drawn."""
 
 _CJK = re.compile("CJK|HIRAGANA|KATAKANA|HANGUL|BOPOMOFO|FULLWIDTH|IDEOGRAPHIC")
 """Matches the Unicode names of Chinese, Japanese and Korean characters."""
@@ -40,7 +38,7 @@ _lock = threading.Lock()
 
 def default_font(bold: bool) -> str:
     """The path of DejaVu Sans, which draws every character that it has."""
-    return str(_FONTS / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))
+    return str(dejavu_folder() / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"))
 
 
 def replace_missing(words: str) -> str:
@@ -119,6 +117,8 @@ def _find_fonts(characters: list[str], bold: bool) -> None:
 
 def candidate_fonts(bold: bool) -> list[str]:
     """The paths of all installed fonts; sans-serif fonts of the requested weight come first."""
+    from matplotlib.font_manager import findSystemFonts, fontManager  # takes too long to import for most pictures
+
     files = {entry.fname for entry in fontManager.ttflist} | set(findSystemFonts())
     names = {path: re.sub("[^a-z]", "", Path(path).stem.lower()) for path in files}
     allowed = {path: name for path, name in names.items() if not _EXCLUDED_NAMES.search(name)}
@@ -135,7 +135,9 @@ def _rank(name: str, bold: bool) -> tuple[int, int]:
 
 
 def _covered_characters(path: str, characters: set[str]) -> list[str]:
-    """The given characters that a font has; none if matplotlib cannot use the font."""
+    """The given characters that a font has; none if FreeType cannot use the font."""
+    from matplotlib.font_manager import get_font
+
     try:
         font = get_font(path)
     except (OSError, RuntimeError):  # not a font, or a format that FreeType does not support
@@ -145,4 +147,4 @@ def _covered_characters(path: str, characters: set[str]) -> list[str]:
 
 @functools.cache
 def _default_characters() -> frozenset[int]:
-    return frozenset(get_font(default_font(bold=False)).get_charmap())
+    return characters_of(default_font(bold=False))

@@ -7,15 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from convscope.errors import CannotWrite
 from convscope.render.palette import Pixels
 from convscope.values import atomic_write, check_writable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DPI = 72
 """Resolution of figures: one point is one pixel."""
@@ -33,7 +35,7 @@ class Picture:
 
     pixels: Pixels
     alt: str
-    figure: Callable[[], Figure] | None = None
+    figure: Callable[[], "Figure"] | None = None
 
     def png(self, manifest: str = "") -> bytes:
         """The picture as a PNG file with its alternative text and, if given, the manifest of its value as metadata."""
@@ -56,9 +58,11 @@ class Picture:
 
     def vector(self, kind: Literal["svg", "pdf"]) -> bytes:
         """The picture as a vector file: lines and text are sharp at any size, maps and photos remain pixels."""
+        from convscope.render.vector_drawing import pixel_figure
+
         module = importlib.import_module(f"matplotlib.backends.backend_{kind}")
         figure_canvas = getattr(module, f"FigureCanvas{kind.title() if kind == 'pdf' else 'SVG'}")(
-            self.figure() if self.figure else _pixel_figure(self.pixels)
+            self.figure() if self.figure else pixel_figure(self.pixels)
         )
         metadata = {"svg": {"Date": None, "Description": self.alt}, "pdf": {"CreationDate": None, "Subject": self.alt}}
         file = io.BytesIO()
@@ -116,11 +120,3 @@ def _notebook_display() -> Any:
     if ipython is None or not hasattr(ipython.get_ipython(), "kernel"):
         return None
     return importlib.import_module("IPython.display").display
-
-
-def _pixel_figure(pixels: Pixels) -> Figure:
-    """A figure that contains only these pixels."""
-    height, width = pixels.shape[:2]
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    figure.figimage(pixels, 0, 0, origin="upper")
-    return figure
