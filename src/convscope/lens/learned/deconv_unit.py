@@ -13,6 +13,7 @@ from convscope.errors import UnknownName
 from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 RULES = {"deconvnet": deconvnet, "guided": guided}
 
@@ -90,7 +91,7 @@ def deconv_unit(
         flow.multiplier.sum(1),
         channels=flow.multiplier,
         notes=notes,
-        otherwise="the unit is not activated by this image, or no positive gradient reaches the input from it",
+        otherwise=Fact("the unit is not activated by this image, or no positive gradient reaches the input from it"),
     )
 
 
