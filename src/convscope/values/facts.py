@@ -77,6 +77,11 @@ def as_fact(text: str) -> Fact:
     return text if isinstance(text, Fact) else Fact(text)
 
 
+def heading(key: str) -> Fact:
+    """The key of a note as the beginning of its sentence: the key with a colon."""
+    return Fact(f"{key.template}:", **key.parameters) if isinstance(key, Fact) else Fact(f"{key}:")
+
+
 def fill(template: str, parameters: Mapping[str, Any], comma: str = ", ") -> str:
     """A template with its parameters filled in, the items of lists separated by ``comma``.
 

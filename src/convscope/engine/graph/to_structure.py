@@ -40,9 +40,7 @@ def structure_of(model: "Model", graph: ForwardGraph, *, depth: int = 0) -> Stru
         notes["operations taken to see all they read"] = graph.without_rule
     if graph.scripted:
         addresses = [address or Fact("the network itself") for address in graph.scripted]
-        notes["scripted, so that only its operations show and not its modules"] = Fact(
-            "{addresses}", addresses=addresses
-        )
+        notes["scripted, so that only its operations show and not its modules"] = Fact("{items}", items=addresses)
     weights = weight_modules(model.module)
     return Structure(
         name=model.name,

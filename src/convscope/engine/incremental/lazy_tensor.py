@@ -247,9 +247,7 @@ class IncrementalRun:
                 return self._on_windows(func, args, kwargs)
             except NotOnWindows as reason:
                 if self.why_whole is None:
-                    self.why_whole = Fact(
-                        "from {layer}: {why}", layer=running_layer(self.network), why=reason.args[0]
-                    )
+                    self.why_whole = Fact("from {layer}: {why}", layer=running_layer(self.network), why=reason.args[0])
         if func._schema.is_mutable and any(t.shared and t.whole is None for t in patched):
             raise CannotFollow(Fact("{operation} writes to a tensor that has views", operation=func.__name__))
         result = self.call(func, *tree_map(_as_whole, args), **tree_map(_as_whole, dict(kwargs)))

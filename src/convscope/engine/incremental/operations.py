@@ -310,7 +310,7 @@ def _squeeze(run: IncrementalRun, func: Any, x: PatchedTensor, dim: Any) -> Patc
 def _pad(run: IncrementalRun, func: Any, x: PatchedTensor, pad: Sequence[int], value: float = 0.0) -> PatchedTensor:
     before = [*reversed([int(n) for n in pad[::2]])]
     if min(pad) < 0 or len(before) > len(x.positions.extent):
-        raise _not_on_windows(Fact("padding of channels and cropping by padding"))
+        raise NotOnWindows(Fact("padding of channels and cropping by padding are not supported on windows"))
     base = run.clean(lambda: func(x.base, pad, value))
     before = [0] * (len(x.positions.extent) - len(before)) + before
     positions = x.positions.shifted(before, tuple(base.shape[2:]))
@@ -359,3 +359,8 @@ def _require_channels(func: Any, x: PatchedTensor, dim: int) -> None:
 def _require_constant(func: Any, parameters: Any) -> None:
     if patched_in(parameters):
         raise _not_on_windows(Fact("{operation} whose parameters change", operation=func.__name__))
+
+
+def _not_on_windows(operation: Fact) -> NotOnWindows:
+    """The refusal of an operation that has no rule in this case."""
+    return NotOnWindows(Fact("{operation} is not supported on windows", operation=operation))

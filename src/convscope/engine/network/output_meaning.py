@@ -40,7 +40,9 @@ _DESCRIPTIONS: Mapping[str, Fact] = {
     "tanh": Fact("values between -1 and 1 (tanh inside the network)"),
     "mixed": Fact("values of several kinds (some through a softmax, sigmoid or tanh)"),
     "value": Fact("values, not scores of classes"),
-    "unknown": Fact("scores (the operation that produced them could not be determined: set it with cs.Model(…, meaning=…))"),
+    "unknown": Fact(
+        "scores (the operation that produced them could not be determined: set it with cs.Model(…, meaning=…))"
+    ),
 }
 _PROBABILITIES = {"probabilities", "softmax", "sigmoid"}
 _LOG_PROBABILITIES = {"log-softmax", "log-sigmoid"}

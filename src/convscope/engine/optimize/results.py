@@ -74,4 +74,4 @@ def _sentence(pictures_by_text: Mapping[str, Sequence[str]], count: int) -> str:
         text if len(pictures) == count else Fact("{pictures}: {text}", pictures=pictures, text=text)
         for text, pictures in pictures_by_text.items()
     ]
-    return parts[0] if len(parts) == 1 else Fact("{parts:; }", parts=parts)
+    return Fact("{parts:; }", parts=parts)

@@ -78,7 +78,9 @@ def score_variants(
         in_chunks(variants, replay.activation[0], step, size=replay.chunk, quiet=True)
         activations.append(upcast(replay.map))
         scores.append(image_scores)
-        notes.append({} if replay.why_full is None else {"recomputed": Fact("the whole network: {why}", why=replay.why_full)})
+        notes.append(
+            {} if replay.why_full is None else {"recomputed": Fact("the whole network: {why}", why=replay.why_full)}
+        )
     return VariantScores(torch.cat(activations), torch.stack(scores), notes)
 
 

@@ -85,7 +85,7 @@ class _GradientStops(TorchFunctionMode):
         first, more = self.named[:_MAX_NAMED], len(self.named) - _MAX_NAMED
         if more > 0:
             return Fact("{first} and {more} more", first=first, more=more)
-        return Fact("{operations}", operations=first) if first else ""
+        return Fact("{items}", items=first) if first else ""
 
 
 def _in_own_function() -> bool:
@@ -232,9 +232,7 @@ def _reason_despite_gradient(probe: _Probe, address: str | None) -> str:
     if not bool(probe.values.any()):
         if address is None:
             return Fact("the input is zero, though the gradient there is not")
-        return Fact(
-            "every activation of layer {layer} is zero, though the gradient there is not", layer=repr(address)
-        )
+        return Fact("every activation of layer {layer} is zero, though the gradient there is not", layer=repr(address))
     if address is None:
         return Fact("the gradient is not zero, but what this method makes of it is")
     return Fact("the gradient at layer {layer} is not zero, but what this method makes of it is", layer=repr(address))

@@ -443,8 +443,8 @@ def list_reasons(unreadable: Mapping[str, str]) -> Fact:
     by_reason: dict[str, list[str]] = {}
     for name, reason in unreadable.items():
         by_reason.setdefault(reason, []).append(name)
-    reasons = [Fact("{layers}: {why}", layers=names, why=reason) for reason, names in by_reason.items()]
-    return reasons[0] if len(reasons) == 1 else Fact("{reasons:; }", reasons=reasons)
+    parts = [Fact("{layers}: {why}", layers=names, why=reason) for reason, names in by_reason.items()]
+    return Fact("{parts:; }", parts=parts)
 
 
 def _sample_positions(numbers: Tensor, count: int, indices: tuple[int, ...]) -> Tensor:

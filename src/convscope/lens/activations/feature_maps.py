@@ -98,9 +98,9 @@ def _of_image(
     """The maps of one image, at this index of a chunk."""
     counts = {address: (r.channels.shape[1], r.strengths.shape[1]) for address, r in readings.items()}
     notes = {
-        (Fact("kept of {layer}", layer=address) if view == "colours" else Fact("shown of {layer}", layer=address)): Fact(
-            "{few} of {total} channels, those with the largest mean magnitude", few=few, total=total
-        )
+        (
+            Fact("kept of {layer}", layer=address) if view == "colours" else Fact("shown of {layer}", layer=address)
+        ): Fact("{few} of {total} channels, those with the largest mean magnitude", few=few, total=total)
         for address, (few, total) in counts.items()
         if few < total
     }

@@ -16,8 +16,8 @@ from convscope.errors import ParameterError
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Exemplar, Exemplars, UnitExemplars
-from convscope.values.formatting import format_list
 from convscope.values.facts import Fact
+from convscope.values.formatting import format_list
 
 
 @lens(

@@ -116,7 +116,7 @@ class _StrongestPositions:
         for row, (unit, *position) in zip(rows.tolist(), indices, strict=True):
             self.descriptions[row] = str(UnitAddress(address.layer, unit, address.position))
             self.positions[row] = (
-                f"{', '.join(map(str, position))} of {'×'.join(map(str, extent))}" if extent else "all"
+                Fact("{position} of {extent:×}", position=position, extent=extent) if extent else Fact("all")
             )
         return torch.stack([of_image[tuple(index)] for of_image, index in zip(activation, indices, strict=True)])
 
