@@ -13,7 +13,7 @@ from PIL import Image
 import convscope as cs
 from convscope.catalogue import lenses
 from convscope.web.i18n import translate
-from convscope.web.pages.learned.page import page as learned
+from convscope.web.pages.learned import page as learned
 from tests.waiting import TIMEOUT
 from tests.web.browsing import address, visit  # noqa: F401
 from tests.web.test_pages import meet

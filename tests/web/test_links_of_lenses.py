@@ -15,8 +15,8 @@ from convscope.render.scale import scale_of
 from convscope.web.api import API_PREFIX
 from convscope.web.frame.lens_page import INSIDE, page_link
 from convscope.web.pages.inside.layer_column import TABS
-from convscope.web.pages.learned.page import page as learned
-from convscope.web.pages.look.page import page as look
+from convscope.web.pages.learned import page as learned
+from convscope.web.pages.look import page as look
 from convscope.web.requests.url_state import View
 from tests.waiting import TIMEOUT
 from tests.web.browsing import address, visit

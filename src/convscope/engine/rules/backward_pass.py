@@ -19,6 +19,7 @@ from convscope.engine.rules.rule_log import RuleLog, merge_rule_logs
 from convscope.engine.run.gradients import gradients_of, note_gradient_use, read_out
 from convscope.engine.targets.target import Target
 from convscope.errors import LayerError, NoGradient, NoRule
+from convscope.values.facts import Fact
 
 MethodFactory = Callable[[RuleLog, Tensor, Tensor], BackwardMethod]
 """``(rule_log, rows, copies) -> method``: for one chunk; element i is copy ``copies[i]`` of image ``rows[i]``."""
@@ -234,7 +235,9 @@ def operation_notes(result: BackwardResult) -> dict[str, Any]:
     if rule_log.missing:
         notes["without a rule"] = ", ".join(f"{operation} ×{n}" for operation, n in rule_log.missing.items())
     if rule_log.random:
-        notes["nondeterministic"] = f"the network draws random numbers: {', '.join(rule_log.random)}"
+        notes["nondeterministic"] = Fact(
+            "the network draws random numbers: {operations}", operations=list(rule_log.random)
+        )
     return notes
 
 

@@ -1,4 +1,4 @@
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
@@ -10,6 +10,7 @@ from convscope.engine.network.model import Model
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import FeatureMaps
+from convscope.values.facts import Fact
 
 
 @lens(
@@ -95,13 +96,14 @@ def _of_image(
     images: Images, row: int, index: int, readings: dict[str, MapReading], scale: str, view: str
 ) -> FeatureMaps:
     """The maps of one image, at this index of a chunk."""
-    verb = "kept" if view == "colours" else "shown"
     counts = {address: (r.channels.shape[1], r.strengths.shape[1]) for address, r in readings.items()}
-    notes = {
-        f"{verb} of {address}": f"{few} of {total} channels, those with the largest mean magnitude"
-        for address, (few, total) in counts.items()
-        if few < total
-    }
+    notes: dict[str, Any] = {}
+    for address, (few, total) in counts.items():
+        left_out = Fact("{few} of {total} channels, those with the largest mean magnitude", few=few, total=total)
+        if few < total and view == "colours":
+            notes[Fact("kept of {layer}", layer=address)] = left_out
+        elif few < total:
+            notes[Fact("shown of {layer}", layer=address)] = left_out
     return FeatureMaps(
         maps={address: r.maps[index] for address, r in readings.items()},
         channels={address: tuple(r.channels[index].tolist()) for address, r in readings.items()},
