@@ -5,6 +5,7 @@ interpreted as markup: a label such as ``$x$`` is drawn literally.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -62,7 +63,7 @@ def _artist(shape: TextRun | Box | Line | Polygon, total: float) -> Artist:
             )
         case Box():
             corner = shape.x, total - shape.y - shape.height
-            colours = {"facecolor": shape.fill, "edgecolor": shape.edge}
+            colours: dict[str, Any] = {"facecolor": shape.fill, "edgecolor": shape.edge}
             return Rectangle(corner, shape.width, shape.height, linewidth=1, transform=in_pixels, **colours)
         case Line():
             levels = total - np.asarray(shape.ys, float)
