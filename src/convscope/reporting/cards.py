@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from convscope import render
 from convscope.catalogue import find
@@ -72,7 +73,7 @@ def card_of(value: Value, anchor: str) -> Card:
 
 def _picture(value: Value) -> str:
     """The value as one picture, without the text that the card shows anyway."""
-    options = {"bare": True} if render.has_bare_picture(value) else {}
+    options: dict[str, Any] = {"bare": True} if render.has_bare_picture(value) else {}
     return data_uri(render.picture(value, **options).png())
 
 
