@@ -52,7 +52,7 @@ def test_the_command_line_and_a_page_make_the_same_request() -> None:
 
 
 def test_what_cannot_be_run_is_refused() -> None:
-    with pytest.raises(ParameterError, match=r"^saliency needs image: name it$"):
+    with pytest.raises(ParameterError, match=r"^saliency needs image: name one$"):
         Request("saliency", {"model": MODEL}).run()
     with pytest.raises(ParameterError, match=r"^saliency needs model and image: name them$"):
         Request("saliency").run()

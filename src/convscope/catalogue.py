@@ -36,13 +36,17 @@ def declared_lenses() -> tuple[LensSpec, ...]:
 
 def _declared_in(package: str) -> dict[str, Any]:
     file = files(package).joinpath("declarations.json")
-    declarations: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    try:
+        declarations: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise LoadError(f"the declarations.json of {package} is no JSON ({error}): write it again") from error
     return declarations
 
 
 def declarations_of(package: str = "convscope") -> str:
     """The text of the file ``declarations.json`` of a package: its lenses as plain data, one per line."""
-    own = [spec for spec in lenses() if spec.function.__module__.partition(".")[0] == package]
+    LENSES.fill()  # not `lenses`, which would read the file that is being written
+    own = [spec for spec in LENSES.values() if spec.function.__module__.partition(".")[0] == package]
     ordered = sorted(own, key=lambda spec: spec.name)
     lines = [f"{json.dumps(spec.name)}: {json.dumps(spec.as_json(), ensure_ascii=False)}" for spec in ordered]
     return "{\n" + ",\n".join(lines) + "\n}\n"
