@@ -8,7 +8,6 @@ python -m benchmarks --cpu              CPU time on one thread, for a machine th
 
 import argparse
 import platform
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +21,7 @@ from benchmarks.ascent import ascent
 from benchmarks.contenders import LAST_LAYER, captum_gradients, grad_cam_peers, input_gradient, network, ours, plain
 from benchmarks.excitation import excitation
 from benchmarks.feature_maps import feature_maps
+from benchmarks.floor import floor
 from benchmarks.inside import activation_statistics, top_inputs
 from benchmarks.masks import bfloat16, kernel_shap, lime, rise
 from benchmarks.measure import Row, in_forwards, interleaved, report, rows_of
@@ -55,7 +55,7 @@ def main() -> None:
     results = RESULTS
     if arguments.cpu:
         torch.set_num_threads(1)
-        measure.clock, results = time.process_time, RESULTS.with_name("results-cpu.md")
+        measure.clock, results = measure.cpu_time, RESULTS.with_name("results-cpu.md")
     for part in arguments.parts or PARTS:
         rows = PARTS[part](5 if arguments.quick else 15)
         results.write_text(with_part(results.read_text("utf-8") if results.exists() else "", part, rows), "utf-8")
@@ -136,8 +136,8 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     part.__name__: part
     for part in (
         grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
-        kernel_shap, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation, web,
-        pages, memory, start,
+        kernel_shap, floor, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation,
+        web, pages, memory, start,
     )
 }  # fmt: skip
 

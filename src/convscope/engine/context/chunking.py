@@ -1,18 +1,22 @@
 """Runs many inputs through a network, a few at a time.
 
 Everything that multiplies inputs (noisy copies, integration steps, large batches) runs in chunks. Their size depends on
-the size of the input alone, so that the same call gives the same bits. Larger chunks are not faster on a CPU: beyond
-five or six 224×224 images an activation no longer fits into the memory that the allocator reuses, and every pass
-requests new pages (`benchmarks/results.md`). A chunk that does not fit into memory is halved.
+the size of the input alone, so that the same call gives the same bits; where very many inputs run, the fastest size is
+searched for (batch_search.py). Larger chunks are not faster on a CPU: beyond five or six 224×224 images an activation
+no longer fits into the memory that the allocator reuses, and every pass requests new pages (`benchmarks/results.md`).
+A chunk that does not fit into memory is halved.
 """
 
+import itertools
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
+from convscope.engine.context.batch_search import BatchSearch
 from convscope.engine.context.metering import report_progress
 from convscope.engine.context.run_context import changed, current
 
@@ -47,6 +51,11 @@ def chunk_size(sample: Tensor, *, light: bool = False) -> int:
     return max(1, min(MAX_CHUNK, int(elements) // sample.numel()))
 
 
+def batch_search(sample: Tensor) -> BatchSearch:
+    """A search for the best size of chunks of inputs like ``sample`` (C, …) of which no graph is kept."""
+    return BatchSearch(chunk_size(sample, light=True), MAX_CHUNK)
+
+
 def chunk_size_after_layer(elements: int, device: torch.device) -> int:
     """How many inputs run together from a layer to the output; ``elements``: the largest tensor of one input."""
     return max(
@@ -62,6 +71,7 @@ def in_chunks(
     size: int | None = None,
     light: bool = False,
     quiet: bool = False,
+    search: BatchSearch | None = None,
 ) -> None:
     """Call ``step(rows)`` with rows 0 … ``total`` - 1, a chunk at a time, halving the chunk when memory runs out.
 
@@ -71,20 +81,25 @@ def in_chunks(
         size: how many form a chunk, where the caller knows better; ignored where inputs run one at a time.
         light: no graph of the whole network is kept, so that larger chunks fit.
         quiet: do not report progress.
+        search: the sizes to try, and where to record how long each takes.
     """
-    size, done = 1 if runs_one_at_a_time() else size or chunk_size(like, light=light), 0
+    size, done, most = 1 if runs_one_at_a_time() else size or chunk_size(like, light=light), 0, total
     size = math.ceil(total / math.ceil(total / size)) if total else 1  # even chunks: no single input left for the end
+    sizes = itertools.repeat(size) if search is None else search.sizes()
     while done < total:
-        rows = torch.arange(done, min(done + size, total), device="cpu")
+        rows = torch.arange(done, min(done + min(next(sizes), most), total), device="cpu")
+        started = time.perf_counter()
         try:
             step(rows)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if len(rows) == 1 or not is_out_of_memory(error):
                 raise
-            size = max(1, len(rows) // 2)
+            most = max(1, len(rows) // 2)
             if like.device.type == "cuda":
                 torch.cuda.empty_cache()
             continue
+        if search is not None:
+            search.record(len(rows), time.perf_counter() - started)
         done += len(rows)
         if not quiet:
             report_progress(done, total)

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convscope.engine.context.chunking import in_chunks
+from convscope.engine.context.batch_search import BatchSearch
+from convscope.engine.context.chunking import batch_search, in_chunks, runs_one_at_a_time
 from convscope.engine.inputs import noise
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.batchnorm_folding import folded_batchnorms
+from convscope.engine.network.cache import CacheEntry
 from convscope.engine.network.model import Model
 from convscope.engine.network.precision import in_precision
 from convscope.engine.run.determinism import scored_again
@@ -46,6 +48,9 @@ StopWhen = Annotated[
         unit="share of the map's range",
     ),
 ]
+
+_BATCH_SEARCHES: CacheEntry[dict[tuple[Any, ...], BatchSearch]] = CacheEntry("batch searches", dict)
+"""The search for the best batch size, by what it depends on beside the network."""
 
 SAME_SCORE = Fact("the score was the same under every mask: the target does not depend on the masked regions")
 
@@ -112,8 +117,26 @@ def score_perturbations(
     with in_precision(model, precision) as runner:
         sample = images.tensor[:1].to(runner.dtype)
         with folded_batchnorms(runner, sample, progress.total if target.layer is None else 0):
-            in_chunks(progress.total, images.tensor[0], step, light=True, quiet=quiet)
+            search = _batch_search(model, sample[0], progress.total, whole=target.layer is None)
+            in_chunks(progress.total, images.tensor[0], step, light=True, quiet=quiet, search=search)
     return progress.visited
+
+
+def _batch_search(model: Model, sample: Tensor, total: int, *, whole: bool) -> BatchSearch | None:
+    """The search for the best batch size of inputs like ``sample`` (C, …), if there are enough of them.
+
+    On other devices than the CPU, a run ends before its results are computed, so that it cannot be timed.
+
+    Args:
+        whole: the network runs to its output, and not to the layer of a target.
+    """
+    if sample.device.type != "cpu" or runs_one_at_a_time():
+        return None
+    key = (tuple(sample.shape), sample.dtype, torch.get_num_threads(), whole)
+    searches = model.cache[_BATCH_SEARCHES]
+    if key not in searches:
+        searches[key] = batch_search(sample)
+    return searches[key] if searches[key].pays_off(total) else None
 
 
 class _Progress:

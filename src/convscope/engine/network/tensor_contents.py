@@ -197,7 +197,7 @@ def _flat_view(data: Tensor) -> Tensor | None:
     if data.layout != torch.strided or data.is_quantized or data.is_conj() or data.is_neg():
         return None
     if data.is_contiguous():
-        return data.view(-1)
+        return data if data.ndim == 1 else data.view(-1)
     extent = 1 + sum((size - 1) * stride for size, stride in zip(data.shape, data.stride(), strict=True))
     if extent <= data.numel():  # dense with permuted axes, or expanded
         return data.as_strided((extent,), (1,))
