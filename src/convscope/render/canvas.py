@@ -22,7 +22,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import IdentityTransform
 
 from convscope.errors import ParameterError
-from convscope.render import fonts
+from convscope.render import font_fallback
 from convscope.render.palette import THEMES, Pixels, Theme
 from convscope.render.rendered_picture import DPI, Picture
 
@@ -125,7 +125,9 @@ class Canvas:
 
     def text_width(self, words: str, size: int = BODY, bold: bool = False) -> float:
         """The width of ``words`` on one line."""
-        runs = fonts.font_runs(fonts.replace_missing(words), bold) or [(fonts.default_font(bold), "")]
+        runs = font_fallback.font_runs(font_fallback.replace_missing(words), bold) or [
+            (font_fallback.default_font(bold), "")
+        ]
         return sum(_advance_width(path, run, size) for path, run in runs[:-1]) + _ink_width(*runs[-1], size)
 
     def shorten(self, words: str, width: float, *, size: int = SMALL, bold: bool = False) -> str:
@@ -153,7 +155,9 @@ class Canvas:
         if self._missing:
             missing, self._missing = self._missing, {}
             self.y += 8
-            self.paragraph(f"⚠ {fonts.install_advice(missing)}", size=SMALL, colour=self.theme.warning, bold=True)
+            self.paragraph(
+                f"⚠ {font_fallback.install_advice(missing)}", size=SMALL, colour=self.theme.warning, bold=True
+            )
         figure_canvas: Any = FigureCanvasAgg(self._figure())
         figure_canvas.draw()
         return Picture(np.array(figure_canvas.buffer_rgba(), np.uint8)[..., :3], alt, self._figure)
@@ -169,7 +173,7 @@ class Canvas:
     def _line_of_text(
         self, x: float, baseline: float, line: str, size: int, colour: str, bold: bool, anchor: Anchor
     ) -> None:
-        runs = fonts.font_runs(line, bold)
+        runs = font_fallback.font_runs(line, bold)
         if len(runs) > 1:  # draw each run in its own font, one after the other
             x -= {"left": 0.0, "center": 0.5, "right": 1.0}[anchor] * self.text_width(line, size, bold)
             anchor = "left"
@@ -179,8 +183,8 @@ class Canvas:
 
     def _wrap(self, words: str, size: int, bold: bool, width: float | None) -> list[str]:
         """``words`` wrapped into lines of at most ``width``."""
-        self._missing.update(dict.fromkeys(fonts.missing_characters(words)))
-        words = fonts.replace_missing(words)
+        self._missing.update(dict.fromkeys(font_fallback.missing_characters(words)))
+        words = font_fallback.replace_missing(words)
         if width is None:
             return [words]
         lines: list[str] = []
