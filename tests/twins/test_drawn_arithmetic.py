@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.render import arithmetic as drawing
+from convscope.render import arithmetic_operands
 from convscope.render.canvas import Canvas
 from tests.nets import ResidualNet, seeded
 from tests.twins.activations.arithmetic_inputs import numbers
@@ -109,9 +110,12 @@ def printed(result: cs.Arithmetic, monkeypatch: pytest.MonkeyPatch) -> tuple[lis
     monkeypatch.setattr(
         Canvas, "text", lambda self, x, y, words, **o: (texts.append(words), write(self, x, y, words, **o))[1]
     )
-    monkeypatch.setattr(
-        drawing, "draw_matrix", lambda sheet, x, y, v, *a, **o: (matrices.append(v), fill(sheet, x, y, v, *a, **o))[1]
-    )
+    for module in (drawing, arithmetic_operands):
+        monkeypatch.setattr(
+            module,
+            "draw_matrix",
+            lambda sheet, x, y, v, *a, **o: (matrices.append(v), fill(sheet, x, y, v, *a, **o))[1],
+        )
     result.picture()
     return texts, matrices
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from convscope.errors import ParameterError
-from convscope.render import fonts
+from convscope.render import font_fallback
 from convscope.render.font_metrics import advance_width, ink_width
 from convscope.render.palette import THEMES, Pixels, Theme
 from convscope.render.pixel_drawing import draw_pixels
@@ -93,7 +93,9 @@ class Canvas:
 
     def text_width(self, words: str, size: int = BODY, bold: bool = False) -> float:
         """The width of ``words`` on one line."""
-        runs = fonts.font_runs(fonts.replace_missing(words), bold) or [(fonts.default_font(bold), "")]
+        runs = font_fallback.font_runs(font_fallback.replace_missing(words), bold) or [
+            (font_fallback.default_font(bold), "")
+        ]
         return sum(advance_width(path, run, size) for path, run in runs[:-1]) + ink_width(*runs[-1], size)
 
     def shorten(self, words: str, width: float, *, size: int = SMALL, bold: bool = False) -> str:
@@ -121,7 +123,9 @@ class Canvas:
         if self._missing:
             missing, self._missing = self._missing, {}
             self.y += 8
-            self.paragraph(f"⚠ {fonts.install_advice(missing)}", size=SMALL, colour=self.theme.warning, bold=True)
+            self.paragraph(
+                f"⚠ {font_fallback.install_advice(missing)}", size=SMALL, colour=self.theme.warning, bold=True
+            )
         height = round(self.y + MARGIN)
         pixels = draw_pixels(self._shapes, self.width, height, self.theme.page)
         return Picture(pixels, alt, self._figure)
@@ -135,7 +139,7 @@ class Canvas:
     def _line_of_text(
         self, x: float, baseline: float, line: str, size: int, colour: str, bold: bool, anchor: Anchor
     ) -> None:
-        runs = fonts.font_runs(line, bold)
+        runs = font_fallback.font_runs(line, bold)
         if len(runs) > 1:  # draw each run in its own font, one after the other
             x -= {"left": 0.0, "center": 0.5, "right": 1.0}[anchor] * self.text_width(line, size, bold)
             anchor = "left"
@@ -145,8 +149,8 @@ class Canvas:
 
     def _wrap(self, words: str, size: int, bold: bool, width: float | None) -> list[str]:
         """``words`` wrapped into lines of at most ``width``."""
-        self._missing.update(dict.fromkeys(fonts.missing_characters(words)))
-        words = fonts.replace_missing(words)
+        self._missing.update(dict.fromkeys(font_fallback.missing_characters(words)))
+        words = font_fallback.replace_missing(words)
         if width is None:
             return [words]
         lines: list[str] = []

@@ -5,23 +5,33 @@ from convscope.render.palette import opaque_colours
 from convscope.render.scale import Legend
 
 THICKNESS = 18
+_LINE_HEIGHT = 1.3 * SMALL
 
 
 def draw_vertical(canvas: Canvas, x: float, y: float, height: int, legend: Legend) -> None:
-    """Draw a vertical bar, low at the bottom, with numbers and labels on its right."""
+    """Draw a vertical bar, low at the bottom, with numbers and labels on its right.
+
+    The numbers at the ends and the labels inside of them are always written, other numbers where they have room.
+    """
     colours = opaque_colours(legend.signed)[::-1]
     rows = colours[[round(i * (len(colours) - 1) / (height - 1)) for i in range(height)]]
     canvas.image(x, y, rows[:, None].repeat(THICKNESS, 1))
     left = x + THICKNESS + 12
-    for position, number in legend.ticks:
+    top, bottom = y - 4, y + height - 1.4 * SMALL + 4
+    label_tops = (
+        top + (_LINE_HEIGHT if legend.ticks[-1][0] == 1 else 0),
+        bottom - (_LINE_HEIGHT if legend.ticks[0][0] == 0 else 0),
+    )
+    for label_top, label in zip(label_tops, (legend.high, legend.low), strict=True):
+        canvas.text(left, label_top, label, size=SMALL, colour=canvas.theme.faint)
+    occupied = list(label_tops)
+    for position, number in sorted(legend.ticks, key=_tick_priority):
         level = y + (1 - position) * (height - 1)
         canvas.line([x + THICKNESS, x + THICKNESS + 6], [level, level], colour=canvas.theme.faint, width=1)
-        top = min(max(level - 0.7 * SMALL, y - 4), y + height - 1.4 * SMALL + 4)
-        canvas.text(left, top, number, size=SMALL)
-    inset = 1.3 * SMALL if legend.ticks[-1][0] == 1 else 0  # numbers at the ends, labels inside of them
-    canvas.text(left, y - 4 + inset, legend.high, size=SMALL, colour=canvas.theme.faint)
-    inset = 1.3 * SMALL if legend.ticks[0][0] == 0 else 0
-    canvas.text(left, y + height - 1.4 * SMALL + 4 - inset, legend.low, size=SMALL, colour=canvas.theme.faint)
+        number_top = min(max(level - 0.7 * SMALL, top), bottom)
+        if position in (0, 1) or all(abs(number_top - other) >= _LINE_HEIGHT for other in occupied):
+            canvas.text(left, number_top, number, size=SMALL)
+            occupied.append(number_top)
 
 
 def vertical_width(canvas: Canvas, legend: Legend) -> float:

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from convscope.engine.layers.feature_layout import RESAMPLED
 from convscope.engine.layers.layer_trace import (
     LayerTrace,
-    TracedLayer,
     layout_of,
     lenses_without_map_hint,
     resampled_message,
     trace_layers,
 )
+from convscope.engine.layers.layout_reading import RESAMPLED
+from convscope.engine.layers.traced_layer import TracedLayer
 from convscope.engine.network.cache import CacheEntry
 from convscope.engine.network.hooks import replace_output
 from convscope.engine.network.scripted_modules import hidden_layers_hint

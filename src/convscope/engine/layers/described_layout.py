@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import torch
 
 from convscope.engine.graph.dependence import Dependence
-from convscope.engine.layers.feature_layout import FeatureLayout, Shape, UnknownLayout, read_layout
+from convscope.engine.layers.feature_layout import FeatureLayout, Shape
+from convscope.engine.layers.layout_reading import UnknownLayout, read_layout
 from convscope.errors import LayerError
 
 _AXES = {1: {"T": 0, "W": 0, "L": 0}, 2: {"H": 0, "W": 1}, 3: {"D": 0, "T": 0, "H": 1, "W": 2}}

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from convscope.engine.layers.component_signs import align_signs
-from convscope.engine.layers.layer_trace import TracedLayer, require_all_images, traced_layer
+from convscope.engine.layers.layer_trace import require_all_images, traced_layer
+from convscope.engine.layers.traced_layer import TracedLayer
 from convscope.engine.network.hooks import first_tensor, on_forward, refuse_complex
 from convscope.engine.network.model import Model
 from convscope.engine.network.quantized import dequantized

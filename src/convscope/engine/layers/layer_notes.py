@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from convscope.engine.layers.default_layer import on_every_path
-from convscope.engine.layers.layer_trace import TracedLayer, trace_layers
+from convscope.engine.layers.layer_trace import trace_layers
+from convscope.engine.layers.traced_layer import TracedLayer
 from convscope.values.facts import Fact
 
 if TYPE_CHECKING:

@@ -14,15 +14,10 @@ from convscope.engine.context.ports import Port, layer_of, no_such_port, port_of
 from convscope.engine.graph.forward_graph import ForwardGraph, LayerCall, record_graph
 from convscope.engine.graph.recorder import INPUT
 from convscope.engine.layers.described_layout import parse_layout
-from convscope.engine.layers.feature_layout import (
-    RESAMPLED,
-    FeatureLayout,
-    Shape,
-    UnknownLayout,
-    read_layout,
-    region_of,
-)
+from convscope.engine.layers.feature_layout import FeatureLayout, Shape
 from convscope.engine.layers.layout_probing import probe_layout
+from convscope.engine.layers.layout_reading import RESAMPLED, UnknownLayout
+from convscope.engine.layers.traced_layer import TracedLayer, to_traced_layer
 from convscope.engine.network.assumption_checks import companion_image, jittered
 from convscope.engine.network.cache import CacheEntry
 from convscope.engine.network.memory_format import (
@@ -30,7 +25,6 @@ from convscope.engine.network.memory_format import (
     is_channels_last_untested,
     remember_channels_last,
 )
-from convscope.engine.network.quantized import QUANTIZED
 from convscope.engine.network.scripted_modules import unreached_message
 from convscope.engine.network.vmap import UNDER_VMAP
 from convscope.errors import ImagesInParts, LayerError, ModelFailed, OutputError, did_you_mean
@@ -40,46 +34,6 @@ if TYPE_CHECKING:
 
 _PASS_THROUGH = (nn.Identity, nn.modules.dropout._DropoutNd)
 """Modules that return their input unchanged in eval mode: the layer before them is named instead."""
-
-
-@dataclass(frozen=True)
-class TracedLayer:
-    """The output of one layer at its last call.
-
-    Attributes:
-        shape: of its output for one image, or for all images that ran where no part of it belongs to one image.
-        layout: the layout of the output; ``unknown_reason`` says why it is not known.
-        steps: the operations that computed its outputs, one per call.
-        calls: how often it ran.
-        real: whether its output is real-valued, as maps must be, and not integer or complex.
-        probed: whether the layout was searched for by running the network on other inputs.
-        declared: the layout as declared in ``Model(…, layouts=…)``, if it was.
-        earlier: the records of the calls before the last, of ``images`` images of spatial shape ``extent``.
-        mapped: whether it runs under torch.vmap, where it can be neither read nor changed.
-    """
-
-    shape: Shape
-    layout: FeatureLayout | None
-    unknown_reason: str
-    steps: tuple[int, ...]
-    calls: int
-    real: bool
-    probed: bool = False
-    declared: str = ""
-    earlier: tuple[LayerCall, ...] = ()
-    images: int = 1
-    extent: Shape = ()
-    mapped: bool = False
-
-    @cached_property
-    def earlier_layouts(self) -> tuple[FeatureLayout | None, ...]:
-        """The layout of its output at each call before the last."""
-        return tuple(_to_traced_layer(visit, self.images, self.extent).layout for visit in self.earlier)
-
-    @property
-    def has_positions(self) -> bool:
-        """Whether its output holds real numbers at more than one position of the input."""
-        return self.real and self.layout is not None and self.layout.has_positions
 
 
 @dataclass(frozen=True)
@@ -227,7 +181,7 @@ def _trace_port(model: "Model", trace: LayerTrace, port: Port, address: str) -> 
     """
     if address in trace.ports:
         return replace(
-            _to_traced_layer(
+            to_traced_layer(
                 trace.ports[address], 1 if trace.batched_output is None else 2, tuple(trace.image.shape[2:])
             ),
             calls=trace.layers[port.layer].calls,
@@ -368,7 +322,7 @@ def _to_trace(model: "Model", image: Tensor, graph: ForwardGraph, images: int, o
     }
     extent = tuple(graph.input_shape[2:])
     layers = {
-        address: _to_traced_layer(visit, images, extent) for address, visit in graph.layer_calls.items() if address
+        address: to_traced_layer(visit, images, extent) for address, visit in graph.layer_calls.items() if address
     }
     for address, declared in model.layouts.items():
         if address not in layers:
@@ -409,48 +363,3 @@ def _without_pass_through(finished: list[str], layers: dict[str, TracedLayer]) -
         if computed:
             computing.append(address)
     return tuple(computing)
-
-
-def _lacks_batch(visit: LayerCall) -> bool:
-    """Whether a layer's output for a single image has no batch dimension: only channels precede its positions."""
-    if visit.batch is None or len(visit.shape) == len(visit.dependence) + 2 or visit.shape[:1] == (1,):
-        return False
-    other_dims = [
-        d for d, size in enumerate(visit.shape) if size > 1 and not any(axis.lies_along(d) for axis in visit.dependence)
-    ]
-    return other_dims == [0]
-
-
-def _add_batch(visit: LayerCall) -> LayerCall:
-    """The same record with a batch dimension prepended."""
-    dependence = tuple(axis.map(lambda end: end.unsqueeze(0)) for axis in visit.dependence)
-    batch = None if visit.batch is None else visit.batch.map(lambda end: end.unsqueeze(0))
-    return replace(visit, shape=(1, *visit.shape), dependence=dependence, batch=batch)
-
-
-def _to_traced_layer(visit: LayerCall, images: int, extent: Shape) -> TracedLayer:
-    layout, unknown_reason, shape = None, "does not depend on the input", visit.shape
-    unbatched = images == 1 and _lacks_batch(visit)
-    if unbatched:
-        visit = _add_batch(visit)
-    if 0 in visit.shape:
-        unknown_reason = "is empty: the input is too small for it"
-    elif visit.batch is not None:
-        try:
-            layout = read_layout(visit.shape, visit.dependence, visit.batch, images)
-            layout = replace(layout, unbatched=unbatched, region=region_of(visit.dependence, layout.grid, extent))
-            shape = layout.shape
-        except UnknownLayout as error:
-            unknown_reason = str(error)
-    return TracedLayer(
-        shape,
-        layout,
-        unknown_reason,
-        visit.operations,
-        visit.calls,
-        visit.dtype.is_floating_point or visit.dtype in QUANTIZED,
-        earlier=visit.earlier,
-        images=images,
-        extent=extent,
-        mapped=visit.mapped,
-    )

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from convscope.engine.graph.dependence import Dependence
-from convscope.engine.layers.feature_layout import FeatureLayout, UnknownLayout, read_layout
+from convscope.engine.layers.feature_layout import FeatureLayout
+from convscope.engine.layers.layout_reading import UnknownLayout, read_layout
 from convscope.engine.network.hooks import first_tensor, on_forward
 from convscope.errors import ModelFailed
 

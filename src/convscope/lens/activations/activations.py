@@ -6,12 +6,8 @@ from torch import Tensor
 from convscope.engine.data.data_set import Dataset
 from convscope.engine.layers.addresses import EVERY_LAYER, Layers
 from convscope.engine.network.model import Model
-from convscope.engine.statistics.activation_statistics import (
-    MEAN_POSITIONS,
-    StatisticsAccumulator,
-    collect_statistics,
-    list_reasons,
-)
+from convscope.engine.statistics.activation_statistics import MEAN_POSITIONS, collect_statistics, list_reasons
+from convscope.engine.statistics.channel_statistics import StatisticsAccumulator
 from convscope.engine.statistics.correlation import correlated_channels
 from convscope.lens.activations._quantiles import NAMES, SHARES
 from convscope.runtime.declaration import lens

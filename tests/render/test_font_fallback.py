@@ -8,7 +8,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.font_manager import fontManager
 
-from convscope.render import fonts
+from convscope.render import font_fallback
 from convscope.render.canvas import BODY, Canvas
 
 TIGER = "虎斑猫"
@@ -39,8 +39,8 @@ def tiny_font(path: Path, characters: str) -> Path:
 def font_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files of the fonts of this machine, beside DejaVu Sans: none, until a test adds one."""
     paths: list[str] = []
-    monkeypatch.setattr(fonts, "candidate_fonts", lambda bold: paths)
-    monkeypatch.setattr(fonts, "_font_of", {})
+    monkeypatch.setattr(font_fallback, "candidate_fonts", lambda bold: paths)
+    monkeypatch.setattr(font_fallback, "_font_of", {})
     return paths
 
 
@@ -58,9 +58,9 @@ def ink(canvas: Canvas) -> float:
 def test_a_character_that_dejavu_lacks_is_drawn_with_a_font_that_has_it(font_files: list[str], tmp_path: Path) -> None:
     font_files.append(str(tiny_font(tmp_path / "squares.ttf", TIGER)))
     single, triple = canvas_with(f"{TIGER[0]} cat"), canvas_with(f"{TIGER} cat")
-    assert fonts.font_runs(f"{TIGER} cat", bold=False) == [
+    assert font_fallback.font_runs(f"{TIGER} cat", bold=False) == [
         (font_files[0], TIGER),
-        (fonts.default_font(bold=False), " cat"),
+        (font_fallback.default_font(bold=False), " cat"),
     ]
     square = (0.8 * BODY) ** 2
     assert ink(triple) - ink(single) == pytest.approx(2 * square, rel=0.15)
@@ -100,7 +100,7 @@ def test_what_no_font_has_is_said_once_with_what_to_install(font_files: list[str
 def test_where_nothing_is_missing_nothing_is_said_and_no_font_is_looked_for(
     monkeypatch: pytest.MonkeyPatch, drawn_texts: list[str]
 ) -> None:
-    monkeypatch.setattr(fonts, "candidate_fonts", lambda bold: pytest.fail("looked for a font"))
+    monkeypatch.setattr(font_fallback, "candidate_fonts", lambda bold: pytest.fail("looked for a font"))
     canvas_with("Übergröße – ½ × π, Кошка, قط").to_picture("letters")
     assert not any("No installed font" in words for words in drawn_texts)
 
@@ -109,14 +109,14 @@ def test_a_font_added_to_matplotlib_is_found_and_the_font_of_last_resort_is_not(
     path = tiny_font(tmp_path / "squares.ttf", TIGER)
     fontManager.addfont(path)
     try:
-        assert str(path) in fonts.candidate_fonts(bold=False)
+        assert str(path) in font_fallback.candidate_fonts(bold=False)
     finally:
         fontManager.ttflist[:] = [entry for entry in fontManager.ttflist if entry.fname != str(path)]
-    assert not any("LastResort" in path for path in fonts.candidate_fonts(bold=False))
+    assert not any("LastResort" in path for path in font_fallback.candidate_fonts(bold=False))
 
 
 def test_a_file_that_is_no_font_is_passed_over(font_files: list[str], tmp_path: Path) -> None:
     broken = tmp_path / "broken.ttf"
     broken.write_bytes(b"no font")
     font_files += [str(broken), str(tiny_font(tmp_path / "squares.ttf", TIGER))]
-    assert fonts.missing_characters(TIGER) == []
+    assert font_fallback.missing_characters(TIGER) == []
