@@ -1,13 +1,17 @@
 # Everything a person or a machine does with this repository. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test fuzz check format generate pictures bench clean
+.PHONY: help demo serve test test-fast coverage fuzz check format generate pictures bench constraints clean
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+# Bytecode is kept, whatever the environment says: pytest rewrites each assertion, and tests start many processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 help:             ## list these commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
 
 demo: $(VENV)/.installed  ## explain bundled images with every lens: convscope-demo/report.html
 	$(BIN)/convscope demo
@@ -15,9 +19,21 @@ demo: $(VENV)/.installed  ## explain bundled images with every lens: convscope-d
 serve: $(VENV)/.web  ## open the workbench on bundled networks and images
 	$(BIN)/convscope serve
 
+# Each worker takes one file after another, in the order of tests/marks.py.
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
+SLOW    := browser or server or process or peers or architectures or fuzz or sweep
+
 test: $(VENV)/.dev  ## run the whole test suite
 	$(BIN)/python scripts/browser.py
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(WORKERS)
+
+test-fast: $(VENV)/.dev  ## after each change: no browser, processes or peers, two cases of each test
+	$(BIN)/python -m pytest $(WORKERS) -m 'not ($(SLOW))'
+
+coverage: $(VENV)/.dev  ## the whole suite; prints the least covered files and the total
+	$(BIN)/python scripts/browser.py
+	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=
+	$(BIN)/coverage report --skip-covered --sort=cover | sed -n '1,22p;$$p'
 
 SEEDS ?= 2000
 
@@ -45,26 +61,33 @@ pictures: $(VENV)/.dev  ## make the pictures of the README and the gallery
 bench: $(VENV)/.bench  ## ratios to a plain forward and to the peers: benchmarks/results.md
 	$(BIN)/python -m benchmarks
 
+# In an environment of its own, where no constraint holds back what pyproject.toml allows.
+constraints:      ## pin the newest versions that pyproject.toml allows: constraints.txt; then run the tests
+	$(PYTHON) -m venv --clear $(VENV)-constraints
+	$(VENV)-constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[bench]'
+	$(VENV)-constraints/bin/python scripts/constraints.py
+	rm -rf $(VENV)-constraints
+
 clean:            ## remove the environment and what the demo wrote
-	rm -rf $(VENV) convscope-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .coverage convscope-demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 # pip inside a venv, never uv: the build of torch that pip is pointed at may be a small one.
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("ConvScope needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) .
 	@touch $@
 
 $(VENV)/.web: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[web]'
+	$(PIP) '.[web]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) '.[dev]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(PIP) '.[bench]'
 	@touch $@

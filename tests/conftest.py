@@ -17,6 +17,7 @@ from convscope.loaders.torchvision import library
 from convscope.render.canvas import Canvas
 from tests import nets
 from tests.lens_calls import DrawnText
+from tests.marks import longest_files_first, mark_by_use
 from tests.nets import LABELS, MEAN, SIDE, STD, PlainNet, seeded
 
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
@@ -107,6 +108,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Put the networks of the tests on the requested device."""
     nets.DEVICE = torch.device(config.getoption("--device"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests by what they use; workers take the files that last longest first."""
+    mark_by_use(items)
+    if hasattr(config, "workerinput"):
+        longest_files_first(items)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

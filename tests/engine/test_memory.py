@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,17 @@ from convscope.engine.context import chunking
 from tests.engine.networks import SIDE, pictured, small_network, tensor
 
 
+@pytest.fixture
+def earlier_objects_frozen() -> Iterator[None]:
+    """Keep what exists before the test out of ``gc.get_objects()``: a worker has a million objects of other tests."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def _live_bytes() -> int:
-    """The bytes of all tensors that Python can reach, each storage once."""
+    """The bytes of all tensors that Python can reach, each storage once; without those frozen before."""
     storages = {}
     for thing in gc.get_objects():
         if issubclass(type(thing), Tensor):
@@ -41,6 +50,7 @@ class Weighs(nn.Module):
         return self.net(x)
 
 
+@pytest.mark.usefixtures("earlier_objects_frozen")
 @pytest.mark.parametrize(
     ("lens", "parameter"),
     [

@@ -3,6 +3,8 @@
 import io
 import struct
 import zlib
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,26 +67,36 @@ ABSURD = tiff(
 LYING = tiff((256, 4, 1, 64), (257, 4, 1, 64), (258, 3, 1, 8), (259, 3, 1, 5), (262, 3, 1, 1), (277, 3, 1, 60000))
 JPEG = stored(noise(400), "JPEG")
 
-REFUSED = {
-    "bomb": (bomb(30_000), "too large to open safely"),
-    "truncated": (JPEG[: len(JPEG) // 2], "is damaged"),
-    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "no image of a kind"),
-    "html": (b"<!doctype html><script>alert(1)</script>", "no image of a kind"),
-    "zip": (b"PK\x03\x04" + bytes(100), "no image of a kind"),
-    "absurd tags": (ABSURD, "no image of a kind"),
-    "lying tags": (LYING, "no image of a kind|damaged"),
-    "text bomb": (with_text(20_000_000, packed=True), "too large"),
-    "floating": (stored(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"), "no known range"),
-    "empty": (b"", "is empty"),
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "bomb": (lambda: bomb(30_000), "too large to open safely"),
+    "truncated": (lambda: JPEG[: len(JPEG) // 2], "is damaged"),
+    "svg": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "no image of a kind"),
+    "html": (lambda: b"<!doctype html><script>alert(1)</script>", "no image of a kind"),
+    "zip": (lambda: b"PK\x03\x04" + bytes(100), "no image of a kind"),
+    "absurd tags": (lambda: ABSURD, "no image of a kind"),
+    "lying tags": (lambda: LYING, "no image of a kind|damaged"),
+    "text bomb": (lambda: with_text(20_000_000, packed=True), "too large"),
+    "floating": (lambda: stored(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"), "no known range"),
+    "empty": (lambda: b"", "is empty"),
 }
-TAKEN = {
-    "long text": with_text(2_000_000, packed=False),
-    "many frames": gif(3000),
-    "16 bit": stored(Image.fromarray(np.arange(1600, dtype=np.uint16).reshape(40, 40) * 40), "PNG"),
-    "cmyk": stored(noise().convert("CMYK"), "JPEG"),
-    "palette": stored(noise().convert("P"), "PNG"),
-    "see-through": stored(noise().convert("RGBA"), "PNG"),
+"""Files, made when first used, and what the error says of them."""
+TAKEN: dict[str, Callable[[], bytes]] = {
+    "long text": lambda: with_text(2_000_000, packed=False),
+    "many frames": lambda: gif(3000),
+    "16 bit": lambda: stored(Image.fromarray(np.arange(1600, dtype=np.uint16).reshape(40, 40) * 40), "PNG"),
+    "cmyk": lambda: stored(noise().convert("CMYK"), "JPEG"),
+    "palette": lambda: stored(noise().convert("P"), "PNG"),
+    "see-through": lambda: stored(noise().convert("RGBA"), "PNG"),
 }
+
+
+@cache
+def content_of(name: str) -> bytes:
+    """The file of this name in one of the tables; some take seconds to make."""
+    make = REFUSED[name][0] if name in REFUSED else TAKEN[name]
+    return make()
+
+
 LETTERS = {
     "../../etc/passwd.png": "passwd.png",
     "C:\\windows\\evil.png": "evil.png",
@@ -99,8 +111,8 @@ LETTERS = {
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of odd tags: the server keeps them to itself as well
 def test_api_refuses_the_upload(client: TestClient, name: str) -> None:
-    content, says = REFUSED[name]
-    response = client.post(f"{API_PREFIX}/images", params={"name": "x.png"}, content=content)
+    says = REFUSED[name][1]
+    response = client.post(f"{API_PREFIX}/images", params={"name": "x.png"}, content=content_of(name))
     assert response.status_code == 422
     assert any(text in response.json()["error"] for text in says.split("|"))
     assert "\n" not in response.json()["error"]
@@ -109,7 +121,7 @@ def test_api_refuses_the_upload(client: TestClient, name: str) -> None:
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_api_accepts_the_upload(client: TestClient, name: str) -> None:
-    key = client.post(f"{API_PREFIX}/images", params={"name": "x.png"}, content=TAKEN[name]).json()["image"]
+    key = client.post(f"{API_PREFIX}/images", params={"name": "x.png"}, content=content_of(name)).json()["image"]
     response = client.post(f"{API_PREFIX}/run", params={"wait": 30}, json={"lens": "predict", "image": key})
     assert response.json()["state"] == "done"
     assert client.get(f"{API_PREFIX}/images/{key}").status_code == 200
@@ -140,7 +152,7 @@ def test_page_shows_the_error_and_goes_on(visit: Any, tmp_path: Path) -> None:  
     page.wait_for_selector(".card figure")
     notices = page.locator(".q-notification")
     for name in ("bomb", "truncated", "svg", "text bomb", "empty"):
-        picture = {"name": f"{name}.png", "mimeType": "image/png", "buffer": REFUSED[name][0]}
+        picture = {"name": f"{name}.png", "mimeType": "image/png", "buffer": content_of(name)}
         page.set_input_files(".drop input[type=file]", picture)
         notices.get_by_text(f"'{name}.png' is").wait_for()
         assert REFUSED[name][1] in " ".join(notices.all_inner_texts())
@@ -168,6 +180,6 @@ def test_page_shows_the_error_and_goes_on(visit: Any, tmp_path: Path) -> None:  
     page.wait_for_selector(".thumb[title^='<img src=x']")
     assert page.evaluate("window.hit") is None
     page.set_input_files(
-        ".drop input[type=file]", {"name": "x.gif", "mimeType": "image/gif", "buffer": TAKEN["many frames"]}
+        ".drop input[type=file]", {"name": "x.gif", "mimeType": "image/gif", "buffer": content_of("many frames")}
     )
     page.wait_for_selector(".thumb[title='x.gif']")

@@ -1,0 +1,69 @@
+"""Marks that follow from what a test uses, so that nobody has to remember them.
+
+``make test-fast`` leaves out the tests with any of these marks. pyproject.toml says what each one means.
+"""
+
+import zlib
+from collections import defaultdict
+
+import pytest
+
+FIXTURES = {
+    "browser": "browser",
+    "address": "server",
+    "process": "process",
+    "command": "process",
+    "peers": "peers",
+    "torchvision": "architectures",
+}
+"""The mark of a test that uses this fixture, directly or through others."""
+
+FOLDERS = {"fuzz": "fuzz"}
+"""The mark of the tests in a folder of this name."""
+
+CASES_IN_FAST = 2
+"""Cases of one test function that are run in every case; the others are marked ``sweep``."""
+
+
+def mark_by_use(items: list[pytest.Item]) -> None:
+    """Add to each test the marks that follow from its fixtures, its folder and its place among the cases of a test."""
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        cases[item.nodeid.partition("[")[0]].append(item)
+        fixtures = getattr(item, "fixturenames", ())
+        names = {mark for fixture, mark in FIXTURES.items() if fixture in fixtures}
+        names |= {mark for folder, mark in FOLDERS.items() if f"/{folder}/" in item.nodeid}
+        for name in sorted(names):
+            item.add_marker(name)
+    for function, of_function in cases.items():
+        for item in further_cases(function, of_function):
+            item.add_marker("sweep")
+
+
+def further_cases(function: str, cases: list[pytest.Item]) -> list[pytest.Item]:
+    """All but a few cases; which few depends on the function's name, so that together they meet many lenses."""
+    if len(cases) <= CASES_IN_FAST:
+        return []
+    start = zlib.crc32(function.encode()) % len(cases)
+    kept = {(start + n * len(cases) // CASES_IN_FAST) % len(cases) for n in range(CASES_IN_FAST)}
+    return [case for place, case in enumerate(cases) if place not in kept]
+
+
+def longest_files_first(items: list[pytest.Item]) -> None:
+    """Order files for workers that take one file after another: browsers first, then by the number of tests.
+
+    A file with a browser takes minutes with few tests; taken last, it would leave the other worker without work.
+    """
+    tests: dict[str, int] = defaultdict(int)
+    with_browser: set[str] = set()
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        tests[file] += 1
+        if item.get_closest_marker("browser") or item.get_closest_marker("server"):
+            with_browser.add(file)
+
+    def place(item: pytest.Item) -> tuple[bool, int, str]:
+        file = item.nodeid.partition("::")[0]
+        return file not in with_browser, -tests[file], file
+
+    items.sort(key=place)
