@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from convscope.errors import CannotWrite, InputError
 from convscope.values.backends import get_renderer
-from convscope.values.deprecated import DeprecatedName
+from convscope.values.deprecated import deprecated_names
 from convscope.values.files import atomic_write, check_writable
 from convscope.values.input_kinds import adapt_wording
 
@@ -43,6 +43,7 @@ def _format_passes(passes: float) -> str:
     return f"{passes:,.0f}" if passes >= 100 else f"{passes:.3g}"
 
 
+@deprecated_names(worded="adapt_wording")
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """How a value was computed: what is needed to interpret and to reproduce it."""
@@ -66,8 +67,6 @@ class Record:
     def adapt_wording(self, text: str) -> str:
         """``text``, written about images, adapted to the kind of input of this value."""
         return adapt_wording(text, self.kind)
-
-    worded = DeprecatedName("adapt_wording")
 
 
 _NO_RECORD = Record(lens="", title="", asks="", reads="")
