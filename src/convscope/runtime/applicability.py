@@ -9,7 +9,7 @@ from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import input_gradient
 from convscope.engine.targets.target import TOP1, resolve_target
 from convscope.errors import ConvScopeError
-from convscope.runtime.declaration import call_lens
+from convscope.runtime.lens_call import call_lens
 from convscope.spec import LensSpec
 
 

@@ -8,7 +8,7 @@ from convscope.engine.network.model import as_model
 from convscope.engine.run.gradients import sharing_passes
 from convscope.engine.targets.target import TOP1, resolve_target
 from convscope.errors import ConvScopeError, LayerError, NoGradient, NoRule, OutputError, ParameterError, did_you_mean
-from convscope.runtime.declaration import call_lens
+from convscope.runtime.lens_call import call_lens
 from convscope.spec import LensSpec
 from convscope.values import Value
 

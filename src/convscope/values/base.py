@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from convscope import _extensions
 from convscope.errors import CannotWrite, InputError
 from convscope.values.backends import get_renderer
-from convscope.values.deprecated import DeprecatedName
+from convscope.values.deprecated import deprecated_names
 from convscope.values.facts import Fact, facts_in, with_facts
 from convscope.values.files import atomic_write, check_writable
 from convscope.values.input_kinds import adapt_wording
@@ -54,6 +54,7 @@ def _format_passes(passes: float) -> str:
     return f"{passes:,.0f}" if passes >= 100 else f"{passes:.3g}"
 
 
+@deprecated_names(worded="adapt_wording")
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """How a value was computed: what is needed to interpret and to reproduce it."""
@@ -77,8 +78,6 @@ class Record:
     def adapt_wording(self, text: str) -> str:
         """``text``, written about images, adapted to the kind of input of this value."""
         return adapt_wording(text, self.kind)
-
-    worded = DeprecatedName("adapt_wording")
 
 
 _NO_RECORD = Record(lens="", title="", asks="", reads="")

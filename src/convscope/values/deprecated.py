@@ -1,21 +1,28 @@
 """Public attributes under their former names, which still work for one more version."""
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Class = TypeVar("Class", bound=type)
 
 
-class DeprecatedName:
-    """The former name of an attribute or method: ``seen = DeprecatedName("theoretical_area")`` in the class.
+def deprecated_names(**names: str) -> Callable[[Class], Class]:
+    """Keep attributes and methods of a class under former names, which warn: ``old="new"``."""
 
-    Args:
-        name: the present name.
-    """
+    def add(owner: Class) -> Class:
+        for former_name, name in names.items():
+            setattr(owner, former_name, _DeprecatedName(former_name, name))
+        return owner
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    return add
 
-    def __set_name__(self, owner: type, former_name: str) -> None:
-        self.former_name = former_name
+
+class _DeprecatedName:
+    """The attribute ``name`` of an instance under a former name."""
+
+    def __init__(self, former_name: str, name: str) -> None:
+        self.former_name, self.name = former_name, name
 
     def __get__(self, instance: object | None, owner: type) -> Any:
         if instance is None:

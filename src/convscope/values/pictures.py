@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from convscope.errors import CannotWrite
 from convscope.values.backends import get_renderer
 from convscope.values.base import Value
-from convscope.values.deprecated import DeprecatedName
+from convscope.values.deprecated import deprecated_names
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
 
+@deprecated_names(climbs="score_curves")
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pictures(Value):
     """Optimized pictures, with the objective of each and its history.
@@ -66,8 +67,6 @@ class Pictures(Value):
         """For each picture the pairs (step, objective value of the best picture so far); steps count from 1."""
         curves = self.curves if self.reached is None else self.reached
         return [[(step, value) for step, value in enumerate(row, 1) if value == value] for row in curves.tolist()]
-
-    climbs = DeprecatedName("score_curves")
 
     def lines(self) -> list[str]:
         """The objective of each picture with its first and its final value."""

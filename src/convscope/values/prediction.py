@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from convscope.values.base import Value
-from convscope.values.deprecated import DeprecatedName
+from convscope.values.deprecated import deprecated_names
 
 if TYPE_CHECKING:
     import numpy as np
 
 
+@deprecated_names(said="formatted_scores")
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction(Value):
     """The top classes with their confidences, if known, and their raw scores.
@@ -43,8 +44,6 @@ class Prediction(Value):
         if self.confidences:
             return [f"{share:.1%}" for share in self.confidences]
         return [f"{score:.5g}" for score in self.scores]
-
-    said = DeprecatedName("formatted_scores")
 
     @classmethod
     def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:

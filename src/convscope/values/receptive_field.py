@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from convscope.values.base import Value
-from convscope.values.deprecated import DeprecatedName
+from convscope.values.deprecated import deprecated_names
 from convscope.values.formatting import format_field
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ MASS = 0.95
 """The share of the gradient magnitude that the effective receptive field contains."""
 
 
+@deprecated_names(seen="theoretical_area")
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReceptiveField(Value):
     """The effective and the theoretical receptive field of one position of a layer.
@@ -65,8 +66,6 @@ class ReceptiveField(Value):
         for first, last in self.box:
             count *= last - first + 1
         return count
-
-    seen = DeprecatedName("theoretical_area")
 
     @cached_property
     def centre(self) -> tuple[float, ...]:

@@ -37,7 +37,7 @@ from convscope.engine.data.sources import (
 )
 from convscope.engine.inputs.image_io import is_existing_folder
 from convscope.engine.inputs.specs import Images, TensorInput, read_images
-from convscope.engine.targets.target import class_index
+from convscope.engine.targets.classes import class_index
 from convscope.errors import InputError, UnknownName
 from convscope.values.facts import Fact
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from convscope.engine.graph import dependence
+from convscope.engine.graph import position_tensors
 from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.interval_map import IntervalMap
 from convscope.engine.graph.position_numbering import renumbered, without_pattern
@@ -39,7 +39,7 @@ def patterns_through(
             if interval_map.is_identity:
                 continue
             axis = renumbered(results[number], dim, keep_mirrored=True)
-            mirrored = dependence.is_mirrored(axis.position, dim)
+            mirrored = position_tensors.is_mirrored(axis.position, dim)
             oriented = interval_map.mirrored(tensor.shape[dim], shape[dim]) if mirrored else interval_map
             pattern = None if axis.pattern is None else axis.pattern.through(oriented)
             results[number] = without_pattern(axis) if pattern is None else replace(axis, pattern=pattern)

@@ -18,6 +18,14 @@ from torch import Tensor
 
 from convscope.engine.graph.interval_map import FieldPattern, ReadIntervals, pattern_union
 from convscope.engine.graph.position_numbering import with_common_positions
+from convscope.engine.graph.position_tensors import (
+    compact,
+    is_permutation,
+    main_position,
+    positions_of_windows,
+    reduced_position,
+    window_centers,
+)
 
 _NO_POSITION = torch.tensor(-1.0, dtype=torch.float64, device="cpu")
 """The position of values that belong to none: class tokens, means over all positions."""
@@ -137,20 +145,9 @@ def _common_positions(parts: Sequence[Dependence]) -> tuple[Tensor, Tensor | Non
     candidates = [
         position for part in parts for position in (part.position, part.second_position) if position is not None
     ]
-    main = _main_position(candidates)
+    main = main_position(candidates)
     second = [p for p in candidates if any(n > 1 and m == 1 for n, m in zip(p.shape, main.shape, strict=True))]
     return main, second[0] if second else None
-
-
-def _main_position(candidates: Sequence[Tensor]) -> Tensor:
-    """The position tensor with most elements; among equally large ones, one in ascending order is preferred."""
-    most = max(position.numel() for position in candidates)
-    largest = [position for position in candidates if position.numel() == most]
-    if any(position is not largest[0] for position in largest[1:]):
-        largest.sort(
-            key=lambda position: all(bool((position.diff(dim=d) > 0).all()) for d in range(position.ndim)), reverse=True
-        )
-    return largest[0]
 
 
 def reduced(axis: Dependence, dims: Sequence[int]) -> Dependence:
@@ -170,37 +167,6 @@ def reduced(axis: Dependence, dims: Sequence[int]) -> Dependence:
     pattern = None if pattern_lost else axis.pattern
     mixes_positions = axis.mixes_positions or pattern_lost
     return Dependence(low, high, remaining[0], pattern, mixes_positions, second_position, resampled=resampled)
-
-
-def reduced_position(position: Tensor, dims: Sequence[int]) -> Tensor:
-    """The position of values computed from all values along these dimensions, which keep size 1.
-
-    Where several slices hold the same positions in different order (a map beside its mirror image), it is that of the
-    slice in ascending order.
-    """
-    along = [dim for dim in dims if position.shape[dim] > 1]
-    rest = [dim for dim in range(position.ndim) if position.shape[dim] > 1 and dim not in along]
-    if along and rest:
-        slices = position.permute(*along, *(dim for dim in range(position.ndim) if dim not in along)).flatten(
-            0, len(along) - 1
-        )
-        flat = slices.flatten(1)
-        if bool((flat.sort(1).values == flat[:1].sort(1).values).all()):
-            shape = [1 if dim in along else size for dim, size in enumerate(position.shape)]
-            return _main_position([part.reshape(shape) for part in slices])
-    return position.amax(list(dims), keepdim=True)
-
-
-def holds_permuted_copies(position: Tensor) -> bool:
-    """Whether the channels hold the same positions in different order, as mirrored copies do."""
-    channels = position.transpose(0, 1).flatten(1)
-    return len(channels) > 1 and bool((channels.sort(1).values == channels[:1].sort(1).values).all())
-
-
-def _is_permutation(position: Tensor, other: Tensor) -> bool:
-    """Whether both hold the same positions, perhaps in different order."""
-    same_shape = position.shape == other.shape
-    return same_shape and torch.equal(position.flatten().sort().values, other.flatten().sort().values)
 
 
 def fully_mixed(parts: Sequence[Dependence], ndim: int) -> Dependence:
@@ -239,10 +205,10 @@ def through_windows(axis: Dependence, reads: ReadIntervals, dim: int, size: int,
         start, end = reads.intervals(count, size)
         low = _reduce_windows(low, dim, start, end, np.minimum, EMPTY)
         high = _reduce_windows(high, dim, start, end, np.maximum, -EMPTY)
-        middle = _window_centers(start, end, size)
+        middle = window_centers(start, end, size)
         position, second_position = (
-            _window_positions(position, dim, middle),
-            None if second_position is None else _window_positions(second_position, dim, middle),
+            positions_of_windows(position, dim, middle),
+            None if second_position is None else positions_of_windows(second_position, dim, middle),
         )
     return replace(axis, low=low, high=high, position=position, second_position=second_position)
 
@@ -323,7 +289,7 @@ def concatenated(
     order = ordered_positions([axis for axis, shape in parts if shape[dim] == 1]) if len(parts) > 1 else None
     order = order if order is not None and len(order) == len(parts) else None
     differing = [axis for axis in known[1:] if not torch.equal(axis.position, known[0].position)]
-    permuted = [axis for axis in differing if _is_permutation(axis.position, known[0].position)]
+    permuted = [axis for axis in differing if is_permutation(axis.position, known[0].position)]
     separate = order is None and bool(differing if by_image else permuted)
     if separate or any(axis.lies_along(dim) for axis in known):  # the positions of one part after those of another
         position, patterns = concatenate("position", -1), list({axis.pattern for axis in known})
@@ -334,7 +300,7 @@ def concatenated(
         position, patterns = torch.tensor(order, dtype=torch.float64, device="cpu").view(view_shape), []
     else:
         known = with_common_positions(known)
-        position = _main_position([axis.position for axis in known])
+        position = main_position([axis.position for axis in known])
         patterns = [axis.pattern for axis in known if axis.pattern]
     pattern = pattern_union(patterns) if patterns else None
     pattern_lost = pattern is None and any(axis.pattern is not None for axis in known)
@@ -369,17 +335,6 @@ def ordered_positions(parts: Sequence[Dependence | None]) -> list[float] | None:
     return positions if len(set(positions)) == len(positions) and min(positions) >= 0 else None
 
 
-def compact(tensor: Tensor) -> Tensor:
-    """The same values with size 1 along dimensions where nothing varies."""
-    for dim, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
-        if size > 1 and stride == 0:
-            tensor = tensor.narrow(dim, 0, 1)
-    for dim, size in enumerate(tensor.shape):
-        if size > 1 and bool((tensor == tensor.narrow(dim, 0, 1)).all()):
-            tensor = tensor.narrow(dim, 0, 1)
-    return tensor
-
-
 def _reduce_windows(
     tensor: Tensor, dim: int, start: NDArray[np.int64], end: NDArray[np.int64], reduce: np.ufunc, empty_value: float
 ) -> Tensor:
@@ -396,46 +351,6 @@ def _reduce_windows(
         is_empty = np.expand_dims(start > end, tuple(d for d in range(values.ndim) if d != dim))
         window_values = np.where(is_empty, empty_value, window_values)
     return torch.from_numpy(window_values)
-
-
-def renumbered_position(position: Tensor, dim: int, count: int) -> Tensor:
-    """Positions renumbered along a dimension of ``count`` values; rolled or mirrored maps keep their order."""
-    if position.shape[dim] == 1:
-        return position
-    view_shape = [1] * position.ndim
-    view_shape[dim] = count
-    rest = position.narrow(dim, 0, 1)
-    numbers = torch.arange(count, dtype=torch.float64, device="cpu").view(view_shape)
-    if rest.numel() > 1:
-        return rest * count + numbers
-    return numbers.flip(dim) if is_mirrored(position, dim) else numbers
-
-
-def is_mirrored(position: Tensor, dim: int) -> bool:
-    """Whether the positions lie along this dimension alone and are numbered from its end."""
-    count = position.shape[dim]
-    return position.numel() == count > 1 and torch.equal(
-        position.flatten(), torch.arange(count - 1, -1, -1, device="cpu").to(position)
-    )
-
-
-def _window_centers(start: NDArray[np.int64], end: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """The position in the middle of each window, also of those cut off at a border."""
-    width = int((end - start).max())
-    middle: NDArray[np.int64] = np.where(start > 0, start + width // 2, end - (width - width // 2))
-    return middle.clip(0, size - 1)
-
-
-def _window_positions(position: Tensor, dim: int, middle: NDArray[np.int64]) -> Tensor:
-    """The positions of windows along a dimension: those in the middle of each where positions are not in order."""
-    in_order = position.numel() == position.shape[dim] and bool((position.diff(dim=dim) > 0).all())
-    if position.shape[dim] == 1 or is_mirrored(position, dim) or in_order:
-        return renumbered_position(position, dim, len(middle))
-    selected = position.index_select(dim, torch.from_numpy(middle))
-    view_shape = [1] * position.ndim
-    view_shape[dim] = len(middle)
-    repeated = torch.from_numpy(np.arange(len(middle)) - np.searchsorted(middle, middle)).view(view_shape)
-    return torch.where(selected < 0, selected, selected + repeated / len(middle))  # fractional where upsampled
 
 
 def _with_ndim(tensor: Tensor, ndim: int) -> Tensor:

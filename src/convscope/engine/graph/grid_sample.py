@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from convscope.engine.graph import dependence
+from convscope.engine.graph import position_tensors
 from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.position_numbering import without_pattern
 
@@ -28,7 +28,7 @@ def sampled_at_grid(axis: Dependence, along: int, tensor: Tensor, grid: Tensor, 
     dim, size = 2 + along, tensor.shape[2 + along]
     if any(part.numel() != part.shape[dim] for part in (axis.low, axis.high, axis.position)):
         return None
-    coordinates = dependence.compact(
+    coordinates = position_tensors.compact(
         sample_positions(grid, along, size, corners=corners).round(decimals=3).unsqueeze(1)
     )
     if max(coordinates.shape) != coordinates.numel() or not _is_evenly_spaced(coordinates.flatten()):
@@ -37,9 +37,9 @@ def sampled_at_grid(axis: Dependence, along: int, tensor: Tensor, grid: Tensor, 
     low, high, position = (part.flatten().expand(size) for part in (axis.low, axis.high, axis.position))
     return replace(
         without_pattern(axis),
-        low=dependence.compact(low[inside.floor().long()]),
-        high=dependence.compact(high[inside.ceil().long()]),
-        position=dependence.compact(position[inside.round().long()]),
+        low=position_tensors.compact(low[inside.floor().long()]),
+        high=position_tensors.compact(high[inside.ceil().long()]),
+        position=position_tensors.compact(position[inside.round().long()]),
         mixes_positions=axis.mixes_positions,
     )
 

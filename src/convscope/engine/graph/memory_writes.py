@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from convscope.engine.graph.dependence import EMPTY, Dependence, compact, fully_mixed, ordered_positions
+from convscope.engine.graph.dependence import EMPTY, Dependence, fully_mixed, ordered_positions
 from convscope.engine.graph.interval_map import FieldPattern
+from convscope.engine.graph.position_tensors import compact
 
 _MAX_ELEMENTS = 2**24
 """Up to how many elements of memory every write is followed; beyond, the tensor depends on all that was written."""

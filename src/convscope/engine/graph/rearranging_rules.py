@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from convscope.engine.graph import dependence
+from convscope.engine.graph import dependence, position_tensors
 from convscope.engine.graph.aten_operations import base_name
 from convscope.engine.graph.axes import patterns_through, squeezed
 from convscope.engine.graph.dependence import Dependence
@@ -129,7 +129,7 @@ def _constant_pad(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None
     shape = tuple(tensor.shape)
 
     def padded(part: Tensor, value: float) -> Tensor:
-        return dependence.compact(torch.nn.functional.pad(part.expand(shape), widths, value=value))
+        return position_tensors.compact(torch.nn.functional.pad(part.expand(shape), widths, value=value))
 
     results = tuple(
         replace(axis, low=padded(axis.low, dependence.EMPTY), high=padded(axis.high, -dependence.EMPTY))
@@ -150,7 +150,7 @@ def _renumbered_where_resized(axis: Dependence, call: ObservedCall) -> Dependenc
     """The axis with positions renumbered along the dimensions whose size has changed."""
     for dim, (size, count) in enumerate(zip(call.args[0].shape, call.outputs[0].shape, strict=True)):
         if size != count:
-            axis = replace(axis, position=dependence.renumbered_position(axis.position, dim, count))
+            axis = replace(axis, position=position_tensors.renumbered_position(axis.position, dim, count))
     return axis
 
 
@@ -184,7 +184,7 @@ def _with_patterns_through(
     for axis, source in zip(output, inputs, strict=True):
         position = source.position
         for dim in interval_maps:
-            position = dependence.renumbered_position(position, dim, shape[dim])
+            position = position_tensors.renumbered_position(position, dim, shape[dim])
         results.append(replace(axis, position=position, pattern=source.pattern, mixes_positions=source.mixes_positions))
     return tuple(results)
 

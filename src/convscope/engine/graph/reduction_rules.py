@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from convscope.engine.graph import dependence
+from convscope.engine.graph import dependence, position_tensors
 from convscope.engine.graph.aten_operations import base_name, kind
 from convscope.engine.graph.axes import numbered_along, squeezed
 from convscope.engine.graph.dependence import Dependence
@@ -177,7 +177,7 @@ def _all_along_with_positions(
         for dim in dims:
             size = output.shape[dim]
             if position.shape[dim] not in (1, size):
-                position = dependence.renumbered_position(position, dim, size)
+                position = position_tensors.renumbered_position(position, dim, size)
         results.append(replace(without_pattern(reduced), position=position))
     return tuple(results)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from convscope.engine.graph import dependence
+from convscope.engine.graph import dependence, position_tensors
 from convscope.engine.graph.aten_operations import base_name
 from convscope.engine.graph.axes import numbered_along, patterns_through
 from convscope.engine.graph.dependence import Dependence
@@ -54,7 +54,7 @@ def _unfold(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
             position = axis.position[..., 0]
         else:
             position = window_numbers // counts[1] if dim == 2 else window_numbers % counts[1]
-        low, high, position = (dependence.compact(part) for part in (low, high, position))
+        low, high, position = (position_tensors.compact(part) for part in (low, high, position))
         results.append(replace(source, low=low, high=high, position=position))
     return [tuple(results)]
 
@@ -76,7 +76,7 @@ def _fold(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
             first = [cell[a] * dilation[a] for a in range(2)]
             target = tuple(slice(first[a], first[a] + stride[a] * counts[a], stride[a]) for a in range(2))
             padded[:, :, *target] = combine(padded[:, :, *target], columns[:, :, *cell])
-        return dependence.compact(padded[:, :, *inner])
+        return position_tensors.compact(padded[:, :, *inner])
 
     results = []
     for a, axis in enumerate(axes):
@@ -89,13 +89,13 @@ def _fold(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
 
 def _without_channel_positions(axis: Dependence, dims: Iterable[int], groups: int) -> Dependence:
     """The axis once a convolution has mixed channels that held different positions (as after ``pixel_unshuffle``)."""
-    if axis.position.shape[1] == 1 or (groups > 1 and dependence.holds_permuted_copies(axis.position)):
+    if axis.position.shape[1] == 1 or (groups > 1 and position_tensors.holds_permuted_copies(axis.position)):
         return axis
     for dim in dims:
         axis = renumbered(axis, dim)
     if axis.position.shape[1] == 1:
         return axis
-    return replace(without_pattern(axis), position=dependence.reduced_position(axis.position, [1]))
+    return replace(without_pattern(axis), position=position_tensors.reduced_position(axis.position, [1]))
 
 
 def _packed_convolution(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:

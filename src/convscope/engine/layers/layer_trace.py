@@ -1,33 +1,26 @@
 """One recorded forward pass of a network: which layers ran, in which order, and how their outputs are laid out."""
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
-from convscope.engine.context.chunking import is_out_of_memory
 from convscope.engine.context.ports import Port, layer_of, no_such_port, port_of
-from convscope.engine.graph.forward_graph import ForwardGraph, LayerCall, record_graph
+from convscope.engine.graph.forward_graph import ForwardGraph, LayerCall
 from convscope.engine.graph.recorder import INPUT
 from convscope.engine.layers.described_layout import parse_layout
 from convscope.engine.layers.feature_layout import FeatureLayout, Shape
+from convscope.engine.layers.forward_recording import record_forward
 from convscope.engine.layers.layout_probing import probe_layout
 from convscope.engine.layers.layout_reading import RESAMPLED, UnknownLayout
 from convscope.engine.layers.traced_layer import TracedLayer, to_traced_layer
-from convscope.engine.network.assumption_checks import companion_image, jittered
+from convscope.engine.network.assumption_checks import jittered
 from convscope.engine.network.cache import CacheEntry
-from convscope.engine.network.memory_format import (
-    MemoryFormatWatcher,
-    is_channels_last_untested,
-    remember_channels_last,
-)
 from convscope.engine.network.scripted_modules import unreached_message
 from convscope.engine.network.vmap import UNDER_VMAP
-from convscope.errors import ImagesInParts, LayerError, ModelFailed, OutputError, did_you_mean
+from convscope.errors import ImagesInParts, LayerError, did_you_mean
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -124,7 +117,7 @@ def trace_layers(model: "Model", tensor: Tensor) -> LayerTrace:
     key = tuple(tensor.shape[1:])
     if key not in model.cache[_TRACES]:
         image = jittered(tensor[:1])
-        model.cache[_TRACES][key] = _to_trace(model, image, *_record_forward(model, image))
+        model.cache[_TRACES][key] = _to_trace(model, image, *record_forward(model, image))
     return model.cache[_TRACES][key]
 
 
@@ -261,59 +254,6 @@ def lenses_without_map_hint(tensor: Tensor) -> str:
     if math.prod(tensor.shape[2:]) > 1:
         return "lenses of the input such as integrated-gradients and kernel-shap need none"
     return "lenses of the input such as gradient-x-input, or integrated-gradients with baseline='black', need none"
-
-
-def _record_forward(model: "Model", image: Tensor) -> tuple[ForwardGraph, int, bool]:
-    """Record one forward pass of an image as the second of a batch, or alone where the network accepts no batch of two.
-
-    Returns:
-        The record, the number of images in it, and whether layers run for one image of a batch after another.
-    """
-    for first in (companion_image(image, bold=True), image):
-        try:
-            graph = _record_pair(model, torch.cat([first, image]))
-        except (ModelFailed, OutputError) as error:
-            if is_out_of_memory(error):
-                break
-        else:
-            if any(_ran_per_image(visit) for visit in graph.layer_calls.values()):
-                # the network may insist on two images, which it separates itself
-                with suppress(ModelFailed, OutputError):
-                    return record_graph(model, image, find_output=True), 1, True
-            return graph, 2, False
-    return record_graph(model, image, find_output=True), 1, False
-
-
-def _ran_per_image(visit: LayerCall) -> bool:
-    """Whether a layer ran once for one image and once for another."""
-    image_indices = {
-        float(call.batch.position)
-        for call in (*visit.earlier, visit)
-        if call.batch is not None and call.batch.position.numel() == 1
-    }
-    return len(image_indices - {-1.0}) > 1
-
-
-def _record_pair(model: "Model", pair: Tensor) -> ForwardGraph:
-    """Record one forward pass, which also shows whether the network accepts channels-last inputs."""
-    if not is_channels_last_untested(model.module, pair):
-        return record_graph(model, pair, images=2, find_output=True)
-    model.memory_format_watcher = watch = MemoryFormatWatcher(model.module)
-    try:
-        channels_last = pair.clone(memory_format=torch.channels_last)
-        graph = record_graph(model, pair, images=2, find_output=True, network_input=channels_last)
-    except (ModelFailed, OutputError):
-        watch.depends_on_format = True
-    finally:
-        model.memory_format_watcher = None
-    if not watch.depends_on_format:
-        remember_channels_last(model.module, pair, takes=True)
-        return graph
-    graph = record_graph(
-        model, pair, images=2, find_output=True, network_input=pair.clone(memory_format=torch.contiguous_format)
-    )
-    remember_channels_last(model.module, pair, takes=False)
-    return graph
 
 
 def _to_trace(model: "Model", image: Tensor, graph: ForwardGraph, images: int, one_by_one: bool) -> LayerTrace:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -19,6 +19,7 @@ from convscope.engine.network.memory_format import MemoryFormatWatcher, fastest_
 from convscope.engine.network.module_state import module_state
 from convscope.engine.network.output_meaning import MEANING_WORDS, Meaning, parse_meaning
 from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
+from convscope.engine.network.output_selection import OutputSelector, not_a_tensor_message, select_output
 from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
 from convscope.engine.network.scripted_modules import failure_reason
 from convscope.engine.network.state_guard import backward_hooks, preserve_state
@@ -26,9 +27,6 @@ from convscope.engine.network.tensor_contents import TensorContents
 from convscope.engine.network.torch_context import caller_settings
 from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient, OutputError
 from convscope.values.facts import Fact
-
-OutputSelector = str | int | Callable[[Any], Tensor]
-"""Which part of a tuple or dict output is explained: a key, an index or a function."""
 
 RANDOM_WEIGHTS = (Fact("random weights: the network has learned nothing"),)
 """The caveat of a network without trained weights."""
@@ -377,9 +375,9 @@ class Model:
         """The selected part of a module's output as a tensor (N, …)."""
         self._returns_tensor = isinstance(output, Tensor)
         if self.output is not None and not (self._returns_tensor and self._meaning_word):
-            output = _select(output, self.output, self.name)
+            output = select_output(output, self.output, self.name)
         if not isinstance(output, Tensor):
-            raise OutputError(_not_a_tensor(output, self.name))
+            raise OutputError(not_a_tensor_message(output, self.name))
         if output.ndim == 0 or len(output) != batch or 0 in output.shape:
             raise OutputError(
                 f"{self.name} gave an output of shape {tuple(output.shape)} for {batch} images: "
@@ -409,36 +407,3 @@ def as_model(model_or_module: Any) -> Model:
         model.cache = cache_of(model.module)
         return model
     raise InputError(f"a model comes from cs.load(…) or cs.Model(module, …), got {type(model_or_module).__name__}")
-
-
-def _select(output: Any, selector: OutputSelector, name: str) -> Any:
-    if callable(selector):
-        try:
-            return selector(output)
-        except Exception as error:
-            raise OutputError(
-                f"output={selector!r} raised {type(error).__name__}: {error}; {_parts(output)}"
-            ) from error
-    try:
-        if isinstance(selector, str) and not isinstance(output, Mapping):
-            return getattr(output, selector)
-        return output[selector]
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise OutputError(f"{name}'s output has no part {selector!r}; {_parts(output)}") from error
-
-
-def _not_a_tensor(output: Any, name: str) -> str:
-    remedy = "say which part is meant: Model(…, output=…) takes a key, an index or a function"
-    return f"{name} gives {type(output).__name__}, not a tensor; {_parts(output)}; {remedy}"
-
-
-def _parts(output: Any) -> str:
-    """The parts of an output, in words."""
-    if isinstance(output, Mapping):
-        return f"it has the keys {', '.join(repr(key) for key in output)}"
-    fields = getattr(output, "_fields", None) or list(getattr(output, "__dataclass_fields__", ()))
-    if fields:
-        return f"it has the parts {', '.join(fields)}"
-    if isinstance(output, (tuple, list)):
-        return f"it has {len(output)} parts"
-    return f"it is a {type(output).__name__}"

@@ -16,7 +16,8 @@ from typing import Any
 from convscope.engine.layers.addresses import UnitAddress, check_address, split_brackets
 from convscope.engine.network.model import Model
 from convscope.engine.optimize.objectives import Objective, channel, class_score, layer_energy, neuron
-from convscope.engine.targets.target import Unit, class_index, with_both_sides
+from convscope.engine.targets.classes import class_index, with_both_sides
+from convscope.engine.targets.target import Unit
 from convscope.errors import ParameterError, UnknownName, did_you_mean
 
 _OPERATOR = re.compile(r"\s+([+-])\s+")

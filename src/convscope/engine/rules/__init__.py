@@ -19,8 +19,10 @@ proportional rule R_i = x_i / Σx · R. This holds at residual sums too, where t
     lrp_rules.py             the LRP rules of affine operations
     composites.py            which rule applies where: named composites, and rules by layer, kind and depth
     lrp.py                   LRP as a method: the rule of each kind of operation
+    lrp_affine_backward.py   the backward pass of an affine operation under an LRP rule
     modified_gradients.py    the tables of guided backpropagation, deconvnet, rectified gradient and FullGrad
     deep_lift.py             DeepLIFT as a method: differences from a reference
+    deep_lift_multipliers.py the multipliers of the Rescale and the RevealCancel rule
     deep_lift_run.py         DeepLIFT over a batch of images and their references
     backward_pass.py         a backward pass under a method over a batch of images
 """

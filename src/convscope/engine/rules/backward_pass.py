@@ -14,7 +14,8 @@ from convscope.engine.network.accumulation_dtype import accumulator_like, upcast
 from convscope.engine.network.hooks import capture
 from convscope.engine.network.model import Model
 from convscope.engine.rules.function_mode import BackwardMethod, RuleMode
-from convscope.engine.rules.lrp import InputInfo, Relevance
+from convscope.engine.rules.lrp import Relevance
+from convscope.engine.rules.lrp_affine_backward import InputInfo
 from convscope.engine.rules.rule_log import RuleLog, merge_rule_logs
 from convscope.engine.run.gradients import gradients_of, note_gradient_use, read_out
 from convscope.engine.targets.target import Target

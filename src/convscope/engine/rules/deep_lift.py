@@ -5,7 +5,7 @@ multiplier of an operation is the difference from reference of its output divide
 multiplier × difference of the input is then the difference of the score, for every operation and so for the network.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,8 +17,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from convscope.engine.ops.call import Call, is_reciprocal
 from convscope.engine.ops.operation_kinds import OperationKind
 from convscope.engine.rules import decomposed_operations, recurrent
-from convscope.engine.rules.affine_operations import Affine, affine_of, batch_norm_of
+from convscope.engine.rules.affine_operations import affine_of, batch_norm_of
 from convscope.engine.rules.autograd_functions import substitute_value
+from convscope.engine.rules.deep_lift_multipliers import rescale_multiplier, rescaled_selection, reveal_cancel_output
 from convscope.engine.rules.function_mode import RuleMode
 from convscope.engine.rules.modified_gradients import Treatment, record_randomness, run_decomposed
 from convscope.engine.rules.rule_log import RuleLog
@@ -32,8 +33,6 @@ _DIFFERENT_PATH = "the network ran other operations on the reference than on the
 _LIKE = frozenset(("to", "type_as", "expand_as", "view_as", "reshape_as"))
 _MAX_RECIPROCAL_RATIO = 8.0
 """The weighted reciprocal of the smaller of two divisors is at most this many times that of the larger one."""
-_NO_CHANGE = 1e-6
-"""Differences smaller than this fraction of the number itself count as zero: the derivative replaces their ratio."""
 
 
 class DeepLift:
@@ -180,9 +179,9 @@ class DeepLift:
         if x in self.affine_origin:
             self.rule_log.count(call.name, "reveal-cancel")
             source, source_reference, op = self.affine_origin[x]
-            return substitute_value(_reveal_cancel(function, source, source_reference, op, x0), y)
+            return substitute_value(reveal_cancel_output(function, source, source_reference, op, x0), y)
         self.rule_log.count(call.name, "rescale")
-        return substitute_value(x * _rescale(function, y - y0, x.detach() - x0, x.detach()), y)
+        return substitute_value(x * rescale_multiplier(function, y - y0, x.detach() - x0, x.detach()), y)
 
     def _shape(self, call: Call, mode: RuleMode) -> Any:
         """An operation that moves numbers; a moved reciprocal is still one."""
@@ -318,7 +317,7 @@ class DeepLift:
         def select(values: Tensor) -> Tensor:
             return values.flatten(-axes).gather(-1, position.flatten(-axes)).view_as(position)
 
-        out = _rescaled_selection(select, x, x0, y, y0)
+        out = rescaled_selection(select, x, x0, y, y0)
         return (out, index) if wants_index else out
 
     def _elementwise_max(self, call: Call, mode: RuleMode) -> Any:
@@ -344,7 +343,7 @@ class DeepLift:
         self.rule_log.count(call.name, "rescale")
         x0, y0, index0 = reference
         position = torch.where(y <= y0 if smallest else y >= y0, index, index0)[..., None]
-        out = _rescaled_selection(lambda values: values.gather(-1, position)[..., 0], lines, x0, y, y0)
+        out = rescaled_selection(lambda values: values.gather(-1, position)[..., 0], lines, x0, y, y0)
         if call.argument(2, "keepdim", False):
             for axis in sorted(a % x.ndim for a in axes):
                 out = out.unsqueeze(axis)
@@ -359,48 +358,6 @@ def _reduced_axes(dim: Any, ndim: int) -> list[int]:
     if dim in (None, ()):
         return list(range(ndim))
     return [dim] if isinstance(dim, int) else list(dim)
-
-
-def _rescaled_selection(select: Callable[[Tensor], Tensor], x: Tensor, x0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
-    """A maximum whose multiplier Δy / Δx goes to the one position that ``select`` reads."""
-    change = select(x.detach() - x0)
-    multiplier = torch.where(change == 0, 1.0, (y - y0) / torch.where(change == 0, 1, change))
-    return substitute_value(select(x) * multiplier, y)
-
-
-def _reveal_cancel(
-    function: Callable[[Tensor], Tensor], source: Tensor, reference: Tensor, op: Affine, z0: Tensor
-) -> Tensor:
-    """The surrogate of an activation after an affine operation, by the RevealCancel rule."""
-    change = source - reference
-    # Zero changes count half as positive and half as negative.
-    increase, decrease = (change + change.abs()) / 2, (change - change.abs()) / 2
-    plus, minus = op.plus().unbiased(), op.minus().unbiased()
-    positive = plus(increase) + minus(decrease)
-    negative = minus(increase) + plus(decrease)
-    with torch.no_grad():
-        outputs = [function(z0 + p + n) for p, n in ((0, 0), (positive, 0), (0, negative), (positive, negative))]
-        positive_effect = (outputs[1] - outputs[0] + outputs[3] - outputs[2]) / 2
-        negative_effect = (outputs[2] - outputs[0] + outputs[3] - outputs[1]) / 2
-        positive_multiplier = _rescale(function, positive_effect, positive, z0)
-        negative_multiplier = _rescale(function, negative_effect, negative, z0)
-    return positive * positive_multiplier + negative * negative_multiplier
-
-
-def _rescale(function: Callable[[Tensor], Tensor], change_of_y: Tensor, change_of_x: Tensor, x: Tensor) -> Tensor:
-    """The multiplier Δy / Δx of the Rescale rule; where Δx is zero, the function's derivative at ``x``."""
-    unchanged = change_of_x.abs() <= _NO_CHANGE * x.abs()
-    ratio = change_of_y / torch.where(unchanged, 1, change_of_x)
-    if not bool(unchanged.any()):
-        return ratio
-    with torch.enable_grad():
-        leaf = x.detach().requires_grad_(True)
-        out = function(leaf)
-        if not out.requires_grad:  # a step function
-            return torch.where(unchanged, 0, ratio)
-        (derivative,) = torch.autograd.grad(out.sum(), leaf)
-    derivative = torch.where(derivative.isfinite(), derivative, 0)  # √x at zero: no change, no contribution
-    return torch.where(unchanged, derivative, ratio)
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

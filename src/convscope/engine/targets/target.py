@@ -13,9 +13,16 @@ import torch
 from torch import Tensor
 
 from convscope.engine.layers.addresses import UnitAddress, check_address, parse_unit, select_unit
-from convscope.engine.network.output_meaning import two_class_scores
+from convscope.engine.targets.classes import (
+    check_class,
+    class_axis,
+    class_index,
+    class_scores,
+    normalize_label,
+    with_both_sides,
+)
 from convscope.engine.targets.function_targets import FunctionScorer
-from convscope.errors import NotFinite, OutputError, UnknownName, did_you_mean
+from convscope.errors import NotFinite, OutputError, UnknownName
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -88,7 +95,7 @@ class Target:
     ) -> None:
         self.images, self.layer, self.descriptions, self.parts = images, layer, list(descriptions), list(parts)
         self.indices: Tensor | None = None
-        self._as_classes = as_classes or _class_axis
+        self._as_classes = as_classes or class_axis
         self.scores: list[float | None] = [None] * images
         self._scorer = scorer
 
@@ -187,34 +194,6 @@ def resolve_target(target: Any, model: "Model", images: int) -> Target:
     return _class_target(class_index(per_image, model), model, images)
 
 
-def class_index(label: int | str, model: "Model") -> int:
-    """The class of that index or label.
-
-    Raises:
-        UnknownName: no such label, or several of that name.
-    """
-    if not isinstance(label, str):
-        try:
-            index = label.__index__()
-        except (AttributeError, TypeError):
-            raise UnknownName(f"a class is an index or a label, got {label!r}") from None
-        if isinstance(label, bool) or index < 0 or (model.labels and index >= len(model.labels)):
-            known = f"0 to {len(model.labels) - 1}" if model.labels else "0 or more"
-            raise UnknownName(f"class index {label!r} is out of range: {model.name} has classes {known}")
-        return index
-    if label.strip().isdecimal() and label not in (model.labels or ()):
-        return class_index(int(label), model)
-    if model.labels is None:
-        raise UnknownName(f"{model.name} has no labels: name the class {label!r} by its index")
-    normalized = _normalize_label(label)
-    matches = [i for i, known in enumerate(model.labels) if _normalize_label(known) == normalized]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise UnknownName(f"label {label!r} is ambiguous: classes {' and '.join(map(str, matches))}; use the index")
-    raise UnknownName(f"no label {label!r} in {model.name}{did_you_mean(label, model.labels, most=3)}")
-
-
 def describe(target: Target, row: int, model: "Model") -> str:
     """A description of the target of one image."""
     if target.parts:
@@ -226,7 +205,7 @@ def describe(target: Target, row: int, model: "Model") -> str:
 
 def _parse(text: str, model: "Model") -> TargetLike:
     """Parse a text: as a label, else as ``A - B``, else as ``layer[unit]``, else as the index of a class."""
-    if model.labels and _normalize_label(text) in {_normalize_label(label) for label in model.labels}:
+    if model.labels and normalize_label(text) in {normalize_label(label) for label in model.labels}:
         return class_index(text, model)
     if " - " in text:
         this, that = text.split(" - ", 1)
@@ -235,18 +214,6 @@ def _parse(text: str, model: "Model") -> TargetLike:
     if unit is not None:
         return unit
     return class_index(text, model)
-
-
-def class_scores(output: Tensor, model: "Model") -> Tensor:
-    """The score of every class (N, classes); a single output with two labels gives the opposite scores of both."""
-    return with_both_sides(_class_axis(output), model)
-
-
-def with_both_sides(output: Tensor, model: "Model") -> Tensor:
-    """An output (N, classes, …); a single output with two labels is expanded to the scores of both."""
-    if output.shape[1] == 1 and len(model.labels or ()) == 2:
-        return two_class_scores(output, model.meaning)
-    return output
 
 
 def _class_target(index: int | None, model: "Model", images: int) -> Target:
@@ -291,7 +258,7 @@ def _difference_target(target: Difference, model: "Model", images: int) -> Targe
 
     def scorer(output: Tensor, rows: Tensor) -> Tensor:
         output = class_scores(output, model)
-        _check_class(max(this, that), output)
+        check_class(max(this, that), output)
         return output[:, this] - output[:, that]
 
     return Target(images, scorer, descriptions=[f"{model.label(this)} - {model.label(that)}"] * images)
@@ -350,7 +317,7 @@ def _class_map(output: Tensor, index: int, model: "Model", kind: str) -> Tensor:
         raise OutputError(f"{kind} needs a dense output (N, classes, …), got shape {tuple(output.shape)}")
     model.check_labels(output.shape[1])
     output = with_both_sides(output, model)
-    _check_class(index, output)
+    check_class(index, output)
     return output[:, index]
 
 
@@ -388,25 +355,3 @@ def _as_mask(values: Any) -> Tensor:
     if not bool(torch.isfinite(mask).all()) or bool((mask < 0).any()):
         raise OutputError("a region's mask is made of True and False or of weights, got NaN or numbers below zero")
     return mask
-
-
-def _class_axis(output: Tensor) -> Tensor:
-    """The output as (N, classes); trailing axes of size one are dropped, larger ones need a `Region`."""
-    if output.ndim > 2 and max(output.shape[2:]) == 1:
-        output = output.flatten(1)
-    if output.ndim == 2 and output.shape[1] == 0:
-        raise OutputError(f"the output has shape {tuple(output.shape)}: there are no classes in it")
-    if output.ndim != 2:
-        raise OutputError(
-            f"the output has shape {tuple(output.shape)}: a class needs a region, use cs.Region(label, mask)"
-        )
-    return output
-
-
-def _check_class(index: int, output: Tensor) -> None:
-    if index >= output.shape[1]:
-        raise OutputError(f"class {index} is out of range: the output has {output.shape[1]} classes")
-
-
-def _normalize_label(label: str) -> str:
-    return " ".join(label.lower().replace("_", " ").split())

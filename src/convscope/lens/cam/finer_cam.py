@@ -7,7 +7,8 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import gather_evidence
-from convscope.engine.targets.target import TOP1, Target, class_scores
+from convscope.engine.targets.classes import class_scores
+from convscope.engine.targets.target import TOP1, Target
 from convscope.errors import OutputError
 from convscope.lens.cam._maps import mean_over_space
 from convscope.runtime.declaration import lens

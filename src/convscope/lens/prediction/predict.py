@@ -6,7 +6,7 @@ from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.network.output_meaning import class_confidences
-from convscope.engine.targets.target import class_scores
+from convscope.engine.targets.classes import class_scores
 from convscope.errors import OutputError
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
