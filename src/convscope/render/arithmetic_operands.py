@@ -52,56 +52,61 @@ def draw_operands(canvas: Canvas, value: Arithmetic, numbers: Mapping[str, Numbe
         _draw_contributions(canvas, contributions, subject + " channel" * (window.ndim > 1))
 
 
+_OPERANDS = {"window": ("window of the input", "×"), "kernel": ("kernel", "="), "products": ("products", "→")}
+"""The heading of each operand, and the sign that follows it."""
+
+
 def _draw_products(canvas: Canvas, value: Arithmetic, numbers: Mapping[str, Numbers]) -> None:
     """Draw window × kernel = products for the input channels that contribute most, and the sum of the others."""
     contributions, first = numbers["contributions"], int(value.steps[0].facts.get("first channel", 0))
     strongest = np.argsort(-np.abs(contributions), kind="stable")[:_MAX_CHANNELS]
-    names = ("window", "kernel", "products")
-    scales = {name: signed_scale(numbers[name][strongest]) for name in names}
-    label_width = _CHANNEL_WIDTH if len(contributions) > 1 else 0
-    headings = {"window": "window of the input", "kernel": "kernel", "products": "products"}
+    scales = {name: signed_scale(numbers[name][strongest]) for name in _OPERANDS}
     for order, channel in enumerate(strongest):
-        depth = strongest_slice(numbers["products"][channel])
-        flat = {name: as_matrix(numbers[name][channel], depth) for name in names}
-        padding = ~as_matrix(numbers["inside"].astype(bool), depth)
-        height = matrix_size(flat["window"].shape, MATRIX_SIDE)[1]
-        x, heading_height = float(MARGIN + label_width), 22 if order == 0 else 0
-        if label_width:
-            canvas.text(
-                MARGIN,
-                canvas.y + heading_height + height / 2 - 22,
-                "input channel",
-                size=SMALL,
-                colour=canvas.theme.faint,
-            )
-            canvas.text(MARGIN, canvas.y + heading_height + height / 2 - 4, str(first + int(channel)), bold=True)
-        for name, sign in zip(names, ("×", "=", "→"), strict=True):
-            if heading_height:
-                canvas.text(x, canvas.y, headings[name], size=SMALL, colour=canvas.theme.faint)
-            hidden = padding if name == "window" else None
-            draw_matrix(
-                canvas, x, canvas.y + heading_height, flat[name], scales[name], side=MATRIX_SIDE, padding=hidden
-            )
-            matrix_width = max(
-                matrix_size(flat["window"].shape, MATRIX_SIDE)[0], canvas.text_width(headings[name], SMALL)
-            )
-            canvas.text(
-                x + matrix_width + 17, canvas.y + heading_height + height / 2 - 12, sign, size=BODY, anchor="center"
-            )
-            x += matrix_width + 34
-        totals = _sums(numbers["products"][channel], depth)
-        top = canvas.y + heading_height + max(0.0, height / 2 - 21 * len(totals))
-        for label, total in totals:
-            canvas.text(x, top, label, size=SMALL, colour=canvas.theme.faint)
-            canvas.text(x, top + 18, format_number(total), bold=True)
-            top += 42
-        canvas.y = max(canvas.y + heading_height + height, top) + 12
+        label = str(first + int(channel)) if len(contributions) > 1 else ""
+        _draw_channel(canvas, numbers, int(channel), scales, label=label, has_headings=order == 0)
     _write_omitted(canvas, contributions, strongest, "input channel")
     if not numbers["inside"].astype(bool).all():
         mode = value.steps[0].facts.get("padding mode")
         reason = f"lie outside the input and are filled by {mode} padding" if mode else "have no number of the input"
         canvas.paragraph(f"“pad” marks cells of the window that {reason}.", size=SMALL, colour=canvas.theme.faint)
     canvas.y += 8
+
+
+def _draw_channel(
+    canvas: Canvas,
+    numbers: Mapping[str, Numbers],
+    channel: int,
+    scales: Mapping[str, Scale],
+    *,
+    label: str,
+    has_headings: bool,
+) -> None:
+    """Draw window × kernel = products → sum of one input channel in a row, with the channel's index as a label."""
+    depth, faint = strongest_slice(numbers["products"][channel]), canvas.theme.faint
+    matrices = {name: as_matrix(numbers[name][channel], depth) for name in _OPERANDS}
+    padding = ~as_matrix(numbers["inside"].astype(bool), depth)
+    width, height = matrix_size(matrices["window"].shape, MATRIX_SIDE)
+    x, top = float(MARGIN), canvas.y + (22 if has_headings else 0)
+    middle = top + height / 2
+    if label:
+        canvas.text(MARGIN, middle - 22, "input channel", size=SMALL, colour=faint)
+        canvas.text(MARGIN, middle - 4, label, bold=True)
+        x += _CHANNEL_WIDTH
+    for name, (heading, sign) in _OPERANDS.items():
+        if has_headings:
+            canvas.text(x, canvas.y, heading, size=SMALL, colour=faint)
+        hidden = padding if name == "window" else None
+        draw_matrix(canvas, x, top, matrices[name], scales[name], side=MATRIX_SIDE, padding=hidden)
+        matrix_width = max(width, canvas.text_width(heading, SMALL))
+        canvas.text(x + matrix_width + 17, middle - 12, sign, size=BODY, anchor="center")
+        x += matrix_width + 34
+    totals = _sums(numbers["products"][channel], depth)
+    totals_top = top + max(0.0, height / 2 - 21 * len(totals))
+    for name, total in totals:
+        canvas.text(x, totals_top, name, size=SMALL, colour=faint)
+        canvas.text(x, totals_top + 18, format_number(total), bold=True)
+        totals_top += 42
+    canvas.y = max(top + height, totals_top) + 12
 
 
 def _sums(products: Numbers, depth: int | None) -> list[tuple[str, float]]:
