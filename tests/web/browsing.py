@@ -19,6 +19,11 @@ import pytest
 
 from tests.waiting import TIMEOUT
 
+TROUBLES = ("Traceback", "Exception in ASGI application", "has been deleted but is still being used")
+"""Parts of the server's output that no test may cause."""
+SHOWN_OUTPUT = 3000
+"""Characters of the output that a failure shows: the last ones, which name the cause."""
+
 SERVE = """
 import json, resource, sys
 from convscope.web.server.app import serve
@@ -64,7 +69,7 @@ class Workbench:
                     return
                 raise
             except OSError:
-                assert self.process.poll() is None, self.error_output()
+                assert self.process.poll() is None, self.error_output()[-SHOWN_OUTPUT:]
                 time.sleep(0.2)
 
     def kill(self) -> None:
@@ -92,14 +97,15 @@ class Workbench:
 
 @contextmanager
 def workbench(**options: Any) -> Iterator[Workbench]:
-    """A running server; nothing that a test does may cause a traceback."""
+    """A running server; nothing that a test does may cause one of `TROUBLES`."""
     server = Workbench(**options)
     server.start()
     try:
         yield server
     finally:
         server.stop()
-    assert "Traceback" not in server.error_output(), server.error_output()
+    output = server.error_output()
+    assert [trouble for trouble in TROUBLES if trouble in output] == [], output[-SHOWN_OUTPUT:]
 
 
 @pytest.fixture(scope="module")

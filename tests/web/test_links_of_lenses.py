@@ -1,6 +1,7 @@
 """For every lens, the link that the API returns opens a page that shows the same view."""
 
 import json
+from dataclasses import replace
 from html import unescape
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,8 +14,9 @@ from convscope.catalogue import find, lenses
 from convscope.render import format_number
 from convscope.render.scale import scale_of
 from convscope.web.api import API_PREFIX
-from convscope.web.frame.lens_page import INSIDE, page_link
+from convscope.web.frame.lens_page import page_link, page_of
 from convscope.web.pages.inside.layer_column import TABS
+from convscope.web.pages.inside.page import LENS_TABS
 from convscope.web.pages.learned import page as learned
 from convscope.web.pages.look import page as look
 from convscope.web.requests.url_state import View
@@ -58,7 +60,7 @@ def test_link_of_every_lens_opens_a_page_that_shows_it(address: str, lens: str) 
     view, spec = view_of(request_for(lens)), find(lens)
     link = page_link(view)
     path, linked = urlsplit(link).path, View.parse(urlsplit(link).query)
-    expected = {"predict": {"lens": "", "parameters": {}}}.get(lens, {"tab": INSIDE.get(lens, "")})
+    expected = {"predict": {"lens": "", "parameters": {}}}.get(lens, {"tab": LENS_TABS.get(lens, "")})
     assert linked == view.replace(parameters={name: str(value) for name, value in view.parameters.items()}).replace(
         **expected
     )
@@ -72,11 +74,17 @@ def test_link_of_every_lens_opens_a_page_that_shows_it(address: str, lens: str) 
         assert f'"model-value":"{linked.tab or "maps"}"' in page
     elif lens != "predict":
         assert spec.asks in page
-        assert lens in (learned_here() if path == "/learned" else look.known_lenses())
+        assert lens in (learned.shown_lenses() if path == "/learned" else look.known_lenses())
 
 
-def learned_here() -> list[str]:
-    return [spec.command for spec in lenses() if spec.family == learned.FAMILY]
+@pytest.mark.parametrize("family", ["learned", "cam", "a new one"])
+def test_page_of_a_new_lens_follows_from_its_declaration(family: str) -> None:
+    drawing = replace(find("caricature"), name="new", family=family)
+    of_a_unit = replace(find("deconv-unit"), name="new", family=family)
+    of_a_score = replace(find("grad-cam"), name="new", family=family)
+    numbers = replace(find("parameter-gradients"), name="new", family=family)
+    assert [page_of(spec).path for spec in (drawing, of_a_unit)] == ["/learned"] * 2
+    assert [page_of(spec).path for spec in (of_a_score, numbers)] == ["/look"] * 2
 
 
 def link_of(address: str, **request: Any) -> str:

@@ -6,6 +6,7 @@ import secrets
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
 from convscope.errors import ParameterError
@@ -200,6 +201,34 @@ def test_body_is_read_up_to_the_limit_only():
     asyncio.run(security.AccessControl(swallow, token=None, host="127.0.0.1", port=1)(scope, endless, send))
     assert sum(received) <= security.MAX_BODY + 2**16
     assert responses[0]["status"] == 413
+
+
+def run_until_disconnect(error):
+    """Run an application that raises an error once its client has left."""
+
+    async def application(scope, receive, send):
+        assert (await receive())["type"] == "http.disconnect"
+        raise error
+
+    async def disconnect():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        raise AssertionError("nobody is there to receive a response")
+
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [(b"host", b"localhost")]}
+    asyncio.run(security.AccessControl(application, token=None, host="127.0.0.1", port=1)(scope, disconnect, send))
+
+
+@pytest.mark.parametrize("error", [ClientDisconnect(), RuntimeError(security.NO_RESPONSE)], ids=repr)
+def test_client_that_has_left_is_no_error(error):
+    run_until_disconnect(error)
+
+
+@pytest.mark.parametrize("error", [ValueError("a fault"), RuntimeError("a fault")], ids=repr)
+def test_fault_is_raised_even_if_the_client_has_left(error):
+    with pytest.raises(type(error), match="a fault"):
+        run_until_disconnect(error)
 
 
 def test_security_headers(client):

@@ -6,6 +6,7 @@ shows them in English.
 
 import ast
 import itertools
+import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,12 @@ import convscope.web
 from convscope.catalogue import lenses
 from convscope.spec import FAMILIES, INPUT_KINDS
 from convscope.values.facts import Fact
-from convscope.web.i18n import LANGUAGES, catalogue, groups, translate
+from convscope.web.i18n import LANGUAGES, SENTENCES, catalogue, groups, translate
 
 WEB = Path(convscope.web.__file__).parent
+PACKAGE = WEB.parent
+FEW_LETTERS = 5
+"""Letters of a formatted string beside its values from which on it tells which texts it makes."""
 FILE = "src/convscope/web/i18n/zh.json"
 
 
@@ -90,6 +94,50 @@ def texts_in(argument: ast.expr) -> list[str]:
     if isinstance(argument, ast.IfExp):
         return texts_in(argument.body) + texts_in(argument.orelse)
     return [argument.value] if isinstance(argument, ast.Constant) and isinstance(argument.value, str) else []
+
+
+def test_every_entry_translates_a_text_of_the_package() -> None:
+    """Entries whose English was changed or removed are of no use; ``sentences`` are patterns, which others test."""
+    constants, patterns = package_texts()
+    used = constants | declared_texts()
+    unused = [
+        english
+        for group, entries in groups("zh").items()
+        if group != SENTENCES
+        for english in entries
+        if english not in used
+        and not any(pattern.fullmatch(english) for pattern in patterns)
+        and not (group == "words" and any(english in constant for constant in constants))
+    ]
+    assert unused == [], f"remove them from {FILE}, or correct their English"
+
+
+def declared_texts() -> set[str]:
+    """The texts of all declarations."""
+    texts = set(FAMILIES.values())
+    for spec in lenses():
+        texts |= {spec.title, spec.asks, spec.reads, *spec.fails, *spec.fails.values()}
+        for parameter in spec.options.values():
+            about = parameter.about
+            texts |= {parameter.name.replace("_", " "), about.help, about.unit, *about.choices}
+    return texts
+
+
+def package_texts() -> tuple[set[str], list[re.Pattern[str]]]:
+    """The strings in the package's source, and patterns of its formatted strings; docstrings are no texts."""
+    constants, patterns = set(), []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                constants.add(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else None for part in node.values]
+                if sum(character.isalpha() for part in parts if part for character in part) >= FEW_LETTERS:
+                    pattern = "".join(".*" if part is None else re.escape(part) for part in parts)
+                    patterns.append(re.compile(pattern))
+    return constants, patterns
 
 
 def test_placeholders_are_the_same_in_both_languages() -> None:

@@ -2,24 +2,14 @@
 
 from convscope.catalogue import find
 from convscope.spec import LensSpec
+from convscope.web.frame.page_registry import Page, pages
 from convscope.web.requests.url_state import View
 
-INSIDE = {
-    "structure": "",
-    "feature-maps": "maps",
-    "kernels": "kernels",
-    "activations": "distribution",
-    "step-through": "",
-    "top-inputs": "",
-}
-"""The lenses on the page Inside, and the tab of each; an empty text where it is shown outside the tabs."""
 
-
-def page_path(spec: LensSpec) -> str:
-    """The path of the page that shows a lens."""
-    if spec.family == "learned":
-        return "/learned"
-    return "/inside" if spec.command in INSIDE else "/look"
+def page_of(spec: LensSpec) -> Page:
+    """The page that shows a lens: the one that declares it, otherwise the first page of the navigation."""
+    registered = pages()
+    return next((page for page in registered if page.shows(spec)), registered[0])
 
 
 def page_link(view: View) -> str:
@@ -29,10 +19,5 @@ def page_link(view: View) -> str:
         UnknownName: there is no such lens.
     """
     spec = find(view.lens)
-    if spec.command == "predict":  # every Look page shows the prediction
-        view = view.replace(lens="", parameters={})
-    elif spec.command in INSIDE:
-        view = view.replace(lens=spec.command, tab=INSIDE[spec.command])
-    else:
-        view = view.replace(lens=spec.command)
-    return f"{page_path(spec)}?{view.query()}"
+    page = page_of(spec)
+    return f"{page.path}?{page.link_view(view, spec).query()}"

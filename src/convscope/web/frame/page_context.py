@@ -99,7 +99,7 @@ class PageContext:
             self.show_error(str(error))
             return
         if not self.client.is_deleted:
-            ui.download.content(content, name)
+            self.client.download(content, name)  # the button that was pressed may be gone
 
     def show_error(self, message: str) -> None:
         """Show an error at the bottom of the page, where it covers no heading, until it is closed or times out."""

@@ -108,7 +108,8 @@ def serve(
             application = build(services, token=token, host=host, port=port)
             _silence_warnings()
             address = f"http://{host}:{port}/" + (f"?{urlencode({'token': token})}" if token else "")
-            _server(application, host, port, lambda: ready(address)).run([listening_socket])
+            config = uvicorn.Config(application, host=host, port=port, log_level="warning", ws_max_size=2**22)
+            _Server(config, lambda: ready(address)).run([listening_socket])
     finally:
         services.jobs.close()
 
@@ -120,20 +121,20 @@ def _silence_warnings() -> None:
     warnings.filterwarnings("ignore", "`torch.distributed.reduce_op`")  # it inspects every object
 
 
-def _server(application: FastAPI, host: str, port: int, ready: Callable[[], object]) -> uvicorn.Server:
-    """The server, which calls ``ready`` once it listens."""
-    server = uvicorn.Server(uvicorn.Config(application, host=host, port=port, log_level="warning", ws_max_size=2**22))
-    startup_without_callback = server.startup
+class _Server(uvicorn.Server):
+    """A server that calls ``ready`` once it listens."""
 
-    async def startup(sockets: list[socket.socket] | None = None) -> None:
-        await startup_without_callback(sockets)
-        if server.started:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        if self.started:
             gc.collect()
             gc.freeze()  # imported modules stay: without this, each collection would scan them and delay requests
-            ready()
-
-    server.startup = startup
-    return server
+            self._ready()
 
 
 def _listen(host: str, port: int) -> socket.socket:

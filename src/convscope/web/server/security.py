@@ -16,6 +16,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from starlette.requests import ClientDisconnect
+
 from convscope.errors import ParameterError
 from convscope.web.requests.models_and_images import MAX_UPLOAD
 
@@ -33,7 +35,7 @@ MAX_DISCARDED = 256 * 2**20
 UPLOAD_PATHS = ("/api/v1/images", "/_nicegui/client/")
 """The paths that accept uploads."""
 NO_RESPONSE = "No response returned."
-"""The error of the framework when a browser leaves before the page is built."""
+"""The message of the framework's error when a client leaves before a file is sent."""
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 HEADERS = {
@@ -181,7 +183,7 @@ async def _limit_size(app: Application, scope: Scope, headers: dict[str, bytes],
         nonlocal received, disconnected
         event = await receive()
         received += len(event.get("body", b""))
-        disconnected = event["type"] == "http.disconnect"
+        disconnected = disconnected or event["type"] == "http.disconnect"
         return {"type": "http.disconnect"} if received > limit else event
 
     async def send_unless_too_large(event: MutableMapping[str, Any]) -> None:
@@ -193,11 +195,15 @@ async def _limit_size(app: Application, scope: Scope, headers: dict[str, bytes],
     try:
         await app(scope, counted, send_unless_too_large)
     except Exception as error:
-        disconnected_early = disconnected and str(error) == NO_RESPONSE
-        if received <= limit and not disconnected_early:
+        if received <= limit and not (disconnected and _is_disconnect(error)):
             raise
     if received > limit and not started:
         await _send_error(scope, send, 413, message)
+
+
+def _is_disconnect(error: Exception) -> bool:
+    """Whether an error only says that the client has left: during its upload, or before the response was sent."""
+    return isinstance(error, ClientDisconnect) or (isinstance(error, RuntimeError) and str(error) == NO_RESPONSE)
 
 
 async def _discard(receive: Receive) -> None:

@@ -31,12 +31,14 @@ class Difference:
         self.context = context
         self.cells: Sequence[Cell] = ()
         self.pair = (0, 1)
+        self._turn = 0
         self.box = ui.element("section").classes("box").props(f'aria-label="{escape(context.tr("Difference"))}"')
         self.box.set_visibility(False)
 
     async def show(self, cells: Sequence[Cell]) -> None:
         """Show the difference of the chosen pair, or of the first two cells with a map."""
         self.cells = cells
+        self._turn += 1
         with_maps = {index: cell for index, cell in enumerate(cells) if cell.value is not None}
         self.box.set_visibility(len(with_maps) > 1)
         self.box.clear()
@@ -49,7 +51,7 @@ class Difference:
             ui.html(escape(self.context.tr("Difference")), tag="h2", sanitize=False)
             self._draw_choice({index: cell.title for index, cell in with_maps.items()})
         chosen = [with_maps[index] for index in self.pair]
-        await self._draw_difference(chosen[0], chosen[1])
+        await self._draw_difference(chosen[0], chosen[1], self._turn)
 
     def _draw_choice(self, titles: dict[int, str]) -> None:
         with ui.element("div").classes("row-of"):
@@ -62,7 +64,7 @@ class Difference:
         self.pair = (chosen, self.pair[1]) if side == 0 else (self.pair[0], chosen)
         await self.show(self.cells)
 
-    async def _draw_difference(self, first: Cell, second: Cell) -> None:
+    async def _draw_difference(self, first: Cell, second: Cell, turn: int) -> None:
         first_map, second_map = first.value, second.value
         if first_map is None or second_map is None or first_map.values.ndim != 2 or second_map.values.ndim != 2:
             return
@@ -73,6 +75,8 @@ class Difference:
         )
         comparison = Comparison(rows=((first_map, to_extent_of(first_map, second_map)),))
         measures = await run_in_thread(lambda: (comparison.rank_similarity, comparison.structural_similarity))
+        if turn != self._turn or self.context.client.is_deleted:
+            return  # another pair was chosen meanwhile
         with self.box, ui.element("div").classes("apart"):
             ui.html(html, sanitize=False)
             with ui.element("div").classes("words"):

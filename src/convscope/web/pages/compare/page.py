@@ -101,10 +101,11 @@ class ComparePage:
 
     # --- the form
 
-    @ui.refreshable_method  # type: ignore[untyped-decorator]
+    @ui.refreshable_method
     def form(self) -> None:
         """The form: lens, target, layer, networks, images, parameters."""
         tr, spec = self.context.tr, self.spec
+        self.toggles = {}  # those of the previous form are deleted
         with ui.element("div").classes("box"):
             titles = {lens.command: tr(lens.title) for lens in comparable_lenses()}
             field = ui.select(
@@ -145,11 +146,12 @@ class ComparePage:
             try:
                 source = await run_in_thread(thumbnail_uri, self.library, image.key)
             except ConvScopeError:
-                continue
+                source = ""
             if box.is_deleted:
                 return
             with box:
-                self._thumbnail_button(image.key, image.name, source)
+                if source:
+                    self._thumbnail_button(image.key, image.name, source)
         if more := len(listed) - len(listed[:end]):
 
             async def show_rest() -> None:
@@ -281,6 +283,8 @@ class ComparePage:
         values = [cell.value for cell in self.cells if cell.value is not None]
         limit = scale_of(values).limit or None if values else None
         figures = [await overlay_html(cell.value, self.context, limit) for cell in self.cells]
+        if self.context.client.is_deleted:
+            return
         mark_current(self.gallery, self.explanation)
         self.gallery.clear()
         with self.gallery:

@@ -55,14 +55,17 @@ class LayerColumn:
         tr = self.selection.tr
         with ui.element("section").classes("pane module").props(f'aria-label="{escape(tr("Layer"))}"'):
             self.head = ui.element("div")
-            self.tabs = ui.tabs(value=self.tab, on_change=self._on_tab_chosen).props("dense no-caps align=left")
+            self.tabs = ui.tabs().props("dense no-caps align=left")
             with self.tabs:
                 for name, title in TABS.items():
                     ui.tab(name, label=tr(title))
+            self.tabs.set_value(self.tab)
+            self.tabs.on_value_change(self._on_tab_chosen)
             self.body = ui.element("div")
 
     def clear(self) -> None:
-        """Remove everything from the column."""
+        """Remove everything from the column, and forget what is being computed for it."""
+        self._turn += 1
         for element in (self.head, self.body):
             element.clear()
             mark_current(element)

@@ -10,10 +10,11 @@ from typing import Any
 
 from nicegui import ui
 
+from convscope.engine.layers.addresses import split_brackets
 from convscope.errors import ConvScopeError
+from convscope.spec import LensSpec
 from convscope.values import Structure, Value
 from convscope.values.formatting import format_count
-from convscope.web.frame.lens_page import INSIDE
 from convscope.web.frame.page_context import PageContext
 from convscope.web.frame.page_registry import page
 from convscope.web.jobs.async_wait import run_in_thread
@@ -43,11 +44,29 @@ ON_IMAGE_CLICK = (
     "emit(element.dataset.image);}"
 )
 """Emits the key of the image that was clicked, and marks it at once."""
+LENS_TABS = {
+    "structure": "",
+    "feature-maps": "maps",
+    "kernels": "kernels",
+    "activations": "distribution",
+    "step-through": "",
+    "top-inputs": "",
+}
+"""The lenses that this page shows, and the tab of each; an empty text where it is shown outside the tabs."""
 INITIAL_THUMBNAILS = 24
 """Images that are listed at first; a button shows the others."""
 
 
-@page("/inside", "Inside", order=2)
+def _shows(spec: LensSpec) -> bool:
+    return spec.command in LENS_TABS
+
+
+def _lens_in_link(view: View, spec: LensSpec) -> View:
+    """The view in a link to this page, with the tab of the lens."""
+    return view.replace(lens=spec.command, tab=LENS_TABS[spec.command])
+
+
+@page("/inside", "Inside", order=2, shows=_shows, link_view=_lens_in_link)
 async def build(view: View, context: PageContext) -> None:
     """Build the page for the layer and unit in the link."""
     await InsidePage(context, view).open()
@@ -203,6 +222,8 @@ class InsidePage:
         self.folds = FoldState(value.record.parameters.get("depth") or initial_depth(value))
         self.depth.set_value(self.folds.depth)
         await self._drop_unknown_names({module.address for module in value.modules})
+        if turn != self._turn or selection.is_closed:
+            return
         self.summary.set_text(
             self.tr(
                 "{count} parameters · {flops} FLOPs · {operations} operations",
@@ -237,6 +258,8 @@ class InsidePage:
         elif units and UnitName.parse(units[0]) is None:
             error = await selection.run("step-through", unit=units)
             selection.view = selection.view.replace(unit=())
+        if selection.is_closed:
+            return
         self.problems.clear()
         with self.problems:
             show_link_problems([error] if isinstance(error, str) and error else [])
@@ -304,9 +327,9 @@ class InsidePage:
 
 def _initial_view(view: View, library: Library) -> View:
     """The selection of a link, with defaults for model and image, and without what this page does not use."""
-    layer = view.layer[:1] or tuple(name.partition("[")[0] for name in view.unit[:1])
+    layer = view.layer[:1] or tuple(_layer_of(name) for name in view.unit[:1])
     lens = view.lens.replace("_", "-")
-    parameters: Mapping[str, Any] = view.parameters if lens in INSIDE else {}
+    parameters: Mapping[str, Any] = view.parameters if lens in LENS_TABS else {}
     return View(
         model=view.model or library.addresses[0],
         image=view.image or next((image.key for image in library.images()), ""),
@@ -315,9 +338,15 @@ def _initial_view(view: View, library: Library) -> View:
         unit=view.unit[:1],
         tab=view.tab if view.tab in TABS else "",
         page=view.page,
-        lens=lens if lens in INSIDE else "",
+        lens=lens if lens in LENS_TABS else "",
         parameters=parameters,
     )
+
+
+def _layer_of(unit: str) -> str:
+    """The layer of a unit; a text without brackets is a layer itself."""
+    parts = split_brackets(unit)
+    return unit if parts is None else parts[0]
 
 
 def _first_layer(graph: GraphView) -> tuple[str, ...]:

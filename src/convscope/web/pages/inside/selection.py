@@ -1,10 +1,10 @@
 """What is selected on the page Inside: the model, the image, a layer and one of its units."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
+from convscope.engine.layers.addresses import parse_unit
 from convscope.errors import ConvScopeError
 from convscope.spec import INPUT_KINDS
 from convscope.values import Structure, Value
@@ -24,11 +24,10 @@ class UnitName:
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """The unit of an address; None if the address is not that of a unit."""
-        match = re.fullmatch(r"\s*([^\[\]]+)\[\s*(\d+(?:\s*,\s*\d+)*)\s*\]\s*", text)
-        if match is None:
+        address = parse_unit(text.strip())
+        if address is None or address.unit is None or not address.layer:
             return None
-        number, *position = (int(index) for index in match[2].split(","))
-        return cls(match[1], number, tuple(position))
+        return cls(address.layer, address.unit, address.position)
 
     @property
     def channel(self) -> "UnitName":

@@ -38,7 +38,10 @@ class UnitColumn:
             self.body = ui.element("div")
 
     def clear(self) -> None:
-        """Remove everything from the column."""
+        """Remove everything from the column, and forget what is being computed for it."""
+        self._turn += 1
+        self.drawing.stop()
+        self.map.reset()
         self.body.clear()
         mark_current(self.body)
         self._shown = ()
@@ -221,8 +224,8 @@ class UnitColumn:
             placeholder = ui.label(tr("Computing …")).classes("hint")
         parameters = {"k": _EXEMPLARS, **selection.link_parameters("top-inputs")}
         value = await selection.run("top-inputs", unit=(str(unit.channel),), images=images, image="", **parameters)
-        if not self._is_current(turn):
-            return
+        if not self._is_current(turn) or placeholder.is_deleted:
+            return  # another unit or collection was chosen meanwhile
         placeholder.delete()
         with body:
             if isinstance(value, Exemplars):

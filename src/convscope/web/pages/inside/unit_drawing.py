@@ -167,7 +167,7 @@ class UnitDrawing:
         Args:
             job_id: the job that drew the picture.
         """
-        selection, unit = self.selection, self.unit
+        selection, unit, comparison = self.selection, self.unit, self.comparison
 
         def maps_of_picture() -> Value:
             with selection.library.borrow(selection.view.model) as model:
@@ -177,8 +177,8 @@ class UnitDrawing:
         model, jobs = selection.view.model, selection.context.services.jobs
         key = f"peak of drawing\n{model}\n{unit.channel}\n{job_id}"
         job = await selection.context.wait(jobs.submit(key, maps_of_picture, owner=model))
-        if unit != self.unit or selection.is_closed or not isinstance(job.value, FeatureMaps):
-            return
+        if comparison.is_deleted or not isinstance(job.value, FeatureMaps):
+            return  # another unit is shown
         row = job.value.channels[unit.layer].index(unit.number)
         self.reached = float(np.asarray(job.value.maps[unit.layer][row]).max())
         self._compare()

@@ -1,6 +1,6 @@
 """Learned: pictures that are optimized for a unit, an image or a style, shown while they are being drawn.
 
-The lenses are those of the family *learned*, each with its own form. Finished pictures stay in a gallery while the
+Each lens has its own form. Finished pictures stay in a gallery while the
 result cache holds them; the browser tab stores which ones they are.
 """
 
@@ -29,23 +29,33 @@ from convscope.web.pages.learned.gallery import DrawnGallery
 from convscope.web.pages.learned.live_preview import LivePreview
 from convscope.web.requests.url_state import View
 
-FAMILY = "learned"
 OFFERED_UNITS = 8
 """Units that are offered as a starting point."""
 
 
-@page("/learned", "Learned", order=3)
+def _shows(spec: LensSpec) -> bool:
+    """Whether a lens shows what was learned: by optimized pictures, or by a map for a unit instead of a score."""
+    maps_a_unit = spec.attributes and "unit" in spec.inputs and not spec.takes_target
+    return spec.returns.is_optimized or maps_a_unit
+
+
+@page("/learned", "Learned", order=3, shows=_shows)
 async def build(view: View, context: PageContext) -> None:
     """Build the form on the left, and the current picture and the gallery on the right."""
     learned_page = LearnedPage(view, context)
     ui.html(f'<h1 class="page-title">{escape(context.tr("Learned"))}</h1>', sanitize=False)
-    show_link_problems(lens_problems(view, learned_page.family(), context) + name_problems(view, context))
+    show_link_problems(lens_problems(view, shown_lenses(), context) + name_problems(view, context))
     with ui.element("div").classes("look"):
         with ui.element("div").classes("side"):
             learned_page.form()
         with ui.element("div").classes("main-part"):
             learned_page.results()
     ui.timer(0.01, learned_page.restore, once=True)  # the tab's storage is available once the browser has connected
+
+
+def shown_lenses() -> dict[str, LensSpec]:
+    """The lenses of this page, by command."""
+    return {spec.command: spec for spec in lenses() if _shows(spec)}
 
 
 class LearnedPage:
@@ -64,12 +74,12 @@ class LearnedPage:
 
     # --- the form
 
-    @ui.refreshable_method  # type: ignore[untyped-decorator]
+    @ui.refreshable_method
     def form(self) -> None:
         """The form: lens, model, inputs of the lens, the button that starts, and parameters."""
         tr, spec = self.context.tr, self.spec
         with ui.element("div").classes("box"):
-            titles = {lens.command: tr(lens.title) for lens in lenses() if lens.family == FAMILY}
+            titles = {lens.command: tr(lens.title) for lens in shown_lenses().values()}
             self._select("Lens", titles, spec.command, self._on_lens_changed).mark("lens")
             ui.label(tr(spec.asks)).classes("asks")
             if "model" in spec.inputs:
@@ -96,19 +106,15 @@ class LearnedPage:
 
     # --- the choice
 
-    def family(self) -> dict[str, LensSpec]:
-        """The lenses of this page, by command."""
-        return {spec.command: spec for spec in lenses() if spec.family == FAMILY}
-
     def _complete(self, view: View) -> View:
-        """The view with a lens of this family, and with its required pictures."""
-        family = self.family()
+        """The view with a lens of this page, and with its required pictures."""
+        choices = shown_lenses()
         lens = view.lens.replace("_", "-")
-        if lens not in family:
-            lens = next(iter(family))
+        if lens not in choices:
+            lens = next(iter(choices))
             view = view.replace(parameters={}, target="") if view.lens else view
         images = [image.key for image in self.context.services.library.images()]
-        pictures = [name for name in inputs_with("image", "second image") if name in family[lens].required]
+        pictures = [name for name in inputs_with("image", "second image") if name in choices[lens].required]
         missing = [name for name in pictures if not view.input(name)]
         return view.replace(lens=lens, **dict(zip(missing, images, strict=False)))
 

@@ -82,6 +82,8 @@ class Card:
             self._waiting.cancel()
 
     async def _run(self, view: View, turn: int) -> None:
+        if turn != self._turn:
+            return  # the card was closed or started again before this task began
         services, client = self.context.services, self.context.client
         try:
             job = services.submit(view)
@@ -91,7 +93,7 @@ class Card:
         self._waiting = waiting = asyncio.create_task(self.context.wait(job))
         await asyncio.wait([waiting], timeout=PROGRESS_DELAY)
         async for _ in progress_updates(job, waiting, PROGRESS_INTERVAL):
-            if not client.is_deleted:
+            if turn == self._turn and not client.is_deleted:
                 self._show_progress(*job.progress)
         if turn == self._turn and not client.is_deleted:
             self.shown_view = view
@@ -110,12 +112,14 @@ class Card:
 
     async def show(self) -> None:
         """Show the value or the error."""
-        self.progress.set_visibility(False)
-        html, value = None, self.value
-        if isinstance(value, Attribution) and has_overlay(value):
-            html = await run_in_thread(overlay_figure, value, self.context, limit=self.limit)
-        if self.context.client.is_deleted:
+        if self.box.is_deleted:
             return
+        self.progress.set_visibility(False)
+        html, value, limit = None, self.value, self.limit
+        if isinstance(value, Attribution) and has_overlay(value):
+            html = await run_in_thread(overlay_figure, value, self.context, limit=limit)
+        if self.box.is_deleted or value is not self.value or limit != self.limit:
+            return  # the card was closed, or a later call shows another value or scale
         if not self.pending:  # it may be redrawn on another scale while its next value is pending
             mark_current(self.picture, self.explanation, self.details)
         self.picture.clear()

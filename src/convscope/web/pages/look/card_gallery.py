@@ -163,7 +163,8 @@ class CardGallery(CardHost):
         if lens != old:
             exchange = {old: lens, lens: old}
             self.page.choose([exchange.get(name, name) for name in self.names])
-            card.lens_select.value = old  # in case the card stays, at another position
+            if card in self.cards:  # it stays, at another position
+                card.lens_select.value = old
 
     def remove(self, card: Card) -> None:
         """Remove a card."""
@@ -186,7 +187,7 @@ class CardGallery(CardHost):
         shown = self.names
         lenses = await self.context.fitting_lenses(view, [s.command for s in candidates if s.command not in shown])
         others_work = any(other.value is not None for other in self.cards)  # so the lens is at fault, not the inputs
-        if card.error and card in self.cards and others_work and lenses:
+        if card.error and card in self.cards and others_work and lenses and not self.context.client.is_deleted:
             card.show_alternatives(lenses)
 
 

@@ -5,6 +5,8 @@ from html import escape
 from typing import Any
 
 from nicegui import background_tasks, ui
+from nicegui.elements.upload import Upload
+from nicegui.elements.upload_files import FileUpload
 
 from convscope.errors import ConvScopeError
 from convscope.web.frame.page_context import PageContext
@@ -22,6 +24,15 @@ INITIAL_THUMBNAILS = 48
 
 UPLOADABLE_FILES = r"(files) => files.filter((one) => one.name.length < 1000 && !/[\x00-\x1f\\]/.test(one.name))"
 """A JavaScript filter for files whose names can be sent in an upload."""
+
+
+class ImageUpload(Upload):
+    """An upload field that ignores files which arrive after its page was closed."""
+
+    async def handle_uploads(self, files: list[FileUpload]) -> None:
+        """Pass files on, unless the page is gone."""
+        if not self.is_deleted:
+            await super().handle_uploads(files)
 
 
 class InputPicker:
@@ -120,7 +131,7 @@ class InputPicker:
     def _draw_upload(self) -> None:
         context, tr = self.context, self.context.tr
         rejected = tr("This file is too large, is no image, or has a name that cannot be sent.")
-        upload = ui.upload(
+        upload = ImageUpload(
             on_upload=self._on_upload, max_file_size=MAX_UPLOAD, auto_upload=True,
             on_rejected=lambda: context.show_error(rejected),
         )  # fmt: skip
@@ -149,6 +160,8 @@ class InputPicker:
         except ConvScopeError as error:
             self.on_upload(False)
             self.context.show_error(str(error))
+            return
+        if self.context.client.is_deleted:
             return
         self.pick_image(key)
         await self.list_images(INITIAL_THUMBNAILS)

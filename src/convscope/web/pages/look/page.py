@@ -10,9 +10,9 @@ from convscope.catalogue import DEFAULT_COMPARISON, lenses
 from convscope.errors import ConvScopeError
 from convscope.spec import LensSpec
 from convscope.values import Attribution, Prediction
-from convscope.web.frame.lens_page import page_path
+from convscope.web.frame.lens_page import page_of
 from convscope.web.frame.page_context import PageContext
-from convscope.web.frame.page_registry import page
+from convscope.web.frame.page_registry import lens_in_link, page
 from convscope.web.jobs.async_wait import run_in_thread
 from convscope.web.page_parts.buttons import button
 from convscope.web.page_parts.link_checks import lens_problems, show_link_problems
@@ -31,7 +31,12 @@ ONE_SCALE = "scale"
 """The link's parameter for one scale over all maps."""
 
 
-@page("/look", "Look", order=1)
+def _lens_in_link(view: View, spec: LensSpec) -> View:
+    """The view in a link to this page, which shows the prediction without a lens."""
+    return view.replace(lens="", parameters={}) if spec.command == "predict" else lens_in_link(view, spec)
+
+
+@page("/look", "Look", order=1, link_view=_lens_in_link)
 async def build(view: View, context: PageContext) -> None:
     """Build the page."""
     LookPage(view, context).open()
@@ -45,7 +50,7 @@ def gallery_lenses() -> list[LensSpec]:
 
 def known_lenses() -> list[str]:
     """The lenses that a link may name: those of the gallery, and those that no other page shows."""
-    return [spec.command for spec in lenses() if page_path(spec) == "/look" and spec.command != "predict"]
+    return [spec.command for spec in lenses() if page_of(spec).path == "/look" and spec.command != "predict"]
 
 
 class LookPage:

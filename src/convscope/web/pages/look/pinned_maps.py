@@ -71,8 +71,8 @@ class PinnedMaps:
     async def _draw(self) -> None:
         entries, tr = dict(self.entries), self.context.tr
         figures = await run_in_thread(self._figures, entries)
-        if self.context.client.is_deleted:
-            return
+        if self.context.client.is_deleted or list(entries) != list(self.entries):
+            return  # a later call draws the entries that were added or removed meanwhile
         self._box.clear()
         if not entries:
             return
