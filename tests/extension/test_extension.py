@@ -140,8 +140,9 @@ def test_help_of_a_package_with_declarations_imports_nothing_heavy(site: Path, t
         done = python(written, code, *words)
         assert "crop-score" in done.stdout
         assert done.stderr.strip() == "set()", done.stderr
-    assert "the rectangle of the image that is kept, as top,left,bottom,right in pixels" in done.stdout
-    assert "[default: 0.0]" in done.stdout
+    text = " ".join(done.stdout.split())
+    assert "--area RECTANGLE the rectangle of the image that is kept, as top,left,bottom,right in pixels" in text
+    assert "brightness of what is removed (0 to 1) [default: 0.0]" in text
 
 
 IN_API = f"""

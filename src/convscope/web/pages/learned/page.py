@@ -173,8 +173,8 @@ class LearnedPage:
         """If the lens draws for a unit, offer a few units that can be drawn with one click."""
 
         async def fill() -> None:
-            wanted = INPUT_KINDS["unit"].suggests if takes_unit else ()
-            units = await run_in_thread(suggestions, wanted, self.context, self.view.model)
+            wanted, model = INPUT_KINDS["unit"].suggests, self.view.model
+            units = await run_in_thread(suggestions, wanted, self.context, model) if takes_unit else []
             if self.context.client.is_deleted or lens != self.view.lens:
                 return
             self.unit_chips.clear()
