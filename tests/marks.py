@@ -22,7 +22,7 @@ FOLDERS = {"fuzz": "fuzz"}
 """The mark of the tests in a folder of this name."""
 
 CASES_IN_FAST = 2
-"""Cases of one test function that are run in every case; the others are marked ``sweep``."""
+"""So many cases of one test function stay without the mark ``sweep``."""
 
 
 def mark_by_use(items: list[pytest.Item]) -> None:

@@ -42,6 +42,7 @@ def test_python_snippets_of_the_readme_run(code: str, tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("line", SHELL)
+@pytest.mark.process
 def test_shell_lines_of_the_readme_run(line: str, tmp_path: Path) -> None:
     command = f"{Path(sys.executable).with_name('convscope')} {line.removeprefix('convscope ')}"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -49,6 +50,7 @@ def test_shell_lines_of_the_readme_run(line: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", HOWTO)
+@pytest.mark.process
 def test_python_snippets_of_the_guides_run(page: str, tmp_path: Path) -> None:
     """Each block by itself, in a process of its own: one of them declares a lens."""
     for code in re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text("utf-8"), re.MULTILINE | re.DOTALL):
@@ -69,12 +71,14 @@ def test_examples_in_docstrings_give_what_they_show(name: str) -> None:
     assert failed == 0
 
 
+@pytest.mark.process
 def test_generated_files_are_up_to_date() -> None:
     script = [sys.executable, "-W", "ignore", str(ROOT / "scripts/generate.py"), "--check"]
     done = subprocess.run(script, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.process
 def test_editors_see_signatures_of_the_lazy_names(tmp_path: Path) -> None:
     (tmp_path / "use.py").write_text(
         "import convscope as cs\n"

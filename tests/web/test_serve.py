@@ -86,6 +86,7 @@ def serving(code: str, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.process
 def test_ctrl_c_stops_the_server_cleanly() -> None:
     with serving(START) as server:
         assert server.stderr is not None
@@ -96,6 +97,7 @@ def test_ctrl_c_stops_the_server_cleanly() -> None:
 
 
 @pytest.mark.parametrize("name", ["typer", "convscope.catalogue", "torch", "nicegui", "uvicorn.server"])
+@pytest.mark.process
 def test_ctrl_c_before_startup_prints_one_line(name: str) -> None:
     with serving(INTERRUPTS.format(name=name) + START) as server:
         assert server.stderr is not None
@@ -123,6 +125,7 @@ def test_ignored_interrupts_stay_ignored() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.process
 def test_printed_link_contains_the_quoted_token() -> None:
     with serving(START, "--token", "a&b c+%") as server:
         assert server.stderr is not None
