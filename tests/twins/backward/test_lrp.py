@@ -117,7 +117,7 @@ def test_the_epsilon_rule_without_epsilon_is_the_zero_rule(subject: Subject) -> 
         assert relative_error(c.channels, a.channels) > 0.01
 
 
-COMPOSITES = {
+ZENNIT_COMPOSITES = {
     "epsilon-plus": lambda **options: zennit.composites.EpsilonPlus(**SMALL, **options),
     "epsilon-plus-flat": lambda **options: zennit.composites.EpsilonPlusFlat(**SMALL, **options),
     "epsilon-gamma-box": lambda **options: zennit.composites.EpsilonGammaBox(low=-9.0, high=9.0, **SMALL, **options),
@@ -126,12 +126,12 @@ COMPOSITES = {
 }
 
 
-@pytest.mark.parametrize("composite", COMPOSITES)
+@pytest.mark.parametrize("composite", ZENNIT_COMPOSITES)
 def test_lrp_is_that_of_zennit(composite: str, network: tuple) -> None:
     net, x, canonizers = network
     low_high = cs.ImageInput(size=x.shape[-1], mean=(0.5,) * 3, std=(1 / 18,) * 3)  # black is -9 and white 9
     actual = by_convscope("lrp", cs.Model(net, input=low_high), x, composite=composite)
-    assert relative_error(actual, by_zennit(net, x, COMPOSITES[composite](canonizers=canonizers))) < TOLERANCE
+    assert relative_error(actual, by_zennit(net, x, ZENNIT_COMPOSITES[composite](canonizers=canonizers))) < TOLERANCE
 
 
 def test_lrp_epsilon_is_that_of_captum(peers: ModuleType) -> None:
