@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
-from matplotlib.font_manager import fontManager
+from matplotlib.font_manager import fontManager, get_font
 
+from convscope.render import fonts as fonts_module
 from convscope.render import letters
 from convscope.render.canvas import BODY, Canvas
 
@@ -120,3 +121,9 @@ def test_a_file_that_is_no_font_is_passed_over(fonts: list[str], tmp_path: Path)
     broken.write_bytes(b"no font")
     fonts += [str(broken), str(tiny_font(tmp_path / "squares.ttf", TIGER))]
     assert letters.missing_characters(TIGER) == []
+
+
+@pytest.mark.parametrize("bold", [False, True])
+def test_the_characters_of_dejavu_are_those_that_freetype_reads(bold: bool) -> None:
+    path = letters.default_font(bold)
+    assert fonts_module.characters_of(path) == frozenset(get_font(path).get_charmap())
