@@ -294,6 +294,15 @@ def test_the_first_explanation_does_not_import_a_compiler() -> None:
     assert _in_a_fresh_process(code)["modules"] == []
 
 
+def test_a_picture_is_drawn_without_matplotlib(tmp_path: Path) -> None:
+    """Importing it takes a third of the time that torch takes; only vector files need it."""
+    code = (
+        "import convscope as cs\ncs.grad_cam(cs.load('bundled:digits'), 'sample:digits/3')"
+        f".save({str(tmp_path / 'map.png')!r})\n{NOTES}"
+    )
+    assert "matplotlib" not in _in_a_fresh_process(code)["heavy"]
+
+
 def test_the_test_above_would_notice() -> None:
     imported = _in_a_fresh_process(f"import convscope\nconvscope.grad_cam\n{NOTES}")
     assert "torch" in imported["heavy"]

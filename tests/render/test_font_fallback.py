@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
-from matplotlib.font_manager import fontManager
+from matplotlib.font_manager import fontManager, get_font
 
-from convscope.render import font_fallback
+from convscope.render import font_fallback, font_metrics
 from convscope.render.canvas import BODY, Canvas
 
 TIGER = "虎斑猫"
@@ -120,3 +120,9 @@ def test_a_file_that_is_no_font_is_passed_over(font_files: list[str], tmp_path: 
     broken.write_bytes(b"no font")
     font_files += [str(broken), str(tiny_font(tmp_path / "squares.ttf", TIGER))]
     assert font_fallback.missing_characters(TIGER) == []
+
+
+@pytest.mark.parametrize("bold", [False, True])
+def test_the_characters_of_dejavu_are_those_that_freetype_reads(bold: bool) -> None:
+    path = font_fallback.default_font(bold)
+    assert font_metrics.characters_of(path) == frozenset(get_font(path).get_charmap())

@@ -10,6 +10,7 @@ chunks at a time.
 import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from convscope.engine.data.data_set import Chunk, Dataset
 from convscope.engine.data.sources import Label
+from convscope.engine.layers.feature_layout import FeatureLayout
 from convscope.engine.layers.layer_trace import call_count, layout_at_call, require_all_images, trace_layers
 from convscope.engine.network.hooks import first_tensor, on_forward, stop_at
 from convscope.engine.network.quantized import dequantized
@@ -42,6 +44,24 @@ _CLAMPS: dict[type[nn.Module], tuple[float | None, ...]] = {nn.ReLU: (0, None), 
 """Activation functions that only clamp their input: the maximum of the output follows from that of the input."""
 
 
+@dataclass(frozen=True)
+class _LastOutput:
+    """The output of the layer that ran last: a weak reference, its version counter, its layout, its summary."""
+
+    reference: weakref.ref[Tensor]
+    version: int
+    layout: FeatureLayout
+    summary: ChunkSummary
+
+    def is_of(self, tensor: Tensor, layout: FeatureLayout, writes: int = 0) -> bool:
+        """Whether it is this tensor in this layout, written to as often since then."""
+        if self.reference() is not tensor or tensor._version != self.version + writes:
+            return False
+        if layout.order is not None or self.layout.order is not None:  # tensors, which would have to be compared
+            return False
+        return all(getattr(layout, part.name) == getattr(self.layout, part.name) for part in fields(layout))
+
+
 class StatisticsCollector:
     """Records the outputs of layers while the network runs on one chunk after another.
 
@@ -56,8 +76,7 @@ class StatisticsCollector:
         self._buffered: dict[str, list[ChunkSummary]] = {}
         self._reusable: dict[str, list[ChunkSummary]] = {}
         """Summaries already added to the statistics: reusing their memory avoids fragmentation."""
-        self._last_output: tuple[Any, int, Tensor] | None = None
-        """A reference to the last layer's output, its version counter, and the maximum of each channel."""
+        self._last_output: _LastOutput | None = None
         self._labels: list[Label] = []
         self.unreadable: dict[str, str] = {}
         """Layers that cannot be read channel by channel, with the reason."""
@@ -104,26 +123,35 @@ class StatisticsCollector:
             if layout is None or tensor.numel() == 0 or tensor.ndim != len(layout.shape) - layout.unbatched:
                 self.unreadable[name] = Fact("what these give is not made of one part per image")
                 return
-            tensor = require_all_images(layout, address, len(chunk), dequantized(tensor.detach()))
-            numbers = layout.by_channel(tensor)
-            high = self._clamped_maxima(module, inputs, tensor)
-            high = channel_maxima(numbers).amax(0).float() if high is None else high
-            self._last_output = None if tensor.is_inference() else (weakref.ref(tensor), tensor._version, high)
+            whole = require_all_images(layout, address, len(chunk), dequantized(tensor.detach()))
+            summary = self._summary_of_last(module, tensor, layout)
+            if summary is None:
+                numbers = layout.by_channel(whole)
+                high = self._clamped_maxima(module, inputs, tensor, layout)
+                high = channel_maxima(numbers).amax(0).float() if high is None else high
+                summary = self._summarize(module, whole, numbers, high, chunk.indices)
+            self._last_output = None
+            if not tensor.is_inference():
+                self._last_output = _LastOutput(weakref.ref(tensor), tensor._version, layout, summary)
             index, reusable = len(self._buffered.get(name, ())), self._reusable.get(name, ())
-            summary = self._summarize(module, tensor, numbers, high, chunk.indices)
             summaries[name] = summary.moved_to(reusable[index]) if index < len(reusable) else summary
 
         return hook
 
-    def _clamped_maxima(self, module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+    def _clamped_maxima(self, module: nn.Module, inputs: Any, output: Tensor, layout: FeatureLayout) -> Tensor | None:
         """The channel maxima after a clamping activation function, where those of its input are known."""
-        limits = _CLAMPS.get(type(module))
-        if limits is None or self._last_output is None or not inputs:
+        limits, last = _CLAMPS.get(type(module)), self._last_output
+        if limits is None or last is None or not inputs or not last.is_of(inputs[0], layout, output is inputs[0]):
             return None
-        reference, version, high = self._last_output
-        if reference() is not inputs[0] or inputs[0]._version != version + (output is inputs[0]):
+        return last.summary.high.clamp(*limits)
+
+    def _summary_of_last(self, module: nn.Module, output: Tensor, layout: FeatureLayout) -> ChunkSummary | None:
+        """The summary of the last output if this layer returns the same tensor, as a block returns that of its end."""
+        last = self._last_output
+        if last is None or not last.is_of(output, layout):
             return None
-        return high.clamp(*limits)
+        parts = {part: getattr(last.summary, part).clone() for part in ("means", "high", "sample")}
+        return replace(last.summary, module=module, **parts)
 
     def _summarize(
         self, module: nn.Module, tensor: Tensor, numbers: Tensor, high: Tensor, indices: tuple[int, ...]
