@@ -73,7 +73,7 @@ def english(texts: list[str], terms: frozenset[str]) -> list[str]:
 def texts_of(value: Value) -> Iterator[str]:
     """All texts that a page may show for a value, in English."""
     yield from (note.text for note in render.notes(value))
-    yield from (render.subject(value), render.alt(value), str(value.record.cost))
+    yield from (render.subject(value), render.alt(value), value.record.cost.describe())
     if isinstance(value, Pictures):
         yield from value.words
     if isinstance(value, Kernels):

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-import convscope as cs
 import convscope.web
-from convscope import render
 from convscope.catalogue import lenses
 from convscope.spec import FAMILIES
+from convscope.values.facts import Fact
 from convscope.web.i18n import LANGUAGES, catalogue, groups, translate
 
 WEB = Path(convscope.web.__file__).parent
@@ -120,42 +119,17 @@ def test_untranslated_text_stays_english(lang: str) -> None:
     assert translate("no {such} sentence", lang) == "no {such} sentence"
 
 
-def test_sentences_with_numbers_match_patterns() -> None:
-    assert (
-        translate("0.5% of the map lies beyond the ends of the scale, up to 0.3.", "zh")
-        == "图中有 0.5% 超出标度两端，最大达 0.3。"
-    )
-    model = cs.load("bundled:shapes?weights=none")
-    values = [cs.integrated_gradients(model, "sample:shapes/7", steps=2), cs.lrp(model, "sample:shapes/7")]
-    for note in [note.text for value in values for note in render.notes(value)]:
-        if note.startswith(("Completeness", "Random", "Of the", "Biases", "0.")):
-            assert any(map(chinese, translate(note, "zh"))), note
+def test_text_that_looks_like_a_sentence_is_not_matched() -> None:
+    """Only facts are taken apart: a text that a person wrote, such as a label, stays as it is."""
+    assert translate("stopped after 3 of 8 steps", "zh") == "stopped after 3 of 8 steps"
+    assert translate(Fact("stopped after {done} of {steps} steps", done=3, steps=8), "zh") == "在 8 步中的第 3 步后停止"
 
 
-@pytest.mark.parametrize(
-    ("english", "chinese"),
-    [
-        ("star (3), at layer3", "star (3)，位于 layer3"),
-        ("The input is drawn as: channel 0 of 2, in grey.", "输入的画法：2 个通道中的通道 0，以灰度显示。"),
-        ("convolution 3×3, stride 2, padding 1", "3×3 卷积，步幅 2，填充 1"),
-        ("Rules: relu: pass ×13, conv2d: z-plus ×4.", "规则：relu（直通）×13，conv2d（z⁺）×4。"),
-        ("max(0, x) at x = −1 is 0, slope 0", "x = −1 时，max(0, x) = 0，斜率 0"),
-        ("3 forward, 1 backward, 0.20 s, 22 MB", "3 次前向，1 次反向，0.20 s，22 MB"),
-        ("layer1 to layer2", "layer1 至 layer2"),
-        (
-            "Stopped: fc[1]: stopped after 3 of 8 steps; fc[2]: stopped before it started.",
-            "已停止：fc[1] 在 8 步中的第 3 步后停止；fc[2] 尚未开始就已停止。",
-        ),
-        (
-            "Whole maps: from layer1: a softmax over positions is not supported on windows.",
-            "整幅计算：从 layer1 起，不能按窗口计算：沿位置的 softmax。",
-        ),
-        ("nothing is known of this or more", "nothing is known of this or more"),
-    ],
-)
-def test_parts_of_sentences_are_translated(english: str, chinese: str) -> None:
-    assert translate(english, "zh") == chinese
-    assert translate(english) == english
+def test_facts_among_values_are_translated() -> None:
+    title = Fact("{operation} {size}", operation=Fact("convolution"), size="3×3")
+    assert translate("then {step}", "zh", step=title) == "然后：3×3 卷积"
+    assert translate("then {step}", step=title) == "then convolution 3×3"
+    assert translate("then {step}", "zh", step="convolution") == "然后：convolution"
 
 
 def test_missing_translation_names_the_file_to_edit() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from convscope.errors import LoadError
+from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -40,7 +41,11 @@ def configure_preprocessing(model: "Model", settings: Mapping[str, Any]) -> None
     assumed = _assumed_settings(model, parsed) if model.assumed_from else []
     if assumed:
         model.caveats += (
-            f"own weights: images are prepared as for {model.assumed_from} ({', '.join(assumed)}), which is assumed",
+            Fact(
+                "own weights: images are prepared as for {model} ({assumed}), which is assumed",
+                model=model.assumed_from,
+                assumed=assumed,
+            ),
         )
 
 
@@ -52,15 +57,17 @@ def format_preprocessing(settings: Mapping[str, Any]) -> dict[str, str]:
 def _assumed_settings(model: "Model", given: Mapping[str, Any]) -> list[str]:
     """Descriptions of the settings that were not given."""
     spec: Any = model.input
-    assumed = []
+    assumed: list[str] = []
     if not {"size", "resize"} & {*given}:
         shorter_side = spec.resize or min(spec.size)
-        assumed.append(f"shorter side to {shorter_side}, middle {spec.size[0]}×{spec.size[1]}")
-    assumed += [
-        f"{name} {', '.join(f'{number:.3g}' for number in getattr(spec, name))}"
-        for name in ("mean", "std")
-        if name not in given
-    ]
+        assumed += [
+            Fact("shorter side to {side}", side=shorter_side),
+            Fact("middle {height}×{width}", height=spec.size[0], width=spec.size[1]),
+        ]
+    if "mean" not in given:
+        assumed.append(Fact("mean {numbers}", numbers=[f"{number:.3g}" for number in spec.mean]))
+    if "std" not in given:
+        assumed.append(Fact("std {numbers}", numbers=[f"{number:.3g}" for number in spec.std]))
     return assumed
 
 

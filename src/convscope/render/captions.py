@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from convscope.values import (
     Record,
     Value,
 )
+from convscope.values.facts import Fact, as_fact, heading
 from convscope.values.formatting import format_sides
 
 COMPLETENESS_GAP, RELATIVE_COMPLETENESS_GAP = "completeness gap", "relative completeness gap"
@@ -40,21 +42,21 @@ class Note:
     warning: bool = False
 
 
-def title(value: Value) -> str:
+def title(value: Value) -> Fact:
     """The title line: ``Grad-CAM · tabby (281) · score 17.4``."""
-    parts = [value.record.title or value.record.lens or type(value).__name__]
+    parts: list[str] = [as_fact(value.record.title or value.record.lens or type(value).__name__)]
     if isinstance(value, EXPLANATIONS):
         parts += [target(value)] if value.target else []
-        parts += [f"score {format_number(value.score)}"] if value.score is not None else []
-    return " · ".join(parts)
+        parts += [Fact("score {score}", score=format_number(value.score))] if value.score is not None else []
+    return Fact("{parts: · }", parts=parts)
 
 
 def subject(value: Value) -> str:
-    """The target and the layers of a value: ``tabby (281), at layer4``."""
+    """The target and the layers of a value: ``tabby (281), at layer4``; empty for values that explain no target."""
     if not isinstance(value, EXPLANATIONS):
         return ""
-    layers = f"at {', '.join(value.layers)}" if value.layers else ""
-    return ", ".join(part for part in (target(value) or "independent of the target", layers) if part)
+    name = target(value) or Fact("independent of the target")
+    return Fact("{target}, at {layers}", target=name, layers=value.layers) if value.layers else name
 
 
 def target(attribution: Attribution | LayerAttribution) -> str:
@@ -85,11 +87,13 @@ def notes(value: Value, scale: Scale | None = None) -> list[Note]:
     if isinstance(value, Attribution):
         result += _blank_or_flat_notes(value)
     if scale is not None and scale.nonfinite:
-        result.append(Note(f"{scale.nonfinite} numbers are NaN or infinite; they are drawn as zero.", warning=True))
+        text = Fact("{count} numbers are NaN or infinite; they are drawn as zero.", count=scale.nonfinite)
+        result.append(Note(text, warning=True))
     if scale is not None and scale.clipped:
         result.append(Note(scale.clipping_note()))
     if len(set(value.record.spacing)) > 1 and isinstance(value, SPATIAL_VALUES):
-        result.append(Note(f"Drawn in the proportions of its voxels, {format_sides(value.record.spacing)}."))
+        sides = format_sides(value.record.spacing)
+        result.append(Note(Fact("Drawn in the proportions of its voxels, {sides}.", sides=sides)))
     facts = dict(value.notes)
     if CONSERVATION_GAP in facts and isinstance(value, Attribution):
         result.append(_conservation_note(facts, value.score))
@@ -100,24 +104,37 @@ def notes(value: Value, scale: Scale | None = None) -> list[Note]:
             )
         )
     result += [
-        Note(sentence(f"{key}: {format_fact(fact)}")) for key, fact in facts.items() if not _is_omitted(key, fact)
+        Note(sentence(Fact("{heading} {fact}", heading=heading(key), fact=format_fact(fact))))
+        for key, fact in facts.items()
+        if not _is_omitted(key, fact)
     ]
     return sorted(result, key=lambda note: not note.warning)
 
 
 def alt(attribution: Attribution, scale: Scale) -> str:
     """The alternative text of a map: what it is, where its peak lies, and the ends of its scale."""
-    subject_text = f"{title(attribution)}, a heat map of {short_name(attribution.record.input) or 'one input'}"
+    parts = {"title": title(attribution), "input": short_name(attribution.record.input) or Fact("one input")}
     if attribution.blank:
-        return f"{subject_text}: blank, zero everywhere."
-    values = np.nan_to_num(map_values(attribution))
-    record = attribution.record
-    label = f"“{scale.ends[1]}” " if scale.signed else ""
-    peaks = [f"strongest {label}{_peak_location(values, record)}"]
-    if scale.signed and float(values.min()) < 0:
-        peaks.append(f"strongest “{scale.ends[0]}” {_peak_location(-values, record)}")
-    low = format_number(-scale.limit) if scale.signed else "0"
-    return f"{subject_text}: {', '.join(peaks)}. Scale from {low} to {format_number(scale.limit)}."
+        return Fact("{title}, a heat map of {input}: blank, zero everywhere.", **parts)
+    return Fact(
+        "{title}, a heat map of {input}: {peaks}. Scale from {low} to {high}.",
+        peaks=_peaks(attribution, scale),
+        low=format_number(-scale.limit) if scale.signed else "0",
+        high=format_number(scale.limit),
+        **parts,
+    )
+
+
+def _peaks(attribution: Attribution, scale: Scale) -> list[Fact]:
+    """Where a map is strongest, at either end of its scale."""
+    values, record = np.nan_to_num(map_values(attribution)), attribution.record
+    if not scale.signed:
+        return [Fact("strongest {place}", place=_peak_location(values, record))]
+    low, high = map(as_fact, scale.ends)
+    peaks = [Fact("strongest “{end}” {place}", end=high, place=_peak_location(values, record))]
+    if float(values.min()) < 0:
+        peaks.append(Fact("strongest “{end}” {place}", end=low, place=_peak_location(-values, record)))
+    return peaks
 
 
 @dataclass(frozen=True)
@@ -144,32 +161,47 @@ def top_classes(prediction: Prediction) -> list[TopClass]:
 
 def alt_of_prediction(prediction: Prediction) -> str:
     """The alternative text of a prediction."""
-    classes = ", ".join(f"{top_class.name} {top_class.value_text}" for top_class in top_classes(prediction))
-    return f"{title(prediction)} for {short_name(prediction.record.input) or 'one input'}: {classes}."
+    return Fact(
+        "{title} for {input}: {classes}.",
+        title=title(prediction),
+        input=short_name(prediction.record.input) or Fact("one input"),
+        classes=[
+            Fact("{label} {value}", label=top_class.name, value=top_class.value_text)
+            for top_class in top_classes(prediction)
+        ],
+    )
 
 
 def _class_name(label: str, index: int) -> str:
-    return f"class {index}" if label in (str(index), f"class {index}") else f"{label} ({index})"
+    return Fact("class {index}", index=index) if label in (str(index), f"class {index}") else f"{label} ({index})"
 
 
 def _blank_or_flat_notes(attribution: Attribution) -> list[Note]:
     if attribution.blank:
-        reason = str(attribution.notes.get("blank", "every number in it is zero"))
-        return [Note(f"This map is blank: {reason}.", warning=True)]
+        reason = attribution.notes.get("blank", Fact("every number in it is zero"))
+        return [Note(Fact("This map is blank: {why}.", why=reason), warning=True)]
     values = map_values(attribution)
     if values.size > 1 and float(values.min()) == float(values.max()):
-        return [Note(f"This map is flat: it is {format_number(float(values.flat[0]))} everywhere.", warning=True)]
+        number = format_number(float(values.flat[0]))
+        return [Note(Fact("This map is flat: it is {number} everywhere.", number=number), warning=True)]
     return []
 
 
 def _completeness_note(gap: float, relative: float | None, baseline: float | None) -> Note:
     share_text = "" if relative is None or not np.isfinite(relative) else f" ({abs(relative):.1%})"
-    rise = "the score's rise" + ("" if baseline is None else f" from {format_number(baseline)} at the baseline")
-    large = relative is not None and not abs(relative) <= LARGE_GAP
-    advice = "; do not read it as shares of the score" if large else ""
-    direction = "more" if gap > 0 else "less"
-    text = f"Completeness gap {format_number(gap)}{share_text}: the map adds up to {direction} than {rise}{advice}."
-    return Note(text, warning=large)
+    parts = {
+        "gap": f"{format_number(gap)}{share_text}",
+        "more": Fact("more") if gap > 0 else Fact("less"),
+        "rise": Fact("the score's rise")
+        if baseline is None
+        else Fact("the score's rise from {baseline} at the baseline", baseline=format_number(baseline)),
+    }
+    if relative is None or abs(relative) <= LARGE_GAP:
+        return Note(Fact("Completeness gap {gap}: the map adds up to {more} than {rise}.", **parts))
+    text = Fact(
+        "Completeness gap {gap}: the map adds up to {more} than {rise}; do not read it as shares of the score.", **parts
+    )
+    return Note(text, warning=True)
 
 
 def _conservation_note(facts: dict[str, object], score: float | None) -> Note:
@@ -179,27 +211,35 @@ def _conservation_note(facts: dict[str, object], score: float | None) -> Note:
     )
     relative = float(str(facts.pop(f"relative {CONSERVATION_GAP}")))
     facts.pop(RELATIVE_COMPLETENESS_GAP)
-    received = (
-        ""
+    parts = {"absorbed": format_number(absorbed), "lost": f"{format_number(gap)} ({relative:.1%})"}
+    text = (
+        Fact("Biases and other constants absorbed {absorbed}; {lost} was lost in the backward pass.", **parts)
         if score is None
-        else f"Of the score {format_number(score)} the input received {format_number(score + missing)}, and "
+        else Fact(
+            "Of the score {score} the input received {received}, and biases and other constants absorbed {absorbed}; "
+            "{lost} was lost in the backward pass.",
+            score=format_number(score),
+            received=format_number(score + missing),
+            **parts,
+        )
     )
-    lost = f"{format_number(gap)} ({relative:.1%}) was lost in the backward pass."
-    text = f"{received}biases and other constants absorbed {format_number(absorbed)}; {lost}"
-    return Note(text[:1].upper() + text[1:], warning=not relative <= LARGE_GAP)
+    return Note(text, warning=not relative <= LARGE_GAP)
 
 
-def sentence(text: str) -> str:
+def sentence(text: str) -> Fact:
     """A text as a sentence: with a capital letter at its beginning and one full stop at its end."""
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    english = f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    return Fact("{sentence}.", sentence=as_fact(text)).with_text(english)
 
 
-def format_fact(fact: object) -> str:
-    """A value among the notes as text: a number, a text, a list, or counts by name."""
+def format_fact(fact: object) -> str | list[Any]:
+    """A value among the notes as it is filled into a sentence: a number, a text, a list, or counts by name."""
     if isinstance(fact, Mapping):
-        return ", ".join(f"{key} ×{count}" for key, count in fact.items())
+        return [Fact("{name} ×{count}", name=name, count=count) for name, count in fact.items()]
     if isinstance(fact, (list, tuple)):
-        return ", ".join(format_fact(item) for item in fact)
+        return [format_fact(item) for item in fact]
+    if isinstance(fact, str):
+        return fact
     return format_number(fact) if isinstance(fact, float) else str(fact)
 
 
@@ -210,13 +250,19 @@ def _is_omitted(key: str, fact: object) -> bool:
     return key == "blank" or is_table or is_usual
 
 
-def _peak_location(values: Numbers, record: Record) -> str:
+def _peak_location(values: Numbers, record: Record) -> Fact:
     """Where the largest number lies, in words."""
     peak = np.unravel_index(int(values.argmax()), values.shape)
     if values.ndim == 1:
-        return f"at {format_position(record, int(peak[0]))}"
+        return Fact("at {position}", position=format_position(record, int(peak[0])))
     if values.ndim != 2:
-        return f"at voxel ({', '.join(str(int(index)) for index in peak)})"
+        return Fact("at voxel ({indices})", indices=[int(index) for index in peak])
     vertical, horizontal = (min(2, 3 * int(index) // side) for index, side in zip(peak, values.shape, strict=True))
-    row, column = ("top", "middle", "bottom")[vertical], ("left", "centre", "right")[horizontal]
-    return "in the centre" if (vertical, horizontal) == (1, 1) else f"at the {row} {column}"
+    return _PLACES[vertical][horizontal]
+
+
+_PLACES = (
+    (Fact("at the top left"), Fact("at the top centre"), Fact("at the top right")),
+    (Fact("at the middle left"), Fact("in the centre"), Fact("at the middle right")),
+    (Fact("at the bottom left"), Fact("at the bottom centre"), Fact("at the bottom right")),
+)

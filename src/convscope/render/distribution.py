@@ -15,6 +15,7 @@ from convscope.render.picture import Picture
 from convscope.render.ridge import Axis, Floats, column_densities, ridge_pixels, share_outside, shared_axis
 from convscope.render.scale import Scale, format_number, legend_of
 from convscope.values import Distribution, LayerStatistics
+from convscope.values.facts import Fact
 from convscope.values.formatting import format_list
 
 RIDGE_WIDTH, RIDGE_HEIGHT, ROW_HEIGHT = 520, 30, 34
@@ -143,7 +144,7 @@ def ridge_of(distribution: Distribution, layer: str, columns: int = 160) -> Ridg
     return Ridge(tuple(roots), zero, at_zero, share_outside(counts, edges, axis), tuple(axis.ticks()))
 
 
-def explain_ridges(outside: float, layers: int = 1) -> list[str]:
+def explain_ridges(outside: float, layers: int = 1) -> list[Fact]:
     """Sentences that explain the height of a histogram, the bar at zero and the axis.
 
     Args:
@@ -151,16 +152,22 @@ def explain_ridges(outside: float, layers: int = 1) -> list[str]:
         layers: the number of layers on the axis.
     """
     sentences = [
-        "The curve is a smoothed histogram of the numbers that are not zero; its height is the square root of their "
-        "share, relative to the highest point, so that rare numbers show.",
-        "The height of the bar at zero is the share of numbers that are exactly zero.",
-        "The axis is linear near zero and logarithmic farther away.",
+        Fact(
+            "The curve is a smoothed histogram of the numbers that are not zero; its height is the square root of "
+            "their share, relative to the highest point, so that rare numbers show."
+        ),
+        Fact("The height of the bar at zero is the share of numbers that are exactly zero."),
+        Fact("The axis is linear near zero and logarithmic farther away."),
     ]
     if outside > 0:
-        share = f"{outside:.1%}" if outside >= 0.001 else "Less than 0.1%"
-        of_several = f"{share} of the numbers of a layer, at most, lie beyond the ends of the axis and are not drawn."
+        share = f"{outside:.1%}" if outside >= 0.001 else Fact("Less than 0.1%")
         sentences.append(
-            of_several if layers > 1 else f"{share} of the numbers lie beyond the ends of the axis and are not drawn."
+            Fact(
+                "{share} of the numbers of a layer, at most, lie beyond the ends of the axis and are not drawn.",
+                share=share,
+            )
+            if layers > 1
+            else Fact("{share} of the numbers lie beyond the ends of the axis and are not drawn.", share=share)
         )
     return sentences
 

@@ -7,6 +7,7 @@ from convscope.render.panels import Panel, panels_of
 from convscope.render.picture import Picture
 from convscope.render.scale import Scale, format_number, legend_of, scale_of
 from convscope.values import Attribution, LayerAttribution
+from convscope.values.facts import Fact
 
 PANEL_SIDE, BARS_WIDTH, BARS_WIDTH_ALONE = 320, 420, 720
 BAR_HEIGHT, ROW_HEIGHT, NAME_WIDTH = 12, 24, 170
@@ -38,19 +39,32 @@ def draw_layer_attribution(value: LayerAttribution, *, theme: str = "light", bar
 
 def alt_of_layer_attribution(value: LayerAttribution) -> str:
     """The alternative text: the strongest units with their values."""
-    strongest = ", ".join(f"{unit} {amount:+.3g}" for unit, amount in value.strongest(8))
-    return f"{captions.title(value)} at layer {value.layer}, {len(value.values)} units. Strongest: {strongest}."
+    return Fact(
+        "{title} at layer {layer}, {count} units. Strongest: {units}.",
+        title=captions.title(value),
+        layer=value.layer,
+        count=len(value.values),
+        units=[f"{unit} {amount:+.3g}" for unit, amount in value.strongest(8)],
+    )
 
 
 def _describe_bars(value: LayerAttribution) -> str:
     count, bar_count = len(value.values), min(MAX_BARS, len(value.values))
-    quantity = "the sum over all positions of its map" if value.values.ndim > 1 else "its value"
     selection = (
-        f"the {bar_count} of {count} units of {value.layer} with the largest magnitude"
+        Fact(
+            "the {shown} of {count} units of {layer} with the largest magnitude",
+            shown=bar_count,
+            count=count,
+            layer=value.layer,
+        )
         if bar_count < count
-        else f"all {count} units of {value.layer}, the largest magnitude first"
+        else Fact("all {count} units of {layer}, the largest magnitude first", count=count, layer=value.layer)
     )
-    return f"Bars: {selection}; each is {quantity}, to the right for the target, to the left against it."
+    return Fact(
+        "Bars: {selection}; each is {quantity}, to the right for the target, to the left against it.",
+        selection=selection,
+        quantity=Fact("the sum over all positions of its map") if value.values.ndim > 1 else Fact("its value"),
+    )
 
 
 def _summed_attribution(value: LayerAttribution) -> Attribution | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from convscope.render.canvas import SMALL, Canvas
 from convscope.render.scale import format_number
 from convscope.values import Record
+from convscope.values.facts import Fact
 
 RULER_HEIGHT = 2.8 * SMALL + 8
 """The height of a ruler: ticks with numbers, and a line with the label of the axis."""
@@ -63,4 +64,4 @@ def format_position(record: Record, position: int) -> str:
     """One position of a signal in words: ``sample 17``, ``0.23 s``."""
     if record.unit == "s" and record.spacing:
         return f"{format_number(position * record.spacing[0])} s"
-    return f"sample {position}"
+    return Fact("sample {position}", position=position)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from convscope.errors import ParameterError
 from convscope.render.palette import SCALES
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 PERCENTILE = 99.5
 """The percentile of the magnitudes that is the end of a scale."""
@@ -51,7 +52,11 @@ class Scale:
         """A sentence on the numbers beyond the ends of the scale; empty if there are none."""
         if not self.clipped:
             return ""
-        return f"{self.clipped:.1%} of the map lies beyond the ends of the scale, up to {format_number(self.peak)}."
+        return Fact(
+            "{share} of the map lies beyond the ends of the scale, up to {limit}.",
+            share=f"{self.clipped:.1%}",
+            limit=format_number(self.peak),
+        )
 
 
 def scale_of(maps: Sequence[Attribution], limit: float | None = None) -> Scale:

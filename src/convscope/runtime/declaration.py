@@ -48,6 +48,7 @@ from convscope.runtime.smoothing import Smooth, as_smooth, smoothed
 from convscope.runtime.value_stream import stream_of
 from convscope.spec import FAMILIES, INPUTS, LENSES, NEEDS, LensSpec, read_parameters
 from convscope.values import Attribution, Cost, LayerAttribution, Record, Value
+from convscope.values.facts import Fact
 
 COMMON_OPTIONS = ("smooth", "smooth_of", "differentiable", "targets")
 """Options that every attribution has without declaring them: an average over perturbed copies (or of their squares, or
@@ -286,8 +287,12 @@ def _note_on_last_calls(prepared: Arguments, probe: Tensor) -> str:
     target = prepared.target
     layers = [*prepared.arguments.get("layer", ()), *([target.layer] if target and target.layer else [])]
     calls = {address: call_count(prepared.model, address, probe) for address in layers}
-    repeated = [f"{address!r} runs {count} times in one forward" for address, count in calls.items() if count > 1]
-    return f"{', '.join(repeated)}: what is shown is its last call" if repeated else ""
+    repeated = [
+        Fact("{layer} runs {times} times in one forward", layer=repr(address), times=count)
+        for address, count in calls.items()
+        if count > 1
+    ]
+    return Fact("{repeated}: what is shown is its last call", repeated=repeated) if repeated else ""
 
 
 def _record(declaration: LensSpec, parameters: Mapping[str, Any], cost: Cost, model: Model | None = None) -> Record:

@@ -14,11 +14,12 @@ from convscope.engine.targets.target import Target
 from convscope.runtime.declaration import attributions
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 Relu = Annotated[bool, Param(help="keep only what speaks for the target")]
 
 
-NOTHING_POSITIVE = "no position of this layer speaks for the target; relu=False shows what speaks against it"
+NOTHING_POSITIVE = Fact("no position of this layer speaks for the target; relu=False shows what speaks against it")
 """Why a map is blank of which only the positive part is kept."""
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from convscope.runtime.arguments import Arguments
 from convscope.values import Exemplars, Pictures, Value
+from convscope.values.facts import Fact
 
 NOTE = "the input is drawn as"
 
@@ -19,8 +20,8 @@ def channels_drawn(shape: Sequence[int]) -> str:
     """Which channels of pictures (N, C, H, W) are drawn, if these are not all; empty otherwise."""
     channels = shape[1] if len(shape) == 4 else 0
     if channels == 2:
-        return "channel 0 of 2, in grey"
-    return f"channels 0, 1 and 2 of {channels}, as red, green and blue" if channels > 3 else ""
+        return Fact("channel 0 of 2, in grey")
+    return Fact("channels 0, 1 and 2 of {channels}, as red, green and blue", channels=channels) if channels > 3 else ""
 
 
 def _shape(value: Value, prepared: Arguments) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from convscope.engine.run.perturbed_samples import noisy
 from convscope.errors import ParameterError
 from convscope.spec import SMOOTH
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 Augment = Literal["noise", "views"]
 Statistic = Literal["mean", "mean-square", "variance"]
@@ -168,7 +169,11 @@ class _Sums:
 
     def result(self, smooth: Smooth, images: Images, row: int) -> Attribution:
         assert self.first is not None, "every image has copies"
-        copies = "noisy copies" if smooth.augment == "noise" else "mirrored and shifted views"
+        copies = (
+            Fact("{count} noisy copies", count=self.count)
+            if smooth.augment == "noise"
+            else Fact("{count} mirrored and shifted views", count=self.count)
+        )
         means = {name: (part / self.count).float() for name, part in self.sums.items()}
         variances = {name: self._variance(name) for name in self.sums}
         if smooth.of != "mean":
@@ -184,7 +189,7 @@ class _Sums:
             layer_values={name: means[name] for name in self.first.layer_values},
             uncertainty={"spread": spread, "sign agreement": agreement.float()},
             photo=images.photo(row),  # type: ignore[arg-type]
-            notes=_notes(means["values"], f"{self.count} {copies}"),
+            notes=_notes(means["values"], copies),
         )
 
     def _variance(self, name: str) -> Tensor:
@@ -198,13 +203,17 @@ class _Sums:
         row: int,
         means: Mapping[str, Tensor],
         variances: Mapping[str, Tensor],
-        copies: str,
+        copies: Fact,
     ) -> Attribution:
         """The mean of squares, or the variance, of every element."""
         assert self.first is not None, "every image has copies"
         squares = smooth.of == "mean-square"
         maps = {n: (v + means[n].double().square() if squares else v).float() for n, v in variances.items()}
-        statistic = f"{'the mean of squares' if squares else 'the variance'} over {self.count} {copies}"
+        statistic = (
+            Fact("the mean of squares over {copies}", copies=copies)
+            if squares
+            else Fact("the variance over {copies}", copies=copies)
+        )
         return replace(
             self.first,
             values=maps["values"],
@@ -217,6 +226,7 @@ class _Sums:
         )
 
 
-def _notes(values: Tensor, statistic: str) -> Mapping[str, Any]:
-    blank = {} if bool(values.any()) else {"blank": f"the map is zero for all of the {statistic}"}
+def _notes(values: Tensor, statistic: Fact) -> Mapping[str, Any]:
+    why_blank = Fact("the map is zero for all of the {copies}", copies=statistic)
+    blank = {} if bool(values.any()) else {"blank": why_blank}
     return {"averaged over": statistic, **blank}

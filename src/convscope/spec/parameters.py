@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from convscope.errors import ParameterError, did_you_mean
+from convscope.values.facts import Fact
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ class Param:
         if self.min is None and self.max is None:
             return ""
         if self.max is None:
-            return f"{self.min:g} or more"
-        return f"at most {self.max:g}" if self.min is None else f"{self.min:g} to {self.max:g}"
+            return Fact("{low} or more", low=f"{self.min:g}")
+        if self.min is None:
+            return Fact("at most {high}", high=f"{self.max:g}")
+        return Fact("{low} to {high}", low=f"{self.min:g}", high=f"{self.max:g}")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from convscope.errors import CannotWrite, InputError
 from convscope.values.backends import get_renderer
+from convscope.values.facts import Fact, facts_in, with_facts
 from convscope.values.files import atomic_write, check_writable
 from convscope.values.input_kinds import adapt_wording
 
@@ -31,10 +32,19 @@ class Cost:
     seconds: float = 0.0
     peak_bytes: int | None = None
 
-    def __str__(self) -> str:
-        memory = f", {self.peak_bytes / 2**20:.0f} MB" if self.peak_bytes and self.peak_bytes >= 2**20 else ""
+    def describe(self) -> Fact:
+        """The cost in words: ``3 forward, 1 backward, 0.20 s, 22 MB``."""
+        memory = [f"{self.peak_bytes / 2**20:.0f} MB"] if self.peak_bytes and self.peak_bytes >= 2**20 else []
         duration = f"{self.seconds:.2f} s" if self.seconds >= 0.1 else f"{self.seconds * 1e3:.0f} ms"
-        return f"{_format_passes(self.forwards)} forward, {_format_passes(self.backwards)} backward, {duration}{memory}"
+        return Fact(
+            "{forwards} forward, {backwards} backward, {time_and_memory}",
+            forwards=_format_passes(self.forwards),
+            backwards=_format_passes(self.backwards),
+            time_and_memory=[duration, *memory],
+        )
+
+    def __str__(self) -> str:
+        return str(self.describe())
 
 
 def _format_passes(passes: float) -> str:
@@ -95,9 +105,11 @@ class Value:
         Value.kinds[cls.__name__] = cls
 
     def manifest(self) -> dict[str, Any]:
-        """All fields except the arrays, as JSON-serializable data."""
+        """All fields except the arrays, as JSON-serializable data; what its facts are made of is under ``facts``."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*self.arrays, "record")}
-        return {"kind": type(self).__name__, **to_plain_data(values), "record": to_plain_data(asdict(self.record))}
+        manifest = {"kind": type(self).__name__, **to_plain_data(values), "record": to_plain_data(asdict(self.record))}
+        facts = facts_in([values, self.record.caveats])
+        return {**manifest, "facts": facts} if facts else manifest
 
     def save(self, path: str | Path, **options: Any) -> Path:
         """Write this value to ``path``; the extension selects a picture, the numbers (.npz) or the manifest (.json).
@@ -153,6 +165,7 @@ class Value:
         try:
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 manifest = json.loads(str(stored["manifest"]))
+                manifest = with_facts(manifest, manifest.pop("facts", {}))
                 packed = {name: stored[name] for name in stored.files if name != "manifest"}
             kind = Value.kinds[manifest.pop("kind")]
             record = manifest.pop("record")
@@ -198,7 +211,9 @@ def to_plain_data(data: Any) -> Any:
         return [to_plain_data(value) for value in data]
     if isinstance(data, float) and not math.isfinite(data):
         return str(data)  # JSON has no infinity and no NaN
-    if data is None or isinstance(data, (str, bool, int, float)):
+    if isinstance(data, str):
+        return str(data)
+    if data is None or isinstance(data, (bool, int, float)):
         return data
     if is_dataclass(data) and not isinstance(data, type):
         return to_plain_data(asdict(data))

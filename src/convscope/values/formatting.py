@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from convscope.values.facts import Fact
+
 
 def format_field(extent: Sequence[int | None]) -> str:
     """A receptive field as text: ``427``, ``7×9``, ``whole``."""
     if extent and all(size is None for size in extent):
-        return "whole"
-    return format_sides(["whole" if size is None else size for size in extent])
+        return Fact("whole")
+    return Fact("{sides:×}", sides=[Fact("whole") if size is None else size for size in extent])
 
 
 def format_sides(extent: Sequence[Any]) -> str:

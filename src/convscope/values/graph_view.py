@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from convscope.values.components import INPUT, ModuleSummary, OperationSummary
+from convscope.values.facts import Fact
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ class _Folder:
         calls = module.calls if module else 1
         return Node(
             module=key[0],
-            name=key[2] if single else f"{key[0]} ({key[1]} of {calls})" if calls > 1 else key[0],
-            kinds=(kind if len(parts) == 1 else f"{kind}, {len(parts)} inside",),
+            name=key[2] if single else _call_name(key[0], key[1], calls),
+            kinds=(kind if len(parts) == 1 else Fact("{kind}, {count} inside", kind=kind, count=len(parts)),),
             shape=module.shape if module and module.calls == 1 else parts[-1].shape,
             parameters=sum(part.parameters for part in parts),
             flops=sum(part.flops for part in parts),
@@ -129,6 +130,11 @@ class _Folder:
             operations=tuple(indices),
             light=len(parts) == 1 and not parts[0].flops and len(parts[0].parents) == 1,
         )
+
+
+def _call_name(address: str, call: int, calls: int) -> str:
+    """The address of a module, and which of its calls this is if there are several."""
+    return Fact("{layer} ({call} of {calls})", layer=address, call=call, calls=calls) if calls > 1 else address
 
 
 def join_chains(graph: FoldedGraph) -> FoldedGraph:

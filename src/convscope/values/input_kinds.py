@@ -7,6 +7,8 @@ and samples, volumes and voxels, vectors and numbers.
 import re
 from collections.abc import Mapping
 
+from convscope.values.facts import Fact
+
 INPUT_KINDS: Mapping[int, str] = {0: "vector", 1: "signal", 2: "image", 3: "volume"}
 """The number of axes besides the channels → the kind of input."""
 
@@ -51,7 +53,7 @@ def adapt_wording(text: str, kind: str) -> str:
         term = (word.capitalize() if match["word"][0].isupper() else word) + match["plural"]
         return article + term
 
-    text = re.sub(_TERM.format(words="|".join(words)), replacement, text, flags=re.IGNORECASE)
+    adapted = re.sub(_TERM.format(words="|".join(words)), replacement, text, flags=re.IGNORECASE)
     for chinese, substitute in _CHINESE[kind].items():
-        text = text.replace(chinese, substitute)
-    return text
+        adapted = adapted.replace(chinese, substitute)
+    return text.with_text(adapted) if isinstance(text, Fact) else adapted

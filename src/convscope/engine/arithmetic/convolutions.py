@@ -23,7 +23,9 @@ from convscope.engine.arithmetic.evaluate import (
     per_axis,
     tensor_argument,
     to_double,
+    windowed_title,
 )
+from convscope.values.facts import Fact, as_fact
 
 
 def convolution(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
@@ -40,7 +42,7 @@ def convolution(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
     ]
     first = channel // (len(weight) // groups) * weight.shape[1]
     return _weighted_sum(
-        "convolution", operation, row, first, weight[channel], positions, bias, channel,
+        Fact("convolution"), operation, row, first, weight[channel], positions, bias, channel,
         settings={"stride": stride, "padding": padding, "dilation": dilation, "groups": groups},
     )  # fmt: skip
 
@@ -61,7 +63,7 @@ def transposed(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
     first = group * (x.shape[1] // groups)
     kernel = weight[first : first + x.shape[1] // groups, channel_in_group]
     return _weighted_sum(
-        "transposed convolution", operation, row, first, kernel, positions, bias, channel,
+        Fact("transposed convolution"), operation, row, first, kernel, positions, bias, channel,
         settings={"stride": stride, "padding": padding, "dilation": dilation, "groups": groups},
     )  # fmt: skip
 
@@ -74,7 +76,7 @@ def linear(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
     window, kernel = to_double(features), to_double(weight[channel])
     products = window * kernel
     return _sum_with_bias(
-        f"linear, {len(window)} inputs", products, bias, channel,
+        Fact("linear, {inputs} inputs", inputs=len(window)), products, bias, channel,
         numbers={"window": window, "kernel": kernel, "products": products, "contributions": products},
         facts={"first channel": 0},
     )  # fmt: skip
@@ -105,7 +107,7 @@ def separate_padding(padding_call: Any, axes: int) -> tuple[tuple[int, ...], tup
 
 
 def _weighted_sum(
-    name: str,
+    name: Fact,
     operation: ExecutedOperation,
     row: int,
     first: int,
@@ -141,21 +143,21 @@ def _weighted_sum(
         mode = operation.padding_call.argument(2, "mode", "constant")
         settings = {**settings, "padding": before, "padding mode": mode}
     return _sum_with_bias(
-        f"{name} {format_sizes(size)}{_format_settings(settings, len(size))}", products, bias, channel,
+        windowed_title(name, size, _describe_settings(settings, len(size))), products, bias, channel,
         numbers=numbers, facts={"first channel": first, **settings},
     )  # fmt: skip
 
 
 def _sum_with_bias(
-    title: str, products: Tensor, bias: Tensor | None, channel: int, numbers: dict[str, Tensor], facts: dict[str, Any]
+    title: Fact, products: Tensor, bias: Tensor | None, channel: int, numbers: dict[str, Tensor], facts: dict[str, Any]
 ) -> Evaluation:
     total = float(products.sum())
     offset = 0.0 if bias is None else float(to_double(bias[channel]))
-    count = f"sum of {products.numel()} products"
-    formula = f"{count} = {format_number(total)}"
+    count = products.numel()
+    formula = Fact("sum of {count} products = {sum}", count=count, sum=format_number(total))
     if bias is not None:
-        result = format_number(total + offset)
-        formula = f"{count} + bias = {format_number(total)} + {format_operand(offset)} = {result}"
+        result = f"{format_number(total)} + {format_operand(offset)} = {format_number(total + offset)}"
+        formula = Fact("sum of {count} products + bias = {sum}", count=count, sum=result)
     all_facts = {**facts, "sum": total, **({} if bias is None else {"bias": offset})}
     return Evaluation(title, formula, total + offset, facts=all_facts, numbers=numbers)
 
@@ -169,11 +171,14 @@ def _leading_padding(padding: Any, size: tuple[int, ...], dilation: tuple[int, .
     return per_axis(padding, len(size))
 
 
-def _format_settings(settings: dict[str, Any], axes: int) -> str:
+def _describe_settings(settings: dict[str, Any], axes: int) -> list[Fact]:
     """The settings that differ from their defaults."""
     defaults = {"stride": (1,) * axes, "padding": (0,) * axes, "dilation": (1,) * axes, "groups": 1}
-    changed = [f"{name} {_format_setting(value)}" for name, value in settings.items() if value != defaults.get(name)]
-    return "".join(f", {setting}" for setting in changed)
+    return [
+        Fact("{setting} {value}", setting=as_fact(name), value=_format_setting(value))
+        for name, value in settings.items()
+        if value != defaults.get(name)
+    ]
 
 
 def _format_setting(value: Any) -> str:

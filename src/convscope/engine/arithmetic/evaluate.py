@@ -1,6 +1,6 @@
 """One operation evaluated at one index, in double precision from the operands of the network's own forward pass."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from convscope.engine.network.quantized import dequantized
 from convscope.engine.ops.call import Call
+from convscope.values.facts import Fact
 
 OutputIndex = tuple[int, ...]
 """An index into an operation's output, the image first."""
@@ -81,3 +82,10 @@ def per_axis(value: Any, axes: int) -> tuple[int, ...]:
 def format_sizes(sizes: tuple[int, ...]) -> str:
     """``3×3``."""
     return "×".join(str(n) for n in sizes)
+
+
+def windowed_title(operation: Fact, size: tuple[int, ...], settings: Sequence[Fact] = ()) -> Fact:
+    """The title of an operation on windows: ``convolution 3×3, stride 2``."""
+    if not settings:
+        return Fact("{operation} {size}", operation=operation, size=format_sizes(size))
+    return Fact("{operation} {size}, {settings}", operation=operation, size=format_sizes(size), settings=settings)

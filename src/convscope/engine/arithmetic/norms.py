@@ -12,6 +12,7 @@ from convscope.engine.arithmetic.evaluate import (
     tensor_argument,
     to_double,
 )
+from convscope.values.facts import Fact
 
 
 def batch_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
@@ -24,7 +25,7 @@ def batch_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
         mean, variance = float(to_double(running_mean[channel])), float(to_double(running_var[channel]))
     else:
         mean, variance = _mean_and_variance(to_double(x[:, channel]))
-    title = "batch norm" if uses_running else "batch norm over this batch"
+    title = Fact("batch norm") if uses_running else Fact("batch norm over this batch")
     return _normalization(title, operation, index, mean, variance, 3, channel, call.argument(7, "eps", 1e-5))
 
 
@@ -36,7 +37,9 @@ def instance_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluatio
         mean, variance = _mean_and_variance(to_double(tensor_argument(call, 0, "input")[index[:2]]))
     else:
         mean, variance = float(to_double(running_mean[channel])), float(to_double(running_var[channel]))
-    return _normalization("instance norm", operation, index, mean, variance, 3, channel, call.argument(7, "eps", 1e-5))
+    return _normalization(
+        Fact("instance norm"), operation, index, mean, variance, 3, channel, call.argument(7, "eps", 1e-5)
+    )
 
 
 def group_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
@@ -46,7 +49,7 @@ def group_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
     group_size = x.shape[1] // groups
     first = channel // group_size * group_size
     mean, variance = _mean_and_variance(to_double(x[index[0], first : first + group_size]))
-    title = f"group norm, {groups} groups"
+    title = Fact("group norm, {groups} groups", groups=groups)
     return _normalization(title, operation, index, mean, variance, 2, channel, call.argument(4, "eps", 1e-5))
 
 
@@ -56,7 +59,7 @@ def layer_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
     dims = len(call.argument(1, "normalized_shape"))
     mean, variance = _mean_and_variance(to_double(tensor_argument(call, 0, "input")[index[:-dims]]))
     eps = call.argument(4, "eps", 1e-5)
-    return _normalization("layer norm", operation, index, mean, variance, 2, index[-dims:], eps)
+    return _normalization(Fact("layer norm"), operation, index, mean, variance, 2, index[-dims:], eps)
 
 
 def rms_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
@@ -72,7 +75,7 @@ def rms_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
         f"= {format_number(value)}"
     )
     facts = {"mean square": mean_square, "eps": eps, "weight": weight}
-    return Evaluation("RMS norm", formula, value, number, facts=facts)
+    return Evaluation(Fact("RMS norm"), formula, value, number, facts=facts)
 
 
 def local_response_norm(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
@@ -88,7 +91,7 @@ def local_response_norm(operation: ExecutedOperation, index: OutputIndex) -> Eva
         f"{format_number(number)} / ({format_number(k)} + {format_number(alpha)} · {format_number(squares)} / {size})"
         f"^{format_number(beta)} = {format_number(value)}"
     )
-    return Evaluation("local response norm", formula, value, number, facts={"squares": squares})
+    return Evaluation(Fact("local response norm"), formula, value, number, facts={"squares": squares})
 
 
 def _mean_and_variance(values: Tensor) -> tuple[float, float]:
@@ -96,7 +99,7 @@ def _mean_and_variance(values: Tensor) -> tuple[float, float]:
 
 
 def _normalization(
-    title: str,
+    title: Fact,
     operation: ExecutedOperation,
     index: OutputIndex,
     mean: float,

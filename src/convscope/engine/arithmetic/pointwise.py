@@ -15,8 +15,9 @@ from convscope.engine.arithmetic.evaluate import (
     tensor_argument,
     to_double,
 )
+from convscope.values.facts import Fact
 
-_FORMULAS = {
+_FORMULAS: dict[str, str] = {
     "relu": "max(0, x)",
     "relu6": "min(max(0, x), 6)",
     "sigmoid": "1 / (1 + e^−x)",
@@ -28,8 +29,8 @@ _FORMULAS = {
     "hardsigmoid": "min(max(0, x + 3), 6) / 6",
     "hardswish": "x · min(max(0, x + 3), 6) / 6",
     "softsign": "x / (1 + |x|)",
-    "leaky_relu": "x where x > 0, else slope · x",
-    "elu": "x where x > 0, else α · (e^x − 1)",
+    "leaky_relu": Fact("x where x > 0, else slope · x"),
+    "elu": Fact("x where x > 0, else α · (e^x − 1)"),
 }
 
 _CURVE_POINTS = 121
@@ -42,7 +43,13 @@ _OPERATORS: dict[str, tuple[str, Callable[[float, float], float]]] = {
     "multiply": ("·", operator.mul),
     "div": ("/", operator.truediv),
 }
-_TITLES = {"add": "sum", "sub": "difference", "mul": "product", "multiply": "product", "div": "quotient"}
+_TITLES = {
+    "add": Fact("sum of two"),
+    "sub": Fact("difference of two"),
+    "mul": Fact("product of two"),
+    "multiply": Fact("product of two"),
+    "div": Fact("quotient of two"),
+}
 
 
 def activation(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
@@ -57,7 +64,13 @@ def activation(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
         rule = f"min(max({format_number(low)}, x), {format_number(high)})"
     else:
         rule = _FORMULAS.get(name, f"{name}(x)")
-    formula = f"{rule} at x = {format_number(number)} is {format_number(value)}, slope {format_number(slope)}"
+    formula = Fact(
+        "{rule} at x = {given} is {value}, slope {slope}",
+        rule=rule,
+        given=format_number(number),
+        value=format_number(value),
+        slope=format_number(slope),
+    )
     radius = max(3.0, 1.25 * abs(number))
     curve_inputs = torch.linspace(-radius, radius, _CURVE_POINTS, dtype=torch.float64, device="cpu")
     numbers = {"curve from": curve_inputs, "curve": call.run_with(curve_inputs.clone())}
@@ -70,9 +83,11 @@ def prelu(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
     weight = tensor_argument(call, 1, "weight")
     negative_slope = float(to_double(weight[index[1] if len(weight) > 1 else 0]))
     slope = 1.0 if number > 0 else negative_slope
-    formula = (
-        f"x where x > 0, else {format_operand(negative_slope)} · x at x = {format_number(number)} "
-        f"is {format_number(slope * number)}"
+    formula = Fact(
+        "{rule} at x = {given} is {value}",
+        rule=Fact("x where x > 0, else {slope} · x", slope=format_operand(negative_slope)),
+        given=format_number(number),
+        value=format_number(slope * number),
     )
     unit_inputs = torch.linspace(-1, 1, _CURVE_POINTS, dtype=torch.float64, device="cpu")
     curve_inputs = unit_inputs * max(3.0, 1.25 * abs(number))
@@ -93,7 +108,7 @@ def binary(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
     sign, function = _OPERATORS[call.name]
     value = function(first, second)
     formula = f"{format_number(first)} {sign} {format_operand(second)} = {format_number(value)}"
-    return Evaluation(f"{_TITLES[call.name]} of two", formula, value, first, facts={"other": second})
+    return Evaluation(_TITLES[call.name], formula, value, first, facts={"other": second})
 
 
 def softmax(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:

@@ -16,7 +16,9 @@ from convscope.engine.arithmetic.evaluate import (
     per_axis,
     tensor_argument,
     to_double,
+    windowed_title,
 )
+from convscope.values.facts import Fact
 
 
 def max_pool(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
@@ -30,13 +32,14 @@ def max_pool(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
         torch.arange(k, device="cpu") * d + p * s - pad
         for p, k, s, d, pad in zip(at, size, stride, dilation, padding, strict=True)
     ]
-    return _maximum(f"max pooling {format_sizes(size)}{_format_settings(stride, padding)}", operation, index, positions)
+    title = windowed_title(Fact("max pooling"), size, _describe_settings(stride, padding))
+    return _maximum(title, operation, index, positions)
 
 
 def adaptive_max_pool(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
     """adaptive_max_pool1d, …2d, …3d."""
     positions = _adaptive_positions(operation, index)
-    title = f"adaptive max pooling {format_sizes(tuple(map(len, positions)))}"
+    title = windowed_title(Fact("adaptive max pooling"), tuple(map(len, positions)))
     return _maximum(title, operation, index, positions)
 
 
@@ -53,14 +56,14 @@ def average_pool(operation: ExecutedOperation, index: OutputIndex) -> Evaluation
     divisor = call.argument(6, "divisor_override")
     if divisor is None and not call.argument(5, "count_include_pad", True):
         divisor = int(inside_input(positions, tuple(extent)).sum())
-    title = f"average pooling {format_sizes(size)}{_format_settings(stride, padding)}"
+    title = windowed_title(Fact("average pooling"), size, _describe_settings(stride, padding))
     return _mean(title, operation, index, positions, divisor)
 
 
 def adaptive_average_pool(operation: ExecutedOperation, index: OutputIndex) -> Evaluation:
     """adaptive_avg_pool1d, …2d, …3d: the window of position i of o over n is ⌊i·n/o⌋ to ⌈(i+1)·n/o⌉."""
     positions = _adaptive_positions(operation, index)
-    title = f"adaptive average pooling {format_sizes(tuple(map(len, positions)))}"
+    title = windowed_title(Fact("adaptive average pooling"), tuple(map(len, positions)))
     return _mean(title, operation, index, positions, None)
 
 
@@ -72,25 +75,33 @@ def _adaptive_positions(operation: ExecutedOperation, index: OutputIndex) -> lis
     ]
 
 
-def _maximum(title: str, operation: ExecutedOperation, index: OutputIndex, positions: Sequence[Tensor]) -> Evaluation:
+def _maximum(title: Fact, operation: ExecutedOperation, index: OutputIndex, positions: Sequence[Tensor]) -> Evaluation:
     numbers, inside = _window(operation, index, positions)
     window = torch.where(inside, numbers["window"][0], -torch.inf)
     argmax = int(window.flatten().argmax())
     cell = tuple(int(i) for i in torch.unravel_index(torch.tensor(argmax, device="cpu"), inside.shape))
     position = [int(indices[i]) for indices, i in zip(positions, cell, strict=True)]
     value = float(window.flatten()[argmax])
-    formula = f"largest of {int(inside.sum())} = {format_number(value)}, from {_format_position(position)} of the input"
+    formula = Fact(
+        "largest of {count} = {value}, from {position} of the input",
+        count=int(inside.sum()),
+        value=format_number(value),
+        position=_describe_position(position),
+    )
     return Evaluation(title, formula, value, facts={"winner": position}, numbers=numbers)
 
 
 def _mean(
-    title: str, operation: ExecutedOperation, index: OutputIndex, positions: Sequence[Tensor], divisor: int | None
+    title: Fact, operation: ExecutedOperation, index: OutputIndex, positions: Sequence[Tensor], divisor: int | None
 ) -> Evaluation:
     numbers, inside = _window(operation, index, positions)
     total, divisor = float(numbers["window"].sum()), divisor or inside.numel()
     value = total / divisor
-    formula = (
-        f"sum of {int(inside.sum())} numbers / {divisor} = {format_number(total)} / {divisor} = {format_number(value)}"
+    formula = Fact(
+        "sum of {count} numbers / {divisor} = {quotient}",
+        count=int(inside.sum()),
+        divisor=divisor,
+        quotient=f"{format_number(total)} / {divisor} = {format_number(value)}",
     )
     return Evaluation(title, formula, value, facts={"sum": total, "divisor": divisor}, numbers=numbers)
 
@@ -106,12 +117,15 @@ def _window(
     return {"window": input_window(x, positions, inside), "inside": inside.to(torch.uint8), **shown, **by_axis}, inside
 
 
-def _format_settings(stride: tuple[int, ...], padding: tuple[int, ...]) -> str:
-    with_padding = f", padding {format_sizes(tuple(dict.fromkeys(padding)))}" if any(padding) else ""
-    return f", stride {format_sizes(tuple(dict.fromkeys(stride)))}{with_padding}"
+def _describe_settings(stride: tuple[int, ...], padding: tuple[int, ...]) -> list[Fact]:
+    settings = {Fact("stride"): stride, **({Fact("padding"): padding} if any(padding) else {})}
+    return [
+        Fact("{setting} {value}", setting=name, value=format_sizes(tuple(dict.fromkeys(sizes))))
+        for name, sizes in settings.items()
+    ]
 
 
-def _format_position(position: list[Any]) -> str:
+def _describe_position(position: list[Any]) -> Fact:
     if len(position) == 2:
-        return f"row {position[0]}, column {position[1]}"
-    return f"position {', '.join(map(str, position))}"
+        return Fact("row {row}, column {column}", row=position[0], column=position[1])
+    return Fact("position {position}", position=position)

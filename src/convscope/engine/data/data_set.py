@@ -39,6 +39,7 @@ from convscope.engine.inputs.image_io import is_existing_folder
 from convscope.engine.inputs.specs import Images, TensorInput, read_images
 from convscope.engine.targets.target import class_index
 from convscope.errors import InputError, UnknownName
+from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -147,7 +148,7 @@ class Dataset:
         if not self.skipped:
             return {}
         first = "; ".join(f"{name}: {reason}" for name, reason in islice(self.skipped.items(), 3))
-        return {"skipped files": f"{len(self.skipped)} that cannot be read ({first})"}
+        return {"skipped files": Fact("{count} that cannot be read ({why})", count=len(self.skipped), why=first)}
 
     def _no_image_error(self) -> InputError:
         name, reason = next(iter(self.skipped.items()), ("", ""))

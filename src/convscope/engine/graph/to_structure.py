@@ -13,6 +13,7 @@ from convscope.engine.graph.spans import numbered_by_position, spans_of
 from convscope.engine.network.parametrized import class_name, pruned_counts, weight_modules
 from convscope.engine.network.quantized import packed_weights
 from convscope.values import ModuleSummary, OperationSummary, Structure
+from convscope.values.facts import Fact
 
 PackedWeights = dict[str, dict[str, Tensor]]
 """The packed weights of quantised layers: address → name → weight."""
@@ -38,8 +39,8 @@ def structure_of(model: "Model", graph: ForwardGraph, *, depth: int = 0) -> Stru
     if graph.without_rule:
         notes["operations taken to see all they read"] = graph.without_rule
     if graph.scripted:
-        addresses = ", ".join(address or "the network itself" for address in graph.scripted)
-        notes["scripted, so that only its operations show and not its modules"] = addresses
+        addresses = [address or Fact("the network itself") for address in graph.scripted]
+        notes["scripted, so that only its operations show and not its modules"] = Fact("{items}", items=addresses)
     weights = weight_modules(model.module)
     return Structure(
         name=model.name,
@@ -88,15 +89,20 @@ def _weight_notes(model: "Model", packed: PackedWeights) -> dict[str, object]:
     notes: dict[str, object] = {}
     if packed:
         dtypes = sorted({str(w.dtype).removeprefix("torch.q") for w in _tensors(packed) if w.is_quantized})
-        notes["quantised layers"] = (
-            f"{', '.join(packed)}: weights packed as {' and '.join(dtypes) or 'integers'}, counted"
+        notes["quantised layers"] = Fact(
+            "{layers}: weights packed as {dtypes: and }, counted",
+            layers=list(packed),
+            dtypes=dtypes or [Fact("integers")],
         )
     masks = {address: pruned_counts(module) for address, module in model.module.named_modules()}
     pruned = {address: counts for address, counts in masks.items() if counts[1]}
     if pruned:
         zero, total = (sum(counts[n] for counts in pruned.values()) for n in (0, 1))
-        notes["pruned layers"] = (
-            f"{', '.join(pruned)}: {zero} of {total} weights are masked to zero, counted nonetheless"
+        notes["pruned layers"] = Fact(
+            "{layers}: {zero} of {total} weights are masked to zero, counted nonetheless",
+            layers=list(pruned),
+            zero=zero,
+            total=total,
         )
     return notes
 

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import flop_registry
 
 from convscope.engine.incremental.regions import WindowPositions, channels_last, crop_patched
 from convscope.engine.ops.dispatch_mode import DispatchMode
+from convscope.values.facts import Fact
 
 PatchRule = Callable[..., Any]
 """How an operation is run on windows."""
@@ -150,7 +151,7 @@ class ChannelSlice(Tensor):
 def run_with_channel_axes(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
     """Run an operation on single channels, which are taken from the whole maps."""
     if func._schema.is_mutable:
-        raise CannotFollow(f"{func.__name__} writes to a single channel")
+        raise CannotFollow(Fact("{operation} writes to a single channel", operation=func.__name__))
 
     def squeezed(argument: Any) -> Any:
         return torch.ops.aten.squeeze.dim(argument.maps, 1) if isinstance(argument, ChannelSlice) else argument
@@ -178,7 +179,7 @@ class UnusedIndices(Tensor):
         if func is torch.ops.aten.squeeze.dim:  # the last step of one-dimensional pooling
             shape = torch.empty(args[0].shape, device="meta", dtype=torch.float32).squeeze(args[1]).shape
             return UnusedIndices(tuple(shape))
-        raise CannotFollow(f"{func.__name__} reads the indices of a maximum")
+        raise CannotFollow(Fact("{operation} reads the indices of a maximum", operation=func.__name__))
 
 
 @dataclass
@@ -235,7 +236,7 @@ class IncrementalRun:
     def require_small(self, positions: WindowPositions) -> None:
         """Refuse windows that cover most of the map."""
         if positions.share > self.max_share:
-            raise NotOnWindows(f"a window covers {positions.share:.0%} of the map")
+            raise NotOnWindows(Fact("a window covers {share} of the map", share=f"{positions.share:.0%}"))
 
     def dispatch(self, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         """Run one operation with at least one `PatchedTensor` among its arguments."""
@@ -246,9 +247,9 @@ class IncrementalRun:
                 return self._on_windows(func, args, kwargs)
             except NotOnWindows as reason:
                 if self.why_whole is None:
-                    self.why_whole = f"from {running_layer(self.network)}: {reason}"
+                    self.why_whole = Fact("from {layer}: {why}", layer=running_layer(self.network), why=reason.args[0])
         if func._schema.is_mutable and any(t.shared and t.whole is None for t in patched):
-            raise CannotFollow(f"{func.__name__} writes to a tensor that has views")
+            raise CannotFollow(Fact("{operation} writes to a tensor that has views", operation=func.__name__))
         result = self.call(func, *tree_map(_as_whole, args), **tree_map(_as_whole, dict(kwargs)))
         return tree_map(lambda output: self._wrapped(output, patched), result)
 
@@ -268,13 +269,19 @@ class IncrementalRun:
             self.operations.append(CachedOperation(func))
         expected = self.operations[self.done].func
         if expected is not func:
-            raise CannotFollow(f"{func.__name__} ran where {expected.__name__} ran in the first chunk")
+            raise CannotFollow(
+                Fact(
+                    "{operation} ran where {expected} ran in the first chunk",
+                    operation=func.__name__,
+                    expected=expected.__name__,
+                )
+            )
         self.done += 1
 
     def _on_windows(self, func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         rule = self.rule_for(func)
         if rule is None:
-            raise NotOnWindows(f"{func.__name__} is not supported on windows")
+            raise NotOnWindows(Fact("{operation} is not supported on windows", operation=func.__name__))
         return rule(self, func, *args, **kwargs)
 
     def _wrapped(self, output: Any, patched: list[PatchedTensor]) -> Any:
@@ -325,7 +332,7 @@ def running_layer(network: nn.Module) -> str:
         if address is not None:
             return address
         frame = frame.f_back  # type: ignore[assignment]
-    return "the network itself"
+    return Fact("the network itself")
 
 
 def _strides(shape: tuple[int, ...], *, contiguous: bool) -> tuple[int, ...]:

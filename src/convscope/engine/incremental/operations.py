@@ -28,6 +28,7 @@ from convscope.engine.incremental.regions import (
     crop_patched,
     window_sums,
 )
+from convscope.values.facts import Fact
 
 aten = torch.ops.aten
 RULES: dict[Any, PatchRule] = {}
@@ -64,7 +65,7 @@ def _convolution(
     groups: int,
 ) -> PatchedTensor:
     if transposed or len(patched_in((x, weight, bias))) != 1 or not isinstance(x, PatchedTensor):
-        raise NotOnWindows("a transposed convolution, or one whose kernel changes, is not supported on windows")
+        raise _not_on_windows(Fact("a transposed convolution, or one whose kernel changes,"))
     sliding = _sliding_window(x, weight.shape[2:], stride, padding, dilation)
     extent = tuple(
         (n + 2 * p - w) // s + 1
@@ -129,7 +130,7 @@ def _avg_pool(
 @_rule(aten._adaptive_avg_pool2d.default, aten._adaptive_avg_pool3d.default)
 def _adaptive_avg_pool(run: IncrementalRun, _func: Any, x: PatchedTensor, extent: Sequence[int]) -> PatchedTensor:
     if any(n % m for n, m in zip(x.positions.extent, extent, strict=True)):
-        raise NotOnWindows("adaptive pooling to a size that does not divide the map's is not supported on windows")
+        raise _not_on_windows(Fact("adaptive pooling to a size that does not divide the map's"))
     kernel = [n // m for n, m in zip(x.positions.extent, extent, strict=True)]
     pool = aten.avg_pool2d.default if len(extent) == 2 else aten.avg_pool3d.default
     output: PatchedTensor = _avg_pool(run, pool, x, kernel, kernel)
@@ -141,7 +142,7 @@ def _pooled_positions(
 ) -> tuple[WindowPositions, SlidingWindow]:
     """The outputs of a pooling that the windows may change."""
     if x.ndim != base.ndim or x.ndim != 2 + len(x.positions.extent):
-        raise NotOnWindows("pooling without a batch axis is not supported on windows")
+        raise _not_on_windows(Fact("pooling without a batch axis"))
     kernel = _per_axis(kernel, len(x.positions.extent))
     sliding = _sliding_window(x, kernel, stride or kernel, padding, dilation)
     positions = x.positions.affected_outputs(sliding, tuple(base.shape[2:]))
@@ -178,10 +179,10 @@ def _pointwise(run: IncrementalRun, func: Any, *args: Any, **kwargs: Any) -> Pat
     patched = patched_in((*args, *kwargs.values()))
     first, batch = patched[0], patched[0].shape[0]
     if any(t.positions.extent != first.positions.extent for t in patched):
-        raise NotOnWindows(f"{func.__name__} of maps of different extent is not supported on windows")
+        raise _not_on_windows(Fact("{operation} of maps of different extent", operation=func.__name__))
     writes = func._schema.is_mutable
     if writes and (args[0] is not first or first.shared or "out" in kwargs):
-        raise NotOnWindows(f"{func.__name__} writes to another tensor")
+        raise NotOnWindows(Fact("{operation} writes to another tensor", operation=func.__name__))
     positions = bounding_windows([t.positions for t in patched])
 
     def clean(argument: Any) -> Any:
@@ -204,7 +205,7 @@ def _pointwise(run: IncrementalRun, func: Any, *args: Any, **kwargs: Any) -> Pat
 def _cropped_constant(tensor: Tensor, positions: WindowPositions, batch: int, ndim: int) -> Tensor:
     """The windows of a tensor that is the same for the whole batch."""
     if tensor.ndim > ndim or (tensor.ndim == ndim and len(tensor) == batch):
-        raise NotOnWindows("it is combined with a tensor that changes everywhere")
+        raise NotOnWindows(Fact("it is combined with a tensor that changes everywhere"))
     axes = len(positions.extent)
     if all(n == 1 for n in tensor.shape[-axes:]):
         return tensor
@@ -222,7 +223,7 @@ for _name in _POINTWISE.split():  # pointwise, though torch does not tag them as
 def _batch_norm(run: IncrementalRun, func: Any, x: PatchedTensor, *rest: Any) -> tuple[PatchedTensor, Tensor, Tensor]:
     _require_constant(func, rest)
     if rest[4]:
-        raise NotOnWindows("a batch norm that takes its statistics from the batch is not supported on windows")
+        raise _not_on_windows(Fact("a batch norm that takes its statistics from the batch"))
     base = run.clean(lambda: func(x.base, *rest)[0])
     patches, mean, scale = func(x.patches, *rest)
     return PatchedTensor.from_patches(run, base, patches, x.positions), mean, scale
@@ -231,7 +232,7 @@ def _batch_norm(run: IncrementalRun, func: Any, x: PatchedTensor, *rest: Any) ->
 @_rule(aten._softmax.default, aten._log_softmax.default)
 def _softmax(run: IncrementalRun, func: Any, x: PatchedTensor, dim: int, half: bool) -> PatchedTensor:
     if dim % x.ndim != 1:
-        raise NotOnWindows("a softmax over positions is not supported on windows")
+        raise _not_on_windows(Fact("a softmax over positions"))
     base = run.clean(lambda: func(x.base, dim, half))
     return PatchedTensor.from_patches(run, base, func(x.patches, dim, half), x.positions)
 
@@ -248,7 +249,7 @@ def _copy(
 @_rule(aten.copy_.default)
 def _copy_into(run: IncrementalRun, func: Any, x: Any, source: Any, non_blocking: bool = False) -> PatchedTensor:
     if not isinstance(x, PatchedTensor) or not isinstance(source, PatchedTensor) or x.shared or x.dtype != source.dtype:
-        raise NotOnWindows("a copy into another tensor is not supported on windows")
+        raise _not_on_windows(Fact("a copy into another tensor"))
     x.base, x.patches, x.positions = source.base, source.patches.clone(), source.positions
     return x
 
@@ -259,7 +260,7 @@ def _copy_into(run: IncrementalRun, func: Any, x: Any, source: Any, non_blocking
 @_rule(aten.cat.default)
 def _cat(run: IncrementalRun, func: Any, maps: Sequence[Any], dim: int = 0) -> PatchedTensor:
     if dim % maps[0].ndim != 1 or not all(isinstance(m, PatchedTensor) for m in maps):
-        raise NotOnWindows("only windows can be concatenated, along channels")
+        raise NotOnWindows(Fact("only windows can be concatenated, along channels"))
     positions = bounding_windows([m.positions for m in maps])
     base = run.clean(lambda: func([m.base for m in maps], dim))
     return PatchedTensor.from_patches(run, base, func([m.crop(positions) for m in maps], dim), positions)
@@ -295,11 +296,11 @@ def _alias(run: IncrementalRun, func: Any, x: PatchedTensor) -> PatchedTensor:
 def _squeeze(run: IncrementalRun, func: Any, x: PatchedTensor, dim: Any) -> PatchedTensor:
     """Adding or removing an axis of length one: torch runs one-dimensional pooling in two dimensions."""
     if not isinstance(dim, int):
-        raise NotOnWindows("squeezing several axes at once is not supported on windows")
+        raise _not_on_windows(Fact("squeezing several axes at once"))
     adds = func is aten.unsqueeze.default
     axis = dim % (x.ndim + adds) - 2
     if axis < 0 or (not adds and x.shape[dim] != 1) or (not adds and x.ndim == 3):
-        raise NotOnWindows(f"{func.__name__} of batch or channels is not supported on windows")
+        raise _not_on_windows(Fact("{operation} of batch or channels", operation=func.__name__))
     output = _view(x, run.clean(lambda: func(x.base, dim)), func(x.patches, dim))
     output.positions = x.positions.with_axis(axis) if adds else x.positions.without_axis(axis)
     return output
@@ -309,7 +310,7 @@ def _squeeze(run: IncrementalRun, func: Any, x: PatchedTensor, dim: Any) -> Patc
 def _pad(run: IncrementalRun, func: Any, x: PatchedTensor, pad: Sequence[int], value: float = 0.0) -> PatchedTensor:
     before = [*reversed([int(n) for n in pad[::2]])]
     if min(pad) < 0 or len(before) > len(x.positions.extent):
-        raise NotOnWindows("padding of channels and cropping by padding are not supported on windows")
+        raise NotOnWindows(Fact("padding of channels and cropping by padding are not supported on windows"))
     base = run.clean(lambda: func(x.base, pad, value))
     before = [0] * (len(x.positions.extent) - len(before)) + before
     positions = x.positions.shifted(before, tuple(base.shape[2:]))
@@ -321,7 +322,7 @@ def _upsample(run: IncrementalRun, func: Any, x: PatchedTensor, extent: Sequence
     """Each position becomes a block of equal values."""
     factors = [m // n for n, m in zip(x.positions.extent, extent, strict=True)]
     if any(n * factor != m for n, factor, m in zip(x.positions.extent, factors, extent, strict=True)):
-        raise NotOnWindows("upsampling by a fraction is not supported on windows")
+        raise _not_on_windows(Fact("upsampling by a fraction"))
     base = run.clean(lambda: func(x.base, extent))
     size = [n * factor for n, factor in zip(x.positions.size, factors, strict=True)]
     positions = WindowPositions(x.positions.starts * np.array(factors), tuple(size), tuple(base.shape[2:]))
@@ -337,7 +338,7 @@ def _mean(
 ) -> Tensor:
     """The clean map's mean or sum, plus the change that the windows make."""
     if dtype is not None or not dims or sorted(d % x.ndim for d in dims) != list(range(2, x.ndim)):
-        raise NotOnWindows(f"{func.__name__} over other axes than the map's is not supported on windows")
+        raise _not_on_windows(Fact("{operation} over other axes than the map's", operation=func.__name__))
     base: Tensor = run.clean(lambda: func(x.base, dims, keepdim))
     change = x.patches.sum(dims, keepdim)
     change = change - window_sums(x.base, x.positions).view_as(change)
@@ -352,9 +353,14 @@ def _view(x: PatchedTensor, base: Tensor, patches: Tensor) -> PatchedTensor:
 
 def _require_channels(func: Any, x: PatchedTensor, dim: int) -> None:
     if dim % x.ndim != 1:
-        raise NotOnWindows(f"{func.__name__} of positions is not supported on windows")
+        raise _not_on_windows(Fact("{operation} of positions", operation=func.__name__))
 
 
 def _require_constant(func: Any, parameters: Any) -> None:
     if patched_in(parameters):
-        raise NotOnWindows(f"{func.__name__} whose parameters change is not supported on windows")
+        raise _not_on_windows(Fact("{operation} whose parameters change", operation=func.__name__))
+
+
+def _not_on_windows(operation: Fact) -> NotOnWindows:
+    """The refusal of an operation that has no rule in this case."""
+    return NotOnWindows(Fact("{operation} is not supported on windows", operation=operation))

@@ -34,6 +34,7 @@ from convscope.engine.run.determinism import note_determinism_check
 from convscope.engine.run.gradients import read_out
 from convscope.engine.targets.target import Target
 from convscope.errors import ModelFailed
+from convscope.values.facts import Fact, as_fact
 
 MAX_WINDOW_SHARE = 0.85
 """The share of a map from which a window is no longer followed: the whole map costs no more, in a single tensor."""
@@ -123,12 +124,16 @@ class _ImageScorer:
         note_determinism_check()
         if float((first - second).abs().max()) > _TOLERANCE * float(first.abs().max()):
             second_score = float(self.target.score(second, torch.tensor([self.row], device="cpu"), clean=False))
-            self.notes["nondeterministic"] = f"the same image scored {score:.6g} and {second_score:.6g}"
-            return score, "two runs on the same image differ"
+            self.notes["nondeterministic"] = Fact(
+                "the same image scored {first} and {second}", first=f"{score:.6g}", second=f"{second_score:.6g}"
+            )
+            return score, Fact("two runs on the same image differ")
         if self.model.scripted_part() is not None:
-            return score, "the network is scripted (TorchScript) and hides its operations: open it from its source"
+            return score, Fact(
+                "the network is scripted (TorchScript) and hides its operations: open it from its source"
+            )
         if runs_one_at_a_time():
-            return score, "this network is given one image at a time"
+            return score, Fact("this network is given one image at a time")
         return score, None
 
     def score_incrementally(self) -> str | None:
@@ -147,10 +152,12 @@ class _ImageScorer:
             for group in group_by_border_distance(self.positions, size):
                 done = self._in_chunks(group, done, size, lambda rows: self._score_patches(run, attributes, rows))
         except (CannotFollow, ModelFailed) as error:
-            return str(error)
+            return as_fact(error.args[0])
         full = self.full_forward_multiplications
         share = run.multiplied / (windows * full) if full else 1.0
-        self.notes["recomputed"] = f"{share:.1%} of what {windows} forwards multiply"
+        self.notes["recomputed"] = Fact(
+            "{share} of what {windows} forwards multiply", share=f"{share:.1%}", windows=windows
+        )
         if run.why_whole:
             self.notes["whole maps"] = run.why_whole
         count_passes(forwards=round((share - 1) * windows))
@@ -158,9 +165,9 @@ class _ImageScorer:
 
     def score_whole_images(self, reason: str | None) -> None:
         """Fill in the scores with one full forward pass for each window."""
-        self.notes["recomputed"] = "everything"
+        self.notes["recomputed"] = Fact("everything")
         if reason is not None:
-            self.notes["whole maps"] = f"everywhere: {reason}"
+            self.notes["whole maps"] = Fact("everywhere: {why}", why=reason)
         self._in_chunks(np.arange(len(self.positions.starts)), 0, None, self._score_changed_images)
 
     def _in_chunks(self, group: IntArray, done: int, size: int | None, score: Callable[[IntArray], None]) -> int:

@@ -26,6 +26,7 @@ from convscope.engine.inputs.image_io import (
     open_image,
 )
 from convscope.errors import InputError
+from convscope.values.facts import Fact
 
 
 @dataclass(frozen=True)
@@ -278,9 +279,13 @@ def _unprepared_warning(tensor: Tensor, spec: InputSpec) -> str:
     is_unit_range = high <= 1 and _UNIT_RANGE_ENDS[0] <= high and low <= _UNIT_RANGE_ENDS[1] and black < -0.5
     if low < 0 or not (is_raw or is_unit_range):
         return ""
-    return (
-        f"the tensor holds numbers from {low:.3g} to {high:.3g}, and images prepared for this model lie between "
-        f"{black:.3g} and {white:.3g}: it seems not to be prepared (pixels in an array are prepared for you)"
+    return Fact(
+        "the tensor holds numbers from {low} to {high}, and images prepared for this model lie between {black} and "
+        "{white}: it seems not to be prepared (pixels in an array are prepared for you)",
+        low=f"{low:.3g}",
+        high=f"{high:.3g}",
+        black=f"{black:.3g}",
+        white=f"{white:.3g}",
     )
 
 

@@ -24,6 +24,7 @@ from convscope.engine.network.quantized import dequantized
 from convscope.engine.ops.call import Call
 from convscope.engine.ops.operation_kinds import GATES, IDENTITIES, NORMS, POINTWISE_ACTIVATIONS
 from convscope.errors import LayerError, NotFinite
+from convscope.values.facts import Fact
 
 Side = Literal["as it is", "before", "after"]
 
@@ -251,7 +252,8 @@ class _ActivationReader(TorchFunctionMode):
             self._last_activation if self._last_activation is not None and self._last_activation[2] is output else None
         )
         if self.side == "before":
-            self.on_output(address, *((activation[1], f"before its {activation[0]}") if activation else (output,)))
+            where = () if activation is None else (Fact("before its {activation}", activation=activation[0]),)
+            self.on_output(address, output if activation is None else activation[1], *where)
         elif activation:
             self.on_output(address, output)
         elif isinstance(output, Tensor):
@@ -262,7 +264,7 @@ class _ActivationReader(TorchFunctionMode):
     def _follow_output(self, address: str, tensor: Tensor, name: str, result: Tensor) -> None:
         """Classify an operation on a layer's output: the activation, a step towards it, or anything else."""
         if name in _ACTIVATIONS:
-            self.on_output(address, result, f"after {name}")
+            self.on_output(address, result, Fact("after {activation}", activation=name))
             del self._pending[address]
             if name in GATES:  # x · sigmoid(x), written as two operations
                 self._gates[address] = (tensor, result)

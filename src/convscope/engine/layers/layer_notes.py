@@ -7,6 +7,7 @@ from torch import Tensor
 
 from convscope.engine.layers.default_layer import on_every_path
 from convscope.engine.layers.trace import TracedLayer, trace_layers
+from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -30,17 +31,21 @@ def layer_notes(model: "Model", tensor: Tensor, addresses: Sequence[str], *, cho
             on_all_paths = on_every_path(model, tensor, address)
             table[address]["chosen"] = _ON_EVERY_PATH if on_all_paths else _ON_MOST_PATHS
             if not on_all_paths:
-                notes["default layer"] = f"{address!r}: {_ON_MOST_PATHS}"
+                notes["default layer"] = Fact("{layer}: {why}", layer=repr(address), why=_ON_MOST_PATHS)
         if layer.layout is not None and layer.layout.frames > 1 and not layer.layout.flat:
             count = layer.layout.frames
-            notes["frames"] = (
-                f"layer {address!r} gives {count} maps for each image (frames, views or heads); they are added"
+            notes["frames"] = Fact(
+                "layer {layer} gives {count} maps for each image (frames, views or heads); they are added",
+                layer=repr(address),
+                count=count,
             )
     return {**notes, LAYERS: table} if table else notes
 
 
 _ON_EVERY_PATH = "the last layer with spatial extent that everything from the input to the answer goes through"
-_ON_MOST_PATHS = "no single layer is on every path to the answer; this is the last of those that most paths go through"
+_ON_MOST_PATHS = Fact(
+    "no single layer is on every path to the answer; this is the last of those that most paths go through"
+)
 
 
 def _describe_layout(layer: TracedLayer) -> str:

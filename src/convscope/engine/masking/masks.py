@@ -25,6 +25,7 @@ from convscope.engine.run.determinism import scored_again
 from convscope.engine.run.gradients import end_scores, score, settle
 from convscope.engine.targets.target import Target
 from convscope.spec import Param
+from convscope.values.facts import Fact
 
 Draw = Callable[[int, Tensor], tuple[Tensor, Tensor]]
 """``(row, numbers) -> (inputs, masks)``: variants ``numbers`` of image ``row``, prepared, and their masks."""
@@ -46,7 +47,7 @@ StopWhen = Annotated[
     ),
 ]
 
-SAME_SCORE = "the score was the same under every mask: the target does not depend on the masked regions"
+SAME_SCORE = Fact("the score was the same under every mask: the target does not depend on the masked regions")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from convscope.engine.network.cache import CacheEntry
 from convscope.engine.network.model import Model
 from convscope.engine.ops.dispatch_mode import DispatchMode
 from convscope.errors import ModelFailed, OutputError
+from convscope.values.facts import Fact
 
 BATCH, BACKWARD = "batch", "backward"
 """The keys of the results in the cache and in the notes of values."""
@@ -34,9 +35,11 @@ BATCH, BACKWARD = "batch", "backward"
 CHECKS: CacheEntry[dict[str, str]] = CacheEntry("checks", dict, depends_on_backward_hooks=True)
 """The messages for the notes of values, by those keys; an empty message for a passed check."""
 
-_ALONE = "each is therefore run alone here, and in a batch the network's output is different"
-_INFLUENCE = f"the images of a batch influence each other in this network: {_ALONE}"
-_SINGLE_ONLY = "the network takes no batch of two images: each is run alone"
+_INFLUENCE = Fact(
+    "the images of a batch influence each other in this network: each is therefore run alone here, and in a batch the "
+    "network's output is different"
+)
+_SINGLE_ONLY = Fact("the network takes no batch of two images: each is run alone")
 
 _ROUNDING_TOLERANCE = 1e-5
 """How far the outputs of one image may be apart, relative to the largest: rounding of float32."""
@@ -187,20 +190,21 @@ def _compare_slope(slope: "_Slope") -> str:
     nearest = min(abs(rise - 1) for rise in rises)
     far = nearest > max(3 * spread, _SLOPE_TOLERANCE if slope.fine else 8 * _SLOPE_TOLERANCE)
     if slope.steps and (least := slope.least(step)) and slope.is_constant(least) and slope.is_constant(least / 2):
-        return _backward_message("a slope where the network's output changes in steps and has none")
+        return _backward_message(Fact("a slope where the network's output changes in steps and has none"))
     if not (agree and far):
         return ""
     if abs(middle) <= 0.01:
-        return _backward_message("a slope where the network's output hardly changes")
+        return _backward_message(Fact("a slope where the network's output hardly changes"))
     factor = 1 / middle
-    return _backward_message(f"{factor:{'.2f' if abs(factor) >= 0.01 else '.1g'}} times the true slope")
+    times = f"{factor:{'.2f' if abs(factor) >= 0.01 else '.1g'}}"
+    return _backward_message(Fact("{times} times the true slope", times=times))
 
 
-def _backward_message(finding: str) -> str:
-    return (
-        "the network's backward pass is not the derivative of its forward: along one direction it gives "
-        f"{finding} (gradient reversal, straight-through or another backward of its own); maps that use gradients "
-        "show the former"
+def _backward_message(finding: Fact) -> str:
+    return Fact(
+        "the network's backward pass is not the derivative of its forward: along one direction it gives {finding} "
+        "(gradient reversal, straight-through or another backward of its own); maps that use gradients show the former",
+        finding=finding,
     )
 
 

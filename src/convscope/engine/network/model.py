@@ -25,11 +25,12 @@ from convscope.engine.network.state_guard import backward_hooks, preserve_state
 from convscope.engine.network.tensor_contents import TensorContents
 from convscope.engine.network.torch_context import caller_settings
 from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient, OutputError
+from convscope.values.facts import Fact
 
 OutputSelector = str | int | Callable[[Any], Tensor]
 """Which part of a tuple or dict output is explained: a key, an index or a function."""
 
-RANDOM_WEIGHTS = ("random weights: the network has learned nothing",)
+RANDOM_WEIGHTS = (Fact("random weights: the network has learned nothing"),)
 """The caveat of a network without trained weights."""
 
 _MEANINGS: CacheEntry[dict[tuple[int, ...], Meaning]] = CacheEntry("meanings", dict)

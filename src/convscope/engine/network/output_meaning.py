@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from convscope.errors import InputError, did_you_mean
+from convscope.values.facts import Fact
 
 MEANING_WORDS: Mapping[str, str] = {
     "logits": "logits",
@@ -28,18 +29,20 @@ MEANING_WORDS: Mapping[str, str] = {
 }
 """The words that users may write for a meaning, and the kind that each stands for."""
 
-_DESCRIPTIONS: Mapping[str, str] = {
-    "logits": "plain scores (no softmax or sigmoid at the end of the network)",
-    "multilabel": "scores of labels that do not exclude each other",
-    "probabilities": "probabilities",
-    "softmax": "probabilities (softmax inside the network)",
-    "sigmoid": "probabilities (sigmoid inside the network)",
-    "log-softmax": "log-probabilities (log-softmax inside the network)",
-    "log-sigmoid": "log-probabilities (log-sigmoid inside the network)",
-    "tanh": "values between -1 and 1 (tanh inside the network)",
-    "mixed": "values of several kinds (some through a softmax, sigmoid or tanh)",
-    "value": "values, not scores of classes",
-    "unknown": "scores (the operation that produced them could not be determined: set it with cs.Model(…, meaning=…))",
+_DESCRIPTIONS: Mapping[str, Fact] = {
+    "logits": Fact("plain scores (no softmax or sigmoid at the end of the network)"),
+    "multilabel": Fact("scores of labels that do not exclude each other"),
+    "probabilities": Fact("probabilities"),
+    "softmax": Fact("probabilities (softmax inside the network)"),
+    "sigmoid": Fact("probabilities (sigmoid inside the network)"),
+    "log-softmax": Fact("log-probabilities (log-softmax inside the network)"),
+    "log-sigmoid": Fact("log-probabilities (log-sigmoid inside the network)"),
+    "tanh": Fact("values between -1 and 1 (tanh inside the network)"),
+    "mixed": Fact("values of several kinds (some through a softmax, sigmoid or tanh)"),
+    "value": Fact("values, not scores of classes"),
+    "unknown": Fact(
+        "scores (the operation that produced them could not be determined: set it with cs.Model(…, meaning=…))"
+    ),
 }
 _PROBABILITIES = {"probabilities", "softmax", "sigmoid"}
 _LOG_PROBABILITIES = {"log-softmax", "log-sigmoid"}
@@ -60,17 +63,21 @@ class Meaning:
     scale: float = 1.0
     given_by_user: bool = False
 
-    def describe(self, *, score: bool = False) -> str:
+    def describe(self, *, score: bool = False) -> Fact:
         """The meaning in words; with ``score`` also what it makes of an explained score."""
-        scale = f", multiplied by {self.scale:g}" if self.scale != 1 else ""
-        origin = ", as specified for the model" if self.given_by_user else ""
-        plain = self.kind in ("logits", "multilabel", "value", "unknown")
-        explained = "" if plain or not score else f": the score is {_SCORE.get(self.kind, 'that value')}"
-        return f"{_DESCRIPTIONS[self.kind]}{scale}{origin}{explained}"
+        meaning = _DESCRIPTIONS[self.kind]
+        if self.scale != 1:
+            meaning = Fact("{meaning}, multiplied by {scale}", meaning=meaning, scale=f"{self.scale:g}")
+        if self.given_by_user:
+            meaning = Fact("{meaning}, as specified for the model", meaning=meaning)
+        if not score or self.kind in ("logits", "multilabel", "value", "unknown"):
+            return meaning
+        explained = _SCORE.get(self.kind, Fact("that value"))
+        return Fact("{meaning}: the score is {explained}", meaning=meaning, explained=explained)
 
 
-_SCORE = dict.fromkeys(_PROBABILITIES, "the probability, not the logit") | dict.fromkeys(
-    _LOG_PROBABILITIES, "the logarithm of the probability"
+_SCORE = dict.fromkeys(_PROBABILITIES, Fact("the probability, not the logit")) | dict.fromkeys(
+    _LOG_PROBABILITIES, Fact("the logarithm of the probability")
 )
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
+from convscope.values.facts import Fact
+
 
 @dataclass(frozen=True)
 class TorchSettings:
@@ -24,7 +26,8 @@ class TorchSettings:
         """The remarks for every value that is computed under autocast."""
         dtypes = sorted({str(dtype).removeprefix("torch.") for _, dtype in self.autocast})
         return tuple(
-            f"the network ran under torch.autocast ({dtype}), which was on around the call" for dtype in dtypes
+            Fact("the network ran under torch.autocast ({dtype}), which was on around the call", dtype=dtype)
+            for dtype in dtypes
         )
 
 

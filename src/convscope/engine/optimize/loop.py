@@ -30,6 +30,7 @@ from convscope.engine.rules.function_mode import RuleMode
 from convscope.engine.rules.ledger import Ledger
 from convscope.engine.rules.modified_gradients import redirected_relu
 from convscope.errors import Cancelled, NoGradient, NotFinite, ParameterError
+from convscope.values.facts import Fact, as_fact
 
 _SMOOTHING = 0.8
 """The decay of the running mean of scores, by which the best picture is chosen."""
@@ -129,7 +130,8 @@ def maximize(
                 report(step + 1, steps)
                 show_pictures(step + 1, steps, scores, lambda: state.pictures)
             except Cancelled:
-                state.stopped = f"stopped after {step + 1} of {steps} steps" if step + 1 < steps else ""
+                done = Fact("stopped after {done} of {steps} steps", done=step + 1, steps=steps)
+                state.stopped = done if step + 1 < steps else ""
                 break
         return state.result(evaluator)
 
@@ -165,7 +167,8 @@ def maximize_all(
 
         chunk_options = options | ({"steps": 1, "report": lambda *_: None} if stopped else {"report": report})
         result = maximize(model, objective, parametrization, len(chunk) * variants, variants=variants, **chunk_options)
-        notes = tuple({"stopped": "stopped before it started"} for _ in result.notes) if stopped else result.notes
+        not_started = {"stopped": Fact("stopped before it started")}
+        notes = tuple(dict(not_started) for _ in result.notes) if stopped else result.notes
         results.append(replace(result, stopped=stopped or result.stopped, notes=notes))
 
     in_chunks(len(objectives), sample, step, size=max(1, chunk_size(sample) // variants), quiet=True)
@@ -336,14 +339,16 @@ class _AscentState:
     def _notes(self, row: int) -> dict[str, Any]:
         notes: dict[str, Any] = {}
         if self.diverged_at[row]:
-            notes["diverged"] = (
-                f"the objective became NaN or infinite at step {int(self.diverged_at[row])}; "
-                "the best picture before it is shown"
+            notes["diverged"] = Fact(
+                "the objective became NaN or infinite at step {step}; the best picture before it is shown",
+                step=int(self.diverged_at[row]),
             )
         elif self.no_gradient[row]:
-            notes["never moved"] = "the objective gave no gradient at any step: this unit does not respond to the input"
+            notes["never moved"] = Fact(
+                "the objective gave no gradient at any step: this unit does not respond to the input"
+            )
         if self.stopped and not self.diverged_at[row]:
-            notes["stopped"] = f"{self.stopped}; the best picture so far is shown"
+            notes["stopped"] = Fact("{how}; the best picture so far is shown", how=as_fact(self.stopped))
         return notes
 
     def _initialize(self, pictures: Tensor, finite: Tensor) -> None:

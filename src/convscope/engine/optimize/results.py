@@ -9,6 +9,7 @@ from torch import Tensor
 from convscope.engine.inputs.specs import InputSpec
 from convscope.engine.optimize.loop import AscentResult
 from convscope.values import Pictures
+from convscope.values.facts import Fact
 
 
 def pictures_of(
@@ -63,12 +64,14 @@ def _notes(ascent: AscentResult, words: Sequence[str]) -> dict[str, Any]:
     pictures_by_text: dict[str, dict[str, list[str]]] = {}
     for word, note in zip(words, ascent.notes, strict=True):
         for key, text in note.items():
-            pictures_by_text.setdefault(key, {}).setdefault(str(text), []).append(word)
-    return {
-        key: "; ".join(_sentence(text, pictures, len(words)) for text, pictures in texts.items())
-        for key, texts in pictures_by_text.items()
-    }
+            pictures_by_text.setdefault(key, {}).setdefault(text, []).append(word)
+    return {key: _sentence(texts, len(words)) for key, texts in pictures_by_text.items()}
 
 
-def _sentence(text: str, pictures: Sequence[str], count: int) -> str:
-    return text if len(pictures) == count else f"{', '.join(pictures)}: {text}"
+def _sentence(pictures_by_text: Mapping[str, Sequence[str]], count: int) -> str:
+    """The texts, each with the pictures that it is about unless these are all."""
+    parts = [
+        text if len(pictures) == count else Fact("{pictures}: {text}", pictures=pictures, text=text)
+        for text, pictures in pictures_by_text.items()
+    ]
+    return Fact("{parts:; }", parts=parts)

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope.values.facts import Fact, as_fact
+
 
 @dataclass
 class LayerEntry:
@@ -49,7 +51,10 @@ class Ledger:
 
     def rule_counts(self) -> dict[str, int]:
         """``{"conv2d: z-plus": 52, …}``, the most frequent first."""
-        return {f"{operation}: {rule}": count for (operation, rule), count in self.treated.most_common()}
+        return {
+            Fact("{operation}: {rule}", operation=operation, rule=as_fact(rule)): count
+            for (operation, rule), count in self.treated.most_common()
+        }
 
 
 def merge_ledgers(ledgers: list[Ledger]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.rules.affine import Affine
+from convscope.values.facts import Fact
 
 _NEGLIGIBLE = 1e-6
 """The sum of the terms of one sign counts as zero if it is less than this fraction of the sum of the other sign."""
@@ -102,7 +103,7 @@ def epsilon(strength: float = 0.0) -> Rule:
     def split(op: Affine, x: Tensor, z: Tensor, relevance: Tensor) -> list[Stream]:
         return [Stream(op, safe_divide(relevance, z, strength), z)]
 
-    return Rule(f"epsilon {strength:g}" if strength else "epsilon", split)
+    return Rule(Fact("epsilon {strength}", strength=f"{strength:g}") if strength else "epsilon", split)
 
 
 def alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Rule:
@@ -135,7 +136,8 @@ def alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Rule:
             streams += inputs.streams(op.minus(), plus, signal, z)
         return streams
 
-    return Rule("z-plus" if (alpha, beta) == (1, 0) else f"alpha{alpha:g}-beta{beta:g}", split)
+    name = Fact("alpha{alpha}-beta{beta}", alpha=f"{alpha:g}", beta=f"{beta:g}")
+    return Rule("z-plus" if (alpha, beta) == (1, 0) else name, split)
 
 
 def z_plus() -> Rule:

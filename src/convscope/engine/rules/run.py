@@ -19,6 +19,7 @@ from convscope.engine.rules.lrp import InputInfo, Relevance
 from convscope.engine.run.gradients import gradients_of, note_gradient_use, read_out
 from convscope.engine.targets.target import Target
 from convscope.errors import LayerError, NoGradient, NoRule
+from convscope.values.facts import Fact
 
 MethodFactory = Callable[[Ledger, Tensor, Tensor], BackwardMethod]
 """``(ledger, rows, copies) -> method``: the method for one chunk, with copy ``copies[i]`` of image ``rows[i]`` each."""
@@ -234,7 +235,9 @@ def operation_notes(result: BackwardResult) -> dict[str, Any]:
     if ledger.missing:
         notes["without a rule"] = ", ".join(f"{operation} ×{n}" for operation, n in ledger.missing.items())
     if ledger.random:
-        notes["nondeterministic"] = f"the network draws random numbers: {', '.join(ledger.random)}"
+        notes["nondeterministic"] = Fact(
+            "the network draws random numbers: {operations}", operations=list(ledger.random)
+        )
     return notes
 
 

@@ -10,6 +10,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import score
 from convscope.engine.targets.target import Target
+from convscope.values.facts import Fact
 
 _TOLERANCE = 1e-3
 """The largest relative difference of two scores of one image that rounding explains."""
@@ -35,6 +36,10 @@ def scored_again(model: Model, images: Images, target: Target) -> list[dict[str,
     notes: list[dict[str, Any]] = []
     for first, second in zip(before, after, strict=True):
         differs = abs(first - second) > _TOLERANCE * max(abs(first), abs(second))
-        note = f"the same image scored {first:.6g}, then {second:.6g}: the network draws at random"
+        note = Fact(
+            "the same image scored {first}, then {second}: the network draws at random",
+            first=f"{first:.6g}",
+            second=f"{second:.6g}",
+        )
         notes.append({"nondeterministic": note} if differs else {})
     return notes

@@ -31,6 +31,7 @@ from convscope.engine.network.packaged import unreached_message
 from convscope.engine.run.gradients import read_out
 from convscope.engine.targets.target import Target
 from convscope.errors import LayerError, ModelFailed
+from convscope.values.facts import Fact
 
 Edit = Callable[[Tensor, Tensor], None]
 """``(maps, numbers)``: change copies of the layer's map (B, C, …), in place, into the variants ``numbers`` (B,)."""
@@ -77,7 +78,9 @@ def score_variants(
         in_chunks(variants, replay.activation[0], step, size=replay.chunk, quiet=True)
         activations.append(upcast(replay.map))
         scores.append(image_scores)
-        notes.append({} if replay.why_full is None else {"recomputed": f"the whole network: {replay.why_full}"})
+        notes.append(
+            {} if replay.why_full is None else {"recomputed": Fact("the whole network: {why}", why=replay.why_full)}
+        )
     return VariantScores(torch.cat(activations), torch.stack(scores), notes)
 
 
@@ -149,10 +152,10 @@ class SuffixReplay:
         try:
             replayed = self._replayed_outputs(self.activation.expand(2, *self.activation.shape).clone())
         except (ModelFailed, RuntimeError) as error:  # vmap raises either
-            return f"what lies above the layer cannot run for many at once ({_first_line(error)})"
+            return Fact("what lies above the layer cannot run for many at once ({error})", error=_first_line(error))
         allowed = _TOLERANCE * float(output.abs().max())
         if replayed.shape[1:] != output.shape[1:] or float((replayed - output).abs().max()) > allowed:
-            return "what lies above the layer does not give the same answer when it runs alone"
+            return Fact("what lies above the layer does not give the same answer when it runs alone")
         return None
 
 
@@ -207,9 +210,9 @@ class _CallRecorder(TorchFunctionMode):
     def why_not(self, output: Tensor) -> str | None:
         """Why this forward pass cannot be replayed from the layer on; None where it can."""
         if self.hidden or id(output) not in self.known:
-            return "parts of it are scripted or hidden, so that what they do is not seen"
+            return Fact("parts of it are scripted or hidden, so that what they do is not seen")
         if self.overwritten or any(_version(self.known[key]) != version for key, version in self.needed.items()):
-            return "what comes from below the layer is written over after its use"
+            return Fact("what comes from below the layer is written over after its use")
         return None
 
     def calls_without_unused_results(self) -> list[_Call]:

@@ -25,6 +25,7 @@ from convscope.engine.ops.module_of_call import ModuleLocator
 from convscope.engine.run.gradients import score
 from convscope.engine.targets.target import Target
 from convscope.errors import ConvScopeError
+from convscope.values.facts import Fact
 
 _STEP_FUNCTIONS = frozenset(("round", "floor", "ceil", "trunc", "fix", "sign", "sgn", "heaviside"))
 """Operations that stay on the graph and whose derivative is zero wherever it exists."""
@@ -39,7 +40,7 @@ _DATA = Tensor.data.__get__  # type: ignore[attr-defined]
 _FUNCTIONS = str(Path(torch.__file__).parent / "autograd" / "function.py")
 _MAX_NAMED = 3
 
-WITHOUT_GRADIENT = "lenses that need no gradient, such as occlusion or rise, show what it depends on"
+WITHOUT_GRADIENT = Fact("lenses that need no gradient, such as occlusion or rise, show what it depends on")
 
 
 class _GradientStops(TorchFunctionMode):
@@ -48,7 +49,7 @@ class _GradientStops(TorchFunctionMode):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self._module_of_call = ModuleLocator(module)
-        self.named: list[str] = []
+        self.named: list[Fact] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         operands = [*args, *(kwargs or {}).values()]
@@ -69,16 +70,22 @@ class _GradientStops(TorchFunctionMode):
         ):
             return
         layer = self._module_of_call()
-        where = f"layer {layer!r}" if layer else "its own forward"
+        where = Fact("layer {layer}", layer=repr(layer)) if layer else Fact("its own forward")
         under_no_grad = tensor is not None and not torch.is_grad_enabled()
-        operation = f"what runs under torch.no_grad inside {where}" if under_no_grad else f"{name!r} in {where}"
+        operation = (
+            Fact("what runs under torch.no_grad inside {where}", where=where)
+            if under_no_grad
+            else Fact("{operation} in {where}", operation=repr(name), where=where)
+        )
         if operation not in self.named:
             self.named.append(operation)
 
     def words(self) -> str:
-        """The operations in the order in which they ran."""
-        more = len(self.named) - _MAX_NAMED
-        return ", ".join(self.named[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+        """The operations in the order in which they ran; empty if there are none."""
+        first, more = self.named[:_MAX_NAMED], len(self.named) - _MAX_NAMED
+        if more > 0:
+            return Fact("{first} and {more} more", first=first, more=more)
+        return Fact("{items}", items=first) if first else ""
 
 
 def _in_own_function() -> bool:
@@ -140,7 +147,7 @@ def reason(
         otherwise: the reason to give where the gradient is not zero.
     """
     if target is None:
-        return otherwise or "every channel is the same at all positions of this layer"
+        return otherwise or Fact("every channel is the same at all positions of this layer")
     own_target = target.for_copies(torch.tensor([row], device="cpu"))
     tensor = images.tensor[row : row + 1]
     try:
@@ -150,16 +157,27 @@ def reason(
             return otherwise or _reason_despite_gradient(probe, address)
         score_changes = _perturbed_score(model, tensor, own_target, address, probe) != probe.score
     except ConvScopeError as error:
-        return f"every number of it is zero; why cannot be told: {error}"
-    changed = "the input" if address is None else f"the output of layer {address!r}"
+        return Fact("every number of it is zero; why cannot be told: {error}", error=error)
+    changed = Fact("the input") if address is None else Fact("the output of layer {layer}", layer=repr(address))
     if not score_changes:
-        return f"the gradient is zero everywhere, and the score stays the same when noise is added to {changed}"
-    why = "the path to it is saturated or switched off here"
+        return Fact(
+            "the gradient is zero everywhere, and the score stays the same when noise is added to {changed}",
+            changed=changed,
+        )
+    why = Fact("the path to it is saturated or switched off here")
     if probe.own_functions:
-        why = f"the path to it leads through {', '.join(probe.own_functions)}, whose backward pass is the network's own"
+        why = Fact(
+            "the path to it leads through {functions}, whose backward pass is the network's own",
+            functions=probe.own_functions,
+        )
     if probe.stops:
-        why = f"{probe.stops} passes no gradient"
-    return f"the gradient is zero everywhere although the score changes with {changed}: {why}; {WITHOUT_GRADIENT}"
+        why = Fact("{operations} passes no gradient", operations=probe.stops)
+    return Fact(
+        "the gradient is zero everywhere although the score changes with {changed}: {why}; {remedy}",
+        changed=changed,
+        why=why,
+        remedy=WITHOUT_GRADIENT,
+    )
 
 
 def where_gradients_stop(model: Model, images: Images, target: Target) -> str:
@@ -212,7 +230,9 @@ def _perturbed_score(model: Model, tensor: Tensor, target: Target, address: str 
 def _reason_despite_gradient(probe: _Probe, address: str | None) -> str:
     """The reason where the gradient is not zero and the map is."""
     if not bool(probe.values.any()):
-        zero = "the input is" if address is None else f"every activation of layer {address!r} is"
-        return f"{zero} zero, though the gradient there is not"
-    there = "" if address is None else f" at layer {address!r}"
-    return f"the gradient{there} is not zero, but what this method makes of it is"
+        if address is None:
+            return Fact("the input is zero, though the gradient there is not")
+        return Fact("every activation of layer {layer} is zero, though the gradient there is not", layer=repr(address))
+    if address is None:
+        return Fact("the gradient is not zero, but what this method makes of it is")
+    return Fact("the gradient at layer {layer} is not zero, but what this method makes of it is", layer=repr(address))

@@ -27,6 +27,7 @@ from convscope.engine.network.quantized import dequantized
 from convscope.engine.statistics.largest_channels import channel_maxima
 from convscope.engine.statistics.log_histogram import LogGrid
 from convscope.errors import LayerError, NotFinite
+from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -353,7 +354,7 @@ class StatisticsCollector:
                 return
             layout = layout_at_call(self.model, address, chunk.tensor, calls)
             if layout is None or tensor.numel() == 0 or tensor.ndim != len(layout.shape) - layout.unbatched:
-                self.unreadable[name] = "what these give is not made of one part per image"
+                self.unreadable[name] = Fact("what these give is not made of one part per image")
                 return
             tensor = require_all_images(layout, address, len(chunk), dequantized(tensor.detach()))
             numbers = layout.by_channel(tensor)
@@ -411,9 +412,11 @@ class StatisticsCollector:
 def _not_real_message(tensor: Tensor | None) -> str:
     """Why a layer has no statistics: it returns no tensor, or one of numbers that are not real."""
     if tensor is None:
-        return "these give no tensor"
+        return Fact("these give no tensor")
     kind = str(tensor.dtype).removeprefix("torch.")
-    return f"these give {'complex' if tensor.is_complex() else 'whole'} numbers ({kind})"
+    if tensor.is_complex():
+        return Fact("these give complex numbers ({kind})", kind=kind)
+    return Fact("these give whole numbers ({kind})", kind=kind)
 
 
 def collect_statistics(
@@ -435,12 +438,13 @@ def collect_statistics(
     return collector
 
 
-def list_reasons(unreadable: Mapping[str, str]) -> str:
+def list_reasons(unreadable: Mapping[str, str]) -> Fact:
     """Which layers are left out, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in unreadable.items():
         by_reason.setdefault(reason, []).append(name)
-    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
+    parts = [Fact("{layers}: {why}", layers=names, why=reason) for reason, names in by_reason.items()]
+    return Fact("{parts:; }", parts=parts)
 
 
 def _sample_positions(numbers: Tensor, count: int, indices: tuple[int, ...]) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 TOP_FRACTION = 0.2
 """The share of an image's pixels that count as highlighted by a map."""
@@ -109,7 +110,7 @@ def difference(first: Attribution, second: Attribution) -> Attribution:
         True
     """
     values = first.values.detach() - to_extent_of(first, second).values.detach()
-    description = "the first map minus the second, in raw numbers"
+    description = Fact("the first map minus the second, in raw numbers")
     reads = "Warm where the first map is higher, cool where the second is; where they agree, it is blank."
     record = replace(first.record, title="Difference", asks="Where do two maps differ?", reads=reads, caveats=())
     return Attribution(values=values, photo=first.photo, signed=True, record=record, notes={"what it is": description})

@@ -17,6 +17,7 @@ from convscope.lens.activations._shares import NAMES, SHARES
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Distribution, LayerStatistics
+from convscope.values.facts import Fact
 
 COLUMNS = ("mean", "spread", "min", *NAMES, "max", "zeros", "not above zero", "at limit")
 SATURATED_SHARE, DUPLICATE_CORRELATION = 0.95, 0.99
@@ -147,15 +148,21 @@ def _notes(
     notes: dict[str, object] = {}
     largest = max((account.positions for account in accounts.values()), default=0)
     if largest > per_image:
-        notes["sampled"] = (
-            f"quantiles, spread, minimum and shares are of {per_image} positions an image where a layer has more, "
-            f"means of {MEAN_POSITIONS}; maxima are of all"
+        notes["sampled"] = Fact(
+            "quantiles, spread, minimum and shares are of {positions} positions an image where a layer has more, "
+            "means of {mean_positions}; maxima are of all",
+            positions=per_image,
+            mean_positions=MEAN_POSITIONS,
         )
     if without := set().union(*(account.classes_left_out for account in accounts.values())):
         kept = max(len(account.classes) for account in accounts.values())
-        notes["classes"] = f"means are kept of {kept} of {kept + len(without)} classes, those met first"
+        notes["classes"] = Fact(
+            "means are kept of {kept} of {classes} classes, those met first", kept=kept, classes=kept + len(without)
+        )
     if odd:
         notes["left out"] = list_reasons(odd)
     if images < 8:
-        notes["few images"] = f"a unit that is inactive on {images} may be active on others; duplicates need eight"
+        notes["few images"] = Fact(
+            "a unit that is inactive on {images} may be active on others; duplicates need eight", images=images
+        )
     return notes

@@ -10,6 +10,7 @@ from convscope.engine.network.model import Model
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import FeatureMaps
+from convscope.values.facts import Fact
 
 
 @lens(
@@ -95,10 +96,11 @@ def _of_image(
     images: Images, row: int, index: int, readings: dict[str, MapReading], scale: str, view: str
 ) -> FeatureMaps:
     """The maps of one image, at this index of a chunk."""
-    verb = "kept" if view == "colours" else "shown"
     counts = {address: (r.channels.shape[1], r.strengths.shape[1]) for address, r in readings.items()}
     notes = {
-        f"{verb} of {address}": f"{few} of {total} channels, those with the largest mean magnitude"
+        (
+            Fact("kept of {layer}", layer=address) if view == "colours" else Fact("shown of {layer}", layer=address)
+        ): Fact("{few} of {total} channels, those with the largest mean magnitude", few=few, total=total)
         for address, (few, total) in counts.items()
         if few < total
     }

@@ -10,6 +10,7 @@ from convscope.engine.statistics.parameter_gradients import OWN_PARAMETERS, loss
 from convscope.lens.activations._shares import NAMES, SHARES
 from convscope.runtime.declaration import lens
 from convscope.values import Distribution, LayerStatistics
+from convscope.values.facts import Fact
 
 GRID = {"octaves": 24, "bits": 5}
 
@@ -57,9 +58,10 @@ def parameter_gradients(model: Model, images: Dataset) -> Distribution:
     gradients, loss, images_used, labeled = loss_gradients(model, images, parameters)
     grids = {name: LogGrid.reaching(float(flat.abs().max()), **GRID) for name, flat in gradients.items()}
     counts = {name: _histogram(flat, grids[name]) for name, flat in gradients.items()}
-    unlabeled = (
-        f"{images_used - labeled} of {images_used} images have no class that the model knows: their top class is used "
-        "instead"
+    unlabeled = Fact(
+        "{unlabeled} of {images} images have no class that the model knows: their top class is used instead",
+        unlabeled=images_used - labeled,
+        images=images_used,
     )
     return Distribution(
         of="gradients",
@@ -73,7 +75,7 @@ def parameter_gradients(model: Model, images: Dataset) -> Distribution:
             **images.notes(),
             "mean loss": loss,
             **({"loss": unlabeled} if labeled < images_used else {}),
-            **({"left out": f"complex parameters: {', '.join(left_out)}"} if left_out else {}),
+            **({"left out": Fact("complex parameters: {names}", names=left_out)} if left_out else {}),
         },
     )
 

@@ -16,6 +16,7 @@ from convscope.errors import ParameterError
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Exemplar, Exemplars, UnitExemplars
+from convscope.values.facts import Fact
 from convscope.values.formatting import format_list
 
 
@@ -161,12 +162,18 @@ def _notes(
 ) -> dict[str, object]:
     notes: dict[str, object] = {}
     if ranking.images < k:
-        notes["few images"] = f"{k} inputs per unit were requested, but there are only {ranking.images}"
+        notes["few images"] = Fact(
+            "{requested} inputs per unit were requested, but there are only {images}",
+            requested=k,
+            images=ranking.images,
+        )
     for layer in dict.fromkeys(address.layer for address in requested if address.unit is None):
         total, units = ranking.best[layer].values.shape[1], sum(address.layer == layer for address in shown)
         if units < total:
-            notes[f"shown of {layer}"] = (
-                f"{units} of {total} units, those with the largest values; the arrays contain all units"
+            notes[Fact("shown of {layer}", layer=layer)] = Fact(
+                "{units} of {total} units, those with the largest values; the arrays contain all units",
+                units=units,
+                total=total,
             )
     inactive = [str(a) for a in shown if float(ranking.best[a.layer].values[0, a.unit]) <= 0]
     if inactive:

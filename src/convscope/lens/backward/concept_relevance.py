@@ -15,6 +15,7 @@ from convscope.lens.backward._rules import OnMissing
 from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 
 @lens(
@@ -127,7 +128,7 @@ def concept_relevance(
         channels=result.relevance,
         layer_values={address: torch.stack([at_layer[row] for row in range(len(image))])},
         notes=notes,
-        otherwise="no relevance flows through the chosen channels",
+        otherwise=Fact("no relevance flows through the chosen channels"),
     )
 
 

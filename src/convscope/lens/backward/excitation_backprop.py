@@ -14,8 +14,9 @@ from convscope.runtime.declaration import lens
 from convscope.runtime.layer_maps import Relu, maps_to_values
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
-NO_WINNER = "the target's score is zero: there is no winner whose excitation could be traced"
+NO_WINNER = Fact("the target's score is zero: there is no winner whose excitation could be traced")
 
 
 @lens(

@@ -12,6 +12,7 @@ from convscope.lens.backward._rules import OnMissing, constant_method, rule_note
 from convscope.runtime.declaration import attributions, lens
 from convscope.runtime.layer_maps import combined
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 
 @lens(
@@ -87,5 +88,7 @@ def _why_blank(cam_at_layers: dict[str, Tensor], guided_gradient: Tensor, row: i
     if not bool(guided_gradient[row].any()):
         return None
     if not any(bool(values[row].any()) for values in cam_at_layers.values()):
-        return "Grad-CAM finds no region at this layer that supports the target, so the product is zero everywhere"
-    return "guided backpropagation and Grad-CAM are nonzero at no common position"
+        return Fact(
+            "Grad-CAM finds no region at this layer that supports the target, so the product is zero everywhere"
+        )
+    return Fact("guided backpropagation and Grad-CAM are nonzero at no common position")

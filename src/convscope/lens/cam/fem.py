@@ -10,6 +10,7 @@ from convscope.lens.cam._maps import activation_maps, mean_over_space
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 
 @lens(
@@ -78,5 +79,7 @@ def fem(
             return (mean * (excess >= -rounding)).sum(1)
         return (mean_over_space((excess > rounding).to(a.dtype)) * a).sum(1)
 
-    why_blank = f"no activation of this layer is more than {k:g} standard deviations above its channel's mean"
+    why_blank = Fact(
+        "no activation of this layer is more than {k} standard deviations above its channel's mean", k=f"{k:g}"
+    )
     return activation_maps(model, image, None, layer, combine, otherwise=why_blank)

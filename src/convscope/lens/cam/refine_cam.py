@@ -13,6 +13,7 @@ from convscope.runtime.declaration import attributions, lens
 from convscope.runtime.layer_maps import divided_by_peak, over_input
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 
 @lens(
@@ -78,5 +79,5 @@ def refine_cam(
     product = torch.ones(len(image), *image.extent, dtype=torch.float32, device="cpu")
     for address, values in maps.items():
         product = product * over_input(model, image, address, divided_by_peak(values)).cpu()
-    why_blank = "no region is evidence at all of these layers; choose fewer layers"
+    why_blank = Fact("no region is evidence at all of these layers; choose fewer layers")
     return attributions(model, image, target, product, layer_values=maps, signed=False, otherwise=why_blank)

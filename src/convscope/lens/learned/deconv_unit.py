@@ -13,6 +13,7 @@ from convscope.errors import UnknownName
 from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 RULES = {"deconvnet": deconvnet, "guided": guided}
 
@@ -90,7 +91,7 @@ def deconv_unit(
         flow.multiplier.sum(1),
         channels=flow.multiplier,
         notes=notes,
-        otherwise="the unit is not activated by this image, or no positive gradient reaches the input from it",
+        otherwise=Fact("the unit is not activated by this image, or no positive gradient reaches the input from it"),
     )
 
 
@@ -115,7 +116,7 @@ class _StrongestPositions:
         for row, (unit, *position) in zip(rows.tolist(), indices, strict=True):
             self.descriptions[row] = str(UnitAddress(address.layer, unit, address.position))
             self.positions[row] = (
-                f"{', '.join(map(str, position))} of {'×'.join(map(str, extent))}" if extent else "all"
+                Fact("{position} of {extent:×}", position=position, extent=extent) if extent else Fact("all")
             )
         return torch.stack([of_image[tuple(index)] for of_image, index in zip(activation, indices, strict=True)])
 

@@ -23,6 +23,7 @@ from convscope.lens.learned._drawing import (
 )
 from convscope.runtime.declaration import lens
 from convscope.values import Pictures
+from convscope.values.facts import Fact
 
 
 @lens(
@@ -89,7 +90,7 @@ def style_features(
 
         return for_each_layer(layer, optimize_up_to)
 
-    words = [layer[0], *(f"{layer[0]} to {address}" for address in layer[1:])]
+    words = [layer[0], *(Fact("{low} to {high}", low=layer[0], high=address) for address in layer[1:])]
     return [
         pictures_of(
             image.spec,

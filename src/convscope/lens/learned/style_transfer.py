@@ -19,6 +19,7 @@ from convscope.lens.learned._drawing import Frames, Rate, Steps, activations_at,
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Pictures
+from convscope.values.facts import Fact
 
 STAGES = 5
 """How many stages of the network are compared by default."""
@@ -111,7 +112,7 @@ def style_transfer(
 
     results = optimize_images(image, optimize)
     name = style.names[0]
-    words = [f"in the style of {name if name.startswith('sample:') else Path(name).name}"]
+    words = [Fact("in the style of {name}", name=name if name.startswith("sample:") else Path(name).name)]
     features = {address: matrix.float() for address, matrix in grams.items()}
     return [
         pictures_of(image.spec, result, words, photo=image.photo(row), features=features)

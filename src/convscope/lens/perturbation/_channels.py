@@ -16,6 +16,7 @@ from convscope.engine.targets.target import Target
 from convscope.runtime.layer_maps import maps_to_values, over_input
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 Channels = Annotated[
     int,
@@ -48,7 +49,7 @@ def score_cam_maps(
         )
         weights = torch.softmax(scores, 1).nan_to_num(0)  # NaN if all channels of an image are constant
         maps[address] = weighted_sum(weights, evidence.activation)
-    reason = "every channel of this layer is constant, so that none gives a mask"
+    reason = Fact("every channel of this layer is constant, so that none gives a mask")
     return maps_to_values(model, images, target, maps, relu=relu, why_blank=reason)
 
 

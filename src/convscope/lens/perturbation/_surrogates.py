@@ -15,6 +15,7 @@ from convscope.engine.network.model import Model
 from convscope.engine.targets.target import Target
 from convscope.runtime.declaration import attributions
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 Fit = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor, dict[str, Any]]]
 """``(row, coalitions, scores) -> (values, band, notes)``: a value per segment of image ``row`` and its 95 % band."""
@@ -60,8 +61,12 @@ def surrogate_maps(
         coefficients, band, fit_notes = fit(row, shown, scores)
         if _has_too_few(len(shown), cut) and EXACT_NOTE not in fit_notes:  # no degrees of freedom to estimate the error
             band = torch.full_like(coefficients, Z_95 * float(scores.std()))
-            needed = cut.count + 2
-            few = f"{len(shown)} for {cut.count} segments; at least {needed} are needed"
+            few = Fact(
+                "{samples} for {segments} segments; at least {needed} are needed",
+                samples=len(shown),
+                segments=cut.count,
+                needed=cut.count + 2,
+            )
             fit_notes |= {"few samples": few}
         values.append(cut.to_map(coefficients))
         bands.append(cut.to_map(band))

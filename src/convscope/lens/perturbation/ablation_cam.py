@@ -10,6 +10,7 @@ from convscope.lens.perturbation._channels import merge_notes, weighted_sum
 from convscope.runtime.declaration import lens
 from convscope.runtime.layer_maps import Relu, maps_to_values
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 
 @lens(
@@ -76,5 +77,5 @@ def ablation_cam(
         for address, variants in variants_of.items()
     }
     notes = merge_notes([variants.notes for variants in variants_of.values()])
-    reason = "no channel of this layer changes the score when it is removed"
+    reason = Fact("no channel of this layer changes the score when it is removed")
     return maps_to_values(model, image, target, maps, relu=relu, notes=notes, why_blank=reason)

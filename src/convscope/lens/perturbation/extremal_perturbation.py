@@ -16,6 +16,7 @@ from convscope.runtime.declaration import attributions, lens
 from convscope.runtime.layer_maps import resize
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 MAX_MASK_SIDE = 56
 """Positions along the longer side at which a mask is computed before it is upsampled, since masks are smooth."""
@@ -128,7 +129,7 @@ def extremal_perturbation(
         {"score kept": share, "area": float(mask.mean()), **end_notes}
         for share, mask, end_notes in zip(scores_kept, masks, ends.notes, strict=True)
     ]
-    reason = "the image and its baseline have the same score, so that no region can keep it"
+    reason = Fact("the image and its baseline have the same score, so that no region can keep it")
     return attributions(model, image, target, masks, signed=False, notes=notes, why_blank=reason)
 
 

@@ -14,6 +14,7 @@ from convscope.runtime.declaration import lens
 from convscope.runtime.layer_maps import Relu, maps_to_values
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 
 @lens(
@@ -90,7 +91,7 @@ def group_cam(
         masks = _min_max_scaled(_group_maps(evidence_of_layer, groups, keep))
         restored = scores_through(model, image, target, address, masks, sharpen_mask) - blurred_scores[:, None]
         maps[address] = weighted_sum(torch.where(restored.isfinite(), restored, 0.0), masks)
-    reason = "no group of channels has evidence for the target, or none restores any of its score"
+    reason = Fact("no group of channels has evidence for the target, or none restores any of its score")
     return maps_to_values(model, image, target, maps, relu=relu, otherwise=reason)
 
 

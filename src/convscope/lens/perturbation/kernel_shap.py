@@ -18,6 +18,7 @@ from convscope.lens.perturbation._surrogates import EXACT_NOTE, surrogate_maps
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 
 @lens(
@@ -107,7 +108,7 @@ def kernel_shap(
         relative = gap / rise if rise else 0.0
         notes = {"completeness gap": gap, "relative completeness gap": relative, "baseline score": baseline_score}
         if is_exact and len(shown) == 2 ** cuts[row].count - 2:
-            return values, torch.zeros_like(band), {EXACT_NOTE: "every coalition was scored", **notes}
+            return values, torch.zeros_like(band), {EXACT_NOTE: Fact("every coalition was scored"), **notes}
         return values, band, notes
 
     return surrogate_maps(

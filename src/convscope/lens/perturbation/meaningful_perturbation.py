@@ -14,8 +14,9 @@ from convscope.runtime.declaration import attributions, lens
 from convscope.runtime.layer_maps import resize
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
-BLANK_REASON = "the penalty for deleting any part exceeds the drop of the score: lower the sparsity"
+BLANK_REASON = Fact("the penalty for deleting any part exceeds the drop of the score: lower the sparsity")
 
 
 @lens(

@@ -23,6 +23,7 @@ from convscope.errors import InputError, ParameterError
 from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 FillName = Literal["value", "mean", "blur", "inpaint", "noise"]
 
@@ -148,13 +149,13 @@ def occlusion(
     notes = [dict(facts) for facts in scores.notes]
     gaps = 1 - float(coverage_mask(patches, mask.cpu()).mean())
     if gaps > 0:
-        notes = [
-            {**facts, "gaps": f"{gaps:.1%} of the pixels are not covered by any patch: the map is zero there"}
-            for facts in notes
-        ]
+        gaps_note = Fact(
+            "{share} of the pixels are not covered by any patch: the map is zero there", share=f"{gaps:.1%}"
+        )
+        notes = [{**facts, "gaps": gaps_note} for facts in notes]
     return attributions(
         model, image, target, maps.sum(1), channels=maps if channels == "apart" else None, notes=notes,
-        why_blank="covering any patch leaves the score unchanged",
+        why_blank=Fact("covering any patch leaves the score unchanged"),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from convscope.runtime.declaration import lens
 from convscope.runtime.layer_maps import Relu, maps_to_values
 from convscope.spec import Param
 from convscope.values import Attribution
+from convscope.values.facts import Fact
 
 
 @lens(
@@ -87,7 +88,7 @@ def recipro_cam(
         scores, blank_scores = variants.scores[:, :-1], variants.scores[:, -1:]
         maps[address] = (scores - blank_scores).view(len(image), *variants.activation.shape[2:]).to(variants.activation)
         notes.append(variants.notes)
-    reason = "every single position gives the score of a blank layer"
+    reason = Fact("every single position gives the score of a blank layer")
     return maps_to_values(model, image, target, maps, relu=relu, notes=merge_notes(notes), why_blank=reason)
 
 

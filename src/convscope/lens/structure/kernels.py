@@ -22,6 +22,7 @@ from convscope.errors import LayerError
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import KernelLayer, Kernels
+from convscope.values.facts import Fact
 
 View = Literal["auto", "colour", "channels", "norm", "component", "spectrum"]
 
@@ -145,8 +146,10 @@ def _kind(module: nn.Module, weight: Tensor) -> str:
     size = "×".join(str(n) for n in weight.shape[2:])
     groups = groups_of(module)
     inputs = module.in_channels if is_transposed(module) else weight.shape[1] * groups
-    grouped = f", {groups} groups" if groups > 1 else ""
-    return f"{class_name(module)}, {inputs} → {len(weight)} channels, {size}{grouped}"
+    facts = {"kind": class_name(module), "inputs": inputs, "outputs": len(weight), "size": size}
+    if groups > 1:
+        return Fact("{kind}, {inputs} → {outputs} channels, {size}, {groups} groups", groups=groups, **facts)
+    return Fact("{kind}, {inputs} → {outputs} channels, {size}", **facts)
 
 
 def _weight_notes(address: str, module: nn.Module) -> dict[str, str]:
@@ -155,10 +158,14 @@ def _weight_notes(address: str, module: nn.Module) -> dict[str, str]:
     packed = packed_weights(module).get("weight")
     if packed is not None:
         kind = str(packed.dtype).removeprefix("torch.q")
-        notes[f"weights of {address}"] = f"quantised ({kind}), shown as the numbers they stand for"
+        notes[Fact("weights of {layer}", layer=address)] = Fact(
+            "quantised ({kind}), shown as the numbers they stand for", kind=kind
+        )
     zero, prunable = pruned_counts(module)
     if prunable:
-        notes[f"pruned of {address}"] = f"{zero} of {prunable} weights are masked to zero, and shown so"
+        notes[Fact("pruned of {layer}", layer=address)] = Fact(
+            "{zero} of {prunable} weights are masked to zero, and shown so", zero=zero, prunable=prunable
+        )
     return notes
 
 
@@ -166,8 +173,11 @@ def _notes(address: str, layer: KernelLayer, share: Tensor | None) -> dict[str, 
     """Notes on filters that are left out, and on how much the principal components represent."""
     notes: dict[str, str] = {}
     if len(layer.shown) < layer.total:
-        notes[f"shown of {address}"] = f"{len(layer.shown)} of {layer.total} filters, the strongest by norm"
+        notes[Fact("shown of {layer}", layer=address)] = Fact(
+            "{shown} of {total} filters, the strongest by norm", shown=len(layer.shown), total=layer.total
+        )
     if share is not None:
-        median = f"{float(share.median()):.0%} of a filter's energy, in the median"
-        notes[f"first principal components of {address}"] = median
+        notes[Fact("first principal components of {layer}", layer=address)] = Fact(
+            "{share} of a filter's energy, in the median", share=f"{float(share.median()):.0%}"
+        )
     return notes

@@ -178,7 +178,7 @@ class Card:
             if has_overlay(value):
                 show_explanation(value, self.context, limit=self.limit)
         with self.details:
-            summary = f"{tr('How it was computed')} · {tr(str(value.record.cost))}"
+            summary = f"{tr('How it was computed')} · {tr(value.record.cost.describe())}"
             ui.html(escape(summary), sanitize=False, tag="summary")
             ui.html(_facts(value, self.context), sanitize=False)
             download_buttons(value, self.context)

@@ -102,7 +102,7 @@ class DrawnGallery:
             str(record.model.get("name", "")),
             render.short_name(record.input),
             self.context.tr(", ").join(parameters),
-            self.context.tr(str(record.cost)),
+            self.context.tr(record.cost.describe()),
         ]
         ui.label(" · ".join(filter(None, facts))).classes("small")
 

@@ -1,10 +1,10 @@
 """Translation of all texts of the workbench from English into Simplified Chinese.
 
-The English text is the key: ``translate("Compare", lang)``. The translations are in ``zh.json`` beside this file, in
-groups for easier editing: families, lenses (title, question, reading line, limitations), their parameters (help, and
-names in forms), pages, words, joints (the punctuation between parts), and *sentences*: patterns of texts into which
-numbers and names were filled before translation. A sentence may contain parts that are translated themselves: its
-Chinese marks them as ``{why:said}``, and lists as ``{rules:, →，}``.
+The English text is the key: ``translate("Compare", lang)``. Texts with numbers and names in them are facts
+(`values/facts.py`); their key is the template, so that a page translates what a fact was made of and matches no text.
+The translations are in ``zh.json`` beside this file, in groups for easier editing: families, lenses (title, question,
+reading line, limitations), their parameters (help, and names in forms), pages, words, joints (the punctuation between
+parts), and *sentences*: the templates of facts, and the keys of notes.
 
 A text without a translation is shown in English. That includes error messages, which are the same as in Python and on
 the command line. A new lens needs no translation to work; ``tests/web/test_texts.py`` then fails and lists the missing
@@ -13,35 +13,39 @@ texts and the file to add them to.
 
 import functools
 import json
-import re
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Self
+from typing import Any
+
+from convscope.values.facts import Fact, fill
 
 LANGUAGES: Mapping[str, str] = {"en": "English", "zh": "简体中文"}
 """The languages of the workbench, each with its own name."""
 
 SENTENCES = "sentences"
-"""The group of patterns: ``{name}`` stands for any text, ``{name:word}`` for one word."""
+"""The group of the templates of facts."""
+
+_COMMA = ", "
+"""The joint between the items of a list."""
 
 
 def translate(english: str, lang: str = "en", **values: object) -> str:
-    """A text in a language, with ``values`` filled into its ``{names}``.
+    """A text or a fact in a language, with ``values`` filled into the ``{names}`` of a text.
+
+    Facts among the values, and among the parameters of a fact, are translated too.
 
     Example:
         >>> translate("Learned", "zh")
         '所学'
-        >>> translate("12 numbers are NaN or infinite; they are drawn as zero.", "zh")
-        '有 12 个数为 NaN 或无穷大，按零绘制。'
-        >>> translate("convolution 3×3, stride 2, padding 1", "zh")
-        '3×3 卷积，步幅 2，填充 1'
+        >>> translate(Fact("stopped after {done} of {steps} steps", done=3, steps=8), "zh")
+        '在 8 步中的第 3 步后停止'
         >>> translate("a sentence without translation", "zh")
         'a sentence without translation'
     """
-    text = catalogue(lang).get(english)
-    if text is None:
-        text = english if values else _translate_filled(english, lang)
-    return _fill(text, values, lang) if values else text
+    if isinstance(english, Fact):
+        text = catalogue(lang).get(english.template)
+        return str(english) if text is None else _filled(text, english.parameters, lang)
+    return _filled(catalogue(lang).get(english, english), values, lang)
 
 
 @functools.cache
@@ -59,59 +63,13 @@ def groups(lang: str) -> Mapping[str, Mapping[str, str]]:
     return groups_of_texts
 
 
-@functools.lru_cache(maxsize=2048)
-def _translate_filled(english: str, lang: str) -> str:
-    """The translation of a sentence that already contains numbers and names, if it matches a pattern."""
-    for pattern, text in _patterns(lang):
-        if match := pattern.fullmatch(english):
-            return _fill(text, match.groupdict(), lang)
-    return english
+def _filled(text: str, values: Mapping[str, object], lang: str) -> str:
+    """A text with values filled in, facts among them translated."""
+    translated = {name: _translated(value, lang) for name, value in values.items()}
+    return fill(text, translated, catalogue(lang).get(_COMMA, _COMMA))
 
 
-@functools.cache
-def _patterns(lang: str) -> list[tuple[re.Pattern[str], str]]:
-    """The patterns of sentences and their translations, those with more literal text first."""
-    if not catalogue(lang):
-        return []
-    sentences = groups(lang).get(SENTENCES, {})
-    ordered = sorted(sentences, key=lambda english: -len(re.sub(_PLACEHOLDER, "", english)))
-    return [(_compile_pattern(english), sentences[english]) for english in ordered]
-
-
-_PLACEHOLDER, _WORD, _ANY = r"\{(\w+)(:word)?\}", r"\S+", ".+?"
-
-
-def _compile_pattern(english: str) -> re.Pattern[str]:
-    text, *placeholders = re.split(_PLACEHOLDER, english)
-    pattern = re.escape(text)
-    for name, word, literal in zip(placeholders[::3], placeholders[1::3], placeholders[2::3], strict=True):
-        pattern += rf"(?P<{name}>{_WORD if word else _ANY})" + re.escape(literal)
-    return re.compile(pattern)
-
-
-def _fill(text: str, values: Mapping[str, object], lang: str) -> str:
-    return text.format(**{name: _Value.of(value, lang) for name, value in values.items()})
-
-
-class _Value(str):
-    """A value filled into a placeholder.
-
-    ``{why}`` is filled in unchanged, ``{why:said}`` is translated, and in ``{rules:, →，}`` each item of a list is
-    translated; the items are separated by ", " in English and by "，" in this language.
-    """
-
-    lang: str
-
-    @classmethod
-    def of(cls, value: object, lang: str) -> Self:
-        part = cls(value)
-        part.lang = lang
-        return part
-
-    def __format__(self, spec: str) -> str:
-        if spec == "said":
-            return translate(str(self), self.lang)
-        english_separator, is_list, separator = spec.partition("→")
-        if not is_list:
-            return super().__format__(spec)
-        return separator.join(translate(item, self.lang) for item in self.split(english_separator))
+def _translated(value: object, lang: str) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_translated(item, lang) for item in value)
+    return translate(value, lang) if isinstance(value, Fact) else value
