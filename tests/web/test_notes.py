@@ -22,8 +22,9 @@ MODULES = [(str(path.relative_to(SOURCE)), ast.parse(path.read_text("utf-8"))) f
 WITH_NOTES = ("engine", "runtime", "lens", "loaders", "samples")
 """The packages whose values carry notes."""
 SHOWN_OTHERWISE = frozenset({
-    "blank", "layers", "layout", "chosen", "received", "absorbed", "lost", "image", "completeness gap", "relative completeness gap", "baseline score",
-    "conservation gap", "relative conservation gap", "absorbed by biases", "relevance per layer", "model",
+    "blank", "layers", "layout", "chosen", "received", "absorbed", "lost", "image", "model", "relevance per layer",
+    "completeness gap", "relative completeness gap", "baseline score",
+    "conservation gap", "relative conservation gap", "absorbed by biases",
 })  # fmt: skip
 """Keys that render/captions.py puts into other sentences, and tables, which only the manifest has room for."""
 NAMED_ELSEWHERE = ("padding mode", "R²:", "exact:")

@@ -9,7 +9,9 @@ from urllib.parse import urlencode
 import pytest
 
 import convscope as cs
+from convscope.engine.network.model import RANDOM_WEIGHTS
 from convscope.render import format_number
+from convscope.render.captions import sentence
 from convscope.render.distribution import explain_ridges, ridge_of
 from convscope.web.i18n import translate
 from convscope.web.inside.unit_drawing import LESS, MORE
@@ -22,7 +24,7 @@ __all__ = ["visit"]
 
 TRAINED, RANDOM = "bundled:shapes", "bundled:shapes?weights=none"
 RANDOM_IN_LINKS = "bundled:shapes%3Fweights%3Dnone"
-RANDOM_SAID = "Random weights: the network has learned nothing."
+RANDOM_SAID = sentence(RANDOM_WEIGHTS[0])
 
 
 GATED = """

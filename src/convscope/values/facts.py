@@ -35,21 +35,14 @@ class Fact(str):
     template: str
     parameters: Mapping[str, Any]
 
-    def __new__(cls, template: str, /, **parameters: Any) -> Self:
+    def __new__(cls, template: str, /, **parameters: Any) -> Fact:
         """The text of ``template`` with ``parameters`` filled in."""
         plain = {name: _plain(value) for name, value in parameters.items()}
-        return cls._restore(fill(template, plain), template, plain)
+        return _fact(fill(template, plain), template, plain)
 
-    @classmethod
-    def _restore(cls, text: str, template: str, parameters: Mapping[str, Any]) -> Self:
-        fact = super().__new__(cls, text)
-        object.__setattr__(fact, "template", template)
-        object.__setattr__(fact, "parameters", MappingProxyType(dict(parameters)))
-        return fact
-
-    def with_text(self, text: str) -> Self:
+    def with_text(self, text: str) -> Fact:
         """The same fact in slightly different English: capitalised, or in the terms for another kind of input."""
-        return self._restore(text, self.template, self.parameters)
+        return _fact(text, self.template, self.parameters)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a fact does not change: {name!r} cannot be set")
@@ -64,12 +57,15 @@ class Fact(str):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (str(self), self.template, dict(self.parameters))
+        return _fact, (str(self), self.template, dict(self.parameters))
 
 
-def _restore(text: str, template: str, parameters: Mapping[str, Any]) -> Fact:
-    """The fact that was pickled."""
-    return Fact._restore(text, template, parameters)
+def _fact(text: str, template: str, parameters: Mapping[str, Any]) -> Fact:
+    """A fact from its parts."""
+    fact = str.__new__(Fact, text)
+    object.__setattr__(fact, "template", template)
+    object.__setattr__(fact, "parameters", MappingProxyType(dict(parameters)))
+    return fact
 
 
 def as_fact(text: str) -> Fact:
@@ -157,7 +153,7 @@ def _stored_parameter(value: Any) -> Any:
 def _restored(data: Any) -> Any:
     if isinstance(data, Mapping):
         parameters = {name: _restored(value) for name, value in data["parameters"].items()}
-        return _restore(data["text"], data["template"], parameters)
+        return _fact(data["text"], data["template"], parameters)
     return tuple(_restored(item) for item in data) if isinstance(data, list) else data
 
 

@@ -1,4 +1,4 @@
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
@@ -97,13 +97,13 @@ def _of_image(
 ) -> FeatureMaps:
     """The maps of one image, at this index of a chunk."""
     counts = {address: (r.channels.shape[1], r.strengths.shape[1]) for address, r in readings.items()}
-    notes = {
-        (
-            Fact("kept of {layer}", layer=address) if view == "colours" else Fact("shown of {layer}", layer=address)
-        ): Fact("{few} of {total} channels, those with the largest mean magnitude", few=few, total=total)
-        for address, (few, total) in counts.items()
-        if few < total
-    }
+    notes: dict[str, Any] = {}
+    for address, (few, total) in counts.items():
+        left_out = Fact("{few} of {total} channels, those with the largest mean magnitude", few=few, total=total)
+        if few < total and view == "colours":
+            notes[Fact("kept of {layer}", layer=address)] = left_out
+        elif few < total:
+            notes[Fact("shown of {layer}", layer=address)] = left_out
     return FeatureMaps(
         maps={address: r.maps[index] for address, r in readings.items()},
         channels={address: tuple(r.channels[index].tolist()) for address, r in readings.items()},
