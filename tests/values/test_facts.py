@@ -93,9 +93,9 @@ def test_with_text_keeps_what_the_fact_is_made_of() -> None:
 
 
 def test_heading_is_the_key_with_a_colon() -> None:
-    assert heading("rules").template == "rules:"
+    assert heading("rules").template == "rules: "
     key = heading(Fact("shown of {layer}", layer="conv"))
-    assert (key, key.template) == ("shown of conv:", "shown of {layer}:")
+    assert (key, key.template) == ("shown of conv: ", "shown of {layer}: ")
 
 
 def test_declared_text_becomes_a_fact_once() -> None:

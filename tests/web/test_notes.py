@@ -27,7 +27,7 @@ SHOWN_OTHERWISE = frozenset({
     "conservation gap", "relative conservation gap", "absorbed by biases",
 })  # fmt: skip
 """Keys that render/captions.py puts into other sentences, and tables, which only the manifest has room for."""
-NAMED_ELSEWHERE = ("padding mode", "R²:", "exact:")
+NAMED_ELSEWHERE = ("padding mode", "R²: ", "exact: ")
 """A setting of a convolution, and keys that fits of surrogate models return beside their numbers."""
 BLANK_ARGUMENTS = ("why_blank", "otherwise")
 """The arguments that take the reason for a blank map."""
@@ -108,7 +108,7 @@ def note_keys() -> dict[str, str]:
     """The keys of notes as the beginnings of sentences, with their location."""
     keys = {}
     for key, _, place in note_items():
-        keys |= {f"{text}:": place for text in key_texts(key) if text not in SHOWN_OTHERWISE}
+        keys |= {f"{text}: ": place for text in key_texts(key) if text not in SHOWN_OTHERWISE}
     return keys
 
 
@@ -222,7 +222,7 @@ MADE_OF_PARTS = [
     (
         sentence(
             Fact(
-                "{heading} {fact}",
+                "{heading}{fact}",
                 heading=heading("stopped"),
                 fact=Fact(
                     "{parts:; }",
@@ -242,7 +242,7 @@ MADE_OF_PARTS = [
     (
         sentence(
             Fact(
-                "{heading} {fact}",
+                "{heading}{fact}",
                 heading=heading("rules"),
                 fact=[
                     Fact(

@@ -104,7 +104,7 @@ def notes(value: Value, scale: Scale | None = None) -> list[Note]:
             )
         )
     result += [
-        Note(sentence(Fact("{heading} {fact}", heading=heading(key), fact=format_fact(fact))))
+        Note(sentence(Fact("{heading}{fact}", heading=heading(key), fact=format_fact(fact))))
         for key, fact in facts.items()
         if not _is_omitted(key, fact)
     ]

@@ -8,6 +8,7 @@ from convscope.values.comparison import Comparison
 from convscope.values.components import Component, ModuleSummary, OperationSummary, Span
 from convscope.values.distribution import Distribution, LayerStatistics
 from convscope.values.exemplars import Exemplar, Exemplars, UnitExemplars
+from convscope.values.facts import Fact
 from convscope.values.feature_maps import FeatureMaps
 from convscope.values.files import atomic_write, check_writable
 from convscope.values.graph_view import FoldedGraph, Node
@@ -32,6 +33,7 @@ __all__ = [
     "Distribution",
     "Exemplar",
     "Exemplars",
+    "Fact",
     "FeatureMaps",
     "FoldedGraph",
     "KernelLayer",

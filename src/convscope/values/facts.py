@@ -74,8 +74,8 @@ def as_fact(text: str) -> Fact:
 
 
 def heading(key: str) -> Fact:
-    """The key of a note as the beginning of its sentence: the key with a colon."""
-    return Fact(f"{key.template}:", **key.parameters) if isinstance(key, Fact) else Fact(f"{key}:")
+    """The key of a note as the beginning of its sentence: ``"rules: "``."""
+    return Fact(f"{key.template}: ", **key.parameters) if isinstance(key, Fact) else Fact(f"{key}: ")
 
 
 def fill(template: str, parameters: Mapping[str, Any], comma: str = ", ") -> str:
