@@ -4,6 +4,7 @@ A fact is written as ``Fact("a template with {names}", names=…)``, and its tem
 """
 
 import ast
+import functools
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,13 +51,18 @@ def constants() -> Iterator[tuple[str, str]]:
 CONSTANTS = dict(constants())
 
 
-def templates() -> Iterator[tuple[str, str]]:
+@functools.cache
+def templates() -> dict[str, str]:
     """Every template of a fact in the source, with its location; keys of notes are left to `note_keys`."""
     keys = {id(node) for key, _, _ in note_items() for node in ast.walk(key)}
-    for path, tree in MODULES:
-        for node in ast.walk(tree):
-            if is_fact(node) and id(node) not in keys and path != "values/facts.py":
-                yield from ((text, f"{path}:{node.lineno}") for text in texts_in(node.args[0]))  # type: ignore[attr-defined]
+    return {
+        text: f"{path}:{node.lineno}"  # type: ignore[attr-defined]
+        for path, tree in MODULES
+        if path != "values/facts.py"
+        for node in ast.walk(tree)
+        if is_fact(node) and id(node) not in keys
+        for text in texts_in(node.args[0])  # type: ignore[attr-defined]
+    }
 
 
 def is_fact(node: ast.AST) -> bool:
@@ -73,13 +79,17 @@ def texts_in(argument: ast.expr) -> list[str]:
     return [str(argument.value)]
 
 
-def note_items() -> Iterator[tuple[ast.expr, ast.expr, str]]:
+@functools.cache
+def note_items() -> tuple[tuple[ast.expr, ast.expr, str], ...]:
     """Keys and values that functions write into notes, with their location."""
-    for path, tree in MODULES:
-        if path.split("/")[0] in WITH_NOTES:
-            for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
-                for key, value in _items_of(function):
-                    yield key, value, f"{path}:{key.lineno}"
+    return tuple(
+        (key, value, f"{path}:{key.lineno}")
+        for path, tree in MODULES
+        if path.split("/")[0] in WITH_NOTES
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for key, value in _items_of(function)
+    )
 
 
 def _items_of(function: ast.FunctionDef) -> Iterator[tuple[ast.expr, ast.expr]]:
@@ -131,7 +141,7 @@ def missing(texts: dict[str, str]) -> str:
 
 
 def test_every_template_of_a_fact_is_translated() -> None:
-    written = dict(templates())
+    written = templates()
     assert len(written) >= 150, "they are looked for where they are written"
     assert not (message := missing(written)), message
 
@@ -188,13 +198,13 @@ def is_plain_sentence(value: ast.expr) -> bool:
 
 def test_no_sentence_is_left_over() -> None:
     """The group of sentences holds what facts and notes can say, and no text that nothing says any more."""
-    used = {*dict(templates()), *note_keys(), *dict(rule_names()), *NAMED_ELSEWHERE}
+    used = {*templates(), *note_keys(), *dict(rule_names()), *NAMED_ELSEWHERE}
     assert sorted(set(groups("zh")[SENTENCES]) - used) == []
 
 
 def test_separators_of_lists_are_translated() -> None:
     """A placeholder with a separator has one in both languages, and no other format is used."""
-    for template in dict(templates()):
+    for template in templates():
         english, chinese = separators(template), separators(catalogue("zh").get(template, template))
         assert english.keys() == chinese.keys(), template
         for name in english:

@@ -119,9 +119,9 @@ def test_histogram_matches_its_description(visit: Any) -> None:
     )
     words = page.inner_text(".module")
     assert ridge.outside > 0
-    for sentence in explain_ridges(ridge.outside):
-        assert sentence in words
-    assert any("square root" in sentence for sentence in explain_ridges(ridge.outside))
+    for explanation in explain_ridges(ridge.outside):
+        assert explanation in words
+    assert any("square root" in explanation for explanation in explain_ridges(ridge.outside))
 
 
 @pytest.mark.parametrize(
