@@ -160,7 +160,7 @@ with TestClient(build(services, with_pages=False), base_url="http://127.0.0.1:80
     result = client.get(job["results"]["json"]).json()
     png = client.get(job["results"]["png"]).content[:4]
     refused = client.post("/api/v1/run", params=dict(wait=60), json=dict(body, area="9"))
-    schema = client.get("/openapi.json").json()["components"]["schemas"]["RunRequest"]["properties"]
+    schema = client.get("/api/v1/openapi.json").json()["components"]["schemas"]["RunRequest"]["properties"]
 services.jobs.close()
 print(json.dumps(dict(
     listed=listed, result=result, png=png.hex(), refused=[refused.status_code, refused.json()], fields=list(schema),
