@@ -95,5 +95,6 @@ def _draw_smooth(image: Image.Image, points: Sequence[Point], colour: str, line_
     if line_width is None:
         draw.polygon(enlarged, fill=255)
     else:
-        draw.line(enlarged, fill=255, width=max(1, round(line_width * _SUBPIXELS)), joint="curve")
+        width = round(line_width * _SUBPIXELS) + 1  # Pillow draws slanted lines one pixel thinner
+        draw.line(enlarged, fill=255, width=width, joint="curve")
     image.paste(colour, (left, top, right, bottom), mask.reduce(_SUBPIXELS))
