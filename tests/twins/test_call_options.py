@@ -106,16 +106,16 @@ def test_several_targets_in_one_call_are_those_of_a_call_each(lens: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("arguments", "message"),
     [
         ({"targets": [1], "target": 2}, "target explains one score and targets several: give one of them"),
         ({"targets": []}, "targets is a list of targets"),
         ({"targets": "1"}, "targets is a list of targets"),
     ],
 )
-def test_targets_that_cannot_be_meant_are_refused(value: dict[str, Any], message: str) -> None:
+def test_targets_that_cannot_be_meant_are_refused(arguments: dict[str, Any], message: str) -> None:
     model, images = modular_subject()
     with pytest.raises(ParameterError, match=message):
-        cs.grad_cam(model, images, **value)
+        cs.grad_cam(model, images, **arguments)
     with pytest.raises(ParameterError, match="eigen-cam explains no target of its images: leave targets out"):
         cs.eigen_cam(model, images, targets=[1])
