@@ -23,8 +23,8 @@ def pytorch_grad_cam_maps(method: str, subject: Subject, layer: str) -> list[Ten
     targets = [ClassifierOutputTarget(target) for target in subject.targets]
     maps = []
     with getattr(pytorch_grad_cam, method)(net, [net.get_submodule(layer)]) as method_on_net:
-        made = method_on_net.get_cam_image
-        method_on_net.get_cam_image = lambda *args, **named: maps.extend(made(*args, **named)) or maps
+        compute_maps = method_on_net.get_cam_image
+        method_on_net.get_cam_image = lambda *args, **named: maps.extend(compute_maps(*args, **named)) or maps
         with torch.enable_grad():
             method_on_net(subject.images, targets)
         method_on_net.activations_and_grads.gradients = []  # its own clearing up raises where one is a view
@@ -34,8 +34,8 @@ def pytorch_grad_cam_maps(method: str, subject: Subject, layer: str) -> list[Ten
 def torchcam_maps(method: str, subject: Subject, layer: str, **options: object) -> list[Tensor]:
     """TorchCAM's map of each image at the layer, after the ReLU that its gradient methods apply."""
     net = copy.deepcopy(subject.model.module)
-    made = {name: options.pop(name) for name in ("num_samples", "std") if name in options}
-    with getattr(torchcam.methods, method)(net, layer, **made) as extractor:
+    extractor_options = {name: options.pop(name) for name in ("num_samples", "std") if name in options}
+    with getattr(torchcam.methods, method)(net, layer, **extractor_options) as extractor:
         scores = net(subject.images)
         (maps,) = extractor(list(subject.targets), scores, normalized=False, **options)
     return list(maps)

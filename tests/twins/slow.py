@@ -67,12 +67,12 @@ class Slow:
         return self.net(x.double()[None])[0, self.target]
 
 
-def relative_error(found: Any, true: Any) -> float:
+def relative_error(actual: Any, expected: Any) -> float:
     """The size of the difference as a share of the size of what is true, which must not be nothing."""
-    found, true = torch.as_tensor(found).double(), torch.as_tensor(true).double()
-    assert found.shape == true.shape
-    assert true.norm() > 0, "comparing with a blank map proves nothing"
-    return float((found - true).norm() / true.norm())
+    actual, expected = torch.as_tensor(actual).double(), torch.as_tensor(expected).double()
+    assert actual.shape == expected.shape
+    assert expected.norm() > 0, "comparing with a blank map proves nothing"
+    return float((actual - expected).norm() / expected.norm())
 
 
 @contextmanager
@@ -82,14 +82,14 @@ def inputs_seen(net: nn.Module, *, with_gradient: bool = True) -> Iterator[list[
     Args:
         with_gradient: only those at which a gradient is taken.
     """
-    seen: list[Tensor] = []
+    network_inputs: list[Tensor] = []
 
-    def look(_net: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def record(_net: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if inputs[0].requires_grad or not with_gradient:
-            seen.extend(inputs[0].detach().clone())
+            network_inputs.extend(inputs[0].detach().clone())
 
-    handle = net.register_forward_pre_hook(look)
+    handle = net.register_forward_pre_hook(record)
     try:
-        yield seen
+        yield network_inputs
     finally:
         handle.remove()

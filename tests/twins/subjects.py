@@ -41,8 +41,8 @@ class Subject:
         """What the lens says of both images, each with its own class."""
         if "target" in getattr(cs, lens).declaration.inputs:
             parameters["target"] = list(self.targets)
-        found: list[Any] = getattr(cs, lens)(self.model, self.images, **parameters)
-        return found
+        attributions: list[Any] = getattr(cs, lens)(self.model, self.images, **parameters)
+        return attributions
 
 
 @functools.cache

@@ -22,12 +22,12 @@ SLOPES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.filterwarnings("ignore:Setting forward", "ignore:Input Tensor")
 def test_slopes_without_the_input_are_those_of_captum(lens: str, peers: ModuleType) -> None:
     model, images = modular_subject()
-    name, theirs, ours = SLOPES[lens]
+    name, captum_options, options = SLOPES[lens]
     method = getattr(peers.captum.attr, name)(model.module, multiply_by_inputs=False)
-    true = method.attribute(images, baselines=torch.zeros(1, *SHAPE), target=torch.tensor([2, 1]), **theirs)
+    true = method.attribute(images, baselines=torch.zeros(1, *SHAPE), target=torch.tensor([2, 1]), **captum_options)
     black = torch.zeros(SHAPE)
-    found = getattr(cs, lens)(model, images, target=[2, 1], baseline=black, multiply_by_inputs=False, **ours)
-    for value, expected in zip(found, true.detach(), strict=True):
+    attributions = getattr(cs, lens)(model, images, target=[2, 1], baseline=black, multiply_by_inputs=False, **options)
+    for value, expected in zip(attributions, true.detach(), strict=True):
         assert relative_error(value.channels, expected) < TOLERANCE
         assert "completeness gap" not in value.notes
 
@@ -42,9 +42,9 @@ def test_slopes_times_the_difference_are_the_contributions(lens: str) -> None:
     options: dict[str, Any] = {"references": start[None], "samples": 4} if samples else {"baseline": start, "steps": 4}
     options |= {"unit": "relu2[1]"} if lens == "neuron_conductance" else {}
     options |= {"layer": "relu2"} if lens == "layer_integrated_gradients" else {}
-    look = getattr(cs, lens)
-    slopes = look(model, images, target=1, multiply_by_inputs=False, **options)
-    whole = look(model, images, target=1, **options)
+    lens_function = getattr(cs, lens)
+    slopes = lens_function(model, images, target=1, multiply_by_inputs=False, **options)
+    whole = lens_function(model, images, target=1, **options)
     for slope, contribution, image in zip(slopes, whole, images, strict=True):
         if lens == "layer_integrated_gradients":
             with torch.no_grad():
@@ -63,25 +63,25 @@ def _relu2(net: nn.Module, images: Tensor) -> Tensor:
 def test_squares_and_variances_over_copies_are_those_of_the_maps(lens: str, of: str) -> None:
     model, images = modular_subject()
     options = {"steps": 3} if lens == "integrated_gradients" else {}
-    how = cs.Smooth(samples=5, sigma=0.2)
-    mean = getattr(cs, lens)(model, images[0], target=1, smooth=how, **options)
-    taken = getattr(cs, lens)(model, images[0], target=1, smooth=how, smooth_of=of, **options)
-    copies = _copies(images[:1], how)
+    smooth = cs.Smooth(samples=5, sigma=0.2)
+    mean = getattr(cs, lens)(model, images[0], target=1, smooth=smooth, **options)
+    statistic = getattr(cs, lens)(model, images[0], target=1, smooth=smooth, smooth_of=of, **options)
+    copies = _copies(images[:1], smooth)
     maps = torch.stack([getattr(cs, lens)(model, copy, target=1, **options).values for copy in copies]).double()
     true = maps.square().mean(0) if of == "mean-square" else maps.var(0, correction=0)
     assert relative_error(mean.values, maps.mean(0)) < TOLERANCE
-    assert relative_error(taken.values, true) < TOLERANCE
-    assert not taken.signed
+    assert relative_error(statistic.values, true) < TOLERANCE
+    assert not statistic.signed
 
 
-def _copies(images: Tensor, how: cs.Smooth) -> list[Tensor]:
+def _copies(images: Tensor, smooth: cs.Smooth) -> list[Tensor]:
     """The noisy copies of an image, as the average takes them."""
     from convscope.engine.inputs.specs import Images
     from convscope.engine.run.perturbed_samples import noisy
 
-    draw = noisy(Images(images, ("",), True), sigma=how.sigma, seed=how.seed)
-    rows = torch.zeros(how.samples, dtype=torch.long)
-    return list(draw(rows, torch.arange(how.samples)))
+    draw = noisy(Images(images, ("",), True), sigma=smooth.sigma, seed=smooth.seed)
+    rows = torch.zeros(smooth.samples, dtype=torch.long)
+    return list(draw(rows, torch.arange(smooth.samples)))
 
 
 def test_what_is_taken_needs_copies() -> None:
@@ -95,27 +95,27 @@ def test_what_is_taken_needs_copies() -> None:
 @pytest.mark.parametrize("lens", ["grad_cam", "integrated_gradients", "occlusion", "layer_lrp"])
 def test_several_targets_in_one_call_are_those_of_a_call_each(lens: str) -> None:
     model, images = modular_subject()
-    look = getattr(cs, lens)
-    found = look(model, images, targets=[0, "2", "0 - 1"])
-    assert [len(values) for values in found] == [3, 3]
+    lens_function = getattr(cs, lens)
+    attributions = lens_function(model, images, targets=[0, "2", "0 - 1"])
+    assert [len(values) for values in attributions] == [3, 3]
     for number, target in enumerate([0, 2, "0 - 1"]):
-        for values, alone in zip(found, look(model, images, target=target), strict=True):
+        for values, alone in zip(attributions, lens_function(model, images, target=target), strict=True):
             assert values[number].target == alone.target
             assert relative_error(values[number].values, alone.values) < TOLERANCE
-    assert len(look(model, images[0], targets=[0, 1])) == 2
+    assert len(lens_function(model, images[0], targets=[0, 1])) == 2
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("arguments", "message"),
     [
         ({"targets": [1], "target": 2}, "target explains one score and targets several: give one of them"),
         ({"targets": []}, "targets is a list of targets"),
         ({"targets": "1"}, "targets is a list of targets"),
     ],
 )
-def test_targets_that_cannot_be_meant_are_refused(given: dict[str, Any], said: str) -> None:
+def test_targets_that_cannot_be_meant_are_refused(arguments: dict[str, Any], message: str) -> None:
     model, images = modular_subject()
-    with pytest.raises(ParameterError, match=said):
-        cs.grad_cam(model, images, **given)
+    with pytest.raises(ParameterError, match=message):
+        cs.grad_cam(model, images, **arguments)
     with pytest.raises(ParameterError, match="eigen-cam explains no target of its images: leave targets out"):
         cs.eigen_cam(model, images, targets=[1])

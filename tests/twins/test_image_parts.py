@@ -47,9 +47,9 @@ def test_coalitions_scored_before_an_early_stop_tell_all_parts_apart() -> None:
     model, labels = picture_model(seeded(LinearNet)), grid((16, 16), 9)
     image = subject_called("plain").images[:1]
     slow = Slow(model.module, image[0], 1)
-    with inputs_seen(model.module, with_gradient=False) as seen:
+    with inputs_seen(model.module, with_gradient=False) as network_inputs:
         attribution = cs.kernel_shap(model, image, target=1, segments=labels, samples=600, stop_when=0.9)
-    assert sum(len(batch) for batch in seen) < 2**9 - 2
+    assert sum(len(batch) for batch in network_inputs) < 2**9 - 2
     assert (
         relative_error(by_part(attribution.values, labels), feature_ablation(slow, mean_colour(slow.x), labels)) < 1e-4
     )

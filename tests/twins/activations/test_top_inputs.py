@@ -102,12 +102,12 @@ def test_the_activation_depends_on_the_border_of_its_box_and_on_nothing_outside(
 
 def activation_of(net: nn.Module, x: Tensor) -> Tensor:
     """The output of the last ReLU."""
-    seen: list[Tensor] = []
-    handle = net.relu.register_forward_hook(lambda m, i, o: seen.append(o.detach().clone()))
+    calls: list[Tensor] = []
+    handle = net.relu.register_forward_hook(lambda m, i, o: calls.append(o.detach().clone()))
     with torch.no_grad():
         net(x[None])
     handle.remove()
-    return seen[-1][0]
+    return calls[-1][0]
 
 
 def test_a_unit_of_the_head_has_the_whole_input_as_its_box(model: cs.Model) -> None:

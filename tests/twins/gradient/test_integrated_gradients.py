@@ -161,9 +161,9 @@ def test_the_black_baseline_is_the_prepared_value_of_black() -> None:
 def test_vectors_have_a_mean() -> None:
     net = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
     model, x = cs.Model(net), torch.randn(2, 6)
-    found = cs.integrated_gradients(model, x, target=1, baseline="mean")
+    attributions = cs.integrated_gradients(model, x, target=1, baseline="mean")
     true = cs.integrated_gradients(model, x, target=1, baseline=x.mean(1, keepdim=True).expand(2, 6))
-    for value, expected in zip(found, true, strict=True):
+    for value, expected in zip(attributions, true, strict=True):
         assert torch.equal(value.values, expected.values)
     with pytest.raises(InputError, match="use 'black' or 'mean'"):
         cs.integrated_gradients(model, x, baseline="blur")

@@ -17,7 +17,7 @@ def mean_colour(x: Tensor) -> Tensor:
     return x.double().flatten(1).mean(1).view(-1, *[1] * (x.ndim - 1)).expand_as(x)
 
 
-def variants_seen(seen: list[Tensor], count: int, images: int) -> list[list[Tensor]]:
+def variants_seen(network_inputs: list[Tensor], count: int, images: int) -> list[list[Tensor]]:
     """The last inputs of a run, by image: the variants, after whatever was run to settle the scores."""
-    variants = seen[-count * images :]
+    variants = network_inputs[-count * images :]
     return [variants[i * count : (i + 1) * count] for i in range(images)]

@@ -22,7 +22,7 @@ def by_part(values: Tensor, labels: Tensor) -> Tensor:
 
 def coalitions_of(inputs: list[Tensor], x: Tensor, baseline: Tensor, labels: Tensor) -> Tensor:
     """Which parts each input showed: those nearer to the image than to the baseline."""
-    near = [(seen - x).abs().sum(0) <= (seen - baseline).abs().sum(0) for seen in inputs]
+    near = [(network_inputs - x).abs().sum(0) <= (network_inputs - baseline).abs().sum(0) for network_inputs in inputs]
     return torch.stack(
         [torch.stack([n[labels == p].float().mean() > 0.5 for p in range(int(labels.max()) + 1)]) for n in near]
     )

@@ -27,9 +27,11 @@ def hsic(slow: Slow, baseline: Tensor, masks: list[Tensor], z: Tensor) -> Tensor
 @pytest.mark.parametrize("subject", NETS, indirect=True)
 def test_hsic_is_that_of_its_definition(subject: Subject) -> None:
     axes, count = subject.images.ndim - 2, 30
-    with inputs_seen(subject.model.module, with_gradient=False) as seen:
+    with inputs_seen(subject.model.module, with_gradient=False) as network_inputs:
         maps = subject.explained("hsic", samples=count, cells=3)
-    for attribution, slow, inputs in zip(maps, subject.slow, variants_seen(seen, count, len(maps)), strict=True):
+    for attribution, slow, inputs in zip(
+        maps, subject.slow, variants_seen(network_inputs, count, len(maps)), strict=True
+    ):
         baseline = mean_colour(slow.x)
         masks = masks_of(inputs, slow.x, baseline)
         places = [torch.tensor([0, n // 2, n - 1]) for n in slow.x.shape[1:]]  # where a cell is alone

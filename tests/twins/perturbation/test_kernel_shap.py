@@ -61,9 +61,11 @@ def test_kernel_shap_of_few_parts_is_the_shapley_value(subject: Subject) -> None
 @pytest.mark.parametrize("subject", NETS, indirect=True)
 def test_kernel_shap_of_many_parts_is_a_constrained_regression(subject: Subject) -> None:
     labels, count = uneven(subject, 9), 60
-    with inputs_seen(subject.model.module, with_gradient=False) as seen:
+    with inputs_seen(subject.model.module, with_gradient=False) as network_inputs:
         maps = subject.explained("kernel_shap", segments=labels, samples=count)
-    for attribution, slow, inputs in zip(maps, subject.slow, variants_seen(seen, count, len(maps)), strict=True):
+    for attribution, slow, inputs in zip(
+        maps, subject.slow, variants_seen(network_inputs, count, len(maps)), strict=True
+    ):
         baseline = mean_colour(slow.x)
         coalitions = coalitions_of(inputs, slow.x, baseline, labels)
         assert torch.equal(coalitions[::2], ~coalitions[1::2])

@@ -30,9 +30,11 @@ def lime(
 @pytest.mark.parametrize(("width", "ridge"), [(0.25, 1.0), (0.5, 0.01)])
 def test_lime_is_a_ridge_regression_weighed_by_nearness(subject: Subject, width: float, ridge: float) -> None:
     labels, count = uneven(subject, 6), 40
-    with inputs_seen(subject.model.module, with_gradient=False) as seen:
+    with inputs_seen(subject.model.module, with_gradient=False) as network_inputs:
         maps = subject.explained("lime", segments=labels, samples=count, width=width, ridge=ridge)
-    for attribution, slow, inputs in zip(maps, subject.slow, variants_seen(seen, count, len(maps)), strict=True):
+    for attribution, slow, inputs in zip(
+        maps, subject.slow, variants_seen(network_inputs, count, len(maps)), strict=True
+    ):
         baseline = mean_colour(slow.x)
         coalitions = coalitions_of(inputs, slow.x, baseline, labels)
         assert coalitions[0].all()

@@ -81,9 +81,9 @@ def _whole_filling(subject: Subject, row: int, options: dict[str, object]) -> Te
     """The image that shines through the patches: one patch covers everything, of a network that is given all of it."""
     traced = cs.Model(torch.jit.trace(subject.model.module, subject.images), input=subject.model.input)
     side = min(subject.images.shape[2:])
-    with inputs_seen(traced.module, with_gradient=False) as seen:
+    with inputs_seen(traced.module, with_gradient=False) as network_inputs:
         cs.occlusion(traced, [subject.images[row]], patch=side, stride=side, **options)
-    return seen[-1]
+    return network_inputs[-1]
 
 
 @pytest.mark.parametrize("subject", [*SMALL, "digits"], indirect=True)
@@ -150,11 +150,11 @@ def test_a_patch_larger_than_the_image_and_an_input_without_extent_are_refused()
 def test_windows_of_any_sides_are_those_of_captum(channels: str, peers: ModuleType) -> None:
     model, images = modular_subject()
     depth = 1 if channels == "apart" else 3
-    theirs = peers.captum.attr.Occlusion(model.module).attribute(
+    captum_maps = peers.captum.attr.Occlusion(model.module).attribute(
         images, (depth, 5, 3), strides=(depth, 3, 2), target=torch.tensor([2, 1])
     )
-    found = cs.occlusion(model, images, target=[2, 1], sides="5x3", strides="3x2", channels=channels)
-    for value, true in zip(found, theirs.detach(), strict=True):
+    attributions = cs.occlusion(model, images, target=[2, 1], sides="5x3", strides="3x2", channels=channels)
+    for value, true in zip(attributions, captum_maps.detach(), strict=True):
         assert relative_error(value.values, true.sum(0) if channels == "apart" else true[0]) < TOLERANCE
         if channels == "apart":
             assert relative_error(value.channels, true) < TOLERANCE
@@ -175,8 +175,8 @@ def test_sides_beyond_their_limits_are_refused(option: str, given: str) -> None:
     model, images = modular_subject()
     with pytest.raises(ParameterError) as refused:
         cs.occlusion(model, images, **{option: given})
-    said = f"{option} must be whole numbers, each 1 to 65536 (pixels), joined by 'x', got {given!r}"
-    assert str(refused.value) == said
+    message = f"{option} must be whole numbers, each 1 to 65536 (pixels), joined by 'x', got {given!r}"
+    assert str(refused.value) == message
 
 
 def test_a_side_larger_than_the_image_is_refused_by_its_own_name() -> None:

@@ -24,9 +24,11 @@ def permutation(slow: Slow, inputs: list[Tensor], labels: Tensor, fills: int) ->
 def test_permutation_fills_a_part_with_pixels_of_the_image(subject: Subject) -> None:
     labels = grid(subject.images.shape[2:], 6)
     parts = int(labels.max()) + 1
-    with inputs_seen(subject.model.module, with_gradient=False) as seen:
+    with inputs_seen(subject.model.module, with_gradient=False) as network_inputs:
         maps = subject.explained("permutation", segments=labels, samples=3)
-    for attribution, slow, inputs in zip(maps, subject.slow, variants_seen(seen, 3 * parts, len(maps)), strict=True):
+    for attribution, slow, inputs in zip(
+        maps, subject.slow, variants_seen(network_inputs, 3 * parts, len(maps)), strict=True
+    ):
         known = {tuple(pixel) for pixel in slow.x.flatten(1).T.float().tolist()}
         for number, x in enumerate(inputs):
             part = labels == number // 3

@@ -21,9 +21,9 @@ def rise(slow: Slow, baseline: Tensor, masks: list[Tensor], keep: float, *, cent
 @pytest.mark.parametrize("subject", NETS, indirect=True)
 @pytest.mark.parametrize("centred", [True, False])
 def test_rise_averages_masks_weighed_by_their_scores(subject: Subject, centred: bool) -> None:
-    with inputs_seen(subject.model.module, with_gradient=False) as seen:
+    with inputs_seen(subject.model.module, with_gradient=False) as network_inputs:
         maps = subject.explained("rise", samples=40, cells=4, keep=0.4, centred=centred)
-    inputs_by_image = variants_seen(seen, 40, len(maps))
+    inputs_by_image = variants_seen(network_inputs, 40, len(maps))
     for attribution, slow, inputs in zip(maps, subject.slow, inputs_by_image, strict=True):
         baseline = mean_colour(slow.x)
         masks = masks_of(inputs, slow.x, baseline)
@@ -36,10 +36,10 @@ def test_rise_of_a_network_that_ends_in_a_softmax_on_a_baseline_of_zeros_is_the_
     plain = subject_called("plain")
     probable = cs.Model(nn.Sequential(plain.model.module, nn.Softmax(1)).eval(), input=plain.model.input)
     subject = Subject(probable, plain.images, plain.layers)
-    with inputs_seen(probable.module, with_gradient=False) as seen:
+    with inputs_seen(probable.module, with_gradient=False) as network_inputs:
         zeros = torch.zeros_like(plain.images)
         maps = subject.explained("rise", samples=40, cells=4, baseline=zeros, centred=False)
-    for attribution, slow, inputs in zip(maps, subject.slow, variants_seen(seen, 40, len(maps)), strict=True):
+    for attribution, slow, inputs in zip(maps, subject.slow, variants_seen(network_inputs, 40, len(maps)), strict=True):
         masks = masks_of(inputs, slow.x, torch.zeros_like(slow.x))
         probabilities = [slow.net((m * slow.x)[None]).detach()[0] for m in masks]
         assert all(float(probability.sum()) == pytest.approx(1) for probability in probabilities)
@@ -49,9 +49,9 @@ def test_rise_of_a_network_that_ends_in_a_softmax_on_a_baseline_of_zeros_is_the_
 
 @pytest.mark.parametrize("subject", ["plain", "digits"], indirect=True)
 def test_the_band_of_rise_is_that_of_a_mean_of_so_many_terms(subject: Subject) -> None:
-    with inputs_seen(subject.model.module, with_gradient=False) as seen:
+    with inputs_seen(subject.model.module, with_gradient=False) as network_inputs:
         maps = subject.explained("rise", samples=50)
-    for attribution, slow, inputs in zip(maps, subject.slow, variants_seen(seen, 50, len(maps)), strict=True):
+    for attribution, slow, inputs in zip(maps, subject.slow, variants_seen(network_inputs, 50, len(maps)), strict=True):
         baseline = mean_colour(slow.x)
         masks = torch.stack(masks_of(inputs, slow.x, baseline))
         scores = torch.tensor([slow.score(m * slow.x + (1 - m) * baseline) for m in masks])

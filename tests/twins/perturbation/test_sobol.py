@@ -24,10 +24,10 @@ def sobol(slow: Slow, baseline: Tensor, masks: list[Tensor], cells: int) -> Tens
 def test_sobol_indices_are_those_of_jansen(subject: Subject) -> None:
     axes = subject.images.ndim - 2
     cells = 3**axes
-    with inputs_seen(subject.model.module, with_gradient=False) as seen:
+    with inputs_seen(subject.model.module, with_gradient=False) as network_inputs:
         maps = subject.explained("sobol", samples=5, cells=3)
     for attribution, slow, inputs in zip(
-        maps, subject.slow, variants_seen(seen, 5 * (cells + 1), len(maps)), strict=True
+        maps, subject.slow, variants_seen(network_inputs, 5 * (cells + 1), len(maps)), strict=True
     ):
         baseline = mean_colour(slow.x)
         true = sobol(slow, baseline, masks_of(inputs, slow.x, baseline), cells).view(1, *[3] * axes)
@@ -36,9 +36,11 @@ def test_sobol_indices_are_those_of_jansen(subject: Subject) -> None:
 
 def test_sobol_masks_differ_from_their_design_in_one_cell() -> None:
     subject = subject_called("plain")
-    with inputs_seen(subject.model.module, with_gradient=False) as seen:
+    with inputs_seen(subject.model.module, with_gradient=False) as network_inputs:
         cs.sobol(subject.model, subject.images[:1], samples=4, cells=2)
-    masks = torch.stack(masks_of(seen[-20:], subject.images[0], mean_colour(subject.images[0]))).view(4, 5, 16, 16)
+    masks = torch.stack(masks_of(network_inputs[-20:], subject.images[0], mean_colour(subject.images[0]))).view(
+        4, 5, 16, 16
+    )
     corners = masks[..., [0, 0, -1, -1], [0, -1, 0, -1]]
     changed = (corners[:, 1:] - corners[:, :1]).abs() > 1e-5
     assert torch.equal(changed, torch.eye(4, dtype=torch.bool).expand(4, 4, 4))

@@ -82,13 +82,13 @@ def _smallest_area(heat: Tensor) -> int:
 def test_the_field_of_a_whole_layer_uses_random_signs_of_channels() -> None:
     """Exactly one choice of signs (and its opposite) gives the map; another seed gives another map."""
     net, image = seeded(ResidualNet), _images(1)
-    first, again, other = (cs.receptive_field(picture_model(net), image, unit="stem", seed=s) for s in (0, 0, 5))
+    first, repeated, other = (cs.receptive_field(picture_model(net), image, unit="stem", seed=s) for s in (0, 0, 5))
     matches = []
     for signs in itertools.product((1.0, -1.0), repeat=6):
         expected = receptive_field(net, image, "stem", torch.tensor(signs, dtype=torch.float64), (4, 4))
         matches.append(relative_error(first.values, expected) < 1e-5)
     assert sum(matches) == 2
-    assert torch.equal(first.values, again.values)
+    assert torch.equal(first.values, repeated.values)
     assert not torch.equal(first.values, other.values)
 
 
