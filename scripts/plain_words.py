@@ -61,8 +61,8 @@ def _phrases(path: Path, text: str, tree: ast.Module, pattern: re.Pattern[str]) 
     for node in ast.walk(tree):
         constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         if constant and isinstance(node.value.value, str):  # type: ignore[attr-defined]
-            for match in pattern.finditer(node.value.value):  # type: ignore[attr-defined]
-                yield Finding(path, node.lineno, match[0].lower(), "docstring")  # type: ignore[attr-defined]
+            for occurrence in pattern.finditer(node.value.value):  # type: ignore[attr-defined]
+                yield Finding(path, node.lineno, occurrence[0].lower(), "docstring")  # type: ignore[attr-defined]
     for number, line in enumerate(text.splitlines(), 1):
         comment = re.search(r"(?:^|\s)# (.*)$", line)
         if comment and (match := pattern.search(comment[1])):

@@ -71,7 +71,9 @@ class Workbench:
             text=True,
         )
         self._printed_lines = queue.Queue()
-        threading.Thread(target=self._collect_lines, args=(self.process, self._printed_lines), daemon=True).start()
+        arguments = (self.process, self._printed_lines)
+        self._reader = threading.Thread(target=self._collect_lines, args=arguments, daemon=True)
+        self._reader.start()
         line = self._printed_lines.get(timeout=TIMEOUT)
         assert line == "ready", self.error_output()
 
@@ -79,8 +81,9 @@ class Workbench:
     def _collect_lines(process: "subprocess.Popen[str]", lines: "queue.Queue[str]") -> None:
         """Collect what the process prints; the last line is empty, when it has ended."""
         assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line.strip())
+        with process.stdout as output:
+            for line in output:
+                lines.put(line.strip())
         lines.put("")
 
     def wait_for_finished_job(self, id: str) -> None:
@@ -93,12 +96,14 @@ class Workbench:
         assert self.process is not None
         self.process.kill()
         self.process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
 
     def stop(self) -> None:
         """Stop it as Ctrl-C does."""
         assert self.process is not None
         self.process.terminate()
         self.process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
         self._final_error_output = self.error_output() or "nothing"
         os.close(self._error_file)
         Path(self._error_path).unlink()

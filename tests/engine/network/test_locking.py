@@ -235,10 +235,10 @@ def test_networks_with_shared_parts_give_correct_values_in_many_threads(build: A
 
 @pytest.mark.parametrize("build", SHARING.values(), ids=SHARING)
 def test_networks_with_shared_parts_wait_for_each_other(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    models = [cs.Model(net) for net in build()[:2]]
-    assert not run_concurrently(*models, monkeypatch), "both ran at the same time"
-    separate = [cs.Model(small_network(seed)) for seed in (0, 1)]
-    assert run_concurrently(*separate, monkeypatch), "these have no shared parts"
+    first, second = (cs.Model(net) for net in build()[:2])
+    assert not run_concurrently(first, second, monkeypatch), "both ran at the same time"
+    first, second = (cs.Model(small_network(seed)) for seed in (0, 1))
+    assert run_concurrently(first, second, monkeypatch), "these have no shared parts"
 
 
 def run_concurrently(first: cs.Model, second: cs.Model, monkeypatch: pytest.MonkeyPatch) -> bool:
