@@ -7,8 +7,8 @@ numbers and names were filled before translation. A sentence may contain parts t
 Chinese marks them as ``{why:said}``, and lists as ``{rules:, →，}``.
 
 A text without a translation is shown in English. That includes error messages, which are the same as in Python and on
-the command line. A new lens needs no translation to work; ``tests/web/test_translations.py`` then fails and lists the missing
-texts and the file to add them to.
+the command line. A new lens needs no translation to work; ``tests/web/test_translations.py`` then fails and lists the
+missing texts and the file to add them to.
 """
 
 import functools
