@@ -55,11 +55,11 @@ def _error(module: nn.Module, x: Tensor, layer: str) -> float:
     model = cs.Model(module)
     with model.preserve_state():
         suffix = SuffixReplay(model, x, resolve_target(0, model, 1), 0, layer)
-        variants = suffix.copies(16)
+        variants = suffix.map.repeat(16, *[1] * (suffix.map.ndim - 1))
         variants[torch.arange(16), torch.arange(16)] = 0
         scores = suffix.scores(variants.clone())
-        assert suffix.why_whole is None
-        suffix.why_whole = "to compare"
+        assert suffix.why_full is None
+        suffix.why_full = "to compare"
         full_forwards = torch.cat([suffix.scores(variant) for variant in variants.split(8)])
     return float((scores - full_forwards).abs().max() / full_forwards.abs().max())
 

@@ -13,10 +13,10 @@ def main() -> int:
     browser = next((path for name in NAMES if (path := shutil.which(name))), None)
     if browser is None and shutil.which("apt-get") and os.geteuid() == 0:
         print("no browser found: installing chromium from the distribution …", flush=True)
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        subprocess.run(["apt-get", "update", "-qq"], check=False, **quiet)
-        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
-        subprocess.run(command, check=False, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, **quiet)
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
+        for command in (["apt-get", "update", "-qq"], install):
+            subprocess.run(command, check=False, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         browser = shutil.which("chromium")
     if browser is None:
         print("no Chromium on this machine: the tests that open the report in a browser will be skipped")

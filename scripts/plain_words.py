@@ -25,22 +25,24 @@ class Finding(NamedTuple):
     kind: str
 
 
-def settings() -> tuple[set[str], list[str], list[str]]:
-    """The names and phrases that are not used, and the folders that are checked."""
+def settings() -> tuple[set[str], list[str], list[Path]]:
+    """The names and phrases that are not used, and the files that are checked."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["plain-words"]
-    return set(table["names"]), list(table["phrases"]), list(table["folders"])
+    excluded = [ROOT / path for path in table.get("exclude", ())]
+    files = (path for folder in table["folders"] for path in sorted((ROOT / folder).rglob("*.py")))
+    checked = [path for path in files if not any(path.is_relative_to(part) for part in excluded)]
+    return set(table["names"]), list(table["phrases"]), checked
 
 
 def findings() -> Iterator[Finding]:
     """Every use of a word of the list."""
-    names, phrases, folders = settings()
+    names, phrases, files = settings()
     pattern = re.compile("|".join(rf"\b{re.escape(phrase)}\b" for phrase in phrases), re.IGNORECASE)
-    for folder in folders:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            text = path.read_text("utf-8")
-            tree = ast.parse(text)
-            yield from (Finding(path, line, name, "name") for name, line in _names(tree) if name.strip("_") in names)
-            yield from _phrases(path, text, tree, pattern)
+    for path in files:
+        text = path.read_text("utf-8")
+        tree = ast.parse(text)
+        yield from (Finding(path, line, name, "name") for name, line in _names(tree) if name.strip("_") in names)
+        yield from _phrases(path, text, tree, pattern)
 
 
 def _names(tree: ast.Module) -> Iterator[tuple[str, int]]:
@@ -59,8 +61,8 @@ def _phrases(path: Path, text: str, tree: ast.Module, pattern: re.Pattern[str]) 
     for node in ast.walk(tree):
         constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         if constant and isinstance(node.value.value, str):  # type: ignore[attr-defined]
-            for match in pattern.finditer(node.value.value):  # type: ignore[attr-defined]
-                yield Finding(path, node.lineno, match[0].lower(), "docstring")  # type: ignore[attr-defined]
+            for occurrence in pattern.finditer(node.value.value):  # type: ignore[attr-defined]
+                yield Finding(path, node.lineno, occurrence[0].lower(), "docstring")  # type: ignore[attr-defined]
     for number, line in enumerate(text.splitlines(), 1):
         comment = re.search(r"(?:^|\s)# (.*)$", line)
         if comment and (match := pattern.search(comment[1])):

@@ -1,20 +1,28 @@
-"""Waiting for conditions and threads, without assertions on the elapsed time."""
+"""Waiting for threads and jobs by their events, without assertions on the elapsed time and without polling."""
 
 import threading
-import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convscope.web.jobs.job import Job
 
 TIMEOUT = 600
 """Seconds after which a wait fails."""
 
 
-def wait_until(holds: Callable[[], object]) -> None:
-    """Wait until ``holds()`` is true."""
-    deadline = time.monotonic() + TIMEOUT
-    while not holds():
-        assert time.monotonic() < deadline, "timed out"
-        time.sleep(0.01)
+def wait_for_progress(job: "Job", holds: Callable[["Job"], object]) -> None:
+    """Wait until ``holds(job)`` is true, which is tested after each of the job's steps."""
+    reached = threading.Event()
+
+    def test() -> None:
+        if holds(job):
+            reached.set()
+
+    remove = job.add_progress_callback(test)
+    test()
+    assert reached.wait(TIMEOUT), "timed out"
+    remove()
 
 
 def run_in_threads(work: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> None:

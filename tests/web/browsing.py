@@ -2,18 +2,17 @@
 
 import json
 import os
+import queue
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import pytest
 
@@ -27,11 +26,21 @@ SHOWN_OUTPUT = 3000
 SERVE = """
 import json, resource, sys
 from convscope.web.server.app import serve
+from convscope.web.jobs.job import Job
+
+mark_finished = Job.mark_finished
+
+def announce_finished(job):
+    mark_finished(job)
+    print("finished", job.id, flush=True)
+
+Job.mark_finished = announce_finished
 options = json.loads(sys.argv[1])
 if (most := options.pop("largest_file")) is not None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-serve(**options)
+serve(**options, ready=lambda address: print("ready", flush=True))
 """
+"""Serves, and prints a line when the server listens and one for each job that is finished."""
 
 
 class Workbench:
@@ -48,51 +57,68 @@ class Workbench:
             self.port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
         self.options = json.dumps({"port": self.port, "largest_file": largest_file, **options})
-        self._file, self._said = tempfile.mkstemp()
+        self._error_file, self._error_path = tempfile.mkstemp()
         self.folder = tempfile.mkdtemp()
-        self._last_words = ""
-        self.process: subprocess.Popen[bytes] | None = None
+        self._final_error_output = ""
+        self._printed_lines: queue.Queue[str] = queue.Queue()
+        self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        """Start the process, and wait until it responds."""
+        """Start the process, and wait until it listens."""
         own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": self.folder}
         settings = {**os.environ, **own}
         settings = {name: value for name, value in settings.items() if not name.startswith("PYTEST")}
-        self.process = subprocess.Popen([sys.executable, "-c", SERVE, self.options], env=settings, stderr=self._file)
-        while True:  # as long as the process lives: the start time depends on the machine
-            try:
-                urlopen(f"{self.address}/compare", timeout=TIMEOUT).close()
-                return
-            except HTTPError as error:
-                error.close()
-                if error.code == 401:  # the server runs and requires a token
-                    return
-                raise
-            except OSError:
-                assert self.process.poll() is None, self.error_output()[-SHOWN_OUTPUT:]
-                time.sleep(0.2)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, self.options],
+            env=settings,
+            stdout=subprocess.PIPE,
+            stderr=self._error_file,
+            text=True,
+        )
+        self._printed_lines = queue.Queue()
+        arguments = (self.process, self._printed_lines)
+        self._reader = threading.Thread(target=self._collect_lines, args=arguments, daemon=True)
+        self._reader.start()
+        line = self._printed_lines.get(timeout=TIMEOUT)
+        assert line == "ready", self.error_output()
+
+    @staticmethod
+    def _collect_lines(process: "subprocess.Popen[str]", lines: "queue.Queue[str]") -> None:
+        """Collect what the process prints; the last line is empty, when it has ended."""
+        assert process.stdout is not None
+        with process.stdout as output:
+            for line in output:
+                lines.put(line.strip())
+        lines.put("")
+
+    def wait_for_finished_job(self, id: str) -> None:
+        """Wait until a job is finished, in whatever state."""
+        while (line := self._printed_lines.get(timeout=TIMEOUT)) != f"finished {id}":
+            assert line, self.error_output()
 
     def kill(self) -> None:
         """Kill it, as in a power failure."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
 
     def stop(self) -> None:
         """Stop it as Ctrl-C does."""
         assert self.process is not None
         self.process.terminate()
         self.process.wait(TIMEOUT)
-        self._last_words = self.error_output() or "nothing"
-        os.close(self._file)
-        Path(self._said).unlink()
+        self._reader.join(TIMEOUT)
+        self._final_error_output = self.error_output() or "nothing"
+        os.close(self._error_file)
+        Path(self._error_path).unlink()
         remaining = [path.name for path in Path(self.folder).iterdir() if not path.name.startswith("torchinductor")]
         shutil.rmtree(self.folder)
         assert remaining == [], "no upload or temporary file is left behind"
 
     def error_output(self) -> str:
         """What it has written to standard error."""
-        return self._last_words or Path(self._said).read_text()
+        return self._final_error_output or Path(self._error_path).read_text()
 
 
 @contextmanager

@@ -72,6 +72,7 @@ class Hangs(Small):
     """Waits in its forward pass until `hanging.ENDED` is set."""
 
     def forward(self, x: torch.Tensor) -> Any:
+        hanging.BEGUN.set()
         hanging.ENDED.wait(TIMEOUT)
         return super().forward(x)
 

@@ -21,7 +21,7 @@ from convscope.web.requests.run_request import batch_spec
 from convscope.web.requests.services import Services
 from convscope.web.requests.url_state import View
 from convscope.web.server.app import MODELS, SAMPLES, build
-from tests.waiting import wait_until
+from tests.waiting import TIMEOUT, wait_for_progress
 from tests.web.image_files import png
 
 
@@ -164,16 +164,18 @@ def test_uploaded_image_can_be_used(client):
     assert client.post(f"{API_PREFIX}/images").status_code == 422
 
 
-def test_long_job_is_started_queried_and_cancelled(client):
+def test_long_job_is_started_queried_and_cancelled(client, services):
     response = run(client, wait=0, lens="activation-maximization", unit=["3"], parameters={"steps": 2000})
     assert response.status_code == 202
     url = f"{API_PREFIX}/jobs/{response.json()['id']}"
-    wait_until(lambda: client.get(url).json()["done"] >= 3)
+    job = services.jobs.get(response.json()["id"])
+    wait_for_progress(job, lambda job: job.progress[0] >= 3)
+    assert client.get(url).json()["done"] >= 3
     early = client.get(f"{url}/result.npz")
     assert early.status_code == 409
     assert "of 2000 steps" in early.json()["error"]
     assert client.delete(url).status_code == 200
-    wait_until(lambda: client.get(url).json()["state"] != "running")
+    assert job.finished.wait(TIMEOUT)
     assert client.get(url).json()["state"] == "done", "the best so far"
     assert client.get(f"{url}/result.png").status_code == 200
 

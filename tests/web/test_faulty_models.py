@@ -12,7 +12,7 @@ from convscope.web.api import API_PREFIX
 from convscope.web.requests.models_and_images import Library
 from convscope.web.requests.services import Services
 from convscope.web.server.app import MODELS, SAMPLES, build
-from tests.waiting import wait_until
+from tests.waiting import TIMEOUT
 from tests.web import faulty_networks as faulty
 from tests.web import hanging_network as hanging
 from tests.web.browsing import visit, workbench  # noqa: F401
@@ -92,9 +92,10 @@ def test_layers_of_an_unloadable_model_are_refused(client: TestClient) -> None:
 def test_hanging_network_does_not_block_others(client: TestClient) -> None:
     slow = [ask(client, named("hangs"), lens, wait=0).json() for lens in ("grad-cam", "saliency", "lrp", "predict")]
     state = lambda job: client.get(f"{API_PREFIX}/jobs/{job['id']}").json()["state"]  # noqa: E731
-    wait_until(lambda: state(slow[0]) == "running")
-    other = ask(client, MODELS[0], "saliency", wait=0).json()
-    wait_until(lambda: state(other) == "done")  # which it could not be if it waited: nothing ends the others yet
+    assert hanging.BEGUN.wait(TIMEOUT)
+    assert state(slow[0]) == "running"
+    other = ask(client, MODELS[0], "saliency", wait=60).json()
+    assert other["state"] == "done"  # which it could not be if it waited: nothing ends the others yet
     assert state(slow[0]) == "running"
     for job in slow:
         client.delete(f"{API_PREFIX}/jobs/{job['id']}")

@@ -1,5 +1,6 @@
 """Background jobs: equal requests share a job, unwatched jobs stop, results are cached within a limit."""
 
+import queue
 import threading
 from typing import Any
 
@@ -14,7 +15,7 @@ from convscope.web.jobs.job import BatchSpec, Job, State
 from convscope.web.jobs.results import ResultCache, size_in_bytes
 from convscope.web.jobs.workers import MAX_JOBS, JobManager
 from convscope.web.requests.url_state import View
-from tests.waiting import TIMEOUT, wait_until
+from tests.waiting import TIMEOUT, wait_for_progress
 
 
 @pytest.fixture
@@ -119,13 +120,14 @@ def test_failure_is_reported_and_workers_survive(jobs, error, sentence, refused)
 
 
 def test_done_callbacks_are_called_once(jobs):
-    image_title = []
+    calls: queue.Queue[str] = queue.Queue()
     job = jobs.submit("k", value)
-    job.add_done_callback(lambda: image_title.append("while"))
+    job.add_done_callback(lambda: calls.put("while"))
     assert job.finished.wait(TIMEOUT)
-    job.add_done_callback(lambda: image_title.append("after"))
-    wait_until(lambda: len(image_title) >= 2)
-    assert sorted(image_title) == ["after", "while"]
+    job.add_done_callback(lambda: calls.put("after"))
+    assert {calls.get(timeout=TIMEOUT), calls.get(timeout=TIMEOUT)} == {"after", "while"}
+    jobs.close()
+    assert calls.empty()
 
 
 def test_progress_and_previews_while_running(jobs, monkeypatch):
@@ -245,7 +247,7 @@ def test_failing_job_of_a_batch_fails_alone(one_worker):
 def test_quick_jobs_do_not_wait_for_long_ones(services):
     draws = View(lens="activation-maximization", parameters={"steps": 2000})
     drawings = [services.submit(draws.replace(unit=(str(n),))) for n in range(4)]
-    wait_until(lambda: drawings[0].scores)
+    wait_for_progress(drawings[0], lambda job: job.scores)
     quick = [services.submit(View(lens="grad-cam", image=f"sample:shapes/{n}")) for n in range(4)]
     assert all(job.finished.wait(TIMEOUT) for job in quick)
     assert not any(job.is_finished for job in drawings)

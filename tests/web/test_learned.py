@@ -154,7 +154,7 @@ def test_suggested_units_of_another_network_are_marked_stale(monkeypatch: pytest
 
     is_stale: dict[str, bool] = {}
 
-    async def look(user: User) -> None:
+    async def check_suggestions(user: User) -> None:
         await user.open("/learned")
         await user.should_see(marker="offer", retries=100)
         offers = next(iter(user.find(marker="offer").elements)).parent_slot.parent
@@ -168,5 +168,5 @@ def test_suggested_units_of_another_network_are_marked_stale(monkeypatch: pytest
             await asyncio.sleep(0.01)
         is_stale["with others"] = "busy" in offers.classes
 
-    meet(look)
+    meet(check_suggestions)
     assert is_stale == {"at first": False, "while others are looked for": True, "with others": False}

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -22,7 +23,7 @@ def guarded(token: str | None = None, host: str = "127.0.0.1") -> FastAPI:
     """An application with access control, one page, uploads and a websocket."""
     application = FastAPI()
 
-    async def everything(request: security.Any) -> dict[str, int]:
+    async def everything(request: Any) -> dict[str, int]:
         return {"bytes": len(await request.body())}
 
     from fastapi import Request, WebSocket
@@ -101,7 +102,7 @@ def test_tokens_are_compared_in_constant_time(monkeypatch):
         return False
 
     client = at(guarded(TOKEN))
-    monkeypatch.setattr(security.secrets, "compare_digest", compare)
+    monkeypatch.setattr(secrets, "compare_digest", compare)
     right = secrets.token_hex()
     for headers, query in ((bearer(TOKEN), ""), ({"cookie": f"convscope_8000={right}"}, ""), ({}, f"?token={right}")):
         assert client.get(f"/{query}", headers=headers).status_code == 401, "nothing else lets anybody in"

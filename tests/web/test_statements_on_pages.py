@@ -15,6 +15,7 @@ from convscope.render.captions import sentence
 from convscope.render.distribution import explain_histograms, layer_histogram
 from convscope.web.i18n import translate
 from convscope.web.pages.inside.unit_drawing import LESS, MORE
+from tests.web import barriers
 from tests.web.browsing import visit, workbench
 from tests.web.image_files import png
 
@@ -28,7 +29,6 @@ RANDOM_SAID = sentence(RANDOM_WEIGHTS[0])
 
 
 GATED = """
-import time
 from pathlib import Path
 import torch
 import convscope as cs
@@ -41,8 +41,9 @@ class Gated(torch.nn.Module):
         self.fc = torch.nn.Linear(4, 3)
 
     def forward(self, x):
-        while Path(__file__).with_name("shut").exists():
-            time.sleep(0.02)
+        barrier = Path(__file__).with_name("barrier")
+        if barrier.exists():
+            barrier.read_bytes()
         return self.fc(self.conv(x).relu().mean((2, 3)))
 
 def gated():
@@ -54,15 +55,15 @@ def nameless():
 def numbered():
     return cs.Model(Gated(), input=cs.ImageInput(size=24), labels=["1", "2", "0"])
 """
-"""Networks whose forward pass waits while a file named ``shut`` exists: with labels, without, and with numbers."""
+"""Networks whose forward pass waits at a barrier (`tests.web.barriers`): with labels, without, and with numbers."""
 
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file that blocks the forward pass of the networks in `GATED` while it exists."""
+    """The barrier that blocks the forward pass of the networks in `GATED`."""
     folder = tmp_path_factory.mktemp("gated")
     (folder / "gated.py").write_text(GATED)
-    return folder / "shut"
+    return folder / "barrier"
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, gate: Path) -> Iterator[st
         with workbench(models=models, folders=[str(item) for item in folders]) as server:
             yield server.address
     finally:
-        gate.unlink(missing_ok=True)
+        barriers.release(gate)
 
 
 def test_exemplar_without_label_has_its_value_as_caption(visit: Any) -> None:
@@ -168,10 +169,10 @@ def test_results_of_an_earlier_image_are_marked_stale(visit: Any, gate: Path) ->
     page.wait_for_selector(".card .heat")
     page.wait_for_selector(".portrait")
     page.wait_for_function("() => !document.querySelector('.busy')")
-    gate.touch()
+    barriers.block(gate)
     page.locator("button.thumb[aria-label='sample:shapes/3']").click()
     faint(page, "h1", ".answers-box", ".card .heat", ".card .words")
-    gate.unlink()
+    barriers.release(gate)
     page.wait_for_function("() => !document.querySelector('.busy')")
     assert page.locator(".answers-box .answer").count() == 3
 
@@ -236,11 +237,11 @@ def test_inside_marks_stale_results(visit: Any, gate: Path) -> None:
     page.wait_for_selector(".maps img")
     page.wait_for_selector(".unit .part-sums [data-value]")
     page.wait_for_function("() => !document.querySelector('.busy')")
-    gate.touch()
+    barriers.block(gate)
     page.locator("button.thumb[aria-label='sample:shapes/3']").click()
     faint(page, ".maps img")
     assert page.locator(".unit .part-sums [data-value]").count() == 0
-    gate.unlink()
+    barriers.release(gate)
     page.wait_for_function("() => !document.querySelector('.busy')")
     page.wait_for_selector(".maps img")
 
@@ -249,10 +250,10 @@ def test_compare_marks_stale_results(visit: Any, gate: Path) -> None:
     page = visit(f"/compare?lens=saliency&image=sample:shapes/7&beside=sample:shapes/8&{gated(gate)}")
     page.wait_for_selector(".apart .heat")
     page.wait_for_function("() => !document.querySelector('.busy')")
-    gate.touch()
+    barriers.block(gate)
     page.get_by_role("button", name="sample:shapes/4", exact=True).click()
     faint(page, ".gallery .heat", ".apart .heat", ".words .reads")
-    gate.unlink()
+    barriers.release(gate)
     page.wait_for_function("() => document.querySelectorAll('.gallery .heat').length === 3")
     page.wait_for_function("() => !document.querySelector('.busy')")
 

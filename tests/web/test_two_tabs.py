@@ -1,20 +1,33 @@
 """Two tabs or API clients share one job: each can leave, and the job goes on for the other."""
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 from convscope.web.api import API_PREFIX
-from tests.waiting import wait_until
-from tests.web.browsing import address, visit  # noqa: F401
+from tests.web.browsing import Workbench, visit, workbench  # noqa: F401
 
 pytest.importorskip("nicegui")
 
 LEARNED = "/learned?model=bundled:shapes&lens=activation-maximization&unit=layer2%5B15%5D&p.steps={}"
 INSIDE = "/inside?model=bundled:shapes&image=sample:shapes/3&layer=layer2&unit=layer2%5B15%5D"
 HERE = "Stopped here; it continues in another tab."
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Workbench]:
+    """A workbench that tells which jobs are finished."""
+    with workbench() as running_server:
+        yield running_server
+
+
+@pytest.fixture(scope="module")
+def address(server: Workbench) -> str:
+    """Its address."""
+    return server.address
 
 
 def step(page: Any) -> int:
@@ -53,20 +66,21 @@ def test_closing_a_tab_leaves_a_shared_drawing_running(visit: Any) -> None:  # n
     second.wait_for_selector("article.card")
 
 
-def running(address: str) -> list[str]:  # noqa: F811
+def running(address: str) -> list[str]:
     """The unfinished jobs of a server."""
     responses = (httpx.get(f"{address}{API_PREFIX}/jobs/{number}") for number in range(1, 200))
     known = [job.json() for job in itertools.takewhile(lambda job: job.status_code == 200, responses)]
     return [job["id"] for job in known if job["state"] in ("waiting", "running")]
 
 
-def test_closing_the_last_tab_stops_the_job(visit: Any, address: str) -> None:  # noqa: F811
+def test_closing_the_last_tab_stops_the_job(visit: Any, server: Workbench) -> None:  # noqa: F811
     page = visit(LEARNED.format(4003))
     page.get_by_role("button", name="Draw", exact=True).click()
     page.wait_for_selector(".live .tile img")
-    assert running(address)
+    (job,) = running(server.address)
     page.context.close()
-    wait_until(lambda: not running(address))
+    server.wait_for_finished_job(job)
+    assert running(server.address) == []
 
 
 def test_shared_drawing_on_inside(visit: Any) -> None:  # noqa: F811

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.web import barriers
 from tests.web import wide_network as wide
 from tests.web.browsing import visit, workbench  # noqa: F401
 from tests.web.image_files import picture_file
@@ -20,8 +21,10 @@ SIZE, PICTURES = 256, 70
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The network's file, in a temporary folder."""
-    return Path(shutil.copy(wide.__file__, tmp_path_factory.mktemp("wide")))
+    """The network's file, in a temporary folder with a barrier for its kernels."""
+    file = Path(shutil.copy(wide.__file__, tmp_path_factory.mktemp("wide")))
+    barriers.block(file.with_name("barrier"))
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,7 @@ def address(network: Path) -> Iterator[str]:
         picture_file(pictures / f"{number}.png")
     with workbench(models=[f"{network}:wide"], folders=[str(pictures)]) as server:
         yield server.address
+    barriers.release(network.with_name("barrier"))
 
 
 @pytest.fixture
@@ -114,7 +118,7 @@ def test_maps_are_cleared_while_kernels_are_computed(inside: Any, network: Path)
         assert page.get_by_role("tab", name="Kernels").get_attribute("aria-selected") == "true"
         assert units(page) == []
     finally:
-        (network.parent / "open").touch()
+        barriers.release(network.with_name("barrier"))
     page.get_by_text("1–8 of 8 kernels").wait_for()
     assert units(page) == list(range(8))
 

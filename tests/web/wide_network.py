@@ -1,9 +1,8 @@
-"""A small network with layers of 2 048 channels and 2 100 classes; one layer waits for a file next to this one.
+"""A small network with layers of 2 048 channels and 2 100 classes; one layer waits for a pipe next to this one.
 
 Tests copy it to a folder of their own.
 """
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,19 @@ import torch
 import convscope as cs
 
 CHANNELS, CLASSES = 2048, 2100
-OPEN = Path(__file__).with_name("open")
-"""Until this file exists, computing the kernels of the layer ``held`` blocks."""
+BARRIER = Path(__file__).with_name("barrier")
+"""While this named pipe exists, computing the kernels of the layer ``held`` blocks."""
 
 
 class _Held:
-    """Computes a weight like the hook of the old weight norm, once the file exists."""
+    """Computes a weight like the hook of the old weight norm, once the pipe is removed."""
 
     name = "weight"
 
     def compute_weight(self, module: Any) -> torch.Tensor:
         """The layer's weight."""
-        while not OPEN.exists():
-            time.sleep(0.02)
+        if BARRIER.exists():
+            BARRIER.read_bytes()  # returns when `tests.web.barriers.release` opens and closes the pipe
         weight: torch.Tensor = module.weight
         return weight
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
+from convscope.engine.network import locking
 from convscope.engine.network.locking import _HOLDERS, exclusive_access
 from convscope.engine.network.module_state import module_state
 from convscope.errors import ModelFailed
@@ -22,7 +23,7 @@ from tests.engine.networks import (
     small_network,
     tensor,
 )
-from tests.waiting import TIMEOUT, run_in_threads, wait_until
+from tests.waiting import TIMEOUT, run_in_threads
 
 # Threads
 
@@ -233,34 +234,37 @@ def test_networks_with_shared_parts_give_correct_values_in_many_threads(build: A
 
 
 @pytest.mark.parametrize("build", SHARING.values(), ids=SHARING)
-def test_networks_with_shared_parts_wait_for_each_other(build: Any) -> None:
-    models = [cs.Model(net) for net in build()[:2]]
-    assert not run_concurrently(*models), "both ran at the same time"
-    assert run_concurrently(*(cs.Model(small_network(seed)) for seed in (0, 1))), "these have no shared parts"
+def test_networks_with_shared_parts_wait_for_each_other(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (cs.Model(net) for net in build()[:2])
+    assert not run_concurrently(first, second, monkeypatch), "both ran at the same time"
+    first, second = (cs.Model(small_network(seed)) for seed in (0, 1))
+    assert run_concurrently(first, second, monkeypatch), "these have no shared parts"
 
 
-def run_concurrently(first: cs.Model, second: cs.Model) -> bool:
+def run_concurrently(first: cs.Model, second: cs.Model, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether another thread can acquire ``second`` while this thread holds ``first``."""
-    acquired = threading.Event()
+    acquired, acquired_or_waiting = threading.Event(), threading.Event()
+    refuse_deadlock = locking._refuse_deadlock
+
+    def note_waiting(required: set[int], thread: int) -> None:
+        refuse_deadlock(required, thread)  # the last step before a thread waits
+        acquired_or_waiting.set()
+
+    monkeypatch.setattr(locking, "_refuse_deadlock", note_waiting)
 
     def acquire() -> None:
         with second.preserve_state():
             acquired.set()
+            acquired_or_waiting.set()
 
     thread = threading.Thread(target=acquire)
     with first.preserve_state():
         thread.start()
-        wait_until(lambda: acquired.is_set() or is_waiting(thread))
+        assert acquired_or_waiting.wait(TIMEOUT)
         concurrent = acquired.is_set()
     thread.join(TIMEOUT)
     assert acquired.is_set()
     return concurrent
-
-
-def is_waiting(thread: threading.Thread) -> bool:
-    from convscope.engine.network.locking import _WAITING_FOR
-
-    return thread.ident in _WAITING_FOR
 
 
 LENS_CALLS = {
@@ -337,11 +341,11 @@ def test_a_deadlock_of_two_threads_is_refused() -> None:
     assert not _HOLDERS
 
 
-def test_replaced_modules_are_acquired_at_the_next_call() -> None:
+def test_replaced_modules_are_acquired_at_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = Head(body(), 3), Head(body(), 4)
-    assert run_concurrently(cs.Model(first), cs.Model(second))
+    assert run_concurrently(cs.Model(first), cs.Model(second), monkeypatch)
     second.body = first.body
-    assert not run_concurrently(cs.Model(first), cs.Model(second))
+    assert not run_concurrently(cs.Model(first), cs.Model(second), monkeypatch)
 
 
 def test_objects_are_released_if_their_holder_raises() -> None:
