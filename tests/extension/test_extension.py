@@ -170,16 +170,16 @@ print(json.dumps(dict(
 
 
 def test_the_http_api_lists_and_runs_it(site: Path, in_python: Any) -> None:
-    seen = printed(site, IN_API)
-    assert seen["listed"]["returns"] == "CropScore"
-    assert seen["listed"]["inputs"] == ["model", "image", "area"]
-    assert "area" in seen["fields"]
-    assert seen["result"]["record"]["parameters"] == in_python["record"]
-    assert seen["png"] == b"\x89PNG".hex()
-    assert seen["refused"][0] == 422
-    assert seen["refused"][1]["error"].startswith("area must be top,left,bottom,right in pixels")
-    assert seen["link"].startswith("/look?")
-    assert "area=8%2C8%2C56%2C56" in seen["link"]
+    printed_by_api = printed(site, IN_API)
+    assert printed_by_api["listed"]["returns"] == "CropScore"
+    assert printed_by_api["listed"]["inputs"] == ["model", "image", "area"]
+    assert "area" in printed_by_api["fields"]
+    assert printed_by_api["result"]["record"]["parameters"] == in_python["record"]
+    assert printed_by_api["png"] == b"\x89PNG".hex()
+    assert printed_by_api["refused"][0] == 422
+    assert printed_by_api["refused"][1]["error"].startswith("area must be top,left,bottom,right in pixels")
+    assert printed_by_api["link"].startswith("/look?")
+    assert "area=8%2C8%2C56%2C56" in printed_by_api["link"]
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ def package_texts() -> tuple[set[str], list[re.Pattern[str]]]:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
                 constants.add(node.value)
             elif isinstance(node, ast.JoinedStr):
-                parts = [part.value if isinstance(part, ast.Constant) else None for part in node.values]
+                parts = [str(part.value) if isinstance(part, ast.Constant) else None for part in node.values]
                 if sum(character.isalpha() for part in parts if part for character in part) >= FEW_LETTERS:
                     pattern = "".join(".*" if part is None else re.escape(part) for part in parts)
                     patterns.append(re.compile(pattern))

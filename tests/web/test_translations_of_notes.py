@@ -116,7 +116,7 @@ def _items_of(function: ast.FunctionDef) -> Iterator[tuple[ast.expr, ast.expr]]:
 
 def note_keys() -> dict[str, str]:
     """The keys of notes as the beginnings of sentences, with their location."""
-    keys = {}
+    keys: dict[str, str] = {}
     for key, _, place in note_items():
         keys |= {f"{text}: ": place for text in key_texts(key) if text not in SHOWN_OTHERWISE}
     return keys
