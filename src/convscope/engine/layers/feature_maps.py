@@ -114,7 +114,8 @@ def _to_reading(tensor: Tensor, keep: int, colours: bool, where: str) -> MapRead
     tensor = tensor.detach()
     spatial = tuple(range(2, tensor.ndim))
     dtype = tensor.dtype if tensor.dtype == torch.float64 else torch.float32
-    sums = torch.linalg.vector_norm(tensor, 1, dim=spatial, dtype=dtype) if spatial else tensor.abs()
+    magnitude = tensor.abs()
+    sums = magnitude.sum(spatial, dtype=dtype) if spatial else magnitude  # on a CPU several times faster than a norm
     strengths = (sums / max(1, math.prod(tensor.shape[2:]))).float()
     count = min(keep or strengths.shape[1], strengths.shape[1])
     channels = strengths.topk(count, dim=1).indices
