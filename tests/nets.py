@@ -5,6 +5,7 @@ norm, which must stay in eval mode; heads with and without pooling; one, two and
 """
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -158,7 +159,7 @@ DEVICE = torch.device("cpu")
 """The device of the networks, set by ``pytest --device …``."""
 
 
-def seeded(build: type[nn.Module], *args: object, seed: int = 0, **named: object) -> nn.Module:
+def seeded(build: Callable[..., nn.Module], *args: object, seed: int = 0, **named: object) -> nn.Module:
     """A network with random weights from a seed, in eval mode; the global generator is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -18,5 +18,6 @@ def model() -> cs.Model:
 def stateful_model() -> cs.Model:
     """A network that changes what a lens must restore, in the state in which people leave one amid their work."""
     model = picture_model(seeded(StatefulNet))
+    assert isinstance(model.module, StatefulNet)
     put_into_unusual_state(model.module)
     return model

@@ -38,7 +38,9 @@ def assert_unchanged(net: nn.Module) -> Iterator[None]:
 
 def _generators() -> tuple[Any, ...]:
     """The states of NumPy's and Python's global generators."""
-    _, key, *position = np.random.get_state()  # noqa: NPY002 - the global generator is meant
+    state = np.random.get_state()  # noqa: NPY002 - the global generator is meant
+    assert isinstance(state, tuple)
+    _, key, *position = state
     return key.tolist(), position, random.getstate()
 
 

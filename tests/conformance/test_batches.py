@@ -1,5 +1,7 @@
 """Several images at once give the values of each image alone, however they are passed and chunked."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -67,7 +69,8 @@ def test_the_size_of_chunks_does_not_change_the_values(
 def test_lenses_that_share_their_passes_give_the_values_of_each_alone(
     model: cs.Model, pictures: list[np.ndarray]
 ) -> None:
-    comparison = cs.compare(model, pictures, [spec.command for spec in MAPS], **REPETITIONS)
+    repetitions: dict[str, Any] = {**REPETITIONS}
+    comparison = cs.compare(model, pictures, [spec.command for spec in MAPS], **repetitions)
     for spec, column in zip(MAPS, zip(*comparison.rows, strict=True), strict=True):
         for value, alone in zip(column, call_lens(spec, model, pictures), strict=True):
             assert value.method == spec.command

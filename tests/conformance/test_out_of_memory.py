@@ -17,7 +17,8 @@ def test_running_out_of_memory_does_not_change_the_values(
     spec: LensSpec, allowed_calls: int, model: cs.Model, pictures: list[np.ndarray]
 ) -> None:
     """Chunks are halved and run anew; nothing of a chunk that failed midway is counted."""
-    model.module.to(memory_format=torch.channels_last)  # a format that need not be timed
+    # A format that need not be timed; torch declares the argument for tensors only.
+    model.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     plain_values = call_lens_as_list(spec, model, pictures, layer="relu")
     limited = cs.Model(OutOfMemoryNet(model.module, allowed_calls), input=model.input, labels=model.labels)
     limited_values = call_lens_as_list(spec, limited, pictures, layer="net.relu")

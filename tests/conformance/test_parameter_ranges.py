@@ -99,7 +99,7 @@ def test_a_parameter_at_the_end_of_its_range_gives_a_finite_value_or_one_clear_r
         refusal = str(error)
     assert values or re.fullmatch(rf".*\b{name}\b.*", refusal), f"the refusal does not name {name}: {refusal}"
     for result in values:
-        assert type(result).__name__ == spec.returns
+        assert type(result) is spec.returns
         assert result.record.parameters[name] == options[name]
         for field, tensor in collect_tensors(result).items():
             numbers = tensor[..., -1] if field in SPARSE else tensor

@@ -35,6 +35,7 @@ def test_the_network_is_restored_after_a_request_that_fails_midway(
 @for_each(RUNNING)
 def test_a_network_that_raises_midway_is_named_and_restored(spec: LensSpec, picture: np.ndarray) -> None:
     model = picture_model(seeded(FailingNet))
+    assert isinstance(model.module, FailingNet)
     put_into_unusual_state(model.module)
     message = r"FailingNet raised ZeroDivisionError .* the network is broken"
     with assert_unchanged(model.module), pytest.raises(ModelFailed, match=message) as failure:

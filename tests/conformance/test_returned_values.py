@@ -31,8 +31,8 @@ def test_a_lens_returns_the_declared_kind_of_value_with_its_record(
 def test_a_map_has_the_extent_of_the_input_along_one_two_or_three_axes(
     spec: LensSpec, axes: int, shape: tuple[int, ...]
 ) -> None:
-    net = seeded(PlainNet, axes, shape[0])
-    value = call_lens(spec, net, torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)))
+    model = cs.Model(seeded(PlainNet, axes, shape[0]))
+    value = call_lens(spec, model, torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)))
     assert value.values.dtype == torch.float32
     assert value.values.device.type == "cpu"
     assert value.values.shape == shape[1:]

@@ -41,7 +41,11 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "adaptive, squeeze": lambda x: ADAPTIVE_POOL[x.ndim - 2](x, 1).flatten(2).squeeze(-1),
     "einsum": lambda x: torch.einsum("nck->nc", x.flatten(2)) / x[0, 0].numel(),
 }
-ADAPTIVE_POOL = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+ADAPTIVE_POOL: dict[int, Callable[..., Tensor]] = {
+    1: F.adaptive_avg_pool1d,
+    2: F.adaptive_avg_pool2d,
+    3: F.adaptive_avg_pool3d,
+}
 FLATTENINGS: dict[str, Callable[[Tensor], Tensor]] = {
     ".view(len(x), -1)": lambda x: x.view(len(x), -1),
     ".reshape(len(x), -1)": lambda x: x.reshape(len(x), -1),

@@ -5,6 +5,7 @@ A builder gets the random choices, the number of channels and the extent of its 
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,12 @@ from tests.fuzz.layouts import TRANSFORMS
 from tests.fuzz.spellings import IN_PLACE, LEAKY, MODULES, RECTIFIERS, SMOOTH, FunctionalActivation
 
 Extent = tuple[int, ...]
-CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, Callable[..., nn.Module]] = {
+    1: nn.ConvTranspose1d,
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
 BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 INSTANCE_NORMS = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 MAX_POOLS = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
@@ -93,8 +98,10 @@ def norm(draw: RandomChoices, channels: int, extent: Extent) -> nn.Module:
 def plain_convolution(draw: RandomChoices, c: int, extent: Extent, out: int | None = None) -> nn.Module:
     """A convolution with random kernel size, stride, dilation and padding that leaves a nonempty map."""
     small = min(extent) < 5
-    kernel = draw.choice([1, 3, 3, (3, 1, 3)[: len(extent)]] if not small else [1, 3])
-    options = {"padding": "same", "padding_mode": draw.choice(["zeros", "zeros", "circular", "reflect", "replicate"])}
+    kernels: list[int | tuple[int, ...]] = [1, 3, 3, (3, 1, 3)[: len(extent)]] if not small else [1, 3]
+    kernel = draw.choice(kernels)
+    modes = ["zeros", "zeros", "circular", "reflect", "replicate"]
+    options: dict[str, Any] = {"padding": "same", "padding_mode": draw.choice(modes)}
     if options["padding_mode"] != "zeros" and (small or not isinstance(kernel, int)):
         options["padding_mode"] = "zeros"
     if options["padding_mode"] == "zeros" and not small and isinstance(kernel, int):
@@ -336,10 +343,11 @@ def padded(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
 
 def upsampled(draw: RandomChoices, c: int, extent: Extent) -> nn.Module:
     axes = len(extent)
-    modes: list[tuple[str, dict[str, object]]] = [("nearest", {}), ("nearest-exact", {}), (MODES[axes], {})]
+    modes: list[tuple[str, dict[str, Any]]] = [("nearest", {}), ("nearest-exact", {}), (MODES[axes], {})]
     modes += [(MODES[axes], {"align_corners": True})]
     mode, options = draw.choice(modes)
-    size = {"size": tuple(n + draw.integer(1, n) for n in extent)} if draw.boolean(0.5) else {"scale_factor": 2}
+    enlarge = draw.boolean(0.5)
+    size: dict[str, Any] = {"size": tuple(n + draw.integer(1, n) for n in extent)} if enlarge else {"scale_factor": 2}
     return nn.Sequential(nn.Upsample(mode=mode, **size, **options), CONVOLUTIONS[axes](c, c, 1))
 
 

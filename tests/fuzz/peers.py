@@ -82,7 +82,7 @@ def captum_parts(case: Case, net: RandomNetwork) -> None:
 
 def _with_relus(net: RandomNetwork) -> RandomNetwork | None:
     """The network with an ``nn.ReLU`` for each activation; None if other operations are not piecewise linear."""
-    activations = (FunctionalActivation, *(type(build()) for build in MODULES.values()))
+    activations: tuple[type[nn.Module], ...] = (FunctionalActivation, *(type(build()) for build in MODULES.values()))
     module = replace_modules(net.module, lambda part: isinstance(part, activations), lambda _: nn.ReLU()).eval()
     kinds = (
         nn.modules.conv._ConvNd, nn.Linear, nn.ReLU, nn.modules.batchnorm._BatchNorm, nn.Identity, nn.Dropout,
@@ -162,7 +162,7 @@ def grad_cam_maps(case: Case, net: RandomNetwork) -> None:
     size = _magnitude_of_terms(net, layer)
     for lens, method in PYTORCH_GRAD_CAM.items():
         expected = peers.pytorch_grad_cam_maps(method, subject, layer)
-        options = {"variant": "pytorch-grad-cam"} if lens == "fem" else {}
+        options: dict[str, Any] = {"variant": "pytorch-grad-cam"} if lens == "fem" else {}
         for value, reference in zip(case.call(lens, layer=layer, **options) or (), expected, strict=False):
             case.compare(f"pytorch-grad-cam's {method} at {layer}", value.layer_values[layer], reference, 1e-4, size)
     if net.axes != 2:
@@ -192,7 +192,7 @@ def zennit_rules(case: Case, net: RandomNetwork) -> None:
         epsilon = [(kind, zennit.rules.Epsilon(1e-12)) for kind in (zennit.types.Convolution, zennit.types.Linear)]
         composite = zennit.composites.LayerMapComposite(epsilon + zennit.composites.layer_map_base(1e-12))
         image = net.images[row : row + 1]
-        expected = by_zennit(relu_network.module, image, composite, start=lambda y, seed=one_class: y * seed)
+        expected = by_zennit(relu_network.module, image, composite, start=one_class.mul)
         case.compare("zennit's ε rule", value.channels, expected[0], 1e-4)
 
 

@@ -105,8 +105,8 @@ def _flatten(net: nn.Module, shape: tuple[int, ...]) -> Chain:
 
 def _residual(net: nn.Module, shape: tuple[int, ...]) -> Chain:
     half = tuple(n // 2 for n in shape[1:])
-    stem = dense("stem", "conv", lambda x: net.bn1(net.stem(x)), shape, _ones(net.stem))
-    conv = dense("conv", "conv", lambda x: net.bn2(net.conv(x)), (6, *half), _ones(net.conv))
+    stem = dense("stem", "conv", lambda x: net.bn1(net.stem(x)), shape, _ones(net.get_submodule("stem")))
+    conv = dense("conv", "conv", lambda x: net.bn2(net.conv(x)), (6, *half), _ones(net.get_submodule("conv")))
     pool = dense("", "", lambda x: x.flatten(2).mean(2), (6, *half))
     return [stem, Rectifier(), Residual([conv]), Rectifier(), pool, _layer("fc", net, (6,))]
 
@@ -122,7 +122,8 @@ def _ones(layer: nn.Module) -> Callable[[Tensor], Tensor]:
     import copy
 
     copied = copy.deepcopy(layer)
+    assert isinstance(copied.weight, Tensor)
     nn.init.ones_(copied.weight)
-    if copied.bias is not None:
+    if isinstance(copied.bias, Tensor):
         nn.init.zeros_(copied.bias)
     return copied

@@ -4,6 +4,7 @@ Import it through the fixture ``peers``, which brings torchvision in first.
 """
 
 import copy
+from typing import Any
 
 import captum.attr
 import pytorch_grad_cam
@@ -21,10 +22,15 @@ def pytorch_grad_cam_maps(method: str, subject: Subject, layer: str) -> list[Ten
     """pytorch-grad-cam's map of each image at the layer, signed; on a copy, since it fills every ``param.grad``."""
     net = copy.deepcopy(subject.model.module)
     targets = [ClassifierOutputTarget(target) for target in subject.targets]
-    maps = []
+    maps: list[Any] = []
     with getattr(pytorch_grad_cam, method)(net, [net.get_submodule(layer)]) as method_on_net:
         compute_maps = method_on_net.get_cam_image
-        method_on_net.get_cam_image = lambda *args, **named: maps.extend(compute_maps(*args, **named)) or maps
+
+        def keep_maps(*args: Any, **named: Any) -> list[Any]:
+            maps.extend(compute_maps(*args, **named))
+            return maps
+
+        method_on_net.get_cam_image = keep_maps
         with torch.enable_grad():
             method_on_net(subject.images, targets)
         method_on_net.activations_and_grads.gradients = []  # its own clearing up raises where one is a view

@@ -12,8 +12,10 @@ import convscope as cs
 from convscope.render import arithmetic as drawing
 from convscope.render import arithmetic_operands
 from convscope.render.canvas import Canvas
+from convscope.render.matrix import draw_matrix
 from tests.nets import ResidualNet, seeded
 from tests.twins.activations.arithmetic_inputs import numbers
+from tests.twins.results import single_value
 
 
 @pytest.mark.parametrize("unit", ["stem", "bn1", "relu", "fc", "conv[2, 0, 0]"])
@@ -46,7 +48,7 @@ def test_printed_numbers_sum_to_the_value(kind: str, monkeypatch: pytest.MonkeyP
     result = cs.step_through(
         cs.Model(net, input=cs.TensorInput(shape=shape) if len(shape) > 1 else None), batch(shape), unit="0"
     )
-    texts, matrices = printed(result, monkeypatch)
+    texts, matrices = printed(single_value(result), monkeypatch)
     total = result.steps[0].facts["sum"]
     size = float(result.numbers["products"].abs().sum())
     if kind == "linear":
@@ -70,7 +72,7 @@ def test_printed_numbers_sum_to_the_value(kind: str, monkeypatch: pytest.MonkeyP
 def test_the_slice_of_a_pooled_volume_is_named(layer: nn.Module, label: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shape = (2, 6, 6, 6)
     result = cs.step_through(cs.Model(nn.Sequential(layer), input=cs.TensorInput(shape=shape)), batch(shape), unit="0")
-    texts, (cells,) = printed(result, monkeypatch)
+    texts, (cells,) = printed(single_value(result), monkeypatch)
     assert any(label in text for text in texts)
     depth = int(next(text for text in texts if text.startswith("slice ")).split()[1])
     assert np.array_equal(cells, np.asarray(result.numbers["window"][0][depth], np.float32))
@@ -91,7 +93,7 @@ def test_the_window_of_a_transposed_convolution_is_framed_in_the_input(
     result = cs.step_through(cs.Model(net, input=cs.TensorInput(shape=shape)), batch(shape), unit="0[1, 3, 4, 5]")
     frames: list[Any] = []
     monkeypatch.setattr(drawing, "_draw_frame", lambda _sheet, _x, _y, window: frames.append(window))
-    texts, _ = printed(result, monkeypatch)
+    texts, _ = printed(single_value(result), monkeypatch)
     left, top, width, height = frames[0]  # output 4 = 2·i + k − 1: rows 2 alone (k = 1); column 5: 2 and 3
     zoom = 220 / 6
     assert (left, top, width, height) == pytest.approx((2 * zoom, 2 * zoom, 2 * zoom, zoom), abs=1)
@@ -106,16 +108,19 @@ def printed(result: cs.Arithmetic, monkeypatch: pytest.MonkeyPatch) -> tuple[lis
     """The texts of a picture in order, and the matrices of numbers that it shows."""
     texts: list[str] = []
     matrices: list[Any] = []
-    write, fill = Canvas.text, drawing.draw_matrix
-    monkeypatch.setattr(
-        Canvas, "text", lambda self, x, y, words, **o: (texts.append(words), write(self, x, y, words, **o))[1]
-    )
+    write = Canvas.text
+
+    def keep_text(canvas: Canvas, x: float, y: float, words: str, **options: Any) -> Any:
+        texts.append(words)
+        return write(canvas, x, y, words, **options)
+
+    def keep_matrix(canvas: Canvas, x: float, y: float, values: Any, *arguments: Any, **options: Any) -> Any:
+        matrices.append(values)
+        return draw_matrix(canvas, x, y, values, *arguments, **options)
+
+    monkeypatch.setattr(Canvas, "text", keep_text)
     for module in (drawing, arithmetic_operands):
-        monkeypatch.setattr(
-            module,
-            "draw_matrix",
-            lambda sheet, x, y, v, *a, **o: (matrices.append(v), fill(sheet, x, y, v, *a, **o))[1],
-        )
+        monkeypatch.setattr(module, "draw_matrix", keep_matrix)
     result.picture()
     return texts, matrices
 

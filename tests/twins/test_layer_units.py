@@ -80,7 +80,7 @@ def test_neurons_equal_captum(lens: str, peers: ModuleType) -> None:
     arguments = (
         {"unit": "conv2[3, 1, 2]", "target": [2, 1]} if lens == "neuron_conductance" else {"target": "conv2[3, 1, 2]"}
     )
-    options = {} if lens == "gradient_x_input" else {"baseline": torch.zeros(3, 11, 9)}
+    options: dict[str, Any] = {} if lens == "gradient_x_input" else {"baseline": torch.zeros(3, 11, 9)}
     options |= {} if lens in ("gradient_x_input", "deep_lift") else {"steps": 12}
     for attribution, expected in zip(
         getattr(cs, lens)(model, images, **arguments, **options), expected_values, strict=True

@@ -19,7 +19,7 @@ from convscope.errors import LayerError, ParameterError, UnknownName
         (lambda m, x: cs.deep_dream(m, x, unit="features.1[30]", steps=1), UnknownName, "has units 0 to 5"),
         (lambda m, x: cs.invert(m, x, layer="head", steps=1), LayerError, "has no spatial extent"),
         (lambda m, x: cs.style_transfer(m, x, style=x, style_layers="nowhere"), UnknownName, "no layer 'nowhere'"),
-        (lambda m, x: cs.style_transfer(m, x), TypeError, "needs style"),
+        (lambda m, x: cs.style_transfer(m, x), TypeError, "needs style"),  # type: ignore[call-overload]  # by checkers, too
     ],
 )
 def test_invalid_arguments_are_refused(float64_model, photo, call, error: type[Exception], message: str) -> None:

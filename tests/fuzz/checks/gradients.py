@@ -27,12 +27,12 @@ def gradients(case: Case, net: RandomNetwork) -> None:
         for value, slow in zip(case.call(formula.__name__) or (), images, strict=False):
             case.compare(formula.__name__, value.channels, formula(slow))
             case.compare(f"{formula.__name__}, its score", value.score, slow.score(slow.x))
-    for formula in (smooth_grad, smooth_grad_squared, var_grad):
+    for noisy_formula in (smooth_grad, smooth_grad_squared, var_grad):
         with inputs_seen(net.module) as inputs:
-            values = case.call(formula.__name__, samples=SAMPLES)
+            values = case.call(noisy_formula.__name__, samples=SAMPLES)
         samples_of_images = (inputs[:SAMPLES], inputs[SAMPLES:])
         for value, slow, samples in zip(values or (), images, samples_of_images, strict=False):
-            case.compare(formula.__name__, value.channels, formula(slow, samples))
+            case.compare(noisy_formula.__name__, value.channels, noisy_formula(slow, samples))
 
 
 def paths(case: Case, net: RandomNetwork) -> None:

@@ -1,5 +1,8 @@
 """Class activation maps at layers with known layouts."""
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor
 
 from tests.fuzz.comparing import Case
@@ -85,7 +88,7 @@ def by_scores(case: Case, net: RandomNetwork) -> None:
     references = slow_images(net)
     for layer in tested_layers(net)[-1:]:
         activation = references[0].at(layer)[0]
-        lenses = [
+        lenses: list[tuple[Callable[..., Tensor], dict[str, Any], dict[str, Any]]] = [
             (shapley_cam, {"utility": "score"}, {"rest": False}),
             (finer_cam, {}, {}),
         ]

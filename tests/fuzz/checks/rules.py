@@ -1,5 +1,7 @@
 """Rules for the backward pass: modified gradients, relevance, differences from a reference."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -71,7 +73,7 @@ def references(case: Case, net: RandomNetwork) -> None:
         )
 
 
-LENSES = [
+LENSES: list[tuple[str, dict[str, Any]]] = [
     ("guided_backprop", {}), ("deconvnet", {}), ("rectified_gradient", {"quantile": 0.5}), ("lrp", {}),
     ("attn_lrp", {}), ("deep_lift", {}), ("full_grad", {}),
 ]  # fmt: skip

@@ -1,5 +1,7 @@
 """Predictions, independence of the images in a batch, and default layers."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -8,7 +10,7 @@ from tests.fuzz.comparing import Case
 from tests.fuzz.networks import RandomNetwork
 from tests.fuzz.references import slow_images
 
-INDEPENDENCE_LENSES = [
+INDEPENDENCE_LENSES: list[tuple[str, dict[str, Any]]] = [
     ("grad_cam", {}), ("eigen_cam", {}), ("score_cam", {"channels": 3}), ("lrp", {}), ("feature_maps", {}),
     ("rise", {"samples": 6}), ("guided_grad_cam", {}),
 ]  # fmt: skip
@@ -44,6 +46,7 @@ def independence(case: Case, net: RandomNetwork) -> None:
 def _maps(value: cs.Value) -> dict[str, Tensor]:
     if isinstance(value, cs.FeatureMaps):
         return dict(value.maps)
+    assert isinstance(value, cs.Attribution)
     return {"values": value.values, **value.layer_values}
 
 

@@ -92,6 +92,7 @@ def test_sampled_positions_cover_the_whole_map(model: cs.Model) -> None:
     positions = torch.arange(SIDE * SIDE).float().view(1, 1, SIDE, SIDE).expand(64, 3, SIDE, SIDE)
     first = nn.Conv2d(3, 2, 1)
     nn.init.constant_(first.weight, 1 / 3)
+    assert first.bias is not None
     nn.init.zeros_(first.bias)
     statistics = cs.activations(
         nn.Sequential(first, nn.AdaptiveAvgPool2d(1), nn.Flatten()), positions.contiguous(), samples=256
@@ -144,6 +145,7 @@ def test_dead_units_after_a_relu_and_constant_units_anywhere_are_found() -> None
 )
 def test_saturated_units_are_at_the_limits_of_their_activation_function(activation, scale: float, saturated) -> None:
     first = seeded(nn.Conv2d, 3, 4, 3)
+    assert isinstance(first, nn.Conv2d)
     with torch.no_grad():
         first.weight *= scale
     net = nn.Sequential(first, activation, nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -320,6 +322,7 @@ def test_a_folder_without_readable_images_is_refused_and_broken_files_are_noted(
 def test_a_distribution_can_be_saved_and_loaded(tmp_path: Path, model: cs.Model) -> None:
     statistics = cs.activations(model, [(image, row % 2) for row, image in enumerate(inputs(12))])
     loaded = cs.Value.load(statistics.save(tmp_path / "d.npz"))
+    assert isinstance(loaded, cs.Distribution)
     assert (loaded.layers, loaded.classes, loaded.twins) == (statistics.layers, statistics.classes, statistics.twins)
     assert torch.equal(loaded.channels["head"], statistics.channels["head"])
     assert statistics.lines()[0].split() == [

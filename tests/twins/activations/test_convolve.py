@@ -20,7 +20,7 @@ def convolve(
     width = len(matrix[0]) + 2 * padding
     rows = [[0.0] * width for _ in range(padding)]
     padded = rows + [[0.0] * padding + list(row) + [0.0] * padding for row in matrix] + rows
-    sums = []
+    sums: list[list[float]] = []
     for top in range(0, len(padded) - dilation * (len(kernel) - 1), stride):
         sums.append([])
         for left in range(0, width - dilation * (len(kernel[0]) - 1), stride):
@@ -43,7 +43,8 @@ def test_a_5x5_input_and_a_3x3_kernel_give_a_3x3_output() -> None:
     result = cs.convolve(*EXAMPLE)
     assert result.output.shape == (3, 3)
     assert result.output[0, 0] == 5
-    assert result.output.tolist() == convolve(*map(_rows, EXAMPLE), 1, 0, 1, 0.0)
+    matrix, kernel = map(_rows, EXAMPLE)
+    assert result.output.tolist() == convolve(matrix, kernel, 1, 0, 1, 0.0)
     assert result.workings[0] == "row 0, column 0: 1·1 + 0·0 + 2·1 + 0·1 + 1·1 + 0·0 + 1·0 + 1·1 + 0·1 = 5"
     assert cs.convolve().output.tolist() == result.output.tolist()
 
@@ -53,8 +54,9 @@ def test_a_5x5_input_and_a_3x3_kernel_give_a_3x3_output() -> None:
     [{}, {"padding": 2}, {"stride": 2}, {"dilation": 2}, {"stride": 3, "padding": 1, "dilation": 2, "bias": -1.5}],
 )
 def test_every_sum_equals_that_of_nested_loops(options: dict[str, Any]) -> None:
-    settings = {"stride": 1, "padding": 0, "dilation": 1, "bias": 0.0, **options}
-    expected = convolve(*map(_rows, EXAMPLE), **settings)
+    settings: dict[str, Any] = {"stride": 1, "padding": 0, "dilation": 1, "bias": 0.0, **options}
+    matrix, kernel = map(_rows, EXAMPLE)
+    expected = convolve(matrix, kernel, **settings)
     result = cs.convolve(*EXAMPLE, **options)
     assert result.output.tolist() == expected
     totals = [float(line.rpartition("= ")[2].replace("−", "-")) for line in result.workings]

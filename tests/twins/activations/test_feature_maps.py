@@ -3,6 +3,7 @@
 import functools
 import itertools
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from convscope.errors import LayerError, NotFinite, ParameterError, UnknownName
 from convscope.render import tile_grid
 from tests.nets import PlainNet, ResidualNet, seeded
 from tests.twins.binding import twin_of
+from tests.twins.results import list_of_values
 from tests.twins.subjects import TINY, Subject
 
 
@@ -44,9 +46,8 @@ def random(*shape: int) -> Tensor:
 @pytest.mark.parametrize("subject", [*TINY, "shapes", "resnet18"], indirect=True)
 def test_the_strongest_maps_equal_those_of_a_plain_hook(subject: Subject) -> None:
     layers = list(subject.layers)
-    for x, maps in zip(
-        subject.images, cs.feature_maps(subject.model, subject.images, layer=layers, channels=3), strict=True
-    ):
+    values = cs.feature_maps(subject.model, subject.images, layer=layers, channels=3)
+    for x, maps in zip(subject.images, list_of_values(values), strict=True):
         for address in layers:
             expected, order = feature_maps(subject.model.module, x, address)
             assert maps.channels[address] == tuple(order[:3])
@@ -214,7 +215,9 @@ def test_a_layer_with_thousands_of_channels_is_drawn_at_bounded_size() -> None:
 
 @pytest.mark.parametrize(("axes", "shape"), [(1, (2, 24)), (2, (3, 12, 20)), (3, (1, 6, 8, 10))])
 @pytest.mark.parametrize("view", ["mosaic", "overlay", "colours"])
-def test_every_view_of_one_two_and_three_axes_can_be_drawn(view: str, axes: int, shape: tuple[int, ...]) -> None:
+def test_every_view_of_one_two_and_three_axes_can_be_drawn(
+    view: Literal["mosaic", "overlay", "colours"], axes: int, shape: tuple[int, ...]
+) -> None:
     net = seeded(PlainNet, axes, shape[0])
     maps = cs.feature_maps(net, random(1, *shape), layer=["features.0", "features", "head"], view=view, scale="each")
     picture = maps.picture(theme="dark" if view == "mosaic" else "light")
@@ -274,7 +277,8 @@ def test_a_layer_without_maps_is_refused(address: str, message: str) -> None:
 
 def test_copies_folded_into_the_batch_are_assigned_to_their_image() -> None:
     x = random(2, 3, 4, 4)
-    for image, maps in zip(x, cs.feature_maps(OddShapes().eval(), x, layer="windows", channels=0), strict=True):
+    values = cs.feature_maps(OddShapes().eval(), x, layer="windows", channels=0)
+    for image, maps in zip(x, list_of_values(values), strict=True):
         ordered = maps.maps["windows"][torch.tensor(maps.channels["windows"]).argsort()]
         assert torch.equal(ordered, image[:, None].expand(3, 4, 4, 4))
 

@@ -63,11 +63,14 @@ def test_probabilities_and_single_outputs_have_the_same_loss(model: cs.Model) ->
     assert cs.parameter_gradients(with_softmax, x)["0.head"].norm == pytest.approx(
         cs.parameter_gradients(model.module, x)["head"].norm, rel=1e-4
     )
-    single = nn.Sequential(seeded(nn.Conv2d, 3, 1, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    conv = seeded(nn.Conv2d, 3, 1, 3)
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
+    single = nn.Sequential(conv, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     scores = single(inputs(5))
-    (bias_gradient,) = torch.autograd.grad(-nn.functional.logsigmoid(scores).mean(), single[0].bias)
+    (bias_gradient,) = torch.autograd.grad(-nn.functional.logsigmoid(scores).mean(), conv.bias)
     statistics = cs.parameter_gradients(single, x)
-    weight_gradient = torch.autograd.grad(-nn.functional.logsigmoid(single(inputs(5))).mean(), single[0].weight)[0]
+    weight_gradient = torch.autograd.grad(-nn.functional.logsigmoid(single(inputs(5))).mean(), conv.weight)[0]
     assert statistics["0"].norm == pytest.approx(
         float(torch.cat([weight_gradient.ravel(), bias_gradient]).norm()), rel=1e-4
     )

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from convscope.errors import LayerError, NotFinite, ParameterError, UnknownName
 from tests.nets import PlainNet, ResidualNet, seeded
 from tests.twins.activations.arithmetic_inputs import numbers
 from tests.twins.binding import twin_of
+from tests.twins.results import list_of_values, single_value
 
 TOLERANCE = 1e-5
 
@@ -55,7 +56,11 @@ def _network(name: str, torchvision: ModuleType) -> tuple[nn.Module, Tensor]:
         torch.manual_seed(0)
         net = build(torchvision).eval()
         for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d) and float(module.running_mean.abs().max()) == 0:
+            if not isinstance(module, nn.BatchNorm2d):
+                continue
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            if float(module.running_mean.abs().max()) == 0:
                 nn.init.uniform_(module.running_mean, -0.3, 0.3)
                 nn.init.uniform_(module.running_var, 0.2, 1)
                 nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -89,6 +94,7 @@ def test_the_value_equals_that_of_the_network_at_forty_random_positions(name: st
         expected = float(output[(0, *position)])
         assert abs(result.value - expected) <= TOLERANCE * max(1, abs(expected)), (address, position)
         for step in result.steps:
+            assert step.network is not None
             assert abs(step.value - step.network) <= TOLERANCE * max(1, abs(step.network)), (address, step)
             operations.add(step.operation)
     assert {"conv2d"} < operations
@@ -173,7 +179,9 @@ class FirstOutput(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        return first_tensor(self.layer(x))
+        output = first_tensor(self.layer(x))
+        assert output is not None
+        return output
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -195,7 +203,7 @@ def test_every_kind_of_layer_equals_the_reference(name: str) -> None:
             assert step.facts["slope"] == pytest.approx(float(gradient[position]), rel=1e-4, abs=1e-6)
             assert step.given == pytest.approx(float(x[position]), rel=1e-6)
         elif "kernel" in result.numbers and len(shape) > 1:
-            np.testing.assert_allclose(_coefficients(result, x.shape), gradient, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(_coefficients(single_value(result), x.shape), gradient, rtol=1e-5, atol=1e-6)
         elif "winner" in step.facts:
             assert gradient[(position[0], *step.facts["winner"])] == 1
         elif "divisor" in step.facts:
@@ -218,7 +226,7 @@ def _coefficients(result: cs.Arithmetic, shape: tuple[int, ...]) -> Tensor:
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
-def test_non_zero_padding_is_computed_and_marked(mode: str) -> None:
+def test_non_zero_padding_is_computed_and_marked(mode: Literal["reflect", "replicate", "circular"]) -> None:
     torch.manual_seed(0)
     net, x = nn.Sequential(nn.Conv2d(2, 3, 3, padding=(2, 1), padding_mode=mode)), numbers(2, 6, 5)
     for position in ((0, 0, 0), (2, 7, 4), (1, 3, 2)):
@@ -269,15 +277,15 @@ class LayerNorm2d(nn.LayerNorm):
 
 def test_values_are_followed_through_permutations_of_axes() -> None:
     net, x = seeded(MovedAxes), numbers(2, 3, 6, 7)
-    _randomized(net.norm)
+    _randomized(net.get_submodule("norm"))
     outputs = _outputs(net, x)
-    for row, result in enumerate(cs.step_through(net, x, unit="conv[1, 2, 3]")):
+    for row, result in enumerate(list_of_values(cs.step_through(net, x, unit="conv[1, 2, 3]"))):
         assert [s.operation for s in result.steps] == ["conv2d", "layer_norm"]
         assert result.value == pytest.approx(float(outputs["conv"][row, 1, 2, 3]), rel=1e-5), "the last call"
         assert result.steps[1].value == pytest.approx(float(outputs["norm"][row, 1, 2, 3]), rel=1e-5)
-    for row, result in enumerate(cs.step_through(net, x, unit="norm[1, 2, 3]")):
+    for row, result in enumerate(list_of_values(cs.step_through(net, x, unit="norm[1, 2, 3]"))):
         assert result.value == pytest.approx(float(outputs["norm"][row, 1, 2, 3]), rel=1e-5)
-    for row, result in enumerate(cs.step_through(net, x, unit="head[4, 2, 3]")):
+    for row, result in enumerate(list_of_values(cs.step_through(net, x, unit="head[4, 2, 3]"))):
         assert [s.operation for s in result.steps] == ["linear", "gelu"]
         assert result.value == pytest.approx(float(outputs["head"][row, 2, 3, 4]), rel=1e-5)
 
@@ -285,10 +293,10 @@ def test_values_are_followed_through_permutations_of_axes() -> None:
 def test_the_default_position_is_the_strongest() -> None:
     net, x = seeded(PlainNet), numbers(2, 3, 16, 16)
     activation = _outputs(net, x)["features.2"]
-    for row, result in enumerate(cs.step_through(net, x, unit="features.2[5]")):
+    for row, result in enumerate(list_of_values(cs.step_through(net, x, unit="features.2[5]"))):
         assert result.value == pytest.approx(float(activation[row, 5].max()), rel=1e-5)
         assert float(activation[(row, 5, *result.position)]) == float(activation[row, 5].max())
-    for row, result in enumerate(cs.step_through(net, x, unit="features.2")):
+    for row, result in enumerate(list_of_values(cs.step_through(net, x, unit="features.2"))):
         assert result.value == pytest.approx(float(activation[row].max()), rel=1e-5)
     assert cs.step_through(net, x[:1]).unit.startswith("features.0[")
 

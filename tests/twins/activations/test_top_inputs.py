@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def inputs(count: int = 150, axes: int = 2) -> Tensor:
 @pytest.mark.parametrize("by", ["max", "mean"])
 @pytest.mark.parametrize("layer", ["features.0", "features.2", "head"])
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_the_top_inputs_equal_those_of_a_full_sort(layer: str, by: str, axes: int) -> None:
+def test_the_top_inputs_equal_those_of_a_full_sort(layer: str, by: Literal["max", "mean"], axes: int) -> None:
     net, x = seeded(PlainNet, axes), inputs(axes=axes)
     values, places, positions = top_inputs(net, layer, x, 4, by)
     exemplars = cs.top_inputs(net, x, unit=layer, k=4, by=by, show=100)
@@ -217,6 +218,7 @@ def test_a_folder_is_read_and_broken_files_are_noted(tmp_path: Path, model: cs.M
 def test_exemplars_can_be_saved_loaded_and_drawn(tmp_path: Path, model: cs.Model, pictures) -> None:
     exemplars = cs.top_inputs(model, pictures, unit="features.2", k=2, show=2)
     loaded = cs.Value.load(exemplars.save(tmp_path / "e.npz"))
+    assert isinstance(loaded, cs.Exemplars)
     assert loaded.units == exemplars.units
     assert torch.equal(loaded.places["features.2"], exemplars.places["features.2"])
     np.testing.assert_array_equal(

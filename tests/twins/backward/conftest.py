@@ -16,6 +16,7 @@ def network(request: pytest.FixtureRequest, torchvision: ModuleType) -> tuple[nn
     """A network in float64, two inputs, and the canonizers that zennit needs for it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
+        net: nn.Module
         match request.param:
             case "sequence":
                 net, side = vgg_like(), 16

@@ -7,15 +7,17 @@ import copy
 import warnings
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 import convscope as cs
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def vgg_like(*, norm: bool = False, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Module:
+
+def vgg_like(*, norm: bool = False, activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
     """Convolutions, pooling and linear layers with biases in one sequence of modules."""
     wide = [nn.BatchNorm2d(6)] if norm else []
     net = nn.Sequential(
@@ -25,7 +27,7 @@ def vgg_like(*, norm: bool = False, activation: Callable[[], nn.Module] = nn.ReL
     return with_statistics(net)
 
 
-def with_statistics(net: nn.Module) -> nn.Module:
+def with_statistics(net: Network) -> Network:
     """Gives batch norms random statistics, scales and shifts, and layers random biases.
 
     zennit leaves out ε when it merges a batch norm, which changes its scores by 1e-4; so ε is small here.
@@ -33,6 +35,8 @@ def with_statistics(net: nn.Module) -> nn.Module:
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 1e-12
+            assert module.running_mean is not None
+            assert module.running_var is not None
             nn.init.uniform_(module.running_mean, -0.3, 0.3)
             nn.init.uniform_(module.running_var, 0.5, 2)
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -40,11 +44,11 @@ def with_statistics(net: nn.Module) -> nn.Module:
         elif isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
             nn.init.uniform_(module.bias, -0.1, 0.2)
         if hasattr(module, "inplace"):
-            module.inplace = False
+            module.inplace = False  # type: ignore[assignment]  # torch knows tensors and modules in a module
     return net
 
 
-def by_convscope(lens: str, net: nn.Module, x: Tensor, **parameters: Any) -> Tensor:
+def by_convscope(lens: str, net: nn.Module | cs.Model, x: Tensor, **parameters: Any) -> Tensor:
     return torch.stack([attribution.channels for attribution in getattr(cs, lens)(net, x, target=1, **parameters)])
 
 
@@ -56,7 +60,7 @@ def by_captum(peers: ModuleType, method: str, net: nn.Module, x: Tensor, **optio
     return attribution
 
 
-def small_net(**options: Any) -> tuple[nn.Module, Tensor]:
+def small_net(**options: Any) -> tuple[nn.Sequential, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         return vgg_like(**options).eval().double(), torch.randn(2, 3, 16, 16, dtype=torch.double)

@@ -14,6 +14,10 @@ Rule = Callable[[Dense, Tensor, Tensor, "Bounds"], Tensor]
 Bounds = tuple[Tensor, Tensor]
 
 
+NO_BOUNDS: Bounds = (torch.empty(0), torch.empty(0))
+"""For rules that use none."""
+
+
 def shared(terms: Tensor, extra: Tensor, relevance: Tensor) -> Tensor:
     """Σ_k terms_kj / (Σ_j terms_kj + extra_k) · R_k, and 0 where the denominator is 0."""
     total = terms.sum(1) + extra
@@ -37,8 +41,8 @@ def alpha_beta(layer: Dense, x: Tensor, relevance: Tensor, _bounds: Bounds, alph
     )
 
 
-def z_plus(*arguments) -> Tensor:
-    return alpha_beta(*arguments, alpha=1.0, beta=0.0)
+def z_plus(layer: Dense, x: Tensor, relevance: Tensor, bounds: Bounds) -> Tensor:
+    return alpha_beta(layer, x, relevance, bounds, alpha=1.0, beta=0.0)
 
 
 def gamma(layer: Dense, x: Tensor, relevance: Tensor, _bounds: Bounds, strength: float = 0.25) -> Tensor:
@@ -118,16 +122,16 @@ def bounds_of(subject: Subject, x: Tensor) -> Bounds:
     return torch.minimum(low, x).flatten(), torch.maximum(high, x).flatten()
 
 
-def epsilon_half(*arguments) -> Tensor:
-    return zero(*arguments, epsilon=0.5)
+def epsilon_half(layer: Dense, x: Tensor, relevance: Tensor, bounds: Bounds) -> Tensor:
+    return zero(layer, x, relevance, bounds, epsilon=0.5)
 
 
-def alpha3_beta2(*arguments) -> Tensor:
-    return alpha_beta(*arguments, alpha=3.0, beta=2.0)
+def alpha3_beta2(layer: Dense, x: Tensor, relevance: Tensor, bounds: Bounds) -> Tensor:
+    return alpha_beta(layer, x, relevance, bounds, alpha=3.0, beta=2.0)
 
 
-def gamma_one(*arguments) -> Tensor:
-    return gamma(*arguments, strength=1.0)
+def gamma_one(layer: Dense, x: Tensor, relevance: Tensor, bounds: Bounds) -> Tensor:
+    return gamma(layer, x, relevance, bounds, strength=1.0)
 
 
 def unbiased(chain: Chain) -> Callable[[Rule], Rule]:

@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 import convscope as cs
 from tests.twins.backward.modified_gradients import CHAINS, one_hot
-from tests.twins.backward.relevance import Bounds, bounds_of, gamma
+from tests.twins.backward.relevance import NO_BOUNDS, Bounds, bounds_of, gamma
 from tests.twins.backward.test_lrp import lrp
 from tests.twins.binding import twin_of
 from tests.twins.chains import Chain, Dense, chain_of
+from tests.twins.results import list_of_values
 from tests.twins.slow import TOLERANCE, relative_error
 from tests.twins.subjects import Subject
 
@@ -21,7 +22,10 @@ from tests.twins.subjects import Subject
 @twin_of(cs.attn_lrp)
 def attn_lrp(chain: Chain, x: Tensor, target: int, bounds: Bounds) -> Tensor:
     """On a network without attention: LRP-γ, with γ = 0.25 for convolutions and 0.05 for linear layers."""
-    weak_gamma = lambda *arguments: gamma(*arguments, strength=0.05)  # noqa: E731
+
+    def weak_gamma(layer: Dense, x: Tensor, relevance: Tensor, _bounds: Bounds) -> Tensor:
+        return gamma(layer, x, relevance, _bounds, strength=0.05)
+
     return lrp(chain, x, target, {"conv": gamma, "linear": weak_gamma}, bounds)[0]
 
 
@@ -53,6 +57,7 @@ class AttentiveNet(nn.Module):
 def through_attention(net: AttentiveNet, x: Tensor, target: int, conv_gamma: float, linear_gamma: float) -> Tensor:
     """The rules of the AttnLRP paper written out for one image (3, 16, 16)."""
     net = copy.deepcopy(net).double()
+    assert net.patches.bias is not None
     with torch.no_grad():
         t = net.patches(x[None]).flatten(2)[0].T  # tokens × 6
         centred = t - t.mean(1, keepdim=True)
@@ -68,7 +73,8 @@ def through_attention(net: AttentiveNet, x: Tensor, target: int, conv_gamma: flo
 
         def by_gamma(weight: Tensor, bias: Tensor, inputs: Tensor, relevance: Tensor, strength: float) -> Tensor:
             layer = Dense("", "", weight, bias, weight)
-            return torch.stack([gamma(layer, a, r, None, strength) for a, r in zip(inputs, relevance, strict=True)])
+            pairs = zip(inputs, relevance, strict=True)
+            return torch.stack([gamma(layer, a, r, NO_BOUNDS, strength) for a, r in pairs])
 
         start = one_hot(scores, target) * scores
         r = by_gamma(net.head.weight, net.head.bias, pooled[None], start[None], linear_gamma)[0]
@@ -105,5 +111,5 @@ def test_attn_lrp_is_its_rules_by_hand() -> None:
     x = torch.randn(2, 3, 16, 16)
     for gammas in ((0.25, 0.05), (0.0, 0.0), (1.0, 0.5)):
         attributions = cs.attn_lrp(net, x, target=[2, 1], conv_gamma=gammas[0], linear_gamma=gammas[1])
-        for attribution, image, target in zip(attributions, x, (2, 1), strict=True):
+        for attribution, image, target in zip(list_of_values(attributions), x, (2, 1), strict=True):
             assert relative_error(attribution.channels, through_attention(net, image.double(), target, *gammas)) < 1e-3

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import convscope as cs
 from tests.twins.backward.modified_gradients import SPATIAL, place_of
-from tests.twins.backward.relevance import Rule, contrast, excitation
+from tests.twins.backward.relevance import NO_BOUNDS, Rule, contrast, excitation
 from tests.twins.backward.test_lrp import lrp
 from tests.twins.backward.zennit_peer import one_for_class_one, zennit
 from tests.twins.binding import twin_of
@@ -25,7 +25,7 @@ def excitation_backprop(chain: Chain, x: Tensor, target: int, place: int, count:
     rules: dict[str, Rule] = {"conv": excitation, "linear": excitation}
     if contrastive:
         rules[chain[-1].address] = contrast
-    probabilities = lrp(chain, x, target, rules, None)
+    probabilities = lrp(chain, x, target, rules, NO_BOUNDS)
     return (probabilities[place] / probabilities[-1].sum()).view(count, -1).sum(0)
 
 

@@ -8,6 +8,7 @@ import convscope as cs
 from tests.twins.backward.modified_gradients import CHAINS, backwards, enlarged, one_hot
 from tests.twins.binding import twin_of
 from tests.twins.chains import Chain, Dense, Residual, chain_of, values
+from tests.twins.results import sum_of
 from tests.twins.slow import TOLERANCE, relative_error
 from tests.twins.subjects import Subject
 
@@ -24,7 +25,7 @@ def full_grad(chain: Chain, x: Tensor, target: int) -> Tensor:
         inner = step.branch[-1] if isinstance(step, Residual) else step
         if isinstance(inner, Dense) and inner.kind == "conv":
             parts.append(psi((g * inner.bias).view(_map_shape(inner, x)), x.shape[1:]))
-    return sum(parts)
+    return sum_of(parts)
 
 
 def _map_shape(step: Dense, x: Tensor) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """Layer LRP computed a second time, step by step, and compared with the lens."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.twins.subjects import subject_called
 
 
 @twin_of(cs.layer_lrp)
-def layer_lrp(chain: Chain, step: int, x: Tensor, target: int, rules: dict[str, Rule], bounds: Any) -> Tensor:
+def layer_lrp(chain: Chain, step: int, x: Tensor, target: int, rules: Mapping[str, Rule], bounds: Any) -> Tensor:
     """The relevance of the input of step number ``step``."""
     return lrp(chain, x, target, rules, bounds)[step]
 

@@ -16,6 +16,8 @@ import zennit.canonizers  # noqa: E402
 import zennit.composites  # noqa: E402
 import zennit.torchvision  # noqa: E402
 
+__all__ = ["SMALL", "by_zennit", "canonizers", "one_for_class_one", "zennit"]
+
 SMALL = {"epsilon": 1e-12, "stabilizer": 1e-12}
 
 

@@ -31,5 +31,9 @@ def enlarged_along_each_axis(small: Tensor, extent: tuple[int, ...]) -> np.ndarr
     for axis, length in enumerate(extent):
         old_positions = np.arange(large.shape[axis])
         new_positions = (np.arange(length) + 0.5) * len(old_positions) / length - 0.5
-        large = np.apply_along_axis(lambda line, w=new_positions, g=old_positions: np.interp(w, g, line), axis, large)
+        large = np.apply_along_axis(_interpolated, axis, large, new_positions, old_positions)
     return large
+
+
+def _interpolated(line: np.ndarray, new_positions: np.ndarray, old_positions: np.ndarray) -> np.ndarray:
+    return np.interp(new_positions, old_positions, line)

@@ -10,6 +10,7 @@ import convscope as cs
 from tests.twins.binding import twin_of
 from tests.twins.cam.layer_maps import plus_plus_weight
 from tests.twins.peer_maps import at_layer, largest_error
+from tests.twins.results import sum_of
 from tests.twins.slow import TOLERANCE, inputs_seen, relative_error
 from tests.twins.subjects import Subject
 
@@ -17,8 +18,8 @@ from tests.twins.subjects import Subject
 @twin_of(cs.smooth_grad_cam_plus_plus)
 def smooth_grad_cam_plus_plus(a: Tensor, gradients: list[Tensor]) -> Tensor:
     """The map from the clean activation and the gradients at the noisy copies."""
-    first, second, third = (sum(g**power for g in gradients) / len(gradients) for power in (1, 2, 3))
-    return sum(plus_plus_weight(*moments) * moments[0] for moments in zip(a, first, second, third, strict=True))
+    first, second, third = (sum_of(g**power for g in gradients) / len(gradients) for power in (1, 2, 3))
+    return sum_of(plus_plus_weight(*moments) * moments[0] for moments in zip(a, first, second, third, strict=True))
 
 
 @pytest.mark.parametrize("subject", ["plain", "flatten", "volume", "digits", "shapes", "resnet18"], indirect=True)

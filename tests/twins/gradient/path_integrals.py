@@ -40,7 +40,11 @@ def named_baseline(name: str, subject: Subject, slow: Slow) -> Tensor:
         return x.flatten(1).mean(1).view(-1, *[1] * (x.ndim - 1)).expand_as(x)
     colour = float(name == "white")
     spec = subject.model.input
-    levels = [(colour - m) / s for m, s in zip(spec.mean, spec.std, strict=True)] if hasattr(spec, "mean") else [colour]
+    levels = [colour]
+    if isinstance(spec, cs.ImageInput):
+        assert spec.mean is not None
+        assert spec.std is not None
+        levels = [(colour - m) / s for m, s in zip(spec.mean, spec.std, strict=True)]
     return torch.tensor(levels).double().view(-1, *[1] * (x.ndim - 1)).expand_as(x)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 import convscope as cs
 from tests.twins.binding import twin_of
 from tests.twins.gradient.path_integrals import SUBJECTS, assert_contributions_equal, blurred
+from tests.twins.results import sum_of
 from tests.twins.slow import Slow
 from tests.twins.subjects import Subject
 
@@ -16,7 +17,7 @@ from tests.twins.subjects import Subject
 def blur_integrated_gradients(slow: Slow, steps: int, max_sigma: float) -> Tensor:
     largest_sigma = max_sigma * max(slow.x.shape[1:])
     levels = [blurred(slow.x, largest_sigma * (1 - i / steps) ** 2) for i in range(steps + 1)]
-    return sum((sharper - blurred) * slow.gradient((blurred + sharper) / 2) for blurred, sharper in pairwise(levels))
+    return sum_of((sharper - blurred) * slow.gradient((blurred + sharper) / 2) for blurred, sharper in pairwise(levels))
 
 
 @pytest.mark.parametrize("subject", [*SUBJECTS, "shapes"], indirect=True)

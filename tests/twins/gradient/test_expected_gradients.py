@@ -9,6 +9,7 @@ from torch import Tensor
 import convscope as cs
 from tests.twins.binding import twin_of
 from tests.twins.gradient.path_integrals import BASELINES, SUBJECTS, assert_contributions_equal, named_baseline
+from tests.twins.results import sum_of
 from tests.twins.slow import TOLERANCE, Slow, inputs_seen, relative_error
 from tests.twins.subjects import Subject
 
@@ -16,7 +17,7 @@ from tests.twins.subjects import Subject
 @twin_of(cs.expected_gradients)
 def expected_gradients(slow: Slow, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
     """For pairs of a reference and a point on the path from it to the image."""
-    return sum((slow.x - reference) * slow.gradient(point) for reference, point in pairs) / len(pairs)
+    return sum_of((slow.x - reference) * slow.gradient(point) for reference, point in pairs) / len(pairs)
 
 
 @pytest.mark.parametrize("subject", SUBJECTS, indirect=True)

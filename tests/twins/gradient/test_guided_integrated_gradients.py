@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import convscope as cs
 from tests.twins.binding import twin_of
 from tests.twins.gradient.path_integrals import SUBJECTS, assert_contributions_equal, named_baseline
 from tests.twins.gradient.test_integrated_gradients import integrated_gradients
+from tests.twins.results import sum_of
 from tests.twins.slow import TOLERANCE, Slow, inputs_seen, relative_error
 from tests.twins.subjects import Subject
 
@@ -20,7 +22,7 @@ from tests.twins.subjects import Subject
 def guided_integrated_gradients(slow: Slow, path: list[Tensor]) -> Tensor:
     """For the points of the path."""
     gradients = [(point, slow.gradient(point)) for point in path]
-    return sum(
+    return sum_of(
         (next_point - point) * (gradient + next_gradient) / 2
         for (point, gradient), (next_point, next_gradient) in pairwise(gradients)
     )
@@ -28,14 +30,14 @@ def guided_integrated_gradients(slow: Slow, path: list[Tensor]) -> Tensor:
 
 def guided_by_the_authors_algorithm(slow: Slow, start: Tensor, steps: int, fraction: float, band: float) -> Tensor:
     """Algorithm 1 of the paper with the anchors of its section 3.3, as its authors code it (PAIR saliency)."""
-    end, shape, start = slow.x.flatten().numpy(), slow.x.shape, start.flatten().numpy()
-    direction, point, total = end - start, start.copy(), np.zeros(start.shape)
+    end, shape, first = slow.x.flatten().numpy(), slow.x.shape, start.flatten().numpy()
+    direction, point, total = end - first, first.copy(), np.zeros(first.shape)
     length = abs(direction).sum()
     for share in np.arange(1, steps + 1) / steps:
         gradient = slow.gradient(torch.from_numpy(point).view(shape)).flatten().numpy()
-        lower, upper = (start + min(max(s, 0), 1) * direction for s in (share - band, share + band))
+        lower, upper = (first + min(max(s, 0), 1) * direction for s in (share - band, share + band))
         before = point.copy()
-        lagging = abs(point - start) < abs(lower - start)
+        lagging = abs(point - first) < abs(lower - first)
         point[lagging] = lower[lagging]
         while (missing := abs(end - point).sum() - length * (1 - share)) > 1e-9 * length:
             magnitude = np.round(abs(gradient) / abs(gradient).max(), 4)  # equal gradients differ by rounding only
@@ -115,7 +117,7 @@ def test_the_guided_path_does_not_depend_on_rounding(subject: Subject, fraction:
 
     A batch and its single images differ by rounding only, so their maps must not differ by more than that.
     """
-    parameters = {"steps": 12, "fraction": fraction, "max_distance": band}
+    parameters: dict[str, Any] = {"steps": 12, "fraction": fraction, "max_distance": band}
     for row, attribution in enumerate(subject.explained("guided_integrated_gradients", **parameters)):
         alone = cs.guided_integrated_gradients(
             subject.model, subject.images[row], target=subject.targets[row], **parameters

@@ -13,6 +13,7 @@ from tests.nets import MEAN, STD
 from tests.twins.binding import twin_of
 from tests.twins.gradient.captum_gradients import SMALL, captum_attributions, largest_error
 from tests.twins.gradient.path_integrals import BASELINES, SUBJECTS, assert_contributions_equal, named_baseline
+from tests.twins.results import list_of_values
 from tests.twins.slow import TOLERANCE, Slow, inputs_seen
 from tests.twins.subjects import Subject
 
@@ -163,7 +164,7 @@ def test_vectors_have_a_mean() -> None:
     model, x = cs.Model(net), torch.randn(2, 6)
     attributions = cs.integrated_gradients(model, x, target=1, baseline="mean")
     true = cs.integrated_gradients(model, x, target=1, baseline=x.mean(1, keepdim=True).expand(2, 6))
-    for value, expected in zip(attributions, true, strict=True):
+    for value, expected in zip(list_of_values(attributions), list_of_values(true), strict=True):
         assert torch.equal(value.values, expected.values)
     with pytest.raises(InputError, match="use 'black' or 'mean'"):
         cs.integrated_gradients(model, x, baseline="blur")

@@ -8,6 +8,7 @@ from torch import Tensor
 import convscope as cs
 from tests.twins.binding import twin_of
 from tests.twins.layer_units import STEPS, SUBJECTS, assert_units_equal
+from tests.twins.results import sum_of
 from tests.twins.slow import Slow
 from tests.twins.subjects import Subject
 
@@ -15,7 +16,7 @@ from tests.twins.subjects import Subject
 @twin_of(cs.layer_conductance)
 def layer_conductance(slow: Slow, layer: str, start: Tensor) -> Tensor:
     points = [slow.seen_at(layer, start + at / STEPS * (slow.x - start)) for at in range(STEPS + 1)]
-    return sum((g + g_next) / 2 * (a_next - a) for (a, g), (a_next, g_next) in pairwise(points))
+    return sum_of((g + g_next) / 2 * (a_next - a) for (a, g), (a_next, g_next) in pairwise(points))
 
 
 @pytest.mark.parametrize("subject", [*SUBJECTS, "smooth"], indirect=True)

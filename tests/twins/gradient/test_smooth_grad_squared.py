@@ -5,13 +5,14 @@ from torch import Tensor
 import convscope as cs
 from tests.twins.binding import twin_of
 from tests.twins.gradient.noisy_copies import assert_gradients_of_copies_equal, for_subjects_with_tolerance
+from tests.twins.results import sum_of
 from tests.twins.slow import Slow
 from tests.twins.subjects import Subject
 
 
 @twin_of(cs.smooth_grad_squared)
 def smooth_grad_squared(slow: Slow, copies: list[Tensor]) -> Tensor:
-    return sum(slow.gradient(copy) ** 2 for copy in copies) / len(copies)
+    return sum_of(slow.gradient(copy) ** 2 for copy in copies) / len(copies)
 
 
 @for_subjects_with_tolerance

@@ -1,11 +1,13 @@
 """Activation maximisation computed a second time, step by step, and compared with the lens."""
 
 import io
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 from torch import Tensor, nn
 
 import convscope as cs
@@ -81,7 +83,7 @@ def activation_maximization(net: nn.Module, layer: str, unit: int, name: str, se
     curve, running_mean, best_mean, best_picture = [], 0.0, -np.inf, None
     for step in range(1, STEPS + 1):
         picture = to_picture(name, parameters)
-        activations = {}
+        activations: dict[str, Tensor] = {}
         handle = net.get_submodule(layer).register_forward_hook(
             lambda _m, _i, output, activations=activations: activations.update(output=output)
         )
@@ -104,7 +106,9 @@ def activation_maximization(net: nn.Module, layer: str, unit: int, name: str, se
 
 @pytest.mark.parametrize("name", RATES)
 @pytest.mark.parametrize(("build", "layer", "unit"), [(PlainNet, "features.2", 5), (ResidualNet, "bn2", 3)])
-def test_the_result_equals_that_of_a_plain_loop(name: str, build: type[nn.Module], layer: str, unit: int) -> None:
+def test_the_result_equals_that_of_a_plain_loop(
+    name: Literal["fourier", "maco", "laplacian", "pixels"], build: type[nn.Module], layer: str, unit: int
+) -> None:
     net = seeded(build).double()
     if build is PlainNet:
         net.features[1].inplace = net.features[3].inplace = False  # the loop's hook keeps what would be overwritten
@@ -130,7 +134,7 @@ def four(shapes: cs.Model) -> cs.Pictures:
 
 def means(model: cs.Model, layer: str, batch: Tensor) -> Tensor:
     """The mean of each channel (N, C)."""
-    activations = {}
+    activations: dict[str, Tensor] = {}
     handle = model.module.get_submodule(layer).register_forward_hook(
         lambda _m, _i, output: activations.update(output=output)
     )
@@ -183,7 +187,7 @@ def test_diversity_makes_variants_dissimilar(shapes: cs.Model) -> None:
 
     def similarity(weight: float) -> float:
         pictures = cs.activation_maximization(shapes, unit="layer2[13]", variants=2, steps=24, diverse=weight)
-        activations = {}
+        activations: dict[str, Tensor] = {}
         handle = shapes.module.layer2.register_forward_hook(lambda _m, _i, output: activations.update(output=output))
         with torch.no_grad():
             shapes.module(pictures.values)
@@ -208,14 +212,15 @@ def test_signals_and_volumes_can_be_optimized(unit: str, axes: int, shape: tuple
 def test_frames_are_saved_as_a_gif(model: cs.Model, tmp_path) -> None:
     pictures = cs.activation_maximization(model, unit="features.2[1]", steps=12, frames=4)
     with Image.open(pictures.save(tmp_path / "on the way.gif")) as gif:
+        assert isinstance(gif, GifImageFile)
         assert gif.n_frames == 4
     with pytest.raises(CannotWrite, match="request them with frames="):
         cs.activation_maximization(model, unit="features.2[1]", steps=2).save(tmp_path / "none.gif")
 
 
 @pytest.mark.parametrize("options", [{"blur": 0.8}, {"clip": 0.4}, {"total_variation": 5.0}, {"l1": 1.0}, {"l2": 1.0}])
-def test_every_regularizer_reduces_the_deviation(options: dict[str, float], model: cs.Model) -> None:
-    common = {"unit": "features.2[1]", "parametrisation": "pixels", "steps": 12}
+def test_every_regularizer_reduces_the_deviation(options: dict[str, Any], model: cs.Model) -> None:
+    common: dict[str, Any] = {"unit": "features.2[1]", "parametrisation": "pixels", "steps": 12}
     plain, regularized = (cs.activation_maximization(model, **common, **extra) for extra in ({}, options))
     assert float(regularized.values.std()) < float(plain.values.std())
 

@@ -1,20 +1,25 @@
 """Deconvolution of a unit computed a second time, step by step, and compared with the lens."""
 
+from typing import Literal
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
 from convscope.errors import ParameterError, UnknownName
 from tests.nets import PlainNet, seeded
 from tests.twins.binding import twin_of
+from tests.twins.results import list_of_values
 
 
 @twin_of(cs.deconv_unit)
 def deconv_unit(net: PlainNet, x: Tensor, unit: int, *, guided: bool = False) -> tuple[Tensor, float]:
     """The back-projection of a unit of the second ReLU, and its activation."""
     first, _, second, _ = net.features
+    assert isinstance(first, nn.Conv2d)
+    assert isinstance(second, nn.Conv2d)
     a1 = F.relu(F.conv2d(x, first.weight, first.bias, padding=1))
     a2 = F.relu(F.conv2d(a1, second.weight, second.bias, stride=2, padding=1))
     index = int(a2[0, unit].argmax())
@@ -29,8 +34,11 @@ def deconv_unit(net: PlainNet, x: Tensor, unit: int, *, guided: bool = False) ->
 
 @pytest.mark.parametrize("rule", ["deconvnet", "guided"])
 @pytest.mark.parametrize("unit", [0, 3, 6])
-def test_the_map_is_the_transposed_network_from_the_strongest_position(unit: int, rule: str) -> None:
+def test_the_map_is_the_transposed_network_from_the_strongest_position(
+    unit: int, rule: Literal["deconvnet", "guided"]
+) -> None:
     net = seeded(PlainNet).double()
+    assert isinstance(net, PlainNet)
     x = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(unit)).double()
     expected, score = deconv_unit(net, x, unit, guided=rule == "guided")
     attribution = cs.deconv_unit(net, x, unit=f"features.3[{unit}]", rule=rule)
@@ -46,7 +54,7 @@ def test_a_layer_means_its_most_active_unit_in_each_image() -> None:
     strongest = net.features(x).amax((2, 3)).argmax(1).tolist()
     attributions = cs.deconv_unit(net, x, unit="features.3")
     assert [attribution.target for attribution in attributions] == [f"features.3[{unit}]" for unit in strongest]
-    for attribution, image, unit in zip(attributions, x, strongest, strict=True):
+    for attribution, image, unit in zip(list_of_values(attributions), x, strongest, strict=True):
         alone = cs.deconv_unit(net, image[None], unit=f"features.3[{unit}]")
         torch.testing.assert_close(attribution.values, alone.values)
 

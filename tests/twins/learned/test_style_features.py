@@ -13,6 +13,7 @@ from tests.twins.learned.optimized_photographs import (
     minimize,
     noise,
 )
+from tests.twins.results import sum_of
 
 
 @twin_of(cs.style_features)
@@ -22,7 +23,7 @@ def style_features(model: cs.Model, photo: Tensor, styles: list[int], seed: int 
     return minimize(
         noise(seed),
         from_fourier,
-        lambda x: sum((gram(layer(model, x, k)) - g).square().sum() / g.square().sum() for k, g in grams.items()),
+        lambda x: sum_of((gram(layer(model, x, k)) - g).square().sum() / g.square().sum() for k, g in grams.items()),
     )
 
 

@@ -1,5 +1,7 @@
 """Extremal perturbation computed a second time, step by step, and compared with the lens."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -51,7 +53,7 @@ def extremal_perturbation(
 
 @pytest.mark.parametrize("subject", ["plain", "flatten", "smooth", "signal", "volume"], indirect=True)
 def test_extremal_perturbation_is_gradient_descent_on_its_objective(subject: Subject) -> None:
-    options = {"steps": 12, "area": 0.2, "width": 0.15}
+    options: dict[str, Any] = {"steps": 12, "area": 0.2, "width": 0.15}
     baselines = baseline_named(subject, "blur")
     for attribution, slow, baseline in zip(
         subject.explained("extremal_perturbation", **options), subject.slow, baselines, strict=True

@@ -1,5 +1,7 @@
 """Meaningful perturbation computed a second time, step by step, and compared with the lens."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -40,7 +42,7 @@ def enlarged(mask: Tensor, extent: torch.Size) -> Tensor:
 
 @pytest.mark.parametrize("subject", ["plain", "flatten", "smooth", "volume"], indirect=True)
 def test_meaningful_perturbation_is_gradient_descent_on_its_objective(subject: Subject) -> None:
-    options = {"steps": 12, "cells": 5, "sparsity": 0.03, "smoothness": 2.0}
+    options: dict[str, Any] = {"steps": 12, "cells": 5, "sparsity": 0.03, "smoothness": 2.0}
     baselines = baseline_named(subject, "blur")
     for attribution, slow, baseline in zip(
         subject.explained("meaningful_perturbation", **options), subject.slow, baselines, strict=True

@@ -3,6 +3,7 @@
 import itertools
 import math
 from types import ModuleType
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from tests.conftest import picture_model
 from tests.nets import PlainNet, ResidualNet, seeded
 from tests.twins.binding import twin_of
 from tests.twins.modular_network import modular_subject
+from tests.twins.results import list_of_values
 from tests.twins.slow import TOLERANCE, Slow, inputs_seen, relative_error
 from tests.twins.subjects import Subject
 
@@ -57,13 +59,14 @@ def test_occlusion_is_its_formula(subject: Subject, request: pytest.FixtureReque
 @pytest.mark.parametrize("subject", ["plain", "signal", "flatten"], indirect=True)
 @pytest.mark.parametrize("shape", ["square", "disc"])
 @pytest.mark.parametrize("fill", ["mean", "blur", "noise", "a number", "a colour", "an image"])
-def test_each_filling_and_shape_is_its_formula(fill: str, shape: str, subject: Subject) -> None:
+def test_each_filling_and_shape_is_its_formula(fill: str, shape: Literal["square", "disc"], subject: Subject) -> None:
     """What noise is drawn and how a blurred image looks, is read from what the network is given."""
     for row, slow in enumerate(subject.slow):
         per_channel = (-1, *[1] * (slow.x.ndim - 1))
         colour, picture = torch.linspace(-1, 1, len(slow.x)), torch.randn(slow.x.shape)
         value = {"a number": 0.7, "a colour": colour, "an image": picture}.get(fill, 0.0)
-        options = {"fill": fill if fill in ("mean", "blur", "noise") else "value", "value": value, "samples": 1}
+        named_fill = fill if fill in ("mean", "blur", "noise") else "value"
+        options: dict[str, Any] = {"fill": named_fill, "value": value, "samples": 1}
         if fill in ("blur", "noise"):
             fill_image = _whole_filling(subject, row, options)
         elif fill == "mean":
@@ -77,7 +80,7 @@ def test_each_filling_and_shape_is_its_formula(fill: str, shape: str, subject: S
         assert relative_error(attribution.values, true) < 10 * TOLERANCE
 
 
-def _whole_filling(subject: Subject, row: int, options: dict[str, object]) -> Tensor:
+def _whole_filling(subject: Subject, row: int, options: dict[str, Any]) -> Tensor:
     """The image that shines through the patches: one patch covers everything, of a network that is given all of it."""
     traced = cs.Model(torch.jit.trace(subject.model.module, subject.images), input=subject.model.input)
     side = min(subject.images.shape[2:])
@@ -147,14 +150,14 @@ def test_a_patch_larger_than_the_image_and_an_input_without_extent_are_refused()
 
 
 @pytest.mark.parametrize("channels", ["together", "apart"])
-def test_windows_of_any_sides_are_those_of_captum(channels: str, peers: ModuleType) -> None:
+def test_windows_of_any_sides_are_those_of_captum(channels: Literal["together", "apart"], peers: ModuleType) -> None:
     model, images = modular_subject()
     depth = 1 if channels == "apart" else 3
     captum_maps = peers.captum.attr.Occlusion(model.module).attribute(
         images, (depth, 5, 3), strides=(depth, 3, 2), target=torch.tensor([2, 1])
     )
     attributions = cs.occlusion(model, images, target=[2, 1], sides="5x3", strides="3x2", channels=channels)
-    for value, true in zip(attributions, captum_maps.detach(), strict=True):
+    for value, true in zip(list_of_values(attributions), captum_maps.detach(), strict=True):
         assert relative_error(value.values, true.sum(0) if channels == "apart" else true[0]) < TOLERANCE
         if channels == "apart":
             assert relative_error(value.channels, true) < TOLERANCE
@@ -165,16 +168,18 @@ def test_windows_of_any_sides_are_those_of_captum(channels: str, peers: ModuleTy
 )
 def test_sides_that_fit_no_axes_are_refused(option: str, given: str) -> None:
     model, images = modular_subject()
+    options: dict[str, Any] = {option: given}
     with pytest.raises(ParameterError, match=f"{option} is one number for each of the input's 2 axes, as in '16x8'"):
-        cs.occlusion(model, images, **{option: given})
+        cs.occlusion(model, images, **options)
 
 
 @pytest.mark.parametrize("given", ["5x0", "axb", "100000000x8", "5x-1", "1.5x2"])
 @pytest.mark.parametrize("option", ["sides", "strides"])
 def test_sides_beyond_their_limits_are_refused(option: str, given: str) -> None:
     model, images = modular_subject()
+    options: dict[str, Any] = {option: given}
     with pytest.raises(ParameterError) as refused:
-        cs.occlusion(model, images, **{option: given})
+        cs.occlusion(model, images, **options)
     message = f"{option} must be whole numbers, each 1 to 65536 (pixels), joined by 'x', got {given!r}"
     assert str(refused.value) == message
 

@@ -1,5 +1,7 @@
 """PartitionSHAP computed a second time, step by step, and compared with the lens."""
 
+from typing import Protocol
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,8 +13,16 @@ from tests.twins.slow import TOLERANCE, Slow, relative_error
 from tests.twins.subjects import Subject
 
 
+class Scored(Protocol):
+    """An image, and the class score of any variant of it."""
+
+    x: Tensor
+
+    def score(self, x: Tensor, /) -> float: ...
+
+
 @twin_of(cs.partition_shap)
-def partition_shap(slow: Slow, baseline: Tensor, low: tuple[int, ...], high: tuple[int, ...]) -> Tensor:
+def partition_shap(slow: Scored, baseline: Tensor, low: tuple[int, ...], high: tuple[int, ...]) -> Tensor:
     """Every box halved down to single places, by recursion."""
     shares = torch.zeros(slow.x.shape[1:]).double()
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 import convscope as cs
 from tests.twins.binding import twin_of
 from tests.twins.perturbation.shown_masks import NETS, masks_of, mean_colour, variants_seen
+from tests.twins.results import sum_of
 from tests.twins.slow import TOLERANCE, Slow, inputs_seen, relative_error
 from tests.twins.subjects import Subject, subject_called
 
@@ -15,7 +16,7 @@ from tests.twins.subjects import Subject, subject_called
 def rise(slow: Slow, baseline: Tensor, masks: list[Tensor], keep: float, *, centred: bool = True) -> Tensor:
     scores = [slow.score(m * slow.x + (1 - m) * baseline) for m in masks]
     mean_score = sum(scores) / len(scores) if centred else 0.0
-    return sum((s - mean_score) * m for s, m in zip(scores, masks, strict=True)) / (len(masks) * keep)
+    return sum_of((s - mean_score) * m for s, m in zip(scores, masks, strict=True)) / (len(masks) * keep)
 
 
 @pytest.mark.parametrize("subject", NETS, indirect=True)

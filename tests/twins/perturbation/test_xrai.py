@@ -11,13 +11,14 @@ from convscope.engine.masking.segments import grid
 from tests.twins.binding import twin_of
 from tests.twins.gradient.test_integrated_gradients import integrated_gradients
 from tests.twins.perturbation.learned_masks import baseline_named
+from tests.twins.results import sum_of
 from tests.twins.slow import KINKED, Slow, relative_error
 from tests.twins.subjects import Subject
 
 
 @twin_of(cs.xrai)
 def xrai(slow: Slow, black: Tensor, white: Tensor, cuts: list[Tensor], steps: int) -> Tensor:
-    a = sum(integrated_gradients(slow, baseline, steps).sum(0) for baseline in (black, white)) / 2
+    a = sum_of(integrated_gradients(slow, baseline, steps).sum(0) for baseline in (black, white)) / 2
     radius = max(1, round(5 / 224 * max(a.shape)))
     regions = []
     for labels in cuts:
@@ -38,8 +39,11 @@ def test_xrai_covers_the_image_region_by_region(subject: Subject) -> None:
     baselines = [baseline_named(subject, name) for name in ("black", "white")]
     for row, (attribution, slow) in enumerate(zip(subject.explained("xrai", steps=8), subject.slow, strict=True)):
         if slow.x.ndim == 3:
-            picture = subject.model.prepare(subject.images).spec.picture(slow.x.float())
-            picture = picture / 255 if len(slow.x) == 3 else scaled_to_one(slow.x).movedim(0, -1).float().numpy()
+            picture = scaled_to_one(slow.x).movedim(0, -1).float().numpy()
+            if len(slow.x) == 3:
+                shown = subject.model.prepare(subject.images).spec.picture(slow.x.float())
+                assert shown is not None
+                picture = shown / 255
             min_size = max(2, round(150 / 224**2 * slow.x[0].numel()))
             cuts = [
                 torch.from_numpy(felzenszwalb(picture.astype("float32"), scale=s, sigma=0.8, min_size=min_size))

@@ -3,7 +3,9 @@
 import copy
 import itertools
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 @twin_of(cs.kernels)
 def kernels(layer: nn.Module) -> Tensor:
     """The filters (outputs, inputs of a group, positions …): the output for an input with a single one."""
+    assert isinstance(layer, nn.modules.conv._ConvNd)
     layer, axes, groups = layer.double().eval(), len(layer.kernel_size), layer.groups
     layer.padding_mode, layer.padding, layer.stride, layer.bias = "zeros", (0,) * axes, (1,) * axes, None
     if hasattr(layer, "output_padding"):
@@ -158,8 +161,8 @@ def test_planted_unusual_filters_are_found_and_no_others(planted: nn.Conv2d) -> 
 @pytest.mark.parametrize("shape", [(3, 64, 7, 7), (2, 64, 3, 3), (4, 64, 9), (2, 32, 3, 3, 3)])
 def test_random_filters_are_like_noise_and_an_edge_in_them_is_not(shape: tuple[int, ...]) -> None:
     """At the 99th percentile one in a hundred is missed; an edge is −1, 0, 1 along one axis."""
-    convolution = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}[len(shape)]
-    layer = convolution(shape[1], 60, shape[2:])
+    convolutions: dict[int, Callable[..., nn.modules.conv._ConvNd]] = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
+    layer = convolutions[len(shape)](shape[1], 60, shape[2:])
     with torch.no_grad():
         layer.weight.copy_(torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0)))
         layer.weight[0] = 0
@@ -235,7 +238,9 @@ def test_thousands_of_filters_are_drawn_at_bounded_size() -> None:
 
 @pytest.mark.parametrize("name", ["one axis", "three axes", "grouped"])
 @pytest.mark.parametrize("view", ["auto", "channels", "norm", "component", "spectrum"])
-def test_every_view_of_every_kind_of_kernel_can_be_drawn(name: str, view: str) -> None:
+def test_every_view_of_every_kind_of_kernel_can_be_drawn(
+    name: str, view: Literal["auto", "channels", "norm", "component", "spectrum"]
+) -> None:
     torch.manual_seed(0)
     theme = "dark" if view == "channels" else "light"
     result = cs.kernels(

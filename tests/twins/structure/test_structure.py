@@ -1,7 +1,7 @@
 """Structure computed a second time, step by step, and compared with the lens; peers: torchinfo."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -56,7 +56,7 @@ def structure(net: nn.Module, x: Tensor) -> Counts:
     def count_norm(module: Any, inputs: Any, output: Tensor) -> None:
         counts.by_parameters += sum(p.numel() for p in module.parameters())
 
-    rules = {
+    rules: dict[type[nn.Module] | tuple[type[nn.Module], ...], Callable[..., None]] = {
         CONVOLUTIONS: count_convolution,
         nn.Linear: count_linear,
         nn.MultiheadAttention: count_attention,
@@ -158,6 +158,13 @@ def test_norms_are_counted_separately() -> None:
     assert (layer.flops, layer.norm_flops) == (0, 6 * 60)
 
 
+def _along_the_first_axis(size: Any) -> int:
+    """Of a size that torch takes as one number, or as one for each axis."""
+    along_axis = size if isinstance(size, int) else size[0]
+    assert isinstance(along_axis, int)
+    return along_axis
+
+
 @pytest.mark.parametrize("name", ["resnet50", "mobilenet_v2"])
 def test_receptive_fields_follow_the_recurrence(name: str) -> None:
     """r' = r + d (k − 1) j, j' = s j, c' = c + (d (k − 1) / 2 − p) j along a chain; of branches the largest field."""
@@ -168,8 +175,7 @@ def test_receptive_fields_follow_the_recurrence(name: str) -> None:
         if not isinstance(module, (nn.Conv2d, nn.MaxPool2d)) or "downsample" in node.address:
             continue
         kernel, stride, padding, dilation = (
-            v if isinstance(v, int) else v[0]
-            for v in (module.kernel_size, module.stride, module.padding, module.dilation)
+            _along_the_first_axis(v) for v in (module.kernel_size, module.stride, module.padding, module.dilation)
         )
         size += dilation * (kernel - 1) * jump
         centre += (dilation * (kernel - 1) / 2 - padding) * jump
@@ -198,7 +204,7 @@ def test_the_table_is_folded_and_its_totals_are_those_of_the_value() -> None:
 
 
 def test_only_the_first_of_several_images_is_used(pictures: list[np.ndarray], model: cs.Model) -> None:
-    s = cs.structure(model, pictures)
+    s = cs.structure(model, pictures)  # type: ignore[arg-type]  # declared for one image, and lenient
     assert isinstance(s, cs.Structure)
     assert s.input == (1, 3, SIDE, SIDE)
 
