@@ -278,7 +278,7 @@ def test_a_nondeterministic_network_is_named_in_the_notes() -> None:
 def test_indices_of_a_maximum_lead_to_whole_images() -> None:
     def unpooled(x: Tensor) -> Tensor:
         maxima, indices = F.max_pool2d(x, 2, return_indices=True)
-        return F.max_unpool2d(maxima, indices, 2)
+        return F.max_unpool2d(maxima, indices, (2, 2))
 
     scores = _check_agreement(cs.Model(seeded(Operations, unpooled).double()), _random(1, 3, 20, 20))
     assert "indices" in scores.notes[0]["whole maps"]
