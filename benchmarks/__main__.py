@@ -18,7 +18,16 @@ import torch
 import convscope as cs
 from benchmarks import measure
 from benchmarks.ascent import ascent
-from benchmarks.contenders import LAST_LAYER, captum_gradients, grad_cam_peers, input_gradient, network, ours, plain
+from benchmarks.contenders import (
+    LAST_LAYER,
+    Work,
+    captum_gradients,
+    grad_cam_peers,
+    input_gradient,
+    network,
+    ours,
+    plain,
+)
 from benchmarks.excitation import excitation
 from benchmarks.feature_maps import feature_maps
 from benchmarks.floor import floor
@@ -68,7 +77,9 @@ def grad_cam(rounds: int) -> list[Row]:
     for (name, batch), target in GRAD_CAM_AIMS.items():
         module, x = network(name), torch.randn(batch, 3, 224, 224)
         layer = LAST_LAYER[name]
-        contenders = {contender: partial(cs.grad_cam, m, x, layer=layer) for contender, m in ours(module).items()}
+        contenders: dict[str, Work] = {
+            contender: partial(cs.grad_cam, m, x, layer=layer) for contender, m in ours(module).items()
+        }
         contenders |= grad_cam_peers(module, layer, x)
         ratios = interleaved(plain(module, x), contenders, rounds=rounds if batch == 1 else max(3, rounds // 3))
         rows += rows_of(f"Grad-CAM, {name}, batch {batch}", ratios, target)

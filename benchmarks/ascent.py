@@ -73,7 +73,8 @@ def forward_and_gradient(module: nn.Module, layer: str, unit: int) -> Work:
     def work() -> None:
         module.requires_grad_(False)
         for _ in range(STEPS):
-            leaf, activations = x.clone().requires_grad_(True), {}
+            leaf = x.clone().requires_grad_(True)
+            activations: dict[str, torch.Tensor] = {}
             hook = module.get_submodule(layer).register_forward_hook(
                 lambda _m, _i, output, activations=activations: activations.update(output=output)
             )

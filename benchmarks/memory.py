@@ -6,7 +6,13 @@ python -m benchmarks.memory plain resnet50 16      prints the growth of the peak
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convscope import Model
 
 TASKS = (
     "plain", "forward-backward", "grad-cam", "score-cam-256", "score-cam-2048", "ig-10", "ig-50", "ig-300", "rise-1000",
@@ -30,18 +36,18 @@ def _main(task: str, name: str, batch: int) -> int:
     module = network(name)
     x = torch.randn(batch, 3, 224, 224)
     model = cs.Model(module)
-    works = {
+    works: dict[str, Callable[[], object]] = {
         "plain": plain(module, x),
         "grad-cam": lambda: cs.grad_cam(model, x, layer=LAST_LAYER[name]),
         "forward-backward": lambda: module(x).sum().backward(),
         "score-cam-2048": lambda: cs.score_cam(model, x, layer=LAST_LAYER[name]),
         "score-cam-256": lambda: cs.score_cam(model, x, layer=LAST_LAYER[name], channels=256),
-        **{f"ig-{n}": lambda n=n: cs.integrated_gradients(model, x, target=0, steps=n) for n in (10, 50, 300)},
+        **{f"ig-{n}": partial(cs.integrated_gradients, model, x, target=0, steps=n) for n in (10, 50, 300)},
     }
-    works |= {f"rise-{n}": lambda n=n: cs.rise(model, x, target=0, samples=n) for n in (64, 1000, 4000)}
+    works |= {f"rise-{n}": partial(cs.rise, model, x, target=0, samples=n) for n in (64, 1000, 4000)}
     for count in (128, 384):
-        works[f"statistics-{count}"] = lambda n=count: cs.activations(
-            model, (torch.randn(8, 3, 224, 224) for _ in range(n // 8))
+        works[f"statistics-{count}"] = partial(
+            cs.activations, model, (torch.randn(8, 3, 224, 224) for _ in range(count // 8))
         )
     if task == "loop":
         return _loop_growth(model)
@@ -53,7 +59,7 @@ def _main(task: str, name: str, batch: int) -> int:
     return _status("VmHWM") - before
 
 
-def _loop_growth(model: object) -> int:
+def _loop_growth(model: "Model") -> int:
     """The growth of resident memory over 500 explanations, after ten warm-up rounds."""
     import psutil
     import torch

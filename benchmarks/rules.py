@@ -8,6 +8,7 @@ from torch import nn
 import convscope as cs
 from benchmarks.contenders import Work, input_gradient, network, ours, plain
 from benchmarks.measure import Row, interleaved, rows_of
+from convscope.catalogue import find
 
 LRP_AIMS = {("epsilon-plus-flat", 1): 5.5, ("epsilon-plus-flat", 16): 7, ("epsilon-gamma-box", 1): 10}
 
@@ -24,7 +25,7 @@ def modified_gradients(rounds: int) -> list[Row]:
         }
         contenders["Captum"] = partial(captum_class(module).attribute, x, target=0)
         ratios = interleaved(input_gradient(module, x), contenders, rounds=rounds)
-        rows += rows_of(f"{lens.declaration.title}, resnet50, in forward + input gradient", ratios, 1.1)
+        rows += rows_of(f"{find(lens.__name__).title}, resnet50, in forward + input gradient", ratios, 1.1)
     return rows
 
 
@@ -33,7 +34,7 @@ def relevance(rounds: int) -> list[Row]:
     rows: list[Row] = []
     for (composite, batch), aim in LRP_AIMS.items():
         module, x = network("resnet50"), torch.randn(batch, 3, 224, 224)
-        contenders = {
+        contenders: dict[str, Work] = {
             contender: partial(cs.lrp, model, x, target=[0] * batch, composite=composite)
             for contender, model in ours(module).items()
         }

@@ -7,7 +7,7 @@ import torch
 import torchinfo
 
 import convscope as cs
-from benchmarks.contenders import network, ours, plain
+from benchmarks.contenders import Work, network, ours, plain
 from benchmarks.measure import Row, interleaved, report, rows_of
 
 NETWORKS = ("resnet50", "densenet121", "vit_b_16")
@@ -20,7 +20,7 @@ def structure(rounds: int) -> list[Row]:
     for name in NETWORKS:
         module, x = network(name), torch.randn(1, 3, 224, 224)
         model = ours(module)["ConvScope, loaded"]
-        contenders = {
+        contenders: dict[str, Work] = {
             "ConvScope, loaded": partial(cs.structure, model, x),
             "torchinfo": partial(torchinfo.summary, module, input_data=x, verbose=0),
         }

@@ -20,7 +20,8 @@ def error_page() -> str:
 
 def _tree(error: type[ConvScopeError]) -> list[type[ConvScopeError]]:
     """A class and those derived from it, in the order of the file."""
-    derived = [cls for cls in vars(errors).values() if inspect.isclass(cls) and error in cls.__bases__]
+    classes = [cls for cls in vars(errors).values() if inspect.isclass(cls) and issubclass(cls, error)]
+    derived = [cls for cls in classes if error in cls.__bases__]
     return [error, *(cls for child in derived for cls in _tree(child))]
 
 

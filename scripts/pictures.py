@@ -6,6 +6,7 @@ published.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -45,7 +46,8 @@ def main() -> None:
     cs.integrated_gradients(model, SCENES[0]).save(PICTURES / "integrated-gradients.png")
     cs.integrated_gradients(model, SCENES[0], target="star - triangle").save(PICTURES / "difference.png")
     cs.compare(model, SCENES[0], "lrp", targets=["star", "triangle", "star - triangle"]).save(PICTURES / "targets.png")
-    cs.lrp(model, SCENES[0], composite="epsilon-plus-flat", smooth=16).save(PICTURES / "smooth.png")
+    lrp: Any = cs.lrp  # its stub does not list the options that all maps have
+    lrp(model, SCENES[0], composite="epsilon-plus-flat", smooth=16).save(PICTURES / "smooth.png")
     cs.rise(model, SCENES[0], samples=500).save(PICTURES / "rise.png")
     cs.layer_conductance(model, SCENES[0], layer="layer2").save(PICTURES / "layer-conductance.png")
     cs.recommend(model, SCENES[0], "class").save(PICTURES / "recommend.png")

@@ -39,7 +39,7 @@ def main() -> int:
     if browser is None:
         print("no Chromium on this machine: apt-get install chromium")
         return 1
-    command = [Path(sys.executable).with_name("convscope"), "serve", "--port", str(PORT), "--no-show"]
+    command = [str(Path(sys.executable).with_name("convscope")), "serve", "--port", str(PORT), "--no-show"]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_until_ready()

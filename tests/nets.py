@@ -6,11 +6,16 @@ norm, which must stay in eval mode; heads with and without pooling; one, two and
 
 import random
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from tests.narrowing import tensor_in
+
+Network = TypeVar("Network", bound=nn.Module)
 
 CLASSES = 4
 LABELS = ("ant", "bee", "cat", "dog")
@@ -51,8 +56,8 @@ class ResidualNet(nn.Module):
         self.dropout = nn.Dropout(0.5)
         self.fc = nn.Linear(6, CLASSES)
         for norm in (self.bn1, self.bn2):
-            nn.init.uniform_(norm.running_mean, -0.5, 0.5)
-            nn.init.uniform_(norm.running_var, 0.5, 2)
+            nn.init.uniform_(tensor_in(norm.running_mean), -0.5, 0.5)
+            nn.init.uniform_(tensor_in(norm.running_var), 0.5, 2)
             nn.init.uniform_(norm.weight, 0.5, 1.5)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,6 +121,8 @@ class LinearHeadNet(nn.Module):
 class StatefulNet(ResidualNet):
     """Counts its calls in a buffer and draws from every global random generator."""
 
+    calls: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("calls", torch.zeros(()))
@@ -159,7 +166,7 @@ DEVICE = torch.device("cpu")
 """The device of the networks, set by ``pytest --device …``."""
 
 
-def seeded(build: Callable[..., nn.Module], *args: object, seed: int = 0, **named: object) -> nn.Module:
+def seeded(build: Callable[..., Network], *args: object, seed: int = 0, **named: object) -> Network:
     """A network with random weights from a seed, in eval mode; the global generator is not changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -30,7 +30,7 @@ SEES_SOMETHING = {
 """Lenses that need not be blank where the target is constant."""
 
 
-def explain(spec: LensSpec, model: cs.Model, picture: np.ndarray, **given: object) -> cs.Attribution:
+def explain(spec: LensSpec, model: cs.Model, picture: np.ndarray | Tensor, **given: object) -> cs.Attribution:
     offered = {**FEW, **given}
     taken = {k: v for k, v in offered.items() if k in spec.parameters or k in spec.inputs}
     return getattr(cs, spec.name)(model, picture, **taken)

@@ -29,7 +29,9 @@ def smooth() -> cs.Model:
     return picture_model(net)
 
 
-def _close(actual: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
+def _close(actual: Tensor | None, expected: Tensor | None, tolerance: float = 1e-5) -> None:
+    assert actual is not None
+    assert expected is not None
     assert expected.abs().max() > 0, "comparing with a blank map proves nothing"
     torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * float(expected.abs().max()))
 

@@ -36,6 +36,7 @@ def test_the_evidence_lies_on_the_animal(trained: cs.Model, lens: str, assets: P
         target = entries[name]["objects"][0]["classes"][0]
         options = {"steps": 8} if lens == "integrated_gradients" else {}
         attribution = getattr(cs, lens)(trained, assets / entries[name]["image"], target=target, **options)
+        assert isinstance(trained.input, ImageInput)
         mask = inside(assets / entries[name]["mask"], trained.input)
         evidence = attribution.values.clamp_min(0)
         gains.append(float(evidence[mask].sum() / evidence.sum() / mask.float().mean()))

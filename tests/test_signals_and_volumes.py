@@ -19,6 +19,7 @@ from convscope.reporting.page import write_report
 from convscope.spec import LensSpec
 from convscope.values import Attribution, Record, adapt_wording
 from tests.lens_calls import call_lens_as_list
+from tests.narrowing import single
 
 SAMPLES, RATE = 64, 100.0
 NO_WORDS = re.compile(r"(?i)(?<![\w.'-])(images?|pixels?|photographs?)(?![\w'])")
@@ -106,7 +107,7 @@ def test_no_lens_calls_a_signal_or_a_volume_an_image(
 
 
 def test_a_report_of_a_signal_speaks_of_signals(ears: cs.Model, tmp_path: Path) -> None:
-    values = [cs.predict(ears, SIGNAL), cs.grad_cam(ears, SIGNAL), cs.integrated_gradients(ears, SIGNAL)]
+    values: list[Any] = [cs.predict(ears, SIGNAL), cs.grad_cam(ears, SIGNAL), cs.integrated_gradients(ears, SIGNAL)]
     page = write_report([values], tmp_path / "r.html").read_text("utf-8")
     cards = re.findall(r'<p class="asks">(.*?)</p>\s*<p>(.*?)</p>', page, re.DOTALL)
     assert len(cards) == 2
@@ -166,7 +167,7 @@ def test_a_comparison_of_signals_has_axes_and_an_agreement(ears: cs.Model, drawn
 
 
 def test_slices_of_a_thick_volume_keep_the_proportions_of_its_voxels(scanner: cs.Model) -> None:
-    value = cs.saliency(scanner, VOLUME)
+    value = single(cs.saliency(scanner, VOLUME))
     assert (value.record.kind, value.record.spacing) == ("volume", (5.0, 1.0, 1.0))
     across, front, side = panels_of(value, scale_of([value]), 400)
     assert across.pixels.shape[:2] == (pytest.approx(20 * 400 / 30, abs=10), pytest.approx(24 * 400 / 30, abs=20))
@@ -189,7 +190,7 @@ def test_a_map_at_a_coarser_layer_has_larger_voxels() -> None:
 def test_images_of_pixels_that_are_no_squares_are_drawn_so() -> None:
     net = net_of(nn.Conv2d, nn.AdaptiveAvgPool2d)
     model = cs.Model(net, input=cs.TensorInput(shape=(1, 10, 40), spacing=(4, 1)))
-    value = cs.saliency(model, torch.randn(1, 10, 40))
+    value = single(cs.saliency(model, torch.randn(1, 10, 40)))
     assert {panel.pixels.shape[:2] for panel in panels_of(value, scale_of([value]), 400)} == {(400, 400)}
 
 

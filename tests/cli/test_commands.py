@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -45,7 +46,7 @@ def test_every_lens_is_a_command_with_the_same_result_as_in_python(command: str)
     manifest = json.loads(done.stdout)
     assert manifest["record"]["lens"] == command
     assert manifest["file"] == "it.npz"
-    arguments = {name: int(value) if value.isdecimal() else value for name, value in options.items()}
+    arguments: dict[str, Any] = {name: int(value) if value.isdecimal() else value for name, value in options.items()}
     arguments |= {"model": cs.load("bundled:digits")} if "model" in arguments else {}
     arguments |= {name: pictures[0] for name in ("image", "images") if name in spec.inputs}
     assert_same(cs.Value.load("it.npz"), getattr(cs, spec.name)(**arguments), tolerance=1e-5)

@@ -4,14 +4,17 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 import convscope as cs
+from tests.narrowing import tensor_in
 
 SIDE = 16
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 Pair = namedtuple("Pair", ["logits", "hidden"])
@@ -23,7 +26,7 @@ class Answer:
     hidden: Tensor
 
 
-def seeded(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+def seeded(build: Callable[[], Network], seed: int = 0) -> Network:
     """The network with the weights of that seed, in eval mode; the global generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -112,6 +115,9 @@ class FrozenBackbone(Stages):
 
 class Counts(Stages):
     """A buffer that every forward adds to, and one that every forward replaces."""
+
+    calls: Tensor
+    last: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -225,17 +231,18 @@ def watched(module: nn.Module) -> Iterator[dict[str, int]]:
         return hook
 
     handles = [m.register_forward_hook(count(a)) for a, m in module.named_modules()]
-    plain = torch.autograd._engine_run_backward
+    engine: Any = torch.autograd  # whose function of that name is not for export
+    plain = engine._engine_run_backward
 
     def run_backward(*args: Any, **named: Any) -> Any:
         calls["backward calls"] = calls.get("backward calls", 0) + 1
         return plain(*args, **named)
 
-    torch.autograd._engine_run_backward = run_backward
+    engine._engine_run_backward = run_backward
     try:
         yield calls
     finally:
-        torch.autograd._engine_run_backward = plain
+        engine._engine_run_backward = plain
         for handle in handles:
             handle.remove()
 
@@ -247,8 +254,10 @@ def mixed() -> nn.Module:
     net[1].eval()
     net[3].weight.requires_grad_(False)
     net[0].bias.requires_grad_(False)
-    net[0].weight.grad = torch.ones_like(net[0].weight)
-    net[4].inplace = False
+    net[0].weight.grad = torch.ones_like(tensor_in(net[0].weight))
+    relu = net[4]
+    assert isinstance(relu, nn.ReLU)
+    relu.inplace = False
     net[0].register_forward_hook(lambda *_: None)
     net[3].register_forward_pre_hook(lambda *_: None)
     net[9].register_full_backward_pre_hook(lambda *_: None)

@@ -48,7 +48,11 @@ class Parts(Spectral):
     def __init__(self, axes: int) -> None:
         super().__init__(axes)
         inner = self.filter.forward
-        self.filter.forward = lambda spectrum: (inner(spectrum),)  # type: ignore[method-assign]
+
+        def in_a_tuple(spectrum: Tensor) -> Any:
+            return (inner(spectrum),)
+
+        self.filter.forward = in_a_tuple  # type: ignore[method-assign]
 
     def forward(self, x: Tensor) -> Tensor:
         spectrum = self.filter(torch.fft.rfftn(self.stem(x).relu(), dim=self.axes))[0]

@@ -105,7 +105,7 @@ def test_pictures_of_many_channels_say_which_are_seen(channels: int, note_text: 
     net = torch.nn.Sequential(torch.nn.Conv2d(channels, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     model = cs.Model(net, input=cs.TensorInput(shape=(channels, 12, 12)))
     x = torch.randn(1, channels, 12, 12)
-    values = [
+    values: list[Any] = [
         cs.saliency(model, x),
         cs.predict(model, x),
         cs.feature_maps(model, x, layer="0"),

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 import convscope as cs
+from tests.narrowing import tensor_in
 
 CHANNELS = 2048
 
@@ -30,8 +31,8 @@ def test_kernels_of_one_place_as_a_matrix(drawn_texts: list[str]) -> None:
 
 def test_dead_layers_of_a_distribution() -> None:
     net = nn.Sequential(*(layer for _ in range(7) for layer in (nn.Conv2d(3, 3, 1), nn.ReLU())))
-    for layer in net[::2]:
-        nn.init.constant_(layer.weight, 0.0)
+    for layer in [*net][::2]:
+        nn.init.constant_(tensor_in(layer.weight), 0.0)
         nn.init.constant_(layer.bias, -1.0)
     distribution = cs.activations(net, images(9, 3, 8, 8), layer=[str(n) for n in range(1, 14, 2)])
     assert distribution.picture().alt.count("units dead") == 5

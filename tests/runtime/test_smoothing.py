@@ -1,5 +1,7 @@
 """Any lens averaged over copies of the image, and maps that keep their graph."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ import convscope as cs
 from convscope.engine.inputs import noise
 from convscope.errors import NotFinite, ParameterError
 from tests.conftest import picture_model
+from tests.narrowing import unchecked
 from tests.nets import LABELS, FlattenNet, LinearNet, SmoothNet, seeded
 
 MAPS = [spec for spec in cs.lenses() if spec.can_average]
@@ -41,7 +44,7 @@ def test_every_map_can_be_averaged_with_its_spread_and_the_agreement_of_signs(sp
 def test_the_mean_over_noise_is_smooth_grad(picture: np.ndarray) -> None:
     """Averaging saliency over noisy copies is SmoothGrad, to the number; the spread is the copies' own."""
     model = picture_model(seeded(SmoothNet))
-    averaged = cs.saliency(model, picture, smooth=cs.Smooth(samples=6, sigma=0.2, seed=3))
+    averaged = unchecked.saliency(model, picture, smooth=cs.Smooth(samples=6, sigma=0.2, seed=3))
     true = cs.smooth_grad(model, picture, samples=6, sigma=0.2, seed=3)
     torch.testing.assert_close(averaged.values, true.values, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(averaged.channels, true.channels, rtol=1e-4, atol=1e-6)
@@ -59,7 +62,7 @@ def test_views_are_brought_back_to_where_they_were_taken_from(picture: np.ndarra
     with torch.no_grad():
         net.fc.weight.fill_(1)
     model = picture_model(net)
-    averaged = cs.gradient_x_input(model, picture, smooth=cs.Smooth(samples=8, augment="views"), target=0)
+    averaged = unchecked.gradient_x_input(model, picture, smooth=cs.Smooth(samples=8, augment="views"), target=0)
     true = cs.gradient_x_input(model, picture, target=0)
     torch.testing.assert_close(averaged.values, true.values, rtol=1e-4, atol=1e-5)
     assert averaged.uncertainty["spread"].max() < 1e-4
@@ -67,11 +70,11 @@ def test_views_are_brought_back_to_where_they_were_taken_from(picture: np.ndarra
 
 
 @pytest.mark.parametrize("augment", ["noise", "views"])
-def test_a_batch_is_its_images_one_by_one_when_averaged(augment: str, pictures) -> None:
+def test_a_batch_is_its_images_one_by_one_when_averaged(augment: Literal["noise", "views"], pictures) -> None:
     model = picture_model(seeded(FlattenNet))
     how = cs.Smooth(samples=5, augment=augment)
-    for together, picture in zip(cs.grad_cam(model, pictures, smooth=how), pictures, strict=True):
-        alone = cs.grad_cam(model, picture, smooth=how)
+    for together, picture in zip(unchecked.grad_cam(model, pictures, smooth=how), pictures, strict=True):
+        alone = unchecked.grad_cam(model, picture, smooth=how)
         torch.testing.assert_close(together.values, alone.values, rtol=1e-4, atol=1e-6)
 
 
@@ -96,14 +99,14 @@ def test_lenses_that_share_passes_are_averaged_as_they_are_alone(pictures) -> No
 )
 def test_bad_averaging_is_refused(given, message: str, picture) -> None:
     with pytest.raises(ParameterError, match=message):
-        cs.saliency(
+        unchecked.saliency(
             picture_model(seeded(FlattenNet)), picture, smooth=cs.Smooth(**given) if isinstance(given, dict) else given
         )
 
 
 def test_what_is_no_map_cannot_be_averaged(picture) -> None:
     with pytest.raises(ParameterError, match="predict gives no map"):
-        cs.predict(picture_model(seeded(FlattenNet)), picture, smooth=4)
+        unchecked.predict(picture_model(seeded(FlattenNet)), picture, smooth=4)
 
 
 @differentiable
@@ -132,12 +135,13 @@ def test_a_differentiable_map_has_the_same_numbers_and_the_right_gradient(spec, 
 
 def test_a_map_that_keeps_no_graph_says_which_do(picture) -> None:
     with pytest.raises(ParameterError, match=r"eigen-cam gives no differentiable map; .*grad-cam.* do"):
-        cs.eigen_cam(picture_model(seeded(FlattenNet)), picture, differentiable=True)
+        unchecked.eigen_cam(picture_model(seeded(FlattenNet)), picture, differentiable=True)
 
 
 def test_an_overflow_is_named_with_its_operation() -> None:
-    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 2))
-    torch.nn.init.constant_(net[3].weight, 1e38)
-    torch.nn.init.constant_(net[0].weight, 1)
+    convolution, head = torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(144, 2)
+    net = torch.nn.Sequential(convolution, torch.nn.ReLU(), torch.nn.Flatten(), head)
+    torch.nn.init.constant_(head.weight, 1e38)
+    torch.nn.init.constant_(convolution.weight, 1)
     with pytest.raises(NotFinite, match="overflows first at the operation 'linear' in layer '3'"):
         cs.saliency(cs.Model(net), torch.full((1, 3, 8, 8), 100.0))

@@ -14,6 +14,7 @@ import convscope as cs
 from convscope.engine.context.metering import reporting
 from convscope.errors import InputError, OutputError, ParameterError, UnknownName
 from convscope.runtime.value_stream import ValueStream
+from tests.narrowing import listed, streamed
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +37,10 @@ def test_a_folder_gives_its_values_one_after_the_other(shapes: cs.Model, folder:
     stream = cs.saliency(shapes, folder)
     assert isinstance(stream, ValueStream)
     assert stream.size == 12
-    streamed = list(stream)
+    values = list(stream)
     alone = [cs.saliency(shapes, folder / f"{number:02}.png") for number in range(11)]
-    assert [Path(value.record.input).name for value in streamed] == [f"{n:02}.png" for n in range(11)]
-    for actual, expected in zip(streamed, alone, strict=True):
+    assert [Path(value.record.input).name for value in values] == [f"{n:02}.png" for n in range(11)]
+    for actual, expected in zip(values, alone, strict=True):
         torch.testing.assert_close(actual.values, expected.values, rtol=1e-4, atol=1e-7)
         assert actual.target == expected.target
     assert list(stream.skipped) == ["04b.png"]
@@ -47,13 +48,13 @@ def test_a_folder_gives_its_values_one_after_the_other(shapes: cs.Model, folder:
 
 
 def test_ranges_lists_with_folders_and_loaders_are_streams_too(shapes: cs.Model, folder: Path) -> None:
-    assert [v.record.input for v in cs.saliency(shapes, "sample:shapes/3-5")] == [
+    assert [v.record.input for v in streamed(cs.saliency(shapes, "sample:shapes/3-5"))] == [
         f"sample:shapes/{n}" for n in (3, 4, 5)
     ]
     assert len(list(cs.saliency(shapes, [str(folder), "sample:shapes/3-5"]))) == 14
     tensor = shapes.prepare(["sample:shapes/1", "sample:shapes/2", "sample:shapes/3"]).tensor
     loader = DataLoader(TensorDataset(tensor, torch.arange(3)), batch_size=2)
-    batch = cs.saliency(shapes, tensor)
+    batch = listed(cs.saliency(shapes, tensor))
     for actual, expected in zip(cs.saliency(shapes, loader), batch, strict=True):
         assert torch.equal(actual.values, expected.values)
     for actual, expected in zip(cs.saliency(shapes, TensorDataset(tensor)), batch, strict=True):
@@ -83,13 +84,13 @@ def test_no_more_is_read_than_the_values_asked_for_need(shapes: cs.Model) -> Non
 
 def test_each_image_may_have_a_target_of_its_own(shapes: cs.Model) -> None:
     targets = [n % 5 for n in range(12)]
-    streamed = list(cs.saliency(shapes, "sample:shapes/0-11", target=targets))
-    assert [value.target_index for value in streamed] == targets
+    values = list(streamed(cs.saliency(shapes, "sample:shapes/0-11", target=targets)))
+    assert [value.target_index for value in values] == targets
     with pytest.raises(OutputError, match="3 targets for 12 images"):
         cs.saliency(shapes, "sample:shapes/0-11", target=[1, 2, 3])
     with pytest.raises(OutputError, match="needs all images at once"):
         cs.saliency(shapes, "sample:shapes/0-11", target=lambda output, rows: output[:, 0])
-    plain = list(cs.saliency(shapes, "sample:shapes/0-2", target=lambda output: output[:, 3]))
+    plain = list(streamed(cs.saliency(shapes, "sample:shapes/0-2", target=lambda output: output[:, 3])))
     alone = cs.saliency(shapes, "sample:shapes/1", target=3)
     torch.testing.assert_close(plain[1].values, alone.values, rtol=1e-4, atol=1e-7)
 
@@ -106,7 +107,7 @@ def test_what_is_wrong_is_refused_at_the_call(shapes: cs.Model, tmp_path: Path) 
 def test_progress_goes_from_nothing_to_all(shapes: cs.Model) -> None:
     shares: list[float] = []
     with reporting(lambda done, total: shares.append(done / total)):
-        list(cs.saliency(shapes, "sample:shapes/0-99"))
+        list(streamed(cs.saliency(shapes, "sample:shapes/0-99")))
     assert shares == sorted(shares)
     assert shares[-1] == 1
     assert len(shares) > 2
@@ -152,14 +153,14 @@ def test_a_stream_runs_under_the_autocast_of_its_call_whenever_it_is_read() -> N
     """Also one that was asked for without autocast and is read under it."""
     model, data = cs.load("bundled:digits"), "sample:digits/0-2"
     kind = model.device.type
-    plain = cs.saliency(model, data)
+    plain = streamed(cs.saliency(model, data))
     with torch.autocast(kind, dtype=torch.bfloat16):
-        cast = cs.saliency(model, data)
-        true = list(cs.saliency(model, data))
+        cast = streamed(cs.saliency(model, data))
+        true = list(streamed(cs.saliency(model, data)))
         read_under_it = list(plain)
-    streamed = list(cast)
-    assert torch.equal(streamed[0].values, true[0].values)
-    assert all("torch.autocast (bfloat16)" in " ".join(value.record.caveats) for value in streamed)
-    assert torch.equal(read_under_it[0].values, next(iter(cs.saliency(model, data))).values)
+    values = list(cast)
+    assert torch.equal(values[0].values, true[0].values)
+    assert all("torch.autocast (bfloat16)" in " ".join(value.record.caveats) for value in values)
+    assert torch.equal(read_under_it[0].values, next(iter(streamed(cs.saliency(model, data)))).values)
     assert not any("autocast" in " ".join(value.record.caveats) for value in read_under_it)
-    assert not torch.equal(streamed[0].values, read_under_it[0].values)
+    assert not torch.equal(values[0].values, read_under_it[0].values)

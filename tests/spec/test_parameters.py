@@ -17,6 +17,7 @@ from convscope.errors import (
     ParameterError,
 )
 from convscope.spec import Param, Parameter, read_parameters
+from tests.narrowing import unchecked
 
 COUNT = Parameter("count", int, 5, Param(help="", min=1, max=512))
 
@@ -175,15 +176,17 @@ def test_a_parameter_that_a_lens_does_not_have_is_refused_with_those_it_has(
         "smooth-grad has no parameter 'sample'; did you mean 'samples'? (it takes samples, sigma, seed, sign, target)"
     )
     with pytest.raises(ParameterError, match=re.escape(sentence)):
-        cs.smooth_grad(model, picture, sample=3)
+        unchecked.smooth_grad(model, picture, sample=3)
     with pytest.raises(ParameterError, match="saliency has no parameter 'layer'"):
-        cs.saliency(model, picture, layer="features.0")
+        unchecked.saliency(model, picture, layer="features.0")
     with pytest.raises(ParameterError, match="eigen-cam has no parameter 'target'"):
-        cs.eigen_cam(model, picture, target=1)
+        unchecked.eigen_cam(model, picture, target=1)
 
 
 @pytest.mark.parametrize("baseline", ["black", "white", "mean", "blur", "noise"])
-def test_every_named_baseline_fits_every_number_of_axes_or_says_why_not(baseline: str) -> None:
+def test_every_named_baseline_fits_every_number_of_axes_or_says_why_not(
+    baseline: Literal["black", "white", "mean", "blur", "noise"],
+) -> None:
     for extent in ((), (9,), (5, 6), (4, 5, 3)):
         net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2 * int(np.prod(extent)), 3))
         x = torch.rand(1, 2, *extent)

@@ -36,6 +36,7 @@ def test_it_is_saved_and_read_back(tmp_path: Path) -> None:
     assert isinstance(back, LayerAttribution)
     assert torch.equal(back.values, value.values)
     assert value.over_input is not None
+    assert back.over_input is not None
     assert torch.equal(back.over_input, value.over_input)
     assert (back.layer, back.target, back.score) == (value.layer, value.target, value.score)
 

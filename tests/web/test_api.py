@@ -69,7 +69,9 @@ def test_result_in_one_request(client, tmp_path):
     assert npz.status_code == 200
     (tmp_path / "value.npz").write_bytes(npz.content)
     expected = cs.grad_cam(cs.load("bundled:shapes"), "sample:shapes/7")
-    np.testing.assert_array_equal(Value.load(tmp_path / "value.npz").values, expected.values)
+    value = Value.load(tmp_path / "value.npz")
+    assert isinstance(value, cs.Attribution)
+    np.testing.assert_array_equal(value.values, expected.values)
     png = client.post(f"{API_PREFIX}/run", params={"wait": 30, "give": "png"}, json=body)
     assert png.headers["content-type"] == "image/png"
 

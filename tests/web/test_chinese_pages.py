@@ -84,7 +84,14 @@ def texts_of(value: Value) -> Iterator[str]:
 
 @pytest.mark.parametrize("spec", [pytest.param(spec, id=spec.name) for spec in lenses()])
 def test_notes_of_every_lens_are_translated(spec: LensSpec, terms: frozenset[str]) -> None:
-    few = {"samples": 4, "steps": 2, "octaves": 1, "cells": 4, "segments": 6, "style": "sample:digits/4"}
+    few: dict[str, Any] = {
+        "samples": 4,
+        "steps": 2,
+        "octaves": 1,
+        "cells": 4,
+        "segments": 6,
+        "style": "sample:digits/4",
+    }
     value = call_lens(spec, cs.load(SMALL), DIGIT, **few)
     assert english([translate(text, "zh") for text in texts_of(value)], terms) == []
 

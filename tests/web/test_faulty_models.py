@@ -75,7 +75,12 @@ def test_api_reports_the_error_and_the_server_goes_on(client: TestClient, name: 
 
 
 def test_error_in_the_backward_pass_of_a_drawing_is_reported(client: TestClient) -> None:
-    request = {"lens": "activation-maximization", "image": "", "unit": ["conv2[1]"], "parameters": {"steps": 16}}
+    request: dict[str, Any] = {
+        "lens": "activation-maximization",
+        "image": "",
+        "unit": ["conv2[1]"],
+        "parameters": {"steps": 16},
+    }
     for name in ("backward", "raises", "leaves"):
         response = ask(client, named(name), **request)
         assert response.status_code == 500

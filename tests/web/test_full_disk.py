@@ -1,6 +1,7 @@
 """A server that cannot write files: the error is reported, nothing is left behind, and the server goes on."""
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+import torch
 
 from convscope.errors import CannotWrite
 from convscope.values import Attribution
@@ -90,11 +92,9 @@ def test_learned_and_compare_show_the_error(visit: Any) -> None:  # noqa: F811
 
 
 def test_disk_is_used_if_memory_is_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import numpy as np
-
-    value = Attribution(values=np.zeros((4, 4), np.float32))
+    value = Attribution(values=torch.zeros(4, 4))
     monkeypatch.setattr(export, "MEMORY", tmp_path)
-    monkeypatch.setattr(export.tempfile, "tempdir", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     assert export.file_bytes(value, ".json"), "memory alone is enough"
     monkeypatch.setattr(export, "MEMORY", tmp_path / "gone")
     with pytest.raises(export.NoRoom, match="no room"):

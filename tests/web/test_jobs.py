@@ -4,8 +4,8 @@ import queue
 import threading
 from typing import Any
 
-import numpy as np
 import pytest
+import torch
 
 import convscope as cs
 from convscope.engine.context.metering import report_progress
@@ -26,7 +26,7 @@ def jobs():
 
 
 def value(numbers: int = 1000) -> Attribution:
-    return Attribution(values=np.zeros((1, numbers), np.float32))
+    return Attribution(values=torch.zeros(1, numbers))
 
 
 def stepping(begun: threading.Event, ended: threading.Event | None = None):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from nicegui.testing import User
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 import convscope as cs
 from convscope.catalogue import lenses
@@ -121,6 +122,7 @@ def test_animation_can_be_downloaded(visit: Any) -> None:  # noqa: F811
     page = visit("/learned?lens=deep-dream&image=sample:shapes/7&p.steps=2&p.octaves=2&p.frames=4")
     draw(page)
     with Image.open(io.BytesIO(downloaded(page, "GIF"))) as moving:
+        assert isinstance(moving, GifImageFile)
         assert moving.n_frames >= 2
 
 
@@ -143,7 +145,7 @@ def test_suggested_unit_is_drawn_with_one_click(visit: Any) -> None:  # noqa: F8
 
 
 def test_suggested_units_of_another_network_are_marked_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    suggestions, opened = learned.suggestions, threading.Event()
+    suggestions, opened = vars(learned)["suggestions"], threading.Event()
     opened.set()
 
     def slow(*arguments: Any) -> list[str]:
@@ -154,17 +156,21 @@ def test_suggested_units_of_another_network_are_marked_stale(monkeypatch: pytest
 
     is_stale: dict[str, bool] = {}
 
+    def marked(user: User, marker: str) -> list[Any]:
+        """The elements with that marker, each of a class of its own."""
+        return [*user.find(marker=marker).elements]
+
     async def check_suggestions(user: User) -> None:
         await user.open("/learned")
         await user.should_see(marker="offer", retries=100)
-        offers = next(iter(user.find(marker="offer").elements)).parent_slot.parent
-        before = {element.content for element in user.find(marker="offer").elements}
+        offers = marked(user, "offer")[0].parent_slot.parent
+        before = {element.content for element in marked(user, "offer")}
         is_stale["at first"] = "busy" in offers.classes
         opened.clear()
-        next(iter(user.find(marker="model").elements)).set_value("bundled:digits")
+        marked(user, "model")[0].set_value("bundled:digits")
         is_stale["while others are looked for"] = "busy" in offers.classes
         opened.set()
-        while before & {element.content for element in user.find(marker="offer").elements}:
+        while before & {element.content for element in marked(user, "offer")}:
             await asyncio.sleep(0.01)
         is_stale["with others"] = "busy" in offers.classes
 

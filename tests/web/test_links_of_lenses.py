@@ -46,7 +46,8 @@ def request_for(lens: str) -> dict[str, Any]:
 
 
 def view_of(request: dict[str, Any]) -> View:
-    return View(**{name: tuple(value) if isinstance(value, list) else value for name, value in request.items()})
+    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in request.items()}
+    return View(**fields)
 
 
 def sent(address: str, link: str) -> str:

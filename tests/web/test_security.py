@@ -45,7 +45,8 @@ def at(app: FastAPI, base: str = HERE) -> TestClient:
     return TestClient(app, base_url=base, follow_redirects=False)
 
 
-def bearer(token: str) -> dict[str, bytes]:
+def bearer(token: str) -> dict[str, Any]:
+    """The header as bytes, since a token may have any characters."""
     return {"authorization": b"Bearer " + token.encode()}
 
 

@@ -114,7 +114,7 @@ def test_all_cams_of_one_layer_share_one_forward_and_one_backward() -> None:
 def test_a_comparison_shows_what_the_lenses_show_alone() -> None:
     model, x = pictured(), list(tensor(2, 3, SIDE, SIDE))
     names = [*CAMS, "saliency", "gradient-x-input", "integrated-gradients", "smooth-grad"]
-    options = {"target": 1, "layer": "3", "steps": 3, "samples": 3}
+    options: dict[str, Any] = {"target": 1, "layer": "3", "steps": 3, "samples": 3}
     comparison = cs.compare(model, x, names, **options)
     for column, name in enumerate(names):
         lens = getattr(cs, name.replace("-", "_"))

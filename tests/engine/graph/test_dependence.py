@@ -88,7 +88,8 @@ def test_the_receptive_field_pattern_is_exact_far_from_the_borders(name: str) ->
                 continue
             assert pattern.size == max(int(high[i] - low[i]) + 1 for i in inside)
             for i in inside:
-                assert (pattern.end_at(pattern.low, i), pattern.end_at(pattern.high, i)) == (low[i], high[i])
+                expected = (float(low[i]), float(high[i]))
+                assert (pattern.end_at(pattern.low, i), pattern.end_at(pattern.high, i)) == expected
             compared += 1
     assert compared >= 4
 

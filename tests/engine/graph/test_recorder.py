@@ -68,10 +68,11 @@ def test_a_write_through_a_view_is_a_parent_of_operations_that_read_the_tensor()
 class Reused(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.block = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.ReLU())
+        convolution = nn.Conv2d(2, 2, 3, padding=1)
+        self.block = nn.Sequential(convolution, nn.ReLU())
         self.never = nn.Linear(3, 3)
         self.tied = nn.Conv2d(2, 2, 3)
-        self.tied.weight = self.block[0].weight
+        self.tied.weight = convolution.weight
 
     def forward(self, x: Tensor) -> Tensor:
         return self.tied(self.block(self.block(x)))

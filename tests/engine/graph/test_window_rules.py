@@ -61,7 +61,8 @@ def transposed(d: Draw) -> nn.Module:
 
 
 def enlarged(d: Draw) -> nn.Module:
-    mode, options = d.pick.choice(MODES[d.axes]), {}
+    mode = d.pick.choice(MODES[d.axes])
+    options: dict[str, Any] = {}
     if d.pick.random() < 0.5:
         options["size"] = [max(2, side + d.pick.randint(-3, 6)) for side in d.extent]
     else:
@@ -161,7 +162,7 @@ def whole(d: Draw) -> nn.Module:
     def sampled(x: Tensor) -> Tensor:
         turn = torch.eye(d.axes, d.axes + 1, dtype=x.dtype)[None].clone()
         turn[0, 0, 1] = 0.3
-        return F.grid_sample(x, F.affine_grid(turn, x.shape, align_corners=False), align_corners=False)
+        return F.grid_sample(x, F.affine_grid(turn, [*x.shape], align_corners=False), align_corners=False)
 
     functions: list[nn.Module | Callable[[Tensor], Tensor]] = [
         d.layer("InstanceNorm", CHANNELS),
@@ -185,7 +186,8 @@ def network(seed: int, axes: int) -> tuple[nn.Sequential, Tensor, list[bool]]:
     pick, numbers = random.Random(seed), torch.Generator().manual_seed(seed)
     sides = (5, 7) if axes == 3 else (7, 12)
     x = torch.rand(1, CHANNELS, *(pick.randint(*sides) for _ in range(axes)), generator=numbers, dtype=torch.float64)
-    layers, exact, now = nn.Sequential(), [], x
+    exact: list[bool] = []
+    layers, now = nn.Sequential(), x
     while len(layers) < 4:
         tight = pick.random() < 0.8
         layer = (pick.choice(TIGHT) if tight else whole)(Draw(pick, list(now.shape[2:]))).double().eval()

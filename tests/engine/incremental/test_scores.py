@@ -48,6 +48,11 @@ def _kernel(*shape: int) -> Tensor:
     return torch.sin(torch.arange(int(np.prod(shape)))).view(shape).double()
 
 
+def _normed(x: Tensor) -> Tensor:
+    mean, variance, weight, bias = (torch.full((6,), number, dtype=x.dtype) for number in (0.1, 2.0, 1.5, -0.3))
+    return F.batch_norm(x, mean, variance, weight, bias)
+
+
 def _reused(x: Tensor) -> Tensor:
     relu = nn.ReLU(inplace=True)
     return relu(F.conv2d(relu(x), _kernel(6, 6, 3, 3), padding=1))
@@ -100,7 +105,7 @@ ON_WINDOWS: dict[str, Callable[[Tensor], Tensor]] = {
     "padding with a number": lambda x: F.pad(x, (2, 1), value=0.7),
     "nearest upsampling": lambda x: F.interpolate(x, scale_factor=2),
     "a gate per position": lambda x: x * torch.sigmoid(F.conv2d(x, _kernel(1, 6, 3, 3), padding=1)),
-    "batch norm": lambda x: F.batch_norm(x, *(torch.full((6,), v, dtype=x.dtype) for v in (0.1, 2.0, 1.5, -0.3))),
+    "batch norm": _normed,
 }
 ON_WHOLE_MAPS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "reflected padding": (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "reflection_pad2d"),
@@ -272,7 +277,8 @@ def test_a_nondeterministic_network_is_named_in_the_notes() -> None:
 
 def test_indices_of_a_maximum_lead_to_whole_images() -> None:
     def unpooled(x: Tensor) -> Tensor:
-        return F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)
+        maxima, indices = F.max_pool2d(x, 2, return_indices=True)
+        return F.max_unpool2d(maxima, indices, (2, 2))
 
     scores = _check_agreement(cs.Model(seeded(Operations, unpooled).double()), _random(1, 3, 20, 20))
     assert "indices" in scores.notes[0]["whole maps"]

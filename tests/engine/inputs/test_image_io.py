@@ -355,13 +355,14 @@ def test_a_list_returns_a_list_and_one_image_one_value() -> None:
     model = pictured()
     attribution = cs.saliency(model, blocks())
     assert isinstance(attribution, cs.Attribution)
-    for images in (
+    batches: tuple[Any, ...] = (
         [blocks()],
         [blocks(), blocks()],
         (blocks(),),
         np.stack([blocks(), blocks()]),
         tensor(2, 3, SIDE, SIDE),
-    ):
+    )
+    for images in batches:
         attributions = cs.saliency(model, images)
         assert isinstance(attributions, list)
         assert len(attributions) == len(images)

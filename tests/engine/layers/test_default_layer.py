@@ -1,5 +1,7 @@
 """The default layer: the last one with spatial positions on every path to the output."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -53,7 +55,7 @@ def test_an_auxiliary_head_is_not_the_default() -> None:
             super().__init__()
             self.auxiliary = nn.Conv2d(5, 7, 1)
 
-        def forward(self, x: Tensor) -> dict[str, Tensor]:
+        def forward(self, x: Tensor) -> Any:
             maps = self.act(self.second(self.first(x)))
             return {"out": self.answer(maps), "aux": self.auxiliary(maps)}
 
@@ -71,7 +73,7 @@ def test_score_maps_are_not_the_default_beside_an_auxiliary_head() -> None:
             super().__init__()
             self.auxiliary = nn.Conv2d(6, 4, 1)
 
-        def forward(self, x: Tensor) -> dict[str, Tensor]:
+        def forward(self, x: Tensor) -> Any:
             encoded = self.encoder(x)
             scores = nn.functional.interpolate(self.classifier(self.decoder(encoded)), x.shape[2:])
             return {"out": scores, "aux": self.auxiliary(encoded)}

@@ -11,6 +11,7 @@ from convscope.engine.layers.layer_trace import as_feature_map, layout_of, trace
 from convscope.errors import LayerError
 from tests.engine.layers.layout_cases import CASES, _build, _layer_output
 from tests.engine.networks import seeded
+from tests.narrowing import listed
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -46,7 +47,7 @@ def test_from_map_is_the_inverse_of_to_map(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_an_image_has_the_same_map_alone_and_in_a_batch(case: str) -> None:
     model, x, layer, _ = _build(case)
-    batch = cs.grad_cam(model, x, layer=layer, target=1, relu=False)
+    batch = listed(cs.grad_cam(model, x, layer=layer, target=1, relu=False))
     for image, attribution in zip(x, batch, strict=True):
         single = cs.grad_cam(model, image[None], layer=layer, target=1, relu=False)
         torch.testing.assert_close(attribution.values, single.values, rtol=1e-4, atol=1e-6)
@@ -170,7 +171,7 @@ def test_maps_of_transformed_views_are_transformed_back(name: str, apart: bool) 
     images = torch.rand(2, *shape)
     for layer in ("first", "second"):
         attributions = cs.hires_cam(cs.Model(net, input=cs.TensorInput(shape)), images, target=1, layer=layer)
-        for attribution, image in zip(attributions, images, strict=True):
+        for attribution, image in zip(listed(attributions), images, strict=True):
             activations: list[Tensor] = []
             handle = net.get_submodule(layer).register_forward_hook(
                 lambda *arguments, activations=activations: activations.append(arguments[2])

@@ -135,7 +135,7 @@ class Resampled(Crops):
             theta = self.where(self.look(x).relu().mean((2, 3))).view(-1, 2, 3)
         else:
             theta = torch.tensor(self.grid).expand(len(x), 2, 3)
-        return F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=False), align_corners=False)
+        return F.grid_sample(x, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False)
 
 
 def spot_model(grid: Any, **options: Any) -> tuple[cs.Model, Tensor]:

@@ -1,5 +1,8 @@
 """Networks that process images one by one, or take a single image without a batch axis."""
 
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -54,11 +57,11 @@ LENSES = [
 @pytest.mark.parametrize("lens", LENSES)
 def test_networks_that_process_images_one_by_one_give_the_same_results(variant: str, lens: str) -> None:
     images = torch.rand(3, 3, 8, 8)
-    options = {} if lens == "feature_maps" else {"target": 1}
+    options: dict[str, Any] = {} if lens == "feature_maps" else {"target": 1}
     options |= {} if lens == "saliency" else {"layer": "conv"}
     values, expected_values = (
         getattr(cs, lens)(
-            cs.Model(seeded(lambda variant_=variant_: OneByOne(variant_)), input=cs.TensorInput((3, 8, 8))),
+            cs.Model(seeded(partial(OneByOne, variant_)), input=cs.TensorInput((3, 8, 8))),
             images,
             **options,
         )
@@ -87,11 +90,11 @@ class SingleImage(nn.Module):
 @pytest.mark.parametrize("lens", [name for name in LENSES if name not in ("layer_lrp", "layer_deep_lift")])
 def test_a_network_that_removes_the_batch_dimension_gives_the_same_results(lens: str) -> None:
     image = torch.rand(3, 8, 8)
-    options = {} if lens == "feature_maps" else {"target": 1}
+    options: dict[str, Any] = {} if lens == "feature_maps" else {"target": 1}
     options |= {} if lens == "saliency" else {"layer": "conv"}
     value, expected = (
         getattr(cs, lens)(
-            cs.Model(seeded(lambda squeezes=squeezes: SingleImage(squeezes)), input=cs.TensorInput((3, 8, 8))),
+            cs.Model(seeded(partial(SingleImage, squeezes)), input=cs.TensorInput((3, 8, 8))),
             image,
             **options,
         )

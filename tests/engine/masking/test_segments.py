@@ -1,5 +1,7 @@
 """Segments of images: numbered parts for every method, superpixels at edges, even grids."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -55,8 +57,9 @@ def test_painting_spreads_a_number_over_its_part() -> None:
 
 def test_each_image_of_a_batch_may_have_a_cut_of_its_own(model: cs.Model, pictures: list[np.ndarray]) -> None:
     labels = torch.stack([grid((16, 16), parts) for parts in (4, 9, 16)])
-    batch = cs.kernel_shap(model, pictures, segments=labels, samples=20)
-    for attribution, picture, image_labels in zip(batch, pictures, labels, strict=True):
+    images: list[Any] = [*pictures]
+    batch = cs.kernel_shap(model, images, segments=labels, samples=20)
+    for attribution, picture, image_labels in zip(batch, images, labels, strict=True):
         single = cs.kernel_shap(model, picture, segments=image_labels, samples=20)
         torch.testing.assert_close(
             attribution.values, single.values, atol=1e-5 * float(single.values.abs().max()), rtol=0

@@ -1,24 +1,29 @@
 """Folding batch norms changes only the speed of a run: not its values, not the network, not the next run."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 import convscope as cs
 from convscope.engine.network import batchnorm_folding
 from tests.engine.networks import condition, pictured, seeded, tensor
+from tests.narrowing import tensor_in
 
 RUNS: dict[str, dict[str, int]] = {"integrated_gradients": {"steps": 12}, "smooth_grad": {"samples": 12}}
 
 
-def randomized(norm: nn.Module) -> nn.Module:
+Norm = TypeVar("Norm", bound=_BatchNorm)
+
+
+def randomized(norm: Norm) -> Norm:
     """A batch norm whose statistics are not zeros and ones."""
-    nn.init.uniform_(norm.running_mean, -0.5, 0.5)
-    nn.init.uniform_(norm.running_var, 0.3, 3)
+    nn.init.uniform_(tensor_in(norm.running_mean), -0.5, 0.5)
+    nn.init.uniform_(tensor_in(norm.running_var), 0.3, 3)
     if norm.affine:
         nn.init.uniform_(norm.weight, -1.5, 1.5)
         nn.init.uniform_(norm.bias, -0.5, 0.5)
@@ -158,7 +163,7 @@ def _assigned(net: Normed) -> None:
 
 
 def _without_norm(net: Normed) -> None:
-    net.bn1 = nn.Identity()
+    net.bn1 = nn.Identity()  # type: ignore[assignment]  # takes the place of the norm
 
 
 def _with_another_norm(net: Normed) -> None:
@@ -214,7 +219,8 @@ def test_the_users_hooks_see_the_layers_own_outputs() -> None:
 
 def test_a_batch_and_its_images_one_by_one_agree_when_folded() -> None:
     model, x = pictured(seeded(Normed)), tensor(3, 3, 16, 16)
-    for lens, options in ((cs.smooth_grad, {"samples": 12}), (cs.integrated_gradients, {"steps": 12})):
+    for name, options in RUNS.items():
+        lens = getattr(cs, name)
         attributions = lens(model, list(x), **options)
         for attribution, image in zip(attributions, x, strict=True):
             torch.testing.assert_close(attribution.values, lens(model, image, **options).values)
@@ -232,7 +238,8 @@ class FoldsViews(Normed):
 @pytest.mark.parametrize("normed", [True, False])
 def test_kernels_are_channels_last_only_if_their_outputs_are(normed: bool) -> None:
     network = seeded(FoldsViews)
-    network.bn1 = network.bn1 if normed else nn.Identity()
+    if not normed:
+        _without_norm(network)
     model, images = cs.Model(network.eval(), input=cs.ImageInput(size=(8, 6))), torch.randn(1, 3, 8, 6)
     attribution = cs.integrated_gradients(model, images, target=1, steps=16, baseline=torch.zeros(3, 8, 6))
     gap = attribution.notes["completeness gap"]

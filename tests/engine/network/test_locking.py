@@ -23,6 +23,7 @@ from tests.engine.networks import (
     small_network,
     tensor,
 )
+from tests.narrowing import unchecked
 from tests.waiting import TIMEOUT, run_in_threads
 
 # Threads
@@ -273,7 +274,7 @@ LENS_CALLS = {
     "grad-cam": lambda model, x: cs.grad_cam(model, x, target=0),
     "rise": lambda model, x: cs.rise(model, x, target=0, samples=16),
     "occlusion": lambda model, x: cs.occlusion(model, x, target=0),
-    "with a graph": lambda model, x: cs.saliency(model, x, target=0, differentiable=True),
+    "with a graph": lambda model, x: unchecked.saliency(model, x, target=0, differentiable=True),
     "ablation": lambda model, x: cs.ablation_cam(model, x, target=0),
 }
 
@@ -335,7 +336,7 @@ def test_a_deadlock_of_two_threads_is_refused() -> None:
             except ModelFailed as error:
                 messages.append(str(error))
 
-    run_in_threads(acquire_both, (models, models[::-1]))
+    run_in_threads(acquire_both, (tuple(models), tuple(models[::-1])))
     assert len(messages) == 1
     assert "two threads wait for each other" in messages[0]
     assert not _HOLDERS

@@ -1,6 +1,7 @@
 """A copy of the input in another memory format changes neither what a network accepts nor what it computes."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from tests.engine.networks import (
     tensor,
     watched,
 )
+from tests.narrowing import listed, single, tensor_in
 from tests.nets import seeded
 
 # Memory format
@@ -33,15 +35,16 @@ def test_a_network_that_uses_view_runs_on_inputs_in_every_format(
     leaf = x.clone().requires_grad_(True)
     expected = torch.autograd.grad(seeded(InsistsOnView)(leaf)[:, 1].sum(), leaf)[0]
     model = pictured(seeded(InsistsOnView))
-    attributions = cs.saliency(model, x.contiguous(memory_format=memory_format), target=[1] * batch)
-    attributions = attributions if batch > 1 else [attributions]
-    torch.testing.assert_close(torch.stack([attribution.channels for attribution in attributions]), expected)
+    values = cs.saliency(model, x.contiguous(memory_format=memory_format), target=[1] * batch)
+    attributions = listed(values) if batch > 1 else [single(values)]
+    torch.testing.assert_close(torch.stack([tensor_in(attribution.channels) for attribution in attributions]), expected)
     assert len(cs.grad_cam(model, list(x), target=1)) == batch
 
 
 @pytest.mark.parametrize("batch", [1, 6])
 def test_the_memory_format_does_not_change_the_values(batch: int) -> None:
-    contiguous, channels_last = pictured(), pictured(small_network().to(memory_format=torch.channels_last))
+    net: Any = small_network()
+    contiguous, channels_last = pictured(), pictured(net.to(memory_format=torch.channels_last))
     x = list(tensor(batch, 3, 16, 16))
     for lens in (cs.saliency, cs.grad_cam, cs.eigen_cam):
         for attribution, other in zip(lens(contiguous, x), lens(channels_last, x), strict=True):
@@ -97,7 +100,8 @@ def _strides(net: Spelled, x: Tensor) -> Tensor:
 
 
 def _storage(net: Spelled, x: Tensor) -> Tensor:
-    raw = torch.empty(0, dtype=x.dtype, device=x.device).set_(x.untyped_storage(), 0, (x.numel(),))
+    raw: Any = torch.empty(0, dtype=x.dtype, device=x.device)
+    raw.set_(x.untyped_storage(), 0, (x.numel(),))
     return net.answer(net.stem(raw.view(x.shape)).relu())
 
 
@@ -199,13 +203,13 @@ def test_gradients_and_maps_are_those_for_contiguous_inputs(spelling: str, chann
     net, x = seeded(Spelled, SPELLINGS[spelling], channels), _inputs(channels)
     leaf = x.clone().requires_grad_(True)
     (gradient,) = torch.autograd.grad(net(leaf.clone())[:, 1].sum(), leaf)
-    for row, attribution in enumerate(cs.saliency(net, x, target=1)):
+    for row, attribution in enumerate(listed(cs.saliency(net, x, target=1))):
         torch.testing.assert_close(attribution.channels, gradient[row], rtol=1e-4, atol=1e-6)
     score = net(x)[:, 1].detach()
     occluded = x.clone()
     occluded[..., :6, :6] = 0
     drop = score - net(occluded)[:, 1].detach()
-    for row, attribution in enumerate(cs.occlusion(net, x, target=1, patch=6, stride=6)):
+    for row, attribution in enumerate(listed(cs.occlusion(net, x, target=1, patch=6, stride=6))):
         assert float(attribution.values[0, 0]) == pytest.approx(float(drop[row]), abs=1e-5)
 
 

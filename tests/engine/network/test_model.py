@@ -26,6 +26,7 @@ from tests.engine.networks import (
     small_network,
     tensor,
 )
+from tests.narrowing import unchecked
 
 LENSES = [cs.saliency, cs.grad_cam, cs.eigen_cam, cs.integrated_gradients, cs.smooth_grad]
 by_name = pytest.mark.parametrize("lens", LENSES, ids=lambda lens: lens.__name__)
@@ -210,19 +211,19 @@ def test_confidences_are_a_softmax_unless_the_network_already_gives_one() -> Non
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: cs.Model("resnet50"), r"a model is built from a torch\.nn\.Module, got str"),
-        (lambda: cs.Model(nn.Linear), r"a model is built from a torch\.nn\.Module, got type"),
+        (lambda: unchecked.Model("resnet50"), r"a model is built from a torch\.nn\.Module, got str"),
+        (lambda: unchecked.Model(nn.Linear), r"a model is built from a torch\.nn\.Module, got type"),
         (
-            lambda: cs.Model(small_network(), input=(224, 224)),
+            lambda: unchecked.Model(small_network(), input=(224, 224)),
             r"input must be an ImageInput or a TensorInput, got tuple",
         ),
         (lambda: cs.Model(small_network(), labels="cat"), r"labels"),
-        (lambda: cs.Model(small_network(), labels=4), r"labels"),
+        (lambda: unchecked.Model(small_network(), labels=4), r"labels"),
         (
-            lambda: cs.saliency("torchvision:resnet50", tensor()),
+            lambda: unchecked.saliency("torchvision:resnet50", tensor()),
             r"a model comes from cs\.load\(…\) or cs\.Model\(module, …\), got str",
         ),
-        (lambda: cs.saliency(None, tensor()), r"a model comes from cs\.load"),
+        (lambda: unchecked.saliency(None, tensor()), r"a model comes from cs\.load"),
     ],
 )
 def test_arguments_that_make_no_model_are_refused(make: Any, message: str) -> None:
@@ -264,11 +265,11 @@ def test_the_attributes_of_a_model() -> None:
 def test_the_error_for_wrong_arguments_states_the_signature() -> None:
     model = pictured()
     with pytest.raises(TypeError, match=r"grad_cam\(model, image, …\) takes the rest by name: target, layer, relu"):
-        cs.grad_cam(model, tensor(), 3)
+        unchecked.grad_cam(model, tensor(), 3)
     with pytest.raises(TypeError, match=r"grad_cam\(\) needs image"):
-        cs.grad_cam(model)
+        unchecked.grad_cam(model)
     with pytest.raises(TypeError, match=r"grad_cam\(\) got 'model' twice"):
-        cs.grad_cam(model, tensor(), model=model)
+        unchecked.grad_cam(model, tensor(), model=model)
     assert torch.equal(cs.grad_cam(image=tensor(), model=model).values, cs.grad_cam(model, tensor()).values)
 
 

@@ -4,6 +4,7 @@ import gc
 import weakref
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,11 +40,12 @@ class Writes(nn.Module):
         self.register_buffer("mean", torch.zeros(6))
         self.register_buffer("queue", torch.randn(20, 1000))
         self.plain, self.wide = torch.randn(6), torch.randn(20, 1000)
-        self.half, self.phase = torch.randn(6).bfloat16(), torch.randn(6, dtype=torch.complex64)
+        self.rough, self.phase = torch.randn(6).bfloat16(), torch.randn(6, dtype=torch.complex64)
         self.holes, self.flags = torch.full((6,), torch.nan), torch.zeros(6, dtype=torch.bool)
         self.columns = torch.randn(6, 6)[:, 0]
-        self.calls, self.history, self.by_shape = 0, [], {"mean": torch.zeros(6)}
-        self.recent, self.cache, self.box = deque(maxlen=2), Cache(), SimpleNamespace(step=0, tensors=[torch.zeros(2)])
+        self.calls, self.history, self.by_shape = 0, list[Tensor](), {"mean": torch.zeros(6)}
+        self.recent: deque[int] = deque(maxlen=2)
+        self.cache, self.box = Cache(), SimpleNamespace(step=0, tensors=[torch.zeros(2)])
         self.table, self.noise, self.draws = np.zeros(6), torch.Generator(), np.random.default_rng(0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,6 +87,11 @@ def another_precision(net: Any, _x: Tensor) -> None:
     net.u.data = net.u.data.double()
 
 
+def write_to_a_namespace(net: Any, _x: Tensor) -> None:
+    net.box.step = 1
+    net.box.tensors[0].data.add_(1)
+
+
 def drop(net: Any, _x: Tensor) -> None:
     net.__dict__.pop("plain", None)
     net._buffers.pop("mean", None)
@@ -114,7 +121,7 @@ WRITES: dict[str, Callable[[Any, Tensor], object]] = {
     "a plain tensor written through data": lambda net, x: net.plain.data.add_(1),
     "a large plain tensor": lambda net, x: net.wide.add_(1),
     "a strided view": lambda net, x: net.columns.data.add_(1),
-    "bfloat16": lambda net, x: net.half.data.add_(1),
+    "bfloat16": lambda net, x: net.rough.data.add_(1),
     "complex numbers": lambda net, x: net.phase.data.mul_(1j),
     "NaN": lambda net, x: net.holes.data.zero_(),
     "booleans": lambda net, x: net.flags.data.logical_not_(),
@@ -124,7 +131,7 @@ WRITES: dict[str, Callable[[Any, Tensor], object]] = {
     "a dict that grows": lambda net, x: net.by_shape.update({tuple(x.shape): x.mean()}),
     "a deque": lambda net, x: net.recent.append(1),
     "an object with a list": keep_keys,
-    "a namespace": lambda net, x: (setattr(net.box, "step", 1), net.box.tensors[0].data.add_(1)),
+    "a namespace": write_to_a_namespace,
     "an array": lambda net, x: net.table.__iadd__(1),
     "generators": lambda net, x: (torch.rand(1, generator=net.noise), net.draws.random()),
     "layers, buffers and parameters added": grow_a_layer,
@@ -144,7 +151,7 @@ LENSES: list[tuple[Any, dict[str, Any]]] = [
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_all_writes_of_a_forward_are_restored_bit_for_bit(write: Any) -> None:
     for axes in (1, 2, 3):
-        net = seeded(lambda axes=axes: Writes(write, axes))
+        net = seeded(partial(Writes, write, axes))
         x = tensor(2, 3, *(6,) * axes)
         before = snapshot(net)
         for lens, options in LENSES:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 import convscope as cs
 from convscope.errors import InputError
 from tests.engine.networks import SIDE, seeded, small_network, tensor
+from tests.narrowing import listed
 
 
 class Ends(nn.Module):
@@ -124,6 +125,7 @@ def test_the_operation_that_produced_the_output_is_recognized(end: Any, kind: st
         "log-sigmoid": raw.exp(),
         "logits": raw.softmax(1),
     }.get(kind)
+    assert isinstance(predictions, list)
     for row, prediction in enumerate(predictions):
         if expected is None:
             assert prediction.confidences == ()
@@ -183,7 +185,7 @@ def test_values_that_sum_to_one_are_not_taken_for_probabilities() -> None:
 
 def test_observing_the_forward_costs_no_pass_and_changes_no_value() -> None:
     model, x = cs.Model(ending(lambda z: z.softmax(1))), tensor(2, 3, 8, 8)
-    first, second = (cs.saliency(model, x, target=0) for _ in range(2))
+    first, second = (listed(cs.saliency(model, x, target=0)) for _ in range(2))
     assert [attribution.record.cost.forwards for attribution in second] == [1.0] * 2
     assert all(torch.equal(a.values, b.values) for a, b in zip(first, second, strict=True))
 

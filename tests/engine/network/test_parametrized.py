@@ -10,6 +10,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import convscope as cs
 from tests.engine.network.quantized_networks import count, inputs, plain
+from tests.narrowing import tensor_in
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +34,7 @@ class LowRank(nn.Module):
 
 
 def low_rank(layer: nn.Module) -> nn.Module:
-    parametrize.register_parametrization(layer, "weight", LowRank(layer.weight))
+    parametrize.register_parametrization(layer, "weight", LowRank(tensor_in(layer.weight)))
     return layer
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
+from tests.narrowing import tensor_in
 from tests.nets import seeded
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -101,10 +102,10 @@ def test_the_precision_of_a_mixed_network_is_found_once() -> None:
 # Scores
 
 
-def _regression(axes: int) -> nn.Module:
+def _regression(axes: int) -> nn.Sequential:
     net = nn.Sequential(CONVOLUTIONS[axes](1, 2, 3), nn.ReLU(), nn.Flatten(1), nn.LazyLinear(2)).double()
     net(torch.zeros(1, 1, *[8] * axes, dtype=torch.float64))
-    net[3].bias.data += 1e9
+    tensor_in(net[3].bias).data += 1e9
     return net
 
 
@@ -128,7 +129,7 @@ def test_scores_are_subtracted_in_the_precision_of_the_network(axes: int, name: 
     """What a lens finds does not change when a number that swallows float32 is added to every score."""
     x = torch.randn(1, 1, *[8] * axes, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     high, low = seeded(_regression, axes), seeded(_regression, axes)
-    low[3].bias.data -= 1e9
+    tensor_in(low[3].bias).data -= 1e9
     actual, expected = (getattr(cs, name)(net, x, target=0, **options) for net in (high, low))
     assert not expected.blank
     torch.testing.assert_close(
@@ -141,7 +142,7 @@ def test_scores_are_subtracted_in_the_precision_of_the_network(axes: int, name: 
 def test_completeness_is_measured_in_the_precision_of_the_network(name: str) -> None:
     x = torch.randn(1, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     high, low = seeded(_regression, 2), seeded(_regression, 2)
-    low[3].bias.data -= 1e9
+    tensor_in(low[3].bias).data -= 1e9
     actual, expected = (getattr(cs, name)(net, x, target=0) for net in (high, low))
     assert actual.notes["completeness gap"] == pytest.approx(expected.notes["completeness gap"], abs=1e-4)
 

@@ -34,7 +34,7 @@ def static(axes: int = 2, backend: str = "fbgemm") -> nn.Module:
 def per_tensor() -> nn.Module:
     """The same with one scale per weight tensor."""
     net = nn.Sequential(quantization.QuantStub(), *plain(), quantization.DeQuantStub()).eval()
-    net.qconfig = quantization.default_qconfig
+    net.qconfig = quantization.default_qconfig  # type: ignore[assignment]  # how torch is told of it
     prepared = quantization.prepare(net)
     prepared(inputs(2, 8))
     return quantization.convert(prepared)
@@ -154,8 +154,8 @@ def test_lenses_without_gradients_work_on_a_quantised_network(name: str) -> None
     model, x = cs.Model(build()), inputs(axes)
     for lens in (cs.score_cam, cs.ablation_cam, cs.recipro_cam):
         assert lens(model, x, target=0, layer=address).layers == (address,)
-    for lens in (cs.eigen_cam, cs.fem):
-        assert lens(model, x, layer=address).layers == (address,)
+    for lens_without_target in (cs.eigen_cam, cs.fem):
+        assert lens_without_target(model, x, layer=address).layers == (address,)
     assert not cs.occlusion(model, x, target=0).blank
     assert cs.feature_maps(model, x, layer=address).maps[address].dtype == torch.float32
     layers = [layer.layer for layer in cs.activations(model, inputs(axes, 8)).layers]
@@ -173,7 +173,7 @@ def test_a_layer_after_the_quantised_part_has_a_gradient() -> None:
 
 
 def static_stem() -> nn.Module:
-    net = nn.Sequential(quantization.QuantStub(), *plain()[:2], quantization.DeQuantStub()).eval()
+    net = nn.Sequential(quantization.QuantStub(), *[*plain()][:2], quantization.DeQuantStub()).eval()
     net.qconfig = quantization.get_default_qconfig("fbgemm")
     prepared = quantization.prepare(net)
     prepared(inputs(2, 8))

@@ -1,6 +1,7 @@
 """The state of the model is restored exactly after a successful run, a refused one, and one that raises."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,12 @@ def test_inputs_prepared_under_inference_mode_can_be_explained(lens: Any, kind: 
 
 
 def test_a_network_without_gradients_is_refused_and_a_lens_without_gradients_suggested() -> None:
-    for lens, options in ((cs.saliency, {}), (cs.integrated_gradients, {}), (cs.grad_cam, {"layer": "first"})):
+    calls: list[tuple[Callable[..., Any], dict[str, str]]] = [
+        (cs.saliency, {}),
+        (cs.integrated_gradients, {}),
+        (cs.grad_cam, {"layer": "first"}),
+    ]
+    for lens, options in calls:
         model = cs.Model(seeded(FrozenBackbone))
         before = condition(model.module)
         with pytest.raises(
@@ -222,7 +228,8 @@ def test_random_states_and_thread_count_of_the_caller_are_restored(lens: Any) ->
 
 
 def test_values_do_not_depend_on_the_default_dtype() -> None:
-    expected, model = {}, pictured()
+    expected: dict[Any, Tensor] = {}
+    model = pictured()
     for dtype in (torch.float32, torch.float64):
         torch.set_default_dtype(dtype)
         try:
@@ -332,8 +339,8 @@ def test_a_network_that_writes_to_its_input_writes_to_a_copy(lens: Any, kind: st
     """Neither the caller's tensor nor the input of the next pass may change."""
     axes = ("signal", "image", "volume").index(kind.split()[0]) + 1
     memory_format = torch.channels_last if "last" in kind else torch.preserve_format
-    networks = (build(axes).eval().to(memory_format=memory_format) for build in (NormalisesInPlace, NormalisesInACopy))
-    in_place, in_a_copy = networks
+    networks: list[Any] = [NormalisesInPlace(axes).eval(), NormalisesInACopy(axes).eval()]
+    in_place, in_a_copy = (net.to(memory_format=memory_format) for net in networks)
     x = tensor(2, 3, *(10,) * axes).clone(memory_format=memory_format)
     before = x.clone()
     values, expected = lens(cs.Model(in_place), x), lens(cs.Model(in_a_copy), before.clone())

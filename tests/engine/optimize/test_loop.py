@@ -1,6 +1,7 @@
 """The optimization loop: the objective increases, the best image is kept, and a run can be watched and cancelled."""
 
 import math
+from collections.abc import Mapping
 
 import pytest
 import torch
@@ -118,7 +119,7 @@ def test_a_diverged_picture_keeps_its_best_and_is_noted(model: cs.Model) -> None
     """The objective is NaN above a threshold; the other picture continues."""
     best = float(optimize(model, goals.channel(FEATURES, 1), steps=30).best)
 
-    def score(activations: dict[str, Tensor]) -> Tensor:
+    def score(activations: Mapping[str, Tensor]) -> Tensor:
         mean = activations[FEATURES][:, 1].mean((1, 2))
         return torch.where(mean > 0.5 * best, torch.nan, 1.0) * mean
 

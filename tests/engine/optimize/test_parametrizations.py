@@ -15,7 +15,7 @@ from tests.nets import PlainNet, seeded
 
 @pytest.mark.parametrize("name", parametrizations.BY_NAME)
 @pytest.mark.parametrize("shape", [(3, 12, 17), (1, 9, 8), (5, 8, 8)])
-def test_a_picture_lies_between_black_and_white(name: str, shape: tuple[int, ...]) -> None:
+def test_a_picture_lies_between_black_and_white(name: str, shape: tuple[int, int, int]) -> None:
     spec = cs.ImageInput(size=shape[1:], mean=(0.4,) * shape[0], std=(0.25,) * shape[0], channels=shape[0])
     space = picture_space_of(cs.Model(nn.Conv2d(shape[0], 2, 3), input=spec))
     parametrization = parametrizations.BY_NAME[name](space)

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
+from tests.narrowing import tensor_in
 from tests.nets import seeded
 
 EVERY = ("lrp", "attn_lrp", "deep_lift", "guided_backprop", "deconvnet", "rectified_gradient", "full_grad")
 """Lenses of backward rules that take a network and an input."""
-SPEC = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+SPEC: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 # Conservation on common networks
@@ -80,8 +81,8 @@ class Body(nn.Module):
         self.prelu, self.local, self.embedding = nn.PReLU(8), nn.LocalResponseNorm(3), nn.Embedding(3, 8)
         self.kept = nn.InstanceNorm2d(8, affine=True, track_running_stats=True)
         for norm in (self.norm, self.kept):
-            nn.init.uniform_(norm.running_mean, -0.5, 0.5)
-            nn.init.uniform_(norm.running_var, 0.5, 2)
+            nn.init.uniform_(tensor_in(norm.running_mean), -0.5, 0.5)
+            nn.init.uniform_(tensor_in(norm.running_var), 0.5, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.middle(self, F.relu(self.first(x))).flatten(2).square().mean(2))

@@ -14,6 +14,7 @@ from convscope.engine.targets.target import Difference
 from convscope.errors import Cancelled, ConvScopeError, LayerError, ModelFailed, NoRule
 from tests.conftest import picture_model
 from tests.engine.rules.networks import EVERY, Body, _apart, _left_alone, body
+from tests.narrowing import listed
 from tests.nets import FlattenNet, PlainNet, ResidualNet, seeded
 
 # Errors and notes
@@ -199,8 +200,8 @@ def test_preprocessing_within_a_network_moves_the_bounds_along() -> None:
     outside = cs.Model(seeded(FlattenNet), input=cs.ImageInput(size=16, mean=(0.25,) * 3, std=(0.5,) * 3))
     for composite in ("epsilon-gamma-box", "epsilon-plus-flat"):
         for attribution, expected in zip(
-            cs.lrp(within, pixels, composite=composite),
-            cs.lrp(outside, (pixels - 0.25) / 0.5, composite=composite),
+            listed(cs.lrp(within, pixels, composite=composite)),
+            listed(cs.lrp(outside, (pixels - 0.25) / 0.5, composite=composite)),
             strict=True,
         ):
             assert _apart(attribution.values, expected.values) < 1e-4

@@ -20,7 +20,7 @@ RECTIFYING = ("guided_backprop", "deconvnet", "rectified_gradient")
 class Pooled(nn.Module):
     def __init__(self, pool: Callable[[Tensor], Tensor], axes: int = 2) -> None:
         super().__init__()
-        self.conv = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes](2, 4, 3)
+        self.conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1](2, 4, 3)
         self.pool, self.head = pool, nn.Linear(4, 3)
 
     def forward(self, x: Tensor) -> Tensor:

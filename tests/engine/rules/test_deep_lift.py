@@ -12,6 +12,7 @@ import convscope as cs
 from convscope.errors import NoRule
 from tests.engine.rules.networks import EVERY
 from tests.engine.rules.spelled_networks import Two, an_input
+from tests.narrowing import listed, tensor_in
 from tests.nets import seeded
 
 
@@ -31,7 +32,7 @@ def test_extremes_that_ignore_nan_have_the_rules_of_the_others(name: str) -> Non
     x = torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(1))
     ours = cs.deep_lift(Extreme(getattr(torch, name)), x, target=1)
     usual = cs.deep_lift(Extreme(getattr(torch, name.replace("f", "") + "imum")), x, target=1)
-    for a, b in zip(ours, usual, strict=True):
+    for a, b in zip(listed(ours), listed(usual), strict=True):
         assert a.score == b.score
         torch.testing.assert_close(a.values, b.values)
         assert abs(a.notes["relative completeness gap"]) < 1e-4
@@ -89,7 +90,7 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "masked by another": (lambda y: y.masked_fill(y.flip(2) < 0, 0.0), "masked_fill"),
     "between two": (lambda y: torch.where(y > y.flip(1), y, y.flip(1) * 2), "where"),
     "unpooled": (
-        lambda y: F.max_unpool2d(*F.max_pool2d(y[..., :4, :4], 2, return_indices=True), 2), "max_unpool2d"
+        lambda y: F.max_unpool2d(*F.max_pool2d(y[..., :4, :4], 2, return_indices=True), (2, 2)), "max_unpool2d"
     ),
     "gathered": (_best_channels, "gather"),
     "detached": (lambda y: y * y.detach().sigmoid(), "mul"),
@@ -198,7 +199,7 @@ class NormSpelled(nn.Module):
         self.first, self.second, self.spelling = nn.Conv2d(2, 6, 3), nn.Conv2d(6, 4, 3), spelling
         self.norm = nn.BatchNorm2d(6)
         for numbers in (self.norm.running_mean, self.norm.running_var, self.norm.weight, self.norm.bias):
-            nn.init.uniform_(numbers, 0.5, 1.5)
+            nn.init.uniform_(tensor_in(numbers), 0.5, 1.5)
 
     def forward(self, x: Tensor) -> Tensor:
         n, y = self.norm, self.first(x)
@@ -224,7 +225,7 @@ class NormSpelled(nn.Module):
 def test_norms_of_torch_take_their_arguments_in_their_own_order(lens: str, norm: str) -> None:
     torch_attributions, functional_attributions = (
         getattr(cs, lens)(
-            cs.Model(seeded(lambda f=f: NormSpelled(f"{f}.{norm}")), input=cs.TensorInput((2, 8, 8))),
+            cs.Model(seeded(NormSpelled, f"{f}.{norm}"), input=cs.TensorInput((2, 8, 8))),
             an_input(),
             target=1,
         )

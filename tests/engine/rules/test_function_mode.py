@@ -1,6 +1,7 @@
 """A network computes under backward rules what it computes without, in every way of writing an operation."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import convscope as cs
 from convscope.errors import NoRule
 from tests.conftest import picture_model
 from tests.engine.rules.networks import EVERY, Body, _apart, body
+from tests.narrowing import tensor_in
 from tests.nets import ResidualNet, seeded
 
 
@@ -117,7 +119,7 @@ EXOTIC: dict[str, Callable[[Body, Tensor], Tensor]] = {
     "interpolate": lambda net, x: net.conv(F.interpolate(x, scale_factor=1.5, mode="bilinear")),
     "adaptive max pool": lambda net, x: F.adaptive_max_pool2d(net.conv(x), (3, 5)),
     "max pool in ceil mode": lambda net, x: F.max_pool2d(net.conv(x), 3, 2, 1, ceil_mode=True),
-    "unpool": lambda net, x: F.max_unpool2d(*F.max_pool2d(net.conv(x), 2, return_indices=True), 2),
+    "unpool": lambda net, x: F.max_unpool2d(*F.max_pool2d(net.conv(x), 2, return_indices=True), (2, 2)),
     "amax": lambda net, x: net.conv(x).amax((2, 3), keepdim=True) + x,
     "max along": lambda net, x: net.conv(x).max(1, keepdim=True)[0] * x,
     "max of two": lambda net, x: torch.max(net.conv(x), x),
@@ -132,10 +134,10 @@ EXOTIC: dict[str, Callable[[Body, Tensor], Tensor]] = {
         "nij,njchw->nichw", torch.einsum("nchw,ndhw->ncd", x, x).softmax(-1), x[:, :, None]
     )[:, :, 0],
     "addmm": lambda net, x: torch.addmm(
-        net.conv.bias, _tokens(x).reshape(-1, 8), net.conv.weight[:, :, 1, 1].T
+        tensor_in(net.conv.bias), _tokens(x).reshape(-1, 8), net.conv.weight[:, :, 1, 1].T
     ).view(len(x), -1, 8).transpose(1, 2),
     "baddbmm": lambda net, x: torch.baddbmm(
-        net.conv.bias, _tokens(x), net.conv.weight[:, :, 1, 1].T.expand(len(x), 8, 8)
+        tensor_in(net.conv.bias), _tokens(x), net.conv.weight[:, :, 1, 1].T.expand(len(x), 8, 8)
     ).transpose(1, 2),
     "attention": lambda net, x: _attended(net, x, F.scaled_dot_product_attention),
     "addcmul": lambda net, x: torch.addcmul(x, net.conv(x), x, value=0.5),
@@ -147,7 +149,7 @@ EXOTIC: dict[str, Callable[[Body, Tensor], Tensor]] = {
     "divided by a spread": lambda net, x: x / (x.std((2, 3), keepdim=True) + 1e-3),
     "unfolded": lambda net, x: F.fold(F.unfold(net.conv(x), 3, padding=1), x.shape[2:], 3, padding=1),
     "grid sample": lambda net, x: F.grid_sample(
-        net.conv(x), F.affine_grid(torch.eye(2, 3).repeat(len(x), 1, 1) * 0.9, x.shape, False), align_corners=False
+        net.conv(x), F.affine_grid(torch.eye(2, 3).repeat(len(x), 1, 1) * 0.9, [*x.shape], False), align_corners=False
     ),
     "softplus": lambda net, x: F.softplus(net.conv(x)),
     "hardswish in place": lambda net, x: F.hardswish(net.conv(x), inplace=True),
@@ -246,14 +248,24 @@ SAME: dict[str, tuple[Callable, Callable]] = {
 }  # fmt: skip
 
 
+Write = Callable[[Any, Tensor], Tensor]
+
+
+def maps_of(write: Write, net: nn.Module, x: Tensor) -> Tensor:
+    return write(net, x).flatten(2)
+
+
+def maps_of_positions(write: Write, net: nn.Module, x: Tensor) -> Tensor:
+    """The same where positions come before channels."""
+    return write(net, x).flatten(1, -2).transpose(1, 2)
+
+
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @pytest.mark.parametrize("form", SAME)
 def test_the_answer_is_the_same_however_it_is_written(form: str) -> None:
-    first, second = (body(lambda net, x, write=write: write(net, x).flatten(2)) for write in SAME[form])
+    first, second = (body(partial(maps_of, write)) for write in SAME[form])
     if form in ("linear as a convolution", "layer norm"):  # positions before channels
-        first, second = (
-            body(lambda net, x, write=write: write(net, x).flatten(1, -2).transpose(1, 2)) for write in SAME[form]
-        )
+        first, second = (body(partial(maps_of_positions, write)) for write in SAME[form])
     x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(first(x), second(x))
     composites = [{"composite": name} for name in ("zero", "epsilon-plus")]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import pytest
 import safetensors.torch
@@ -11,15 +12,18 @@ from torch.nn import functional as F
 
 import convscope as cs
 from tests.engine.rules.networks import SPEC, alive, images
+from tests.narrowing import single
 
-LRP = ("epsilon-plus", "epsilon-plus-flat", "epsilon-gamma-box", "alpha2-beta1")
+Composite = Literal["epsilon-plus", "epsilon-plus-flat", "epsilon-gamma-box", "alpha2-beta1"]
+LRP: tuple[Composite, ...] = ("epsilon-plus", "epsilon-plus-flat", "epsilon-gamma-box", "alpha2-beta1")
 
 
 @pytest.mark.parametrize("composite", LRP)
-def test_lrp_keeps_all_relevance(composite: str, network: tuple[cs.Model, Tensor]) -> None:
+def test_lrp_keeps_all_relevance(composite: Composite, network: tuple[cs.Model, Tensor]) -> None:
     """The relevance of the input and what biases and other constants absorbed sum to the score, at each layer too."""
     model, x = network
-    attribution = cs.lrp(model, x, composite=composite)
+    attribution = single(cs.lrp(model, x, composite=composite))
+    assert attribution.score is not None
     notes = attribution.notes
     assert abs(attribution.score) > 1e-3
     assert notes["relative conservation gap"] < 1e-3
@@ -41,7 +45,9 @@ def test_lrp_that_shares_biases_gives_all_to_the_pixels_where_layers_are_alive(n
 
 
 @pytest.mark.parametrize("rule", ["rescale", "reveal-cancel"])
-def test_deep_lift_adds_up_to_the_difference(rule: str, network: tuple[cs.Model, Tensor]) -> None:
+def test_deep_lift_adds_up_to_the_difference(
+    rule: Literal["rescale", "reveal-cancel"], network: tuple[cs.Model, Tensor]
+) -> None:
     model, x = network
     attribution = cs.deep_lift(model, x, rule=rule)
     rise = attribution.score - attribution.notes["baseline score"]
@@ -57,7 +63,8 @@ def test_networks_whose_signal_vanishes_keep_all_relevance_too(torchvision: Modu
             torch.manual_seed(0)
             net = getattr(torchvision.models, name)(weights=None).eval()
         model = cs.Model(net, input=cs.ImageInput(size=48, **SPEC))
-        attribution = cs.lrp(model, images(48))
+        attribution = single(cs.lrp(model, images(48)))
+        assert attribution.score is not None
         assert 0 < abs(attribution.score) < 1e-7
         assert attribution.notes["relative conservation gap"] < 1e-3
         assert abs(cs.deep_lift(model, images(48)).notes["relative completeness gap"]) < 1e-3
@@ -88,7 +95,8 @@ def test_vit_b_16_keeps_all_relevance(torchvision: ModuleType) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = alive(torchvision.models.vit_b_16(weights=None), 224)
-    attribution = cs.lrp(model, images(224))
+    attribution = single(cs.lrp(model, images(224)))
+    assert attribution.score is not None
     assert abs(attribution.score) > 1e-3
     assert attribution.notes["relative conservation gap"] < 1e-3
 

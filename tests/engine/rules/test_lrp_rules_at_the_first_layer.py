@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
+from tests.narrowing import listed, tensor_in
 from tests.nets import seeded
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
@@ -94,16 +95,17 @@ def by_hand(net: Fronted, x: Tensor, rule: str, low: float = 0.0, high: float = 
     units = torch.eye(x.numel(), dtype=torch.double).view(-1, *x.shape)
 
     def matrix(change: Callable[[Tensor], Tensor]) -> Tensor:
-        weight, bias = net.layer.weight.data, net.layer.bias.data
-        net.layer.weight.data, net.layer.bias.data = change(weight), torch.zeros_like(bias)
+        weights, biases = tensor_in(net.layer.weight), tensor_in(net.layer.bias)
+        weight, bias = weights.data, biases.data
+        weights.data, biases.data = change(weight), torch.zeros_like(bias)
         columns = (net(units) - net(torch.zeros_like(x)[None])).T
-        net.layer.weight.data, net.layer.bias.data = weight, bias
+        weights.data, biases.data = weight, bias
         return columns
 
     if rule == "box":
-        low, high = x.clamp(max=low).flatten(), x.clamp(min=high).flatten()
-        terms = matrix(lambda w: w.clamp(min=0)) * (x.flatten() - low)
-        terms = terms + matrix(lambda w: w.clamp(max=0)) * (x.flatten() - high)
+        lows, highs = x.clamp(max=low).flatten(), x.clamp(min=high).flatten()
+        terms = matrix(lambda w: w.clamp(min=0)) * (x.flatten() - lows)
+        terms = terms + matrix(lambda w: w.clamp(max=0)) * (x.flatten() - highs)
     else:
         terms = matrix(torch.ones_like if rule == "flat" else torch.square)
     total = terms.sum(1)
@@ -122,7 +124,7 @@ def test_relevance_is_shared_among_inputs_alone(form: str, rule: str) -> None:
     net = seeded(Fronted, front, layer)
     x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     attributions = cs.lrp(cs.Model(net), x, target=lambda output: output.sum(1), rules=f"first: {rule}")
-    for attribution, image in zip(attributions, x, strict=True):
+    for attribution, image in zip(listed(attributions), x, strict=True):
         expected, unshared = by_hand(net, image.double(), rule)
         torch.testing.assert_close(attribution.channels.view(expected.shape), expected.float(), rtol=1e-4, atol=1e-5)
         assert attribution.notes["absorbed by biases"] == pytest.approx(float(unshared), abs=1e-5)
@@ -136,7 +138,7 @@ def test_masks_that_follow_from_each_image_are_counted_for_each() -> None:
     net.front = lambda x: x.masked_fill(x.detach() < 0, 0.0).flip(2)
     x = torch.randn(3, 1, 8, generator=torch.Generator().manual_seed(3))
     batch = cs.lrp(net, x, target=lambda output: output.sum(1), rules="first: flat")
-    for attribution, image in zip(batch, x, strict=True):
+    for attribution, image in zip(listed(batch), x, strict=True):
         single = cs.lrp(net, image[None], target=lambda output: output.sum(1), rules="first: flat")
         torch.testing.assert_close(attribution.values, single.values)
 

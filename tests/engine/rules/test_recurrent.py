@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import convscope as cs
 from tests.engine.rules.networks import EVERY
+from tests.narrowing import listed
 from tests.nets import seeded
 
 
@@ -105,7 +106,9 @@ def test_a_layer_is_its_cell_and_its_cell_is_what_it_is_written_out() -> None:
         getattr(cell.layer.cell, name).data.copy_(getattr(layer.layer, name + "_l0"))
     for net in (cell, written):
         net.conv, net.head = layer.conv, layer.head
-    written.layer = Stepwise(ByHand(cell.layer.cell))
+    lstm = cell.layer.cell
+    assert isinstance(lstm, nn.LSTMCell)
+    written.layer = Stepwise(ByHand(lstm))
     torch.testing.assert_close(layer(a_signal()), written(a_signal()))
     for lens in EVERY:
         if lens == "full_grad":  # a layer over all steps has maps of biases, one step has none
@@ -134,7 +137,10 @@ def test_a_gate_and_what_is_left_of_it_are_gates() -> None:
 
     cell = seeded(Recurrent, LAYERS["GRUCell"])
     written = seeded(Recurrent, LAYERS["GRUCell"])
-    written.layer = Stepwise(Written(written.layer.cell))
+    gru = written.layer.cell
+    assert isinstance(gru, nn.GRUCell)
+    written.layer = Stepwise(Written(gru))
     written.conv, written.head, written.layer.cell.cell = cell.conv, cell.head, cell.layer.cell
-    for actual, expected in zip(cs.lrp(cell, a_signal(), target=1), cs.lrp(written, a_signal(), target=1), strict=True):
+    maps, expected_maps = (listed(cs.lrp(net, a_signal(), target=1)) for net in (cell, written))
+    for actual, expected in zip(maps, expected_maps, strict=True):
         torch.testing.assert_close(actual.values, expected.values, rtol=1e-3, atol=1e-5)

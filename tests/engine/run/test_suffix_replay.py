@@ -98,7 +98,7 @@ def _overwritten(a: Tensor, b: Tensor) -> Tensor:
     return (a + b) * 1 + 0 * a.mul_(3)
 
 
-AT_ONCE = {
+AT_ONCE: dict[str, tuple[Callable[..., Any], str]] = {
     "a plain chain": (lambda: small_network(), "2"),
     "the first layer": (lambda: small_network(), "0"),
     "an in-place ReLU as the layer": (lambda: small_network(), "3"),

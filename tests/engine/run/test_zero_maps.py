@@ -1,6 +1,7 @@
 """The reason that a map is zero everywhere: it is determined by running the network, never guessed."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 
 import convscope as cs
 from convscope.errors import NoGradient
+from tests.narrowing import tensor_in
 
 
 class Between(nn.Module):
@@ -101,7 +103,7 @@ def test_a_step_without_a_slope_is_named_and_the_score_is_said_to_change(name: s
 def test_an_operation_that_cuts_the_graph_is_named(name: str) -> None:
     model = cs.Model(Between(CUT[name]).eval())
     for lens in (cs.saliency, cs.integrated_gradients, cs.grad_cam):
-        given = {"layer": "conv"} if lens is cs.grad_cam else {}
+        given: dict[str, Any] = {"layer": "conv"} if lens is cs.grad_cam else {}
         with pytest.raises(NoGradient, match=f"no gradient passes .*{name}"):
             lens(model, inputs(), target=1, **given)
 
@@ -140,7 +142,7 @@ def test_a_map_of_which_the_positive_part_is_kept_says_that_all_speaks_against()
     net = Between(F.relu).eval()
     with torch.no_grad():
         net.head.weight[1] = -net.head.weight[1].abs()
-        net.conv.bias += 10
+        tensor_in(net.conv.bias).add_(10)
     attribution = cs.grad_cam(cs.Model(net), inputs(), target=1, layer="conv", relu=True)
     assert attribution.blank
     assert "speaks against" in attribution.notes["blank"]

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 import convscope as cs
 from convscope.errors import ConvScopeError, NoGradient, OutputError, UnknownName
 from tests.engine.networks import SIDE, Dense, condition, pictured, seeded, small_network, tensor
+from tests.narrowing import listed, tensor_in, unchecked
 
 LABELS = ("tabby cat", "Egyptian cat", "tench", "hen")
 
 
-def gradient(score: Callable[[nn.Sequential, Tensor], Tensor], x: Tensor, net: nn.Module | None = None) -> Tensor:
+def gradient(score: Callable[[Any, Tensor], Tensor], x: Tensor, net: nn.Module | None = None) -> Tensor:
     """The reference: the gradient of the score with plain autograd."""
     net = small_network() if net is None else net
     x = x.clone().requires_grad_(True)
@@ -50,7 +51,9 @@ TARGETS: dict[str, tuple[Any, Callable[[nn.Sequential, Tensor], Tensor], str]] =
 def test_the_score_and_gradient_are_those_of_the_target(target: Any, score: Any, description: str) -> None:
     x = tensor(3, 3, SIDE, SIDE)
     attributions = cs.saliency(pictured(labels=LABELS), x, target=target)
-    torch.testing.assert_close(torch.stack([attribution.channels for attribution in attributions]), gradient(score, x))
+    torch.testing.assert_close(
+        torch.stack([tensor_in(attribution.channels) for attribution in attributions]), gradient(score, x)
+    )
     expected = score(small_network(), x).tolist()
     assert [attribution.score for attribution in attributions] == pytest.approx(expected, abs=1e-6)
     if description:
@@ -64,7 +67,7 @@ def test_a_list_names_one_class_for_each_image(target: Any) -> None:
     x = tensor(3, 3, SIDE, SIDE)
     attributions = cs.saliency(pictured(labels=LABELS), x, target=target)
     expected = gradient(lambda n, x: n(x)[[0, 1, 2], [2, 0, 3]], x)
-    torch.testing.assert_close(torch.stack([attribution.channels for attribution in attributions]), expected)
+    torch.testing.assert_close(torch.stack([tensor_in(attribution.channels) for attribution in attributions]), expected)
     assert [attribution.target_index for attribution in attributions] == [2, 0, 3]
 
 
@@ -166,7 +169,7 @@ REFUSED: dict[str, tuple[Any, type[ConvScopeError], str]] = {
     "an empty list": ([], OutputError, r"0 targets for 1 images"),
     "a unit of no layer": ("seven[3]", UnknownName, r"no layer 'seven' in Sequential .*lists them"),
     "a unit too many": ("2[6]", UnknownName, r"no unit 2\[6\]: '2' has units 0 to 5"),
-    "a unit by name": (cs.Unit("2", "a"), UnknownName, r"no unit 2\[a\]"),
+    "a unit by name": (unchecked.Unit("2", "a"), UnknownName, r"no unit 2\[a\]"),
     "a position outside": ("2[1, 99, 0]", UnknownName, r"no position 2\[1, 99, 0\]: the map of '2' is \(8, 8\)"),
     "a position of one number": ("2[1, 3]", UnknownName, r"no position 2\[1, 3\]"),
     "a negative position": (cs.Unit("2", 1, (-1, 0)), UnknownName, r"no position 2\[1, -1, 0\]"),
@@ -298,12 +301,12 @@ def test_regions_and_positions_may_differ_from_image_to_image(axes: int) -> None
     model = cs.Model(net, labels=LABELS)
     single = [cs.saliency(model, x[i : i + 1], target=cs.Region("hen", masks[i])) for i in range(3)]
     for target in (cs.Region("hen", masks), [cs.Region("hen", mask) for mask in masks]):
-        for attribution, expected_attribution in zip(cs.saliency(model, x, target=target), single, strict=True):
+        for attribution, expected_attribution in zip(listed(cs.saliency(model, x, target=target)), single, strict=True):
             torch.testing.assert_close(attribution.values, expected_attribution.values)
     positions = [("hen", *[i] * axes) for i in range(3)]
     attributions = cs.saliency(model, x, target=positions)
     expected = gradient(lambda n, t: torch.stack([n(t)[(i, 3, *[i] * axes)] for i in range(3)]), x, net)
-    torch.testing.assert_close(torch.stack([attribution.channels for attribution in attributions]), expected)
+    torch.testing.assert_close(torch.stack([tensor_in(attribution.channels) for attribution in attributions]), expected)
     assert attributions[1].target == f"hen at {', '.join(['1'] * axes)}"
     assert bool(cs.rise(model, x, target=cs.Region("hen", masks), samples=8)[2].values.any())
     for invalid in ([("hen", *[9] * axes)] * 3, [("hen", *[-1] * axes)] * 3, [()] * 3, cs.Region("hen", masks[:2])):
