@@ -17,7 +17,7 @@ from error_page import error_page
 import convscope as cs
 from convscope._names import PUBLIC, own_lens_modules
 from convscope.catalogue import declarations_of
-from convscope.spec import FAMILIES, INPUT_KINDS, LensSpec, Parameter
+from convscope.spec import FAMILIES, INPUT_KINDS, SMOOTH_OF, LensSpec, Parameter
 
 ROOT = Path(__file__).parents[1]
 LENSES = [spec for spec in cs.lenses() if spec.name in own_lens_modules()]
@@ -25,7 +25,7 @@ LENSES = [spec for spec in cs.lenses() if spec.name in own_lens_modules()]
 SCENE, OTHER_SCENE = "sample:shapes/7", "sample:shapes/12"
 STUB_HEAD = '''"""Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -76,19 +76,36 @@ def _signatures(spec: LensSpec) -> str:
     summary = (spec.function.__doc__ or "").partition("\n")[0]
     if not spec.each_image:
         return f'def {spec.name}({_arguments(spec)}) -> {spec.returns.__name__}:\n    """{summary}"""\n'
+    cases = [(_arguments(spec, image=image), returned.format(spec.returns.__name__)) for image, returned in EACH_IMAGE]
+    if spec.takes_target:  # a list for each image, or for several images a list of lists
+        cases.append((_arguments(spec, image="Any", targets="Sequence[TargetLike]"), "list[Any]"))
     return "\n".join(
-        f"@overload\ndef {spec.name}({_arguments(spec, image=image)}) -> {returned.format(spec.returns.__name__)}:\n"
-        f'    """{summary}"""\n'
-        for image, returned in EACH_IMAGE
+        f'@overload\ndef {spec.name}({arguments}) -> {returned}:\n    """{summary}"""\n'
+        for arguments, returned in cases
     )
 
 
-def _arguments(spec: LensSpec, **types: str) -> str:
-    """The parameter list of the stub, with keyword-only parameters after a star."""
+def _arguments(spec: LensSpec, targets: str = "", **types: str) -> str:
+    """The parameter list of the stub, with keyword-only parameters after a star; ``targets`` is put for ``target``."""
     parameters = {name: _input(spec, name, types.get(name, INPUT_KINDS[name].python_type)) for name in spec.inputs}
+    if targets:
+        parameters["target"] = f"targets: {targets}"
     parameters |= {p.name: f"{p.name}: {_type(p)} = {p.default!r}" for p in spec.parameters.values()}
+    parameters |= _common_options(spec)
     positional = [parameters.pop(name) for name in spec.positional]
     return ", ".join([*positional, *(["*"] if parameters else []), *parameters.values()])
+
+
+def _common_options(spec: LensSpec) -> dict[str, str]:
+    """The options that a lens has without declaring them."""
+    options = {}
+    if spec.can_average:
+        statistics = ", ".join(map(repr, SMOOTH_OF.about.choices))
+        options["smooth"] = "smooth: int | Smooth | None = None"
+        options["smooth_of"] = f"smooth_of: Literal[{statistics}] | None = None"
+    if "differentiable" in spec.claims:
+        options["differentiable"] = "differentiable: bool = False"
+    return options
 
 
 def _input(spec: LensSpec, name: str, kind: str) -> str:

@@ -1,6 +1,6 @@
 """Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -195,7 +195,14 @@ def top_inputs(
 
 @overload
 def blur_integrated_gradients(
-    model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", steps: int = 50, max_sigma: float = 0.2
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    max_sigma: float = 0.2,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Integrate the gradient along a path from a blurred image to the sharp one."""
 
@@ -207,19 +214,48 @@ def blur_integrated_gradients(
     target: TargetLike = "top-1",
     steps: int = 50,
     max_sigma: float = 0.2,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Integrate the gradient along a path from a blurred image to the sharp one."""
 
 @overload
 def blur_integrated_gradients(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", steps: int = 50, max_sigma: float = 0.2
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    max_sigma: float = 0.2,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Integrate the gradient along a path from a blurred image to the sharp one."""
 
 @overload
 def blur_integrated_gradients(
-    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", steps: int = 50, max_sigma: float = 0.2
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    max_sigma: float = 0.2,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Integrate the gradient along a path from a blurred image to the sharp one."""
+
+@overload
+def blur_integrated_gradients(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    steps: int = 50,
+    max_sigma: float = 0.2,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Integrate the gradient along a path from a blurred image to the sharp one."""
 
 @overload
@@ -232,6 +268,8 @@ def expected_gradients(
     references: Literal["blank", "noise"] | Tensor = "blank",
     multiply_by_inputs: bool = True,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Average integrated gradients over a distribution of baselines, sampling random points of the paths."""
 
@@ -245,6 +283,8 @@ def expected_gradients(
     references: Literal["blank", "noise"] | Tensor = "blank",
     multiply_by_inputs: bool = True,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Average integrated gradients over a distribution of baselines, sampling random points of the paths."""
 
@@ -258,6 +298,8 @@ def expected_gradients(
     references: Literal["blank", "noise"] | Tensor = "blank",
     multiply_by_inputs: bool = True,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Average integrated gradients over a distribution of baselines, sampling random points of the paths."""
 
@@ -271,11 +313,36 @@ def expected_gradients(
     references: Literal["blank", "noise"] | Tensor = "blank",
     multiply_by_inputs: bool = True,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
     """Average integrated gradients over a distribution of baselines, sampling random points of the paths."""
 
 @overload
-def gradient_x_input(model: Model | Module, image: OneImage, *, target: TargetLike = "top-1") -> Attribution:
+def expected_gradients(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    samples: int = 64,
+    references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
+    """Average integrated gradients over a distribution of baselines, sampling random points of the paths."""
+
+@overload
+def gradient_x_input(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+) -> Attribution:
     """Multiply the gradient by the preprocessed input and sum over channels."""
 
 @overload
@@ -284,19 +351,46 @@ def gradient_x_input(
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> list[Attribution]:
     """Multiply the gradient by the preprocessed input and sum over channels."""
 
 @overload
 def gradient_x_input(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1"
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution | list[Attribution]:
     """Multiply the gradient by the preprocessed input and sum over channels."""
 
 @overload
 def gradient_x_input(
-    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1"
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> ValueStream[Attribution]:
+    """Multiply the gradient by the preprocessed input and sum over channels."""
+
+@overload
+def gradient_x_input(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+) -> list[Any]:
     """Multiply the gradient by the preprocessed input and sum over channels."""
 
 @overload
@@ -310,6 +404,8 @@ def guided_integrated_gradients(
     fraction: float = 0.25,
     max_distance: float = 0.02,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Integrate the gradient along a path that moves the pixels with the smallest gradients first."""
 
@@ -324,6 +420,8 @@ def guided_integrated_gradients(
     fraction: float = 0.25,
     max_distance: float = 0.02,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Integrate the gradient along a path that moves the pixels with the smallest gradients first."""
 
@@ -338,6 +436,8 @@ def guided_integrated_gradients(
     fraction: float = 0.25,
     max_distance: float = 0.02,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Integrate the gradient along a path that moves the pixels with the smallest gradients first."""
 
@@ -352,7 +452,25 @@ def guided_integrated_gradients(
     fraction: float = 0.25,
     max_distance: float = 0.02,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Integrate the gradient along a path that moves the pixels with the smallest gradients first."""
+
+@overload
+def guided_integrated_gradients(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    fraction: float = 0.25,
+    max_distance: float = 0.02,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Integrate the gradient along a path that moves the pixels with the smallest gradients first."""
 
 @overload
@@ -368,6 +486,8 @@ def integrated_gradients(
     ] = "gauss-legendre",
     multiply_by_inputs: bool = True,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Integrate the gradient along the straight path from a baseline to the image."""
 
@@ -384,6 +504,8 @@ def integrated_gradients(
     ] = "gauss-legendre",
     multiply_by_inputs: bool = True,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Integrate the gradient along the straight path from a baseline to the image."""
 
@@ -400,6 +522,8 @@ def integrated_gradients(
     ] = "gauss-legendre",
     multiply_by_inputs: bool = True,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Integrate the gradient along the straight path from a baseline to the image."""
 
@@ -416,7 +540,27 @@ def integrated_gradients(
     ] = "gauss-legendre",
     multiply_by_inputs: bool = True,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Integrate the gradient along the straight path from a baseline to the image."""
+
+@overload
+def integrated_gradients(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Integrate the gradient along the straight path from a baseline to the image."""
 
 @overload
@@ -484,6 +628,22 @@ def internal_influence(
     """Average the gradient with respect to each unit of a layer along the straight path from a baseline to the image."""
 
 @overload
+def internal_influence(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    seed: int = 0,
+) -> list[Any]:
+    """Average the gradient with respect to each unit of a layer along the straight path from a baseline to the image."""
+
+@overload
 def layer_conductance(
     model: Model | Module,
     image: OneImage,
@@ -533,6 +693,19 @@ def layer_conductance(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
     seed: int = 0,
 ) -> ValueStream[LayerAttribution]:
+    """Integrate the contribution of each unit along the straight path from a baseline to the image."""
+
+@overload
+def layer_conductance(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    seed: int = 0,
+) -> list[Any]:
     """Integrate the contribution of each unit along the straight path from a baseline to the image."""
 
 @overload
@@ -564,6 +737,12 @@ def layer_gradient_x_activation(
     """Multiply each unit of a layer by the gradient of the score with respect to it."""
 
 @overload
+def layer_gradient_x_activation(
+    model: Model | Module, image: Any, *, targets: Sequence[TargetLike], layer: LayerAddress = ...
+) -> list[Any]:
+    """Multiply each unit of a layer by the gradient of the score with respect to it."""
+
+@overload
 def layer_integrated_gradients(
     model: Model | Module,
     image: OneImage,
@@ -632,6 +811,23 @@ def layer_integrated_gradients(
     """Integrate the gradient along the straight path from a layer's output for a baseline to its output for the image."""
 
 @overload
+def layer_integrated_gradients(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+) -> list[Any]:
+    """Integrate the gradient along the straight path from a layer's output for a baseline to its output for the image."""
+
+@overload
 def neuron_conductance(
     model: Model | Module,
     image: OneImage,
@@ -700,12 +896,32 @@ def neuron_conductance(
     """Integrate the contribution of each pixel through one unit along the path from a baseline to the image."""
 
 @overload
+def neuron_conductance(
+    model: Model | Module,
+    image: Any,
+    *,
+    unit: Any | None = None,
+    targets: Sequence[TargetLike],
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+) -> list[Any]:
+    """Integrate the contribution of each pixel through one unit along the path from a baseline to the image."""
+
+@overload
 def saliency(
     model: Model | Module,
     image: OneImage,
     *,
     target: TargetLike = "top-1",
     sign: Literal["signed", "absolute"] = "signed",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution:
     """Compute the gradient of the score with respect to each pixel."""
 
@@ -716,6 +932,9 @@ def saliency(
     *,
     target: TargetLike = "top-1",
     sign: Literal["signed", "absolute"] = "signed",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> list[Attribution]:
     """Compute the gradient of the score with respect to each pixel."""
 
@@ -726,6 +945,9 @@ def saliency(
     *,
     target: TargetLike = "top-1",
     sign: Literal["signed", "absolute"] = "signed",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution | list[Attribution]:
     """Compute the gradient of the score with respect to each pixel."""
 
@@ -736,7 +958,23 @@ def saliency(
     *,
     target: TargetLike = "top-1",
     sign: Literal["signed", "absolute"] = "signed",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> ValueStream[Attribution]:
+    """Compute the gradient of the score with respect to each pixel."""
+
+@overload
+def saliency(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    sign: Literal["signed", "absolute"] = "signed",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+) -> list[Any]:
     """Compute the gradient of the score with respect to each pixel."""
 
 @overload
@@ -749,6 +987,8 @@ def smooth_grad(
     sigma: float = 0.15,
     seed: int = 0,
     sign: Literal["signed", "absolute"] = "signed",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Average the gradient over noisy copies of the image."""
 
@@ -762,6 +1002,8 @@ def smooth_grad(
     sigma: float = 0.15,
     seed: int = 0,
     sign: Literal["signed", "absolute"] = "signed",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Average the gradient over noisy copies of the image."""
 
@@ -775,6 +1017,8 @@ def smooth_grad(
     sigma: float = 0.15,
     seed: int = 0,
     sign: Literal["signed", "absolute"] = "signed",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Average the gradient over noisy copies of the image."""
 
@@ -788,7 +1032,24 @@ def smooth_grad(
     sigma: float = 0.15,
     seed: int = 0,
     sign: Literal["signed", "absolute"] = "signed",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Average the gradient over noisy copies of the image."""
+
+@overload
+def smooth_grad(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    samples: int = 25,
+    sigma: float = 0.15,
+    seed: int = 0,
+    sign: Literal["signed", "absolute"] = "signed",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Average the gradient over noisy copies of the image."""
 
 @overload
@@ -800,6 +1061,8 @@ def smooth_grad_squared(
     samples: int = 25,
     sigma: float = 0.15,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Average the squared gradient over noisy copies of the image."""
 
@@ -812,6 +1075,8 @@ def smooth_grad_squared(
     samples: int = 25,
     sigma: float = 0.15,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Average the squared gradient over noisy copies of the image."""
 
@@ -824,6 +1089,8 @@ def smooth_grad_squared(
     samples: int = 25,
     sigma: float = 0.15,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Average the squared gradient over noisy copies of the image."""
 
@@ -836,7 +1103,23 @@ def smooth_grad_squared(
     samples: int = 25,
     sigma: float = 0.15,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Average the squared gradient over noisy copies of the image."""
+
+@overload
+def smooth_grad_squared(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    samples: int = 25,
+    sigma: float = 0.15,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Average the squared gradient over noisy copies of the image."""
 
 @overload
@@ -848,6 +1131,8 @@ def var_grad(
     samples: int = 25,
     sigma: float = 0.15,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Compute the variance of the gradient over noisy copies of the image."""
 
@@ -860,6 +1145,8 @@ def var_grad(
     samples: int = 25,
     sigma: float = 0.15,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Compute the variance of the gradient over noisy copies of the image."""
 
@@ -872,6 +1159,8 @@ def var_grad(
     samples: int = 25,
     sigma: float = 0.15,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Compute the variance of the gradient over noisy copies of the image."""
 
@@ -884,7 +1173,23 @@ def var_grad(
     samples: int = 25,
     sigma: float = 0.15,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Compute the variance of the gradient over noisy copies of the image."""
+
+@overload
+def var_grad(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    samples: int = 25,
+    sigma: float = 0.15,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Compute the variance of the gradient over noisy copies of the image."""
 
 @overload
@@ -895,6 +1200,8 @@ def cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Sum the channels with the weights that the last linear layer gives them for this class."""
 
@@ -906,12 +1213,21 @@ def cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Sum the channels with the weights that the last linear layer gives them for this class."""
 
 @overload
 def cam(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Sum the channels with the weights that the last linear layer gives them for this class."""
 
@@ -923,11 +1239,34 @@ def cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
     """Sum the channels with the weights that the last linear layer gives them for this class."""
 
 @overload
-def eigen_cam(model: Model | Module, image: OneImage, *, layer: LayerAddress = ..., center: bool = True) -> Attribution:
+def cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
+    """Sum the channels with the weights that the last linear layer gives them for this class."""
+
+@overload
+def eigen_cam(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    layer: LayerAddress = ...,
+    center: bool = True,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution:
     """Project a layer's activations onto their first principal direction."""
 
 @overload
@@ -937,18 +1276,32 @@ def eigen_cam(
     *,
     layer: LayerAddress = ...,
     center: bool = True,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Project a layer's activations onto their first principal direction."""
 
 @overload
 def eigen_cam(
-    model: Model | Module, image: Tensor, *, layer: LayerAddress = ..., center: bool = True
+    model: Model | Module,
+    image: Tensor,
+    *,
+    layer: LayerAddress = ...,
+    center: bool = True,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Project a layer's activations onto their first principal direction."""
 
 @overload
 def eigen_cam(
-    model: Model | Module, image: DataSet, *, layer: LayerAddress = ..., center: bool = True
+    model: Model | Module,
+    image: DataSet,
+    *,
+    layer: LayerAddress = ...,
+    center: bool = True,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
     """Project a layer's activations onto their first principal direction."""
 
@@ -960,6 +1313,8 @@ def eigen_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     center: bool = True,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Project activation × gradient onto its first principal direction."""
 
@@ -971,6 +1326,8 @@ def eigen_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     center: bool = True,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Project activation × gradient onto its first principal direction."""
 
@@ -982,6 +1339,8 @@ def eigen_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     center: bool = True,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Project activation × gradient onto its first principal direction."""
 
@@ -993,12 +1352,34 @@ def eigen_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     center: bool = True,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
     """Project activation × gradient onto its first principal direction."""
 
 @overload
+def eigen_grad_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    center: bool = True,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
+    """Project activation × gradient onto its first principal direction."""
+
+@overload
 def element_wise_grad_cam(
-    model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution:
     """Keep only the positive products of activation and gradient, then sum the channels."""
 
@@ -1009,19 +1390,49 @@ def element_wise_grad_cam(
     *,
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> list[Attribution]:
     """Keep only the positive products of activation and gradient, then sum the channels."""
 
 @overload
 def element_wise_grad_cam(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution | list[Attribution]:
     """Keep only the positive products of activation and gradient, then sum the channels."""
 
 @overload
 def element_wise_grad_cam(
-    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> ValueStream[Attribution]:
+    """Keep only the positive products of activation and gradient, then sum the channels."""
+
+@overload
+def element_wise_grad_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+) -> list[Any]:
     """Keep only the positive products of activation and gradient, then sum the channels."""
 
 @overload
@@ -1032,6 +1443,8 @@ def fem(
     layer: LayerAddress = ...,
     k: float = 2.0,
     variant: Literal["paper", "pytorch-grad-cam"] = "paper",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Threshold each channel at its strongest activations, and sum the masks weighted by the channels' means."""
 
@@ -1043,6 +1456,8 @@ def fem(
     layer: LayerAddress = ...,
     k: float = 2.0,
     variant: Literal["paper", "pytorch-grad-cam"] = "paper",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Threshold each channel at its strongest activations, and sum the masks weighted by the channels' means."""
 
@@ -1054,6 +1469,8 @@ def fem(
     layer: LayerAddress = ...,
     k: float = 2.0,
     variant: Literal["paper", "pytorch-grad-cam"] = "paper",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Threshold each channel at its strongest activations, and sum the masks weighted by the channels' means."""
 
@@ -1065,6 +1482,8 @@ def fem(
     layer: LayerAddress = ...,
     k: float = 2.0,
     variant: Literal["paper", "pytorch-grad-cam"] = "paper",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
     """Threshold each channel at its strongest activations, and sum the masks weighted by the channels' means."""
 
@@ -1078,6 +1497,8 @@ def finer_cam(
     similar: int = 3,
     alpha: float = 1.0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Explain by Grad-CAM the difference between a class's score and the scores of the most similar classes."""
 
@@ -1091,6 +1512,8 @@ def finer_cam(
     similar: int = 3,
     alpha: float = 1.0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Explain by Grad-CAM the difference between a class's score and the scores of the most similar classes."""
 
@@ -1104,6 +1527,8 @@ def finer_cam(
     similar: int = 3,
     alpha: float = 1.0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Explain by Grad-CAM the difference between a class's score and the scores of the most similar classes."""
 
@@ -1117,7 +1542,24 @@ def finer_cam(
     similar: int = 3,
     alpha: float = 1.0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Explain by Grad-CAM the difference between a class's score and the scores of the most similar classes."""
+
+@overload
+def finer_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    similar: int = 3,
+    alpha: float = 1.0,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Explain by Grad-CAM the difference between a class's score and the scores of the most similar classes."""
 
 @overload
@@ -1128,6 +1570,9 @@ def grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution:
     """Weight a layer's channels by how much each raises the score on average."""
 
@@ -1139,12 +1584,23 @@ def grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> list[Attribution]:
     """Weight a layer's channels by how much each raises the score on average."""
 
 @overload
 def grad_cam(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution | list[Attribution]:
     """Weight a layer's channels by how much each raises the score on average."""
 
@@ -1156,7 +1612,24 @@ def grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> ValueStream[Attribution]:
+    """Weight a layer's channels by how much each raises the score on average."""
+
+@overload
+def grad_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+) -> list[Any]:
     """Weight a layer's channels by how much each raises the score on average."""
 
 @overload
@@ -1167,6 +1640,9 @@ def grad_cam_plus_plus(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution:
     """Weight channels by their positive gradients, with positions scaled so that every instance counts equally."""
 
@@ -1178,12 +1654,23 @@ def grad_cam_plus_plus(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> list[Attribution]:
     """Weight channels by their positive gradients, with positions scaled so that every instance counts equally."""
 
 @overload
 def grad_cam_plus_plus(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution | list[Attribution]:
     """Weight channels by their positive gradients, with positions scaled so that every instance counts equally."""
 
@@ -1195,7 +1682,24 @@ def grad_cam_plus_plus(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> ValueStream[Attribution]:
+    """Weight channels by their positive gradients, with positions scaled so that every instance counts equally."""
+
+@overload
+def grad_cam_plus_plus(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+) -> list[Any]:
     """Weight channels by their positive gradients, with positions scaled so that every instance counts equally."""
 
 @overload
@@ -1206,6 +1710,9 @@ def hires_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution:
     """Multiply activation and gradient at each position, and sum the channels."""
 
@@ -1217,12 +1724,23 @@ def hires_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> list[Attribution]:
     """Multiply activation and gradient at each position, and sum the channels."""
 
 @overload
 def hires_cam(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution | list[Attribution]:
     """Multiply activation and gradient at each position, and sum the channels."""
 
@@ -1234,7 +1752,24 @@ def hires_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> ValueStream[Attribution]:
+    """Multiply activation and gradient at each position, and sum the channels."""
+
+@overload
+def hires_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+) -> list[Any]:
     """Multiply activation and gradient at each position, and sum the channels."""
 
 @overload
@@ -1245,6 +1780,9 @@ def layer_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution:
     """Weight every position of every channel by its own positive gradient."""
 
@@ -1256,12 +1794,23 @@ def layer_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> list[Attribution]:
     """Weight every position of every channel by its own positive gradient."""
 
 @overload
 def layer_cam(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution | list[Attribution]:
     """Weight every position of every channel by its own positive gradient."""
 
@@ -1273,7 +1822,24 @@ def layer_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> ValueStream[Attribution]:
+    """Weight every position of every channel by its own positive gradient."""
+
+@overload
+def layer_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+) -> list[Any]:
     """Weight every position of every channel by its own positive gradient."""
 
 @overload
@@ -1302,11 +1868,24 @@ def layer_grad_cam(
 def layer_grad_cam(
     model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", layer: LayerAddress = ...
 ) -> ValueStream[LayerAttribution]:
+    """Weight each channel of a layer by its mean gradient, without summing the channels."""
+
+@overload
+def layer_grad_cam(
+    model: Model | Module, image: Any, *, targets: Sequence[TargetLike], layer: LayerAddress = ...
+) -> list[Any]:
     """Weight each channel of a layer by its mean gradient, without summing the channels."""
 
 @overload
 def refine_cam(
-    model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", layer: LayerAddress = ..., stages: int = 3
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    stages: int = 3,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Multiply the Grad-CAM++ maps of layers of several resolutions: late layers identify, early layers localize."""
 
@@ -1318,19 +1897,48 @@ def refine_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     stages: int = 3,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Multiply the Grad-CAM++ maps of layers of several resolutions: late layers identify, early layers localize."""
 
 @overload
 def refine_cam(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., stages: int = 3
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    stages: int = 3,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Multiply the Grad-CAM++ maps of layers of several resolutions: late layers identify, early layers localize."""
 
 @overload
 def refine_cam(
-    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", layer: LayerAddress = ..., stages: int = 3
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    stages: int = 3,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Multiply the Grad-CAM++ maps of layers of several resolutions: late layers identify, early layers localize."""
+
+@overload
+def refine_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    stages: int = 3,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Multiply the Grad-CAM++ maps of layers of several resolutions: late layers identify, early layers localize."""
 
 @overload
@@ -1342,6 +1950,8 @@ def shapley_cam(
     layer: LayerAddress = ...,
     utility: Literal["rest", "score"] = "rest",
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Weight channels as Grad-CAM does, with gradients corrected for the curvature between zero and the activation."""
 
@@ -1354,6 +1964,8 @@ def shapley_cam(
     layer: LayerAddress = ...,
     utility: Literal["rest", "score"] = "rest",
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Weight channels as Grad-CAM does, with gradients corrected for the curvature between zero and the activation."""
 
@@ -1366,6 +1978,8 @@ def shapley_cam(
     layer: LayerAddress = ...,
     utility: Literal["rest", "score"] = "rest",
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Weight channels as Grad-CAM does, with gradients corrected for the curvature between zero and the activation."""
 
@@ -1378,7 +1992,23 @@ def shapley_cam(
     layer: LayerAddress = ...,
     utility: Literal["rest", "score"] = "rest",
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Weight channels as Grad-CAM does, with gradients corrected for the curvature between zero and the activation."""
+
+@overload
+def shapley_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    utility: Literal["rest", "score"] = "rest",
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Weight channels as Grad-CAM does, with gradients corrected for the curvature between zero and the activation."""
 
 @overload
@@ -1392,6 +2022,8 @@ def smooth_grad_cam_plus_plus(
     sigma: float = 0.1,
     seed: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Compute the weights of Grad-CAM++ from derivatives averaged over noisy copies of the image."""
 
@@ -1406,6 +2038,8 @@ def smooth_grad_cam_plus_plus(
     sigma: float = 0.1,
     seed: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Compute the weights of Grad-CAM++ from derivatives averaged over noisy copies of the image."""
 
@@ -1420,6 +2054,8 @@ def smooth_grad_cam_plus_plus(
     sigma: float = 0.1,
     seed: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Compute the weights of Grad-CAM++ from derivatives averaged over noisy copies of the image."""
 
@@ -1434,7 +2070,25 @@ def smooth_grad_cam_plus_plus(
     sigma: float = 0.1,
     seed: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Compute the weights of Grad-CAM++ from derivatives averaged over noisy copies of the image."""
+
+@overload
+def smooth_grad_cam_plus_plus(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    samples: int = 8,
+    sigma: float = 0.1,
+    seed: int = 0,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Compute the weights of Grad-CAM++ from derivatives averaged over noisy copies of the image."""
 
 @overload
@@ -1445,6 +2099,9 @@ def x_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution:
     """Weight each channel by the mean of its gradient, weighted by its own activation."""
 
@@ -1456,12 +2113,23 @@ def x_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> list[Attribution]:
     """Weight each channel by the mean of its gradient, weighted by its own activation."""
 
 @overload
 def x_grad_cam(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> Attribution | list[Attribution]:
     """Weight each channel by the mean of its gradient, weighted by its own activation."""
 
@@ -1473,7 +2141,24 @@ def x_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
 ) -> ValueStream[Attribution]:
+    """Weight each channel by the mean of its gradient, weighted by its own activation."""
+
+@overload
+def x_grad_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+) -> list[Any]:
     """Weight each channel by the mean of its gradient, weighted by its own activation."""
 
 @overload
@@ -1485,6 +2170,8 @@ def attn_lrp(
     conv_gamma: float = 0.25,
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Propagate relevance through attention too: queries and keys receive relevance for the attention weights."""
 
@@ -1497,6 +2184,8 @@ def attn_lrp(
     conv_gamma: float = 0.25,
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Propagate relevance through attention too: queries and keys receive relevance for the attention weights."""
 
@@ -1509,6 +2198,8 @@ def attn_lrp(
     conv_gamma: float = 0.25,
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Propagate relevance through attention too: queries and keys receive relevance for the attention weights."""
 
@@ -1521,7 +2212,23 @@ def attn_lrp(
     conv_gamma: float = 0.25,
     linear_gamma: float = 0.05,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Propagate relevance through attention too: queries and keys receive relevance for the attention weights."""
+
+@overload
+def attn_lrp(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    conv_gamma: float = 0.25,
+    linear_gamma: float = 0.05,
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Propagate relevance through attention too: queries and keys receive relevance for the attention weights."""
 
 @overload
@@ -1544,6 +2251,8 @@ def concept_relevance(
         "zero",
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Propagate the score back as in LRP, but through chosen channels only at one layer."""
 
@@ -1567,6 +2276,8 @@ def concept_relevance(
         "zero",
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Propagate the score back as in LRP, but through chosen channels only at one layer."""
 
@@ -1590,6 +2301,8 @@ def concept_relevance(
         "zero",
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Propagate the score back as in LRP, but through chosen channels only at one layer."""
 
@@ -1613,7 +2326,34 @@ def concept_relevance(
         "zero",
     ] = "epsilon-plus",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Propagate the score back as in LRP, but through chosen channels only at one layer."""
+
+@overload
+def concept_relevance(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    channels: str = "",
+    most: int = 1,
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Propagate the score back as in LRP, but through chosen channels only at one layer."""
 
 @overload
@@ -1623,6 +2363,8 @@ def deconvnet(
     *,
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Propagate the score back through the transposed network, applying each rectifier to the gradient."""
 
@@ -1633,6 +2375,8 @@ def deconvnet(
     *,
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Propagate the score back through the transposed network, applying each rectifier to the gradient."""
 
@@ -1643,6 +2387,8 @@ def deconvnet(
     *,
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Propagate the score back through the transposed network, applying each rectifier to the gradient."""
 
@@ -1653,7 +2399,21 @@ def deconvnet(
     *,
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Propagate the score back through the transposed network, applying each rectifier to the gradient."""
+
+@overload
+def deconvnet(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Propagate the score back through the transposed network, applying each rectifier to the gradient."""
 
 @overload
@@ -1667,6 +2427,8 @@ def deep_lift(
     multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Compare every operation with itself at a reference input, and propagate the difference in the score back."""
 
@@ -1681,6 +2443,8 @@ def deep_lift(
     multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Compare every operation with itself at a reference input, and propagate the difference in the score back."""
 
@@ -1695,6 +2459,8 @@ def deep_lift(
     multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Compare every operation with itself at a reference input, and propagate the difference in the score back."""
 
@@ -1709,7 +2475,25 @@ def deep_lift(
     multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Compare every operation with itself at a reference input, and propagate the difference in the score back."""
+
+@overload
+def deep_lift(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Compare every operation with itself at a reference input, and propagate the difference in the score back."""
 
 @overload
@@ -1723,6 +2507,8 @@ def deep_shap(
     multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Average DeepLIFT over several references, as an estimate of Shapley values."""
 
@@ -1737,6 +2523,8 @@ def deep_shap(
     multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Average DeepLIFT over several references, as an estimate of Shapley values."""
 
@@ -1751,6 +2539,8 @@ def deep_shap(
     multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Average DeepLIFT over several references, as an estimate of Shapley values."""
 
@@ -1765,7 +2555,25 @@ def deep_shap(
     multiply_by_inputs: bool = True,
     seed: int = 0,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Average DeepLIFT over several references, as an estimate of Shapley values."""
+
+@overload
+def deep_shap(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    samples: int = 8,
+    references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Average DeepLIFT over several references, as an estimate of Shapley values."""
 
 @overload
@@ -1778,6 +2586,8 @@ def excitation_backprop(
     contrastive: bool = False,
     relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Propagate a probability back from the target: each unit divides it among its inputs in proportion to x · w⁺."""
 
@@ -1791,6 +2601,8 @@ def excitation_backprop(
     contrastive: bool = False,
     relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Propagate a probability back from the target: each unit divides it among its inputs in proportion to x · w⁺."""
 
@@ -1804,6 +2616,8 @@ def excitation_backprop(
     contrastive: bool = False,
     relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Propagate a probability back from the target: each unit divides it among its inputs in proportion to x · w⁺."""
 
@@ -1817,7 +2631,24 @@ def excitation_backprop(
     contrastive: bool = False,
     relu: bool = False,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Propagate a probability back from the target: each unit divides it among its inputs in proportion to x · w⁺."""
+
+@overload
+def excitation_backprop(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    contrastive: bool = False,
+    relu: bool = False,
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Propagate a probability back from the target: each unit divides it among its inputs in proportion to x · w⁺."""
 
 @overload
@@ -1827,6 +2658,8 @@ def full_grad(
     *,
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Sum the magnitudes of all terms into which the score of a ReLU network decomposes exactly."""
 
@@ -1837,6 +2670,8 @@ def full_grad(
     *,
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Sum the magnitudes of all terms into which the score of a ReLU network decomposes exactly."""
 
@@ -1847,6 +2682,8 @@ def full_grad(
     *,
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Sum the magnitudes of all terms into which the score of a ReLU network decomposes exactly."""
 
@@ -1857,7 +2694,21 @@ def full_grad(
     *,
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Sum the magnitudes of all terms into which the score of a ReLU network decomposes exactly."""
+
+@overload
+def full_grad(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Sum the magnitudes of all terms into which the score of a ReLU network decomposes exactly."""
 
 @overload
@@ -1867,6 +2718,8 @@ def guided_backprop(
     *,
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Compute the gradient, but pass only positive gradients through every rectifier in the backward pass."""
 
@@ -1877,6 +2730,8 @@ def guided_backprop(
     *,
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Compute the gradient, but pass only positive gradients through every rectifier in the backward pass."""
 
@@ -1887,6 +2742,8 @@ def guided_backprop(
     *,
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Compute the gradient, but pass only positive gradients through every rectifier in the backward pass."""
 
@@ -1897,7 +2754,21 @@ def guided_backprop(
     *,
     target: TargetLike = "top-1",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Compute the gradient, but pass only positive gradients through every rectifier in the backward pass."""
+
+@overload
+def guided_backprop(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Compute the gradient, but pass only positive gradients through every rectifier in the backward pass."""
 
 @overload
@@ -1908,6 +2779,8 @@ def guided_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Multiply the fine structures of guided backpropagation by the regions of Grad-CAM."""
 
@@ -1919,6 +2792,8 @@ def guided_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Multiply the fine structures of guided backpropagation by the regions of Grad-CAM."""
 
@@ -1930,6 +2805,8 @@ def guided_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Multiply the fine structures of guided backpropagation by the regions of Grad-CAM."""
 
@@ -1941,7 +2818,22 @@ def guided_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Multiply the fine structures of guided backpropagation by the regions of Grad-CAM."""
+
+@overload
+def guided_grad_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Multiply the fine structures of guided backpropagation by the regions of Grad-CAM."""
 
 @overload
@@ -2001,6 +2893,20 @@ def layer_deep_lift(
     """Compare every operation with itself at a reference input, and read the contributions of a layer."""
 
 @overload
+def layer_deep_lift(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[Any]:
+    """Compare every operation with itself at a reference input, and read the contributions of a layer."""
+
+@overload
 def layer_lrp(
     model: Model | Module,
     image: OneImage,
@@ -2097,6 +3003,30 @@ def layer_lrp(
     """Propagate the score back by the rules of ``lrp``, and read the relevance at a layer."""
 
 @overload
+def layer_lrp(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    rules: str = "",
+    epsilon: float = 0.0,
+    bias: Literal["absorb", "share"] = "absorb",
+    on_missing: Literal["error", "gradient"] = "error",
+) -> list[Any]:
+    """Propagate the score back by the rules of ``lrp``, and read the relevance at a layer."""
+
+@overload
 def lrp(
     model: Model | Module,
     image: OneImage,
@@ -2116,6 +3046,8 @@ def lrp(
     epsilon: float = 0.0,
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Propagate the score back from layer to layer: each output shares its relevance among its inputs by a rule."""
 
@@ -2139,6 +3071,8 @@ def lrp(
     epsilon: float = 0.0,
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Propagate the score back from layer to layer: each output shares its relevance among its inputs by a rule."""
 
@@ -2162,6 +3096,8 @@ def lrp(
     epsilon: float = 0.0,
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Propagate the score back from layer to layer: each output shares its relevance among its inputs by a rule."""
 
@@ -2185,7 +3121,34 @@ def lrp(
     epsilon: float = 0.0,
     bias: Literal["absorb", "share"] = "absorb",
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Propagate the score back from layer to layer: each output shares its relevance among its inputs by a rule."""
+
+@overload
+def lrp(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    rules: str = "",
+    epsilon: float = 0.0,
+    bias: Literal["absorb", "share"] = "absorb",
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Propagate the score back from layer to layer: each output shares its relevance among its inputs by a rule."""
 
 @overload
@@ -2196,6 +3159,8 @@ def rectified_gradient(
     target: TargetLike = "top-1",
     quantile: float = 0.9,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Pass the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
 
@@ -2207,6 +3172,8 @@ def rectified_gradient(
     target: TargetLike = "top-1",
     quantile: float = 0.9,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Pass the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
 
@@ -2218,6 +3185,8 @@ def rectified_gradient(
     target: TargetLike = "top-1",
     quantile: float = 0.9,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Pass the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
 
@@ -2229,7 +3198,22 @@ def rectified_gradient(
     target: TargetLike = "top-1",
     quantile: float = 0.9,
     on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Pass the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
+
+@overload
+def rectified_gradient(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    quantile: float = 0.9,
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Pass the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
 
 @overload
@@ -2240,6 +3224,8 @@ def ablation_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Weight each channel of a layer by the drop of the score when the channel is set to zero."""
 
@@ -2251,12 +3237,21 @@ def ablation_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Weight each channel of a layer by the drop of the score when the channel is set to zero."""
 
 @overload
 def ablation_cam(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ..., relu: bool = False
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Weight each channel of a layer by the drop of the score when the channel is set to zero."""
 
@@ -2268,7 +3263,22 @@ def ablation_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Weight each channel of a layer by the drop of the score when the channel is set to zero."""
+
+@overload
+def ablation_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Weight each channel of a layer by the drop of the score when the channel is set to zero."""
 
 @overload
@@ -2282,6 +3292,8 @@ def extremal_perturbation(
     width: float = 0.09,
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Learn the smooth mask of a given area that keeps the score as high as possible."""
 
@@ -2296,6 +3308,8 @@ def extremal_perturbation(
     width: float = 0.09,
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Learn the smooth mask of a given area that keeps the score as high as possible."""
 
@@ -2310,6 +3324,8 @@ def extremal_perturbation(
     width: float = 0.09,
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Learn the smooth mask of a given area that keeps the score as high as possible."""
 
@@ -2324,7 +3340,25 @@ def extremal_perturbation(
     width: float = 0.09,
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Learn the smooth mask of a given area that keeps the score as high as possible."""
+
+@overload
+def extremal_perturbation(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    steps: int = 200,
+    area: float = 0.1,
+    width: float = 0.09,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Learn the smooth mask of a given area that keeps the score as high as possible."""
 
 @overload
@@ -2338,6 +3372,8 @@ def feature_ablation(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Replace one segment of the image at a time by a baseline and measure the drop of the score."""
 
@@ -2352,6 +3388,8 @@ def feature_ablation(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Replace one segment of the image at a time by a baseline and measure the drop of the score."""
 
@@ -2366,6 +3404,8 @@ def feature_ablation(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Replace one segment of the image at a time by a baseline and measure the drop of the score."""
 
@@ -2380,7 +3420,25 @@ def feature_ablation(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Replace one segment of the image at a time by a baseline and measure the drop of the score."""
+
+@overload
+def feature_ablation(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Replace one segment of the image at a time by a baseline and measure the drop of the score."""
 
 @overload
@@ -2393,6 +3451,8 @@ def group_cam(
     groups: int = 32,
     keep: float = 0.3,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Make one mask per group of channels, weighted as in Grad-CAM, and weight each mask by the score it restores."""
 
@@ -2406,6 +3466,8 @@ def group_cam(
     groups: int = 32,
     keep: float = 0.3,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Make one mask per group of channels, weighted as in Grad-CAM, and weight each mask by the score it restores."""
 
@@ -2419,6 +3481,8 @@ def group_cam(
     groups: int = 32,
     keep: float = 0.3,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Make one mask per group of channels, weighted as in Grad-CAM, and weight each mask by the score it restores."""
 
@@ -2432,7 +3496,24 @@ def group_cam(
     groups: int = 32,
     keep: float = 0.3,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Make one mask per group of channels, weighted as in Grad-CAM, and weight each mask by the score it restores."""
+
+@overload
+def group_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    groups: int = 32,
+    keep: float = 0.3,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Make one mask per group of channels, weighted as in Grad-CAM, and weight each mask by the score it restores."""
 
 @overload
@@ -2446,6 +3527,8 @@ def hsic(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Measure how strongly the score depends on each cell of random masks (Hilbert-Schmidt independence criterion)."""
 
@@ -2460,6 +3543,8 @@ def hsic(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Measure how strongly the score depends on each cell of random masks (Hilbert-Schmidt independence criterion)."""
 
@@ -2474,6 +3559,8 @@ def hsic(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Measure how strongly the score depends on each cell of random masks (Hilbert-Schmidt independence criterion)."""
 
@@ -2488,7 +3575,25 @@ def hsic(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Measure how strongly the score depends on each cell of random masks (Hilbert-Schmidt independence criterion)."""
+
+@overload
+def hsic(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    samples: int = 1000,
+    cells: int = 7,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Measure how strongly the score depends on each cell of random masks (Hilbert-Schmidt independence criterion)."""
 
 @overload
@@ -2501,6 +3606,8 @@ def integrated_score_cam(
     steps: int = 10,
     channels: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Score-CAM with masks of increasing strength, over which the scores are averaged."""
 
@@ -2514,6 +3621,8 @@ def integrated_score_cam(
     steps: int = 10,
     channels: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Score-CAM with masks of increasing strength, over which the scores are averaged."""
 
@@ -2527,6 +3636,8 @@ def integrated_score_cam(
     steps: int = 10,
     channels: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Score-CAM with masks of increasing strength, over which the scores are averaged."""
 
@@ -2540,7 +3651,24 @@ def integrated_score_cam(
     steps: int = 10,
     channels: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Score-CAM with masks of increasing strength, over which the scores are averaged."""
+
+@overload
+def integrated_score_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    steps: int = 10,
+    channels: int = 0,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Score-CAM with masks of increasing strength, over which the scores are averaged."""
 
 @overload
@@ -2556,6 +3684,8 @@ def kernel_shap(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Estimate the Shapley value of each segment by a regression on random coalitions of segments."""
 
@@ -2572,6 +3702,8 @@ def kernel_shap(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Estimate the Shapley value of each segment by a regression on random coalitions of segments."""
 
@@ -2588,6 +3720,8 @@ def kernel_shap(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Estimate the Shapley value of each segment by a regression on random coalitions of segments."""
 
@@ -2604,7 +3738,27 @@ def kernel_shap(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Estimate the Shapley value of each segment by a regression on random coalitions of segments."""
+
+@overload
+def kernel_shap(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    samples: int = 500,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Estimate the Shapley value of each segment by a regression on random coalitions of segments."""
 
 @overload
@@ -2622,6 +3776,8 @@ def lime(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Fit a linear model to the scores of the image with random segments removed."""
 
@@ -2640,6 +3796,8 @@ def lime(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Fit a linear model to the scores of the image with random segments removed."""
 
@@ -2658,6 +3816,8 @@ def lime(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Fit a linear model to the scores of the image with random segments removed."""
 
@@ -2676,7 +3836,29 @@ def lime(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Fit a linear model to the scores of the image with random segments removed."""
+
+@overload
+def lime(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    samples: int = 1000,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    width: float = 0.25,
+    ridge: float = 1.0,
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Fit a linear model to the scores of the image with random segments removed."""
 
 @overload
@@ -2691,6 +3873,8 @@ def meaningful_perturbation(
     smoothness: float = 5.0,
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Learn a mask that deletes as little of the image as possible and lowers the score as much as possible."""
 
@@ -2706,6 +3890,8 @@ def meaningful_perturbation(
     smoothness: float = 5.0,
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Learn a mask that deletes as little of the image as possible and lowers the score as much as possible."""
 
@@ -2721,6 +3907,8 @@ def meaningful_perturbation(
     smoothness: float = 5.0,
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Learn a mask that deletes as little of the image as possible and lowers the score as much as possible."""
 
@@ -2736,7 +3924,26 @@ def meaningful_perturbation(
     smoothness: float = 5.0,
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Learn a mask that deletes as little of the image as possible and lowers the score as much as possible."""
+
+@overload
+def meaningful_perturbation(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    steps: int = 150,
+    cells: int = 28,
+    sparsity: float = 1.0,
+    smoothness: float = 5.0,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Learn a mask that deletes as little of the image as possible and lowers the score as much as possible."""
 
 @overload
@@ -2755,6 +3962,8 @@ def occlusion(
     value: float | Tensor = 0.0,
     samples: int = 8,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Slide a patch over the image and measure the drop of the score at every position."""
 
@@ -2774,6 +3983,8 @@ def occlusion(
     value: float | Tensor = 0.0,
     samples: int = 8,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Slide a patch over the image and measure the drop of the score at every position."""
 
@@ -2793,6 +4004,8 @@ def occlusion(
     value: float | Tensor = 0.0,
     samples: int = 8,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Slide a patch over the image and measure the drop of the score at every position."""
 
@@ -2812,7 +4025,30 @@ def occlusion(
     value: float | Tensor = 0.0,
     samples: int = 8,
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Slide a patch over the image and measure the drop of the score at every position."""
+
+@overload
+def occlusion(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    patch: int = 0,
+    stride: int = 0,
+    sides: str = "",
+    strides: str = "",
+    channels: Literal["together", "apart"] = "together",
+    shape: Literal["square", "disc"] = "square",
+    fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
+    value: float | Tensor = 0.0,
+    samples: int = 8,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Slide a patch over the image and measure the drop of the score at every position."""
 
 @overload
@@ -2828,6 +4064,8 @@ def partition_shap(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Distribute the score over halves of the image, halves of these, and so on: Owen values of a binary tree."""
 
@@ -2844,6 +4082,8 @@ def partition_shap(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Distribute the score over halves of the image, halves of these, and so on: Owen values of a binary tree."""
 
@@ -2860,6 +4100,8 @@ def partition_shap(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Distribute the score over halves of the image, halves of these, and so on: Owen values of a binary tree."""
 
@@ -2876,7 +4118,27 @@ def partition_shap(
     baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Distribute the score over halves of the image, halves of these, and so on: Owen values of a binary tree."""
+
+@overload
+def partition_shap(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    samples: int = 500,
+    segmenter: Literal["grid", "slic", "quickshift"] = "grid",
+    cells: int = 32,
+    segments: int | Tensor = 100,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Distribute the score over halves of the image, halves of these, and so on: Owen values of a binary tree."""
 
 @overload
@@ -2890,6 +4152,8 @@ def permutation(
     segmenter: Literal["slic", "quickshift", "grid"] = "slic",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Fill one segment at a time with pixels drawn from the whole image and measure the drop of the score."""
 
@@ -2904,6 +4168,8 @@ def permutation(
     segmenter: Literal["slic", "quickshift", "grid"] = "slic",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Fill one segment at a time with pixels drawn from the whole image and measure the drop of the score."""
 
@@ -2918,6 +4184,8 @@ def permutation(
     segmenter: Literal["slic", "quickshift", "grid"] = "slic",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Fill one segment at a time with pixels drawn from the whole image and measure the drop of the score."""
 
@@ -2932,7 +4200,25 @@ def permutation(
     segmenter: Literal["slic", "quickshift", "grid"] = "slic",
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Fill one segment at a time with pixels drawn from the whole image and measure the drop of the score."""
+
+@overload
+def permutation(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    samples: int = 8,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Fill one segment at a time with pixels drawn from the whole image and measure the drop of the score."""
 
 @overload
@@ -2944,6 +4230,8 @@ def recipro_cam(
     layer: LayerAddress = ...,
     gaussian: bool = True,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Set a layer to zero except at one position, for each position in turn, and measure the score."""
 
@@ -2956,6 +4244,8 @@ def recipro_cam(
     layer: LayerAddress = ...,
     gaussian: bool = True,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Set a layer to zero except at one position, for each position in turn, and measure the score."""
 
@@ -2968,6 +4258,8 @@ def recipro_cam(
     layer: LayerAddress = ...,
     gaussian: bool = True,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Set a layer to zero except at one position, for each position in turn, and measure the score."""
 
@@ -2980,7 +4272,23 @@ def recipro_cam(
     layer: LayerAddress = ...,
     gaussian: bool = True,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Set a layer to zero except at one position, for each position in turn, and measure the score."""
+
+@overload
+def recipro_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    gaussian: bool = True,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Set a layer to zero except at one position, for each position in turn, and measure the score."""
 
 @overload
@@ -2997,6 +4305,8 @@ def rise(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Hide random parts of the image and average the masks, each weighted by the score of the masked image."""
 
@@ -3014,6 +4324,8 @@ def rise(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Hide random parts of the image and average the masks, each weighted by the score of the masked image."""
 
@@ -3031,6 +4343,8 @@ def rise(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Hide random parts of the image and average the masks, each weighted by the score of the masked image."""
 
@@ -3048,7 +4362,28 @@ def rise(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Hide random parts of the image and average the masks, each weighted by the score of the masked image."""
+
+@overload
+def rise(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    samples: int = 1000,
+    cells: int = 7,
+    keep: float = 0.5,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    centred: bool = True,
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Hide random parts of the image and average the masks, each weighted by the score of the masked image."""
 
 @overload
@@ -3060,6 +4395,8 @@ def score_cam(
     layer: LayerAddress = ...,
     channels: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Mask the image with each channel of a layer, and weight the channel by the score of the masked image."""
 
@@ -3072,6 +4409,8 @@ def score_cam(
     layer: LayerAddress = ...,
     channels: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Mask the image with each channel of a layer, and weight the channel by the score of the masked image."""
 
@@ -3084,6 +4423,8 @@ def score_cam(
     layer: LayerAddress = ...,
     channels: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Mask the image with each channel of a layer, and weight the channel by the score of the masked image."""
 
@@ -3096,7 +4437,23 @@ def score_cam(
     layer: LayerAddress = ...,
     channels: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Mask the image with each channel of a layer, and weight the channel by the score of the masked image."""
+
+@overload
+def score_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    channels: int = 0,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Mask the image with each channel of a layer, and weight the channel by the score of the masked image."""
 
 @overload
@@ -3111,6 +4468,8 @@ def smoothed_score_cam(
     seed: int = 0,
     channels: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Score-CAM with the scores averaged over several noisy copies of every mask."""
 
@@ -3126,6 +4485,8 @@ def smoothed_score_cam(
     seed: int = 0,
     channels: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Score-CAM with the scores averaged over several noisy copies of every mask."""
 
@@ -3141,6 +4502,8 @@ def smoothed_score_cam(
     seed: int = 0,
     channels: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Score-CAM with the scores averaged over several noisy copies of every mask."""
 
@@ -3156,7 +4519,26 @@ def smoothed_score_cam(
     seed: int = 0,
     channels: int = 0,
     relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Score-CAM with the scores averaged over several noisy copies of every mask."""
+
+@overload
+def smoothed_score_cam(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    samples: int = 10,
+    sigma: float = 2.0,
+    seed: int = 0,
+    channels: int = 0,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Score-CAM with the scores averaged over several noisy copies of every mask."""
 
 @overload
@@ -3171,6 +4553,8 @@ def sobol(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
     """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that involves the cell."""
 
@@ -3186,6 +4570,8 @@ def sobol(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that involves the cell."""
 
@@ -3201,6 +4587,8 @@ def sobol(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that involves the cell."""
 
@@ -3216,11 +4604,38 @@ def sobol(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
     """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that involves the cell."""
 
 @overload
-def xrai(model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", steps: int = 50) -> Attribution:
+def sobol(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    samples: int = 32,
+    cells: int = 8,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
+    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that involves the cell."""
+
+@overload
+def xrai(
+    model: Model | Module,
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution:
     """Sum integrated gradients over regions of many sizes and rank the regions by their mean."""
 
 @overload
@@ -3230,19 +4645,45 @@ def xrai(
     *,
     target: TargetLike = "top-1",
     steps: int = 50,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
     """Sum integrated gradients over regions of many sizes and rank the regions by their mean."""
 
 @overload
 def xrai(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", steps: int = 50
+    model: Model | Module,
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
     """Sum integrated gradients over regions of many sizes and rank the regions by their mean."""
 
 @overload
 def xrai(
-    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", steps: int = 50
+    model: Model | Module,
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Sum integrated gradients over regions of many sizes and rank the regions by their mean."""
+
+@overload
+def xrai(
+    model: Model | Module,
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    steps: int = 50,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
     """Sum integrated gradients over regions of many sizes and rank the regions by their mean."""
 
 def activation_maximization(
