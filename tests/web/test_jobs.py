@@ -220,7 +220,7 @@ def test_waiting_jobs_of_one_group_run_as_one_batch(one_worker):
     assert all(job.finished.wait(TIMEOUT) for job in (*alike, other))
     assert batches == [[1, 2, 4, 5]]
     assert alike[2].state is State.CANCELLED
-    assert [job.value.values.size for job in alike if job.value is not None] == [1, 2, 4, 5]
+    assert [job.value.values.numel() for job in alike if job.value is not None] == [1, 2, 4, 5]
     assert other.state is State.DONE
     assert jobs.submit("a1", lambda: pytest.fail("it was kept")).value is alike[0].value
 
