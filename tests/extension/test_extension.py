@@ -217,7 +217,7 @@ BROKEN = {
     "lenses|crop = crop_lenses.missing": "crop_lenses.missing, which an installed package adds to convscope",
     "lenses|crop = crop_lenses.value": "crop_lenses.value declares no lens 'crop'",
     "inputs|target = crop_lenses.area:AREA": "adds the kind of input 'target': this must be an InputKind",
-    "inputs|area = crop_lenses.area:NONE": "adds 'area' to the inputs of convscope: there is no",
+    "inputs|area = crop_lenses.area:NONE": "to the inputs of convscope as crop_lenses.area:NONE, which is not there",
 }
 """A group and an entry of it → what the error says."""
 

@@ -1,7 +1,7 @@
 """The command line: every lens is a command, generated from its declaration.
 
-Only the lens that is called is imported; ``convscope --help`` parses the source of the declarations and does not import
-torch. The handler for Ctrl-C is installed before anything else is imported.
+Only the lens that is called is imported; help texts are made from the declarations, which are data, without torch. The
+handler for Ctrl-C is installed before anything else is imported.
 """
 
 import signal
@@ -17,25 +17,26 @@ if TYPE_CHECKING:
 def main() -> None:
     """Run the command line."""
     exit_on_interrupt()
-    from convscope.cli.application import command_line_words
     from convscope.cli.completion import adapt_bash_completion
     from convscope.cli.terminal import replace_unencodable_characters
 
     replace_unencodable_characters()
     try:
         with adapt_bash_completion():
-            _application(command_line_words())()
+            _application()()
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the exit of the interpreter remains
 
 
-def _application(words: list[str]) -> "typer.Typer":
-    """The application; an error of a package that adds lenses is one sentence, as those of commands are."""
+def _application() -> "typer.Typer":
+    """The application; an error of a package that adds lenses or inputs is one sentence, as those of commands are."""
     from convscope.cli.console import print_message
     from convscope.errors import LoadError
 
     try:
-        return app(words)
+        from convscope.cli.application import command_line_words  # reads the kinds of inputs, also those of packages
+
+        return app(command_line_words())
     except LoadError as error:
         print_message(f"convscope: {error}")
         sys.exit(2)
