@@ -47,7 +47,13 @@ class Subject:
 
 @functools.cache
 def subject_called(name: str) -> Subject:
-    """The subject of that name, built once."""
+    """The subject of that name, built once; the first call of a lens checks a network on inputs of its own."""
+    subject = _build(name)
+    cs.saliency(subject.model, subject.images, target=list(subject.targets))
+    return subject
+
+
+def _build(name: str) -> Subject:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         match name:

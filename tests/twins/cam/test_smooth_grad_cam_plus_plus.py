@@ -26,7 +26,6 @@ def smooth_grad_cam_plus_plus(a: Tensor, gradients: list[Tensor]) -> Tensor:
 def test_smooth_grad_cam_plus_plus_is_its_formula_on_the_copies_it_drew(subject: Subject) -> None:
     """The lens draws the noise; the twin records the inputs of the network."""
     layer = subject.layers[-1]
-    subject.explained("grad_cam", layer=layer)  # the first call checks the network, on inputs of its own
     with inputs_seen(subject.model.module, with_gradient=False) as inputs:
         attributions = subject.explained("smooth_grad_cam_plus_plus", layer=layer, samples=5)
     clean = [float(x.flatten()[0]) for x in subject.images]
