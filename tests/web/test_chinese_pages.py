@@ -126,7 +126,7 @@ def test_no_page_shows_english(visit: Any, terms: frozenset[str], name: str) -> 
 
 def test_tabs_of_a_layer_are_translated(visit: Any, terms: frozenset[str]) -> None:  # noqa: F811
     page = visit(PAGES["inside"][0], lang="zh")
-    for tab, selector in (("卷积核", '.maps img[alt*="卷积核"]'), ("分布", ".module svg.ridge")):
+    for tab, selector in (("卷积核", '.maps img[alt*="卷积核"]'), ("分布", ".module svg.histogram")):
         page.get_by_role("tab", name=tab).click()
         page.wait_for_selector(selector)
         assert english(page.evaluate(READ), terms) == []

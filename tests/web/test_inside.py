@@ -99,7 +99,7 @@ def test_kernel_and_distribution_tabs(inside: Any) -> None:
     page.wait_for_selector('.maps img[alt^="Kernel"]')
     assert page.locator(".maps [data-unit]").count() == 48
     page.get_by_role("tab", name="Distribution").click()
-    page.wait_for_selector(".module svg.ridge")
+    page.wait_for_selector(".module svg.histogram")
     assert re.search(r"Dead units\s+0 / 48", page.inner_text(".module table.numbers"))
 
 

@@ -130,7 +130,7 @@ def test_lenses_of_layers_and_units_are_shown_on_inside(visit: Any, address: str
     assert page.get_by_role("tab", name="Kernels").get_attribute("aria-selected") == "true"
     assert page.locator(".maps [data-unit]").count() == 3
     page = visit(link_of(address, lens="activations", layer=["layer1"], images="sample:shapes/0-9"))
-    page.wait_for_selector(".module svg.ridge")
+    page.wait_for_selector(".module svg.histogram")
     page.locator(".module .q-select", has_text="sample:shapes/0-9").wait_for()
     page = visit(link_of(address, lens="step-through", image=IMAGE, unit=["layer2.0.conv1[3, 5, 5]"]))
     page.wait_for_selector('.unit .result b:has-text("layer2.0.conv1[3, 5, 5]")')

@@ -110,11 +110,11 @@ def test_histogram_matches_its_description(visit: Any) -> None:
     page = visit(f"/inside?image=sample:shapes/7&layer={layer}")
     page.wait_for_selector(".maps img")
     page.get_by_role("tab", name="Distribution").click()
-    page.wait_for_selector(".module svg.ridge")
+    page.wait_for_selector(".module svg.histogram")
     value = cs.activations(cs.load(TRAINED), "sample:shapes/7", layer=layer)
     ridge = layer_histogram(value, layer)
     assert ridge.at_zero > 0.5, "a layer with many zeros"
-    bar, base = page.locator(".module svg.ridge rect"), page.locator(".module svg.ridge > line")
+    bar, base = page.locator(".module svg.histogram rect"), page.locator(".module svg.histogram > line")
     assert float(bar.get_attribute("height")) / float(base.first.get_attribute("y1")) == pytest.approx(
         value[layer].zeros, abs=0.01
     )

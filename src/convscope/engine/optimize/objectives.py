@@ -259,7 +259,7 @@ def _expand_like(reference: Tensor, activation: Tensor, layer: str) -> Tensor:
     target = (reference if reference.ndim == activation.ndim else reference[None]).to(activation)
     if tuple(target.shape[1:]) != tuple(activation.shape[1:]) or len(target) not in (1, len(activation)):
         raise InputError(
-            f"{layer!r} gives {tuple(activation.shape)} for this canvas; "
+            f"{layer!r} gives {tuple(activation.shape)} for a picture of this size; "
             f"the activation to match is {tuple(reference.shape)}"
         )
     return target.expand_as(activation)

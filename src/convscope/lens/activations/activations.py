@@ -24,7 +24,7 @@ SATURATED_SHARE, DUPLICATE_CORRELATION = 0.95, 0.99
     title="Activation statistics",
     cite="glorot2010understanding",
     asks="How are each layer's activations distributed, and how many units are dead or redundant?",
-    reads="Each ridge is the histogram of one layer's outputs, from the input at the top to the output at the bottom; "
+    reads="Each curve is the histogram of one layer's outputs, from the input at the top to the output at the bottom; "
     "units reported as dead are dead on these images only.",
     claims={"deterministic"},
 )

@@ -20,7 +20,7 @@ GRID = {"octaves": 24, "bits": 5}
     title="Parameter gradients",
     cite="glorot2010understanding",
     asks="Does the gradient of the loss reach every layer, or does it vanish or explode on the way?",
-    reads="Each ridge is the histogram of the loss gradient over one layer's parameters; small values mean that the "
+    reads="Each curve is the histogram of the loss gradient over one layer's parameters; small values mean that the "
     "layer would hardly change in training, not that it is useless.",
     claims={"deterministic"},
 )

@@ -61,7 +61,7 @@ def histogram_svg(histogram: LayerHistogram, alt: str) -> str:
     zero = histogram.zero * width
     zero_top = height * (1 - (histogram.at_zero if histogram.at_zero > 0.005 else 0))
     return (
-        f'<svg class="ridge" viewBox="0 0 {width} {height + 22}" role="img" aria-label="{escape(alt)}">'
+        f'<svg class="histogram" viewBox="0 0 {width} {height + 22}" role="img" aria-label="{escape(alt)}">'
         f'<polygon points="0,{height} {points} {width},{height}"/>'
         f'<line x1="0" x2="{width}" y1="{height}" y2="{height}"/>'
         f'<rect x="{zero - 2:.1f}" y="{zero_top:.1f}" width="4" height="{height - zero_top:.1f}"/>{ticks}</svg>'
