@@ -1,6 +1,7 @@
 """Every page with a simulated user, in both languages, with valid and broken links."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,6 +23,7 @@ PATHS = [page.path for page in pages()]
 def meet(visit: Callable[[User], Awaitable[None]]) -> None:
     """Run a visit of a simulated user to a workbench with the bundled networks."""
     services = Services(Library(MODELS, [], SAMPLES), JobManager())
+    modules = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "convscope"}
 
     async def simulated() -> None:
         async with user_simulation() as user:
@@ -35,6 +37,7 @@ def meet(visit: Callable[[User], Awaitable[None]]) -> None:
             own.submit(lambda: asyncio.run(simulated())).result()
     finally:
         services.jobs.close()
+        sys.modules.update(modules)  # NiceGUI takes out the packages of pages, which other tests go on with
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -45,6 +48,16 @@ def test_every_page_links_to_all_others(path: str) -> None:
             await user.should_see(page.title)
 
     meet(visit)
+
+
+def test_simulated_visit_leaves_the_imported_modules_in_place() -> None:
+    before = {name: module for name, module in sys.modules.items() if name.startswith("convscope")}
+
+    async def visit(user: User) -> None:
+        await user.open(PATHS[0])
+
+    meet(visit)
+    assert {name: sys.modules.get(name) for name in before} == before
 
 
 @pytest.mark.parametrize("path", PATHS)
