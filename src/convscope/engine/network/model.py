@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from convscope.engine.context.metering import count_passes
 from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.network.cache import CacheEntry, NetworkCache, cache_of
+from convscope.engine.network.exported_layers import example_input, is_program, layers_of_program
 from convscope.engine.network.input_dtype import input_dtype
 from convscope.engine.network.labels import label_names
 from convscope.engine.network.locking import exclusive_access
@@ -20,11 +21,13 @@ from convscope.engine.network.module_state import module_state
 from convscope.engine.network.output_meaning import MEANING_WORDS, Meaning, parse_meaning
 from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
 from convscope.engine.network.output_selection import OutputSelector, not_a_tensor_message, select_output
+from convscope.engine.network.operation_lists import OperationModule
 from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
 from convscope.engine.network.scripted_modules import failure_reason
 from convscope.engine.network.state_guard import backward_hooks, preserve_state
 from convscope.engine.network.tensor_contents import TensorContents
 from convscope.engine.network.torch_context import caller_settings
+from convscope.engine.network.unwrapping import unwrapped
 from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient, OutputError
 from convscope.values.facts import Fact
 
@@ -45,7 +48,9 @@ class Model:
     """A network, the input that it expects, and the names of its classes.
 
     Args:
-        module: the network; any ``torch.nn.Module``, on any device, in any floating-point precision.
+        module: the network; any ``torch.nn.Module``, on any device, in any floating-point precision, or an exported
+            program (``torch.export``). Wrappers for training (data parallelism, FSDP, torch.compile, LoRA) are taken
+            off.
         input: an `ImageInput`, or a `TensorInput` for signals and volumes; without one the model takes prepared
             tensors (N, C, …) only.
         labels: one name per class, as a list, ``{index: name}`` or ``{name: index}``; without them classes are named
@@ -84,18 +89,22 @@ class Model:
         layouts: Mapping[str, str] | None = None,
         assumed_from: str = "",
     ) -> None:
+        if is_program(module):
+            source = source or "python:torch.export.ExportedProgram"
+            example = example_input(module)
+            input = TensorInput(tuple(example.shape[1:])) if input is None and example is not None else input
+            module = layers_of_program(module)
         if not isinstance(module, nn.Module):
-            program = "; an exported program's is program.module()" if hasattr(module, "graph_module") else ""
-            raise InputError(f"a model is built from a torch.nn.Module, got {type(module).__name__}{program}")
+            raise InputError(f"a model is built from a torch.nn.Module, got {type(module).__name__}")
         if input is not None and not isinstance(input, (ImageInput, TensorInput)):
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
-        self.module = getattr(module, "_orig_mod", module)  # a compiled network hides its layers: use the original
+        self.module = unwrapped(module)
         self.input: InputSpec = input if input is not None else TensorInput()
         self.labels = label_names(labels)
         self.output = output
         self._given_meaning = None if meaning is None else parse_meaning(meaning)
         self._returns_tensor = False
-        self.name = name or type(self.module).__name__
+        self.name = name or _own_name(self.module)
         self.source = source or f"python:{type(self.module).__module__}.{type(self.module).__qualname__}"
         self.caveats = tuple(caveats)
         self.assumed_from = assumed_from
@@ -398,11 +407,16 @@ class Model:
         return next((t for t in tensors if t.is_floating_point()), None)
 
 
+def _own_name(module: nn.Module) -> str:
+    """The name of a network's class; of one that was read from a file, the class that was saved."""
+    return module.original_name if isinstance(module, OperationModule) else type(module).__name__
+
+
 def as_model(model_or_module: Any) -> Model:
     """A `Model` as it is; a bare module becomes one that takes prepared tensors."""
     if isinstance(model_or_module, Model):
         return model_or_module
-    if isinstance(model_or_module, nn.Module):
+    if isinstance(model_or_module, nn.Module) or is_program(model_or_module):
         model = Model(model_or_module)
         model.cache = cache_of(model.module)
         return model

@@ -12,9 +12,17 @@ from torch import Tensor
 from convscope.engine.ops.operation_kinds import OperationKind, operation_kind, operation_name
 
 _NORM = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
+_NORM_POSITIONS = {name: position for position, name in enumerate(_NORM)} | {"use_input_stats": 5}
 _POSITIONS: dict[Any, dict[str, int]] = {
-    torch.batch_norm: {name: position for position, name in enumerate(_NORM)},
-    torch.instance_norm: {name: position for position, name in enumerate(_NORM)} | {"use_input_stats": 5},
+    function: _NORM_POSITIONS
+    for function in (
+        torch.batch_norm,
+        torch.instance_norm,
+        torch.ops.aten.batch_norm,
+        torch.ops.aten.batch_norm.default,
+        torch.ops.aten.instance_norm,
+        torch.ops.aten.instance_norm.default,
+    )
 }
 """Positions of arguments of functions that have another order in ``torch.nn.functional``."""
 
