@@ -4,7 +4,8 @@
 ``torch.nn`` become such layers again, and the other modules run their operations one by one.
 """
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -57,7 +58,9 @@ def layers_of_program(program: Any) -> ExportedNetwork:
         InputError: the program takes several tensors.
     """
     sizes = _input_sizes(program)
-    unflattened = torch.export.unflatten(program)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.export uses parts of torch that are deprecated
+        unflattened = torch.export.unflatten(program)
     network = _Conversion().root(unflattened, sizes)
     network.eval()
     _accept_other_batches(network, program)
@@ -203,10 +206,8 @@ def _method(module: Any, out_spec: Any = None) -> Method:
             inputs.append((slots[node.name].index, node.name))
         else:
             steps.append(_operation(node, slots))
-    if out_spec is not None:
-        slots["nested output"] = Slot(len(slots))
-        steps.append(Operation(_nested, (outputs[0], out_spec), {}, (slots["nested output"].index,)))
-        outputs = (slots["nested output"],)
+    if out_spec is not None:  # the outputs as the module returned them: a tensor, a tuple, a dict
+        outputs = (pytree.tree_unflatten(list(outputs[0]), out_spec),)
     block = Block(tuple(index for index, _ in inputs), steps, outputs)
     return Method(block, len(slots), tuple(name for _, name in inputs))
 
@@ -246,11 +247,6 @@ def _run_child(module: nn.Module, address: str, *args: Any, **kwargs: Any) -> An
 def _attribute(module: nn.Module, address: str) -> Any:
     parent, _, name = address.rpartition(".")
     return getattr(module.get_submodule(parent), name)
-
-
-def _nested(outputs: Iterable[Any], spec: Any) -> Any:
-    """The outputs as the exported module returned them: a tensor, a tuple, a dict."""
-    return pytree.tree_unflatten(list(outputs) if isinstance(outputs, (list, tuple)) else [outputs], spec)
 
 
 def _accept_other_batches(network: ExportedNetwork, program: Any) -> None:
