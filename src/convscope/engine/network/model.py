@@ -2,8 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from convscope.engine.network.output_provenance import ProvenanceMode, can_trace
 from convscope.engine.network.output_selection import OutputSelector, not_a_tensor_message, select_output
 from convscope.engine.network.operation_lists import OperationModule
 from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
+from convscope.engine.network.scores_only import ScoresOnly
 from convscope.engine.network.scripted_modules import failure_reason
 from convscope.engine.network.state_guard import backward_hooks, preserve_state
 from convscope.engine.network.tensor_contents import TensorContents
@@ -44,13 +46,27 @@ _QUANTIZED: CacheEntry[tuple[str | None, ...]] = CacheEntry("quantized", tuple)
 """The address of the first quantized layer, or None; empty before it was looked up."""
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """How well a network that was converted from another format agrees with its original.
+
+    Attributes:
+        engine: the engine that ran the original, with its version.
+        difference: the largest difference of an output, divided by the largest output.
+    """
+
+    engine: str
+    difference: float
+
+
 class Model:
     """A network, the input that it expects, and the names of its classes.
 
     Args:
         module: the network; any ``torch.nn.Module``, on any device, in any floating-point precision, or an exported
-            program (``torch.export``). Wrappers for training (data parallelism, FSDP, torch.compile, LoRA) are taken
-            off.
+            program (``torch.export``); wrappers for training (data parallelism, FSDP, torch.compile, LoRA) are taken
+            off. A function of arrays ``(N, C, …) -> (N, …)``, such as a remote service, is a network of which only the
+            scores are known: lenses that need its layers or gradients refuse it.
         input: an `ImageInput`, or a `TensorInput` for signals and volumes; without one the model takes prepared
             tensors (N, C, …) only.
         labels: one name per class, as a list, ``{index: name}`` or ``{name: index}``; without them classes are named
@@ -77,7 +93,7 @@ class Model:
 
     def __init__(
         self,
-        module: nn.Module,
+        module: nn.Module | Callable[..., Any],
         *,
         input: InputSpec | None = None,
         labels: Sequence[str] | Mapping[Any, Any] | None = None,
@@ -94,8 +110,7 @@ class Model:
             example = example_input(module)
             input = TensorInput(tuple(example.shape[1:])) if input is None and example is not None else input
             module = layers_of_program(module)
-        if not isinstance(module, nn.Module):
-            raise InputError(f"a model is built from a torch.nn.Module, got {type(module).__name__}")
+        module = _as_module(module)
         if input is not None and not isinstance(input, (ImageInput, TensorInput)):
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
         self.module = unwrapped(module)
@@ -105,11 +120,12 @@ class Model:
         self._given_meaning = None if meaning is None else parse_meaning(meaning)
         self._returns_tensor = False
         self.name = name or _own_name(self.module)
-        self.source = source or f"python:{type(self.module).__module__}.{type(self.module).__qualname__}"
+        self.source = source or _python_source(self.module)
         self.caveats = tuple(caveats)
         self.assumed_from = assumed_from
         self.labels_from = ""
         self.layouts = dict(layouts or {})
+        self.conversion: Conversion | None = None
         self.cache = NetworkCache()
         self.quantized_gradient_watcher: QuantizedGradientWatcher | None = None
         self.memory_format_watcher: MemoryFormatWatcher | None = None
@@ -378,7 +394,8 @@ class Model:
         """The entry for this model in the record of a value."""
         spec = self.input
         fields = {k: v for k, v in vars(spec).items() if v is not None}
-        return {"name": self.name, "source": self.source, "input": {"kind": type(spec).__name__, **fields}}
+        described = {"name": self.name, "source": self.source, "input": {"kind": type(spec).__name__, **fields}}
+        return described if self.conversion is None else {**described, "conversion": vars(self.conversion)}
 
     def _selected(self, output: Any, batch: int, *, check: bool = True) -> Tensor:
         """The selected part of a module's output as a tensor (N, …)."""
@@ -407,11 +424,6 @@ class Model:
         return next((t for t in tensors if t.is_floating_point()), None)
 
 
-def _own_name(module: nn.Module) -> str:
-    """The name of a network's class; of one that was read from a file, the class that was saved."""
-    return module.original_name if isinstance(module, OperationModule) else type(module).__name__
-
-
 def as_model(model_or_module: Any) -> Model:
     """A `Model` as it is; a bare module becomes one that takes prepared tensors."""
     if isinstance(model_or_module, Model):
@@ -420,4 +432,32 @@ def as_model(model_or_module: Any) -> Model:
         model = Model(model_or_module)
         model.cache = cache_of(model.module)
         return model
+    if callable(model_or_module) and not isinstance(model_or_module, type):
+        return Model(model_or_module)
     raise InputError(f"a model comes from cs.load(…) or cs.Model(module, …), got {type(model_or_module).__name__}")
+
+
+def _as_module(module: Any) -> nn.Module:
+    """The network as a module; a function of arrays becomes one whose scores alone are known."""
+    if isinstance(module, nn.Module):
+        return module
+    if isinstance(module, type):
+        raise InputError(f"a model is built from a network, got the class {module.__name__}: make an instance of it")
+    if not callable(module):
+        raise InputError(f"a model is built from a torch.nn.Module or a function, got {type(module).__name__}")
+    return ScoresOnly(module)
+
+
+def _own_name(module: nn.Module) -> str:
+    """The name of a function, or of a module's class; of a network from a file, the class that was saved."""
+    if isinstance(module, (ScoresOnly, OperationModule)):
+        return module.extra_repr()
+    return type(module).__name__
+
+
+def _python_source(module: nn.Module) -> str:
+    """Where the function or the class of a network is defined."""
+    defined = module.function if isinstance(module, ScoresOnly) else type(module)
+    if not hasattr(defined, "__qualname__"):  # a callable object
+        defined = type(defined)
+    return f"python:{defined.__module__}.{defined.__qualname__}"

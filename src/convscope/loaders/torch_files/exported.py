@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from convscope.errors import LoadError
 from convscope.loaders.torch_files.archives import Records
@@ -50,6 +51,17 @@ def read_program(path: Path) -> Any:
         raise LoadError(
             f"{str(path)!r} cannot be read as an exported program: {type(error).__name__}: {reason}"
         ) from error
+
+
+def run_program(program: Any, images: Tensor) -> Any:
+    """What PyTorch itself computes for the images."""
+    args, kwargs = program.example_inputs
+    leaves, structure = pytree.tree_flatten((args, kwargs))
+    replaced = [images if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+    args, kwargs = pytree.tree_unflatten(replaced, structure)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.export uses parts of torch that are deprecated
+        return program.module()(*args, **kwargs)
 
 
 def _read_parts(records: Records, path: Path) -> tuple[Any, dict[str, Any], dict[str, Any], Any]:

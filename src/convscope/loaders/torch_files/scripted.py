@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from convscope.engine.network.operation_lists import OperationModule
 from convscope.errors import LoadError
@@ -15,7 +15,7 @@ from convscope.loaders.torch_files.script_layers import layers_of_script
 from convscope.loaders.torch_files.script_translation import Untranslated
 
 
-@dataclass(frozen=True)
+@dataclass
 class Script:
     """The network in an archive.
 
@@ -25,12 +25,19 @@ class Script:
         original: the script as PyTorch itself runs it.
         hidden_by: the built-in functions without a translation; empty if the layers can be seen.
         example: the sizes of the input with which it was traced, if it was.
+        arguments: what the forward takes beside the images.
     """
 
     network: nn.Module
     original: nn.Module
     hidden_by: str
     example: tuple[int, ...] | None
+    arguments: tuple[Any, ...] = ()
+
+    def run_original(self, images: Tensor) -> Any:
+        """What PyTorch itself computes."""
+        with torch.no_grad():
+            return self.original(images, *self.arguments)
 
 
 def read_script(path: Path, *, trust: bool) -> Script:
@@ -57,26 +64,29 @@ def read_script(path: Path, *, trust: bool) -> Script:
         raise LoadError(f"{str(path)!r} is refused: its modules contain each other") from error
 
 
-def set_arguments(network: nn.Module, text: str, path: Path) -> None:
+def set_arguments(script: Script, text: str, path: Path) -> None:
     """Fix the parameters of the network's forward after the first one, as numbers separated by commas.
 
     Raises:
         LoadError: there are no such parameters, or a value is no number.
     """
-    method = network.methods["forward"] if isinstance(network, OperationModule) else None
-    names = method.parameters[2:] if method is not None else ()
-    values = [_number(part.strip(), text) for part in text.split(",")]
-    if method is None or len(values) > len(names):
+    values = tuple(_number(part.strip(), text) for part in text.split(","))
+    network = script.network
+    names = network.methods["forward"].parameters[2:] if isinstance(network, OperationModule) else ()
+    if not isinstance(network, OperationModule) or len(values) > len(names):
         raise LoadError(f"?arguments={text}: the forward of {path.name} takes {len(names)} more ({', '.join(names)})")
+    method = network.methods["forward"]
     method.defaults = {**method.defaults, **dict(zip(names, values, strict=False))}
+    script.arguments = values
 
 
-def check_parameters(network: nn.Module, path: Path) -> None:
+def check_parameters(script: Script, path: Path) -> None:
     """Refuse a network whose forward takes more than the images.
 
     Raises:
         LoadError: it does.
     """
+    network = script.network
     if not isinstance(network, OperationModule):
         return
     method = network.methods["forward"]
