@@ -15,7 +15,18 @@ from convscope.loaders.torch_files.exported import read_program
 from convscope.loaders.torch_files.scripted import read_script
 from convscope.spec import LensSpec
 from tests.lens_calls import call_lens_as_list, collect_tensors
-from tests.loaders.torch_files.networks import (SHAPE, as_graph, as_operators, exported, images, save, saved_net, scripted, traced, unflattened)
+from tests.loaders.torch_files.networks import (
+    SHAPE,
+    as_graph,
+    as_operators,
+    exported,
+    images,
+    save,
+    saved_net,
+    scripted,
+    traced,
+    unflattened,
+)
 
 ROADS = ("pt2", "scripted", "traced", "fx")
 INPUT = cs.TensorInput(shape=SHAPE)

@@ -14,7 +14,7 @@ from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
 from convscope.engine.network.layer_rebuilding import NotRebuilt, computes, layer_class, rebuild_layer
-from convscope.engine.network.operation_lists import Block, Method, Operation, OperationModule, Slot
+from convscope.engine.network.operation_lists import Block, Method, Operation, OperationModule, Slot, operator_name
 from convscope.engine.network.scripted_modules import FIXED_SIZE
 from convscope.engine.ops.aten_spelling import convolution
 from convscope.errors import InputError
@@ -118,7 +118,7 @@ class _Conversion:
         for name, parameter in module._parameters.items():
             converted.register_parameter(name, parameter)
         for name, buffer in module._buffers.items():
-            converted.register_buffer(name, buffer, persistent=name not in module._non_persistent_buffers_set)
+            converted.register_buffer(name, buffer)
         for name, child in module._modules.items():
             if child is not None:
                 converted.add_module(name, self.module(child))
@@ -148,7 +148,7 @@ def _ordinary_layer(module: Any, graph: fx.Graph) -> nn.Module:
     if not nodes or output is not nodes[0] or not isinstance(nodes[0].target, OpOverload):
         raise NotRebuilt("not one operation of a known layer")
     arguments = _named_arguments(nodes[0])
-    name = nodes[0].target.name().removeprefix("aten::").partition(".")[0]
+    name = operator_name(nodes[0].target).removeprefix("aten::").partition(".")[0]
     if not computes(kind, name) or arguments.get("train") or arguments.get("training"):
         raise NotRebuilt(f"{kind.__name__} computes {name}")
     tensors = {}
@@ -221,7 +221,7 @@ def _operation(node: fx.Node, slots: Mapping[str, Slot]) -> Operation:
     if node.op == "get_attr":
         return Operation(_attribute, (Slot(0), node.target), {}, results)
     function: Any = node.target
-    if isinstance(function, OpOverload) and function.name() in ("aten::convolution", "aten::_convolution"):
+    if isinstance(function, OpOverload) and operator_name(function) in ("aten::convolution", "aten::_convolution"):
         function = convolution
     return Operation(function, args, kwargs, results)
 
@@ -268,7 +268,8 @@ def _accept_other_batches(network: ExportedNetwork, program: Any) -> None:
             joint = _tensors(network(torch.cat([example, shuffled])))
         expected = [torch.cat(parts) for parts in zip(*separate, strict=True)]
         same = all(
-            a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(joint, expected, strict=True)
+            a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+            for a, b in zip(joint, expected, strict=True)
         )
     except (RuntimeError, ValueError, IndexError):
         same = False
@@ -292,10 +293,8 @@ def _views_of(module: nn.Module, batch: int) -> list[Operation]:
         for step in method.block.steps
         if isinstance(step, Operation)
         and isinstance(step.function, OpOverload)
-        and step.function.name().partition(".")[0] in _VIEWS
+        and operator_name(step.function).partition(".")[0] in _VIEWS
         and isinstance(step.args[1], list)
         and step.args[1][:1] == [batch]
         and -1 not in step.args[1][1:]
     ]
-
-

@@ -11,12 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 _AXES = ("1d", "2d", "3d")
-_SAME_NAME = (
-    "Sigmoid Tanh LogSigmoid Softsign Tanhshrink Softplus Hardshrink Softshrink Softmax LogSoftmax GELU PReLU Flatten "
-    "Linear LayerNorm GroupNorm Threshold PixelShuffle PixelUnshuffle ChannelShuffle Unflatten RMSNorm LocalResponseNorm"
-).split()
-_WITH_INPLACE = "ReLU ReLU6 LeakyReLU ELU SELU CELU SiLU Mish Hardswish Hardsigmoid Hardtanh".split()
+_SAME_NAME = _words("""
+    Sigmoid Tanh LogSigmoid Softsign Tanhshrink Softplus Hardshrink Softshrink Softmax LogSoftmax GELU PReLU
+    Flatten Linear LayerNorm GroupNorm Threshold PixelShuffle PixelUnshuffle ChannelShuffle Unflatten
+    RMSNorm LocalResponseNorm""")
+_WITH_INPLACE = _words("""ReLU ReLU6 LeakyReLU ELU SELU CELU SiLU Mish Hardswish Hardsigmoid Hardtanh""")
 
 _OPERATORS: dict[str, frozenset[str]] = {
     **{f"Conv{n}": frozenset({f"conv{n}", "convolution", "_convolution"}) for n in _AXES},
@@ -54,8 +59,8 @@ def layer_class(qualified_name: str) -> type[nn.Module] | None:
     package, _, name = qualified_name.rpartition(".")
     if not f"{package}.".startswith("torch.nn.modules.") or name not in _OPERATORS:
         return None
-    found: type[nn.Module] = getattr(nn, name)
-    return found
+    layer: type[nn.Module] = getattr(nn, name)
+    return layer
 
 
 def computes(kind: type[nn.Module], operator: str) -> bool:
@@ -142,7 +147,6 @@ def _set_tensors(layer: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             is_parameter = isinstance(tensor, nn.Parameter)
             layer._parameters[name] = tensor if is_parameter else nn.Parameter(tensor, tensor.is_floating_point())
         elif name in layer._buffers:
-            layer._buffers[name] = tensor
+            setattr(layer, name, tensor)
     if "num_batches_tracked" in own and "num_batches_tracked" not in tensors:
-        layer._buffers["num_batches_tracked"] = tensors["running_mean"].new_zeros((), dtype=torch.long)
-
+        layer.num_batches_tracked = tensors["running_mean"].new_zeros((), dtype=torch.long)

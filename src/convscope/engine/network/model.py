@@ -19,10 +19,10 @@ from convscope.engine.network.labels import label_names
 from convscope.engine.network.locking import exclusive_access
 from convscope.engine.network.memory_format import MemoryFormatWatcher, fastest_memory_format, takes_channels_last
 from convscope.engine.network.module_state import module_state
+from convscope.engine.network.operation_lists import OperationModule
 from convscope.engine.network.output_meaning import MEANING_WORDS, Meaning, parse_meaning
 from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
 from convscope.engine.network.output_selection import OutputSelector, not_a_tensor_message, select_output
-from convscope.engine.network.operation_lists import OperationModule
 from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
 from convscope.engine.network.scores_only import ScoresOnly
 from convscope.engine.network.scripted_modules import failure_reason

@@ -65,7 +65,7 @@ class Operation:
     def __getstate__(self) -> dict[str, Any]:
         """All fields; an operator of torch, which cannot be pickled, by its name."""
         function = self.function
-        return vars(self) | {"function": function.name() if isinstance(function, OpOverload) else function}
+        return vars(self) | {"function": operator_name(function) if isinstance(function, OpOverload) else function}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         function = state["function"]
@@ -248,6 +248,11 @@ _NO_MODULE = OperationModule("", {})
 """The module of free functions."""
 
 
+def operator_name(operator: OpOverload) -> str:
+    """The name of an operator with its overload: ``aten::add.Tensor``."""
+    return operator.name()  # type: ignore[no-untyped-call, no-any-return]
+
+
 def find_operator(name: str) -> OpOverload:
     """The operator of a name such as ``aten::add.Tensor``.
 
@@ -256,8 +261,8 @@ def find_operator(name: str) -> OpOverload:
     """
     namespace, _, rest = name.partition("::")
     operator, _, overload = rest.partition(".")
-    found: OpOverload = getattr(getattr(getattr(torch.ops, namespace), operator), overload or "default")
-    return found
+    function: OpOverload = getattr(getattr(getattr(torch.ops, namespace), operator), overload or "default")
+    return function
 
 
 def _filled(argument: Any, values: list[Any]) -> Any:

@@ -1,9 +1,9 @@
 """The network inside wrappers for training: data parallelism, FSDP, torch.compile, low-rank adapters (LoRA).
 
 A wrapper adds prefixes to the addresses of layers (``module.``, ``_orig_mod.``, ``base_model.model.``) and runs what it
-wraps. Here the wrapped network is taken out. Where wrappers sit inside a network, the modules that hold them are copied,
+wraps. Here the wrapped network is taken out. Where wrappers sit inside a network, the modules around them are copied,
 with the same parameters, so that the caller's network stays as it is. A layer with low-rank adapters becomes a layer
-with the sum of its weight and theirs, as merging the adapters would give; it holds the weights of that moment.
+with the sum of its weight and theirs, as merging them would give; it holds the weights of that moment.
 """
 
 import copy
@@ -41,22 +41,29 @@ def _inner(module: nn.Module) -> nn.Module:
 
 def _directly_inside(module: nn.Module) -> nn.Module | None:
     for name in _INNER:
-        inner = module._modules.get(name)
+        inner = _child(module, name)
         if inner is not None:
             _refuse_sharded(module, inner)
             return inner
     if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-        return module.module
-    if hasattr(module, "peft_config") and isinstance(module._modules.get("base_model"), nn.Module):  # PeftModel
+        wrapped: nn.Module = module.module
+        return wrapped
+    if hasattr(module, "peft_config") and _child(module, "base_model") is not None:  # PeftModel
         tuner: Any = module.base_model
-        return tuner._modules.get("model") or tuner  # type: ignore[no-any-return]
+        return _child(tuner, "model") or tuner
     return None
+
+
+def _child(module: nn.Module, name: str) -> nn.Module | None:
+    return next((child for key, child in module.named_children() if key == name), None)
 
 
 def _refuse_sharded(wrapper: nn.Module, inner: nn.Module) -> None:
     """Refuse a module whose weights are not all in this process."""
     flat = [p for p in inner.parameters() if type(p).__name__ == "FlatParameter"]
-    sharded = any(getattr(p, "_sharding_spec", None) is not None or hasattr(p, "placements") for p in inner.parameters())
+    sharded = any(
+        getattr(p, "_sharding_spec", None) is not None or hasattr(p, "placements") for p in inner.parameters()
+    )
     if sharded or any(p.numel() != getattr(p, "_unpadded_unsharded_size", p.shape).numel() for p in flat):
         raise InputError(
             f"the weights of {type(wrapper).__name__} are spread over several processes: collect them first, as with "
@@ -66,7 +73,7 @@ def _refuse_sharded(wrapper: nn.Module, inner: nn.Module) -> None:
 
 def _has_adapters(module: nn.Module) -> bool:
     """Whether this is a layer with low-rank adapters beside it, as the library peft builds them."""
-    return isinstance(module._modules.get("base_layer"), nn.Module) and {"lora_A", "lora_B"} <= {*module._modules}
+    return {"base_layer", "lora_A", "lora_B"} <= {name for name, _ in module.named_children()}
 
 
 def _without_wrappers(module: nn.Module, wrapped: set[int], done: dict[int, nn.Module]) -> nn.Module:

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch._ops import OpOverload
 
-_CONVOLUTIONS = frozenset({"aten::convolution", "aten::_convolution"})
+_CONVOLUTIONS = frozenset({
+    torch.ops.aten.convolution.default, torch.ops.aten._convolution.default, torch.ops.aten._convolution.deprecated
+})
 _BY_AXES = (
     (torch.conv1d, torch.conv2d, torch.conv3d),
     (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d),
@@ -17,7 +20,7 @@ _BY_AXES = (
 
 def torch_spelling(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
     """The function of torch that an operator stands for, with its positional arguments; others are unchanged."""
-    if isinstance(function, torch._ops.OpOverload) and function.name().partition(".")[0] in _CONVOLUTIONS and not kwargs:
+    if isinstance(function, OpOverload) and not kwargs and function in _CONVOLUTIONS:
         return convolution_call(*args)
     return function, args
 

@@ -132,11 +132,15 @@ def _strided(records: Records, record: str, description: Mapping[str, Any], stor
     (offset,) = _integers([description["storage_offset"]])
     if record not in storages:
         content = bytearray(records.read(record))
-        storages[record] = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+        storages[record] = (
+            torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+        )
     numbers = storages[record]
     needed = 0 if 0 in sizes else offset + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True)) + 1
     if min((*sizes, *strides, offset), default=0) < 0 or needed * dtype.itemsize > len(numbers):
-        raise LoadError(f"its record {record!r} has {len(numbers):,} bytes, too few for a tensor of {math.prod(sizes):,}")
+        raise LoadError(
+            f"its record {record!r} has {len(numbers):,} bytes, too few for a tensor of {math.prod(sizes):,}"
+        )
     if 0 in sizes:
         return torch.empty(sizes, dtype=dtype)
     whole = numbers[: len(numbers) // dtype.itemsize * dtype.itemsize].view(dtype)
@@ -150,8 +154,8 @@ def _integers(sizes: Any) -> tuple[int, ...]:
 def _dtype(number: int) -> torch.dtype:
     from torch._export.serde.serialize import _SERIALIZE_TO_TORCH_DTYPE
 
-    found: torch.dtype = _SERIALIZE_TO_TORCH_DTYPE[number]
-    return found
+    dtype: torch.dtype = _SERIALIZE_TO_TORCH_DTYPE[number]
+    return dtype
 
 
 def _deserialized(program: Any, state: dict[str, Any], constants: dict[str, Any], inputs: Any) -> Any:
@@ -167,7 +171,7 @@ def _deserialized(program: Any, state: dict[str, Any], constants: dict[str, Any]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            parsed = _dict_to_dataclass(schema.ExportedProgram, program)
+            parsed = _dict_to_dataclass(schema.ExportedProgram, program)  # type: ignore[no-untyped-call]
             return ExportedProgramDeserializer().deserialize(parsed, state, constants, inputs or ((), {}))
     finally:
         logger.setLevel(level)

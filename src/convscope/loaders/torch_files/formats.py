@@ -77,7 +77,9 @@ def open_scripted(path: Path, *, options: Mapping[str, str], weights: str | Path
         model.source = model.source.replace(str(path), f"{path}?arguments={options['arguments']}", 1)
     if script.hidden_by:
         model.caveats += (
-            Fact("its layers are hidden: nothing translates the functions of TorchScript {names}", names=script.hidden_by),
+            Fact(
+                "its layers are hidden: nothing translates the functions of TorchScript {names}", names=script.hidden_by
+            ),
         )
     elif weights is None and script.example is not None:
         example = torch.randn(script.example, generator=torch.Generator().manual_seed(0))
@@ -93,7 +95,7 @@ def open_scripted(path: Path, *, options: Mapping[str, str], weights: str | Path
     recognizes=_recognizes("pickled"),
 )
 def open_pickled(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
-    """Open a pickled module, if code in it is trusted; weights without a network are refused with the way to use them."""
+    """Open a pickled module, if its code is trusted; weights alone are refused with the way to use them."""
     from convscope.loaders.torch_files.pickled import read_module
 
     return _model(read_module(path, trust=trust).eval(), path, weights, trust, None)

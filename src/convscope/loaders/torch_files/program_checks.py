@@ -13,20 +13,25 @@ from typing import Any
 from convscope.errors import LoadError
 from convscope.loaders.torch_files.script_translation import FORBIDDEN, NAMESPACES
 
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 _FUNCTIONS = frozenset(
     f"_operator.{name}"
-    for name in "getitem add sub mul truediv floordiv mod neg pos pow eq ne lt le gt ge and_ or_ not_ abs".split()
+    for name in _words("""getitem add sub mul truediv floordiv mod neg pos pow eq ne lt le gt ge and_ or_ not_ abs""")
 )
-_FUNCTIONS |= {f"torch.sym_{name}" for name in "int float max min not ite sum sqrt".split()}
-_FUNCTIONS |= {f"math.{name}" for name in "ceil floor sqrt trunc".split()} | {"torch._sym_sqrt"}
+_FUNCTIONS |= {f"torch.sym_{name}" for name in _words("""int float max min not ite sum sqrt""")}
+_FUNCTIONS |= {f"math.{name}" for name in ["ceil", "floor", "sqrt", "trunc"]} | {"torch._sym_sqrt"}
 _OPERATOR = re.compile(r"torch\.ops\.(?P<namespace>\w+)\.(?P<name>\w+)\.\w+")
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _SYMBOL = re.compile(r"[a-z]{1,4}\d+")
 _NEW_SYMBOL = re.compile(r"Symbol\('([a-z]{1,4}\d+)'(?:, (?:positive|nonnegative|integer)=True)*\)")
 _SIZE_FUNCTIONS = frozenset(
-    "FloorDiv ModularIndexing Where PythonMod Mod CleanDiv CeilToInt FloorToInt CeilDiv LShift RShift "
-    "FloatTrueDiv IntTrueDiv TruncToFloat TruncToInt RoundToInt RoundDecimal ToFloat Identity Max Min Eq Ne "
-    "True False Integer Rational Add Mul Pow BooleanTrue BooleanFalse And Or Not".split()
+    _words("""FloorDiv ModularIndexing Where PythonMod Mod CleanDiv CeilToInt FloorToInt CeilDiv LShift RShift
+    FloatTrueDiv IntTrueDiv TruncToFloat TruncToInt RoundToInt RoundDecimal ToFloat Identity Max Min Eq Ne
+    True False Integer Rational Add Mul Pow BooleanTrue BooleanFalse And Or Not""")
 )
 _CONTAINERS = frozenset({None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"})
 MAX_EXPRESSION = 500
@@ -68,7 +73,9 @@ def _check_function(name: str) -> None:
         allowed = operator["namespace"] in NAMESPACES
         allowed = allowed and f"{operator['namespace']}::{operator['name']}" not in FORBIDDEN
     else:
-        is_plain_name = re.fullmatch(r"[\w.@]*", name) is not None and not name.startswith(("torch", "math", "_operator"))
+        is_plain_name = re.fullmatch(r"[\w.@]*", name) is not None and not name.startswith(
+            ("torch", "math", "_operator")
+        )
         allowed = name in _FUNCTIONS or is_plain_name
     if not allowed:
         raise LoadError(f"the program is refused: it calls {name[:80]!r}, which is no operator on tensors")

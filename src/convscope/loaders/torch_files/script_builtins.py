@@ -228,6 +228,7 @@ def _copy(values: Any) -> Any:
 
 
 def chunk(x: Tensor, chunks: int, dim: int) -> Any:
+    """Parts of a tensor along an axis."""
     return torch.chunk(x, chunks, dim)
 
 
@@ -353,9 +354,12 @@ OF_NUMBERS: dict[str, Callable[..., Any]] = {
 }
 """Functions of numbers and texts."""
 
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 CHANGING = frozenset(
-    f"aten::{name}"
-    for name in "append extend insert pop clear remove reverse sort _set_item Delete update".split()
+    f"aten::{name}" for name in _words("""append extend insert pop clear remove reverse sort _set_item Delete update""")
 )
 """Functions that change a list or dict in place."""
-

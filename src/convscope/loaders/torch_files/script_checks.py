@@ -58,7 +58,7 @@ def _check_pickle(name: str, content: bytes, path: Path) -> None:
     """Refuse a pickle that is cut off or whose table of objects would be far larger than itself."""
     try:
         for operation, argument, _ in pickletools.genops(content):
-            if "PUT" in operation.name and int(argument) > len(content):
+            if "PUT" in operation.name and int(argument or 0) > len(content):
                 raise LoadError(f"{str(path)!r} is damaged: its record {name!r} numbers an object {argument:,}")
     except (ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError, UnicodeDecodeError) as error:
         raise LoadError(f"{str(path)!r} is damaged: its record {name!r} is no pickle ({error})") from error

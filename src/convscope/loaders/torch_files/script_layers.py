@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.network.layer_rebuilding import NotRebuilt, computes, layer_class, rebuild_layer
-from convscope.engine.network.operation_lists import Method, OperationModule, Slot
+from convscope.engine.network.operation_lists import OperationModule, Slot
 from convscope.loaders.torch_files.script_translation import (
     ScriptTranslator,
     Untranslated,
@@ -87,15 +87,23 @@ class _Conversion:
                     setattr(converted, name, script.getattr(name))
 
     def _tensors(self, script: Any) -> dict[str, Tensor]:
-        parameters = {name: self._parameter(p) for name, p in torch._C.ParameterDict(script).items()}
-        buffers = {name: buffer.detach() for name, buffer in torch._C.BufferDict(script).items()}
+        parameters = {name: self._parameter(tensor) for name, tensor in _items(torch._C.ParameterDict(script))}
+        buffers = {name: tensor.detach() for name, tensor in _items(torch._C.BufferDict(script))}
         return {**parameters, **buffers}
 
     def _parameter(self, tensor: Tensor) -> nn.Parameter:
-        key = (tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype) if tensor.numel() else object()
+        key = (
+            (tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype)
+            if tensor.numel()
+            else object()
+        )
         if key not in self._parameters:
             self._parameters[key] = nn.Parameter(tensor.detach(), requires_grad=tensor.is_floating_point())
         return self._parameters[key]
+
+
+def _items(members: Any) -> list[tuple[str, Tensor]]:
+    return list(members.items())
 
 
 def _around(layer: nn.Module) -> nn.Module:
@@ -107,8 +115,7 @@ def _register_constants(module: OperationModule) -> None:
     """Make the tensors that a script holds as constants buffers of the module, so that they move with it."""
     count = 0
     for name, method in module.methods.items():
-        found = list(constant_tensors(method.block))
-        for operation, position, tensor in found:
+        for operation, position, tensor in list(constant_tensors(method.block)):
             buffer = f"constant_{count}"
             count += 1
             module.register_buffer(buffer, tensor.detach(), persistent=False)
@@ -176,7 +183,7 @@ def _single_operation(kind: type[nn.Module], graph: Any) -> dict[str, Any] | Non
     known: dict[str, Any] = {}
     operations = []
     for node in graph.nodes():
-        output = next(iter(node.outputs()), None)
+        output: Any = next(iter(node.outputs()), None)
         if node.kind() == "prim::Constant":
             known[output.debugName()] = output.toIValue()
         elif node.kind() == "prim::ListConstruct" and all(v.debugName() in known for v in node.inputs()):

@@ -49,7 +49,8 @@ def read_script(path: Path, *, trust: bool) -> Script:
     example = check_script(path, trust=trust)
     unit = torch._C.CompilationUnit()
     try:
-        script = torch._C.import_ir_module(unit, str(path), torch.device("cpu"), {}, False)
+        read: Any = torch._C.import_ir_module  # its declared type lacks the last two arguments
+        script = read(unit, str(path), torch.device("cpu"), {}, False)
     except RuntimeError as error:
         raise LoadError(f"{str(path)!r} cannot be read as TorchScript: {_reason(error)}") from error
     original = _runnable(script)
@@ -112,7 +113,7 @@ def _runnable(script: Any) -> nn.Module:
     """The script as a module that PyTorch runs itself, in eval mode."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is deprecated
-        module: nn.Module = torch.jit._recursive.wrap_cpp_module(script)
+        module: nn.Module = torch.jit._recursive.wrap_cpp_module(script)  # type: ignore[no-untyped-call]
     return module.eval()
 
 
