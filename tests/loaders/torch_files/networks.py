@@ -64,6 +64,13 @@ def images(count: int = 2) -> Tensor:
     return torch.randn(count, *SHAPE, generator=torch.Generator().manual_seed(1))
 
 
+def silently(function: Callable[[], Any]) -> Any:
+    """Call a function of PyTorch that warns of its own deprecated parts."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function()
+
+
 def exported(net: nn.Module, example: Tensor | None = None) -> Any:
     """An exported program for any number of images."""
     example = images() if example is None else example
@@ -97,7 +104,7 @@ def scripted(net: nn.Module) -> Any:
 def traced(net: nn.Module, example: Tensor | None = None) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.jit.trace(net, images() if example is None else example)
+        return torch.jit.trace(net, images() if example is None else example, check_trace=False)
 
 
 def as_graph(net: nn.Module) -> nn.Module:
@@ -109,6 +116,3 @@ def save(network: Any, path: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         (torch.jit if isinstance(network, torch.jit.ScriptModule) else torch.export).save(network, str(path))
-
-
-Saver = Callable[[nn.Module], Any]

@@ -14,7 +14,15 @@ from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
 from convscope.engine.network.layer_rebuilding import NotRebuilt, computes, layer_class, rebuild_layer
-from convscope.engine.network.operation_lists import Block, Method, Operation, OperationModule, Slot, operator_name
+from convscope.engine.network.operation_lists import (
+    Block,
+    Method,
+    Operation,
+    OperationModule,
+    Slot,
+    find_operator,
+    operator_name,
+)
 from convscope.engine.network.scripted_modules import FIXED_SIZE
 from convscope.engine.ops.aten_spelling import convolution
 from convscope.errors import InputError
@@ -258,11 +266,12 @@ def _accept_other_batches(network: ExportedNetwork, program: Any) -> None:
     with torch.no_grad():
         separate = [_tensors(network(part.clone())) for part in (example, shuffled)]
     operations = [step for module in network.modules() for step in _views_of(module, network.batch)]
-    kept = [step.args for step in operations]
+    kept = [(step.function, step.args) for step in operations]
     batch = network.batch
     network.batch = None
     for step in operations:
-        step.args = (step.args[0], [-1, *step.args[1][1:]], *step.args[2:])
+        step.args = (step.args[0], operator_name(step.function), step.args[1][1:])
+        step.function = _keep_batch
     try:
         with torch.no_grad():
             joint = _tensors(network(torch.cat([example, shuffled])))
@@ -275,8 +284,13 @@ def _accept_other_batches(network: ExportedNetwork, program: Any) -> None:
         same = False
     if not same:
         network.batch = batch
-        for step, args in zip(operations, kept, strict=True):
-            step.args = args
+        for step, (function, args) in zip(operations, kept, strict=True):
+            step.function, step.args = function, args
+
+
+def _keep_batch(x: Tensor, operator: str, sizes: list[int]) -> Any:
+    """Reshape the images of a batch, of any number, to the given sizes."""
+    return find_operator(operator)(x, [x.shape[0], *sizes])
 
 
 def _tensors(output: Any) -> list[Tensor]:
@@ -296,5 +310,4 @@ def _views_of(module: nn.Module, batch: int) -> list[Operation]:
         and operator_name(step.function).partition(".")[0] in _VIEWS
         and isinstance(step.args[1], list)
         and step.args[1][:1] == [batch]
-        and -1 not in step.args[1][1:]
     ]

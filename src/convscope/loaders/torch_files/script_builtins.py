@@ -183,6 +183,14 @@ def _is_cuda(x: Tensor) -> bool:
     return x.is_cuda
 
 
+def _is_nested(x: Tensor) -> bool:
+    return x.is_nested
+
+
+def _device_type(device: torch.device) -> str:
+    return device.type
+
+
 def _requires_grad(x: Tensor) -> bool:
     return x.requires_grad
 
@@ -248,6 +256,8 @@ PRIMITIVES: dict[str, Callable[..., Any]] = {
     "prim::device": _device,
     "prim::layout": _layout,
     "prim::is_cuda": _is_cuda,
+    "prim::is_nested": _is_nested,
+    "prim::type": _device_type,
     "prim::requires_grad": _requires_grad,
     "prim::NumToTensor": _scalar_tensor,
     "prim::RaiseException": _raise_error,

@@ -9,7 +9,7 @@ import pickle
 import pickletools
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ MAX_NESTING = 150
 
 _INPUTS = "traced_inputs/"
 _FILE_OPERATORS = re.compile(r"\b(?:torch|ops\.\w+)\s*\.\s*(save|from_file|rpc_\w+)\b|\bprim\s*\.\s*rpc_\w+")
-_OPENED_WITH_CODE = re.compile(r"def\s+__setstate__\b")
+_FUNCTION = re.compile(r"^ *def\s+(\w+)\b(.*?)(?=^ *def\s|^class\s|\Z)", re.MULTILINE | re.DOTALL)
+_CALLED = re.compile(r"\b(\w+)\(")
 _LOOP = re.compile(r"^\s*(?:while|for)\b", re.MULTILINE)
 _CHAIN = re.compile(r"(?:(?:\bnot\b|[-~+])\s*){50}")
 
@@ -142,12 +143,30 @@ def _check_code(code: Mapping[str, str], path: Path, *, trust: bool) -> None:
             raise LoadError(f"{str(path)!r} is refused: its script calls {operator[0]!r}, which reads or writes files")
         if _nesting(text) > MAX_NESTING or _CHAIN.search(text):
             raise LoadError(f"{str(path)!r} is refused: the code in {name!r} nests deeper than that of any network")
-    runs_code = [name for name, text in code.items() if _OPENED_WITH_CODE.search(text)]
-    if not trust and any(_LOOP.search(code[name]) for name in runs_code):
+    looping = _loop_while_opened(code.values())
+    if looping and not trust:
         raise LoadError(
-            f"{str(path)!r} is refused: opening it would run a loop of the script ({runs_code[0]}); trust=True opens "
-            "it anyway: only for files that you trust"
+            f"{str(path)!r} is refused: opening it would run a loop of the script (in {looping}); trust=True opens it "
+            "anyway: only for files that you trust"
         )
+
+
+def _loop_while_opened(texts: Iterable[str]) -> str:
+    """The function with a loop that objects run while they are opened; empty if they run none."""
+    bodies: dict[str, str] = {}
+    for text in texts:
+        for name, body in _FUNCTION.findall(text):
+            bodies[name] = bodies.get(name, "") + body
+    pending, visited = ["__setstate__"], set[str]()
+    while pending:
+        name = pending.pop()
+        if name in visited or name not in bodies:
+            continue
+        visited.add(name)
+        if _LOOP.search(bodies[name]):
+            return name
+        pending += _CALLED.findall(bodies[name])
+    return ""
 
 
 def _nesting(text: str) -> int:
