@@ -14,6 +14,7 @@ from convscope.catalogue import declared_lenses
 from convscope.cli import options
 from convscope.cli.completion import complete_choices, complete_lens_names, complete_model_addresses
 from convscope.cli.console import print_json, print_message, print_result, report_errors, track_progress
+from convscope.cli.convert_command import convert
 from convscope.cli.image_arguments import ImageArguments, parse_images, report_skipped
 from convscope.cli.interrupts import EXIT_INTERRUPTED, allow_keyboard_interrupt
 from convscope.cli.model_opening import (
@@ -269,7 +270,8 @@ def layers(
 ) -> None:
     """List the layer addresses of a model, for --layer."""
     opened = open_without_weights(model)
-    named = [(a, type(m).__name__) for a, m in opened.module.named_modules() if a and text in a]
+    modules = [(a, m) for a, m in opened.module.named_modules() if a and text in a]
+    named = [(a, str(getattr(m, "original_name", type(m).__name__))) for a, m in modules]
     if as_json:
         print_json([{"layer": a, "kind": kind} for a, kind in named])
         return
@@ -415,7 +417,7 @@ def _to_json(spec: object) -> dict[str, object]:
 
 
 COMMANDS: list[Command] = [
-    report_errors(c) for c in (demo, serve, report, compare, recommend, lenses, models, layers, doctor)
+    report_errors(c) for c in (demo, serve, report, compare, recommend, lenses, models, layers, convert, doctor)
 ]
 for _command in COMMANDS:  # typer reads the signature of the wrapped command, which has ``debug``
     _command.__signature__ = inspect.signature(_command.__wrapped__)  # type: ignore[attr-defined]

@@ -140,7 +140,8 @@ def open_without_weights(address: str) -> "Model":
     """Open a model to list its layers, which do not depend on the weights; nothing is downloaded."""
     from convscope.catalogue import load
 
-    keep_address = "?" in address or address.startswith("bundled:") or ".py:" in address
+    is_file = Path(address).expanduser().exists()
+    keep_address = is_file or "?" in address or address.startswith("bundled:") or ".py:" in address
     return load(address if keep_address else f"{address}?weights=none")
 
 

@@ -79,7 +79,7 @@ def read_state(path: str | Path, *, trust: bool) -> State:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in PICKLE_EXTENSIONS:
-        return _read_pickle(path, trust=trust)
+        return read_pickle(path, trust=trust)
     raise LoadError(
         f"cannot read weights from {path.name!r}: it must end in {', '.join(EXTENSIONS[:-1])} or {EXTENSIONS[-1]}"
     )
@@ -96,7 +96,8 @@ def _read_safetensors(path: Path) -> State:
         raise LoadError(f"{str(path)!r} is not a complete safetensors file: {error}") from error
 
 
-def _read_pickle(path: Path, *, trust: bool) -> State:
+def read_pickle(path: Path, *, trust: bool) -> State:
+    """The state dict in a pickle of torch."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about TorchScript archives before it refuses them

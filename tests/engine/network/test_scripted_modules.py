@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.catalogue import lenses
-from convscope.errors import ConvScopeError, InputError, LayerError, ModelFailed, NoGradient
+from convscope.errors import ConvScopeError, LayerError, ModelFailed, NoGradient
 from tests.nets import DEVICE, seeded
 
 SHAPE = (3, 12, 12)
@@ -110,13 +110,19 @@ def test_unflattening_an_exported_program_makes_its_layers_visible() -> None:
         cs.kernels(unflattened, layer="2")
 
 
-def test_an_exported_program_is_refused_with_a_remedy() -> None:
-    with pytest.raises(InputError, match=r"got ExportedProgram; an exported program's is program\.module\(\)"):
-        cs.Model(program())
+def test_an_exported_program_is_a_network_with_its_layers() -> None:
+    model, original = cs.Model(program()), cs.Model(plain(), input=INPUT)
+    assert model.input == INPUT
+    for name in ("grad_cam", "lrp", "kernels"):
+        arguments = {"layer": "2"} if name != "lrp" else {}
+        pictures = () if name == "kernels" else (image(),)
+        value, expected = (getattr(cs, name)(m, *pictures, **arguments) for m in (model, original))
+        if name != "kernels":
+            assert torch.allclose(torch.as_tensor(value.values), torch.as_tensor(expected.values), atol=1e-6), name
 
 
 @pytest.mark.parametrize("build", [lambda: program().module(), lambda: torch.export.unflatten(program())])
-def test_the_error_for_an_export_of_one_size_says_how_to_export_for_others(build: Callable[[], nn.Module]) -> None:
+def test_the_error_for_an_export_of_one_size_says_how_to_export_for_others(build: Callable[[], Any]) -> None:
     with pytest.raises(ModelFailed, match=r"for inputs of that size alone: export it with dynamic_shapes$"):
         cs.activation_maximization(cs.Model(build(), input=INPUT), steps=1)
 

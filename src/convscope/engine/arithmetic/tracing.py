@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from convscope.engine.arithmetic.evaluation import ExecutedOperation
 from convscope.engine.arithmetic.op_table import EVALUATORS, FOLLOWING, REARRANGING
 from convscope.engine.network.hooks import first_tensor, on_forward
+from convscope.engine.ops.aten_spelling import torch_spelling
 from convscope.engine.ops.call import Call
 from convscope.engine.ops.operation_kinds import IDENTITIES
 
@@ -45,6 +46,7 @@ class OperationTracer(TorchFunctionMode):
         self._padding: tuple[Call, Tensor] | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        func, args = torch_spelling(func, args, kwargs or {})
         call = Call(func, args, kwargs or {})
         if not (self.within or self.follows) or call.name == "get":
             return call.run()

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from convscope.engine.context.metering import count_passes
 from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.network.cache import CacheEntry, NetworkCache, cache_of
+from convscope.engine.network.exported_layers import example_input, is_program, layers_of_program
 from convscope.engine.network.input_dtype import input_dtype
 from convscope.engine.network.labels import label_names
 from convscope.engine.network.locking import exclusive_access
 from convscope.engine.network.memory_format import MemoryFormatWatcher, fastest_memory_format, takes_channels_last
 from convscope.engine.network.module_state import module_state
+from convscope.engine.network.operation_lists import OperationModule
 from convscope.engine.network.output_meaning import MEANING_WORDS, Meaning, parse_meaning
 from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
 from convscope.engine.network.output_selection import OutputSelector, not_a_tensor_message, select_output
@@ -27,6 +29,7 @@ from convscope.engine.network.scripted_modules import failure_reason
 from convscope.engine.network.state_guard import backward_hooks, preserve_state
 from convscope.engine.network.tensor_contents import TensorContents
 from convscope.engine.network.torch_context import caller_settings
+from convscope.engine.network.unwrapping import unwrapped
 from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient, OutputError
 from convscope.values.facts import Fact
 
@@ -60,9 +63,10 @@ class Model:
     """A network, the input that it expects, and the names of its classes.
 
     Args:
-        module: the network; any ``torch.nn.Module``, on any device, in any floating-point precision. A function of
-            arrays ``(N, C, …) -> (N, …)``, such as a remote service, is a network of which only the scores are known:
-            lenses that need its layers or gradients refuse it.
+        module: the network; any ``torch.nn.Module``, on any device, in any floating-point precision, or an exported
+            program (``torch.export``); wrappers for training (data parallelism, FSDP, torch.compile, LoRA) are taken
+            off. A function of arrays ``(N, C, …) -> (N, …)``, such as a remote service, is a network of which only the
+            scores are known: lenses that need its layers or gradients refuse it.
         input: an `ImageInput`, or a `TensorInput` for signals and volumes; without one the model takes prepared
             tensors (N, C, …) only.
         labels: one name per class, as a list, ``{index: name}`` or ``{name: index}``; without them classes are named
@@ -101,10 +105,15 @@ class Model:
         layouts: Mapping[str, str] | None = None,
         assumed_from: str = "",
     ) -> None:
+        if is_program(module):
+            source = source or "python:torch.export.ExportedProgram"
+            example = example_input(module)
+            input = TensorInput(tuple(example.shape[1:])) if input is None and example is not None else input
+            module = layers_of_program(module)
         module = _as_module(module)
         if input is not None and not isinstance(input, (ImageInput, TensorInput)):
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
-        self.module = getattr(module, "_orig_mod", module)  # a compiled network hides its layers: use the original
+        self.module = unwrapped(module)
         self.input: InputSpec = input if input is not None else TensorInput()
         self.labels = label_names(labels)
         self.output = output
@@ -419,7 +428,7 @@ def as_model(model_or_module: Any) -> Model:
     """A `Model` as it is; a bare module becomes one that takes prepared tensors."""
     if isinstance(model_or_module, Model):
         return model_or_module
-    if isinstance(model_or_module, nn.Module):
+    if isinstance(model_or_module, nn.Module) or is_program(model_or_module):
         model = Model(model_or_module)
         model.cache = cache_of(model.module)
         return model
@@ -432,11 +441,6 @@ def _as_module(module: Any) -> nn.Module:
     """The network as a module; a function of arrays becomes one whose scores alone are known."""
     if isinstance(module, nn.Module):
         return module
-    if hasattr(module, "graph_module"):
-        raise InputError(
-            f"a model is built from a torch.nn.Module, got {type(module).__name__}; an exported program's is "
-            "program.module()"
-        )
     if isinstance(module, type):
         raise InputError(f"a model is built from a network, got the class {module.__name__}: make an instance of it")
     if not callable(module):
@@ -445,8 +449,10 @@ def _as_module(module: Any) -> nn.Module:
 
 
 def _own_name(module: nn.Module) -> str:
-    """The name of a function, or of a module's class."""
-    return module.extra_repr() if isinstance(module, ScoresOnly) else type(module).__name__
+    """The name of a function, or of a module's class; of a network from a file, the class that was saved."""
+    if isinstance(module, (ScoresOnly, OperationModule)):
+        return module.extra_repr()
+    return type(module).__name__
 
 
 def _python_source(module: nn.Module) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
+from convscope.engine.network.operation_lists import OperationModule
 from convscope.engine.ops.module_of_call import ModuleLocator
 
 _PACKAGES = ("torch.ao.nn.quantized.", "torch.ao.nn.intrinsic.quantized.", "torch.nn.quantized.")
@@ -52,6 +53,8 @@ def first_quantized_layer(module: nn.Module) -> str | None:
     """The address of a network's first quantised part; None if it has none."""
     for address, layer in module.named_modules():
         if is_quantized(layer):
+            return str(address)
+        if isinstance(layer, OperationModule) and any(map(_is_quantized_op, layer.operators())):
             return str(address)
         if isinstance(layer, fx.GraphModule) and any(_is_quantized_op(node.target) for node in layer.graph.nodes):
             return str(address)

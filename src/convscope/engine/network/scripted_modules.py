@@ -18,6 +18,9 @@ _EXPORTED = (
     "from its source, or its program as layers, torch.export.unflatten(program)"
 )
 
+FIXED_SIZE = "it was exported (torch.export) for inputs of that size alone: export it with dynamic_shapes"
+"""Why an exported program refuses an input, and what to do."""
+
 
 def is_scripted(module: nn.Module) -> bool:
     """Whether a module is scripted or traced (torch.jit)."""
@@ -77,7 +80,7 @@ def failure_reason(network: nn.Module, error: Exception) -> str:
     wrong_size = "Guard failed" in message or "dynamic_shapes" in message
     if wrong_size and any(is_exported(m) or is_unflattened(m) for m in network.modules()):
         message = message.partition(". If you meant")[0]
-        message += "; it was exported (torch.export) for inputs of that size alone: export it with dynamic_shapes"
+        message += f"; {FIXED_SIZE}"
     return message
 
 

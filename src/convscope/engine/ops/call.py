@@ -12,9 +12,13 @@ from torch import Tensor
 from convscope.engine.ops.operation_kinds import OperationKind, operation_kind, operation_name
 
 _NORM = ("input", "weight", "bias", "running_mean", "running_var", "training", "momentum", "eps")
+_NORM_POSITIONS = {name: position for position, name in enumerate(_NORM)} | {"use_input_stats": 5}
+_OPERATORS_OF_NORMS = (torch.ops.aten.batch_norm, torch.ops.aten.instance_norm)
 _POSITIONS: dict[Any, dict[str, int]] = {
-    torch.batch_norm: {name: position for position, name in enumerate(_NORM)},
-    torch.instance_norm: {name: position for position, name in enumerate(_NORM)} | {"use_input_stats": 5},
+    torch.batch_norm: _NORM_POSITIONS,
+    torch.instance_norm: _NORM_POSITIONS,
+    **dict.fromkeys(_OPERATORS_OF_NORMS, _NORM_POSITIONS),
+    **{operator.default: _NORM_POSITIONS for operator in _OPERATORS_OF_NORMS},
 }
 """Positions of arguments of functions that have another order in ``torch.nn.functional``."""
 

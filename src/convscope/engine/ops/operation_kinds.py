@@ -88,6 +88,18 @@ IDENTITIES = frozenset(
 NORMS = frozenset(_words("batch_norm instance_norm group_norm layer_norm rms_norm local_response_norm"))
 """Normalization layers."""
 
+_ATEN = {
+    "upsample_nearest1d": "interpolate", "upsample_nearest2d": "interpolate", "upsample_nearest3d": "interpolate",
+    "upsample_nearest_exact1d": "interpolate", "upsample_nearest_exact2d": "interpolate",
+    "upsample_nearest_exact3d": "interpolate", "upsample_linear1d": "interpolate",
+    "upsample_bilinear2d": "interpolate", "upsample_bicubic2d": "interpolate", "upsample_trilinear3d": "interpolate",
+    "upsample_bilinear2d_aa": "interpolate", "upsample_bicubic2d_aa": "interpolate",
+    "constant_pad_nd": "pad", "reflection_pad1d": "pad", "reflection_pad2d": "pad", "reflection_pad3d": "pad",
+    "replication_pad1d": "pad", "replication_pad2d": "pad", "replication_pad3d": "pad",
+    "unsafe_view": "view", "to_copy": "to", "feature_dropout": "dropout2d",
+}  # fmt: skip
+"""Operators of ATen whose name differs from the function that calls them, by their name without underscores."""
+
 _REFLECTED = {"radd": "add", "rmul": "mul", "rsub": "rsub", "rmatmul": "rmatmul", "rtruediv": "rdiv", "rdiv": "rdiv"}
 _ALIASES = {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "idiv": "div", "ipow": "pow"}
 _ALIASES |= {"iand": "and", "ior": "or", "ixor": "xor"}
@@ -100,7 +112,8 @@ def operation_name(function: Any) -> tuple[str, bool]:
     if name.startswith("__") and name.endswith("__"):
         plain = name.strip("_")
         return _REFLECTED.get(plain) or _ALIASES.get(plain, plain), plain in _ALIASES or plain == "setitem"
-    return name.strip("_"), name.endswith("_") and not name.startswith("_")
+    plain = name.strip("_")
+    return _ATEN.get(plain, plain), name.endswith("_") and not name.startswith("_")
 
 
 @functools.cache

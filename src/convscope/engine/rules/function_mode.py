@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.network.vmap import UNDER_VMAP, under_vmap
+from convscope.engine.ops.aten_spelling import torch_spelling
 from convscope.engine.ops.call import Call
 from convscope.engine.ops.module_of_call import ModuleLocator
 from convscope.engine.ops.operation_kinds import OperationKind, operation_kind, operation_name
@@ -63,6 +64,7 @@ class RuleMode(TorchFunctionMode):
         """Recognizes activations that are written as several operations."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        func, args = torch_spelling(func, args, kwargs or {})
         if (
             operation_kind(func) in self.method.skipped_kinds
             and not self.replaced

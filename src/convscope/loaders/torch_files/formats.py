@@ -1,0 +1,141 @@
+"""The file formats of PyTorch that hold a whole network: exported programs, TorchScript, pickled modules."""
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convscope.errors import InputError, LoadError
+from convscope.loaders.torch_files.archives import archive_kind
+from convscope.spec import file_format
+from convscope.values.facts import Fact
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from convscope.engine.inputs.specs import InputSpec
+    from convscope.engine.network.model import Model
+
+
+def _recognizes(kind: str) -> Callable[[Path, bytes], bool]:
+    return lambda path, head: archive_kind(path, head) == kind
+
+
+@file_format(
+    name="exported",
+    title="an exported program of PyTorch (torch.export.save)",
+    example="net.pt2",
+    extensions=(".pt2",),
+    recognizes=_recognizes("exported"),
+)
+def open_exported(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
+    """Open the network of an exported program; its example input gives the shape of inputs."""
+    import torch
+
+    from convscope.engine.network.exported_layers import example_input, layers_of_program
+    from convscope.loaders.torch_files.exported import read_program, run_program
+
+    program = read_program(path)
+    try:
+        network = layers_of_program(program)
+    except InputError as error:
+        raise LoadError(f"{str(path)!r} cannot be opened: {error}") from error
+    except Exception as error:  # torch.export raises errors of many types for programs that are damaged
+        reason = " ".join(str(error).split())[:160]
+        raise LoadError(f"{str(path)!r} cannot be opened: {type(error).__name__}: {reason}") from error
+    example = example_input(program)
+    model = _model(network, path, weights, trust, None if example is None else tuple(example.shape))
+    if weights is None and example is not None:
+        _check(model, example, functools.partial(run_program, program), f"torch.export {torch.__version__}")
+    if network.sizes and network.sizes[0] is not None and network.batch is None:
+        model.caveats += (
+            Fact("exported for {count} images at once, and run with other numbers of them", count=network.sizes[0]),
+        )
+    return model
+
+
+@file_format(
+    name="scripted",
+    title="a TorchScript archive (torch.jit.save)",
+    example="net.pt",
+    extensions=(),
+    recognizes=_recognizes("scripted"),
+    options=("arguments",),
+)
+def open_scripted(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
+    """Open the network of a TorchScript archive; ``?arguments=16000`` fixes what its forward takes beside the input."""
+    import torch
+
+    from convscope.loaders.torch_files.scripted import check_parameters, read_script, set_arguments
+
+    script = read_script(path, trust=trust)
+    if "arguments" in options:
+        set_arguments(script, options["arguments"], path)
+    check_parameters(script, path)
+    model = _model(script.network, path, weights, trust, script.example)
+    if "arguments" in options:
+        model.source = model.source.replace(str(path), f"{path}?arguments={options['arguments']}", 1)
+    if script.hidden_by:
+        model.caveats += (
+            Fact(
+                "its layers are hidden: nothing translates the functions of TorchScript {names}", names=script.hidden_by
+            ),
+        )
+    elif weights is None and script.example is not None:
+        example = torch.randn(script.example, generator=torch.Generator().manual_seed(0))
+        _check(model, example, script.run_original, f"TorchScript of torch {torch.__version__}")
+    return model
+
+
+@file_format(
+    name="pickled",
+    title="a whole network as a pickle (torch.save), which runs code: --trust",
+    example="net.pt",
+    extensions=(),
+    recognizes=_recognizes("pickled"),
+)
+def open_pickled(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
+    """Open a pickled module, if its code is trusted; weights alone are refused with the way to use them."""
+    from convscope.loaders.torch_files.pickled import read_module
+
+    return _model(read_module(path, trust=trust).eval(), path, weights, trust, None)
+
+
+def _model(
+    network: "nn.Module", path: Path, weights: str | Path | None, trust: bool, example: tuple[int, ...] | None
+) -> "Model":
+    """The model of a network in a file, whose example input may say what inputs look like."""
+    from convscope.engine.network.model import Model
+    from convscope.loaders.weights import load_state, read_state
+
+    if weights is not None:
+        load_state(network, read_state(weights, trust=trust), weights)
+    spec = None if example is None else _input(example)
+    is_image = spec is not None and not hasattr(spec, "shape")
+    return Model(
+        network,
+        input=spec,
+        name=path.stem,
+        source=str(path) + (f" with {weights}" if weights else ""),
+        assumed_from=f"the example input of {path.name}" if is_image else "",
+    )
+
+
+def _input(example: tuple[int, ...]) -> "InputSpec | None":
+    """Inputs of the shape of an example: pictures if it has one or three channels and two axes."""
+    from convscope.engine.inputs.specs import ImageInput, TensorInput
+
+    if len(example) == 4 and example[1] in (1, 3):
+        return ImageInput(size=example[2:], channels=example[1])
+    return TensorInput(example[1:]) if len(example) > 2 else None
+
+
+def _check(model: "Model", example: Any, run: Callable[[Any], Any], engine: str) -> None:
+    """Compare the network with PyTorch's own run of the file, where it returns one tensor."""
+    from torch import Tensor
+
+    from convscope.loaders.conversion_check import check_conversion
+
+    expected = run(example.clone())
+    if isinstance(expected, Tensor):
+        check_conversion(model, example, expected.detach().float().numpy(), engine=engine)
