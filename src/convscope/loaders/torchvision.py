@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from convscope.engine.inputs.specs import ImageInput
     from convscope.engine.network.model import Model
 
+
 def library() -> Any:
     """The module torchvision, even if its compiled operators do not match the build of torch."""
     from convscope.loaders.torchvision_operators import import_torchvision

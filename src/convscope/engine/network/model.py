@@ -1,5 +1,6 @@
 """A network together with its input specification and its labels."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -368,7 +369,8 @@ class Model:
     def description(self) -> dict[str, Any]:
         """The entry for this model in the record of a value."""
         spec = self.input
-        fields = {k: v for k, v in vars(spec).items() if v is not None}
+        fields = {f.name: getattr(spec, f.name) for f in dataclasses.fields(spec) if f.repr}
+        fields = {name: value for name, value in fields.items() if value is not None}
         return {"name": self.name, "source": self.source, "input": {"kind": type(spec).__name__, **fields}}
 
     def _selected(self, output: Any, batch: int, *, check: bool = True) -> Tensor:
