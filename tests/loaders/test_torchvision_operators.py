@@ -1,4 +1,4 @@
-"""torchvision's operators in plain torch equal a brute-force version, and the compiled ones where they can be loaded."""
+"""torchvision's operators in plain torch equal a brute-force version, and the compiled ones where there are any."""
 
 from types import ModuleType
 

@@ -78,7 +78,7 @@ def _default_processor(config: Any) -> Any:
     """A processor with the usual settings of this kind of network, for its size of images."""
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
-    classes = IMAGE_PROCESSOR_MAPPING.get(type(config))
+    classes = IMAGE_PROCESSOR_MAPPING.get(type(config), None)
     if not classes:
         raise LoadError(
             f"there is no preprocessor_config.json, and none is known for {config.model_type!r}: set the preprocessing "

@@ -1,6 +1,6 @@
 """A folder written by ``save_pretrained`` as a `Model`: its network, labels, inputs, and the output to explain."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +12,18 @@ from convscope.loaders.transformers.folders import check_code, check_weight_file
 from convscope.loaders.transformers.inputs import read_input, without_channel_axis
 from convscope.loaders.transformers.library import library, quiet
 from convscope.loaders.transformers.tasks import IMAGE_EMBEDDING, Task, find_task
-from convscope.loaders.weights import build_with_weights
+from convscope.loaders.weights import read_state
 from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from convscope.engine.network.model import Model
 
 _INPUTS = ("pixel_values", "input_values", "input_features")
 """The names of first arguments that hold images and sounds."""
+_WRAPPERS = ("module.", "_orig_mod.")
+"""Prefixes that data-parallel training and ``torch.compile`` add to every name of a state dict."""
+_MAX_CLASS_TENSORS = 6
+"""The most tensors that depend on the number of classes: weight and bias of a head and two auxiliary heads."""
 
 
 def open_folder(
@@ -50,7 +52,7 @@ def open_folder(
     task, build = _builder(config, address, trust=trust)
     caveats: tuple[Fact, ...] = ()
     if weights is not None:
-        module = build_with_weights(lambda classes: build(_with_classes(config, classes), None), weights, trust=trust)
+        module = _with_own_weights(folder, build, config, weights, trust=trust)
     elif chosen == "none":
         module, caveats = _call(folder, build, config, None), RANDOM_WEIGHTS
     else:
@@ -68,7 +70,7 @@ def open_folder(
         labels=_labels(module.config) if task.has_classes else None,
         output=task.output(module.config.num_labels),
         meaning=None if task.has_classes else "value",
-        name=type(module).__name__ if folder.name in ("", ".") else folder.name,
+        name=Path(address.removeprefix("hf:")).name or type(module).__name__,
         source=address + (f"?weights={chosen}" if chosen else "") + (f" with {weights}" if weights else ""),
         caveats=caveats,
         assumed_from=assumed_from,
@@ -78,7 +80,7 @@ def open_folder(
 def _read_configuration(folder: Path, plain: dict[str, Any], *, trust: bool) -> Any:
     """The configuration as an object of transformers."""
     transformers = library()
-    known = plain.get("model_type") in transformers.CONFIG_MAPPING
+    known = str(plain.get("model_type")) in transformers.CONFIG_MAPPING
     check_code(folder, plain, trust=trust, known=known)
     if not known and not trust:
         raise LoadError(
@@ -133,28 +135,71 @@ def _tower_configuration(config: Any) -> Any:
 
 def _pretrained(folder: Path, build: Builder, config: Any, *, trust: bool) -> tuple[Any, list[str]]:
     """The network with the weights of its folder, and the names of tensors that it does not use."""
+    module, report = _load(folder, build, config, folder, use_safetensors=None if trust else True)
+    return module, _check_report(report, str(folder), module)
+
+
+def _with_own_weights(folder: Path, build: Builder, config: Any, path: str | Path, *, trust: bool) -> Any:
+    """The network with a state dict, whose names may be those of older versions; it may have another number of classes.
+
+    transformers renames tensors while it loads them, and does so for a state dict too.
+    """
+    state = dict(read_state(path, trust=trust))
+    for prefix in _WRAPPERS:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    with torch.device("meta"), quiet():
+        cls = type(_call(folder, build, config, None))
+
+    def load(config: Any) -> tuple[Any, Any]:
+        own = _tower_configuration(config) if hasattr(config, "vision_config") else config
+        return _load(folder, lambda _config, _folder, **rest: cls.from_pretrained(None, **rest), own, state=state)
+
+    module, report = load(config)
+    classes = {given[0] for _, given, own in report["mismatched_keys"] if given[1:] == own[1:]}
+    if len(classes) == 1 and 0 < len(report["mismatched_keys"]) <= _MAX_CLASS_TENSORS:
+        module, report = load(_with_classes(config, classes.pop()))
+    unused = _check_report(report, str(path), module)
+    if unused:
+        raise LoadError(f"{str(path)!r} is not for {type(module).__name__}: it has unknown {_listed(unused)}")
+    return module
+
+
+def _load(
+    folder: Path, build: Builder, config: Any, source: Path | None = None, *, state: Any = None, **options: Any
+) -> Any:
+    """A network and the report of what was loaded into it."""
+    options |= {"local_files_only": True} if source is not None else {"config": config, "state_dict": state}
     with quiet():
-        module, report = _call(
+        return _call(
             folder,
             build,
             config,
-            folder,
-            local_files_only=True,
-            use_safetensors=None if trust else True,
+            source,
             dtype=torch.float32,
-            ignore_mismatched_sizes=True,  # they are refused below, by name
+            ignore_mismatched_sizes=True,  # they are refused by name
             output_loading_info=True,
+            **options,
         )
-    missing = sorted(report["missing_keys"])
-    mismatched = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"])
-    for problem, names in (("lack", missing), ("do not fit", mismatched)):
+
+
+def _check_report(report: Mapping[str, Any], source: str, module: Any) -> list[str]:
+    """The names of tensors that were not used.
+
+    Raises:
+        LoadError: tensors are missing or have another shape.
+    """
+    mismatched = sorted(name for name, _, _ in report["mismatched_keys"])
+    for problem, names in (("lack", sorted(report["missing_keys"])), ("do not fit", mismatched)):
         if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise LoadError(
-                f"the weights in {str(folder)!r} are not for {type(module).__name__}: they {problem} "
-                f"{', '.join(names[:3])}{more}"
+                f"the weights in {source!r} are not for {type(module).__name__}: they {problem} {_listed(names)}"
             )
-    return module, sorted(report["unexpected_keys"])
+    return sorted(report["unexpected_keys"])
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _unused_weights(names: list[str]) -> tuple[Fact, ...]:
@@ -174,10 +219,8 @@ def _call(folder: Path, function: Callable[..., Any], *args: Any, **options: Any
         raise LoadError(f"transformers cannot open {str(folder)!r}: {type(error).__name__}: {reason}") from error
 
 
-def _with_classes(config: Any, classes: int | None) -> Any:
+def _with_classes(config: Any, classes: int) -> Any:
     """The configuration for another number of classes."""
-    if classes is None:
-        return config
     changed = deepcopy(config)
     changed.num_labels = classes
     return changed

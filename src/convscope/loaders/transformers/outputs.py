@@ -13,8 +13,10 @@ def class_scores_of_queries(output: Any, classes: int) -> Tensor:
 
 
 def class_map_of_queries(output: Any) -> Tensor:
-    """The score of every class at every position, (N, classes, height, width): the masks of all queries, each weighted
-    with its probability of the class, as transformers' ``post_process_semantic_segmentation`` adds them up.
+    """The score of every class at every position, (N, classes, height, width).
+
+    It is the sum of all masks, each times its probability of the class, as in transformers'
+    ``post_process_semantic_segmentation``.
     """
     probabilities = output.class_queries_logits.softmax(-1)[..., :-1]  # the last class is "no object"
     return torch.einsum("nqc,nqhw->nchw", probabilities, output.masks_queries_logits.sigmoid())
