@@ -1,11 +1,12 @@
 """The roads by which a network comes to ConvScope, and what one lens of each family does on each of them.
 
-`python -m tests.roads` writes docs/roads.md; tests/test_roads.py runs every road whose package is installed and compares
-its column. A road is one `Road` in `ROADS`.
+`python -m tests.roads` writes docs/roads.md; tests/test_roads.py runs every road whose package is installed and
+compares its column. A road is one `Road` in `ROADS`.
 """
 
 import contextlib
 import importlib.util
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -85,8 +86,7 @@ def _model(module: Any) -> cs.Model:
 
 
 def _address(path: Path | str, **options: Any) -> cs.Model:
-    model = cs.load(str(path), labels=LABELS, size=SIDE, mean=INPUT.mean, std=INPUT.std, **options)
-    return model
+    return cs.load(str(path), labels=LABELS, size=SIDE, mean=INPUT.mean, std=INPUT.std, **options)
 
 
 def _state_dict(folder: Path) -> cs.Model:
@@ -133,7 +133,7 @@ ROADS = (
     Road("torch.fx", _fx),
     Road("Hugging Face", _hugging_face, "transformers", same=False),
     Road("quantized (int8)", _quantized, same=False),
-    # any callable
+    Road("any callable", _callable),
 )
 """In the order of the columns."""
 
@@ -169,8 +169,8 @@ def column(road: Road, folder: Path) -> dict[str, Cell]:
 
 
 def reasons(refusal: str) -> str:
-    """The first clause of a refusal, without what to do instead."""
-    return refusal.partition("; ")[0].partition(": use ")[0]
+    """The first clause of a refusal, without the name of the lens and what to do instead."""
+    return re.sub(r"^[\w-]+ needs", "it needs", refusal).partition("; ")[0].partition(": use ")[0]
 
 
 def page(columns: Mapping[str, Mapping[str, Cell]]) -> str:
@@ -191,10 +191,10 @@ def page(columns: Mapping[str, Mapping[str, Cell]]) -> str:
 
 _HEAD = """# What works on which road
 
-A network may come to ConvScope as a module, as a file or as a function. The table says what one lens of each family does with it: it gives
-the same numbers as on the torch module (a network of its own for Hugging Face and int8), or it refuses with a reason. No road gives a wrong
-picture silently. Written by `python -m tests.roads`; `tests/test_roads.py` runs every cell.
-""".splitlines()
+A network may come to ConvScope as a module, as a file or as a function. The table says what one lens of each family
+does with it: it gives the same numbers as on the torch module (Hugging Face and int8 have a network of their own), or
+it refuses with a reason. No road gives a wrong picture silently. Written by `python -m tests.roads`; `tests/test_roads.py`
+runs every cell.""".splitlines()
 
 
 @contextlib.contextmanager

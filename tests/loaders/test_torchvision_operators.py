@@ -78,8 +78,8 @@ def test_a_detector_of_torchvision_finds_boxes_and_has_a_gradient(torchvision: M
         weights=None, weights_backbone=None, num_classes=5, min_size=64, max_size=96, box_score_thresh=0.0
     ).eval()
     image = torch.rand(3, 64, 64).requires_grad_()
-    (found,) = detector([image])
-    assert found["boxes"].shape == (len(found["scores"]), 4)
-    assert len(found["scores"]) > 0
-    (gradient,) = torch.autograd.grad(found["scores"][0], image)
+    (detections,) = detector([image])
+    assert detections["boxes"].shape == (len(detections["scores"]), 4)
+    assert len(detections["scores"]) > 0
+    (gradient,) = torch.autograd.grad(detections["scores"][0], image)
     assert gradient.abs().sum() > 0

@@ -6,6 +6,7 @@ wherever they can be loaded.
 """
 
 import functools
+import importlib
 import importlib.util
 import sys
 from typing import Any
@@ -111,7 +112,8 @@ def _use_plain_operators() -> None:
     They check that the compiled operators are there, and compile ``_roi_align``, which takes minutes on a CPU.
     Operators without an implementation here (deform_conv2d, roi_pool) keep their check and its message.
     """
-    boxes, roi_align = (importlib.import_module(f"torchvision.ops.{name}") for name in ("boxes", "roi_align"))
+    boxes: Any = importlib.import_module("torchvision.ops.boxes")
+    roi_align: Any = importlib.import_module("torchvision.ops.roi_align")  # the package has a function of that name
     boxes._assert_has_ops = _has_no_check
     roi_align._roi_align = _in_chunks(roi_align._roi_align.__wrapped__)
 
@@ -129,7 +131,7 @@ def _in_chunks(roi_align: Any) -> Any:
     ) -> Tensor:
         points = sampling_ratio**2 if sampling_ratio > 0 else input.shape[2] * input.shape[3]
         regions = max(1, _ROI_ALIGN_SAMPLES // (input.shape[1] * height * width * points))
-        pooled = [roi_align(input, part, scale, height, width, sampling_ratio, aligned) for part in rois.split(regions)]
-        return torch.cat(pooled)
+        parts = torch.split(rois, regions)
+        return torch.cat([roi_align(input, part, scale, height, width, sampling_ratio, aligned) for part in parts])
 
     return chunked

@@ -39,9 +39,12 @@ def test_weights_of_attention_are_returned_inside_the_context_only(vit: Any) -> 
 
 
 def test_the_implementation_is_put_back_after_an_error(vit: Any) -> None:
-    with pytest.raises(ZeroDivisionError), readable_attention(vit):
-        assert vit.config._attn_implementation == "eager"
-        raise ZeroDivisionError
+    def fail_inside() -> None:
+        with readable_attention(vit):
+            raise ZeroDivisionError(vit.config._attn_implementation)
+
+    with pytest.raises(ZeroDivisionError, match="eager"):
+        fail_inside()
     assert vit.config._attn_implementation == "sdpa"
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
 import convscope as cs
+from convscope.cli import app
 from tests.loaders.transformers import networks
 from tests.loaders.transformers.networks import CLASSIFIERS, FOR_IMAGES, FOR_SOUNDS, Build, photograph
 
@@ -116,3 +118,28 @@ def test_a_dense_output_asks_for_a_region_and_explains_it(folder_of: FolderOf) -
             cs.saliency(model, photograph())
         region = cs.Region(0 if build is networks.dpt else "dog")
         assert cs.saliency(model, photograph(), target=region).values.abs().max() > 0
+
+
+def test_a_folder_is_recognized_by_its_content(folder_of: FolderOf, tmp_path: Path) -> None:
+    folder = folder_of(networks.resnet)
+    model = cs.load(folder)
+    assert model.source == str(folder)
+    assert model.name == "resnet"
+    assert cs.load(f"{folder}?size=48").input.size == (48, 48)
+    for content in ("{", "[]", '{"vocabulary": 3}'):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(cs.ConvScopeError, match="is of no format that can be opened"):
+            cs.load(tmp_path)
+
+
+def test_folders_are_opened_on_the_command_line(folder_of: FolderOf) -> None:
+    def printed(*words: str) -> str:
+        result = CliRunner().invoke(app(list(words)), list(words))
+        assert result.exit_code == 0, result.stderr
+        return result.stdout
+
+    described = printed("models", f"hf:{folder_of(networks.detr)}")
+    assert "ProcessorInput" not in described
+    assert "size 48×48" in described
+    assert "3: cat, dog, bird" in described
+    assert "cat" in printed("predict", "sample:photo/china", "--model", str(folder_of(networks.vit)))

@@ -34,17 +34,17 @@ def readable_attention(module: nn.Module) -> Iterator[None]:
 
 def _outermost_with_implementations(module: nn.Module) -> list[Any]:
     """The modules that set the implementation of themselves and of all their parts."""
-    found: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for address, part in module.named_modules():
-        inside = any(not outer or address.startswith(f"{outer}.") for outer in found)
+        inside = any(not outer or address.startswith(f"{outer}.") for outer in parts)
         if hasattr(part, "set_attn_implementation") and not inside:
-            found[address] = part
-    return list(found.values())
+            parts[address] = part
+    return list(parts.values())
 
 
 def _configurations(module: nn.Module) -> list[Any]:
     """The configurations of a network and of its parts that name an implementation, each once."""
-    pending = [part.config for part in module.modules() if hasattr(part, "set_attn_implementation")]
+    pending: list[Any] = [part.config for part in module.modules() if hasattr(part, "set_attn_implementation")]
     configs: dict[int, Any] = {}
     while pending:
         config = pending.pop()

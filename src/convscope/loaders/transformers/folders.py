@@ -11,7 +11,7 @@ from convscope.errors import LoadError
 CONFIG = "config.json"
 SAFETENSORS, SAFETENSORS_INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-_MAX_CONFIG_BYTES = 2**24
+MAX_CONFIG_BYTES = 2**24
 _MAX_COUNT = 1_000_000
 """The largest whole number of a configuration that needs no weights of this size to be believed."""
 
@@ -51,7 +51,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
         raise LoadError(f"{str(folder)!r} holds no {CONFIG}: it is not a folder written by save_pretrained")
-    if path.stat().st_size > _MAX_CONFIG_BYTES:
+    if path.stat().st_size > MAX_CONFIG_BYTES:
         raise LoadError(f"{str(path)!r} has {path.stat().st_size:,} bytes: that is no configuration of a network")
     try:
         config = json.loads(path.read_text("utf-8"))

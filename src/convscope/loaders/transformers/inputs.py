@@ -42,7 +42,7 @@ class ProcessorInput(ImageInput):
         return _processed(self.processor, picture)
 
 
-def read_input(folder: Path, module: nn.Module, *, trust: bool) -> tuple[InputSpec, str]:
+def read_input(folder: Path, module: Any, *, trust: bool) -> tuple[InputSpec, str]:
     """The input of a network, and the kind of network whose preprocessing is assumed where the folder has none."""
     if module.main_input_name != "pixel_values":
         return _signal_input(folder, module.config), ""

@@ -31,4 +31,5 @@ def depth_map(output: Any) -> Tensor:
 def image_embedding(output: Any) -> Tensor:
     """The embedding that is compared with texts where there is a projection, otherwise the pooled output."""
     projected: Tensor | None = getattr(output, "image_embeds", None)
-    return output.pooler_output if projected is None else projected  # type: ignore[no-any-return]
+    embedding: Tensor = output.pooler_output if projected is None else projected
+    return embedding
