@@ -193,8 +193,8 @@ _HEAD = """# What works on which road
 
 A network may come to ConvScope as a module, as a file or as a function. The table says what one lens of each family
 does with it: it gives the same numbers as on the torch module (Hugging Face and int8 have a network of their own), or
-it refuses with a reason. No road gives a wrong picture silently. Written by `python -m tests.roads`; `tests/test_roads.py`
-runs every cell.""".splitlines()
+it refuses with a reason. No road gives a wrong picture silently. Written by `python -m tests.roads`;
+`tests/test_roads.py` runs every cell.""".splitlines()
 
 
 @contextlib.contextmanager

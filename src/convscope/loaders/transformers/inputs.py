@@ -146,7 +146,7 @@ def _with_processor(spec: ImageInput, processor: Any) -> ProcessorInput:
 def _processed(processor: Any, picture: Pillow.Image) -> Tensor:
     """One picture as a processor prepares it."""
     prepared = processor(images=picture.convert("RGB"), return_tensors="pt")["pixel_values"]
-    return torch.as_tensor(prepared)[0].float()
+    return torch.as_tensor(prepared, dtype=torch.float32, device="cpu")[0]
 
 
 def _sides(size: Any) -> tuple[int, int] | None:
