@@ -1,12 +1,10 @@
 """``torchvision:NAME``: an architecture of torchvision with pretrained, random or own weights."""
 
 import contextlib
-import functools
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convscope.errors import LoadError, MissingExtra, UnknownName, did_you_mean
+from convscope.errors import MissingExtra, UnknownName, did_you_mean
 from convscope.spec import loader
 
 if TYPE_CHECKING:
@@ -15,24 +13,15 @@ if TYPE_CHECKING:
     from convscope.engine.inputs.specs import ImageInput
     from convscope.engine.network.model import Model
 
-_OPERATOR_SCHEMAS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
 
-
-@functools.cache
 def library() -> Any:
     """The module torchvision, even if its compiled operators do not match the build of torch."""
+    from convscope.loaders.torchvision_operators import import_torchvision
+
     try:
-        import torchvision
+        return import_torchvision()
     except ImportError as error:
         raise MissingExtra("torchvision", "models") from error
-    except RuntimeError as error:
-        if "operator torchvision::" not in str(error):
-            raise
-        torchvision = _import_without_operators()
-    return torchvision
 
 
 def _names() -> list[str]:
@@ -139,27 +128,3 @@ def _class_count(module: "nn.Module") -> int | None:
     """The number of outputs of the last layer with weights."""
     weights: list[Any] = [m.weight for m in module.modules() if type(m).__name__ in ("Linear", "Conv2d")]
     return int(weights[-1].shape[0]) if weights else None
-
-
-def _import_without_operators() -> Any:
-    """Import torchvision after declaring the operators that its import requires; its networks do not use them."""
-    import torch
-
-    for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
-        del sys.modules[name]
-    operators: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-    for schema in _OPERATOR_SCHEMAS:
-        operators.define(schema)
-    _DECLARATIONS.append(operators)
-    try:
-        import torchvision
-    except (ImportError, RuntimeError) as error:
-        raise LoadError(f"torchvision does not fit this build of torch: {error}") from error
-    print(
-        "note: torchvision's compiled operators do not fit this torch; its networks work without them", file=sys.stderr
-    )
-    return torchvision
-
-
-_DECLARATIONS: list[Any] = []
-"""Operator libraries, kept alive because their declarations end with the object."""

@@ -17,7 +17,7 @@ FIRST_LABELS = 5
 def describe_model(model: Model) -> dict[str, Any]:
     """A model in plain data; the network runs once on random numbers, if the size of its input is known."""
     spec = model.input
-    fields = {name: value for name, value in vars(spec).items() if value is not None}
+    fields = {name: value for name, value in model.description()["input"].items() if name != "kind"}
     output, failure = _output_shape(model)
     labels = list(model.labels or ())
     scores_only = scores_only_part(model.module)

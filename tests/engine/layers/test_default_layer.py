@@ -185,3 +185,32 @@ def test_positions_are_tracked_through_fold() -> None:
     net, x = Folded().eval(), torch.randn(2, 3, 8, 8)
     assert cs.grad_cam(net, x)[1].layers == ("last",)
     assert cs.structure(net, x[:1]).module("last").box((3, 4), (8, 8)) == ((2, 3), (4, 5))
+
+
+class Pooling(nn.Module):
+    """A backbone that returns its feature maps together with their mean, as those of transformers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        maps = self.last(self.first(x).relu())
+        return {"maps": maps, "pooled": maps.relu().mean((2, 3))}
+
+
+class Pooled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone, self.head = Pooling(), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.backbone(x)["pooled"])
+
+
+def test_a_container_that_pools_its_own_output_is_not_the_default() -> None:
+    """Its maps are replaced only after they were pooled, so that nothing would reach the score."""
+    model = cs.Model(seeded(Pooled))
+    attribution = cs.grad_cam(model, tensor(), target=1)
+    assert attribution.layers == ("backbone.last",)
+    assert attribution.values.abs().max() > 0

@@ -168,7 +168,8 @@ def _recording_modules(module: nn.Module, recorder: Recorder, graph: ForwardGrap
                 scripted.append(address)
                 continue
             for handle in (
-                submodule.register_forward_pre_hook(pre_hook_for(address), with_kwargs=True),
+                # before hooks of the network's own, which may reshape the input that the record starts from
+                submodule.register_forward_pre_hook(pre_hook_for(address), with_kwargs=True, prepend=not address),
                 submodule.register_forward_hook(hook_for(address)),
             ):
                 handles.callback(handle.remove)

@@ -6,6 +6,7 @@ The size is checked before pixels are decoded, and every failure is reported in 
 import functools
 import importlib
 import io
+import math
 import stat
 import sys
 import warnings
@@ -159,9 +160,10 @@ def image_from_array(array: np.ndarray[Any, Any]) -> Pillow.Image:
     return Pillow.fromarray(array[..., 0] if array.ndim == 3 and shape[2] == 1 else array)
 
 
-def center_crop(picture: Pillow.Image, height: int, width: int) -> Pillow.Image:
-    """The central ``height`` × ``width`` pixels of an image."""
-    top, left = round((picture.height - height) / 2), round((picture.width - width) / 2)
+def center_crop(picture: Pillow.Image, height: int, width: int, *, margin: str | None = None) -> Pillow.Image:
+    """The central ``height`` × ``width`` pixels of an image; margins of half a pixel are rounded to even or down."""
+    whole = math.floor if margin == "floor" else round
+    top, left = whole((picture.height - height) / 2), whole((picture.width - width) / 2)
     return picture.crop((left, top, left + width, top + height))
 
 

@@ -41,6 +41,8 @@ class ImageInput:
             the aspect ratio, ``pad`` keeps the whole image and pads it with gray.
         resize: the length of the shorter side before cropping; None is the shorter side of ``size``.
         interpolation: ``bilinear``, ``bicubic``, ``nearest`` or ``lanczos``.
+        crop_margin: ``floor`` puts a center crop whose margins are half a pixel one pixel higher and further left, as
+            transformers and Keras do; by default it is rounded to even, as in torchvision.
     """
 
     size: tuple[int, int] | int = (224, 224)
@@ -50,6 +52,7 @@ class ImageInput:
     fit: Literal["crop", "stretch", "pad"] = "crop"
     resize: int | None = None
     interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos"] = "bilinear"
+    crop_margin: Literal["floor"] | None = None
 
     def __post_init__(self) -> None:
         size = _whole_numbers("size", self.size)
@@ -60,6 +63,8 @@ class ImageInput:
             raise InputError(f"fit must be crop, stretch or pad, got {self.fit!r}")
         if self.interpolation not in FILTERS:
             raise InputError(f"interpolation must be one of {', '.join(FILTERS)}, got {self.interpolation!r}")
+        if self.crop_margin not in (None, "floor"):
+            raise InputError(f"crop_margin must be floor or None, got {self.crop_margin!r}")
         for name in ("resize", "channels"):
             value = getattr(self, name)
             if value is not None and len(_whole_numbers(name, value)) != 1:
@@ -100,7 +105,8 @@ class ImageInput:
         filter_ = FILTERS[self.interpolation]
         if self.fit == "stretch":
             scale = (self.resize or min(height, width)) / min(height, width)
-            return center_crop(picture.resize((int(width * scale), int(height * scale)), filter_), height, width)
+            resized = picture.resize((int(width * scale), int(height * scale)), filter_)
+            return center_crop(resized, height, width, margin=self.crop_margin)
         if self.fit == "pad":
             gray = 128 if picture.mode == "L" else (128, 128, 128)
             return ImageOps.pad(picture, (width, height), filter_, color=gray)
@@ -121,7 +127,7 @@ class ImageInput:
             resized = (max(width, round(picture.width * scale)), max(height, round(picture.height * scale)))
         if resized[0] * resized[1] > MAX_PIXELS:  # an extreme aspect ratio: crop before resizing, not after
             return ImageOps.fit(picture, (width, height), filter_)
-        return center_crop(picture.resize(resized, filter_), height, width)
+        return center_crop(picture.resize(resized, filter_), height, width, margin=self.crop_margin)
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def _candidates(
     order = list(dict.fromkeys(reversed(finished)))  # the last first
     score_maps = _score_maps(model, trace)
     with_positions = [address for address in order if trace.layers[address].has_positions and address not in score_maps]
-    with_positions = with_positions or _find_by_probing(model, trace, tensor, order)
+    with_positions = _without_early_outputs(trace, with_positions) or _find_by_probing(model, trace, tensor, order)
     if not with_positions and (vmapped := [address for address in order if trace.layers[address].mapped]):
         raise LayerError(f"layer {vmapped[0]!r} {UNDER_VMAP}")
     resampled = [
@@ -141,6 +141,16 @@ def _candidates(
         )
     candidates = on_all_paths or (with_positions if end is None else _on_most_paths(trace, with_positions, end))
     return candidates, bool(on_all_paths)
+
+
+def _without_early_outputs(trace: LayerTrace, addresses: list[str]) -> list[str]:
+    """These layers without containers that pool or classify their own first output before they return it.
+
+    The layer inside that computed this output is kept instead, since what is done to it there reaches the output.
+    """
+    early = {address for address in addresses if trace.returns_results_of_its_output(address)}
+    others = {trace.layers[address].steps for address in addresses if address not in early}
+    return [address for address in addresses if address not in early or trace.layers[address].steps not in others]
 
 
 def _distinct_outputs(trace: LayerTrace, candidates: list[str]) -> list[str]:

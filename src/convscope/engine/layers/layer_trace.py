@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _PASS_THROUGH = (nn.Identity, nn.modules.dropout._DropoutNd)
 """Modules that return their input unchanged in eval mode: the layer before them is named instead."""
 
+_MAX_OUTPUTS = 16
+"""How many outputs of a layer are looked at."""
+
 
 @dataclass(frozen=True)
 class LayerTrace:
@@ -59,6 +62,30 @@ class LayerTrace:
     image: Tensor
     batched_output: Tensor | None
     one_by_one: bool = False
+
+    def returns_results_of_its_output(self, address: str) -> bool:
+        """Whether a layer returns, beside its first output, numbers that were computed from it.
+
+        Such a container (a backbone that returns feature maps and their pooled values) has passed its first output on
+        before a hook can replace it.
+        """
+        steps = self.layers[address].steps
+        ports = (self.ports.get(f"{address}:output{number}") for number in range(1, _MAX_OUTPUTS))
+        others = [port.operation for port in ports if port is not None and port.operation is not None]
+        return bool(steps) and any(self._follows(operation, steps[-1]) for operation in others)
+
+    def _follows(self, operation: int, earlier: int) -> bool:
+        """Whether an operation was computed from the result of an earlier one."""
+        pending = [operation] if operation > earlier else []
+        visited = set(pending)
+        while pending:
+            for parent in self.parents[pending.pop()]:
+                if parent == earlier:
+                    return True
+                if parent > earlier and parent not in visited:
+                    visited.add(parent)
+                    pending.append(parent)
+        return False
 
     @property
     def classes(self) -> int:

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -393,8 +393,9 @@ class Model:
     def description(self) -> dict[str, Any]:
         """The entry for this model in the record of a value."""
         spec = self.input
-        fields = {k: v for k, v in vars(spec).items() if v is not None}
-        described = {"name": self.name, "source": self.source, "input": {"kind": type(spec).__name__, **fields}}
+        settings = {field.name: getattr(spec, field.name) for field in fields(spec) if field.repr}
+        settings = {name: value for name, value in settings.items() if value is not None}
+        described = {"name": self.name, "source": self.source, "input": {"kind": type(spec).__name__, **settings}}
         return described if self.conversion is None else {**described, "conversion": vars(self.conversion)}
 
     def _selected(self, output: Any, batch: int, *, check: bool = True) -> Tensor:

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.context.metering import count_passes
@@ -48,7 +51,7 @@ def second_derivatives(
 def _derivatives(
     model: Model, tensor: Tensor, target: Target, rows: Tensor, layers: Sequence[str], utility: Utility
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    with torch.no_grad(), capture(model.module, layers, differentiable=True) as caught:
+    with torch.no_grad(), _TwiceDifferentiableAttention(), capture(model.module, layers, differentiable=True) as caught:
         if target.layer is not None:
             caught.unreached_reason = f", which ends at the target's own layer {target.layer!r}"
         output = read_out(model, tensor, target)
@@ -57,6 +60,19 @@ def _derivatives(
         gradients = gradients_of(utilities, activations, model, create_graph=True)
         directions = [_on_the_map(model, address, tensor, a) for address, a in zip(layers, activations, strict=True)]
         return [(a, g, _hessian_times(a, g, v)) for a, g, v in zip(activations, gradients, directions, strict=True)]
+
+
+class _TwiceDifferentiableAttention(TorchFunctionMode):
+    """Computes fused attention from products and a softmax: the fused kernels have no second derivative."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is F.multi_head_attention_forward and not kwargs.get("need_weights", True):
+            return func(*args, **kwargs | {"need_weights": True})[0], None
+        if func is not F.scaled_dot_product_attention or kwargs.get("enable_gqa"):
+            return func(*args, **kwargs)
+        kwargs.pop("enable_gqa", None)
+        return torch.ops.aten._scaled_dot_product_attention_math(*args, **kwargs)[0]
 
 
 def _on_the_map(model: Model, address: str, tensor: Tensor, activation: Tensor) -> Tensor:

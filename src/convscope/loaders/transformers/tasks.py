@@ -1,0 +1,86 @@
+"""What a network of transformers is for, from the name of its class: how it is built and what of it is explained."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from convscope.errors import LoadError
+from convscope.loaders.transformers import outputs
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of network.
+
+    Attributes:
+        title: what it does.
+        endings: how the names of its classes end.
+        builder: the class of transformers that finds the class for a configuration.
+        output: what is explained, given the number of classes.
+        has_classes: whether the outputs are classes with labels.
+    """
+
+    title: str
+    endings: tuple[str, ...]
+    builder: str
+    output: Callable[[int], str | Callable[[Any], Tensor]]
+    has_classes: bool = True
+
+
+def _logits(classes: int) -> str:
+    return "logits"
+
+
+TASKS = (
+    Task("image classification", ("ForImageClassification", "WithTeacher"), "AutoModelForImageClassification", _logits),
+    Task(
+        "audio classification",
+        ("ForAudioClassification", "ForSequenceClassification"),
+        "AutoModelForAudioClassification",
+        _logits,
+    ),
+    Task("semantic segmentation", ("ForSemanticSegmentation",), "AutoModelForSemanticSegmentation", _logits),
+    Task(
+        "universal segmentation",
+        ("ForUniversalSegmentation", "ForInstanceSegmentation"),
+        "AutoModelForUniversalSegmentation",
+        lambda classes: outputs.class_map_of_queries,
+    ),
+    Task(
+        "object detection",
+        ("ForObjectDetection",),
+        "AutoModelForObjectDetection",
+        lambda classes: partial(outputs.class_scores_of_queries, classes=classes),
+    ),
+    Task(
+        "depth estimation",
+        ("ForDepthEstimation",),
+        "AutoModelForDepthEstimation",
+        lambda classes: outputs.depth_map,
+        has_classes=False,
+    ),
+    Task("embedding", ("Model",), "AutoModel", lambda classes: "pooler_output", has_classes=False),
+)
+"""The kinds that are opened, of which the first that fits is taken."""
+
+IMAGE_EMBEDDING = Task("image embedding", (), "", lambda classes: outputs.image_embedding, has_classes=False)
+"""The part for images of a network for images and texts, such as CLIP."""
+
+
+def find_task(architectures: Sequence[str] | None, source: str) -> Task:
+    """The task of the class that a configuration names.
+
+    Raises:
+        LoadError: it names none, or one of another kind.
+    """
+    if not architectures:
+        raise LoadError(f"{source} does not say which network it is: its config.json names no architectures")
+    name = str(architectures[0])
+    for task in TASKS:
+        if name.endswith(task.endings):
+            return task
+    titles = ", ".join(task.title for task in TASKS[:-1])
+    raise LoadError(f"{source} is a {name}, which is not opened here: there are networks for {titles} and embeddings")

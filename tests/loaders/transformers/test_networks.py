@@ -1,0 +1,145 @@
+"""Networks of transformers give what transformers gives, from a photograph on, and every lens treats them as others."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+import convscope as cs
+from convscope.cli import app
+from tests.loaders.transformers import networks
+from tests.loaders.transformers.networks import CLASSIFIERS, FOR_IMAGES, FOR_SOUNDS, Build, photograph
+
+FolderOf = Callable[[Build], Path]
+
+
+def own_output(folder: Path) -> Any:
+    """What transformers itself makes of the photograph: its processor, then its network."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder)
+    name = config.architectures[0]
+    cls = getattr(transformers, "CLIPVisionModelWithProjection" if name == "CLIPModel" else name)
+    options = {}
+    if name == "CLIPModel":
+        options["config"] = config.vision_config
+        config.vision_config.projection_dim = config.projection_dim
+    network = cls.from_pretrained(folder, **options).eval()
+    processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    with torch.no_grad():
+        return network(processor(images=photograph(), return_tensors="pt")["pixel_values"])
+
+
+def explained_part(output: Any) -> Tensor:
+    """The part of an output that is explained, written out once more."""
+    for name in ("image_embeds", "pooler_output"):
+        if name in output and "logits" not in output:
+            return output[name]
+    if "predicted_depth" in output:
+        return output.predicted_depth.unsqueeze(1)
+    if "masks_queries_logits" in output:
+        classes, masks = output.class_queries_logits.softmax(-1)[:, :, :3], output.masks_queries_logits.sigmoid()
+        return (classes[:, :, :, None, None] * masks[:, :, None]).sum(1)
+    return output.logits[:, :, :3].permute(0, 2, 1) if "pred_boxes" in output else output.logits
+
+
+@pytest.mark.parametrize("build", FOR_IMAGES, ids=lambda build: build.__name__)
+def test_the_output_is_that_of_transformers(build: Build, folder_of: FolderOf) -> None:
+    folder = folder_of(build)
+    model = cs.load(f"hf:{folder}")
+    with torch.no_grad():
+        output = model.run(model.prepare(photograph()).tensor)
+    expected = explained_part(own_output(folder))
+    assert output.shape == expected.shape
+    assert (output - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
+    assert float(output.std()) > 1e-4
+    assert model.caveats == ()
+
+
+@pytest.mark.parametrize("build", FOR_SOUNDS, ids=lambda build: build.__name__)
+def test_networks_for_sounds_take_a_channel_axis(build: Build, folder_of: FolderOf) -> None:
+    import transformers
+
+    folder = folder_of(build)
+    model = cs.load(f"hf:{folder}")
+    own = transformers.AutoModelForAudioClassification.from_pretrained(folder).eval()
+    sound = torch.randn(1, 1, *((400,) if build is networks.wav2vec2 else (64, 16)))
+    with torch.no_grad():
+        torch.testing.assert_close(model.run(sound), own(sound[:, 0]).logits)
+    assert model.labels == ("cat", "dog", "bird")
+    attribution = cs.integrated_gradients(model, sound, baseline="black", target="dog", steps=4)
+    assert attribution.values.shape == sound.shape[2:]
+
+
+def test_what_a_folder_says_is_read(folder_of: FolderOf) -> None:
+    model = cs.load(f"hf:{folder_of(networks.vit)}")
+    assert model.labels == ("cat", "dog", "bird")
+    assert model.name == "vit"
+    assert model.source == f"hf:{folder_of(networks.vit)}"
+    assert "vit.layers.0.attention.q_proj" in model.layers()
+    assert model.meaning.kind == "logits" or model.meaning.kind == "scores"
+    assert cs.load(f"hf:{folder_of(networks.dpt)}").meaning.kind == "value"
+    assert cs.load(f"hf:{folder_of(networks.vit)}?output=logits&size=32").output == "logits"
+
+
+@pytest.mark.parametrize("build", CLASSIFIERS, ids=lambda build: build.__name__)
+def test_a_lens_of_each_family_explains_a_classifier(build: Build, folder_of: FolderOf) -> None:
+    model = cs.load(f"hf:{folder_of(build)}")
+    photo = photograph()
+    prediction = cs.predict(model, photo)
+    assert {*prediction.labels} == {"cat", "dog", "bird"}
+    assert cs.structure(model).parameters == sum(p.numel() for p in model.module.parameters())
+    target = "dog"
+    score = model.run(model.prepare(photo).tensor)[0, 1].item()
+    for attribution in (
+        cs.grad_cam(model, photo, target=target),
+        cs.integrated_gradients(model, photo, target=target, steps=8),
+        cs.occlusion(model, photo, target=target, patch=16, stride=16),
+        cs.deep_lift(model, photo, target=target),
+        cs.lrp(model, photo, target=target),
+        cs.attn_lrp(model, photo, target=target),
+        cs.shapley_cam(model, photo, target=target),
+    ):
+        assert attribution.values.abs().max() > 0, attribution.method
+        assert attribution.score == pytest.approx(score, abs=1e-5)
+    deep_lift = cs.deep_lift(model, photo, target=target)
+    assert abs(deep_lift.notes["relative completeness gap"]) < 1e-3
+    assert "conservation gap" in cs.lrp(model, photo, target=target).notes
+
+
+def test_a_dense_output_asks_for_a_region_and_explains_it(folder_of: FolderOf) -> None:
+    for build in (networks.segformer, networks.detr, networks.dpt):
+        model = cs.load(f"hf:{folder_of(build)}")
+        with pytest.raises(cs.ConvScopeError, match="a class needs a region"):
+            cs.saliency(model, photograph())
+        region = cs.Region(0 if build is networks.dpt else "dog")
+        assert cs.saliency(model, photograph(), target=region).values.abs().max() > 0
+
+
+def test_a_folder_is_recognized_by_its_content(folder_of: FolderOf, tmp_path: Path) -> None:
+    folder = folder_of(networks.resnet)
+    model = cs.load(folder)
+    assert model.source == str(folder)
+    assert model.name == "resnet"
+    assert cs.load(f"{folder}?size=48").input.size == (48, 48)
+    for content in ("{", "[]", '{"vocabulary": 3}'):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(cs.ConvScopeError, match="is of no format that can be opened"):
+            cs.load(tmp_path)
+
+
+def test_folders_are_opened_on_the_command_line(folder_of: FolderOf) -> None:
+    def printed(*words: str) -> str:
+        result = CliRunner().invoke(app(list(words)), list(words))
+        assert result.exit_code == 0, result.stderr
+        return result.stdout
+
+    described = printed("models", f"hf:{folder_of(networks.detr)}")
+    assert "ProcessorInput" not in described
+    assert "size 48×48" in described
+    assert "3: cat, dog, bird" in described
+    assert "cat" in printed("predict", "sample:photo/china", "--model", str(folder_of(networks.vit)))

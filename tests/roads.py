@@ -1,0 +1,217 @@
+"""The roads by which a network comes to ConvScope, and what one lens of each family does on each of them.
+
+`python -m tests.roads` writes docs/roads.md; tests/test_roads.py runs every road whose package is installed and
+compares its column. A road is one `Road` in `ROADS`.
+"""
+
+import contextlib
+import importlib.util
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.catalogue import call
+from convscope.errors import ConvScopeError
+from convscope.spec import FAMILIES
+from tests.nets import seeded
+
+PAGE = Path(__file__).parents[1] / "docs/roads.md"
+SIDE = 16
+LABELS = ("ant", "bee", "cat")
+INPUT = cs.ImageInput(size=SIDE, mean=(0.4, 0.45, 0.5), std=(0.2, 0.25, 0.3))
+LENSES: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "prediction": ("predict", {}),
+    "structure": ("structure", {}),
+    "activations": ("feature-maps", {}),
+    "gradient": ("integrated-gradients", {"target": "bee", "steps": 8}),
+    "cam": ("grad-cam", {"target": "bee"}),
+    "backward": ("lrp", {"target": "bee"}),
+    "perturbation": ("occlusion", {"target": "bee", "patch": 4, "stride": 4}),
+    "learned": ("activation-maximization", {"unit": "bee", "steps": 2, "size": SIDE}),
+}
+"""One lens of each family, and its parameters."""
+
+
+class Net(nn.Module):
+    """Two convolutions, global average pooling and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.relu, self.pool, self.head = nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Linear(8, len(LABELS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.relu(self.second(self.relu(self.first(x))))
+        return self.head(self.pool(maps).flatten(1))
+
+
+@dataclass(frozen=True)
+class Road:
+    """A way from a network to a `Model`.
+
+    Attributes:
+        name: the heading of its column.
+        open: writes the network into a folder, if it is a road of files, and opens it.
+        package: what must be installed; empty where nothing must.
+        same: whether it carries the network `Net`, whose maps it must then give; otherwise it has one of its own.
+    """
+
+    name: str
+    open: Callable[[Path], cs.Model]
+    package: str = ""
+    same: bool = True
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package is installed."""
+        return not self.package or importlib.util.find_spec(self.package) is not None
+
+
+def make() -> nn.Module:
+    """The network that all roads carry."""
+    return seeded(Net, seed=3)
+
+
+def _model(module: Any) -> cs.Model:
+    return cs.Model(module, input=INPUT, labels=LABELS)
+
+
+def _address(path: Path | str, **options: Any) -> cs.Model:
+    return cs.load(str(path), labels=LABELS, size=SIDE, mean=INPUT.mean, std=INPUT.std, **options)
+
+
+def _state_dict(folder: Path) -> cs.Model:
+    torch.save(make().state_dict(), folder / "weights.pt")
+    source = folder / "road_net.py"
+    source.write_text("from tests.roads import Net\n")
+    return _address(f"{source}:Net", weights=folder / "weights.pt")
+
+
+def _fx(folder: Path) -> cs.Model:
+    return _model(torch.fx.symbolic_trace(make()))
+
+
+def _callable(folder: Path) -> cs.Model:
+    net = make()
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return net(torch.from_numpy(images)).numpy()
+
+    return _model(scores)
+
+
+def _quantized(folder: Path) -> cs.Model:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # eager-mode quantisation is deprecated in torch
+        net = torch.ao.quantization.QuantWrapper(make()).eval()
+        net.qconfig = torch.ao.quantization.get_default_qconfig()  # type: ignore[assignment]
+        torch.ao.quantization.prepare(net, inplace=True)
+        net(torch.randn(8, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)))
+        torch.ao.quantization.convert(net, inplace=True)
+    return _model(net)
+
+
+def _hugging_face(folder: Path) -> cs.Model:
+    from tests.loaders.transformers import networks
+
+    return cs.load(f"hf:{networks.save(networks.resnet, folder / 'resnet')}", labels=LABELS)
+
+
+ROADS = (
+    Road("torch module", lambda folder: _model(make())),
+    Road("state dict", _state_dict),
+    Road("torch.fx", _fx),
+    Road("Hugging Face", _hugging_face, "transformers", same=False),
+    Road("quantized (int8)", _quantized, same=False),
+    Road("any callable", _callable),
+)
+"""In the order of the columns."""
+
+
+def photograph() -> np.ndarray:
+    """The picture that is explained."""
+    return cs.sample("photo/china").image
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What the lens of a family does: a value, or the message with which it refuses."""
+
+    value: Any
+    refusal: str = ""
+
+
+def run(family: str, model: cs.Model) -> Cell:
+    """Run the lens of a family; anything but a value or a refusal of ours is raised."""
+    name, parameters = LENSES[family]
+    declaration = next(spec for spec in cs.lenses() if spec.command == name)
+    images = [photograph()] if "image" in declaration.inputs else []
+    try:
+        return Cell(call(name, model, *images, **parameters))
+    except ConvScopeError as error:
+        return Cell(None, str(error))
+
+
+def column(road: Road, folder: Path) -> dict[str, Cell]:
+    """The cells of a road, by family."""
+    model = road.open(folder)
+    return {family: run(family, model) for family in FAMILIES}
+
+
+def reasons(refusal: str) -> str:
+    """The first clause of a refusal, without the name of the lens and what to do instead."""
+    return re.sub(r"^[\w-]+ needs", "it needs", refusal).partition("; ")[0].partition(": use ")[0]
+
+
+def page(columns: Mapping[str, Mapping[str, Cell]]) -> str:
+    """The page with the table, from the cells of all roads."""
+    numbers: dict[str, int] = {}
+    rows = []
+    for family, title in FAMILIES.items():
+        cells = []
+        for cell in (cells[family] for cells in columns.values()):
+            if cell.refusal:
+                numbers.setdefault(reasons(cell.refusal), len(numbers) + 1)
+            cells.append(f"refuses ({numbers[reasons(cell.refusal)]})" if cell.refusal else "works")
+        rows.append(f"| {title.partition(':')[0]}: `{LENSES[family][0]}` | {' | '.join(cells)} |")
+    listed = [f"{number}. {reason}." for reason, number in numbers.items()]
+    head = [f"| | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
+    return "\n".join([*_HEAD, "", *head, *rows, "", *listed, ""])
+
+
+_HEAD = """# What works on which road
+
+A network may come to ConvScope as a module, as a file or as a function. The table says what one lens of each family
+does with it: it gives the same numbers as on the torch module (Hugging Face and int8 have a network of their own), or
+it refuses with a reason. No road gives a wrong picture silently. Written by `python -m tests.roads`;
+`tests/test_roads.py` runs every cell.""".splitlines()
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for the files of one road."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def write_page() -> None:
+    """Run all roads, whose packages must all be installed, and write the page."""
+    columns = {}
+    for road in ROADS:
+        with temporary_folder() as folder:
+            columns[road.name] = column(road, folder)
+    PAGE.write_text(page(columns), "utf-8")
+
+
+if __name__ == "__main__":
+    write_page()
