@@ -1,0 +1,128 @@
+"""Reading an ONNX file: which files are one, and what is refused before anything is computed."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from convscope.errors import LoadError, MissingExtra
+
+if TYPE_CHECKING:
+    import onnx
+
+OLDEST_OPSET = 7
+_MAX_FILE_SIZE = 2**31
+"""Protocol buffers hold at most 2 GiB; larger networks keep their weights in files beside them."""
+_MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2}
+"""The fields of a model in the file, by their number, with the kind of their encoding."""
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A network as its file holds it.
+
+    Attributes:
+        proto: the file's content.
+        path: the file.
+        opset: the version of the standard's operators.
+        functions: the file's own functions, by domain and name.
+    """
+
+    proto: "onnx.ModelProto"
+    path: Path
+    opset: int
+    functions: dict[tuple[str, str], Any]
+
+    @property
+    def folder(self) -> Path:
+        """The folder that may hold weights of the network."""
+        return self.path.parent
+
+
+@functools.cache
+def onnx_package() -> ModuleType:
+    """The package onnx."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtra("onnx", "onnx") from error
+    return onnx
+
+
+def is_onnx(path: Path, head: bytes) -> bool:
+    """Whether a file begins as an ONNX model does: with its version, then with fields that a model has."""
+    if len(head) < 4 or head[0] != 0x08 or not 0 < head[1] < 0x40:
+        return False
+    position = 0
+    while position < len(head):
+        key, position = _varint(head, position)
+        field, encoding = key >> 3, key & 7
+        if _MODEL_FIELDS.get(field) != encoding:
+            return position > len(head)
+        value, position = _varint(head, position)
+        if field == 7:
+            return True
+        position += value if encoding == 2 else 0
+    return path.suffix.lower() == ".onnx"
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """A whole number of variable length, and the position after it; beyond the end where the data ends in it."""
+    value = shift = 0
+    while position < len(data) and shift < 64:
+        byte = data[position]
+        value |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if not byte & 0x80:
+            return value, position
+    return value, len(data) + 1
+
+
+def read_model(path: Path) -> StoredModel:
+    """The network in a file.
+
+    Raises:
+        LoadError: the file is empty, not complete or no network, or of a version that is not read.
+        MissingExtra: the package onnx is not installed.
+    """
+    package = onnx_package()
+    size = path.stat().st_size
+    if not 0 < size < _MAX_FILE_SIZE:
+        raise LoadError(f"{str(path)!r} has {size:,} bytes: an ONNX file has at least one and less than 2 GiB")
+    try:
+        proto = package.ModelProto.FromString(path.read_bytes())
+    except Exception as error:  # of the parser, whose class depends on its implementation
+        raise LoadError(f"{str(path)!r} is not a complete ONNX file: {_first_line(error)}") from error
+    if not proto.graph.node and not proto.graph.output:
+        raise LoadError(f"{str(path)!r} holds no network: its graph has no node")
+    functions = {(function.domain, function.name): function for function in proto.functions}
+    return StoredModel(proto, path, _opset(package, proto, path), functions)
+
+
+def _opset(package: ModuleType, proto: Any, path: Path) -> int:
+    """The version of the standard's operators that a network uses."""
+    versions = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
+    if not versions:
+        if proto.opset_import:
+            raise LoadError(f"{str(path)!r} uses no operators of the ONNX standard, only of {proto.opset_import[0].domain!r}")
+        raise LoadError(
+            f"{str(path)!r} is of IR version {proto.ir_version} and does not say which version of the operators it uses: "
+            "export the network again with a current version of its own tool"
+        )
+    newest = package.defs.onnx_opset_version()
+    if max(versions) > newest:
+        raise LoadError(
+            f"{str(path)!r} uses opset {max(versions)}, and onnx {package.__version__} knows opsets up to {newest}: "
+            f"install a newer onnx, or export the network with opset_version={newest}"
+        )
+    if max(versions) < OLDEST_OPSET:
+        raise LoadError(
+            f"{str(path)!r} uses opset {max(versions)}, and ConvScope reads opset {OLDEST_OPSET} and newer: convert it "
+            f"with onnx.version_converter.convert_version(model, {OLDEST_OPSET + 6})"
+        )
+    return int(max(versions))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
