@@ -28,40 +28,43 @@ MAX_NODES = 100_000
 Scope = MutableMapping[str, Value]
 
 
-def build_network(stored: StoredModel, input_name: str, example: Tensor, fixed: Mapping[str, Tensor]) -> OnnxNetwork:
-    """The network of a file, built while it runs on an example.
+class NetworkBuilder:
+    """Builds one network.
 
     Args:
         stored: the file's content.
-        input_name: the input of the graph that is the network's input.
-        example: an input of the graph.
-        fixed: by name, what the other inputs always are.
-
-    Raises:
-        UnsupportedOperator: a node cannot be translated.
-        LoadError: the graph or one of its weights is wrong, or the network cannot run on the example.
-    """
-    with torch.no_grad():
-        return NetworkBuilder(stored).build(input_name, example, fixed)
-
-
-class NetworkBuilder:
-    """Builds one network.
+        fixed_shape: whether the shape of a sample never changes, so that what is computed from shapes is constant.
 
     Attributes:
         network: what was built so far.
         quantized: whether a node rounds to whole numbers.
+        layers: the address of each node's module, and the name of the value that it computes.
     """
 
-    def __init__(self, stored: StoredModel) -> None:
-        self.stored = stored
+    def __init__(self, stored: StoredModel, *, fixed_shape: bool) -> None:
+        self.stored, self.fixed_shape = stored, fixed_shape
         self.network = OnnxNetwork()
         self.quantized = False
+        self.layers: list[tuple[str, str]] = []
         self._opset = stored.opset
         self._nodes = self._depth = 0
 
     def build(self, input_name: str, example: Tensor, fixed: Mapping[str, Tensor]) -> OnnxNetwork:
-        """The network of the whole file."""
+        """The network of the whole file.
+
+        Args:
+            input_name: the input of the graph that is the network's input.
+            example: an input of the graph.
+            fixed: by name, what the other inputs always are.
+
+        Raises:
+            UnsupportedOperator: a node cannot be translated.
+            LoadError: the graph or one of its weights is wrong, or the network cannot run on the example.
+        """
+        with torch.no_grad():
+            return self._build(input_name, example, fixed)
+
+    def _build(self, input_name: str, example: Tensor, fixed: Mapping[str, Tensor]) -> OnnxNetwork:
         graph = self.stored.proto.graph
         scope: Scope = {input_name: Value(input_name, example, Dependence.INPUT, self.network.input)}
         scope.update({name: Value(name, tensor, Dependence.NOTHING) for name, tensor in fixed.items()})
@@ -118,7 +121,8 @@ class NetworkBuilder:
             self._run_function(node, values, scope, prefix)
             return False
         try:
-            if all(value is None or value.dependence is Dependence.NOTHING for value in values):
+            constant = all(value is None or value.dependence is Dependence.NOTHING for value in values)
+            if constant or (self.fixed_shape and node.kind in ("Shape", "Size")):
                 self._fold(node, values, scope)
                 return False
             return self._add_module(node, values, consumer, scope, prefix)
@@ -188,6 +192,8 @@ class NetworkBuilder:
         inputs = tuple(self._number(value) for value in taken)
         path = self.network.place(prefix + node.name, module)
         self.network.steps.append(Step(path, inputs, tuple(numbers)))
+        if self._depth == 1:
+            self.layers.append((".".join(path), names[0]))
         return absorbs
 
     def _translation(

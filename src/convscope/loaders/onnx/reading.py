@@ -1,12 +1,15 @@
 """Reading an ONNX file: which files are one, and what is refused before anything is computed."""
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from convscope.errors import LoadError, MissingExtra
+from convscope.loaders.onnx.graph import MAX_DEPTH
+from convscope.loaders.onnx.tensors import check_external_data
 
 if TYPE_CHECKING:
     import onnx
@@ -96,8 +99,22 @@ def read_model(path: Path) -> StoredModel:
         raise LoadError(f"{str(path)!r} is not a complete ONNX file: {_first_line(error)}") from error
     if not proto.graph.node and not proto.graph.output:
         raise LoadError(f"{str(path)!r} holds no network: its graph has no node")
+    for tensor in _stored_tensors(proto.graph):
+        check_external_data(tensor, path.parent)
     functions = {(function.domain, function.name): function for function in proto.functions}
     return StoredModel(proto, path, _opset(package, proto, path), functions)
+
+
+def _stored_tensors(graph: Any, depth: int = 0) -> Iterator[Any]:
+    """All tensors of a graph and of the graphs in its nodes."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            if attribute.HasField("g") and depth < MAX_DEPTH:
+                yield from _stored_tensors(attribute.g, depth + 1)
 
 
 def _opset(package: ModuleType, proto: Any, path: Path) -> int:

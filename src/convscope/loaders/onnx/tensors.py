@@ -88,6 +88,12 @@ def _from_bytes(data: bytes | bytearray, dtype: torch.dtype, shape: tuple[int, .
     return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
 
 
+def check_external_data(stored: "onnx.TensorProto", folder: Path) -> None:
+    """Refuse a tensor whose data lies outside the folder of the network's file, or is missing."""
+    if stored.external_data or stored.data_location == 1:
+        _inside(folder, {entry.key: entry.value for entry in stored.external_data}.get("location", ""))
+
+
 def _external_bytes(stored: "onnx.TensorProto", folder: Path, size: int) -> bytes:
     """The bytes of a tensor that lies in a file beside the network's own."""
     entries: dict[str, Any] = {entry.key: entry.value for entry in stored.external_data}

@@ -27,8 +27,10 @@ def activation_module(node: NodeView) -> Translation | None:
     return Translation(_MODULES[node.kind]())
 
 
-@operator("Dropout", numbers="ratio training")
-def dropout(x: Tensor, ratio: object = None, training: object = None, *, outputs: int, seed: int = 0) -> object:
+@operator("Dropout", numbers="share training")
+def dropout(
+    x: Tensor, share: object = None, training: object = None, *, outputs: int, ratio: float = 0.5, seed: int = 0
+) -> object:
     """The input itself, as in inference."""
     return (x, torch.ones_like(x, dtype=torch.bool)) if outputs > 1 else x
 

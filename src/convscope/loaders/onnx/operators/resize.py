@@ -69,7 +69,7 @@ class Resampling:
         neighbors = positions.floor()[:, None] + taps
         kernel = self._kernel((neighbors - positions[:, None]) / stretch)
         inside = (neighbors >= 0) & (neighbors <= extent - 1)
-        if self.exclude_outside or self.antialias:
+        if self.exclude_outside:
             kernel = kernel * inside
         kernel = kernel / kernel.sum(1, keepdim=True)
         weights = torch.zeros(len(positions), extent, dtype=torch.float64, device="cpu")

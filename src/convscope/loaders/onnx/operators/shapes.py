@@ -23,6 +23,68 @@ def reshape(x: Tensor, shape: Any, *, allowzero: int = 0) -> Tensor:
     return x.reshape(extents)
 
 
+class Reshaping(nn.Module):
+    """A reshape to a constant shape.
+
+    Attributes:
+        shape, allowzero: as the node has them.
+        example: the shapes of input and output when the network was opened.
+        rebatches: whether the shape was written for one batch size and is scaled for others.
+    """
+
+    def __init__(self, shape: Sequence[int], allowzero: int, example: tuple[Sequence[int], Sequence[int]]) -> None:
+        super().__init__()
+        self.shape, self.allowzero, self.example, self.rebatches = list(shape), allowzero, example, False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input in its new shape."""
+        if self.rebatches and tuple(x.shape) != tuple(self.example[0]):
+            return x.reshape(shape_for_batch(x.shape, *self.example))
+        return reshape(x, self.shape, allowzero=self.allowzero)  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        """The shape."""
+        return str(tuple(self.shape))
+
+
+def shape_for_batch(shape: Sequence[int], before: Sequence[int], after: Sequence[int]) -> list[int]:
+    """The shape of a reshaped tensor that has another batch size than an example.
+
+    In the example a tensor of shape ``before`` became one of shape ``after``. A tensor that differs in the extent of one
+    axis (the batch) becomes one that differs in the axis that holds this one: (197, 1, 768) became (197, 12, 64), so
+    (197, 5, 768) becomes (197, 60, 64).
+
+    Raises:
+        ValueError: several axes differ.
+    """
+    different = [axis for axis, (n, m) in enumerate(zip(shape, before, strict=True)) if n != m]
+    if len(different) != 1:
+        raise ValueError(f"a tensor of shape {tuple(shape)} instead of {tuple(before)} differs in more than the batch")
+    axis, extents = different[0], list(after)
+    outer = math.prod(before[:axis])
+    own = [i for i, extent in enumerate(after) if extent == 1 and math.prod(after[:i]) == outer]
+    if own:  # the batch has an axis of its own
+        place = axis if axis in own else own[0]
+    else:
+        place = next((i for i in range(len(after)) if math.prod(after[: i + 1]) > outer), len(after) - 1)
+        joined = len(after[place:]) <= len(before[axis + 1 :])
+        if place and before[axis] == 1 and joined and math.prod(after[:place]) == outer:
+            place -= 1  # (50, 1, 12, 64) became (50, 768): the rows are those of all samples
+    extents[place] = extents[place] * shape[axis] // before[axis]
+    return extents
+
+
+@translator("Reshape")
+def reshape_module(node: NodeView) -> Translation | None:
+    """A reshape to a constant shape."""
+    shape, allowzero = node.constant(1), int(node.attributes.get("allowzero", 0))
+    if shape is None:
+        return None
+    extents = integers(shape)
+    after = reshape(node.examples[0], extents, allowzero=allowzero).shape
+    return Translation(Reshaping(extents, allowzero, (tuple(node.examples[0].shape), tuple(after))))
+
+
 @operator("Flatten")
 def flatten(x: Tensor, *, axis: int = 1) -> Tensor:
     """A matrix: the axes before ``axis``, and those from there on."""
@@ -63,7 +125,10 @@ def unsqueeze(x: Tensor, places: Any = None, *, axes: Sequence[int] | None = Non
 
 @operator("Concat")
 def concatenate(*tensors: Tensor, axis: int) -> Tensor:
-    """Tensors one after the other along an axis."""
+    """Tensors one after the other along an axis; one that is the same for all samples is repeated for each."""
+    batches = {tensor.shape[0] for tensor in tensors if tensor.ndim}
+    if len(batches) == 2 and 1 in batches and axis % tensors[0].ndim != 0:
+        tensors = tuple(t.expand(max(batches), *t.shape[1:]) if len(t) == 1 else t for t in tensors)
     return torch.cat(tensors, axis)
 
 

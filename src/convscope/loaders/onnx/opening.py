@@ -1,0 +1,1 @@
+"""Opening an ONNX file as a model."""

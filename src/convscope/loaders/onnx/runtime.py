@@ -1,0 +1,128 @@
+"""ONNX Runtime: the original engine, which checks a translated network, or computes what cannot be translated."""
+
+import functools
+import importlib.util
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from convscope.errors import LoadError, MissingExtra
+from convscope.loaders.onnx.reading import StoredModel
+
+_SILENT = 4
+"""The severity below which ONNX Runtime logs nothing: only what ends the process."""
+
+NAME = "ONNX Runtime"
+
+
+@functools.cache
+def runtime_package() -> ModuleType:
+    """The package onnxruntime."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtra("onnxruntime", "onnx") from error
+    onnxruntime.set_default_logger_severity(_SILENT)
+    return onnxruntime
+
+
+def is_installed() -> bool:
+    """Whether ONNX Runtime can be imported."""
+    return importlib.util.find_spec("onnxruntime") is not None
+
+
+@dataclass
+class RuntimeNetwork:
+    """A network in ONNX Runtime, from inputs to one of its outputs; it can be pickled.
+
+    Attributes:
+        path: the file.
+        input: the name of the input.
+        fixed: by name, what the other inputs always are.
+        output: the name of the output.
+        batch_size: the only batch size that the graph runs; None for any.
+        channels_last: whether the graph takes the channels as the last axis.
+        dtype: the type of the input's elements.
+    """
+
+    path: Path
+    input: str
+    fixed: dict[str, np.ndarray[Any, Any]]
+    output: str
+    batch_size: int | None
+    channels_last: bool
+    dtype: str
+    _session: Any = field(default=None, repr=False)
+
+    def __call__(self, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The output for a batch of inputs (N, C, …)."""
+        return self.run(inputs, [self.output])[0]
+
+    def run(self, inputs: np.ndarray[Any, Any], outputs: Sequence[str]) -> list[np.ndarray[Any, Any]]:
+        """Several outputs for a batch of inputs."""
+        if self._session is None:
+            self._session = open_session(str(self.path))
+        batch = np.moveaxis(inputs, 1, -1) if self.channels_last else inputs
+        batch = np.ascontiguousarray(batch.astype(self.dtype))
+        size = self.batch_size or len(batch)
+        parts = [self._run_part(batch[start : start + size], size, outputs) for start in range(0, len(batch), size)]
+        return [np.concatenate([part[i] for part in parts]) for i in range(len(outputs))]
+
+    def _run_part(self, part: np.ndarray[Any, Any], size: int, outputs: Sequence[str]) -> list[np.ndarray[Any, Any]]:
+        """The outputs for at most as many inputs as the graph runs; the last one is repeated to fill it up."""
+        full = np.concatenate([part, np.repeat(part[-1:], size - len(part), 0)]) if len(part) < size else part
+        results = self._session.run(list(outputs), {self.input: full, **self.fixed})
+        return [result[: len(part)] if result.ndim and len(result) == size else result for result in results]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the session, which is opened when it is needed."""
+        return {**vars(self), "_session": None}
+
+    def with_values(self, stored: StoredModel, names: Iterable[str]) -> "RuntimeNetwork":
+        """The same network with values between its nodes as further outputs."""
+        proto = type(stored.proto)()
+        proto.CopyFrom(stored.proto)
+        present = {info.name for info in proto.graph.output}
+        for name in names:
+            if name not in present:
+                proto.graph.output.add().name = name
+        network = RuntimeNetwork(**{name: value for name, value in vars(self).items() if name != "_session"})
+        network._session = open_session(proto.SerializeToString())
+        return network
+
+
+def open_session(model: str | bytes) -> Any:
+    """A session that runs on one thread and logs nothing.
+
+    Raises:
+        LoadError: ONNX Runtime refuses the network.
+    """
+    package = runtime_package()
+    options = package.SessionOptions()
+    options.log_severity_level = _SILENT
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        return package.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of ONNX Runtime, which has many classes of errors and no common one
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise LoadError(f"ONNX Runtime refuses the network: {reason}") from error
+
+
+def layer_outputs(
+    network: RuntimeNetwork, stored: StoredModel, inputs: np.ndarray[Any, Any], layers: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """The output of each layer, by its address.
+
+    Args:
+        network: the network in ONNX Runtime.
+        stored: the file's content.
+        inputs: a batch of inputs.
+        layers: the address of each layer, and the name of the value that it computes.
+    """
+    names = [name for _, name in layers]
+    outputs = network.with_values(stored, names).run(inputs, names)
+    return zip([address for address, _ in layers], outputs, strict=True)
