@@ -39,6 +39,7 @@ class NetworkBuilder:
         network: what was built so far.
         quantized: whether a node rounds to whole numbers.
         layers: the address of each node's module, and the name of the value that it computes.
+        output_shapes: the shape of each output for the example.
     """
 
     def __init__(self, stored: StoredModel, *, fixed_shape: bool) -> None:
@@ -46,6 +47,7 @@ class NetworkBuilder:
         self.network = OnnxNetwork()
         self.quantized = False
         self.layers: list[tuple[str, str]] = []
+        self.output_shapes: list[tuple[int, ...]] = []
         self._opset = stored.opset
         self._nodes = self._depth = 0
 
@@ -72,6 +74,7 @@ class NetworkBuilder:
         self.network.outputs = {
             info.name: self._number(value) for info, value in zip(graph.output, outputs, strict=True)
         }
+        self.output_shapes = [tuple(value.example.shape) for value in outputs]
         self._mark_last_uses()
         return self.network.eval()
 

@@ -35,6 +35,7 @@ class GraphInput:
         batch_size: for how many samples the graph was exported; None for any number.
         channels_last: whether the graph takes the channels as the last axis.
         fixed: by name, what the other inputs always are.
+        has_fixed_shape: whether the graph takes samples of this shape alone.
     """
 
     name: str
@@ -43,6 +44,7 @@ class GraphInput:
     batch_size: int | None
     channels_last: bool
     fixed: Mapping[str, Tensor]
+    has_fixed_shape: bool
 
     def examples(self, count: int) -> Tensor:
         """Random inputs (count, …) of the network, the same ones each time."""
@@ -80,6 +82,7 @@ def read_input(stored: StoredModel, shape: str | None, fixed: str | None) -> Gra
         raise LoadError(_not_one_input(stored, required, free))
     declared = _declared_shape(free[0])
     dtype = torch_dtype(free[0].type.tensor_type.elem_type, f"the input {free[0].name!r}")
+    fixed_shape = shape is not None or (declared is not None and 0 not in declared[1:])
     batch, *extents = _complete(stored, declared, shape)
     channels_last = len(extents) == 3 and extents[-1] in _IMAGE_CHANNELS and extents[0] not in _IMAGE_CHANNELS
     extents = [extents[-1], *extents[:-1]] if channels_last else extents
@@ -88,7 +91,7 @@ def read_input(stored: StoredModel, shape: str | None, fixed: str | None) -> Gra
             f"{str(stored.path)!r} takes whole numbers of shape {_as_text(declared)}, such as words: ConvScope explains "
             "networks for images, signals and volumes"
         )
-    return GraphInput(free[0].name, dtype, tuple(extents), batch or None, channels_last, constants)
+    return GraphInput(free[0].name, dtype, tuple(extents), batch or None, channels_last, constants, fixed_shape)
 
 
 def _check_type(stored: StoredModel, info: Any) -> None:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 OLDEST_OPSET = 7
 _MAX_FILE_SIZE = 2**31
 """Protocol buffers hold at most 2 GiB; larger networks keep their weights in files beside them."""
-_MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2}
-"""The fields of a model in the file, by their number, with the kind of their encoding."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +28,14 @@ class StoredModel:
         path: the file.
         opset: the version of the standard's operators.
         functions: the file's own functions, by domain and name.
+        is_changed: whether the content is no longer that of the file.
     """
 
     proto: "onnx.ModelProto"
     path: Path
     opset: int
     functions: dict[tuple[str, str], Any]
+    is_changed: bool = False
 
     @property
     def folder(self) -> Path:
@@ -51,35 +51,6 @@ def onnx_package() -> ModuleType:
     except ImportError as error:
         raise MissingExtra("onnx", "onnx") from error
     return onnx
-
-
-def is_onnx(path: Path, head: bytes) -> bool:
-    """Whether a file begins as an ONNX model does: with its version, then with fields that a model has."""
-    if len(head) < 4 or head[0] != 0x08 or not 0 < head[1] < 0x40:
-        return False
-    position = 0
-    while position < len(head):
-        key, position = _varint(head, position)
-        field, encoding = key >> 3, key & 7
-        if _MODEL_FIELDS.get(field) != encoding:
-            return position > len(head)
-        value, position = _varint(head, position)
-        if field == 7:
-            return True
-        position += value if encoding == 2 else 0
-    return path.suffix.lower() == ".onnx"
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """A whole number of variable length, and the position after it; beyond the end where the data ends in it."""
-    value = shift = 0
-    while position < len(data) and shift < 64:
-        byte = data[position]
-        value |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if not byte & 0x80:
-            return value, position
-    return value, len(data) + 1
 
 
 def read_model(path: Path) -> StoredModel:

@@ -16,9 +16,6 @@ from convscope.loaders.onnx.reading import StoredModel
 _SILENT = 4
 """The severity below which ONNX Runtime logs nothing: only what ends the process."""
 
-NAME = "ONNX Runtime"
-
-
 @functools.cache
 def runtime_package() -> ModuleType:
     """The package onnxruntime."""
@@ -28,6 +25,11 @@ def runtime_package() -> ModuleType:
         raise MissingExtra("onnxruntime", "onnx") from error
     onnxruntime.set_default_logger_severity(_SILENT)
     return onnxruntime
+
+
+def engine_name() -> str:
+    """The engine with its version."""
+    return f"ONNX Runtime {runtime_package().__version__}"
 
 
 def is_installed() -> bool:
@@ -58,6 +60,10 @@ class RuntimeNetwork:
     dtype: str
     _session: Any = field(default=None, repr=False)
 
+    def open(self, stored: StoredModel) -> None:
+        """Open the network as it is in memory, instead of from its file."""
+        self._session = open_session(stored.proto.SerializeToString() if stored.is_changed else str(self.path))
+
     def __call__(self, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """The output for a batch of inputs (N, C, …)."""
         return self.run(inputs, [self.output])[0]
@@ -75,7 +81,10 @@ class RuntimeNetwork:
     def _run_part(self, part: np.ndarray[Any, Any], size: int, outputs: Sequence[str]) -> list[np.ndarray[Any, Any]]:
         """The outputs for at most as many inputs as the graph runs; the last one is repeated to fill it up."""
         full = np.concatenate([part, np.repeat(part[-1:], size - len(part), 0)]) if len(part) < size else part
-        results = self._session.run(list(outputs), {self.input: full, **self.fixed})
+        try:
+            results = self._session.run(list(outputs), {self.input: full, **self.fixed})
+        except Exception as error:  # of ONNX Runtime, as below
+            raise LoadError(f"ONNX Runtime cannot run the network: {_first_line(error)}") from error
         return [result[: len(part)] if result.ndim and len(result) == size else result for result in results]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -108,8 +117,11 @@ def open_session(model: str | bytes) -> Any:
     try:
         return package.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of ONNX Runtime, which has many classes of errors and no common one
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise LoadError(f"ONNX Runtime refuses the network: {reason}") from error
+        raise LoadError(f"ONNX Runtime refuses the network: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def layer_outputs(

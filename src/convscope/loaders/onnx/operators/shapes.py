@@ -62,8 +62,9 @@ def shape_for_batch(shape: Sequence[int], before: Sequence[int], after: Sequence
         raise ValueError(f"a tensor of shape {tuple(shape)} instead of {tuple(before)} differs in more than the batch")
     axis, extents = different[0], list(after)
     outer = math.prod(before[:axis])
-    own = [i for i, extent in enumerate(after) if extent == 1 and math.prod(after[:i]) == outer]
-    if own:  # the batch has an axis of its own
+    first, last = (_axes_of_one(after, boundary) for boundary in (outer, outer * before[axis]))
+    if first or last:  # the batch has an axis of its own, as the outer or the inner part of the one that differs
+        own = first or last
         place = axis if axis in own else own[0]
     else:
         place = next((i for i in range(len(after)) if math.prod(after[: i + 1]) > outer), len(after) - 1)
@@ -72,6 +73,11 @@ def shape_for_batch(shape: Sequence[int], before: Sequence[int], after: Sequence
             place -= 1  # (50, 1, 12, 64) became (50, 768): the rows are those of all samples
     extents[place] = extents[place] * shape[axis] // before[axis]
     return extents
+
+
+def _axes_of_one(shape: Sequence[int], boundary: int) -> list[int]:
+    """The axes of extent 1 that have so many elements before them."""
+    return [axis for axis, extent in enumerate(shape) if extent == 1 and math.prod(shape[:axis]) == boundary]
 
 
 @translator("Reshape")
