@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from convscope.loaders.onnx.operators.declaration import FUNCTIONS
 from convscope.loaders.onnx.operators.elementwise import check_broadcast
+from convscope.loaders.onnx.operators.quantization import round_straight_through
 
 RESERVED_CHARACTERS = str.maketrans({character: "_" for character in "[]:?&=,; \t\n"})
 """Characters that mean something in addresses of layers and models, and what is written in their place."""
@@ -93,6 +94,7 @@ class OnnxNetwork(nn.Module):
         outputs: by name, the number of its value.
         values: the number of values.
         channels_last: whether the graph takes images with their channels as the last axis.
+        whole_numbers: whether the graph takes whole numbers, to which its input is rounded.
         batch_size: the only batch size that the graph can run, if there is just one.
     """
 
@@ -103,11 +105,13 @@ class OnnxNetwork(nn.Module):
         self.constants: dict[str, int] = {}
         self.outputs: dict[str, int] = {}
         self.values = 1
-        self.channels_last = False
+        self.channels_last = self.whole_numbers = False
         self.batch_size: int | None = None
 
     def forward(self, x: Tensor) -> Any:
         """The output of the graph; `Outputs` where it has several."""
+        if self.whole_numbers:
+            x = round_straight_through(x)
         if self.channels_last:
             x = x.movedim(1, -1)
         if self.batch_size is None or len(x) == self.batch_size:

@@ -74,6 +74,7 @@ def _translate(stored: StoredModel, graph_input: GraphInput) -> tuple[OnnxNetwor
         if in_parts is None or not graph_input.has_fixed_shape:
             break
     network.channels_last = graph_input.channels_last
+    network.whole_numbers = not graph_input.dtype.is_floating_point
     caveats = (in_parts, QUANTIZED if builder.quantized else None)
     return network, builder, tuple(caveat for caveat in caveats if caveat is not None)
 

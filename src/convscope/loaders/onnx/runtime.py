@@ -73,6 +73,7 @@ class RuntimeNetwork:
         if self._session is None:
             self._session = open_session(str(self.path))
         batch = np.moveaxis(inputs, 1, -1) if self.channels_last else inputs
+        batch = np.rint(batch) if np.dtype(self.dtype).kind in "iu" else batch
         batch = np.ascontiguousarray(batch.astype(self.dtype))
         size = self.batch_size or len(batch)
         parts = [self._run_part(batch[start : start + size], size, outputs) for start in range(0, len(batch), size)]
