@@ -12,7 +12,7 @@ from torch import nn
 
 from convscope.engine.network.scores_only import ScoresOnly
 from convscope.errors import LoadError, install_command
-from convscope.loaders.conversion_check import check_conversion
+from convscope.loaders.conversion_check import MAX_DIFFERENCE, check_conversion
 from convscope.loaders.onnx import operators  # noqa: F401 - declares the operators
 from convscope.loaders.onnx.batches import settle_batch_size
 from convscope.loaders.onnx.building import NetworkBuilder
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 QUANTIZED = Fact("quantised network: gradients pass straight through the rounding, and are zero where values are clipped")
 """The remark on every result of a network with quantised operators."""
+
+MAX_QUANTIZED_DIFFERENCE = 0.05
+"""A quantised network may differ by some steps of its integers: a number between two steps is rounded either way."""
 
 
 def open_model(path: Path, options: Mapping[str, str]) -> "Model":
@@ -146,6 +149,7 @@ def _check_with_runtime(model: "Model", stored: StoredModel, graph_input: GraphI
     names = [info.name for info in stored.proto.graph.output]
     runtime = _in_runtime(stored, graph_input, names[0])
     try:
+        runtime.as_written = builder.quantized
         runtime.open(stored)
         expected = dict(zip(names, runtime.run(inputs.numpy(), names), strict=True))
     except LoadError as error:
@@ -159,6 +163,7 @@ def _check_with_runtime(model: "Model", stored: StoredModel, graph_input: GraphI
     for name, values in expected.items():
         if values.dtype.kind == "f" and values.ndim and len(values) == len(inputs) and values.size:
             probe = Model(module, input=model.input, output=name if len(names) > 1 else None, name=model.name)
-            check_conversion(probe, inputs, values, engine=engine_name(), layers=layers)
+            limit = MAX_QUANTIZED_DIFFERENCE if builder.quantized else MAX_DIFFERENCE
+            check_conversion(probe, inputs, values, engine=engine_name(), layers=layers, limit=limit)
             conversions.append(probe.conversion)
     model.conversion = max(filter(None, conversions), key=lambda conversion: conversion.difference, default=None)

@@ -70,10 +70,26 @@ def read_model(path: Path) -> StoredModel:
         raise LoadError(f"{str(path)!r} is not a complete ONNX file: {_first_line(error)}") from error
     if not proto.graph.node and not proto.graph.output:
         raise LoadError(f"{str(path)!r} holds no network: its graph has no node")
+    for part in (proto.graph, *proto.functions):
+        _check_texts(part, path)
     for tensor in _stored_tensors(proto.graph):
         check_external_data(tensor, path.parent)
     functions = {(function.domain, function.name): function for function in proto.functions}
     return StoredModel(proto, path, _opset(package, proto, path), functions)
+
+
+def _check_texts(graph: Any, path: Path, depth: int = 0) -> None:
+    """Refuse names that are no text, which the parser gives as bytes."""
+    values = [info.name for field in ("input", "output", "initializer") for info in getattr(graph, field, ())
+              if not isinstance(info, str)]  # fmt: skip
+    for node in graph.node:
+        values += [node.op_type, node.name, node.domain, *node.input, *node.output]
+        for attribute in node.attribute:
+            values.append(attribute.name)
+            if attribute.HasField("g") and depth < MAX_DEPTH:
+                _check_texts(attribute.g, path, depth + 1)
+    if not all(isinstance(value, str) for value in values):
+        raise LoadError(f"{str(path)!r} is damaged: a name in it is not UTF-8 text")
 
 
 def _stored_tensors(graph: Any, depth: int = 0) -> Iterator[Any]:

@@ -49,6 +49,7 @@ class RuntimeNetwork:
         batch_size: the only batch size that the graph runs; None for any.
         channels_last: whether the graph takes the channels as the last axis.
         dtype: the type of the input's elements.
+        as_written: whether each node is computed by itself: fused kernels of integers round elsewhere than the nodes do.
     """
 
     path: Path
@@ -58,11 +59,13 @@ class RuntimeNetwork:
     batch_size: int | None
     channels_last: bool
     dtype: str
+    as_written: bool = False
     _session: Any = field(default=None, repr=False)
 
     def open(self, stored: StoredModel) -> None:
-        """Open the network as it is in memory, instead of from its file."""
-        self._session = open_session(stored.proto.SerializeToString() if stored.is_changed else str(self.path))
+        """Open the network as it is in memory, where that is not the file's content."""
+        content = stored.proto.SerializeToString() if stored.is_changed else str(self.path)
+        self._session = open_session(content, as_written=self.as_written)
 
     def __call__(self, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """The output for a batch of inputs (N, C, …)."""
@@ -71,7 +74,7 @@ class RuntimeNetwork:
     def run(self, inputs: np.ndarray[Any, Any], outputs: Sequence[str]) -> list[np.ndarray[Any, Any]]:
         """Several outputs for a batch of inputs."""
         if self._session is None:
-            self._session = open_session(str(self.path))
+            self._session = open_session(str(self.path), as_written=self.as_written)
         batch = np.moveaxis(inputs, 1, -1) if self.channels_last else inputs
         batch = np.rint(batch) if np.dtype(self.dtype).kind in "iu" else batch
         batch = np.ascontiguousarray(batch.astype(self.dtype))
@@ -101,12 +104,16 @@ class RuntimeNetwork:
             if name not in present:
                 proto.graph.output.add().name = name
         network = RuntimeNetwork(**{name: value for name, value in vars(self).items() if name != "_session"})
-        network._session = open_session(proto.SerializeToString())
+        network._session = open_session(proto.SerializeToString(), as_written=self.as_written)
         return network
 
 
-def open_session(model: str | bytes) -> Any:
+def open_session(model: str | bytes, *, as_written: bool = False) -> Any:
     """A session that runs on one thread and logs nothing.
+
+    Args:
+        model: the path of a file, or its content.
+        as_written: whether each node is computed by itself.
 
     Raises:
         LoadError: ONNX Runtime refuses the network.
@@ -114,9 +121,11 @@ def open_session(model: str | bytes) -> Any:
     package = runtime_package()
     options = package.SessionOptions()
     options.log_severity_level = _SILENT
+    if as_written:
+        options.graph_optimization_level = package.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
-        return package.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return package.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # of ONNX Runtime, which has many classes of errors and no common one
         raise LoadError(f"ONNX Runtime refuses the network: {_first_line(error)}") from error
 

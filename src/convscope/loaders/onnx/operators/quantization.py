@@ -82,9 +82,17 @@ def dequantize(
 
 @operator("DynamicQuantizeLinear")
 def quantize_dynamically(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Whole numbers from 0 to 255 whose scale covers the range of the input, the scale, and the number of zero."""
+    """Whole numbers from 0 to 255 whose scale covers the range of the input, the scale, and the number of zero.
+
+    In a batch each sample has a scale of its own, as if it were alone, so that images do not change each other.
+    """
     values = x.detach()
-    low, high = values.amin().clamp_max(0), values.amax().clamp_min(0)
+    if x.ndim > 1 and len(x) > 1:
+        axes = tuple(range(1, x.ndim))
+        low, high = values.amin(axes, keepdim=True), values.amax(axes, keepdim=True)
+    else:
+        low, high = values.amin(), values.amax()
+    low, high = low.clamp_max(0), high.clamp_min(0)
     scale = (high - low) / 255
     scale = torch.where(scale == 0, torch.ones_like(scale), scale)
     zero = (-low / scale).round().clamp(0, 255)
@@ -120,9 +128,9 @@ def multiply_integers(a: Tensor, b: Tensor, a_zero: Tensor | None = None, b_zero
     """A product of matrices of whole numbers."""
     left, right = a.float(), b.float()
     if a_zero is not None:
-        left = left - (a_zero.float()[..., None] if a_zero.ndim else a_zero.float())
+        left = left - (a_zero.float()[:, None] if a_zero.ndim == 1 and a_zero.numel() > 1 else a_zero.float())
     if b_zero is not None:
-        right = right - (b_zero.float()[..., None, :] if b_zero.ndim > 1 else b_zero.float())
+        right = right - b_zero.float()
     return torch.matmul(left, right)
 
 

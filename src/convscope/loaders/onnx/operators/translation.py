@@ -14,7 +14,7 @@ class UnsupportedOperator(LoadError):
     """A node that ConvScope does not translate; ``reason`` names the operator and what about it is unsupported."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+        super().__init__(f"ConvScope does not translate {reason}")
         self.reason = reason
 
 
