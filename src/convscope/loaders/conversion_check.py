@@ -20,7 +20,13 @@ LayerOutputs = Callable[[], Iterable[tuple[str, np.ndarray]]]
 
 
 def check_conversion(
-    model: Model, inputs: Tensor, expected: np.ndarray, *, engine: str, layers: LayerOutputs | None = None
+    model: Model,
+    inputs: Tensor,
+    expected: np.ndarray,
+    *,
+    engine: str,
+    layers: LayerOutputs | None = None,
+    limit: float = MAX_DIFFERENCE,
 ) -> None:
     """Run a converted network, compare its output with that of the original, and keep the result in the model.
 
@@ -30,15 +36,16 @@ def check_conversion(
         expected: what the original gives for them, as the converted network returns it (its selected output).
         engine: the engine that ran the original, with its version, such as ``ONNX Runtime 1.23``.
         layers: outputs of the original's layers; called only if the outputs differ.
+        limit: the largest difference, relative to the largest output, that is accepted.
 
     Raises:
-        LoadError: they differ by more than `MAX_DIFFERENCE`; the message names the first layer that differs.
+        LoadError: they differ by more than the limit; the message names the first layer that differs.
     """
     with model.preserve_state(), torch.no_grad():
         actual = model.run(model.input_copy(inputs)).float().cpu().numpy()
     difference = relative_difference(actual, expected)
-    if not difference <= MAX_DIFFERENCE:
-        where = _first_difference(model, inputs, layers) if layers is not None else ""
+    if not difference <= limit:
+        where = _first_difference(model, inputs, layers, limit) if layers is not None else ""
         raise LoadError(
             f"{model.name} was converted wrongly: its output differs from {engine} by {difference:.1e} of the largest "
             f"value{where}; please report this file"
@@ -56,14 +63,14 @@ def relative_difference(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(actual - expected).max(initial=0)) / (largest or 1.0)
 
 
-def _first_difference(model: Model, inputs: Tensor, layers: LayerOutputs) -> str:
+def _first_difference(model: Model, inputs: Tensor, layers: LayerOutputs, limit: float) -> str:
     """The words that name the first layer whose output differs."""
     expected = dict(layers())
     own = set(model.layers())
     outputs = _outputs_of_layers(model, [address for address in expected if address in own], inputs)
     for address, output in outputs.items():
         difference = relative_difference(output, expected[address])
-        if not difference <= MAX_DIFFERENCE:
+        if not difference <= limit:
             return f", first at layer {address!r} ({difference:.1e})"
     return ", though every layer that could be compared agrees"
 

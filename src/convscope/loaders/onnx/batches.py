@@ -1,0 +1,59 @@
+"""Graphs that were exported for one batch size: run with others where that gives the same, else in parts."""
+
+import torch
+from torch import Tensor
+
+from convscope.loaders.onnx.network import OnnxNetwork
+from convscope.loaders.onnx.operators.shapes import Reshaping
+from convscope.values.facts import Fact
+
+_TOLERANCE = 1e-3
+"""The largest difference, relative to the largest output, by which an image may depend on its company."""
+
+
+def settle_batch_size(network: OnnxNetwork, pair: Tensor, size: int) -> Fact | None:
+    """Make a network run on batches of any size.
+
+    Args:
+        network: as it was built.
+        pair: two different inputs of the graph.
+        size: the batch size for which the network was built.
+
+    Returns:
+        A remark for every result, if the graph runs on batches of that size alone.
+    """
+    with torch.no_grad():
+        alone = network.run_graph(pair[1:].expand(size, *pair.shape[1:]).contiguous())
+        if _runs_alike(network, pair, alone, size):
+            return None
+        reshapes = [module for module in network.modules() if isinstance(module, Reshaping)]
+        for module in reshapes:
+            module.rebatches = True
+        if reshapes and _runs_alike(network, pair, alone, size):
+            return None
+        for module in reshapes:
+            module.rebatches = False
+    network.batch_size = size
+    if size == 1:
+        return Fact("the network was exported for a batch of 1: images run one by one")
+    return Fact("the network was exported for a batch of {size}: images run in batches of that size", size=size)
+
+
+def _runs_alike(network: OnnxNetwork, pair: Tensor, alone: dict[str, Tensor], size: int) -> bool:
+    """Whether the second of two inputs gives the same as alone."""
+    try:
+        together = network.run_graph(pair)
+    except Exception:  # whatever torch raises for shapes that do not fit
+        return False
+    return all(_is_second(together[name], output, size) for name, output in alone.items())
+
+
+def _is_second(together: Tensor, alone: Tensor, size: int) -> bool:
+    """Whether an output for two inputs holds that for the second one alone."""
+    if alone.ndim == 0 or len(alone) != size:  # an output without a batch, such as a list of boxes
+        return together.shape[1:] == alone.shape[1:]
+    if together.shape != (2, *alone.shape[1:]):
+        return False
+    second, single = together[1].double(), alone[0].double()
+    scale = single.abs().nan_to_num(posinf=0).max().clamp_min(1e-12) if single.numel() else 1
+    return bool(((second - single).abs().nan_to_num() <= _TOLERANCE * scale).all())

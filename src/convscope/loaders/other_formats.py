@@ -1,0 +1,123 @@
+"""Formats that are not read: each is refused in a sentence that says how to convert the file."""
+
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from convscope.errors import LoadError, MissingExtra
+from convscope.spec import file_format
+
+if TYPE_CHECKING:
+    from convscope.engine.network.model import Model
+
+CONVERSION_TIMEOUT = 1800
+"""Seconds after which the conversion of a SavedModel is given up."""
+
+
+def _is_saved_model(path: Path, head: bytes) -> bool:
+    return path.is_dir() and any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))
+
+
+@file_format(
+    name="saved-model",
+    title="SavedModels of TensorFlow",
+    example="saved_model_folder",
+    extensions=("saved_model.pb",),
+    recognizes=_is_saved_model,
+    options=("shape", "fixed"),
+    extra="tensorflow",
+)
+def open_saved_model(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
+    """Open a SavedModel: tf2onnx converts it to ONNX in a process of its own, which alone imports TensorFlow."""
+    from convscope.loaders.onnx.opening import open_model
+
+    if weights is not None:
+        raise LoadError(f"{str(path)!r} holds its own weights: open it without weights={str(weights)!r}")
+    if not path.is_dir():
+        raise LoadError(f"{str(path)!r} is one file of a SavedModel: name its folder {str(path.parent)!r}")
+    command = ["-m", "tf2onnx.convert", "--saved-model", str(path), "--output"]
+    for package in ("tensorflow", "tf2onnx"):
+        if importlib.util.find_spec(package) is None:
+            raise LoadError(
+                f"{str(path)!r} is a SavedModel of TensorFlow: {MissingExtra(package, 'tensorflow')}; or convert it where "
+                f"TensorFlow is installed, with 'python {' '.join(command)} net.onnx', and open net.onnx"
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        converted = Path(folder) / "net.onnx"
+        done = subprocess.run(
+            [sys.executable, *command, str(converted)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=CONVERSION_TIMEOUT,
+        )
+        if done.returncode or not converted.is_file():
+            reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it wrote no file")
+            raise LoadError(f"tf2onnx could not convert {str(path)!r}: {reason.strip()}")
+        model = open_model(converted, options)
+    return _named(model, path, converted)
+
+
+def _named(model: "Model", path: Path, converted: Path) -> "Model":
+    """A model with the name and the address of the folder that it came from."""
+    model.name = path.name
+    model.source = model.source.replace(str(converted), str(path), 1)
+    if model.conversion is not None:
+        engine = f"{model.conversion.engine} (after tf2onnx)"
+        model.conversion = replace(model.conversion, engine=engine)
+    return model
+
+
+def _refuse(path: Path, noun: str, remedy: str) -> NoReturn:
+    raise LoadError(f"{str(path)!r} is {noun}, which ConvScope does not read: {remedy}")
+
+
+@file_format(
+    name="tflite",
+    title="TensorFlow Lite (refused; it says how to convert)",
+    example="net.tflite",
+    extensions=(".tflite",),
+    recognizes=lambda path, head: head[4:8] == b"TFL3",
+)
+def open_tflite(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
+    """Refuse a TensorFlow Lite file."""
+    command = f"python -m tf2onnx.convert --tflite {path} --output net.onnx"
+    _refuse(path, "a TensorFlow Lite network", f"convert it with '{command}' where TensorFlow is installed")
+
+
+@file_format(
+    name="caffe",
+    title="Caffe (refused; it says how to convert)",
+    example="net.prototxt",
+    extensions=(".caffemodel", ".prototxt"),
+    recognizes=lambda path, head: bool(head) and path.suffix.lower() in (".caffemodel", ".prototxt"),
+)
+def open_caffe(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
+    """Refuse the files of a Caffe network."""
+    _refuse(
+        path,
+        "one of the two files of a Caffe network",
+        "convert the .prototxt and .caffemodel to ONNX, for example with the package caffe2onnx, and open the ONNX file",
+    )
+
+
+@file_format(
+    name="openvino",
+    title="OpenVINO IR (refused; it says how to convert)",
+    example="net.xml",
+    extensions=(".xml",),
+    recognizes=lambda path, head: b"<net " in head and b"<layers" in head,
+)
+def open_openvino(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
+    """Refuse an OpenVINO network."""
+    _refuse(
+        path,
+        "an OpenVINO network",
+        "open the ONNX file or the PyTorch module that it was made of, or explain it as a function of arrays, "
+        "cs.Model(lambda x: compiled(x)[0], input=…)",
+    )
