@@ -147,22 +147,12 @@ def load(
         >>> cs.load("bundled:shapes", size=64).input.size
         (64, 64)
     """
-    from convscope.loaders.address import apply_settings, collect_settings, parse_address, select_weights
+    from convscope.loaders.address import open_address
 
     LOADERS.fill()
-    scheme, name, options = parse_address(str(address))
-    if scheme not in LOADERS:
-        known = ", ".join(f"{spec.example}" for spec in LOADERS.values())
-        raise UnknownName(
-            f"cannot open {str(address)!r}: no kind of model {scheme!r}{did_you_mean(scheme, LOADERS)} (try {known})"
-        )
-    arguments = {"weights": weights, "labels": labels, "size": size, "resize": resize, "mean": mean, "std": std}
-    chosen, weights = select_weights(str(address), options, weights)
-    settings = collect_settings(
-        str(address), options, {name: value for name, value in arguments.items() if value is not None}
-    )
-    model: Model = LOADERS[scheme].function(name, chosen=chosen, weights=weights, trust=trust)
-    apply_settings(model, options, settings)
+    arguments = {"labels": labels, "size": size, "resize": resize, "mean": mean, "std": std}
+    given = {name: value for name, value in arguments.items() if value is not None}
+    model = open_address(str(address), weights, given, trust=trust)
     return _moved(model, device) if device else model
 
 

@@ -10,6 +10,7 @@
     │   └── ImagesInParts                 a layer processes only a part of the batch in each call
     ├── NoGradient        (RuntimeError)  there is no gradient from the target to what should explain it
     ├── NoRule            (RuntimeError)  a method with backward rules has no rule for an operation
+    ├── CapabilityError   (RuntimeError)  the network lacks what the lens needs, such as layers or gradients
     ├── ModelFailed       (RuntimeError)  the network's own forward raised
     ├── LoadError         (RuntimeError)  weights or a model file cannot be read or downloaded, or would run code
     ├── MissingExtra      (ImportError)   an optional package is not installed
@@ -104,6 +105,13 @@ class NoRule(ConvScopeError, RuntimeError):
     """A method with backward rules encounters an operation for which it has no rule.
 
     What to do: pass ``on_missing="gradient"`` where the lens has it, or use a lens without rules.
+    """
+
+
+class CapabilityError(ConvScopeError, RuntimeError):
+    """The network lacks what the lens needs: only its scores are available, not its layers or gradients.
+
+    What to do: use one of the lenses that the message names, or open the network in a format whose layers can be read.
     """
 
 

@@ -20,7 +20,8 @@ SMALL = "torchvision:shufflenet_v2_x0_5"
         (
             "resnet18",
             UnknownName,
-            r"^'resnet18' is not the address of a model: write it as torchvision:resnet50 or net\.py:make$",
+            r"^'resnet18' is not the address of a model: write it as torchvision:resnet50 or net\.py:make, or name a "
+            "model file$",
         ),
         ("", UnknownName, r"^'' is not the address of a model"),
         ("torchvision:", UnknownName, r"^'torchvision:' is not the address of a model"),

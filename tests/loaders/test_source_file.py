@@ -74,7 +74,11 @@ def test_weights_are_loaded_into_a_network_from_a_file(source: Path, tmp_path: P
         ("maek", UnknownName, r"^my_net\.py has no 'maek'; did you mean 'make'\?$"),
         ("", UnknownName, r"^my_net\.py has no ''"),
         ("raises", LoadError, r"^my_net\.py:raises raised ValueError: no data$"),
-        ("gives_words", LoadError, r"my_net\.py:gives_words gives str, not a torch\.nn\.Module or a convscope\.Model$"),
+        (
+            "gives_words",
+            LoadError,
+            r"my_net\.py:gives_words gives str, not a torch\.nn\.Module, a function of arrays or a convscope\.Model$",
+        ),
         (
             "wants",
             LoadError,

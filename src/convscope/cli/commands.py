@@ -18,14 +18,16 @@ from convscope.cli.image_arguments import ImageArguments, parse_images, report_s
 from convscope.cli.interrupts import EXIT_INTERRUPTED, allow_keyboard_interrupt
 from convscope.cli.model_opening import (
     OpeningValues,
+    is_address,
     model_files,
     open_model,
     open_without_weights,
     with_opening_options,
 )
+from convscope.cli.model_text import description_text
 from convscope.cli.result_paths import join_name_parts, make_parent_folder, output_path, save_value, target_slug
 from convscope.errors import ConvScopeError, InputError, MissingExtra, install_command
-from convscope.spec import FAMILIES, LOADERS, LensSpec
+from convscope.spec import FAMILIES, FILE_FORMATS, LOADERS, LensSpec
 from convscope.values import Comparison
 
 if TYPE_CHECKING:
@@ -208,19 +210,42 @@ def lenses(as_json: options.Json = False, debug: options.Debug = False) -> None:
         print_result("\n".join([title, *(_line(outline, width) for outline in members), ""]))
 
 
+@with_opening_options
 def models(
-    text: Annotated[str, typer.Argument(help="list only names that contain this text", metavar="[TEXT]")] = "",
+    text: Annotated[
+        str,
+        typer.Argument(
+            help="list only names that contain this text; for an address or a model file, describe that model",
+            metavar="[TEXT]",
+        ),
+    ] = "",
     as_json: options.Json = False,
     debug: options.Debug = False,
+    *,
+    opening: OpeningValues,
 ) -> None:
-    """List the models that can be loaded."""
+    """List the models that can be loaded, or describe one: its task, input, labels and layers."""
     LOADERS.fill()
+    if is_address(text):
+        from convscope.runtime.model_description import describe_model
+
+        description = describe_model(open_model(text, opening))
+        if as_json:
+            print_json(description)
+        else:
+            print_result(description_text(description))
+        return
     names = {spec.scheme: [n for n in spec.names() if text.lower() in n.lower()] for spec in LOADERS.values()}
     if as_json:
         print_json(
             [
                 {"scheme": s.scheme, "title": s.title, "example": s.example, "extra": s.extra, "names": names[s.scheme]}
                 for s in LOADERS.values()
+            ]
+            + [
+                {"format": f.name, "title": f.title, "example": f.example, "extra": f.extra}
+                for f in FILE_FORMATS.values()
+                if not text
             ]
         )
         return
@@ -232,6 +257,8 @@ def models(
         missing = f" (none: {install_command(spec.extra)})" if spec.extra and not of_scheme and not text else ""
         print_result(f"{spec.title}, for example {spec.example}{missing}")
         print_result(f"  {' '.join(shown)}{more}\n" if shown else "")
+    for file_format in FILE_FORMATS.values() if not text else ():
+        print_result(f"{file_format.title}, for example {file_format.example}")
 
 
 def layers(

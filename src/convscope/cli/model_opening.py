@@ -144,6 +144,11 @@ def open_without_weights(address: str) -> "Model":
     return load(address if keep_address else f"{address}?weights=none")
 
 
+def is_address(text: str) -> bool:
+    """Whether a word is the address of a model or the path of a file, and not a part of a name."""
+    return ":" in text or bool(text and (Path(text).suffix or Path(text).is_dir()))
+
+
 def model_files(address: str | None, arguments: Mapping[str, Any]) -> Iterable[str]:
     """The files that are read when a model is opened."""
     from_address = (part.partition("=")[2] for part in (address or "").partition("?")[2].split("&"))

@@ -1,15 +1,17 @@
 """Addresses of models, ``scheme:name?option=value&…``, and their options."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.engine.network.labels import label_names
 from convscope.errors import LoadError, UnknownName, did_you_mean
+from convscope.loaders.file_formats import find_file_format
 from convscope.loaders.labels import read_labels
 from convscope.loaders.preprocessing import PREPROCESSING_OPTIONS, configure_preprocessing, format_preprocessing
 from convscope.loaders.weights import EXTENSIONS
+from convscope.spec import LOADERS, FileFormat, LoaderSpec
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -20,19 +22,71 @@ ADDRESS_OPTIONS = ("weights", "output", "layout", *SAMPLING_OPTIONS, "labels", *
 """All options of an address."""
 
 
-def parse_address(address: str) -> tuple[str, str, dict[str, str]]:
-    """Split ``scheme:name?key=value`` into scheme, name and options; the scheme of ``net.py:make`` is ``py``."""
+@dataclass(frozen=True)
+class Address:
+    """An address of a model in its parts: what opens it, the name that this receives, and the options."""
+
+    opener: LoaderSpec | FileFormat
+    name: str
+    options: Mapping[str, str]
+
+
+def parse_address(address: str) -> Address:
+    """Split ``scheme:name?key=value`` or ``file?key=value``; ``net.py:make`` is a function in a source file.
+
+    Raises:
+        UnknownName: there is no such scheme.
+        LoadError: the file does not exist or has no known format.
+    """
     base, _, query = address.partition("?")
     options = dict(part.partition("=")[::2] for part in query.split("&") if part)
     path, _, _ = base.rpartition(":")
     if path.endswith(".py"):
-        return "py", base, options
+        return Address(LOADERS["py"], base, options)
     if base.endswith(".py"):
         raise LoadError(f"{base!r} needs the function that makes the network: {base}:NAME")
     scheme, colon, name = base.partition(":")
+    if colon and name and scheme in LOADERS:
+        return Address(LOADERS[scheme], name, options)
+    is_scheme = colon and name and not Path(base).expanduser().exists()
+    file_format = find_file_format(base) if base and not is_scheme else None
+    if file_format is not None:
+        return Address(file_format, base, options)
     if not colon or not name:
-        raise UnknownName(f"{address!r} is not the address of a model: write it as torchvision:resnet50 or net.py:make")
-    return scheme, name, options
+        raise UnknownName(
+            f"{address!r} is not the address of a model: write it as torchvision:resnet50 or net.py:make, or name a "
+            "model file"
+        )
+    known = ", ".join(spec.example for spec in LOADERS.values())
+    raise UnknownName(
+        f"cannot open {address!r}: no kind of model {scheme!r}{did_you_mean(scheme, LOADERS)} (try {known})"
+    )
+
+
+def open_address(address: str, weights: str | Path | None, arguments: dict[str, Any], *, trust: bool) -> "Model":
+    """Open a model and apply the options of its address and the arguments of `load`.
+
+    Args:
+        address: the address as it was written.
+        weights: a weight file, if one was passed beside the address.
+        arguments: labels and preprocessing that were passed, by name.
+        trust: allow files that run code.
+    """
+    parsed = parse_address(address)
+    options = dict(parsed.options)
+    chosen, weights = select_weights(address, options, weights)
+    opener = parsed.opener
+    if isinstance(opener, FileFormat):
+        own = {name: options.pop(name) for name in opener.options if name in options}
+        settings = collect_settings(address, options, arguments, (*ADDRESS_OPTIONS, *opener.options))
+        if chosen is not None:
+            raise LoadError(f"{address!r} has no named weights such as ?weights={chosen}; ?weights=FILE loads a file")
+        model = opener.function(Path(parsed.name).expanduser(), options=own, weights=weights, trust=trust)
+    else:
+        settings = collect_settings(address, options, arguments)
+        model = opener.function(parsed.name, chosen=chosen, weights=weights, trust=trust)
+    apply_settings(model, options, settings)
+    return model  # type: ignore[no-any-return]
 
 
 def select_weights(
@@ -47,15 +101,14 @@ def select_weights(
     return chosen, weights
 
 
-def collect_settings(address: str, options: Mapping[str, str], arguments: dict[str, Any]) -> dict[str, Any]:
+def collect_settings(
+    address: str, options: Mapping[str, str], arguments: dict[str, Any], known: tuple[str, ...] = ADDRESS_OPTIONS
+) -> dict[str, Any]:
     """The settings for labels and preprocessing, from the options of an address and the arguments of `load`."""
-    if unknown := set(options) - {*ADDRESS_OPTIONS}:
+    if unknown := set(options) - {*known}:
         name = sorted(unknown)[0]
-        suggestion = did_you_mean(name, ADDRESS_OPTIONS)
-        raise LoadError(
-            f"{address!r} has the option {name!r}{suggestion} (an address takes ?{', ?'.join(ADDRESS_OPTIONS)})"
-        )
-    arguments.pop("weights", None)
+        suggestion = did_you_mean(name, known)
+        raise LoadError(f"{address!r} has the option {name!r}{suggestion} (an address takes ?{', ?'.join(known)})")
     duplicate = next((name for name in arguments if name in options), None)
     if duplicate is not None:
         passed = f"{duplicate}={arguments[duplicate]!r}"

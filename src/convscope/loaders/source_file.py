@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @loader(scheme="py", title="a function in your own file that returns the network", example="net.py:make", names=list)
 def source(name: str, *, chosen: str | None = None, weights: str | Path | None = None, trust: bool = False) -> "Model":
-    """Run ``PATH.py`` and call ``NAME`` in it, which returns a module or a `Model`."""
+    """Run ``PATH.py`` and call ``NAME`` in it, which returns a module, a function of arrays or a `Model`."""
     from torch import nn
 
     from convscope.engine.network.model import Model
@@ -26,10 +26,12 @@ def source(name: str, *, chosen: str | None = None, weights: str | Path | None =
     network = _run_and_call(Path(path).expanduser(), attribute)
     if isinstance(network, Model):
         model = network
-    elif isinstance(network, nn.Module):
+    elif isinstance(network, nn.Module) or (callable(network) and not isinstance(network, type)):
         model = Model(network, name=attribute)
     else:
-        raise LoadError(f"{name} gives {type(network).__name__}, not a torch.nn.Module or a convscope.Model")
+        raise LoadError(
+            f"{name} gives {type(network).__name__}, not a torch.nn.Module, a function of arrays or a convscope.Model"
+        )
     if weights is not None:
         load_state(model.module, read_state(weights, trust=trust), weights)
     model.source = name + (f" with {weights}" if weights else "")

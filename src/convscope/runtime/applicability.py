@@ -1,6 +1,6 @@
 """Which lenses work on a network, found by trying the few things on which that depends."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from convscope.engine.inputs.specs import Images
@@ -9,6 +9,7 @@ from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import input_gradient
 from convscope.engine.targets.target import TOP1, resolve_target
 from convscope.errors import ConvScopeError
+from convscope.runtime.capabilities import missing_capability
 from convscope.runtime.lens_call import call_lens
 from convscope.spec import LensSpec
 
@@ -35,17 +36,23 @@ class Applicability:
 
     def refusal(self, spec: LensSpec) -> str:
         """Why a lens does not work on this network; empty where it does."""
+        if spec.command in self.refusals:
+            return self.refusals[spec.command]
         if spec.takes_layer and self.why_no_layer:
             return self.why_no_layer
         if "gradients" in spec.needs and spec.takes_target and self.why_no_gradient:
             return self.why_no_gradient
-        return self.refusals.get(spec.command, "")
+        return ""
 
 
-def find_applicability(model: Model, images: Images, specs: Iterable[LensSpec]) -> Applicability:
+def find_applicability(model: Model, images: Images, specs: Collection[LensSpec]) -> Applicability:
     """Try the network on the first image: a gradient, the default layer, and each lens with backward rules."""
     first = Images(images.tensor[:1], images.names[:1], single=True, spec=images.spec)
     result = Applicability()
+    lacking = {spec.command: missing_capability(spec, model) for spec in specs}
+    result.refusals = {command: reason for command, reason in lacking.items() if reason}
+    if result.refusals:  # only the scores are known
+        return result
 
     def find_default_layer() -> None:
         (result.layer,) = resolve_layers(model, LAST_SPATIAL, lambda: first.tensor)

@@ -39,6 +39,7 @@ from convscope.engine.run.nonfinite import where_it_begins
 from convscope.engine.run.zero_maps import where_gradients_stop
 from convscope.errors import ImagesInParts, ModelFailed, NoGradient, NotFinite, OutputError, ParameterError
 from convscope.runtime.arguments import Arguments, prepare_arguments, set_layers
+from convscope.runtime.capabilities import require_capabilities
 from convscope.runtime.several_targets import for_each_target
 from convscope.runtime.shown_channels import with_drawn_channels
 from convscope.runtime.smoothing import Smooth, as_smooth, smoothed
@@ -70,10 +71,12 @@ def call_lens(declaration: LensSpec, arguments: dict[str, Any]) -> Any:
         with metered() as meter:
             value: Value = declaration.function(**parameters)
         return value.with_record(_record(declaration, parameters, meter.cost(1)))
+    arguments = {**arguments, "model": as_model(arguments["model"])}
+    require_capabilities(declaration, arguments["model"])
     stream = stream_of(declaration, arguments, functools.partial(call_lens, declaration))
     if stream is not None:
         return stream
-    with shown(declaration.title), without_caller_settings(as_model(arguments["model"]).device.type) as surroundings:
+    with shown(declaration.title), without_caller_settings(arguments["model"].device.type) as surroundings:
         return _call_with_network(surroundings, declaration, arguments, parameters, smooth, keep_graph)
 
 

@@ -7,10 +7,23 @@ tables, the tests derive conformance rows. They are therefore plain data, and th
 from convscope.spec.inputs import INPUT_KINDS, InputKind, inputs_with
 from convscope.spec.lens_spec import FAMILIES, NEEDS, SMOOTH, SMOOTH_OF, Lenses, LensSpec, lens_from_json
 from convscope.spec.parameters import Param, Parameter, read_parameters
-from convscope.spec.tables import LENSES, LOADERS, SAMPLES, LoaderSpec, SampleSpec, Table, loader
+from convscope.spec.tables import (
+    FILE_FORMATS,
+    LENSES,
+    LOADERS,
+    SAMPLES,
+    FileFormat,
+    LoaderSpec,
+    SampleSpec,
+    Table,
+    file_format,
+    loader,
+)
 
 __all__ = [
     "FAMILIES",
+    "FILE_FORMATS",
+    "FileFormat",
     "INPUT_KINDS",
     "InputKind",
     "LENSES",
@@ -26,6 +39,7 @@ __all__ = [
     "SMOOTH_OF",
     "SampleSpec",
     "Table",
+    "file_format",
     "inputs_with",
     "lens_from_json",
     "loader",

@@ -23,9 +23,9 @@ FAMILIES: Mapping[str, str] = {
 }
 """The families of lenses, in the order in which lists show them. They are labels: no behavior depends on them."""
 
-NEEDS = ("gradients", "operations", "scores")
-"""What a lens may use of a network: gradients of its output, rules for each of its operations in the backward pass, or
-the scores of many forward passes that it compares."""
+NEEDS = ("gradients", "operations", "scores", "layers")
+"""What a lens may use of a network: gradients of its output, rules for each of its operations in the backward pass, the
+scores of many forward passes that it compares, or its layers and their parameters."""
 
 SMOOTH = Parameter(
     "smooth", int, None, Param("average over so many noisy copies of the image", min=2, max=4096, unit="copies")
@@ -98,6 +98,11 @@ class LensSpec:
     def can_average(self) -> bool:
         """Whether its maps can be averaged over copies: not those of a unit, whose strongest position moves."""
         return self.gives_map and "unit" not in self.inputs
+
+    @property
+    def needs_only_scores(self) -> bool:
+        """Whether it runs the network and reads nothing but the output, so that it works on any function."""
+        return self.needs <= {"scores"} and {"layer", "unit"}.isdisjoint(self.inputs) and "model" in self.inputs
 
     @property
     def options(self) -> dict[str, Parameter]:

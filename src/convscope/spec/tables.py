@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from convscope._extensions import import_module
@@ -12,7 +13,7 @@ from convscope.spec.lens_spec import LensSpec
 
 @dataclass(frozen=True)
 class LoaderSpec:
-    """The declaration of one loader: ``scheme:NAME`` (or a file ending) and the function that opens it."""
+    """The declaration of one loader: ``scheme:NAME`` and the function that opens it."""
 
     scheme: str
     title: str
@@ -20,6 +21,32 @@ class LoaderSpec:
     function: Callable[..., Any]
     names: Callable[[], list[str]]
     extra: str = ""
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """The declaration of one format of model files, and the function that opens a file or a folder of it.
+
+    Attributes:
+        recognizes: ``recognizes(path, head)`` decides by the content, of which ``head`` is the first `HEAD_BYTES`; a
+            folder has an empty head.
+        extensions: endings of such files, which decide where no content is recognized.
+        function: ``function(path, *, options, weights, trust) -> Model``.
+        options: the options of an address that only this format has, such as ``arch``.
+    """
+
+    name: str
+    title: str
+    example: str
+    extensions: tuple[str, ...]
+    recognizes: Callable[[Path, bytes], bool]
+    function: Callable[..., Any]
+    options: tuple[str, ...] = ()
+    extra: str = ""
+
+
+HEAD_BYTES = 4096
+"""The number of bytes from which a file format is recognized."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +114,10 @@ LOADERS: Table[LoaderSpec] = Table(
     "kind of model", "'convscope models' lists what can be loaded", lambda: ("convscope.samples", "convscope.loaders")
 )
 
+FILE_FORMATS: Table[FileFormat] = Table(
+    "format of model files", "'convscope models' lists what can be loaded", lambda: ("convscope.loaders",)
+)
+
 SAMPLES: Table[SampleSpec] = Table(
     "sample", "there are sample:digits/3, sample:shapes/7 and sample:photo/china", lambda: ("convscope.samples",)
 )
@@ -112,6 +143,35 @@ def loader(
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         LOADERS.add(scheme, LoaderSpec(scheme, title, example, function, names, extra))
+        return function
+
+    return declare
+
+
+def file_format(
+    *,
+    name: str,
+    title: str,
+    example: str,
+    extensions: tuple[str, ...],
+    recognizes: Callable[[Path, bytes], bool],
+    options: tuple[str, ...] = (),
+    extra: str = "",
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare a function ``(path, *, options, weights, trust) -> Model`` that opens model files of one format.
+
+    Args:
+        name: a short name of the format.
+        title: what it opens, in words.
+        example: an address that has this form.
+        extensions: endings of such files, with the dot.
+        recognizes: ``recognizes(path, head)`` decides by the content; see `FileFormat`.
+        options: the options of an address that only this format has.
+        extra: the extra of this package that installs the required libraries.
+    """
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        FILE_FORMATS.add(name, FileFormat(name, title, example, extensions, recognizes, function, options, extra))
         return function
 
     return declare

@@ -29,6 +29,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.network.batchnorm_folding import folded_batchnorms
 from convscope.engine.network.model import Model
 from convscope.engine.network.module_state import module_state
+from convscope.engine.network.scores_only import scores_only_part
 from convscope.engine.network.state_guard import AttributeSnapshot
 from convscope.engine.run.determinism import note_determinism_check
 from convscope.engine.run.gradients import read_out
@@ -132,6 +133,8 @@ class _ImageScorer:
             return score, Fact(
                 "the network is scripted (TorchScript) and hides its operations: open it from its source"
             )
+        if scores_only_part(self.model.module) is not None:
+            return score, Fact("only the scores of this network are known, not its operations")
         if runs_one_at_a_time():
             return score, Fact("this network is given one image at a time")
         return score, None

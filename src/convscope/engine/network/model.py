@@ -2,8 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from convscope.engine.network.output_meaning import MEANING_WORDS, Meaning, pars
 from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
 from convscope.engine.network.output_selection import OutputSelector, not_a_tensor_message, select_output
 from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
+from convscope.engine.network.scores_only import ScoresOnly
 from convscope.engine.network.scripted_modules import failure_reason
 from convscope.engine.network.state_guard import backward_hooks, preserve_state
 from convscope.engine.network.tensor_contents import TensorContents
@@ -41,11 +43,26 @@ _QUANTIZED: CacheEntry[tuple[str | None, ...]] = CacheEntry("quantized", tuple)
 """The address of the first quantized layer, or None; empty before it was looked up."""
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """How well a network that was converted from another format agrees with its original.
+
+    Attributes:
+        engine: the engine that ran the original, with its version.
+        difference: the largest difference of an output, divided by the largest output.
+    """
+
+    engine: str
+    difference: float
+
+
 class Model:
     """A network, the input that it expects, and the names of its classes.
 
     Args:
-        module: the network; any ``torch.nn.Module``, on any device, in any floating-point precision.
+        module: the network; any ``torch.nn.Module``, on any device, in any floating-point precision. A function of
+            arrays ``(N, C, …) -> (N, …)``, such as a remote service, is a network of which only the scores are known:
+            lenses that need its layers or gradients refuse it.
         input: an `ImageInput`, or a `TensorInput` for signals and volumes; without one the model takes prepared
             tensors (N, C, …) only.
         labels: one name per class, as a list, ``{index: name}`` or ``{name: index}``; without them classes are named
@@ -72,7 +89,7 @@ class Model:
 
     def __init__(
         self,
-        module: nn.Module,
+        module: nn.Module | Callable[..., Any],
         *,
         input: InputSpec | None = None,
         labels: Sequence[str] | Mapping[Any, Any] | None = None,
@@ -84,9 +101,7 @@ class Model:
         layouts: Mapping[str, str] | None = None,
         assumed_from: str = "",
     ) -> None:
-        if not isinstance(module, nn.Module):
-            program = "; an exported program's is program.module()" if hasattr(module, "graph_module") else ""
-            raise InputError(f"a model is built from a torch.nn.Module, got {type(module).__name__}{program}")
+        module = _as_module(module)
         if input is not None and not isinstance(input, (ImageInput, TensorInput)):
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
         self.module = getattr(module, "_orig_mod", module)  # a compiled network hides its layers: use the original
@@ -95,12 +110,13 @@ class Model:
         self.output = output
         self._given_meaning = None if meaning is None else parse_meaning(meaning)
         self._returns_tensor = False
-        self.name = name or type(self.module).__name__
-        self.source = source or f"python:{type(self.module).__module__}.{type(self.module).__qualname__}"
+        self.name = name or _own_name(self.module)
+        self.source = source or _python_source(self.module)
         self.caveats = tuple(caveats)
         self.assumed_from = assumed_from
         self.labels_from = ""
         self.layouts = dict(layouts or {})
+        self.conversion: Conversion | None = None
         self.cache = NetworkCache()
         self.quantized_gradient_watcher: QuantizedGradientWatcher | None = None
         self.memory_format_watcher: MemoryFormatWatcher | None = None
@@ -369,7 +385,8 @@ class Model:
         """The entry for this model in the record of a value."""
         spec = self.input
         fields = {k: v for k, v in vars(spec).items() if v is not None}
-        return {"name": self.name, "source": self.source, "input": {"kind": type(spec).__name__, **fields}}
+        described = {"name": self.name, "source": self.source, "input": {"kind": type(spec).__name__, **fields}}
+        return described if self.conversion is None else {**described, "conversion": vars(self.conversion)}
 
     def _selected(self, output: Any, batch: int, *, check: bool = True) -> Tensor:
         """The selected part of a module's output as a tensor (N, …)."""
@@ -406,4 +423,35 @@ def as_model(model_or_module: Any) -> Model:
         model = Model(model_or_module)
         model.cache = cache_of(model.module)
         return model
+    if callable(model_or_module) and not isinstance(model_or_module, type):
+        return Model(model_or_module)
     raise InputError(f"a model comes from cs.load(…) or cs.Model(module, …), got {type(model_or_module).__name__}")
+
+
+def _as_module(module: Any) -> nn.Module:
+    """The network as a module; a function of arrays becomes one whose scores alone are known."""
+    if isinstance(module, nn.Module):
+        return module
+    if hasattr(module, "graph_module"):
+        raise InputError(
+            f"a model is built from a torch.nn.Module, got {type(module).__name__}; an exported program's is "
+            "program.module()"
+        )
+    if isinstance(module, type):
+        raise InputError(f"a model is built from a network, got the class {module.__name__}: make an instance of it")
+    if not callable(module):
+        raise InputError(f"a model is built from a torch.nn.Module or a function, got {type(module).__name__}")
+    return ScoresOnly(module)
+
+
+def _own_name(module: nn.Module) -> str:
+    """The name of a function, or of a module's class."""
+    return module.extra_repr() if isinstance(module, ScoresOnly) else type(module).__name__
+
+
+def _python_source(module: nn.Module) -> str:
+    """Where the function or the class of a network is defined."""
+    defined = module.function if isinstance(module, ScoresOnly) else type(module)
+    if not hasattr(defined, "__qualname__"):  # a callable object
+        defined = type(defined)
+    return f"python:{defined.__module__}.{defined.__qualname__}"

@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from convscope.engine.network.output_meaning import Meaning
 from convscope.engine.network.provenance_rules import rule_for
 from convscope.engine.network.provenance_tags import OUTPUT_KINDS, PROBABILITY_KINDS, Tag, TagStore, is_close
+from convscope.engine.network.scores_only import scores_only_part
 from convscope.engine.ops.dispatch_mode import DispatchMode
 
 _SUM_TOLERANCE = 0.1
@@ -45,6 +46,7 @@ class ProvenanceMode(DispatchMode):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._tags = TagStore(module)
+        self._hides_operations = scores_only_part(module) is not None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -58,6 +60,8 @@ class ProvenanceMode(DispatchMode):
     def meaning_of(self, output: Tensor) -> Meaning:
         """The meaning of the output of the observed forward."""
         tag = self._tags.find(output) or self._tags.find_overlapping(output)
+        if self._hides_operations and (tag is None or tag.kind == "constant"):
+            return Meaning("unknown")
         if tag is None or not output.is_floating_point():
             return Meaning()
         if tag.kind in ("exp", "sum", "logsumexp", "softplus"):

@@ -22,6 +22,7 @@ GRID = {"octaves": 24, "bits": 5}
     asks="Does the gradient of the loss reach every layer, or does it vanish or explode on the way?",
     reads="Each curve is the histogram of the loss gradient over one layer's parameters; small values mean that the "
     "layer would hardly change in training, not that it is useless.",
+    needs={"layers"},
     claims={"deterministic"},
 )
 def parameter_gradients(model: Model, images: Dataset) -> Distribution:

@@ -32,6 +32,7 @@ STAGES = 5
     asks="What does this network represent as the content of one image and as the style of another?",
     reads="The picture has the content layer's features of the one image and the textures of the other; its artefacts "
     "show how the network represents the two.",
+    needs={"layers"},
     claims={"deterministic"},
 )
 def style_transfer(

@@ -16,6 +16,7 @@ from convscope.values import Structure
     asks="What does this network consist of, how much does each layer cost, and how large is its receptive field?",
     reads="Follow the arrows from the input at the top; the bar is a node's share of all FLOPs, the receptive field is "
     "the number of input pixels that one output depends on. None of this shows what the network has learned.",
+    needs={"layers"},
     claims={"deterministic"},
 )
 def structure(

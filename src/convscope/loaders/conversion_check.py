@@ -1,0 +1,87 @@
+"""Compares a converted network with the original in its own engine when it is opened."""
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.engine.network.hooks import first_tensor, on_forward
+from convscope.engine.network.model import Conversion, Model
+from convscope.errors import LoadError
+
+MAX_DIFFERENCE = 1e-3
+"""A network that differs by more than this, relative to its largest output, is refused."""
+
+LayerOutputs = Callable[[], Iterable[tuple[str, np.ndarray]]]
+"""The outputs of the original's layers by address, in the order of execution, laid out as the converted network's."""
+
+
+def check_conversion(
+    model: Model, inputs: Tensor, expected: np.ndarray, *, engine: str, layers: LayerOutputs | None = None
+) -> None:
+    """Run a converted network, compare its output with that of the original, and keep the result in the model.
+
+    Args:
+        model: the converted network; ``model.conversion`` is set.
+        inputs: prepared inputs (N, C, …).
+        expected: what the original gives for them, as the converted network returns it (its selected output).
+        engine: the engine that ran the original, with its version, such as ``ONNX Runtime 1.23``.
+        layers: outputs of the original's layers; called only if the outputs differ.
+
+    Raises:
+        LoadError: they differ by more than `MAX_DIFFERENCE`; the message names the first layer that differs.
+    """
+    with model.preserve_state(), torch.no_grad():
+        actual = model.run(model.input_copy(inputs)).float().cpu().numpy()
+    difference = relative_difference(actual, expected)
+    if not difference <= MAX_DIFFERENCE:
+        where = _first_difference(model, inputs, layers) if layers is not None else ""
+        raise LoadError(
+            f"{model.name} was converted wrongly: its output differs from {engine} by {difference:.1e} of the largest "
+            f"value{where}; please report this file"
+        )
+    model.conversion = Conversion(engine, difference)
+
+
+def relative_difference(actual: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, divided by the largest expected value; infinite for shapes that differ."""
+    expected = np.asarray(expected, dtype=np.float64).reshape(-1)
+    actual = np.asarray(actual, dtype=np.float64).reshape(-1)
+    if actual.shape != expected.shape:
+        return float("inf")
+    largest = float(np.abs(expected).max(initial=0))
+    return float(np.abs(actual - expected).max(initial=0)) / (largest or 1.0)
+
+
+def _first_difference(model: Model, inputs: Tensor, layers: LayerOutputs) -> str:
+    """The words that name the first layer whose output differs."""
+    expected = dict(layers())
+    own = set(model.layers())
+    outputs = _outputs_of_layers(model, [address for address in expected if address in own], inputs)
+    for address, output in outputs.items():
+        difference = relative_difference(output, expected[address])
+        if not difference <= MAX_DIFFERENCE:
+            return f", first at layer {address!r} ({difference:.1e})"
+    return ", though every layer that could be compared agrees"
+
+
+def _outputs_of_layers(model: Model, addresses: list[str], inputs: Tensor) -> dict[str, np.ndarray]:
+    """The outputs of layers in one forward pass, in the order of execution; those that are no tensors are left out."""
+    outputs: dict[str, np.ndarray] = {}
+
+    def keep(address: str) -> Callable[..., None]:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            tensor = first_tensor(output)
+            if tensor is not None:
+                outputs[address] = tensor.detach().float().cpu().numpy().copy()  # the next layer may overwrite it
+
+        return hook
+
+    with ExitStack() as hooks, model.preserve_state(), torch.no_grad():
+        for address in addresses:
+            hooks.callback(on_forward(model.module, address, keep(address)).remove)
+        model.run_module(model.input_copy(inputs))
+    return outputs

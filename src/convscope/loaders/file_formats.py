@@ -1,0 +1,46 @@
+"""Which format a model file has: decided by its content, and by its name only where no content is recognized."""
+
+from pathlib import Path
+
+from convscope.errors import LoadError
+from convscope.loaders.weights import EXTENSIONS as WEIGHT_EXTENSIONS
+from convscope.spec import FILE_FORMATS, FileFormat
+from convscope.spec.tables import HEAD_BYTES
+
+
+def find_file_format(name: str) -> FileFormat | None:
+    """The format of the model file or folder at a path; None for an address that is not a path.
+
+    Raises:
+        LoadError: there is no such file, its content is of no known format, or it holds weights without a network.
+    """
+    path = Path(name).expanduser()
+    by_name = next((spec for spec in FILE_FORMATS.values() if name.lower().endswith(spec.extensions)), None)
+    if not path.exists():
+        if by_name is None and not name.lower().endswith(WEIGHT_EXTENSIONS):
+            return None
+        raise LoadError(f"no such model file: {name!r}")
+    by_content = _recognized(path)
+    if by_content is not None:
+        return by_content
+    if name.lower().endswith(WEIGHT_EXTENSIONS):
+        raise LoadError(
+            f"{name!r} holds weights without the network that they belong to: give them to an architecture, as in "
+            f"torchvision:resnet50?weights={name}"
+        )
+    if by_name is not None:
+        raise LoadError(f"{name!r} is not a complete file of the format that its name says ({by_name.title})")
+    known = ", ".join(sorted({ending for spec in FILE_FORMATS.values() for ending in spec.extensions}))
+    raise LoadError(f"{name!r} is of no format that can be opened" + (f" ({known})" if known else ""))
+
+
+def _recognized(path: Path) -> FileFormat | None:
+    """The format whose content a file or a folder has."""
+    try:
+        head = b""
+        if path.is_file():
+            with path.open("rb") as file:
+                head = file.read(HEAD_BYTES)
+        return next((spec for spec in FILE_FORMATS.values() if spec.recognizes(path, head)), None)
+    except OSError as error:
+        raise LoadError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error

@@ -1,0 +1,31 @@
+"""Whether a network has what a lens needs: layers and gradients, or only scores."""
+
+from convscope.engine.network.model import Model
+from convscope.engine.network.scores_only import ScoresOnly
+from convscope.errors import CapabilityError
+from convscope.spec import LENSES, LensSpec
+
+
+def require_capabilities(declaration: LensSpec, model: Model) -> None:
+    """Refuse a lens that needs more of a network than its scores where nothing else is known.
+
+    Raises:
+        CapabilityError: the network is a function of arrays; the message names the lenses that work.
+    """
+    reason = missing_capability(declaration, model)
+    if reason:
+        raise CapabilityError(f"{reason}; these need only its scores: {', '.join(_need_only_scores())}")
+
+
+def missing_capability(declaration: LensSpec, model: Model) -> str:
+    """What the network lacks for a lens; empty where it has everything."""
+    network = model.module
+    if not isinstance(network, ScoresOnly) or declaration.needs_only_scores:
+        return ""
+    lacking = "gradients" if "gradients" in declaration.needs else "layers"
+    return f"{declaration.command} needs the {lacking} of {model.name}, which cannot be had: {network.reason}"
+
+
+def _need_only_scores() -> list[str]:
+    LENSES.fill()
+    return sorted(spec.command for spec in LENSES.values() if spec.needs_only_scores)

@@ -1,0 +1,88 @@
+"""Model files are opened by their content; what cannot be opened is refused in one sentence."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import convscope as cs
+from convscope.errors import LoadError
+from convscope.spec import FILE_FORMATS, LOADERS, file_format
+from tests.nets import PlainNet, seeded
+
+
+@pytest.fixture
+def plain_format(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """A format ``.plain`` whose files begin with PLAIN; the options of each opened file are collected."""
+    LOADERS.fill()
+    calls: list[dict] = []
+    monkeypatch.setattr(FILE_FORMATS, "_specs", dict(FILE_FORMATS))
+
+    @file_format(
+        name="plain",
+        title="plain files",
+        example="net.plain",
+        extensions=(".plain",),
+        recognizes=lambda path, head: head.startswith(b"PLAIN"),
+        options=("arch",),
+    )
+    def open_plain(path: Path, *, options, weights, trust) -> cs.Model:
+        calls.append({"path": path, "options": options, "weights": weights, "trust": trust})
+        return cs.Model(seeded(PlainNet), input=cs.ImageInput(size=16), source=str(path))
+
+    return calls
+
+
+def test_content_decides_whatever_the_name_says(plain_format: list[dict], tmp_path: Path) -> None:
+    for name in ("net.plain", "net.other", "net.pt"):
+        (tmp_path / name).write_bytes(b"PLAIN content")
+        model = cs.load(tmp_path / name)
+        assert model.source == str(tmp_path / name)
+        assert plain_format[-1]["path"] == tmp_path / name
+
+
+def test_options_of_the_address_reach_the_format_and_the_model(plain_format: list[dict], tmp_path: Path) -> None:
+    path = tmp_path / "net.plain"
+    path.write_bytes(b"PLAIN")
+    model = cs.load(f"{path}?arch=VGG16&size=24", "some.safetensors", labels=list("abcd"), trust=True)
+    assert plain_format == [{"path": path, "options": {"arch": "VGG16"}, "weights": "some.safetensors", "trust": True}]
+    assert model.input.size == (24, 24)
+    assert model.source == f"{path}?size=24"
+    assert model.labels is not None
+    with pytest.raises(LoadError, match=r"option 'arhc'; did you mean 'arch'"):
+        cs.load(f"{path}?arhc=VGG16")
+    with pytest.raises(LoadError, match="no named weights"):
+        cs.load(f"{path}?weights=DEFAULT")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("net.plain", b"other", "is not a complete file of the format that its name says"),
+        ("net.plain", b"", "is not a complete file"),
+        ("net.xyz", b"other", "is of no format that can be opened"),
+        ("net.safetensors", b"other", "holds weights without the network that they belong to"),
+        ("net.plain", None, "no such model file"),
+        ("net.safetensors", None, "no such model file"),
+    ],
+)
+def test_files_that_cannot_be_opened_are_refused(
+    plain_format: list[dict], tmp_path: Path, name: str, content: bytes | None, sentence: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(LoadError, match=sentence):
+        cs.load(tmp_path / name)
+
+
+def test_folders_are_recognized_too(plain_format: list[dict], tmp_path: Path) -> None:
+    with pytest.raises(LoadError, match="is of no format that can be opened"):
+        cs.load(tmp_path)
+
+
+def test_source_file_may_return_a_function(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "def scores(batch):\n    return batch.mean((2, 3))\ndef make():\n    return scores\n"
+    )
+    model = cs.load(f"{tmp_path / 'net.py'}:make", size=8)
+    assert torch.allclose(model.run(torch.ones(1, 3, 8, 8)), torch.ones(1, 3))
