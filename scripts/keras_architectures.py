@@ -36,7 +36,7 @@ def main() -> None:
 
         names = [name for name in dir(applications) if name[0].isupper()]
         with (
-            zipfile.ZipFile(TARGET, "w", zipfile.ZIP_LZMA) as archive,
+            zipfile.ZipFile(TARGET.with_suffix(".part"), "w") as archive,
             mock.patch.object(Model, "load_weights"),
             mock.patch.object(file_utils, "get_file") as get_file,
             mock.patch("keras.src.applications.nasnet.backend") as nasnet_backend,
@@ -48,7 +48,7 @@ def main() -> None:
                 member.compress_type = zipfile.ZIP_LZMA
                 text = json.dumps(describe(applications, name, get_file), separators=(",", ":"))
                 archive.writestr(member, text)
-                print(name, len(text), file=sys.stderr)
+        TARGET.with_suffix(".part").replace(TARGET)
 
 
 def describe(applications: Any, name: str, get_file: mock.Mock) -> dict[str, Any]:
@@ -59,7 +59,8 @@ def describe(applications: Any, name: str, get_file: mock.Mock) -> dict[str, Any
     family = sys.modules[make.__module__]
     config = json.loads(network.to_json())
     shapes = {layer.name: [list(weight.shape) for weight in layer.weights] for layer in network.layers if layer.weights}
-    without = {layer.name for layer in make(weights=None).layers}
+    rescaled = sum(type(layer).__name__ == "Rescaling" for layer in network.layers) > 1  # EfficientNet, for ImageNet
+    without = {layer.name for layer in (make(weights=None) if rescaled else network).layers}
     return {
         "config": {"class_name": config["class_name"], "config": _plain(config["config"])},
         "shapes": shapes,

@@ -1,3 +1,3 @@
 """Loaders that open models from addresses and files; each library or format is imported when it is first used."""
 
-from convscope.loaders import source_file, timm, torchvision  # noqa: F401 - declare their loaders
+from convscope.loaders import keras, source_file, timm, torchvision  # noqa: F401 - declare their loaders

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from convscope.engine.context.metering import count_passes
 from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.network.cache import CacheEntry, NetworkCache, cache_of
+from convscope.engine.network.foreign_models import convert_foreign
 from convscope.engine.network.input_dtype import input_dtype
 from convscope.engine.network.labels import label_names
 from convscope.engine.network.locking import exclusive_access
@@ -62,7 +63,7 @@ class Model:
     Args:
         module: the network; any ``torch.nn.Module``, on any device, in any floating-point precision. A function of
             arrays ``(N, C, …) -> (N, …)``, such as a remote service, is a network of which only the scores are known:
-            lenses that need its layers or gradients refuse it.
+            lenses that need its layers or gradients refuse it. A Keras model in memory is converted.
         input: an `ImageInput`, or a `TensorInput` for signals and volumes; without one the model takes prepared
             tensors (N, C, …) only.
         labels: one name per class, as a list, ``{index: name}`` or ``{name: index}``; without them classes are named
@@ -101,6 +102,10 @@ class Model:
         layouts: Mapping[str, str] | None = None,
         assumed_from: str = "",
     ) -> None:
+        converted = convert_foreign(module)
+        if converted is not None:
+            module, name, input = converted.module, name or converted.name, input or converted.input
+            caveats = (*converted.caveats, *caveats)
         module = _as_module(module)
         if input is not None and not isinstance(input, (ImageInput, TensorInput)):
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
@@ -421,7 +426,8 @@ def as_model(model_or_module: Any) -> Model:
         return model_or_module
     if isinstance(model_or_module, nn.Module):
         model = Model(model_or_module)
-        model.cache = cache_of(model.module)
+        if model.module is model_or_module:
+            model.cache = cache_of(model.module)
         return model
     if callable(model_or_module) and not isinstance(model_or_module, type):
         return Model(model_or_module)

@@ -75,6 +75,19 @@ def references(tree: Any) -> Iterator[TensorRef]:
             yield from references(value)
 
 
+def replace_references(call: Call, layer: str, by: TensorRef) -> Call:
+    """A call that reads another tensor wherever it read the output of a layer."""
+
+    def replaced(tree: Any) -> Any:
+        if isinstance(tree, TensorRef):
+            return by if tree.layer == layer else tree
+        if isinstance(tree, Mapping):
+            return {name: replaced(value) for name, value in tree.items()}
+        return tuple(map(replaced, tree)) if isinstance(tree, (tuple, list)) else tree
+
+    return Call(replaced(call.args), replaced(call.kwargs), call.number)
+
+
 def _is_reference(value: Any) -> bool:
     """Whether a value is ``[layer, call, output]`` or ``[layer, call, output, kwargs]``."""
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) not in (3, 4):

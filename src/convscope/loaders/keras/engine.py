@@ -69,24 +69,28 @@ def load(path: Path, *, trust: bool) -> Any:
 
 
 class KerasFunction:
-    """A Keras model as a function from torch's arrays (N, C, …) to scores (N, …)."""
+    """A Keras model as a function from torch's arrays (N, C, …) to one of its outputs (N, …)."""
 
-    def __init__(self, model: Any, layout: Layout) -> None:
-        self.model, self.layout = model, layout
+    def __init__(self, model: Any, layout: Layout, *, output: int = 0) -> None:
+        self.model, self.layout, self.output = model, layout, output
 
     def __call__(self, arrays: Array) -> Array:
-        """The outputs for a batch; of several outputs the first."""
-        output = self.model(to_keras_order(arrays, self.layout), training=False)
-        while isinstance(output, (list, tuple, dict)):
-            output = next(iter(output.values() if isinstance(output, dict) else output))
-        return from_keras_order(as_array(output), self.layout)
+        """The output for a batch."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old files list their inputs in another structure
+            outputs = self.model(to_keras_order(arrays, self.layout), training=False)
+        members = list(outputs.values()) if isinstance(outputs, dict) else outputs
+        chosen = members[self.output] if isinstance(members, (list, tuple)) else members
+        return from_keras_order(as_array(chosen), self.layout)
 
     def layer_outputs(self, arrays: Array) -> Iterator[tuple[str, Array]]:
         """The output of each layer by its name."""
         keras = library()
         layers = [layer for layer in self.model.layers if type(layer).__name__ != "InputLayer"]
         model = keras.Model(self.model.inputs, [layer.output for layer in layers])
-        outputs = model(to_keras_order(arrays, self.layout), training=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outputs = model(to_keras_order(arrays, self.layout), training=False)
         for layer, output in zip(layers, outputs if len(layers) > 1 else [outputs], strict=True):
             if not isinstance(output, (list, tuple, dict)):
                 yield layer.name, from_keras_order(as_array(output), self.layout)

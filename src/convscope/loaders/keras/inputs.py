@@ -7,13 +7,15 @@ from convscope.errors import LoadError
 from convscope.loaders.keras.calls import references
 from convscope.loaders.keras.config import Layer, Network, input_shape
 from convscope.loaders.keras.layout import Layout
-from convscope.values.facts import Fact
+from convscope.loaders.preprocessing import ASSUMED_PIXELS
 
 if TYPE_CHECKING:
     from convscope.engine.inputs.specs import InputSpec
 
 _UNKNOWN_SIDE = 224
 """The side of images for a network that takes any."""
+_UNKNOWN_LENGTH = 64
+"""The extent of other axes that a network leaves open."""
 _RAW_PIXELS = 10
 """A network that divides by more than this, or subtracts more, is given pixels from 0 to 255."""
 _PREPARING = ("Rescaling", "Normalization")
@@ -62,15 +64,27 @@ def input_specification(network: Network, layout: Layout) -> tuple["InputSpec", 
     return TensorInput(shape=axes), ()  # type: ignore[arg-type]
 
 
-def takes_indices(network: Network) -> bool:
-    """Whether the input is looked up in an embedding, so that it holds whole numbers."""
-    source = network.inputs[0].layer
-    return any(
-        layer.kind == "Embedding"
+def example_shape(network: Network, layout: Layout) -> tuple[tuple[int, ...], bool]:
+    """The shape of one input (channels first), and whether the network declares all of it; empty where it is unknown."""
+    shape = declared_shape(network)
+    if shape is None:
+        return (), False
+    axes = layout.shape_from_keras(shape)[1:]
+    unknown = _UNKNOWN_SIDE if len(axes) == 3 else _UNKNOWN_LENGTH
+    if not axes or axes[0] is None:
+        return (), False
+    return tuple(side or unknown for side in axes), None not in axes
+
+
+def vocabulary(network: Network) -> int | None:
+    """The number of indices, if the input is looked up in an embedding."""
+    sizes = [
+        layer.settings.get("input_dim")
         for layer in network.layers
         for call in layer.calls
-        if source in {reference.layer for reference in references(call.args)}
-    )
+        if layer.kind == "Embedding" and network.inputs[0] in references(call.args)
+    ]
+    return sizes[0] if sizes and isinstance(sizes[0], int) else None
 
 
 def _pixel_range(network: Network) -> tuple[float, tuple[str, ...]]:
@@ -78,12 +92,7 @@ def _pixel_range(network: Network) -> tuple[float, tuple[str, ...]]:
     layer = _preparing_layer(network)
     if layer is not None:
         return (1 / 255 if _reads_raw_pixels(layer) else 1.0), ()
-    return 1.0, (
-        Fact(
-            "the file does not say how images are prepared: pixels are scaled to 0 … 1, which is assumed (mean= and std= "
-            "set it)"
-        ),
-    )
+    return 1.0, (ASSUMED_PIXELS,)
 
 
 def _preparing_layer(network: Network) -> Layer | None:

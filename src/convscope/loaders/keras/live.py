@@ -8,10 +8,15 @@ from typing import Any
 
 from torch import nn
 
+from convscope.engine.network.foreign_models import ConvertedNetwork
+from convscope.engine.network.scores_only import ScoresOnly
 from convscope.errors import InputError, LoadError
 from convscope.loaders.keras.config import Network, parse_network
-from convscope.loaders.keras.engine import as_array
-from convscope.loaders.keras.network import translate_network
+from convscope.loaders.keras.engine import KerasFunction, as_array
+from convscope.loaders.keras.inputs import input_specification, require_single_input
+from convscope.loaders.keras.layout import Layout
+from convscope.loaders.keras.network import is_channels_first, translate_network
+from convscope.loaders.keras.translation import Untranslatable
 from convscope.loaders.keras.weights import Array, LayerWeights
 
 _PACKAGES = ("keras", "tf_keras", "tensorflow")
@@ -25,29 +30,63 @@ def is_keras_model(candidate: Any) -> bool:
     )
 
 
-def as_module(model: Any) -> nn.Module:
-    """The torch module of a Keras model in memory, with a copy of its weights, in eval mode.
+def convert(model: Any) -> ConvertedNetwork | None:
+    """A Keras model in memory as a torch module with a copy of its weights, and the input that it expects.
+
+    A model that has no configuration, or a layer without translation, becomes a function that Keras computes. None for
+    an object of Keras that is no model.
 
     Raises:
-        InputError: it is no Keras model, or has not been built.
-        LoadError: a layer cannot be translated; the message names it.
+        InputError: the model has not been built.
+        LoadError: it takes several inputs, or its weights are not those of its configuration.
     """
+    from convscope.engine.inputs.specs import TensorInput
+
     if not is_keras_model(model):
-        raise InputError(f"a Keras model is needed, got {type(model).__name__}")
-    network = network_of(model)
-    module, _ = translate_network(network, live_weights(model, network), keras_major=_major(model))
-    return module
-
-
-def network_of(model: Any) -> Network:
-    """The configuration of a Keras model in memory."""
+        return None
     if not getattr(model, "built", True):
         raise InputError(f"the Keras model {model.name!r} has no weights yet: call it once, or give it an input shape")
     try:
+        network = network_of(model)
+    except Untranslatable as error:
+        return ConvertedNetwork(_function(model, Layout(), error), model.name, TensorInput())
+    require_single_input(network)
+    layout = Layout(channels_first=is_channels_first(network))
+    specification, assumed = input_specification(network, layout)
+    try:
+        module, remarks = translate_network(network, live_weights(model, network), keras_major=_major(model))
+    except Untranslatable as error:
+        return ConvertedNetwork(_function(model, layout, error), model.name, specification, assumed)
+    return ConvertedNetwork(module, model.name, specification, (*assumed, *remarks))
+
+
+def as_module(model: Any) -> nn.Module:
+    """The torch module of a Keras model in memory; see `convert`.
+
+    Raises:
+        InputError: it is no Keras model, or has not been built.
+    """
+    converted = convert(model)
+    if converted is None:
+        raise InputError(f"a Keras model is needed, got {type(model).__name__}")
+    return converted.module
+
+
+def _function(model: Any, layout: Layout, error: Untranslatable) -> ScoresOnly:
+    return ScoresOnly(KerasFunction(model, layout), reason=str(error))
+
+
+def network_of(model: Any) -> Network:
+    """The configuration of a Keras model in memory.
+
+    Raises:
+        Untranslatable: its class has none that lists layers.
+    """
+    try:
         return parse_network(json.loads(model.to_json()))
-    except (NotImplementedError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise LoadError(f"the Keras model {model.name!r} has no configuration: {reason}") from error
+    except (LoadError, NotImplementedError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise Untranslatable(f"the Keras model {model.name!r} cannot be translated: {reason}") from error
 
 
 def live_weights(model: Any, network: Network) -> LayerWeights:

@@ -34,7 +34,7 @@ _IGNORED_ARGUMENTS = ("training", "mask", "name")
 
 
 def translate_network(
-    network: Network, weights: LayerWeights, *, keras_major: int = 3, trust: bool = False
+    network: Network, weights: LayerWeights, *, keras_major: int = 3
 ) -> tuple[KerasNetwork, list[str]]:
     """The torch module of a network in eval mode, and remarks for its results.
 
@@ -42,8 +42,8 @@ def translate_network(
         Untranslatable: a layer has no counterpart; the message names it.
         LoadError: the configuration or the weights are not those of a network.
     """
-    layout = Layout(channels_first=_is_channels_first(network))
-    conversion = Conversion(layout, keras_major, trust, [], _translate)
+    layout = Layout(channels_first=is_channels_first(network))
+    conversion = Conversion(layout, keras_major, [], _translate)
     module = _translate_graph(network, weights, conversion)
     module.eval()
     return module, conversion.remarks
@@ -77,7 +77,7 @@ def _without_ignored(call: Call) -> Call:
     return replace(call, kwargs=kept)
 
 
-def _is_channels_first(network: Network) -> bool:
+def is_channels_first(network: Network) -> bool:
     """Whether the layers of a network keep channels at axis 1.
 
     Raises:
@@ -85,7 +85,7 @@ def _is_channels_first(network: Network) -> bool:
     """
     formats = {
         layer.settings["data_format"]: layer.name
-        for layer in _all_layers(network)
+        for layer in all_layers(network)
         if layer.kind != "Flatten" and layer.settings.get("data_format") in ("channels_first", "channels_last")
     }
     if len(formats) > 1:
@@ -96,8 +96,9 @@ def _is_channels_first(network: Network) -> bool:
     return "channels_first" in formats
 
 
-def _all_layers(network: Network) -> Iterator[Layer]:
+def all_layers(network: Network) -> Iterator[Layer]:
+    """The layers of a network and of those nested in it."""
     for layer in network.layers:
         yield layer
         if layer.network is not None:
-            yield from _all_layers(layer.network)
+            yield from all_layers(layer.network)

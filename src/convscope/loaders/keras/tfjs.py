@@ -39,6 +39,12 @@ def topology_of(content: Mapping[str, Any]) -> Any:
     return topology.get("model_config", topology) if isinstance(topology, Mapping) else topology
 
 
+def version_of(content: Mapping[str, Any]) -> str:
+    """The version of Keras that made the network."""
+    topology = content["modelTopology"]
+    return str(topology.get("keras_version", "2") if isinstance(topology, Mapping) else "2")
+
+
 def read_shards(path: Path, content: Mapping[str, Any], network: Network) -> LayerWeights:
     """The weights of a network from the files that ``model.json`` lists; they must lie in its own folder."""
     groups: dict[str, NamedArrays] = {}

@@ -26,14 +26,12 @@ class Conversion:
 
     Attributes:
         keras_major: the major version of Keras that wrote the file, where its meaning differs.
-        trust: whether code in the file may run.
         remarks: what results of the translated network should say.
         translate: translates a layer or a nested network.
     """
 
     layout: Layout
     keras_major: int
-    trust: bool
     remarks: list[str]
     translate: "Callable[[LayerContext], nn.Module]"
 

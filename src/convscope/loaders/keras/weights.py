@@ -68,6 +68,6 @@ class WeightQueue:
         if self._arrays:
             shapes = ", ".join(str(array.shape) for array in self._arrays[:3])
             raise LoadError(
-                f"the weights do not fit: layer {self._layer!r} has {len(self._arrays)} arrays ({shapes}) more than "
-                "its configuration uses"
+                f"the weights do not fit: layer {self._layer!r} has {len(self._arrays)} array{'s' * (len(self._arrays) > 1)} ({shapes}) "
+                "more than its configuration uses"
             )

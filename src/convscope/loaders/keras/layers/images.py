@@ -72,6 +72,14 @@ class Resizing(nn.Module):
         return f"{self.height}×{self.width}, mode={self.mode}"
 
 
+class ReversedChannels(nn.Module):
+    """The channels in reverse: blue, green, red, for networks that were trained so."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reverse the channels."""
+        return x.flip(1)
+
+
 def resize(x: Tensor, height: int, width: int, mode: str, *, crop: bool) -> Tensor:
     """Resize images, first cropping them to the shape of the result where ``crop`` says so."""
     if crop:
@@ -82,6 +90,12 @@ def resize(x: Tensor, height: int, width: int, mode: str, *, crop: bool) -> Tens
         x = x[..., top : top + crop_height, left : left + crop_width]
     options: dict[str, Any] = {"align_corners": False} if mode == "bilinear" else {}
     return F.interpolate(x, size=(height, width), mode=mode, **options)
+
+
+@translates("ReversedChannels")
+def reversed_channels(context: LayerContext) -> nn.Module:
+    """The channels in reverse, which is a function of Keras' preprocessing and no layer of it."""
+    return ReversedChannels()
 
 
 @translates("Rescaling")
